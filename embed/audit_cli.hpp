@@ -1,0 +1,39 @@
+// The command line of `waystation audit`.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+
+#include "embed/audit_command.hpp"
+
+namespace waystation::server {
+
+/// Adds the command with its four subcommands to a program's, and runs the one that was asked for.
+class AuditCommands {
+ public:
+  /// Both must stay where they are until it has run.
+  explicit AuditCommands(CLI::App& app);
+  AuditCommands(const AuditCommands&) = delete;
+  AuditCommands& operator=(const AuditCommands&) = delete;
+
+  bool was_asked_for() const { return command_.parsed(); }
+  /// Returns the exit code; throws as the functions in audit_command.hpp.
+  int run();
+
+ private:
+  CLI::App& add(const char* name, const char* doc, AuditRequest& request);
+
+  CLI::App& command_;
+  CLI::App* list_ = nullptr;
+  CLI::App* stats_ = nullptr;
+  CLI::App* export_ = nullptr;
+  CLI::App* prune_ = nullptr;
+  AuditRequest list_request_;
+  AuditRequest stats_request_;
+  AuditRequest export_request_;
+  AuditRequest prune_request_;
+  std::string config_;
+};
+
+}  // namespace waystation::server

@@ -1,0 +1,392 @@
+#include "embed/audit_command.hpp"
+
+#include <waystation/waystation.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+
+#include "embed/audit_time.hpp"
+#include "embed/log.hpp"
+#include "embed/options.hpp"
+
+namespace waystation::server {
+namespace {
+
+// Rows that are lined up with one another; a long list is lined up block by block.
+constexpr std::size_t kBlockRows = 1000;
+
+constexpr std::array kOutcomes{std::pair{"pushed", WAYSTATION_PUSHED},
+                               std::pair{"undelivered", WAYSTATION_UNDELIVERED},
+                               std::pair{"dropped", WAYSTATION_DROPPED},
+                               std::pair{"gap", WAYSTATION_GAP}};
+
+const char* text_of(waystation_outcome outcome) {
+  const auto found =
+      std::ranges::find_if(kOutcomes, [&](const auto& pair) { return pair.second == outcome; });
+  return found == kOutcomes.end() ? "unknown" : found->first;
+}
+
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::int64_t time_of(const char* flag, const std::string& text) {
+  if (text.empty()) return 0;
+  const auto time = parse_time(text, now_ms());
+  if (!time) {
+    throw ConfigurationError{std::string{flag} + " " + quoted(text) + ": allowed is " +
+                             std::string{allowed_times()}};
+  }
+  return *time;
+}
+
+/// The library's filter, pointing into the request.
+waystation_audit_filter filter_of(const AuditRequest& request) {
+  waystation_audit_filter filter{};
+  filter.size = sizeof filter;
+  filter.since = time_of("--since", request.since);
+  filter.until = time_of("--until", request.until);
+  filter.user = request.user.c_str();
+  filter.from = request.from.c_str();
+  filter.to = request.to.c_str();
+  for (const auto& text : request.outcomes) {
+    const auto found =
+        std::ranges::find_if(kOutcomes, [&](const auto& pair) { return pair.first == text; });
+    if (found == kOutcomes.end()) {
+      throw ConfigurationError{"--outcome " + quoted(text) +
+                               ": allowed is pushed, undelivered, dropped or gap"};
+    }
+    filter.outcomes |= 1U << found->second;
+  }
+  return filter;
+}
+
+/// Turns an error of the library's into an exception. Its own name for the file is audit_file; the
+/// person at the prompt knows another.
+void check(waystation_status status, const std::array<char, 1024>& error) {
+  if (status == WAYSTATION_OK) return;
+  std::string line = error[0] != '\0' ? error.data() : waystation_status_text(status);
+  constexpr std::string_view field = "audit_file = ";
+  if (line.starts_with(field)) line = "the audit " + line.substr(field.size());
+  if (status == WAYSTATION_INVALID) throw ConfigurationError{line};
+  throw std::runtime_error{"the audit cannot be used: " + line};
+}
+
+struct Close {
+  void operator()(waystation_audit* audit) const { waystation_audit_close(audit); }
+};
+
+/// An open audit, with what happened inside a callback brought out of it again.
+class Audit {
+ public:
+  explicit Audit(const std::string& file) {
+    waystation_audit* audit = nullptr;
+    std::array<char, 1024> error{};
+    const auto status = waystation_audit_open(file.c_str(), &audit, error.data(), error.size());
+    audit_.reset(audit);
+    check(status, error);
+  }
+
+  template <typename Take>
+  void read(const waystation_audit_filter& filter, std::uint64_t newest, Take take) {
+    std::array<char, 1024> error{};
+    check(waystation_audit_read(
+              audit_.get(), &filter, newest,
+              [](void* function, const waystation_audit_row* row) {
+                return (*static_cast<Take*>(function))(*row) ? 1 : 0;
+              },
+              &take, error.data(), error.size()),
+          error);
+  }
+
+  waystation_audit_totals totals(const waystation_audit_filter& filter) {
+    waystation_audit_totals totals{};
+    totals.size = sizeof totals;
+    std::array<char, 1024> error{};
+    check(waystation_audit_total(audit_.get(), &filter, &totals, error.data(), error.size()),
+          error);
+    return totals;
+  }
+
+  template <typename Take>
+  void most(const waystation_audit_filter& filter, waystation_audit_ranking ranking,
+            std::uint64_t limit, Take take) {
+    std::array<char, 1024> error{};
+    check(waystation_audit_most(
+              audit_.get(), &filter, ranking, limit,
+              [](void* function, const char* name, uint64_t count) {
+                (*static_cast<Take*>(function))(name, count);
+                return 1;
+              },
+              &take, error.data(), error.size()),
+          error);
+  }
+
+ private:
+  std::unique_ptr<waystation_audit, Close> audit_;
+};
+
+/// Writes, or remembers that it could not: nothing may be thrown through the library.
+class Output {
+ public:
+  bool write(std::string_view text) {
+    if (is_good_) is_good_ = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+    return is_good_;
+  }
+  void finish() {
+    errno = 0;
+    if (!is_good_ || std::fflush(stdout) != 0) {
+      throw std::runtime_error{std::string{"standard output could not be written: "} +
+                               std::strerror(errno)};
+    }
+  }
+
+ private:
+  bool is_good_ = true;
+};
+
+std::string or_dash(const char* text) { return text == nullptr ? "-" : text; }
+
+std::string rows_text(std::int64_t rows) {
+  if (rows < 0) return "an unknown number of rows";
+  return std::to_string(rows) + (rows == 1 ? " row" : " rows");
+}
+
+// ---- list
+
+/// A table that is written in blocks; a column never gets narrower.
+class Table {
+ public:
+  explicit Table(Output& out) : out_(out) {}
+
+  bool add(const waystation_audit_row& row) {
+    if (row.outcome == WAYSTATION_GAP) {
+      lines_.push_back({local_time(row.at), "", "", "", "", "", "", "",
+                        std::string{row.lost == 1 ? "-- 1 row is" : "-- " + rows_text(row.lost) + " are"} +
+                            " missing, until " + local_time(row.lost_until)});
+    } else {
+      lines_.push_back({local_time(row.at), or_dash(row.from), or_dash(row.to),
+                        text_of(row.outcome), std::to_string(row.reached),
+                        std::to_string(row.bytes), or_dash(row.message_id), row.node, ""});
+    }
+    return lines_.size() < kBlockRows || write();
+  }
+
+  bool write() {
+    for (const auto& line : lines_) {
+      for (std::size_t i = 0; i < kColumns; ++i) width_[i] = std::max(width_[i], line[i].size());
+    }
+    if (!is_begun_ && !lines_.empty()) write_line(kHeads);
+    is_begun_ = is_begun_ || !lines_.empty();
+    bool is_good = true;
+    for (const auto& line : lines_) is_good = write_line(line);
+    lines_.clear();
+    return is_good;
+  }
+
+  bool is_empty() const { return !is_begun_ && lines_.empty(); }
+
+ private:
+  static constexpr std::size_t kColumns = 8;
+  using Line = std::array<std::string, kColumns + 1>;  // and a remark in place of all but the first
+  inline static const Line kHeads{"TIME", "FROM", "TO", "OUTCOME", "REACHED",
+                                  "BYTES", "MESSAGE ID", "NODE", ""};
+
+  bool write_line(const Line& line) {
+    std::string text;
+    const auto put = [&](std::size_t i, const std::string& word) {
+      const std::string pad(width_[i] - std::min(word.size(), width_[i]), ' ');
+      const bool is_number = i == 4 || i == 5;
+      text += (text.empty() ? "" : "  ") + (is_number ? pad + word : word + pad);
+    };
+    put(0, line[0]);
+    if (!line[kColumns].empty()) {
+      text += "  " + line[kColumns];
+    } else {
+      for (std::size_t i = 1; i < kColumns; ++i) put(i, line[i]);
+    }
+    text.erase(text.find_last_not_of(' ') + 1);
+    return out_.write(text + "\n");
+  }
+
+  Output& out_;
+  std::array<std::size_t, kColumns> width_{23, 4, 2, 11, 7, 5, 10, 4};
+  std::vector<Line> lines_;
+  bool is_begun_ = false;
+};
+
+// ---- export
+
+/// A field of CSV (RFC 4180).
+std::string csv(const char* text) {
+  const std::string_view field = text == nullptr ? "" : text;
+  if (field.find_first_of(",\"\r\n") == std::string_view::npos) return std::string{field};
+  std::string quoted = "\"";
+  for (const char c : field) quoted += c == '"' ? std::string{"\"\""} : std::string{c};
+  return quoted + '"';
+}
+
+std::string json(const char* text) {
+  return text == nullptr ? "null" : '"' + escape_for_log(text, true) + '"';
+}
+
+std::string csv_line(const waystation_audit_row& row) {
+  const bool is_gap = row.outcome == WAYSTATION_GAP;
+  std::string line = std::to_string(row.id) + ',' + std::to_string(row.at) + ',' +
+                     utc_time(row.at) + ',' + csv(row.node) + ',' + csv(row.group) + ',' +
+                     csv(row.from) + ',' + csv(row.to) + ',' + text_of(row.outcome) + ',' +
+                     std::to_string(row.reached) + ',' + std::to_string(row.bytes) + ',' +
+                     csv(row.message_id) + ',';
+  if (is_gap) {
+    line += (row.lost < 0 ? "unknown" : std::to_string(row.lost)) + ',' +
+            std::to_string(row.lost_until);
+  } else {
+    line += ',';
+  }
+  return line + "\r\n";
+}
+
+/// The same keys as GET /api/v1/audit.
+std::string json_line(const waystation_audit_row& row) {
+  std::string line = "{\"id\":" + std::to_string(row.id) + ",\"at\":" + std::to_string(row.at) +
+                     ",\"node\":" + json(row.node) + ",\"group\":" + json(row.group) +
+                     ",\"from\":" + json(row.from) + ",\"to\":" + json(row.to) +
+                     ",\"outcome\":\"" + text_of(row.outcome) +
+                     "\",\"reached\":" + std::to_string(row.reached) +
+                     ",\"bytes\":" + std::to_string(row.bytes) +
+                     ",\"message_id\":" + json(row.message_id);
+  if (row.outcome == WAYSTATION_GAP) {
+    line += ",\"lost\":" + (row.lost < 0 ? "null" : std::to_string(row.lost)) +
+            ",\"lost_until\":" + std::to_string(row.lost_until);
+  }
+  return line + "}\n";
+}
+
+}  // namespace
+
+int audit_list(const AuditRequest& request) {
+  const auto filter = filter_of(request);
+  Audit audit{request.file};
+  Output out;
+  Table table{out};
+  std::uint64_t rows = 0;
+  audit.read(filter, request.limit, [&](const waystation_audit_row& row) {
+    ++rows;
+    return table.add(row);
+  });
+  table.write();
+  if (rows == 0) out.write("No row fits.\n");
+  out.finish();
+  if (request.limit != 0 && rows == request.limit) {
+    std::fprintf(stderr, "These are the newest %llu; --limit 0 lists all, --since and --user fewer.\n",
+                 static_cast<unsigned long long>(rows));
+  }
+  return 0;
+}
+
+int audit_stats(const AuditRequest& request) {
+  const auto filter = filter_of(request);
+  Audit audit{request.file};
+  const auto totals = audit.totals(filter);
+  Output out;
+  const auto line = [&](const char* name, const std::string& value) {
+    std::array<char, 24> head{};
+    std::snprintf(head.data(), head.size(), "%-14s", name);
+    out.write(std::string{head.data()} + value + "\n");
+  };
+  line("pushed", std::to_string(totals.pushed));
+  line("undelivered", std::to_string(totals.undelivered));
+  line("dropped", std::to_string(totals.dropped));
+  std::string gaps = std::to_string(totals.gaps);
+  if (totals.gaps != 0) {
+    gaps += ", with " + rows_text(static_cast<std::int64_t>(totals.lost)) + " missing";
+    if (totals.unknown_gaps != 0) {
+      gaps += "; of " + std::to_string(totals.unknown_gaps) + " nobody knows how many";
+    }
+  }
+  line("gaps", gaps);
+  if (totals.first_at != 0) {
+    line("first", local_time(totals.first_at));
+    line("last", local_time(totals.last_at));
+  }
+  const auto ranking = [&](waystation_audit_ranking which, const char* title) {
+    bool is_begun = false;
+    audit.most(filter, which, request.limit, [&](const char* name, std::uint64_t count) {
+      if (!is_begun) out.write(std::string{"\n"} + title + "\n");
+      is_begun = true;
+      std::array<char, 24> head{};
+      std::snprintf(head.data(), head.size(), "%10llu  ", static_cast<unsigned long long>(count));
+      out.write(std::string{head.data()} + name + "\n");
+    });
+  };
+  ranking(WAYSTATION_AUDIT_MOST_UNDELIVERED, "Undelivered, by receiver:");
+  ranking(WAYSTATION_AUDIT_MOST_MISSED, "Pairs that miss each other most (pushed or undelivered):");
+  out.finish();
+  return 0;
+}
+
+int audit_export(const AuditRequest& request) {
+  const auto filter = filter_of(request);
+  const bool is_csv = request.format == "csv";
+  if (!is_csv && request.format != "jsonl") {
+    throw ConfigurationError{"--format " + quoted(request.format) + ": allowed is csv or jsonl"};
+  }
+  Audit audit{request.file};
+  Output out;
+  if (is_csv) {
+    out.write("id,at,time,node,group,from,to,outcome,reached,bytes,message_id,lost,lost_until\r\n");
+  }
+  std::uint64_t rows = 0;
+  audit.read(filter, 0, [&](const waystation_audit_row& row) {
+    return out.write(is_csv ? csv_line(row) : json_line(row)) && ++rows != request.limit;
+  });
+  out.finish();
+  return 0;
+}
+
+int audit_prune(const AuditRequest& request) {
+  const auto filter = filter_of(request);
+  const bool names_some = filter.since != 0 || filter.until != 0 || filter.outcomes != 0 ||
+                          !request.user.empty() || !request.from.empty() || !request.to.empty();
+  if (!names_some) {
+    throw ConfigurationError{
+        "audit prune: which rows? Allowed is at least one of --before, --since, --user, --from, --to "
+        "and --outcome (all of them: --before now)"};
+  }
+  Output out;
+  if (request.dry_run) {
+    auto counted = filter;
+    // Gaps stay where a user is named.
+    if (!request.user.empty() || !request.from.empty() || !request.to.empty()) {
+      const std::uint32_t all = 1U << WAYSTATION_PUSHED | 1U << WAYSTATION_UNDELIVERED |
+                                1U << WAYSTATION_DROPPED;
+      counted.outcomes = counted.outcomes == 0 ? all : counted.outcomes & all;
+    }
+    const auto totals = Audit{request.file}.totals(counted);
+    const auto rows = totals.pushed + totals.undelivered + totals.dropped + totals.gaps;
+    out.write(rows_text(static_cast<std::int64_t>(rows)) + " would be taken out.\n");
+    out.finish();
+    return 0;
+  }
+  std::array<char, 1024> error{};
+  std::uint64_t rows = 0;
+  const auto status =
+      waystation_audit_prune(request.file.c_str(), &filter, &rows, error.data(), error.size());
+  if (status == WAYSTATION_OK || rows != 0) {
+    out.write(rows_text(static_cast<std::int64_t>(rows)) +
+              (rows == 1 ? " was taken out.\n" : " were taken out.\n"));
+    out.finish();
+  }
+  check(status, error);
+  return 0;
+}
+
+}  // namespace waystation::server

@@ -1,0 +1,178 @@
+#include "embed/log.hpp"
+
+#include <spdlog/formatter.h>
+#include <spdlog/logger.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cinttypes>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+
+namespace waystation::server {
+namespace {
+
+spdlog::level::level_enum to_spdlog(LogLevel level) {
+  switch (level) {
+    case LogLevel::error: return spdlog::level::err;
+    case LogLevel::warning: return spdlog::level::warn;
+    case LogLevel::info: return spdlog::level::info;
+    case LogLevel::debug: break;
+  }
+  return spdlog::level::debug;
+}
+
+/// The length of the UTF-8 sequence at the front of `text` (RFC 3629), 0 where there is none.
+std::size_t utf8_length(std::string_view text) {
+  const auto at = [&](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+  };
+  const auto is_tail = [&](std::size_t i) { return (at(i) & 0xC0U) == 0x80U; };
+  const unsigned a = at(0);
+  const unsigned b = at(1);
+  if (a < 0x80) return 1;
+  if (a >= 0xC2 && a <= 0xDF) return is_tail(1) ? 2 : 0;
+  if (a >= 0xE0 && a <= 0xEF) {
+    if ((a == 0xE0 && b < 0xA0) || (a == 0xED && b > 0x9F)) return 0;
+    return is_tail(1) && is_tail(2) ? 3 : 0;
+  }
+  if (a >= 0xF0 && a <= 0xF4) {
+    if ((a == 0xF0 && b < 0x90) || (a == 0xF4 && b > 0x8F)) return 0;
+    return is_tail(1) && is_tail(2) && is_tail(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+/// `%*` in the patterns below: the event's text, escaped.
+class EscapedText : public spdlog::custom_flag_formatter {
+ public:
+  explicit EscapedText(bool json) : json_{json} {}
+
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& out) override {
+    const auto text = escape_for_log({message.payload.data(), message.payload.size()}, json_);
+    out.append(text.data(), text.data() + text.size());
+  }
+
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<EscapedText>(json_);
+  }
+
+ private:
+  bool json_;
+};
+
+/// `%!` in the patterns below: the level by the name that log_level gives it.
+class LevelName : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& out) override {
+    std::string_view name = "debug";
+    if (message.level == spdlog::level::err) name = "error";
+    if (message.level == spdlog::level::warn) name = "warning";
+    if (message.level == spdlog::level::info) name = "info";
+    out.append(name.data(), name.data() + name.size());
+  }
+
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<LevelName>();
+  }
+};
+
+/// `%&` in the patterns below: the priority as journald takes it off a line (sd-daemon(3)).
+class Priority : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& out) override {
+    std::string_view priority = "<7>";
+    if (message.level == spdlog::level::err) priority = "<3>";
+    if (message.level == spdlog::level::warn) priority = "<4>";
+    if (message.level == spdlog::level::info) priority = "<6>";
+    out.append(priority.data(), priority.data() + priority.size());
+  }
+
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<Priority>();
+  }
+};
+
+/// Whether standard error goes to journald, which is who looks for priorities. systemd says which
+/// file that is, since a service may have sent its standard error elsewhere (systemd.exec(5)).
+bool is_journal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  std::uintmax_t device = 0;
+  std::uintmax_t inode = 0;
+  struct stat file {};
+  return stream && std::sscanf(stream, "%" SCNuMAX ":%" SCNuMAX, &device, &inode) == 2 &&
+         fstat(STDERR_FILENO, &file) == 0 && file.st_dev == device && file.st_ino == inode;
+}
+
+std::unique_ptr<spdlog::formatter> make_formatter(bool json) {
+  auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
+  formatter->add_flag<EscapedText>('*', json).add_flag<LevelName>('!').add_flag<Priority>('&');
+  std::string pattern = json ? R"({"at":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%!","text":"%*"})"
+                             : "%Y-%m-%dT%H:%M:%S.%eZ %! %*";
+  if (is_journal()) pattern = "%&" + pattern;
+  formatter->set_pattern(std::move(pattern));
+  return formatter;
+}
+
+}  // namespace
+
+LogLevel parse_log_level(std::string_view text) {
+  if (text == "error") return LogLevel::error;
+  if (text == "warning") return LogLevel::warning;
+  if (text == "debug") return LogLevel::debug;
+  return LogLevel::info;
+}
+
+std::string escape_for_log(std::string_view text, bool json) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const auto c = static_cast<unsigned char>(text.front());
+    const auto length = utf8_length(text);
+    // C1 controls are two bytes in UTF-8; some terminals obey them.
+    const bool is_c1 = length == 2 && c == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0;
+    if (c < 0x20 || c == 0x7F || is_c1) {
+      std::array<char, 8> escape{};
+      const unsigned code = is_c1 ? static_cast<unsigned char>(text[1]) : c;
+      std::snprintf(escape.data(), escape.size(), json ? "\\u%04x" : "\\x%02x", code);
+      out += escape.data();
+    } else if (length == 0) {
+      out += "\xEF\xBF\xBD";  // U+FFFD
+    } else {
+      if (json && (c == '"' || c == '\\')) out += '\\';
+      out += text.substr(0, length);
+    }
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return out;
+}
+
+struct Log::Sink {
+  // Not in spdlog's registry: a log is an object here, not a global.
+  std::shared_ptr<spdlog::sinks::stderr_sink_mt> stderr_sink =
+      std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  spdlog::logger logger{"waystation", stderr_sink};
+};
+
+Log::Log(LogLevel level, bool json) : sink_{std::make_unique<Sink>()} { configure(level, json); }
+
+Log::~Log() = default;
+
+void Log::configure(LogLevel level, bool json) {
+  sink_->stderr_sink->set_formatter(make_formatter(json));
+  sink_->logger.set_level(to_spdlog(level));
+}
+
+void Log::write(LogLevel level, std::string_view text) {
+  sink_->logger.log(to_spdlog(level), spdlog::string_view_t{text.data(), text.size()});
+}
+
+}  // namespace waystation::server

@@ -1,0 +1,277 @@
+#include "embed/serve.hpp"
+
+#include <waystation/civetweb.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <future>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <utility>
+
+#include "embed/addresses.hpp"
+#include "embed/descriptors.hpp"
+#include "embed/log.hpp"
+#include "embed/metrics.hpp"
+#include "embed/relay.hpp"
+#include "embed/service_manager.hpp"
+#include "embed/site.hpp"
+#include "embed/web_server.hpp"
+
+namespace waystation::server {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Both run side by side and fit into the five seconds that service managers may rely on.
+constexpr std::uint32_t kDrainMs = 3000;
+constexpr auto kStopWithin = 4500ms;
+
+/// The signals that the serving thread waits for. Blocked before any thread starts, so that every
+/// thread inherits that and none is interrupted.
+class Signals {
+ public:
+  Signals() {
+    sigemptyset(&set_);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+      sigaddset(&set_, signal);
+      // A shell starts background jobs with SIGINT ignored, and an ignored signal never comes.
+      std::signal(signal, SIG_DFL);
+    }
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+    // A file that may not grow further is a fault of the audit's, not the end of the chat.
+    std::signal(SIGXFSZ, SIG_IGN);
+  }
+
+  /// The next signal; 0 where none came within `period`.
+  int wait(std::optional<std::chrono::milliseconds> period) const {
+    if (!period) {
+      int signal = 0;
+      while (sigwait(&set_, &signal) != 0) {
+      }
+      return signal;
+    }
+    const timespec timeout{.tv_sec = period->count() / 1000,
+                           .tv_nsec = period->count() % 1000 * 1'000'000};
+    return std::max(sigtimedwait(&set_, nullptr, &timeout), 0);
+  }
+
+ private:
+  sigset_t set_{};
+};
+
+std::vector<ListenAddress> listeners_of(const Settings& settings) {
+  std::vector<ListenAddress> listeners;
+  for (const auto& text : settings.listen) listeners.push_back(*parse_listen_address(text));
+  return listeners;
+}
+
+/// What only this machine can say of a configuration.
+void check_platform(const Configuration& configuration) {
+  for (const auto& listener : listeners_of(configuration.settings)) {
+    if (listener.is_v6 && !WebServer::has_ipv6()) {
+      throw ConfigurationError{"listen = " + quoted(listener.text()) + " (" +
+                               configuration.origin("listen") +
+                               "): allowed is an IPv4 address, because the CivetWeb on this "
+                               "machine was built without IPv6; let nginx listen there"};
+    }
+  }
+}
+
+/// Starts a relay; a complaint of the library's gets the place where its option was set.
+Relay start_relay(const Configuration& configuration, const RelayOptions& options) {
+  try {
+    return server::start_relay(options);
+  } catch (const ConfigurationError& error) {
+    throw ConfigurationError{with_origin(configuration, error.what())};
+  }
+}
+
+/// Whether the relay would take this file for its audit.
+void check_audit(const Configuration& configuration, const std::string& file) {
+  if (file.empty()) return;
+  std::array<char, 1024> error{};
+  if (waystation_audit_check(file.c_str(), error.data(), error.size()) == WAYSTATION_OK) return;
+  std::string line = error.data();
+  constexpr std::string_view field = "audit_file";
+  if (line.starts_with(field)) line.replace(0, field.size(), "audit");
+  throw ConfigurationError{with_origin(configuration, line)};
+}
+
+/// The site of `www`. A page that is not there is no reason not to serve the chat.
+std::shared_ptr<const Site> read_site(const std::string& folder, Log& log) {
+  if (folder.empty()) {
+    log.info("www is empty: no page is served");
+    return std::make_shared<Site>();
+  }
+  try {
+    std::vector<std::string> remarks;
+    auto site = std::make_shared<Site>(Site::read(folder, remarks));
+    for (const auto& remark : remarks) log.warning("www: " + remark);
+    log.info("www: " + std::to_string(site->file_count()) + " files, " +
+             std::to_string(site->byte_count()) + " bytes from " + folder);
+    return site;
+  } catch (const std::exception& error) {
+    log.error("www = " + quoted(folder) + " cannot be served: " + error.what() +
+              "; build the page (npm ci && npm run build in www/) or name another folder");
+    return std::make_shared<Site>(
+        "The page is not there, but the relay runs. Build it with npm ci and npm run build in "
+        "www/, or start the server with --www and the path of a folder that has one.");
+  }
+}
+
+void warn_of_descriptors(const Settings& settings, std::uint64_t limit, Log& log) {
+  if (limit >= settings.max_connections + kOwnDescriptors) return;
+  log.warning("max_connections = " + std::to_string(settings.max_connections) +
+              " is more than this process may open: its limit is " + std::to_string(limit) +
+              " descriptors (ulimit -Hn, or LimitNOFILE in a service), " +
+              std::to_string(kOwnDescriptors) + " of which it needs itself");
+}
+
+/// Tells whoever started this where it can be reached. Standard output has nothing else on it.
+void announce(const WebServer& server) {
+  for (const auto& listener : server.listeners()) {
+    std::printf("waystation: listening on http://%s\n", listener.text().c_str());
+  }
+  std::fflush(stdout);
+}
+
+/// Reads the configuration again and applies what can be applied while sockets are open: all of it,
+/// or nothing where there is a mistake in it.
+void reload(const ConfigurationSources& sources, Configuration& current, waystation_relay* relay,
+            WebServer& server, Log& log) {
+  Configuration next;
+  std::vector<std::string> changes;
+  std::vector<std::string> put_off;
+  try {
+    next = load_configuration(sources);
+    for (const auto& option : all_options()) {
+      const auto before = value_of(option, current.settings);
+      const auto after = value_of(option, next.settings);
+      if (before == after) continue;
+      auto& list = option.needs_restart ? put_off : changes;
+      list.push_back(std::string{option.key} + ": " + to_toml(before) + " becomes " +
+                     to_toml(after));
+      if (option.needs_restart) assign(option, before, "before", next.settings);
+    }
+    // Once more, with what stays: the open mode, say, must not come to listeners on the network
+    // because others were to take their place.
+    check_configuration(next);
+    const RelayOptions options{next.settings, log};
+    try {
+      reconfigure_relay(relay, options);
+    } catch (const ConfigurationError& error) {
+      throw ConfigurationError{with_origin(next, error.what())};
+    }
+  } catch (const std::exception& error) {
+    log.error("SIGHUP: nothing was changed: " + std::string{error.what()});
+    return;
+  }
+  for (const auto& warning : std::set(next.warnings.begin(), next.warnings.end())) {
+    log.warning(warning);
+  }
+  for (const auto& change : changes) log.info("SIGHUP: " + change);
+  for (const auto& change : put_off) log.warning("SIGHUP: " + change + ", after a restart only");
+  current = std::move(next);
+  log.configure(parse_log_level(current.settings.log_level), current.settings.log_format == "json");
+  server.replace_site(read_site(current.settings.www, log));
+}
+
+/// Feeds systemd's watchdog if the relay's thread, which carries every socket, answers.
+void feed_watchdog(waystation_relay* relay, std::chrono::milliseconds period, Log& log) {
+  const auto deadline = static_cast<std::uint32_t>(period.count());
+  if (waystation_presence(relay, "watchdog", deadline, nullptr, nullptr) == WAYSTATION_OK) {
+    notify_alive();
+  } else {
+    log.error("the relay did not answer within " + std::to_string(deadline) + " ms");
+  }
+}
+
+/// Ends kindly: no new connection, 1001 to the open sockets, and out in time whatever happens.
+void drain(WebServer& server, Relay& relay, Log& log) {
+  const auto deadline = std::chrono::steady_clock::now() + kStopWithin;
+  auto stopped = std::async(std::launch::async, [&server] { server.stop(); });
+  waystation_drain(relay.get(), kDrainMs);
+  if (stopped.wait_until(deadline) != std::future_status::ready) {
+    // A worker is stuck in a request. Every chat socket has had its close; what is left is not
+    // worth a kill by whoever waits for us.
+    log.warning("an HTTP request did not end in time and was cut");
+    std::_Exit(0);
+  }
+  relay.reset();
+}
+
+}  // namespace
+
+int serve(const ConfigurationSources& sources) {
+  auto configuration = load_configuration(sources);
+  check_platform(configuration);
+  const auto& settings = configuration.settings;
+
+  const Signals signals;
+  Log log{parse_log_level(settings.log_level), settings.log_format == "json"};
+  for (const auto& warning : configuration.warnings) log.warning(warning);
+  warn_of_descriptors(settings, raise_descriptor_limit(), log);
+
+  const RelayOptions options{settings, log};
+  auto relay = start_relay(configuration, options);
+  Metrics metrics{relay.get()};
+  WebServer server{listeners_of(settings), read_site(settings.www, log), log};
+  waystation_civetweb_attach(relay.get(), server.context());
+  waystation_civetweb_attach_api(relay.get(), server.context());
+  metrics.attach(server.context());
+  server.open();
+  announce(server);
+  log.info("waystation " + std::string{waystation_version()} + " serves, auth = " + settings.auth);
+
+  notify_ready();
+  const auto watchdog = watchdog_period();
+  int signal = 0;
+  for (;;) {
+    signal = signals.wait(watchdog);
+    if (signal == SIGTERM || signal == SIGINT) break;
+    if (signal == SIGHUP) {
+      notify_reloading();
+      reload(sources, configuration, relay.get(), server, log);
+      notify_ready();
+    }
+    if (watchdog) feed_watchdog(relay.get(), *watchdog, log);
+  }
+  notify_stopping();
+  log.info(std::string{signal == SIGINT ? "SIGINT" : "SIGTERM"} + ": draining");
+  drain(server, relay, log);
+  log.info("stopped");
+  return 0;
+}
+
+int config_check(const ConfigurationSources& sources) {
+  const auto configuration = load_configuration(sources);
+  check_platform(configuration);
+  // The relay checks what only it knows, such as key files. It opens no port.
+  Log log{LogLevel::warning, false};
+  auto settings = configuration.settings;
+  // The audit's file is looked at only: a server may be writing it.
+  check_audit(configuration, std::exchange(settings.audit, {}));
+  const RelayOptions options{settings, log};
+  (void)start_relay(configuration, options);
+  for (const auto& warning : configuration.warnings) {
+    std::fprintf(stderr, "waystation: warning: %s\n", warning.c_str());
+  }
+  std::printf("waystation: the configuration is good\n");
+  return 0;
+}
+
+int config_show(const ConfigurationSources& sources) {
+  const auto text = show_configuration(load_configuration(sources));
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return std::fflush(stdout) == 0 ? 0 : 1;
+}
+
+}  // namespace waystation::server

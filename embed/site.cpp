@@ -1,0 +1,244 @@
+#include "embed/site.hpp"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+
+namespace waystation::server {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A page is a few hundred kilobytes; a folder with more than this is not one, but, say, a home
+/// directory named by mistake.
+constexpr std::size_t kMostBytes = 256U << 20;
+
+// Nothing but this server's own files, and no inline script or style: a message that should ever
+// be taken for markup can load, run and send nothing. 'self' in connect-src covers ws: and wss: to
+// this host (Content Security Policy Level 3, section 6.7.2.8).
+constexpr std::string_view kEveryResponse =
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; font-src 'self'; manifest-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "Cross-Origin-Opener-Policy: same-origin\r\n"
+    "Permissions-Policy: camera=(), microphone=(), geolocation=(), payment=(), usb=()\r\n";
+
+std::string etag_of(std::string_view bytes) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
+    throw std::runtime_error{"libcrypto computes no SHA-256"};
+  }
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string tag = "\"";
+  for (std::size_t i = 0; i < 16; ++i) {
+    tag += kDigits[digest[i] >> 4U];
+    tag += kDigits[digest[i] & 15U];
+  }
+  return tag + '"';
+}
+
+std::string read_bytes(const fs::path& path) {
+  std::ifstream in{path, std::ios::binary};
+  std::string bytes{std::istreambuf_iterator<char>{in}, {}};
+  if (!in.is_open() || in.bad()) throw std::runtime_error{path.string() + " cannot be read"};
+  return bytes;
+}
+
+bool is_hidden(const fs::path& name) {
+  const auto text = name.string();
+  return text.starts_with('.') && text != ".well-known";
+}
+
+bool is_within(const fs::path& path, const fs::path& folder) {
+  const auto [in_folder, in_path] = std::ranges::mismatch(folder, path);
+  return in_folder == folder.end();
+}
+
+/// Undoes percent-encoding. Nothing for what is malformed, or hides a NUL or a slash.
+std::optional<std::string> decoded(std::string_view path) {
+  const auto digit = [](char c) -> int {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+  };
+  std::string out;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (path[i] != '%') {
+      out += path[i];
+      continue;
+    }
+    if (i + 2 >= path.size()) return {};
+    const int high = digit(path[i + 1]);
+    const int low = digit(path[i + 2]);
+    if (high < 0 || low < 0) return {};
+    const char c = static_cast<char>(high * 16 + low);
+    if (c == '\0' || c == '/') return {};
+    out += c;
+    i += 2;
+  }
+  return out;
+}
+
+/// Whether the name changes with the content, as bundlers make it: assets/index-Bx3_k2d1.js.
+bool has_hash(std::string_view path) {
+  constexpr std::size_t kHash = 8;
+  if (!path.starts_with("assets/")) return false;
+  for (auto dash = path.find('-'); dash != std::string_view::npos;
+       dash = path.find('-', dash + 1)) {
+    const auto hash = path.substr(dash + 1, kHash);
+    const bool is_hash = hash.size() == kHash && std::ranges::all_of(hash, [](unsigned char c) {
+                           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                                  (c >= 'A' && c <= 'Z') || c == '_' || c == '-';
+                         });
+    if (is_hash && path.substr(dash + 1 + kHash).starts_with('.')) return true;
+  }
+  return false;
+}
+
+std::string status_line(int status) {
+  switch (status) {
+    case 200:
+      return "HTTP/1.1 200 OK\r\n";
+    case 304:
+      return "HTTP/1.1 304 Not Modified\r\n";
+    case 405:
+      return "HTTP/1.1 405 Method Not Allowed\r\n";
+    default:
+      return "HTTP/1.1 404 Not Found\r\n";
+  }
+}
+
+/// The client's own words never stand in an error page, so there is nothing to escape.
+SiteResponse error_response(const SiteRequest& request, int status, std::string_view code,
+                            std::string_view detail, std::string_view more_fields) {
+  SiteResponse response;
+  response.status = status;
+  const bool html = request.accept.find("text/html") != std::string_view::npos;
+  if (html) {
+    response.error_page = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>" +
+                          std::to_string(status) + "</title><p>" + std::string{detail} +
+                          "</p></html>\n";
+  } else {
+    response.error_page = "{\"error\":{\"code\":\"" + std::string{code} + "\",\"detail\":\"" +
+                          std::string{detail} + "\"}}\n";
+  }
+  response.head = status_line(status) + std::string{kEveryResponse} +
+                  "Content-Type: " + (html ? "text/html; charset=utf-8" : "application/json") +
+                  "\r\nContent-Length: " + std::to_string(response.error_page.size()) +
+                  "\r\nCache-Control: no-store\r\nVary: Accept\r\n" + std::string{more_fields};
+  if (request.method == "HEAD") response.error_page.clear();
+  return response;
+}
+
+}  // namespace
+
+Site::Site(std::string advice) : advice_{std::move(advice)} {}
+
+Site Site::read(const std::string& folder, std::vector<std::string>& remarks) {
+  const auto root = fs::canonical(folder);
+  if (!fs::is_directory(root)) throw std::runtime_error{folder + " is not a folder"};
+
+  Site site;
+  std::size_t total = 0;
+  // Does not follow links to folders by itself.
+  for (auto entry = fs::recursive_directory_iterator{root}; entry != fs::end(entry); ++entry) {
+    const auto relative = entry->path().lexically_relative(root).generic_string();
+    if (is_hidden(entry->path().filename())) {
+      if (entry->is_directory()) entry.disable_recursion_pending();
+      continue;
+    }
+    if (entry->is_symlink()) {
+      std::error_code broken;
+      const auto target = fs::canonical(entry->path(), broken);
+      if (broken || !is_within(target, root) || fs::is_directory(target)) {
+        remarks.push_back(relative + " is left out: a link to a folder, or out of " + folder);
+        continue;
+      }
+    }
+    if (!entry->is_regular_file()) continue;
+    auto bytes = read_bytes(entry->path());
+    total += bytes.size();
+    if (total > kMostBytes) {
+      throw std::runtime_error{folder + " holds more than 256 MiB; is it the right folder?"};
+    }
+    auto etag = etag_of(bytes);
+    site.files_[relative].plain = {std::move(bytes), std::move(etag)};
+  }
+
+  // A copy that was compressed beforehand belongs to its original and is no file of its own.
+  for (const auto& [suffix, coding] : {std::pair{".gz", Coding::gzip}, {".br", Coding::brotli}}) {
+    for (auto copy = site.files_.begin(); copy != site.files_.end();) {
+      const auto original = copy->first.ends_with(suffix)
+                                ? site.files_.find(copy->first.substr(0, copy->first.size() - 3))
+                                : site.files_.end();
+      if (original == site.files_.end()) {
+        ++copy;
+        continue;
+      }
+      original->second.coded[coding] = std::move(copy->second.plain);
+      copy = site.files_.erase(copy);
+    }
+  }
+  return site;
+}
+
+std::size_t Site::byte_count() const {
+  std::size_t total = 0;
+  for (const auto& [path, file] : files_) {
+    total += file.plain.bytes.size();
+    for (const auto& [coding, copy] : file.coded) total += copy.bytes.size();
+  }
+  return total;
+}
+
+SiteResponse Site::missing(const SiteRequest& request) const {
+  return error_response(request, 404, "not_found",
+                        advice_.empty() ? "There is nothing here." : advice_, {});
+}
+
+SiteResponse Site::answer(const SiteRequest& request) const {
+  if (!request.path.starts_with('/')) return missing(request);
+  auto path = decoded(request.path.substr(1));
+  if (!path) return missing(request);
+  if (path->empty() || path->ends_with('/')) *path += "index.html";
+  const auto found = files_.find(*path);
+  if (found == files_.end()) return missing(request);
+  if (request.method != "GET" && request.method != "HEAD") {
+    return error_response(request, 405, "method_not_allowed", "Files are read with GET and HEAD.",
+                          "Allow: GET, HEAD\r\n");
+  }
+
+  const auto& file = found->second;
+  std::vector<Coding> available;
+  for (const auto& [coding, copy] : file.coded) available.push_back(coding);
+  const auto coding = choose_coding(request.accept_encoding, available);
+  const auto& chosen = coding == Coding::identity ? file.plain : file.coded.at(coding);
+
+  SiteResponse response;
+  const bool unchanged = etag_matches(request.if_none_match, chosen.etag);
+  response.status = unchanged ? 304 : 200;
+  response.head =
+      status_line(response.status) + std::string{kEveryResponse} + "ETag: " + chosen.etag + "\r\n";
+  response.head += has_hash(*path) ? "Cache-Control: public, max-age=31536000, immutable\r\n"
+                                   : "Cache-Control: no-cache\r\n";
+  if (!file.coded.empty()) response.head += "Vary: Accept-Encoding\r\n";
+  if (!unchanged) {
+    response.head += "Content-Type: " + std::string{content_type(*path)} +
+                     "\r\nContent-Length: " + std::to_string(chosen.bytes.size()) + "\r\n";
+    if (coding == Coding::gzip) response.head += "Content-Encoding: gzip\r\n";
+    if (coding == Coding::brotli) response.head += "Content-Encoding: br\r\n";
+    if (request.method == "GET") response.file = chosen.bytes;
+  }
+  return response;
+}
+
+}  // namespace waystation::server

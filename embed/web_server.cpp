@@ -1,0 +1,314 @@
+#include "embed/web_server.hpp"
+
+#include <arpa/inet.h>
+#include <civetweb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <ctime>
+#include <stdexcept>
+#include <string_view>
+#include <system_error>
+#include <thread>
+
+namespace waystation::server {
+namespace {
+
+// A worker is busy while it reads a request and writes a page, never while a chat goes on. Twenty
+// serve thousands of pages a second; what they are a bound on is strangers who connect and say
+// nothing: with N of those a newcomer waits N / 20 times the request timeout at most.
+constexpr const char* kWorkers = "20";
+
+// How long a client may take for its header, and how long a write may make no progress.
+constexpr const char* kRequestTimeoutMs = "5000";
+
+// Long enough for a browser to fetch the next file of the page over the same connection, short
+// enough that idle connections do not use up the workers.
+constexpr const char* kKeepAliveTimeoutMs = "250";
+
+// Connections that wait for a worker and for CivetWeb to accept them: after a restart, thousands
+// of clients come back within a second or two.
+constexpr const char* kConnectionQueue = "1024";
+constexpr const char* kListenBacklog = "4096";
+
+std::string_view view(const char* text) {
+  return text ? std::string_view{text} : "";
+}
+
+std::string http_date() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  std::array<char, 40> text{};
+  std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  return text.data();
+}
+
+void send(mg_connection* connection, const SiteResponse& response, bool last) {
+  auto head = response.head + "Date: " + http_date() + "\r\n";
+  if (last) head += "Connection: close\r\n";
+  head += "\r\n";
+  const auto body = response.body();
+  if (mg_write(connection, head.data(), head.size()) > 0 && !body.empty()) {
+    mg_write(connection, body.data(), body.size());
+  }
+  if (last) mg_disable_connection_keep_alive(connection);
+}
+
+/// A socket address to bind or connect to.
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+
+  explicit SocketAddress(const ListenAddress& address) {
+    if (address.is_v6) {
+      sockaddr_in6 v6{};
+      v6.sin6_family = AF_INET6;
+      v6.sin6_port = htons(address.port);
+      inet_pton(AF_INET6, address.address.c_str(), &v6.sin6_addr);
+      std::memcpy(&storage, &v6, length = sizeof v6);
+    } else {
+      sockaddr_in v4{};
+      v4.sin_family = AF_INET;
+      v4.sin_port = htons(address.port);
+      inet_pton(AF_INET, address.address.c_str(), &v4.sin_addr);
+      std::memcpy(&storage, &v4, length = sizeof v4);
+    }
+  }
+
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+};
+
+class Socket {
+ public:
+  explicit Socket(const ListenAddress& address)
+      : descriptor_{::socket(address.is_v6 ? AF_INET6 : AF_INET,
+                             SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)} {}
+  ~Socket() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  int get() const { return descriptor_; }
+
+ private:
+  int descriptor_;
+};
+
+/// The error that listening there meets; 0 where it meets none.
+int listen_error(const ListenAddress& address) {
+  const Socket socket{address};
+  const int on = 1;
+  if (socket.get() < 0) return errno;
+  setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const SocketAddress where{address};
+  if (bind(socket.get(), where.get(), where.length) != 0) return errno;
+  return ::listen(socket.get(), 1) != 0 ? errno : 0;
+}
+
+}  // namespace
+
+bool WebServer::has_ipv6() {
+  return mg_check_feature(MG_FEATURES_IPV6) != 0;
+}
+
+WebServer::WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<const Site> site,
+                     Log& log)
+    : log_{log}, site_{std::move(site)} {
+  std::string ports;
+  for (const auto& address : listen) ports += (ports.empty() ? "" : ",") + address.text();
+
+  const char* options[] = {"listening_ports",
+                           ports.c_str(),  //
+                           "num_threads",
+                           kWorkers,  //
+                           "connection_queue",
+                           kConnectionQueue,  //
+                           "listen_backlog",
+                           kListenBacklog,  //
+                           "request_timeout_ms",
+                           kRequestTimeoutMs,  //
+                           "enable_keep_alive",
+                           "yes",  //
+                           "keep_alive_timeout_ms",
+                           kKeepAliveTimeoutMs,  //
+                           "tcp_nodelay",
+                           "1",  //
+                           "decode_url",
+                           "no",  // the relay and the site do it, strictly
+                           "enable_directory_listing",
+                           "no",  // and no document_root at all
+                           "enable_auth_domain_check",
+                           "no",  //
+                           "access_control_allow_origin",
+                           "",  // by default it lets every site in
+                           "access_control_allow_methods",
+                           "",  //
+                           "access_control_allow_headers",
+                           "",  //
+                           nullptr};
+
+  mg_callbacks callbacks{};
+  callbacks.begin_request = on_begin;
+  callbacks.http_error = on_error;
+  callbacks.log_message = on_log;
+
+  mg_init_library(0);
+  context_ = mg_start(&callbacks, this, options);
+  if (!context_) {
+    mg_exit_library();
+    throw std::runtime_error{why_not(listen)};
+  }
+
+  // CivetWeb keeps the order in which they were given.
+  std::vector<mg_server_port> opened(listen.size());
+  const int count = mg_get_server_ports(context_, static_cast<int>(opened.size()), opened.data());
+  for (std::size_t i = 0; i < listen.size() && i < static_cast<std::size_t>(count); ++i) {
+    listeners_.push_back(listen[i]);
+    listeners_.back().port = static_cast<std::uint16_t>(opened[i].port);
+  }
+}
+
+WebServer::~WebServer() {
+  stop();
+}
+
+void WebServer::open() {
+  if (is_open_) return;
+  // It matches everything, and CivetWeb takes the first handler that matches.
+  mg_set_request_handler(context_, "/", on_request, this);
+  is_open_ = true;
+  is_open_.notify_all();
+}
+
+void WebServer::replace_site(std::shared_ptr<const Site> site) {
+  const std::lock_guard lock{site_mutex_};
+  site_.swap(site);
+}
+
+std::shared_ptr<const Site> WebServer::site() {
+  const std::lock_guard lock{site_mutex_};
+  return site_;
+}
+
+void WebServer::stop() {
+  if (!context_) return;
+  open();  // whoever still waits for it
+  // CivetWeb's accepting thread looks up from its poll every two seconds only, and mg_stop waits
+  // for it. A connection wakes it.
+  std::thread waker{[this] {
+    while (!has_stopped_) {
+      wake_acceptor();
+      std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    }
+  }};
+  mg_stop(context_);
+  has_stopped_ = true;
+  waker.join();
+  context_ = nullptr;
+  mg_exit_library();
+}
+
+void WebServer::wake_acceptor() const {
+  auto address = listeners_.front();
+  if (address.address == "0.0.0.0") address.address = "127.0.0.1";
+  if (address.address == "::") address.address = "::1";
+  const Socket socket{address};
+  const SocketAddress where{address};
+  if (socket.get() >= 0) (void)::connect(socket.get(), where.get(), where.length);
+}
+
+std::string WebServer::why_not(const std::vector<ListenAddress>& listen) const {
+  for (const auto& address : listen) {
+    if (const int error = listen_error(address)) {
+      auto line =
+          "cannot listen on " + address.text() + ": " + std::generic_category().message(error);
+      if (error == EADDRINUSE) line += "; end what uses it, or choose another with --listen";
+      if (error == EADDRNOTAVAIL) line += "; this machine has no such address";
+      if (error == EACCES) line += "; ports below 1024 are for root";
+      return line;
+    }
+  }
+  return "CivetWeb did not start: " + start_messages_;
+}
+
+int WebServer::on_begin(mg_connection* connection) {
+  // CivetWeb accepts connections from the moment it starts, before any handler is attached; a
+  // request that comes so early waits.
+  auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
+  self->is_open_.wait(false);
+  return 0;
+}
+
+int WebServer::on_request(mg_connection* connection, void* self) {
+  static_cast<WebServer*>(self)->serve(connection);
+  return 200;  // served; the number would be for an access log, and there is none
+}
+
+void WebServer::serve(mg_connection* connection) {
+  const auto* info = mg_get_request_info(connection);
+  const auto current = site();  // kept until the answer is out
+  const auto response =
+      current->answer({.method = view(info->request_method),
+                       .path = view(info->local_uri_raw),
+                       .accept = view(mg_get_header(connection, "Accept")),
+                       .accept_encoding = view(mg_get_header(connection, "Accept-Encoding")),
+                       .if_none_match = view(mg_get_header(connection, "If-None-Match"))});
+  // A body that nobody wants is not read: CivetWeb would do so for as long as the client likes.
+  const bool has_body =
+      info->content_length > 0 || mg_get_header(connection, "Transfer-Encoding") != nullptr;
+  send(connection, response, has_body);
+}
+
+/// What CivetWeb refuses by itself: requests that are not HTTP, or too long, and upgrades to
+/// WebSocket for no route, which it would otherwise answer without a status line.
+int WebServer::on_error(mg_connection* connection, int status, const char*) {
+  std::string_view reason = "Error";
+  std::string_view code = "bad_request";
+  std::string_view detail = "This request cannot be answered.";
+  if (status == 400) {
+    reason = "Bad Request";
+    detail = "This is not a well-formed HTTP request.";
+  } else if (status == 404) {
+    reason = "Not Found";
+    code = "not_found";
+    detail = "There is nothing here.";
+  } else if (status == 411) {
+    reason = "Length Required";
+    detail = "Content-Length is not a number.";
+  } else if (status == 413) {
+    reason = "Content Too Large";
+    detail = "The request's header is longer than 16 KiB.";
+  } else if (status == 505) {
+    reason = "HTTP Version Not Supported";
+    detail = "This server speaks HTTP/1.0 and HTTP/1.1.";
+  }
+  const auto body = "{\"error\":{\"code\":\"" + std::string{code} + "\",\"detail\":\"" +
+                    std::string{detail} + "\"}}\n";
+  SiteResponse response;
+  response.head = "HTTP/1.1 " + std::to_string(status) + " " + std::string{reason} +
+                  "\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
+                  "Content-Length: " +
+                  std::to_string(body.size()) + "\r\n";
+  response.error_page = body;
+  send(connection, response, true);
+  return 0;
+}
+
+int WebServer::on_log(const mg_connection* connection, const char* text) {
+  auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
+  if (!self) return 0;
+  if (!self->context_) {
+    self->start_messages_ += std::string{view(text)} + "; ";
+  } else {
+    self->log_.debug("civetweb: " + std::string{view(text)});  // mostly clients that went away
+  }
+  return 1;
+}
+
+}  // namespace waystation::server

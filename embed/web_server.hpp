@@ -1,0 +1,68 @@
+// CivetWeb, as this server runs it: it greets, the relay talks.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "embed/addresses.hpp"
+#include "embed/log.hpp"
+#include "embed/site.hpp"
+
+struct mg_context;
+struct mg_connection;
+
+namespace waystation::server {
+
+/// A running CivetWeb that serves a site. The relay's routes are attached to its context().
+class WebServer {
+ public:
+  /// Listens, but lets no request in before open(). Throws std::runtime_error with a line that
+  /// names the address and the reason. `log` must outlive it.
+  WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<const Site> site, Log& log);
+  ~WebServer();
+  WebServer(const WebServer&) = delete;
+  WebServer& operator=(const WebServer&) = delete;
+
+  /// Whether the CivetWeb that is linked can listen on IPv6 addresses. Debian 12's cannot.
+  static bool has_ipv6();
+
+  mg_context* context() const { return context_; }
+
+  /// Serves the site for every path that has no handler yet, and lets requests in. To be called
+  /// once, when the relay is attached.
+  void open();
+
+  /// What it listens on, with the ports that were picked.
+  const std::vector<ListenAddress>& listeners() const { return listeners_; }
+
+  /// Serves another site from the next request on. Any thread.
+  void replace_site(std::shared_ptr<const Site> site);
+
+  /// Takes no connection any more, lets the workers finish and ends. Legal twice.
+  void stop();
+
+ private:
+  static int on_begin(mg_connection* connection);
+  static int on_request(mg_connection* connection, void* self);
+  static int on_error(mg_connection* connection, int status, const char* text);
+  static int on_log(const mg_connection* connection, const char* text);
+
+  std::shared_ptr<const Site> site();
+  void serve(mg_connection* connection);
+  std::string why_not(const std::vector<ListenAddress>& listen) const;
+  void wake_acceptor() const;
+
+  Log& log_;
+  std::mutex site_mutex_;
+  std::shared_ptr<const Site> site_;
+  std::vector<ListenAddress> listeners_;
+  std::string start_messages_;  // CivetWeb's own, while it starts
+  std::atomic<bool> is_open_{false};
+  std::atomic<bool> has_stopped_{false};
+  std::atomic<mg_context*> context_ = nullptr;
+};
+
+}  // namespace waystation::server

@@ -1,0 +1,128 @@
+#include "admission/address.hpp"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+
+#include "admission/request.hpp"
+
+namespace waystation {
+namespace {
+
+constexpr std::array<std::uint8_t, 12> kMappedPrefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
+
+bool is_zone(std::string_view text) noexcept {
+  return !text.empty() && std::ranges::all_of(text, [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+           c == '_' || c == '-';
+  });
+}
+
+/// A prefix length without sign or leading zeros, at most `most`.
+std::optional<unsigned> parse_bits(std::string_view text, unsigned most) noexcept {
+  if (text.empty() || text.size() > 3 || (text.size() > 1 && text.front() == '0')) {
+    return std::nullopt;
+  }
+  unsigned bits = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    bits = bits * 10 + static_cast<unsigned>(c - '0');
+  }
+  if (bits > most) return std::nullopt;
+  return bits;
+}
+
+}  // namespace
+
+std::optional<Address> Address::parse(std::string_view text) noexcept {
+  const std::size_t percent = text.find('%');
+  const bool has_zone = percent != std::string_view::npos;
+  if (has_zone && !is_zone(text.substr(percent + 1))) return std::nullopt;
+  text = text.substr(0, percent);
+
+  std::array<char, INET6_ADDRSTRLEN> terminated{};
+  if (text.size() >= terminated.size() || text.find('\0') != std::string_view::npos) {
+    return std::nullopt;
+  }
+  std::ranges::copy(text, terminated.begin());
+
+  Address address;
+  if (!has_zone && inet_pton(AF_INET, terminated.data(), address.bytes_.data() + 12) == 1) {
+    std::ranges::copy(kMappedPrefix, address.bytes_.begin());
+    address.is_v4_ = true;
+    return address;
+  }
+  if (inet_pton(AF_INET6, terminated.data(), address.bytes_.data()) != 1) return std::nullopt;
+  address.is_v4_ = std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), address.bytes_.begin());
+  return address;
+}
+
+bool Address::is_loopback() const noexcept {
+  if (is_v4_) return bytes_[12] == 127;
+  return bytes_[15] == 1 &&
+         std::all_of(bytes_.begin(), bytes_.end() - 1, [](auto byte) { return byte == 0; });
+}
+
+std::string Address::to_string() const {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  inet_ntop(is_v4_ ? AF_INET : AF_INET6, bytes_.data() + (is_v4_ ? 12 : 0), text.data(),
+            static_cast<socklen_t>(text.size()));
+  return text.data();
+}
+
+Address Address::masked(unsigned bits) const noexcept {
+  Address result = *this;
+  for (unsigned i = 0; i < 16; ++i) {
+    const unsigned kept = std::clamp(bits, 8 * i, 8 * i + 8) - 8 * i;  // of this byte
+    result.bytes_[i] &= static_cast<std::uint8_t>(0xFF00U >> kept);
+  }
+  return result;
+}
+
+std::variant<AddressBlock, std::string> AddressBlock::parse(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  const auto base = text.find('%') == std::string_view::npos ? Address::parse(text.substr(0, slash))
+                                                             : std::nullopt;
+  if (!base) return "it is neither an address nor a block of addresses";
+  AddressBlock block;
+  block.base_ = *base;
+  if (slash == std::string_view::npos) return block;
+
+  // A block of mapped addresses may be written with all 128 bits in mind: ::ffff:10.0.0.0/104.
+  const bool is_dotted = text.substr(0, slash).find(':') == std::string_view::npos;
+  const auto bits = parse_bits(text.substr(slash + 1), is_dotted ? 32 : 128);
+  if (!bits) {
+    return std::string("its prefix must be a number from 0 to ") + (is_dotted ? "32" : "128");
+  }
+  block.bits_ = *bits + (is_dotted ? 96 : 0);
+  if (base->is_v4() && block.bits_ < 96) return "a block of mapped addresses starts at /96";
+  const Address lowest = base->masked(block.bits_);
+  if (lowest != *base) {
+    return "it has bits beyond its prefix; the block is " + lowest.to_string() + "/" +
+           std::to_string(block.bits_ - (lowest.is_v4() ? 96 : 0));
+  }
+  return block;
+}
+
+bool AddressBlock::contains(const Address& address) const noexcept {
+  return address.masked(bits_) == base_;  // of the same family, or they are not equal
+}
+
+std::variant<AddressList, std::string> AddressList::parse(std::span<const std::string> entries) {
+  AddressList list;
+  for (const std::string& entry : entries) {
+    auto block = AddressBlock::parse(entry);
+    if (const auto* problem = std::get_if<std::string>(&block)) {
+      return in_quotes(entry) + ": " + *problem;
+    }
+    list.blocks_.push_back(std::get<AddressBlock>(block));
+  }
+  return list;
+}
+
+bool AddressList::contains(const Address& address) const noexcept {
+  return std::ranges::any_of(blocks_,
+                             [&](const AddressBlock& block) { return block.contains(address); });
+}
+
+}  // namespace waystation

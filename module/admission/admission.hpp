@@ -1,0 +1,128 @@
+// From a request to a refusal or an admitted socket.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "admission/client_address.hpp"
+#include "admission/identity.hpp"
+#include "admission/limits.hpp"
+#include "admission/refusal.hpp"
+#include "admission/request.hpp"
+#include "admission/routes.hpp"
+#include "relay/envelope.hpp"
+
+namespace waystation {
+
+/// Where identity comes from.
+enum class Auth : std::uint8_t { open, jwt, header, callback };
+
+/// Every option that decides who gets in, named as its key is.
+struct AdmissionOptions {
+  Auth auth = Auth::open;
+  std::string jwt_key_file;               // see keys.hpp
+  std::string jwt_issuer;                 // empty: any
+  std::vector<std::string> jwt_audience;  // one of them; empty: any
+  std::string identity_header = "X-Forwarded-User";
+  std::string scopes_header;                 // empty: no scopes
+  std::vector<std::string> trusted_proxies;  // addresses and CIDR blocks
+  std::vector<std::string> allowed_origins;  // scheme://host[:port]
+  std::vector<std::string> allowed_hosts;    // host[:port]; without a port: any
+  std::vector<std::string> operators = {"127.0.0.0/8", "::1"};
+  bool allow_open_network = false;
+  bool allow_query_token = false;
+  ConnectionLimits limits;
+  Identify identify;  // for Auth::callback
+};
+
+/// The entries of a list separated by commas, stripped of blanks; empty ones left out.
+std::vector<std::string> split_list(std::string_view text);
+
+/// What is legal and yet probably a mistake, one line each; for `config check` and the log.
+std::vector<std::string> doubts_about(const AdmissionOptions& options);
+
+/// A socket that may be taken over.
+struct Admitted {
+  SocketKind kind = SocketKind::chat;
+  Dialect dialect = Dialect::plain;
+  std::string group;                  // where chat: the group's name
+  std::string user;                   // where push: the user of the path
+  std::optional<std::string> caller;  // nothing: anonymous (open mode, plain, chat)
+  std::string key;                    // the Sec-WebSocket-Key to answer
+  std::string_view subprotocol;       // to name in the answer; empty: none. Static storage
+  std::int64_t expires_at_ms = 0;     // ms since 1970; 0: never
+  Place place;                        // to be held as long as the socket
+};
+
+/// The answer to a refreshed token.
+struct RefreshedToken {
+  std::int64_t expires_at_ms = 0;
+};
+
+/// Decides who gets in. Any thread; a call sees one state of the options from its beginning to its
+/// end. Nothing but std::bad_alloc is thrown, the constructor aside.
+class Admission {
+ public:
+  /// Throws std::invalid_argument: one line naming the key, the value and what is allowed.
+  explicit Admission(AdmissionOptions options);
+  ~Admission();
+
+  /// Puts other options in force, keys read anew; open sockets stay. Nothing on success; else the
+  /// line that the constructor would throw, and everything stays as it was.
+  std::optional<std::string> reconfigure(AdmissionOptions options);
+
+  /// Reads the key file again. Nothing on success; else why not, and the old keys stay.
+  std::optional<std::string> reload_keys();
+
+  /// Checks a request for a socket route, in this order: route and method, host, origin, identity,
+  /// membership, subprotocol, TLS, limits, handshake (RFC 6455, section 4.2.1). The place in the
+  /// limits is reserved in the result. A plain GET on a route gets 426 only where an upgrade would
+  /// have been admitted.
+  std::variant<NotOurs, Refusal, Admitted> admit(const Request& request, std::int64_t now_ms);
+
+  /// Whether the caller may use what `scope` guards: host, origin, identity, scope. Nothing: they
+  /// may. Refused with 403 bad_host, bad_origin, missing_scope, not_an_operator (open mode, where
+  /// the scopes belong to operators), 401 unauthenticated.
+  std::optional<Refusal> authorize(const Request& request, Scope scope, std::int64_t now_ms) const;
+
+  /// Whether the caller may see how we are: host, origin, and the client address is one of
+  /// `operators`. Nothing: they may. Refused with 403.
+  std::optional<Refusal> authorize_operator(const Request& request) const;
+
+  /// The same as a plain answer.
+  bool is_operator(const Request& request) const { return !authorize_operator(request); }
+
+  /// Checks a token that `user` sent on an open socket: good, and theirs. The refusal's code and
+  /// detail are for an {"error":…} frame.
+  std::variant<RefreshedToken, Refusal> refresh(std::string_view token, std::string_view user,
+                                                std::int64_t now_ms) const;
+
+  /// The header fields that let the page of an allowed origin read the answer (Fetch, section
+  /// 3.2); none for any other.
+  HeaderLines cors_headers(const Request& request) const;
+
+  /// The limits, for figures.
+  const Limits& limits() const noexcept { return limits_; }
+
+ private:
+  struct Settings;
+  std::variant<NotOurs, Refusal, Admitted> admit(const Settings& settings, const Request& request,
+                                                 std::int64_t now_ms);
+  std::shared_ptr<const Settings> settings() const;
+  static std::shared_ptr<const Settings> read(AdmissionOptions options);
+
+  std::optional<std::string> change(AdmissionOptions options);
+
+  std::mutex change_mutex_;            // one change after the other
+  mutable std::mutex settings_mutex_;  // held to copy or swap the pointer only
+  std::shared_ptr<const Settings> settings_;
+  Limits limits_;
+};
+
+}  // namespace waystation

@@ -1,0 +1,42 @@
+// Whose request it is, by address, where proxies may stand in between.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "admission/address.hpp"
+#include "admission/request.hpp"
+
+namespace waystation {
+
+/// The client address of a request.
+struct ClientAddress {
+  /// The client's. Nothing: the request is nobody's; it came through a proxy that nobody vouches
+  /// for, or through a trusted one that did not say for whom. It is never an operator's and never
+  /// good for open mode.
+  std::optional<Address> address;
+
+  /// The peer's own. Nothing where the web server gave no IP address.
+  std::optional<Address> peer;
+
+  /// Where nobody's: why, as a clause.
+  std::string why_nobody;
+
+  /// The peer is one of the trusted proxies: its header fields may be believed.
+  bool through_trusted_proxy = false;
+
+  /// What limits per address count it under: the client's, or the peer's where it is nobody's.
+  const std::optional<Address>& counted_as() const noexcept { return address ? address : peer; }
+};
+
+/// Finds out who the client is.
+///
+///   - The peer is not in `trusted`: the peer; nobody's if it sent X-Forwarded-For, Forwarded
+///     (RFC 7239) or X-Real-IP.
+///   - The peer is in `trusted`: the rightmost address of all X-Forwarded-For fields that is not
+///     in `trusted`; the leftmost where all are. An entry that must be looked at and is no address
+///     (with or without a port) makes it nobody's, and so does a Forwarded or X-Real-IP without
+///     X-Forwarded-For. With none of the three it is the peer itself.
+ClientAddress client_address(const Request& request, const AddressList& trusted);
+
+}  // namespace waystation

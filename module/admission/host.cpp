@@ -1,0 +1,200 @@
+#include "admission/host.hpp"
+
+#include <algorithm>
+
+#include "admission/address.hpp"
+
+namespace waystation {
+namespace {
+
+constexpr bool is_digit(char c) noexcept {
+  return c >= '0' && c <= '9';
+}
+constexpr bool is_letter(char c) noexcept {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+std::optional<std::uint16_t> parse_port(std::string_view text) noexcept {
+  if (text.empty() || text.size() > 5 || !std::ranges::all_of(text, is_digit)) return std::nullopt;
+  unsigned port = 0;
+  for (const char c : text) port = port * 10 + static_cast<unsigned>(c - '0');
+  if (port == 0 || port > 65535) return std::nullopt;
+  return static_cast<std::uint16_t>(port);
+}
+
+/// Letters, digits, '-' and '_' in labels that are not empty.
+bool is_name(std::string_view text) noexcept {
+  if (text.empty() || text.size() > 253) return false;
+  char before = '.';
+  for (const char c : text) {
+    if (c == '.' ? before == '.' : !is_letter(c) && !is_digit(c) && c != '-' && c != '_') {
+      return false;
+    }
+    before = c;
+  }
+  return before != '.';
+}
+
+/// Whether a browser would take the name for an IPv4 address (URL Standard, "ends in a number").
+bool ends_in_number(std::string_view name) noexcept {
+  const std::string_view last = name.substr(name.rfind('.') + 1);
+  return std::ranges::all_of(last, is_digit) || last.starts_with("0x");
+}
+
+/// The host that a request is meant for. Nothing where it names none, several, or two that differ.
+std::optional<HostPort> host_of(const Request& request) {
+  const OneValue field = header_value(request, "Host");
+  if (!field.is_one()) return std::nullopt;
+  auto host = HostPort::parse(field.value);
+  if (const auto target = split_target(request); target && target->is_absolute) {
+    if (HostPort::parse(target->authority) != host) return std::nullopt;
+  }
+  return host;
+}
+
+Refusal bad_host(std::string detail) {
+  return {403, "bad_host", std::move(detail)};
+}
+
+}  // namespace
+
+std::optional<HostPort> HostPort::parse(std::string_view text) {
+  HostPort result;
+  std::string_view host = text;
+  std::optional<std::string_view> port;
+  if (text.starts_with('[')) {
+    const std::size_t bracket = text.find(']');
+    if (bracket == std::string_view::npos) return std::nullopt;
+    host = text.substr(1, bracket - 1);
+    const std::string_view rest = text.substr(bracket + 1);
+    if (!rest.empty() && rest.front() != ':') return std::nullopt;
+    if (!rest.empty()) port = rest.substr(1);
+    const auto address = Address::parse(host);
+    if (!address || host.find(':') == std::string_view::npos ||
+        host.find('%') != std::string_view::npos) {
+      return std::nullopt;
+    }
+    result.host = address->to_string();
+    result.is_address = true;
+  } else {
+    if (const std::size_t colon = text.find(':'); colon != std::string_view::npos) {
+      host = text.substr(0, colon);
+      port = text.substr(colon + 1);
+    }
+    if (host.ends_with('.')) host.remove_suffix(1);  // the root of all names
+    if (!is_name(host)) return std::nullopt;
+    result.host = to_lower(host);
+    result.is_address = ends_in_number(result.host);
+    if (result.is_address && !Address::parse(host)) return std::nullopt;
+  }
+  if (port) {
+    result.port = parse_port(*port);
+    if (!result.port) return std::nullopt;
+  }
+  return result;
+}
+
+bool HostPort::is_loopback() const {
+  if (is_address) {
+    const auto address = Address::parse(host);
+    return address && address->is_loopback();
+  }
+  return host == "localhost" || host.ends_with(".localhost");
+}
+
+std::optional<WebOrigin> WebOrigin::parse(std::string_view text) {
+  const std::size_t colon = text.find("://");
+  if (colon == std::string_view::npos || colon == 0) return std::nullopt;
+  const std::string_view scheme = text.substr(0, colon);
+  if (!is_letter(scheme.front()) || !std::ranges::all_of(scheme, [](char c) {
+        return is_letter(c) || is_digit(c) || c == '+' || c == '-' || c == '.';
+      })) {
+    return std::nullopt;
+  }
+  auto host = HostPort::parse(text.substr(colon + 3));
+  if (!host) return std::nullopt;
+  WebOrigin origin{to_lower(scheme), std::move(*host)};
+  if (!origin.host.port) origin.host.port = default_port(origin.scheme);
+  return origin;
+}
+
+std::optional<std::uint16_t> default_port(std::string_view scheme) noexcept {
+  if (scheme == "http") return std::uint16_t{80};
+  if (scheme == "https") return std::uint16_t{443};
+  return std::nullopt;
+}
+
+std::variant<HostRules, std::string> HostRules::parse(
+    std::span<const std::string> allowed_hosts, std::span<const std::string> allowed_origins) {
+  HostRules rules;
+  for (const std::string& entry : allowed_hosts) {
+    auto host = HostPort::parse(entry);
+    if (!host) {
+      return "allowed_hosts = " + in_quotes(entry) +
+             ": allowed are host names and addresses, with or without a port, such as "
+             "chat.example or [2001:db8::1]:8080";
+    }
+    rules.hosts_.push_back(std::move(*host));
+  }
+  for (const std::string& entry : allowed_origins) {
+    auto origin = WebOrigin::parse(entry);
+    if (!origin) {
+      return "allowed_origins = " + in_quotes(entry) +
+             ": allowed are origins, such as https://chat.example or http://localhost:5173, "
+             "without a path and without wildcards";
+    }
+    rules.origins_.push_back(std::move(*origin));
+  }
+  return rules;
+}
+
+std::optional<Refusal> HostRules::check_host(const Request& request, bool open_mode,
+                                             bool open_network) const {
+  const auto host = host_of(request);
+  if (!host) {
+    return bad_host("the request must name one host, with or without a port, in its Host field");
+  }
+  if (!open_mode || host->is_loopback()) return std::nullopt;
+  if (!open_network) {
+    return bad_host(
+        "while nobody authenticates (auth = \"open\") the host must be a loopback name or address, "
+        "such as localhost or 127.0.0.1");
+  }
+  const bool is_allowed = std::ranges::any_of(hosts_, [&](const HostPort& entry) {
+    return entry.host == host->host && (!entry.port || entry.port == host->port);
+  });
+  if (host->is_address || is_allowed) return std::nullopt;
+  return bad_host(
+      "while nobody authenticates (auth = \"open\") the host must be an IP address or one of "
+      "allowed_hosts");
+}
+
+std::optional<Refusal> HostRules::check_origin(const Request& request) const {
+  const OneValue field = header_value(request, "Origin");
+  if (field.is_none()) return std::nullopt;
+  if (field.is_one()) {
+    if (const auto origin = WebOrigin::parse(field.value)) {
+      // Which of http and https the client spoke is known to the TLS proxy in front alone, so that
+      // either is taken for ours and says what a missing port means.
+      const auto scheme_port = default_port(origin->scheme);
+      auto own = scheme_port ? host_of(request) : std::nullopt;
+      if (own && !own->port) own->port = scheme_port;
+      if (own == origin->host || is_allowed(*origin)) return std::nullopt;
+    }
+  }
+  return Refusal{403, "bad_origin",
+                 "the page's origin is neither this host and port nor one of allowed_origins"};
+}
+
+std::string_view HostRules::allowed_origin(const Request& request) const {
+  const OneValue field = header_value(request, "Origin");
+  if (!field.is_one()) return {};
+  const auto origin = WebOrigin::parse(field.value);
+  return origin && is_allowed(*origin) ? field.value : std::string_view();
+}
+
+bool HostRules::is_allowed(const WebOrigin& origin) const {
+  return std::ranges::find(origins_, origin) != origins_.end();
+}
+
+}  // namespace waystation

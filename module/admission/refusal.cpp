@@ -1,0 +1,106 @@
+#include "admission/refusal.hpp"
+
+#include <cjson/cJSON.h>
+
+#include <memory>
+#include <new>
+
+#include "admission/request.hpp"
+
+namespace waystation {
+namespace {
+
+struct JsonDelete {
+  void operator()(cJSON* item) const noexcept { cJSON_Delete(item); }
+};
+struct TextFree {
+  void operator()(char* text) const noexcept { cJSON_free(text); }
+};
+
+std::string error_body(const Refusal& refusal) {
+  const std::unique_ptr<cJSON, JsonDelete> root(cJSON_CreateObject());
+  cJSON* error = root ? cJSON_AddObjectToObject(root.get(), "error") : nullptr;
+  if (error == nullptr || !cJSON_AddStringToObject(error, "code", refusal.code.c_str()) ||
+      !cJSON_AddStringToObject(error, "detail", refusal.detail.c_str())) {
+    throw std::bad_alloc();
+  }
+  const std::unique_ptr<char, TextFree> text(cJSON_PrintUnformatted(root.get()));
+  if (!text) throw std::bad_alloc();
+  return text.get();
+}
+
+bool has_line_break(std::string_view text) noexcept {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
+}
+
+}  // namespace
+
+HttpResponse to_response(const Refusal& refusal) {
+  return {refusal.status, "application/json", error_body(refusal), refusal.headers};
+}
+
+std::string render(const HttpResponse& response, bool head_only) {
+  std::string out = "HTTP/1.1 " + std::to_string(response.status) + " ";
+  out += reason_phrase(response.status);
+  // Neither 204 nor an answer to a preflight has a body, nor says how long one would be (RFC 9110,
+  // section 8.6).
+  const bool has_body = response.status != 204;
+  if (has_body) {
+    out += "\r\nContent-Type: " + response.content_type;
+    out += "\r\nContent-Length: " + std::to_string(response.body.size());
+  }
+  out += "\r\nCache-Control: no-store";
+  std::string connection = "close";
+  for (const auto& [name, value] : response.headers) {
+    if (has_line_break(name) || has_line_break(value)) continue;
+    out.append("\r\n").append(name).append(": ").append(value);
+    // Upgrade must be named as an option of the connection (RFC 9110, section 7.8).
+    if (equal_ignoring_case(name, "Upgrade")) connection = "Upgrade, close";
+  }
+  out += "\r\nConnection: " + connection + "\r\n\r\n";
+  if (has_body && !head_only) out += response.body;
+  return out;
+}
+
+std::string render(const Refusal& refusal) {
+  return render(to_response(refusal));
+}
+
+std::string_view reason_phrase(int status) noexcept {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 204:
+      return "No Content";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 426:
+      return "Upgrade Required";
+    case 429:
+      return "Too Many Requests";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    default:
+      return "Unknown";
+  }
+}
+
+}  // namespace waystation

@@ -1,0 +1,130 @@
+#include "admission/request.hpp"
+
+#include <algorithm>
+
+namespace waystation {
+namespace {
+
+constexpr char lower(char c) noexcept {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+constexpr bool is_blank(char c) noexcept {
+  return c == ' ' || c == '\t';
+}
+
+constexpr int hex_digit(char c) noexcept {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+/// Decodes a name or value of a query; nothing where a '%' is not followed by two digits.
+std::optional<std::string> decode(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '+') {
+      out += ' ';
+    } else if (text[i] != '%') {
+      out += text[i];
+    } else {
+      if (text.size() - i < 3) return std::nullopt;
+      const int high = hex_digit(text[i + 1]);
+      const int low = hex_digit(text[i + 2]);
+      if (high < 0 || low < 0) return std::nullopt;
+      out += static_cast<char>(high * 16 + low);
+      i += 2;
+    }
+  }
+  return out;
+}
+
+/// The length of "http://" or "https://" at the front of `target`; 0 where it has neither.
+std::size_t scheme_length(std::string_view target) noexcept {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (equal_ignoring_case(target.substr(0, scheme.size()), scheme)) return scheme.size();
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::optional<Target> split_target(const Request& request) noexcept {
+  std::string_view rest = request.target;
+  if (rest.find('#') != std::string_view::npos) return std::nullopt;
+  Target target;
+  if (const std::size_t length = scheme_length(rest); length != 0) {
+    target.is_absolute = true;
+    rest.remove_prefix(length);
+    const std::size_t end = std::min(rest.find_first_of("/?"), rest.size());
+    target.authority = rest.substr(0, end);
+    rest.remove_prefix(end);
+    if (target.authority.empty()) return std::nullopt;
+  } else if (rest.empty() || rest.front() != '/') {
+    return std::nullopt;
+  }
+  const std::size_t question = rest.find('?');
+  target.path = rest.substr(0, question);
+  if (target.path.empty()) target.path = "/";
+  // A server may hand over the query in its place or split off; where it is in both, the target
+  // is what the client sent.
+  target.query = question == std::string_view::npos ? request.query : rest.substr(question + 1);
+  return target;
+}
+
+OneValue header_value(const Request& request, std::string_view name) noexcept {
+  OneValue result;
+  for (const HeaderField& field : request.headers) {
+    if (!equal_ignoring_case(field.name, name)) continue;
+    if (result.found != OneValue::Found::none) return {OneValue::Found::several, {}};
+    result = {OneValue::Found::one, without_blanks(field.value)};
+  }
+  return result;
+}
+
+Parameter query_parameter(std::string_view query, std::string_view name) {
+  Parameter result;
+  while (!query.empty()) {
+    const std::string_view pair = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(pair.size() + 1, query.size()));
+    const std::size_t equals = pair.find('=');
+    if (decode(pair.substr(0, equals)) != name) continue;
+    if (result.found != Parameter::Found::none) return {Parameter::Found::several, {}};
+    auto value =
+        decode(equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1));
+    if (value) {
+      result = {Parameter::Found::one, std::move(*value)};
+    } else {
+      result = {Parameter::Found::malformed, {}};
+    }
+  }
+  return result;
+}
+
+bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
+  return std::ranges::equal(a, b, {}, lower, lower);
+}
+
+std::string_view without_blanks(std::string_view text) noexcept {
+  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+std::string to_lower(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(), lower);
+  return out;
+}
+
+std::string in_quotes(std::string_view text) {
+  constexpr std::size_t kMost = 80;
+  std::string out = "\"";
+  for (const char c : text.substr(0, kMost)) out += c < ' ' || c > '~' || c == '"' ? '?' : c;
+  out += text.size() > kMost ? "…\"" : "\"";
+  return out;
+}
+
+}  // namespace waystation

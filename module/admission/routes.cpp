@@ -1,0 +1,54 @@
+#include "admission/routes.hpp"
+
+#include <algorithm>
+#include <string>
+
+namespace waystation {
+namespace {
+
+constexpr std::string_view kChatPrefix = "/ws/chat/";
+constexpr std::string_view kPushPrefix = "/push/";
+
+/// Whether a segment is more than a wrong name: a path that some server would resolve elsewhere.
+bool is_devious(std::string_view segment) noexcept {
+  return segment == "." || segment == ".." || std::ranges::any_of(segment, [](char c) {
+           return c == '/' || c == '\\' || c == '%' || static_cast<unsigned char>(c) < 0x20 ||
+                  c == 0x7F;
+         });
+}
+
+}  // namespace
+
+std::variant<NotOurs, SocketRoute, Refusal> parse_socket_route(std::string_view path) {
+  SocketRoute route;
+  if (path.starts_with(kChatPrefix)) {
+    route.kind = SocketKind::chat;
+    path.remove_prefix(kChatPrefix.size());
+  } else if (path.starts_with(kPushPrefix)) {
+    route.kind = SocketKind::push;
+    path.remove_prefix(kPushPrefix.size());
+  } else {
+    return NotOurs{};
+  }
+  if (path.ends_with('/')) path.remove_suffix(1);
+  if (is_devious(path)) {
+    return Refusal{404, "not_found",
+                   "the socket routes are /ws/chat/<group>/ and /push/<user>/, to the letter"};
+  }
+  route.name = path;
+  if (route.kind == SocketKind::push) {
+    if (!is_user_id(path)) {
+      return Refusal{400, "bad_user",
+                     "the route is /push/<user>/, and a user is 1 to 64 of the characters 0-9 and "
+                     "a-z"};
+    }
+    return route;
+  }
+  std::string why;
+  const auto users = parse_group(path, &why);
+  if (!users) return Refusal{400, "bad_group", std::move(why)};
+  route.users = *users;
+  return route;
+}
+
+}  // namespace waystation

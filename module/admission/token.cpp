@@ -1,0 +1,246 @@
+#include "admission/token.hpp"
+
+#include <cjson/cJSON.h>
+#include <jwt.h>
+#include <openssl/err.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include "admission/base64.hpp"
+#include "relay/names.hpp"
+
+namespace waystation {
+namespace {
+
+struct JwtFree {
+  void operator()(jwt_t* token) const noexcept { jwt_free(token); }
+};
+struct JsonDelete {
+  void operator()(cJSON* item) const noexcept { cJSON_Delete(item); }
+};
+struct JsonTextFree {
+  void operator()(char* text) const noexcept { cJSON_free(text); }
+};
+struct JwtTextFree {  // libjwt's texts are malloc's
+  void operator()(char* text) const noexcept {
+    std::free(text);  // NOLINT(cppcoreguidelines-owning-memory): this is the owner
+  }
+};
+using Jwt = std::unique_ptr<jwt_t, JwtFree>;
+using Json = std::unique_ptr<cJSON, JsonDelete>;
+using JsonText = std::unique_ptr<char, JsonTextFree>;
+using JwtText = std::unique_ptr<char, JwtTextFree>;
+
+constexpr std::string_view kNotAToken = "the token is not a JSON Web Token";
+
+jwt_alg_t jwt_algorithm(Algorithm algorithm) noexcept {
+  switch (algorithm) {
+    case Algorithm::hs256:
+      return JWT_ALG_HS256;
+    case Algorithm::rs256:
+      return JWT_ALG_RS256;
+    default:
+      return JWT_ALG_ES256;
+  }
+}
+
+const unsigned char* bytes(const std::string& text) noexcept {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+/// Parses a whole text as one JSON object; nothing behind it, no text cut at a zero byte.
+Json parse_object(std::string_view text) {
+  const char* end = nullptr;
+  Json json(cJSON_ParseWithLengthOpts(text.data(), text.size(), &end, 0));
+  if (!json || end != text.data() + text.size() || !cJSON_IsObject(json.get())) return nullptr;
+  return json;
+}
+
+const cJSON* member(const cJSON* object, const char* name) noexcept {
+  return cJSON_GetObjectItemCaseSensitive(object, name);
+}
+
+std::optional<std::string_view> text_of(const cJSON* item) noexcept {
+  if (!cJSON_IsString(item)) return std::nullopt;
+  return std::string_view(item->valuestring);
+}
+
+/// Whether a name stands twice in an object. Two parsers could take different ones of the two.
+bool has_duplicates(const cJSON* object) {
+  std::vector<std::string_view> names;
+  for (const cJSON* item = object->child; item != nullptr; item = item->next) {
+    names.emplace_back(item->string);
+  }
+  std::ranges::sort(names);
+  return std::ranges::adjacent_find(names) != names.end();
+}
+
+/// What a token says about how it is signed.
+struct Header {
+  std::string algorithm;
+  std::optional<std::string> key_id;
+};
+
+std::variant<Header, std::string> parse_header(std::string_view encoded) {
+  const auto decoded = decode_base64(encoded);
+  const Json json = decoded ? parse_object(*decoded) : nullptr;
+  if (!json || has_duplicates(json.get())) return std::string(kNotAToken);
+  const auto algorithm = text_of(member(json.get(), "alg"));
+  if (!algorithm) return std::string(kNotAToken);
+  // Extensions that must be understood, and none of them is (RFC 7515, section 4.1.11).
+  if (member(json.get(), "crit") != nullptr) {
+    return "the token has critical extensions (crit), which are not understood here";
+  }
+  Header header{std::string(*algorithm), std::nullopt};
+  const cJSON* key_id = member(json.get(), "kid");
+  if (key_id != nullptr) {
+    const auto text = text_of(key_id);
+    if (!text) return std::string(kNotAToken);
+    header.key_id = *text;
+  }
+  return header;
+}
+
+/// The claims, if `key` signed the token with the one algorithm that the key is for.
+Json claims_if_signed(const std::string& token, const Key& key) {
+  jwt_t* raw = nullptr;
+  const int problem =
+      jwt_decode(&raw, token.c_str(), bytes(key.verify), static_cast<int>(key.verify.size()));
+  const Jwt jwt(raw);
+  ERR_clear_error();
+  // What was verified counts, not what we read in the header.
+  if (problem != 0 || jwt_get_alg(jwt.get()) != jwt_algorithm(key.algorithm)) return nullptr;
+  const JwtText json(jwt_get_grants_json(jwt.get(), nullptr));
+  return json ? parse_object(json.get()) : nullptr;
+}
+
+/// A NumericDate in ms since 1970 (RFC 7519, section 2). Far ends are cut off at the year 9999.
+std::optional<std::int64_t> date_of(const cJSON* item) noexcept {
+  constexpr double kLast = 253402300799.0;
+  if (!cJSON_IsNumber(item) || !std::isfinite(item->valuedouble)) return std::nullopt;
+  return static_cast<std::int64_t>(std::floor(std::clamp(item->valuedouble, 0.0, kLast) * 1000));
+}
+
+bool is_for(const cJSON* audience, const std::vector<std::string>& wanted) {
+  const auto is_wanted = [&](const cJSON* item) {
+    const auto text = text_of(item);
+    return text && std::ranges::find(wanted, *text) != wanted.end();
+  };
+  if (!cJSON_IsArray(audience)) return is_wanted(audience);
+  for (const cJSON* item = audience->child; item != nullptr; item = item->next) {
+    if (is_wanted(item)) return true;
+  }
+  return false;
+}
+
+std::variant<Identity, std::string> read_claims(const cJSON* claims, const TokenRules& rules,
+                                                std::int64_t now_ms) {
+  const auto expires = date_of(member(claims, "exp"));
+  if (!expires) return "the token has no expiry (exp)";
+  if (now_ms >= *expires) return "the token has expired";
+  if (const cJSON* from = member(claims, "nbf")) {
+    const auto not_before = date_of(from);
+    if (!not_before || now_ms < *not_before) return "the token is not good yet (nbf)";
+  }
+  if (!rules.issuer.empty() && text_of(member(claims, "iss")) != rules.issuer) {
+    return "the token is from another issuer (iss)";
+  }
+  if (!rules.audiences.empty() && !is_for(member(claims, "aud"), rules.audiences)) {
+    return "the token is for another audience (aud)";
+  }
+  Identity identity;
+  if (const auto subject = text_of(member(claims, "sub"))) identity.user = *subject;
+  if (const auto scope = text_of(member(claims, "scope"))) identity.scopes = Scopes::parse(*scope);
+  identity.expires_at_ms = *expires;
+  return identity;
+}
+
+bool is_token_text(std::string_view token) noexcept {
+  return token.size() <= kMaxTokenBytes && std::ranges::count(token, '.') == 2 &&
+         std::ranges::all_of(token, [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                  c == '-' || c == '_' || c == '.';
+         });
+}
+
+}  // namespace
+
+std::variant<Identity, std::string> verify_token(const KeyRing& keys, const TokenRules& rules,
+                                                 std::string_view token, std::int64_t now_ms) {
+  if (!is_token_text(token)) return std::string(kNotAToken);
+  auto parsed = parse_header(token.substr(0, token.find('.')));
+  if (auto* problem = std::get_if<std::string>(&parsed)) return std::move(*problem);
+  const Header& header = std::get<Header>(parsed);
+  const bool is_id_known = header.key_id && std::ranges::any_of(keys.keys(), [&](const Key& key) {
+                             return !key.id.empty() && key.id == *header.key_id;
+                           });
+  const std::string terminated(token);
+  for (const Key& key : keys.keys()) {
+    // A token that names its key is checked with that one; if there is no such key, with those
+    // that have no name. One that names none, with all.
+    if (header.key_id && key.id != (is_id_known ? *header.key_id : std::string())) continue;
+    if (algorithm_name(key.algorithm) != header.algorithm) continue;
+    if (const Json claims = claims_if_signed(terminated, key)) {
+      return read_claims(claims.get(), rules, now_ms);
+    }
+  }
+  return "the token is not signed with a key that is accepted here";
+}
+
+std::variant<IssuedToken, std::string> issue_token(const KeyRing& keys,
+                                                   const TokenRequest& request) {
+  if (!is_user_id(request.user)) return "a user is 1 to 64 of the characters 0-9 and a-z";
+  if (request.lifetime_seconds < 1) return "a token must live for at least a second";
+  const auto key = std::ranges::find_if(keys.keys(), [&](const Key& candidate) {
+    return !candidate.sign.empty() && (request.key_id.empty() || candidate.id == request.key_id);
+  });
+  if (key == keys.keys().end()) {
+    return request.key_id.empty()
+               ? std::string("no key of the file can sign: public keys only check")
+               : "no key with the id " + request.key_id + " can sign";
+  }
+
+  const Json claims(cJSON_CreateObject());
+  cJSON* object = claims.get();
+  const std::int64_t now_seconds = request.issued_at_ms / 1000;
+  const auto issued_at = static_cast<double>(now_seconds);
+  const auto expires_at = issued_at + static_cast<double>(request.lifetime_seconds);
+  bool is_done = cJSON_AddStringToObject(object, "sub", request.user.c_str()) != nullptr &&
+                 cJSON_AddNumberToObject(object, "iat", issued_at) != nullptr &&
+                 cJSON_AddNumberToObject(object, "exp", expires_at) != nullptr;
+  if (!request.scope.empty()) {
+    is_done &= cJSON_AddStringToObject(object, "scope", request.scope.c_str()) != nullptr;
+  }
+  if (!request.issuer.empty()) {
+    is_done &= cJSON_AddStringToObject(object, "iss", request.issuer.c_str()) != nullptr;
+  }
+  if (request.audiences.size() == 1) {
+    is_done &= cJSON_AddStringToObject(object, "aud", request.audiences[0].c_str()) != nullptr;
+  } else if (!request.audiences.empty()) {
+    cJSON* list = cJSON_AddArrayToObject(object, "aud");
+    for (const std::string& audience : request.audiences) {
+      is_done &= cJSON_AddItemToArray(list, cJSON_CreateString(audience.c_str())) != 0;
+    }
+  }
+  const JsonText json(is_done ? cJSON_PrintUnformatted(object) : nullptr);
+
+  jwt_t* raw = nullptr;
+  is_done = json != nullptr && jwt_new(&raw) == 0;
+  const Jwt jwt(raw);
+  if (!is_done) throw std::bad_alloc();
+  is_done = jwt_add_grants_json(raw, json.get()) == 0 &&
+            (key->id.empty() || jwt_add_header(raw, "kid", key->id.c_str()) == 0) &&
+            jwt_set_alg(raw, jwt_algorithm(key->algorithm), bytes(key->sign),
+                        static_cast<int>(key->sign.size())) == 0;
+  const JwtText token(is_done ? jwt_encode_str(raw) : nullptr);
+  ERR_clear_error();
+  if (!token) return "the token cannot be signed with this key";
+  return IssuedToken{token.get()};
+}
+
+}  // namespace waystation

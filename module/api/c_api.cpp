@@ -1,0 +1,378 @@
+// The C functions: each turns handles into objects and exceptions into statuses, and nothing more.
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "api/options.hpp"
+#include "api/registry.hpp"
+#include "api/relay.hpp"
+#include "relay/names.hpp"
+#include "waystation/waystation.h"
+
+namespace ws = waystation;
+
+/// The handle: keeps the relay for as long as the embedder does.
+struct waystation_relay {
+  std::shared_ptr<ws::Relay> relay;
+};
+
+namespace {
+
+/// Runs `f`, which returns a status, and lets no exception out.
+template <typename F>
+waystation_status guarded(F&& f) noexcept {
+  try {
+    return f();
+  } catch (const std::invalid_argument&) {
+    return WAYSTATION_INVALID;
+  } catch (const std::bad_alloc&) {
+    return WAYSTATION_EXHAUSTED;
+  } catch (const std::system_error&) {
+    return WAYSTATION_EXHAUSTED;
+  } catch (...) {
+    return WAYSTATION_INTERNAL;
+  }
+}
+
+/// As guarded, and puts into `error` what the exception said.
+template <typename F>
+waystation_status guarded_with_error(char* error, std::size_t error_size, F&& f) noexcept {
+  const auto say = [&](const char* text) {
+    if (error == nullptr || error_size == 0) return;
+    const auto length = std::min(std::strlen(text), error_size - 1);
+    std::memcpy(error, text, length);
+    error[length] = '\0';
+  };
+  say("");
+  return guarded([&] {
+    try {
+      return f();
+    } catch (const std::exception& problem) {
+      say(problem.what());
+      throw;
+    }
+  });
+}
+
+/// The part of a request that a caller of another version has, the rest at its default.
+waystation_request read_sized(const waystation_request& from) noexcept {
+  waystation_request whole{};
+  whole.descriptor = -1;
+  std::memcpy(&whole, &from, std::min(from.size, sizeof whole));
+  return whole;
+}
+
+bool is_usable(const waystation_request* request) noexcept {
+  if (request == nullptr || request->size < sizeof(std::size_t)) return false;
+  const auto whole = read_sized(*request);
+  return (whole.headers != nullptr || whole.header_count == 0) &&
+         (whole.body != nullptr || whole.body_size == 0);
+}
+
+/// Writes a struct to a caller who may have a shorter one, whose size stays as it was.
+template <typename T>
+void write_sized(T& to, const T& whole) noexcept {
+  const auto size = to.size;
+  std::memcpy(&to, &whole, std::min(size, sizeof whole));
+  to.size = size;
+}
+
+waystation_status reply(waystation_response& response, int status, std::string_view bytes) {
+  // malloc, since the struct is C's and may outlive this library's allocator of choice.
+  auto* const copy = static_cast<char*>(std::malloc(bytes.size()));
+  if (copy == nullptr) throw std::bad_alloc();
+  std::memcpy(copy, bytes.data(), bytes.size());
+  response.action = WAYSTATION_REPLY;
+  response.status = status;
+  response.bytes = copy;
+  response.length = bytes.size();
+  return WAYSTATION_OK;
+}
+
+waystation_status refuse(waystation_response& response, const ws::Refusal& refusal) {
+  return reply(response, refusal.status, ws::render(refusal));
+}
+
+/// What both waystation_upgrade and waystation_http have around their one call of the relay.
+template <typename F>
+waystation_status answer(std::uint32_t relay_id, const waystation_request* request,
+                         waystation_response* response, F&& serve) noexcept {
+  if (!is_usable(request) || response == nullptr || response->size < sizeof(waystation_response)) {
+    return WAYSTATION_INVALID;
+  }
+  response->action = WAYSTATION_NOT_OURS;
+  response->status = 0;
+  response->bytes = nullptr;
+  response->length = 0;
+  const auto status = guarded([&] {
+    const auto relay = ws::registry::find(relay_id);
+    const auto gone = [&] {
+      return refuse(*response,
+                    {503, "stopped", "the relay is not running", {{"Retry-After", "5"}}});
+    };
+    if (relay == nullptr) return gone();
+    const ws::Relay::Use use(*relay);
+    if (!use) return gone();
+    const auto whole = read_sized(*request);
+    std::vector<ws::HeaderField> fields;
+    return serve(*relay, ws::to_request(whole, fields), whole);
+  });
+  if (status != WAYSTATION_OK && response->action == WAYSTATION_NOT_OURS) {
+    guarded([&] {
+      return refuse(*response, {500, "internal", "the server could not deal with this request"});
+    });
+  }
+  return status;
+}
+
+/// Asks the relay something about a user, and unpacks what it answers.
+template <typename Ask, typename Take>
+waystation_status ask(waystation_relay* handle, const char* user, std::uint32_t deadline_ms,
+                      Ask&& question, Take&& take) noexcept {
+  if (handle == nullptr || user == nullptr || !ws::is_user_id(user)) return WAYSTATION_INVALID;
+  return guarded([&] {
+    auto result = question(handle->relay->service(), std::chrono::milliseconds(deadline_ms));
+    if (const auto* problem = std::get_if<ws::CallProblem>(&result)) {
+      return *problem == ws::CallProblem::timeout ? WAYSTATION_TIMEOUT : WAYSTATION_STOPPED;
+    }
+    take(std::get<0>(result));
+    return WAYSTATION_OK;
+  });
+}
+
+}  // namespace
+
+const char* waystation_status_text(waystation_status status) {
+  switch (status) {
+    case WAYSTATION_OK:
+      return "done";
+    case WAYSTATION_INVALID:
+      return "an argument is not what the function takes";
+    case WAYSTATION_EXHAUSTED:
+      return "memory, threads or descriptors ran out";
+    case WAYSTATION_STOPPED:
+      return "the relay is draining or gone";
+    case WAYSTATION_TIMEOUT:
+      return "the relay did not answer in time";
+    case WAYSTATION_INTERNAL:
+      return "the library has a defect";
+    case WAYSTATION_FAILED:
+      return "a file could not be read or written";
+  }
+  return "no such status";
+}
+
+const char* waystation_version(void) {
+  return WAYSTATION_VERSION;
+}
+
+void waystation_response_clear(waystation_response* response) {
+  if (response == nullptr) return;
+  std::free(response->bytes);
+  response->bytes = nullptr;
+  response->length = 0;
+}
+
+void waystation_options_init(waystation_options* options, size_t size) {
+  if (options == nullptr || size < sizeof(std::size_t)) return;
+  waystation_options defaults{};
+  defaults.auth = WAYSTATION_AUTH_OPEN;
+  defaults.identity_header = "X-Forwarded-User";
+  defaults.operators = "127.0.0.0/8,::1";
+  defaults.max_connections = 10000;
+  defaults.max_connections_per_user = 16;
+  defaults.max_connections_per_address = 64;
+  defaults.messages_per_second = 50;
+  defaults.message_burst = 200;
+  defaults.max_message_bytes = 65536;
+  defaults.max_queue_bytes = 1 << 20;
+  defaults.max_total_queue_bytes = 256 << 20;
+  defaults.ping_interval_seconds = 25;
+  defaults.audit_retention_days = 30;
+  defaults.audit_max_bytes = 64 << 20;
+  std::memset(options, 0, size);
+  options->size = size;
+  write_sized(*options, defaults);
+}
+
+waystation_status waystation_new(const waystation_options* options, waystation_relay** relay,
+                                 char* error, size_t error_size) {
+  if (relay == nullptr) return WAYSTATION_INVALID;
+  *relay = nullptr;
+  return guarded_with_error(error, error_size, [&] {
+    if (options == nullptr || options->size < sizeof(std::size_t)) {
+      throw std::invalid_argument("options: a struct filled in by waystation_options_init");
+    }
+    auto handle = std::make_unique<waystation_relay>();
+    const auto id = ws::registry::next_id();
+    handle->relay = std::make_shared<ws::Relay>(id, ws::with_defaults(*options));
+    ws::registry::insert(id, handle->relay);
+    *relay = handle.release();
+    return WAYSTATION_OK;
+  });
+}
+
+waystation_status waystation_reconfigure(waystation_relay* relay, const waystation_options* options,
+                                         char* error, size_t error_size) {
+  return guarded_with_error(error, error_size, [&] {
+    if (relay == nullptr || options == nullptr || options->size < sizeof(std::size_t)) {
+      throw std::invalid_argument("a relay and options filled in by waystation_options_init");
+    }
+    relay->relay->reconfigure(ws::with_defaults(*options));
+    return WAYSTATION_OK;
+  });
+}
+
+waystation_status waystation_drain(waystation_relay* relay, uint32_t deadline_ms) {
+  if (relay == nullptr) return WAYSTATION_INVALID;
+  return guarded([&] {
+    relay->relay->drain(deadline_ms);
+    return WAYSTATION_OK;
+  });
+}
+
+void waystation_free(waystation_relay* relay) {
+  if (relay == nullptr) return;
+  if (relay->relay->is_callback_thread()) {
+    // To wait for the callback that called would be to wait for ever.
+    relay->relay->log(
+        WAYSTATION_LOG_ERROR,
+        "waystation_free was called from a callback of the same relay, which goes on");
+    return;
+  }
+  const std::unique_ptr<waystation_relay> handle(relay);
+  guarded([&] {
+    ws::registry::take(handle->relay->id());
+    handle->relay->stop();
+    return WAYSTATION_OK;
+  });
+}
+
+uint32_t waystation_id(const waystation_relay* relay) {
+  return relay == nullptr ? 0 : relay->relay->id();
+}
+
+waystation_status waystation_upgrade(uint32_t relay_id, const waystation_request* request,
+                                     waystation_response* response) {
+  return answer(relay_id, request, response,
+                [&](ws::Relay& relay, const ws::Request& asked, const waystation_request& whole) {
+                  int status = 0;
+                  auto result = relay.upgrade(asked, whole.descriptor, &status);
+                  if (const auto* bytes = std::get_if<std::string>(&result)) {
+                    return reply(*response, status, *bytes);
+                  }
+                  if (std::holds_alternative<ws::Taken>(result)) {
+                    response->action = WAYSTATION_TAKEN;
+                    response->status = status;
+                  }
+                  return WAYSTATION_OK;
+                });
+}
+
+waystation_status waystation_http(uint32_t relay_id, const waystation_request* request,
+                                  waystation_response* response) {
+  return answer(relay_id, request, response,
+                [&](ws::Relay& relay, const ws::Request& asked, const waystation_request&) {
+                  int status = 0;
+                  auto result = relay.http(asked, &status);
+                  if (const auto* bytes = std::get_if<std::string>(&result)) {
+                    return reply(*response, status, *bytes);
+                  }
+                  return WAYSTATION_OK;
+                });
+}
+
+int waystation_is_operator(uint32_t relay_id, const waystation_request* request) {
+  if (!is_usable(request)) return 0;
+  bool is_operator = false;
+  guarded([&] {
+    const auto relay = ws::registry::find(relay_id);
+    if (relay == nullptr) return WAYSTATION_STOPPED;
+    const auto whole = read_sized(*request);
+    std::vector<ws::HeaderField> fields;
+    is_operator = relay->is_operator(ws::to_request(whole, fields));
+    return WAYSTATION_OK;
+  });
+  return is_operator ? 1 : 0;
+}
+
+uint64_t waystation_max_body_bytes(uint32_t relay_id) {
+  std::uint64_t bytes = 0;
+  guarded([&] {
+    if (const auto relay = ws::registry::find(relay_id)) bytes = relay->max_message_bytes();
+    return WAYSTATION_OK;
+  });
+  return bytes;
+}
+
+waystation_status waystation_push(waystation_relay* relay, const char* user, const char* json,
+                                  size_t length, uint32_t deadline_ms, uint64_t* reached) {
+  if (relay == nullptr || json == nullptr || length > relay->relay->max_message_bytes()) {
+    return WAYSTATION_INVALID;
+  }
+  return ask(
+      relay, user, deadline_ms,
+      [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
+        if (!ws::problem_with_json({json, length}).empty()) throw std::invalid_argument("json");
+        return service.notify(user, std::string(json, length), deadline);
+      },
+      [&](std::size_t sockets) {
+        if (reached != nullptr) *reached = sockets;
+      });
+}
+
+waystation_status waystation_presence(waystation_relay* relay, const char* user,
+                                      uint32_t deadline_ms, uint64_t* push_sockets,
+                                      uint64_t* groups) {
+  return ask(
+      relay, user, deadline_ms,
+      [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
+        return service.presence(user, deadline);
+      },
+      [&](const ws::UserPresence& presence) {
+        if (push_sockets != nullptr) *push_sockets = presence.push_sockets;
+        if (groups != nullptr) *groups = presence.groups.size();
+      });
+}
+
+waystation_status waystation_end_sessions(waystation_relay* relay, const char* user,
+                                          uint32_t deadline_ms, uint64_t* closed) {
+  return ask(
+      relay, user, deadline_ms,
+      [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
+        return service.end_sessions(user, deadline);
+      },
+      [&](std::size_t sockets) {
+        if (closed != nullptr) *closed = sockets;
+      });
+}
+
+waystation_status waystation_figures_read(const waystation_relay* relay,
+                                          waystation_figures* figures) {
+  if (relay == nullptr || figures == nullptr || figures->size < sizeof(std::size_t)) {
+    return WAYSTATION_INVALID;
+  }
+  write_sized(*figures, relay->relay->figures());
+  return WAYSTATION_OK;
+}
+
+waystation_status waystation_refusals_read(const waystation_relay* relay,
+                                           int (*take)(void* user_data, const char* code,
+                                                       uint64_t count),
+                                           void* user_data) {
+  if (relay == nullptr || take == nullptr) return WAYSTATION_INVALID;
+  const auto& refusals = relay->relay->refusals();
+  for (std::size_t i = 0; i < ws::kRefusalCodes.size(); ++i) {
+    if (take(user_data, ws::kRefusalCodes[i], refusals.of(i)) == 0) break;
+  }
+  return WAYSTATION_OK;
+}

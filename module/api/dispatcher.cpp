@@ -1,0 +1,79 @@
+#include "api/dispatcher.hpp"
+
+#include <pthread.h>
+
+#include <utility>
+
+namespace waystation {
+
+Dispatcher::Dispatcher(std::size_t max_jobs) : max_jobs_(max_jobs), thread_([this] { run(); }) {
+  id_ = thread_.get_id();
+  pthread_setname_np(thread_.native_handle(), "waystation-call");
+}
+
+Dispatcher::~Dispatcher() {
+  stop(std::chrono::milliseconds(0));
+}
+
+bool Dispatcher::post(Job job) {
+  bool wake = false;
+  {
+    const MutexLock lock(mutex_);
+    if (stopping_ || waiting_.load(std::memory_order_relaxed) >= max_jobs_) return false;
+    jobs_.push_back(std::move(job));
+    waiting_.fetch_add(1, std::memory_order_relaxed);
+    wake = std::exchange(is_idle_, false);
+  }
+  if (wake) wake_.notify_one();
+  return true;
+}
+
+bool Dispatcher::take(std::vector<Job>& batch) {
+  const MutexLock lock(mutex_);
+  while (jobs_.empty() && !stopping_) {
+    is_idle_ = true;
+    wake_.wait(mutex_);
+  }
+  batch.swap(jobs_);
+  return !batch.empty();
+}
+
+bool Dispatcher::may_begin() const noexcept {
+  const auto end_by = end_by_.load(std::memory_order_relaxed);
+  return end_by == 0 || Clock::now().time_since_epoch().count() < end_by;
+}
+
+void Dispatcher::run() {
+  std::vector<Job> batch;
+  while (take(batch)) {
+    for (auto& job : batch) {
+      waiting_.fetch_sub(1, std::memory_order_relaxed);
+      if (!may_begin()) {
+        ++abandoned_;
+        continue;
+      }
+      try {
+        job();
+      } catch (...) {
+        // Not ours to judge, and not the host's process's end.
+      }
+      job = nullptr;
+    }
+    batch.clear();
+  }
+}
+
+std::size_t Dispatcher::stop(std::chrono::milliseconds patience) {
+  if (thread_.joinable()) {
+    end_by_.store((Clock::now() + patience).time_since_epoch().count(), std::memory_order_relaxed);
+    {
+      const MutexLock lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_one();
+    thread_.join();
+  }
+  return std::exchange(abandoned_, 0);
+}
+
+}  // namespace waystation

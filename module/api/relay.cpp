@@ -1,0 +1,346 @@
+#include "api/relay.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "api/options.hpp"
+#include "reactor/adopted_socket.hpp"
+#include "relay/json_scanner.hpp"
+#include "websocket/handshake.hpp"
+#include "websocket/utf8.hpp"
+
+namespace waystation {
+namespace {
+
+// How long the HTTP API waits for the relay.
+constexpr std::chrono::milliseconds kHttpDeadline{5000};
+// How many events and token checks may wait for the callback thread.
+constexpr std::size_t kMaxJobs = 8192;
+// How long those that wait at the end may still be run.
+constexpr std::chrono::milliseconds kLastCallbacks{1000};
+// How long draining waits for the audit's rows to be on the disk.
+constexpr std::chrono::milliseconds kLastRows{500};
+
+const char* null_if_empty(const std::string& text) {
+  return text.empty() ? nullptr : text.c_str();
+}
+
+CallStatus status_of(CallProblem problem) {
+  return problem == CallProblem::timeout ? CallStatus::timeout : CallStatus::stopped;
+}
+
+Refusal stopping() {
+  return {
+      503, "stopping", "the relay is going away; try again in a moment", {{"Retry-After", "5"}}};
+}
+
+}  // namespace
+
+Relay::Relay(std::uint32_t id, const waystation_options& options)
+    : id_(id),
+      user_data_(options.user_data),
+      identify_(options.identify),
+      on_event_(options.on_event),
+      on_log_(options.on_log),
+      max_message_bytes_(options.max_message_bytes),
+      admission_(admission_options(options)),
+      http_(admission_, *this),
+      audit_(make_audit(options, [this](waystation_log_level level, const std::string& line) {
+        log(level, line);
+      })),
+      dispatcher_(kMaxJobs),
+      service_(relay_options(options),
+               options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this) {
+  log_doubts(options);
+}
+
+Relay::~Relay() {
+  stop();
+}
+
+void Relay::log_doubts(const waystation_options& options) const {
+  for (const auto& doubt : doubts_about(admission_options(options))) {
+    log(WAYSTATION_LOG_WARNING, doubt);
+  }
+}
+
+Relay::Use::Use(Relay& relay) noexcept : relay_(relay) {
+  const MutexLock lock(relay_.uses_mutex_);
+  entered_ = !relay_.closed_;
+  if (entered_) ++relay_.uses_;
+}
+
+Relay::Use::~Use() {
+  if (!entered_) return;
+  const MutexLock lock(relay_.uses_mutex_);
+  // Notified under the lock: once it is released, the relay may be gone.
+  if (--relay_.uses_ == 0) relay_.unused_.notify_all();
+}
+
+void Relay::stop() {
+  draining_ = true;
+  {
+    const MutexLock lock(uses_mutex_);
+    closed_ = true;
+  }
+  service_.stop();
+  // Nothing more is told to it from here on.
+  if (audit_) audit_->stop();
+  if (const auto abandoned = dispatcher_.stop(kLastCallbacks); abandoned != 0) {
+    events_lost_.fetch_add(abandoned, std::memory_order_relaxed);
+    log(WAYSTATION_LOG_WARNING, std::to_string(abandoned) +
+                                    " events were not handed over before the relay ended: the "
+                                    "callback was too slow");
+  }
+  const MutexLock lock(uses_mutex_);
+  while (uses_ != 0) unused_.wait(uses_mutex_);
+}
+
+void Relay::drain(std::uint32_t deadline_ms) {
+  draining_ = true;
+  service_.drain(deadline_ms);
+  // So that the rows are safe even where the host's end is not as orderly as its beginning.
+  if (audit_) audit_->flush(kLastRows);
+}
+
+void Relay::log(waystation_log_level level, const std::string& line) const noexcept {
+  if (on_log_ != nullptr) on_log_(user_data_, level, line.c_str());
+}
+
+std::size_t Relay::max_message_bytes() const {
+  return max_message_bytes_.load(std::memory_order_relaxed);
+}
+
+std::string Relay::refuse(const Refusal& refusal, int* status) {
+  refused_.fetch_add(1, std::memory_order_relaxed);
+  refusals_.add(refusal.code);
+  *status = refusal.status;
+  return render(refusal);
+}
+
+std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request, int descriptor,
+                                                         int* status) {
+  auto verdict = admission_.admit(request, wall_clock_ms());
+  if (std::holds_alternative<NotOurs>(verdict)) return NotOurs{};
+  if (const auto* refusal = std::get_if<Refusal>(&verdict)) return refuse(*refusal, status);
+  if (draining_) return refuse(stopping(), status);
+
+  auto& admitted = std::get<Admitted>(verdict);
+  auto response = switching_protocols(admitted.key, admitted.subprotocol);
+  auto place = std::make_shared<Place>(std::move(admitted.place));
+  SessionParameters session{admitted.kind, admitted.dialect, std::move(admitted.group),
+                            std::move(admitted.caller).value_or(std::move(admitted.user)),
+                            admitted.expires_at_ms};
+
+  auto adopted =
+      adopt_socket({descriptor, request.remote_address, request.remote_port, request.local_port});
+  if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
+    using Cause = AdoptionFailure::Cause;
+    const bool full = failure->cause == Cause::exhausted;
+    // A peer that has gone is an everyday thing; the rest somebody should know of.
+    log(failure->cause == Cause::not_found ? WAYSTATION_LOG_DEBUG : WAYSTATION_LOG_WARNING,
+        "a socket was refused: " + failure->detail);
+    return refuse({503, full ? "full" : "not_adoptable", failure->detail, {{"Retry-After", "1"}}},
+                  status);
+  }
+  auto& socket = std::get<AdoptedSocket>(adopted);
+  try {
+    if (service_.open(socket, std::move(response), std::move(place), std::move(session))) {
+      *status = 101;
+      return Taken{};
+    }
+  } catch (const std::bad_alloc&) {
+    // The web server has nothing any more to answer on.
+  }
+  return refuse_taken(std::move(socket), status);
+}
+
+Taken Relay::refuse_taken(AdoptedSocket socket, int* status) {
+  const auto bytes = refuse(stopping(), status);
+  // It is short, and nothing was sent before it: the kernel has room.
+  ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  return Taken{};
+}
+
+std::variant<NotOurs, std::string> Relay::http(const Request& request, int* status) {
+  const auto response = http_.handle(request, wall_clock_ms());
+  if (!response) return NotOurs{};
+  *status = response->status;
+  return render_for(request, *response);
+}
+
+void Relay::reconfigure(const waystation_options& changed) {
+  auto options = changed;
+  options.user_data = user_data_;
+  options.identify = identify_;
+  auto admission = admission_options(options);
+  const auto relay = relay_options(options);
+  check_audit_options(options);
+  if (const auto problem = admission_.reconfigure(std::move(admission))) {
+    throw std::invalid_argument(*problem);
+  }
+  max_message_bytes_ = options.max_message_bytes;
+  service_.apply(relay);
+  if (audit_) audit_->set_retention(options.audit_retention_days, options.audit_max_bytes);
+  log_doubts(options);
+}
+
+void Relay::on_delivery(const Delivery& delivery) noexcept {
+  if (audit_) audit_->on_delivery(delivery);
+  if (on_event_ == nullptr) return;
+  // Copied, since the callback comes later; there is nothing of what the message said to copy.
+  struct Event {
+    waystation_outcome outcome;
+    std::int64_t at;
+    std::string group, from, to, id;
+    std::uint64_t reached, bytes;
+  };
+  const auto outcome = delivery.outcome == Outcome::pushed    ? WAYSTATION_PUSHED
+                       : delivery.outcome == Outcome::dropped ? WAYSTATION_DROPPED
+                                                              : WAYSTATION_UNDELIVERED;
+  try {
+    Event event{outcome,
+                delivery.at,
+                std::string(delivery.group),
+                std::string(delivery.from),
+                std::string(delivery.to),
+                std::string(delivery.id),
+                delivery.reached,
+                delivery.bytes};
+    if (dispatcher_.post([this, event = std::move(event)] {
+          waystation_event out{};
+          out.size = sizeof out;
+          out.outcome = event.outcome;
+          out.at = event.at;
+          out.group = null_if_empty(event.group);
+          out.from = null_if_empty(event.from);
+          out.to = event.to.c_str();
+          out.message_id = null_if_empty(event.id);
+          out.reached = event.reached;
+          out.bytes = event.bytes;
+          on_event_(user_data_, &out);
+        })) {
+      return;
+    }
+  } catch (...) {
+    // Out of memory. Counted below, like an event that the queue had no room for.
+  }
+  events_lost_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Relay::refresh(std::string user, std::string token, Answer answer) {
+  const auto busy = [answer] {
+    answer({0, "the server is busy; send the token again in a moment"});
+  };
+  // A full queue leaves the token unchecked: the client keeps its old one and hears why.
+  if (!dispatcher_.post([this, user = std::move(user), token = std::move(token), answer, busy] {
+        try {
+          const auto verdict = admission_.refresh(token, user, wall_clock_ms());
+          if (const auto* refusal = std::get_if<Refusal>(&verdict)) {
+            answer({0, refusal->detail});
+          } else {
+            answer({std::get<RefreshedToken>(verdict).expires_at_ms, {}});
+          }
+        } catch (const std::bad_alloc&) {
+          busy();
+        }
+      })) {
+    busy();
+  }
+}
+
+RelayCalls::Pushed Relay::push(std::string_view user, std::string_view json) {
+  if (auto problem = problem_with_json(json); !problem.empty()) {
+    return {CallStatus::not_json, 0, std::move(problem)};
+  }
+  const auto result = service_.notify(std::string(user), std::string(json), kHttpDeadline);
+  if (const auto* problem = std::get_if<CallProblem>(&result)) return {status_of(*problem), 0, {}};
+  return {CallStatus::done, std::get<std::size_t>(result), {}};
+}
+
+RelayCalls::Presence Relay::presence(std::string_view user) {
+  auto result = service_.presence(std::string(user), kHttpDeadline);
+  if (const auto* problem = std::get_if<CallProblem>(&result)) return {status_of(*problem), 0, {}};
+  auto& presence = std::get<UserPresence>(result);
+  return {CallStatus::done, presence.push_sockets, std::move(presence.groups)};
+}
+
+RelayCalls::Ended Relay::end_sessions(std::string_view user) {
+  const auto result = service_.end_sessions(std::string(user), kHttpDeadline);
+  if (const auto* problem = std::get_if<CallProblem>(&result)) return {status_of(*problem), 0};
+  return {CallStatus::done, std::get<std::size_t>(result)};
+}
+
+RelayCalls::Health Relay::health() {
+  const auto f = figures();
+  Health health{draining_,
+          waystation_version(),
+          {{"chat_sockets", f.chat_sockets},
+           {"push_sockets", f.push_sockets},
+           {"groups", f.groups},
+           {"queued_bytes", f.queued_bytes},
+           {"accepted", f.accepted},
+           {"refused", f.refused},
+           {"messages_chat", f.messages_chat},
+           {"messages_pushed", f.messages_pushed},
+           {"messages_undelivered", f.messages_undelivered},
+           {"notifications", f.notifications},
+           {"deliveries_dropped", f.deliveries_dropped},
+           {"errors_sent", f.errors_sent},
+           {"closed_slow", f.closed_slow},
+           {"closed_dead", f.closed_dead},
+           {"events_lost", f.events_lost}}};
+  add_audit_health(audit_.get(), health);
+  return health;
+}
+
+RelayCalls::AuditPage Relay::audit(const AuditFilter& filter, std::optional<AuditCursor> after,
+                                   std::size_t limit) {
+  return audit_page(audit_.get(), filter, after, limit);
+}
+
+waystation_figures Relay::figures() const {
+  const auto read = [](const std::atomic<std::uint64_t>& figure) {
+    return figure.load(std::memory_order_relaxed);
+  };
+  const auto& relay = service_.figures();
+  const auto& reactor = service_.reactor_figures();
+  waystation_figures figures{};
+  figures.size = sizeof figures;
+  figures.chat_sockets = read(relay.chat_sockets);
+  figures.push_sockets = read(relay.push_sockets);
+  figures.groups = read(relay.groups);
+  figures.queued_bytes = read(reactor.queued_bytes);
+  figures.accepted = read(relay.accepted);
+  figures.refused = read(refused_);
+  figures.messages_chat = read(relay.messages_chat);
+  figures.messages_pushed = read(relay.messages_pushed);
+  figures.messages_undelivered = read(relay.messages_undelivered);
+  figures.notifications = read(relay.notifications);
+  figures.deliveries_dropped = read(relay.deliveries_dropped);
+  figures.errors_sent = read(relay.errors_sent);
+  figures.closed_slow = read(reactor.closed_slow);
+  figures.closed_dead = read(reactor.closed_dead);
+  figures.events_lost = read(events_lost_);
+  add_audit_figures(audit_.get(), figures);
+  return figures;
+}
+
+std::string problem_with_json(std::string_view json) {
+  if (!is_utf8(json)) return "the text is not UTF-8";
+  JsonScanner scanner(json);
+  std::string_view value;
+  if (scanner.value(&value) && scanner.end()) return {};
+  return "not JSON at byte " + std::to_string(scanner.position()) + ": " + scanner.problem();
+}
+
+std::int64_t wall_clock_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace waystation

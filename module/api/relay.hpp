@@ -1,0 +1,127 @@
+// A relay with everything that belongs to it: what stands behind the C API's handle.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "admission/admission.hpp"
+#include "api/audit.hpp"
+#include "api/dispatcher.hpp"
+#include "api/refusals.hpp"
+#include "http/http_api.hpp"
+#include "reactor/mutex.hpp"
+#include "reactor/relay_service.hpp"
+#include "waystation/waystation.h"
+
+namespace waystation {
+
+/// The socket was taken over: there is nothing to send.
+struct Taken {};
+
+/// Puts the rooms together. Every function may be called from any thread but the reactor's;
+/// stop() from none that runs a callback of this relay.
+class Relay final : private Observer, private TokenRefresher, private RelayCalls {
+ public:
+  /// Throws std::invalid_argument (an option), std::system_error or std::bad_alloc.
+  Relay(std::uint32_t id, const waystation_options& options);
+  ~Relay() override;
+
+  std::uint32_t id() const noexcept { return id_; }
+
+  /// The response to send as it is, or that the socket was taken, or that the path is not ours.
+  std::variant<NotOurs, std::string, Taken> upgrade(const Request& request, int descriptor,
+                                                    int* status);
+  std::variant<NotOurs, std::string> http(const Request& request, int* status);
+  bool is_operator(const Request& request) const { return admission_.is_operator(request); }
+
+  RelayService& service() noexcept { return service_; }
+  std::size_t max_message_bytes() const override;
+  waystation_figures figures() const;
+  const RefusalCounts& refusals() const noexcept { return refusals_; }
+
+  /// Takes other options where they can be changed live: identity, limits, intervals; the
+  /// callbacks stay. Throws as the constructor does, and everything stays as it was.
+  void reconfigure(const waystation_options& options);
+
+  void drain(std::uint32_t deadline_ms);
+
+  /// Ends everything; no callback runs when it returns, nor will one. What is still inside
+  /// upgrade() or http() on a web server's thread is waited for, and so is the callback that is
+  /// running. Events that wait are still handed over, for a second at most; the rest is counted
+  /// and logged.
+  void stop();
+
+  /// Whether the calling thread is the one that runs the callbacks.
+  bool is_callback_thread() const noexcept { return dispatcher_.is_own_thread(); }
+
+  /// Counts one call in, so that stop() can wait for it.
+  class Use {
+   public:
+    explicit Use(Relay& relay) noexcept;
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+    /// False: the relay is stopping, and must not be used.
+    explicit operator bool() const noexcept { return entered_; }
+
+   private:
+    Relay& relay_;
+    bool entered_;
+  };
+
+  void log(waystation_log_level level, const std::string& line) const noexcept;
+
+ private:
+  // Observer, on the reactor's thread.
+  void on_delivery(const Delivery& delivery) noexcept override;
+  void on_error_sent() noexcept override {}
+
+  // TokenRefresher, on the reactor's thread.
+  void refresh(std::string user, std::string token, Answer answer) override;
+
+  // RelayCalls, on a web server's thread.
+  Pushed push(std::string_view user, std::string_view json) override;
+  Presence presence(std::string_view user) override;
+  Ended end_sessions(std::string_view user) override;
+  Health health() override;
+  AuditPage audit(const AuditFilter& filter, std::optional<AuditCursor> after,
+                  std::size_t limit) override;
+
+  std::string refuse(const Refusal& refusal, int* status);
+  Taken refuse_taken(AdoptedSocket socket, int* status);
+  void log_doubts(const waystation_options& options) const;
+
+  const std::uint32_t id_;
+  void* const user_data_;
+  int (*const identify_)(void*, const waystation_request*, waystation_identity*);
+  void (*const on_event_)(void*, const waystation_event*);
+  void (*const on_log_)(void*, waystation_log_level, const char*);
+  std::atomic<std::size_t> max_message_bytes_;
+  std::atomic<std::uint64_t> refused_ = 0;
+  RefusalCounts refusals_;
+  std::atomic<std::uint64_t> events_lost_ = 0;
+  std::atomic<bool> draining_ = false;
+
+  Mutex uses_mutex_;
+  Condition unused_;
+  std::size_t uses_ WAYSTATION_GUARDED_BY(uses_mutex_) = 0;
+  bool closed_ WAYSTATION_GUARDED_BY(uses_mutex_) = false;
+
+  Admission admission_;
+  HttpApi http_;
+  std::unique_ptr<Audit> audit_;  // null: none is kept
+  Dispatcher dispatcher_;
+  RelayService service_;
+};
+
+/// What is wrong with a JSON text that is to be passed on; empty where nothing is.
+std::string problem_with_json(std::string_view json);
+
+std::int64_t wall_clock_ms();
+
+}  // namespace waystation

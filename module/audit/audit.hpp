@@ -1,0 +1,170 @@
+// Who was sent what when and what became of it, kept in a file; never what it said.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "audit/audit_store.hpp"
+#include "audit/row_queue.hpp"
+#include "relay/observer.hpp"
+
+namespace waystation {
+
+enum class AuditLogLevel : std::uint8_t { error, warning, info };
+
+struct AuditOptions {
+  std::string file;
+  std::string node;                        // which of several writers this is; empty: the host's name
+  std::uint32_t retention_days = 30;       // 0: whatever the age
+  std::uint64_t max_bytes = 64 << 20;      // of the file; 0: whatever the size
+  // Called on the writer's thread, and in the constructor; must not throw.
+  std::function<void(AuditLogLevel, const std::string&)> log;
+
+  std::size_t queue_bytes = 16 << 20;
+  // Rows wait so long for others to be committed with; a second, while more than a thousand come in
+  // this time. What is lost at a sudden end is at most what came since, and while a commit is made.
+  std::chrono::milliseconds batch_interval{100};
+  std::chrono::milliseconds retry_interval{500};  // after a fault
+};
+
+/// Whether a node may be called so: 1 to 64 of the characters A-Z, a-z, 0-9, '.', '_' and '-'.
+bool is_audit_node(std::string_view text) noexcept;
+
+/// How the writing goes.
+enum class AuditState : std::uint8_t {
+  starting,   // the file is being opened
+  ok,
+  disk_full,  // or a quota or a file-size limit is reached
+  locked,     // another process holds the file's lock
+  read_only,  // the file system, or the file
+  held,       // another process reads without an end
+  failed,     // anything else
+};
+
+/// In words, such as "disk full".
+const char* audit_state_text(AuditState state) noexcept;
+
+struct AuditFigures {
+  AuditState state = AuditState::starting;
+  std::string fault;               // in a sentence; empty where there is none
+  std::uint64_t rows_written = 0;  // committed
+  std::uint64_t rows_lost = 0;     // the queue was full, or the end came before they were written
+  std::uint64_t rows_waiting = 0;
+  std::uint64_t lag_ms = 0;        // how old the oldest waiting row is
+  std::uint64_t file_bytes = 0;
+};
+
+/// Whatever happens to the disk, on_delivery() takes no longer than a copy of some names. Rows that
+/// cannot be written wait; those that find the queue full are counted, and a row of its own says how
+/// many are missing and from when to when.
+class Audit final : public Observer {
+ public:
+  /// Throws AuditRefused (the file is a link, another's, a newer program's, …), std::system_error
+  /// or std::bad_alloc. Everything that may pass by itself is a fault, and no reason not to start.
+  explicit Audit(AuditOptions options);
+  /// stop().
+  ~Audit();
+  Audit(const Audit&) = delete;
+  Audit& operator=(const Audit&) = delete;
+
+  /// What the constructor would refuse; touches nothing. Throws AuditRefused.
+  static void check(const std::string& file);
+
+  // ---- one thread, the relay's
+
+  void on_delivery(const Delivery& delivery) noexcept override;
+  void on_error_sent() noexcept override {}
+
+  // ---- any thread
+
+  /// Waits until all that was told before is committed. False where it was not, within `deadline`.
+  bool flush(std::chrono::milliseconds deadline);
+
+  void set_retention(std::uint32_t days, std::uint64_t max_bytes) noexcept;
+
+  AuditFigures figures() const;
+
+  /// The path as it is used, its folder's links followed.
+  const std::string& path() const noexcept { return path_; }
+
+  /// Writes what waits, as far as that is possible at once, and ends the thread. on_delivery() may
+  /// no longer be called. Legal twice.
+  void stop();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void run() noexcept;
+  bool wait_for_work(std::unique_lock<std::mutex>& lock);
+  void gather(std::unique_lock<std::mutex>& lock);
+  void work() noexcept;
+  void begin_run(AuditStore& store);
+  void open();
+  void reopen_if_moved();
+  void write_batch();
+  bool is_over_size();
+  void tidy();
+  void close() noexcept;
+  void lose(const Delivery& delivery) noexcept;
+  AuditGap loss() const noexcept;
+  void settle_loss(const AuditGap& gap) noexcept;
+  void fault(AuditState state, const std::string& what) noexcept;
+  void recover() noexcept;
+  void set_aside_damaged(const std::string& damage) noexcept;
+  std::int64_t max_log_bytes() const noexcept;
+  void say(AuditLogLevel level, const std::string& line) const noexcept;
+
+  const AuditOptions options_;
+  const std::string path_;
+  const std::string node_;
+  const std::int64_t started_at_;
+  RowQueue queue_;
+  std::atomic<std::uint32_t> retention_days_;
+  std::atomic<std::uint64_t> max_bytes_;
+
+  // What the queue had no room for. The relay's thread takes the lock only in that case.
+  mutable std::mutex loss_mutex_;
+  AuditGap loss_;
+  std::atomic<std::uint64_t> rows_lost_ = 0;
+
+  std::atomic<std::uint64_t> rows_written_ = 0;
+  std::atomic<std::int64_t> waiting_since_ = 0;  // ms since 1970; 0: the writer has seen no row wait
+  std::atomic<std::uint64_t> file_bytes_ = 0;
+  mutable std::mutex fault_mutex_;  // guards state_ and fault_
+  AuditState state_ = AuditState::starting;
+  std::string fault_;
+
+  // Set by the writer before it sleeps because nothing is there; the first row wakes it.
+  std::atomic<bool> is_asleep_ = false;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable wake_;
+  std::condition_variable flushed_;
+  bool is_woken_ = false;
+  bool is_stopping_ = false;
+  int flushing_ = 0;  // callers that wait in flush()
+
+  // The writer's own.
+  std::unique_ptr<AuditStore> store_;
+  bool was_opened_ = false;       // the file was open before, in this run
+  bool is_faulty_ = false;
+  bool has_more_ = false;         // a batch was full: there are more rows already
+  bool is_over_size_ = false;
+  bool has_too_old_ = false;      // a step of retention did not get them all
+  bool has_unused_ = false;       // nor one of giving pages back
+  bool mark_new_file_ = false;    // a gap is to say that the file begins here
+  Clock::time_point retry_at_{};
+  Clock::time_point next_age_check_{};
+  Clock::time_point may_set_aside_{};
+
+  std::thread thread_;
+};
+
+}  // namespace waystation

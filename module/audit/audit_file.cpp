@@ -1,0 +1,168 @@
+#include "audit/audit_file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <string_view>
+
+namespace waystation {
+namespace {
+
+constexpr mode_t kPrivate = 0600;
+
+/// "audit_file = "/x": why; what would be right". Names are the operator's own.
+AuditRefused refused(const std::string& path, const std::string& why) {
+  return AuditRefused("audit_file = \"" + path + "\": " + why);
+}
+
+std::system_error failure(int error, const std::string& what) {
+  return {error, std::generic_category(), what};
+}
+
+std::string owner_text(uid_t owner) { return "user " + std::to_string(owner); }
+
+/// Looks at the file itself, never at what a link points to. False: nothing is there.
+bool look_at(const std::string& path, struct stat& status) {
+  if (::lstat(path.c_str(), &status) == 0) return true;
+  if (errno == ENOENT) return false;
+  if (errno == EACCES || errno == ELOOP || errno == ENOTDIR || errno == ENAMETOOLONG) {
+    throw refused(path, std::string(std::strerror(errno)) + "; name a file that can be reached");
+  }
+  throw failure(errno, path);
+}
+
+void check_kind(const std::string& path, const struct stat& status) {
+  if (S_ISLNK(status.st_mode)) {
+    throw refused(path, "it is a link, which anyone who may write to the folder could have put "
+                        "there; name the file itself");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw refused(path, "it is not a file; name a file, which need not be there yet");
+  }
+  if (status.st_nlink > 1) {
+    throw refused(path, "the file has other names (hard links); name one that has a single name");
+  }
+}
+
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+std::string resolve_audit_path(const std::string& path) {
+  if (path.empty() || path.back() == '/') {
+    throw refused(path, "it names no file; give the path of a file");
+  }
+  const std::size_t slash = path.rfind('/');
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  const std::string folder =
+      slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  if (name == "." || name == "..") throw refused(path, "it is a folder; give the path of a file");
+  const std::unique_ptr<char, void (*)(void*)> real(::realpath(folder.c_str(), nullptr), std::free);
+  if (real == nullptr) {
+    throw refused(path, "its folder cannot be reached (" + std::string(std::strerror(errno)) +
+                            "); make the folder first");
+  }
+  const std::string resolved = real.get();
+  return (resolved == "/" ? "" : resolved) + "/" + name;
+}
+
+bool check_audit_file(const std::string& path) {
+  struct stat status {};
+  if (!look_at(path, status)) return false;
+  check_kind(path, status);
+  if (status.st_uid != ::geteuid()) {
+    throw refused(path, "the file belongs to " + owner_text(status.st_uid) + ", and this is " +
+                            owner_text(::geteuid()) + "; name a file of one's own");
+  }
+  return true;
+}
+
+void check_readable_audit_file(const std::string& path) {
+  struct stat status {};
+  if (!look_at(path, status)) {
+    throw refused(path, "there is no such file; name the file that the server writes (audit)");
+  }
+  check_kind(path, status);
+  if (status.st_uid != ::geteuid() && ::geteuid() != 0) {
+    throw refused(path, "the file belongs to " + owner_text(status.st_uid) + ", and this is " +
+                            owner_text(::geteuid()) + "; only its owner and root may read it");
+  }
+}
+
+void check_before_start(const std::string& path) {
+  check_audit_file(path);
+  // SQLite keeps its log beside the file. EROFS is left to be a fault that may pass.
+  if (::access(folder_of(path).c_str(), W_OK | X_OK) != 0 && errno == EACCES) {
+    throw refused(path, "files cannot be made in its folder (" + std::string(std::strerror(errno)) +
+                            "); name a folder that may be written to");
+  }
+}
+
+void prepare_audit_file(const std::string& path, bool* made_private) {
+  if (made_private != nullptr) *made_private = false;
+  if (!check_audit_file(path)) {
+    const int descriptor =
+        ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kPrivate);
+    if (descriptor < 0) {
+      if (errno == EEXIST) return prepare_audit_file(path, made_private);
+      if (errno == EACCES || errno == EPERM) {
+        throw refused(path, "it cannot be made (" + std::string(std::strerror(errno)) +
+                                "); name a folder that may be written to");
+      }
+      throw failure(errno, path);
+    }
+    ::close(descriptor);
+    return;
+  }
+  struct stat status {};
+  if (!look_at(path, status) || (status.st_mode & 0777) == kPrivate) return;
+  // A link put in its place in this moment would be refused when it is opened.
+  if (::fchmodat(AT_FDCWD, path.c_str(), kPrivate, 0) != 0) throw failure(errno, path);
+  if (made_private != nullptr) *made_private = true;
+}
+
+FileIdentity identity_of(const std::string& path) noexcept {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return {};
+  return {status.st_dev, status.st_ino};
+}
+
+std::string set_aside(const std::string& path, std::int64_t now_ms) {
+  const std::time_t seconds = now_ms / 1000;
+  std::tm utc{};
+  ::gmtime_r(&seconds, &utc);
+  std::array<char, 32> stamp{};
+  std::strftime(stamp.data(), stamp.size(), "%Y%m%dT%H%M%SZ", &utc);
+  const std::string base = path + ".corrupt-" + stamp.data();
+  for (int attempt = 1;; ++attempt) {
+    const std::string aside = attempt == 1 ? base : base + "-" + std::to_string(attempt);
+    // Never over another file, however it came there.
+    if (::renameat2(AT_FDCWD, path.c_str(), AT_FDCWD, aside.c_str(), RENAME_NOREPLACE) != 0) {
+      if (errno == EEXIST && attempt < 1000) continue;
+      throw failure(errno, path);
+    }
+    // What was not yet moved from the log into the file goes with it. The third, an index of the
+    // log, is made anew by whoever opens them.
+    for (const char* part : {"-wal", "-shm"}) {
+      if (::renameat2(AT_FDCWD, (path + part).c_str(), AT_FDCWD, (aside + part).c_str(),
+                      RENAME_NOREPLACE) != 0 &&
+          errno != ENOENT) {
+        throw failure(errno, path + part);
+      }
+    }
+    return aside;
+  }
+}
+
+}  // namespace waystation

@@ -1,0 +1,361 @@
+#include "audit/audit_reader.hpp"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <charconv>
+#include <thread>
+#include <utility>
+
+#include "audit/audit_file.hpp"
+#include "audit/audit_store.hpp"
+
+namespace waystation {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kPageRows = 1000;
+constexpr int kReaderBusyMs = 2000;
+constexpr int kPruneBusyMs = 5000;
+// A step of pruning holds the writer's lock for some milliseconds; between two, the writer has its
+// turn. It gives up waiting only after far longer.
+constexpr std::int64_t kPruneRows = 500;
+constexpr auto kPrunePause = 5ms;
+
+constexpr std::string_view kColumns =
+    "id, at, node, group_name, from_user, to_user, outcome, reached, bytes, message_id, lost, "
+    "lost_until";
+
+// The parameters of every query, by number.
+constexpr int kSince = 1;    // the lower end of `at`, with the cursor in it
+constexpr int kUntil = 2;
+constexpr int kAfterAt = 3;
+constexpr int kAfterId = 4;
+constexpr int kUser = 5;
+constexpr int kFrom = 6;
+constexpr int kTo = 7;
+constexpr int kLimit = 8;
+constexpr int kGapSince = 9;
+
+std::string quoted_list(const AuditFilter& filter) {
+  std::string list;
+  for (const AuditOutcome outcome : kAuditOutcomes) {
+    if (outcome == AuditOutcome::gap || !filter.wants(outcome)) continue;
+    list += (list.empty() ? "'" : ", '") + std::string(text_of(outcome)) + "'";
+  }
+  return list;
+}
+
+/// The rows of a filter as one or more SELECTs, each of which goes along one index in the order of
+/// time, put together with UNION ALL. The index is named: a plan must not turn into the reading of
+/// everything because a table's statistics changed.
+std::string selects(const AuditFilter& filter, bool with_gaps) {
+  // `?1` reaches far into an index; what comes after it says exactly where a page begins.
+  const std::string when = " AND at >= ?1 AND at < ?2 AND (at > ?3 OR id > ?4)";
+  const std::string outcomes = quoted_list(filter);
+  std::vector<std::string> parts;
+  const auto add = [&](const std::string& index, const std::string& where) {
+    parts.push_back("SELECT " + std::string(kColumns) + " FROM deliveries INDEXED BY " + index +
+                    " WHERE " + where);
+  };
+  const bool all = filter.wants(AuditOutcome::pushed) && filter.wants(AuditOutcome::undelivered) &&
+                   filter.wants(AuditOutcome::dropped);
+  const std::string other = std::string(filter.from.empty() ? "" : " AND from_user = ?6") +
+                            (filter.to.empty() ? "" : " AND to_user = ?7") + when +
+                            (all ? "" : " AND outcome IN (" + outcomes + ")");
+  if (outcomes.empty()) {
+    // Gaps alone.
+  } else if (!filter.user.empty()) {
+    // Nobody is both: a group has two different users.
+    add("deliveries_by_receiver", "to_user = ?5" + other);
+    add("deliveries_by_sender", "from_user = ?5" + other);
+  } else if (!filter.to.empty()) {
+    add("deliveries_by_receiver", "to_user = ?7" + other);
+  } else if (!filter.from.empty()) {
+    add("deliveries_by_sender", "from_user = ?6" + other);
+  } else if (filter.wants(AuditOutcome::pushed)) {
+    add("deliveries_by_time", "outcome <> 'gap'" + other);
+  } else {
+    for (const AuditOutcome outcome : {AuditOutcome::undelivered, AuditOutcome::dropped}) {
+      if (!filter.wants(outcome)) continue;
+      add("deliveries_not_pushed",
+          "outcome <> 'pushed' AND outcome = '" + std::string(text_of(outcome)) + "'" + when);
+    }
+  }
+  if (with_gaps && filter.wants(AuditOutcome::gap)) {
+    // Those, too, that began before and last into the time.
+    add("deliveries_not_pushed",
+        "outcome <> 'pushed' AND outcome = 'gap' AND at >= ?3 AND at < ?2 AND (at > ?3 OR id > ?4)"
+        " AND lost_until >= ?9");
+  }
+  std::string sql;
+  for (const std::string& part : parts) sql += (sql.empty() ? "" : " UNION ALL ") + part;
+  return sql.empty() ? "SELECT " + std::string(kColumns) + " FROM deliveries WHERE 0" : sql;
+}
+
+/// Binds what of a filter the query asks for.
+void bind_filter(Statement& statement, const AuditFilter& filter, std::optional<AuditCursor> after,
+                 std::size_t limit) {
+  constexpr auto lowest = std::numeric_limits<std::int64_t>::min();
+  const AuditCursor from = after.value_or(AuditCursor{lowest, lowest});
+  const auto bind = [&](int parameter, const auto& value) {
+    if (parameter <= statement.parameters()) statement.bind(parameter, value);
+  };
+  bind(kSince, std::max(filter.since, from.at));
+  bind(kUntil, filter.until);
+  bind(kAfterAt, from.at);
+  bind(kAfterId, from.id);
+  bind(kUser, std::string_view(filter.user));
+  bind(kFrom, std::string_view(filter.from));
+  bind(kTo, std::string_view(filter.to));
+  bind(kLimit, static_cast<std::int64_t>(limit));
+  bind(kGapSince, filter.since);
+}
+
+std::string page_query(const AuditFilter& filter, bool is_newest) {
+  return selects(filter, true) +
+         (is_newest ? " ORDER BY at DESC, id DESC LIMIT ?8" : " ORDER BY at, id LIMIT ?8");
+}
+
+bool names_a_user(const AuditFilter& filter) {
+  return !filter.user.empty() || !filter.from.empty() || !filter.to.empty();
+}
+
+/// What a reader and a pruner ask of a file before they use it.
+const std::string& checked(const std::string& path) {
+  check_readable_audit_file(path);
+  return path;
+}
+
+void check_is_audit(Database& database, const std::string& path) {
+  const auto refuse = [&](const std::string& why) {
+    throw AuditRefused("audit_file = \"" + path + "\": " + why);
+  };
+  std::int64_t version = 0;
+  try {
+    version = database.number("PRAGMA user_version");
+    if (database.number("SELECT count(*) FROM sqlite_schema WHERE name = 'deliveries'") == 0) {
+      version = 0;
+    }
+  } catch (const SqliteError& error) {
+    if (!error.is_corruption()) throw;
+    refuse("it is damaged, or no audit (" + std::string(error.what()) + ")");
+  }
+  if (version == 0) refuse("it is no audit; name the file that the server writes (audit)");
+  if (version > newest_audit_version()) {
+    refuse("a newer program made it (version " + std::to_string(version) +
+           " of its tables; this one knows " + std::to_string(newest_audit_version()) +
+           "); read it with that program");
+  }
+}
+
+}  // namespace
+
+const char* text_of(AuditOutcome outcome) noexcept {
+  switch (outcome) {
+    case AuditOutcome::pushed: return "pushed";
+    case AuditOutcome::undelivered: return "undelivered";
+    case AuditOutcome::dropped: return "dropped";
+    case AuditOutcome::gap: return "gap";
+  }
+  return "gap";
+}
+
+std::optional<AuditOutcome> parse_audit_outcome(std::string_view text) noexcept {
+  for (const AuditOutcome outcome : kAuditOutcomes) {
+    if (text == text_of(outcome)) return outcome;
+  }
+  return std::nullopt;
+}
+
+std::string AuditCursor::text() const { return std::to_string(at) + "." + std::to_string(id); }
+
+std::optional<AuditCursor> AuditCursor::parse(std::string_view text) noexcept {
+  AuditCursor cursor;
+  const char* const end = text.data() + text.size();
+  const auto at = std::from_chars(text.data(), end, cursor.at);
+  if (at.ec != std::errc{} || at.ptr == end || *at.ptr != '.') return std::nullopt;
+  const auto id = std::from_chars(at.ptr + 1, end, cursor.id);
+  if (id.ec != std::errc{} || id.ptr != end) return std::nullopt;
+  return cursor;
+}
+
+AuditReader::AuditReader(const std::string& path)
+    : database_(checked(resolve_audit_path(path)), Database::Access::read) {
+  database_.set_busy_timeout(kReaderBusyMs);
+  check_is_audit(database_, path);
+}
+
+void AuditReader::set_deadline(std::chrono::milliseconds deadline) {
+  deadline_ = std::chrono::steady_clock::now() + deadline;
+  constexpr int kSteps = 10'000;  // well below a millisecond
+  sqlite3_progress_handler(
+      database_.get(), kSteps,
+      [](void* reader) {
+        return std::chrono::steady_clock::now() > static_cast<AuditReader*>(reader)->deadline_ ? 1
+                                                                                              : 0;
+      },
+      this);
+}
+
+std::vector<AuditRow> AuditReader::rows(Statement& statement) {
+  std::vector<AuditRow> rows;
+  try {
+    while (statement.step()) {
+      AuditRow& row = rows.emplace_back();
+      row.id = statement.number(0);
+      row.at = statement.number(1);
+      row.node = statement.text(2);
+      row.group = statement.text(3);
+      row.from = statement.text(4);
+      row.to = statement.text(5);
+      row.outcome = parse_audit_outcome(statement.text(6)).value_or(AuditOutcome::undelivered);
+      row.reached = static_cast<std::uint64_t>(statement.number(7));
+      row.bytes = static_cast<std::uint64_t>(statement.number(8));
+      row.message_id = statement.text(9);
+      if (!statement.is_null(10)) row.lost = static_cast<std::uint64_t>(statement.number(10));
+      row.lost_until = statement.number(11);
+    }
+  } catch (const SqliteError& error) {
+    if (error.primary_code() != SQLITE_INTERRUPT) throw;
+    throw AuditTooSlow("the audit holds more than could be looked through in time; ask for a "
+                       "shorter time or for one user");
+  }
+  statement.reset();
+  return rows;
+}
+
+std::vector<AuditRow> AuditReader::page(const AuditFilter& filter,
+                                        std::optional<AuditCursor> after, std::size_t limit) {
+  Statement statement(database_, page_query(filter, false));
+  bind_filter(statement, filter, after, limit);
+  return rows(statement);
+}
+
+std::vector<AuditRow> AuditReader::newest(const AuditFilter& filter, std::size_t limit) {
+  Statement statement(database_, page_query(filter, true));
+  bind_filter(statement, filter, {}, limit);
+  auto found = rows(statement);
+  std::ranges::reverse(found);
+  return found;
+}
+
+void AuditReader::each(const AuditFilter& filter,
+                       const std::function<bool(const AuditRow&)>& take) {
+  std::optional<AuditCursor> after;
+  for (;;) {
+    const auto found = page(filter, after, kPageRows);
+    for (const AuditRow& row : found) {
+      if (!take(row)) return;
+    }
+    if (found.size() < kPageRows) return;
+    after = AuditCursor{found.back().at, found.back().id};
+  }
+}
+
+AuditTotals AuditReader::totals(const AuditFilter& filter) {
+  Statement statement(database_,
+                      "SELECT outcome, count(*), sum(lost), sum(lost IS NULL), min(at), max(at) "
+                      "FROM (" + selects(filter, true) + ") GROUP BY outcome");
+  bind_filter(statement, filter, {}, 0);
+  AuditTotals totals;
+  while (statement.step()) {
+    const auto count = static_cast<std::uint64_t>(statement.number(1));
+    switch (parse_audit_outcome(statement.text(0)).value_or(AuditOutcome::gap)) {
+      case AuditOutcome::pushed: totals.pushed = count; break;
+      case AuditOutcome::undelivered: totals.undelivered = count; break;
+      case AuditOutcome::dropped: totals.dropped = count; break;
+      case AuditOutcome::gap:
+        totals.gaps = count;
+        totals.lost = static_cast<std::uint64_t>(statement.number(2));
+        totals.unknown_gaps = static_cast<std::uint64_t>(statement.number(3));
+        break;
+    }
+    const auto first = statement.number(4);
+    if (totals.first_at == 0 || first < totals.first_at) totals.first_at = first;
+    totals.last_at = std::max(totals.last_at, statement.number(5));
+  }
+  return totals;
+}
+
+namespace {
+
+std::vector<AuditCount> counts(Database& database, const AuditFilter& filter,
+                               const std::string& name, const std::string& where,
+                               std::size_t limit) {
+  Statement statement(database, "SELECT " + name + ", count(*) AS n FROM (" +
+                                    selects(filter, false) + ") WHERE " + where + " GROUP BY " +
+                                    name + " ORDER BY n DESC, " + name + " LIMIT " +
+                                    std::to_string(limit));
+  bind_filter(statement, filter, {}, limit);
+  std::vector<AuditCount> found;
+  while (statement.step()) {
+    found.push_back({std::string(statement.text(0)), static_cast<std::uint64_t>(statement.number(1))});
+  }
+  return found;
+}
+
+}  // namespace
+
+std::vector<AuditCount> AuditReader::most_undelivered(const AuditFilter& filter,
+                                                      std::size_t limit) {
+  return counts(database_, filter, "to_user", "outcome = 'undelivered'", limit);
+}
+
+std::vector<AuditCount> AuditReader::most_missed_pairs(const AuditFilter& filter,
+                                                       std::size_t limit) {
+  return counts(database_, filter, "group_name",
+                "group_name IS NOT NULL AND outcome IN ('pushed', 'undelivered')", limit);
+}
+
+std::string AuditReader::explain(const AuditFilter& filter, bool is_newest) {
+  Statement statement(database_, "EXPLAIN QUERY PLAN " + page_query(filter, is_newest));
+  bind_filter(statement, filter, {}, kPageRows);
+  std::string plan;
+  while (statement.step()) plan += std::string(statement.text(3)) + "\n";
+  return plan;
+}
+
+std::uint64_t prune_audit(const std::string& path, const AuditFilter& filter,
+                          std::uint64_t* count) {
+  std::uint64_t own_count = 0;
+  std::uint64_t& pruned = count == nullptr ? own_count : *count;
+  pruned = 0;
+  const auto resolved = checked(resolve_audit_path(path));
+  Database database(resolved, Database::Access::write);
+  database.set_busy_timeout(kPruneBusyMs);
+  check_is_audit(database, path);
+  // Overwritten, since it may be somebody's wish to be forgotten.
+  database.execute("PRAGMA secure_delete = ON; PRAGMA synchronous = FULL; "
+                   "PRAGMA wal_autocheckpoint = 0");
+  Statement some(database, "DELETE FROM deliveries WHERE id IN (SELECT id FROM (" +
+                               selects(filter, !names_a_user(filter)) + ") LIMIT ?8)");
+  bind_filter(some, filter, {}, kPruneRows);
+  for (;;) {
+    some.run();
+    const auto rows = database.changes();
+    pruned += static_cast<std::uint64_t>(rows);
+    if (rows < kPruneRows) break;
+    if (pruned % (20 * kPruneRows) == 0) {
+      // So that the log does not grow with what is taken out.
+      sqlite3_wal_checkpoint_v2(database.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
+                                nullptr);
+    }
+    std::this_thread::sleep_for(kPrunePause);
+  }
+  Statement shrink(database, "PRAGMA incremental_vacuum(256)");
+  for (auto before = database.number("PRAGMA freelist_count"); before != 0;) {
+    shrink.run();
+    const auto after = database.number("PRAGMA freelist_count");
+    if (after >= before) break;
+    before = after;
+    std::this_thread::sleep_for(kPrunePause);
+  }
+  // What was taken out also leaves the log, unless somebody is reading right now.
+  database.set_busy_timeout(kReaderBusyMs);
+  sqlite3_wal_checkpoint_v2(database.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  return pruned;
+}
+
+}  // namespace waystation

@@ -1,0 +1,107 @@
+// The audit's file as its writer sees it: one open connection, and what is done with it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "audit/audit_file.hpp"
+#include "audit/sqlite.hpp"
+#include "relay/observer.hpp"
+
+namespace waystation {
+
+/// Rows that are missing.
+struct AuditGap {
+  static constexpr std::int64_t kUnknown = -1;
+  std::int64_t since = 0;  // ms since 1970
+  std::int64_t until = 0;
+  std::int64_t lost = 0;  // rows, or kUnknown
+};
+
+/// The newest tables that this program knows.
+int newest_audit_version() noexcept;
+
+/// Refuses a file that a newer program made, without so much as making its log. What only its log
+/// knows is found when it is opened. Throws AuditRefused.
+void refuse_newer_audit(const std::string& path);
+
+/// The file is sound, and another process does not let go of it.
+class AuditHeld : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// One thread. Every function throws SqliteError where SQLite fails; what was to be done is then
+/// undone as a whole.
+class AuditStore {
+ public:
+  /// How long another's lock is waited for.
+  static constexpr int kBusyMs = 250;
+
+  /// Opens the file, makes it if it is not there, and brings its tables to this program's version.
+  /// `path` is one of resolve_audit_path(). Throws AuditRefused, std::system_error, SqliteError;
+  /// where that is_corruption(), the file wants to be set aside.
+  AuditStore(const std::string& path, std::string node, bool check_thoroughly);
+
+  /// The file was readable by others, and is no longer.
+  bool was_made_private() const noexcept { return made_private_; }
+
+  /// Enters that this node writes from now on. If it did so before and never stopped properly, the
+  /// time since then is a gap of unknown size, which is entered too; true says so.
+  bool begin_run(std::int64_t started_at, std::int64_t now_ms);
+  void end_run(std::int64_t now_ms);
+
+  /// A batch. insert() and the rest are legal between begin() and commit(); what was begun and not
+  /// committed is undone by the next begin(), by abandon() or at the end.
+  void begin();
+  void insert(const Delivery& row);
+  void insert(const AuditGap& gap);
+  /// Takes out up to `rows` of the oldest: those from before a time, or any. Returns how many.
+  std::int64_t retire_before(std::int64_t time, std::int64_t rows);
+  std::int64_t retire_oldest(std::int64_t rows);
+  void commit();
+  void abandon() noexcept;
+  /// Gives memory back that only haste needs.
+  void release_memory() noexcept;
+
+  /// Bytes of the file that are in use, and the file's own size.
+  std::int64_t used_bytes();
+  std::int64_t file_bytes();
+  /// Gives up to `pages` unused pages back to the file system.
+  void shrink(std::int64_t pages);
+
+  /// Moves the log into the file where it has grown long. Throws AuditHeld where it keeps growing
+  /// because somebody's reading does not end.
+  void tend_log(std::int64_t max_log_bytes);
+  /// Whether the path still names the file that is open here.
+  bool is_file_in_place() const noexcept;
+  /// Whether that holds for its log, too. A log that is not there is read by nobody else.
+  bool is_in_place() const noexcept;
+  /// For a file that is no longer in place: puts the whole log into it, wherever it is now, and takes
+  /// the log out of the way. SQLite would leave it, and play it back into the next file of that name.
+  void part_from_file(std::int64_t now_ms) noexcept;
+
+ private:
+  void migrate();
+  static int count_log_pages(void* store, sqlite3* handle, const char* name, int pages);
+
+  const std::string path_;
+  const std::string node_;
+  bool made_private_ = false;
+  FileIdentity file_;
+  FileIdentity log_file_;
+  std::int64_t page_bytes_ = 4096;
+  std::int64_t log_pages_ = 0;
+  std::int64_t run_ = 0;
+  Database database_;
+  Statement insert_;
+  Statement insert_gap_;
+  Statement retire_before_;
+  Statement retire_oldest_;
+  Statement page_count_;
+  Statement free_count_;
+  std::unique_ptr<Transaction> batch_;
+};
+
+}  // namespace waystation

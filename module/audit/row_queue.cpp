@@ -1,0 +1,137 @@
+#include "audit/row_queue.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+
+namespace waystation {
+
+/// What stands before a row's texts. A row never wraps: where it does not fit before the ring's
+/// end, a header without an outcome fills the rest.
+struct RowQueue::Header {
+  std::uint32_t size;  // of the row with this header, a multiple of kAlignment
+  std::uint8_t is_row;
+  std::uint8_t outcome;
+  std::uint8_t group_bytes;
+  std::uint8_t from_bytes;
+  std::uint8_t to_bytes;
+  std::uint8_t id_bytes;
+  std::uint16_t reached;
+  std::uint32_t bytes;
+  std::int64_t at;
+};
+
+namespace {
+
+constexpr std::uint64_t kAlignment = 8;
+constexpr std::size_t kLeastBytes = 4096;
+
+bool fits_a_byte(std::string_view text) noexcept { return text.size() <= 255; }
+
+/// Such counts are for people: what is beyond the type is as good as its highest.
+template <typename T>
+T clamped(std::size_t number) noexcept {
+  return static_cast<T>(std::min<std::size_t>(number, std::numeric_limits<T>::max()));
+}
+
+}  // namespace
+
+RowQueue::RowQueue(std::size_t bytes)
+    : mask_(std::bit_ceil(std::max(bytes, kLeastBytes)) - 1),
+      bytes_(std::make_unique_for_overwrite<std::byte[]>(mask_ + 1)) {}
+
+bool RowQueue::push(const Delivery& row) noexcept {
+  if (!fits_a_byte(row.group) || !fits_a_byte(row.from) || !fits_a_byte(row.to) ||
+      !fits_a_byte(row.id)) {
+    return false;
+  }
+  const std::uint64_t texts = row.group.size() + row.from.size() + row.to.size() + row.id.size();
+  const std::uint64_t size = (sizeof(Header) + texts + kAlignment - 1) / kAlignment * kAlignment;
+  std::uint64_t head = head_.load(std::memory_order_relaxed);
+  const std::uint64_t to_end = capacity() - (head & mask_);
+  const std::uint64_t skipped = to_end < size ? to_end : 0;
+  if (head + skipped + size - known_tail_ > capacity()) {
+    known_tail_ = tail_.load(std::memory_order_acquire);
+    if (head + skipped + size - known_tail_ > capacity()) return false;
+  }
+  Header header{};
+  if (skipped != 0) {
+    // The first eight bytes of a header are always there: everything is aligned to eight.
+    header.size = static_cast<std::uint32_t>(skipped);
+    std::memcpy(&bytes_[head & mask_], &header, kAlignment);
+    head += skipped;
+  }
+  header.size = static_cast<std::uint32_t>(size);
+  header.is_row = 1;
+  header.outcome = static_cast<std::uint8_t>(row.outcome);
+  header.group_bytes = static_cast<std::uint8_t>(row.group.size());
+  header.from_bytes = static_cast<std::uint8_t>(row.from.size());
+  header.to_bytes = static_cast<std::uint8_t>(row.to.size());
+  header.id_bytes = static_cast<std::uint8_t>(row.id.size());
+  header.reached = clamped<std::uint16_t>(row.reached);
+  header.bytes = clamped<std::uint32_t>(row.bytes);
+  header.at = row.at;
+  std::byte* to = &bytes_[head & mask_];
+  std::memcpy(to, &header, sizeof header);
+  to += sizeof header;
+  for (const std::string_view text : {row.group, row.from, row.to, row.id}) {
+    if (text.empty()) continue;
+    std::memcpy(to, text.data(), text.size());
+    to += text.size();
+  }
+  head_.store(head + size, std::memory_order_release);
+  // In one order with the flag of a consumer that is going to sleep: either it sees this row, or
+  // the producer, looking next, sees that it sleeps.
+  rows_in_.store(rows_in_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+  return true;
+}
+
+std::optional<Delivery> RowQueue::next(Cursor& cursor) const noexcept {
+  const std::uint64_t head = head_.load(std::memory_order_acquire);
+  for (;;) {
+    if (cursor.position == head) return std::nullopt;
+    Header header{};
+    const std::byte* from = &bytes_[cursor.position & mask_];
+    std::memcpy(&header, from, kAlignment);
+    cursor.position += header.size;
+    if (header.is_row == 0) continue;
+    ++cursor.rows;
+    std::memcpy(&header, from, sizeof header);
+    const auto* text = reinterpret_cast<const char*>(from + sizeof header);
+    const auto take = [&text](std::uint8_t size) {
+      const std::string_view view(text, size);
+      text += size;
+      return view;
+    };
+    Delivery row{};
+    row.outcome = static_cast<Outcome>(header.outcome);
+    row.at = header.at;
+    row.group = take(header.group_bytes);
+    row.from = take(header.from_bytes);
+    row.to = take(header.to_bytes);
+    row.id = take(header.id_bytes);
+    row.reached = header.reached;
+    row.bytes = header.bytes;
+    return row;
+  }
+}
+
+void RowQueue::release(const Cursor& cursor) noexcept {
+  taken_ = cursor;
+  tail_.store(cursor.position, std::memory_order_release);
+  rows_out_.store(cursor.rows, std::memory_order_seq_cst);
+}
+
+bool RowQueue::is_half_full() const noexcept {
+  const std::uint64_t tail = tail_.load(std::memory_order_acquire);
+  return head_.load(std::memory_order_acquire) - tail > capacity() / 2;
+}
+
+std::uint64_t RowQueue::size() const noexcept {
+  // In this order, since what is read second may have grown in between.
+  const std::uint64_t out = rows_out();
+  return rows_in() - out;
+}
+
+}  // namespace waystation

@@ -1,0 +1,165 @@
+#include "http/audit_call.hpp"
+
+#include <cjson/cJSON.h>
+
+#include <charconv>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+#include "admission/request.hpp"
+#include "relay/names.hpp"
+
+namespace waystation {
+namespace {
+
+constexpr std::size_t kDefaultRows = 100;
+constexpr std::size_t kMostRows = 1000;
+
+/// A parameter that is not what it should be.
+class BadQuery : public std::runtime_error {
+ public:
+  BadQuery(std::string_view name, const std::string& should)
+      : std::runtime_error(std::string(name) + ": " + should) {}
+};
+
+/// The value of a parameter; empty where it is not there or has none.
+std::string value_of(std::string_view query, std::string_view name) {
+  Parameter parameter = query_parameter(query, name);
+  switch (parameter.found) {
+    case Parameter::Found::none: return {};
+    case Parameter::Found::one: return std::move(parameter.value);
+    case Parameter::Found::several: throw BadQuery(name, "it may be there once");
+    default: throw BadQuery(name, "a '%' must be followed by two hexadecimal digits");
+  }
+}
+
+template <typename T>
+void read_number(std::string_view query, std::string_view name, const std::string& should,
+                 T& number) {
+  const std::string text = value_of(query, name);
+  if (text.empty()) return;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || stop != text.data() + text.size()) throw BadQuery(name, should);
+}
+
+std::string user_of(std::string_view query, std::string_view name) {
+  std::string user = value_of(query, name);
+  if (!user.empty() && !is_user_id(user)) {
+    throw BadQuery(name, "a user is 1 to 64 of the characters 0-9 and a-z");
+  }
+  return user;
+}
+
+AuditFilter filter_of(std::string_view query) {
+  AuditFilter filter;
+  read_number(query, "since", "a time in ms since 1970", filter.since);
+  read_number(query, "until", "a time in ms since 1970", filter.until);
+  filter.user = user_of(query, "user");
+  filter.from = user_of(query, "from");
+  filter.to = user_of(query, "to");
+  std::string outcomes = value_of(query, "outcome");
+  for (std::string_view rest = outcomes; !rest.empty();) {
+    const auto comma = std::min(rest.find(','), rest.size());
+    const auto outcome = parse_audit_outcome(rest.substr(0, comma));
+    if (!outcome) throw BadQuery("outcome", "pushed, undelivered, dropped or gap");
+    filter.add(*outcome);
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  }
+  return filter;
+}
+
+// ---- JSON
+
+struct Delete {
+  void operator()(cJSON* item) const noexcept { cJSON_Delete(item); }
+};
+struct Free {
+  void operator()(char* text) const noexcept { cJSON_free(text); }
+};
+
+template <typename T>
+T* need(T* made) {
+  if (made == nullptr) throw std::bad_alloc();
+  return made;
+}
+
+void add(cJSON* object, const char* name, const std::string& text) {
+  need(text.empty() ? cJSON_AddNullToObject(object, name)
+                    : cJSON_AddStringToObject(object, name, text.c_str()));
+}
+
+template <typename T>
+void add_number(cJSON* object, const char* name, T number) {
+  need(cJSON_AddNumberToObject(object, name, static_cast<double>(number)));
+}
+
+void add_row(cJSON* rows, const AuditRow& row) {
+  cJSON* const object = need(cJSON_CreateObject());
+  cJSON_AddItemToArray(rows, object);
+  add_number(object, "id", row.id);
+  add_number(object, "at", row.at);
+  add(object, "node", row.node);
+  add(object, "group", row.group);
+  add(object, "from", row.from);
+  add(object, "to", row.to);
+  add(object, "outcome", std::string(text_of(row.outcome)));
+  add_number(object, "reached", row.reached);
+  add_number(object, "bytes", row.bytes);
+  add(object, "message_id", row.message_id);
+  if (row.outcome != AuditOutcome::gap) return;
+  if (row.lost) {
+    add_number(object, "lost", *row.lost);
+  } else {
+    need(cJSON_AddNullToObject(object, "lost"));
+  }
+  add_number(object, "lost_until", row.lost_until);
+}
+
+HttpResponse page_of(std::vector<AuditRow> found, std::size_t limit) {
+  const std::unique_ptr<cJSON, Delete> page(need(cJSON_CreateObject()));
+  // One more than was asked for was fetched, to know whether there is one.
+  const bool has_more = found.size() > limit;
+  if (has_more) found.resize(limit);
+  cJSON* const rows = need(cJSON_AddArrayToObject(page.get(), "rows"));
+  for (const AuditRow& row : found) add_row(rows, row);
+  const AuditCursor last =
+      has_more ? AuditCursor{found.back().at, found.back().id} : AuditCursor{};
+  add(page.get(), "next", has_more ? last.text() : std::string());
+  const std::unique_ptr<char, Free> text(need(cJSON_PrintUnformatted(page.get())));
+  return {200, "application/json", text.get(), {}};
+}
+
+}  // namespace
+
+HttpResponse answer_audit(RelayCalls& relay, std::string_view query) {
+  try {
+    const AuditFilter filter = filter_of(query);
+    std::size_t limit = kDefaultRows;
+    const std::string limits = "1 to " + std::to_string(kMostRows);
+    read_number(query, "limit", limits, limit);
+    if (limit == 0 || limit > kMostRows) throw BadQuery("limit", limits);
+    std::optional<AuditCursor> after;
+    if (const std::string text = value_of(query, "after"); !text.empty()) {
+      after = AuditCursor::parse(text);
+      if (!after) throw BadQuery("after", "what an earlier answer gave as `next`");
+    }
+    auto page = relay.audit(filter, after, limit + 1);
+    switch (page.status) {
+      case CallStatus::done: return page_of(std::move(page.rows), limit);
+      case CallStatus::off:
+        return to_response({404, "audit_off", "this server keeps no audit (option audit)"});
+      case CallStatus::timeout: return to_response({504, "timeout", page.problem});
+      case CallStatus::failed:
+        return to_response({503, "audit_unavailable", page.problem, {{"Retry-After", "5"}}});
+      default:
+        return to_response(
+            {503, "stopping", "the relay is going away", {{"Retry-After", "5"}}});
+    }
+  } catch (const BadQuery& bad) {
+    return to_response({400, "bad_query", bad.what()});
+  }
+}
+
+}  // namespace waystation

@@ -1,0 +1,19 @@
+// GET /api/v1/audit: a query string in, a page of rows out.
+#pragma once
+
+#include <string_view>
+
+#include "admission/refusal.hpp"
+#include "http/http_api.hpp"
+
+namespace waystation {
+
+/// The answer to a query such as "since=0&to=bob&outcome=undelivered&limit=50&after=…". Parameters:
+/// since, until (ms since 1970; `until` is the first that is too late), user, from, to (user ids),
+/// outcome (pushed, undelivered, dropped, gap; several with commas), limit (1 to 1000; 100), after (a
+/// cursor of an earlier answer). Others are ignored.
+///
+/// Refused with 400 bad_query, 404 audit_off, 503 stopping, audit_unavailable; 504 timeout.
+HttpResponse answer_audit(RelayCalls& relay, std::string_view query);
+
+}  // namespace waystation

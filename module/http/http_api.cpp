@@ -1,0 +1,257 @@
+#include "http/http_api.hpp"
+
+#include <cjson/cJSON.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <new>
+#include <span>
+
+#include "http/audit_call.hpp"
+#include "relay/names.hpp"
+
+namespace waystation {
+namespace {
+
+struct JsonDelete {
+  void operator()(cJSON* item) const noexcept { cJSON_Delete(item); }
+};
+struct TextFree {
+  void operator()(char* text) const noexcept { cJSON_free(text); }
+};
+using Json = std::unique_ptr<cJSON, JsonDelete>;
+
+/// A JSON object being put together.
+class Object {
+ public:
+  Object() : root_(cJSON_CreateObject()) { need(root_.get()); }
+
+  void add(const char* name, std::string_view text) {
+    need(cJSON_AddStringToObject(root_.get(), name, std::string(text).c_str()));
+  }
+  /// Exact up to 2^53; nothing counted here comes near it.
+  void add(const char* name, std::uint64_t number) {
+    need(cJSON_AddNumberToObject(root_.get(), name, static_cast<double>(number)));
+  }
+  void add(const char* name, const std::vector<std::string>& texts) {
+    cJSON* list = cJSON_AddArrayToObject(root_.get(), name);
+    need(list);
+    for (const std::string& text : texts) {
+      cJSON* item = cJSON_CreateString(text.c_str());
+      need(item);
+      cJSON_AddItemToArray(list, item);
+    }
+  }
+
+  HttpResponse respond(int status = 200) const {
+    const std::unique_ptr<char, TextFree> text(cJSON_PrintUnformatted(root_.get()));
+    need(text.get());
+    return {status, "application/json", text.get(), {}};
+  }
+
+ private:
+  static void need(const void* made) {
+    if (made == nullptr) throw std::bad_alloc();
+  }
+
+  Json root_;
+};
+
+/// The calls there are.
+enum class Call : std::uint8_t { push, presence, sessions, audit, health };
+
+struct Endpoint {
+  Call call;
+  std::string_view prefix;  // the path up to the user; all of it where there is none
+  std::string_view method;  // HEAD goes where GET does
+  std::string_view allow;
+};
+
+constexpr std::array kEndpoints{
+    Endpoint{Call::push, "/api/v1/push/", "POST", "POST"},
+    Endpoint{Call::presence, "/api/v1/presence/", "GET", "GET, HEAD"},
+    Endpoint{Call::sessions, "/api/v1/sessions/", "DELETE", "DELETE"},
+    Endpoint{Call::audit, "/api/v1/audit", "GET", "GET, HEAD"},
+    Endpoint{Call::health, "/healthz", "GET", "GET, HEAD"},
+};
+
+bool names_user(Call call) noexcept { return call != Call::audit && call != Call::health; }
+
+/// A path that is an endpoint's.
+struct Match {
+  const Endpoint* endpoint;
+  std::string_view user;
+};
+
+/// The endpoint for a path, to the letter, with or without a last '/'.
+std::optional<Match> match(std::string_view path) noexcept {
+  if (path.ends_with('/')) path.remove_suffix(1);
+  for (const Endpoint& endpoint : kEndpoints) {
+    if (!names_user(endpoint.call)) {
+      if (path == endpoint.prefix) return Match{&endpoint, {}};
+    } else if (path.starts_with(endpoint.prefix)) {
+      const std::string_view user = path.substr(endpoint.prefix.size());
+      if (user.find_first_of("/%\\") != std::string_view::npos) return std::nullopt;
+      return Match{&endpoint, user};
+    }
+  }
+  return std::nullopt;
+}
+
+bool is_ours(std::string_view path) noexcept {
+  return path == "/healthz" || path == "/healthz/" || path == "/api" || path.starts_with("/api/");
+}
+
+/// Whether the body is said to be JSON in UTF-8 (RFC 8259, section 11: `charset` means nothing, and
+/// is sent all the same).
+bool is_json_type(std::string_view type) noexcept {
+  const std::size_t semicolon = type.find(';');
+  if (!equal_ignoring_case(without_blanks(type.substr(0, semicolon)), "application/json")) {
+    return false;
+  }
+  while (!type.empty()) {
+    type.remove_prefix(std::min(type.find(';'), type.size()));
+    if (type.empty()) break;
+    type.remove_prefix(1);
+    const std::string_view parameter = without_blanks(type.substr(0, type.find(';')));
+    if (parameter.empty()) continue;
+    if (!equal_ignoring_case(parameter, "charset=utf-8") &&
+        !equal_ignoring_case(parameter, "charset=\"utf-8\"")) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// What went wrong between us and the relay.
+Refusal failure(CallStatus status) {
+  if (status == CallStatus::timeout) {
+    return {504, "timeout", "the relay did not answer in time; it may still do what was asked"};
+  }
+  return {503, "stopping", "the relay is going away", {{"Retry-After", "5"}}};
+}
+
+HttpResponse push(RelayCalls& relay, const Request& request, std::string_view user) {
+  const OneValue type = header_value(request, "Content-Type");
+  const OneValue encoding = header_value(request, "Content-Encoding");
+  if (!type.is_one() || !is_json_type(type.value) ||
+      (!encoding.is_none() && !equal_ignoring_case(encoding.value, "identity"))) {
+    return to_response({415, "unsupported_media_type", "the body must be application/json"});
+  }
+  const std::size_t most = relay.max_message_bytes();
+  if (request.body_truncated || request.body.size() > most) {
+    return to_response(
+        {413, "too_large",
+         "the body may have up to " + std::to_string(most) + " bytes (max_message_bytes)"});
+  }
+  const RelayCalls::Pushed pushed = relay.push(user, request.body);
+  if (pushed.status == CallStatus::not_json) {
+    return to_response({400, "bad_json", "the body is not JSON: " + pushed.problem});
+  }
+  if (pushed.status != CallStatus::done) return to_response(failure(pushed.status));
+  Object answer;
+  answer.add("reached", pushed.reached);
+  return answer.respond();
+}
+
+HttpResponse presence(RelayCalls& relay, std::string_view user) {
+  const RelayCalls::Presence found = relay.presence(user);
+  if (found.status != CallStatus::done) return to_response(failure(found.status));
+  Object answer;
+  answer.add("user", user);
+  answer.add("push", found.push_sockets);
+  answer.add("groups", found.groups);
+  return answer.respond();
+}
+
+HttpResponse end_sessions(RelayCalls& relay, std::string_view user) {
+  const RelayCalls::Ended ended = relay.end_sessions(user);
+  if (ended.status != CallStatus::done) return to_response(failure(ended.status));
+  Object answer;
+  answer.add("closed", ended.closed);
+  return answer.respond();
+}
+
+HttpResponse health(RelayCalls& relay) {
+  const RelayCalls::Health found = relay.health();
+  Object answer;
+  answer.add("status", std::string_view(found.is_draining ? "draining" : "ok"));
+  answer.add("version", found.version);
+  answer.add("audit", found.audit);
+  if (!found.audit_fault.empty()) answer.add("audit_fault", found.audit_fault);
+  for (const auto& [name, value] : found.figures) answer.add(name.c_str(), value);
+  // So that a load balancer sends newcomers elsewhere.
+  return answer.respond(found.is_draining ? 503 : 200);
+}
+
+/// The answer to a browser that asks beforehand (Fetch, section 3.2.2), for an allowed origin.
+HttpResponse preflight(const Endpoint& endpoint) {
+  return {204,
+          {},
+          {},
+          {{"Access-Control-Allow-Methods", std::string(endpoint.allow)},
+           {"Access-Control-Allow-Headers", "Authorization, Content-Type"},
+           {"Access-Control-Max-Age", "600"}}};
+}
+
+}  // namespace
+
+RelayCalls::AuditPage RelayCalls::audit(const AuditFilter&, std::optional<AuditCursor>,
+                                        std::size_t) {
+  return {CallStatus::off, {}, {}};
+}
+
+std::optional<HttpResponse> HttpApi::handle(const Request& request, std::int64_t now_ms) {
+  const auto target = split_target(request);
+  if (!target || !is_ours(target->path)) return std::nullopt;
+  HttpResponse response = answer(request, target->path, now_ms);
+  for (auto& line : admission_.cors_headers(request)) response.headers.push_back(std::move(line));
+  return response;
+}
+
+HttpResponse HttpApi::answer(const Request& request, std::string_view path, std::int64_t now_ms) {
+  const auto found = match(path);
+  if (!found) return to_response({404, "not_found", "there is nothing at this path"});
+  const Endpoint& endpoint = *found->endpoint;
+  const bool is_health = endpoint.call == Call::health;
+  if (names_user(endpoint.call) && !is_user_id(found->user)) {
+    return to_response({400, "bad_user", "a user is 1 to 64 of the characters 0-9 and a-z"});
+  }
+  if (request.method == "OPTIONS" && !admission_.cors_headers(request).empty() &&
+      !header_value(request, "Access-Control-Request-Method").is_none()) {
+    return preflight(endpoint);
+  }
+  const bool is_get = endpoint.method == "GET";
+  if (request.method != endpoint.method && !(is_get && request.method == "HEAD")) {
+    return to_response({405,
+                        "method_not_allowed",
+                        "the method here is " + std::string(endpoint.allow),
+                        {{"Allow", std::string(endpoint.allow)}}});
+  }
+  const bool is_admins = endpoint.call == Call::sessions || endpoint.call == Call::audit;
+  const Scope scope = is_admins ? Scope::admin : Scope::push;
+  const auto refusal = is_health ? admission_.authorize_operator(request)
+                                 : admission_.authorize(request, scope, now_ms);
+  if (refusal) return to_response(*refusal);
+  switch (endpoint.call) {
+    case Call::push:
+      return push(relay_, request, found->user);
+    case Call::presence:
+      return presence(relay_, found->user);
+    case Call::sessions:
+      return end_sessions(relay_, found->user);
+    case Call::audit: {
+      const auto target = split_target(request);
+      return answer_audit(relay_, target ? target->query : std::string_view());
+    }
+    default:
+      return health(relay_);
+  }
+}
+
+std::string render_for(const Request& request, const HttpResponse& response) {
+  return render(response, request.method == "HEAD");
+}
+
+}  // namespace waystation

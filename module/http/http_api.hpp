@@ -1,0 +1,102 @@
+// The HTTP API: request in, response out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "admission/admission.hpp"
+#include "admission/refusal.hpp"
+#include "admission/request.hpp"
+#include "audit/audit_reader.hpp"
+
+namespace waystation {
+
+/// How a call into the relay ended.
+enum class CallStatus : std::uint8_t {
+  done,
+  not_json,  // push only: the text is not JSON (RFC 8259); `problem` says what is wrong
+  timeout,   // no answer in time; it may still happen
+  stopped,   // the relay is draining or gone
+  off,       // audit only: there is none
+  failed,    // audit only: the file cannot be read; `problem` says why
+};
+
+/// What the HTTP API asks of the relay. Called on the web server's threads, several at once; each
+/// call waits for its answer, with a deadline of the implementation's own. Throws nothing but
+/// std::bad_alloc.
+class RelayCalls {
+ public:
+  struct Pushed {
+    CallStatus status = CallStatus::done;
+    std::uint64_t reached = 0;  // sockets whose queue took it
+    std::string problem;
+  };
+  struct Presence {
+    CallStatus status = CallStatus::done;
+    std::uint64_t push_sockets = 0;
+    std::vector<std::string> groups;  // in which they are present
+  };
+  struct Ended {
+    CallStatus status = CallStatus::done;
+    std::uint64_t closed = 0;  // sockets
+  };
+  struct Health {
+    bool is_draining = false;
+    std::string version;
+    std::vector<std::pair<std::string, std::uint64_t>> figures;  // as waystation_figures names them
+    std::string audit = "off";  // how its writing goes: "ok", "disk full", …
+    std::string audit_fault = {};  // in a sentence; empty where there is none
+  };
+  struct AuditPage {
+    CallStatus status = CallStatus::done;
+    std::vector<AuditRow> rows;
+    std::string problem;
+  };
+
+  virtual ~RelayCalls() = default;
+
+  /// Sends `json` to every push socket of `user`, byte for byte. Judges whether it is JSON.
+  virtual Pushed push(std::string_view user, std::string_view json) = 0;
+  virtual Presence presence(std::string_view user) = 0;
+  virtual Ended end_sessions(std::string_view user) = 0;
+  virtual Health health() = 0;
+
+  /// The first `limit` rows of the audit after `after`, oldest first.
+  virtual AuditPage audit(const AuditFilter& filter, std::optional<AuditCursor> after,
+                          std::size_t limit);
+
+  /// The longest body of a push, in bytes.
+  virtual std::size_t max_message_bytes() const = 0;
+};
+
+/// Answers POST /api/v1/push/<user>, GET /api/v1/presence/<user>, DELETE /api/v1/sessions/<user>,
+/// GET /api/v1/audit and GET /healthz. Any thread.
+class HttpApi {
+ public:
+  /// Both must outlive it.
+  HttpApi(Admission& admission, RelayCalls& relay) : admission_(admission), relay_(relay) {}
+
+  /// The answer, or nothing where the path is not ours: ours are /healthz and all under /api/. The
+  /// body of an answer to HEAD is still there; render_for() leaves it out.
+  ///
+  /// Refused with 400 bad_user, bad_json, bad_query; 401, 403 (Admission::authorize);
+  /// 404 not_found, audit_off; 405 method_not_allowed with Allow; 413 too_large;
+  /// 415 unsupported_media_type; 503 stopping, audit_unavailable; 504 timeout.
+  std::optional<HttpResponse> handle(const Request& request, std::int64_t now_ms);
+
+ private:
+  HttpResponse answer(const Request& request, std::string_view path, std::int64_t now_ms);
+
+  Admission& admission_;
+  RelayCalls& relay_;
+};
+
+/// A response as it goes over the wire in answer to `request`.
+std::string render_for(const Request& request, const HttpResponse& response);
+
+}  // namespace waystation

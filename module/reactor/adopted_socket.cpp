@@ -1,0 +1,394 @@
+#include "reactor/adopted_socket.hpp"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <vector>
+
+#include "reactor/file_descriptor.hpp"
+#include "reactor/mutex.hpp"
+
+namespace waystation {
+namespace {
+
+using Cause = AdoptionFailure::Cause;
+
+// Adopted sockets are numbered from here where the limit allows it. The server's own, and those
+// of a host that uses select(), keep the numbers below, and the search stays short.
+constexpr int kHighBase = 1024;
+constexpr int kLimitForHighBase = 4096;
+constexpr int kNumbersPerPoll = 1024;
+// How far above the adopted ones the mark is put.
+constexpr int kMarkDistance = 256;
+// Where /proc is not there to say how far the numbers go.
+constexpr int kTableSizeWithoutProc = 65536;
+// Descriptors that stay free: without any, a server's accept loop would spin.
+constexpr int kReserve = 64;
+
+/// Which descriptors of the process are adopted: a bit each, readable without a lock.
+class AdoptedNumbers {
+ public:
+  static constexpr int kMax = 1 << 20;
+
+  static constexpr int kPerWord = 64;
+
+  bool contains(int fd) const noexcept { return fd < kMax && (word_of(fd) & bit(fd)) != 0; }
+  /// The bits of `fd` and those that share its word, the lowest number's lowest.
+  std::uint64_t word_of(int fd) const noexcept {
+    return words_[index(fd)].load(std::memory_order_acquire);
+  }
+  void insert(int fd) noexcept {
+    words_[index(fd)].fetch_or(bit(fd), std::memory_order_acq_rel);
+    count_.fetch_add(1, std::memory_order_relaxed);
+  }
+  void erase(int fd) noexcept {
+    words_[index(fd)].fetch_and(~bit(fd), std::memory_order_acq_rel);
+    count_.fetch_sub(1, std::memory_order_relaxed);
+  }
+  int count() const noexcept { return count_.load(std::memory_order_relaxed); }
+
+ private:
+  static std::size_t index(int fd) noexcept { return static_cast<std::size_t>(fd / kPerWord); }
+  static std::uint64_t bit(int fd) noexcept { return std::uint64_t{1} << (fd % kPerWord); }
+  std::array<std::atomic<std::uint64_t>, kMax / kPerWord> words_{};
+  std::atomic<int> count_ = 0;
+};
+
+constinit AdoptedNumbers adopted_numbers;
+
+/// An address as 16 bytes, IPv4 in its mapped form, so that both ways of writing it compare equal.
+using AddressBytes = std::array<unsigned char, 16>;
+
+AddressBytes mapped(const in_addr& address) noexcept {
+  AddressBytes bytes{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
+  std::memcpy(bytes.data() + 12, &address, 4);
+  return bytes;
+}
+
+std::optional<AddressBytes> parse_address(std::string_view text) {
+  const std::string address(text.substr(0, text.find('%')));  // without an IPv6 scope
+  in_addr v4{};
+  if (inet_pton(AF_INET, address.c_str(), &v4) == 1) return mapped(v4);
+  AddressBytes v6{};
+  if (inet_pton(AF_INET6, address.c_str(), v6.data()) == 1) return v6;
+  return std::nullopt;
+}
+
+struct Endpoint {
+  AddressBytes address{};
+  std::uint16_t port = 0;
+};
+
+std::optional<Endpoint> read_endpoint(const sockaddr_storage& storage) noexcept {
+  Endpoint endpoint;
+  if (storage.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage);
+    endpoint.address = mapped(v4.sin_addr);
+    endpoint.port = ntohs(v4.sin_port);
+  } else if (storage.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
+    std::memcpy(endpoint.address.data(), &v6.sin6_addr, 16);
+    endpoint.port = ntohs(v6.sin6_port);
+  } else {
+    return std::nullopt;
+  }
+  return endpoint;
+}
+
+std::optional<Endpoint> own_endpoint(int fd) noexcept {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return std::nullopt;
+  return read_endpoint(storage);
+}
+
+bool is_connected(int fd) noexcept {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  return getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) == 0;
+}
+
+/// Whom a socket is connected to, or was until its peer reset the connection.
+std::optional<Endpoint> peer_endpoint(int fd) noexcept {
+  // SO_PEERNAME wants room for exactly as much as there is, which depends on the family.
+  for (const socklen_t length : {socklen_t{sizeof(sockaddr_in)}, socklen_t{sizeof(sockaddr_in6)}}) {
+    sockaddr_storage storage{};
+    socklen_t size = length;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &storage, &size) != 0) continue;
+    const bool is_v4 = storage.ss_family == AF_INET;
+    if (is_v4 == (length == sizeof(sockaddr_in))) return read_endpoint(storage);
+  }
+  return std::nullopt;
+}
+
+AdoptionFailure failure(Cause cause, std::string detail) {
+  return {cause, std::move(detail)};
+}
+
+AdoptionFailure system_failure(const char* what) {
+  const int error = errno;
+  return failure(error == EMFILE || error == ENFILE ? Cause::exhausted : Cause::failed,
+                 std::string(what) + ": " + std::system_category().message(error));
+}
+
+/// The limit on this process's descriptor numbers, as far as we keep track of them.
+int descriptor_limit() noexcept {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kHighBase;
+  return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, AdoptedNumbers::kMax));
+}
+
+/// A number above all that are in use: the kernel's table of them, which grows as they do.
+int descriptor_table_size(int limit) noexcept {
+  constexpr std::string_view kField = "\nFDSize:";
+  const FileDescriptor status(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
+  std::array<char, 4096> buffer;
+  const auto size = status ? ::read(status.get(), buffer.data(), buffer.size()) : -1;
+  if (size > 0) {
+    const std::string_view text(buffer.data(), static_cast<std::size_t>(size));
+    if (const auto at = text.find(kField); at != std::string_view::npos) {
+      auto rest = text.substr(at + kField.size());
+      rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
+      int numbers = 0;
+      std::from_chars(rest.data(), rest.data() + rest.size(), numbers);
+      if (numbers > 0) return numbers;
+    }
+  }
+  return std::min(limit, kTableSizeWithoutProc);
+}
+
+}  // namespace
+
+/// Searches and takes. One for the process, since descriptors are.
+class Adopter {
+ public:
+  static Adopter& instance() {
+    // Never destroyed: sockets may still be adopted while the process ends.
+    static auto* const adopter = std::make_unique<Adopter>().release();
+    return *adopter;
+  }
+
+  std::variant<AdoptedSocket, AdoptionFailure> adopt(const AdoptionTarget& target) {
+    const MutexLock lock(search_);
+    if (!dead_) {
+      if (auto problem = open_dead_socket()) return std::move(*problem);
+    }
+    const int limit = descriptor_limit();
+    if (target.descriptor >= 0) {
+      if (auto problem = check_given(target.descriptor)) return std::move(*problem);
+      return take(target.descriptor, limit);
+    }
+    auto found = find(target, limit);
+    if (auto* problem = std::get_if<AdoptionFailure>(&found)) return std::move(*problem);
+    return take(std::get<int>(found), limit);
+  }
+
+ private:
+  std::optional<AdoptionFailure> open_dead_socket() WAYSTATION_REQUIRES(search_) {
+    std::array<int, 2> pair{};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
+      return system_failure("no socket pair");
+    }
+    const FileDescriptor peer(pair[1]);
+    FileDescriptor low(pair[0]);
+    const int high = fcntl(low.get(), F_DUPFD_CLOEXEC, first_number(descriptor_limit()));
+    if (high < 0) return system_failure("no descriptor");
+    dead_ = FileDescriptor(high);
+    return std::nullopt;
+  }
+
+  static int first_number(int limit) noexcept { return limit >= kLimitForHighBase ? kHighBase : 0; }
+
+  struct Match {
+    int fd;
+    bool is_connected;
+  };
+
+  struct CloseFolder {
+    void operator()(DIR* folder) const noexcept { closedir(folder); }
+  };
+
+  std::variant<int, AdoptionFailure> find(const AdoptionTarget& target, int limit)
+      WAYSTATION_REQUIRES(search_) {
+    const auto address = parse_address(target.remote_address);
+    if (!address) {
+      return failure(Cause::unsupported,
+                     "only TCP connections can be taken over; the peer has no IP address");
+    }
+    matches_.clear();
+    const int others = search({*address, target.remote_port}, target.local_port, limit);
+    if (adopted_numbers.count() + others + kReserve > limit) {
+      return failure(Cause::exhausted, "too few descriptors are left of the " +
+                                           std::to_string(limit) + " this process may open");
+    }
+    if (matches_.empty()) return failure(Cause::not_found, "the connection was not found");
+    if (matches_.size() > 1) {
+      return failure(Cause::ambiguous,
+                     "one client port is connected to this server more than once, and the "
+                     "connections cannot be told apart");
+    }
+    if (!matches_.front().is_connected) return gone();
+    return matches_.front().fd;
+  }
+
+  /// Collects the matches among all open descriptors that are not adopted, and returns how many
+  /// those are. Every one is looked at: to stop at the first match would be to trust that there is
+  /// no second.
+  int search(const Endpoint& peer, std::uint16_t local_port, int limit)
+      WAYSTATION_REQUIRES(search_) {
+    const int end = end_of_search(limit);
+    // One poll() tells which numbers are open, for much less than a call for each; it takes no
+    // more at once than the process may open.
+    const auto most = static_cast<std::size_t>(std::clamp(limit, 1, kNumbersPerPoll));
+    int open = 0;
+    candidates_.clear();
+    for (int first = 0; first < end; first += AdoptedNumbers::kPerWord) {
+      const auto adopted = adopted_numbers.word_of(first);
+      if (~adopted == 0) continue;
+      for (int i = 0; i < AdoptedNumbers::kPerWord && first + i < end; ++i) {
+        if ((adopted >> i & 1U) != 0) continue;
+        candidates_.push_back({first + i, 0, 0});
+        if (candidates_.size() == most) open += match_candidates(peer, local_port);
+      }
+    }
+    open += match_candidates(peer, local_port);
+    for (const int fd : above_) match(fd, peer, local_port);
+    return open + static_cast<int>(above_.size());
+  }
+
+  /// Where the numbers end that may be in use and have to be tried. Those in use from there on, of
+  /// which there are hardly ever any, are in above_.
+  int end_of_search(int limit) WAYSTATION_REQUIRES(search_) {
+    above_.clear();
+    if (dead_.get() <= highest_) {
+      FileDescriptor higher(fcntl(dead_.get(), F_DUPFD_CLOEXEC, highest_ + kMarkDistance));
+      if (higher) dead_ = std::move(higher);
+    }
+    if (dead_.get() > highest_ && list_above_mark()) return dead_.get();
+    above_.clear();
+    return std::min(descriptor_table_size(limit), AdoptedNumbers::kMax);
+  }
+
+  /// Puts the open numbers above the mark into above_. False where the kernel's list of them cannot
+  /// be had, or does not begin with the mark and so is not what we take it for.
+  bool list_above_mark() WAYSTATION_REQUIRES(search_) {
+    const std::unique_ptr<DIR, CloseFolder> list(opendir("/proc/self/fd"));
+    if (list == nullptr) return false;
+    // A number's position in this folder is two more than itself: "." and ".." come first.
+    seekdir(list.get(), dead_.get() + 2);
+    bool begins_with_mark = false;
+    while (const auto* entry = readdir(list.get())) {
+      const std::string_view name(entry->d_name);
+      int fd = -1;
+      std::from_chars(name.data(), name.data() + name.size(), fd);
+      if (!begins_with_mark) {
+        if (fd != dead_.get()) return false;
+        begins_with_mark = true;
+      } else {
+        above_.push_back(fd);
+      }
+    }
+    return begins_with_mark;
+  }
+
+  int match_candidates(const Endpoint& peer, std::uint16_t local_port)
+      WAYSTATION_REQUIRES(search_) {
+    int open = 0;
+    if (poll(candidates_.data(), candidates_.size(), 0) >= 0) {
+      for (const auto& candidate : candidates_) {
+        if ((candidate.revents & POLLNVAL) != 0) continue;
+        ++open;
+        match(candidate.fd, peer, local_port);
+      }
+    }
+    candidates_.clear();
+    return open;
+  }
+
+  void match(int fd, const Endpoint& peer, std::uint16_t local_port) WAYSTATION_REQUIRES(search_) {
+    const auto local = own_endpoint(fd);
+    if (!local || local->port != local_port) return;
+    // Of a connection that its peer reset, getpeername() says nothing, but it may be the one that
+    // is meant: the other one from the same client port came later and is somebody else's.
+    const auto remote = peer_endpoint(fd);
+    if (!remote || remote->port != peer.port || remote->address != peer.address) return;
+    matches_.push_back({fd, is_connected(fd)});
+  }
+
+  /// A given descriptor needs no search, but must be what a server would hand over.
+  static std::optional<AdoptionFailure> check_given(int fd) {
+    if (adopted_numbers.contains(fd)) {
+      return failure(Cause::failed, "the descriptor is one that was taken over before");
+    }
+    int type = 0;
+    socklen_t size = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
+      if (errno == ENOTSOCK) return failure(Cause::unsupported, "the descriptor is no socket");
+      return system_failure("the descriptor cannot be used");
+    }
+    if (type != SOCK_STREAM) {
+      return failure(Cause::unsupported, "the descriptor is not a stream socket");
+    }
+    if (!is_connected(fd)) return gone();
+    return std::nullopt;
+  }
+
+  static AdoptionFailure gone() {
+    return failure(Cause::not_found, "the connection's peer has gone");
+  }
+
+  std::variant<AdoptedSocket, AdoptionFailure> take(int fd, int limit)
+      WAYSTATION_REQUIRES(search_) {
+    const int ours = fcntl(fd, F_DUPFD_CLOEXEC, first_number(limit));
+    if (ours < 0) return system_failure("the connection's descriptor cannot be duplicated");
+    if (ours >= AdoptedNumbers::kMax) {
+      ::close(ours);
+      return failure(Cause::exhausted, "descriptor numbers beyond a million are not kept track of");
+    }
+    adopted_numbers.insert(ours);
+    highest_ = std::max(highest_, ours);
+    AdoptedSocket socket(ours);
+    if (dup3(dead_.get(), fd, O_CLOEXEC) < 0) {
+      // Nothing was taken: the duplicate closes, the server keeps its own.
+      return system_failure("the server's descriptor cannot be replaced");
+    }
+    return socket;
+  }
+
+  Mutex search_;  // no two searches overlap
+  // The dead socket. Its number is also the mark: above all adopted ones, as a rule. Whether others
+  // are open beyond it the kernel tells for less than it would cost to try all numbers that there
+  // is room for.
+  FileDescriptor dead_ WAYSTATION_GUARDED_BY(search_);
+  int highest_ WAYSTATION_GUARDED_BY(search_) = 0;  // number that was ever adopted
+  std::vector<int> above_ WAYSTATION_GUARDED_BY(search_);
+  std::vector<pollfd> candidates_ WAYSTATION_GUARDED_BY(search_);
+  std::vector<Match> matches_ WAYSTATION_GUARDED_BY(search_);
+};
+
+void AdoptedSocket::reset() noexcept {
+  if (fd_ < 0) return;
+  // Forgotten before it is closed: the number may be the server's again at once.
+  adopted_numbers.erase(fd_);
+  ::close(std::exchange(fd_, -1));
+}
+
+std::variant<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target) {
+  return Adopter::instance().adopt(target);
+}
+
+}  // namespace waystation

@@ -1,0 +1,323 @@
+#include "reactor/connection.hpp"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "reactor/reactor.hpp"
+#include "websocket/frame_writer.hpp"
+
+namespace waystation {
+namespace {
+
+// How long a peer may take to answer our Close, or to take in what was queued before it.
+constexpr std::int64_t kCloseMs = 10'000;
+// How long it may then take to end the TCP connection (section 7.1.1: the client should not have
+// to).
+constexpr std::int64_t kLingerMs = 2'000;
+
+}  // namespace
+
+Connection::Connection(Reactor& reactor, std::uint64_t id, AdoptedSocket socket,
+                       std::shared_ptr<void> place)
+    : reactor_(reactor),
+      id_(id),
+      socket_(std::move(socket)),
+      place_(std::move(place)),
+      outbox_(reactor.pool()),
+      reader_(reactor.frame_limits()),
+      last_received_ms_(reactor.now_ms()),
+      next_ping_ms_(reactor.now_ms() + reactor.ping_interval_ms()) {
+  const int on = 1;
+  setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+Connection::~Connection() = default;
+
+void Connection::open(std::unique_ptr<Session> session, std::string_view response) {
+  outbox_.append_always({response});
+  session_ = std::move(session);
+  touch();
+  session_->on_open();
+  in_session_ = true;
+}
+
+void Connection::touch() noexcept {
+  if (!is_touched) reactor_.add_touched(*this);
+}
+
+bool Connection::send(Opcode opcode, std::initializer_list<std::string_view> parts) {
+  if (state_ != State::open || wanted_close_ != CloseCode::no_status) return false;
+  std::size_t size = 0;
+  for (const auto part : parts) size += part.size();
+  const FrameHeader header(opcode, size);
+  // The protocol's own frames have at most three parts.
+  const auto* part = parts.begin();
+  const auto next = [&]() { return part != parts.end() ? *part++ : std::string_view(); };
+  const auto first = next();
+  const auto second = next();
+  const auto third = next();
+  const auto queue = [&] { return outbox_.append({header.view(), first, second, third}); };
+  touch();
+  if (queue() || (make_room(header.view().size() + size) && queue())) return true;
+  too_slow_ = true;
+  wanted_close_ = CloseCode::receiver_too_slow;
+  return false;
+}
+
+bool Connection::make_room(std::size_t size) noexcept {
+  // The events of this round may have filled the queue before the kernel was offered any of it.
+  transmit();
+  if (backlog() + size > reactor_.pool().limits().max_queue_bytes) return false;
+  return reactor_.make_room(size, *this);
+}
+
+void Connection::yield_room() noexcept {
+  const auto before = backlog();
+  transmit();
+  if (backlog() < before) return;
+  // Where its session is over, what holds the room is a peer that does not take its last words.
+  if (state_ != State::open) return abort();
+  too_slow_ = true;
+  if (wanted_close_ == CloseCode::no_status) wanted_close_ = CloseCode::receiver_too_slow;
+  touch();
+  drop_unbegun();
+}
+
+void Connection::drop_unbegun() noexcept {
+  outbox_.drop_unbegun();
+  session_->on_lost(outbox_.queued_offset());
+}
+
+void Connection::close(CloseCode code) noexcept {
+  if (state_ != State::open || wanted_close_ != CloseCode::no_status) return;
+  wanted_close_ = code;
+  touch();
+}
+
+void Connection::set_expiry(std::int64_t steady_ms) {
+  expires_ms_ = steady_ms;
+  // The heartbeat comes sooner, as a rule: a timer of its own would outlive the connection.
+  if (state_ == State::open) reactor_.wake_at(next_deadline(), *this);
+}
+
+std::uint64_t Connection::acknowledged_offset() const noexcept {
+  int unacknowledged = 0;
+  if (ioctl(socket_.get(), SIOCOUTQ, &unacknowledged) != 0) return outbox_.sent_offset();
+  return outbox_.sent_offset() -
+         std::min(outbox_.sent_offset(), static_cast<std::uint64_t>(unacknowledged));
+}
+
+void Connection::settle() {
+  if (!is_unsettled()) return;
+  const auto code = wanted_close_;
+  if (too_slow_) {
+    // The kernel gets what it can still take; after that, only what was begun is completed.
+    transmit();
+    if (broken_) return cut();
+    drop_unbegun();
+  }
+  if (code == CloseCode::receiver_too_slow) reactor_.count_closed_slow();
+  start_closing(code, close_reason(code));
+}
+
+void Connection::start_closing(CloseCode code, std::string_view reason) {
+  state_ = State::closing;
+  end_session();
+  const auto payload = close_payload(code, reason);
+  outbox_.append_always({FrameHeader(Opcode::close, payload.size()).view(), payload});
+  close_by_ms_ = reactor_.now_ms() + kCloseMs;
+  reactor_.wake_at(close_by_ms_, *this);
+  touch();
+}
+
+void Connection::end_session() noexcept {
+  if (std::exchange(in_session_, false)) session_->on_end();
+}
+
+void Connection::on_readable() {
+  if (state_ == State::closed) return;
+  const auto buffer = reactor_.read_buffer();
+  const auto received = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+  if (received < 0) {
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) cut();
+    return;
+  }
+  if (received == 0) return cut();
+  last_received_ms_ = reactor_.now_ms();
+  if (!reading_) return;
+
+  if (const auto failure = reader_.feed(buffer.first(static_cast<std::size_t>(received)), *this)) {
+    reading_ = false;
+    peer_done_ = true;
+    if (state_ == State::open) {
+      start_closing(*failure, close_reason(*failure));
+    } else {
+      touch();
+    }
+    return;
+  }
+  if (!reader_.is_unfinished()) {
+    message_began_ms_ = 0;
+  } else if (message_began_ms_ == 0) {
+    message_began_ms_ = reactor_.now_ms();
+  }
+}
+
+bool Connection::on_message(Opcode opcode, std::string_view payload) {
+  message_began_ms_ = 0;
+  // Once our Close is said, section 1.4 lets us pass over what still comes before the peer's.
+  if (state_ == State::open && wanted_close_ == CloseCode::no_status) {
+    session_->on_message(opcode, payload);
+  }
+  return true;
+}
+
+bool Connection::on_ping(std::string_view payload) {
+  send(Opcode::pong, {payload});  // section 5.5.3
+  return true;
+}
+
+bool Connection::on_pong(std::string_view) {
+  return true;
+}
+
+void Connection::on_close(CloseCode code, std::string_view) {
+  reading_ = false;
+  peer_done_ = true;
+  // Section 5.5.1: the answer repeats the peer's code. Where ours was said first, its flush may be
+  // long done, and there is only the end of the connection left to see to.
+  if (state_ == State::open) {
+    start_closing(code, {});
+  } else {
+    touch();
+  }
+}
+
+void Connection::on_writable() {
+  if (state_ == State::closed) return;
+  set_blocked(false);
+  touch();
+}
+
+void Connection::flush() {
+  if (state_ == State::closed) return;
+  transmit();
+  if (broken_) return cut();
+  if (state_ == State::closing && peer_done_ && !blocked_) finish_sending();
+}
+
+void Connection::transmit() noexcept {
+  while (!blocked_ && !broken_ && state_ != State::closed) {
+    const auto bytes = outbox_.unsent();
+    if (bytes.empty()) return;
+    const auto sent =
+        ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return set_blocked(true);
+      broken_ = true;
+      return;
+    }
+    outbox_.consume(static_cast<std::size_t>(sent));
+    // A short send means that the kernel is full; it will say when it is not.
+    if (static_cast<std::size_t>(sent) < bytes.size()) set_blocked(true);
+  }
+}
+
+void Connection::finish_sending() {
+  // Our side ends first, and the peer's end-of-file is waited for: to close with its bytes unread
+  // would reset the connection, and our Close could be lost with it.
+  state_ = State::lingering;
+  shutdown(socket_.get(), SHUT_WR);
+  close_by_ms_ = reactor_.now_ms() + kLingerMs;
+  reactor_.wake_at(close_by_ms_, *this);
+}
+
+void Connection::set_blocked(bool blocked) noexcept {
+  if (blocked == blocked_) return;
+  blocked_ = blocked;
+  reactor_.watch(*this, blocked);
+}
+
+void Connection::cut() noexcept {
+  if (state_ == State::closed) return;
+  state_ = State::closed;
+  end_session();
+  if (session_ != nullptr) session_->on_lost(acknowledged_offset());
+  outbox_.discard();  // at once: others may be waiting for the room
+  reactor_.forget(*this);
+  socket_.reset();
+  place_.reset();
+}
+
+void Connection::abort() noexcept {
+  // What the kernel still holds is given up for lost; without this it would go on trying, and keep
+  // the memory, for minutes.
+  if (acknowledged_offset() < outbox_.sent_offset()) {
+    const linger at_once{1, 0};
+    setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  }
+  cut();
+}
+
+void Connection::fail() noexcept {
+  reading_ = false;
+  peer_done_ = true;
+  // Without a session there was no 101 either, behind which a Close could stand.
+  if (state_ != State::open || session_ == nullptr) return cut();
+  try {
+    start_closing(CloseCode::internal_error, close_reason(CloseCode::internal_error));
+  } catch (...) {
+    cut();
+  }
+}
+
+void Connection::restart_heartbeat() {
+  if (state_ != State::open) return;
+  last_received_ms_ = reactor_.now_ms();
+  next_ping_ms_ = last_received_ms_ + reactor_.ping_interval_ms();
+  if (message_began_ms_ != 0) message_began_ms_ = last_received_ms_;
+  reactor_.wake_at(next_deadline(), *this);
+}
+
+std::int64_t Connection::on_timer() {
+  const auto now = reactor_.now_ms();
+  if (state_ == State::closing || state_ == State::lingering) {
+    if (now >= close_by_ms_) abort();
+    return next_deadline();
+  }
+  if (state_ == State::closed) return next_deadline();
+  const auto patience = 2 * reactor_.ping_interval_ms();
+  if (now - last_received_ms_ >= patience) {
+    reactor_.count_closed_dead();
+    abort();
+  } else if (expires_ms_ != 0 && now >= expires_ms_) {
+    close(CloseCode::token_expired);
+  } else if (message_began_ms_ != 0 && now - message_began_ms_ >= patience) {
+    close(CloseCode::policy_violation);
+  } else if (now >= next_ping_ms_) {
+    next_ping_ms_ = now + reactor_.ping_interval_ms();
+    send(Opcode::ping, {});
+    session_->on_heartbeat();
+  }
+  return next_deadline();
+}
+
+std::int64_t Connection::next_deadline() const noexcept {
+  if (state_ != State::open) return close_by_ms_;
+  const auto patience = 2 * reactor_.ping_interval_ms();
+  auto next = std::min(next_ping_ms_, last_received_ms_ + patience);
+  if (expires_ms_ != 0) next = std::min(next, expires_ms_);
+  if (message_began_ms_ != 0) next = std::min(next, message_began_ms_ + patience);
+  return next;
+}
+
+}  // namespace waystation

@@ -1,0 +1,144 @@
+// One WebSocket connection that the reactor owns.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <memory>
+#include <string_view>
+
+#include "reactor/adopted_socket.hpp"
+#include "reactor/session.hpp"
+#include "relay/outbox.hpp"
+#include "websocket/close_code.hpp"
+#include "websocket/frame_reader.hpp"
+
+namespace waystation {
+
+class Reactor;
+
+/// The framing, heartbeat and closing of one socket (RFC 6455, sections 5 to 7). Created and
+/// destroyed by the reactor; all on its thread.
+class Connection final : private FrameHandler {
+ public:
+  /// `place` is kept until the socket is closed.
+  Connection(Reactor& reactor, std::uint64_t id, AdoptedSocket socket, std::shared_ptr<void> place);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // ---- for the session
+
+  std::uint64_t id() const noexcept { return id_; }
+
+  /// Queues a message made of `parts`. False where the queue did not take it: the connection then
+  /// ends with receiver_too_slow, not before the current event is dealt with. Throws
+  /// std::bad_alloc, and nothing was queued.
+  bool send(Opcode opcode, std::initializer_list<std::string_view> parts);
+
+  /// Starts the closing handshake once; what is queued is sent before it. The session's on_end is
+  /// not called before the current event is dealt with.
+  void close(CloseCode code) noexcept;
+
+  /// Ends the connection with token_expired at `steady_ms`; 0: never.
+  void set_expiry(std::int64_t steady_ms);
+
+  /// Where the last message queued ends, in bytes since the start of the connection.
+  std::uint64_t queued_offset() const noexcept { return outbox_.queued_offset(); }
+
+  /// Up to where the peer's kernel has acknowledged what was sent.
+  std::uint64_t acknowledged_offset() const noexcept;
+
+  // ---- for the reactor
+
+  // What throws leaves the connection to be ended by fail().
+
+  int descriptor() const noexcept { return socket_.get(); }
+
+  /// Queues the 101 and opens the session.
+  void open(std::unique_ptr<Session> session, std::string_view response);
+
+  void on_readable();
+  void on_writable();
+  /// Does what is due and returns the next deadline.
+  std::int64_t on_timer();
+  /// Does what send() and close() asked for.
+  void settle();
+  /// Sends what is queued.
+  void flush();
+  /// Ends it without a word.
+  void cut() noexcept;
+  /// Something threw while it was dealt with: closes it with internal_error, or cuts it where
+  /// there is not even memory for that.
+  void fail() noexcept;
+  /// Begins the wait for a word from the peer anew, at the interval now in force.
+  void restart_heartbeat();
+
+  /// Gives back what it can of the budget that all queues share: what the kernel takes, and else
+  /// its place, as a receiver that is too slow. Never ends the session. For one that is not spent.
+  void yield_room() noexcept;
+
+  bool is_closed() const noexcept { return state_ == State::closed; }
+  /// Whether settle() has something to do.
+  bool is_unsettled() const noexcept {
+    return state_ == State::open && wanted_close_ != CloseCode::no_status;
+  }
+  /// It gave up all that it can without ending its session, which comes later in this round.
+  bool is_spent() const noexcept { return is_closed() || (state_ == State::open && too_slow_); }
+  std::size_t backlog() const noexcept { return outbox_.unsent().size(); }
+
+  static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+
+  // The reactor's own notes.
+  bool is_touched = false;  // stands in its list of those to settle and flush
+  Connection* next_touched = nullptr;
+  Connection* next_closed = nullptr;
+  std::int64_t wakes_at_ms = kNever;  // the deadline of the timer that counts
+
+ private:
+  enum class State : std::uint8_t {
+    open,
+    closing,    // our Close is queued or sent
+    lingering,  // both said Close, or the peer broke the protocol: waits for its end-of-file
+    closed,
+  };
+
+  bool on_message(Opcode opcode, std::string_view payload) override;
+  bool on_ping(std::string_view payload) override;
+  bool on_pong(std::string_view payload) override;
+  void on_close(CloseCode code, std::string_view reason) override;
+
+  void start_closing(CloseCode code, std::string_view reason);
+  void end_session() noexcept;
+  void touch() noexcept;
+  void set_blocked(bool blocked) noexcept;
+  void transmit() noexcept;
+  bool make_room(std::size_t size) noexcept;
+  void drop_unbegun() noexcept;
+  void abort() noexcept;
+  void finish_sending();
+  std::int64_t next_deadline() const noexcept;
+
+  Reactor& reactor_;
+  std::uint64_t id_;
+  AdoptedSocket socket_;
+  std::shared_ptr<void> place_;
+  std::unique_ptr<Session> session_;
+  Outbox outbox_;
+  FrameReader reader_;
+  std::int64_t last_received_ms_;
+  std::int64_t next_ping_ms_;
+  std::int64_t message_began_ms_ = 0;              // of one that is not complete; 0: there is none
+  std::int64_t expires_ms_ = 0;                    // 0: never
+  std::int64_t close_by_ms_ = 0;                   // while closing or lingering
+  CloseCode wanted_close_ = CloseCode::no_status;  // no_status: none
+  State state_ = State::open;
+  bool in_session_ = false;  // between the session's on_open and on_end
+  bool reading_ = true;      // false: what arrives is thrown away
+  bool peer_done_ = false;   // its Close arrived, or nothing it says counts any more
+  bool blocked_ = false;     // the kernel is full; epoll says when it is not
+  bool broken_ = false;      // sending failed; to be cut
+  bool too_slow_ = false;    // its queue was full, and counted
+};
+
+}  // namespace waystation

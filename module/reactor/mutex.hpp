@@ -1,0 +1,60 @@
+// A mutex of which the compiler knows what it guards: clang++ -Wthread-safety.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+
+#if defined(__clang__)
+#define WAYSTATION_THREAD_SAFETY(attribute) __attribute__((attribute))
+#else
+#define WAYSTATION_THREAD_SAFETY(attribute)
+#endif
+
+/// Only to be touched while the mutex is held.
+#define WAYSTATION_GUARDED_BY(mutex) WAYSTATION_THREAD_SAFETY(guarded_by(mutex))
+/// Only to be called while the mutex is held.
+#define WAYSTATION_REQUIRES(mutex) WAYSTATION_THREAD_SAFETY(requires_capability(mutex))
+
+namespace waystation {
+
+class WAYSTATION_THREAD_SAFETY(capability("mutex")) Mutex {
+ public:
+  void lock() WAYSTATION_THREAD_SAFETY(acquire_capability()) { mutex_.lock(); }
+  void unlock() WAYSTATION_THREAD_SAFETY(release_capability()) { mutex_.unlock(); }
+
+ private:
+  friend class Condition;
+  std::mutex mutex_;
+};
+
+/// Holds a mutex as long as it lives.
+class WAYSTATION_THREAD_SAFETY(scoped_lockable) MutexLock {
+ public:
+  explicit MutexLock(Mutex& mutex) WAYSTATION_THREAD_SAFETY(acquire_capability(mutex))
+      : mutex_(mutex) {
+    mutex_.lock();
+  }
+  ~MutexLock() WAYSTATION_THREAD_SAFETY(release_capability()) { mutex_.unlock(); }
+  MutexLock(const MutexLock&) = delete;
+  MutexLock& operator=(const MutexLock&) = delete;
+
+ private:
+  Mutex& mutex_;
+};
+
+/// What threads that hold a Mutex wait for.
+class Condition {
+ public:
+  void wait(Mutex& mutex) WAYSTATION_REQUIRES(mutex) {
+    std::unique_lock lock(mutex.mutex_, std::adopt_lock);
+    condition_.wait(lock);
+    lock.release();
+  }
+  void notify_one() noexcept { condition_.notify_one(); }
+  void notify_all() noexcept { condition_.notify_all(); }
+
+ private:
+  std::condition_variable condition_;
+};
+
+}  // namespace waystation

@@ -1,0 +1,318 @@
+#include "reactor/reactor.hpp"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <system_error>
+#include <utility>
+
+namespace waystation {
+namespace {
+
+constexpr std::size_t kEventsPerRound = 256;
+constexpr std::size_t kReadBufferBytes = 256 * 1024;
+
+using Task = TaskQueue::Task;
+
+std::int64_t steady_microseconds() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+/// Deals with one connection; what that throws is that connection's end and nobody else's.
+template <typename F>
+void guard(Connection& connection, F&& deal) noexcept {
+  try {
+    deal();
+  } catch (...) {
+    connection.fail();
+  }
+}
+
+}  // namespace
+
+Reactor::Reactor(const ReactorOptions& options)
+    : frame_limits_(options.frames),
+      pool_(options.queues),
+      ping_interval_ms_(std::int64_t{options.ping_interval_seconds} * 1000),
+      busy_poll_microseconds_(options.busy_poll_microseconds),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      read_buffer_(kReadBufferBytes) {
+  if (!epoll_) throw std::system_error(errno, std::system_category(), "epoll_create1");
+  epoll_event event{};
+  event.events = EPOLLIN;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, tasks_.descriptor(), &event) != 0) {
+    throw std::system_error(errno, std::system_category(), "epoll_ctl");
+  }
+  read_clock();
+  thread_ = std::thread([this] { run(); });
+  pthread_setname_np(thread_.native_handle(), "waystation-io");
+}
+
+Reactor::~Reactor() {
+  stop();
+}
+
+bool Reactor::adopt(AdoptedSocket& socket, std::string response, std::shared_ptr<void> place,
+                    SessionMaker make_session) {
+  if (refusing_.load(std::memory_order_relaxed)) return false;
+  // std::function wants what it holds to be copyable.
+  const auto shared = std::make_shared<AdoptedSocket>();
+  Task task = [this, shared, response = std::move(response), place = std::move(place),
+               make_session = std::move(make_session)] {
+    open(std::move(*shared), response, place, make_session);
+  };
+  *shared = std::move(socket);
+  try {
+    if (post(std::move(task))) return true;
+  } catch (...) {
+    socket = std::move(*shared);
+    throw;
+  }
+  socket = std::move(*shared);
+  return false;
+}
+
+void Reactor::open(AdoptedSocket socket, const std::string& response, std::shared_ptr<void> place,
+                   const SessionMaker& make_session) {
+  if (phase_ == Phase::drained) return;
+  const auto id = next_id_++;
+  const int fd = socket.get();
+  auto made = std::make_unique<Connection>(*this, id, std::move(socket), std::move(place));
+  auto& connection = *connections_.emplace(id, std::move(made)).first->second;
+  figures_.connections.store(connections_.size(), std::memory_order_relaxed);
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.ptr = &connection;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return connection.cut();
+  guard(connection, [&] {
+    connection.open(make_session(connection), response);
+    wake_at(connection.on_timer(), connection);
+  });
+  // Admitted before the drain began: it hears the same as those that were there.
+  if (phase_ == Phase::draining) connection.close(CloseCode::going_away);
+}
+
+Connection* Reactor::find(std::uint64_t id) noexcept {
+  const auto found = connections_.find(id);
+  return found == connections_.end() ? nullptr : found->second.get();
+}
+
+void Reactor::wake_at(std::int64_t deadline_ms, Connection& connection) {
+  if (deadline_ms >= connection.wakes_at_ms) return;
+  connection.wakes_at_ms = deadline_ms;
+  timers_.add({deadline_ms, connection.id()});
+}
+
+void Reactor::watch(Connection& connection, bool writable) noexcept {
+  epoll_event event{};
+  event.events = writable ? EPOLLIN | EPOLLOUT : EPOLLIN;
+  event.data.ptr = &connection;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection.descriptor(), &event);
+}
+
+void Reactor::add_touched(Connection& connection) noexcept {
+  connection.is_touched = true;
+  connection.next_touched = nullptr;
+  (first_touched_ == nullptr ? first_touched_ : last_touched_->next_touched) = &connection;
+  last_touched_ = &connection;
+}
+
+void Reactor::forget(Connection& connection) noexcept {
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.descriptor(), nullptr);
+  connection.next_closed = std::exchange(first_closed_, &connection);
+}
+
+bool Reactor::make_room(std::size_t size, const Connection& asking) noexcept {
+  // Each turn of the outer loop takes away from the largest queue, so all of them together cost
+  // little more than one look at every connection for every one that is closed here.
+  while (!pool_.has_room(size)) {
+    Connection* largest = nullptr;
+    std::size_t most = asking.backlog();
+    for (const auto& [id, connection] : connections_) {
+      if (connection->backlog() <= most || connection->is_spent()) continue;
+      most = connection->backlog();
+      largest = connection.get();
+    }
+    if (largest == nullptr) return false;
+    largest->yield_room();
+  }
+  return true;
+}
+
+void Reactor::count_closed_slow() noexcept {
+  figures_.closed_slow.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Reactor::count_closed_dead() noexcept {
+  figures_.closed_dead.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Reactor::apply(const ReactorOptions& options) {
+  frame_limits_ = options.frames;
+  pool_.set_limits(options.queues);
+  busy_poll_microseconds_ = options.busy_poll_microseconds;
+  const auto interval_ms = std::int64_t{options.ping_interval_seconds} * 1000;
+  if (std::exchange(ping_interval_ms_, interval_ms) == interval_ms) return;
+  // Nobody is dead for not having answered pings that a longer interval did not send.
+  for (const auto& [id, connection] : connections_) {
+    guard(*connection, [&restarted = *connection] { restarted.restart_heartbeat(); });
+  }
+}
+
+void Reactor::read_clock() noexcept {
+  using std::chrono::duration_cast;
+  using std::chrono::milliseconds;
+  now_.wall_ms =
+      duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  now_.steady_ms =
+      duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void Reactor::run() {
+  while (!stopping_) round(sleep_ms());
+  phase_ = Phase::drained;
+  cut_all();
+  end_drain();
+}
+
+int Reactor::sleep_ms() const {
+  constexpr std::int64_t kLongest = 60'000;
+  auto next = timers_.next().value_or(now_.steady_ms + kLongest);
+  if (phase_ == Phase::draining) {
+    if (connections_.empty()) return 0;
+    next = std::min(next, drain_by_ms_);
+  } else if (connections_.empty()) {
+    return -1;
+  }
+  return static_cast<int>(std::clamp<std::int64_t>(next - now_.steady_ms, 0, kLongest));
+}
+
+void Reactor::round(int timeout_ms) {
+  std::array<epoll_event, kEventsPerRound> events;
+  int count = 0;
+  if (busy_poll_microseconds_ != 0 && timeout_ms != 0) {
+    const auto until = steady_microseconds() + busy_poll_microseconds_;
+    do {
+      count = epoll_wait(epoll_.get(), events.data(), events.size(), 0);
+    } while (count == 0 && steady_microseconds() < until);
+  }
+  if (count == 0) count = epoll_wait(epoll_.get(), events.data(), events.size(), timeout_ms);
+  read_clock();
+  for (int i = 0; i < count; ++i) {
+    if (hurrying_.load(std::memory_order_relaxed)) {
+      // Sockets that are all full of input could make this round a long one.
+      tasks_.run();
+      break;
+    }
+    const auto& event = events[static_cast<std::size_t>(i)];
+    // One that was closed in this round is still there to say so; later rounds hear nothing of it.
+    auto* const connection = static_cast<Connection*>(event.data.ptr);
+    if (connection == nullptr) {
+      tasks_.run();
+      continue;
+    }
+    if ((event.events & EPOLLOUT) != 0) connection->on_writable();
+    if ((event.events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
+      guard(*connection, [connection] { connection->on_readable(); });
+    }
+  }
+  run_due_timers();
+  settle_and_flush();
+  destroy_closed();
+  figures_.connections.store(connections_.size(), std::memory_order_relaxed);
+  figures_.queued_bytes.store(pool_.queued_bytes(), std::memory_order_relaxed);
+
+  if (phase_ == Phase::draining && (connections_.empty() || now_.steady_ms >= drain_by_ms_)) {
+    phase_ = Phase::drained;
+    cut_all();
+    end_drain();
+  }
+}
+
+void Reactor::destroy_closed() noexcept {
+  for (auto* connection = std::exchange(first_closed_, nullptr); connection != nullptr;) {
+    const auto id = connection->id();
+    connection = connection->next_closed;
+    connections_.erase(id);
+  }
+  if (connections_.empty()) timers_.clear();
+}
+
+void Reactor::end_drain() noexcept {
+  for (auto& waiting : std::exchange(drained_, {})) waiting.set_value();
+}
+
+void Reactor::run_due_timers() {
+  while (const auto entry = timers_.pop_due(now_.steady_ms)) {
+    auto* const connection = find(entry->id);
+    if (connection == nullptr || entry->deadline_ms != connection->wakes_at_ms) continue;
+    connection->wakes_at_ms = Connection::kNever;
+    guard(*connection, [&] {
+      const auto next = connection->on_timer();
+      if (!connection->is_closed()) wake_at(std::max(next, now_.steady_ms + 1), *connection);
+    });
+  }
+}
+
+void Reactor::settle_and_flush() {
+  // Both may touch further connections: who leaves is told to the others of the group. All are
+  // settled before the first is flushed, so that one send carries what all of them said.
+  while (first_touched_ != nullptr) {
+    for (auto* connection = first_touched_; connection != nullptr;
+         connection = connection->next_touched) {
+      guard(*connection, [connection] { connection->settle(); });
+    }
+    for (auto* connection = std::exchange(first_touched_, nullptr); connection != nullptr;) {
+      auto& flushed = *connection;
+      connection = connection->next_touched;
+      flushed.is_touched = false;
+      guard(flushed, [&flushed] { flushed.flush(); });
+      // Settled before somebody else's leaving filled its queue.
+      if (flushed.is_unsettled() && !flushed.is_touched) add_touched(flushed);
+    }
+  }
+}
+
+void Reactor::cut_all() noexcept {
+  for (const auto& [id, connection] : connections_) connection->cut();
+  first_touched_ = first_closed_ = nullptr;
+  connections_.clear();
+  figures_.connections.store(0, std::memory_order_relaxed);
+  figures_.queued_bytes.store(pool_.queued_bytes(), std::memory_order_relaxed);
+}
+
+void Reactor::drain(std::uint32_t deadline_ms) {
+  refusing_.store(true, std::memory_order_relaxed);
+  auto drained = std::make_shared<std::promise<void>>();
+  const auto done = drained->get_future();
+  // Moved on, so that the promise is broken rather than kept waiting where the task fails.
+  if (post([this, deadline_ms, drained = std::move(drained)] {
+        begin_drain(deadline_ms, std::move(*drained));
+      })) {
+    done.wait();
+  }
+}
+
+void Reactor::begin_drain(std::uint32_t deadline_ms, std::promise<void> drained) {
+  drained_.push_back(std::move(drained));
+  // A further drain may bring the end nearer, not put it off.
+  const auto by_ms = now_.steady_ms + deadline_ms;
+  drain_by_ms_ = phase_ == Phase::draining ? std::min(drain_by_ms_, by_ms) : by_ms;
+  phase_ = Phase::draining;
+  for (const auto& [id, connection] : connections_) connection->close(CloseCode::going_away);
+}
+
+void Reactor::stop() {
+  refusing_.store(true, std::memory_order_relaxed);
+  hurrying_.store(true, std::memory_order_relaxed);
+  tasks_.close([this] { stopping_ = true; });
+  if (thread_.joinable()) thread_.join();
+}
+
+}  // namespace waystation

@@ -1,0 +1,144 @@
+#include "reactor/relay_service.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <future>
+#include <utility>
+
+namespace waystation {
+namespace {
+
+constexpr std::int64_t kLongestMs = std::int64_t{100} * 365 * 24 * 3600 * 1000;
+
+/// Adds to a figure that one thread writes: cheaper than a locked addition, and as safe.
+void add(std::atomic<std::uint64_t>& figure, std::int64_t change) noexcept {
+  figure.store(figure.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(change),
+               std::memory_order_relaxed);
+}
+
+}  // namespace
+
+RelayService::RelayService(const RelayOptions& options, Observer* listener,
+                           TokenRefresher* refresher)
+    : listener_(listener),
+      refresher_(refresher),
+      hub_(*this, options.rate),
+      reactor_(std::make_unique<Reactor>(options.reactor)) {}
+
+RelayService::~RelayService() {
+  reactor_->stop();
+}
+
+bool RelayService::open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> place,
+                        SessionParameters parameters) {
+  return reactor_->adopt(socket, std::move(response), std::move(place),
+                         [this, parameters = std::move(parameters)](Connection& connection) {
+                           add(figures_.accepted, 1);
+                           set_expiry(connection, parameters.expires_at);
+                           return make_relay_session(*this, connection, parameters);
+                         });
+}
+
+void RelayService::set_expiry(Connection& connection, std::int64_t expires_at) {
+  if (expires_at == 0) return connection.set_expiry(0);
+  // In bounds first: who says when is somebody else's code, and "never" may be a very large number.
+  const auto wall = now().wall_ms;
+  const auto in_ms = std::clamp<std::int64_t>(expires_at, 0, wall + kLongestMs) - wall;
+  connection.set_expiry(std::max<std::int64_t>(now().steady_ms + in_ms, 1));
+}
+
+template <typename T>
+CallResult<T> RelayService::call(std::chrono::milliseconds deadline, std::function<T()> ask) {
+  const auto answer = std::make_shared<std::promise<T>>();
+  auto future = answer->get_future();
+  const bool posted = reactor_->post([answer, ask = std::move(ask)] {
+    try {
+      answer->set_value(ask());
+    } catch (...) {
+      answer->set_exception(std::current_exception());
+    }
+  });
+  if (!posted) return CallProblem::stopped;
+  if (future.wait_for(deadline) != std::future_status::ready) return CallProblem::timeout;
+  return future.get();
+}
+
+CallResult<std::size_t> RelayService::notify(std::string user, std::string json,
+                                             std::chrono::milliseconds deadline) {
+  return call<std::size_t>(deadline, [this, user = std::move(user), json = std::move(json)] {
+    return hub_.notify(user, json, now());
+  });
+}
+
+CallResult<UserPresence> RelayService::presence(std::string user,
+                                                std::chrono::milliseconds deadline) {
+  return call<UserPresence>(deadline,
+                            [this, user = std::move(user)] { return hub_.presence(user); });
+}
+
+CallResult<std::size_t> RelayService::end_sessions(std::string user,
+                                                   std::chrono::milliseconds deadline) {
+  return call<std::size_t>(deadline,
+                           [this, user = std::move(user)] { return hub_.end_sessions(user); });
+}
+
+void RelayService::apply(const RelayOptions& options) {
+  reactor_->post([this, options] {
+    reactor_->apply(options.reactor);
+    hub_.set_rate_limit(options.rate);
+  });
+}
+
+void RelayService::count_open(SocketKind kind, int change) noexcept {
+  add(kind == SocketKind::chat ? figures_.chat_sockets : figures_.push_sockets, change);
+  figures_.groups.store(hub_.group_count(), std::memory_order_relaxed);
+  hub_.forget_rested(now());
+}
+
+void RelayService::refresh(Connection& connection, Member& member, const std::string& user,
+                           std::string token) {
+  const auto refuse = [this](Member& to, std::string problem) {
+    on_error_sent();
+    to.send({error_text(ErrorCode::bad_token, problem, {}), {}, {}}, nullptr);
+  };
+  if (refresher_ == nullptr) {
+    return refuse(member, "this server takes no tokens: who is calling is known in another way");
+  }
+  refresher_->refresh(
+      user, std::move(token), [this, refuse, id = connection.id(), &member](RefreshAnswer token_) {
+        reactor_->post([this, refuse, id, &member, answer = std::move(token_)] {
+          auto* const waiting = reactor_->find(id);  // with it, the member is still there too
+          if (waiting == nullptr) return;
+          if (!answer.problem.empty()) return refuse(member, answer.problem);
+          set_expiry(*waiting, answer.expires_at);
+        });
+      });
+}
+
+void RelayService::on_delivery(const Delivery& delivery) noexcept {
+  switch (delivery.outcome) {
+    case Outcome::chat:
+      add(figures_.messages_chat, 1);
+      return;  // nobody else hears of these
+    case Outcome::dropped:
+      add(figures_.deliveries_dropped, 1);
+      break;
+    case Outcome::pushed:
+    case Outcome::undelivered:
+      if (delivery.group.empty()) {
+        add(figures_.notifications, 1);
+      } else {
+        add(delivery.outcome == Outcome::pushed ? figures_.messages_pushed
+                                                : figures_.messages_undelivered,
+            1);
+      }
+      break;
+  }
+  if (listener_ != nullptr) listener_->on_delivery(delivery);
+}
+
+void RelayService::on_error_sent() noexcept {
+  add(figures_.errors_sent, 1);
+}
+
+}  // namespace waystation

@@ -1,0 +1,116 @@
+// The relay as other threads see it: a hub and a reactor, spoken to by messages.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "reactor/reactor.hpp"
+#include "reactor/relay_session.hpp"
+#include "relay/hub.hpp"
+#include "relay/observer.hpp"
+
+namespace waystation {
+
+struct RelayOptions {
+  ReactorOptions reactor;
+  RateLimit rate;
+};
+
+/// Figures that any thread may read. Written by the reactor's thread only.
+struct RelayFigures {
+  std::atomic<std::uint64_t> chat_sockets = 0;  // open now
+  std::atomic<std::uint64_t> push_sockets = 0;  // open now
+  std::atomic<std::uint64_t> groups = 0;        // with a socket in them, now
+  std::atomic<std::uint64_t> accepted = 0;
+  std::atomic<std::uint64_t> messages_chat = 0;
+  std::atomic<std::uint64_t> messages_pushed = 0;
+  std::atomic<std::uint64_t> messages_undelivered = 0;
+  std::atomic<std::uint64_t> notifications = 0;
+  std::atomic<std::uint64_t> deliveries_dropped = 0;
+  std::atomic<std::uint64_t> errors_sent = 0;
+};
+
+/// What a token that a client sent to go on with was good for.
+struct RefreshAnswer {
+  std::int64_t expires_at = 0;  // ms since 1970; of no meaning where problem is not empty
+  std::string problem;          // why it was not taken
+};
+
+/// Checks such tokens, away from the reactor's thread, since a signature takes its time.
+class TokenRefresher {
+ public:
+  using Answer = std::function<void(RefreshAnswer)>;
+
+  /// The reactor's thread; must not wait. `answer` may be called on any thread, once, or never.
+  virtual void refresh(std::string user, std::string token, Answer answer) = 0;
+
+ protected:
+  ~TokenRefresher() = default;
+};
+
+/// Why a call had no answer.
+enum class CallProblem : std::uint8_t { timeout, stopped };
+
+template <typename T>
+using CallResult = std::variant<T, CallProblem>;
+
+class RelayService final : private Observer {
+ public:
+  /// `listener` hears of every outcome but Outcome::chat, on the reactor's thread; it and
+  /// `refresher` may be null, and otherwise must outlive the service. Throws std::system_error.
+  RelayService(const RelayOptions& options, Observer* listener, TokenRefresher* refresher);
+  ~RelayService();
+
+  // ---- any thread but the reactor's
+
+  /// Takes over a socket whose request was admitted. False once draining or stopped; see
+  /// Reactor::adopt.
+  bool open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> place,
+            SessionParameters parameters);
+
+  /// See Hub. Each waits for the reactor's answer until `deadline`; after a timeout what was asked
+  /// may still be done. Each throws std::bad_alloc.
+  CallResult<std::size_t> notify(std::string user, std::string json,
+                                 std::chrono::milliseconds deadline);
+  CallResult<UserPresence> presence(std::string user, std::chrono::milliseconds deadline);
+  CallResult<std::size_t> end_sessions(std::string user, std::chrono::milliseconds deadline);
+
+  /// Takes new limits, from now on.
+  void apply(const RelayOptions& options);
+
+  void drain(std::uint32_t deadline_ms) { reactor_->drain(deadline_ms); }
+  void stop() { reactor_->stop(); }
+
+  const RelayFigures& figures() const noexcept { return figures_; }
+  const ReactorFigures& reactor_figures() const noexcept { return reactor_->figures(); }
+
+  // ---- the reactor's thread, for sessions
+
+  Hub& hub() noexcept { return hub_; }
+  const Now& now() const noexcept { return reactor_->now(); }
+  void count_open(SocketKind kind, int change) noexcept;
+  void refresh(Connection& connection, Member& member, const std::string& user, std::string token);
+  void on_delivery(const Delivery& delivery) noexcept override;
+
+ private:
+  void on_error_sent() noexcept override;
+  void set_expiry(Connection& connection, std::int64_t expires_at);
+  template <typename T>
+  CallResult<T> call(std::chrono::milliseconds deadline, std::function<T()> ask);
+
+  RelayFigures figures_;
+  Observer* listener_;
+  TokenRefresher* refresher_;
+  Hub hub_;
+  // Behind a pointer so that its thread ends before anything that its sessions use is gone.
+  std::unique_ptr<Reactor> reactor_;
+};
+
+}  // namespace waystation

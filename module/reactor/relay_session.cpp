@@ -1,0 +1,120 @@
+#include "reactor/relay_session.hpp"
+
+#include <algorithm>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include "reactor/reactor.hpp"
+#include "reactor/relay_service.hpp"
+#include "relay/names.hpp"
+
+namespace waystation {
+namespace {
+
+// How many deliveries a socket may have in its ledger before the kernel is first asked which have
+// arrived; then after as many again as were left. So a system call for so many messages at most.
+constexpr std::size_t kLedgerEntries = 128;
+
+/// `Base` is ChatMember or PushMember; the two differ only in how they join and leave.
+template <typename Base>
+class RelaySession final : public Session, public Base {
+ public:
+  static constexpr bool kIsChat = std::is_same_v<Base, ChatMember>;
+
+  RelaySession(RelayService& service, Connection& connection, SessionParameters parameters)
+      : Base(parameters.dialect),
+        service_(service),
+        connection_(connection),
+        user_(std::move(parameters.user)),
+        group_(std::move(parameters.group)) {}
+
+  // ---- Session
+
+  void on_open() override {
+    if constexpr (kIsChat) {
+      service_.hub().join_chat(*this, group_, user_);
+    } else {
+      service_.hub().join_push(*this, user_);
+    }
+    service_.count_open(kind(), 1);
+  }
+
+  void on_message(Opcode, std::string_view payload) override {
+    service_.hub().receive(*this, payload, service_.now());
+  }
+
+  void on_heartbeat() override {
+    if (ledger_.size() != 0) acknowledge();
+    service_.hub().forget_rested(service_.now());
+  }
+
+  void on_end() noexcept override {
+    if constexpr (kIsChat) {
+      service_.hub().leave_chat(*this);
+    } else {
+      service_.hub().leave_push(*this);
+    }
+    service_.count_open(kind(), -1);
+  }
+
+  void on_lost(std::uint64_t offset) noexcept override {
+    ledger_.lose_beyond(offset, [this](const DeliveryLedger::Entry& entry) {
+      const std::string_view group = kIsChat ? group_ : entry.group;
+      const auto users = parse_group(group);
+      const auto to = !users ? std::string_view(user_) : entry.to_lo ? users->lo : users->hi;
+      const auto from = !users ? std::string_view() : entry.to_lo ? users->hi : users->lo;
+      service_.on_delivery({Outcome::dropped, entry.at, group, from, to, entry.id, 0, entry.bytes});
+    });
+  }
+
+  // ---- Member
+
+  bool send(const OutgoingText& text, const Message* delivery) override {
+    // Whose memory runs out is closed, and not the one who is talking to them.
+    try {
+      if (!connection_.send(Opcode::text, {text.head, text.value, text.tail})) return false;
+      if (delivery != nullptr) {
+        if (ledger_.size() >= ask_kernel_at_) acknowledge();
+        ledger_.add(connection_.queued_offset(), *delivery, !kIsChat);
+      }
+      return true;
+    } catch (const std::bad_alloc&) {
+      connection_.close(CloseCode::internal_error);
+      return false;
+    }
+  }
+
+  void refresh(std::string token) override {
+    service_.refresh(connection_, *this, user_, std::move(token));
+  }
+
+  void end_session() override { connection_.close(CloseCode::ended_by_administrator); }
+
+ private:
+  void acknowledge() noexcept {
+    ledger_.acknowledge(connection_.acknowledged_offset());
+    ask_kernel_at_ = std::max(kLedgerEntries, 2 * ledger_.size());
+  }
+
+  static constexpr SocketKind kind() { return kIsChat ? SocketKind::chat : SocketKind::push; }
+
+  RelayService& service_;
+  Connection& connection_;
+  std::string user_;
+  std::string group_;
+  DeliveryLedger ledger_;
+  std::size_t ask_kernel_at_ = kLedgerEntries;
+};
+
+}  // namespace
+
+std::unique_ptr<Session> make_relay_session(RelayService& service, Connection& connection,
+                                            SessionParameters parameters) {
+  if (parameters.kind == SocketKind::chat) {
+    return std::make_unique<RelaySession<ChatMember>>(service, connection, std::move(parameters));
+  }
+  return std::make_unique<RelaySession<PushMember>>(service, connection, std::move(parameters));
+}
+
+}  // namespace waystation

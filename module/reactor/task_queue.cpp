@@ -1,0 +1,64 @@
+#include "reactor/task_queue.hpp"
+
+#include <sys/eventfd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <system_error>
+#include <utility>
+
+namespace waystation {
+
+TaskQueue::TaskQueue() : event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (!event_) throw std::system_error(errno, std::system_category(), "eventfd");
+}
+
+bool TaskQueue::post(Task task) {
+  bool first = false;
+  {
+    const MutexLock lock(mutex_);
+    if (closed_) return false;
+    tasks_.push_back(std::move(task));
+    first = tasks_.size() == 1;
+  }
+  if (first) announce();
+  return true;
+}
+
+void TaskQueue::close(Task last) noexcept {
+  {
+    const MutexLock lock(mutex_);
+    if (closed_) return;
+    closed_ = true;
+    last_ = std::move(last);
+  }
+  announce();
+}
+
+void TaskQueue::announce() noexcept {
+  const std::uint64_t one = 1;
+  // It can only fail where the counter is full, and then the descriptor is readable anyway.
+  [[maybe_unused]] const auto written = ::write(event_.get(), &one, sizeof one);
+}
+
+void TaskQueue::run() noexcept {
+  std::uint64_t count = 0;
+  [[maybe_unused]] const auto read = ::read(event_.get(), &count, sizeof count);
+  Task last;
+  {
+    const MutexLock lock(mutex_);
+    running_.swap(tasks_);
+    last = std::exchange(last_, nullptr);
+  }
+  for (auto& task : running_) {
+    try {
+      task();
+    } catch (...) {
+      // Out of memory, as a rule. There is nobody here to tell.
+    }
+  }
+  running_.clear();
+  if (last) last();
+}
+
+}  // namespace waystation

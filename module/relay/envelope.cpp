@@ -1,0 +1,223 @@
+#include "relay/envelope.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <span>
+
+#include "relay/json_scanner.hpp"
+#include "relay/names.hpp"
+
+namespace waystation {
+namespace {
+
+enum class Name : std::uint8_t { unknown, message, to_user, id, signal, token };
+
+/// The characters of a string's contents: themselves where nothing in them is escaped. Nothing
+/// where what was escaped is not ASCII or does not fit into `buffer`.
+std::optional<std::string_view> characters_of(std::string_view contents,
+                                              std::span<char> buffer) noexcept {
+  if (contents.find('\\') == std::string_view::npos) return contents;
+  return unescape_ascii(contents, buffer.data(), buffer.size());
+}
+
+std::string_view contents_of(std::string_view string) noexcept {
+  return string.substr(1, string.size() - 2);
+}
+
+Name name_of(std::string_view escaped, Dialect dialect) noexcept {
+  // "message" and "to_user" are the longest names: what does not fit is none of them.
+  std::array<char, 7> buffer;
+  const auto name = characters_of(escaped, buffer);
+  if (!name) return Name::unknown;
+  if (*name == "message") return Name::message;
+  if (*name == "to_user") return Name::to_user;
+  if (dialect == Dialect::plain) return Name::unknown;
+  if (*name == "id") return Name::id;
+  if (*name == "signal") return Name::signal;
+  if (*name == "token") return Name::token;
+  return Name::unknown;
+}
+
+/// Reads the members of the envelope one by one.
+class EnvelopeReader {
+ public:
+  /// What is read goes to `envelope`, which must outlive the reader.
+  EnvelopeReader(std::string_view text, Dialect dialect, SocketKind kind,
+                 Envelope& envelope) noexcept
+      : scanner_(text), dialect_(dialect), kind_(kind), envelope_(envelope) {}
+
+  /// False where there is an error to take.
+  bool read() {
+    scanner_.skip_space();
+    if (!scanner_.at_end() && scanner_.peek() != '{') {
+      // Anything else is an error in any case; which one depends on whether it is JSON.
+      std::string_view value;
+      if (!scanner_.value(&value) || !scanner_.end()) return bad_json();
+      return bad_envelope("a frame holds one JSON object");
+    }
+    if (!scanner_.expect('{', "the text is empty")) return bad_json();
+    scanner_.skip_space();
+    if (!scanner_.accept('}')) {
+      do {
+        if (!read_member()) return false;
+        scanner_.skip_space();
+      } while (scanner_.accept(','));
+      if (!scanner_.expect('}', "',' or '}' should stand here")) return bad_json();
+    }
+    if (!scanner_.end()) return bad_json();
+    return problem_ == nullptr ? check_kind() : bad_envelope(problem_);
+  }
+
+  EnvelopeError take_error() { return std::move(*error_); }
+
+ private:
+  bool read_member() {
+    std::string_view escaped;
+    std::string_view value;
+    scanner_.skip_space();
+    if (!scanner_.string(&escaped)) return bad_json();
+    scanner_.skip_space();
+    if (!scanner_.expect(':', "a name in an object is followed by ':'")) return bad_json();
+    if (!scanner_.value(&value, 1)) return bad_json();
+    const auto name = name_of(escaped, dialect_);
+    if (name == Name::unknown) return true;
+    const auto bit = 1U << static_cast<unsigned>(name);
+    if ((seen_ & bit) != 0) return note("a known name stands twice in the frame");
+    seen_ |= bit;
+    take(name, value);
+    return true;
+  }
+
+  void take(Name name, std::string_view value) {
+    switch (name) {
+      case Name::message:
+      case Name::signal: envelope_.value = value; break;
+      case Name::to_user: take_to_user(value); break;
+      case Name::id: take_id(value); break;
+      case Name::token: take_token(value); break;
+      case Name::unknown: break;
+    }
+  }
+
+  void take_to_user(std::string_view value) {
+    if (value == "null") return;
+    if (value.front() != '"') {
+      note("to_user is a user's id in a string, or null");
+      return;
+    }
+    envelope_.has_to_user = true;
+    std::array<char, ShortText::kMaxBytes> buffer;
+    const auto user = characters_of(contents_of(value), buffer);
+    if (user && is_user_id(*user)) envelope_.to_user = ShortText(*user);
+  }
+
+  void take_id(std::string_view value) {
+    if (value == "null") return;
+    std::array<char, ShortText::kMaxBytes> buffer;
+    const auto id =
+        value.front() != '"' ? std::nullopt : characters_of(contents_of(value), buffer);
+    if (!id || !is_message_id(*id)) {
+      note("id is a string of 1 to 64 of the characters A-Z, a-z, 0-9, _ and -");
+      return;
+    }
+    envelope_.id = ShortText(*id);
+  }
+
+  void take_token(std::string_view value) {
+    if (value.front() != '"') {
+      note("token is a string");
+      return;
+    }
+    envelope_.token.resize(value.size() - 2);
+    const auto token =
+        unescape_ascii(contents_of(value), envelope_.token.data(), envelope_.token.size());
+    if (!token) {
+      note("token is a JWT, which is ASCII");
+      return;
+    }
+    envelope_.token.resize(token->size());
+  }
+
+  bool check_kind() {
+    const auto has = [this](Name name) { return (seen_ >> static_cast<unsigned>(name) & 1U) != 0; };
+    const int kinds = has(Name::message) + has(Name::signal) + has(Name::token);
+    if (dialect_ == Dialect::plain) {
+      if (kinds == 0) envelope_.value = "null";
+      return true;
+    }
+    if (kinds > 1) {
+      return bad_envelope("a frame holds one of message, signal and token, not several");
+    }
+    if (kind_ == SocketKind::push && !has(Name::token)) {
+      return bad_envelope("a push socket takes only {\"token\": …}; messages go to a chat socket");
+    }
+    if (kinds == 0) return bad_envelope("a frame holds message, signal or token; this has none");
+    if (has(Name::signal)) envelope_.kind = Envelope::Kind::signal;
+    if (has(Name::token)) envelope_.kind = Envelope::Kind::token;
+    return true;
+  }
+
+  /// Remembers what is wrong with the envelope, to be said once the whole text is known to be JSON.
+  bool note(const char* problem) {
+    if (problem_ == nullptr) problem_ = problem;
+    return true;
+  }
+
+  bool bad_envelope(std::string detail) {
+    error_.emplace(EnvelopeError{ErrorCode::bad_envelope, std::move(detail), envelope_.id});
+    return false;
+  }
+
+  bool bad_json() {
+    error_.emplace(EnvelopeError{
+        ErrorCode::bad_json,
+        "not JSON at byte " + std::to_string(scanner_.position()) + ": " + scanner_.problem(),
+        {}});
+    return false;
+  }
+
+  JsonScanner scanner_;
+  Dialect dialect_;
+  SocketKind kind_;
+  unsigned seen_ = 0;  // a bit for each Name
+  Envelope& envelope_;
+  const char* problem_ = nullptr;
+  std::optional<EnvelopeError> error_;
+};
+
+}  // namespace
+
+ShortText::ShortText(std::string_view text) noexcept
+    : size_(static_cast<std::uint8_t>(text.size())) {
+  text.copy(bytes_.data(), text.size());
+}
+
+std::string_view error_code_name(ErrorCode code) noexcept {
+  switch (code) {
+    case ErrorCode::bad_json: return "bad_json";
+    case ErrorCode::bad_envelope: return "bad_envelope";
+    case ErrorCode::not_a_member: return "not_a_member";
+    case ErrorCode::rate_limited: return "rate_limited";
+    case ErrorCode::bad_token: return "bad_token";
+  }
+  return "";
+}
+
+bool is_message_id(std::string_view text) noexcept {
+  return !text.empty() && text.size() <= ShortText::kMaxBytes &&
+         std::ranges::all_of(text, [](char c) {
+           return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                  c == '_' || c == '-';
+         });
+}
+
+std::variant<Envelope, EnvelopeError> read_envelope(std::string_view text, Dialect dialect,
+                                                    SocketKind kind) {
+  // Filled in where it stands, since it is too large to be passed from hand to hand.
+  std::variant<Envelope, EnvelopeError> frame;
+  EnvelopeReader reader(text, dialect, kind, std::get<Envelope>(frame));
+  if (!reader.read()) frame = reader.take_error();
+  return frame;
+}
+
+}  // namespace waystation

@@ -1,0 +1,146 @@
+#include "relay/outbox.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace waystation {
+namespace {
+
+constexpr std::size_t kBlockBytes = 16 * 1024;
+// What stays for the next outbox that needs memory, in blocks and in bytes. Those that grew stay
+// too: who sends long messages sends more of them, and the system's memory comes page by page.
+constexpr std::size_t kSpareBlocks = 256;
+constexpr std::size_t kSpareBytes = kSpareBlocks * kBlockBytes;
+
+std::size_t total_size(std::initializer_list<std::string_view> parts) noexcept {
+  std::size_t size = 0;
+  for (const auto part : parts) size += part.size();
+  return size;
+}
+
+}  // namespace
+
+// Room for the spare ones from the start, since blocks come back where nothing may throw.
+OutboxPool::OutboxPool(const Limits& limits) : limits_(limits) {
+  spare_.reserve(kSpareBlocks);
+}
+
+std::unique_ptr<OutboxPool::Block> OutboxPool::lend() {
+  if (!spare_.empty()) {
+    auto block = std::move(spare_.back());
+    spare_.pop_back();
+    spare_bytes_ -= block->capacity;
+    return block;
+  }
+  auto block = std::make_unique<Block>();
+  block->bytes = std::make_unique_for_overwrite<char[]>(kBlockBytes);
+  block->capacity = kBlockBytes;
+  return block;
+}
+
+void OutboxPool::take_back(std::unique_ptr<Block> block) noexcept {
+  if (spare_.size() >= kSpareBlocks || spare_bytes_ + block->capacity > kSpareBytes) return;
+  block->head = block->tail = block->first_unit = 0;
+  block->unit_ends.clear();
+  spare_bytes_ += block->capacity;
+  spare_.push_back(std::move(block));
+}
+
+Outbox::~Outbox() {
+  discard();
+}
+
+void Outbox::discard() noexcept {
+  if (block_ == nullptr) return;
+  pool_->queued_ -= unsent().size();
+  pool_->take_back(std::move(block_));
+}
+
+bool Outbox::append(std::initializer_list<std::string_view> parts) {
+  const auto size = total_size(parts);
+  const auto& limits = pool_->limits();
+  if (unsent().size() + size > limits.max_queue_bytes || !pool_->has_room(size)) {
+    return false;
+  }
+  put(parts, size);
+  return true;
+}
+
+void Outbox::append_always(std::initializer_list<std::string_view> parts) {
+  put(parts, total_size(parts));
+}
+
+void Outbox::put(std::initializer_list<std::string_view> parts, std::size_t size) {
+  if (size == 0) return;
+  make_room(size);
+  auto& block = *block_;
+  block.unit_ends.push_back(block.tail + size);
+  for (const auto part : parts) {
+    block.tail += part.copy(block.bytes.get() + block.tail, part.size());
+  }
+  pool_->queued_ += size;
+}
+
+void Outbox::make_room(std::size_t size) {
+  if (block_ == nullptr) block_ = pool_->lend();
+  auto& block = *block_;
+  if (block.capacity - block.tail >= size) return;
+
+  // Only whole units leave the front, so that the first one of the block is the one begun.
+  const auto begun = block.first_unit == 0 ? 0 : block.unit_ends[block.first_unit - 1];
+  const auto kept = block.tail - begun;
+  const auto needed = kept + size;
+  const char* old_bytes = block.bytes.get();
+  std::unique_ptr<char[]> larger;
+  // Moving pays only where it frees at least as much as it moves.
+  if (needed > block.capacity || kept > begun) {
+    const auto capacity = std::max(needed, 2 * block.capacity);
+    larger = std::make_unique_for_overwrite<char[]>(capacity);
+    block.capacity = capacity;
+  }
+  char* new_bytes = larger ? larger.get() : block.bytes.get();
+  std::memmove(new_bytes, old_bytes + begun, kept);
+  if (larger) block.bytes = std::move(larger);
+  block.head -= begun;
+  block.tail -= begun;
+  block.unit_ends.erase(block.unit_ends.begin(),
+                        block.unit_ends.begin() + static_cast<std::ptrdiff_t>(block.first_unit));
+  for (auto& end : block.unit_ends) end -= begun;
+  block.first_unit = 0;
+}
+
+std::string_view Outbox::unsent() const noexcept {
+  if (block_ == nullptr) return {};
+  return {block_->bytes.get() + block_->head, block_->tail - block_->head};
+}
+
+void Outbox::consume(std::size_t count) {
+  if (count == 0) return;
+  auto& block = *block_;
+  block.head += count;
+  sent_ += count;
+  pool_->queued_ -= count;
+  if (block.head == block.tail) {
+    pool_->take_back(std::move(block_));
+    return;
+  }
+  while (block.unit_ends[block.first_unit] <= block.head) ++block.first_unit;
+}
+
+void Outbox::drop_unbegun() noexcept {
+  if (block_ == nullptr) return;
+  auto& block = *block_;
+  const auto begun = block.first_unit == 0 ? 0 : block.unit_ends[block.first_unit - 1];
+  const bool in_unit = block.head > begun;
+  const auto new_tail = in_unit ? block.unit_ends[block.first_unit] : block.head;
+  block.unit_ends.resize(block.first_unit + (in_unit ? 1 : 0));
+  pool_->queued_ -= block.tail - new_tail;
+  block.tail = new_tail;
+  if (block.head == block.tail) pool_->take_back(std::move(block_));
+}
+
+std::uint64_t Outbox::queued_offset() const noexcept {
+  return sent_ + unsent().size();
+}
+
+}  // namespace waystation

@@ -1,0 +1,237 @@
+#include "websocket/frame_reader.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace waystation {
+namespace {
+
+constexpr std::uint8_t kFin = 0x80;
+constexpr std::uint8_t kReserved = 0x70;
+constexpr std::uint8_t kMasked = 0x80;
+constexpr std::uint8_t kLength16 = 126;
+constexpr std::uint8_t kLength64 = 127;
+constexpr std::size_t kMaxControlBytes = 125;  // section 5.5
+
+/// XORs `bytes` with the mask, whose next byte is `phase` (section 5.3). Returns the next phase.
+std::uint8_t unmask(std::span<char> bytes, const std::array<unsigned char, 4>& mask,
+                    std::uint8_t phase) noexcept {
+  std::array<unsigned char, 12> repeated;
+  for (std::size_t i = 0; i < repeated.size(); i += 4) {
+    std::memcpy(repeated.data() + i, mask.data(), mask.size());
+  }
+  const auto* const turned = repeated.data() + phase;
+  std::uint64_t word = 0;
+  std::memcpy(&word, turned, sizeof word);
+
+  char* at = bytes.data();
+  std::size_t left = bytes.size();
+  for (; left >= 16; left -= 16, at += 16) {
+    std::uint64_t pair[2];
+    std::memcpy(pair, at, sizeof pair);
+    pair[0] ^= word;
+    pair[1] ^= word;
+    std::memcpy(at, pair, sizeof pair);
+  }
+  if (left >= 8) {
+    std::uint64_t last = 0;
+    std::memcpy(&last, at, sizeof last);
+    last ^= word;
+    std::memcpy(at, &last, sizeof last);
+    left -= 8;
+    at += 8;
+  }
+  for (std::size_t i = 0; i < left; ++i) {
+    at[i] = static_cast<char>(static_cast<unsigned char>(at[i]) ^ turned[i]);
+  }
+  return static_cast<std::uint8_t>((phase + bytes.size()) % 4);
+}
+
+std::uint64_t big_endian(std::span<const unsigned char> bytes) noexcept {
+  std::uint64_t value = 0;
+  for (const auto byte : bytes) value = value << 8 | byte;
+  return value;
+}
+
+bool is_defined(Opcode opcode) noexcept {
+  switch (opcode) {
+    case Opcode::continuation:
+    case Opcode::text:
+    case Opcode::binary:
+    case Opcode::close:
+    case Opcode::ping:
+    case Opcode::pong: return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<CloseCode> FrameReader::feed(std::span<char> bytes, FrameHandler& handler) {
+  for (;;) {
+    Step step = Step::go_on;
+    if (!in_frame_) {
+      if (bytes.empty()) return std::nullopt;
+      step = read_header(bytes);
+    }
+    // A frame without payload is complete with its header, so this also runs with nothing left.
+    if (step == Step::go_on) step = read_payload(bytes, handler);
+    if (step == Step::stop) {
+      if (failure_ == CloseCode::normal) return std::nullopt;
+      return failure_;
+    }
+    if (step == Step::need_more) return std::nullopt;
+  }
+}
+
+FrameReader::Step FrameReader::fail(CloseCode code) noexcept {
+  failure_ = code;
+  return Step::stop;
+}
+
+std::size_t FrameReader::header_bytes_needed() const noexcept {
+  if (header_size_ < 2) return 2;
+  const auto length = header_[1] & 0x7F;
+  const std::size_t extended = length == kLength64 ? 8 : length == kLength16 ? 2 : 0;
+  return 2 + extended + 4;
+}
+
+FrameReader::Step FrameReader::read_header(std::span<char>& bytes) {
+  // Two rounds: the first two bytes say how long the header is, and may already be wrong.
+  for (;;) {
+    const auto needed = header_bytes_needed();
+    const auto taken = std::min(needed - header_size_, bytes.size());
+    std::memcpy(header_.data() + header_size_, bytes.data(), taken);
+    header_size_ = static_cast<std::uint8_t>(header_size_ + taken);
+    bytes = bytes.subspan(taken);
+    if (header_size_ < needed) return Step::need_more;
+    if (needed == 2) {
+      if (const auto step = check_start(); step != Step::go_on) return step;
+      continue;
+    }
+    break;
+  }
+  if (const auto step = check_length(); step != Step::go_on) return step;
+  std::memcpy(mask_.data(), header_.data() + header_size_ - 4, 4);
+  mask_phase_ = 0;
+  header_size_ = 0;
+  in_frame_ = true;
+  return Step::go_on;
+}
+
+FrameReader::Step FrameReader::check_start() {
+  fin_ = (header_[0] & kFin) != 0;
+  opcode_ = static_cast<Opcode>(header_[0] & 0x0F);
+  if ((header_[0] & kReserved) != 0) return fail(CloseCode::protocol_error);  // 5.2, RSV1-3
+  if (!is_defined(opcode_)) return fail(CloseCode::protocol_error);           // 5.2, opcode
+  if ((header_[1] & kMasked) == 0) return fail(CloseCode::protocol_error);    // 5.1
+  if (is_control(opcode_)) {
+    if (!fin_ || (header_[1] & 0x7F) > kMaxControlBytes) {
+      return fail(CloseCode::protocol_error);  // 5.5
+    }
+    return Step::go_on;
+  }
+  const bool continues = opcode_ == Opcode::continuation;
+  if (continues != in_message_) return fail(CloseCode::protocol_error);  // 5.4
+  if (opcode_ == Opcode::binary && !limits_->accept_binary) {
+    return fail(CloseCode::unsupported_data);  // 7.4.1
+  }
+  return Step::go_on;
+}
+
+FrameReader::Step FrameReader::check_length() {
+  const auto length = header_[1] & 0x7F;
+  if (length == kLength16) {
+    remaining_ = big_endian(std::span(header_).subspan(2, 2));
+    if (remaining_ < kLength16) return fail(CloseCode::protocol_error);  // 5.2, minimal
+  } else if (length == kLength64) {
+    remaining_ = big_endian(std::span(header_).subspan(2, 8));
+    if (remaining_ <= 0xFFFF || remaining_ >> 63 != 0) {
+      return fail(CloseCode::protocol_error);  // 5.2, minimal; the most significant bit is 0
+    }
+  } else {
+    remaining_ = static_cast<std::uint64_t>(length);
+  }
+  if (!is_control(opcode_)) {
+    if (remaining_ > limits_->max_message_bytes - std::min(message_.size(),
+                                                           limits_->max_message_bytes)) {
+      return fail(CloseCode::message_too_big);  // 7.4.1
+    }
+    if (opcode_ != Opcode::continuation) {
+      message_opcode_ = opcode_;
+      in_message_ = true;
+      utf8_.reset();
+    }
+  }
+  return Step::go_on;
+}
+
+FrameReader::Step FrameReader::read_payload(std::span<char>& bytes, FrameHandler& handler) {
+  const auto taken = static_cast<std::size_t>(std::min<std::uint64_t>(remaining_, bytes.size()));
+  const auto piece = bytes.first(taken);
+  bytes = bytes.subspan(taken);
+  mask_phase_ = unmask(piece, mask_, mask_phase_);
+  remaining_ -= taken;
+  const bool complete = remaining_ == 0;
+  const std::string_view text(piece.data(), piece.size());
+
+  if (is_control(opcode_)) {
+    if (!complete) {
+      control_ += text;
+      return Step::need_more;
+    }
+    in_frame_ = false;
+    if (control_.empty()) return finish_control(text, handler);
+    control_ += text;
+    const auto whole = std::move(control_);
+    control_ = {};
+    return finish_control(whole, handler);
+  }
+
+  if (message_opcode_ == Opcode::text && !utf8_.feed(text)) {
+    return fail(CloseCode::invalid_payload);  // 8.1
+  }
+  if (complete) in_frame_ = false;
+  if (complete && fin_) {
+    if (message_.empty()) return finish_message(text, handler);
+    message_ += text;
+    const auto whole = std::move(message_);
+    message_ = {};
+    return finish_message(whole, handler);
+  }
+  message_ += text;
+  return complete ? Step::go_on : Step::need_more;
+}
+
+FrameReader::Step FrameReader::finish_message(std::string_view payload, FrameHandler& handler) {
+  in_message_ = false;
+  if (message_opcode_ == Opcode::text && !utf8_.at_boundary()) {
+    return fail(CloseCode::invalid_payload);  // 8.1
+  }
+  return handler.on_message(message_opcode_, payload) ? Step::go_on : Step::stop;
+}
+
+FrameReader::Step FrameReader::finish_control(std::string_view payload, FrameHandler& handler) {
+  switch (opcode_) {
+    case Opcode::ping: return handler.on_ping(payload) ? Step::go_on : Step::stop;
+    case Opcode::pong: return handler.on_pong(payload) ? Step::go_on : Step::stop;
+    default: return finish_close(payload, handler);
+  }
+}
+
+FrameReader::Step FrameReader::finish_close(std::string_view payload, FrameHandler& handler) {
+  if (payload.empty()) {
+    handler.on_close(CloseCode::no_status, {});
+    return Step::stop;
+  }
+  if (payload.size() == 1) return fail(CloseCode::protocol_error);  // 5.5.1: a code is two bytes
+  const auto code = static_cast<std::uint16_t>(static_cast<unsigned char>(payload[0]) << 8 |
+                                               static_cast<unsigned char>(payload[1]));
+  const auto reason = payload.substr(2);
+  if (!may_be_sent(code)) return fail(CloseCode::protocol_error);       // 7.4
+  if (!is_utf8(reason)) return fail(CloseCode::invalid_payload);        // 5.5.1
+  handler.on_close(static_cast<CloseCode>(code), reason);
+  return Step::stop;
+}
+
+}  // namespace waystation

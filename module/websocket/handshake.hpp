@@ -1,0 +1,33 @@
+// The server's side of the opening handshake (RFC 6455, section 4.2).
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace waystation {
+
+/// Whether `key` can be a Sec-WebSocket-Key: 16 bytes in base64 (section 4.1, item 7).
+bool is_valid_key(std::string_view key) noexcept;
+
+/// The Sec-WebSocket-Accept for a key (section 4.2.2, item 5.4).
+std::string accept_key(std::string_view key);
+
+/// The 101 response. `subprotocol` is left out where empty.
+std::string switching_protocols(std::string_view key, std::string_view subprotocol);
+
+/// The next element of a comma-separated list (RFC 9110, section 5.6.1): taken off the front of
+/// `list`, stripped of blanks. Empty elements are passed over; empty when the list is at its end.
+std::string_view next_list_element(std::string_view& list) noexcept;
+
+/// Calls `f(std::string_view)` for each element of a comma-separated list.
+template <typename F>
+void for_each_token(std::string_view list, F&& f) {
+  for (auto element = next_list_element(list); !element.empty(); element = next_list_element(list)) {
+    f(element);
+  }
+}
+
+/// Whether a comma-separated list holds `token`, in any mixture of cases.
+bool has_token(std::string_view list, std::string_view token) noexcept;
+
+}  // namespace waystation

@@ -1,0 +1,128 @@
+# What is installed, and where. Everything goes below the prefix (GNUInstallDirs), in components:
+#
+#     library       libwaystation.so.0                       development   headers, CMake, pkg-config
+#     server        the program, its unit, configuration     www           the page, once it is built
+#     documentation manual pages, the nginx site, dashboards, examples
+#
+#     cmake --install build/release --prefix /usr/local
+#     cmake --install build/release --prefix /opt/sdk --component development
+
+include(CMakePackageConfigHelpers)
+
+set(WAYSTATION_SYSTEMD_UNIT_DIR lib/systemd/system CACHE STRING
+    "Where systemd's units go, absolute or below the prefix")
+set(WAYSTATION_SYSUSERS_DIR lib/sysusers.d CACHE STRING
+    "Where systemd's declarations of users go, absolute or below the prefix")
+
+set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/waystation)
+set(examples_dir ${CMAKE_INSTALL_DOCDIR}/examples)
+set(packaging_dir ${CMAKE_CURRENT_LIST_DIR})
+
+# ---- the library -----------------------------------------------------------------------------------
+
+# What the static library needs at its users' link, as pkg-config names it. The shared one has it in
+# itself. tests/consumer links both, and fails where a name is missing here.
+set(static_modules libcjson libjwt libcrypto)
+if(TARGET waystation_audit)
+  list(APPEND static_modules sqlite3)
+endif()
+
+# The rooms are no targets of the installed package: their objects are in the archive, and what they
+# link is looked up by waystation-config.cmake.
+set(WAYSTATION_STATIC_LOOKUPS "")
+set(WAYSTATION_STATIC_LDFLAGS "")
+set(static_needs "$<LINK_ONLY:Threads::Threads>")
+foreach(module IN LISTS static_modules)
+  string(TOUPPER ${module} name)
+  string(REGEX REPLACE "^LIB" "" name ${name})
+  pkg_check_modules(WAYSTATION_${name} REQUIRED IMPORTED_TARGET GLOBAL ${module})
+  list(APPEND static_needs "$<LINK_ONLY:PkgConfig::WAYSTATION_${name}>")
+  list(APPEND WAYSTATION_STATIC_LDFLAGS ${WAYSTATION_${name}_LDFLAGS})
+  string(APPEND WAYSTATION_STATIC_LOOKUPS
+         "    pkg_check_modules(WAYSTATION_${name} QUIET IMPORTED_TARGET ${module})\n"
+         "    if(NOT WAYSTATION_${name}_FOUND)\n"
+         "      list(APPEND _waystation_missing ${module})\n"
+         "    endif()\n")
+endforeach()
+set_property(TARGET waystation_static PROPERTY INTERFACE_LINK_LIBRARIES "${static_needs}")
+
+set_target_properties(waystation_shared PROPERTIES EXPORT_NAME waystation)
+set_target_properties(waystation_static PROPERTIES EXPORT_NAME waystation_static)
+
+install(TARGETS waystation_shared EXPORT waystation-shared
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+          COMPONENT library NAMELINK_COMPONENT development)
+install(TARGETS waystation_static EXPORT waystation-static
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/module/include/waystation
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
+        FILES_MATCHING PATTERN "*.h")
+
+foreach(kind shared static)
+  install(EXPORT waystation-${kind} NAMESPACE waystation:: FILE waystation-${kind}-targets.cmake
+          DESTINATION ${config_dir} COMPONENT development)
+endforeach()
+configure_package_config_file(${packaging_dir}/cmake/waystation-config.cmake.in
+  ${PROJECT_BINARY_DIR}/packaging/waystation-config.cmake
+  INSTALL_DESTINATION ${config_dir} NO_SET_AND_CHECK_MACRO)
+# Before 1.0 a new minor version may change what is there.
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/packaging/waystation-config-version.cmake
+  VERSION ${PROJECT_VERSION} COMPATIBILITY SameMinorVersion)
+install(FILES
+    ${PROJECT_BINARY_DIR}/packaging/waystation-config.cmake
+    ${PROJECT_BINARY_DIR}/packaging/waystation-config-version.cmake
+  DESTINATION ${config_dir} COMPONENT development)
+
+# The prefix is written as it follows from the file's own place, so that what was installed can be
+# moved, or staged below DESTDIR and used there.
+# What the static library needs stands in Libs.private and not in Requires.private: pkg-config would
+# ask for those packages even where the shared library is used, which needs none of them.
+list(REMOVE_DUPLICATES WAYSTATION_STATIC_LDFLAGS)
+list(JOIN WAYSTATION_STATIC_LDFLAGS " " WAYSTATION_STATIC_LDFLAGS)
+cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX
+           BASE_DIRECTORY ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
+           OUTPUT_VARIABLE WAYSTATION_PC_PREFIX)
+configure_file(${packaging_dir}/cmake/waystation.pc.in
+               ${PROJECT_BINARY_DIR}/packaging/waystation.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/packaging/waystation.pc
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
+
+install(FILES ${packaging_dir}/man/libwaystation.3
+        DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT documentation)
+install(FILES ${PROJECT_SOURCE_DIR}/embed/examples/appliance.c
+        DESTINATION ${examples_dir} COMPONENT documentation)
+
+if(NOT WAYSTATION_BUILD_SERVER)
+  return()
+endif()
+
+# ---- the server ------------------------------------------------------------------------------------
+
+# Finds the library that was installed with it, wherever the prefix is moved. Distributions, whose
+# libraries are where the loader looks, switch that off with CMAKE_SKIP_INSTALL_RPATH.
+cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_LIBDIR BASE_DIRECTORY ${CMAKE_INSTALL_FULL_BINDIR}
+           OUTPUT_VARIABLE library_from_program)
+set_target_properties(waystation PROPERTIES INSTALL_RPATH "$ORIGIN/${library_from_program}")
+install(TARGETS waystation RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT server)
+
+# The page is there once `npm run build` has made it; the server says so where it is not.
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/www/dist/ OPTIONAL
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/waystation/www COMPONENT www)
+
+configure_file(${packaging_dir}/systemd/waystation.service.in
+               ${PROJECT_BINARY_DIR}/packaging/waystation.service @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/packaging/waystation.service
+        DESTINATION ${WAYSTATION_SYSTEMD_UNIT_DIR} COMPONENT server)
+install(FILES ${packaging_dir}/systemd/waystation.sysusers RENAME waystation.conf
+        DESTINATION ${WAYSTATION_SYSUSERS_DIR} COMPONENT server)
+configure_file(${packaging_dir}/waystation.toml.in
+               ${PROJECT_BINARY_DIR}/packaging/waystation.toml @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/packaging/waystation.toml
+        DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/waystation COMPONENT server)
+
+install(FILES ${packaging_dir}/man/waystation.1
+        DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT documentation)
+install(FILES ${packaging_dir}/man/waystation.toml.5
+        DESTINATION ${CMAKE_INSTALL_MANDIR}/man5 COMPONENT documentation)
+install(DIRECTORY ${packaging_dir}/nginx ${packaging_dir}/monitoring
+        DESTINATION ${examples_dir} COMPONENT documentation)

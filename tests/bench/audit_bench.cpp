@@ -1,0 +1,178 @@
+// How fast the audit takes, writes and finds rows.
+//
+//     audit_bench [FOLDER] [SECONDS] [ROWS_PER_SECOND]
+//
+// Prints what one call of on_delivery costs the relay's thread, how many rows a second the writer
+// sustains without a gap at a given pace and without one, also once the file has its full size and
+// gives away as much as it takes, and how long the questions of an operator take in a million rows.
+#include <algorithm>
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "audit/audit.hpp"
+#include "audit/audit_reader.hpp"
+#include "relay/observer.hpp"
+
+namespace {
+
+using namespace waystation;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr int kUsers = 2000;
+
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+/// Seconds that a clock of the system's has counted: the processor's time of a thread, of all.
+double processor_seconds(clockid_t clock) {
+  timespec time{};
+  clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+}
+
+/// Rows as a busy relay would have them: thousands of users in no order.
+class Rows {
+ public:
+  Rows() {
+    for (int i = 0; i < kUsers; ++i) users_.push_back(std::to_string(100'000 + i));
+  }
+
+  Delivery next(std::int64_t at) {
+    state_ = state_ * 6364136223846793005U + 1442695040888963407U;
+    const auto a = (state_ >> 33) % kUsers;
+    const auto b = (a + 1 + (state_ >> 50) % 20) % kUsers;
+    group_ = users_[std::min(a, b)] + "_" + users_[std::max(a, b)];
+    std::snprintf(id_, sizeof id_, "%016" PRIx64, state_);
+    return {(state_ >> 60) == 0 ? Outcome::undelivered : Outcome::pushed,
+            at, group_, users_[a], users_[b], id_, 1, 64};
+  }
+
+ private:
+  std::vector<std::string> users_;
+  std::string group_;
+  char id_[17] = {};
+  std::uint64_t state_ = 1;
+};
+
+AuditOptions options(const std::string& file, std::uint64_t max_bytes) {
+  AuditOptions options;
+  options.file = file;
+  options.node = "bench";
+  options.max_bytes = max_bytes;
+  options.log = [](AuditLogLevel, const std::string& line) {
+    std::fprintf(stderr, "%s\n", line.c_str());
+  };
+  return options;
+}
+
+/// Tells rows at a pace (0: as fast as can be) and reports what became of them.
+void run(const char* name, const std::string& file, std::uint64_t max_bytes, double seconds,
+         double pace) {
+  Rows rows;
+  Audit audit(options(file, max_bytes));
+  while (audit.figures().state == AuditState::starting) std::this_thread::yield();
+  std::uint64_t told = 0;
+  std::uint64_t most_waiting = 0;
+  const double all_before = processor_seconds(CLOCK_PROCESS_CPUTIME_ID);
+  const double own_before = processor_seconds(CLOCK_THREAD_CPUTIME_ID);
+  const auto begin = Clock::now();
+  while (seconds_since(begin) < seconds) {
+    const auto due = pace == 0 ? told + 1000
+                               : static_cast<std::uint64_t>(pace * seconds_since(begin));
+    const auto at = now_ms();
+    for (; told < due; ++told) audit.on_delivery(rows.next(at));
+    most_waiting = std::max(most_waiting, audit.figures().rows_waiting);
+    if (pace != 0) std::this_thread::sleep_for(milliseconds(1));
+  }
+  const double took = seconds_since(begin);
+  if (!audit.flush(std::chrono::minutes(5))) std::printf("  not all was written\n");
+  const double until_written = seconds_since(begin);
+  const double own = processor_seconds(CLOCK_THREAD_CPUTIME_ID) - own_before;
+  const double writers = processor_seconds(CLOCK_PROCESS_CPUTIME_ID) - all_before - own;
+  const auto figures = audit.figures();
+  // The processor's time says what a machine that others use could do if they did not.
+  std::printf("%-26s %8.0f told/s %8.0f written/s %8" PRIu64 " lost %7" PRIu64
+              " waiting at most; of the processor, a row: told %.2f us, written %.2f us\n",
+              name, static_cast<double>(told) / took,
+              static_cast<double>(figures.rows_written) / until_written, figures.rows_lost,
+              most_waiting, own / static_cast<double>(told) * 1e6,
+              writers / static_cast<double>(figures.rows_written) * 1e6);
+}
+
+template <typename F>
+void time_query(const char* name, F&& query) {
+  std::vector<double> times;
+  std::size_t rows = 0;
+  for (int i = 0; i < 11; ++i) {
+    const auto begin = Clock::now();
+    rows = query();
+    times.push_back(seconds_since(begin) * 1000);
+  }
+  std::ranges::sort(times);
+  std::printf("%-34s %8.2f ms (median of 11, connection included)  %zu rows\n", name,
+              times[times.size() / 2], rows);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::filesystem::path folder = argc > 1 ? argv[1] : "/var/tmp";
+  const double seconds = argc > 2 ? std::atof(argv[2]) : 20;
+  const double pace = argc > 3 ? std::atof(argv[3]) : 50'000;
+  const auto path = folder / "waystation-audit-bench.db";
+  const auto remove = [&] {
+    for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(path.string() + part);
+  };
+  const std::string paced = std::to_string(static_cast<int>(pace)) + " a second";
+
+  remove();
+  run((paced + ", growing").c_str(), path, 0, seconds, pace);
+  remove();
+  run((paced + ", 64 MiB").c_str(), path, 64 << 20, seconds * 2, pace);
+  remove();
+  run("as fast as can be, growing", path, 0, seconds, 0);
+
+  remove();
+  {
+    Rows rows;
+    Audit audit(options(path, 0));
+    const auto at = now_ms() - 1'000'000;
+    for (int i = 0; i < 1'000'000; ++i) {
+      audit.on_delivery(rows.next(at + i));
+      if (i % 20'000 == 0 && !audit.flush(std::chrono::minutes(1))) return 1;
+    }
+  }
+  std::printf("a million rows are %.0f MiB\n",
+              static_cast<double>(std::filesystem::file_size(path)) / (1 << 20));
+  AuditFilter user;
+  user.user = "100042";
+  AuditFilter undelivered = user;
+  undelivered.add(AuditOutcome::undelivered);
+  time_query("list: the newest 100 of a user",
+             [&] { return AuditReader(path).newest(user, 100).size(); });
+  time_query("all of a user", [&] { return AuditReader(path).page(user, {}, 1'000'000).size(); });
+  time_query("undelivered of a user",
+             [&] { return AuditReader(path).newest(undelivered, 100).size(); });
+  time_query("the newest 100 of all", [&] { return AuditReader(path).newest({}, 100).size(); });
+  time_query("export: a million rows", [&] {
+    std::size_t rows = 0;
+    AuditReader(path).each({}, [&](const AuditRow&) { return ++rows != 0; });
+    return rows;
+  });
+  remove();
+  return 0;
+}

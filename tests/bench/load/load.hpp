@@ -1,0 +1,128 @@
+// One run: sockets are opened, messages go round for a while, every reply is looked at.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "histogram.hpp"
+#include "pattern.hpp"
+#include "process.hpp"
+#include "socket.hpp"
+
+namespace waystation::load {
+
+enum class Route : std::uint8_t { chat, push };
+
+/// How a server answers: the original protocol takes the message out of its envelope; a plain
+/// publish-and-subscribe server passes the whole text on.
+enum class Reply : std::uint8_t { message, as_sent };
+
+struct LoadOptions {
+  Endpoint server;
+  pid_t pid = 0;  // of the server, for its CPU time and memory; 0: not looked at
+  Route route = Route::chat;
+  Reply reply = Reply::message;
+  std::uint32_t pairs = 1;   // that send
+  std::uint32_t window = 1;  // messages of a pair on their way at once
+  std::uint32_t bytes = 64;  // of a message's value, quotes included
+  double warmup_seconds = 1;
+  double seconds = 5;
+  std::uint64_t max_messages = 1'000'000'000;
+  double rate = 0;              // messages a second of all pairs; 0: as fast as they come back
+  std::uint32_t idle = 0;       // further sockets, in pairs of their own
+  bool serve_idle = false;      // each idle pair passes one message before the measurement
+  std::uint32_t parallel = 64;  // handshakes at once
+  std::uint32_t stalled = 0;    // further pairs whose receivers never read
+  std::uint32_t stalled_bytes = 2048;
+  std::uint32_t stalled_rate = 200;  // messages a second to each of them
+  std::string token_key;             // HS256; empty: no tokens
+};
+
+struct LoadReport {
+  std::uint64_t messages = 0;  // that came back in the measured time
+  std::uint64_t messages_in_all = 0;  // warming up and what was under way at the end included
+  double seconds = 0;
+  Histogram latency;  // from send to arrival at the receiver, nanoseconds
+  double server_cpu_seconds = 0;
+  double generator_cpu_seconds = 0;
+  std::uint64_t late = 0;  // with a rate: that found their pair's window full
+
+  std::uint32_t sockets = 0;
+  double connect_seconds = 0;
+  double first_thousand_seconds = 0;  // 0: fewer than two thousand were opened
+  double last_thousand_seconds = 0;
+  std::uint64_t resident_kib_before = 0;  // of the server: with no socket
+  std::uint64_t resident_kib_open = 0;    // with all open, none used yet
+  std::uint64_t resident_kib_after = 0;   // at the end of the measurement
+  std::uint32_t stalled_ended = 0;        // stalled receivers that the server gave up
+};
+
+class Load final : private SocketOwner {
+ public:
+  explicit Load(const LoadOptions& options);
+  ~Load();
+
+  /// Throws std::runtime_error where anything was not as it should be: a socket refused or ended, a
+  /// message lost, changed, repeated or out of order.
+  LoadReport run();
+
+ private:
+  struct Pair {
+    std::uint32_t index = 0;
+    bool is_stalled = false;
+    Socket sender;
+    Socket receiver;
+    std::uint64_t sent = 0;
+    std::vector<std::int64_t> sent_at;  // of the last `window` messages
+  };
+
+  void on_open(Socket& socket) override;
+  void on_text(Socket& socket, std::string_view text) override;
+
+  void open_all();
+  void open_next();
+  void check(const Socket& socket) const;
+  void run_events(std::int64_t until_ns);
+  template <typename Done>
+  void run_until(std::int64_t deadline_ns, Done done);
+  void serve_each_once();
+  void measure();
+  void settle();
+  std::uint64_t completed(const Pair& pair) const noexcept;
+  std::uint64_t completed_in_all() const noexcept;
+  void send_message(Pair& pair, std::int64_t at);
+  void refill(Pair& pair);
+  void pace(std::int64_t now);
+  void pace_stalled(std::int64_t now);
+  bool matches(std::string_view text, std::uint64_t number, std::uint32_t pair);
+
+  LoadOptions options_;
+  LoadReport report_;
+  int epoll_;
+  std::vector<char> buffer_;
+  std::deque<Pair> pairs_;  // those that send, the idle, the stalled
+  std::uint32_t idle_pairs_;
+  FramePattern frame_;
+  FramePattern stalled_frame_;
+  std::vector<Pattern> replies_;  // the ways in which JSON may be spaced; one once it is known
+
+  std::uint32_t opening_ = 0;  // the next socket to open: two for each pair
+  std::uint32_t opened_ = 0;
+  std::vector<std::int64_t> opened_at_;
+  bool is_sending_ = false;
+  bool is_measuring_ = false;
+  bool once_each_ = false;
+  std::int64_t pace_start_ = 0;
+  std::uint64_t paced_ = 0;
+  std::int64_t stalled_start_ = 0;
+  std::uint64_t stalled_sent_ = 0;
+};
+
+}  // namespace waystation::load

@@ -1,0 +1,103 @@
+// The load generator of the bench: loads one server with one scenario and prints what it saw as
+// one JSON object. Exit code 1, and the reason on standard error, where a reply was wrong.
+
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <string>
+
+#include "load.hpp"
+
+namespace {
+
+using namespace waystation::load;
+
+void print(const LoadOptions& options, const LoadReport& report) {
+  const auto micro = [&](double share) {
+    return static_cast<double>(report.latency.quantile(share)) / 1000;
+  };
+  const auto per_second =
+      report.seconds > 0 ? static_cast<double>(report.messages) / report.seconds : 0;
+  std::printf("{\"route\":\"%s\",\"pairs\":%u,\"window\":%u,\"bytes\":%u,\"rate\":%.0f,",
+              options.route == Route::chat ? "chat" : "push", options.pairs, options.window,
+              options.bytes, options.rate);
+  std::printf("\"messages\":%llu,\"seconds\":%.3f,\"messages_per_second\":%.1f,\"late\":%llu,",
+              static_cast<unsigned long long>(report.messages), report.seconds, per_second,
+              static_cast<unsigned long long>(report.late));
+  std::printf("\"messages_in_all\":%llu,",
+              static_cast<unsigned long long>(report.messages_in_all));
+  std::printf("\"latency_us\":{\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f},",
+              micro(0.5), micro(0.9), micro(0.99), micro(0.999), micro(1));
+  std::printf("\"server_cpu_seconds\":%.2f,\"generator_cpu_seconds\":%.2f,",
+              report.server_cpu_seconds, report.generator_cpu_seconds);
+  std::printf("\"sockets\":%u,\"connect_seconds\":%.3f,\"connects_per_second\":%.1f,",
+              report.sockets, report.connect_seconds, report.sockets / report.connect_seconds);
+  std::printf("\"first_thousand_seconds\":%.3f,\"last_thousand_seconds\":%.3f,",
+              report.first_thousand_seconds, report.last_thousand_seconds);
+  std::printf("\"resident_kib\":{\"before\":%llu,\"open\":%llu,\"after\":%llu},",
+              static_cast<unsigned long long>(report.resident_kib_before),
+              static_cast<unsigned long long>(report.resident_kib_open),
+              static_cast<unsigned long long>(report.resident_kib_after));
+  std::printf("\"stalled\":%u,\"stalled_ended\":%u}\n", options.stalled, report.stalled_ended);
+}
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  LoadOptions options;
+  options.server.source_addresses = 16;
+  std::string key_file;
+  CLI::App app{"Loads one server on 127.0.0.1 and verifies every reply."};
+  app.add_option("--port", options.server.port)->required();
+  app.add_option("--addresses", options.server.source_addresses, "source addresses, taken in turn")
+      ->check(CLI::Range(1U, 200U));
+  app.add_option("--pid", options.pid, "of the server");
+  app.add_option("--route", options.route, "chat or push")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Route>{{"chat", Route::chat}, {"push", Route::push}}));
+  app.add_option("--reply", options.reply, "message or as_sent")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Reply>{{"message", Reply::message}, {"as_sent", Reply::as_sent}}));
+  app.add_option("--pairs", options.pairs)->check(CLI::Range(0U, 30000U));
+  app.add_option("--window", options.window)->check(CLI::Range(1U, 100000U));
+  app.add_option("--bytes", options.bytes)->check(CLI::Range(21U, 1U << 20));
+  app.add_option("--warmup", options.warmup_seconds)->check(CLI::Range(0., 60.));
+  app.add_option("--seconds", options.seconds)->check(CLI::Range(0., 600.));
+  app.add_option("--messages", options.max_messages, "at most so many");
+  app.add_option("--rate", options.rate, "messages a second; 0: as fast as they come back");
+  app.add_option("--idle", options.idle, "further sockets")->check(CLI::Range(0U, 60000U));
+  app.add_flag("--serve-idle", options.serve_idle, "each idle pair passes one message");
+  app.add_option("--parallel", options.parallel, "handshakes at once")
+      ->check(CLI::Range(1U, 1000U));
+  app.add_option("--stalled", options.stalled, "pairs whose receivers never read")
+      ->check(CLI::Range(0U, 1000U));
+  app.add_option("--token-key", key_file, "file with the key (HS256) to sign tokens with");
+  CLI11_PARSE(app, argc, argv);
+
+  try {
+    if (!key_file.empty()) {
+      std::ifstream file(key_file);
+      options.token_key = {std::istreambuf_iterator<char>(file), {}};
+      while (options.token_key.ends_with('\n')) options.token_key.pop_back();
+    }
+    raise_descriptor_limit();
+    const auto report = Load(options).run();
+    print(options, report);
+    return 0;
+  } catch (const std::exception& problem) {
+    std::fprintf(stderr, "waystation-load: %s\n", problem.what());
+    return 1;
+  }
+}

@@ -1,0 +1,46 @@
+#include "process.hpp"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+namespace waystation::load {
+
+ProcessUse process_use(pid_t pid) {
+  ProcessUse use;
+  if (pid <= 0) return use;
+  const auto folder = "/proc/" + std::to_string(pid);
+  std::string stat;
+  std::getline(std::ifstream(folder + "/stat"), stat);
+  // The second field, the name in parentheses, may hold anything; utime and stime are the 14th
+  // and 15th of all.
+  if (const auto name_end = stat.rfind(')'); name_end != std::string::npos) {
+    std::istringstream fields(stat.substr(name_end + 1));
+    std::string skipped;
+    for (int field = 3; field < 14; ++field) fields >> skipped;
+    double user = 0;
+    double system = 0;
+    fields >> user >> system;
+    use.cpu_seconds = (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  }
+  std::uint64_t total_pages = 0;
+  std::uint64_t resident_pages = 0;
+  std::ifstream(folder + "/statm") >> total_pages >> resident_pages;
+  use.resident_kib = resident_pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) / 1024;
+
+  std::error_code gone;
+  for (const auto& task : std::filesystem::directory_iterator(folder + "/task", gone)) {
+    std::ifstream children(task.path() / "children");
+    for (pid_t child = 0; children >> child;) {
+      const auto of_child = process_use(child);
+      use.cpu_seconds += of_child.cpu_seconds;
+      use.resident_kib += of_child.resident_kib;
+    }
+  }
+  return use;
+}
+
+}  // namespace waystation::load

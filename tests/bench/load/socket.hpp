@@ -1,0 +1,79 @@
+// One WebSocket client of many: connects without waiting, and hands on whole texts.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace waystation::load {
+
+class Socket;
+
+/// Whoever opens sockets. What goes wrong with one ends the run: see Socket::failure().
+class SocketOwner {
+ public:
+  virtual void on_open(Socket& socket) = 0;
+  virtual void on_text(Socket& socket, std::string_view text) = 0;
+
+ protected:
+  ~SocketOwner() = default;
+};
+
+struct Endpoint {
+  std::uint16_t port = 0;              // of the server, on 127.0.0.1
+  std::uint32_t source_addresses = 1;  // 127.0.0.2 and so on, taken in turn
+};
+
+class Socket {
+ public:
+  enum class State : std::uint8_t { closed, connecting, upgrading, open, failed };
+
+  Socket() = default;
+  ~Socket();
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+
+  /// Starts to connect. `request_fields` are further header lines, each ended with CR LF. A socket
+  /// that will not read gets a small receive buffer.
+  void connect(int epoll, const Endpoint& endpoint, std::string_view target,
+               std::string_view request_fields, bool will_read);
+
+  /// Deals with what epoll said. `buffer` is scratch memory for what arrives.
+  void on_event(std::uint32_t events, std::span<char> buffer, SocketOwner& owner);
+
+  /// Frames to send; goes out with flush().
+  std::string& out() noexcept { return out_; }
+  void flush();
+
+  /// Stops reading what arrives, for good.
+  void stop_reading();
+  void close();
+
+  State state() const noexcept { return state_; }
+  bool is_open() const noexcept { return state_ == State::open; }
+  const std::string& failure() const noexcept { return failure_; }
+
+  std::uint32_t pair = 0;  // the owner's notes
+  bool is_sender = false;
+  std::uint64_t received = 0;  // texts
+
+ private:
+  void fail(std::string why);
+  void on_connected();
+  void read(std::span<char> buffer, SocketOwner& owner);
+  std::size_t take_response(std::string_view bytes, SocketOwner& owner);
+  std::size_t take_frame(std::string_view bytes, SocketOwner& owner);
+  void watch(bool writable);
+
+  int fd_ = -1;
+  int epoll_ = -1;
+  State state_ = State::closed;
+  bool is_reading_ = true;
+  bool is_watching_writable_ = false;
+  std::string out_;
+  std::string unread_;  // the beginning of what is not complete
+  std::string failure_;
+};
+
+}  // namespace waystation::load

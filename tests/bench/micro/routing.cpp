@@ -1,0 +1,79 @@
+// Texts routed, and outboxes filled and emptied.
+
+#include <benchmark/benchmark.h>
+
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "micro/texts.hpp"
+#include "relay/hub.hpp"
+#include "relay/outbox.hpp"
+
+namespace waystation::bench {
+namespace {
+
+class Nobody final : public Observer {
+ public:
+  void on_delivery(const Delivery&) noexcept override {}
+  void on_error_sent() noexcept override {}
+};
+
+class Deaf final : public ChatMember {
+ public:
+  Deaf() : ChatMember(Dialect::plain) {}
+  bool send(const OutgoingText& text, const Message*) override {
+    benchmark::DoNotOptimize(text.value.data());
+    return true;
+  }
+  void refresh(std::string) override {}
+  void end_session() override {}
+};
+
+/// A text of one of range(0) pairs in turn, from the envelope to the members' send().
+void route(benchmark::State& state) {
+  Nobody nobody;
+  Hub hub(nobody, {1'000'000, 1'000'000});
+  struct Pair {
+    Deaf a, b;
+  };
+  std::deque<Pair> pairs(static_cast<std::size_t>(state.range(0)));
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    const auto number = std::to_string(i);
+    hub.join_chat(pairs[i].a, "a" + number + "_bob", "a" + number);
+    hub.join_chat(pairs[i].b, "a" + number + "_bob", "bob");
+  }
+  const auto text = words(64);
+  std::size_t next = 0;
+  for (auto _ : state) {
+    hub.receive(pairs[next].a, text, {1'700'000'000'000, 1});
+    if (++next == pairs.size()) next = 0;
+  }
+  state.SetItemsProcessed(state.iterations());
+  for (auto& pair : pairs) {
+    hub.leave_chat(pair.a);
+    hub.leave_chat(pair.b);
+  }
+}
+
+/// range(0) units of range(1) bytes queued, then sent as one.
+void outbox(benchmark::State& state) {
+  OutboxPool pool(OutboxPool::Limits{});
+  Outbox box(pool);
+  const std::string value(static_cast<std::size_t>(state.range(1)), 'x');
+  for (auto _ : state) {
+    for (std::int64_t i = 0; i < state.range(0); ++i) {
+      benchmark::DoNotOptimize(box.append({"\x81\x40", "{\"message\":", value, "}"}));
+    }
+    benchmark::DoNotOptimize(box.unsent().data());
+    box.consume(box.unsent().size());
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+  state.SetBytesProcessed(state.iterations() * state.range(0) * state.range(1));
+}
+
+BENCHMARK(route)->Arg(1)->Arg(1000);
+BENCHMARK(outbox)->Args({1, 64})->Args({16, 64})->Args({4, 2048})->Args({4, 32768});
+
+}  // namespace
+}  // namespace waystation::bench

@@ -1,0 +1,7 @@
+#!/bin/sh
+# Serves one publish-and-subscribe channel per group with nginx and nchan: start.sh PORT
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+prefix=$(mktemp -d "${TMPDIR:-/tmp}/waystation-nchan.XXXXXX")
+sed -e "s/@PORT@/$1/" -e "s#@PREFIX@#$prefix#" "$here/nginx.conf.in" >"$prefix/nginx.conf"
+exec nginx -p "$prefix" -e "$prefix/error.log" -c "$prefix/nginx.conf"

@@ -1,0 +1,172 @@
+"""What is measured, on whom, and what it must reach."""
+
+from dataclasses import dataclass, field
+
+OURS = "waystation"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    title: str
+    figure: str  # which figure of the generator's counts: see FIGURES
+    load: tuple  # the generator's arguments
+    variants: tuple  # (server, its own arguments to the generator), in the order of the table
+    # Against whom: (ours, other, at least or at most, the factor).
+    aims: tuple = field(default=())
+    seconds: float = 4
+    warmup: float = 1
+
+
+def plain(*servers, **more):
+    return tuple((server, tuple(more.get(server, ()))) for server in servers)
+
+
+ALL = (OURS, "ws", "nchan", "channels")
+
+# figure: (unit, whether more is better, how it is read from a report)
+FIGURES = {
+    "messages": ("messages/s", True, lambda r: r["messages_per_second"]),
+    "p50": ("µs, median", False, lambda r: r["latency_us"]["p50"]),
+    "p99": ("µs, p99", False, lambda r: r["latency_us"]["p99"]),
+    "idle": (
+        "KiB a socket",
+        False,
+        lambda r: (r["resident_kib"]["open"] - r["resident_kib"]["before"]) / r["sockets"],
+    ),
+    "connects": ("connects/s", True, lambda r: r["connects_per_second"]),
+    "last_thousand": (
+        "last 1,000 / first 1,000, time",
+        False,
+        lambda r: r["last_thousand_seconds"] / r["first_thousand_seconds"],
+    ),
+    # What the machine's mood changes least.
+    "cpu": (
+        "µs of server CPU a message",
+        False,
+        lambda r: r["server_cpu_seconds"] / max(r["messages"], 1) * 1e6,
+    ),
+}
+
+SCENARIOS = (
+    Scenario(
+        "pairs_100",
+        "100 pairs × 1 in flight, 64 B",
+        "messages",
+        ("--pairs", "100"),
+        plain(*ALL),
+        ((OURS, "channels", ">", 50), (OURS, "nchan", ">", 32), (OURS, "ws", ">", 2.4)),
+    ),
+    Scenario(
+        "pairs_50x16",
+        "50 pairs × 16 in flight, 64 B",
+        "messages",
+        ("--pairs", "50", "--window", "16"),
+        plain(*ALL),
+        ((OURS, "channels", ">", 85), (OURS, "nchan", ">", 2.3), (OURS, "ws", ">", 5.8)),
+    ),
+    Scenario(
+        "pairs_1000",
+        "1,000 pairs × 1 in flight, 64 B",
+        "messages",
+        ("--pairs", "1000"),
+        plain(*ALL),
+        ((OURS, "channels", ">", 200), (OURS, "nchan", ">", 2.7), (OURS, "ws", ">", 4)),
+    ),
+    Scenario(
+        "push_100",
+        "push, 100 pairs × 1 in flight, 64 B",
+        "messages",
+        ("--route", "push", "--pairs", "100"),
+        plain(OURS, "ws", "channels"),
+        ((OURS, "channels", ">", 55), (OURS, "ws", ">", 2.4)),
+    ),
+    Scenario(
+        "kib_2",
+        "50 pairs × 4 in flight, 2 KiB",
+        "messages",
+        ("--pairs", "50", "--window", "4", "--bytes", "2048"),
+        plain(*ALL),
+        ((OURS, "nchan", ">", 24), (OURS, "ws", ">", 7)),
+    ),
+    Scenario(
+        "kib_32",
+        "10 pairs × 4 in flight, 32 KiB",
+        "messages",
+        ("--pairs", "10", "--window", "4", "--bytes", "32768"),
+        plain(*ALL),
+        ((OURS, "ws", ">", 3),),
+    ),
+    Scenario(
+        "one_pair_p50",
+        "one pair, 64 B",
+        "p50",
+        ("--pairs", "1"),
+        plain(OURS, "waystation_spin", "ws", "nchan", "channels"),
+        ((OURS, "ws", "<", 1.0), ("waystation_spin", "ws", "<", 0.4)),
+    ),
+    Scenario(
+        "one_pair_p99",
+        "one pair, 64 B",
+        "p99",
+        (),  # the same runs, read for another figure
+        plain(OURS, "waystation_spin", "ws", "nchan", "channels"),
+        ((OURS, "ws", "<", 0.9), ("waystation_spin", "ws", "<", 0.5)),
+    ),
+    Scenario(
+        "idle_8000",
+        "8,000 idle sockets",
+        "idle",
+        ("--pairs", "0", "--idle", "8000"),
+        plain(OURS, "ws", "nchan") + (("channels", ("--idle", "2000")),),
+        ((OURS, "ws", "<", 0.5),),
+    ),
+    Scenario(
+        "idle_15000",
+        "15,000 idle sockets, each pair then served",
+        "idle",
+        ("--pairs", "0", "--idle", "15000", "--serve-idle"),
+        plain(OURS),
+        ((OURS, None, "<", 1.5),),
+    ),
+    Scenario(
+        "connects",
+        "9,000 connects in a row, 8 at once",
+        "connects",
+        ("--pairs", "0", "--idle", "9000", "--parallel", "8"),
+        plain(OURS, "ws", "nchan"),
+        ((OURS, "ws", ">", 1.3),),
+    ),
+    Scenario(
+        "connects_last",
+        "9,000 connects in a row, 8 at once",
+        "last_thousand",
+        (),
+        plain(OURS, "ws", "nchan"),
+        ((OURS, None, "<", 1.0),),
+    ),
+    Scenario(
+        "stalled",
+        "500 pairs × 1, one more receiver stalled",
+        "p99",
+        ("--pairs", "500"),
+        ((OURS, ("--stalled", "1")), ("waystation_undisturbed", ())),
+        ((OURS, "waystation_undisturbed", "<", 1.5),),
+    ),
+    Scenario(
+        "guarded",
+        "100 pairs × 1 in flight, 64 B, JWT and audit on",
+        "messages",
+        ("--pairs", "100"),
+        (("waystation_guarded", ()), (OURS, ())),
+        (("waystation_guarded", OURS, ">", 0.97),),
+    ),
+    Scenario(
+        "audited_push",
+        "push, 30,000 messages/s, audit on",
+        "p50",
+        ("--route", "push", "--pairs", "100", "--window", "1000", "--rate", "30000"),
+        (("waystation_guarded", ()), (OURS, ())),
+        (("waystation_guarded", OURS, "<", 1.1),),
+    ),
+)

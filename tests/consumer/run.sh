@@ -1,0 +1,219 @@
+#!/usr/bin/env bash
+# Builds programs outside of this tree against an installation of the library, and runs them:
+#
+#     tests/consumer/run.sh                       installs build/release into an empty prefix
+#     tests/consumer/run.sh FOLDER                installs that build folder
+#     WAYSTATION_PREFIX=/usr tests/consumer/run.sh   what is installed there, by packages
+#
+# Ends with a line `N passed, N failed`.
+# shellcheck disable=SC2317 # what check() is given is called by it
+set -uo pipefail
+
+here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
+root="$(cd -- "$here/../.." && pwd)"
+build="${1:-$root/build/release}"
+scratch="$(mktemp -d)"
+trap 'rm -rf "$scratch"' EXIT
+
+passed=0
+failed=0
+# check WHAT COMMAND…: passes if the command does; its output is shown if not.
+check() {
+  local what="$1"
+  shift
+  if "$@" >"$scratch/log" 2>&1; then
+    passed=$((passed + 1))
+    printf 'ok      %s\n' "$what"
+  else
+    failed=$((failed + 1))
+    printf 'FAILED  %s\n' "$what"
+    sed 's/^/        /' "$scratch/log" | tail -n 40
+  fi
+}
+
+finish() {
+  printf '%d passed, %d failed\n' "$passed" "$failed"
+  [ "$failed" -eq 0 ]
+  exit
+}
+
+warnings=(-Wall -Wextra -Wpedantic -Wshadow -Werror)
+
+# use_prefix FOLDER: where pkg-config and CMake look from here on.
+use_prefix() {
+  local pc
+  prefix="$1"
+  pc="$(find "$prefix" -name waystation.pc -print -quit 2>/dev/null)"
+  if [ -z "$pc" ]; then
+    printf 'there is no waystation.pc below %s; install the component development there\n' "$prefix"
+    failed=$((failed + 1))
+    finish
+  fi
+  library_dir="$(dirname -- "$(dirname -- "$pc")")"
+  export PKG_CONFIG_PATH="${pc%/*}" CMAKE_PREFIX_PATH="$prefix"
+  # What CMake links finds its library by itself; what a plain `cc` links is told.
+  run_path="-Wl,-rpath,$library_dir"
+}
+
+installed() { cmake --install "$build" --prefix "$scratch/prefix"; }
+
+configured() { cmake -S "$here/$1" -B "$scratch/$2" -DCMAKE_BUILD_TYPE=Release "${@:3}"; }
+
+# Configures, and fails for the reason given.
+refused() {
+  local reason="$1"
+  shift
+  if configured "$@"; then
+    echo "it was not refused"
+    return 1
+  fi >"$scratch/refusal" 2>&1
+  tr -s ' \n' ' ' <"$scratch/refusal" | grep -F -- "$reason" && return
+  cat "$scratch/refusal"
+  return 1
+}
+
+built() { cmake --build "$scratch/$1" -- -j2; }
+
+# by_pkg_config COMPILER SOURCE PROGRAM [--static] [flag…]
+by_pkg_config() {
+  local compiler="$1" source="$2" program="$3" flags static=
+  shift 3
+  if [ "${1:-}" = --static ]; then
+    static=--static
+    shift
+  fi
+  # shellcheck disable=SC2086 # an option or none
+  flags="$(pkg-config --cflags --libs $static waystation)" || return
+  # The shared library would be taken where both are there.
+  if [ -n "$static" ]; then flags="${flags/-lwaystation/-l:libwaystation.a}"; fi
+  # shellcheck disable=SC2086 # flags are words
+  "$compiler" "${warnings[@]}" "$here/$source" -o "$scratch/$program" $flags "$run_path" "$@"
+}
+
+links_shared() { ldd "$1" | grep -F libwaystation.so.0; }
+links_static() { ! ldd "$1" | grep -F libwaystation; }
+
+# Prints what else is exported and fails, if there is such.
+exports_ours_alone() {
+  local others
+  others="$(nm -D --defined-only "$library_dir/libwaystation.so" |
+    awk '{ print $NF }' | grep -v '^waystation_')"
+  printf '%s' "$others"
+  [ -z "$others" ] && nm -D --defined-only "$library_dir/libwaystation.so" | grep -q ' waystation_new$'
+}
+
+knows_no_web_server() {
+  ! nm -D --undefined-only "$library_dir/libwaystation.so" | grep -E ' mg_' &&
+    ! ldd "$library_dir/libwaystation.so" | grep -i civetweb
+}
+
+# Every function that the header declares is there to be linked.
+exports_what_it_declares() {
+  local name missing=0
+  for name in $(grep -hoE 'WAYSTATION_API [^;(]*\bwaystation_[a-z_]+\(' \
+    "$prefix/include/waystation/waystation.h" | grep -oE 'waystation_[a-z_]+\($' | tr -d '('); do
+    nm -D --defined-only "$library_dir/libwaystation.so" | grep -q " $name$" && continue
+    echo "$name is declared and not exported"
+    missing=1
+  done
+  return "$missing"
+}
+
+header_alone() {
+  local header="$1" compiler="$2" standard="$3"
+  printf '#include <waystation/%s>\nint main(void) { return 0; }\n' "$header" |
+    "$compiler" -x "$4" -std="$standard" "${warnings[@]}" -I"$prefix/include" -c - \
+      -o "$scratch/header.o"
+}
+
+# hidden LAYOUT-FLAGS…: the library's user and a CivetWeb of its own in one program, nothing of
+# which can be seen from outside.
+hidden() {
+  # shellcheck disable=SC2046 # flags are words
+  cc -std=gnu11 "${warnings[@]}" -fvisibility=hidden -pthread "$@" -I"$here/standin" \
+    "$here/standin/host.c" "$here/standin/standin.c" -o "$scratch/hidden" \
+    $(pkg-config --cflags --libs waystation) "$run_path" || return
+  ! nm -D --defined-only "$scratch/hidden" | grep ' mg_' && "$scratch/hidden"
+}
+
+# The same with CivetWeb's own sources, where WAYSTATION_CIVETWEB_SOURCE names a folder of them.
+hidden_source() {
+  # shellcheck disable=SC2046 # flags are words
+  cc -fvisibility=hidden -w -c -DUSE_WEBSOCKET -DNO_SSL -DNO_CGI -DNO_CACHING \
+    -I"$1/include" "$1/src/civetweb.c" -o "$scratch/civetweb.o" &&
+    c++ -std=c++20 -I"$1/include" "$here/host.cpp" "$scratch/civetweb.o" -pthread -ldl \
+      -o "$scratch/hidden" $(pkg-config --cflags --libs waystation) "$run_path" || return
+  "$scratch/hidden"
+}
+
+if [ -n "${WAYSTATION_PREFIX:-}" ]; then
+  use_prefix "$WAYSTATION_PREFIX"
+else
+  if [ ! -f "$build/cmake_install.cmake" ]; then
+    printf '%s is no build folder; name one, or make it: cmake --preset release && cmake --build --preset release\n' "$build"
+    printf '0 passed, 1 failed\n'
+    exit 1
+  fi
+  check "the build installs into an empty prefix" installed
+  # Where it is moved to after that: nothing in it says where it was.
+  mv "$scratch/prefix" "$scratch/moved"
+  use_prefix "$scratch/moved"
+fi
+
+check "find_package() finds it, C and C++, static too" configured cmake by-cmake
+check "what find_package() found builds" built by-cmake
+for program in c_waystation cpp_waystation c_waystation_static cpp_waystation_static; do
+  check "$program: a message arrives" "$scratch/by-cmake/$program"
+done
+check "waystation::waystation is the shared library" links_shared "$scratch/by-cmake/c_waystation"
+check "waystation::waystation_static is the static one" \
+  links_static "$scratch/by-cmake/cpp_waystation_static"
+check "a project in C alone builds" \
+  eval 'configured c_only c && built c && "$scratch/c/host"'
+check "a project in C alone that wants the static library hears why not" \
+  refused "the language CXX" c_only c-static -DSTATIC=ON
+check "another minor version is refused" refused "0.2" c_only c-version -DVERSION=0.2
+
+check "pkg-config, C" by_pkg_config cc host.c pc-c -std=gnu11
+check "pkg-config, C: a message arrives" "$scratch/pc-c"
+check "pkg-config, C++" by_pkg_config c++ host.cpp pc-cpp -std=c++20 -lcivetweb
+check "pkg-config, C++: a message arrives" "$scratch/pc-cpp"
+check "pkg-config --static, C" by_pkg_config cc host.c pc-static --static -std=gnu11
+check "pkg-config --static, C: a message arrives" \
+  eval 'links_static "$scratch/pc-static" && "$scratch/pc-static"'
+check "pkg-config knows the version" pkg-config --exact-version=0.1.0 waystation
+check "pkg-config asks for no other package" \
+  env PKG_CONFIG_LIBDIR="$PKG_CONFIG_PATH" PKG_CONFIG_PATH= pkg-config --cflags --libs waystation
+
+check "the example builds as its first lines say" \
+  by_pkg_config cc ../../embed/examples/appliance.c appliance -std=c11 -lcivetweb
+check "structs of an older header are taken" \
+  eval 'by_pkg_config cc old_header.c old -std=gnu11 && "$scratch/old"'
+check "CivetWeb compiled in and hidden, 1.15's layout" hidden
+check "CivetWeb compiled in and hidden, 1.17's layout" hidden -DSTANDIN_LAYOUT_117
+if [ -n "${WAYSTATION_CIVETWEB_SOURCE:-}" ]; then
+  check "CivetWeb's sources compiled in and hidden" hidden_source "$WAYSTATION_CIVETWEB_SOURCE"
+fi
+
+for standard in c99 c11 c17; do
+  check "waystation.h stands alone, $standard" header_alone waystation.h cc "$standard" c
+  check "civetweb.h stands alone, $standard" header_alone civetweb.h cc "$standard" c
+done
+for standard in c++11 c++17 c++20; do
+  check "waystation.h stands alone, $standard" header_alone waystation.h c++ "$standard" c++
+  check "civetweb.h stands alone, $standard" header_alone civetweb.h c++ "$standard" c++
+done
+
+check "only waystation_* is exported" exports_ours_alone
+check "what the header declares is exported" exports_what_it_declares
+check "it links no web server" knows_no_web_server
+# Packages leave it to the loader, which knows /usr/lib.
+if [ -x "$prefix/bin/waystation" ] && [ "${WAYSTATION_PREFIX:-/usr}" = /usr ]; then
+  check "the server finds its library" "$prefix/bin/waystation" --version
+fi
+
+if [ -z "${WAYSTATION_PREFIX:-}" ]; then
+  check "a tree that contains this one builds" \
+    eval 'configured in_tree in-tree "-DWAYSTATION=$root" && built in-tree && "$scratch/in-tree/host"'
+fi
+finish

@@ -1,0 +1,63 @@
+// A runner for scenes that share one browser and run one after the other.
+const scenes = [];
+
+/** `needs` may return a reason why the scene cannot be played with this server. */
+export function scene(name, play, { needs = () => null, seconds = 60 } = {}) {
+  scenes.push({ name, play, needs, seconds });
+}
+
+/** Waits until a condition holds, and returns what it returned. */
+export async function until(what, condition, seconds = 15) {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`waited ${seconds} s in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function within(seconds, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not over after ${seconds} s`)), seconds * 1000);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Plays every scene whose name contains `only`. `world` makes what a scene needs, and takes it away. */
+export async function playAll(world, only) {
+  let passed = 0;
+  let failed = 0;
+  let skipped = 0;
+  for (const { name, play, needs, seconds } of scenes) {
+    if (!name.includes(only)) continue;
+    const reason = await needs();
+    if (reason !== null) {
+      skipped += 1;
+      console.log(`skip  ${name}: ${reason}`);
+      continue;
+    }
+    const started = Date.now();
+    const stage = world(name);
+    try {
+      await within(seconds, play(stage));
+      await stage.check();
+      passed += 1;
+      console.log(`ok    ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
+    } catch (error) {
+      failed += 1;
+      console.log(`FAIL  ${name}\n${String(error.stack ?? error).replace(/^/gm, '      ')}`);
+      await stage.explain();
+    } finally {
+      await stage.clear();
+    }
+  }
+  if (skipped > 0) console.log(`${skipped} skipped, for the reasons above`);
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed === 0;
+}

@@ -1,0 +1,70 @@
+import { connect, createServer } from 'node:net';
+
+/** A TCP proxy between browser and server: a network that can be slow, dead or cut. */
+export async function startProxy(targetPort) {
+  const pairs = new Set();
+  const network = { delayMs: 0, dead: false };
+  /** Close codes that browsers sent, in order. */
+  const closeCodes = [];
+  const paths = [];
+
+  const server = createServer((client) => {
+    const upstream = connect(targetPort, '127.0.0.1');
+    const pair = [client, upstream];
+    pairs.add(pair);
+    const end = () => {
+      pairs.delete(pair);
+      client.destroy();
+      upstream.destroy();
+    };
+    const carry = (from, to, look) => {
+      from.on('data', (data) => {
+        look?.(data);
+        if (network.dead) return;
+        if (network.delayMs === 0) to.write(data);
+        else setTimeout(() => !network.dead && to.writable && to.write(data), network.delayMs);
+      });
+      from.on('close', () => setTimeout(end, network.delayMs));
+      from.on('error', end);
+    };
+    carry(client, upstream, (data) => {
+      const path = /^GET (\S+) HTTP/.exec(data.subarray(0, 300).toString('latin1'))?.[1];
+      if (path !== undefined) paths.push(path);
+      const code = closeCode(data);
+      if (code !== null) closeCodes.push(code);
+    });
+    carry(upstream, client);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+
+  return {
+    url: `http://127.0.0.1:${port}`,
+    network,
+    closeCodes,
+    paths,
+    get open() {
+      return pairs.size;
+    },
+    /** Breaks every connection, without a word to either end. */
+    cut() {
+      for (const [client, upstream] of pairs) {
+        client.resetAndDestroy?.();
+        client.destroy();
+        upstream.destroy();
+      }
+    },
+    stop() {
+      this.cut();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** The code of a masked Close frame at the end of what a browser sent. */
+function closeCode(data) {
+  if (data.length < 8) return null;
+  const frame = data.subarray(data.length - 8);
+  if (frame[0] !== 0x88 || frame[1] !== 0x82) return null;
+  return ((frame[6] ^ frame[2]) << 8) | (frame[7] ^ frame[3]);
+}

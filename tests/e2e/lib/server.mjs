@@ -1,0 +1,78 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { createServer } from 'node:net';
+import { until } from './harness.mjs';
+
+export const binary = process.env.WAYSTATION_BIN;
+export const www = process.env.WAYSTATION_WWW;
+
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.on('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+/** Starts the real server. Resolves once it says that it listens. */
+export async function startServer(options = [], port = 0) {
+  const child = spawn(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--www', www, ...options], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let out = '';
+  let log = '';
+  let exit = null;
+  let wanted = false;
+  child.stdout.on('data', (data) => (out += data));
+  child.stderr.on('data', (data) => (log += data));
+  const gone = new Promise((resolve) => child.on('exit', (code, signal) => resolve((exit = signal ?? code))));
+  const url = await until('the server listens', () => {
+    if (exit !== null) throw new Error(`the server ended with ${exit}: ${log}`);
+    return /listening on (http:\/\/\S+)/.exec(out)?.[1];
+  });
+  return {
+    url,
+    port: Number(new URL(url).port),
+    get log() {
+      return log;
+    },
+    /** How it ended, although nobody ended it; null while it runs, or was ended. */
+    get crash() {
+      return wanted ? null : exit;
+    },
+    /** A clean end: sockets are told 1001. */
+    async stop() {
+      wanted = true;
+      child.kill('SIGTERM');
+      return gone;
+    },
+    /** An end as in a power cut. */
+    async kill() {
+      wanted = true;
+      child.kill('SIGKILL');
+      return gone;
+    },
+  };
+}
+
+/** Whether the server has this route. */
+export function lacksRoute(path) {
+  return async () => {
+    const server = await startServer();
+    try {
+      return (await fetch(server.url + path)).status === 404 ? `this server has no ${path}` : null;
+    } finally {
+      await server.stop();
+    }
+  };
+}
+
+/** Whether the server knows these options. The reason as a word for people, or null. */
+export function lacks(what, options) {
+  return () => {
+    const result = spawnSync(binary, ['config', 'check', ...options], { encoding: 'utf8' });
+    return result.status === 0 ? null : `this server has no ${what} (${result.stderr.trim().split('\n')[0]})`;
+  };
+}

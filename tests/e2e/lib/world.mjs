@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import { startProxy } from './proxy.mjs';
+import { startServer } from './server.mjs';
+
+const require = createRequire(import.meta.url);
+const axe = require.resolve('axe-core/axe.min.js');
+const screenshots = process.env.WAYSTATION_SCREENSHOTS ?? fileURLToPath(new URL('../../../build/screenshots', import.meta.url));
+mkdirSync(screenshots, { recursive: true });
+
+export function launch() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    headless: true,
+    args: [
+      // The tests may run as root, in a container, without a graphics card or a network.
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      '--disable-dev-shm-usage',
+    ],
+  });
+}
+
+export const desktop = { viewport: { width: 1180, height: 760 } };
+export const phone = { viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
+export const smallest = { viewport: { width: 320, height: 568 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
+
+// A socket that fails is written to the console by the browser itself, and so is
+// a request whose refusal the page asked for.
+const expected = /WebSocket connection to|Failed to load resource|net::ERR_/;
+
+/** What one scene needs; everything in it is gone afterwards. */
+export function makeWorld(browser) {
+  return () => {
+    const contexts = [];
+    const servers = [];
+    const proxies = [];
+    const cleanups = [];
+    const troubles = [];
+
+    const stage = {
+      async server(options, port) {
+        const server = await startServer(options, port);
+        servers.push(server);
+        return server;
+      },
+
+      async proxy(server) {
+        const proxy = await startProxy(server.port);
+        proxies.push(proxy);
+        return proxy;
+      },
+
+      onClear(run) {
+        cleanups.push(run);
+      },
+
+      /** A browser of its own: its tabs share nothing with anybody else's. */
+      async person(options = desktop) {
+        const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Europe/Berlin', ...options });
+        context.setDefaultTimeout(15_000);
+        contexts.push(context);
+        return context;
+      },
+
+      async tab(context, url) {
+        const page = await context.newPage();
+        page.on('pageerror', (error) => troubles.push(`uncaught in the page: ${error.message}`));
+        page.on('console', (message) => {
+          if (['error', 'warning'].includes(message.type()) && !expected.test(message.text())) troubles.push(`console: ${message.text()}`);
+        });
+        await page.goto(url);
+        return page;
+      },
+
+      /** Opens a conversation in a browser of its own. */
+      async chat(base, me, to, options) {
+        const page = await stage.tab(await stage.person(options), `${base}/#/?me=${me}&to=${to}`);
+        await connected(page);
+        return page;
+      },
+
+      async shot(page, name) {
+        await page.screenshot({ path: `${screenshots}/${name}.png`, animations: 'disabled' });
+      },
+
+      /** Nothing went wrong that nobody looked for: uncaught errors, the Content-Security-Policy. */
+      async check() {
+        for (const { crash } of servers) if (crash !== null) troubles.push(`the server ended by itself, with ${crash}`);
+        assert.deepEqual(troubles, []);
+      },
+
+      async explain() {
+        for (const { crash } of servers) if (crash !== null) troubles.push(`the server ended by itself, with ${crash}`);
+        for (const line of new Set(troubles)) console.log(`      ${line}`);
+        for (const server of servers) console.log(server.log.split('\n').slice(-15).join('\n').replace(/^/gm, '      server: '));
+        let n = 0;
+        for (const context of contexts) {
+          for (const page of context.pages()) await page.screenshot({ path: `${screenshots}/failure-${(n += 1)}.png` }).catch(() => {});
+        }
+      },
+
+      async clear() {
+        for (const context of contexts) await context.close();
+        for (const proxy of proxies) await proxy.stop();
+        for (const server of servers) await server.stop();
+        for (const run of cleanups) await run();
+      },
+    };
+    return stage;
+  };
+}
+
+// --- what people do ------------------------------------------------------------
+
+export const connected = (page) => page.locator('[data-test=view][data-link=open]').waitFor();
+export const loggedIn = (page) => page.locator('[data-test=messenger][data-push=open]').waitFor();
+export const isThere = (page) => page.locator('[data-test=view][data-present=true]').waitFor();
+
+export async function say(page, text) {
+  await page.locator('[data-test=composer]').fill(text);
+  await page.locator('[data-test=composer]').press('Enter');
+}
+
+/** The message with exactly this text, apart from white space. */
+export const message = (page, text) => {
+  const words = JSON.stringify(text.replace(/\s+/g, ' ').trim());
+  return page.locator('[data-test=message]', { has: page.locator(`[data-test=text]:text-is(${words})`) });
+};
+
+/** Waits until the message with this text has one of these verdicts. */
+export async function verdict(page, text, ...wanted) {
+  const found = message(page, text).last();
+  await page.waitForFunction(
+    ([element, statuses]) => statuses.includes(element.dataset.status),
+    [await found.elementHandle(), wanted],
+    { timeout: 30_000 },
+  );
+}
+
+/** axe finds nothing serious or critical. */
+export async function accessible(page, what) {
+  // What is still fading in has not its own colours yet.
+  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
+  // Added over the debugging protocol: the page's own policy allows no foreign script.
+  await page.evaluate(readFileSync(axe, 'utf8'));
+  const serious = await page.evaluate(async () => {
+    const { violations } = await globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] });
+    return violations
+      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      .map(({ id, nodes }) => `${id}: ${nodes.map(({ html, any }) => `${html.slice(0, 160)} ${any[0]?.message ?? ''}`).join(' | ')}`);
+  });
+  assert.deepEqual(serious, [], what);
+}

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { scene, until } from '../lib/harness.mjs';
+import { accessible, connected, desktop, isThere, loggedIn, message, phone, say, smallest } from '../lib/world.mjs';
+
+const sideways = (page) => page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+
+for (const [what, options] of [
+  ['light', { ...desktop, colorScheme: 'light' }],
+  ['dark', { ...desktop, colorScheme: 'dark' }],
+  ['on a phone', { ...phone, colorScheme: 'dark' }],
+]) {
+  scene(`axe finds nothing serious, ${what}`, async (stage) => {
+    const { url } = await stage.server();
+    const name = what.replaceAll(' ', '-');
+    const page = await stage.tab(await stage.person(options), url);
+    await page.locator('#me').waitFor();
+    await accessible(page, 'signing in');
+    await stage.shot(page, `sign-in-${name}`);
+    await page.getByRole('button', { name: 'I have a token' }).click();
+    await page.getByRole('button', { name: 'Use the token' }).click();
+    await page.getByText('That is not a token').waitFor();
+    await accessible(page, 'a token that is none');
+    await page.getByRole('button', { name: 'I have a token' }).click();
+    await page.locator('#me').fill('alice');
+    await page.keyboard.press('Enter');
+    await loggedIn(page);
+    await accessible(page, 'no conversation yet');
+
+    const bob = await stage.chat(url, 'bob', 'alice');
+    await say(bob, 'Hello from the push');
+    await page.locator('[data-test=toast]').waitFor();
+    await accessible(page, 'a toast');
+    await stage.shot(page, `toast-${name}`);
+    await page.locator('[data-test=toast] .open').click();
+    await connected(page);
+    await isThere(page);
+    await say(page, 'Hello');
+    await message(bob, 'Hello').waitFor();
+    await say(page, '{"not": "json, but text"}');
+    await bob.close();
+    await until('bob is away', () => page.locator('[data-test=view][data-present=false]').count());
+    await say(page, 'Still there?');
+    await page.getByText('Nobody there').waitFor();
+    await accessible(page, 'a conversation');
+    await stage.shot(page, `verdicts-${name}`);
+
+    await page.goto(`${url}/#/operator`);
+    await page.locator('[data-test=push-user]').fill('alice');
+    await page.locator('[data-test=presence-user]').waitFor();
+    await accessible(page, 'the operator’s page');
+    await stage.shot(page, `operator-${name}`);
+    await page.goto(`${url}/#/notices`);
+    await page.getByText('No notices yet.').waitFor();
+    await accessible(page, 'notices');
+    assert.equal(await sideways(page), 0);
+  });
+}
+
+scene('both languages, chosen by the browser and switched', async (stage) => {
+  const { url } = await stage.server();
+  const chinese = await stage.tab(await stage.person({ ...desktop, locale: 'zh-CN' }), url);
+  await chinese.getByText('您是谁？').waitFor();
+  assert.equal(await chinese.locator('html').getAttribute('lang'), 'zh-CN');
+  assert.equal(await chinese.title(), '驿站');
+  await chinese.locator('#me').fill('alice');
+  await chinese.keyboard.press('Enter');
+  await loggedIn(chinese);
+  await chinese.locator('#peer').fill('bob');
+  await chinese.keyboard.press('Enter');
+  await connected(chinese);
+  await say(chinese, '第二个里程碑');
+  await chinese.getByText('对方不在线').waitFor();
+  await accessible(chinese, 'Chinese');
+  await stage.shot(chinese, 'chinese');
+
+  await chinese.getByRole('button', { name: '语言: English' }).click();
+  await chinese.getByText('Nobody there').waitFor();
+  assert.equal(await chinese.locator('html').getAttribute('lang'), 'en');
+  await chinese.reload();
+  await connected(chinese);
+  assert.equal(await chinese.locator('[data-test=me]').innerText(), 'You are alice');
+});
+
+scene('light and dark, chosen by the system and switched', async (stage) => {
+  const { url } = await stage.server();
+  const context = await stage.person({ ...desktop, colorScheme: 'dark' });
+  const page = await stage.tab(context, url);
+  const theme = () => page.locator('html').getAttribute('data-theme');
+  assert.equal(await theme(), 'dark');
+  await page.emulateMedia({ colorScheme: 'light' });
+  await until('the page follows the system', async () => (await theme()) === 'light');
+  await page.getByRole('button', { name: 'Theme: as the system' }).click();
+  await page.getByRole('button', { name: 'Theme: light' }).click();
+  assert.equal(await theme(), 'dark');
+  await page.reload();
+  assert.equal(await theme(), 'dark');
+});
+
+scene('a screen of 320 pixels is enough', async (stage) => {
+  const { url } = await stage.server();
+  const bob = await stage.chat(url, 'bob', 'alice');
+  const page = await stage.tab(await stage.person(smallest), url);
+  await page.locator('#me').fill('alice');
+  await page.keyboard.press('Enter');
+  await loggedIn(page);
+  assert.equal(await sideways(page), 0);
+  await stage.shot(page, 'smallest-list');
+  await page.locator('#peer').fill('bob');
+  await page.keyboard.press('Enter');
+  await connected(page);
+  await isThere(page);
+  await say(bob, 'Short. And then a longer one that has to be broken into several lines on a small screen.');
+  await message(page, 'Short. And then a longer one that has to be broken into several lines on a small screen.').waitFor();
+  assert.equal(await sideways(page), 0);
+  await stage.shot(page, 'smallest-conversation');
+  await page.getByRole('button', { name: 'Back to the conversations' }).click();
+  await page.locator('[data-test=conversation]').waitFor();
+  await page.goBack();
+  await connected(page);
+  await page.goto(`${url}/#/operator`);
+  await page.locator('[data-test=push-user]').waitFor();
+  assert.equal(await sideways(page), 0);
+});

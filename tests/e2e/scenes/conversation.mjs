@@ -1,0 +1,295 @@
+import assert from 'node:assert/strict';
+import { scene, until } from '../lib/harness.mjs';
+import { connected, desktop, isThere, loggedIn, message, phone, say, verdict } from '../lib/world.mjs';
+
+const presence = (page) => page.locator('[data-test=presence]').innerText();
+const unread = (page, peer) => page.locator(`[data-test=conversation][data-peer=${peer}] [data-test=unread]`);
+
+scene('somebody signs in and opens a conversation', async (stage) => {
+  const { url } = await stage.server();
+  const page = await stage.tab(await stage.person(), url);
+  await page.locator('#me').fill('Not an id!');
+  await page.keyboard.press('Enter');
+  await page.getByText('“not an id!” is no id').waitFor();
+  await page.locator('#me').fill('alice');
+  await page.keyboard.press('Enter');
+  await loggedIn(page);
+  assert.equal(await page.locator('[data-test=me]').innerText(), 'You are alice');
+  await stage.shot(page, 'home');
+
+  await page.locator('#peer').fill('alice');
+  await page.keyboard.press('Enter');
+  await page.getByText('That is you.').waitFor();
+  await page.locator('#peer').fill('bob');
+  await page.keyboard.press('Enter');
+  await connected(page);
+  assert.equal(new URL(page.url()).hash, '#/with/bob');
+  await page.getByText('closing the tab forgets it').waitFor();
+  await stage.shot(page, 'empty-conversation');
+
+  // Who one is survives a reload of the tab; the history is said not to.
+  await page.reload();
+  await connected(page);
+  assert.equal(await page.locator('[data-test=me]').innerText(), 'You are alice');
+});
+
+scene('two people chat', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.chat(url, 'alice', 'bob');
+  const bob = await stage.chat(url, 'bob', 'alice', phone);
+  await isThere(alice);
+  await isThere(bob);
+  assert.equal(await presence(alice), 'looking at this conversation');
+
+  await say(alice, 'Has the parcel left the second milestone?');
+  await message(bob, 'Has the parcel left the second milestone?').waitFor();
+  await verdict(alice, 'Has the parcel left the second milestone?', 'chat', 'seen');
+
+  await bob.locator('[data-test=composer]').fill('It');
+  await alice.getByText('bob is writing…').waitFor();
+  await say(bob, 'It has. The rider changed horses at noon and took the hill road.');
+  await message(alice, 'It has. The rider changed horses at noon and took the hill road.').waitFor();
+  await until('bob no longer seems to write', async () => (await presence(alice)) === 'looking at this conversation');
+  await say(alice, 'Then it will be here by five. Did she take the lantern?');
+  await say(alice, 'It is dark early now.');
+  await say(bob, 'She did.\nAnd bread for two days, in case the bridge is out.');
+  await verdict(alice, 'It is dark early now.', 'seen');
+  await verdict(bob, 'She did.\nAnd bread for two days, in case the bridge is out.', 'seen');
+  await say(alice, 'Good. I will light the lamp at the gate.');
+  await verdict(alice, 'Good. I will light the lamp at the gate.', 'seen');
+  await message(bob, 'Good. I will light the lamp at the gate.').waitFor();
+  const order = (page) => page.locator('[data-test=text]').allInnerTexts();
+  assert.deepEqual(await order(alice), await order(bob));
+
+  // As in the README: one conversation on the phone; on the desktop a pushed message and two more people.
+  const blur = (page) => page.evaluate(() => document.activeElement?.blur());
+  await blur(bob);
+  await stage.shot(bob, 'conversation-phone');
+  await bob.getByRole('button', { name: 'Back to the conversations' }).click();
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'not here; messages are pushed');
+  await say(alice, 'And keep the dog inside.');
+  await verdict(alice, 'And keep the dog inside.', 'push');
+  for (const [peer, words] of [['dora', 'The mare is shod.'], ['carol', 'Soup is on the stove']]) {
+    const other = await stage.chat(url, peer, 'alice');
+    await say(other, words);
+    await verdict(other, words, 'push');
+    await alice.getByRole('button', { name: 'Dismiss' }).first().click();
+  }
+  await blur(alice);
+  await stage.shot(alice, 'conversation');
+});
+
+scene('one leaves and the message is pushed', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.chat(url, 'alice', 'bob');
+  const bob = await stage.chat(url, 'bob', 'alice');
+  await isThere(alice);
+  await bob.locator('#peer').fill('carol');
+  await bob.keyboard.press('Enter');
+  await connected(bob);
+  await bob.locator('[data-test=composer]').fill('Dear Carol');
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'not here; messages are pushed');
+
+  await say(alice, 'Come back to the gate');
+  await verdict(alice, 'Come back to the gate', 'push');
+  await bob.locator('[data-test=toast]').getByText('Message from alice').waitFor();
+  await say(alice, 'The rider waits');
+  await until('bob has two unread messages', async () => (await unread(bob, 'alice').innerText()).endsWith('2'));
+  assert.equal(await bob.title(), '(2) Waystation');
+  await stage.shot(bob, 'pushed');
+
+  await bob.locator('[data-test=toast] .open').click();
+  await connected(bob);
+  await message(bob, 'The rider waits').waitFor();
+  assert.equal(await bob.title(), 'Waystation');
+  assert.equal(await bob.locator('[data-test=toast]').count(), 0);
+  await verdict(alice, 'The rider waits', 'seen');
+  await verdict(alice, 'Come back to the gate', 'seen');
+
+  // What was begun elsewhere waits there.
+  assert.equal(await bob.locator('[data-test=composer]').inputValue(), '');
+  await bob.locator('[data-test=conversation][data-peer=carol]').click();
+  assert.equal(await bob.locator('[data-test=composer]').inputValue(), 'Dear Carol');
+});
+
+scene('a page that cannot be seen counts and notifies', async (stage) => {
+  const { url } = await stage.server();
+  const bobs = await stage.person();
+  // Records what would be shown on the desktop, and lets the test say when the page is hidden.
+  await bobs.addInitScript(() => {
+    globalThis.shown = [];
+    globalThis.Notification = class {
+      static permission = 'granted';
+      constructor(title, { body, tag }) {
+        globalThis.shown.push({ title, body, tag });
+      }
+    };
+    let state = 'visible';
+    Object.defineProperty(document, 'visibilityState', { get: () => state });
+    globalThis.show = (next) => {
+      state = next;
+      document.dispatchEvent(new Event('visibilitychange'));
+    };
+  });
+  const bob = await stage.tab(bobs, `${url}/#/?me=bob&to=alice`);
+  await connected(bob);
+  const alice = await stage.chat(url, 'alice', 'bob');
+  await isThere(alice);
+  await bob.evaluate(() => globalThis.show('hidden'));
+  await say(alice, 'Look here');
+  await message(bob, 'Look here').waitFor();
+  await verdict(alice, 'Look here', 'chat');
+  assert.equal(await bob.title(), '(1) Waystation');
+  assert.deepEqual(
+    (await bob.evaluate(() => globalThis.shown)).map(({ title, body }) => [title, body]),
+    [['Message from alice', 'Look here']],
+  );
+  assert.equal(await message(alice, 'Look here').getAttribute('data-status'), 'chat', 'what is not looked at is not seen');
+  await bob.evaluate(() => globalThis.show('visible'));
+  await verdict(alice, 'Look here', 'seen');
+  assert.equal(await bob.title(), 'Waystation');
+});
+
+scene('nobody is there, and the message is sent again later', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.chat(url, 'alice', 'bob');
+  await say(alice, 'Anybody?');
+  await verdict(alice, 'Anybody?', 'none');
+  const bob = await stage.chat(url, 'bob', 'alice');
+  await isThere(alice);
+  await message(alice, 'Anybody?').getByRole('button', { name: 'Send again' }).click();
+  await message(bob, 'Anybody?').waitFor();
+  await verdict(alice, 'Anybody?', 'seen');
+});
+
+scene('leaving the page closes both sockets with 1000', async (stage) => {
+  const server = await stage.server();
+  const proxy = await stage.proxy(server);
+  const alice = await stage.chat(server.url, 'alice', 'bob');
+  const bob = await stage.chat(proxy.url, 'bob', 'alice');
+  await loggedIn(bob);
+  await isThere(alice);
+  await bob.goto('about:blank');
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'not here; messages are pushed');
+  await until('both sockets said why', () => proxy.closeCodes.length === 2);
+  assert.deepEqual(proxy.closeCodes, [1000, 1000]);
+});
+
+scene('a sender’s other tab shows the message too', async (stage) => {
+  const { url } = await stage.server();
+  const context = await stage.person();
+  const one = await stage.tab(context, `${url}/#/?me=alice&to=bob`);
+  const two = await stage.tab(context, `${url}/#/?me=alice&to=bob`);
+  await connected(one);
+  await connected(two);
+  await say(one, 'From the first tab');
+  await verdict(two, 'From the first tab', 'other_tab');
+});
+
+scene('three tabs of one user share one push socket', async (stage) => {
+  const server = await stage.server();
+  const proxy = await stage.proxy(server);
+  const context = await stage.person();
+  const tabs = [];
+  for (let i = 0; i < 3; i += 1) {
+    const tab = await stage.tab(context, `${proxy.url}/#/?me=bob`);
+    await loggedIn(tab);
+    tabs.push(tab);
+  }
+  const pushSockets = () => proxy.paths.filter((path) => path.startsWith('/push/')).length;
+  assert.equal(pushSockets(), 1);
+
+  const alice = await stage.chat(server.url, 'alice', 'bob');
+  await say(alice, 'To all your tabs');
+  await verdict(alice, 'To all your tabs', 'push');
+  for (const tab of tabs) await tab.locator('[data-test=toast]').getByText('To all your tabs').waitFor();
+
+  // The tab that has the socket goes, and the next one takes over.
+  await tabs[0].close();
+  await until('another tab has opened the socket', () => pushSockets() === 2);
+  for (const tab of tabs.slice(1)) await loggedIn(tab);
+  await until('the message reaches the two that are left', async () => {
+    await say(alice, 'And now?');
+    await verdict(alice, 'And now?', 'push', 'none');
+    return (await message(alice, 'And now?').last().getAttribute('data-status')) === 'push';
+  });
+  for (const tab of tabs.slice(1)) await tab.locator('[data-test=toast]').getByText('And now?').waitFor();
+  assert.equal(pushSockets(), 2);
+});
+
+scene('nothing that is typed is ever HTML', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.chat(url, 'alice', 'bob');
+  const bob = await stage.chat(url, 'bob', 'alice', { viewport: { width: 320, height: 568 } });
+  await isThere(alice);
+  const words = [
+    '<img src=x onerror="document.title=1"><script>document.title=2</script>',
+    'W'.repeat(3000),
+    'مرحبا، هل وصلت الرسالة؟ (نعم) 123',
+    '👩‍👩‍👧‍👦🏳️‍🌈',
+    '\u202Egnp.exe',
+    '[click](javascript:alert(1)) &lt;b&gt;',
+  ];
+  for (const text of words) {
+    await say(alice, text);
+    await message(bob, text).waitFor();
+  }
+  assert.deepEqual(await bob.locator('[data-test=text]').allInnerTexts(), words);
+  assert.equal(await bob.title(), 'Waystation');
+  assert.equal(await bob.locator('[data-test=log] img, [data-test=log] script, [data-test=log] a').count(), 0);
+  for (const page of [alice, bob]) {
+    const sideways = await page.evaluate(() => {
+      const log = document.querySelector('[data-test=log]');
+      return Math.max(log.scrollWidth - log.clientWidth, document.documentElement.scrollWidth - window.innerWidth);
+    });
+    assert.equal(sideways, 0, 'long words make nothing scroll sideways');
+  }
+  await bob.locator('[data-test=log]').evaluate((log) => log.scrollTo(0, 0));
+  await stage.shot(bob, 'odd-texts');
+});
+
+scene('a message too long for the server is refused before it is sent', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.chat(url, 'alice', 'bob');
+  await alice.locator('[data-test=composer]').fill('驿'.repeat(30_000));
+  await alice.getByText('Too long by').waitFor();
+  assert.equal(await alice.getByRole('button', { name: 'Send', exact: true }).isDisabled(), true);
+  await alice.locator('[data-test=composer]').fill('驿'.repeat(20_000));
+  await alice.keyboard.press('Enter');
+  await verdict(alice, '驿'.repeat(20_000), 'none');
+});
+
+scene('a message that the server refuses says why and can be sent again', async (stage) => {
+  const { url } = await stage.server(['--messages-per-second', '1', '--message-burst', '2']);
+  const alice = await stage.chat(url, 'alice', 'bob');
+  for (const text of ['one', 'two', 'three', 'four']) await say(alice, text);
+  await verdict(alice, 'four', 'failed');
+  const four = message(alice, 'four');
+  await four.getByText('Too many messages at once').waitFor();
+  await until('it goes through', async () => {
+    if ((await four.getAttribute('data-status')) === 'failed') await four.getByRole('button', { name: 'Send again' }).click();
+    return (await four.getAttribute('data-status')) === 'none';
+  });
+});
+
+scene('the keyboard is enough', async (stage) => {
+  const { url } = await stage.server();
+  const bob = await stage.chat(url, 'bob', 'alice', desktop);
+  const page = await stage.tab(await stage.person(), url);
+  await page.keyboard.type('alice');
+  await page.keyboard.press('Enter');
+  await loggedIn(page);
+  // Two stops to the field: sign out, then the field itself.
+  await until('the field has the focus', async () => {
+    await page.keyboard.press('Tab');
+    return page.evaluate(() => document.activeElement?.id === 'peer');
+  });
+  await page.keyboard.type('bob');
+  await page.keyboard.press('Enter');
+  await connected(page);
+  await page.keyboard.type('line one');
+  await page.keyboard.press('Shift+Enter');
+  await page.keyboard.type('line two');
+  await page.keyboard.press('Enter');
+  await message(bob, 'line one\nline two').waitFor();
+});

@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import WebSocket from 'ws';
+import { scene, until } from '../lib/harness.mjs';
+import { connected, isThere, message, say } from '../lib/world.mjs';
+
+scene('the page is there within a second', async (stage) => {
+  const { url } = await stage.server();
+  const context = await stage.person();
+  const page = await stage.tab(context, url);
+  await page.locator('#me').waitFor();
+  const first = await page.evaluate(() => {
+    const [navigation] = performance.getEntriesByType('navigation');
+    const resources = performance.getEntriesByType('resource');
+    return {
+      ms: Math.max(navigation.loadEventEnd, ...resources.map((one) => one.responseEnd)),
+      bytes: navigation.transferSize + resources.reduce((sum, one) => sum + one.transferSize, 0),
+      origins: [...new Set(resources.map((one) => new URL(one.name).origin))],
+    };
+  });
+  assert.ok(first.ms < 1000, `loaded after ${first.ms} ms`);
+  assert.ok(first.bytes < 61_440, `${first.bytes} bytes came over the wire`);
+  assert.deepEqual(first.origins, [url]);
+});
+
+scene('the client’s own module is served', async (stage) => {
+  const { url } = await stage.server();
+  const page = await stage.tab(await stage.person(), url);
+  const names = await page.evaluate(async () => {
+    const client = await import('/waystation.js');
+    return [typeof client.openChat, typeof client.connectPush, client.groupName('10', '9')];
+  });
+  assert.deepEqual(names, ['function', 'function', '9_10']);
+});
+
+scene('10,000 messages scroll smoothly', async (stage) => {
+  const count = 10_000;
+  const server = await stage.server(['--messages-per-second', '0', '--max-queue-bytes', '16777216']);
+  const page = await stage.chat(server.url, 'alice', 'bob');
+  const bob = new WebSocket(`ws://127.0.0.1:${server.port}/ws/chat/alice_bob/?user=bob`, 'waystation.v1');
+  stage.onClear(() => bob.terminate());
+  await new Promise((resolve, reject) => {
+    bob.on('open', resolve);
+    bob.on('error', reject);
+  });
+  await isThere(page);
+  // The page's own time on the processor: it does not depend on what else the machine does.
+  const session = await page.context().newCDPSession(page);
+  await session.send('Performance.enable', { timeDomain: 'threadTicks' });
+  const busyMs = async () => (await session.send('Performance.getMetrics')).metrics.find(({ name }) => name === 'TaskDuration').value * 1000;
+
+  let before = await busyMs();
+  const started = Date.now();
+  for (let i = 1; i <= count; i += 1) bob.send(JSON.stringify({ message: `message ${i}${i % 7 === 0 ? '\nwith a second line' : ''}`, id: `m${i}` }));
+  await message(page, `message ${count}`).waitFor({ timeout: 60_000 });
+  const each = ((await busyMs()) - before) / count;
+  console.log(`      ${count} messages shown after ${Date.now() - started} ms, each ${each.toFixed(2)} ms of work`);
+
+  const log = page.locator('[data-test=log]');
+  const rendered = () => page.locator('[data-test=message]').count();
+  await until('most messages are out of the document again', async () => (await rendered()) < 1000);
+
+  // From the end to the beginning, a screen a frame: faster than any hand.
+  before = await busyMs();
+  const result = await log.evaluate(async (element) => {
+    const frames = [];
+    let last = performance.now();
+    while (element.scrollTop > 0) {
+      element.scrollBy(0, -element.clientHeight);
+      await new Promise(requestAnimationFrame);
+      const now = performance.now();
+      frames.push(now - last);
+      last = now;
+    }
+    frames.sort((a, b) => a - b);
+    return { frames: frames.length, median: frames[frames.length >> 1], p95: frames[Math.floor(frames.length * 0.95)], worst: frames[frames.length - 1] };
+  });
+  const work = ((await busyMs()) - before) / result.frames;
+  console.log(`      ${result.frames} frames, ${work.toFixed(1)} ms of work each; on the clock median ${result.median.toFixed(1)} ms, 95th percentile ${result.p95.toFixed(1)} ms, worst ${result.worst.toFixed(1)} ms`);
+  await message(page, 'message 1').waitFor();
+  assert.ok((await rendered()) < 1000, 'the document holds what is in sight');
+  assert.ok(work < 16, `a frame took ${work} ms of work`);
+  assert.ok(each < 5, `a message took ${each} ms of work`);
+
+  await page.getByRole('button', { name: 'To the latest message' }).click();
+  await message(page, `message ${count}`).waitFor();
+  const typing = Date.now();
+  await say(page, 'and an answer');
+  await message(page, 'and an answer').waitFor();
+  assert.ok(Date.now() - typing < 2000);
+  await connected(page);
+}, { seconds: 180 });

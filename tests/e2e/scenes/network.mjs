@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { scene, until } from '../lib/harness.mjs';
+import { freePort, lacks } from '../lib/server.mjs';
+import { makeKey } from '../lib/token.mjs';
+import { connected, isThere, loggedIn, message, say, verdict } from '../lib/world.mjs';
+
+const line = (page) => page.locator('[data-test=link-line]');
+const waiting = (page) => page.locator('[data-test=link-line][data-state=waiting]').waitFor();
+
+function lacksTokens() {
+  const key = makeKey();
+  try {
+    return lacks('tokens', ['--auth', 'jwt', '--jwt-key-file', key.file])();
+  } finally {
+    key.remove();
+  }
+}
+
+scene('the server is killed and comes back', async (stage) => {
+  const port = await freePort();
+  const before = await stage.server([], port);
+  const alice = await stage.chat(before.url, 'alice', 'bob');
+  const bob = await stage.chat(before.url, 'bob', 'alice');
+  await isThere(alice);
+  await say(alice, 'before');
+  await message(bob, 'before').waitFor();
+
+  await before.kill();
+  await waiting(alice);
+  await waiting(bob);
+  await say(alice, 'while it was away');
+  await verdict(alice, 'while it was away', 'queued');
+  await until('the line says that one message waits', async () => (await line(alice).innerText()).includes('Messages waiting: 1'));
+  await stage.shot(alice, 'server-away');
+
+  await stage.server([], port);
+  await connected(bob);
+  await connected(alice);
+  await verdict(alice, 'while it was away', 'chat', 'push', 'none', 'seen');
+  await isThere(alice);
+  await say(alice, 'after');
+  await message(bob, 'after').waitFor();
+  // The history is the tab's, not the server's.
+  assert.ok(await message(bob, 'before').isVisible());
+  await loggedIn(alice);
+  await until('nothing is said to be wrong any more', async () => (await line(alice).count()) === 0);
+}, { seconds: 120 });
+
+scene('the server is restarted properly', async (stage) => {
+  const port = await freePort();
+  const before = await stage.server([], port);
+  const alice = await stage.chat(before.url, 'alice', 'bob');
+  await before.stop();
+  await waiting(alice);
+  await stage.server([], port);
+  // Whoever does not want to wait need not; but the page may be faster.
+  await Promise.any([alice.getByRole('button', { name: 'Try now' }).click(), connected(alice)]);
+  await connected(alice);
+}, { seconds: 90 });
+
+scene('on a slow network the message is under way for a while', async (stage) => {
+  const server = await stage.server();
+  const proxy = await stage.proxy(server);
+  const bob = await stage.chat(server.url, 'bob', 'alice');
+  const alice = await stage.chat(proxy.url, 'alice', 'bob');
+  await isThere(alice);
+  proxy.network.delayMs = 700;
+  await say(alice, 'slowly');
+  await verdict(alice, 'slowly', 'sending');
+  await stage.shot(alice, 'slow-network');
+  await message(bob, 'slowly').waitFor();
+  await verdict(alice, 'slowly', 'chat', 'seen');
+});
+
+scene('a network that swallows everything is noticed', async (stage) => {
+  const server = await stage.server();
+  const proxy = await stage.proxy(server);
+  const alice = await stage.chat(proxy.url, 'alice', 'bob');
+  await loggedIn(alice);
+  // The heartbeat must have been answered once before its silence counts.
+  await alice.evaluate(() => window.dispatchEvent(new Event('online')));
+  await say(alice, 'heard');
+  await verdict(alice, 'heard', 'none');
+  proxy.network.dead = true;
+  await say(alice, 'into the void');
+  await alice.evaluate(() => window.dispatchEvent(new Event('online')));
+  await line(alice).waitFor();
+  await verdict(alice, 'into the void', 'unknown');
+  proxy.network.dead = false;
+  proxy.cut();
+  await connected(alice);
+  await message(alice, 'into the void').getByRole('button', { name: 'Send again' }).click();
+  await verdict(alice, 'into the void', 'none');
+}, { seconds: 120 });
+
+scene('a device goes offline and comes back', async (stage) => {
+  const server = await stage.server();
+  const proxy = await stage.proxy(server);
+  const context = await stage.person();
+  const alice = await stage.tab(context, `${proxy.url}/#/?me=alice&to=bob`);
+  await connected(alice);
+  await context.setOffline(true);
+  proxy.cut();
+  await line(alice).getByText('This device is offline').waitFor();
+  await stage.shot(alice, 'offline');
+  await say(alice, 'written offline');
+  await verdict(alice, 'written offline', 'queued');
+  await context.setOffline(false);
+  await connected(alice);
+  await verdict(alice, 'written offline', 'none');
+}, { seconds: 90 });
+
+scene('a refusal is shown with the server’s reason', async (stage) => {
+  const { url } = await stage.server(['--max-connections-per-user', '2']);
+  const one = await stage.chat(url, 'alice', 'bob');
+  await loggedIn(one);
+  const two = await stage.tab(await stage.person(), `${url}/#/?me=alice&to=carol`);
+  await line(two).getByText('The server has no room at the moment.').waitFor();
+  await one.close();
+  await connected(two);
+}, { seconds: 90 });
+
+scene('a token expires, and a new one goes on', async (stage) => {
+  const key = makeKey();
+  stage.onClear(key.remove);
+  const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
+  const page = await stage.tab(await stage.person(), `${url}/#/?token=${key.token('alice', 6)}&to=bob`);
+  await connected(page);
+  assert.equal(await page.locator('[data-test=me]').innerText(), 'You are alice');
+  assert.ok(!page.url().includes('token'), 'the address keeps no token');
+  await page.locator('[data-test=link-line][data-state=closed]').getByText('Your token has expired').waitFor();
+  await stage.shot(page, 'token-expired');
+  await page.getByRole('button', { name: 'Enter a token' }).click();
+  await page.locator('#token').fill('not a token');
+  await page.getByRole('button', { name: 'Use the token' }).click();
+  await page.getByText('That is not a token that names a user').waitFor();
+  await page.locator('#token').fill(key.token('alice', 3600));
+  await page.getByRole('button', { name: 'Use the token' }).click();
+  await connected(page);
+  await loggedIn(page);
+}, { needs: lacksTokens, seconds: 90 });
+
+scene('without a token the page asks for one', async (stage) => {
+  const key = makeKey();
+  stage.onClear(key.remove);
+  const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
+  const page = await stage.tab(await stage.person(), `${url}/#/?me=alice&to=bob`);
+  await page.locator('[data-test=link-line][data-state=closed]').waitFor();
+  await page.getByRole('button', { name: 'Enter a token' }).click();
+  await page.locator('#token').fill(key.token('alice', 3600));
+  await page.getByRole('button', { name: 'Use the token' }).click();
+  await connected(page);
+}, { needs: lacksTokens });
+
+scene('an administrator ends a session', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.chat(url, 'alice', 'bob');
+  const response = await fetch(`${url}/api/v1/sessions/alice`, { method: 'DELETE' });
+  assert.equal(response.status, 200);
+  await line(alice).getByText('An administrator ended your session.').waitFor();
+  await alice.getByRole('button', { name: 'Connect again' }).click();
+  await connected(alice);
+});

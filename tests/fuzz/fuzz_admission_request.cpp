@@ -1,0 +1,66 @@
+// Whole requests: a target and header fields of any kind, one a line. Whatever they say, nobody
+// gets in from elsewhere, and no answer has a line that was not ours to write.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+#include <vector>
+
+#include "admission/admission.hpp"
+
+using namespace waystation;
+
+namespace {
+
+constexpr std::int64_t kNow = 1'700'000'000'000;
+
+void must(bool holds) {
+  if (!holds) std::abort();
+}
+
+std::string_view next_line(std::string_view& rest) {
+  const std::string_view line = rest.substr(0, rest.find('\n'));
+  rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+  return line;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static Admission open({});
+  std::string_view rest(reinterpret_cast<const char*>(data), size);
+  Request request;
+  request.method = "GET";
+  request.version = "1.1";
+  request.target = next_line(rest);
+  std::vector<HeaderField> fields;
+  while (!rest.empty() && fields.size() < 64) {
+    const std::string_view line = next_line(rest);
+    const std::size_t colon = std::min(line.find(':'), line.size());
+    fields.push_back({line.substr(0, colon), line.substr(std::min(colon + 1, line.size()))});
+  }
+  request.headers = fields;
+
+  request.remote_address = "203.0.113.9";
+  must(!std::holds_alternative<Admitted>(open.admit(request, kNow)));
+  must(open.authorize(request, Scope::push, kNow).has_value());
+  must(!open.is_operator(request));
+
+  request.remote_address = "127.0.0.1";
+  const auto result = open.admit(request, kNow);
+  if (const auto* refusal = std::get_if<Refusal>(&result)) {
+    const std::string text = render(*refusal);
+    const std::size_t end = text.find("\r\n\r\n");
+    must(end != std::string::npos && text.starts_with("HTTP/1.1 "));
+    // Status, four fields and those of the refusal.
+    must(std::ranges::count(text.substr(0, end), '\n') ==
+         4 + static_cast<std::ptrdiff_t>(refusal->headers.size()));
+  } else if (const auto* admitted = std::get_if<Admitted>(&result)) {
+    must(admitted->caller ? is_user_id(*admitted->caller) : admitted->dialect == Dialect::plain);
+    must(admitted->kind == SocketKind::push ? admitted->caller == admitted->user
+                                            : parse_group(admitted->group).has_value());
+    must(admitted->key.size() == 24);
+  }
+  return 0;
+}

@@ -1,0 +1,64 @@
+// Frames of clients: what is taken is JSON by a second parser, what is refused as no JSON is none,
+// and the value that is passed on is a JSON text within the frame. The first byte chooses dialect
+// and route.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "fuzz/reference_json.hpp"
+#include "relay/envelope.hpp"
+#include "relay/json_scanner.hpp"
+#include "relay/names.hpp"
+
+using namespace waystation;
+using test::ReferenceJson;
+
+namespace {
+
+void must(bool holds) {
+  if (!holds) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  // In memory of its own, so that reading a byte too far is seen.
+  const std::vector<char> bytes(data + 1, data + size);
+  const std::string_view text(bytes.data(), bytes.size());
+  const auto dialect = (data[0] & 1U) != 0 ? Dialect::v1 : Dialect::plain;
+  const auto kind = (data[0] & 2U) != 0 ? SocketKind::push : SocketKind::chat;
+
+  const bool is_good = ReferenceJson::is_json(text, kMaxJsonLevels);
+  must(is_json(text) == is_good);
+
+  const auto frame = read_envelope(text, dialect, kind);
+  if (const auto* error = std::get_if<EnvelopeError>(&frame)) {
+    must((error->code == ErrorCode::bad_json) == !is_good);
+    must(is_good || error->code == ErrorCode::bad_json);
+    must(!error->detail.empty());
+    return 0;
+  }
+  must(is_good);
+  must(text[text.find_first_not_of(" \t\r\n")] == '{');
+  const auto& envelope = std::get<Envelope>(frame);
+  must(envelope.id.empty() || is_message_id(envelope.id.view()));
+  must(envelope.to_user.empty() || is_user_id(envelope.to_user.view()));
+  must(envelope.has_to_user || envelope.to_user.empty());
+  if (envelope.kind == Envelope::Kind::token) {
+    must(dialect == Dialect::v1);
+    return 0;
+  }
+  must(dialect == Dialect::plain || kind == SocketKind::chat);
+  const auto value = envelope.value;
+  must(ReferenceJson::is_json(value, kMaxJsonLevels - 1));
+  must(!value.empty() && std::string_view(" \t\r\n").find(value.front()) == std::string_view::npos);
+  must(std::string_view(" \t\r\n").find(value.back()) == std::string_view::npos);
+  const bool is_within = value.data() >= text.data() &&
+                         value.data() + value.size() <= text.data() + text.size();
+  must(is_within || (dialect == Dialect::plain && value == "null"));
+  return 0;
+}

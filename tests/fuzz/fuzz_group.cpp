@@ -1,0 +1,42 @@
+// Group names: what is taken is two users in their order and is the only name of the two; what is
+// refused is told why, with the right name where there is one.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "relay/names.hpp"
+
+using namespace waystation;
+
+namespace {
+
+void must(bool holds) {
+  if (!holds) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string name(reinterpret_cast<const char*>(data), size);
+  std::string why;
+  const auto users = parse_group(name, &why);
+  must(users.has_value() == why.empty());
+  const auto split = name.find('_');
+  if (users) {
+    must(name == std::string(users->lo) + "_" + std::string(users->hi));
+    must(is_user_id(users->lo) && is_user_id(users->hi));
+    must(compare_users(users->lo, users->hi) < 0 && compare_users(users->hi, users->lo) > 0);
+  } else if (split != std::string::npos) {
+    // The other way round it is a group exactly where only the order was wrong.
+    const auto reversed = name.substr(split + 1) + "_" + name.substr(0, split);
+    if (parse_group(reversed)) {
+      must(why.find(reversed) != std::string::npos);
+    } else {
+      must(!is_user_id(name.substr(0, split)) || !is_user_id(name.substr(split + 1)) ||
+           name.substr(0, split) == name.substr(split + 1));
+    }
+  }
+  if (users) must(!parse_group(std::string(users->hi) + "_" + std::string(users->lo)));
+  return 0;
+}

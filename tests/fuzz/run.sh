@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Fuzzes everything that reads what strangers send:
+#
+#     tests/fuzz/run.sh               a bounded number of runs of each target, the same every time
+#     tests/fuzz/run.sh 50000000      as many runs as that, from another seed each time
+#
+# Each fuzz_*.cpp is a target; corpus/<target>/ holds the inputs that it starts from. An input that
+# makes one fail is left in build/fuzz. Ends with a line `N passed, N failed`.
+#
+# Needs clang and its libFuzzer (Debian: clang, libclang-rt-14-dev).
+set -euo pipefail
+
+here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
+build="${WAYSTATION_FUZZ_BUILD:-$here/../../build/fuzz}"
+runs="${1:-20000}"
+seed=1
+if [ $# -gt 0 ]; then seed=0; fi # 0: libFuzzer chooses one, and says which
+
+case "$runs" in
+  *[!0-9]* | "")
+    echo "tests/fuzz/run.sh: \"$runs\" is no number of runs" >&2
+    exit 2
+    ;;
+esac
+
+cmake -S "$here" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=None
+cmake --build "$build" -j "$(nproc)"
+
+passed=0
+failed=0
+for source in "$here"/fuzz_*.cpp; do
+  target="$(basename "$source" .cpp)"
+  corpus=()
+  if [ -d "$here/corpus/$target" ]; then corpus=("$here/corpus/$target"); fi
+  mkdir -p "$build/found/$target"
+  echo "$target: $runs runs"
+  # What is found on the way goes to the first folder; the corpus is only read.
+  if "$build/$target" -runs="$runs" -seed="$seed" -max_len=4096 -timeout=20 -rss_limit_mb=2048 \
+    -print_final_stats=0 -verbosity=0 -artifact_prefix="$build/$target-" \
+    "$build/found/$target" ${corpus[@]+"${corpus[@]}"}; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+  fi
+done
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]

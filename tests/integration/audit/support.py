@@ -1,0 +1,109 @@
+"""What the tests of the audit share: a server that keeps one, and looks into its file."""
+
+import asyncio
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from harness import PATIENCE, AsyncCase, Server, connect, receive, receive_json, until  # noqa: E402,F401
+
+CHAT = "/ws/chat/alice_bob/"
+
+# No limit of rate, so that a test can write as many rows as it needs.
+NO_LIMITS = ("--messages-per-second", "0")
+
+
+class Case(AsyncCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="waystation-audit-")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.file = os.path.join(self.folder, "audit.db")
+
+    def server(self, *options, **more):
+        return Server("--audit", self.file, *NO_LIMITS, *options, **more)
+
+    def query(self, sql, file=None):
+        """All rows of a query, by SQLite's own Python module: not our code."""
+        with contextlib.closing(sqlite3.connect(file or self.file, timeout=PATIENCE)) as database:
+            return database.execute(sql).fetchall()
+
+    def count(self, where="outcome <> 'gap'"):
+        return self.query(f"SELECT count(*) FROM deliveries WHERE {where}")[0][0]
+
+    def assert_sound(self, file=None):
+        self.assertEqual(self.query("PRAGMA integrity_check", file), [("ok",)])
+
+
+def health(server):
+    return json.loads(server.http("GET", "/healthz")[2])
+
+
+async def wait_for_state(server, state):
+    await until(lambda: health(server)["audit"] == state, f"the audit is {state}")
+
+
+async def wait_until_written(server):
+    await until(lambda: health(server)["audit_rows_waiting"] == 0, "all rows are written")
+
+
+async def send(ws, first, count):
+    """Sends messages with the ids m<first>… and waits for their verdicts; returns them."""
+    verdicts = []
+    for begin in range(first, first + count, 200):
+        end = min(begin + 200, first + count)
+        for n in range(begin, end):
+            await ws.send(json.dumps({"message": n, "id": f"m{n}"}))
+        while len(verdicts) < end - first:
+            frame = await receive_json(ws)
+            if "ack" in frame:
+                verdicts.append(frame["ack"])
+    return verdicts
+
+
+def alice(server):
+    """Takes whatever comes, read or not, so that its end waits for nothing."""
+    return connect(server, CHAT, "alice", v1=True, max_queue=None)
+
+
+def run(*arguments, env=None):
+    """Runs a command of the program: (exit code, standard output, standard error)."""
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith("WAYSTATION_")}
+    environment.update(env or {})
+    done = subprocess.run([os.environ["WAYSTATION_BIN"], *arguments], capture_output=True,
+                          env=environment, timeout=PATIENCE * 5)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+HOLD = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
+database.execute(sys.argv[2])
+print("held", flush=True)
+sys.stdin.read()
+database.execute("COMMIT")
+"""
+
+
+@contextlib.contextmanager
+def held_by_another_process(file, statement="BEGIN IMMEDIATE"):
+    """A second process that has the file's lock, and lets go of it at the end."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, file, statement],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"held\n"
+        yield
+    finally:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()

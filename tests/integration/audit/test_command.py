@@ -1,0 +1,132 @@
+"""`waystation audit`, while the server runs and after."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sqlite3
+import sys
+import time
+import unittest
+
+from support import Case, alice, run, send, wait_until_written
+
+
+class Command(Case):
+    def audit(self, *arguments, code=0, env=None):
+        result, out, error = run("audit", *arguments, "--file", self.file, env=env)
+        self.assertEqual(result, code, error)
+        return out if code == 0 else error
+
+    async def test_reads_and_prunes_while_the_server_writes(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                await send(ws, 0, 20)
+                server.push("carol", "1")
+                await wait_until_written(server)
+                lines = self.audit("list").splitlines()
+                self.assertEqual(len(lines), 22)
+                self.assertEqual(lines[0].split(), ["TIME", "FROM", "TO", "OUTCOME", "REACHED",
+                                                    "BYTES", "MESSAGE", "ID", "NODE"])
+                # Columns begin below one another.
+                at = lines[0].index("OUTCOME")
+                self.assertTrue(all(line[at:].startswith("undelivered") for line in lines[1:]))
+                self.assertIn("undelivered   21", self.audit("stats"))
+                self.assertEqual(self.audit("prune", "--user", "carol", "--dry-run"),
+                                 "1 row would be taken out.\n")
+                self.assertEqual(self.audit("prune", "--user", "carol"), "1 row was taken out.\n")
+                await send(ws, 20, 5)
+                await wait_until_written(server)
+                self.assertEqual(len(self.audit("list").splitlines()), 26)
+        self.assertEqual(self.count(), 25)
+        self.assert_sound()
+
+    async def test_filters_and_times(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                await send(ws, 0, 3)
+        count = lambda *options: self.audit("export", "--format", "jsonl", *options).count("\n")
+        for options, rows in ((("--since", "1h"), 3), (("--since", "now"), 0),
+                              (("--until", "today"), 0), (("--since", "2001-02-03"), 3),
+                              (("--since", "2001-02-03T04:05:06Z", "--until", "1m"), 0),
+                              (("--to", "bob"), 3), (("--from", "bob"), 0), (("--user", "bob"), 3),
+                              (("--outcome", "pushed"), 0),
+                              (("--outcome", "pushed,undelivered"), 3), (("--limit", "2"), 2)):
+            self.assertEqual(count(*options), rows, options)
+
+    async def test_local_time_is_the_readers(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                await send(ws, 0, 1)
+        at = self.query("SELECT at FROM deliveries")[0][0]
+        for zone, hours in (("UTC0", 0), ("EAST-9", 9)):
+            shown = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at // 1000 + hours * 3600))
+            self.assertIn(shown, self.audit("list", env={"TZ": zone}))
+
+    async def test_exports_as_csv_and_as_json_lines(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                await send(ws, 0, 2)
+            server.push("carol", "1")
+        rows = list(csv.DictReader(io.StringIO(self.audit("export"), newline="")))
+        self.assertEqual([(row["group"], row["from"], row["to"], row["message_id"])
+                          for row in rows],
+                         [("alice_bob", "alice", "bob", "m0"), ("alice_bob", "alice", "bob", "m1"),
+                          ("", "", "carol", "")])
+        rows = [json.loads(line) for line in
+                self.audit("export", "--format", "jsonl").splitlines()]
+        self.assertEqual(list(rows[0]), ["id", "at", "node", "group", "from", "to", "outcome",
+                                         "reached", "bytes", "message_id"])
+        self.assertIsNone(rows[2]["from"])
+
+    def test_exports_any_size_in_the_same_memory(self):
+        with self.server():
+            pass
+        peaks = []
+        for rows in (10_000, 400_000):
+            with sqlite3.connect(self.file) as database:
+                database.executemany(
+                    "INSERT INTO deliveries (at, group_name, from_user, to_user, outcome, reached, "
+                    "bytes, message_id, node) VALUES (?, 'alice_bob', 'alice', 'bob', "
+                    "'undelivered', 0, 1, 'm', 'n')", ((at,) for at in range(rows)))
+            database.close()
+            code = ("import os, resource, subprocess, sys\n"
+                    "out = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)\n"
+                    "assert out.returncode == 0\n"
+                    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+            peaks.append(int(subprocess.run(
+                [sys.executable, "-c", code, os.environ["WAYSTATION_BIN"], "audit", "export",
+                 "--file", self.file], capture_output=True, check=True).stdout))
+        self.assertLess(peaks[1], peaks[0] + 8 * 1024, peaks)  # KiB
+
+    def test_finds_the_file_in_the_configuration(self):
+        with self.server():
+            pass
+        config = os.path.join(self.folder, "site.toml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(f'audit = "{self.file}"\n')
+        self.assertEqual(run("audit", "list", "--config", config)[0], 0)
+        self.assertEqual(run("audit", "list", env={"WAYSTATION_AUDIT": self.file})[0], 0)
+        code, _, error = run("audit", "list")
+        self.assertEqual(code, 2)
+        self.assertIn("which file?", error)
+
+    def test_says_what_is_wrong_in_one_line_with_exit_code_2(self):
+        with self.server():
+            pass
+        for arguments, why in ((("list", "--since", "soon"), "--since \"soon\": allowed is"),
+                               (("list", "--user", "Bob!"), "user: a user is 1 to 64"),
+                               (("list", "--outcome", "lost"), "allowed is pushed"),
+                               (("export", "--format", "xml"), "allowed is csv or jsonl"),
+                               (("prune",), "which rows?")):
+            error = self.audit(*arguments, code=2)
+            self.assertEqual(error.count("\n"), 1)
+            self.assertIn(why, error)
+        code, _, error = run("audit", "list", "--file", os.path.join(self.folder, "none"))
+        self.assertEqual(code, 2)
+        self.assertIn("there is no such file", error)
+
+
+if __name__ == "__main__":
+    unittest.main()

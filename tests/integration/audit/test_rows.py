@@ -1,0 +1,122 @@
+"""What the audit keeps, and how it is asked for."""
+
+import json
+import os
+import stat
+import unittest
+import urllib.parse
+
+from support import (CHAT, Case, Server, alice, connect, health, receive_json, run, send, until,
+                     wait_until_written)
+
+
+class Rows(Case):
+    def ask(self, server, **parameters):
+        status, _, body = server.http("GET", "/api/v1/audit?" + urllib.parse.urlencode(parameters))
+        return status, json.loads(body)
+
+    async def test_pushed_undelivered_dropped_and_notified_make_rows_and_chat_makes_none(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                await send(ws, 1, 1)
+                async with connect(server, "/push/bob/") as push:
+                    await send(ws, 2, 1)
+                    await receive_json(push)
+                    server.push("bob", '"notified"')
+                    await receive_json(push)
+                async with connect(server, CHAT, "bob"):
+                    await receive_json(ws)
+                    await send(ws, 3, 1)
+            await wait_until_written(server)
+            _, page = self.ask(server)
+        rows = [(row["group"], row["from"], row["to"], row["outcome"], row["reached"],
+                 row["bytes"], row["message_id"]) for row in page["rows"]]
+        self.assertEqual(rows, [
+            ("alice_bob", "alice", "bob", "undelivered", 0, 1, "m1"),
+            ("alice_bob", "alice", "bob", "pushed", 1, 1, "m2"),
+            (None, None, "bob", "pushed", 1, 10, None)])
+        self.assertIsNone(page["next"])
+
+    async def test_pages_and_filters(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                await send(ws, 0, 25)
+            server.push("carol", "1")
+            await wait_until_written(server)
+            seen, after = [], ""
+            while after is not None:
+                _, page = self.ask(server, limit=10, after=after)
+                seen += [row["id"] for row in page["rows"]]
+                after = page["next"]
+            self.assertEqual(seen, sorted(set(seen)))
+            self.assertEqual(len(seen), 26)
+            for filter, count in (({"to": "carol"}, 1), ({"from": "alice"}, 25),
+                                  ({"user": "bob"}, 25), ({"outcome": "pushed"}, 0),
+                                  ({"outcome": "pushed,undelivered"}, 26), ({"until": 1}, 0)):
+                self.assertEqual(len(self.ask(server, **filter)[1]["rows"]), count, filter)
+
+    async def test_a_query_that_makes_no_sense_is_refused_and_says_why(self):
+        with self.server() as server:
+            for parameters in ({"limit": 0}, {"limit": 1001}, {"limit": "ten"}, {"since": "now"},
+                               {"to": "Bob!"}, {"outcome": "lost"}, {"after": "17"}):
+                status, body = self.ask(server, **parameters)
+                self.assertEqual((status, body["error"]["code"]), (400, "bad_query"), parameters)
+                self.assertTrue(body["error"]["detail"].startswith(next(iter(parameters))))
+
+    async def test_without_an_audit_there_is_nothing_to_ask(self):
+        with Server() as server:
+            status, body = self.ask(server)
+            self.assertEqual((status, body["error"]["code"]), (404, "audit_off"))
+            self.assertEqual(health(server)["audit"], "off")
+
+    async def test_only_operators_may_ask(self):
+        with self.server("--operators", "192.0.2.1") as server:
+            self.assertEqual(self.ask(server)[0], 403)
+
+    async def test_the_end_of_the_server_flushes_every_row_and_folds_the_log_in(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                await send(ws, 0, 5000)
+        self.assertEqual(self.count(), 5000)
+        self.assertEqual(os.listdir(self.folder), ["audit.db"])
+        self.assertEqual(self.count("outcome = 'gap'"), 0)
+
+    async def test_the_files_are_for_their_owner_alone(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                await send(ws, 0, 1)
+            await wait_until_written(server)
+            for name in os.listdir(self.folder):
+                mode = stat.S_IMODE(os.stat(os.path.join(self.folder, name)).st_mode)
+                self.assertEqual(mode, 0o600, name)
+
+    def test_a_link_a_missing_folder_and_a_newer_file_are_refused_in_one_line(self):
+        link = os.path.join(self.folder, "link.db")
+        os.symlink(self.file, link)
+        newer = os.path.join(self.folder, "newer.db")
+        self.query("PRAGMA user_version = 99", newer)
+        self.query("CREATE TABLE deliveries (x)", newer)
+        with open(newer, "rb") as file:
+            before = file.read()
+        for path, why in ((link, "it is a link"), (newer, "a newer program made it"),
+                          (os.path.join(self.folder, "none/audit.db"), "make the folder first"),
+                          (self.folder, "it is not a file")):
+            for command in (("serve", "--listen", "127.0.0.1:0", "--www", ""),
+                            ("config", "check")):
+                code, _, error = run(*command, "--audit", path)
+                self.assertEqual(code, 2, error)
+                line = [line for line in error.splitlines() if line.startswith("waystation: ")]
+                self.assertEqual(len(line), 1, error)
+                self.assertIn(f'audit = "{path}"', line[0])
+                self.assertIn(why, line[0])
+        with open(newer, "rb") as file:
+            self.assertEqual(file.read(), before)
+        self.assertFalse(os.path.exists(self.file))
+
+    def test_checking_the_configuration_makes_no_file(self):
+        self.assertEqual(run("config", "check", "--audit", self.file)[0], 0)
+        self.assertEqual(os.listdir(self.folder), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,184 @@
+"""Starts programs under test and speaks plain HTTP to them."""
+
+import contextlib
+import http.client
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+# How long anything may take before a test gives up: generous, since sanitizers are slow and nothing
+# waits for it where all is well.
+PATIENCE = 60
+
+
+def until(condition, what):
+    """Waits until `condition()` is true and returns what it returned."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {PATIENCE} s in vain: {what}")
+        time.sleep(0.01)
+
+
+def environment(**variables):
+    """This process's environment without options for the server, and with those given."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("WAYSTATION_")}
+    return {**kept, **variables}
+
+
+class Program:
+    """A program that runs for the length of a `with` block."""
+
+    def __init__(self, *command, env=None):
+        self.errors = tempfile.TemporaryFile(mode="w+b")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
+            env=env or environment())
+        self.buffered = b""
+
+    def line(self):
+        """The next line of its standard output, without the line end."""
+        deadline = time.monotonic() + PATIENCE
+        while b"\n" not in self.buffered:
+            ready, _, _ = select.select([self.process.stdout], [], [],
+                                        max(0, deadline - time.monotonic()))
+            more = os.read(self.process.stdout.fileno(), 4096) if ready else b""
+            if not more:
+                raise AssertionError(f"no line from the program; it said: {self.log()}")
+            self.buffered += more
+        line, self.buffered = self.buffered.split(b"\n", 1)
+        return line.decode()
+
+    def tell(self, command):
+        """Writes a line to its standard input."""
+        self.process.stdin.write(command.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def log(self):
+        """What it wrote to standard error so far."""
+        self.errors.seek(0)
+        return self.errors.read().decode(errors="replace")
+
+    def await_log(self, text):
+        return until(lambda: text in self.log() and self.log(), f"{text!r} in the log")
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def end(self, number=signal.SIGTERM):
+        """Ends it kindly: its exit code, and the seconds that it took."""
+        started = time.monotonic()
+        self.send(number)
+        code = self.process.wait(PATIENCE)
+        return code, time.monotonic() - started
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.errors.close()
+
+
+class Server(Program):
+    """`waystation serve`, on a free port where `listen` and the options name no other."""
+
+    PREFIX = "waystation: listening on http://"
+
+    def __init__(self, *options, listeners=1, listen=("--listen", "127.0.0.1:0"), env=None):
+        if "--listen" in options:
+            listen = ()
+        super().__init__(os.environ["WAYSTATION_BIN"], "serve", *listen, *options, env=env)
+        self.addresses = []
+        try:
+            for _ in range(listeners):
+                line = self.line()
+                assert line.startswith(self.PREFIX), line
+                host, port = line[len(self.PREFIX):].rsplit(":", 1)
+                self.addresses.append((host, int(port)))
+        except BaseException:
+            self.__exit__()
+            raise
+        self.host, self.port = self.addresses[0]
+
+    def url(self, path, scheme="ws"):
+        return f"{scheme}://{self.host}:{self.port}{path}"
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+def run(*arguments, env=None):
+    """Runs the server's program to its end."""
+    return subprocess.run([os.environ["WAYSTATION_BIN"], *arguments], capture_output=True,
+                          text=True, timeout=PATIENCE, env=env or environment())
+
+
+class Response:
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = response.headers
+        self.version = response.version
+        self.body = response.read()
+
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def code(self):
+        """The code of an error."""
+        return self.json()["error"]["code"]
+
+
+@contextlib.contextmanager
+def connection(port, host="127.0.0.1"):
+    link = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def request(port, method, path, headers=None, body=None):
+    """One request on a connection of its own. The path is sent as it is."""
+    with connection(port) as link:
+        link.request(method, path, body=body, headers=headers or {})
+        return Response(link.getresponse())
+
+
+def get(port, path, **headers):
+    return request(port, "GET", path, {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+def raw(port, text):
+    """Sends bytes and returns all that comes back until the server closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as link:
+        link.sendall(text if isinstance(text, bytes) else text.encode())
+        answer = b""
+        while True:
+            try:
+                more = link.recv(65536)
+            except ConnectionResetError:
+                return answer
+            if not more:
+                return answer
+            answer += more
+
+
+def handshake(path, *lines):
+    """An upgrade request as text; `lines` replace the usual ones."""
+    lines = lines or ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+    return "\r\n".join((f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: Upgrade",
+                        "Upgrade: websocket", *lines, "", ""))

@@ -1,0 +1,209 @@
+"""The command line, the configuration and their mistakes."""
+
+import os
+import pathlib
+import socket
+import tempfile
+import unittest
+
+from support import Server, environment, get, run
+
+
+class Commands(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def file(self, text, name="site.toml"):
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+    def assert_mistake(self, result, *words):
+        """Exit code 2 and one line that holds the words."""
+        self.assertEqual(result.returncode, 2, result)
+        self.assertEqual(result.stdout, "")
+        self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+        self.assertTrue(result.stderr.startswith("waystation: "), result.stderr)
+        for word in words:
+            self.assertIn(word, result.stderr)
+
+    def test_says_its_version(self):
+        result = run("--version")
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.stdout, r"^waystation \d+\.\d+\.\d+\n$")
+
+    def test_helps(self):
+        for arguments in (["--help"], ["serve", "--help"], ["config", "show", "--help"]):
+            result = run(*arguments)
+            self.assertEqual(result.returncode, 0)
+            self.assertEqual(result.stderr, "")
+        result = run("serve", "--help")
+        self.assertIn("--max-connections", result.stdout)
+        self.assertIn("sockets of one user", result.stdout)
+
+    def test_wants_a_command_it_knows(self):
+        self.assert_mistake(run())
+        self.assert_mistake(run("config"))
+        self.assert_mistake(run("dance"), "dance")
+        self.assert_mistake(run("serve", "now"), "now")
+
+    def test_refuses_flags_it_does_not_know(self):
+        self.assert_mistake(run("serve", "--max-conections", "1"), "--max-conections")
+        self.assert_mistake(run("config", "check", "--max-connections"), "--max-connections")
+
+    def test_names_key_value_and_what_is_allowed(self):
+        self.assert_mistake(run("serve", "--max-connections", "many"), "max_connections",
+                            '"many"', "--max-connections", "0 to 10000000")
+        self.assert_mistake(run("serve", "--max-connections", "-5"), '"-5"')
+        self.assert_mistake(run("config", "check", "--log-level", "loud"), "log_level", '"loud"',
+                            "error, warning, info or debug")
+        self.assert_mistake(run("config", "check", "--listen", "localhost:80"), "listen",
+                            '"localhost:80"', "127.0.0.1:8080")
+
+    def test_names_file_and_line(self):
+        path = self.file("log_level = 'info'\nmax_conections = 1\n")
+        self.assert_mistake(run("config", "check", "--config", path), f"{path}:2:",
+                            "max_conections", "did you mean max_connections?")
+        path = self.file("\n\nmax_connections = 'many'\n")
+        self.assert_mistake(run("serve", "--config", path), f"{path}:3", '"many"')
+        self.assert_mistake(run("serve", "--config", self.file("listen = [\n")), "not TOML")
+        self.assert_mistake(run("serve", "--config", str(self.folder / "none")), "cannot be read")
+
+    def test_names_the_variable(self):
+        env = environment(WAYSTATION_PING_INTERVAL_SECONDS="0")
+        self.assert_mistake(run("config", "check", env=env), "ping_interval_seconds",
+                            "WAYSTATION_PING_INTERVAL_SECONDS", "1 to 3600")
+
+    def test_names_the_source_of_what_the_library_refuses(self):
+        self.assert_mistake(run("config", "check", "--allowed-origins", "chat.example"),
+                            "allowed_origins", "chat.example", "--allowed-origins")
+
+    def test_keeps_the_open_mode_on_this_machine(self):
+        for command in (["config", "check"], ["serve"]):
+            self.assert_mistake(run(*command, "--listen", "0.0.0.0:0"), "listen", "0.0.0.0:0",
+                                "allow_open_network")
+        self.assertEqual(run("config", "check", "--listen", "0.0.0.0:0",
+                             "--allow-open-network").returncode, 0)
+
+    def test_refuses_proxies_that_are_everybody(self):
+        self.assert_mistake(run("config", "check", "--trusted-proxies", "10.0.0.1,0.0.0.0/0"),
+                            "trusted_proxies", "0.0.0.0/0", "everybody")
+
+    def test_refuses_queues_too_small_for_a_message(self):
+        self.assert_mistake(run("config", "check", "--max-message-bytes", "2000000"),
+                            "max_queue_bytes", "1048576", "at least")
+
+    def test_says_that_all_is_well(self):
+        result = run("config", "check")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(result.stdout, "waystation: the configuration is good\n")
+
+    def test_warns_of_what_is_legal_and_odd(self):
+        result = run("config", "check", env=environment(WAYSTATION_MAX_CONECTIONS="1"))
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("warning: ", result.stderr)
+        self.assertIn("did you mean WAYSTATION_MAX_CONNECTIONS?", result.stderr)
+
+    def test_shows_what_is_in_force_and_why(self):
+        path = self.file("max_connections = 1\nmessage_burst = 2\nwww = 'file'\n")
+        env = environment(WAYSTATION_MAX_CONNECTIONS="3", WAYSTATION_MESSAGE_BURST="4")
+        result = run("config", "show", "--config", path, "--max-connections", "5", env=env)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("\nmax_connections = 5  # --max-connections\n", result.stdout)
+        self.assertIn("\nmessage_burst = 4  # WAYSTATION_MESSAGE_BURST\n", result.stdout)
+        self.assertIn(f'\nwww = "file"  # {path}:3\n', result.stdout)
+        self.assertIn('\nauth = "open"  # default\n', result.stdout)
+
+    def test_shows_a_file_that_means_the_same(self):
+        first = run("config", "show", "--operators", "10.0.0.1,10.0.0.2", "--www", "", "--listen",
+                    "127.0.0.1:1", "--listen", "127.0.0.2:2,127.0.0.3:3", "--allow-query-token")
+        second = run("config", "show", "--config", self.file(first.stdout))
+        strip = lambda text: [line.split("  # ")[0] for line in text.splitlines()]
+        self.assertEqual(strip(first.stdout), strip(second.stdout))
+        self.assertIn('listen = ["127.0.0.1:1", "127.0.0.2:2", "127.0.0.3:3"]', first.stdout)
+        self.assertIn('www = ""', first.stdout)
+        self.assertIn("allow_query_token = true", first.stdout)
+
+    def test_takes_flags_as_the_keys_are_written_and_with_equals_signs(self):
+        result = run("config", "show", "--max_connections=7", "--allow-open-network=true")
+        self.assertIn("max_connections = 7  # --max-connections", result.stdout)
+        self.assertIn("allow_open_network = true", result.stdout)
+
+    def test_takes_an_empty_value_in_either_form(self):
+        for arguments in (["--www="], ["--www", ""]):
+            result = run("config", "show", *arguments, "--log-level", "debug")
+            self.assertIn('\nwww = ""  # --www\n', result.stdout, result.stderr)
+            self.assertIn('log_level = "debug"', result.stdout)
+        self.assert_mistake(run("config", "show", "--max-connections="), "max_connections", '""')
+        self.assert_mistake(run("config", "show", "--allow-open-network="))
+
+    def test_shows_no_secret(self):
+        key = self.file("very secret", "key")
+        result = run("config", "show", "--auth", "jwt", "--jwt-key-file", key)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertNotIn("very secret", result.stdout)
+
+    def test_says_which_port_is_taken(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            result = run("serve", "--listen", f"127.0.0.1:0,127.0.0.1:{port}", "--log-level",
+                         "error")
+        self.assertEqual(result.returncode, 1)
+        self.assertEqual(result.stdout, "")
+        self.assertIn(f"cannot listen on 127.0.0.1:{port}: Address already in use", result.stderr)
+
+    def test_says_which_address_is_not_there(self):
+        result = run("serve", "--listen", "192.0.2.1:0", "--allow-open-network", "--log-level",
+                     "error")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("cannot listen on 192.0.2.1:0: ", result.stderr)
+
+    def test_listens_on_ipv6_or_says_why_not(self):
+        result = run("config", "check", "--listen", "[::1]:0")
+        if result.returncode != 0:
+            self.assert_mistake(result, "listen", "[::1]:0", "without IPv6")
+
+    def test_serves_as_the_environment_says(self):
+        env = environment(WAYSTATION_LISTEN="127.0.0.1:0", WAYSTATION_WWW="")
+        with Server(listen=(), env=env) as server:
+            self.assertEqual(get(server.port, "/healthz").status, 200)
+
+    def test_announces_each_listener_and_nothing_else(self):
+        with Server("--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0", listeners=2) as server:
+            self.assertEqual([host for host, port in server.addresses],
+                             ["127.0.0.1", "127.0.0.2"])
+            self.assertNotEqual(server.addresses[0][1], 0)
+            server.end()
+            self.assertEqual(server.buffered + server.process.stdout.read(), b"")
+
+    def test_says_what_to_do_where_the_page_is_missing(self):
+        with Server("--www", str(self.folder / "none")) as server:
+            response = get(server.port, "/", Accept="text/html")
+            self.assertEqual(response.status, 404)
+            self.assertIn(b"npm run build", response.body)
+            self.assertIn("npm run build", server.log())
+            self.assertEqual(get(server.port, "/healthz").status, 200)
+
+    def test_serves_no_page_where_none_is_wanted(self):
+        with Server("--www", "") as server:
+            self.assertEqual(get(server.port, "/").status, 404)
+            self.assertNotIn("error", server.log())
+
+    def test_raises_its_limit_of_descriptors(self):
+        with Server() as server:
+            limits = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
+            line = next(l for l in limits.splitlines() if l.startswith("Max open files"))
+            self.assertEqual(line.split()[3], line.split()[4])
+
+    def test_warns_where_descriptors_are_too_few(self):
+        with Server("--max-connections", "10000000") as server:
+            # Some machines have that many.
+            limit = int(pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
+                        .split("Max open files")[1].split()[0])
+            self.assertEqual(limit < 10001200, "max_connections = 10000000 is more" in server.log())
+
+
+if __name__ == "__main__":
+    unittest.main()

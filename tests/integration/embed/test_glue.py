@@ -1,0 +1,217 @@
+"""What the CivetWeb glue promises a program that embeds the relay."""
+
+import asyncio
+import json
+import os
+import unittest
+
+import websockets
+
+from support import PATIENCE, Program, get, handshake, raw, request
+
+
+class Host(Program):
+    def __init__(self, *arguments):
+        super().__init__(os.environ["WAYSTATION_HOST"], *arguments)
+        self.port = int(self.line())
+
+    def do(self, command):
+        self.tell(command)
+        assert self.line() == "done"
+
+    def socket(self, path, **headers):
+        return websockets.connect(f"ws://127.0.0.1:{self.port}{path}", extra_headers={
+            k.replace("_", "-"): v for k, v in headers.items()})
+
+    def finish(self):
+        self.tell("end")
+        return self.process.wait(PATIENCE)
+
+
+async def next_json(socket):
+    return json.loads(await asyncio.wait_for(socket.recv(), PATIENCE))
+
+
+class Glue(unittest.IsolatedAsyncioTestCase):
+    async def chat(self, host):
+        async with host.socket("/ws/chat/alice_bob/?user=alice") as alice, \
+                host.socket("/ws/chat/alice_bob/?user=bob") as bob:
+            await alice.send('{"message":"hi","to_user":"bob"}')
+            self.assertEqual(await next_json(bob), {"message": "hi"})
+            self.assertEqual(await next_json(alice), {"message": "hi"})
+
+    async def test_serves_both_routes_and_the_api(self):
+        with Host() as host:
+            await self.chat(host)
+            async with host.socket("/push/bob/") as bob:
+                response = await asyncio.to_thread(
+                    request, host.port, "POST", "/api/v1/push/bob",
+                    {"Content-Type": "application/json"}, "[1]")
+                self.assertEqual(response.json(), {"reached": 1})
+                self.assertEqual((await next_json(bob))["event"]["message"], [1])
+            self.assertEqual(get(host.port, "/healthz").json()["status"], "ok")
+            self.assertEqual(host.finish(), 0)
+
+    async def test_works_beneath_an_auth_handler_that_comes_first(self):
+        with Host("auth") as host:
+            await self.chat(host)
+            async with host.socket("/push/bob/"):
+                pass
+            with self.assertRaises(websockets.InvalidStatusCode) as refused:
+                async with host.socket("/push/bob/", X_Stranger="1"):
+                    pass
+            self.assertEqual(refused.exception.status_code, 403)
+            # A plain GET reaches the request handler, and a refusal there is a whole response.
+            self.assertEqual(get(host.port, "/push/bob/").status, 426)
+            self.assertEqual(get(host.port, "/push/bob/", X_Stranger="1").status, 403)
+            self.assertEqual(get(host.port, "/api/v1/presence/bob", X_Stranger="1").status, 403)
+            self.assertEqual(host.finish(), 0)
+
+    async def test_holds_no_worker_for_an_open_socket(self):
+        with Host() as host:  # with three of them
+            sockets = [await host.socket(f"/push/user{i}/") for i in range(10)]
+            self.assertEqual(get(host.port, "/elsewhere").status, 200)
+            await self.chat(host)
+            for socket in sockets:
+                await socket.close()
+            self.assertEqual(host.finish(), 0)
+
+    async def test_lets_civetweb_close_its_part_at_once(self):
+        with Host() as host:
+            async with host.socket("/push/bob/") as bob:
+                for _ in range(1000):
+                    host.tell("closed")
+                    if int(host.line()) == 1:
+                        break
+                    await asyncio.sleep(0.01)
+                else:
+                    self.fail("CivetWeb still holds a connection for the socket")
+                await bob.ping()
+            self.assertEqual(host.finish(), 0)
+
+    async def test_leaves_the_hosts_paths_alone(self):
+        with Host("auth") as host:
+            for path in ("/pushover", "/push", "/healthzone", "/ws", "/ws/chat", "/other"):
+                response = get(host.port, path)
+                self.assertEqual((response.status, response.body), (200, b"the host's own\n"), path)
+                self.assertEqual(get(host.port, path, X_Stranger="1").status, 403, path)
+            self.assertEqual(host.finish(), 0)
+
+    async def test_answers_everything_on_its_own_paths(self):
+        with Host() as host:
+            for path, code in (("/push/", "bad_user"), ("/push/Alice/", "bad_user"),
+                               ("/ws/chat/", "bad_group"), ("/ws/chat/b_a/", "bad_group")):
+                response = get(host.port, path)
+                self.assertEqual((response.status, response.code), (400, code), path)
+            for path in ("/x/../push/alice/", "/PUSH/alice/", "/api/v1/nothing",
+                         "/./api/v1/presence/alice"):
+                response = get(host.port, path)
+                self.assertEqual((response.status, response.code), (404, "not_found"), path)
+            self.assertEqual(host.finish(), 0)
+
+    async def test_answers_wrong_handshakes_with_a_status_line(self):
+        for arguments in ([], ["auth"]):
+            with Host(*arguments) as host:
+                if not arguments:
+                    answer = raw(host.port, handshake("/push/bob/", "Sec-WebSocket-Version: 13"))
+                    self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
+                    answer = raw(host.port, handshake(
+                        "/push/bob/", "Sec-WebSocket-Version: 8",
+                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
+                    self.assertTrue(answer.startswith(b"HTTP/1.1 426 "), answer)
+                    self.assertIn(b"\r\nSec-WebSocket-Version: 13\r\n", answer)
+                answer = raw(host.port, handshake("/push/NOBODY/"))
+                self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
+                self.assertIn(b'"bad_user"', answer)
+                self.assertEqual(host.finish(), 0)
+
+    async def test_answers_503_once_the_relay_is_gone(self):
+        with Host() as host:
+            async with host.socket("/push/bob/") as bob:
+                host.do("detach")
+                with self.assertRaises(websockets.ConnectionClosed):
+                    await asyncio.wait_for(bob.recv(), PATIENCE)
+            with self.assertRaises(websockets.InvalidStatusCode) as refused:
+                async with host.socket("/push/bob/"):
+                    pass
+            self.assertEqual(refused.exception.status_code, 503)
+            self.assertEqual(get(host.port, "/ws/chat/alice_bob/").status, 503)
+            self.assertEqual(get(host.port, "/api/v1/presence/bob").status, 503)
+            self.assertEqual(request(host.port, "POST", "/api/v1/push/bob",
+                                     {"Content-Type": "application/json"}, "[1]").status, 503)
+            self.assertEqual(get(host.port, "/other").status, 200)
+            host.do("attach")
+            await self.chat(host)
+            self.assertEqual(host.finish(), 0)
+
+    async def test_goes_on_when_the_server_is_stopped_first(self):
+        with Host() as host:
+            async with host.socket("/ws/chat/alice_bob/?user=alice") as alice, \
+                    host.socket("/ws/chat/alice_bob/?user=bob") as bob:
+                host.do("stop")
+                await alice.send('{"message":1,"to_user":"bob"}')
+                self.assertEqual(await next_json(bob), {"message": 1})
+            self.assertEqual(host.finish(), 0)
+
+    async def test_reads_bodies_whole_or_not_at_all(self):
+        head = ("POST /api/v1/push/bob HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                "Content-Type: application/json\r\n")
+        with Host() as host:
+            async with host.socket("/push/bob/") as bob:
+                async def post(text):
+                    return await asyncio.to_thread(raw, host.port, head + text)
+
+                answer = await post("Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                    "2\r\n12\r\n1\r\n3\r\n0\r\n\r\n")
+                self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
+                self.assertEqual((await next_json(bob))["event"]["message"], 123)
+
+                # A number that broke off is another number: it must reach nobody.
+                answer = await asyncio.to_thread(self.break_off, host.port,
+                                                 head + "Content-Length: 3\r\n\r\n12")
+                self.assertFalse(answer.startswith(b"HTTP/1.1 200 "), answer)
+                answer = await post("Transfer-Encoding: chunked\r\n\r\n2\r\n12\r\nx\r\n\r\n")
+                self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
+
+                for much in (65537, 3_000_000):
+                    answer = await post(f"Content-Length: {much}\r\n\r\n" + "1" * 70000)
+                    self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer[:200])
+                answer = await post("Transfer-Encoding: chunked\r\n\r\n" +
+                                    "1000\r\n" + "1" * 4096 + "\r\n" +
+                                    ("1000\r\n" + "1" * 4096 + "\r\n") * 20 + "0\r\n\r\n")
+                self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer[:200])
+
+                answer = await post("Connection: close\r\nExpect: 100-continue\r\n"
+                                    "Content-Length: 1\r\n\r\n7")
+                self.assertTrue(answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 "),
+                                answer)
+                self.assertEqual((await next_json(bob))["event"]["message"], 7)
+                self.assertEqual(bob.messages.qsize() if hasattr(bob.messages, "qsize")
+                                 else len(bob.messages), 0)
+            self.assertEqual(host.finish(), 0)
+
+    @staticmethod
+    def break_off(port, text):
+        import socket
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as link:
+            link.sendall(text.encode())
+            link.shutdown(socket.SHUT_WR)
+            answer = b""
+            while True:
+                more = link.recv(65536)
+                if not more:
+                    return answer
+                answer += more
+
+    async def test_waits_for_no_body_for_ever(self):
+        with Host() as host:
+            answer = await asyncio.to_thread(
+                raw, host.port, "POST /api/v1/push/bob HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                "Content-Type: application/json\r\nContent-Length: 5\r\n\r\n12")
+            # After the host's request_timeout_ms.
+            self.assertTrue(answer.startswith(b"HTTP/1.1 408 "), answer)
+            self.assertEqual(host.finish(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

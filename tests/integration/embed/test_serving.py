@@ -1,0 +1,231 @@
+"""The server with sockets open: workers, signals, descriptors, the log."""
+
+import asyncio
+import json
+import os
+import pathlib
+import signal
+import socket
+import tempfile
+import unittest
+
+import websockets
+
+from support import PATIENCE, Server, connection, environment, get, handshake, raw, request, until
+
+
+async def next_json(link):
+    return json.loads(await asyncio.wait_for(link.recv(), PATIENCE))
+
+
+class Serving(unittest.IsolatedAsyncioTestCase):
+    async def test_chats_pushes_and_tells_who_is_there(self):
+        with Server() as server:
+            async with websockets.connect(server.url("/ws/chat/alice_bob/?user=alice"),
+                                          subprotocols=["waystation.v1"]) as alice, \
+                    websockets.connect(server.url("/push/bob/"),
+                                       subprotocols=["waystation.v1"]) as bob:
+                self.assertEqual(await next_json(alice),
+                                 {"presence": {"user": "bob", "present": False}})
+                await alice.send('{"message":12345678901234567890,"id":"m1"}')
+                frame = await asyncio.wait_for(bob.recv(), PATIENCE)
+                self.assertIn("12345678901234567890", frame)
+                self.assertEqual(json.loads(frame)["event"]["from"], "alice")
+                ack = (await next_json(alice))["ack"]
+                self.assertEqual((ack["id"], ack["route"], ack["reached"]), ("m1", "push", 1))
+
+                there = await asyncio.to_thread(get, server.port, "/api/v1/presence/alice")
+                self.assertEqual(there.json(),
+                                 {"user": "alice", "push": 0, "groups": ["alice_bob"]})
+                answer = await asyncio.to_thread(
+                    request, server.port, "POST", "/api/v1/push/bob",
+                    {"Content-Type": "application/json"}, '{"door":"open"}')
+                self.assertEqual(answer.json(), {"reached": 1})
+                self.assertEqual((await next_json(bob))["event"]["message"], {"door": "open"})
+
+    async def test_serves_a_relay_across_its_listeners(self):
+        with Server("--listen", "127.0.0.1:0,127.0.0.2:0", listeners=2) as server:
+            first, second = (f"ws://{host}:{port}/ws/chat/alice_bob" for host, port
+                             in server.addresses)
+            async with websockets.connect(f"{first}?user=alice") as alice, \
+                    websockets.connect(f"{second}/?user=bob") as bob:
+                await alice.send('{"message":1,"to_user":"bob"}')
+                self.assertEqual(await next_json(bob), {"message": 1})
+
+    async def test_holds_no_worker_for_an_open_socket(self):
+        with Server("--max-connections-per-address", "0") as server:
+            # The first one makes what later ones share.
+            async with websockets.connect(server.url("/push/first/")):
+                pass
+            await asyncio.to_thread(self.until_empty, server)
+            before = server.descriptors()
+            links = [await websockets.connect(server.url(f"/push/user{i}/")) for i in range(100)]
+            self.assertEqual((await asyncio.to_thread(get, server.port, "/healthz"))
+                             .json()["push_sockets"], 100)
+            self.assertGreaterEqual(server.descriptors(), before + 100)
+            await asyncio.gather(*(link.close() for link in links))
+            await asyncio.to_thread(until, lambda: server.descriptors() <= before,
+                                    "every descriptor back")
+
+    @staticmethod
+    def until_empty(server):
+        # Its own connection counts, too, until CivetWeb has closed it.
+        until(lambda: get(server.port, "/healthz", Connection="close").json()["push_sockets"] == 0,
+              "no socket open")
+
+    async def test_answers_while_strangers_say_nothing(self):
+        with Server() as server:
+            strangers = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(15)]
+            async with websockets.connect(server.url("/push/alice/")):
+                self.assertEqual((await asyncio.to_thread(get, server.port, "/healthz")).status,
+                                 200)
+            for stranger in strangers:
+                stranger.close()
+
+    async def test_drains_on_sigterm_and_on_sigint(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with Server() as server:
+                async with websockets.connect(server.url("/ws/chat/alice_bob/?user=alice")) \
+                        as alice, websockets.connect(server.url("/push/bob/")) as bob:
+                    code, seconds = await asyncio.to_thread(server.end, number)
+                    self.assertEqual(code, 0, server.log())
+                    self.assertLess(seconds, 5)
+                    for link in (alice, bob):
+                        with self.assertRaises(websockets.ConnectionClosed) as closed:
+                            await link.recv()
+                        self.assertEqual(closed.exception.code, 1001)
+                with self.assertRaises(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", server.port))
+
+    async def test_is_out_in_time_whoever_holds_it_up(self):
+        with Server() as server, connection(server.port) as idle, \
+                socket.create_connection(("127.0.0.1", server.port)) as slow, \
+                socket.create_connection(("127.0.0.1", server.port)) as deaf:
+            idle.request("GET", "/healthz")
+            idle.getresponse().read()
+            slow.sendall(b"POST /api/v1/push/alice HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                         b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n")
+            # Answers nothing, not even the Close.
+            deaf.sendall(handshake("/push/alice/").encode())
+            self.assertTrue(deaf.recv(4096).startswith(b"HTTP/1.1 101 "))
+            code, seconds = await asyncio.to_thread(server.end)
+            self.assertEqual(code, 0, server.log())
+            self.assertLess(seconds, 5)
+
+    async def test_can_be_started_again_on_the_same_port_at_once(self):
+        with Server() as server:
+            async with websockets.connect(server.url("/push/alice/")):
+                await asyncio.to_thread(server.end)
+            with Server("--listen", f"127.0.0.1:{server.port}") as again:
+                self.assertEqual(again.port, server.port)
+
+    async def test_takes_what_it_can_from_a_changed_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "site.toml"
+            file.write_text("log_level = 'info'\n")
+            with Server("--config", str(file), "--www", "") as server:
+                async with websockets.connect(server.url("/push/alice/")) as alice:
+                    file.write_text("log_level = 'loud'\n")
+                    server.send(signal.SIGHUP)
+                    await asyncio.to_thread(server.await_log, "nothing was changed")
+                    self.assertIn('log_level = "loud"', server.log())
+
+                    file.write_text("log_format = 'json'\nlisten = ['127.0.0.1:1']\n"
+                                    "ping_interval_seconds = 24\n")
+                    server.send(signal.SIGHUP)
+                    await asyncio.to_thread(server.await_log, '"level":"info","text":"www is empty')
+                    # The flag of the listener goes before the file.
+                    self.assertNotIn("listen", server.log())
+                    await (await alice.ping())
+
+    async def test_changes_limits_under_open_sockets(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "site.toml"
+            file.write_text("")
+            with Server("--config", str(file), "--www", "") as server:
+                async with websockets.connect(server.url("/push/alice/")) as alice:
+                    file.write_text("max_connections_per_user = 1\n")
+                    server.send(signal.SIGHUP)
+                    await asyncio.to_thread(server.await_log,
+                                            "max_connections_per_user: 16 becomes 1")
+                    await asyncio.to_thread(
+                        until, lambda: get(server.port, "/push/alice/").status == 429, "429")
+                    await (await alice.ping())
+                    file.write_text("")
+                    server.send(signal.SIGHUP)
+                    await asyncio.to_thread(
+                        until, lambda: get(server.port, "/push/alice/").status == 426, "426")
+
+    async def test_never_reloads_half_a_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "site.toml"
+            guarded = "auth = 'header'\ntrusted_proxies = ['192.0.2.1']\n"
+            file.write_text("listen = ['0.0.0.0:0']\nlog_level = 'info'\n" + guarded)
+            with Server("--www=", "--config", str(file), listen=()) as server:
+                # Open mode would be right for the listener that the file names, and wrong for the
+                # one that is open.
+                file.write_text("listen = ['127.0.0.1:0']\nauth = 'open'\nlog_level = 'info'\n")
+                server.send(signal.SIGHUP)
+                await asyncio.to_thread(server.await_log, "nothing was changed")
+                self.assertEqual(get(server.port, "/push/alice/").status, 401)
+
+    async def test_says_what_takes_a_restart(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "site.toml"
+            file.write_text("listen = ['127.0.0.1:0']\n")
+            with Server("--www=", "--config", str(file), listen=()) as server:
+                file.write_text("listen = ['127.0.0.2:0']\n")
+                server.send(signal.SIGHUP)
+                log = await asyncio.to_thread(server.await_log, "after a restart only")
+                self.assertIn('listen: ["127.0.0.1:0"] becomes ["127.0.0.2:0"]', log)
+                self.assertEqual(get(server.port, "/healthz").status, 200)
+
+    async def test_says_nothing_of_what_is_said(self):
+        with Server("--log-level", "debug", "--log-format", "json") as server:
+            async with websockets.connect(server.url("/ws/chat/alice_bob/?user=alice&x=CANARY")) \
+                    as alice, websockets.connect(server.url("/ws/chat/alice_bob/?user=bob")) as bob:
+                await alice.send('{"message":"CANARY","to_user":"bob"}')
+                for end in (bob, alice):
+                    self.assertEqual(await next_json(end), {"message": "CANARY"})
+                await alice.send('{"CANARY')
+                self.assertIn("error", await next_json(alice))
+            raw(server.port, "CANARY\r\n\r\n")
+            request(server.port, "POST", "/api/v1/push/bob",
+                    {"Content-Type": "application/json"}, '"CANARY"')
+            code, _ = await asyncio.to_thread(server.end)
+            self.assertEqual(code, 0)
+            log = server.log()
+            self.assertNotIn("CANARY", log)
+            for line in log.splitlines():
+                self.assertEqual(set(json.loads(line)), {"at", "level", "text"})
+
+    async def test_tells_the_service_manager(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "notify")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+                notify.bind(path)
+                notify.settimeout(PATIENCE)
+                with Server(env=environment(NOTIFY_SOCKET=path, WATCHDOG_USEC="400000")) as server:
+                    def told(wanted):
+                        while not notify.recv(4096).startswith(wanted):
+                            pass
+
+                    await asyncio.to_thread(told, b"READY=1")
+                    await asyncio.to_thread(told, b"WATCHDOG=1")
+                    server.send(signal.SIGHUP)
+                    await asyncio.to_thread(told, b"RELOADING=1")
+                    await asyncio.to_thread(told, b"READY=1")
+                    server.send(signal.SIGTERM)
+                    await asyncio.to_thread(told, b"STOPPING=1")
+
+    async def test_upgrades_only_for_those_who_ask_for_websocket(self):
+        with Server() as server:
+            # curl offers HTTP/2 this way; the API has to answer all the same.
+            answer = raw(server.port, "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                                      "Connection: Upgrade, HTTP2-Settings, close\r\n"
+                                      "Upgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n")
+            self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,157 @@
+"""15,000 sockets are held and served by one process whose web server has 20 workers.
+
+Half of the clients live in each of two processes, since a process may open only so many
+descriptors, and they come from several addresses. Prints what a socket costs in memory.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from harness import (CLOSE, PATIENCE, RawSocket, SANITIZED, Server, frame, scaled)  # noqa: E402
+
+SOCKETS = scaled(15_000, 600)
+PROCESSES = 2
+ADDRESSES = 8
+
+
+class Remote:
+    """What RawSocket wants to know of a server that another process started."""
+
+    def __init__(self, port):
+        self.port = port
+
+
+def be_clients(port, number):
+    """One process of clients. Does what it is told on standard input, line by line, and says
+    `done` after each."""
+    server = Remote(port)
+    pairs = []
+    for order in sys.stdin:
+        order = order.strip()
+        if order == "open":
+            for n in range(SOCKETS // PROCESSES // 2):
+                left, right = 2 * n, 2 * n + 1
+                group = f"{left}0{number}_{right}0{number}"
+                source = f"127.0.0.{2 + n % ADDRESSES}"
+                pairs.append(tuple(
+                    RawSocket(server, source=source).open(f"/ws/chat/{group}/", user)
+                    for user in group.split("_")))
+        elif order == "chat":
+            # Everyone speaks before anyone is heard.
+            for n, (left, right) in enumerate(pairs):
+                left.say(f'{{"message":"left {n}"}}')
+                right.say(f'{{"message":"right {n}"}}')
+            for n, pair in enumerate(pairs):
+                expected = {f'{{"message":"left {n}"}}', f'{{"message":"right {n}"}}'}
+                for raw in pair:
+                    heard = {raw.read_message(), raw.read_message()}
+                    assert heard == expected, (n, heard)
+        elif order == "close":
+            # Some say so, some do not, some crash.
+            for n, pair in enumerate(pairs):
+                for raw in pair:
+                    if n % 3 == 0:
+                        raw.send(frame(CLOSE, b"\x03\xe8"))
+                        assert raw.read_close() == 1000
+                    if n % 3 == 1:
+                        raw.reset()
+                    else:
+                        raw.close()
+            pairs.clear()
+        print("done", flush=True)
+
+
+class ManySockets(unittest.TestCase):
+    def setUp(self):
+        self.clients = []
+
+    def start_clients(self, server):
+        for number in range(PROCESSES):
+            self.clients.append(subprocess.Popen(
+                [sys.executable, __file__, "clients", str(server.port), str(number)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+
+    def tearDown(self):
+        for client in self.clients:
+            client.kill()
+            client.wait()
+            client.stdin.close()
+            client.stdout.close()
+
+    def tell(self, order):
+        """Has every process do something, all at once."""
+        for client in self.clients:
+            client.stdin.write(order + "\n")
+            client.stdin.flush()
+        for client in self.clients:
+            self.assertEqual(client.stdout.readline(), "done\n", f"a client failed at {order}")
+
+    def wait_for(self, condition, what):
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, f"it never came about that {what}")
+            time.sleep(0.05)
+
+    def test_all_are_held_and_served_and_given_back(self):
+        # Pings far apart: these clients answer them only while they wait for something.
+        with Server("--max-connections", str(SOCKETS + 500), "--max-connections-per-address", "0",
+                    "--max-connections-per-user", "0", "--ping-interval-seconds", "300") as server:
+            with RawSocket(server) as raw:
+                raw.open("/push/0/")
+                raw.send(frame(CLOSE, b"\x03\xe8"))
+                raw.read_close()
+            self.wait_for(lambda: health(server)["push_sockets"] == 0, "the first socket is gone")
+            descriptors, threads = server.descriptors(), server.threads()
+            resident = server.resident_kib()
+            self.start_clients(server)
+
+            self.tell("open")
+            self.assertEqual(health(server)["chat_sockets"], SOCKETS)
+            self.wait_for(lambda: server.descriptors() == descriptors + SOCKETS,
+                          "each socket has one descriptor")
+            # A socket holds no thread; those that the web server started on the way are its own.
+            self.assertLess(server.threads() - threads, 50)
+            idle = (server.resident_kib() - resident) / SOCKETS
+
+            self.tell("chat")
+            self.assertEqual(health(server)["messages_chat"], SOCKETS)
+            self.assertEqual(server.presence("100"),
+                             {"user": "100", "push": 0, "groups": ["000_100"]})
+            with RawSocket(server) as raw:
+                raw.open("/push/last/")
+                self.assertEqual(server.push("last", b"1"), 1)
+                self.assertEqual(raw.read_message(), '{"event":{"message":1,"group":null}}')
+            self.tell("chat")
+            busy = (server.resident_kib() - resident) / SOCKETS
+            print(f"{SOCKETS} sockets: {idle:.2f} KiB resident a socket when idle, "
+                  f"{busy:.2f} KiB after {2 * SOCKETS} messages", flush=True)
+            if not SANITIZED:
+                self.assertLess(idle, 4)
+                self.assertLess(busy, 4)
+
+            self.tell("close")
+            self.wait_for(lambda: server.descriptors() <= descriptors, "descriptors are closed")
+            self.assertEqual(health(server)["chat_sockets"], 0)
+            self.assertEqual(health(server)["groups"], 0)
+            print(f"{(server.resident_kib() - resident) / 1024:.1f} MiB more resident than before "
+                  "when all are gone", flush=True)
+
+
+def health(server):
+    status, _, body = server.http("GET", "/healthz")
+    assert status == 200, status
+    return json.loads(body)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["clients"]:
+        be_clients(int(sys.argv[2]), int(sys.argv[3]))
+    else:
+        unittest.main()

@@ -1,0 +1,231 @@
+"""Who is let in, and how the others are refused: with an HTTP status and JSON, never half open."""
+
+import asyncio
+import json
+import unittest
+
+from harness import V1, Case, RawSocket, connect, receive_json, refuse
+
+CHAT = "/ws/chat/alice_bob/"
+USER_64 = "a" * 64
+USER_65 = "a" * 65
+
+
+class Handshake(Case):
+    def ask(self, path, headers=(), drop=()):
+        with RawSocket(self.server) as raw:
+            return raw.handshake(path, headers, drop)
+
+    def assert_refused(self, response, status, code=None):
+        """The response is a whole one, in JSON."""
+        self.assertEqual(response.status, status, response.body)
+        self.assertTrue(response.headers["content-type"].startswith("application/json"))
+        error = json.loads(response.body)["error"]
+        self.assertTrue(error["detail"])
+        if code is not None:
+            self.assertEqual(error["code"], code)
+        return error
+
+    # ---- routes
+
+    async def test_a_group_has_one_right_form(self):
+        for group in ("bob_alice", "alice_alice", "alice", "alice_", "_bob", "alice__bob",
+                      "alice_bob_carol", "Alice_bob", "alice-bob", "10_9", "7_07",
+                      f"alice_{USER_65}", f"{USER_65}_bob", "_"):
+            with self.subTest(group=group):
+                response = self.ask(f"/ws/chat/{group}/?user=alice")
+                self.assert_refused(response, 400, "bad_group")
+
+    async def test_the_right_name_is_told(self):
+        for wrong, right in (("bob_alice", "alice_bob"), ("10_9", "9_10"), ("7_07", "07_7")):
+            user = right.split("_")[0]
+            error = self.assert_refused(self.ask(f"/ws/chat/{wrong}/?user={user}"), 400, "bad_group")
+            self.assertIn(right, error["detail"])
+
+    async def test_a_push_route_names_a_user(self):
+        for user in ("Alice", "alice_bob", USER_65, "a.b"):
+            with self.subTest(user=user):
+                self.assert_refused(self.ask(f"/push/{user}/"), 400, "bad_user")
+
+    async def test_the_longest_name_is_a_name(self):
+        for path in (f"/ws/chat/{USER_64}_bob/?user={USER_64}", f"/push/{USER_64}/"):
+            self.assertEqual(self.ask(path).status, 101)
+
+    async def test_the_last_slash_may_be_missing(self):
+        for path in ("/ws/chat/alice_bob?user=alice", "/ws/chat/alice_bob/?user=alice",
+                     "/push/alice", "/push/alice/"):
+            with self.subTest(path=path):
+                self.assertEqual(self.ask(path).status, 101)
+
+    async def test_nothing_but_the_routes_is_upgraded(self):
+        for path in ("/", "/ws", "/ws/", "/ws/chat", "/ws/chat/", "/push", "/push/", "/wsfoo",
+                     "/WS/chat/alice_bob/", "/ws/Chat/alice_bob/", "/ws/chat/alice_bob/x",
+                     "/ws/chat/alice_bob//", "/ws//chat/alice_bob/", "/ws%2Fchat/alice_bob/",
+                     "/ws/chat%2Falice_bob/", "/ws/chat/alice_bob%2F", "/a/%2e%2e/ws/chat/alice_bob/",
+                     "/a/../ws/chat/alice_bob/", "/ws/chat/./alice_bob/", "/push/alice/x",
+                     "/pushover/alice/", "/healthz", "/api/v1/push/alice",
+                     "/ws/chat/alice_bob%00/", "/ws%00/chat/alice_bob/",
+                     "/ws/chat/alice_b%6fb/", "/push/al%69ce/"):
+            with self.subTest(path=path):
+                self.assertNotEqual(self.status_of(path + "?user=alice"), 101)
+
+    def status_of(self, path):
+        """The status of an answer that need not be ours."""
+        with RawSocket(self.server) as raw:
+            raw.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.server.port}\r\n"
+                     "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                     "Sec-WebSocket-Version: 13\r\n\r\n".encode())
+            line = raw.read_until(b"\r\n")
+            self.assertRegex(line, rb"^HTTP/1\.1 \d{3} ")
+            return int(line.split()[1])
+
+    # ---- identity and membership
+
+    async def test_only_the_two_users_come_in(self):
+        for user in ("alice", "bob"):
+            self.assertEqual(self.ask(f"{CHAT}?user={user}").status, 101)
+        for user in ("carol", "alic", "alicee", "al"):
+            self.assert_refused(self.ask(f"{CHAT}?user={user}"), 403, "not_a_member")
+
+    async def test_a_user_that_is_none_is_refused(self):
+        for user in ("", "Alice", "al%20ice", USER_65, "alice%00", "%C3%A9"):
+            with self.subTest(user=user):
+                response = self.ask(f"{CHAT}?user={user}")
+                self.assertIn(response.status, (400, 401, 403), response.body)
+                self.assert_refused(response, response.status)
+
+    async def test_a_v1_chat_socket_needs_a_name(self):
+        response = self.ask(CHAT, [("Sec-WebSocket-Protocol", V1)])
+        self.assert_refused(response, 401, "unauthenticated")
+        self.assertEqual(self.ask(CHAT).status, 101)
+        self.assertEqual(self.ask("/push/alice/", [("Sec-WebSocket-Protocol", V1)]).status, 101)
+
+    # ---- host and origin
+
+    async def test_the_host_is_a_loopback_name(self):
+        port = self.server.port
+        for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}", "localhost",
+                     f"chat.localhost:{port}"):
+            with self.subTest(host=host):
+                self.assertEqual(self.ask(f"{CHAT}?user=alice", [("Host", host)]).status, 101)
+        for host in ("evil.example", f"evil.example:{port}", "localhost.evil.example", "192.0.2.7",
+                     f"127.0.0.1.evil.example:{port}"):
+            with self.subTest(host=host):
+                response = self.ask(f"{CHAT}?user=alice", [("Host", host)])
+                self.assert_refused(response, 403, "bad_host")
+
+    async def test_the_origin_is_our_own(self):
+        port = self.server.port
+        own = f"http://127.0.0.1:{port}"
+        self.assertEqual(self.ask(f"{CHAT}?user=alice", [("Origin", own)]).status, 101)
+        for origin in ("http://evil.example", "null", "", f"http://127.0.0.1:{port + 1}",
+                       f"http://localhost:{port}", "http://127.0.0.1", f"{own}.evil.example",
+                       f"{own}/", "file://"):
+            with self.subTest(origin=origin):
+                response = self.ask(f"{CHAT}?user=alice", [("Origin", origin)])
+                self.assert_refused(response, 403, "bad_origin")
+
+    # ---- subprotocols
+
+    async def test_our_subprotocol_is_chosen_from_several(self):
+        for offered in (V1, f"chat, {V1}", f"{V1},chat", f" chat ,  {V1} , other"):
+            with self.subTest(offered=offered):
+                response = self.ask(f"{CHAT}?user=alice", [("Sec-WebSocket-Protocol", offered)])
+                self.assertEqual(response.status, 101)
+                self.assertEqual(response.headers["sec-websocket-protocol"], V1)
+
+    async def test_offers_without_ours_are_refused(self):
+        for offered in ("chat", "waystation", "waystation.v2", "waystation.v1.1", "chat, other"):
+            with self.subTest(offered=offered):
+                response = self.ask(f"{CHAT}?user=alice", [("Sec-WebSocket-Protocol", offered)])
+                self.assert_refused(response, 400, "bad_subprotocol")
+
+    async def test_no_offer_is_plain(self):
+        response = self.ask(f"{CHAT}?user=alice")
+        self.assertEqual(response.status, 101)
+        self.assertNotIn("sec-websocket-protocol", response.headers)
+
+    async def test_no_extension_is_agreed_on(self):
+        response = self.ask(f"{CHAT}?user=alice",
+                            [("Sec-WebSocket-Extensions", "permessage-deflate")])
+        self.assertEqual(response.status, 101)
+        self.assertNotIn("sec-websocket-extensions", response.headers)
+
+    # ---- the handshake itself
+
+    async def test_a_wrong_version_is_told_the_right_one(self):
+        for version in ("12", "8", "0", "14", "x"):
+            with self.subTest(version=version):
+                response = self.ask(f"{CHAT}?user=alice", [("Sec-WebSocket-Version", version)])
+                self.assert_refused(response, 426)
+                self.assertEqual(response.headers["sec-websocket-version"], "13")
+
+    async def test_a_missing_version_is_refused(self):
+        response = self.ask(f"{CHAT}?user=alice", drop=["Sec-WebSocket-Version"])
+        self.assertIn(response.status, (400, 426))
+        self.assert_refused(response, response.status)
+
+    async def test_a_key_is_missing_or_none(self):
+        self.assert_refused(self.ask(f"{CHAT}?user=alice", drop=["Sec-WebSocket-Key"]), 400)
+        for key in ("", "short", "dGhlIHNhbXBsZSBub25jZQ", "!" * 24):
+            with self.subTest(key=key):
+                self.assert_refused(self.ask(f"{CHAT}?user=alice", [("Sec-WebSocket-Key", key)]),
+                                    400)
+
+    async def test_a_plain_get_is_told_to_upgrade(self):
+        for path in (f"{CHAT}?user=alice", "/push/alice/"):
+            status, headers, body = self.server.http("GET", path)
+            self.assertEqual(status, 426)
+            self.assertEqual(headers["Sec-WebSocket-Version"], "13")
+            self.assertIn("error", json.loads(body))
+
+    async def test_a_plain_get_is_told_why_an_upgrade_would_fail(self):
+        for path, status, code in ((f"{CHAT}?user=carol", 403, "not_a_member"),
+                                   ("/ws/chat/bob_alice/?user=alice", 400, "bad_group"),
+                                   ("/push/Alice/", 400, "bad_user")):
+            got, _, body = self.server.http("GET", path)
+            self.assertEqual((got, json.loads(body)["error"]["code"]), (status, code))
+
+    async def test_checks_come_in_their_order(self):
+        """Of several things wrong the first in the order is told."""
+        evil = ("Host", "evil.example")
+        origin = ("Origin", "http://evil.example")
+        chat = ("Sec-WebSocket-Protocol", "chat")
+        ladder = [
+            (self.ask("/ws/chat/bob_alice/?user=carol", [evil, origin, chat]), 400, "bad_group"),
+            (self.ask(f"{CHAT}?user=carol", [evil, origin, chat]), 403, "bad_host"),
+            (self.ask(f"{CHAT}?user=carol", [origin, chat]), 403, "bad_origin"),
+            (self.ask(f"{CHAT}?user=carol", [chat]), 403, "not_a_member"),
+            (self.ask(f"{CHAT}?user=alice", [chat]), 400, "bad_subprotocol"),
+        ]
+        for response, status, code in ladder:
+            self.assert_refused(response, status, code)
+
+    async def test_refusals_need_no_worker_for_long(self):
+        """More refusals than the web server has workers, all left open by the client."""
+        sockets = []
+        for _ in range(40):
+            raw = RawSocket(self.server)
+            sockets.append(raw)
+            self.assertEqual(raw.handshake("/ws/chat/bob_alice/?user=bob").status, 400)
+        self.assertEqual(self.server.http("GET", "/healthz")[0], 200)
+        for raw in sockets:
+            self.assertEqual(raw.read_to_end(), b"")
+            raw.close()
+
+    async def test_a_refused_request_opens_nothing(self):
+        async with connect(self.server, CHAT, "alice", v1=True) as alice:
+            presence = await receive_json(alice)
+            self.assertFalse(presence["presence"]["present"])
+            for path, user in (("/ws/chat/bob_alice/", "bob"), (CHAT, "carol")):
+                status, _ = await asyncio.to_thread(refuse, self.server, path, user)
+                self.assertGreaterEqual(status, 400)
+            status, _ = await asyncio.to_thread(refuse, self.server, CHAT, "bob",
+                                                drop=["Sec-WebSocket-Key"])
+            self.assertEqual(status, 400)
+            await self.expect_silence(alice)
+
+
+if __name__ == "__main__":
+    unittest.main()

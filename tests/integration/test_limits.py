@@ -1,0 +1,297 @@
+"""Limits hold, and nobody pays for another's."""
+
+import asyncio
+import json
+import socket
+import threading
+import unittest
+
+from harness import (CLOSE, PING, PONG, SANITIZED, TEXT, AsyncCase, Case, RawSocket, Server,
+                     connect, frame, receive, receive_json, refuse, round_trip, scaled, until)
+
+CHAT = "/ws/chat/alice_bob/"
+
+
+class RateLimit(Case):
+    OPTIONS = ("--messages-per-second", "1", "--message-burst", "5")
+
+    async def test_a_user_is_limited_on_all_sockets_together(self):
+        async with connect(self.server, CHAT, "alice", v1=True) as alice, \
+                connect(self.server, "/ws/chat/alice_carol/", "alice", v1=True) as tab, \
+                connect(self.server, CHAT, "bob") as bob:
+            for ws in (alice, alice, tab):
+                await receive(ws)  # presence
+            verdicts = []
+            for n in range(20):
+                ws = alice if n % 2 == 0 else tab
+                await ws.send(f'{{"message":{n},"id":"m{n}"}}')
+                verdicts.append(await receive_json(ws))
+            passed = [v for v in verdicts if "ack" in v]
+            refused = [v["error"] for v in verdicts if "error" in v]
+            # The burst, and what a second or so gives back.
+            self.assertGreaterEqual(len(passed), 5)
+            self.assertLess(len(passed), 20)
+            for error in refused:
+                self.assertEqual(error["code"], "rate_limited")
+                self.assertTrue(error["id"].startswith("m"))
+            # The other user is free to speak, and the sockets are all open.
+            await bob.send('{"message":"me"}')
+            heard = [await receive_json(bob)]
+            while heard[-1]["message"] != "me":
+                heard.append(await receive_json(bob))
+            self.assertEqual(len(heard) - 1, len([v for v in passed
+                                                  if int(v["ack"]["id"][1:]) % 2 == 0]))
+
+    async def test_a_new_socket_brings_no_new_allowance(self):
+        async with connect(self.server, "/push/dave/"):
+            refused = 0
+            for n in range(12):
+                async with connect(self.server, "/ws/chat/dave_erin/", "dave", v1=True) as dave:
+                    await receive(dave)
+                    await dave.send('{"message":1}')
+                    refused += "error" in await receive_json(dave)
+            self.assertGreater(refused, 0)
+
+
+class Connections(AsyncCase):
+    async def test_a_burst_does_not_overshoot(self):
+        """Sixty clients ask at once for sixteen places of one user."""
+        with Server("--max-connections-per-address", "0") as server:
+            answers, opened = [], []
+            start = threading.Barrier(60)
+
+            def ask():
+                raw = RawSocket(server)
+                start.wait()
+                answers.append(raw.handshake(f"{CHAT}?user=alice").status)
+                opened.append(raw)
+
+            threads = [threading.Thread(target=ask) for _ in range(60)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(sorted(set(answers)), [101, 429])
+            self.assertEqual(answers.count(101), 16)
+            for raw in opened:
+                raw.close()
+
+    async def test_places_are_given_back(self):
+        with Server("--max-connections-per-user", "2", "--max-connections-per-address", "3",
+                    "--max-connections", "4") as server:
+            for _ in range(30):
+                first = await connect(server, CHAT, "alice")
+                second = await connect(server, "/push/alice/")
+                self.assertEqual(await asyncio.to_thread(refuse, server, CHAT, "alice"),
+                                 (429, "too_many"))
+                await first.close()
+                await second.close()
+
+    async def test_addresses_are_counted_each_by_itself(self):
+        with Server("--max-connections-per-address", "2") as server:
+            sockets = []
+            for source in ("127.0.0.2", "127.0.0.3"):
+                for _ in range(2):
+                    sockets.append(RawSocket(server, source=source).open("/push/alice/"))
+                raw = RawSocket(server, source=source)
+                self.assertEqual(raw.handshake("/push/alice/").status, 429)
+                raw.close()
+            for raw in sockets:
+                raw.close()
+
+    async def test_a_full_server_says_when_to_come_again(self):
+        with Server("--max-connections", "1") as server:
+            async with connect(server, "/push/alice/"):
+                with RawSocket(server) as raw:
+                    response = raw.handshake("/push/bob/")
+                    self.assertEqual(response.status, 503)
+                    self.assertGreater(int(response.headers["retry-after"]), 0)
+                    self.assertEqual(json.loads(response.body)["error"]["code"], "full")
+
+    async def test_anonymous_sockets_have_no_user_to_be_counted_for(self):
+        with Server("--max-connections-per-user", "1") as server:
+            async with connect(server, CHAT) as one, connect(server, CHAT) as two:
+                await one.send('{"message":1,"to_user":"bob"}')
+                self.assertEqual(await receive(two), '{"message":1}')
+
+    async def test_limits_of_0_are_none(self):
+        with Server("--max-connections-per-user", "0", "--max-connections-per-address", "0",
+                    "--max-connections", "0") as server:
+            sockets = [await connect(server, "/push/alice/") for _ in range(100)]
+            self.assertEqual(await asyncio.to_thread(server.push, "alice", b"1"), 100)
+            for ws in sockets:
+                await ws.close()
+
+
+class SlowReceivers(AsyncCase):
+    OPTIONS = ("--messages-per-second", "0", "--max-connections-per-address", "0",
+               "--max-connections-per-user", "0",
+               "--max-message-bytes", "65536", "--max-queue-bytes", "131072")
+
+    async def test_one_that_reads_nothing_is_closed_while_all_others_chat(self):
+        with Server(*self.OPTIONS) as server:
+            pairs = scaled(25, 8)
+            others = []
+            for n in range(pairs):
+                group = f"/ws/chat/{2 * n}_{2 * n + 1}/"
+                others.append((await connect(server, group, str(2 * n)),
+                               await connect(server, group, str(2 * n + 1))))
+
+            async with connect(server, CHAT, "alice", v1=True) as alice, \
+                    connect(server, "/push/bob/", v1=True) as push:
+                await receive(alice)
+                # A small window, so that the kernel does not swallow it all.
+                slow = RawSocket(server, receive_buffer=4096).open(CHAT, "bob")
+                self.assertTrue((await receive_json(alice))["presence"]["present"])
+                message = '{"message":"%s","id":"m"}' % ("x" * 60000)
+                routes = []
+                for turn in range(2000):
+                    await alice.send(message)
+                    # Everyone else speaks and is heard between any two of them.
+                    left, right = others[turn % pairs]
+                    await left.send(f'{{"message":{turn}}}')
+                    self.assertEqual(await receive(right), f'{{"message":{turn}}}')
+                    self.assertEqual(await receive(left), f'{{"message":{turn}}}')
+                    answer = await receive_json(alice)
+                    while "presence" in answer:
+                        self.assertFalse(answer["presence"]["present"])
+                        answer = await receive_json(alice)
+                    routes.append(answer["ack"]["route"])
+                    if routes[-1] == "push":
+                        break
+                # In the group until its queue was full, then by push, in the very same step.
+                self.assertEqual(routes, ["chat"] * (len(routes) - 1) + ["push"])
+                event = await receive_json(push)
+                self.assertEqual(event["event"]["from"], "alice")
+                await round_trip(alice)
+                await alice.send('{"message":1,"id":"after"}')
+                while True:
+                    answer = await receive_json(alice)
+                    if "ack" in answer:
+                        break
+                    self.assertEqual(answer["presence"], {"user": "bob", "present": False})
+                self.assertEqual(answer["ack"]["route"], "push")
+
+                # When it reads at last: whole messages, then the Close that says why.
+                def read_rest():
+                    count = 0
+                    while True:
+                        opcode, payload = slow.read_frame()
+                        if opcode == CLOSE:
+                            return count, int.from_bytes(payload[:2], "big")
+                        if opcode == TEXT:
+                            json.loads(payload)
+                            count += 1
+                        elif opcode == PING:
+                            slow.send(frame(PONG, payload))
+
+                count, code = await asyncio.to_thread(read_rest)
+                self.assertEqual(code, 4408)
+                self.assertLessEqual(count, len(routes) - 1)
+                slow.close()
+            for pair in others:
+                for ws in pair:
+                    await ws.close()
+
+    async def test_the_budget_of_all_queues_holds(self):
+        """Many slow ones together take no more memory than allowed."""
+        budget = 4 << 20
+        with Server(*self.OPTIONS, "--max-total-queue-bytes", str(budget)) as server:
+            before = server.resident_kib()
+            sockets = []
+            sockets = [RawSocket(server, receive_buffer=4096).open("/push/bob/")
+                       for _ in range(scaled(100, 40))]
+            async with connect(server, CHAT, "alice", v1=True) as alice:
+                await receive(alice)
+                reached = []
+                while not reached or reached[-1] != 0:
+                    await alice.send('{"message":"%s"}' % ("x" * 60000))
+                    reached.append((await receive_json(alice))["ack"]["reached"])
+                    # All that is not in the kernel's buffers.
+                    status, _, body = await asyncio.to_thread(server.http, "GET", "/healthz")
+                    self.assertEqual(status, 200)
+                    # The Close frames of those that were too slow come on top.
+                    self.assertLessEqual(json.loads(body)["queued_bytes"],
+                                         budget + 64 * len(sockets))
+            self.assertEqual(reached[0], len(sockets))
+            self.assertEqual(reached, sorted(reached, reverse=True))
+            # Queues grow by doubling, and the allocator keeps some of what they gave back; that
+            # of a sanitizer keeps all of it for a while.
+            if not SANITIZED:
+                self.assertLess((server.resident_kib() - before) * 1024, 6 * budget)
+            for raw in sockets:
+                raw.close()
+
+    async def test_a_flood_of_pings_ends_who_does_not_read_the_pongs(self):
+        with Server(*self.OPTIONS) as server:
+            async with connect(server, CHAT, "alice", v1=True) as alice:
+                await receive(alice)
+                bob = RawSocket(server, receive_buffer=4096).open(CHAT, "bob")
+                await receive(alice)
+                flood = frame(PING, bytes(125)) * 1000
+
+                def pour():
+                    try:
+                        while True:
+                            bob.send(flood)
+                    except ConnectionError:
+                        pass
+
+                pouring = asyncio.create_task(asyncio.to_thread(pour))
+                self.assertFalse((await receive_json(alice))["presence"]["present"])
+                bob.socket.shutdown(socket.SHUT_RDWR)
+                await pouring
+                bob.close()
+
+
+class GivenBack(AsyncCase):
+    async def test_descriptors_and_threads_are_given_back(self):
+        with Server("--max-connections-per-address", "0", "--max-connections-per-user",
+                    "0") as server:
+            # One more is kept: what stands for a socket that was taken from the web server.
+            descriptors, threads = server.descriptors() + 1, server.threads()
+            for _ in range(3):
+                sockets = [await connect(server, CHAT, "alice") for _ in range(50)]
+                raws = [RawSocket(server).open("/push/bob/") for _ in range(50)]
+                self.assertGreaterEqual(server.descriptors(), descriptors + 100)
+                self.assertLessEqual(server.threads(), threads)
+                for ws in sockets:
+                    await ws.close()
+                for raw in raws:
+                    raw.reset()
+                await until(lambda: server.descriptors() <= descriptors, "descriptors are closed")
+
+    async def test_a_storm_of_clients_that_vanish_leaves_nothing(self):
+        with Server("--max-connections-per-address", "0", "--max-connections-per-user",
+                    "0") as server:
+            descriptors = server.descriptors() + 1  # as above
+
+            def storm(seed):
+                for n in range(scaled(150, 40)):
+                    raw = RawSocket(server)
+                    kind = (n + seed) % 4
+                    if kind == 0:
+                        raw.reset()  # before it said anything
+                    elif kind == 1:
+                        raw.send(b"GET /push/alice/ HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+                        raw.reset()  # in the middle of its request
+                    elif kind == 2:
+                        raw.open(CHAT, "alice")
+                        raw.reset()
+                    else:
+                        raw.open("/push/bob/")
+                        raw.send(frame(TEXT, b"{", fin=False)[:3])
+                        raw.close()
+
+            await asyncio.gather(*(asyncio.to_thread(storm, seed) for seed in range(8)))
+            await until(lambda: server.descriptors() <= descriptors, "descriptors are closed")
+            found = await asyncio.to_thread(server.presence, "alice")
+            self.assertEqual(found, {"user": "alice", "push": 0, "groups": []})
+            async with connect(server, CHAT, "alice") as alice, \
+                    connect(server, CHAT, "bob") as bob:
+                await alice.send('{"message":1}')
+                self.assertEqual(await receive(bob), '{"message":1}')
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# Checks what packaging/ ships against the program in WAYSTATION_BIN (build/release, unless set),
+# without building packages. Ends with a line `N passed, N failed`.
+# shellcheck disable=SC2317 # what check() is given is called by it
+set -uo pipefail
+
+here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
+root="$(cd -- "$here/../.." && pwd)"
+program="${WAYSTATION_BIN:-$root/build/release/embed/waystation}"
+# shellcheck source=tests/package/check.sh
+. "$here/check.sh"
+
+# What a template becomes in a package.
+installed() {
+  sed -e 's|@CMAKE_INSTALL_FULL_BINDIR@|/usr/bin|g' \
+    -e 's|@CMAKE_INSTALL_FULL_LIBDIR@|/usr/lib|g' \
+    -e 's|@CMAKE_INSTALL_FULL_SYSCONFDIR@|/etc|g' \
+    -e 's|@CMAKE_INSTALL_FULL_DATADIR@|/usr/share|g' "$1"
+}
+
+configuration_is_current() {
+  diff -u "$root/packaging/waystation.toml.in" <("$root/packaging/configuration.sh" "$program") ||
+    { echo "write it anew: packaging/configuration.sh $program >packaging/waystation.toml.in"; return 1; }
+}
+
+# With every # before a key taken away it says what the program does without it.
+configuration_shows_defaults() {
+  # The page's folder is where it was installed, which is here elsewhere.
+  installed "$root/packaging/waystation.toml.in" | sed -E '/^#[a-z_]+ = /s/^#//' |
+    grep -v '^www = ' >"$scratch/all.toml"
+  [ "$(grep -c ' = ' "$scratch/all.toml")" -ge 20 ] || return
+  diff <(env -i "$program" config show | sed 's/  # .*//') \
+    <(env -i "$program" config show --config "$scratch/all.toml" | sed 's/  # .*//')
+}
+
+# Each key is in waystation.toml(5), at its default.
+page_names_every_key() {
+  local key value missing=0
+  while IFS=$'\t' read -r key value; do
+    [ "$key" = www ] && value='"/usr/share/waystation/www"'
+    grep -qF -- "\\fB$key\\fR = $value" "$root/packaging/man/waystation.toml.5" && continue
+    echo "waystation.toml.5 lacks: \\fB$key\\fR = $value"
+    missing=1
+  done < <(env -i "$program" config show | sed -nE 's/^([a-z_]+) = (.*)  # default$/\1\t\2/p')
+  return "$missing"
+}
+
+page_names_no_other() {
+  local key unknown=0
+  for key in $(sed -nE 's/^\\fB([a-z_]+)\\fR = .*/\1/p' "$root/packaging/man/waystation.toml.5"); do
+    "$program" config show | grep -q "^$key = " && continue
+    echo "$key is no key any more"
+    unknown=1
+  done
+  return "$unknown"
+}
+
+# Prints nothing where the page is well-formed.
+page_is_sound() {
+  local complaints
+  complaints="$(LC_ALL=C.UTF-8 MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$1" 2>&1 >/dev/null)"
+  echo "$complaints"
+  [ -z "$complaints" ]
+}
+
+unit_is_confined() {
+  local line
+  installed "$root/packaging/systemd/waystation.service.in" >"$scratch/waystation.service"
+  line="$(systemd-analyze security --offline=yes --no-pager "$scratch/waystation.service" |
+    tee "$scratch/exposure" | grep -oE 'exposure level for waystation.service: [0-9.]+')"
+  echo "$line"
+  awk -v exposure="${line##* }" 'BEGIN { exit !(exposure != "" && exposure <= 2.0) }' ||
+    { cat "$scratch/exposure"; return 1; }
+}
+
+# systemd knows each line of it. That the program is not installed here is no matter.
+unit_is_understood() {
+  local complaints
+  installed "$root/packaging/systemd/waystation.service.in" |
+    sed 's|^ExecStart=.*|ExecStart=/bin/true|' >"$scratch/waystation.service"
+  complaints="$(systemd-analyze verify --man=no "$scratch/waystation.service" 2>&1 |
+    grep -F waystation.service)"
+  echo "$complaints"
+  [ -z "$complaints" ]
+}
+
+# What may be open by configuration fits into what the unit allows.
+unit_fits_the_defaults() {
+  local connections descriptors
+  connections="$(env -i "$program" config show | sed -nE 's/^max_connections = ([0-9]+).*/\1/p')"
+  descriptors="$(sed -n 's/^LimitNOFILE=//p' "$root/packaging/systemd/waystation.service.in")"
+  echo "max_connections $connections, LimitNOFILE $descriptors"
+  [ "$descriptors" -ge $((connections + 1200)) ]
+}
+
+symbols_are_listed() {
+  local library
+  library="$(ldd "$program" | sed -nE 's/.*libwaystation\.so\.0 => (\S+).*/\1/p')"
+  diff <(sed -nE 's/^ (waystation_\S+)@Base .*/\1/p' "$root/packaging/debian/libwaystation0.symbols" | sort) \
+    <(nm -D --defined-only "$library" | awk '{ print $NF }' | sort)
+}
+
+versions_agree() {
+  local version="$1" line
+  for line in "$(sed -nE '1s/.*\((.*)-[^-]*\).*/\1/p' "$root/packaging/debian/changelog")" \
+    "$("$program" --version | sed 's/waystation //')"; do
+    [ "$line" = "$version" ] || { echo "$line is not $version"; return 1; }
+  done
+}
+
+# The names of metrics that a file speaks of.
+metrics_in() { grep -ohE '\b(waystation|process)_[a-z_]+\b' "$1" | sort -u; }
+
+# What the dashboard and the rules ask for is what the server says.
+metrics_exist() {
+  local name missing=0 pid
+  "$program" serve --listen 127.0.0.1:0 --www '' >"$scratch/address" 2>/dev/null &
+  pid=$!
+  for _ in $(seq 500); do
+    grep -q http "$scratch/address" && break
+    sleep 0.02
+  done
+  /usr/bin/python3 - "$(grep -oE 'http://[0-9.:]+' "$scratch/address")/metrics" \
+    >"$scratch/metrics" <<'PYTHON'
+import sys, urllib.request
+print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode(), end="")
+PYTHON
+  kill "$pid"
+  wait "$pid"
+  for name in $(metrics_in "$root/packaging/monitoring/waystation.rules.yml") \
+    $(metrics_in "$root/packaging/monitoring/waystation.grafana.json"); do
+    grep -q "^# TYPE $name " "$scratch/metrics" && continue
+    echo "there is no metric $name"
+    missing=1
+  done
+  [ -s "$scratch/metrics" ] && return "$missing"
+}
+
+# As Prometheus' own checker sees them, where it is there.
+rules_are_sound() { promtool check rules "$root/packaging/monitoring/waystation.rules.yml"; }
+metrics_are_sound() { promtool check metrics <"$scratch/metrics"; }
+dashboard_is_json() { /usr/bin/python3 -m json.tool "$root/packaging/monitoring/waystation.grafana.json"; }
+
+if [ ! -x "$program" ]; then
+  printf 'there is no %s; build it (embed/run.sh), or name one in WAYSTATION_BIN\n0 passed, 1 failed\n' "$program"
+  exit 1
+fi
+version="$(sed -nE 's/^project\(waystation VERSION ([0-9.]+).*/\1/p' "$root/CMakeLists.txt")"
+
+check "the configuration that is shipped has every key, at its default" configuration_is_current
+check "with every key in force it changes nothing" configuration_shows_defaults
+check "waystation.toml(5) has every key, at its default" page_names_every_key
+check "waystation.toml(5) has no other" page_names_no_other
+for page in "$root"/packaging/man/*; do check "${page##*/} is well-formed" page_is_sound "$page"; done
+check "the versions agree" versions_agree "$version"
+check "the symbols file lists what is exported" symbols_are_listed
+check "the metrics that the dashboard and the rules ask for exist" metrics_exist
+check "the dashboard is JSON" dashboard_is_json
+check "the unit's limits fit the defaults" unit_fits_the_defaults
+if command -v systemd-analyze >/dev/null; then
+  check "systemd understands the unit" unit_is_understood
+  check "the unit's exposure is 2.0 or lower" unit_is_confined
+else
+  skip "the unit, as systemd sees it" "systemd-analyze is not here (apt-get install systemd)"
+fi
+if command -v promtool >/dev/null; then
+  check "Prometheus takes the rules" rules_are_sound
+  check "Prometheus takes the metrics" metrics_are_sound
+else
+  skip "the rules and metrics, as Prometheus sees them" "promtool is not here (apt-get install prometheus)"
+fi
+finish

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Tests packaging/nginx with the real nginx and the server in WAYSTATION_BIN (build/release, unless
+# set). Needs nginx, openssl, python3-websockets. Ends with a line `N passed, N failed`.
+set -uo pipefail
+
+here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
+root="$(cd -- "$here/../../.." && pwd)"
+export WAYSTATION_BIN="${WAYSTATION_BIN:-$root/build/release/embed/waystation}"
+
+give_up() {
+  printf '%s\n0 passed, 1 failed\n' "$*"
+  exit 1
+}
+
+[ -x "$WAYSTATION_BIN" ] ||
+  give_up "there is no $WAYSTATION_BIN; build it (embed/run.sh), or name one in WAYSTATION_BIN"
+command -v openssl >/dev/null || give_up "openssl is needed, for a certificate: apt-get install openssl"
+export NGINX="${NGINX:-/usr/sbin/nginx}"
+if [ ! -x "$NGINX" ]; then
+  # Unpacked and not installed: a machine that runs tests did not ask for a web server.
+  NGINX="$root/build/nginx/usr/sbin/nginx"
+  if [ ! -x "$NGINX" ]; then
+    mkdir -p "$root/build/nginx"
+    (cd "$root/build/nginx" && apt-get download nginx && dpkg-deb -x nginx_*.deb .) >&2 ||
+      give_up "nginx is needed: name it in NGINX, or install nginx-light"
+  fi
+fi
+/usr/bin/python3 -c 'import websockets' 2>/dev/null ||
+  give_up "a WebSocket client is needed: apt-get install python3-websockets"
+
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+/usr/bin/python3 "$here/test_nginx.py" "$@" 2>&1 | tee "$log"
+ran="$(sed -nE 's/^Ran ([0-9]+) tests? in .*/\1/p' "$log")"
+failed=0
+for count in $(sed -nE 's/^FAILED \((.*)\)$/\1/p' "$log" | grep -oE '(failures|errors)=[0-9]+'); do
+  failed=$((failed + ${count#*=}))
+done
+if [ "${ran:-0}" -eq 0 ]; then
+  ran=1
+  failed=1
+fi
+passed=$((ran - failed))
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,384 @@
+#!/usr/bin/env python3
+"""The site that packaging/nginx ships, under the real nginx with a self-signed certificate.
+
+Run by run.sh, which says what it needs. Everything listens on loopback, on ports that are free.
+"""
+import asyncio
+import contextlib
+import gzip
+import http.client
+import http.server
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+import websockets
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+SITE = ROOT / "packaging" / "nginx" / "waystation.conf"
+PROGRAM = os.environ["WAYSTATION_BIN"]
+NGINX = os.environ.get("NGINX", "/usr/sbin/nginx")
+PATIENCE = 20
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(what, condition):
+    """Waits for a condition, never for a time."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError("in vain waited for " + what)
+        time.sleep(0.01)
+
+
+def can_connect(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+class Relay:
+    """`waystation serve` on a port that it keeps over restarts."""
+
+    def __init__(self, folder, *options):
+        self.port = free_port()
+        self.www = folder / "www"
+        self.options = options
+        self.start()
+
+    def start(self):
+        environment = {name: value for name, value in os.environ.items()
+                       if not name.startswith("WAYSTATION_")}
+        self.process = subprocess.Popen(
+            [PROGRAM, "serve", "--listen", f"127.0.0.1:{self.port}", "--www", str(self.www),
+             "--trusted-proxies", "127.0.0.1", *self.options],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        wait_until("the relay", lambda: can_connect(self.port))
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait(PATIENCE)
+
+
+class Nginx:
+    """The real one, with our site and no other."""
+
+    def __init__(self, folder, relay, change=lambda site: site):
+        self.folder = folder
+        self.tls_port = free_port()
+        self.plain_port = free_port()
+        (folder / "waystation.conf").write_text(self.site(relay, change))
+        (folder / "nginx.conf").write_text(f"""
+            daemon off;
+            worker_processes 2;
+            pid {folder}/nginx.pid;
+            error_log {folder}/error.log notice;
+            events {{ worker_connections 256; }}
+            http {{
+              access_log {folder}/access.log;
+              client_body_temp_path {folder}/body;
+              proxy_temp_path {folder}/proxy;
+              fastcgi_temp_path {folder}/fastcgi;
+              uwsgi_temp_path {folder}/uwsgi;
+              scgi_temp_path {folder}/scgi;
+              include {folder}/waystation.conf;
+            }}
+            """)
+        command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"),
+                   "-e", str(folder / "error.log")]
+        checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
+        if checked.returncode != 0:
+            raise AssertionError("nginx does not take the site:\n" + checked.stderr)
+        self.warnings = [line for line in checked.stderr.splitlines() if "[warn]" in line]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        wait_until("nginx", lambda: can_connect(self.tls_port))
+
+    def site(self, relay, change):
+        """The site as an administrator would change it, and what a test machine needs."""
+        text = change(SITE.read_text())
+        for old, new in ((r"chat\.example;", "localhost;"),
+                         (r"/etc/ssl/certs/\S+;", f"{self.folder}/cert.pem;"),
+                         (r"/etc/ssl/private/\S+;", f"{self.folder}/key.pem;"),
+                         (r"server 127\.0\.0\.1:8080;", f"server 127.0.0.1:{relay.port};"),
+                         (r"listen \[::\]:.*;", ""),
+                         (r"listen 80;", f"listen 127.0.0.1:{self.plain_port};"),
+                         (r"listen 443 ", f"listen 127.0.0.1:{self.tls_port} ")):
+            text, count = re.subn(old, new, text)
+            assert count, f"the site has no {old} any more; change this test"
+        return text
+
+    def workers(self):
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return set(children.read_text().split())
+
+    def reload(self):
+        """Until every worker of before has heard that it is to end, and new ones are there."""
+        log = self.folder / "error.log"
+        ended = log.read_text().count("gracefully shutting down")
+        before = self.workers()
+        self.process.send_signal(signal.SIGHUP)
+        wait_until("new workers", lambda: len(self.workers() - before) >= 2)
+        wait_until("old workers",
+                   lambda: log.read_text().count("gracefully shutting down") >= ended + 2)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(PATIENCE)
+
+
+class Login(http.server.BaseHTTPRequestHandler):
+    """A login that exists already: whoever has its cookie is somebody."""
+
+    def do_GET(self):
+        user = re.search(r"session=([a-z]+)-secret", self.headers.get("Cookie", ""))
+        self.send_response(200 if user else 401)
+        if user:
+            self.send_header("X-User", user[1])
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Behind(unittest.IsolatedAsyncioTestCase):
+    """A relay behind nginx."""
+
+    options = ()
+
+    def change(self, site):
+        return site
+
+    def setUp(self):
+        self.stack = contextlib.ExitStack()
+        self.addCleanup(self.stack.close)
+        self.folder = pathlib.Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        # nginx's workers are another user where its master is root.
+        self.folder.chmod(0o755)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                        "-keyout", self.folder / "key.pem", "-out", self.folder / "cert.pem"],
+                       check=True, capture_output=True)
+        www = self.folder / "www"
+        (www / "assets").mkdir(parents=True)
+        (www / "index.html").write_text("<!doctype html><title>A page</title>" + "<p>words</p>" * 400)
+        script = "export const words = 'many of them';\n" * 400
+        (www / "assets" / "index-BTjayluZ.js").write_text(script)
+        (www / "assets" / "index-BTjayluZ.js.gz").write_bytes(gzip.compress(script.encode(), 9))
+        self.relay = Relay(self.folder, *self.options)
+        self.stack.callback(self.relay.stop)
+        self.nginx = Nginx(self.folder, self.relay, self.change)
+        self.stack.callback(self.nginx.stop)
+        self.tls = ssl.create_default_context(cafile=str(self.folder / "cert.pem"))
+        self.origin = f"https://localhost:{self.nginx.tls_port}"
+
+    def connect(self, path, **options):
+        options.setdefault("origin", self.origin)
+        return websockets.connect(f"wss://localhost:{self.nginx.tls_port}{path}", ssl=self.tls,
+                                  host="127.0.0.1", port=self.nginx.tls_port, **options)
+
+    async def refused(self, path, **options):
+        with self.assertRaises(websockets.InvalidStatusCode) as caught:
+            await self.connect(path, **options)
+        return caught.exception.status_code
+
+    def get(self, path, **headers):
+        connection = http.client.HTTPSConnection("localhost", self.nginx.tls_port,
+                                                 timeout=PATIENCE, context=self.tls)
+        with contextlib.closing(connection):
+            # Exactly this path; http.client would not tidy it either.
+            connection.putrequest("GET", path, skip_accept_encoding=True)
+            for name, value in headers.items():
+                connection.putheader(name.replace("_", "-"), value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+
+    async def hear(self, receiver):
+        return json.loads(await asyncio.wait_for(receiver.recv(), PATIENCE))
+
+
+class Site(Behind):
+    def test_nginx_has_nothing_to_remark(self):
+        self.assertEqual(self.nginx.warnings, [])
+
+    async def test_chat_and_push_pass(self):
+        async with self.connect("/ws/chat/alice_bob/?user=alice") as alice, \
+                self.connect("/ws/chat/alice_bob?user=bob") as bob, \
+                self.connect("/push/carol/") as carol, \
+                self.connect("/ws/chat/alice_carol/?user=alice") as other:
+            await alice.send('{"message": 1e400, "to_user": "bob"}')
+            self.assertEqual(await asyncio.wait_for(bob.recv(), PATIENCE), '{"message":1e400}')
+            await other.send('{"message": "hello", "to_user": "carol"}')
+            self.assertEqual(await self.hear(carol),
+                             {"event": {"message": "hello", "group": "alice_carol"}})
+
+    async def test_the_largest_message_passes(self):
+        text = "x" * 65000
+        async with self.connect("/ws/chat/alice_bob/?user=alice") as alice, \
+                self.connect("/ws/chat/alice_bob/?user=bob") as bob:
+            await alice.send(json.dumps({"message": text, "to_user": "bob"}))
+            self.assertEqual((await self.hear(bob))["message"], text)
+
+    async def test_a_page_from_elsewhere_is_refused(self):
+        self.assertEqual(await self.refused("/ws/chat/alice_bob/?user=alice",
+                                            origin="https://elsewhere.example"), 403)
+
+    def test_a_refusal_arrives_with_its_reason(self):
+        status, _, body = self.get("/ws/chat/bob_alice/?user=alice")
+        self.assertEqual((status, json.loads(body)["error"]["code"]), (400, "bad_group"))
+
+    def test_operators_routes_are_not_there(self):
+        for path in ("/metrics", "/metrics/", "/METRICS", "/%6detrics", "//metrics", "/./metrics",
+                     "/x/../metrics", "/healthz", "/healthz/", "/Healthz", "/%68ealthz",
+                     "//healthz", "/healthz?x", "/metrics%2f"):
+            status, _, body = self.get(path)
+            self.assertIn(status, (400, 404), path)
+            self.assertNotIn(b"waystation_", body, path)
+            self.assertNotIn(b'"sockets"', body, path)
+
+    def test_the_page_is_compressed_and_cached(self):
+        status, headers, body = self.get("/", Accept_Encoding="gzip")
+        self.assertEqual((status, headers["Content-Encoding"]), (200, "gzip"))
+        self.assertIn(b"A page", gzip.decompress(body))
+        status, headers, body = self.get("/assets/index-BTjayluZ.js", Accept_Encoding="gzip")
+        self.assertEqual((status, headers["Content-Encoding"]), (200, "gzip"))
+        self.assertIn("immutable", headers["Cache-Control"])
+        status, _, body = self.get("/assets/index-BTjayluZ.js", Accept_Encoding="gzip",
+                                   If_None_Match=headers["ETag"])
+        self.assertEqual((status, body), (304, b""))
+
+    def test_plain_http_is_sent_to_tls(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.nginx.plain_port,
+                                                timeout=PATIENCE)
+        with contextlib.closing(connection):
+            connection.request("GET", "/x?y", headers={"Host": "localhost"})
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, answer.headers["Location"]),
+                             (308, "https://localhost/x?y"))
+
+    async def test_a_restart_of_the_relay_is_heard_as_1001(self):
+        async with self.connect("/ws/chat/alice_bob/?user=alice") as alice, \
+                self.connect("/push/bob/") as bob:
+            self.assertEqual(await asyncio.to_thread(self.relay.stop), 0)
+            for client in (alice, bob):
+                await asyncio.wait_for(client.wait_closed(), PATIENCE)
+                self.assertEqual(client.close_code, 1001)
+        self.assertEqual(await self.refused("/push/bob/"), 502)
+        await asyncio.to_thread(self.relay.start)
+        async with self.connect("/push/bob/"):
+            pass
+
+    async def test_ten_reloads_lose_nothing(self):
+        async with self.connect("/ws/chat/alice_bob/?user=alice") as alice, \
+                self.connect("/ws/chat/alice_bob/?user=bob") as bob, \
+                self.connect("/push/carol/") as carol, \
+                self.connect("/ws/chat/carol_dave/?user=dave") as dave:
+            said = 0
+            is_over = False
+
+            async def speak():
+                nonlocal said
+                while not is_over:
+                    await alice.send(json.dumps({"message": said, "to_user": "bob"}))
+                    await dave.send(json.dumps({"message": said, "to_user": "carol"}))
+                    said += 1
+                    await asyncio.sleep(0.03)
+
+            async def listen(receiver, number, value):
+                while number is None or len(value) < number():
+                    frame = await self.hear(receiver)
+                    value.append(frame.get("event", frame)["message"])
+
+            by_bob, by_carol = [], []
+            speaking = asyncio.create_task(speak())
+            for _ in range(10):
+                await asyncio.to_thread(self.nginx.reload)
+                # Something is said between any two of them.
+                before = said
+                while said < before + 2:
+                    await asyncio.sleep(0.01)
+            is_over = True
+            await speaking
+            await listen(bob, lambda: said, by_bob)
+            await listen(carol, lambda: said, by_carol)
+            self.assertEqual(by_bob, list(range(said)))
+            self.assertEqual(by_carol, list(range(said)))
+            # And newcomers meet the new workers.
+            async with self.connect("/ws/chat/alice_bob/?user=bob") as newcomer:
+                await alice.send('{"message": "welcome", "to_user": "bob"}')
+                self.assertEqual(await self.hear(newcomer), {"message": "welcome"})
+
+
+class Limits(Behind):
+    options = ("--max-connections-per-address", "2")
+
+    async def test_limits_see_the_real_client(self):
+        async with self.connect("/push/alice/"), self.connect("/push/bob/"):
+            self.assertEqual(await self.refused("/push/carol/"), 429)
+            # What it says of itself does not count.
+            self.assertEqual(await self.refused(
+                "/push/carol/", extra_headers={"X-Forwarded-For": "127.0.0.9"}), 429)
+            async with self.connect("/push/carol/", local_addr=("127.0.0.2", 0)):
+                pass
+
+
+class LoginThatExists(Behind):
+    options = ("--auth", "header")
+
+    def change(self, site):
+        # As the site's last comment says: its locations in place of the one for chat and push.
+        shown = re.search(r"(?ms)^  #   location ~ .*?^  #   }\n  #   location = .*?^  #   }\n", site)
+        self.assertIsNotNone(shown, "the site shows no auth_request any more; change this test")
+        site, count = re.subn(r"(?ms)^  location ~ \^/\(ws/chat\|push\)/ {.*?^  }\n", "", site)
+        self.assertEqual(count, 1)
+        locations = re.sub(r"(?m)^  #   ?", "  ", shown[0])
+        locations = locations.replace("127.0.0.1:9000", f"127.0.0.1:{self.login.server_port}")
+        return site.replace(shown[0], locations)
+
+    def setUp(self):
+        self.login = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Login)
+        serving = threading.Thread(target=self.login.serve_forever)
+        serving.start()
+        self.addCleanup(serving.join)
+        self.addCleanup(self.login.server_close)
+        self.addCleanup(self.login.shutdown)
+        super().setUp()
+
+    async def test_who_is_logged_in_gets_in_as_themselves(self):
+        cookie = {"Cookie": "session=alice-secret"}
+        async with self.connect("/push/alice/", extra_headers=cookie):
+            pass
+        self.assertEqual(await self.refused("/push/bob/", extra_headers=cookie), 403)
+
+    async def test_who_is_not_does_not_whatever_they_claim(self):
+        self.assertEqual(await self.refused("/push/alice/"), 401)
+        self.assertEqual(await self.refused(
+            "/push/alice/", extra_headers={"X-Forwarded-User": "alice"}), 401)
+        self.assertEqual(await self.refused(
+            "/push/bob/", extra_headers={"X-Forwarded-User": "bob",
+                                         "Cookie": "session=alice-secret"}), 403)
+
+    def test_the_api_believes_no_clients_header(self):
+        status, _, _ = self.get("/api/v1/presence/alice", X_Forwarded_User="alice")
+        self.assertEqual(status, 401)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,380 @@
+#!/usr/bin/env bash
+# Packages, lived with: built, looked at by lintian, and in a fresh Debian 12 that is booted in a
+# namespace of its own installed, started, talked through, reconfigured, upgraded, removed, purged.
+#
+#     tests/package/run.sh                     builds the packages first
+#     tests/package/run.sh --packages FOLDER   takes those that are there
+#     tests/package/run.sh --worktree          builds what is not committed, too
+#
+# WAYSTATION_DEBIAN may name a folder that debootstrap has filled already, with systemd-sysv; it is
+# copied. Needs root, Debian's archive over the network, and 15 minutes on two cores. Ends with a line
+# `N passed, N failed`.
+# shellcheck disable=SC2317 # what check() is given is called by it
+set -uo pipefail
+
+here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
+root="$(cd -- "$here/../.." && pwd)"
+# shellcheck source=tests/package/check.sh
+. "$here/check.sh"
+
+packages=
+source_of=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --packages) packages="${2:?--packages needs a folder}"; shift ;;
+    --worktree) source_of=(--worktree) ;;
+    *) echo "unknown option $1; there are --packages FOLDER and --worktree"; exit 2 ;;
+  esac
+  shift
+done
+
+give_up() {
+  skip "all of tests/package" "$1"
+  finish
+}
+
+[ "$(id -u)" -eq 0 ] || give_up "it needs root, for a Debian of its own in a folder"
+command -v apt-get >/dev/null || give_up "it needs Debian's tools, and this is no Debian"
+missing=()
+for pair in debootstrap:debootstrap lintian:lintian dpkg-deb:dpkg ip:iproute2 man:man-db; do
+  command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+done
+/usr/bin/python3 -c 'import websockets' 2>/dev/null || missing+=(python3-websockets)
+if [ ${#missing[@]} -gt 0 ]; then
+  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+    --no-install-recommends "${missing[@]}") >"$scratch/log" 2>&1 ||
+    give_up "these could not be installed: ${missing[*]}: $(tail -n 1 "$scratch/log")"
+fi
+unshare --mount --pid --net --uts --ipc --cgroup --fork true 2>/dev/null ||
+  give_up "the kernel lets this user make no namespaces"
+
+# ---- the packages ----------------------------------------------------------------------------------
+
+if [ -z "$packages" ]; then
+  packages="$root/build/packages"
+  check "the packages build" "$root/packaging/build.sh" deb ${source_of[@]+"${source_of[@]}"}
+  [ "$failed" -eq 0 ] || finish
+fi
+server_deb="$(find "$packages" -maxdepth 1 -name 'waystation_*.deb')"
+library_deb="$(find "$packages" -maxdepth 1 -name 'libwaystation0_*.deb')"
+devel_deb="$(find "$packages" -maxdepth 1 -name 'libwaystation-dev_*.deb')"
+for deb in "$server_deb" "$library_deb" "$devel_deb"; do
+  [ -f "$deb" ] || { echo "a package is missing in $packages"; failed=1; finish; }
+done
+version="$(dpkg-deb -f "$server_deb" Version)"
+
+lintian_is_content() {
+  lintian --allow-root --fail-on error,warning --tag-display-limit 0 \
+    "$packages"/waystation_*_*.changes
+}
+
+# holds DEB FILE…: those are in it.
+holds() {
+  local deb="$1" name lacking=0
+  shift
+  dpkg-deb -c "$deb" | awk '{ print $6 }' >"$scratch/list"
+  for name in "$@"; do
+    grep -qxE -- "\./$name" "$scratch/list" || { echo "${deb##*/} lacks $name"; lacking=1; }
+  done
+  return "$lacking"
+}
+
+hardened() {
+  local flags
+  dpkg-deb -x "$server_deb" "$scratch/server" && dpkg-deb -x "$library_deb" "$scratch/library" || return
+  for file in "$scratch/server/usr/bin/waystation" "$scratch"/library/usr/lib/*/libwaystation.so.0.*; do
+    flags="$(readelf -dlW "$file")"
+    grep -q BIND_NOW <<<"$flags" && grep -q GNU_RELRO <<<"$flags" &&
+      ! grep -qE 'GNU_STACK .*RWE' <<<"$flags" && ! grep -qE 'R(UN)?PATH' <<<"$flags" ||
+      { echo "$file"; return 1; }
+  done
+  readelf -h "$scratch/server/usr/bin/waystation" | grep -q 'DYN'
+}
+
+check "lintian finds no error and no warning" lintian_is_content
+check "waystation holds what it should" holds "$server_deb" \
+  usr/bin/waystation lib/systemd/system/waystation.service usr/lib/sysusers.d/waystation.conf \
+  etc/waystation/waystation.toml usr/share/waystation/www/index.html \
+  usr/share/waystation/www/index.html.br usr/share/man/man1/waystation.1.gz \
+  usr/share/man/man5/waystation.toml.5.gz \
+  usr/share/doc/waystation/examples/nginx/waystation.conf \
+  usr/share/doc/waystation/examples/monitoring/waystation.rules.yml \
+  usr/share/doc/waystation/examples/monitoring/waystation.grafana.json \
+  usr/share/doc/waystation/copyright
+check "libwaystation0 holds the library" holds "$library_deb" 'usr/lib/[^/]*/libwaystation\.so\.0'
+check "libwaystation-dev holds what one builds with" holds "$devel_deb" \
+  usr/include/waystation/waystation.h usr/include/waystation/civetweb.h \
+  'usr/lib/[^/]*/libwaystation\.(so|a)' 'usr/lib/[^/]*/pkgconfig/waystation.pc' \
+  'usr/lib/[^/]*/cmake/waystation/waystation-config.cmake' \
+  usr/share/doc/libwaystation-dev/examples/appliance.c usr/share/man/man3/libwaystation.3.gz
+check "what is installed is hardened" hardened
+
+# ---- a machine -------------------------------------------------------------------------------------
+
+machine="$scratch/machine"
+debs="$machine/var/tmp/debs"
+
+# A Debian 12 with systemd and nothing of ours, all downloads already made: once it is booted it has
+# no network but loopback.
+prepare() {
+  if [ -n "${WAYSTATION_DEBIAN:-}" ]; then
+    mkdir -p "$machine" && cp -a "$WAYSTATION_DEBIAN/." "$machine" || return
+  else
+    debootstrap --variant=minbase --include=systemd,systemd-sysv bookworm "$machine" || return
+  fi
+  mkdir -p "$debs"
+  cp "$server_deb" "$library_deb" "$debs/" && previous_version || return
+  [ ! -e /etc/resolv.conf ] || cp -L /etc/resolv.conf "$machine/etc/resolv.conf"
+  chroot "$machine" sh -c 'apt-get clean && apt-get update -qq &&
+    apt-get install -y -qq --no-install-recommends --download-only /var/tmp/debs/*.deb' || return
+  cp "$machine"/var/cache/apt/archives/*.deb "$debs/" || true
+}
+
+# The server's package as it might have been: an older version, other words in its configuration.
+previous_version() {
+  dpkg-deb -R "$server_deb" "$scratch/previous" &&
+    sed -i 's/^Version: .*/Version: 0.0.9-1/' "$scratch/previous/DEBIAN/control" &&
+    sed -i '1i # The configuration of an earlier version.' \
+      "$scratch/previous/etc/waystation/waystation.toml" &&
+    mkdir -p "$machine/var/tmp/previous" &&
+    dpkg-deb --root-owner-group -b "$scratch/previous" \
+      "$machine/var/tmp/previous/waystation_0.0.9-1.deb"
+}
+
+# Runs as process 1 of the machine's namespaces.
+boot() {
+  set -e
+  mount --make-rprivate /
+  mount --bind "$machine" "$machine"
+  mount -t proc proc "$machine/proc"
+  mount -t sysfs sysfs "$machine/sys"
+  mount -t cgroup2 cgroup2 "$machine/sys/fs/cgroup"
+  mount -t tmpfs -o mode=755 tmpfs "$machine/run"
+  mount -t tmpfs -o mode=755 tmpfs "$machine/dev"
+  mkdir "$machine/dev/pts" "$machine/dev/shm"
+  for device in null zero full random urandom tty; do
+    touch "$machine/dev/$device"
+    mount --bind "/dev/$device" "$machine/dev/$device"
+  done
+  mount -t devpts -o newinstance,ptmxmode=0666 devpts "$machine/dev/pts"
+  ln -s pts/ptmx "$machine/dev/ptmx"
+  mount -t tmpfs tmpfs "$machine/dev/shm"
+  ip link set lo up
+  # Not chroot alone: whoever is in one may make no user namespace, which PrivateUsers= does.
+  cd "$machine"
+  pivot_root . mnt
+  exec env -i container=waystation-test PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot . /bin/sh -c \
+    'umount -l /mnt && mount --make-rshared / && exec /lib/systemd/systemd --log-target=console --show-status=0'
+}
+
+process=
+# shellcheck disable=SC2317 # called by the trap
+shut_down() {
+  if [ -n "$process" ]; then kill -KILL "$process" 2>/dev/null; fi
+  wait 2>/dev/null
+  rm -rf --one-file-system "$scratch"
+}
+trap shut_down EXIT
+
+inside() {
+  nsenter -t "$process" -m -p -n -i -u -C -r -w -- \
+    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
+}
+
+# wait_for SECONDS COMMAND…: until it succeeds.
+wait_for() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    if [ "$SECONDS" -ge "$end" ]; then
+      echo "in vain waited for: $*"
+      return 1
+    fi
+    sleep 0.1
+  done
+}
+
+boots() {
+  # shellcheck disable=SC2016 # expanded by that shell
+  export machine
+  export -f boot
+  unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child bash -c boot \
+    </dev/null >"$scratch/console" 2>&1 &
+  local parent=$!
+  wait_for 10 pgrep -P "$parent" || { cat "$scratch/console"; return 1; }
+  process="$(pgrep -P "$parent")"
+  wait_for 60 is_up || { cat "$scratch/console"; return 1; }
+}
+
+is_up() { inside systemctl is-system-running | grep -E '^(running|degraded)$'; }
+
+# Every file of the machine that packages may have to do with, and what kind it is.
+files() {
+  (cd "$machine" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./run \
+    -o -path ./tmp -o -path ./var/tmp -o -path ./var/cache -o -path ./var/log \
+    -o -path ./var/lib/dpkg -o -path ./var/lib/apt \) -prune -o -printf '%y %p\n' | sort)
+}
+
+property() { inside systemctl show waystation --property="$1" --value; }
+is_active() { [ "$(inside systemctl is-active waystation)" = active ]; }
+
+# Debian's packages that ours depend on come first, so that what ours leave can be told apart.
+installs_dependencies() {
+  inside sh -c 'cd /var/tmp/debs && ls *.deb | grep -vE "^(lib)?waystation" | xargs -r dpkg -i'
+}
+installs() { inside sh -c "cd /var/tmp && dpkg --force-confdef --force-confold -i $*"; }
+
+# Restarted, or the log of why not.
+comes_up_again() { inside systemctl restart waystation || { log; return 1; } && starts; }
+log() { inside journalctl -u waystation --no-pager -n 20; }
+starts() { wait_for 20 is_active || { log; return 1; }; }
+
+says_it_is_ready() {
+  [ "$(property Type) $(property NotifyAccess)" = "notify main" ] &&
+    inside systemctl is-enabled waystation | grep -qx enabled
+}
+
+# As the unit says, in the kernel's words.
+is_confined() {
+  local pid status
+  pid="$(property MainPID)"
+  status="$(inside cat "/proc/$pid/status")"
+  echo "$status"
+  grep -qxE 'NoNewPrivs:\s+1' <<<"$status" && grep -qxE 'Seccomp:\s+2' <<<"$status" &&
+    grep -qxE 'CapEff:\s+0+' <<<"$status" && grep -qxE 'CapBnd:\s+0+' <<<"$status" &&
+    grep -qE "^Uid:\s+$(inside id -u waystation)\s" <<<"$status" &&
+    inside cat "/proc/$pid/limits" | grep -qE '^Max core file size\s+0\s+0' &&
+    inside cat "/proc/$pid/limits" | grep -qE '^Max open files\s+16384\s+16384'
+}
+
+converses() {
+  nsenter -t "$process" -n -- /usr/bin/python3 "$here/conversation.py" --url http://127.0.0.1:8080
+}
+
+configure() { printf '%s\n' "$@" >"$machine/etc/waystation/waystation.toml"; }
+log_has() { inside journalctl -u waystation --no-pager -o cat "${@:2}" | grep -F -- "$1"; }
+
+reloads() {
+  configure 'log_level = "debug"' 'max_message_bytes = 4096'
+  local pid
+  pid="$(property MainPID)"
+  inside systemctl reload waystation || { log; return 1; }
+  wait_for 10 log_has 'log_level: "info" becomes "debug"' &&
+    [ "$(property MainPID)" = "$pid" ] && is_active
+}
+
+# A mistake changes nothing while it runs; at a start it is said once, and no start follows.
+a_mistake_is_said() {
+  configure 'max_message_bytes = "many"'
+  inside systemctl reload waystation && wait_for 10 log_has 'max_message_bytes = "many"' -p err &&
+    is_active || return
+  inside systemctl restart waystation
+  wait_for 10 log_has 'allowed is a whole number' || return
+  [ "$(property ActiveState) $(property ExecMainStatus) $(property NRestarts)" = "failed 2 0" ] ||
+    { inside systemctl status waystation --no-pager; return 1; }
+}
+
+takes_its_keys_from_systemd() {
+  mkdir -p "$machine/etc/credstore"
+  (umask 077 && head -c 32 /dev/urandom | base64 >"$machine/etc/credstore/waystation.jwt_keys")
+  configure 'auth = "jwt"' \
+    'jwt_key_file = "/run/credentials/waystation.service/waystation.jwt_keys"'
+  comes_up_again || return
+  nsenter -t "$process" -n -- /usr/bin/python3 - <<'PYTHON'
+import sys, urllib.error, urllib.request
+try:
+    urllib.request.urlopen("http://127.0.0.1:8080/push/alice/", timeout=10)
+except urllib.error.HTTPError as error:
+    sys.exit(0 if error.code == 401 else f"answered with {error.code}, not 401")
+sys.exit("was let in without a token")
+PYTHON
+}
+
+writes_its_state() {
+  configure
+  if inside waystation config show | grep -q '^audit = '; then
+    configure 'audit = "/var/lib/waystation/audit.sqlite"'
+  fi
+  comes_up_again &&
+    [ "$(inside stat -c '%U %a' /var/lib/waystation)" = "waystation 750" ] || return
+  [ ! -s "$machine/etc/waystation/waystation.toml" ] ||
+    ! grep -q audit "$machine/etc/waystation/waystation.toml" ||
+    wait_for 10 inside test -f /var/lib/waystation/audit.sqlite
+}
+
+# A relay that hangs is ended and started anew.
+the_watchdog_bites() {
+  configure
+  inside mkdir -p /run/systemd/system/waystation.service.d
+  inside sh -c 'printf "[Service]\nWatchdogSec=2s\nTimeoutStopSec=2s\n" \
+    >/run/systemd/system/waystation.service.d/test.conf'
+  inside systemctl daemon-reload && inside systemctl restart waystation && starts || return
+  local pid
+  pid="$(property MainPID)"
+  # It lives for longer than its watchdog's time, since it feeds it.
+  sleep 5
+  [ "$(property MainPID)" = "$pid" ] && [ "$(property NRestarts)" = 0 ] || return
+  inside kill -STOP "$pid"
+  wait_for 30 eval '[ "$(property NRestarts)" = 1 ]' && starts
+  local result=$?
+  inside rm -r /run/systemd/system/waystation.service.d
+  inside systemctl daemon-reload && inside systemctl restart waystation && return "$result"
+}
+
+configure_by_hand() { configure '# by hand' 'ping_interval_seconds = 20'; }
+
+keeps_what_was_changed() {
+  [ "$(inside dpkg-query -Wf '${Version}' waystation)" = "$version" ] &&
+    grep -qx 'ping_interval_seconds = 20' "$machine/etc/waystation/waystation.toml" &&
+    grep -q '^# Every key is here' "$machine/etc/waystation/waystation.toml.dpkg-dist"
+}
+
+restarted() { [ "$(property MainPID)" != "$1" ] && starts; }
+
+removes() {
+  inside dpkg -r waystation && ! inside systemctl is-active waystation &&
+    [ -f "$machine/etc/waystation/waystation.toml" ] &&
+    [ -d "$machine/var/lib/waystation" ] && [ ! -e "$machine/usr/bin/waystation" ]
+}
+
+purges() {
+  rm -f "$machine/etc/waystation/waystation.toml.dpkg-dist"
+  inside dpkg -P waystation libwaystation0 && [ ! -e "$machine/etc/waystation" ] &&
+    [ ! -e "$machine/var/lib/waystation" ]
+}
+
+# The user stays, as users do; its name stands in files that were there before. The key is the
+# administrator's own.
+leaves_nothing() {
+  files | grep -vxE 'd \./etc/credstore|f \./etc/credstore/waystation\.jwt_keys|f \./etc/(passwd|group|shadow|gshadow)-|. \./etc/ld\.so\.cache' \
+    >"$scratch/after"
+  grep -vxE 'd \./etc/credstore|f \./etc/(passwd|group|shadow|gshadow)-|. \./etc/ld\.so\.cache' \
+    "$scratch/before" | diff - "$scratch/after"
+}
+
+check "a fresh Debian 12 is set up" prepare
+[ -d "$machine/var/tmp/previous" ] || finish
+check "it boots" boots
+is_up >/dev/null 2>&1 || finish
+check "what ours depend on installs" installs_dependencies
+files >"$scratch/before"
+check "a previous version installs" installs "debs/libwaystation0_*.deb previous/waystation_*.deb"
+check "the service is started" starts
+check "it is enabled, and says itself when it is ready" says_it_is_ready
+check "it is confined as the unit says" is_confined
+check "a conversation is held" converses
+configure_by_hand
+old_process="$(property MainPID)"
+check "it is upgraded while it runs" installs "debs/waystation_*.deb"
+check "the upgrade keeps a changed configuration" keeps_what_was_changed
+check "the upgrade restarts the service" restarted "$old_process"
+check "a conversation is held again" converses
+check "a reload applies what can be applied" reloads
+check "a mistake in the configuration is said, and not tried again" a_mistake_is_said
+check "keys come from systemd's credentials" takes_its_keys_from_systemd
+check "it writes where it may" writes_its_state
+check "the watchdog ends one that hangs" the_watchdog_bites
+check "removing keeps configuration and state" removes
+check "purging takes them away" purges
+check "nothing else is left" leaves_nothing
+finish

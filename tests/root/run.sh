@@ -1,0 +1,36 @@
+#!/bin/bash
+# Tests that need root: small file systems of their own, remounts, another user's file.
+#
+#     tests/root/run.sh [PROGRAM]      PROGRAM: build/release/embed/waystation unless named
+#
+# Where they cannot run it says why and ends with 77, which test drivers take for "skipped". The last
+# line is always `N passed, N failed`.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+export WAYSTATION_BIN=${1:-${WAYSTATION_BIN:-$root/build/release/embed/waystation}}
+export PYTHONDONTWRITEBYTECODE=1
+
+cannot() {
+  echo "tests/root: not run: $1"
+  echo "0 passed, 0 failed"
+  exit 77
+}
+
+[ "$(id -u)" = 0 ] || cannot "this needs root, and this is $(id -un)"
+[ -x "$WAYSTATION_BIN" ] || cannot "there is no program at $WAYSTATION_BIN; build it first"
+mountpoint=$(mktemp -d)
+trap 'rmdir "$mountpoint"' EXIT
+mount -t tmpfs -o size=64k none "$mountpoint" 2>/dev/null ||
+  cannot "file systems cannot be mounted here (a container without CAP_SYS_ADMIN?)"
+umount "$mountpoint"
+
+report=$(mktemp)
+/usr/bin/python3 "$here/test_audit.py" --verbose 2>&1 | tee "$report"
+ran=$(sed -n 's/^Ran \([0-9]*\) test.*/\1/p' "$report")
+failed=$(grep -cE '^(FAIL|ERROR): ' "$report")
+skipped=$(grep -c ' \.\.\. skipped ' "$report")
+rm -f "$report"
+[ -n "$ran" ] || { ran=1; failed=1; }
+echo "$((ran - failed - skipped)) passed, $failed failed"
+[ "$failed" = 0 ]

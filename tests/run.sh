@@ -1,0 +1,163 @@
+#!/usr/bin/env bash
+# Runs every test there is, on the same set-up as embed/run.sh:
+#
+#     tests/run.sh            all of it, in up to half an hour on two cores
+#     tests/run.sh --quick    without the sanitizers, fuzzing and the packages
+#
+# Ends with one line, `N passed, N failed`, and 0 only where nothing failed.
+set -euo pipefail
+
+self=tests/run.sh
+# shellcheck source=embed/setup.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../embed/setup.sh"
+
+quick=
+case "${1:-}" in
+  "") ;;
+  --quick) quick=yes ;;
+  *) fail "unknown option $1; there is --quick, or none" ;;
+esac
+
+results="$root/build/results"
+rm -rf "$results"
+mkdir -p "$results"
+passed=0
+failed=0
+summary=()
+
+# count SUITE PASSED FAILED
+count() {
+  passed=$((passed + $2))
+  failed=$((failed + $3))
+  summary+=("$(printf '%-24s %5d passed, %d failed' "$1" "$2" "$3")")
+}
+
+# count_junit SUITE FILE EXIT_CODE: counts a suite by the JUnit file it wrote. One that wrote none has
+# failed as a whole, and one that says it failed has, whatever it counted: a test that could not be
+# started is "not run" there.
+count_junit() {
+  local suite="$1" file="$2" status="$3" counts
+  if counts="$(/usr/bin/python3 - "$file" <<'PYTHON'
+import sys
+import xml.etree.ElementTree as xml
+passed = failed = 0
+for case in xml.parse(sys.argv[1]).iter("testcase"):
+    if case.find("failure") is not None or case.find("error") is not None \
+            or case.get("status") == "fail":
+        failed += 1
+    elif case.find("skipped") is None and case.get("status") in (None, "run"):
+        passed += 1
+print(passed, failed)
+PYTHON
+  )"; then
+    if [ "$status" -ne 0 ] && [ "${counts#* }" -eq 0 ]; then
+      say "$suite counted no failure, but its exit code is $status"
+      counts="${counts% *} 1"
+    fi
+    # shellcheck disable=SC2086 # two numbers
+    count "$suite" $counts
+  else
+    say "$suite wrote no results"
+    count "$suite" 0 1
+  fi
+}
+
+# run_ctest PRESET: unit, transcript and integration tests under one build.
+run_ctest() {
+  local preset="$1" status=0 limits=()
+  launcher=()
+  if [ "$preset" != release ]; then
+    # Tests of speed and size say nothing under a sanitizer.
+    limits=(-LE release-only)
+  fi
+  if [ "$preset" = tsan ] && setarch "$(uname -m)" -R true 2>/dev/null; then
+    # It needs the address space where it expects it, and some kernels spread it wider.
+    launcher=(setarch "$(uname -m)" -R)
+  fi
+  if ! with_tests=yes build "$preset"; then
+    count "ctest $preset" 0 1
+    return
+  fi
+  say "running the tests of build/$preset"
+  UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS="suppressions='$root/tests/tsan.supp'" \
+    ${launcher[@]+"${launcher[@]}"} ctest --test-dir "$root/build/$preset" --output-on-failure \
+    --output-junit "$results/$preset.xml" -j"$(nproc)" ${limits[@]+"${limits[@]}"} || status=$?
+  count_junit "ctest $preset" "$results/$preset.xml" "$status"
+}
+
+suite_release() { run_ctest release; }
+suite_asan() { run_ctest asan; }
+suite_tsan() { run_ctest tsan; }
+
+suite_www() {
+  local status=0
+  if [ ! -f "$root/www/package.json" ]; then
+    say "there is no page yet (no www/package.json): its tests are not run"
+    return
+  fi
+  if ! (build_page && need_page_tools); then
+    count www 0 1
+    return
+  fi
+  say "running the page's tests (npm test in www/)"
+  (cd "$root/www" && npm test -- --reporter=default --reporter=junit \
+    --outputFile.junit="$results/www.xml") || status=$?
+  count_junit www "$results/www.xml" "$status"
+}
+
+# run_script NAME SCRIPT: a suite that is a program of its own. It ends with a line `N passed, N
+# failed`, and finds the server and the page in the environment.
+run_script() {
+  local name="$1" script="$2" status=0 counts
+  if [ ! -f "$script" ]; then return; fi
+  say "running $name"
+  WAYSTATION_BIN="$root/build/release/embed/waystation" WAYSTATION_WWW="$root/www/dist" \
+    bash "$script" 2>&1 | tee "$results/$name.log" || status=$?
+  counts="$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$results/$name.log" | tail -n 1)"
+  if [ -z "$counts" ]; then
+    say "$name did not end with a line \`N passed, N failed\` (exit code $status)"
+    counts="0 1"
+  elif [ "$status" -ne 0 ] && [ "${counts#* }" -eq 0 ]; then
+    say "$name counted no failure, but its exit code is $status"
+    counts="${counts% *} 1"
+  fi
+  # shellcheck disable=SC2086 # two numbers
+  count "$name" $counts
+}
+
+suite_e2e() { run_script e2e "$root/tests/e2e/run.sh"; }
+
+suite_root() {
+  local script="$root/tests/root/run.sh"
+  if [ -f "$script" ] && [ "$(id -u)" -ne 0 ]; then
+    say "tests/root needs root (a small tmpfs, network namespaces): not run"
+    return
+  fi
+  run_script root "$script"
+}
+
+suite_fuzz() {
+  if [ -f "$root/tests/fuzz/run.sh" ]; then need_packages "${fuzz_packages[@]}"; fi
+  run_script fuzz "$root/tests/fuzz/run.sh"
+}
+
+suite_consumer() { run_script consumer "$root/tests/consumer/run.sh"; }
+suite_shipped() { run_script shipped "$root/tests/package/files.sh"; }
+suite_nginx() { run_script nginx "$root/tests/package/nginx/run.sh"; }
+# Makes packages of what is committed, and lives with them; says so where it cannot.
+suite_package() { run_script package "$root/tests/package/run.sh"; }
+
+suite_instructions() { run_script instructions "$root/tests/bench/instructions.sh"; }
+
+# Every suite, in the order in which they run. To add one, write a function and name it here.
+suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_shipped suite_nginx)
+if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_fuzz suite_package); fi
+
+need_packages "${build_packages[@]}" "${test_packages[@]}"
+need_node
+for suite in "${suites[@]}"; do "$suite"; done
+
+printf '\n'
+printf '%s\n' "${summary[@]}"
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]

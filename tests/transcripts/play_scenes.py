@@ -1,0 +1,227 @@
+"""Plays the scenes of this folder against the real server: one test a scene."""
+
+import asyncio
+import json
+import pathlib
+import re
+import sys
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "integration"))
+
+from harness import (PATIENCE, AsyncCase, Server, close_code, connect, refusal,  # noqa: E402
+                     round_trip)
+
+
+class Scene:
+    """A scene as it stands in its file."""
+
+    def __init__(self, file, number, heading, player):
+        self.file, self.number, self.heading, self.player = file, number, heading, player
+        self.lines = []  # (number, text)
+
+    def name(self):
+        words = re.sub(r"[^a-z0-9 ]", "", self.heading.lower()).split()
+        return f"test_{self.file.stem}_{'_'.join(words)}"
+
+
+def read_scenes():
+    scenes = []
+    for file in sorted(HERE.glob("*.md")):
+        if file.name == "README.md":
+            continue
+        heading, scene, in_fence = "", None, False
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            if line.startswith("```"):
+                info = line[3:].split()
+                scene = None
+                if not in_fence and info[:1] == ["scene"]:
+                    scene = Scene(file, number, heading, " ".join(info[1:]))
+                    scenes.append(scene)
+                in_fence = not in_fence
+            elif scene is not None:
+                if line and not line.startswith("#"):
+                    scene.lines.append((number, line))
+            elif not in_fence and line.startswith("#"):
+                heading = line.lstrip("# ")
+    return scenes
+
+
+def members(text):
+    """The members of a JSON object as (name, text of the value); None where it is none."""
+    decoder = json.JSONDecoder()
+    space = re.compile(r"[ \t\r\n]*")
+    at = space.match(text).end()
+    if text[at:at + 1] != "{":
+        return None
+    at = space.match(text, at + 1).end()
+    result = []
+    while text[at:at + 1] != "}":
+        name, at = decoder.raw_decode(text, at)
+        at = space.match(text, at).end()
+        assert text[at] == ":"
+        at = space.match(text, at + 1).end()
+        _, end = decoder.raw_decode(text, at)
+        result.append((name, text[at:end]))
+        at = space.match(text, end).end()
+        if text[at] == ",":
+            at = space.match(text, at + 1).end()
+    assert text[at + 1:].strip() == ""
+    return result
+
+
+def is_expected(expected, got):
+    """Whether a frame is what a scene expects, by the rules of README.md."""
+    if expected in ('"…"', got):
+        return True
+    expected, got = members(expected), members(got)
+    if expected is None or got is None or len(expected) != len(got):
+        return False
+    got = dict(got)
+    for name, value in expected:
+        if name not in got:
+            return False
+        if name in ("message", "signal"):
+            if value != got[name]:
+                return False
+        elif not is_expected(value, got[name]):
+            return False
+    return True
+
+
+class Player(AsyncCase):
+    """Plays scenes. Those without options of their own share one server."""
+
+    servers = {}
+
+    @classmethod
+    def tearDownClass(cls):
+        for server in cls.servers.values():
+            server.__exit__(None)
+        cls.servers.clear()
+
+    async def play(self, scene):
+        self.sockets = {}
+        options = ()
+        lines = scene.lines
+        if lines[0][1].startswith("with "):
+            options = tuple(lines[0][1].split()[1:])
+            lines = lines[1:]
+        if options not in self.servers:
+            self.servers[options] = Server(*options).__enter__()
+        self.server = self.servers[options]
+        for number, line in lines:
+            with self.subTest(f"{scene.file.name}:{number}: {line}"):
+                await self.step(line)
+                continue
+            break  # the rest means nothing once a step has failed
+        for ws in self.sockets.values():
+            if ws.open:
+                await round_trip(ws)
+        for name, ws in self.sockets.items():
+            self.assertEqual(list(ws.messages), [], f"{name} got what the scene does not expect")
+        for ws in self.sockets.values():
+            await ws.close()
+
+    async def step(self, line):
+        subject, verb, rest = (line.split(" ", 2) + [""])[:3]
+        if subject == "the":
+            return await self.appliance(rest)
+        if verb == "opens":
+            self.assertFalse(subject in self.sockets and self.sockets[subject].open)
+            path, user, options = self.whom(subject, rest)
+            self.sockets[subject] = await connect(self.server, path, user, **options)
+            wanted = options.get("subprotocols")
+            self.assertEqual(self.sockets[subject].subprotocol, wanted[0] if wanted else None)
+            return None
+        if verb == "is" and rest.startswith("refused "):
+            asked, answer = rest.removeprefix("refused ").split(" with ")
+            path, user, options = self.whom(subject, asked)
+            status, code = answer.split(" ")
+            self.assertEqual(await refusal(self.server, path, user, **options),
+                             (int(status), code))
+            return None
+        ws = self.sockets[subject]
+        if verb == ">":
+            await ws.send(rest)
+        elif verb == "<":
+            got = await asyncio.wait_for(ws.recv(), PATIENCE)
+            expected = rest.replace("…", '"…"')
+            self.assertTrue(is_expected(expected, got), f"got {got}")
+        elif verb == "hears":
+            # What anyone else said before may have been meant for this one.
+            for other in [*self.sockets.values(), ws]:
+                if other.open:
+                    await round_trip(other)
+            self.assertEqual(list(ws.messages), [])
+        elif verb == "closes":
+            await round_trip(ws)
+            self.assertEqual(list(ws.messages), [])
+            await ws.close()
+            self.assertEqual(ws.close_code, 1000)
+        elif verb == "sends":
+            kind, data = rest.split(" ", 1)
+            if kind == "binary":
+                await ws.send(bytes.fromhex(data))
+            else:
+                self.assertEqual(kind, "bytes")
+                ws.transport.write(bytes.fromhex(data))
+        elif verb == "is":
+            self.assertEqual(await close_code(ws), int(rest.removeprefix("closed with ")))
+        else:
+            self.fail(f"there is no verb {verb}")
+        return None
+
+    def whom(self, subject, words):
+        """Path, user and options of connect() for what stands behind `opens`."""
+        path, *words = words.split(" ")
+        user = subject.split(".")[0]
+        if words[:1] == ["anonymously"]:
+            user, words = None, words[1:]
+        options = {}
+        if words[:1] == ["as"]:
+            options["subprotocols"] = [words[1]]
+        return path, user, options
+
+    async def appliance(self, words):
+        # What was said on any socket before comes first.
+        for ws in self.sockets.values():
+            if ws.open:
+                await round_trip(ws)
+        verb, rest = words.split(" ", 1)
+        if verb == "pushes":
+            value, user, count = re.fullmatch(r"(.*) to (\w+), reaching (\d+)", rest).groups()
+            reached = await asyncio.to_thread(self.server.push, user, value.encode())
+            self.assertEqual(reached, int(count))
+        elif verb == "finds":
+            user, count, groups = re.fullmatch(r"(\w+) with (\d+) push sockets, in (.*)",
+                                               rest).groups()
+            groups = [] if groups == "no group" else groups.split(" ")
+            found = await asyncio.to_thread(self.server.presence, user)
+            self.assertEqual(found, {"user": user, "push": int(count), "groups": groups})
+        elif verb == "ends":
+            user, count = re.fullmatch(r"(\w+), closing (\d+)", rest).groups()
+            status, _, body = await asyncio.to_thread(self.server.http, "DELETE",
+                                                      f"/api/v1/sessions/{user}")
+            self.assertEqual((status, json.loads(body)), (200, {"closed": int(count)}))
+        else:
+            self.fail(f"the appliance cannot {verb}")
+
+
+def add_tests():
+    for scene in read_scenes():
+        if scene.player == "hub":
+            continue
+
+        async def test(self, scene=scene):
+            await self.play(scene)
+
+        assert not hasattr(Player, scene.name()), scene.name()
+        setattr(Player, scene.name(), test)
+
+
+add_tests()
+
+if __name__ == "__main__":
+    unittest.main()

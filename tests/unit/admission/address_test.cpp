@@ -1,0 +1,145 @@
+#include "admission/address.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace waystation {
+namespace {
+
+using testing::HasSubstr;
+
+Address address(std::string_view text) {
+  const auto parsed = Address::parse(text);
+  EXPECT_TRUE(parsed) << text;
+  return parsed.value_or(Address());
+}
+
+AddressList list(const std::vector<std::string>& entries) {
+  auto parsed = AddressList::parse(entries);
+  EXPECT_TRUE(std::holds_alternative<AddressList>(parsed));
+  return std::move(std::get<AddressList>(parsed));
+}
+
+TEST(Address, ReadsBothFamiliesAndWritesThemCanonically) {
+  EXPECT_EQ(address("192.0.2.7").to_string(), "192.0.2.7");
+  EXPECT_TRUE(address("192.0.2.7").is_v4());
+  EXPECT_EQ(address("2001:DB8:0:0::1").to_string(), "2001:db8::1");
+  EXPECT_FALSE(address("::1").is_v4());
+}
+
+TEST(Address, TakesAMappedAddressForTheIpv4OneItIs) {
+  EXPECT_EQ(address("::ffff:192.0.2.7"), address("192.0.2.7"));
+  EXPECT_EQ(address("::FFFF:c000:0207").to_string(), "192.0.2.7");
+  EXPECT_TRUE(address("::ffff:127.0.0.1").is_loopback());
+  EXPECT_NE(address("::192.0.2.7"), address("192.0.2.7"));
+}
+
+TEST(Address, ForgetsAZone) {
+  EXPECT_EQ(address("fe80::1%eth0"), address("fe80::1"));
+  for (const char* text : {"fe80::1%", "fe80::1%a b", "fe80::1%a%b", "127.0.0.1%lo"}) {
+    EXPECT_FALSE(Address::parse(text)) << text;
+  }
+}
+
+TEST(Address, RefusesWhatIsNone) {
+  for (const std::string_view text :
+       {"", " 127.0.0.1", "127.0.0.1 ", "127.1", "127.0.0.01", "0x7f.0.0.1", "256.0.0.1",
+        "127.0.0.1:80", "[::1]", ":::1", "1:2:3:4:5:6:7:8:9", "localhost", "unknown"}) {
+    EXPECT_FALSE(Address::parse(text)) << text;
+  }
+  EXPECT_FALSE(Address::parse(std::string_view("127.0.0.1\0", 10)));
+  EXPECT_FALSE(Address::parse(std::string(500, '1')));
+}
+
+TEST(Address, KnowsLoopback) {
+  for (const char* text : {"127.0.0.1", "127.255.255.254", "::1"}) {
+    EXPECT_TRUE(address(text).is_loopback()) << text;
+  }
+  for (const char* text :
+       {"126.0.0.1", "128.0.0.1", "0.0.0.0", "::", "::2", "1::1", "::1:1", "::127.0.0.1"}) {
+    EXPECT_FALSE(address(text).is_loopback()) << text;
+  }
+}
+
+TEST(AddressBlock, ContainsWhatSharesItsPrefix) {
+  struct Case {
+    const char* block;
+    const char* address;
+    bool contains;
+  };
+  for (const auto& [block, text, contains] : {
+           Case{"10.0.0.0/8", "10.255.255.255", true},
+           Case{"10.0.0.0/8", "11.0.0.0", false},
+           Case{"192.0.2.128/25", "192.0.2.128", true},
+           Case{"192.0.2.128/25", "192.0.2.127", false},
+           Case{"192.0.2.7", "192.0.2.7", true},
+           Case{"192.0.2.7", "192.0.2.6", false},
+           Case{"192.0.2.6/31", "192.0.2.7", true},
+           Case{"0.0.0.0/0", "203.0.113.9", true},
+           Case{"0.0.0.0/0", "::1", false},
+           Case{"::/0", "2001:db8::1", true},
+           Case{"::/0", "203.0.113.9", false},
+           Case{"fd00::/8", "fdff::1", true},
+           Case{"fd00::/8", "fe00::1", false},
+           Case{"2001:db8::/33", "2001:db8:7fff::1", true},
+           Case{"2001:db8::/33", "2001:db8:8000::1", false},
+           Case{"::ffff:10.0.0.0/104", "10.1.2.3", true},
+           Case{"::ffff:10.0.0.0/104", "11.1.2.3", false},
+           Case{"10.0.0.0/8", "::ffff:10.1.2.3", true},
+       }) {
+    EXPECT_EQ(list({block}).contains(address(text)), contains) << block << " " << text;
+  }
+}
+
+TEST(AddressBlock, SaysWhatIsWrong) {
+  struct Case {
+    const char* text;
+    const char* problem;
+  };
+  for (const auto& [text, problem] : {
+           Case{"10.0.0.1/8", "the block is 10.0.0.0/8"},
+           Case{"fd00::1/8", "the block is fd00::/8"},
+           Case{"::ffff:10.0.0.1/104", "the block is 10.0.0.0/8"},
+           Case{"10.0.0.0/33", "from 0 to 32"},
+           Case{"10.0.0.0/", "from 0 to 32"},
+           Case{"10.0.0.0/08", "from 0 to 32"},
+           Case{"10.0.0.0/-1", "from 0 to 32"},
+           Case{"10.0.0.0/8/8", "from 0 to 32"},
+           Case{"::/129", "from 0 to 128"},
+           Case{"::ffff:0:0/95", "starts at /96"},
+           Case{"example.org", "neither an address nor a block"},
+           Case{"/8", "neither an address nor a block"},
+           Case{"fe80::%eth0/64", "neither an address nor a block"},
+       }) {
+    const auto parsed = AddressBlock::parse(text);
+    ASSERT_TRUE(std::holds_alternative<std::string>(parsed)) << text;
+    EXPECT_THAT(std::get<std::string>(parsed), HasSubstr(problem)) << text;
+  }
+}
+
+TEST(AddressBlock, KnowsWhenItIsEverything) {
+  for (const char* text : {"0.0.0.0/0", "::/0", "::ffff:0:0/96"}) {
+    EXPECT_TRUE(std::get<AddressBlock>(AddressBlock::parse(text)).is_everything()) << text;
+  }
+  for (const char* text : {"0.0.0.0/1", "::/1", "::", "0.0.0.0"}) {
+    EXPECT_FALSE(std::get<AddressBlock>(AddressBlock::parse(text)).is_everything()) << text;
+  }
+}
+
+TEST(AddressList, ContainsWhatAnyOfItsBlocksDoes) {
+  const AddressList both = list({"127.0.0.0/8", "::1"});
+  EXPECT_TRUE(both.contains(address("127.3.2.1")));
+  EXPECT_TRUE(both.contains(address("::1")));
+  EXPECT_FALSE(both.contains(address("::2")));
+  EXPECT_FALSE(AddressList().contains(address("127.0.0.1")));
+}
+
+TEST(AddressList, NamesTheEntryThatIsWrong) {
+  const std::vector<std::string> entries{"::1", "nonsense"};
+  const auto parsed = AddressList::parse(entries);
+  ASSERT_TRUE(std::holds_alternative<std::string>(parsed));
+  EXPECT_THAT(std::get<std::string>(parsed), HasSubstr("\"nonsense\": it is neither"));
+}
+
+}  // namespace
+}  // namespace waystation

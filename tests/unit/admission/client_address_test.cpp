@@ -1,0 +1,121 @@
+#include "admission/client_address.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "unit/admission/request_builder.hpp"
+
+namespace waystation {
+namespace {
+
+using test::RequestBuilder;
+using testing::HasSubstr;
+
+const std::vector<std::string> kProxies{"127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"};
+
+ClientAddress client(const Request& request) {
+  return client_address(request, std::get<AddressList>(AddressList::parse(kProxies)));
+}
+
+/// The client's address as text; "nobody" where it is nobody's.
+std::string name(const ClientAddress& client) {
+  return client.address ? client.address->to_string() : "nobody";
+}
+
+TEST(ClientAddress, IsThePeersWhereNothingWasForwarded) {
+  EXPECT_EQ(name(client(RequestBuilder("/").from("203.0.113.9"))), "203.0.113.9");
+  EXPECT_EQ(name(client(RequestBuilder("/").from("::ffff:203.0.113.9"))), "203.0.113.9");
+  const ClientAddress local = client(RequestBuilder("/").from("127.0.0.1"));
+  EXPECT_EQ(name(local), "127.0.0.1");
+  EXPECT_TRUE(local.through_trusted_proxy);
+}
+
+TEST(ClientAddress, IsNobodysWhereSomeoneUnknownForwards) {
+  for (const char* field : {"X-Forwarded-For", "x-forwarded-for", "Forwarded", "X-Real-IP"}) {
+    for (const char* value : {"127.0.0.1", "for=127.0.0.1", ""}) {
+      const ClientAddress found = client(RequestBuilder("/").from("203.0.113.9").add(field, value));
+      EXPECT_EQ(name(found), "nobody") << field << " " << value;
+      EXPECT_FALSE(found.through_trusted_proxy);
+      EXPECT_THAT(found.why_nobody, HasSubstr("203.0.113.9, not one of trusted_proxies"));
+      ASSERT_TRUE(found.counted_as());
+      EXPECT_EQ(found.counted_as()->to_string(), "203.0.113.9");
+    }
+  }
+}
+
+TEST(ClientAddress, IsTheRightmostForwardedOneThatIsNoProxys) {
+  struct Case {
+    const char* forwarded;
+    const char* client;
+  };
+  for (const auto& [forwarded, expected] : {
+           Case{"203.0.113.9", "203.0.113.9"},
+           Case{"127.0.0.1, 203.0.113.9", "203.0.113.9"},
+           Case{"198.51.100.1, 203.0.113.9", "203.0.113.9"},
+           Case{"198.51.100.1, 203.0.113.9, 10.1.2.3", "203.0.113.9"},
+           Case{"203.0.113.9, 10.1.2.3, 10.9.9.9,", "203.0.113.9"},
+           Case{"::ffff:203.0.113.9", "203.0.113.9"},
+           Case{"2001:db8::1, fd00::2", "2001:db8::1"},
+           Case{"203.0.113.9:4711", "203.0.113.9"},
+           Case{"[2001:db8::1]:4711", "2001:db8::1"},
+           Case{"[2001:db8::1]", "2001:db8::1"},
+           Case{"10.1.2.3, 127.0.0.1", "10.1.2.3"},
+           Case{"unknown, 203.0.113.9", "203.0.113.9"},
+           Case{"203.0.113.9, unknown", "nobody"},
+           Case{"203.0.113.9, unknown, 10.1.2.3", "nobody"},
+           Case{"203.0.113.9:", "nobody"},
+           Case{"203.0.113.9:port", "nobody"},
+           Case{"[203.0.113.9]", "nobody"},
+           Case{"[2001:db8::1", "nobody"},
+           Case{"[2001:db8::1]4711", "nobody"},
+           Case{"2001:db8::1:99999", "nobody"},
+           Case{"", "nobody"},
+           Case{" , ", "nobody"},
+       }) {
+    const ClientAddress found =
+        client(RequestBuilder("/").from("127.0.0.1").add("X-Forwarded-For", forwarded));
+    EXPECT_EQ(name(found), expected) << forwarded;
+    EXPECT_EQ(found.why_nobody.empty(), found.address.has_value()) << forwarded;
+    EXPECT_TRUE(found.through_trusted_proxy);
+  }
+}
+
+TEST(ClientAddress, ReadsSeveralForwardingFieldsAsOneList) {
+  EXPECT_EQ(name(client(RequestBuilder("/")
+                            .from("::1")
+                            .add("X-Forwarded-For", "127.0.0.1")
+                            .add("X-Forwarded-For", "203.0.113.9, 10.0.0.1"))),
+            "203.0.113.9");
+}
+
+TEST(ClientAddress, TakesXForwardedForBeforeTheOthers) {
+  EXPECT_EQ(name(client(RequestBuilder("/")
+                            .from("127.0.0.1")
+                            .add("X-Real-IP", "198.51.100.1")
+                            .add("X-Forwarded-For", "203.0.113.9"))),
+            "203.0.113.9");
+}
+
+TEST(ClientAddress, IsNobodysWhereATrustedProxySaysItInAnotherWay) {
+  for (const char* field : {"Forwarded", "X-Real-IP"}) {
+    EXPECT_EQ(name(client(RequestBuilder("/").from("127.0.0.1").add(field, "127.0.0.1"))), "nobody")
+        << field;
+  }
+}
+
+TEST(ClientAddress, IsNobodysWithoutAnIpAddress) {
+  const ClientAddress found = client(RequestBuilder("/").from("/run/waystation.sock"));
+  EXPECT_EQ(name(found), "nobody");
+  EXPECT_FALSE(found.counted_as());
+  EXPECT_FALSE(found.through_trusted_proxy);
+}
+
+TEST(ClientAddress, CountsTheClientBehindAProxy) {
+  const ClientAddress found =
+      client(RequestBuilder("/").from("127.0.0.1").add("X-Forwarded-For", "203.0.113.9"));
+  ASSERT_TRUE(found.counted_as());
+  EXPECT_EQ(found.counted_as()->to_string(), "203.0.113.9");
+}
+
+}  // namespace
+}  // namespace waystation

@@ -1,0 +1,191 @@
+#include "admission/keys.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "unit/admission/signing.hpp"
+
+namespace waystation {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+const std::string kSecret(32, 's');
+
+using Ring = std::shared_ptr<const KeyRing>;
+
+Ring ring(std::string_view text) {
+  auto parsed = KeyRing::parse(text);
+  if (const auto* problem = std::get_if<std::string>(&parsed)) {
+    ADD_FAILURE() << *problem;
+    return std::make_shared<const KeyRing>();
+  }
+  return std::get<Ring>(parsed);
+}
+
+std::string problem(std::string_view text) {
+  const auto parsed = KeyRing::parse(text);
+  const auto* found = std::get_if<std::string>(&parsed);
+  return found != nullptr ? *found : "none";
+}
+
+TEST(KeyRing, ReadsSecretsWithAndWithoutAnId) {
+  const Ring keys = ring("# comment\n\n" + test::base64(kSecret) +
+                         "\r\n  2024:05:" + test::base64url(std::string(33, '\0')) + "  \n");
+  ASSERT_EQ(keys->keys().size(), 2U);
+  EXPECT_EQ(keys->keys()[0].id, "");
+  EXPECT_EQ(keys->keys()[0].algorithm, Algorithm::hs256);
+  EXPECT_EQ(keys->keys()[0].verify, kSecret);
+  EXPECT_EQ(keys->keys()[0].sign, kSecret);
+  EXPECT_EQ(keys->keys()[1].id, "2024:05");
+  EXPECT_EQ(keys->keys()[1].verify, std::string(33, '\0'));
+}
+
+TEST(KeyRing, ReadsPublicKeysWhichCannotSign) {
+  const Ring keys = ring("rsa:\n" + test::public_pem(test::rsa_key()) + "\nec:\n# and why not\n" +
+                         test::public_pem(test::ec_key()));
+  ASSERT_EQ(keys->keys().size(), 2U);
+  EXPECT_EQ(keys->keys()[0].id, "rsa");
+  EXPECT_EQ(keys->keys()[0].algorithm, Algorithm::rs256);
+  EXPECT_EQ(keys->keys()[0].sign, "");
+  EXPECT_EQ(keys->keys()[1].id, "ec");
+  EXPECT_EQ(keys->keys()[1].algorithm, Algorithm::es256);
+  EXPECT_EQ(keys->keys()[1].sign, "");
+}
+
+TEST(KeyRing, ReadsPrivateKeysInEitherForm) {
+  for (const auto& pem :
+       {test::private_pem(test::rsa_key()), test::traditional_pem(test::rsa_key())}) {
+    const Ring keys = ring(pem);
+    ASSERT_EQ(keys->keys().size(), 1U);
+    EXPECT_EQ(keys->keys()[0].algorithm, Algorithm::rs256);
+    EXPECT_EQ(keys->keys()[0].verify, test::public_pem(test::rsa_key()));
+    EXPECT_EQ(keys->keys()[0].sign, test::private_pem(test::rsa_key()));
+  }
+  const auto ec = test::ec_key();
+  const Ring keys = ring(
+      "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n"
+      "-----END EC PARAMETERS-----\n" +
+      test::traditional_pem(ec));
+  ASSERT_EQ(keys->keys().size(), 1U);
+  EXPECT_EQ(keys->keys()[0].verify, test::public_pem(ec));
+  EXPECT_EQ(keys->keys()[0].sign, test::private_pem(ec));
+}
+
+TEST(KeyRing, RefusesWeakKeys) {
+  EXPECT_THAT(problem(test::base64(std::string(31, 's'))),
+              HasSubstr("line 1: a secret must have at least 32 bytes, and this one has 31"));
+  EXPECT_THAT(problem(test::public_pem(test::hold(EVP_RSA_gen(1024)))), HasSubstr("at least 2048"));
+  EXPECT_THAT(problem(test::public_pem(test::ec_key("P-384"))), HasSubstr("P-256"));
+  EXPECT_THAT(problem(test::public_pem(test::ec_key("secp256k1"))), HasSubstr("P-256"));
+  EXPECT_THAT(problem(test::public_pem(test::hold(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")))),
+              HasSubstr("RSA or EC"));
+}
+
+TEST(KeyRing, NeverAsksForAPassphrase) {
+  EXPECT_THAT(problem(test::encrypted_pem(test::rsa_key())), HasSubstr("without a passphrase"));
+}
+
+TEST(KeyRing, SaysWhichLineIsWrongAndNotWhatStandsThere) {
+  struct Case {
+    std::string text;
+    const char* problem;
+  };
+  const std::string good = test::base64(kSecret) + "\n";
+  for (const auto& [text, expected] : {
+           Case{"", "no key"},
+           Case{"# only a comment", "no key"},
+           Case{good + "hunter2!", "line 2: neither"},
+           Case{good + "my id:" + good, "line 2: a key id"},
+           Case{good + ":" + good, "line 2: a key id"},
+           Case{good + "id:\n", "without a key behind it"},
+           Case{good + "id:\n" + good, "line 3: behind a key id"},
+           Case{good + "-----BEGIN PUBLIC KEY-----\nAAAA\n", "no END line"},
+           Case{good + "-----BEGIN PUBLIC KEY\n", "must end in"},
+           Case{good + "-----BEGIN -----\n-----END -----\n", "line 2: a block \"\" is not taken"},
+           Case{good + "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+                "line 2: the public key cannot be read"},
+           Case{good + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "line 2: a block \"CERTIFICATE\" is not taken"},
+       }) {
+    EXPECT_THAT(problem(text), HasSubstr(expected)) << text;
+    EXPECT_THAT(problem(text), Not(HasSubstr("hunter2")));
+  }
+}
+
+TEST(KeyRing, BoundsTheNumberOfKeys) {
+  std::string text;
+  for (int i = 0; i < 32; ++i) text += test::base64(kSecret) + "\n";
+  EXPECT_EQ(ring(text)->keys().size(), 32U);
+  EXPECT_THAT(problem(text + test::base64(kSecret)), HasSubstr("more than 32"));
+}
+
+TEST(KeyRing, IsLoadedFromAFileOfItsOwnersAlone) {
+  test::Folder folder;
+  const std::string path = folder.file("keys", test::base64(kSecret));
+  for (const mode_t mode : {mode_t{0600}, mode_t{0400}}) {
+    chmod(path.c_str(), mode);
+    EXPECT_TRUE(std::holds_alternative<Ring>(KeyRing::load(path)));
+  }
+  for (const mode_t mode : {mode_t{0640}, mode_t{0604}, mode_t{0620}, mode_t{0602}, mode_t{0644}}) {
+    chmod(path.c_str(), mode);
+    const auto loaded = KeyRing::load(path);
+    ASSERT_TRUE(std::holds_alternative<std::string>(loaded)) << mode;
+    EXPECT_THAT(std::get<std::string>(loaded), HasSubstr("chmod 600"));
+  }
+}
+
+TEST(KeyFile, IsPrivateWhereOnlyItsOwnerAndWeCanUseIt) {
+  struct Case {
+    mode_t mode;
+    uid_t owner;
+    uid_t self;
+    bool is_private;
+  };
+  constexpr uid_t kRoot = 0;
+  constexpr uid_t kService = 990;
+  constexpr uid_t kOther = 1000;
+  for (const auto& [mode, owner, self, is_private] : {
+           Case{0600, kService, kService, true},
+           Case{0400, kService, kService, true},
+           Case{0700, kService, kService, true},
+           Case{0640, kService, kService, false},
+           Case{0604, kService, kService, false},
+           Case{0644, kService, kService, false},
+           Case{0600, kRoot, kRoot, true},
+           Case{0640, kRoot, kRoot, false},
+           Case{0640, kRoot, kService, true},
+           Case{0440, kRoot, kService, true},
+           Case{0660, kRoot, kService, false},
+           Case{0650, kRoot, kService, false},
+           Case{0644, kRoot, kService, false},
+           Case{0642, kRoot, kService, false},
+           Case{0640, kOther, kService, false},
+           Case{0640, kOther, kRoot, false},
+           Case{0600, kOther, kRoot, true},
+       }) {
+    EXPECT_EQ(is_private_key_file(S_IFREG | mode, owner, self), is_private)
+        << std::oct << mode << std::dec << " " << owner << " " << self;
+  }
+}
+
+TEST(KeyRing, IsLoadedFromARegularFileOnly) {
+  test::Folder folder;
+  const auto problem_of = [](const std::string& path) {
+    const auto loaded = KeyRing::load(path);
+    const auto* found = std::get_if<std::string>(&loaded);
+    return found != nullptr ? *found : "none";
+  };
+  const std::string pipe = folder.forget("pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THAT(problem_of(pipe), HasSubstr("not a regular file"));  // and it does not wait
+  EXPECT_THAT(problem_of(folder.path()), HasSubstr("not a regular file"));
+  EXPECT_THAT(problem_of("/dev/null"), HasSubstr("not a regular file"));
+  EXPECT_THAT(problem_of(folder.path() + "/none"), HasSubstr("cannot be opened"));
+  EXPECT_THAT(problem_of(folder.file("large", std::string((1 << 20) + 1, '#'))),
+              HasSubstr("larger than 1 MiB"));
+}
+
+}  // namespace
+}  // namespace waystation

@@ -1,0 +1,183 @@
+#include "admission/limits.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+namespace waystation {
+namespace {
+
+using testing::HasSubstr;
+
+const std::optional<Address> kHere = Address::parse("192.0.2.1");
+const std::optional<Address> kThere = Address::parse("192.0.2.2");
+
+/// Keeps what was reserved.
+class Held {
+ public:
+  explicit Held(Limits& limits) : limits_(limits) {}
+
+  /// 0 where a place was had, else the status of the refusal.
+  int take(std::string_view user, const std::optional<Address>& address) {
+    auto result = limits_.reserve(user, address);
+    if (auto* refusal = std::get_if<Refusal>(&result)) {
+      last_ = *refusal;
+      return refusal->status;
+    }
+    places_.push_back(std::move(std::get<Place>(result)));
+    return 0;
+  }
+  void give_back_one() { places_.pop_back(); }
+  const Refusal& last() const { return last_; }
+
+ private:
+  Limits& limits_;
+  std::vector<Place> places_;
+  Refusal last_;
+};
+
+TEST(Limits, RefuseMoreThanInAllWithATimeToComeBack) {
+  Limits limits({2, 0, 0});
+  Held held(limits);
+  EXPECT_EQ(held.take("a", kHere), 0);
+  EXPECT_EQ(held.take("", kHere), 0);
+  EXPECT_EQ(held.take("b", kThere), 503);
+  EXPECT_EQ(held.last().code, "full");
+  EXPECT_THAT(held.last().detail, HasSubstr("max_connections"));
+  ASSERT_EQ(held.last().headers.size(), 1U);
+  EXPECT_EQ(held.last().headers[0].first, "Retry-After");
+  held.give_back_one();
+  EXPECT_EQ(held.take("b", kThere), 0);
+}
+
+TEST(Limits, RefuseMoreThanPerUser) {
+  Limits limits({0, 2, 0});
+  Held held(limits);
+  EXPECT_EQ(held.take("a", kHere), 0);
+  EXPECT_EQ(held.take("a", kThere), 0);
+  EXPECT_EQ(held.take("a", kHere), 429);
+  EXPECT_EQ(held.last().code, "too_many");
+  EXPECT_THAT(held.last().detail, HasSubstr("2 sockets open, as many as max_connections_per_user"));
+  EXPECT_EQ(held.take("b", kHere), 0);
+  held.give_back_one();
+  held.give_back_one();
+  EXPECT_EQ(held.take("a", kHere), 0);
+}
+
+TEST(Limits, RefuseMoreThanPerAddress) {
+  Limits limits({0, 0, 2});
+  Held held(limits);
+  EXPECT_EQ(held.take("a", kHere), 0);
+  EXPECT_EQ(held.take("", kHere), 0);
+  EXPECT_EQ(held.take("b", kHere), 429);
+  EXPECT_THAT(held.last().detail, HasSubstr("max_connections_per_address"));
+  EXPECT_EQ(held.take("b", kThere), 0);
+  EXPECT_EQ(held.take("b", std::nullopt), 0);
+}
+
+TEST(Limits, CountTheAnonymousInAllAndPerAddressOnly) {
+  Limits limits({0, 1, 0});
+  Held held(limits);
+  EXPECT_EQ(held.take("", kHere), 0);
+  EXPECT_EQ(held.take("", kHere), 0);
+  EXPECT_EQ(limits.in_all(), 2U);
+}
+
+TEST(Limits, TakeNothingWhereTheyRefuse) {
+  Limits limits({3, 1, 2});
+  Held held(limits);
+  EXPECT_EQ(held.take("a", kHere), 0);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(held.take("a", kHere), 429);
+  EXPECT_EQ(limits.in_all(), 1U);
+  EXPECT_EQ(held.take("b", kHere), 0);  // the refused ones were not counted per address either
+}
+
+TEST(Limits, AreOffWhereZero) {
+  Limits limits({0, 0, 0});
+  Held held(limits);
+  for (int i = 0; i < 1000; ++i) ASSERT_EQ(held.take("a", kHere), 0);
+}
+
+TEST(Limits, ChangeWhilePlacesAreHeld) {
+  Limits limits({0, 0, 0});
+  Held held(limits);
+  EXPECT_EQ(held.take("a", kHere), 0);
+  EXPECT_EQ(held.take("a", kHere), 0);
+  limits.set({0, 2, 0});
+  EXPECT_EQ(held.take("a", kHere), 429);
+  limits.set({0, 3, 0});
+  EXPECT_EQ(held.take("a", kHere), 0);
+}
+
+TEST(Place, IsGivenBackOnce) {
+  Limits limits({0, 0, 0});
+  auto result = limits.reserve("a", kHere);
+  Place place = std::move(std::get<Place>(result));
+  EXPECT_EQ(limits.in_all(), 1U);
+  EXPECT_TRUE(place);
+  Place other = std::move(place);
+  EXPECT_FALSE(place);  // NOLINT: what is left of it is the point
+  EXPECT_EQ(limits.in_all(), 1U);
+  other.give_back();
+  other.give_back();
+  EXPECT_EQ(limits.in_all(), 0U);
+}
+
+TEST(Place, GivesBackWhatItHeldWhenAnotherIsMovedIn) {
+  Limits limits({0, 1, 0});
+  auto first = limits.reserve("a", kHere);
+  auto second = limits.reserve("b", kThere);
+  std::get<Place>(first) = std::move(std::get<Place>(second));
+  EXPECT_EQ(limits.in_all(), 1U);
+  EXPECT_TRUE(std::holds_alternative<Place>(limits.reserve("a", kHere)));
+  EXPECT_TRUE(std::holds_alternative<Refusal>(limits.reserve("b", kHere)));
+}
+
+TEST(Place, OutlivesTheLimitsItCameFrom) {
+  Place place;
+  {
+    Limits limits({0, 0, 0});
+    auto result = limits.reserve("a", kHere);
+    place = std::move(std::get<Place>(result));
+  }
+  place.give_back();
+  EXPECT_FALSE(place);
+}
+
+TEST(Limits, AreNeverOvershotByABurst) {
+  constexpr std::uint32_t kMost = 50;
+  Limits limits({kMost, 0, 0});
+  std::atomic<std::uint32_t> admitted{0};
+  std::atomic<std::uint64_t> highest{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 200; ++round) {
+        std::vector<Place> places;
+        for (int j = 0; j < 20; ++j) {
+          auto result = limits.reserve("user" + std::to_string(j), kHere);
+          if (auto* place = std::get_if<Place>(&result)) {
+            const auto now = ++admitted;
+            auto before = highest.load();
+            while (before < now && !highest.compare_exchange_weak(before, now)) {
+            }
+            places.push_back(std::move(*place));
+          }
+        }
+        for (auto& place : places) {
+          --admitted;
+          place.give_back();
+        }
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_LE(highest.load(), kMost);
+  EXPECT_EQ(limits.in_all(), 0U);
+}
+
+}  // namespace
+}  // namespace waystation

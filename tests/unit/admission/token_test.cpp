@@ -1,0 +1,333 @@
+#include "admission/token.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "unit/admission/signing.hpp"
+
+namespace waystation {
+namespace {
+
+using test::base64url;
+using testing::HasSubstr;
+
+constexpr std::int64_t kNow = 1'700'000'000'000;
+const std::string kSecret(32, 's');
+const std::string kOtherSecret(32, 'o');
+const std::string kClaims = R"({"sub":"alice","exp":1700000060})";
+
+using Checked = std::variant<Identity, std::string>;
+
+std::shared_ptr<const KeyRing> ring(const std::string& text) {
+  return std::get<std::shared_ptr<const KeyRing>>(KeyRing::parse(text));
+}
+std::shared_ptr<const KeyRing> secret_ring() {
+  return ring(test::base64(kSecret));
+}
+
+Checked check(const std::string& token, const TokenRules& rules = {}, std::int64_t now = kNow) {
+  return verify_token(*secret_ring(), rules, token, now);
+}
+
+/// What is wrong with a token; "good" where nothing is.
+std::string problem(const Checked& checked) {
+  const auto* found = std::get_if<std::string>(&checked);
+  return found != nullptr ? *found : "good";
+}
+
+std::string hs256(std::string_view claims) {
+  return test::hs256_token(kSecret, claims);
+}
+
+TEST(Token, NamesTheCallerAndTheirScopesAndExpiry) {
+  const Checked checked = check(
+      hs256(R"({"sub":"alice","exp":1700000060.5,"scope":"push other","iat":1,"x":{"y":[1]}})"));
+  ASSERT_EQ(problem(checked), "good");
+  const Identity& identity = std::get<Identity>(checked);
+  EXPECT_EQ(identity.user, "alice");
+  EXPECT_TRUE(identity.scopes.has(Scope::push));
+  EXPECT_FALSE(identity.scopes.has(Scope::admin));
+  EXPECT_EQ(identity.expires_at_ms, 1'700'000'060'500);
+}
+
+TEST(Token, MayBeSignedWithRs256AndEs256) {
+  const auto ec = test::ec_key();
+  const auto keys = ring(test::public_pem(test::rsa_key()) + test::public_pem(ec));
+  EXPECT_EQ(
+      problem(verify_token(
+          *keys, {}, test::signed_token(test::rsa_key(), kClaims, R"({"alg":"RS256"})"), kNow)),
+      "good");
+  EXPECT_EQ(
+      problem(verify_token(*keys, {}, test::signed_token(ec, kClaims, R"({"alg":"ES256"})"), kNow)),
+      "good");
+}
+
+TEST(Token, MustBeSignedWithOneOfTheKeys) {
+  const auto keys = ring(test::public_pem(test::rsa_key()) + test::public_pem(test::ec_key()) +
+                         test::base64(kSecret));
+  const auto other_ec = test::ec_key();
+  for (const auto& token :
+       {test::hs256_token(kOtherSecret, kClaims),
+        test::signed_token(test::other_rsa_key(), kClaims, R"({"alg":"RS256"})"),
+        test::signed_token(other_ec, kClaims, R"({"alg":"ES256"})")}) {
+    EXPECT_THAT(problem(verify_token(*keys, {}, token, kNow)), HasSubstr("not signed"));
+  }
+}
+
+TEST(Token, IsNoLongerGoodOnceAnyPartWasChanged) {
+  const std::string token = hs256(kClaims);
+  ASSERT_EQ(problem(check(token)), "good");
+  for (std::size_t i = 0; i < token.size(); ++i) {
+    std::string changed = token;
+    changed[i] = changed[i] == 'A' ? 'B' : 'A';
+    EXPECT_NE(problem(check(changed)), "good") << i;
+  }
+}
+
+TEST(Token, NeverChoosesItsAlgorithm) {
+  const std::string public_pem = test::public_pem(test::rsa_key());
+  const auto keys = ring(public_pem);
+  const auto verify = [&](const std::string& token) {
+    return problem(verify_token(*keys, {}, token, kNow));
+  };
+  // The public key is known to all: taken for a secret, it would let all sign.
+  for (const char* header : {R"({"alg":"HS256"})", R"({"alg":"RS256","alg":"HS256"})",
+                             R"({"alg":"HS256","alg":"RS256"})",
+                             R"({"alg":"RS256","\u0061lg":"HS256"})", R"({"alg":"hs256"})"}) {
+    EXPECT_NE(verify(test::hs256_token(public_pem, kClaims, header)), "good") << header;
+  }
+  const std::string none = test::signing_input(R"({"alg":"none"})", kClaims);
+  for (const std::string& token :
+       {none + ".", none, none + "." + base64url("x"),
+        test::signing_input(R"({"alg":"RS256","alg":"none"})", kClaims) + ".",
+        test::signing_input(R"({"alg":"None"})", kClaims) + "."}) {
+    EXPECT_NE(verify(token), "good") << token;
+    EXPECT_NE(problem(check(token)), "good") << token;
+  }
+}
+
+TEST(Token, IsRefusedWithAStrongerAlgorithmToo) {
+  const std::string input = test::signing_input(R"({"alg":"HS512"})", kClaims);
+  EXPECT_THAT(problem(check(input + "." + base64url(test::hmac(kSecret, input, EVP_sha512())))),
+              HasSubstr("not signed"));
+  // What is verified with an algorithm that the header names the second time.
+  const std::string twice = test::signing_input(R"({"alg":"HS256","alg":"HS512"})", kClaims);
+  EXPECT_NE(problem(check(twice + "." + base64url(test::hmac(kSecret, twice, EVP_sha512())))),
+            "good");
+}
+
+TEST(Token, IsRefusedWhereItsHeaderCanBeReadInTwoWays) {
+  for (const char* header : {R"({"alg":"HS256","alg":"HS256"})", R"({"alg":"HS256","x":1,"x":2})",
+                             R"({"alg":"hs256"})"}) {
+    EXPECT_NE(problem(check(test::hs256_token(kSecret, kClaims, header))), "good") << header;
+  }
+  EXPECT_EQ(problem(check(test::hs256_token(kSecret, kClaims, R"({"alg":"HS256","x":1})"))),
+            "good");
+}
+
+TEST(Token, IsCheckedWithTheKeyItNames) {
+  const auto keys = ring("new:" + test::base64(kSecret) + "\nold:" + test::base64(kOtherSecret) +
+                         "\n" + test::base64(std::string(32, 'n')));
+  const auto verify = [&](const std::string& secret, const char* header) {
+    return problem(verify_token(*keys, {}, test::hs256_token(secret, kClaims, header), kNow));
+  };
+  const std::string nameless(32, 'n');
+  EXPECT_EQ(verify(kSecret, R"({"alg":"HS256","kid":"new"})"), "good");
+  EXPECT_EQ(verify(kOtherSecret, R"({"alg":"HS256","kid":"old"})"), "good");
+  EXPECT_NE(verify(kOtherSecret, R"({"alg":"HS256","kid":"new"})"), "good");
+  EXPECT_NE(verify(nameless, R"({"alg":"HS256","kid":"new"})"), "good");
+  // Without a name, or with one that is nobody's: in turn.
+  for (const std::string& secret : {kSecret, kOtherSecret, nameless}) {
+    EXPECT_EQ(verify(secret, R"({"alg":"HS256"})"), "good");
+  }
+  EXPECT_EQ(verify(nameless, R"({"alg":"HS256","kid":"unheard of"})"), "good");
+  EXPECT_EQ(verify(nameless, R"({"alg":"HS256","kid":""})"), "good");
+  EXPECT_NE(verify(kSecret, R"({"alg":"HS256","kid":"unheard of"})"), "good");
+  EXPECT_NE(verify(kSecret, R"({"alg":"HS256","kid":7})"), "good");
+}
+
+TEST(Token, MustExpire) {
+  for (const char* claims :
+       {R"({"sub":"alice"})", R"({"sub":"alice","exp":null})",
+        R"({"sub":"alice","exp":"1800000000"})", R"({"sub":"alice","exp":true})"}) {
+    EXPECT_THAT(problem(check(hs256(claims))), HasSubstr("no expiry")) << claims;
+  }
+  EXPECT_THAT(problem(check(hs256(R"({"sub":"alice","EXP":1800000000})"))), HasSubstr("no expiry"));
+}
+
+TEST(Token, IsGoodUntilItsExpiryAndNotAMillisecondLonger) {
+  const std::string token = hs256(kClaims);
+  EXPECT_EQ(problem(check(token, {}, 1'700'000'059'999)), "good");
+  EXPECT_THAT(problem(check(token, {}, 1'700'000'060'000)), HasSubstr("expired"));
+  EXPECT_THAT(problem(check(hs256(R"({"sub":"alice","exp":-1})"))), HasSubstr("expired"));
+  EXPECT_THAT(problem(check(hs256(R"({"sub":"alice","exp":0})"))), HasSubstr("expired"));
+}
+
+TEST(Token, MayExpireInTheFarFuture) {
+  for (const char* exp : {"99999999999", "1e300", "9223372036854775807"}) {
+    const Checked checked = check(hs256(std::string(R"({"sub":"alice","exp":)") + exp + "}"));
+    ASSERT_EQ(problem(checked), "good") << exp;
+    EXPECT_GT(std::get<Identity>(checked).expires_at_ms, kNow);
+    EXPECT_LE(std::get<Identity>(checked).expires_at_ms, 253'402'300'799'000);
+  }
+}
+
+TEST(Token, IsNotGoodBeforeItsTime) {
+  const auto with = [](const char* nbf) {
+    return hs256(std::string(R"({"sub":"alice","exp":1700000060,"nbf":)") + nbf + "}");
+  };
+  EXPECT_EQ(problem(check(with("1700000000"))), "good");
+  EXPECT_THAT(problem(check(with("1700000000.001"))), HasSubstr("nbf"));
+  EXPECT_THAT(problem(check(with("1700000001"))), HasSubstr("nbf"));
+  EXPECT_THAT(problem(check(with("1e300"))), HasSubstr("nbf"));
+  EXPECT_THAT(problem(check(with("\"soon\""))), HasSubstr("nbf"));
+}
+
+TEST(Token, MustComeFromTheIssuer) {
+  const TokenRules rules{"https://id.example", {}};
+  const auto with = [](const char* iss) {
+    return hs256(std::string(R"({"sub":"alice","exp":1700000060,"iss":)") + iss + "}");
+  };
+  EXPECT_EQ(problem(check(with("\"https://id.example\""), rules)), "good");
+  for (const char* iss : {"\"https://id.example/\"", "\"\"", "null", "[\"https://id.example\"]"}) {
+    EXPECT_THAT(problem(check(with(iss), rules)), HasSubstr("iss")) << iss;
+  }
+  EXPECT_THAT(problem(check(hs256(kClaims), rules)), HasSubstr("iss"));
+}
+
+TEST(Token, MustBeForOneOfTheAudiences) {
+  const TokenRules rules{"", {"chat", "relay"}};
+  const auto with = [](const char* aud) {
+    return hs256(std::string(R"({"sub":"alice","exp":1700000060,"aud":)") + aud + "}");
+  };
+  for (const char* aud : {"\"chat\"", "\"relay\"", "[\"other\",\"relay\"]", "[1,\"chat\"]"}) {
+    EXPECT_EQ(problem(check(with(aud), rules)), "good") << aud;
+  }
+  for (const char* aud :
+       {"\"other\"", "[]", "[\"other\"]", "{\"chat\":1}", "null", "\"Chat\"", "[[\"chat\"]]"}) {
+    EXPECT_THAT(problem(check(with(aud), rules)), HasSubstr("aud")) << aud;
+  }
+  EXPECT_THAT(problem(check(hs256(kClaims), rules)), HasSubstr("aud"));
+}
+
+TEST(Token, MayNameNobody) {
+  for (const char* sub : {"", R"("sub":7,)", R"("sub":null,)", R"("sub":["alice"],)"}) {
+    const Checked checked =
+        check(hs256(std::string("{") + sub + R"("exp":1700000060,"scope":"push"})"));
+    ASSERT_EQ(problem(checked), "good") << sub;
+    EXPECT_FALSE(std::get<Identity>(checked).user);
+    EXPECT_TRUE(std::get<Identity>(checked).scopes.has(Scope::push));
+  }
+}
+
+TEST(Token, IsNotCutAtAZeroByte) {
+  EXPECT_NE(problem(check(hs256(R"({"sub":"alice\u0000x","exp":1700000060})"))), "good");
+}
+
+TEST(Token, IsRefusedWithCriticalExtensions) {
+  EXPECT_THAT(problem(check(test::hs256_token(kSecret, kClaims,
+                                              R"({"alg":"HS256","crit":["b64"],"b64":true})"))),
+              HasSubstr("crit"));
+}
+
+TEST(Token, HasThreePartsOfBase64UrlThatAreJson) {
+  const std::string good = hs256(kClaims);
+  const std::string header = base64url(R"({"alg":"HS256"})");
+  const std::string input = header + "." + base64url("[1]");
+  const std::string broken = header + "." + base64url("{");
+  std::string deep(3000, '[');
+  const std::string nested = header + "." + base64url(deep);
+  for (const std::string& token : {std::string(),
+                                   std::string("."),
+                                   std::string(".."),
+                                   std::string("..."),
+                                   good + ".",
+                                   "." + good,
+                                   good + " ",
+                                   " " + good,
+                                   good + "\n",
+                                   std::string("Bearer ") + good,
+                                   good.substr(0, good.rfind('.')),
+                                   std::string(good).replace(3, 1, "="),
+                                   std::string(good).replace(3, 1, "+"),
+                                   input + "." + base64url(test::hmac(kSecret, input)),
+                                   broken + "." + base64url(test::hmac(kSecret, broken)),
+                                   nested + "." + base64url(test::hmac(kSecret, nested)),
+                                   base64url("[]") + ".e30.e30",
+                                   base64url("{}") + ".e30.e30",
+                                   base64url(R"({"alg":"HS256"}x)") + ".e30.e30",
+                                   base64url(R"({"alg":7})") + ".e30.e30"}) {
+    EXPECT_NE(problem(check(token)), "good") << token;
+  }
+  EXPECT_NE(problem(check(std::string(good).insert(5, 1, '\0'))), "good");
+}
+
+TEST(Token, IsNotLookedAtWhereItIsTooLong) {
+  const auto with_padding = [](std::size_t size) {
+    return hs256(R"({"sub":"alice","exp":1700000060,"x":")" + std::string(size, 'x') + "\"}");
+  };
+  EXPECT_EQ(problem(check(with_padding(5000))), "good");
+  EXPECT_NE(problem(check(with_padding(7000))), "good");
+}
+
+TEST(IssuedToken, IsGoodHere) {
+  const auto ec = test::ec_key();
+  for (const std::string& text :
+       {test::base64(kSecret), "k1:" + test::base64(kSecret), test::private_pem(test::rsa_key()),
+        "k2:\n" + test::traditional_pem(ec),
+        test::public_pem(test::other_rsa_key()) + "k3:\n" + test::private_pem(ec)}) {
+    const auto keys = ring(text);
+    TokenRequest request;
+    request.user = "alice";
+    request.scope = "push admin";
+    request.issued_at_ms = kNow;
+    request.lifetime_seconds = 60;
+    request.issuer = "https://id.example";
+    request.audiences = {"chat", "relay"};
+    const auto issued = issue_token(*keys, request);
+    ASSERT_TRUE(std::holds_alternative<IssuedToken>(issued)) << std::get<std::string>(issued);
+    const Checked checked = verify_token(*keys, {"https://id.example", {"relay"}},
+                                         std::get<IssuedToken>(issued).token, kNow);
+    ASSERT_EQ(problem(checked), "good");
+    const Identity& identity = std::get<Identity>(checked);
+    EXPECT_EQ(identity.user, "alice");
+    EXPECT_TRUE(identity.scopes.has(Scope::push));
+    EXPECT_TRUE(identity.scopes.has(Scope::admin));
+    EXPECT_EQ(identity.expires_at_ms, kNow + 60'000);
+  }
+}
+
+TEST(IssuedToken, IsSignedWithTheKeyAskedFor) {
+  const auto keys = ring("old:" + test::base64(kOtherSecret) + "\nnew:" + test::base64(kSecret));
+  TokenRequest request;
+  request.user = "alice";
+  request.issued_at_ms = kNow;
+  request.key_id = "new";
+  const auto issued = issue_token(*keys, request);
+  ASSERT_TRUE(std::holds_alternative<IssuedToken>(issued));
+  EXPECT_EQ(problem(verify_token(*secret_ring(), {}, std::get<IssuedToken>(issued).token, kNow)),
+            "good");
+}
+
+TEST(IssuedToken, IsNotToBeHadForNobodyOrNoTimeOrWithoutAKey) {
+  const auto why_not = [](const KeyRing& keys, const TokenRequest& request) {
+    const auto issued = issue_token(keys, request);
+    const auto* found = std::get_if<std::string>(&issued);
+    return found != nullptr ? *found : "issued";
+  };
+  TokenRequest request;
+  request.user = "Alice";
+  EXPECT_THAT(why_not(*secret_ring(), request), HasSubstr("0-9 and a-z"));
+  request.user = "alice";
+  request.lifetime_seconds = 0;
+  EXPECT_THAT(why_not(*secret_ring(), request), HasSubstr("at least a second"));
+  request.lifetime_seconds = 1;
+  request.key_id = "other";
+  EXPECT_THAT(why_not(*secret_ring(), request), HasSubstr("no key with the id other"));
+  request.key_id = "";
+  EXPECT_THAT(why_not(*ring(test::public_pem(test::rsa_key())), request),
+              HasSubstr("public keys only check"));
+}
+
+}  // namespace
+}  // namespace waystation

@@ -1,0 +1,518 @@
+/* Goes through the whole C interface as an embedder written in C would. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <waystation/waystation.h>
+
+static int failures;
+
+#define CHECK(condition)                                                     \
+  do {                                                                       \
+    if (!(condition)) {                                                      \
+      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+      failures++;                                                            \
+    }                                                                        \
+  } while (0)
+
+/* ---- a web server of a few lines ------------------------------------------------------------- */
+
+typedef struct connection {
+  int client;
+  int server;
+  uint16_t client_port;
+  uint16_t server_port;
+} connection;
+
+static connection connected(void) {
+  connection c = {-1, -1, 0, 0};
+  struct sockaddr_in address;
+  socklen_t size = sizeof address;
+  int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  memset(&address, 0, sizeof address);
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  CHECK(bind(listener, (struct sockaddr *)&address, size) == 0 && listen(listener, 1) == 0);
+  CHECK(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
+  c.server_port = ntohs(address.sin_port);
+  c.client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK(connect(c.client, (struct sockaddr *)&address, size) == 0);
+  c.server = accept(listener, (struct sockaddr *)&address, &size);
+  CHECK(c.server >= 0);
+  c.client_port = ntohs(address.sin_port);
+  close(listener);
+  return c;
+}
+
+static void disconnect(connection *c) {
+  close(c->client);
+  close(c->server);
+}
+
+static const waystation_header upgrade_headers[] = {
+    {"Host", "localhost"},
+    {"Connection", "Upgrade"},
+    {"Upgrade", "websocket"},
+    {"Sec-WebSocket-Version", "13"},
+    {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="},
+};
+
+static waystation_request upgrade_of(const connection *c, const char *target, const char *query) {
+  waystation_request request;
+  memset(&request, 0, sizeof request);
+  request.size = sizeof request;
+  request.method = "GET";
+  request.target = target;
+  request.query = query;
+  request.version = "1.1";
+  request.headers = upgrade_headers;
+  request.header_count = sizeof upgrade_headers / sizeof upgrade_headers[0];
+  request.remote_address = "127.0.0.1";
+  request.remote_port = c->client_port;
+  request.local_port = c->server_port;
+  request.descriptor = -1;
+  return request;
+}
+
+static waystation_response empty_response(void) {
+  waystation_response response;
+  memset(&response, 0, sizeof response);
+  response.size = sizeof response;
+  return response;
+}
+
+static void receive(int fd, char *text, size_t size) {
+  size_t got = 0;
+  while (got + 1 < size) {
+    ssize_t count = recv(fd, text + got, 1, 0);
+    if (count <= 0) break;
+    got++;
+    if (got >= 4 && memcmp(text + got - 4, "\r\n\r\n", 4) == 0) break;
+  }
+  text[got] = '\0';
+}
+
+/* Opens a socket of the relay's. */
+static connection open_socket(uint32_t id, const char *target, const char *query) {
+  connection c = connected();
+  waystation_request request = upgrade_of(&c, target, query);
+  waystation_response response = empty_response();
+  char head[1024];
+  char byte;
+  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_TAKEN && response.status == 101);
+  CHECK(response.bytes == NULL && response.length == 0);
+  waystation_response_clear(&response);
+  CHECK(recv(c.server, &byte, 1, 0) == 0);
+  receive(c.client, head, sizeof head);
+  CHECK(strncmp(head, "HTTP/1.1 101 ", 13) == 0);
+  return c;
+}
+
+static void expect_frame(int fd, const char *text) {
+  char frame[256];
+  size_t length = strlen(text);
+  CHECK(recv(fd, frame, length + 2, MSG_WAITALL) == (ssize_t)length + 2);
+  CHECK(frame[0] == (char)0x81 && frame[1] == (char)length);
+  CHECK(memcmp(frame + 2, text, length) == 0);
+}
+
+/* ---- the tests ------------------------------------------------------------------------------- */
+
+static waystation_relay *started(waystation_options *options) {
+  waystation_relay *relay = NULL;
+  char error[256];
+  CHECK(waystation_new(options, &relay, error, sizeof error) == WAYSTATION_OK);
+  CHECK(strcmp(error, "") == 0);
+  return relay;
+}
+
+static void words(void) {
+  int status;
+  CHECK(strcmp(waystation_version(), "") != 0);
+  for (status = WAYSTATION_OK; status <= WAYSTATION_INTERNAL; status++) {
+    CHECK(strlen(waystation_status_text((waystation_status)status)) > 3);
+  }
+  CHECK(waystation_status_text((waystation_status)4711) != NULL);
+}
+
+static void defaults(void) {
+  waystation_options options;
+  _Alignas(waystation_options) unsigned char room[sizeof options + 16];
+  size_t i;
+  waystation_options_init(&options, sizeof options);
+  CHECK(options.size == sizeof options);
+  CHECK(options.auth == WAYSTATION_AUTH_OPEN && options.jwt_key_file == NULL);
+  CHECK(strcmp(options.identity_header, "X-Forwarded-User") == 0);
+  CHECK(strcmp(options.operators, "127.0.0.0/8,::1") == 0);
+  CHECK(options.max_connections == 10000 && options.max_connections_per_user == 16);
+  CHECK(options.max_connections_per_address == 64);
+  CHECK(options.messages_per_second == 50 && options.message_burst == 200);
+  CHECK(options.max_message_bytes == 65536 && options.max_queue_bytes == 1048576);
+  CHECK(options.max_total_queue_bytes == 268435456);
+  CHECK(options.ping_interval_seconds == 25 && options.busy_poll_microseconds == 0);
+  CHECK(options.identify == NULL && options.on_event == NULL && options.on_log == NULL);
+
+  /* Nothing is written beyond the size that the caller knows, however small. */
+  waystation_options_init(NULL, sizeof options);
+  for (i = 0; i <= sizeof options; i += 4) {
+    memset(room, 0xA5, sizeof room);
+    waystation_options_init((waystation_options *)(void *)room, i);
+    CHECK(room[i] == 0xA5 && room[i + 8] == 0xA5);
+  }
+}
+
+static void options_of_an_older_header(void) {
+  /* Exactly as much memory as an older struct had, so that reading beyond it is seen. */
+  size_t sizes[3];
+  size_t i;
+  sizes[0] = offsetof(waystation_options, busy_poll_microseconds);
+  sizes[1] = offsetof(waystation_options, max_connections);
+  sizes[2] = sizeof(size_t);
+  for (i = 0; i < 3; i++) {
+    waystation_options *options = malloc(sizes[i]);
+    waystation_relay *relay;
+    waystation_options_init(options, sizes[i]);
+    CHECK(options->size == sizes[i]);
+    relay = started(options);
+    CHECK(waystation_max_body_bytes(waystation_id(relay)) == 65536);
+    waystation_free(relay);
+    free(options);
+  }
+}
+
+static void wrong_options(void) {
+  waystation_options options;
+  waystation_relay *relay = (waystation_relay *)&options;
+  char error[200];
+  char little[8];
+  waystation_options_init(&options, sizeof options);
+
+  CHECK(waystation_new(&options, NULL, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(waystation_new(NULL, &relay, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(relay == NULL && strstr(error, "waystation_options_init") != NULL);
+  options.size = 1;
+  CHECK(waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_INVALID);
+  options.size = sizeof options;
+
+  options.auth = 17;
+  CHECK(waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(relay == NULL && strstr(error, "auth = 17") != NULL);
+  CHECK(waystation_new(&options, &relay, little, sizeof little) == WAYSTATION_INVALID);
+  CHECK(strcmp(little, "auth = ") == 0);
+  CHECK(waystation_new(&options, &relay, NULL, 0) == WAYSTATION_INVALID);
+  CHECK(waystation_new(&options, &relay, error, 0) == WAYSTATION_INVALID);
+
+  options.auth = WAYSTATION_AUTH_CALLBACK;
+  CHECK(waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(strstr(error, "identify") != NULL);
+  options.auth = WAYSTATION_AUTH_JWT;
+  options.jwt_key_file = "/nowhere/at/all";
+  CHECK(waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(strstr(error, "jwt_key_file") != NULL && strstr(error, "/nowhere/at/all") != NULL);
+
+#define REFUSED(field, value)                                                              \
+  waystation_options_init(&options, sizeof options);                                       \
+  options.field = value;                                                                   \
+  CHECK(waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_INVALID);      \
+  CHECK(strstr(error, #field) != NULL);
+  REFUSED(max_message_bytes, 0)
+  REFUSED(max_message_bytes, (uint64_t)1 << 32)
+  REFUSED(max_queue_bytes, 65536)
+  REFUSED(max_total_queue_bytes, 1)
+  REFUSED(ping_interval_seconds, 0)
+  REFUSED(ping_interval_seconds, 86401)
+  REFUSED(busy_poll_microseconds, 1000001)
+  REFUSED(trusted_proxies, "not an address")
+  REFUSED(operators, "127.0.0.1/99")
+  REFUSED(allowed_origins, "no scheme")
+}
+
+static void nothing_at_all(void) {
+  waystation_request request;
+  waystation_response response = empty_response();
+  waystation_figures figures;
+  uint64_t number = 7;
+  connection c = {-1, -1, 1, 2};
+  waystation_options options;
+  char error[64];
+  request = upgrade_of(&c, "/push/alice/", NULL);
+  waystation_options_init(&options, sizeof options);
+  memset(&figures, 0, sizeof figures);
+  figures.size = sizeof figures;
+
+  waystation_free(NULL);
+  waystation_response_clear(NULL);
+  waystation_response_clear(&response);
+  CHECK(waystation_id(NULL) == 0);
+  CHECK(waystation_reconfigure(NULL, &options, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(error[0] != '\0');
+  CHECK(waystation_drain(NULL, 0) == WAYSTATION_INVALID);
+  CHECK(waystation_push(NULL, "bob", "1", 1, 0, &number) == WAYSTATION_INVALID);
+  CHECK(waystation_presence(NULL, "bob", 0, &number, &number) == WAYSTATION_INVALID);
+  CHECK(waystation_end_sessions(NULL, "bob", 0, &number) == WAYSTATION_INVALID);
+  CHECK(waystation_figures_read(NULL, &figures) == WAYSTATION_INVALID);
+  CHECK(number == 7);
+
+  /* A relay that is not there: handlers may outlive it. */
+  CHECK(waystation_max_body_bytes(0) == 0 && waystation_max_body_bytes(0xFFFFFFFF) == 0);
+  CHECK(waystation_is_operator(0xFFFFFFFF, &request) == 0);
+  CHECK(waystation_upgrade(0xFFFFFFFF, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_REPLY && response.status == 503);
+  CHECK(response.length > 13 && memcmp(response.bytes, "HTTP/1.1 503 ", 13) == 0);
+  waystation_response_clear(&response);
+  waystation_response_clear(&response);
+  CHECK(response.bytes == NULL && response.length == 0);
+  CHECK(waystation_http(0xFFFFFFFF, &request, &response) == WAYSTATION_OK);
+  CHECK(response.status == 503);
+  waystation_response_clear(&response);
+}
+
+static void wrong_requests(void) {
+  waystation_options options;
+  waystation_relay *relay;
+  waystation_response response = empty_response();
+  waystation_request request;
+  connection c = connected();
+  uint32_t id;
+  waystation_options_init(&options, sizeof options);
+  relay = started(&options);
+  id = waystation_id(relay);
+  request = upgrade_of(&c, "/push/alice/", NULL);
+
+  CHECK(waystation_upgrade(id, NULL, &response) == WAYSTATION_INVALID);
+  CHECK(waystation_upgrade(id, &request, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_http(id, NULL, &response) == WAYSTATION_INVALID);
+  CHECK(waystation_http(id, &request, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_is_operator(id, NULL) == 0);
+  request.size = 0;
+  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_INVALID);
+  CHECK(waystation_is_operator(id, &request) == 0);
+  request.size = sizeof request;
+  response.size = sizeof response - 1;
+  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_INVALID);
+  response.size = sizeof response;
+  request.headers = NULL;
+  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_INVALID);
+  CHECK(waystation_is_operator(id, &request) == 0);
+  request = upgrade_of(&c, "/push/alice/", NULL);
+  request.body_size = 5;
+  CHECK(waystation_http(id, &request, &response) == WAYSTATION_INVALID);
+
+  /* Nothing but a size: no method, no path, no address. */
+  memset(&request, 0, sizeof request);
+  request.size = sizeof request;
+  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action != WAYSTATION_TAKEN);
+  waystation_response_clear(&response);
+  request.size = sizeof(size_t);
+  CHECK(waystation_http(id, &request, &response) == WAYSTATION_OK);
+  waystation_response_clear(&response);
+
+  /* Somebody else's path. */
+  request = upgrade_of(&c, "/elsewhere", NULL);
+  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_NOT_OURS && response.bytes == NULL);
+  CHECK(waystation_http(id, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_NOT_OURS);
+
+  /* A connection that is not there, and one over the server's own TLS. */
+  request = upgrade_of(&c, "/push/alice/", NULL);
+  request.remote_port = (uint16_t)(c.client_port ^ 1);
+  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_REPLY && response.status == 503);
+  waystation_response_clear(&response);
+  request = upgrade_of(&c, "/push/alice/", NULL);
+  request.is_tls = 1;
+  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_REPLY && response.status == 501);
+  waystation_response_clear(&response);
+
+  /* An older header knew no descriptor; it must not be taken for number 0. */
+  {
+    waystation_request *older = malloc(offsetof(waystation_request, descriptor));
+    connection other = connected();
+    request = upgrade_of(&other, "/push/alice/", NULL);
+    request.size = offsetof(waystation_request, descriptor);
+    memcpy(older, &request, request.size);
+    CHECK(waystation_upgrade(id, older, &response) == WAYSTATION_OK);
+    CHECK(response.action == WAYSTATION_TAKEN);
+    waystation_response_clear(&response);
+    free(older);
+    disconnect(&other);
+  }
+  waystation_free(relay);
+  disconnect(&c);
+}
+
+static int seen;
+static void count_event(void *user_data, const waystation_event *event) {
+  CHECK(user_data == &seen);
+  CHECK(event->size == sizeof *event);
+  CHECK(event->outcome == WAYSTATION_PUSHED || event->outcome == WAYSTATION_UNDELIVERED
+        || event->outcome == WAYSTATION_DROPPED);
+  CHECK(event->at > 0 && event->to != NULL);
+  CHECK(event->group == NULL && event->from == NULL && event->message_id == NULL);
+  if (event->outcome != WAYSTATION_DROPPED) seen++;
+}
+
+static void a_life(void) {
+  waystation_options options;
+  waystation_relay *relay;
+  waystation_figures figures;
+  struct {
+    size_t size;
+    uint64_t chat_sockets;
+    uint64_t canary;
+  } older = {sizeof older - sizeof(uint64_t), 0, 0xA5A5};
+  uint64_t reached = 99, sockets = 99, groups = 99, closed = 99;
+  connection push, chat, late;
+  waystation_request request;
+  waystation_response response = empty_response();
+  uint32_t id;
+  char error[200];
+  char byte;
+
+  waystation_options_init(&options, sizeof options);
+  options.on_event = count_event;
+  options.user_data = &seen;
+  relay = started(&options);
+  id = waystation_id(relay);
+  CHECK(id != 0);
+  push = open_socket(id, "/push/bob/", NULL);
+  chat = open_socket(id, "/ws/chat/alice_bob/", "user=bob");
+
+  CHECK(waystation_push(relay, "bob", "{\"n\": 1e400}", 12, 20000, &reached) == WAYSTATION_OK);
+  CHECK(reached == 1);
+  expect_frame(push.client, "{\"event\":{\"message\":{\"n\": 1e400},\"group\":null}}");
+  CHECK(waystation_push(relay, "bob", "1", 1, 20000, NULL) == WAYSTATION_OK);
+  expect_frame(push.client, "{\"event\":{\"message\":1,\"group\":null}}");
+  CHECK(waystation_push(relay, "nobody", "1", 1, 20000, &reached) == WAYSTATION_OK);
+  CHECK(reached == 0);
+  CHECK(waystation_push(relay, "Bob", "1", 1, 20000, &reached) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, NULL, "1", 1, 20000, &reached) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, "bob", NULL, 1, 20000, &reached) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, "bob", "", 0, 20000, &reached) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, "bob", "[01]", 4, 20000, &reached) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, "bob", "\"\xff\"", 3, 20000, &reached) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, "bob", "1", 65537, 20000, &reached) == WAYSTATION_INVALID);
+
+  CHECK(waystation_presence(relay, "bob", 20000, &sockets, &groups) == WAYSTATION_OK);
+  CHECK(sockets == 1 && groups == 1);
+  CHECK(waystation_presence(relay, "bob", 20000, NULL, NULL) == WAYSTATION_OK);
+  CHECK(waystation_presence(relay, "a_b", 20000, &sockets, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_presence(relay, "", 20000, &sockets, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_presence(relay, NULL, 20000, &sockets, NULL) == WAYSTATION_INVALID);
+
+  memset(&figures, 0, sizeof figures);
+  CHECK(waystation_figures_read(relay, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_figures_read(relay, &figures) == WAYSTATION_INVALID);
+  figures.size = sizeof figures;
+  CHECK(waystation_figures_read(relay, &figures) == WAYSTATION_OK);
+  CHECK(figures.size == sizeof figures);
+  CHECK(figures.push_sockets == 1 && figures.chat_sockets == 1 && figures.groups == 1);
+  CHECK(figures.accepted == 2 && figures.notifications == 3);
+  CHECK(waystation_figures_read(relay, (waystation_figures *)(void *)&older) == WAYSTATION_OK);
+  CHECK(older.size == sizeof older - sizeof(uint64_t) && older.chat_sockets == 1);
+  CHECK(older.canary == 0xA5A5);
+
+  CHECK(waystation_is_operator(id, &(waystation_request){0}) == 0);
+  request = upgrade_of(&push, "/healthz", NULL);
+  CHECK(waystation_is_operator(id, &request) == 1);
+  CHECK(waystation_http(id, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_REPLY && response.status == 200);
+  waystation_response_clear(&response);
+  request.remote_address = "192.0.2.1";
+  CHECK(waystation_is_operator(id, &request) == 0);
+
+  /* Options that are wrong change nothing; others do. */
+  options.max_message_bytes = 0;
+  CHECK(waystation_reconfigure(relay, &options, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(strstr(error, "max_message_bytes") != NULL);
+  CHECK(waystation_max_body_bytes(id) == 65536);
+  CHECK(waystation_reconfigure(relay, NULL, error, sizeof error) == WAYSTATION_INVALID);
+  options.max_message_bytes = 1000;
+  options.on_event = NULL;
+  options.user_data = NULL;
+  CHECK(waystation_reconfigure(relay, &options, error, sizeof error) == WAYSTATION_OK);
+  CHECK(error[0] == '\0' && waystation_max_body_bytes(id) == 1000);
+  CHECK(waystation_push(relay, "bob", "1", 1, 20000, NULL) == WAYSTATION_OK);
+  expect_frame(push.client, "{\"event\":{\"message\":1,\"group\":null}}");
+
+  CHECK(waystation_end_sessions(relay, "bob", 20000, &closed) == WAYSTATION_OK);
+  CHECK(closed == 2);
+  CHECK(waystation_end_sessions(relay, "nobody", 20000, NULL) == WAYSTATION_OK);
+  CHECK(waystation_end_sessions(relay, "?", 20000, NULL) == WAYSTATION_INVALID);
+  CHECK(recv(chat.client, &byte, 1, 0) == 1 && byte == (char)0x88);
+
+  CHECK(waystation_drain(relay, 50) == WAYSTATION_OK);
+  CHECK(waystation_drain(relay, 0) == WAYSTATION_OK);
+  late = connected();
+  request = upgrade_of(&late, "/push/bob/", NULL);
+  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_REPLY && response.status == 503);
+  waystation_response_clear(&response);
+  disconnect(&late);
+  disconnect(&push);
+  disconnect(&chat);
+  waystation_free(relay);
+  CHECK(seen == 4);
+  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
+  CHECK(response.status == 503);
+  waystation_response_clear(&response);
+}
+
+static int who(void *user_data, const waystation_request *request, waystation_identity *identity) {
+  CHECK(identity->size == sizeof *identity && request->connection == user_data);
+  if (request->query == NULL) return 0;
+  (void)snprintf(identity->user, sizeof identity->user, "%s", request->query);
+  return 1;
+}
+
+static void identity_from_the_host(void) {
+  waystation_options options;
+  waystation_relay *relay;
+  waystation_response response = empty_response();
+  waystation_request request;
+  connection c = connected();
+  int refused[] = {401, 403, 403};
+  const char *names[] = {NULL, "mallory", "Not A User"};
+  size_t i;
+  waystation_options_init(&options, sizeof options);
+  options.auth = WAYSTATION_AUTH_CALLBACK;
+  options.identify = who;
+  options.user_data = &options;
+  relay = started(&options);
+  for (i = 0; i < 3; i++) {
+    request = upgrade_of(&c, "/ws/chat/alice_bob/", names[i]);
+    request.connection = &options;
+    CHECK(waystation_upgrade(waystation_id(relay), &request, &response) == WAYSTATION_OK);
+    CHECK(response.status == refused[i]);
+    waystation_response_clear(&response);
+  }
+  request = upgrade_of(&c, "/ws/chat/alice_bob/", "alice");
+  request.connection = &options;
+  request.descriptor = c.server;
+  CHECK(waystation_upgrade(waystation_id(relay), &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_TAKEN);
+  waystation_free(relay);
+  disconnect(&c);
+}
+
+int main(void) {
+  words();
+  defaults();
+  options_of_an_older_header();
+  wrong_options();
+  nothing_at_all();
+  wrong_requests();
+  a_life();
+  identity_from_the_host();
+  if (failures != 0) fprintf(stderr, "%d checks failed\n", failures);
+  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,356 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "unit/api/embedder.hpp"
+
+namespace waystation::test {
+namespace {
+
+/// What the embedder's functions do, as the test likes.
+struct Callbacks {
+  std::function<void(const waystation_event&)> on_event;
+  std::function<int(const waystation_request&, waystation_identity&)> identify;
+
+  std::mutex mutex;
+  std::vector<std::string> lines;
+
+  bool logged(std::string_view part) {
+    const std::lock_guard lock(mutex);
+    for (const auto& line : lines) {
+      if (line.find(part) != std::string::npos) return true;
+    }
+    return false;
+  }
+
+  void put_into(waystation_options& options) {
+    options.user_data = this;
+    options.on_event = [](void* self, const waystation_event* event) {
+      static_cast<Callbacks*>(self)->on_event(*event);
+    };
+    options.identify = [](void* self, const waystation_request* request,
+                          waystation_identity* identity) {
+      return static_cast<Callbacks*>(self)->identify(*request, *identity);
+    };
+    options.on_log = [](void* self, waystation_log_level, const char* line) {
+      auto& callbacks = *static_cast<Callbacks*>(self);
+      const std::lock_guard lock(callbacks.mutex);
+      callbacks.lines.emplace_back(line);
+    };
+  }
+};
+
+class CallbacksTest : public testing::Test {
+ protected:
+  CallbacksTest() { callbacks_.put_into(options_); }
+
+  Callbacks callbacks_;
+  waystation_options options_ = default_options();
+};
+
+std::string or_null(const char* text) {
+  return text == nullptr ? "(null)" : text;
+}
+
+TEST_F(CallbacksTest, HearOfFallbacksAndOfWhatReachedNobodyOnAThreadOfTheirOwn) {
+  std::vector<std::string> heard;
+  std::thread::id thread;
+  callbacks_.on_event = [&](const waystation_event& event) {
+    thread = std::this_thread::get_id();
+    heard.push_back(std::to_string(event.outcome) + " " + or_null(event.group) + " " +
+                    or_null(event.from) + " " + or_null(event.to) + " " +
+                    or_null(event.message_id) + " " + std::to_string(event.reached) + " " +
+                    std::to_string(event.bytes));
+  };
+  Embedded relay(options_);
+  auto alice = relay.open("/ws/chat/alice_bob/", "user=alice", "waystation.v1");
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  alice.say(R"({"message":"hello","id":"m1"})");
+  EXPECT_NE(alice.hear().find(R"("route":"none")"), std::string::npos);
+  auto bob = relay.open("/push/bob/");
+  alice.say(R"({"message":12})");
+  EXPECT_NE(alice.hear().find(R"("route":"push")"), std::string::npos);
+  relay.push("bob");
+  relay.free();
+  EXPECT_EQ(heard, (std::vector<std::string>{"2 alice_bob alice bob m1 0 7",
+                                             "1 alice_bob alice bob (null) 1 2",
+                                             "1 (null) (null) bob (null) 1 1"}));
+  EXPECT_NE(thread, std::this_thread::get_id());
+}
+
+TEST_F(CallbacksTest, OneThatBlocksLosesEventsThatAreCountedWhileSocketsGoOn) {
+  std::promise<void> release;
+  const auto released = release.get_future().share();
+  std::atomic<std::uint64_t> heard = 0;
+  callbacks_.on_event = [&](const waystation_event&) {
+    released.wait();
+    ++heard;
+  };
+  options_.messages_per_second = 0;
+  Embedded relay(options_);
+  auto alice = relay.open("/ws/chat/alice_bob/", "user=alice", "waystation.v1");
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  // As many as it takes; each is dealt with at once, whatever the callback does.
+  constexpr std::uint64_t kMessages = 10'000;
+  std::thread sender([&] {
+    std::string frames;
+    for (std::uint64_t i = 0; i < kMessages; ++i) frames += frame(Opcode::text, R"({"message":1})");
+    alice.send(frames);
+  });
+  for (std::uint64_t i = 0; i < kMessages; ++i) {
+    ASSERT_NE(alice.hear().find(R"("route":"none")"), std::string::npos);
+  }
+  sender.join();
+  const auto lost = relay.figures().events_lost;
+  EXPECT_GT(lost, 0U);
+  EXPECT_EQ(relay.figures().messages_undelivered, kMessages);
+  release.set_value();
+  EXPECT_TRUE(eventually([&] { return heard + lost == kMessages; }));
+  EXPECT_EQ(relay.figures().events_lost, lost);
+}
+
+TEST_F(CallbacksTest, MayCallBackIn) {
+  std::promise<std::vector<int>> done;
+  std::optional<Embedded> relay;
+  bool first = true;
+  callbacks_.on_event = [&](const waystation_event& event) {
+    if (!std::exchange(first, false)) return;
+    auto* const handle = relay->get();
+    std::uint64_t sockets = 0, closed = 0, reached = 0;
+    std::vector<int> statuses;
+    statuses.push_back(waystation_push(handle, event.to, "2", 1, 20'000, &reached));
+    statuses.push_back(waystation_presence(handle, event.to, 20'000, &sockets, nullptr));
+    statuses.push_back(waystation_reconfigure(handle, &options_, nullptr, 0));
+    waystation_figures figures{};
+    figures.size = sizeof figures;
+    statuses.push_back(waystation_figures_read(handle, &figures));
+    statuses.push_back(waystation_end_sessions(handle, event.to, 20'000, &closed));
+    statuses.push_back(waystation_drain(handle, 0));
+    statuses.push_back(static_cast<int>(sockets * 100 + closed * 10 + reached));
+    done.set_value(statuses);
+  };
+  relay.emplace(options_);
+  auto bob = relay->open("/push/bob/");
+  relay->push("bob");
+  EXPECT_EQ(done.get_future().get(), (std::vector<int>{0, 0, 0, 0, 0, 0, 111}));
+  EXPECT_NE(bob.hear().find(R"("message":1)"), std::string::npos);
+  EXPECT_NE(bob.hear().find(R"("message":2)"), std::string::npos);
+  EXPECT_EQ(bob.hear(), "(closed 4403)");
+}
+
+TEST_F(CallbacksTest, FreeingTheRelayInOneIsRefusedAndLogged) {
+  std::promise<void> done;
+  std::optional<Embedded> relay;
+  bool first = true;
+  callbacks_.on_event = [&](const waystation_event&) {
+    if (!std::exchange(first, false)) return;
+    waystation_free(relay->get());
+    done.set_value();
+  };
+  relay.emplace(options_);
+  relay->push("bob");
+  done.get_future().wait();
+  EXPECT_TRUE(callbacks_.logged("waystation_free"));
+  auto bob = relay->open("/push/bob/");
+  relay->push("bob");
+  EXPECT_NE(bob.hear().find("event"), std::string::npos);
+}
+
+TEST_F(CallbacksTest, FreeWaitsForTheOneThatRunsAndForNoOther) {
+  std::promise<void> entered, release;
+  std::atomic<int> running = 0, heard = 0;
+  callbacks_.on_event = [&](const waystation_event&) {
+    ++running;
+    if (heard == 0) {
+      entered.set_value();
+      release.get_future().wait();
+      // Longer than free is willing to begin others: it is only asked once more time has passed.
+      const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(1100);
+      while (std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    }
+    ++heard;
+    --running;
+  };
+  Embedded relay(options_);
+  for (int i = 0; i < 100; ++i) relay.push("bob");
+  entered.get_future().wait();
+  std::thread freeing([&] {
+    relay.free();
+    EXPECT_EQ(running, 0);
+  });
+  release.set_value();
+  freeing.join();
+  const int at_return = heard;
+  EXPECT_GE(at_return, 1);
+  if (at_return < 100) {
+    EXPECT_TRUE(callbacks_.logged("events were not handed over"));
+  }
+}
+
+TEST_F(CallbacksTest, FreeWith500BusySocketsGivesEverythingBackAndCallsNobodyAfterwards) {
+  std::atomic<bool> freed = false;
+  std::atomic<int> late = 0;
+  callbacks_.on_event = [&](const waystation_event&) {
+    if (freed) ++late;
+  };
+  options_.messages_per_second = 0;
+  { const Embedded warm_up(options_); }
+  const auto before = open_descriptors();
+  {
+    Embedded relay(options_);
+    std::vector<WebSocketClient> clients;
+    for (int i = 0; i < 250; ++i) {
+      const auto user = std::to_string(i);
+      clients.push_back(relay.open("/ws/chat/" + user + "_1000/", "user=" + user));
+      clients.push_back(relay.open("/push/" + user + "/"));
+    }
+    std::atomic<bool> done = false;
+    std::vector<std::thread> busy;
+    for (std::size_t t = 0; t < 4; ++t) {
+      busy.emplace_back([&, t] {
+        while (!done) {
+          for (std::size_t i = t * 2; i < clients.size(); i += 8)
+            clients[i].say(R"({"message":1})");
+        }
+      });
+    }
+    busy.emplace_back([&] {
+      // Whoever is being admitted meanwhile gets an answer or an end.
+      while (!done) relay.knock("/push/7/");
+    });
+    EXPECT_TRUE(eventually([&] { return relay.figures().messages_undelivered > 1000; }));
+    EXPECT_EQ(relay.figures().push_sockets >= 250, true);
+    auto* const handle = relay.get();
+    waystation_free(handle);
+    freed = true;
+    done = true;
+    for (auto& thread : busy) thread.join();
+    for (auto& client : clients) {
+      while (client.read()) {
+      }
+    }
+    EXPECT_EQ(late, 0);
+    int status = 0;
+    relay.knock("/push/7/", "", nullptr, &status);
+    EXPECT_EQ(status, 503);
+    relay.forget();
+  }
+  // One is kept for the life of the process: what stands for sockets that were taken over.
+  EXPECT_TRUE(eventually([&] { return open_descriptors() <= before + 1; }))
+      << open_descriptors() << " now, " << before << " before";
+}
+
+TEST_F(CallbacksTest, IdentifySaysWhoAndForHowLong) {
+  options_.auth = WAYSTATION_AUTH_CALLBACK;
+  callbacks_.on_event = [](const waystation_event&) {};
+  callbacks_.identify = [](const waystation_request& request, waystation_identity& identity) {
+    EXPECT_EQ(identity.size, sizeof identity);
+    if (request.query == nullptr) return 0;
+    const std::string query(request.query);
+    query.copy(identity.user, sizeof identity.user - 1);
+    if (query == "brief") {
+      identity.expires_at = std::chrono::duration_cast<std::chrono::milliseconds>(
+                                std::chrono::system_clock::now().time_since_epoch())
+                                .count() +
+                            500;
+    }
+    if (query == "ever") identity.expires_at = INT64_MAX;
+    return 1;
+  };
+  Embedded relay(options_);
+  int status = 0;
+  relay.knock("/push/alice/", "", nullptr, &status);
+  EXPECT_EQ(status, 401);
+  relay.knock("/push/alice/", "bob", nullptr, &status);
+  EXPECT_EQ(status, 403);
+  auto brief = relay.open("/push/brief/", "brief");
+  auto ever = relay.open("/push/ever/", "ever");
+  EXPECT_EQ(brief.hear(), "(closed 4401)");
+  relay.push("ever");
+  EXPECT_NE(ever.hear().find("event"), std::string::npos);
+}
+
+TEST_F(CallbacksTest, FreeWaitsForAnIdentifyThatRuns) {
+  options_.auth = WAYSTATION_AUTH_CALLBACK;
+  std::promise<void> entered, release;
+  std::atomic<bool> left = false;
+  callbacks_.on_event = [](const waystation_event&) {};
+  callbacks_.identify = [&](const waystation_request&, waystation_identity& identity) {
+    entered.set_value();
+    release.get_future().wait();
+    std::string("alice").copy(identity.user, 5);
+    left = true;
+    return 1;
+  };
+  Embedded relay(options_);
+  const auto id = relay.id();
+  int status = 0;
+  std::thread worker([&] { relay.knock("/push/alice/", "", nullptr, &status); });
+  entered.get_future().wait();
+  std::thread freeing([&] {
+    waystation_free(relay.get());
+    EXPECT_TRUE(left);
+  });
+  // Until the relay is closing, it is still found.
+  EXPECT_TRUE(eventually([&] { return waystation_max_body_bytes(id) == 0; }));
+  release.set_value();
+  worker.join();
+  freeing.join();
+  EXPECT_EQ(status, 503);
+  relay.forget();
+}
+
+TEST_F(CallbacksTest, StayTheSameWhateverStandsInNewOptions) {
+  std::atomic<int> heard = 0;
+  options_.auth = WAYSTATION_AUTH_CALLBACK;
+  callbacks_.on_event = [&](const waystation_event&) { ++heard; };
+  callbacks_.identify = [](const waystation_request&, waystation_identity& identity) {
+    std::string("alice").copy(identity.user, 5);
+    return 1;
+  };
+  Embedded relay(options_);
+  auto changed = default_options();
+  changed.auth = WAYSTATION_AUTH_CALLBACK;
+  char error[200];
+  ASSERT_EQ(waystation_reconfigure(relay.get(), &changed, error, sizeof error), WAYSTATION_OK)
+      << error;
+  relay.open("/push/alice/");
+  relay.push("alice");
+  EXPECT_TRUE(eventually([&] { return heard == 1; }));
+}
+
+TEST_F(CallbacksTest, TokensAreTakenOnceTheRelayIsToldToTakeThem) {
+  callbacks_.on_event = [](const waystation_event&) {};
+  Embedded relay(options_);
+  auto alice = relay.open("/ws/chat/alice_bob/", "user=alice", "waystation.v1");
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  alice.say(R"({"token":"a.b.c"})");
+  EXPECT_NE(alice.hear().find("does not take tokens"), std::string::npos);
+
+  const auto path = testing::TempDir() + "waystation-key-" + std::to_string(getpid());
+  std::ofstream(path) << "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3JldCBzZWNyZXQ=\n";
+  std::filesystem::permissions(path, std::filesystem::perms::owner_read);
+  options_.auth = WAYSTATION_AUTH_JWT;
+  options_.jwt_key_file = path.c_str();
+  char error[200];
+  ASSERT_EQ(waystation_reconfigure(relay.get(), &options_, error, sizeof error), WAYSTATION_OK)
+      << error;
+  alice.say(R"({"token":"a.b.c"})");
+  const auto refused = alice.hear();
+  EXPECT_NE(refused.find("bad_token"), std::string::npos);
+  EXPECT_EQ(refused.find("does not take tokens"), std::string::npos) << refused;
+  std::filesystem::remove(path);
+}
+
+}  // namespace
+}  // namespace waystation::test

@@ -1,0 +1,92 @@
+#include "audit/audit_file.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "unit/audit/audit_files.hpp"
+
+namespace waystation {
+namespace {
+
+using namespace waystation::testing;
+using ::testing::HasSubstr;
+
+/// What a function refuses with; empty where it does not.
+template <typename F>
+std::string refusal(F&& f) {
+  try {
+    f();
+  } catch (const AuditRefused& refused) {
+    return refused.what();
+  }
+  return {};
+}
+
+TEST(AuditFile, FollowsTheFoldersLinksAndNotItsOwn) {
+  Folder folder;
+  std::filesystem::create_directory(folder.file("real"));
+  std::filesystem::create_directory_symlink(folder.file("real"), folder.file("link"));
+  const auto real = std::filesystem::canonical(folder.path()).string();
+  EXPECT_EQ(resolve_audit_path(folder.file("link/audit.db")), real + "/real/audit.db");
+  std::filesystem::create_symlink("/etc/passwd", folder.file("own"));
+  EXPECT_EQ(resolve_audit_path(folder.file("own")), real + "/own");
+  EXPECT_THAT(refusal([&] { check_audit_file(real + "/own"); }), HasSubstr("it is a link"));
+}
+
+TEST(AuditFile, RefusesWhatIsNoFile) {
+  Folder folder;
+  EXPECT_THAT(refusal([] { resolve_audit_path(""); }), HasSubstr("it names no file"));
+  EXPECT_THAT(refusal([] { resolve_audit_path("/tmp/"); }), HasSubstr("it names no file"));
+  EXPECT_THAT(refusal([] { resolve_audit_path(".."); }), HasSubstr("it is a folder"));
+  EXPECT_THAT(refusal([&] { resolve_audit_path(folder.file("none/audit.db")); }),
+              HasSubstr("make the folder first"));
+  EXPECT_THAT(refusal([&] { check_audit_file(folder.path()); }), HasSubstr("it is not a file"));
+  ASSERT_EQ(::mkfifo(folder.file("pipe").c_str(), 0600), 0);
+  EXPECT_THAT(refusal([&] { check_audit_file(folder.file("pipe")); }),
+              HasSubstr("it is not a file"));
+}
+
+TEST(AuditFile, RefusesAFileWithASecondName) {
+  Folder folder;
+  std::ofstream(folder.file("a")) << "x";
+  std::filesystem::create_hard_link(folder.file("a"), folder.file("b"));
+  EXPECT_THAT(refusal([&] { check_audit_file(folder.file("b")); }), HasSubstr("hard links"));
+}
+
+TEST(AuditFile, RefusesAnothersFile) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can make a file of another user's";
+  Folder folder;
+  std::ofstream(folder.file("a")) << "x";
+  ASSERT_EQ(::chown(folder.file("a").c_str(), 4711, 4711), 0);
+  EXPECT_THAT(refusal([&] { check_audit_file(folder.file("a")); }),
+              HasSubstr("belongs to user 4711"));
+  EXPECT_EQ(refusal([&] { check_readable_audit_file(folder.file("a")); }), "");  // root may read
+}
+
+TEST(AuditFile, TouchesNothingWhenItChecks) {
+  Folder folder;
+  check_before_start(folder.file("audit.db"));
+  EXPECT_TRUE(folder.names().empty());
+}
+
+TEST(AuditFile, SetsAsideUnderANameOfItsOwnWithItsLog) {
+  Folder folder;
+  constexpr std::int64_t kNow = 1'700'000'000'123;
+  std::vector<std::string> names;
+  for (const char* text : {"first", "second"}) {
+    std::ofstream(folder.file("a")) << text;
+    std::ofstream(folder.file("a-wal")) << text;
+    names.push_back(set_aside(folder.file("a"), kNow));
+  }
+  EXPECT_EQ(names[0], folder.file("a.corrupt-20231114T221320Z"));
+  EXPECT_EQ(names[1], folder.file("a.corrupt-20231114T221320Z-2"));
+  for (const auto& name : names) EXPECT_TRUE(std::filesystem::exists(name + "-wal"));
+  EXPECT_FALSE(std::filesystem::exists(folder.file("a")));
+}
+
+}  // namespace
+}  // namespace waystation

@@ -1,0 +1,107 @@
+#include "audit/audit_store.hpp"
+
+#include <gtest/gtest.h>
+
+#include "audit/migrations.hpp"
+#include "unit/audit/audit_files.hpp"
+
+namespace waystation {
+namespace {
+
+using namespace waystation::testing;
+
+class AuditStoreTest : public ::testing::Test {
+ protected:
+  Folder folder_;
+  const std::string file_ = resolve_audit_path(folder_.file("audit.db"));
+};
+
+TEST(Migrations, AreNumberedFromOneWithoutAHole) {
+  int expected = 1;
+  for (const auto& migration : migrations()) EXPECT_EQ(migration.version, expected++);
+  EXPECT_EQ(newest_audit_version(), expected - 1);
+}
+
+TEST_F(AuditStoreTest, BringsANewFileToTheNewestVersion) {
+  { AuditStore store(file_, "here", true); }
+  Peek peek(file_);
+  EXPECT_EQ(peek.value("PRAGMA user_version"), std::to_string(newest_audit_version()));
+  EXPECT_EQ(peek.value("PRAGMA journal_mode"), "wal");
+  EXPECT_EQ(peek.value("PRAGMA application_id"), std::to_string(0x57617973));
+}
+
+TEST_F(AuditStoreTest, BringsAnOlderFileToTheNewestVersionAndKeepsItsRows) {
+  {
+    Peek peek(file_);
+    ASSERT_EQ(peek.run("PRAGMA auto_vacuum = INCREMENTAL"), SQLITE_OK);
+    ASSERT_EQ(peek.run(migrations()[0].sql), SQLITE_OK);
+    ASSERT_EQ(peek.run("PRAGMA application_id = 0x57617973; PRAGMA user_version = 1; INSERT INTO "
+                       "deliveries (at, to_user, outcome, node) VALUES (5, 'bob', 'pushed', 'n')"),
+              SQLITE_OK);
+  }
+  { AuditStore store(file_, "here", true); }
+  Peek peek(file_);
+  EXPECT_EQ(peek.value("PRAGMA user_version"), std::to_string(newest_audit_version()));
+  EXPECT_EQ(peek.value("SELECT at FROM deliveries"), "5");
+  EXPECT_EQ(peek.value("SELECT count(*) FROM pairs_that_miss_each_other"), "0");
+}
+
+TEST_F(AuditStoreTest, AMigrationThatFailsLeavesTheFileAsItWas) {
+  {
+    Peek peek(file_);
+    ASSERT_EQ(peek.run(migrations()[0].sql), SQLITE_OK);
+    // Something in the way of the second.
+    ASSERT_EQ(peek.run("CREATE TABLE gaps (x); PRAGMA application_id = 0x57617973; "
+                       "PRAGMA user_version = 1"),
+              SQLITE_OK);
+  }
+  EXPECT_THROW(AuditStore(file_, "here", true), SqliteError);
+  Peek peek(file_);
+  EXPECT_EQ(peek.value("PRAGMA user_version"), "1");
+  EXPECT_EQ(peek.value("SELECT count(*) FROM sqlite_schema WHERE type = 'view'"), "0");
+}
+
+TEST_F(AuditStoreTest, UndoesABatchThatWasNotCommitted) {
+  AuditStore store(file_, "here", true);
+  store.begin();
+  store.insert(pushed(1));
+  store.abandon();
+  store.begin();
+  store.insert(pushed(2));
+  store.commit();
+  EXPECT_EQ(Peek(file_).value("SELECT group_concat(at) FROM deliveries"), "2");
+}
+
+TEST_F(AuditStoreTest, RetiresTheOldestFirstWhateverTheOrderTheyCameIn) {
+  AuditStore store(file_, "here", true);
+  store.begin();
+  for (const int at : {5, 1, 4, 2, 3}) store.insert(pushed(at));
+  EXPECT_EQ(store.retire_oldest(2), 2);
+  EXPECT_EQ(store.retire_before(4, 10), 1);
+  store.commit();
+  EXPECT_EQ(Peek(file_).value("SELECT group_concat(at) FROM deliveries"), "4,5");
+}
+
+TEST_F(AuditStoreTest, ViewsSayWhoMissedWhat) {
+  AuditStore store(file_, "here", true);
+  store.begin();
+  const std::int64_t noon = 1'700'049'600'000;  // the same day everywhere but at the date line
+  for (int i = 0; i < 3; ++i) store.insert(undelivered(noon + i, "alice", "bob"));
+  store.insert(undelivered(noon + 3, "carol", "bob", "bob_carol"));
+  store.insert(pushed(noon + 4, "bob", "alice"));
+  store.insert(AuditGap{noon + 5, noon + 6, 7});
+  store.commit();
+  Peek peek(file_);
+  EXPECT_EQ(peek.value("SELECT to_user || ' ' || undelivered || ' ' || senders FROM "
+                       "undelivered_by_user_and_day"),
+            "bob 4 2");
+  EXPECT_EQ(peek.value("SELECT group_name || ' ' || missed || ' ' || undelivered || ' ' || "
+                       "missed_by_second || ' ' || missed_by_first FROM "
+                       "pairs_that_miss_each_other"),
+            "alice_bob 4 3 3 1");
+  EXPECT_EQ(peek.value("SELECT lost FROM gaps"), "7");
+  EXPECT_EQ(peek.value("SELECT count(*) FROM audit"), "6");
+}
+
+}  // namespace
+}  // namespace waystation

@@ -1,0 +1,90 @@
+#include "embed/addresses.hpp"
+
+#include <gtest/gtest.h>
+
+using namespace waystation::server;
+
+TEST(ListenAddress, IsAnIpv4AddressAndAPort) {
+  const auto address = parse_listen_address("127.0.0.1:8080");
+  ASSERT_TRUE(address);
+  EXPECT_EQ(*address, (ListenAddress{"127.0.0.1", 8080, false}));
+  EXPECT_EQ(address->text(), "127.0.0.1:8080");
+}
+
+TEST(ListenAddress, IsAnIpv6AddressInBracketsAndAPort) {
+  const auto address = parse_listen_address("[2001:db8::1]:443");
+  ASSERT_TRUE(address);
+  EXPECT_EQ(*address, (ListenAddress{"2001:db8::1", 443, true}));
+  EXPECT_EQ(address->text(), "[2001:db8::1]:443");
+}
+
+TEST(ListenAddress, MayLeaveThePortToTheKernel) {
+  ASSERT_TRUE(parse_listen_address("127.0.0.1:0"));
+  EXPECT_EQ(parse_listen_address("127.0.0.1:0")->port, 0);
+  EXPECT_EQ(parse_listen_address("127.0.0.1:65535")->port, 65535);
+}
+
+TEST(ListenAddress, IsNothingElse) {
+  // The last ones are what CivetWeb would read as ports of other kinds.
+  for (const auto* text : {"",
+                           ":",
+                           "8080",
+                           ":8080",
+                           "127.0.0.1",
+                           "127.0.0.1:",
+                           "127.0.0.1:65536",
+                           "127.0.0.1:-1",
+                           "127.0.0.1:+1",
+                           "127.0.0.1: 80",
+                           "127.0.0.1:80 ",
+                           " 127.0.0.1:80",
+                           "localhost:80",
+                           "127.1:80",
+                           "127.0.0.256:80",
+                           "::1:80",
+                           "[::1]",
+                           "[::1:80",
+                           "::1]:80",
+                           "[127.0.0.1]:80",
+                           "[]:80",
+                           "[::g]:80",
+                           "127.0.0.1:80s",
+                           "127.0.0.1:80r",
+                           "+80",
+                           "x/tmp/socket",
+                           "127.0.0.1:80,127.0.0.1:81"}) {
+    EXPECT_FALSE(parse_listen_address(text)) << text;
+  }
+  EXPECT_FALSE(parse_listen_address(std::string_view{"127.0.0.1\0:80", 13}));
+}
+
+TEST(ListenAddress, KnowsWhetherItStaysOnThisMachine) {
+  for (const auto* text : {"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[0:0:0:0:0:0:0:1]:1"}) {
+    EXPECT_TRUE(parse_listen_address(text)->is_loopback()) << text;
+  }
+  for (const auto* text : {"0.0.0.0:1", "192.0.2.7:1", "128.0.0.1:1", "[::]:1", "[fe80::1]:1",
+                           "[::ffff:127.0.0.1]:1"}) {
+    EXPECT_FALSE(parse_listen_address(text)->is_loopback()) << text;
+  }
+}
+
+TEST(AddressBlock, IsAnAddressWithOrWithoutBits) {
+  for (const auto* text :
+       {"10.0.0.0/8", "192.0.2.7", "0.0.0.0/0", "1.2.3.4/32", "::1", "fd00::/8", "::/128"}) {
+    EXPECT_TRUE(is_address_or_block(text)) << text;
+  }
+  for (const auto* text : {"", "/", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10/8",
+                           "fd00::/129", "proxy.example", "10.0.0.0/8/8", "10.0.0.0 /8"}) {
+    EXPECT_FALSE(is_address_or_block(text)) << text;
+  }
+}
+
+TEST(AddressBlock, IsEverybodyWhereItHoldsAllOfAFamily) {
+  for (const auto* text : {"0.0.0.0/0", "10.0.0.0/0", "::/0", "::ffff:0:0/96", "::/80", "::/1"}) {
+    EXPECT_TRUE(is_everybody(text)) << text;
+  }
+  for (const auto* text : {"0.0.0.0/1", "0.0.0.0", "::/97", "8000::/1", "::1", "fd00::/8", "nobody",
+                           "::ffff:10.0.0.0/104"}) {
+    EXPECT_FALSE(is_everybody(text)) << text;
+  }
+}

@@ -1,0 +1,250 @@
+#include "embed/configuration.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+using namespace waystation::server;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+namespace {
+
+/// A folder of the test's own, gone when it ends.
+class ConfigurationTest : public testing::Test {
+ protected:
+  ConfigurationTest() {
+    std::string name = std::filesystem::temp_directory_path() / "waystation-XXXXXX";
+    folder_ = mkdtemp(name.data());
+    path_ = (folder_ / "site.toml").string();
+  }
+  ~ConfigurationTest() override { std::filesystem::remove_all(folder_); }
+
+  std::string write(const std::string& name, std::string_view text) {
+    const auto path = (folder_ / name).string();
+    std::ofstream{path} << text;
+    return path;
+  }
+
+  /// The line that refuses a file of that text; empty where it is taken.
+  std::string refusal(std::string_view text) {
+    sources_.file = write("site.toml", text);
+    return refusal();
+  }
+
+  std::string refusal() {
+    try {
+      load_configuration(sources_);
+    } catch (const ConfigurationError& error) {
+      EXPECT_EQ(std::string_view{error.what()}.find('\n'), std::string_view::npos);
+      return error.what();
+    }
+    return {};
+  }
+
+  std::filesystem::path folder_;
+  std::string path_;  // of the file that refusal() writes
+  ConfigurationSources sources_;
+};
+
+}  // namespace
+
+TEST_F(ConfigurationTest, IsGoodWithNoSourceAtAll) {
+  const auto configuration = load_configuration(sources_);
+  EXPECT_THAT(configuration.settings.listen, ElementsAre("127.0.0.1:8080"));
+  EXPECT_EQ(configuration.origin("listen"), "default");
+  EXPECT_THAT(configuration.warnings, IsEmpty());
+}
+
+TEST_F(ConfigurationTest, ReadsEveryTypeFromAFile) {
+  sources_.file = write("site.toml",
+                        "# a comment\n"
+                        "listen = [\"127.0.0.1:1\", \"127.0.0.2:2\"]\n"
+                        "max_connections = 20_000\n"
+                        "allow_query_token = true\n"
+                        "www = ''\n");
+  const auto configuration = load_configuration(sources_);
+  EXPECT_THAT(configuration.settings.listen, ElementsAre("127.0.0.1:1", "127.0.0.2:2"));
+  EXPECT_EQ(configuration.settings.max_connections, 20000);
+  EXPECT_TRUE(configuration.settings.allow_query_token);
+  EXPECT_EQ(configuration.settings.www, "");
+  EXPECT_EQ(configuration.origin("max_connections"), *sources_.file + ":3");
+  EXPECT_EQ(configuration.origin("max_message_bytes"), "default");
+}
+
+TEST_F(ConfigurationTest, TakesAnEmptyFile) {
+  EXPECT_EQ(refusal(""), "");
+}
+
+TEST_F(ConfigurationTest, PutsTheEnvironmentAboveTheFileAndTheFlagAboveBoth) {
+  sources_.file = write("site.toml", "max_connections = 1\nmessage_burst = 2\nwww = 'file'\n");
+  sources_.environment = {{"WAYSTATION_MAX_CONNECTIONS", "3"}, {"WAYSTATION_MESSAGE_BURST", "4"}};
+  sources_.flags = {{"max_connections", {"5"}}};
+  const auto configuration = load_configuration(sources_);
+  EXPECT_EQ(configuration.settings.max_connections, 5);
+  EXPECT_EQ(configuration.settings.message_burst, 4);
+  EXPECT_EQ(configuration.settings.www, "file");
+  EXPECT_EQ(configuration.settings.max_queue_bytes, 1048576);
+  EXPECT_EQ(configuration.origin("max_connections"), "--max-connections");
+  EXPECT_EQ(configuration.origin("message_burst"), "WAYSTATION_MESSAGE_BURST");
+  EXPECT_EQ(configuration.origin("www"), *sources_.file + ":3");
+}
+
+TEST_F(ConfigurationTest, ReplacesListsInsteadOfJoiningThemAcrossSources) {
+  sources_.file = write("site.toml", "operators = ['10.0.0.1']\n");
+  sources_.environment = {{"WAYSTATION_OPERATORS", "10.0.0.2,10.0.0.3"}};
+  EXPECT_THAT(load_configuration(sources_).settings.operators, ElementsAre("10.0.0.2", "10.0.0.3"));
+  sources_.flags = {{"operators", {"10.0.0.4", "10.0.0.5,10.0.0.6"}}};
+  EXPECT_THAT(load_configuration(sources_).settings.operators,
+              ElementsAre("10.0.0.4", "10.0.0.5", "10.0.0.6"));
+}
+
+TEST_F(ConfigurationTest, TakesAnEmptyVariableForAnEmptyValue) {
+  sources_.environment = {{"WAYSTATION_WWW", ""}, {"WAYSTATION_OPERATORS", ""}};
+  const auto configuration = load_configuration(sources_);
+  EXPECT_EQ(configuration.settings.www, "");
+  EXPECT_THAT(configuration.settings.operators, IsEmpty());
+}
+
+TEST_F(ConfigurationTest, NamesFileAndLineOfAnUnknownKey) {
+  EXPECT_EQ(refusal("www = ''\nmax_conections = 1\n"),
+            path_ + ":2: \"max_conections\" is no option; did you mean max_connections?");
+  EXPECT_THAT(refusal("quite_another = 1\n"), HasSubstr("`waystation config show`"));
+  EXPECT_THAT(refusal("[server]\nwww = ''\n"), HasSubstr(":1: \"server\" is no option"));
+}
+
+TEST_F(ConfigurationTest, NamesKeyValueAndLineOfAWrongType) {
+  EXPECT_EQ(
+      refusal("\nmax_connections = 'many'\n"),
+      "max_connections = \"many\" (" + path_ + ":2): allowed is a whole number from 0 to 10000000");
+  EXPECT_THAT(refusal("max_connections = 1.5\n"), HasSubstr("a floating-point"));
+  EXPECT_THAT(refusal("max_connections = true\n"), HasSubstr("max_connections = true"));
+  EXPECT_THAT(refusal("max_connections = -1\n"), HasSubstr("max_connections = -1"));
+  EXPECT_THAT(refusal("max_connections = [1]\n"), HasSubstr("a list of other things"));
+  EXPECT_THAT(refusal("max_connections = 10000001\n"), HasSubstr("max_connections = 10000001"));
+  EXPECT_THAT(refusal("listen = '127.0.0.1:1'\n"), HasSubstr("allowed is a list of"));
+  EXPECT_THAT(refusal("listen = [8080]\n"), HasSubstr("allowed is a list of"));
+  EXPECT_THAT(refusal("allow_open_network = 1\n"), HasSubstr("allowed is true or false"));
+  EXPECT_THAT(refusal("www = 2020-01-01\n"), HasSubstr("a date"));
+  EXPECT_THAT(refusal("www.root = 'x'\n"), HasSubstr("a table"));
+}
+
+TEST_F(ConfigurationTest, NamesTheLineThatIsNoToml) {
+  EXPECT_THAT(refusal("www = ''\nlisten = [\n"), HasSubstr("site.toml:"));
+  EXPECT_THAT(refusal("www = ''\nlisten = [\n"), HasSubstr("not TOML: "));
+  EXPECT_THAT(refusal("www = ''\nwww = ''\n"), HasSubstr(":2: not TOML: "));
+  EXPECT_THAT(refusal("www = '\xff'\n"), HasSubstr("not TOML: "));
+}
+
+TEST_F(ConfigurationTest, SaysWhichFileCannotBeRead) {
+  sources_.file = (folder_ / "none.toml").string();
+  EXPECT_THAT(refusal(), HasSubstr("none.toml\": cannot be read"));
+  sources_.file = folder_.string();
+  EXPECT_THAT(refusal(), HasSubstr("cannot be read"));
+}
+
+TEST_F(ConfigurationTest, NamesTheVariableOrFlagOfAMistake) {
+  sources_.environment = {{"WAYSTATION_AUTH", "none"}};
+  EXPECT_EQ(refusal(), "auth = \"none\" (WAYSTATION_AUTH): allowed is open, jwt or header");
+  sources_.flags = {{"auth", {"nobody"}}};
+  sources_.environment.clear();
+  EXPECT_EQ(refusal(), "auth = \"nobody\" (--auth): allowed is open, jwt or header");
+}
+
+TEST_F(ConfigurationTest, RefusesASingleOptionGivenTwice) {
+  sources_.flags = {{"www", {"a", "b"}}};
+  EXPECT_EQ(refusal(), "--www: given 2 times; allowed is once");
+}
+
+TEST_F(ConfigurationTest, WarnsOfAVariableThatIsNearlyAnOption) {
+  sources_.environment = {{"WAYSTATION_MAX_CONECTIONS", "1"}, {"WAYSTATION_SOMETHING_ELSE", "1"}};
+  EXPECT_THAT(load_configuration(sources_).warnings,
+              ElementsAre("the variable WAYSTATION_MAX_CONECTIONS sets no option; did you mean "
+                          "WAYSTATION_MAX_CONNECTIONS?"));
+}
+
+TEST_F(ConfigurationTest, KeepsTheOpenModeOnThisMachineUnlessAllowed) {
+  EXPECT_THAT(refusal("listen = ['127.0.0.1:1', '0.0.0.0:2']\n"),
+              HasSubstr("listen = \"0.0.0.0:2\""));
+  EXPECT_THAT(refusal("listen = ['192.0.2.7:1']\n"), HasSubstr("allow_open_network"));
+  EXPECT_EQ(refusal("listen = ['0.0.0.0:1']\nallow_open_network = true\n"), "");
+  EXPECT_EQ(refusal("listen = ['0.0.0.0:1']\nauth = 'header'\ntrusted_proxies = ['10.0.0.1']\n"),
+            "");
+}
+
+TEST_F(ConfigurationTest, WarnsOfAnOpenNetwork) {
+  sources_.flags = {{"allow_open_network", {"true"}}, {"operators", {"0.0.0.0/0"}}};
+  EXPECT_THAT(
+      load_configuration(sources_).warnings,
+      testing::AllOf(Contains(HasSubstr("as anyone")), Contains(HasSubstr("everybody may push"))));
+}
+
+TEST_F(ConfigurationTest, NeedsAListenerAndEachOnce) {
+  EXPECT_THAT(refusal("listen = []\n"), HasSubstr("at least one address"));
+  EXPECT_THAT(refusal("listen = ['127.0.0.1:1', '127.0.0.1:1']\n"), HasSubstr("once"));
+  EXPECT_EQ(refusal("listen = ['127.0.0.1:0', '127.0.0.1:0']\n"), "");
+}
+
+TEST_F(ConfigurationTest, TrustsNobodyByTheDozen) {
+  EXPECT_THAT(refusal("trusted_proxies = ['10.0.0.1', '0.0.0.0/0']\n"),
+              HasSubstr("trusts everybody"));
+  EXPECT_THAT(refusal("trusted_proxies = ['::/0']\n"), HasSubstr("trusts everybody"));
+}
+
+TEST_F(ConfigurationTest, NeedsWhatTheChosenIdentityNeeds) {
+  EXPECT_THAT(refusal("auth = 'header'\n"), HasSubstr("trusted_proxies is empty"));
+  EXPECT_THAT(refusal("auth = 'jwt'\n"), HasSubstr("jwt_key_file is empty"));
+  EXPECT_THAT(refusal("auth = 'jwt'\njwt_key_file = '/no/such/file'\n"),
+              HasSubstr("jwt_key_file = \"/no/such/file\""));
+  const auto key = write("key", "secret");
+  EXPECT_EQ(refusal("auth = 'jwt'\njwt_key_file = '" + key + "'\n"), "");
+}
+
+TEST_F(ConfigurationTest, WarnsOfAKeyThatNobodyUses) {
+  sources_.flags = {{"jwt_key_file", {write("key", "secret")}}};
+  EXPECT_THAT(load_configuration(sources_).warnings, Contains(HasSubstr("looks at no token")));
+}
+
+TEST_F(ConfigurationTest, NeedsQueuesThatHoldAMessage) {
+  EXPECT_THAT(refusal("max_queue_bytes = 65536\n"),
+              HasSubstr("max_queue_bytes = 65536 (" + path_ + ":1): allowed is at least "));
+  EXPECT_EQ(refusal("max_queue_bytes = 66560\n"), "");
+  EXPECT_THAT(refusal("max_message_bytes = 1048576\n"),
+              HasSubstr("max_queue_bytes = 1048576 (default)"));
+  EXPECT_THAT(refusal("max_total_queue_bytes = 1048575\n"), HasSubstr("max_total_queue_bytes"));
+}
+
+TEST_F(ConfigurationTest, ShowsItselfAsAFileThatMeansTheSame) {
+  sources_.file = write("site.toml", "max_connections = 7\nwww = \"a\\\"b\"\n");
+  sources_.environment = {{"WAYSTATION_OPERATORS", "10.0.0.2,10.0.0.3"}};
+  sources_.flags = {{"log_format", {"json"}}};
+  const auto configuration = load_configuration(sources_);
+  const auto text = show_configuration(configuration);
+  EXPECT_THAT(text, HasSubstr("max_connections = 7  # " + *sources_.file + ":1\n"));
+  EXPECT_THAT(text,
+              HasSubstr("operators = [\"10.0.0.2\", \"10.0.0.3\"]  # WAYSTATION_OPERATORS\n"));
+  EXPECT_THAT(text, HasSubstr("log_format = \"json\"  # --log-format\n"));
+  EXPECT_THAT(text, HasSubstr("log_level = \"info\"  # default\n"));
+
+  ConfigurationSources again;
+  again.file = write("shown.toml", text);
+  const auto same = load_configuration(again);
+  for (const auto& option : all_options()) {
+    EXPECT_EQ(value_of(option, same.settings), value_of(option, configuration.settings))
+        << option.key;
+  }
+}
+
+TEST_F(ConfigurationTest, AddsWhereTheKeyThatTheLibraryNamesWasSet) {
+  sources_.flags = {{"max_connections_per_user", {"3"}}};
+  const auto configuration = load_configuration(sources_);
+  EXPECT_EQ(with_origin(configuration, "max_connections_per_user = 3 is odd"),
+            "max_connections_per_user = 3 is odd (max_connections_per_user: "
+            "--max-connections-per-user)");
+  EXPECT_EQ(with_origin(configuration, "no such thing"), "no such thing");
+}

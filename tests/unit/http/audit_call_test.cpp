@@ -1,0 +1,118 @@
+#include "http/audit_call.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "unit/http/fake_relay.hpp"
+
+namespace waystation {
+namespace {
+
+using test::FakeRelay;
+using testing::ElementsAre;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+AuditRow row(std::int64_t id) {
+  AuditRow result;
+  result.id = id;
+  result.at = 1'700'000'000'000 + id;
+  result.outcome = AuditOutcome::pushed;
+  result.node = "n1";
+  result.group = "alice_bob";
+  result.from = "alice";
+  result.to = "bob";
+  result.message_id = "m1";
+  result.reached = 2;
+  result.bytes = 10;
+  return result;
+}
+
+TEST(AuditCall, AsksForOneRowMoreToKnowWhetherThereIsOne) {
+  FakeRelay relay;
+  EXPECT_EQ(answer_audit(relay, "").body, R"({"rows":[],"next":null})");
+  relay.page.rows = {row(1), row(2), row(3)};
+  const HttpResponse response = answer_audit(relay, "limit=2");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_THAT(response.body, HasSubstr(R"("id":2)"));
+  EXPECT_THAT(response.body, testing::Not(HasSubstr(R"("id":3)")));
+  EXPECT_THAT(response.body,
+              EndsWith(R"(],"next":")" + AuditCursor{1'700'000'000'002, 2}.text() + "\"}"));
+  EXPECT_THAT(relay.asked, ElementsAre("audit 101", "audit 3"));
+}
+
+TEST(AuditCall, WritesEveryFieldOfARow) {
+  FakeRelay relay;
+  relay.page.rows = {row(1)};
+  EXPECT_EQ(answer_audit(relay, "").body,
+            R"({"rows":[{"id":1,"at":1700000000001,"node":"n1","group":"alice_bob",)"
+            R"("from":"alice","to":"bob","outcome":"pushed","reached":2,"bytes":10,)"
+            R"("message_id":"m1"}],"next":null})");
+}
+
+TEST(AuditCall, SaysHowMuchAGapLost) {
+  FakeRelay relay;
+  AuditRow gap;
+  gap.outcome = AuditOutcome::gap;
+  gap.lost = 7;
+  gap.lost_until = 5;
+  relay.page.rows = {gap};
+  EXPECT_THAT(answer_audit(relay, "").body, HasSubstr(R"("lost":7,"lost_until":5)"));
+  relay.page.rows[0].lost.reset();
+  EXPECT_THAT(answer_audit(relay, "").body, HasSubstr(R"("lost":null,"lost_until":5)"));
+}
+
+TEST(AuditCall, PassesTheFilterOn) {
+  FakeRelay relay;
+  const AuditCursor cursor{7, 8};
+  answer_audit(relay, "since=5&until=9&user=a&from=b&to=c&outcome=dropped,gap&after=" +
+                          cursor.text() + "&other=x");
+  EXPECT_EQ(relay.filter.since, 5);
+  EXPECT_EQ(relay.filter.until, 9);
+  EXPECT_EQ(relay.filter.user, "a");
+  EXPECT_EQ(relay.filter.from, "b");
+  EXPECT_EQ(relay.filter.to, "c");
+  EXPECT_TRUE(relay.filter.wants(AuditOutcome::dropped));
+  EXPECT_TRUE(relay.filter.wants(AuditOutcome::gap));
+  EXPECT_FALSE(relay.filter.wants(AuditOutcome::pushed));
+  ASSERT_TRUE(relay.after);
+  EXPECT_EQ(relay.after->at, 7);
+  EXPECT_EQ(relay.after->id, 8);
+}
+
+TEST(AuditCall, RefusesWhatItCannotRead) {
+  FakeRelay relay;
+  for (const char* query :
+       {"since=x", "since=1x", "until=1e3", "since=99999999999999999999", "since=1&since=2",
+        "since=%zz", "user=Alice", "from=a_b", "to=%00", "outcome=lost", "outcome=pushed,,gap",
+        "limit=0", "limit=1001", "limit=-1", "limit=x", "after=nonsense"}) {
+    const HttpResponse response = answer_audit(relay, query);
+    EXPECT_EQ(response.status, 400) << query;
+    EXPECT_THAT(response.body, HasSubstr("bad_query")) << query;
+  }
+  EXPECT_THAT(relay.asked, IsEmpty());
+}
+
+TEST(AuditCall, SaysWhyThereIsNoAnswer) {
+  struct Case {
+    CallStatus status;
+    int http;
+    const char* code;
+  };
+  for (const auto& [status, http, code] : {
+           Case{CallStatus::off, 404, "audit_off"},
+           Case{CallStatus::timeout, 504, "timeout"},
+           Case{CallStatus::failed, 503, "audit_unavailable"},
+           Case{CallStatus::stopped, 503, "stopping"},
+       }) {
+    FakeRelay relay;
+    relay.page = {status, {}, "because"};
+    const HttpResponse response = answer_audit(relay, "");
+    EXPECT_EQ(response.status, http) << code;
+    EXPECT_THAT(response.body, HasSubstr(code));
+  }
+}
+
+}  // namespace
+}  // namespace waystation

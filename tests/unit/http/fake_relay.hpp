@@ -1,0 +1,50 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "http/http_api.hpp"
+
+namespace waystation::test {
+
+/// A relay that answers as it is told to and remembers what it was asked.
+class FakeRelay final : public RelayCalls {
+ public:
+  Pushed push(std::string_view user, std::string_view json) override {
+    asked.push_back("push " + std::string(user) + " " + std::string(json));
+    return pushed;
+  }
+  Presence presence(std::string_view user) override {
+    asked.push_back("presence " + std::string(user));
+    return present;
+  }
+  Ended end_sessions(std::string_view user) override {
+    asked.push_back("end " + std::string(user));
+    return ended;
+  }
+  Health health() override {
+    asked.emplace_back("health");
+    return healthy;
+  }
+  AuditPage audit(const AuditFilter& wanted, std::optional<AuditCursor> from,
+                  std::size_t limit) override {
+    asked.push_back("audit " + std::to_string(limit));
+    filter = wanted;
+    after = from;
+    return page;
+  }
+  std::size_t max_message_bytes() const override { return 100; }
+
+  Pushed pushed{CallStatus::done, 3, ""};
+  Presence present{CallStatus::done, 2, {"alice_bob", "alice_carol"}};
+  Ended ended{CallStatus::done, 4};
+  Health healthy{false, "1.2.3", {{"chat_sockets", 7}, {"queued_bytes", 5'000'000'000}}, "off", ""};
+  AuditPage page{CallStatus::done, {}, ""};
+  AuditFilter filter;
+  std::optional<AuditCursor> after;
+  std::vector<std::string> asked;
+};
+
+}  // namespace waystation::test

@@ -1,0 +1,303 @@
+#include "http/http_api.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "unit/admission/request_builder.hpp"
+#include "unit/admission/signing.hpp"
+#include "unit/http/fake_relay.hpp"
+
+namespace waystation {
+namespace {
+
+using test::FakeRelay;
+using test::RequestBuilder;
+using testing::Contains;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::IsSupersetOf;
+using testing::Pair;
+using testing::StartsWith;
+
+constexpr std::int64_t kNow = 1'700'000'000'000;
+
+class HttpApiTest : public testing::Test {
+ protected:
+  static AdmissionOptions options() {
+    AdmissionOptions result;
+    result.allowed_origins = {"https://page.example"};
+    return result;
+  }
+
+  HttpResponse answer(const Request& request) {
+    auto response = api.handle(request, kNow);
+    EXPECT_TRUE(response);
+    return response.value_or(HttpResponse{});
+  }
+  /// Status and, of a refusal, its code.
+  std::string outcome(const Request& request) {
+    const HttpResponse response = answer(request);
+    const std::string_view body = response.body;
+    constexpr std::string_view kCode = R"({"error":{"code":")";
+    if (!body.starts_with(kCode)) return std::to_string(response.status);
+    const std::string_view rest = body.substr(kCode.size());
+    return std::to_string(response.status) + " " + std::string(rest.substr(0, rest.find('"')));
+  }
+
+  static RequestBuilder post(std::string target, std::string body) {
+    return RequestBuilder::get(std::move(target))
+        .method("POST")
+        .header("Content-Type", "application/json")
+        .body(std::move(body));
+  }
+
+  FakeRelay relay;
+  Admission admission{options()};
+  HttpApi api{admission, relay};
+};
+
+TEST_F(HttpApiTest, PushesTheBodyByteForByte) {
+  const HttpResponse response = answer(post("/api/v1/push/alice", " {\"a\": 1e400}\n"));
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.content_type, "application/json");
+  EXPECT_EQ(response.body, R"({"reached":3})");
+  EXPECT_THAT(relay.asked, testing::ElementsAre("push alice  {\"a\": 1e400}\n"));
+}
+
+TEST_F(HttpApiTest, TellsWhoIsThere) {
+  EXPECT_EQ(answer(RequestBuilder::get("/api/v1/presence/alice")).body,
+            R"({"user":"alice","push":2,"groups":["alice_bob","alice_carol"]})");
+  relay.present = {CallStatus::done, 0, {}};
+  EXPECT_EQ(answer(RequestBuilder::get("/api/v1/presence/alice/")).body,
+            R"({"user":"alice","push":0,"groups":[]})");
+}
+
+TEST_F(HttpApiTest, EndsSessions) {
+  EXPECT_EQ(answer(RequestBuilder::get("/api/v1/sessions/alice").method("DELETE")).body,
+            R"({"closed":4})");
+  EXPECT_THAT(relay.asked, testing::ElementsAre("end alice"));
+}
+
+TEST_F(HttpApiTest, TellsHowWeAre) {
+  const HttpResponse response = answer(RequestBuilder::get("/healthz"));
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, R"({"status":"ok","version":"1.2.3","audit":"off",)"
+                           R"("chat_sockets":7,"queued_bytes":5000000000})");
+  relay.healthy.audit = "disk full";
+  relay.healthy.audit_fault = "there is no room";
+  EXPECT_THAT(answer(RequestBuilder::get("/healthz")).body,
+              HasSubstr(R"("audit":"disk full","audit_fault":"there is no room",)"));
+  relay.healthy.is_draining = true;
+  const HttpResponse draining = answer(RequestBuilder::get("/healthz/"));
+  EXPECT_EQ(draining.status, 503);
+  EXPECT_THAT(draining.body, StartsWith(R"({"status":"draining",)"));
+}
+
+TEST_F(HttpApiTest, LeavesOtherPathsToOthers) {
+  for (const char* target : {"/", "/healthzz", "/healthz/x", "/apix", "/API/v1/push/alice",
+                             "/ws/chat/alice_bob/", "/push/alice/", "*", "/%61pi/v1/push/alice"}) {
+    EXPECT_FALSE(api.handle(RequestBuilder::get(target), kNow)) << target;
+  }
+}
+
+TEST_F(HttpApiTest, RefusesPathsThatAreNoEndpoint) {
+  for (const char* target :
+       {"/api", "/api/", "/api/v1", "/api/v1/push/", "/api/v2/push/alice", "/api/v1/push",
+        "/api/v1/Push/alice", "/api/v1/push/alice/bob", "/api/v1/push/alice//",
+        "/api/v1/push/a%6cice", "/api/v1/push/..%2Falice", "/api/v1/presence/../push/alice",
+        "/api//v1/push/alice"}) {
+    EXPECT_EQ(outcome(post(target, "1")), "404 not_found") << target;
+  }
+  EXPECT_THAT(relay.asked, IsEmpty());
+}
+
+TEST_F(HttpApiTest, NeedsAUserId) {
+  const std::string long_name(65, 'a');
+  for (const std::string& name : {std::string("Alice"), std::string("a_b"), std::string("a b"),
+                                  std::string(".."), long_name}) {
+    EXPECT_EQ(outcome(post("/api/v1/push/" + name, "1")), "400 bad_user") << name;
+  }
+  EXPECT_THAT(relay.asked, IsEmpty());
+}
+
+TEST_F(HttpApiTest, SaysWhichMethodsThereAre) {
+  struct Case {
+    const char* method;
+    const char* target;
+    const char* allow;
+  };
+  for (const auto& [method, target, allow] : {
+           Case{"GET", "/api/v1/push/alice", "POST"},
+           Case{"HEAD", "/api/v1/push/alice", "POST"},
+           Case{"POST", "/api/v1/presence/alice", "GET, HEAD"},
+           Case{"get", "/api/v1/presence/alice", "GET, HEAD"},
+           Case{"POST", "/api/v1/sessions/alice", "DELETE"},
+           Case{"GET", "/api/v1/sessions/alice", "DELETE"},
+           Case{"POST", "/api/v1/audit", "GET, HEAD"},
+           Case{"DELETE", "/healthz", "GET, HEAD"},
+           Case{"OPTIONS", "/api/v1/push/alice", "POST"},
+       }) {
+    const HttpResponse response = answer(RequestBuilder::get(target).method(method));
+    EXPECT_EQ(response.status, 405) << method << " " << target;
+    EXPECT_THAT(response.headers, Contains(Pair("Allow", allow))) << method << " " << target;
+  }
+  EXPECT_THAT(relay.asked, IsEmpty());
+}
+
+TEST_F(HttpApiTest, AnswersHeadWithoutABody) {
+  const RequestBuilder request = RequestBuilder::get("/api/v1/presence/alice").method("HEAD");
+  const std::string text = render_for(request, answer(request));
+  EXPECT_THAT(text, StartsWith("HTTP/1.1 200 OK\r\n"));
+  EXPECT_THAT(text, HasSubstr("Content-Length: 62\r\n"));
+  EXPECT_THAT(text, EndsWith("\r\n\r\n"));
+  const RequestBuilder get = RequestBuilder::get("/api/v1/presence/alice");
+  EXPECT_THAT(render_for(get, answer(get)), EndsWith("\"]}"));
+}
+
+TEST_F(HttpApiTest, TakesJsonOnly) {
+  struct Case {
+    const char* type;
+    const char* outcome;
+  };
+  for (const auto& [type, expected] : {
+           Case{"application/json", "200"},
+           Case{"Application/JSON", "200"},
+           Case{"application/json; charset=utf-8", "200"},
+           Case{"application/json;charset=\"UTF-8\";", "200"},
+           Case{"application/json; charset=latin1", "415 unsupported_media_type"},
+           Case{"application/json; profile=x", "415 unsupported_media_type"},
+           Case{"application/json; charset=utf-8; charset=utf-16", "415 unsupported_media_type"},
+           Case{"application/jsonp", "415 unsupported_media_type"},
+           Case{"text/plain", "415 unsupported_media_type"},
+           Case{"text/plain; application/json", "415 unsupported_media_type"},
+           Case{"application/x-www-form-urlencoded", "415 unsupported_media_type"},
+           Case{"", "415 unsupported_media_type"},
+       }) {
+    EXPECT_EQ(outcome(post("/api/v1/push/alice", "1").header("Content-Type", type)), expected)
+        << type;
+  }
+  EXPECT_EQ(outcome(post("/api/v1/push/alice", "1").without("Content-Type")),
+            "415 unsupported_media_type");
+  EXPECT_EQ(outcome(post("/api/v1/push/alice", "1").add("content-type", "application/json")),
+            "415 unsupported_media_type");
+  EXPECT_EQ(outcome(post("/api/v1/push/alice", "1").header("Content-Encoding", "gzip")),
+            "415 unsupported_media_type");
+}
+
+TEST_F(HttpApiTest, BoundsTheBody) {
+  EXPECT_EQ(outcome(post("/api/v1/push/alice", std::string(100, '1'))), "200");
+  relay.asked.clear();
+  EXPECT_EQ(outcome(post("/api/v1/push/alice", std::string(101, '1'))), "413 too_large");
+  EXPECT_EQ(outcome(post("/api/v1/push/alice", "1").truncated()), "413 too_large");
+  EXPECT_THAT(relay.asked, IsEmpty());
+}
+
+TEST_F(HttpApiTest, SaysWhatTheRelaySaid) {
+  relay.pushed = {CallStatus::not_json, 0, "a value must come next"};
+  const HttpResponse not_json = answer(post("/api/v1/push/alice", ""));
+  EXPECT_EQ(not_json.status, 400);
+  EXPECT_THAT(not_json.body, HasSubstr("bad_json"));
+  EXPECT_THAT(not_json.body, HasSubstr("a value must come next"));
+
+  relay.pushed.status = relay.present.status = relay.ended.status = CallStatus::timeout;
+  EXPECT_EQ(outcome(post("/api/v1/push/alice", "1")), "504 timeout");
+  EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/presence/alice")), "504 timeout");
+  EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/sessions/alice").method("DELETE")), "504 timeout");
+
+  relay.pushed.status = relay.present.status = relay.ended.status = CallStatus::stopped;
+  EXPECT_EQ(outcome(post("/api/v1/push/alice", "1")), "503 stopping");
+  EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/presence/alice")), "503 stopping");
+  EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/sessions/alice").method("DELETE")),
+            "503 stopping");
+}
+
+TEST_F(HttpApiTest, IsForOperatorsWhereNobodyAuthenticates) {
+  const auto from_afar = [](RequestBuilder builder) { return builder.from("203.0.113.9"); };
+  EXPECT_EQ(outcome(from_afar(post("/api/v1/push/alice", "1"))), "403 not_an_operator");
+  EXPECT_EQ(outcome(from_afar(RequestBuilder::get("/api/v1/presence/alice"))),
+            "403 not_an_operator");
+  EXPECT_EQ(outcome(from_afar(RequestBuilder::get("/api/v1/sessions/alice").method("DELETE"))),
+            "403 not_an_operator");
+  EXPECT_EQ(outcome(from_afar(RequestBuilder::get("/healthz"))), "403 not_an_operator");
+  EXPECT_THAT(relay.asked, IsEmpty());
+}
+
+TEST_F(HttpApiTest, NeedsTheScopeOfEachCall) {
+  test::Folder folder;
+  const std::string secret(32, 's');
+  AdmissionOptions with_tokens;
+  with_tokens.auth = Auth::jwt;
+  with_tokens.jwt_key_file = folder.file("keys", test::base64(secret));
+  ASSERT_EQ(admission.reconfigure(with_tokens), std::nullopt);
+  const auto with = [&](RequestBuilder builder, const char* scope) {
+    const std::string token = test::hs256_token(
+        secret, std::string(R"({"exp":1700000060,"sub":"x","scope":")") + scope + "\"}");
+    return outcome(builder.header("Authorization", "Bearer " + token));
+  };
+  const auto push = [] { return post("/api/v1/push/alice", "1"); };
+  const auto presence = [] { return RequestBuilder::get("/api/v1/presence/alice"); };
+  const auto sessions = [] {
+    return RequestBuilder::get("/api/v1/sessions/alice").method("DELETE");
+  };
+  EXPECT_EQ(with(push(), "push"), "200");
+  EXPECT_EQ(with(presence(), "push"), "200");
+  EXPECT_EQ(with(sessions(), "admin"), "200");
+  EXPECT_EQ(with(RequestBuilder::get("/api/v1/audit"), "admin"), "200");
+  EXPECT_EQ(with(RequestBuilder::get("/api/v1/audit"), "push"), "403 missing_scope");
+  EXPECT_EQ(with(push(), "admin"), "403 missing_scope");
+  EXPECT_EQ(with(presence(), "admin"), "403 missing_scope");
+  EXPECT_EQ(with(sessions(), "push"), "403 missing_scope");
+  EXPECT_EQ(outcome(push()), "401 unauthenticated");
+  // How we are is the operators' in every mode.
+  EXPECT_EQ(outcome(RequestBuilder::get("/healthz")), "200");
+  EXPECT_EQ(with(RequestBuilder::get("/healthz").from("203.0.113.9"), "push admin"),
+            "403 not_an_operator");
+}
+
+TEST_F(HttpApiTest, IsNotForPagesFromElsewhere) {
+  EXPECT_EQ(outcome(post("/api/v1/push/alice", "1").header("Origin", "https://evil.example")),
+            "403 bad_origin");
+  EXPECT_EQ(outcome(post("/api/v1/push/alice", "1").header("Host", "rebound.example")),
+            "403 bad_host");
+  EXPECT_EQ(outcome(RequestBuilder::get("/healthz").header("Host", "rebound.example")),
+            "403 bad_host");
+  EXPECT_THAT(relay.asked, IsEmpty());
+}
+
+TEST_F(HttpApiTest, SendsCorsHeadersToAllowedOriginsOnly) {
+  const auto headers = [&](const char* origin) {
+    return answer(RequestBuilder::get("/api/v1/presence/alice").header("Origin", origin)).headers;
+  };
+  EXPECT_THAT(headers("https://page.example"),
+              Contains(Pair("Access-Control-Allow-Origin", "https://page.example")));
+  EXPECT_THAT(headers("http://127.0.0.1:8080"), IsEmpty());
+  EXPECT_THAT(headers("https://evil.example"), IsEmpty());
+}
+
+TEST_F(HttpApiTest, AnswersAPreflightOfAnAllowedOriginOnly) {
+  const auto preflight = [&](const char* origin) {
+    return answer(RequestBuilder::get("/api/v1/sessions/alice")
+                      .method("OPTIONS")
+                      .header("Origin", origin)
+                      .header("Access-Control-Request-Method", "DELETE"));
+  };
+  const HttpResponse allowed = preflight("https://page.example");
+  EXPECT_EQ(allowed.status, 204);
+  EXPECT_THAT(
+      allowed.headers,
+      IsSupersetOf(
+          {Pair(std::string("Access-Control-Allow-Methods"), std::string("DELETE")),
+           Pair(std::string("Access-Control-Allow-Origin"), std::string("https://page.example"))}));
+  EXPECT_EQ(preflight("https://evil.example").status, 405);
+  EXPECT_EQ(preflight("http://127.0.0.1:8080").status, 405);
+  EXPECT_EQ(answer(RequestBuilder::get("/api/v1/sessions/alice")
+                       .method("OPTIONS")
+                       .header("Origin", "https://page.example"))
+                .status,
+            405);
+  EXPECT_THAT(relay.asked, IsEmpty());
+}
+
+}  // namespace
+}  // namespace waystation

@@ -1,0 +1,521 @@
+#include "reactor/adopted_socket.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <atomic>
+#include <deque>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "support/sockets.hpp"
+
+namespace waystation {
+namespace {
+
+using test::connect_to;
+using test::cookie_of;
+using test::Endpoint;
+using test::eventually;
+using test::Listener;
+using test::receive_exactly;
+using Cause = AdoptionFailure::Cause;
+using Result = std::variant<AdoptedSocket, AdoptionFailure>;
+
+Result adopt(const std::string& address, std::uint16_t remote_port, std::uint16_t local_port) {
+  return adopt_socket({-1, address, remote_port, local_port});
+}
+
+/// As a web server would ask for the connection that it accepted as `fd`.
+Result adopt_accepted(int fd) {
+  const auto peer = Endpoint::peer_of(fd);
+  return adopt(peer.address(), peer.port(), Endpoint::local_of(fd).port());
+}
+
+std::optional<Cause> cause_of(const Result& result) {
+  const auto* failure = std::get_if<AdoptionFailure>(&result);
+  return failure == nullptr ? std::nullopt : std::optional(failure->cause);
+}
+
+/// That `adopted` leads to `client`, and that the server's number is dead.
+void expect_taken(const Result& result, const FileDescriptor& client,
+                  const FileDescriptor& server) {
+  const auto* adopted = std::get_if<AdoptedSocket>(&result);
+  ASSERT_NE(adopted, nullptr) << std::get<AdoptionFailure>(result).detail;
+  EXPECT_TRUE(test::reads_eof(server.get()));
+  ASSERT_TRUE(test::send_all(adopted->get(), "hello"));
+  EXPECT_EQ(receive_exactly(client.get(), 5), "hello");
+  ASSERT_TRUE(test::send_all(client.get(), "world"));
+  EXPECT_EQ(receive_exactly(adopted->get(), 5), "world");
+}
+
+void expect_untouched(const FileDescriptor& client, const FileDescriptor& server) {
+  ASSERT_TRUE(test::send_all(client.get(), "x"));
+  EXPECT_EQ(receive_exactly(server.get(), 1), "x");
+}
+
+/// Runs `check` in a process of its own, which may change limits; it returns what is wrong.
+template <typename F>
+void in_child(F&& check) {
+  const auto pid = fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    std::string problem;
+    try {
+      problem = check();
+    } catch (const std::exception& e) {
+      problem = e.what();
+    }
+    if (!problem.empty()) dprintf(STDERR_FILENO, "in the child: %s\n", problem.c_str());
+    _exit(problem.empty() ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status;
+}
+
+bool limit_descriptors(rlim_t count) {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  if (count > limit.rlim_max) return false;
+  limit.rlim_cur = count;
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+TEST(AdoptedSocket, IsFoundByItsIPv4Address) {
+  const Listener listener("127.0.0.1");
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto server = listener.accept();
+  expect_taken(adopt_accepted(server.get()), client, server);
+}
+
+TEST(AdoptedSocket, IsFoundByItsIPv6Address) {
+  const Listener listener("::1");
+  const auto client = connect_to({"::1", listener.port()});
+  const auto server = listener.accept();
+  expect_taken(adopt_accepted(server.get()), client, server);
+}
+
+TEST(AdoptedSocket, IsFoundByAMappedAddressHoweverItIsWritten) {
+  for (const char* written : {"127.0.0.1", "::ffff:127.0.0.1", "::ffff:7f00:1"}) {
+    const Listener listener("::", true);
+    const auto client = connect_to({"127.0.0.1", listener.port()});
+    const auto server = listener.accept();
+    expect_taken(adopt(written, Endpoint::local_of(client.get()).port(), listener.port()), client,
+                 server);
+  }
+}
+
+TEST(AdoptedSocket, IsFoundWhateverScopeTheServerWroteBehindTheAddress) {
+  const Listener listener("::1");
+  const auto client = connect_to({"::1", listener.port()});
+  const auto server = listener.accept();
+  expect_taken(adopt("::1%lo", Endpoint::local_of(client.get()).port(), listener.port()), client,
+               server);
+}
+
+TEST(AdoptedSocket, IsTheOneAmongMany) {
+  const Listener listener;
+  std::vector<FileDescriptor> clients, servers;
+  for (int i = 0; i < 50; ++i) {
+    clients.push_back(connect_to({"127.0.0.1", listener.port()}));
+    servers.push_back(listener.accept());
+  }
+  for (std::size_t i = 0; i < clients.size(); ++i) {
+    expect_taken(adopt_accepted(servers[i].get()), clients[i], servers[i]);
+  }
+}
+
+TEST(AdoptedSocket, OneClientPortAtTwoAddressesIsRefusedAndNeitherIsTouched) {
+  const Listener listener("0.0.0.0");
+  const Endpoint any_port("127.0.0.1", 0);
+  const auto first = connect_to({"127.0.0.1", listener.port()}, &any_port);
+  const auto from = Endpoint::local_of(first.get());
+  const auto first_server = listener.accept();
+  const auto second = connect_to({"127.0.0.2", listener.port()}, &from);
+  const auto second_server = listener.accept();
+  EXPECT_EQ(cause_of(adopt(from.address(), from.port(), listener.port())), Cause::ambiguous);
+  expect_untouched(first, first_server);
+  expect_untouched(second, second_server);
+}
+
+TEST(AdoptedSocket, ASecondConnectionAtAHighNumberMakesItAmbiguousToo) {
+  const Listener listener("0.0.0.0");
+  const Endpoint any_port("127.0.0.1", 0);
+  const auto first = connect_to({"127.0.0.1", listener.port()}, &any_port);
+  const auto from = Endpoint::local_of(first.get());
+  const auto first_server = listener.accept();
+  const auto second = connect_to({"127.0.0.2", listener.port()}, &from);
+  auto low = listener.accept();
+  // The host was crowded when it accepted this one, and is not any more.
+  const FileDescriptor second_server(fcntl(low.get(), F_DUPFD_CLOEXEC, 900));
+  low.reset();
+  in_child([&] {
+    if (!limit_descriptors(4096)) return std::string();
+    const FileDescriptor high(fcntl(second_server.get(), F_DUPFD_CLOEXEC, 3000));
+    ::close(second_server.get());
+    const auto result = adopt(from.address(), from.port(), listener.port());
+    return cause_of(result) == Cause::ambiguous ? std::string() : "not ambiguous";
+  });
+  EXPECT_EQ(cause_of(adopt(from.address(), from.port(), listener.port())), Cause::ambiguous);
+  expect_untouched(first, first_server);
+  expect_untouched(second, second_server);
+}
+
+TEST(AdoptedSocket, WhoTakesThePortOfAPeerThatResetIsNotTakenForIt) {
+  const Listener listener;
+  const Endpoint any_port("127.0.0.1", 0);
+  auto first = connect_to({"127.0.0.1", listener.port()}, &any_port);
+  const auto from = Endpoint::local_of(first.get());
+  const auto first_server = listener.accept();
+  test::reset_on_close(first.get());
+  first.reset();
+  const auto second = connect_to({"127.0.0.1", listener.port()}, &from);
+  const auto second_server = listener.accept();
+  // The server still deals with the request of the first.
+  EXPECT_EQ(cause_of(adopt(from.address(), from.port(), listener.port())), Cause::ambiguous);
+  expect_untouched(second, second_server);
+}
+
+TEST(AdoptedSocket, WhatIsNotThereIsNotFound) {
+  const Listener listener;
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto server = listener.accept();
+  const auto port = Endpoint::local_of(client.get()).port();
+  EXPECT_EQ(cause_of(adopt("127.0.0.1", static_cast<std::uint16_t>(port ^ 1), listener.port())),
+            Cause::not_found);
+  EXPECT_EQ(cause_of(adopt("127.0.0.2", port, listener.port())), Cause::not_found);
+  EXPECT_EQ(cause_of(adopt("127.0.0.1", port, static_cast<std::uint16_t>(listener.port() ^ 1))),
+            Cause::not_found);
+  expect_untouched(client, server);
+}
+
+TEST(AdoptedSocket, TheClientsEndInTheSameProcessIsNotMistakenForTheServers) {
+  const Listener listener;
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto server = listener.accept();
+  expect_taken(adopt_accepted(server.get()), client, server);
+  EXPECT_EQ(cause_of(adopt_accepted(client.get())), std::nullopt);
+}
+
+TEST(AdoptedSocket, APeerThatHasGoneIsNotFound) {
+  const Listener listener;
+  auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto from = Endpoint::local_of(client.get());
+  const auto server = listener.accept();
+  test::reset_on_close(client.get());
+  client.reset();
+  EXPECT_EQ(cause_of(adopt(from.address(), from.port(), listener.port())), Cause::not_found);
+  EXPECT_EQ(cause_of(adopt_socket({server.get(), "", 0, 0})), Cause::not_found);
+}
+
+TEST(AdoptedSocket, APeerWithoutAnIPAddressIsNotSupported) {
+  for (const char* address : {"", "/run/web.sock", "localhost", "127.0.0.1:80", "300.0.0.1"}) {
+    EXPECT_EQ(cause_of(adopt(address, 1, 2)), Cause::unsupported) << address;
+  }
+}
+
+TEST(AdoptedSocket, AGivenDescriptorNeedsNoSearch) {
+  const Listener listener;
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto server = listener.accept();
+  expect_taken(adopt_socket({server.get(), "nowhere", 0, 0}), client, server);
+
+  std::array<int, 2> pair{};
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), 0);
+  const FileDescriptor ours(pair[0]);
+  const FileDescriptor theirs(pair[1]);
+  expect_taken(adopt_socket({theirs.get(), "", 0, 0}), ours, theirs);
+}
+
+TEST(AdoptedSocket, AGivenDescriptorMustBeAConnectedStreamOfTheServers) {
+  EXPECT_EQ(cause_of(adopt_socket({9999, "", 0, 0})), Cause::failed);
+  const FileDescriptor file(open("/dev/null", O_RDWR | O_CLOEXEC));
+  EXPECT_EQ(cause_of(adopt_socket({file.get(), "", 0, 0})), Cause::unsupported);
+  const FileDescriptor datagrams(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(cause_of(adopt_socket({datagrams.get(), "", 0, 0})), Cause::unsupported);
+  const Listener listener;
+  EXPECT_EQ(cause_of(adopt_socket({listener.get(), "", 0, 0})), Cause::not_found);
+
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto server = listener.accept();
+  const auto taken = adopt_accepted(server.get());
+  const int adopted = std::get<AdoptedSocket>(taken).get();
+  EXPECT_EQ(cause_of(adopt_socket({adopted, "", 0, 0})), Cause::failed);
+  ASSERT_TRUE(test::send_all(adopted, "x"));
+  EXPECT_EQ(receive_exactly(client.get(), 1), "x");
+}
+
+TEST(AdoptedSocket, IsNeverFoundAgain) {
+  const Listener listener;
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto server = listener.accept();
+  const auto from = Endpoint::local_of(client.get());
+  const auto taken = adopt_accepted(server.get());
+  ASSERT_EQ(cause_of(taken), std::nullopt);
+  EXPECT_EQ(cause_of(adopt(from.address(), from.port(), listener.port())), Cause::not_found);
+}
+
+TEST(AdoptedSocket, IsClosedWithItsOwner) {
+  const Listener listener;
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto server = listener.accept();
+  auto taken = adopt_accepted(server.get());
+  auto owner = std::move(std::get<AdoptedSocket>(taken));
+  AdoptedSocket other;
+  other = std::move(owner);
+  ASSERT_TRUE(test::send_all(other.get(), "x"));
+  EXPECT_EQ(receive_exactly(client.get(), 1), "x");
+  other.reset();
+  other.reset();
+  EXPECT_EQ(other.get(), -1);
+  EXPECT_TRUE(test::reads_eof(client.get()));
+}
+
+TEST(AdoptedSocket, LeavesTheLowNumbersToTheServerWhereTheLimitAllows) {
+  in_child([] {
+    if (!limit_descriptors(4096)) return std::string();  // not on this machine
+    const Listener listener;
+    const auto client = connect_to({"127.0.0.1", listener.port()});
+    const auto server = listener.accept();
+    const auto taken = adopt_accepted(server.get());
+    const auto* adopted = std::get_if<AdoptedSocket>(&taken);
+    if (adopted == nullptr) return std::get<AdoptionFailure>(taken).detail;
+    return adopted->get() >= 1024 ? std::string() : "number " + std::to_string(adopted->get());
+  });
+}
+
+TEST(AdoptedSocket, WorksUnderALowLimitAndKeepsTheReserve) {
+  in_child([] {
+    constexpr rlim_t kLimit = 256;
+    constexpr std::size_t kReserve = 64;
+    if (!limit_descriptors(kLimit)) return std::string("no such limit");
+    const Listener listener;
+    std::vector<FileDescriptor> peers;
+    std::vector<AdoptedSocket> adopted;
+    for (;;) {
+      auto client = connect_to({"127.0.0.1", listener.port()});
+      const auto server = listener.accept();
+      auto taken = adopt_accepted(server.get());
+      if (auto* socket = std::get_if<AdoptedSocket>(&taken)) {
+        adopted.push_back(std::move(*socket));
+        peers.push_back(std::move(client));
+        continue;
+      }
+      if (cause_of(taken) != Cause::exhausted) return std::get<AdoptionFailure>(taken).detail;
+      if (!test::send_all(client.get(), "x") || receive_exactly(server.get(), 1) != "x") {
+        return std::string("the refused one was touched");
+      }
+      break;
+    }
+    if (adopted.size() < 50) return "only " + std::to_string(adopted.size());
+    const auto left = kLimit - test::open_descriptors();
+    if (left + 8 < kReserve) return std::to_string(left) + " descriptors are left";
+    // Room again, service again.
+    adopted.pop_back();
+    adopted.pop_back();
+    const auto client = connect_to({"127.0.0.1", listener.port()});
+    const auto server = listener.accept();
+    const auto taken = adopt_accepted(server.get());
+    return cause_of(taken) ? std::get<AdoptionFailure>(taken).detail : std::string();
+  });
+}
+
+TEST(AdoptedSocket, IsFoundInACrowdedHost) {
+  in_child([] {
+    if (!limit_descriptors(4096)) return std::string();
+    std::vector<FileDescriptor> own;
+    while (own.empty() || own.back().get() < 1500) {
+      own.emplace_back(open("/dev/null", O_RDWR | O_CLOEXEC));
+      if (!own.back()) return std::string("no descriptor");
+    }
+    const Listener listener;
+    const auto client = connect_to({"127.0.0.1", listener.port()});
+    auto server = listener.accept();
+    if (server.get() < 1500) return std::string("not crowded");
+    const auto cookie = cookie_of(server.get());
+    auto taken = adopt_accepted(server.get());
+    if (cause_of(taken)) return std::get<AdoptionFailure>(taken).detail;
+    if (cookie_of(std::get<AdoptedSocket>(taken).get()) != cookie) return std::string("another");
+
+    // The same once the crowd has gone, with the server's number still up there.
+    const auto late_client = connect_to({"127.0.0.1", listener.port()});
+    const auto late_server = listener.accept();
+    own.clear();
+    taken = adopt_accepted(late_server.get());
+    return cause_of(taken) ? std::get<AdoptionFailure>(taken).detail : std::string();
+  });
+}
+
+TEST(AdoptedSocket, TheHostsOwnDescriptorsCountAgainstTheReserveWhereverTheyAre) {
+  in_child([] {
+    constexpr int kLimit = 4096;
+    if (!limit_descriptors(kLimit)) return std::string();
+    const Listener listener;
+    const auto client = connect_to({"127.0.0.1", listener.port()});
+    const auto server = listener.accept();
+    std::vector<FileDescriptor> own;
+    while (own.empty() || own.back().get() < kLimit - 40) {
+      own.emplace_back(open("/dev/null", O_RDWR | O_CLOEXEC));
+      if (!own.back()) return std::string("no descriptor");
+    }
+    const auto taken = adopt_accepted(server.get());
+    return cause_of(taken) == Cause::exhausted ? std::string() : "not exhausted";
+  });
+}
+
+/// Clients come and go in every way while a server's workers adopt and the host opens and closes
+/// descriptors of its own. Each connection carries a nonce, and whoever gets a reply checks it.
+class Storm {
+ public:
+  Storm(const std::string& listen_on, bool dual, std::vector<std::string> connect_to)
+      : listener_(listen_on, dual), addresses_(std::move(connect_to)) {}
+
+  void run(unsigned seed, int connections_per_client) {
+    std::vector<std::thread> workers, clients, hosts;
+    for (int i = 0; i < 4; ++i) workers.emplace_back([this] { work(); });
+    for (int i = 0; i < 2; ++i)
+      hosts.emplace_back([this, seed, i] { churn(seed + 100U + static_cast<unsigned>(i)); });
+    for (unsigned i = 0; i < 4; ++i) {
+      clients.emplace_back([=, this] { come_and_go(seed + i, connections_per_client); });
+    }
+    for (auto& client : clients) client.join();
+    done_ = true;
+    for (auto& thread : workers) thread.join();
+    for (auto& thread : hosts) thread.join();
+  }
+
+  std::atomic<int> adopted = 0, refused = 0, wrong = 0, touched = 0, answered = 0;
+
+ private:
+  /// A worker of the web server.
+  void work() {
+    // Several workers are woken by one client: those that come too late must not wait for another.
+    fcntl(listener_.get(), F_SETFL, O_NONBLOCK);
+    while (!done_) {
+      pollfd ready{listener_.get(), POLLIN, 0};
+      if (poll(&ready, 1, 20) != 1) continue;
+      sockaddr_storage storage{};
+      socklen_t size = sizeof storage;
+      const FileDescriptor server(accept4(listener_.get(), reinterpret_cast<sockaddr*>(&storage),
+                                          &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (!server) continue;  // another worker was sooner, or the client left
+      // The addresses are known from here on, whatever becomes of the peer.
+      std::string address(INET6_ADDRSTRLEN, '\0');
+      std::uint16_t port = 0;
+      if (storage.ss_family == AF_INET) {
+        const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage);
+        inet_ntop(AF_INET, &v4.sin_addr, address.data(), INET6_ADDRSTRLEN);
+        port = ntohs(v4.sin_port);
+      } else {
+        const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
+        inet_ntop(AF_INET6, &v6.sin6_addr, address.data(), INET6_ADDRSTRLEN);
+        port = ntohs(v6.sin6_port);
+      }
+      address.resize(std::strlen(address.c_str()));
+      std::uint64_t nonce = 0;
+      pollfd request{server.get(), POLLIN, 0};
+      if (poll(&request, 1, 10'000) != 1) continue;
+      if (recv(server.get(), &nonce, sizeof nonce, 0) != sizeof nonce) continue;
+
+      const auto cookie = cookie_of(server.get());
+      const auto result = adopt(address, port, listener_.port());
+      if (const auto* socket = std::get_if<AdoptedSocket>(&result)) {
+        ++adopted;
+        if (cookie_of(socket->get()) != cookie) ++wrong;
+        ::send(socket->get(), &nonce, sizeof nonce, MSG_NOSIGNAL);
+        if (!test::reads_eof(server.get())) ++touched;
+      } else {
+        ++refused;
+        if (cookie_of(server.get()) != cookie) ++touched;
+      }
+    }
+  }
+
+  void come_and_go(unsigned seed, int connections) {
+    std::mt19937 random(seed);
+    std::optional<Endpoint> port;  // to come back from
+    for (int i = 0; i < connections; ++i) {
+      const Endpoint to(addresses_[random() % addresses_.size()], listener_.port());
+      FileDescriptor client;
+      try {
+        const bool again = port && port->family() == to.family() && random() % 2 == 0;
+        client = connect_to(to, again ? &*port : nullptr);
+      } catch (const std::system_error&) {
+        port.reset();  // still taken
+        continue;
+      }
+      port = Endpoint::local_of(client.get());
+      const auto nonce = std::uint64_t{seed} << 32 | static_cast<unsigned>(i);
+      ::send(client.get(), &nonce, sizeof nonce, MSG_NOSIGNAL);
+      const auto way = random() % 4;
+      test::reset_on_close(client.get());  // so that the port is free for the next
+      if (way == 0) continue;
+      const auto reply = receive_exactly(client.get(), sizeof nonce);
+      if (reply.size() != sizeof nonce) continue;
+      std::uint64_t got = 0;
+      std::memcpy(&got, reply.data(), sizeof got);
+      ++answered;
+      if (got != nonce) ++wrong;
+    }
+  }
+
+  /// The host, busy with things of its own.
+  void churn(unsigned seed) {
+    std::mt19937 random(seed);
+    const Listener elsewhere;
+    while (!done_) {
+      std::vector<FileDescriptor> own;
+      for (unsigned i = 0; i < random() % 20; ++i) {
+        switch (random() % 3) {
+          case 0:
+            own.emplace_back(open("/dev/null", O_RDWR | O_CLOEXEC));
+            break;
+          case 1:
+            own.emplace_back(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+            break;
+          default:
+            own.push_back(connect_to({"127.0.0.1", elsewhere.port()}));
+            own.push_back(elsewhere.accept());
+        }
+      }
+    }
+  }
+
+  Listener listener_;
+  std::vector<std::string> addresses_;
+  std::atomic<bool> done_ = false;
+};
+
+void weather(Storm& storm) {
+  std::random_device device;
+  const unsigned seed = device();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  storm.run(seed, 400);
+  EXPECT_EQ(storm.wrong, 0);
+  EXPECT_EQ(storm.touched, 0);
+  EXPECT_GT(storm.adopted, 100);
+  EXPECT_GT(storm.answered, 100);
+}
+
+TEST(AdoptedSocket, IsNeverAnothersInAStormOnIPv4) {
+  Storm storm("127.0.0.1", false, {"127.0.0.1"});
+  weather(storm);
+}
+
+TEST(AdoptedSocket, IsNeverAnothersInAStormOnIPv6) {
+  Storm storm("::1", false, {"::1"});
+  weather(storm);
+}
+
+TEST(AdoptedSocket, IsNeverAnothersInAStormOnMappedAddresses) {
+  Storm storm("::", true, {"127.0.0.1", "127.0.0.2", "::1"});
+  weather(storm);
+}
+
+}  // namespace
+}  // namespace waystation

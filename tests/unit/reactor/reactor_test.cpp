@@ -1,0 +1,860 @@
+#include "reactor/reactor.hpp"
+
+#include <gtest/gtest.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+#include <atomic>
+#include <charconv>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <new>
+#include <set>
+#include <thread>
+
+#include "support/websocket_client.hpp"
+
+namespace waystation {
+namespace {
+
+using test::close_frame;
+using test::eventually;
+using test::frame;
+using test::Listener;
+using test::WebSocketClient;
+
+constexpr std::string_view kResponse = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
+
+/// What became of one session, for the test's thread to see.
+struct Record {
+  std::atomic<int> descriptor = -1;
+  std::atomic<int> opened = 0, ended = 0, heartbeats = 0;
+  std::atomic<int> messages = 0;
+  std::atomic<int> taken = 0, refused = 0;  // what the session sent, or tried to
+  std::atomic<bool> place_held = true;
+
+  void lose(std::uint64_t offset) {
+    const std::lock_guard lock(mutex);
+    lost.push_back(offset);
+  }
+  std::vector<std::uint64_t> lost_offsets() {
+    const std::lock_guard lock(mutex);
+    return lost;
+  }
+
+  std::mutex mutex;
+  std::vector<std::uint64_t> lost;
+};
+
+std::vector<std::string> words_of(std::string_view text) {
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const auto end = std::min(text.find(' '), text.size());
+    words.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return words;
+}
+
+std::string numbered(int number, std::size_t size) {
+  auto text = std::to_string(number) + ":";
+  text.resize(size, '.');
+  return text;
+}
+
+/// The sessions by name; the reactor's thread only.
+using Names = std::map<std::string, Connection*, std::less<>>;
+
+/// Echoes, or does what it is told.
+class EchoSession final : public Session {
+ public:
+  EchoSession(Reactor& reactor, Connection& connection, std::string name, Names& names,
+              std::shared_ptr<Record> record)
+      : reactor_(reactor),
+        connection_(connection),
+        name_(std::move(name)),
+        names_(names),
+        record_(std::move(record)) {}
+
+  void on_open() override {
+    record_->descriptor = connection_.descriptor();
+    if (name_ == "throws") throw std::bad_alloc();
+    names_[name_] = &connection_;
+    ++record_->opened;
+    if (name_ == "greets") send(connection_, "hello");
+  }
+
+  void on_message(Opcode opcode, std::string_view payload) override {
+    ++record_->messages;
+    const auto words = words_of(payload);
+    if (words.empty() || !words[0].starts_with('/')) {
+      connection_.send(opcode, {payload});
+    } else if (words[0] == "/close") {
+      connection_.close(static_cast<CloseCode>(std::stoi(words[1])));
+    } else if (words[0] == "/throw") {
+      throw std::bad_alloc();
+    } else if (words[0] == "/expire") {
+      connection_.set_expiry(reactor_.now_ms() + std::stoi(words[1]));
+    } else if (words[0] == "/never") {
+      connection_.set_expiry(0);
+    } else if (words[0] == "/send") {  // /send <name> <count> <size>
+      const auto to = names_.find(words[1]);
+      if (to == names_.end()) return;
+      for (int i = 0; i < std::stoi(words[2]); ++i) {
+        send(*to->second, numbered(i, std::stoul(words[3])));
+      }
+    }
+  }
+
+  void on_heartbeat() override { ++record_->heartbeats; }
+  void on_end() noexcept override {
+    ++record_->ended;
+    names_.erase(name_);
+    // As the hub tells those who stay.
+    for (const auto& [name, other] : names_) {
+      if (name.starts_with("watcher")) other->send(Opcode::text, {name_, " left"});
+    }
+  }
+  void on_lost(std::uint64_t offset) noexcept override { record_->lose(offset); }
+
+ private:
+  void send(Connection& to, std::string_view text) {
+    ++(to.send(Opcode::text, {text}) ? record_->taken : record_->refused);
+  }
+
+  Reactor& reactor_;
+  Connection& connection_;
+  std::string name_;
+  Names& names_;
+  std::shared_ptr<Record> record_;
+};
+
+struct Peer {
+  WebSocketClient client;
+  std::shared_ptr<Record> record;
+};
+
+class ReactorTest : public testing::Test {
+ protected:
+  static ReactorOptions options() {
+    ReactorOptions options;
+    options.ping_interval_seconds = 3600;
+    return options;
+  }
+
+  /// `server_buffer` and `client_buffer` 0: as large as the system likes.
+  void start(const ReactorOptions& options, int server_buffer = 0) {
+    listener_.emplace("127.0.0.1", false, server_buffer);
+    reactor_.emplace(options);
+  }
+
+  Peer connect(std::string name = "peer", int client_buffer = 0) {
+    auto record = std::make_shared<Record>();
+    WebSocketClient client(
+        test::connect_to({"127.0.0.1", listener_->port()}, nullptr, client_buffer));
+    adopt(std::move(name), record);
+    return {std::move(client), std::move(record)};
+  }
+
+  Peer open(std::string name = "peer", int client_buffer = 0) {
+    auto peer = connect(std::move(name), client_buffer);
+    EXPECT_EQ(peer.client.read_head(), kResponse);
+    return peer;
+  }
+
+  bool adopt(std::string name, const std::shared_ptr<Record>& record) {
+    const auto server = listener_->accept();
+    auto adopted = adopt_socket({server.get(), "", 0, 0});
+    std::shared_ptr<void> place(nullptr, [record](void*) { record->place_held = false; });
+    return reactor_->adopt(
+        std::get<AdoptedSocket>(adopted), std::string(kResponse), std::move(place),
+        [this, name = std::move(name), record](Connection& connection) -> std::unique_ptr<Session> {
+          if (name == "unmakeable") throw std::bad_alloc();
+          return std::make_unique<EchoSession>(*reactor_, connection, name, names_, record);
+        });
+  }
+
+  /// Runs on the reactor's thread, and waits for it.
+  template <typename F>
+  void on_reactor(F&& f) {
+    std::promise<void> done;
+    ASSERT_TRUE(reactor_->post([&] {
+      f();
+      done.set_value();
+    }));
+    done.get_future().wait();
+  }
+
+  static void expect_ended(const Peer& peer) {
+    EXPECT_TRUE(eventually([&] { return peer.record->ended == 1 && !peer.record->place_held; }));
+  }
+
+  Names names_;
+  std::optional<Listener> listener_;
+  std::optional<Reactor> reactor_;
+};
+
+TEST_F(ReactorTest, AnswersAfterTheHandshake) {
+  start(options());
+  auto peer = open("greets");
+  EXPECT_EQ(peer.client.hear(), "hello");
+  peer.client.say("how are you");
+  EXPECT_EQ(peer.client.hear(), "how are you");
+  EXPECT_EQ(peer.record->opened, 1);
+  EXPECT_EQ(reactor_->figures().connections, 1U);
+}
+
+TEST_F(ReactorTest, ReadsFramesHoweverTheyAreCut) {
+  start(options());
+  auto peer = open();
+  const auto bytes = frame(Opcode::text, "one") + frame(Opcode::text, "tw", {.fin = false}) +
+                     frame(Opcode::ping, "between") + frame(Opcode::continuation, "o") +
+                     frame(Opcode::text, "") +
+                     frame(Opcode::text, std::string(70'000, 'x').substr(0, 60'000));
+  for (const char byte : bytes.substr(0, 60)) peer.client.send({&byte, 1});
+  peer.client.send(bytes.substr(60));
+  EXPECT_EQ(peer.client.read()->payload, "one");
+  const auto pong = peer.client.read();
+  EXPECT_EQ(pong->opcode, Opcode::pong);
+  EXPECT_EQ(pong->payload, "between");
+  EXPECT_EQ(peer.client.read()->payload, "two");
+  EXPECT_EQ(peer.client.read()->payload, "");
+  EXPECT_EQ(peer.client.read()->payload, std::string(60'000, 'x'));
+}
+
+TEST_F(ReactorTest, AnswersAFloodOfPingsEachWithItsOwnPayload) {
+  start(options());
+  auto peer = open();
+  std::string flood;
+  for (int i = 0; i < 5000; ++i) flood += frame(Opcode::ping, std::to_string(i));
+  std::thread sender([&] { peer.client.send(flood); });
+  for (int i = 0; i < 5000; ++i) {
+    const auto pong = peer.client.read();
+    ASSERT_TRUE(pong);
+    ASSERT_EQ(pong->opcode, Opcode::pong);
+    ASSERT_EQ(pong->payload, std::to_string(i));
+  }
+  sender.join();
+}
+
+TEST_F(ReactorTest, RepeatsTheCodeOfAPeersCloseAndEndsTheConnectionFirst) {
+  start(options());
+  for (const auto code :
+       std::initializer_list<std::uint16_t>{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011,
+                                            1012, 1013, 1014, 3000, 4408, 4999}) {
+    auto peer = open();
+    peer.client.send(close_frame(code, "bye"));
+    const auto answer = peer.client.read();
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->opcode, Opcode::close);
+    EXPECT_EQ(answer->close_code(), code);
+    // Section 7.1.1: the server is the first to end the TCP connection.
+    EXPECT_TRUE(peer.client.is_at_end());
+    EXPECT_FALSE(peer.client.is_reset());
+    peer.client.vanish();
+    expect_ended(peer);
+  }
+}
+
+TEST_F(ReactorTest, AnswersACloseWithoutACodeLikewise) {
+  start(options());
+  auto peer = open();
+  peer.client.send(frame(Opcode::close, ""));
+  const auto answer = peer.client.read();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->opcode, Opcode::close);
+  EXPECT_EQ(answer->payload, "");
+  EXPECT_TRUE(peer.client.is_at_end());
+}
+
+TEST_F(ReactorTest, AnswersACloseThatComesTogetherWithTheEndOfTheStream) {
+  start(options());
+  auto peer = open();
+  peer.client.send(frame(Opcode::text, "last words") + close_frame(1000));
+  peer.client.half_close();
+  EXPECT_EQ(peer.client.hear(), "last words");
+  EXPECT_EQ(peer.client.hear(), "(closed 1000)");
+  EXPECT_TRUE(peer.client.is_at_end());
+  EXPECT_FALSE(peer.client.is_reset());
+  expect_ended(peer);
+}
+
+TEST_F(ReactorTest, ClosesWithEveryCodeOfItsOwnAndItsReason) {
+  start(options());
+  for (const auto code :
+       std::initializer_list<std::uint16_t>{1000, 1001, 1008, 1011, 1013, 4401, 4403}) {
+    auto peer = open();
+    peer.client.say("before");
+    peer.client.say("/close " + std::to_string(code));
+    peer.client.say("passed over");
+    EXPECT_EQ(peer.client.hear(), "before");
+    const auto close = peer.client.read();
+    ASSERT_TRUE(close);
+    EXPECT_EQ(close->opcode, Opcode::close);
+    EXPECT_EQ(close->close_code(), code);
+    EXPECT_EQ(close->payload.substr(2), close_reason(static_cast<CloseCode>(code)));
+    EXPECT_TRUE(eventually([&] { return peer.record->ended == 1; }));
+    EXPECT_TRUE(peer.record->place_held) << "until the peer has answered";
+    peer.client.send(close_frame(code));
+    EXPECT_TRUE(peer.client.is_at_end());
+    peer.client.vanish();
+    expect_ended(peer);
+  }
+}
+
+TEST_F(ReactorTest, AProtocolViolationAfterOurCloseEndsItAtOnce) {
+  start(options());
+  auto peer = open();
+  peer.client.say("/close 1000");
+  EXPECT_EQ(peer.client.hear(), "(closed 1000)");
+  peer.client.send(frame(Opcode::text, "unmasked", {.masked = false}));
+  EXPECT_TRUE(peer.client.is_at_end());
+}
+
+struct Violation {
+  const char* name;
+  std::string bytes;
+  std::uint16_t code;
+};
+
+TEST_F(ReactorTest, ClosesOnEachViolationWithTheRightCodeAndWithoutAReset) {
+  auto limited = options();
+  limited.frames.max_message_bytes = 1000;
+  start(limited);
+  const Violation violations[] = {
+      {"unmasked", frame(Opcode::text, "x", {.masked = false}), 1002},
+      {"reserved bit", frame(Opcode::text, "x", {.reserved = 4}), 1002},
+      {"reserved opcode", frame(static_cast<Opcode>(3), "x"), 1002},
+      {"continuation of nothing", frame(Opcode::continuation, "x"), 1002},
+      {"fragmented ping", frame(Opcode::ping, "x", {.fin = false}), 1002},
+      {"code that is not to be sent", close_frame(1005), 1002},
+      {"binary", frame(Opcode::binary, "x"), 1003},
+      {"not UTF-8", frame(Opcode::text, "\xFF"), 1007},
+      {"too long", frame(Opcode::text, std::string(1001, 'x')), 1009},
+      {"2 GiB claimed", frame(Opcode::text, "x", {.claims = std::uint64_t{1} << 31}), 1009},
+  };
+  for (const auto& violation : violations) {
+    SCOPED_TRACE(violation.name);
+    auto peer = open();
+    peer.client.say("before");
+    // What follows is read and thrown away, or else the reset would take our Close with it.
+    peer.client.send(violation.bytes + frame(Opcode::text, std::string(500, 'y')));
+    EXPECT_EQ(peer.client.hear(), "before");
+    EXPECT_EQ(peer.client.hear(), "(closed " + std::to_string(violation.code) + ")");
+    EXPECT_TRUE(peer.client.is_at_end());
+    EXPECT_FALSE(peer.client.is_reset());
+    peer.client.vanish();
+    expect_ended(peer);
+  }
+}
+
+TEST_F(ReactorTest, TakesBinaryMessagesWhereTheyAreAccepted) {
+  auto binary = options();
+  binary.frames.accept_binary = true;
+  start(binary);
+  auto peer = open();
+  peer.client.send(frame(Opcode::binary, std::string("\0\xFF", 2)));
+  const auto echo = peer.client.read();
+  ASSERT_TRUE(echo);
+  EXPECT_EQ(echo->opcode, Opcode::binary);
+  EXPECT_EQ(echo->payload, std::string("\0\xFF", 2));
+}
+
+TEST_F(ReactorTest, DoesNotWaitForEverForAPeerThatKeepsTheConnectionOpen) {
+  start(options());
+  auto peer = open();
+  peer.client.send(close_frame(1000));
+  EXPECT_EQ(peer.client.hear(), "(closed 1000)");
+  expect_ended(peer);  // while `peer` holds its end open
+  EXPECT_TRUE(eventually([&] { return reactor_->figures().connections == 0; }));
+}
+
+TEST_F(ReactorTest, APeerThatGoesIsGone) {
+  start(options());
+  auto half = open();
+  half.client.half_close();
+  EXPECT_TRUE(half.client.is_at_end());
+  expect_ended(half);
+  auto gone = open();
+  gone.client.vanish();
+  expect_ended(gone);
+  auto reset = open();
+  reset.client.reset();
+  expect_ended(reset);
+  auto before = connect();
+  before.client.reset();
+  EXPECT_TRUE(eventually([&] { return !before.record->place_held; }));
+  EXPECT_TRUE(eventually([&] { return reactor_->figures().connections == 0; }));
+}
+
+TEST_F(ReactorTest, WhoLeavesInAnEventIsToldToTheOthersInTheSame) {
+  start(options());
+  auto watcher = open("watcher");
+  auto peer = open("alice");
+  peer.client.say("/close 1000");
+  EXPECT_EQ(watcher.client.hear(), "alice left");
+  auto second = open("bob");
+  second.client.reset();
+  EXPECT_EQ(watcher.client.hear(), "bob left");
+}
+
+TEST_F(ReactorTest, PingsAndEndsWhoSaysNothingForTwoIntervals) {
+  auto brisk = options();
+  brisk.ping_interval_seconds = 1;
+  start(brisk);
+  auto silent = open("silent");
+  auto alive = open("alive");
+  std::thread answers([&] {
+    for (int pings = 0; pings < 4;) {
+      const auto next = alive.client.read();
+      if (!next) return;
+      if (next->opcode == Opcode::ping) {
+        alive.client.send(frame(Opcode::pong, next->payload));
+        ++pings;
+      }
+    }
+  });
+  expect_ended(silent);
+  EXPECT_EQ(reactor_->figures().closed_dead, 1U);
+  answers.join();
+  EXPECT_EQ(alive.record->ended, 0);
+  EXPECT_GE(alive.record->heartbeats, 3);
+  alive.client.say("still here");
+  EXPECT_EQ(alive.client.hear(), "still here");
+  EXPECT_EQ(silent.client.read()->opcode, Opcode::ping);
+}
+
+TEST_F(ReactorTest, AMessageThatIsNeverCompletedEndsIn1008) {
+  auto brisk = options();
+  brisk.ping_interval_seconds = 1;
+  start(brisk);
+  const std::string begun[] = {frame(Opcode::text, "never", {.claims = 100}),
+                               frame(Opcode::text, "fragment", {.fin = false}),
+                               std::string("\x81", 1)};
+  std::vector<Peer> peers;
+  for (const auto& bytes : begun) {
+    peers.push_back(open("peer" + std::to_string(peers.size())));
+    peers.back().client.send(bytes);
+  }
+  // The second goes on with fragments of nothing; it is the message that must end.
+  std::atomic<bool> done = false;
+  std::thread drip([&] {
+    while (!done && peers[1].client.send(frame(Opcode::continuation, "", {.fin = false}) +
+                                         frame(Opcode::pong, ""))) {
+      poll(nullptr, 0, 20);
+    }
+  });
+  for (std::size_t i : {1U, 0U, 2U}) {
+    // Hear, without a word of its own that would be the end of its frame.
+    std::optional<test::Frame> next;
+    do {
+      next = peers[i].client.read();
+      // A single byte now and then keeps the others from being dead before.
+      if (next && next->opcode == Opcode::ping && i != 1) peers[i].client.send("\x85");
+    } while (next && next->opcode == Opcode::ping);
+    if (i == 1) {
+      ASSERT_TRUE(next);
+      EXPECT_EQ(next->close_code(), 1008);
+    } else if (next) {
+      EXPECT_EQ(next->opcode, Opcode::close);
+    }
+  }
+  done = true;
+  drip.join();
+  for (auto& peer : peers) peer.client.vanish();
+  for (auto& peer : peers) expect_ended(peer);
+}
+
+TEST_F(ReactorTest, AnExpiredTokenEndsIn4401) {
+  start(options());
+  auto peer = open();
+  peer.client.say("/expire 1");
+  EXPECT_EQ(peer.client.hear(), "(closed 4401)");
+}
+
+TEST_F(ReactorTest, AnExpiryCanBePutOffAndTakenBack) {
+  start(options());
+  auto later = open("later");
+  later.client.say("/expire 300");
+  later.client.say("/expire 3600000");
+  auto never = open("never");
+  never.client.say("/expire 300");
+  never.client.say("/never");
+  auto soon = open("soon");
+  soon.client.say("/expire 3600000");
+  soon.client.say("/expire 600");
+  EXPECT_EQ(soon.client.hear(), "(closed 4401)");
+  later.client.say("still here");
+  never.client.say("still here");
+  EXPECT_EQ(later.client.hear(), "still here");
+  EXPECT_EQ(never.client.hear(), "still here");
+}
+
+TEST_F(ReactorTest, ASlowReceiverIsClosedAtItsBoundAndWhatWasBegunIsCompleted) {
+  constexpr std::size_t kSize = 10'000;
+  auto tight = options();
+  tight.queues = {64 * 1024, 1 << 24};
+  start(tight, 8192);
+  auto slow = open("slow", 4096);
+  auto sender = open("sender");
+  sender.client.say("/send slow 1000 " + std::to_string(kSize));
+  EXPECT_TRUE(eventually([&] { return slow.record->ended == 1; }));
+  EXPECT_EQ(reactor_->figures().closed_slow, 1U);
+  EXPECT_TRUE(slow.record->place_held);
+  const int taken = sender.record->taken;
+  EXPECT_EQ(taken + sender.record->refused, 1000);
+
+  // Nobody else noticed.
+  sender.client.say("hello");
+  EXPECT_EQ(sender.client.hear(), "hello");
+
+  // Whole frames in order, and then the Close: no gap, nothing cut.
+  int received = 0;
+  std::uint64_t end = kResponse.size();
+  for (;;) {
+    const auto next = slow.client.read();
+    ASSERT_TRUE(next);
+    if (next->opcode == Opcode::close) {
+      EXPECT_EQ(next->close_code(), 4408);
+      break;
+    }
+    ASSERT_EQ(next->payload, numbered(received, kSize));
+    end = next->end_offset;
+    ++received;
+  }
+  EXPECT_LT(received, taken);
+  const auto lost = slow.record->lost_offsets();
+  ASSERT_FALSE(lost.empty());
+  EXPECT_EQ(lost.front(), end) << "exactly what came behind was told to be lost";
+  slow.client.send(close_frame(4408));
+  EXPECT_TRUE(slow.client.is_at_end());
+  slow.client.vanish();
+  expect_ended(slow);
+  for (const auto offset : slow.record->lost_offsets()) EXPECT_GE(offset, end);
+}
+
+TEST_F(ReactorTest, ABurstBeyondTheBoundIsNoFaultOfAReceiverWhoseKernelTakesIt) {
+  auto tight = options();
+  tight.queues = {20'000, 1 << 24};
+  start(tight);
+  auto receiver = open("receiver");
+  auto sender = open("sender");
+  sender.client.say("/send receiver 12 4000");
+  for (int i = 0; i < 12; ++i) ASSERT_EQ(receiver.client.hear(), numbered(i, 4000));
+  EXPECT_EQ(sender.record->refused, 0);
+  EXPECT_EQ(reactor_->figures().closed_slow, 0U);
+}
+
+TEST_F(ReactorTest, WhoHoldsTheMostOfTheCommonBudgetIsClosedAndNobodyElse) {
+  auto tight = options();
+  tight.queues = {300'000, 400'000};
+  start(tight, 8192);
+  auto hog = open("hog", 4096);
+  auto modest = open("modest", 4096);
+  auto sender = open("sender");
+  // Both have stopped reading; one holds much more than the other.
+  sender.client.say("/send hog 28 10000");
+  sender.client.say("/send modest 5 10000");
+  sender.client.say("sync");
+  ASSERT_EQ(sender.client.hear(), "sync");
+  EXPECT_EQ(sender.record->refused, 0);
+  EXPECT_EQ(sender.record->ended + hog.record->ended + modest.record->ended, 0);
+
+  sender.client.say("/send modest 10 10000");
+  sender.client.say("sync");
+  ASSERT_EQ(sender.client.hear(), "sync");
+  EXPECT_EQ(sender.record->refused, 0);
+  EXPECT_EQ(reactor_->figures().closed_slow, 1U);
+  EXPECT_EQ(hog.record->ended, 1);
+  EXPECT_EQ(modest.record->ended, 0);
+
+  int received = 0;
+  auto next = hog.client.hear();
+  for (; next == numbered(received, 10'000); ++received) next = hog.client.hear();
+  EXPECT_EQ(next, "(closed 4408)");
+  EXPECT_LT(received, 28);
+  for (int i = 0; i < 5; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
+}
+
+TEST_F(ReactorTest, WhoHoldsTheMostPaysForItsOwnMessageToo) {
+  auto tight = options();
+  tight.queues = {300'000, 300'000};
+  start(tight, 8192);
+  auto hog = open("hog", 4096);
+  auto modest = open("modest", 4096);
+  auto sender = open("sender");
+  sender.client.say("/send modest 10 10000");
+  sender.client.say("/send hog 1000 10000");
+  sender.client.say("sync");
+  ASSERT_EQ(sender.client.hear(), "sync");
+  EXPECT_EQ(hog.record->ended, 1);
+  EXPECT_EQ(modest.record->ended, 0);
+  EXPECT_EQ(reactor_->figures().closed_slow, 1U);
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
+}
+
+TEST_F(ReactorTest, APeerThatDoesNotTakeItsLastWordsGivesItsRoomToOthers) {
+  auto tight = options();
+  tight.queues = {300'000, 300'000};
+  start(tight, 8192);
+  auto ending = open("ending", 4096);
+  auto modest = open("modest", 4096);
+  auto sender = open("sender");
+  sender.client.say("/send ending 28 10000");
+  ending.client.say("/close 1000");
+  ASSERT_TRUE(eventually([&] { return ending.record->ended == 1; }));
+  EXPECT_TRUE(ending.record->place_held);
+  sender.client.say("/send modest 10 10000");
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
+  EXPECT_EQ(modest.record->ended, 0);
+  EXPECT_FALSE(ending.record->place_held);
+}
+
+TEST_F(ReactorTest, TellsExactlyWhatTheKernelHadNotAcknowledged) {
+  constexpr std::size_t kSize = 1000;
+  constexpr std::size_t kCount = 100;
+  start(options(), 512 * 1024);
+  auto peer = open("peer", 4096);
+  auto sender = open("sender");
+  sender.client.say("/send peer " + std::to_string(kCount) + " " + std::to_string(kSize));
+  const auto total = kResponse.size() + kCount * (kSize + 4);
+  int waiting = 0;
+  int unacknowledged = 0;
+  ASSERT_TRUE(eventually([&] {
+    return ioctl(peer.client.get(), FIONREAD, &waiting) == 0 &&
+           ioctl(peer.record->descriptor, SIOCOUTQ, &unacknowledged) == 0 && waiting > 0 &&
+           unacknowledged > 0 &&
+           peer.client.taken() + static_cast<std::size_t>(waiting + unacknowledged) == total;
+  }));
+  const auto arrived = peer.client.taken() + static_cast<std::size_t>(waiting);
+  peer.client.reset();
+  expect_ended(peer);
+  EXPECT_EQ(peer.record->lost_offsets(), std::vector{arrived});
+}
+
+TEST_F(ReactorTest, LosesNothingThatArrived) {
+  start(options());
+  auto peer = open();
+  auto sender = open("sender");
+  sender.client.say("/send peer 10 1000");
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(peer.client.hear(), numbered(i, 1000));
+  const auto received = peer.client.taken();
+  peer.client.send(close_frame(1000));
+  EXPECT_EQ(peer.client.hear(), "(closed 1000)");
+  peer.client.vanish();
+  expect_ended(peer);
+  for (const auto offset : peer.record->lost_offsets()) EXPECT_GE(offset, received);
+}
+
+TEST_F(ReactorTest, DrainSaysGoingAwayAndReturnsWhenAllHaveAnswered) {
+  start(options());
+  std::vector<Peer> peers;
+  for (int i = 0; i < 10; ++i) peers.push_back(open("peer" + std::to_string(i)));
+  std::vector<std::thread> answers;
+  for (auto& peer : peers) {
+    answers.emplace_back([&] {
+      EXPECT_EQ(peer.client.hear(), "(closed 1001)");
+      peer.client.send(close_frame(1001));
+      EXPECT_TRUE(peer.client.is_at_end());
+      peer.client.vanish();
+    });
+  }
+  reactor_->drain(600'000);
+  for (auto& thread : answers) thread.join();
+  for (auto& peer : peers) expect_ended(peer);
+  EXPECT_EQ(reactor_->figures().connections, 0U);
+  reactor_->drain(600'000);  // again, with nobody there
+}
+
+TEST_F(ReactorTest, DrainCutsWhoDoesNotAnswer) {
+  start(options());
+  auto peer = open();
+  reactor_->drain(50);
+  EXPECT_EQ(reactor_->figures().connections, 0U);
+  expect_ended(peer);
+  EXPECT_EQ(peer.client.hear(), "(closed 1001)");
+}
+
+TEST_F(ReactorTest, ASecondDrainMayHurryTheFirst) {
+  start(options());
+  auto peer = open();
+  std::thread patient([&] { reactor_->drain(3'600'000); });
+  EXPECT_EQ(peer.client.hear(), "(closed 1001)");
+  reactor_->drain(0);
+  patient.join();
+  expect_ended(peer);
+}
+
+TEST_F(ReactorTest, ADrainThatBeganTakesNoNewSocketsButGivesThemBack) {
+  start(options());
+  auto peer = open();
+  std::thread drain([&] { reactor_->drain(3'600'000); });
+  EXPECT_EQ(peer.client.hear(), "(closed 1001)");
+
+  WebSocketClient late(test::connect_to({"127.0.0.1", listener_->port()}));
+  const auto server = listener_->accept();
+  auto adopted = adopt_socket({server.get(), "", 0, 0});
+  auto& socket = std::get<AdoptedSocket>(adopted);
+  EXPECT_FALSE(reactor_->adopt(socket, std::string(kResponse), nullptr,
+                               [](Connection&) -> std::unique_ptr<Session> { return nullptr; }));
+  ASSERT_GE(socket.get(), 0);
+  test::send_all(socket.get(), "HTTP/1.1 503 Service Unavailable\r\n\r\n");
+  EXPECT_EQ(late.read_head(), "HTTP/1.1 503 Service Unavailable\r\n\r\n");
+
+  peer.client.send(close_frame(1001));
+  peer.client.vanish();
+  drain.join();
+}
+
+TEST_F(ReactorTest, WhatWasAdmittedJustBeforeADrainHearsTheSame) {
+  start(options());
+  std::promise<void> go;
+  // The reactor is held up, so that the socket is still on its way when the drain begins.
+  reactor_->post([held = go.get_future().share()] { held.wait(); });
+  auto peer = connect();
+  std::thread drain([&] { reactor_->drain(3'600'000); });
+  go.set_value();
+  EXPECT_EQ(peer.client.read_head(), kResponse);
+  EXPECT_EQ(peer.client.hear(), "(closed 1001)");
+  peer.client.send(close_frame(1001));
+  peer.client.vanish();
+  drain.join();
+  expect_ended(peer);
+}
+
+TEST_F(ReactorTest, StopCutsEverythingAndRunsNothingAfterwards) {
+  start(options());
+  auto peer = open();
+  reactor_->stop();
+  EXPECT_EQ(peer.record->ended, 1);
+  EXPECT_FALSE(peer.record->place_held);
+  EXPECT_EQ(peer.client.hear(), "(eof)");
+  EXPECT_FALSE(reactor_->post([] { FAIL(); }));
+  auto record = std::make_shared<Record>();
+  WebSocketClient late(test::connect_to({"127.0.0.1", listener_->port()}));
+  EXPECT_FALSE(adopt("late", record));
+  EXPECT_FALSE(record->place_held);
+  EXPECT_EQ(late.read_head(), "");
+  reactor_->drain(1000);
+  reactor_->stop();
+}
+
+TEST_F(ReactorTest, StopDoesNotReadWhatIsStillThere) {
+  start(options());
+  std::vector<Peer> peers;
+  for (int i = 0; i < 10; ++i) peers.push_back(open("peer" + std::to_string(i)));
+  std::promise<void> entered, release;
+  reactor_->post([&] {
+    entered.set_value();
+    release.get_future().wait();
+  });
+  entered.get_future().wait();
+  // However much there is to read, and however long it would take.
+  for (auto& peer : peers) peer.client.say("too late");
+  std::thread stopping([&] { reactor_->stop(); });
+  EXPECT_TRUE(eventually([&] { return !reactor_->post([] {}); }));
+  release.set_value();
+  stopping.join();
+  for (const auto& peer : peers) {
+    EXPECT_EQ(peer.record->messages, 0);
+    EXPECT_EQ(peer.record->ended, 1);
+  }
+}
+
+TEST_F(ReactorTest, StopEndsADrainThatWaits) {
+  start(options());
+  auto peer = open();
+  std::thread drain([&] { reactor_->drain(3'600'000); });
+  EXPECT_EQ(peer.client.hear(), "(closed 1001)");
+  reactor_->stop();
+  drain.join();
+}
+
+TEST_F(ReactorTest, RunsWhatWasPostedBeforeItStopped) {
+  start(options());
+  int ran = 0;
+  for (int i = 0; i < 100; ++i) reactor_->post([&] { ++ran; });
+  reactor_->stop();
+  EXPECT_EQ(ran, 100);
+}
+
+TEST_F(ReactorTest, GivesBackEveryDescriptor) {
+  const auto before = test::open_descriptors();
+  {
+    start(options());
+    std::vector<Peer> peers;
+    for (int i = 0; i < 50; ++i) peers.push_back(open("peer" + std::to_string(i)));
+    for (std::size_t i = 0; i < 20; ++i) peers[i].client.vanish();
+    reactor_.reset();
+    listener_.reset();
+  }
+  EXPECT_LE(test::open_descriptors(), before + 1);  // the dead socket stays
+}
+
+TEST_F(ReactorTest, NewLimitsCountFromNowOn) {
+  start(options());
+  auto peer = open();
+  peer.client.say(std::string(2000, 'x'));
+  EXPECT_EQ(peer.client.hear(), std::string(2000, 'x'));
+  auto stricter = options();
+  stricter.frames.max_message_bytes = 1000;
+  on_reactor([&] { reactor_->apply(stricter); });
+  peer.client.say(std::string(2000, 'x'));
+  EXPECT_EQ(peer.client.hear(), "(closed 1009)");
+}
+
+TEST_F(ReactorTest, AShorterPingIntervalIsInForceAtOnce) {
+  start(options());
+  auto peer = open();
+  auto brisk = options();
+  brisk.ping_interval_seconds = 1;
+  on_reactor([&] { reactor_->apply(brisk); });
+  const auto ping = peer.client.read();
+  ASSERT_TRUE(ping);
+  EXPECT_EQ(ping->opcode, Opcode::ping);
+  peer.client.send(frame(Opcode::pong, ""));
+  peer.client.say("alive");
+  EXPECT_EQ(peer.client.hear(), "alive");
+  EXPECT_EQ(reactor_->figures().closed_dead, 0U);
+}
+
+TEST_F(ReactorTest, WhatThrowsEndsItsOwnConnectionWith1011AndNoOther) {
+  start(options());
+  auto other = open("other");
+  auto peer = open();
+  peer.client.say("/throw");
+  EXPECT_EQ(peer.client.hear(), "(closed 1011)");
+  EXPECT_TRUE(peer.client.is_at_end());
+  peer.client.vanish();
+  expect_ended(peer);
+
+  auto at_opening = open("throws");
+  EXPECT_EQ(at_opening.client.hear(), "(closed 1011)");
+  at_opening.client.vanish();
+  EXPECT_TRUE(eventually([&] { return !at_opening.record->place_held; }));
+  EXPECT_EQ(at_opening.record->ended, 0) << "it had not begun";
+
+  auto unmakeable = connect("unmakeable");
+  EXPECT_EQ(unmakeable.client.read_head(), "");
+  EXPECT_TRUE(eventually([&] { return !unmakeable.record->place_held; }));
+
+  ASSERT_TRUE(reactor_->post([] { throw std::bad_alloc(); }));
+  other.client.say("still here");
+  EXPECT_EQ(other.client.hear(), "still here");
+}
+
+TEST_F(ReactorTest, SpinningBeforeItSleepsChangesNothing) {
+  auto spinning = options();
+  spinning.busy_poll_microseconds = 200;
+  start(spinning);
+  auto peer = open();
+  for (int i = 0; i < 100; ++i) {
+    peer.client.say(std::to_string(i));
+    ASSERT_EQ(peer.client.hear(), std::to_string(i));
+  }
+}
+
+}  // namespace
+}  // namespace waystation

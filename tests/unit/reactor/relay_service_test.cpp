@@ -1,0 +1,465 @@
+#include "reactor/relay_service.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <limits>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "support/websocket_client.hpp"
+
+namespace waystation {
+namespace {
+
+using namespace std::chrono_literals;
+using test::close_frame;
+using test::eventually;
+using test::frame;
+using test::Listener;
+using test::WebSocketClient;
+
+constexpr std::string_view kResponse = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
+
+struct Heard {
+  Outcome outcome;
+  std::string group, from, to, id;
+  std::size_t reached, bytes;
+  friend bool operator==(const Heard&, const Heard&) = default;
+};
+
+/// What the service tells the one who listens.
+class Listening final : public Observer {
+ public:
+  void on_delivery(const Delivery& d) noexcept override {
+    const std::lock_guard lock(mutex_);
+    heard_.push_back({d.outcome, std::string(d.group), std::string(d.from), std::string(d.to),
+                      std::string(d.id), d.reached, d.bytes});
+  }
+  void on_error_sent() noexcept override {}
+
+  std::vector<Heard> all() {
+    const std::lock_guard lock(mutex_);
+    return heard_;
+  }
+  std::vector<Heard> dropped() {
+    auto heard = all();
+    std::erase_if(heard, [](const Heard& h) { return h.outcome != Outcome::dropped; });
+    return heard;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Heard> heard_;
+};
+
+/// Keeps tokens until the test answers.
+class Refresher final : public TokenRefresher {
+ public:
+  void refresh(std::string user, std::string token, Answer answer) override {
+    const std::lock_guard lock(mutex_);
+    asked_.push_back({std::move(user), std::move(token), std::move(answer)});
+  }
+
+  struct Asked {
+    std::string user, token;
+    Answer answer;
+  };
+  Asked next() {
+    Asked asked;
+    EXPECT_TRUE(eventually([&] {
+      const std::lock_guard lock(mutex_);
+      if (asked_.empty()) return false;
+      asked = std::move(asked_.front());
+      asked_.erase(asked_.begin());
+      return true;
+    }));
+    return asked;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Asked> asked_;
+};
+
+std::int64_t wall_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+class RelayServiceTest : public testing::Test {
+ protected:
+  static RelayOptions options() {
+    RelayOptions options;
+    options.reactor.ping_interval_seconds = 3600;
+    return options;
+  }
+
+  void start(const RelayOptions& options = RelayServiceTest::options(), int server_buffer = 0) {
+    server_.emplace("127.0.0.1", false, server_buffer);
+    service_.emplace(options, &listening_, &refresher_);
+  }
+
+  WebSocketClient open(SessionParameters parameters, int client_buffer = 0) {
+    WebSocketClient client(
+        test::connect_to({"127.0.0.1", server_->port()}, nullptr, client_buffer));
+    const auto accepted = server_->accept();
+    auto adopted = adopt_socket({accepted.get(), "", 0, 0});
+    EXPECT_TRUE(service_->open(std::get<AdoptedSocket>(adopted), std::string(kResponse), nullptr,
+                               std::move(parameters)));
+    EXPECT_EQ(client.read_head(), kResponse);
+    return client;
+  }
+
+  WebSocketClient chat(std::string user, Dialect dialect = Dialect::plain,
+                       std::string group = "alice_bob", int client_buffer = 0) {
+    return open({SocketKind::chat, dialect, std::move(group), std::move(user), 0}, client_buffer);
+  }
+  WebSocketClient push(std::string user, Dialect dialect = Dialect::plain, int client_buffer = 0) {
+    return open({SocketKind::push, dialect, "", std::move(user), 0}, client_buffer);
+  }
+
+  std::size_t notified(const std::string& user, const std::string& json) {
+    return std::get<std::size_t>(service_->notify(user, json, 20s));
+  }
+  UserPresence presence(const std::string& user) {
+    return std::get<UserPresence>(service_->presence(user, 20s));
+  }
+
+  /// Waits until `client` has everything of which `total` bytes were sent.
+  static bool is_stuck(const WebSocketClient& client) {
+    int waiting = 0;
+    return ioctl(client.get(), FIONREAD, &waiting) == 0 && waiting > 0;
+  }
+
+  Listening listening_;
+  Refresher refresher_;
+  std::optional<Listener> server_;
+  std::optional<RelayService> service_;
+};
+
+TEST_F(RelayServiceTest, PassesMessagesOnAndCountsThem) {
+  start();
+  auto alice = chat("alice", Dialect::v1);
+  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
+  auto bob_push = push("bob");
+  alice.say(R"({"message":1e400,"id":"x1"})");
+  EXPECT_EQ(bob_push.hear(), R"({"event":{"message":1e400,"group":"alice_bob"}})");
+  EXPECT_NE(alice.hear().find(R"("route":"push","reached":1)"), std::string::npos);
+  auto bob = chat("bob");
+  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":true}})");
+  alice.say(R"({"message":"hi"})");
+  EXPECT_EQ(bob.hear(), R"({"message":"hi"})");
+  alice.say("nonsense");
+  alice.say(R"({"message":2,"to_user":"carol"})");
+
+  const auto& figures = service_->figures();
+  EXPECT_TRUE(eventually([&] { return figures.errors_sent == 2; }));
+  EXPECT_EQ(figures.chat_sockets, 2U);
+  EXPECT_EQ(figures.push_sockets, 1U);
+  EXPECT_EQ(figures.groups, 1U);
+  EXPECT_EQ(figures.accepted, 3U);
+  EXPECT_EQ(figures.messages_chat, 1U);
+  EXPECT_EQ(figures.messages_pushed, 1U);
+  EXPECT_EQ(listening_.all(),
+            (std::vector<Heard>{{Outcome::pushed, "alice_bob", "alice", "bob", "x1", 1, 5}}));
+  alice.vanish();
+  bob.vanish();
+  bob_push.vanish();
+  EXPECT_TRUE(eventually([&] { return figures.chat_sockets == 0 && figures.push_sockets == 0; }));
+  EXPECT_TRUE(eventually([&] { return figures.groups == 0; }));
+}
+
+TEST_F(RelayServiceTest, WhoHoldsA101IsPresent) {
+  start();
+  for (int i = 0; i < 50; ++i) {
+    auto bob = chat("bob");
+    EXPECT_EQ(presence("bob").groups, std::vector<std::string>{"alice_bob"});
+    bob.reset();
+    ASSERT_TRUE(eventually([&] { return presence("bob").groups.empty(); }));
+  }
+}
+
+TEST_F(RelayServiceTest, NotifiesEveryPushSocketOfAUser) {
+  start();
+  auto first = push("bob");
+  auto second = push("bob", Dialect::v1);
+  auto other = push("carol");
+  EXPECT_EQ(notified("bob", R"({"a": 1})"), 2U);
+  EXPECT_EQ(first.hear(), R"({"event":{"message":{"a": 1},"group":null}})");
+  EXPECT_NE(second.hear().find(R"("message":{"a": 1},"group":null,"from":null,"id":null)"),
+            std::string::npos);
+  EXPECT_EQ(notified("nobody", "1"), 0U);
+  EXPECT_EQ(service_->figures().notifications, 2U);
+  const auto heard = listening_.all();
+  ASSERT_EQ(heard.size(), 2U);
+  EXPECT_EQ(heard[0], (Heard{Outcome::pushed, "", "", "bob", "", 2, 8}));
+  EXPECT_EQ(heard[1], (Heard{Outcome::undelivered, "", "", "nobody", "", 0, 1}));
+}
+
+TEST_F(RelayServiceTest, TellsWhoIsThere) {
+  start();
+  auto a = push("bob");
+  auto b = chat("bob");
+  auto c = chat("bob", Dialect::plain, "bob_carol");
+  auto d = chat("carol", Dialect::plain, "bob_carol");
+  const auto bob = presence("bob");
+  EXPECT_EQ(bob.push_sockets, 1U);
+  EXPECT_EQ(bob.groups, (std::vector<std::string>{"alice_bob", "bob_carol"}));
+  EXPECT_TRUE(presence("alice").groups.empty());
+}
+
+TEST_F(RelayServiceTest, EndsTheSessionsOfOneUserOnly) {
+  start();
+  auto a = push("bob");
+  auto b = chat("bob");
+  auto c = chat("alice");
+  EXPECT_EQ(std::get<std::size_t>(service_->end_sessions("bob", 20s)), 2U);
+  EXPECT_EQ(a.hear(), "(closed 4403)");
+  EXPECT_EQ(b.hear(), "(closed 4403)");
+  EXPECT_TRUE(presence("bob").groups.empty());
+  EXPECT_EQ(std::get<std::size_t>(service_->end_sessions("bob", 20s)), 0U);
+  c.say(R"({"message":1})");
+  EXPECT_TRUE(eventually([&] { return service_->figures().messages_undelivered == 1; }));
+}
+
+TEST_F(RelayServiceTest, DroppedChatDeliveriesAreToldWithWhoSaidThemToWhom) {
+  start(options(), 8192);
+  auto alice = chat("alice", Dialect::v1);
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  auto bob = chat("bob", Dialect::plain, "alice_bob", 4096);
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  const auto value = '"' + std::string(9998, 'x') + '"';
+  constexpr int kCount = 30;
+  for (int i = 0; i < kCount; ++i) {
+    alice.say("{\"message\":" + value + ",\"id\":\"m" + std::to_string(i) + "\"}");
+    ASSERT_NE(alice.hear().find(R"("route":"chat","reached":1)"), std::string::npos);
+  }
+  ASSERT_TRUE(is_stuck(bob));
+  // What bob reads is his; the rest was not.
+  int received = 0;
+  for (; received < 3; ++received) bob.hear();
+  bob.reset();
+  EXPECT_NE(alice.hear().find(R"("present":false)"), std::string::npos);
+  const auto dropped = listening_.dropped();
+  ASSERT_FALSE(dropped.empty());
+  ASSERT_LE(dropped.size(), static_cast<std::size_t>(kCount - received));
+  auto number = kCount - static_cast<int>(dropped.size());
+  for (const auto& one : dropped) {
+    EXPECT_EQ(one, (Heard{Outcome::dropped, "alice_bob", "alice", "bob",
+                          "m" + std::to_string(number), 0, 10'000}));
+    ++number;
+  }
+  EXPECT_EQ(service_->figures().deliveries_dropped, dropped.size());
+}
+
+TEST_F(RelayServiceTest, DroppedPushDeliveriesAreToldOfEachGroupAndOfNone) {
+  start(options(), 8192);
+  auto alice = chat("alice", Dialect::v1);
+  auto carol = chat("carol", Dialect::plain, "bob_carol");
+  auto stuck = push("bob", Dialect::plain, 4096);
+  // Fills what the kernel takes, so that nothing of the rest can have arrived.
+  const auto filler = '"' + std::string(50'000, 'x') + '"';
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(notified("bob", filler), 1U);
+  alice.say(R"({"message":1,"id":"a1"})");
+  ASSERT_TRUE(eventually([&] { return service_->figures().messages_pushed == 1; }));
+  carol.say(R"({"message":22})");
+  ASSERT_TRUE(eventually([&] { return service_->figures().messages_pushed == 2; }));
+  stuck.reset();
+  ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 2; }));
+  auto dropped = listening_.dropped();
+  ASSERT_GE(dropped.size(), 3U);
+  EXPECT_EQ(dropped.end()[-1], (Heard{Outcome::dropped, "bob_carol", "carol", "bob", "", 0, 2}));
+  EXPECT_EQ(dropped.end()[-2], (Heard{Outcome::dropped, "alice_bob", "alice", "bob", "a1", 0, 1}));
+  EXPECT_EQ(dropped.end()[-3], (Heard{Outcome::dropped, "", "", "bob", "", 0, 50'002}));
+}
+
+TEST_F(RelayServiceTest, ADropAtAnAnonymousSocketIsTheUsersForWhomItWasMeant) {
+  start(options(), 8192);
+  auto anonymous = chat("", Dialect::plain, "alice_bob", 4096);
+  auto alice = chat("alice", Dialect::v1);
+  const auto value = '"' + std::string(50'000, 'x') + '"';
+  for (int i = 0; i < 4; ++i) alice.say("{\"message\":" + value + "}");
+  ASSERT_TRUE(eventually([&] { return service_->figures().messages_chat == 4; }));
+  auto other = chat("", Dialect::plain);
+  other.say("{\"to_user\":\"alice\",\"message\":" + value + "}");
+  ASSERT_TRUE(eventually([&] { return service_->figures().messages_chat == 5; }));
+  anonymous.reset();
+  ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 2; }));
+  const auto dropped = listening_.dropped();
+  ASSERT_GE(dropped.size(), 2U);
+  EXPECT_EQ(dropped.end()[-1].from, "bob");
+  EXPECT_EQ(dropped.end()[-1].to, "alice");
+  EXPECT_EQ(dropped.end()[-2].from, "alice");
+  EXPECT_EQ(dropped.end()[-2].to, "bob");
+}
+
+TEST_F(RelayServiceTest, ASenderHearsThatASlowReceiverIsNotThereAnyMore) {
+  auto tight = options();
+  tight.reactor.queues.max_queue_bytes = 100'000;
+  start(tight, 8192);
+  auto alice = chat("alice", Dialect::v1);
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  auto bob = chat("bob", Dialect::plain, "alice_bob", 4096);
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  auto bob_push = push("bob");
+  const auto value = '"' + std::string(50'000, 'x') + '"';
+  int taken = 0;
+  std::string verdict;
+  do {
+    alice.say("{\"message\":" + value + "}");
+    verdict = alice.hear();
+    ++taken;
+  } while (verdict.find(R"("route":"chat")") != std::string::npos);
+  // The one that found the queue full went another way.
+  EXPECT_NE(verdict.find(R"("route":"push","reached":1)"), std::string::npos);
+  EXPECT_NE(bob_push.hear().find("event"), std::string::npos);
+  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
+  EXPECT_EQ(service_->reactor_figures().closed_slow, 1U);
+  int received = 0;
+  std::string heard;
+  while ((heard = bob.hear()).starts_with("{\"message\"")) ++received;
+  EXPECT_EQ(heard, "(closed 4408)");
+  EXPECT_EQ(listening_.dropped().size(), static_cast<std::size_t>(taken - 1 - received));
+}
+
+TEST_F(RelayServiceTest, ATokenThatIsGoodPutsTheExpiryOff) {
+  start();
+  auto alice = open({SocketKind::chat, Dialect::v1, "alice_bob", "alice", wall_ms() + 700});
+  auto other = open({SocketKind::push, Dialect::v1, "", "bob", wall_ms() + 700});
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  alice.say(R"({"token":"good"})");
+  auto asked = refresher_.next();
+  EXPECT_EQ(asked.user, "alice");
+  EXPECT_EQ(asked.token, "good");
+  asked.answer({wall_ms() + 3'600'000, {}});
+  EXPECT_EQ(other.hear(), "(closed 4401)");
+  alice.say(R"({"message":1})");
+  EXPECT_NE(alice.hear().find("\"ack\""), std::string::npos);
+}
+
+TEST_F(RelayServiceTest, ATokenThatIsRefusedIsAnErrorAndTheOldExpiryStays) {
+  start();
+  auto bob = open({SocketKind::push, Dialect::v1, "", "bob", wall_ms() + 1000});
+  bob.say(R"({"token":"bad"})");
+  refresher_.next().answer({0, "no good"});
+  EXPECT_EQ(bob.hear(), R"({"error":{"code":"bad_token","detail":"no good"}})");
+  EXPECT_EQ(bob.hear(), "(closed 4401)");
+}
+
+TEST_F(RelayServiceTest, AnAnswerThatComesTooLateChangesNothing) {
+  start();
+  auto bob = push("bob", Dialect::v1);
+  bob.say(R"({"token":"late"})");
+  auto asked = refresher_.next();
+  bob.reset();
+  ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 0; }));
+  asked.answer({0, "no good"});
+  EXPECT_EQ(presence("bob").push_sockets, 0U);
+  auto closing = push("bob", Dialect::v1);
+  closing.say(R"({"token":"late"})");
+  asked = refresher_.next();
+  std::get<std::size_t>(service_->end_sessions("bob", 20s));
+  asked.answer({wall_ms() + 1000, {}});
+  EXPECT_EQ(closing.hear(), "(closed 4403)");
+  service_->stop();
+  asked.answer({0, "no good"});
+}
+
+TEST_F(RelayServiceTest, WithoutARefresherTokensAreRefused) {
+  server_.emplace();
+  service_.emplace(options(), nullptr, nullptr);
+  auto bob = push("bob", Dialect::v1);
+  bob.say(R"({"token":"any"})");
+  EXPECT_NE(bob.hear().find("bad_token"), std::string::npos);
+}
+
+TEST_F(RelayServiceTest, AnExpiryMayBeAsFarAwayAsANumberGoes) {
+  start();
+  auto far =
+      open({SocketKind::push, Dialect::plain, "", "bob", std::numeric_limits<std::int64_t>::max()});
+  auto past = open({SocketKind::push, Dialect::plain, "", "bob", 1});
+  auto before =
+      open({SocketKind::push, Dialect::plain, "", "bob", std::numeric_limits<std::int64_t>::min()});
+  EXPECT_EQ(past.hear(), "(closed 4401)");
+  EXPECT_EQ(before.hear(), "(closed 4401)");
+  EXPECT_EQ(notified("bob", "1"), 1U);
+  EXPECT_EQ(far.hear(), R"({"event":{"message":1,"group":null}})");
+}
+
+TEST_F(RelayServiceTest, AUserWhoReconnectsHasNoFreshBurst) {
+  auto limited = options();
+  limited.rate = {1, 5};
+  start(limited);
+  int taken = 0;
+  for (int visit = 0; visit < 4; ++visit) {
+    auto alice = chat("alice", Dialect::v1);
+    EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+    for (int i = 0; i < 5; ++i) {
+      alice.say(R"({"message":1})");
+      if (alice.hear().find("\"ack\"") != std::string::npos) ++taken;
+    }
+    alice.reset();
+    ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 0; }));
+  }
+  EXPECT_LT(taken, 15) << "20 with a bucket a visit";
+}
+
+TEST_F(RelayServiceTest, NewLimitsAreInForce) {
+  start();
+  auto alice = chat("alice", Dialect::v1);
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  auto limited = options();
+  limited.rate = {1, 1};
+  service_->apply(limited);
+  presence("alice");  // behind it
+  alice.say(R"({"message":1})");
+  EXPECT_NE(alice.hear().find("\"ack\""), std::string::npos);
+  alice.say(R"({"message":2})");
+  EXPECT_NE(alice.hear().find("rate_limited"), std::string::npos);
+}
+
+TEST_F(RelayServiceTest, CallsEndWhereThereIsNoAnswer) {
+  start();
+  service_->stop();
+  EXPECT_EQ(std::get<CallProblem>(service_->notify("bob", "1", 20s)), CallProblem::stopped);
+  EXPECT_EQ(std::get<CallProblem>(service_->presence("bob", 20s)), CallProblem::stopped);
+  EXPECT_EQ(std::get<CallProblem>(service_->end_sessions("bob", 20s)), CallProblem::stopped);
+}
+
+TEST_F(RelayServiceTest, ACallThatTheReactorIsTooBusyForTimesOut) {
+  server_.emplace();
+  /// Holds the reactor up.
+  class Holding final : public Observer {
+   public:
+    void on_delivery(const Delivery& delivery) noexcept override {
+      if (delivery.to == "hold") released.get_future().wait();
+    }
+    void on_error_sent() noexcept override {}
+    std::promise<void> released;
+  } holding;
+  service_.emplace(options(), &holding, nullptr);
+  EXPECT_EQ(std::get<CallProblem>(service_->notify("hold", "1", 20ms)), CallProblem::timeout);
+  EXPECT_EQ(std::get<CallProblem>(service_->presence("bob", 1ms)), CallProblem::timeout);
+  holding.released.set_value();
+  EXPECT_EQ(notified("bob", "1"), 0U);
+  service_.reset();
+}
+
+TEST_F(RelayServiceTest, WhatWasQueuedAtTheEndIsCounted) {
+  start(options(), 8192);
+  auto stuck = push("bob", Dialect::plain, 4096);
+  const auto filler = '"' + std::string(50'000, 'x') + '"';
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(notified("bob", filler), 1U);
+  service_->stop();
+  int received = 0;
+  while (stuck.hear().starts_with("{\"event\"")) ++received;
+  EXPECT_GE(static_cast<int>(listening_.dropped().size()) + received, 10);
+  EXPECT_EQ(service_->figures().push_sockets, 0U);
+}
+
+}  // namespace
+}  // namespace waystation

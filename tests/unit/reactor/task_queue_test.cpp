@@ -1,0 +1,111 @@
+#include "reactor/task_queue.hpp"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <new>
+#include <thread>
+#include <vector>
+
+namespace waystation {
+namespace {
+
+bool is_readable(const TaskQueue& queue) {
+  pollfd ready{queue.descriptor(), POLLIN, 0};
+  return poll(&ready, 1, 0) == 1;
+}
+
+TEST(TaskQueue, RunsTasksInTheOrderPosted) {
+  TaskQueue queue;
+  std::vector<int> ran;
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(queue.post([&ran, i] { ran.push_back(i); }));
+  EXPECT_TRUE(ran.empty());
+  queue.run();
+  EXPECT_EQ(ran, (std::vector{0, 1, 2, 3, 4}));
+  queue.run();
+  EXPECT_EQ(ran.size(), 5U);
+}
+
+TEST(TaskQueue, IsReadableWhileThereAreTasks) {
+  TaskQueue queue;
+  EXPECT_FALSE(is_readable(queue));
+  queue.post([] {});
+  queue.post([] {});
+  EXPECT_TRUE(is_readable(queue));
+  queue.run();
+  EXPECT_FALSE(is_readable(queue));
+}
+
+TEST(TaskQueue, WhatATaskPostsIsRunTheNextTime) {
+  TaskQueue queue;
+  int ran = 0;
+  queue.post([&] { queue.post([&] { ++ran; }); });
+  queue.run();
+  EXPECT_EQ(ran, 0);
+  EXPECT_TRUE(is_readable(queue));
+  queue.run();
+  EXPECT_EQ(ran, 1);
+}
+
+TEST(TaskQueue, TheLastTaskRunsBehindAllOthersAndNothingIsTakenAfterIt) {
+  TaskQueue queue;
+  std::vector<int> ran;
+  queue.post([&] { ran.push_back(1); });
+  queue.close([&] { ran.push_back(2); });
+  queue.close([&] { ran.push_back(3); });
+  EXPECT_FALSE(queue.post([&] { ran.push_back(4); }));
+  EXPECT_TRUE(is_readable(queue));
+  queue.run();
+  queue.run();
+  EXPECT_EQ(ran, (std::vector{1, 2}));
+}
+
+TEST(TaskQueue, ATaskThatThrowsEndsAlone) {
+  TaskQueue queue;
+  int ran = 0;
+  queue.post([] { throw std::bad_alloc(); });
+  queue.post([&] { ++ran; });
+  queue.post([] { throw 1; });
+  queue.close([&] { ++ran; });
+  queue.run();
+  EXPECT_EQ(ran, 2);
+}
+
+TEST(TaskQueue, ForgetsWhatATaskHeldOnceItRan) {
+  TaskQueue queue;
+  const auto held = std::make_shared<int>();
+  queue.post([held] {});
+  EXPECT_EQ(held.use_count(), 2);
+  queue.run();
+  EXPECT_EQ(held.use_count(), 1);
+}
+
+TEST(TaskQueue, LosesNothingThatManyThreadsPost) {
+  TaskQueue queue;
+  constexpr int kThreads = 4;
+  constexpr int kEach = 5000;
+  int ran = 0;
+  std::vector<int> last(kThreads, -1);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kEach; ++i) {
+        queue.post([&, t, i] {
+          ++ran;
+          EXPECT_EQ(last[static_cast<std::size_t>(t)], i - 1);
+          last[static_cast<std::size_t>(t)] = i;
+        });
+      }
+    });
+  }
+  // Only ever woken by the descriptor, as the reactor is.
+  while (ran < kThreads * kEach) {
+    pollfd ready{queue.descriptor(), POLLIN, 0};
+    ASSERT_EQ(poll(&ready, 1, 20'000), 1) << "a task was posted without a word";
+    queue.run();
+  }
+  for (auto& thread : threads) thread.join();
+}
+
+}  // namespace
+}  // namespace waystation

@@ -1,0 +1,21 @@
+// What the maker of another page writes. It is compiled at the end of the
+// build, against the package as it will be packed, and never run.
+import { connectPush, groupName, openChat, SendError, type LinkState } from 'waystation-client';
+import { useChat, usePush } from 'waystation-client/vue';
+
+const chat = openChat(groupName('alice', 'bob'), {
+  user: 'alice',
+  token: async (reason) => (reason === 'connect' ? 'a.b.c' : null),
+});
+chat.on('state', (state: LinkState) => {
+  if (state.name === 'waiting') console.log(state.retryAt - Date.now());
+});
+chat.send({ text: 'hello' }).then(
+  ({ route, reached }) => console.log(route, reached),
+  (error: unknown) => console.log(error instanceof SendError ? error.fate : error),
+);
+connectPush('alice').on('event', ({ from, message }) => console.log(from, message));
+
+const { isOpen } = usePush(() => 'alice', { onEvent: ({ from }, user) => console.log(from, user) });
+const { present, send } = useChat('alice_bob', { user: 'alice' });
+console.log(isOpen.value, present.value, send);

@@ -1,0 +1,126 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { effectScope, shallowRef, type EffectScope } from 'vue';
+import { useChat, type UseChatOptions, type UseChatReturn } from '.';
+import { SendError } from '../../waystation';
+import { ScriptedBrowser, type ScriptedTab } from '../../waystation/testing/scripted';
+
+let browser: ScriptedBrowser;
+let tab: ScriptedTab;
+let scope: EffectScope;
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_700_000_000_000 });
+  browser = new ScriptedBrowser();
+  tab = browser.tab();
+  scope = effectScope();
+});
+
+afterEach(() => {
+  scope.stop();
+  vi.useRealTimers();
+});
+
+function use(group: Parameters<typeof useChat>[0] = 'alice_bob', options: Partial<UseChatOptions> = {}): UseChatReturn {
+  const made = scope.run(() => useChat(group, { user: 'alice', environment: tab.environment, ...options }));
+  if (made === undefined) throw new Error('the scope has ended');
+  return made;
+}
+
+describe('useChat', () => {
+  it('follows the link', () => {
+    const { state, isOpen } = use();
+    expect(state.value?.name).toBe('connecting');
+    browser.socket.accept();
+    expect(isOpen.value).toBe(true);
+    browser.socket.drop(1001);
+    expect(state.value).toMatchObject({ name: 'waiting', cause: 'going_away' });
+  });
+
+  it('hands over each message, and keeps the newest', () => {
+    const heard: unknown[] = [];
+    const { message } = use('alice_bob', { onMessage: (one) => heard.push(one.message) });
+    browser.socket.accept();
+    browser.socket.say({ message: 'one', from: 'bob', id: null, at: 1 });
+    browser.socket.say({ message: 'two', from: 'bob', id: null, at: 2 });
+    expect(heard).toEqual(['one', 'two']);
+    expect(message.value?.message).toBe('two');
+  });
+
+  it('follows presence, the queue and errors, and hands over signals', () => {
+    const signals: unknown[] = [];
+    const { present, queued, error, send } = use('alice_bob', { onSignal: (signal) => signals.push(signal) });
+    void send('hello', 'm1');
+    expect(queued.value).toBe(1);
+    browser.socket.accept();
+    browser.socket.say({ presence: { user: 'bob', present: true } });
+    browser.socket.say({ signal: { typing: true }, from: 'bob' });
+    browser.socket.say({ error: { code: 'bad_json', detail: '' } });
+    expect([queued.value, present.value, error.value?.code]).toEqual([0, true, 'bad_json']);
+    expect(signals).toEqual([{ typing: true }]);
+  });
+
+  it('brings the verdict of what is sent', async () => {
+    const { send } = use();
+    browser.socket.accept();
+    const verdict = send('hello', 'm1');
+    browser.socket.say({ ack: { id: 'm1', route: 'none', reached: 0, at: 5 } });
+    await expect(verdict).resolves.toMatchObject({ route: 'none' });
+  });
+
+  it('leaves with the scope', () => {
+    const { state } = use();
+    browser.socket.accept();
+    scope.stop();
+    expect(browser.socket.clientClosed).toBe(1000);
+    expect(state.value).toBe(null);
+  });
+
+  it('leaves earlier when it is told to', () => {
+    const { close } = use();
+    browser.socket.accept();
+    close();
+    expect(browser.socket.clientClosed).toBe(1000);
+  });
+
+  it('moves with the group, and starts anew', () => {
+    const group = shallowRef('alice_bob');
+    const { present, message } = use(group);
+    browser.socket.accept();
+    browser.socket.say({ presence: { user: 'bob', present: true } });
+    browser.socket.say({ message: 'hi', from: 'bob', id: null, at: 1 });
+    const before = browser.socket;
+    group.value = 'alice_carol';
+    expect(before.clientClosed).toBe(1000);
+    expect(browser.socket.url).toContain('/ws/chat/alice_carol/');
+    expect([present.value, message.value]).toEqual([null, null]);
+  });
+
+  it('hears no late event of the group before', () => {
+    const group = shallowRef('alice_bob');
+    const heard: unknown[] = [];
+    const { state } = use(group, { onMessage: (one) => heard.push(one.message) });
+    browser.socket.accept();
+    const before = browser.socket;
+    group.value = 'alice_carol';
+    browser.socket.accept();
+    before.late.message({ message: 'late', from: 'bob', id: null, at: 1 });
+    before.late.close(4403);
+    expect(heard).toEqual([]);
+    expect(state.value?.name).toBe('open');
+  });
+
+  it('waits without a group', async () => {
+    const group = shallowRef<string | null>(null);
+    const { state, send, signal } = use(group);
+    expect(browser.sockets).toHaveLength(0);
+    expect(state.value).toBe(null);
+    expect(signal(1)).toBe(false);
+    await expect(send('hello')).rejects.toBeInstanceOf(SendError);
+    group.value = 'alice_bob';
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it('throws for a group that is not the user’s', () => {
+    expect(() => use('bob_carol')).toThrow(/not one of the two users/);
+  });
+});

@@ -1,0 +1,81 @@
+import { computed, getCurrentScope, onScopeDispose, readonly, shallowRef, toValue, watch, type ComputedRef, type MaybeRefOrGetter, type Ref } from 'vue';
+import { connectPush, type LinkState, type Push, type PushEvent, type PushOptions, type ServerError } from '../../waystation';
+
+export interface UsePushOptions extends PushOptions {
+  readonly onEvent?: (event: PushEvent, user: string) => void;
+  readonly onError?: (error: ServerError, user: string) => void;
+}
+
+export interface UsePushReturn {
+  /** Null while there is no user. */
+  readonly state: Readonly<Ref<LinkState | null>>;
+  readonly isOpen: ComputedRef<boolean>;
+  /** The newest event. `onEvent` sees each one, also where several arrive in one turn. */
+  readonly event: Readonly<Ref<PushEvent | null>>;
+  readonly error: Readonly<Ref<ServerError | null>>;
+  readonly retry: () => void;
+  readonly setToken: (token: string) => void;
+  /** Logs out before the scope ends. */
+  readonly close: () => void;
+}
+
+/** A user's push events, as long as the scope lives and the user stays the same. */
+export function usePush(user: MaybeRefOrGetter<string | null>, options: UsePushOptions = {}): UsePushReturn {
+  const state = shallowRef<LinkState | null>(null);
+  const event = shallowRef<PushEvent | null>(null);
+  const error = shallowRef<ServerError | null>(null);
+  let push: Push | null = null;
+
+  function close(): void {
+    const leaving = push;
+    push = null;
+    leaving?.close();
+    state.value = null;
+    event.value = null;
+    error.value = null;
+  }
+
+  function open(name: string): void {
+    const opened = connectPush(name, options);
+    push = opened;
+    state.value = opened.state;
+    // A late event of a push that was closed meanwhile goes nowhere.
+    const current = <T>(listener: (value: T) => void) => (value: T): void => {
+      if (opened === push) listener(value);
+    };
+    opened.on('state', current((value) => { state.value = value; }));
+    opened.on('event', current((value) => {
+      event.value = value;
+      options.onEvent?.(value, name);
+    }));
+    opened.on('error', current((value) => {
+      error.value = value;
+      options.onError?.(value, name);
+    }));
+  }
+
+  const stop = watch(
+    () => toValue(user),
+    (name) => {
+      close();
+      if (name !== null) open(name);
+    },
+    { immediate: true, flush: 'sync' },
+  );
+
+  function leave(): void {
+    stop();
+    close();
+  }
+  if (getCurrentScope()) onScopeDispose(leave);
+
+  return {
+    state: readonly(state) as Readonly<Ref<LinkState | null>>,
+    isOpen: computed(() => state.value?.name === 'open'),
+    event: readonly(event) as Readonly<Ref<PushEvent | null>>,
+    error: readonly(error),
+    retry: () => push?.retry(),
+    setToken: (token) => push?.setToken(token),
+    close: leave,
+  };
+}

@@ -1,0 +1,81 @@
+import { shallowReactive, shallowRef, watch } from 'vue';
+import { unreadTotal } from './conversations';
+import { t } from './i18n';
+import { locale } from './preferences';
+import { go } from './route';
+
+export interface Toast {
+  readonly key: number;
+  /** Null for a notice. */
+  readonly peer: string | null;
+  readonly text: string;
+}
+
+const shownAtOnce = 3;
+let nextKey = 1;
+
+export const toasts = shallowReactive<Toast[]>([]);
+
+export function addToast(peer: string | null, text: string): void {
+  // One a person is enough: the newest.
+  const older = toasts.findIndex((toast) => toast.peer === peer);
+  if (older >= 0) toasts.splice(older, 1);
+  toasts.push({ key: nextKey++, peer, text });
+  if (toasts.length > shownAtOnce) toasts.shift();
+}
+
+export function dropToast(key: number): void {
+  const index = toasts.findIndex((toast) => toast.key === key);
+  if (index >= 0) toasts.splice(index, 1);
+}
+
+export function dropToastsOf(peer: string | null): void {
+  for (const toast of toasts.filter((one) => one.peer === peer)) dropToast(toast.key);
+}
+
+export type Permission = 'default' | 'granted' | 'denied' | 'missing';
+
+function readPermission(): Permission {
+  return 'Notification' in window ? Notification.permission : 'missing';
+}
+
+export const permission = shallowRef<Permission>(readPermission());
+
+export async function askPermission(): Promise<void> {
+  if (permission.value !== 'default') return;
+  await Notification.requestPermission();
+  permission.value = readPermission();
+}
+
+/** Only where the page cannot be seen: otherwise a toast says it. */
+export function notifyDesktop(peer: string | null, text: string, id: string | null): void {
+  if (permission.value !== 'granted' || document.visibilityState === 'visible') return;
+  try {
+    const title = peer === null ? t('toast.notice') : t('toast.from', { user: peer });
+    // The same tag in every tab of a user: the browser shows one.
+    const shown = new Notification(title, { body: text.slice(0, 200), tag: id ?? `waystation-${peer ?? 'notice'}`, icon: './icon.svg' });
+    shown.onclick = () => {
+      window.focus();
+      go(peer === null ? { page: 'notices' } : { page: 'chat', peer });
+      shown.close();
+    };
+  } catch {
+    // Some phones have the permission and not the constructor; the badge has to do.
+  }
+}
+
+/** The number of unread messages in the title, and on the installed page's icon. */
+export function startBadge(): void {
+  watch(
+    [unreadTotal, locale],
+    ([unread]) => {
+      document.title = unread > 0 ? `(${unread}) ${t('app.name')}` : t('app.name');
+      if ('setAppBadge' in navigator) {
+        navigator.setAppBadge(unread).catch(() => {
+          // Only an installed page has an icon to put it on.
+        });
+      }
+    },
+    { immediate: true },
+  );
+}

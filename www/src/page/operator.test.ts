@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { auditPath, parseMetrics, toCsv, type AuditRow } from './operator';
+
+describe('parseMetrics', () => {
+  it('reads names, labels, types and values', () => {
+    const text = [
+      '# HELP waystation_connections Open sockets.',
+      '# TYPE waystation_connections gauge',
+      'waystation_connections{route="chat"} 3',
+      'waystation_connections{route="push"} 4',
+      '# HELP waystation_messages_total Messages taken.',
+      '# TYPE waystation_messages_total counter',
+      'waystation_messages_total 1.5e3 1700000000000',
+      '',
+    ].join('\n');
+    expect(parseMetrics(text)).toEqual([
+      { name: 'waystation_connections{route="chat"}', help: 'Open sockets.', counter: false, value: 3 },
+      { name: 'waystation_connections{route="push"}', help: 'Open sockets.', counter: false, value: 4 },
+      { name: 'waystation_messages_total', help: 'Messages taken.', counter: true, value: 1500 },
+    ]);
+  });
+
+  it('leaves out the parts of histograms, and what is no number', () => {
+    const text = ['# TYPE h histogram', 'h_bucket{le="1"} 1', 'h_sum 1', 'h_count 1', '# TYPE g gauge', 'g NaN', 'junk'].join('\n');
+    expect(parseMetrics(text)).toEqual([]);
+  });
+});
+
+describe('auditPath', () => {
+  it('names only the filters that are set', () => {
+    const none = { since: null, until: null, from: '', to: '', outcome: '' };
+    expect(auditPath(none, null, 100)).toBe('api/v1/audit?limit=100');
+    expect(auditPath({ since: 1, until: 2, from: 'alice', to: 'bob', outcome: 'push' }, '17', 5)).toBe(
+      'api/v1/audit?limit=5&since=1&until=2&from=alice&to=bob&outcome=push&after=17',
+    );
+  });
+});
+
+describe('toCsv', () => {
+  const row: AuditRow = {
+    id: 1, at: 0, node: 'n1', group: 'alice_bob', from: 'alice', to: 'bob', outcome: 'push', reached: 2, bytes: 5, message_id: 'm1',
+  };
+
+  it('has a heading and a line for each row', () => {
+    expect(toCsv([row])).toBe('id,at,node,group,from,to,outcome,reached,bytes,message_id\r\n1,1970-01-01T00:00:00.000Z,n1,alice_bob,alice,bob,push,2,5,m1\r\n');
+  });
+
+  it('quotes what needs it, and disarms what a spreadsheet would run', () => {
+    expect(toCsv([{ ...row, node: 'a,"b"' }])).toContain('"a,""b"""');
+    expect(toCsv([{ ...row, message_id: '-1' }])).toContain(",'-1\r\n");
+  });
+});

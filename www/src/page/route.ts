@@ -1,0 +1,68 @@
+import { shallowRef, type Ref } from 'vue';
+import { isUser } from '../waystation';
+
+/** The server has no pages of its own beside files, so that addresses live behind the `#`. */
+export type Route =
+  | { readonly page: 'home' }
+  | { readonly page: 'chat'; readonly peer: string }
+  | { readonly page: 'notices' }
+  | { readonly page: 'operator' };
+
+export interface Arrival {
+  readonly route: Route;
+  /** Who to be, for links such as `#/?me=alice&to=bob`. */
+  readonly me: string | null;
+  readonly token: string | null;
+}
+
+export function readHash(hash: string): Arrival {
+  const [path = '', query = ''] = hash.replace(/^#?\/?/, '').split('?', 2);
+  const parameters = new URLSearchParams(query);
+  const parts = path.split('/').filter((part) => part !== '');
+  const me = parameters.get('me');
+  const peer = parameters.get('to') ?? (parts[0] === 'with' ? (parts[1] ?? null) : null);
+  return { route: readRoute(parts[0], peer), me: me !== null && isUser(me) ? me : null, token: parameters.get('token') };
+}
+
+function readRoute(first: string | undefined, peer: string | null): Route {
+  if (first === 'operator') return { page: 'operator' };
+  if (first === 'notices') return { page: 'notices' };
+  return peer !== null && isUser(peer) ? { page: 'chat', peer } : { page: 'home' };
+}
+
+export function writeHash(route: Route): string {
+  switch (route.page) {
+    case 'home':
+      return '#/';
+    case 'chat':
+      return `#/with/${route.peer}`;
+    case 'notices':
+      return '#/notices';
+    case 'operator':
+      return '#/operator';
+  }
+}
+
+const current = shallowRef<Route>({ page: 'home' });
+
+export const route: Readonly<Ref<Route>> = current;
+
+export function go(to: Route, how: 'push' | 'replace' = 'push'): void {
+  const hash = writeHash(to);
+  if (how === 'replace') history.replaceState(null, '', hash);
+  else if (location.hash !== hash) history.pushState(null, '', hash);
+  current.value = to;
+}
+
+/** Follows the address from now on. `arrive` hears of what a link brings beside the page. */
+export function startRouting(arrive: (arrival: Arrival) => void): void {
+  const read = (): void => {
+    const arrival = readHash(location.hash);
+    arrive(arrival);
+    // A token, and who one is, have no place in an address that is shown, kept and shared.
+    go(arrival.route, 'replace');
+  };
+  window.addEventListener('hashchange', read);
+  window.addEventListener('popstate', read);
+  read();
+}

@@ -1,0 +1,9 @@
+/** What the page's signals mean. Another program's signals are passed over. */
+export type Signal = { readonly typing: boolean } | { readonly seen: string };
+
+export function readSignal(value: unknown): Signal | null {
+  if (typeof value !== 'object' || value === null) return null;
+  if ('typing' in value && typeof value.typing === 'boolean') return { typing: value.typing };
+  if ('seen' in value && typeof value.seen === 'string') return { seen: value.seen };
+  return null;
+}

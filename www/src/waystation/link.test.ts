@@ -1,0 +1,528 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { defaultTuning, Link, type LinkOptions, type LinkState } from './link';
+import type { Frame } from './protocol';
+import { ScriptedBrowser, scriptedToken, type ScriptedTab } from './testing/scripted';
+
+let browser: ScriptedBrowser;
+let tab: ScriptedTab;
+let states: LinkState[];
+let frames: Frame[];
+let link: Link | null = null;
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_700_000_000_000 });
+  browser = new ScriptedBrowser();
+  tab = browser.tab();
+  states = [];
+  frames = [];
+});
+
+afterEach(() => {
+  link?.dispose();
+  link = null;
+  vi.useRealTimers();
+});
+
+function start(options: Partial<LinkOptions> = {}): Link {
+  link = new Link(
+    {
+      url: new URL('http://relay.example:8080/push/alice/'),
+      user: null,
+      token: null,
+      dialect: 'v1',
+      tuning: defaultTuning,
+      environment: tab.environment,
+      ...options,
+    },
+    { onState: (state) => states.push(state), onFrame: (frame) => frames.push(frame) },
+  );
+  return link;
+}
+
+/** Lets what waits on promises go on, without letting time pass. */
+const settle = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
+
+const openFor = async (options: Partial<LinkOptions> = {}): Promise<Link> => {
+  const started = start(options);
+  await settle();
+  browser.socket.accept();
+  return started;
+};
+
+describe('Link, connecting', () => {
+  it('offers the subprotocol at the address of the route', () => {
+    start();
+    expect(browser.socket.url).toBe('ws://relay.example:8080/push/alice/');
+    expect(browser.socket.protocols).toEqual(['waystation.v1']);
+  });
+
+  it('goes from connecting to open', async () => {
+    await openFor();
+    expect(states.map((state) => state.name)).toEqual(['connecting', 'open']);
+  });
+
+  it('uses wss where the server has https', () => {
+    start({ url: new URL('https://relay.example/push/alice/') });
+    expect(browser.socket.url).toBe('wss://relay.example/push/alice/');
+  });
+
+  it('names the user in the query where no token does', () => {
+    start({ user: 'alice' });
+    expect(browser.socket.url).toContain('?user=alice');
+  });
+
+  it('offers a token beside the subprotocol, and names nobody in the query', async () => {
+    start({ token: 'a.b.c', user: 'alice' });
+    await settle();
+    expect(browser.socket.protocols).toEqual(['waystation.v1', 'bearer.a.b.c']);
+    expect(browser.socket.url).not.toContain('user=');
+  });
+
+  it('offers no subprotocol in the plain dialect', () => {
+    start({ dialect: 'plain' });
+    expect(browser.socket.protocols).toEqual([]);
+  });
+
+  it('refuses a token in the plain dialect, which has no place for it', () => {
+    expect(() => start({ dialect: 'plain', token: 'a.b.c' })).toThrow(/cookie/);
+  });
+
+  it('gives up a handshake that takes too long', async () => {
+    start();
+    const slow = browser.socket;
+    await vi.advanceTimersByTimeAsync(defaultTuning.connectDeadlineMs);
+    expect(slow.clientClosed).toBe('no code');
+    expect(link?.state.name).toBe('waiting');
+  });
+});
+
+describe('Link, coming back', () => {
+  it('waits longer after each failure, up to the cap', async () => {
+    start();
+    const delays: number[] = [];
+    for (let i = 0; i < 10; i += 1) {
+      browser.socket.drop();
+      await settle();
+      const state = link?.state;
+      if (state?.name !== 'waiting') throw new Error(`not waiting but ${state?.name}`);
+      delays.push(state.retryAt - Date.now());
+      await vi.advanceTimersByTimeAsync(state.retryAt - Date.now());
+    }
+    expect(delays).toEqual([500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000, 30000]);
+  });
+
+  it('spreads its delay over the whole interval', async () => {
+    browser.random = 0.25;
+    start();
+    browser.socket.drop();
+    await settle();
+    expect(link?.state).toMatchObject({ name: 'waiting', retryAt: Date.now() + 125 });
+  });
+
+  it('starts from the beginning once a link has held for a while', async () => {
+    await openFor();
+    browser.socket.drop(1006);
+    await vi.advanceTimersByTimeAsync(500);
+    browser.socket.accept();
+    await vi.advanceTimersByTimeAsync(defaultTuning.stableMs);
+    browser.socket.drop(1006);
+    expect(link?.state).toMatchObject({ name: 'waiting', retryAt: Date.now() + 500 });
+  });
+
+  it('does not start from the beginning with a server that closes at once', async () => {
+    await openFor();
+    browser.socket.drop(1006);
+    await vi.advanceTimersByTimeAsync(500);
+    browser.socket.accept();
+    browser.socket.drop(1006);
+    expect(link?.state).toMatchObject({ name: 'waiting', retryAt: Date.now() + 1000 });
+  });
+
+  it.each([
+    [1001, 'going_away'],
+    [1013, 'full'],
+    [4408, 'too_slow'],
+    [1006, 'lost'],
+    [1009, 'lost'],
+    [1011, 'lost'],
+  ])('waits after close code %i, because of %s', async (code, cause) => {
+    await openFor();
+    browser.socket.drop(code);
+    expect(link?.state).toMatchObject({ name: 'waiting', cause, code });
+  });
+
+  it('connects at once when the browser comes online', async () => {
+    await openFor();
+    browser.socket.drop();
+    tab.fire('online');
+    expect(browser.sockets).toHaveLength(2);
+    expect(link?.state.name).toBe('connecting');
+  });
+
+  it('connects at once when the tab becomes visible', async () => {
+    await openFor();
+    browser.socket.drop();
+    tab.show('hidden');
+    expect(browser.sockets).toHaveLength(1);
+    tab.show('visible');
+    expect(browser.sockets).toHaveLength(2);
+  });
+
+  it('asks a full server no earlier than it said, also when woken', async () => {
+    browser.answer = { status: 503, headers: { 'Retry-After': '5' }, body: { error: { code: 'full', detail: 'no room' } } };
+    start();
+    browser.socket.drop();
+    await settle();
+    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'full', retryAt: Date.now() + 5000 });
+    tab.fire('online');
+    expect(browser.sockets).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(browser.sockets).toHaveLength(2);
+  });
+
+  it('says that the server is unreachable where it answers nothing at all', async () => {
+    browser.answer = 'unreachable';
+    start();
+    browser.socket.drop();
+    await settle();
+    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'unreachable' });
+  });
+
+  it('takes another page at the address for an unreachable server', async () => {
+    browser.answer = { status: 200, body: 'sign in to the hotel network' };
+    start();
+    browser.socket.drop();
+    await settle();
+    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'unreachable' });
+  });
+
+  it('tries at once when asked to', async () => {
+    await openFor();
+    browser.socket.drop();
+    link?.retry();
+    expect(browser.sockets).toHaveLength(2);
+  });
+});
+
+describe('Link, closed for good', () => {
+  it.each([401, 403])('stops after a refusal with %i, and says the server’s reason', async (status) => {
+    browser.answer = { status, body: { error: { code: 'not_that_user', detail: 'you are bob' } } };
+    start();
+    browser.socket.drop();
+    await settle();
+    expect(link?.state).toEqual({ name: 'closed', reason: { cause: 'refused', status, code: 'not_that_user', detail: 'you are bob' } });
+    await vi.advanceTimersByTimeAsync(3_600_000);
+    tab.fire('online');
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it.each([400, 404, 501])('stops after a refusal with %i, which would come again', async (status) => {
+    browser.answer = { status, body: { error: { code: 'bad_user', detail: 'no' } } };
+    start({ token: () => 'a.b.c' });
+    await settle();
+    browser.socket.drop();
+    await settle();
+    expect(link?.state).toMatchObject({ name: 'closed', reason: { status } });
+  });
+
+  it.each([
+    [4401, 'expired'],
+    [4403, 'ended'],
+  ])('stops after %i where nobody brings another token', async (code, cause) => {
+    await openFor({ token: () => 'a.b.c' });
+    browser.socket.drop(code);
+    await settle();
+    expect(link?.state).toMatchObject({ name: 'closed', reason: { cause } });
+    await vi.advanceTimersByTimeAsync(3_600_000);
+    tab.show('visible');
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it('closes with 1000 when it is told to, and stays closed', async () => {
+    await openFor();
+    const { socket } = browser;
+    link?.close();
+    expect(socket.clientClosed).toBe(1000);
+    expect(link?.state).toMatchObject({ name: 'closed', reason: { cause: 'left' } });
+    await vi.advanceTimersByTimeAsync(3_600_000);
+    tab.fire('online');
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it('closes with 1000 when the page is left, and comes back with the page', async () => {
+    await openFor();
+    const { socket } = browser;
+    tab.fire('pagehide');
+    expect(socket.clientClosed).toBe(1000);
+    tab.fire('pageshow');
+    expect(browser.sockets).toHaveLength(2);
+  });
+
+  it('does not come back with the page if it was closed before', async () => {
+    await openFor();
+    link?.close();
+    tab.fire('pagehide');
+    tab.fire('pageshow');
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it('hears nothing of the page once it is disposed of', async () => {
+    await openFor();
+    link?.dispose();
+    tab.fire('pageshow');
+    tab.fire('online');
+    expect(browser.sockets).toHaveLength(1);
+  });
+});
+
+describe('Link, tokens', () => {
+  it('asks for a token for each connection', async () => {
+    const source = vi.fn(() => 'a.b.c');
+    await openFor({ token: source });
+    browser.socket.drop();
+    await vi.advanceTimersByTimeAsync(500);
+    expect(source.mock.calls).toEqual([['connect'], ['connect']]);
+  });
+
+  it('waits and tries again where the token function fails', async () => {
+    const source = vi.fn().mockRejectedValueOnce(new Error('offline')).mockResolvedValue('a.b.c');
+    start({ token: source });
+    await settle();
+    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'token_failed' });
+    await vi.advanceTimersByTimeAsync(500);
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it.each([
+    [4401, 'expired'],
+    [4403, 'ended'],
+  ])('goes on after %i with a new token', async (code, reason) => {
+    const source = vi.fn((why: string) => (why === 'connect' ? 'old.old.old' : 'new.new.new'));
+    await openFor({ token: source });
+    browser.socket.drop(code);
+    await settle();
+    expect(source).toHaveBeenLastCalledWith(reason);
+    expect(browser.socket.protocols).toContain('bearer.new.new.new');
+  });
+
+  it('shows a refusal’s question the token that was refused', async () => {
+    browser.answer = { status: 401, body: { error: { code: 'unauthenticated', detail: 'expired' } } };
+    const source = vi.fn((why: string) => (why === 'connect' ? 'old.old.old' : 'new.new.new'));
+    start({ token: source });
+    await settle();
+    browser.socket.drop();
+    await settle();
+    expect(browser.asked[0]?.authorization).toBe('Bearer old.old.old');
+    expect(source).toHaveBeenLastCalledWith('refused');
+    expect(browser.socket.protocols).toContain('bearer.new.new.new');
+  });
+
+  it('renews a token on the open socket before it expires', async () => {
+    const seconds = Date.now() / 1000;
+    const first = scriptedToken({ sub: 'alice', exp: seconds + 300 });
+    const second = scriptedToken({ sub: 'alice', exp: seconds + 900 });
+    const source = vi.fn((why: string) => (why === 'connect' ? first : second));
+    await openFor({ token: source, tuning: { ...defaultTuning, heartbeatMs: 0 } });
+    await vi.advanceTimersByTimeAsync(300_000 - defaultTuning.renewMs - 1);
+    expect(source).toHaveBeenCalledTimes(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(source).toHaveBeenLastCalledWith('expiring');
+    expect(browser.socket.frames).toEqual([{ token: second }]);
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it('sends a token that the application just received over the open socket', async () => {
+    await openFor({ token: 'old.old.old' });
+    link?.setToken('new.new.new');
+    expect(browser.socket.frames).toEqual([{ token: 'new.new.new' }]);
+  });
+
+  it('connects with a token that comes after the end', async () => {
+    await openFor({ token: 'old.old.old' });
+    browser.socket.drop(4401);
+    await settle();
+    expect(link?.state.name).toBe('closed');
+    link?.setToken('new.new.new');
+    await settle();
+    expect(browser.socket.protocols).toContain('bearer.new.new.new');
+  });
+
+  it('does not connect with the token that was just turned away', async () => {
+    await openFor({ token: 'old.old.old' });
+    browser.socket.drop(4401);
+    await settle();
+    link?.setToken('old.old.old');
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it('does not wake a link that was closed on purpose', async () => {
+    await openFor({ token: 'old.old.old' });
+    link?.close();
+    link?.setToken('new.new.new');
+    expect(browser.sockets).toHaveLength(1);
+  });
+});
+
+describe('Link, heartbeat', () => {
+  const { heartbeatMs, heartbeatDeadlineMs } = defaultTuning;
+  const refusal = (id: unknown): unknown => ({ error: { code: 'bad_envelope', detail: 'no message', id } });
+
+  it('asks a silent link for a sign of life, and takes the refusal for one', async () => {
+    await openFor();
+    await vi.advanceTimersByTimeAsync(heartbeatMs);
+    expect(browser.socket.frames).toEqual([{ ping: 1, id: 'ping-1' }]);
+    browser.socket.say(refusal('ping-1'));
+    await vi.advanceTimersByTimeAsync(heartbeatDeadlineMs);
+    expect(link?.state.name).toBe('open');
+    expect(frames).toEqual([]);
+  });
+
+  it('asks nothing while frames arrive', async () => {
+    await openFor();
+    for (let i = 0; i < 10; i += 1) {
+      await vi.advanceTimersByTimeAsync(heartbeatMs / 2);
+      browser.socket.say({ signal: i, from: 'bob' });
+    }
+    expect(browser.socket.received).toEqual([]);
+  });
+
+  it('closes a link that answered before and now does not', async () => {
+    await openFor();
+    await vi.advanceTimersByTimeAsync(heartbeatMs);
+    browser.socket.say(refusal('ping-1'));
+    const { socket } = browser;
+    await vi.advanceTimersByTimeAsync(heartbeatMs * 2 + heartbeatDeadlineMs);
+    expect(socket.clientClosed).toBe(4000);
+    expect(states.some((state) => state.name === 'waiting' && state.cause === 'silent')).toBe(true);
+  });
+
+  it('keeps a link that never answers while the server does', async () => {
+    await openFor();
+    await vi.advanceTimersByTimeAsync(heartbeatMs * 5);
+    expect(link?.state.name).toBe('open');
+    expect(browser.asked.length).toBeGreaterThan(1);
+  });
+
+  it('closes a link that never answered when the server does not either', async () => {
+    await openFor();
+    browser.answer = 'unreachable';
+    await vi.advanceTimersByTimeAsync(heartbeatMs + heartbeatDeadlineMs);
+    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'silent' });
+  });
+
+  it('takes any other frame for a sign of life too, and passes it on', async () => {
+    await openFor();
+    await vi.advanceTimersByTimeAsync(heartbeatMs);
+    browser.socket.say({ signal: 1, from: 'bob' });
+    browser.answer = 'unreachable';
+    await vi.advanceTimersByTimeAsync(heartbeatDeadlineMs);
+    expect(link?.state.name).toBe('open');
+    browser.socket.say(refusal(null));
+    expect(frames.map((frame) => frame.kind)).toEqual(['signal']);
+  });
+
+  it('passes on a refusal that no ping asked for', async () => {
+    await openFor();
+    browser.socket.say(refusal(null));
+    expect(frames.map((frame) => frame.kind)).toEqual(['error']);
+  });
+
+  it('asks at once when the tab becomes visible or the network comes back', async () => {
+    await openFor();
+    tab.show('visible');
+    expect(browser.socket.frames).toEqual([{ ping: 1, id: 'ping-1' }]);
+    browser.socket.say(refusal('ping-1'));
+    tab.fire('online');
+    expect(browser.socket.frames).toHaveLength(2);
+  });
+});
+
+describe('Link, late events of a stale socket', () => {
+  const replaced = async (): Promise<{ old: ScriptedBrowser['socket'] }> => {
+    await openFor();
+    const old = browser.socket;
+    old.drop(1006);
+    await vi.advanceTimersByTimeAsync(500);
+    browser.socket.accept();
+    expect(link?.state.name).toBe('open');
+    states.length = 0;
+    return { old };
+  };
+
+  it('are no messages', async () => {
+    const { old } = await replaced();
+    old.late.message({ event: { message: 'late', group: null, from: null, id: null, at: 1 } });
+    expect(frames).toEqual([]);
+  });
+
+  it('do not close the new one', async () => {
+    const { old } = await replaced();
+    old.late.close(4403);
+    await settle();
+    expect(states).toEqual([]);
+    expect(link?.state.name).toBe('open');
+  });
+
+  it('do not open a link that is waiting', async () => {
+    start();
+    const slow = browser.socket;
+    await vi.advanceTimersByTimeAsync(defaultTuning.connectDeadlineMs);
+    expect(link?.state.name).toBe('waiting');
+    slow.late.open();
+    expect(link?.state.name).toBe('waiting');
+  });
+
+  it('do not revive a closed link', async () => {
+    await openFor();
+    const old = browser.socket;
+    link?.close();
+    old.late.open();
+    old.late.message({ signal: 1, from: 'bob' });
+    old.late.close(1006);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(link?.state).toMatchObject({ name: 'closed', reason: { cause: 'left' } });
+    expect(frames).toEqual([]);
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it('include the answer to an old question why', async () => {
+    let answerNow: (response: Response) => void = () => {};
+    const environment = {
+      ...tab.environment,
+      fetch: () => new Promise<Response>((resolve) => { answerNow = resolve; }),
+    };
+    start({ environment });
+    browser.socket.drop();
+    link?.close();
+    link?.retry();
+    browser.socket.accept();
+    answerNow(new Response('{"error":{"code":"not_that_user","detail":""}}', { status: 403 }));
+    await settle();
+    expect(link?.state.name).toBe('open');
+  });
+
+  it('include a token that comes after the link was closed', async () => {
+    let bring: (token: string) => void = () => {};
+    start({ token: () => new Promise<string>((resolve) => { bring = resolve; }) });
+    link?.close();
+    bring('a.b.c');
+    await settle();
+    expect(browser.sockets).toHaveLength(0);
+    expect(link?.state.name).toBe('closed');
+  });
+
+  it('include a renewed token that was meant for the old one', async () => {
+    const first = scriptedToken({ sub: 'alice', exp: Date.now() / 1000 + 60 });
+    let bring: (token: string) => void = () => {};
+    const source = (why: string): string | Promise<string> =>
+      why === 'expiring' ? new Promise<string>((resolve) => { bring = resolve; }) : first;
+    await openFor({ token: source });
+    await vi.advanceTimersByTimeAsync(30_000);
+    browser.socket.drop(1006);
+    await vi.advanceTimersByTimeAsync(500);
+    browser.socket.accept();
+    bring('new.new.new');
+    await settle();
+    expect(browser.socket.frames.filter((frame) => 'token' in frame)).toEqual([]);
+  });
+});

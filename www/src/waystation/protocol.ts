@@ -1,0 +1,98 @@
+/** Both dialects of the relay's frames: from text to typed frames and back. */
+
+export const subprotocol = 'waystation.v1';
+
+/** `v1` tells who, when and how it went. `plain` is the original protocol, which has only the message. */
+export type Dialect = 'v1' | 'plain';
+
+/** Where a message went. `unconfirmed`: the plain dialect has no acknowledgement. */
+export type Route = 'chat' | 'push' | 'none' | 'unconfirmed';
+
+export interface ServerError {
+  readonly code: string;
+  readonly detail: string;
+  readonly id: string | null;
+}
+
+export type Frame =
+  | { readonly kind: 'message'; readonly message: unknown; readonly from: string | null; readonly id: string | null; readonly at: number | null }
+  | { readonly kind: 'ack'; readonly id: string | null; readonly route: Route; readonly reached: number; readonly at: number | null }
+  | { readonly kind: 'presence'; readonly user: string; readonly present: boolean }
+  | { readonly kind: 'signal'; readonly signal: unknown; readonly from: string | null }
+  | { readonly kind: 'event'; readonly message: unknown; readonly group: string | null; readonly from: string | null; readonly id: string | null; readonly at: number | null }
+  | { readonly kind: 'error'; readonly error: ServerError }
+  /** Something that a later server may say. Not an error: it is passed over. */
+  | { readonly kind: 'unknown' };
+
+const messageIdPattern = /^[A-Za-z0-9_-]{1,64}$/;
+
+export function isMessageId(text: string): boolean {
+  return messageIdPattern.test(text);
+}
+
+/** A new message id. Not from `crypto.randomUUID`: that is missing where the page came over plain HTTP. */
+export function newMessageId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+type JsonObject = { readonly [key: string]: unknown };
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+const number = (value: unknown): number | null => (typeof value === 'number' ? value : null);
+
+function route(value: unknown): Route {
+  return value === 'chat' || value === 'push' || value === 'none' ? value : 'unconfirmed';
+}
+
+export function parseFrame(source: unknown): Frame {
+  if (typeof source !== 'string') return { kind: 'unknown' };
+  let frame: unknown;
+  try {
+    frame = JSON.parse(source);
+  } catch {
+    return { kind: 'unknown' };
+  }
+  if (!isObject(frame)) return { kind: 'unknown' };
+
+  const { error, ack, presence, event } = frame;
+  if (isObject(error)) {
+    return {
+      kind: 'error',
+      error: { code: text(error.code) ?? 'unknown', detail: text(error.detail) ?? '', id: text(error.id) },
+    };
+  }
+  if (isObject(ack)) {
+    return { kind: 'ack', id: text(ack.id), route: route(ack.route), reached: number(ack.reached) ?? 0, at: number(ack.at) };
+  }
+  if (isObject(presence) && typeof presence.user === 'string') {
+    return { kind: 'presence', user: presence.user, present: presence.present === true };
+  }
+  if (isObject(event) && 'message' in event) {
+    return {
+      kind: 'event',
+      message: event.message,
+      group: text(event.group),
+      from: text(event.from),
+      id: text(event.id),
+      at: number(event.at),
+    };
+  }
+  if ('signal' in frame) return { kind: 'signal', signal: frame.signal, from: text(frame.from) };
+  if ('message' in frame) {
+    return { kind: 'message', message: frame.message, from: text(frame.from), id: text(frame.id), at: number(frame.at) };
+  }
+  return { kind: 'unknown' };
+}
+
+/** Throws TypeError for what JSON cannot say: undefined, functions, symbols, BigInt, cycles. */
+export function encodeMessage(message: unknown, to: string, id: string | null): string {
+  if (JSON.stringify(message) === undefined) {
+    throw new TypeError('a message must be something that JSON can say: not undefined, a function or a symbol');
+  }
+  return JSON.stringify(id === null ? { message, to_user: to } : { message, to_user: to, id });
+}

@@ -1,0 +1,205 @@
+/** A scripted server, and a browser around it, for tests with fake timers. */
+import type { ChannelLike, Environment, SocketLike } from '../environment';
+
+type Handlers = Pick<SocketLike, 'onopen' | 'onmessage' | 'onclose'>;
+
+/** One WebSocket, seen from the server. */
+export class ScriptedSocket implements SocketLike {
+  readyState = 0;
+  readonly received: string[] = [];
+  /** The code that the client closed with; null while it has not. */
+  clientClosed: number | 'no code' | null = null;
+  /** Handlers as last set: what a browser may still call although the client has let go. */
+  private readonly kept: Handlers = { onopen: null, onmessage: null, onclose: null };
+  private readonly live: Handlers = { onopen: null, onmessage: null, onclose: null };
+
+  constructor(
+    readonly url: string,
+    readonly protocols: readonly string[],
+  ) {}
+
+  get onopen(): Handlers['onopen'] {
+    return this.live.onopen;
+  }
+  set onopen(handler: Handlers['onopen']) {
+    this.live.onopen = handler;
+    this.kept.onopen = handler ?? this.kept.onopen;
+  }
+  get onmessage(): Handlers['onmessage'] {
+    return this.live.onmessage;
+  }
+  set onmessage(handler: Handlers['onmessage']) {
+    this.live.onmessage = handler;
+    this.kept.onmessage = handler ?? this.kept.onmessage;
+  }
+  get onclose(): Handlers['onclose'] {
+    return this.live.onclose;
+  }
+  set onclose(handler: Handlers['onclose']) {
+    this.live.onclose = handler;
+    this.kept.onclose = handler ?? this.kept.onclose;
+  }
+
+  send(text: string): void {
+    this.received.push(text);
+  }
+
+  close(code?: number): void {
+    if (this.readyState >= 2) return;
+    this.readyState = 2;
+    this.clientClosed = code ?? 'no code';
+  }
+
+  /** What the client sent, read as JSON. */
+  get frames(): Record<string, unknown>[] {
+    return this.received.map((text) => JSON.parse(text) as Record<string, unknown>);
+  }
+
+  accept(): void {
+    this.readyState = 1;
+    this.live.onopen?.(new Event('open'));
+  }
+
+  say(frame: unknown): void {
+    this.sayText(JSON.stringify(frame));
+  }
+
+  sayText(text: string): void {
+    this.live.onmessage?.({ data: text } as MessageEvent);
+  }
+
+  drop(code = 1006): void {
+    this.readyState = 3;
+    this.live.onclose?.({ code } as CloseEvent);
+  }
+
+  /** The events of a connection that the client has let go of. */
+  readonly late = {
+    open: (): void => this.kept.onopen?.(new Event('open')),
+    message: (frame: unknown): void => this.kept.onmessage?.({ data: JSON.stringify(frame) } as MessageEvent),
+    close: (code: number): void => this.kept.onclose?.({ code } as CloseEvent),
+  };
+}
+
+/** Answers to the plain GET that asks why a socket was refused. */
+export type Answer = { readonly status: number; readonly body?: unknown; readonly headers?: Record<string, string> } | 'unreachable';
+
+class ScriptedDocument extends EventTarget {
+  visibilityState = 'visible';
+}
+
+/** What all tabs of a browser share. */
+export class ScriptedBrowser {
+  readonly sockets: ScriptedSocket[] = [];
+  readonly asked: { url: string; authorization: string | null }[] = [];
+  answer: Answer = { status: 426 };
+  random = 1;
+  private readonly channels = new Map<string, Set<ChannelLike>>();
+  private readonly lockQueues = new Map<string, (() => void)[]>();
+
+  get socket(): ScriptedSocket {
+    const last = this.sockets[this.sockets.length - 1];
+    if (last === undefined) throw new Error('no socket was opened');
+    return last;
+  }
+
+  tab(): ScriptedTab {
+    return new ScriptedTab(this);
+  }
+
+  openChannel(name: string): ChannelLike {
+    const peers = this.channels.get(name) ?? new Set<ChannelLike>();
+    this.channels.set(name, peers);
+    const channel: ChannelLike = {
+      onmessage: null,
+      postMessage(value) {
+        const data: unknown = structuredClone(value);
+        for (const peer of [...peers]) if (peer !== channel) peer.onmessage?.({ data } as MessageEvent);
+      },
+      close: () => void peers.delete(channel),
+    };
+    peers.add(channel);
+    return channel;
+  }
+
+  async requestLock(name: string, signal: AbortSignal | undefined, run: () => unknown): Promise<unknown> {
+    const queue = this.lockQueues.get(name) ?? [];
+    this.lockQueues.set(name, queue);
+    let start: () => void = () => {};
+    const turn = new Promise<void>((resolve, reject) => {
+      start = resolve;
+      signal?.addEventListener('abort', () => {
+        const index = queue.indexOf(start);
+        // The holder's request is over with its callback, whatever the signal says.
+        if (index > 0) {
+          queue.splice(index, 1);
+          reject(new Error('aborted'));
+        }
+      });
+    });
+    queue.push(start);
+    if (queue[0] === start) start();
+    await turn;
+    try {
+      return await run();
+    } finally {
+      queue.shift();
+      queue[0]?.();
+    }
+  }
+}
+
+/** One tab: its page's events, and the environment for the client in it. */
+export class ScriptedTab {
+  readonly page = new EventTarget();
+  readonly document = new ScriptedDocument();
+  readonly environment: Environment;
+
+  constructor(browser: ScriptedBrowser, sharing = true) {
+    const locks = {
+      request: (name: string, options: { signal?: AbortSignal }, run: () => unknown) => browser.requestLock(name, options.signal, run),
+    };
+    this.environment = {
+      WebSocket: class extends ScriptedSocket {
+        constructor(url: string, protocols: string[]) {
+          super(url, protocols);
+          browser.sockets.push(this);
+        }
+      },
+      fetch: (url, init) => {
+        const headers = new Headers(init.headers);
+        browser.asked.push({ url, authorization: headers.get('Authorization') });
+        if (browser.answer === 'unreachable') return Promise.reject(new TypeError('failed to fetch'));
+        const { status, body, headers: sent } = browser.answer;
+        return Promise.resolve(new Response(JSON.stringify(body ?? null), { status, headers: sent ?? {} }));
+      },
+      random: () => browser.random,
+      page: this.page,
+      document: this.document,
+      location: 'http://relay.example:8080/',
+      locks: sharing ? (locks as unknown as LockManager) : null,
+      BroadcastChannel: sharing
+        ? (class {
+            constructor(name: string) {
+              return browser.openChannel(name);
+            }
+          } as unknown as new (name: string) => ChannelLike)
+        : null,
+    };
+  }
+
+  fire(name: 'online' | 'offline' | 'pagehide' | 'pageshow'): void {
+    this.page.dispatchEvent(new Event(name));
+  }
+
+  show(state: 'visible' | 'hidden'): void {
+    this.document.visibilityState = state;
+    this.document.dispatchEvent(new Event('visibilitychange'));
+  }
+}
+
+/** A token that says what a JWT says; nobody here verifies it. */
+export function scriptedToken(claims: Record<string, unknown>): string {
+  const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  return `${part({ alg: 'HS256' })}.${part(claims)}.signature`;
+}
