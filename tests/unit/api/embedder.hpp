@@ -84,7 +84,7 @@ class Embedded {
     return client;
   }
 
-  WebSocketClient open(const std::string& target, const std::string& query = "",
+  [[nodiscard]] WebSocketClient open(const std::string& target, const std::string& query = "",
                        const char* subprotocol = nullptr) const {
     auto client = knock(target, query, subprotocol);
     const auto head = client.read_head();
