@@ -5,58 +5,22 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "embed/audit_cli.hpp"
 #include "embed/configuration.hpp"
+#include "embed/option_flags.hpp"
 #include "embed/options.hpp"
 #include "embed/serve.hpp"
+#include "embed/token_command.hpp"
 
 namespace waystation::server {
 namespace {
 
 constexpr int kFailed = 1;
 constexpr int kMistaken = 2;
-
-/// What the flags of a command collect.
-struct Flags {
-  std::string config;
-  std::map<std::string, std::vector<std::string>> values;
-};
-
-/// Gives a command --config and a flag for each row of the table.
-void add_options(CLI::App& command, Flags& flags) {
-  command.add_option("--config", flags.config, "TOML file with options")->type_name("FILE");
-  for (const auto& option : all_options()) {
-    auto names = option.flag();
-    // As the key is written, too, so that a line of the file can be pasted.
-    if (option.key.find('_') != std::string_view::npos) names += ",--" + std::string{option.key};
-    auto& values = flags.values[std::string{option.key}];
-    const std::string doc{option.doc};
-    if (option.is_switch()) {
-      command.add_flag(names, values, doc)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    } else {
-      command.add_option(names, values, doc)
-          ->allow_extra_args(false)
-          ->type_name(option.is_list()     ? "LIST"
-                      : option.highest > 0 ? "NUMBER"
-                                           : "TEXT");
-    }
-  }
-}
-
-ConfigurationSources sources_of(const CLI::App& command, const Flags& flags) {
-  ConfigurationSources sources;
-  if (command.count("--config") > 0) sources.file = flags.config;
-  sources.environment = waystation_environment();
-  for (const auto& [key, values] : flags.values) {
-    if (command.count(find_option(key)->flag()) > 0) sources.flags.emplace(key, values);
-  }
-  return sources;
-}
 
 /// The arguments as CLI11 wants them: last one first. `--www=` becomes `--www` and an empty text,
 /// because CLI11 2.1 would otherwise take the next argument for the value.
@@ -81,38 +45,40 @@ int run(int argc, char** argv) {
       "(WAYSTATION_MAX_CONNECTIONS). A flag goes before a variable, a variable before the\n"
       "file, the file before the default. `waystation config show` shows what is in force.");
 
-  Flags serve_flags;
-  Flags check_flags;
-  Flags show_flags;
   auto& serve_command = *app.add_subcommand("serve", "serve chat, push and the page");
-  add_options(serve_command, serve_flags);
+  const OptionFlags serve_flags{serve_command};
   auto& config_command = *app.add_subcommand("config", "look at the configuration");
   config_command.require_subcommand(1);
   auto& check_command = *config_command.add_subcommand("check", "say whether it is good");
-  add_options(check_command, check_flags);
+  const OptionFlags check_flags{check_command};
   auto& show_command =
       *config_command.add_subcommand("show", "print it, each value's origin beside it");
-  add_options(show_command, show_flags);
+  const OptionFlags show_flags{show_command};
 
   AuditCommands audit_commands{app};
+  const TokenCommand token_command{app};
 
   try {
     app.parse(arguments(argc, argv));
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
-  } catch (const CLI::RequiredError&) {  // of a command; nothing else is required
+  } catch (const CLI::RequiredError& error) {
+    if (token_command.was_asked_for() && argc > 2) {
+      throw ConfigurationError{std::string{error.what()} + "; see waystation token issue --help"};
+    }
     const auto last = argc > 1 ? "; " + quoted(argv[argc - 1]) + " is none" : std::string{};
     throw ConfigurationError{
         "a command is needed: serve, audit list, audit stats, audit export, audit "
-        "prune, config check or config show" +
+        "prune, token issue, config check or config show" +
         last};
   } catch (const CLI::ParseError& error) {
     throw ConfigurationError{std::string{error.what()} + "; see waystation --help"};
   }
   if (audit_commands.was_asked_for()) return audit_commands.run();
-  if (serve_command.parsed()) return serve(sources_of(serve_command, serve_flags));
-  if (check_command.parsed()) return config_check(sources_of(check_command, check_flags));
-  return config_show(sources_of(show_command, show_flags));
+  if (token_command.was_asked_for()) return token_command.run();
+  if (serve_command.parsed()) return serve(serve_flags.sources());
+  if (check_command.parsed()) return config_check(check_flags.sources());
+  return config_show(show_flags.sources());
 }
 
 /// The line that ends a run that went wrong.

@@ -210,17 +210,7 @@ HostRules read_hosts(const AdmissionOptions& options) {
 
 std::shared_ptr<const KeyRing> read_keys(const AdmissionOptions& options) {
   if (options.auth != Auth::jwt) return std::make_shared<const KeyRing>();
-  if (options.jwt_key_file.empty()) {
-    throw std::invalid_argument(
-        "jwt_key_file is empty: auth = \"jwt\" needs a file of keys to check tokens with");
-  }
-  auto keys = KeyRing::load(options.jwt_key_file);
-  if (const auto* problem = std::get_if<std::string>(&keys)) {
-    throw std::invalid_argument(
-        "jwt_key_file = " + in_quotes(options.jwt_key_file) + ": " + *problem +
-        "; allowed is a regular file, its owner's alone, with secrets in base64 or keys in PEM");
-  }
-  return std::move(std::get<std::shared_ptr<const KeyRing>>(keys));
+  return load_keys(options.jwt_key_file);
 }
 
 void check_header_options(const AdmissionOptions& options) {
@@ -388,6 +378,19 @@ std::vector<std::string> split_list(std::string_view text) {
   std::vector<std::string> entries;
   for_each_token(text, [&](std::string_view entry) { entries.emplace_back(entry); });
   return entries;
+}
+
+std::shared_ptr<const KeyRing> load_keys(const std::string& jwt_key_file) {
+  if (jwt_key_file.empty()) {
+    throw std::invalid_argument("jwt_key_file is empty: tokens need a file of keys");
+  }
+  auto keys = KeyRing::load(jwt_key_file);
+  if (const auto* problem = std::get_if<std::string>(&keys)) {
+    throw std::invalid_argument(
+        "jwt_key_file = " + in_quotes(jwt_key_file) + ": " + *problem +
+        "; allowed is a regular file, its owner's alone, with secrets in base64 or keys in PEM");
+  }
+  return std::move(std::get<std::shared_ptr<const KeyRing>>(keys));
 }
 
 std::vector<std::string> doubts_about(const AdmissionOptions& options) {

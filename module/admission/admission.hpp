@@ -12,6 +12,7 @@
 
 #include "admission/client_address.hpp"
 #include "admission/identity.hpp"
+#include "admission/keys.hpp"
 #include "admission/limits.hpp"
 #include "admission/refusal.hpp"
 #include "admission/request.hpp"
@@ -43,6 +44,9 @@ struct AdmissionOptions {
 
 /// The entries of a list separated by commas, stripped of blanks; empty ones left out.
 std::vector<std::string> split_list(std::string_view text);
+
+/// Reads the keys of the option of that name. Throws std::invalid_argument, whose line names it.
+std::shared_ptr<const KeyRing> load_keys(const std::string& jwt_key_file);
 
 /// What is legal and yet probably a mistake, one line each; for `config check` and the log.
 std::vector<std::string> doubts_about(const AdmissionOptions& options);

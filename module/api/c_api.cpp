@@ -7,11 +7,11 @@
 #include <new>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "api/guarded.hpp"
 #include "api/options.hpp"
 #include "api/registry.hpp"
 #include "api/relay.hpp"
@@ -19,6 +19,8 @@
 #include "waystation/waystation.h"
 
 namespace ws = waystation;
+using ws::guarded;
+using ws::guarded_with_error;
 
 /// The handle: keeps the relay for as long as the embedder does.
 struct waystation_relay {
@@ -26,42 +28,6 @@ struct waystation_relay {
 };
 
 namespace {
-
-/// Runs `f`, which returns a status, and lets no exception out.
-template <typename F>
-waystation_status guarded(F&& f) noexcept {
-  try {
-    return f();
-  } catch (const std::invalid_argument&) {
-    return WAYSTATION_INVALID;
-  } catch (const std::bad_alloc&) {
-    return WAYSTATION_EXHAUSTED;
-  } catch (const std::system_error&) {
-    return WAYSTATION_EXHAUSTED;
-  } catch (...) {
-    return WAYSTATION_INTERNAL;
-  }
-}
-
-/// As guarded, and puts into `error` what the exception said.
-template <typename F>
-waystation_status guarded_with_error(char* error, std::size_t error_size, F&& f) noexcept {
-  const auto say = [&](const char* text) {
-    if (error == nullptr || error_size == 0) return;
-    const auto length = std::min(std::strlen(text), error_size - 1);
-    std::memcpy(error, text, length);
-    error[length] = '\0';
-  };
-  say("");
-  return guarded([&] {
-    try {
-      return f();
-    } catch (const std::exception& problem) {
-      say(problem.what());
-      throw;
-    }
-  });
-}
 
 /// The part of a request that a caller of another version has, the rest at its default.
 waystation_request read_sized(const waystation_request& from) noexcept {

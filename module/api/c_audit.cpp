@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "api/guarded.hpp"
 #include "audit/audit.hpp"
 #include "audit/audit_reader.hpp"
 #include "relay/names.hpp"
@@ -24,11 +25,7 @@ namespace {
 template <typename F>
 waystation_status guarded(char* error, std::size_t error_size, F&& f) noexcept {
   const auto say = [&](const char* text, waystation_status status) {
-    if (error != nullptr && error_size != 0) {
-      const auto length = std::min(std::strlen(text), error_size - 1);
-      std::memcpy(error, text, length);
-      error[length] = '\0';
-    }
+    ws::write_error(error, error_size, text);
     return status;
   };
   say("", WAYSTATION_OK);

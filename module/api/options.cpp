@@ -12,7 +12,6 @@ namespace {
 // What a frame may have around a message's value: two users, a group, an id, a time and names.
 constexpr std::uint64_t kFrameOverhead = 1024;
 
-std::string text_or_empty(const char* text) { return text == nullptr ? "" : text; }
 std::string_view view_or_empty(const char* text) { return text == nullptr ? "" : text; }
 
 [[noreturn]] void refuse(const char* key, std::uint64_t value, const std::string& allowed) {
@@ -47,6 +46,10 @@ Identify identify_with(const waystation_options& options) {
 }
 
 }  // namespace
+
+std::string text_or_empty(const char* text) {
+  return text == nullptr ? "" : text;
+}
 
 waystation_options with_defaults(const waystation_options& options) {
   waystation_options whole;

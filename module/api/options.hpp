@@ -7,6 +7,9 @@
 
 namespace waystation {
 
+/// A text that may be NULL.
+std::string text_or_empty(const char* text);
+
 /// The caller's struct with every field that its `size` does not reach at its default.
 waystation_options with_defaults(const waystation_options& options);
 

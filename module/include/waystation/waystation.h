@@ -347,6 +347,30 @@ WAYSTATION_API waystation_status waystation_refusals_read(
     const waystation_relay *relay,
     int (*take)(void *user_data, const char *code, uint64_t count), void *user_data);
 
+/* ---- tokens --------------------------------------------------------------------------------- */
+
+/* What waystation_token_issue puts into a token. Zero it and set `size`. */
+typedef struct waystation_token_request {
+  size_t size;               /* sizeof(waystation_token_request) */
+  const char *user;          /* `sub`: [0-9a-z]{1,64} */
+  const char *scopes;        /* `scope`: "push", "admin" or both, separated by a space; NULL: none */
+  uint32_t lifetime_seconds; /* until `exp`; 0: 3600 */
+  const char *key_id;        /* which key of the file (`kid`); NULL: the first that can sign */
+} waystation_token_request;
+
+/* Signs a token that a relay with these options takes: with a secret or private key of
+ * `jwt_key_file`, for `jwt_issuer` and all of `jwt_audience`. For trying a set-up, and for an
+ * embedder who has the logins and wants no JWT library. Needs no relay; `auth` may be anything.
+ * The token and a NUL go to `token`, which has room for `token_size` bytes: 8192 are always enough.
+ *
+ * Errors: WAYSTATION_INVALID (`error` names the option or field, its value and what is allowed; or
+ * no key of the file can sign; or `token_size` is too small), WAYSTATION_EXHAUSTED. On any error
+ * *token is an empty string. `error` may be NULL. */
+WAYSTATION_API waystation_status waystation_token_issue(const waystation_options *options,
+                                                        const waystation_token_request *request,
+                                                        char *token, size_t token_size, char *error,
+                                                        size_t error_size);
+
 /* ---- the audit ----------------------------------------------------------------------------- */
 
 /* With `audit_file`, a relay keeps a row for each push fallback, undelivered message and dropped

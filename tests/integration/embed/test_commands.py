@@ -1,5 +1,7 @@
 """The command line, the configuration and their mistakes."""
 
+import base64
+import json
 import os
 import pathlib
 import socket
@@ -9,7 +11,7 @@ import unittest
 from support import Server, environment, get, run
 
 
-class Commands(unittest.TestCase):
+class CommandCase(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -29,6 +31,8 @@ class Commands(unittest.TestCase):
         for word in words:
             self.assertIn(word, result.stderr)
 
+
+class Commands(CommandCase):
     def test_says_its_version(self):
         result = run("--version")
         self.assertEqual(result.returncode, 0)
@@ -203,6 +207,60 @@ class Commands(unittest.TestCase):
             limit = int(pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
                         .split("Max open files")[1].split()[0])
             self.assertEqual(limit < 10001200, "max_connections = 10000000 is more" in server.log())
+
+
+class Tokens(CommandCase):
+    """`waystation token issue`."""
+
+    def key_file(self):
+        path = self.folder / "key"
+        path.write_text(base64.b64encode(os.urandom(32)).decode() + "\n")
+        path.chmod(0o600)
+        return str(path)
+
+    def test_lets_its_user_in_and_nobody_else(self):
+        key = self.key_file()
+        issued = run("token", "issue", "--user", "alice", "--scope", "push", "--jwt-key-file", key)
+        self.assertEqual((issued.returncode, issued.stderr), (0, ""))
+        self.assertEqual(issued.stdout.count("\n"), 1)
+        bearer = {"Authorization": "Bearer " + issued.stdout.strip()}
+        with Server("--auth", "jwt", "--jwt-key-file", key) as server:
+            def status(path, **headers):
+                return get(server.port, path, **headers).status
+            self.assertEqual(status("/push/alice/"), 401)
+            self.assertEqual(status("/push/alice/", **bearer), 426)
+            self.assertEqual(status("/push/bob/", **bearer), 403)
+            self.assertEqual(status("/api/v1/presence/bob"), 401)
+            self.assertEqual(status("/api/v1/presence/bob", **bearer), 200)
+            self.assertEqual(status("/api/v1/audit", **bearer), 403)
+
+    def test_ends_when_it_is_said_to(self):
+        issued = run("token", "issue", "--user", "alice", "--lifetime-seconds", "90",
+                     "--jwt-key-file", self.key_file())
+        claims = issued.stdout.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+        self.assertEqual(claims["exp"] - claims["iat"], 90)
+        self.assertEqual(claims["sub"], "alice")
+        self.assertNotIn("scope", claims)
+
+    def test_takes_the_key_from_the_configuration(self):
+        path = self.file(f"jwt_key_file = '{self.key_file()}'\njwt_issuer = 'panel'\n")
+        self.assertEqual(run("token", "issue", "--user", "a", "--config", path).returncode, 0)
+
+    def test_says_what_is_wrong(self):
+        key = self.key_file()
+        self.assert_mistake(run("token"), "token issue")
+        self.assert_mistake(run("token", "issue"), "--user")
+        self.assert_mistake(run("token", "issue", "--user", "alice"), "jwt_key_file", "default")
+        self.assert_mistake(run("token", "issue", "--user", "Alice", "--jwt-key-file", key),
+                            '"Alice"', "0-9 and a-z")
+        self.assert_mistake(run("token", "issue", "--user", "alice", "--jwt-key-file", key,
+                                "--scope", "root"), "--scope", "root", "push,admin")
+        self.assert_mistake(run("token", "issue", "--user", "alice", "--jwt-key-file", key,
+                                "--key-id", "lost"), "lost")
+        os.chmod(key, 0o644)
+        self.assert_mistake(run("token", "issue", "--user", "alice", "--jwt-key-file", key),
+                            "jwt_key_file", "chmod 600")
 
 
 if __name__ == "__main__":

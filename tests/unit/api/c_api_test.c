@@ -1,11 +1,15 @@
 /* Goes through the whole C interface as an embedder written in C would. */
+#define _POSIX_C_SOURCE 200809L
+
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <waystation/waystation.h>
@@ -504,6 +508,94 @@ static void identity_from_the_host(void) {
   disconnect(&c);
 }
 
+/* Writes a file of keys that is its owner's alone. */
+static void write_keys(const char *path, const char *text) {
+  int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  CHECK(file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text));
+  close(file);
+}
+
+static void tokens(void) {
+  static const char keys[] = "old:c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3JldCBzZWNyZXQ=\n"
+                             "new:d2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3JldCBzZWNyZXQ=\n";
+  char path[] = "/tmp/waystation-keys-XXXXXX";
+  char token[8192];
+  char short_token[16];
+  char bearer[8300];
+  char error[256];
+  waystation_options options;
+  waystation_token_request asked;
+  waystation_relay *relay;
+  waystation_response response = empty_response();
+  waystation_request request;
+  waystation_header headers[8];
+  connection c = connected();
+  size_t i;
+  int temporary = mkstemp(path);
+  CHECK(temporary >= 0);
+  close(temporary);
+  write_keys(path, keys);
+  waystation_options_init(&options, sizeof options);
+  options.auth = WAYSTATION_AUTH_JWT;
+  options.jwt_key_file = path;
+  options.jwt_issuer = "here";
+  options.jwt_audience = "chat,panel";
+  memset(&asked, 0, sizeof asked);
+  asked.size = sizeof asked;
+  asked.user = "alice";
+  asked.key_id = "new";
+
+  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, error, sizeof error) ==
+        WAYSTATION_OK);
+  relay = started(&options);
+  for (i = 0; i < sizeof upgrade_headers / sizeof *upgrade_headers; i++) {
+    headers[i] = upgrade_headers[i];
+  }
+  (void)snprintf(bearer, sizeof bearer, "Bearer %s", token);
+  headers[i].name = "Authorization";
+  headers[i].value = bearer;
+  request = upgrade_of(&c, "/push/bob/", NULL);
+  request.headers = headers;
+  request.header_count = i + 1;
+  CHECK(waystation_upgrade(waystation_id(relay), &request, &response) == WAYSTATION_OK);
+  CHECK(response.status == 403); /* it is good, and not bob's */
+  waystation_response_clear(&response);
+  request = upgrade_of(&c, "/push/alice/", NULL);
+  request.headers = headers;
+  request.header_count = i + 1;
+  CHECK(waystation_upgrade(waystation_id(relay), &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_TAKEN);
+  waystation_free(relay);
+  disconnect(&c);
+
+  CHECK(waystation_token_issue(&options, &asked, short_token, sizeof short_token, error,
+                               sizeof error) == WAYSTATION_INVALID);
+  CHECK(strstr(error, "token_size = 16") != NULL && *short_token == '\0');
+  asked.key_id = "lost";
+  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, error, sizeof error) ==
+        WAYSTATION_INVALID);
+  CHECK(strstr(error, "lost") != NULL && *token == '\0');
+  asked.key_id = NULL;
+  asked.user = "Alice";
+  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, error, sizeof error) ==
+        WAYSTATION_INVALID);
+  CHECK(strstr(error, "user = \"Alice\"") != NULL);
+  asked.user = "alice";
+  asked.scopes = "push rule";
+  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, error, sizeof error) ==
+        WAYSTATION_INVALID);
+  CHECK(strstr(error, "push rule") != NULL);
+  CHECK(waystation_token_issue(NULL, &asked, token, sizeof token, NULL, 0) == WAYSTATION_INVALID);
+  CHECK(waystation_token_issue(&options, NULL, token, sizeof token, NULL, 0) ==
+        WAYSTATION_INVALID);
+  CHECK(waystation_token_issue(&options, &asked, NULL, 0, NULL, 0) == WAYSTATION_INVALID);
+  CHECK(chmod(path, 0644) == 0);
+  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, error, sizeof error) ==
+        WAYSTATION_INVALID);
+  CHECK(strstr(error, "jwt_key_file") != NULL);
+  (void)remove(path);
+}
+
 int main(void) {
   words();
   defaults();
@@ -513,6 +605,7 @@ int main(void) {
   wrong_requests();
   a_life();
   identity_from_the_host();
+  tokens();
   if (failures != 0) fprintf(stderr, "%d checks failed\n", failures);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,0 +1,84 @@
+#include "embed/token_command.hpp"
+
+#include <waystation/waystation.h>
+
+#include <array>
+#include <cstdio>
+#include <stdexcept>
+
+#include "embed/configuration.hpp"
+#include "embed/log.hpp"
+#include "embed/relay.hpp"
+
+namespace waystation::server {
+namespace {
+
+constexpr std::uint32_t kLongestLifetime = 10 * 365 * 24 * 3600;
+
+std::string joined(const std::vector<std::string>& scopes) {
+  std::string text;
+  for (const auto& scope : scopes) text += (text.empty() ? "" : " ") + scope;
+  return text;
+}
+
+}  // namespace
+
+TokenCommand::TokenCommand(CLI::App& app)
+    : command_(*app.add_subcommand("token", "make tokens, for trying a set-up out")),
+      issue_(*command_.add_subcommand("issue", "sign a token and print it")),
+      flags_(issue_, "jwt_") {
+  command_.require_subcommand(1);
+  issue_.add_option("--user", user_, "whom it is for: 1 to 64 of the characters 0-9 and a-z")
+      ->required()
+      ->type_name("USER");
+  issue_
+      .add_option("--scope", scopes_,
+                  "what it allows beyond its user's own sockets: push, admin; several allowed")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"push", "admin"}))
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->type_name("SCOPE");
+  issue_.add_option("--lifetime-seconds", lifetime_seconds_, "how long it is good for")
+      ->check(CLI::Range(std::uint32_t{1}, kLongestLifetime))
+      ->type_name("NUMBER")
+      ->capture_default_str();
+  issue_.add_option("--key-id", key_id_, "which key signs; else the file's first that can")
+      ->type_name("ID");
+  issue_.footer(
+      "The key is a secret or a private key of jwt_key_file, which must be its owner's alone. To "
+      "make\n"
+      "one:\n"
+      "    (umask 077; openssl rand -base64 32 > key)\n"
+      "    waystation serve --auth jwt --jwt-key-file key\n"
+      "    waystation token issue --user alice --jwt-key-file key");
+}
+
+int TokenCommand::run() const {
+  const auto configuration = load_configuration(flags_.sources());
+  if (configuration.settings.jwt_key_file.empty()) {
+    throw ConfigurationError{"jwt_key_file = \"\" (" + configuration.origin("jwt_key_file") +
+                             "): allowed is the path of a file with a secret or a private key; "
+                             "see waystation token issue --help"};
+  }
+  Log log{LogLevel::warning, false};
+  const RelayOptions options{configuration.settings, log};
+  const auto scopes = joined(scopes_);
+  waystation_token_request request{};
+  request.size = sizeof request;
+  request.user = user_.c_str();
+  request.scopes = scopes.c_str();
+  request.lifetime_seconds = lifetime_seconds_;
+  request.key_id = key_id_.c_str();
+  std::array<char, 8192> token{};
+  std::array<char, 512> error{};
+  const auto status = waystation_token_issue(options.get(), &request, token.data(), token.size(),
+                                             error.data(), error.size());
+  if (status == WAYSTATION_INVALID) {
+    throw ConfigurationError{with_origin(configuration, error.data())};
+  }
+  if (status != WAYSTATION_OK) throw std::runtime_error{waystation_status_text(status)};
+  return std::printf("%s\n", token.data()) > 0 && std::fflush(stdout) == 0 ? 0 : 1;
+}
+
+}  // namespace waystation::server
