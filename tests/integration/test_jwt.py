@@ -1,0 +1,361 @@
+"""Tokens over real upgrades: where they may stand, when they end, and how keys are changed.
+
+Most tokens are signed here, with Python's own HMAC, so that it is not our code that tells our code
+it is right.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+from harness import (V1, AsyncCase, RawSocket, Server, close_code, connect, receive, receive_json,
+                     refuse, round_trip, scaled, until)
+
+CHAT = "/ws/chat/alice_bob/"
+
+# How long a token lives that a test waits for the end of: long enough to open sockets with it.
+SHORT_SECONDS = scaled(3, 6)
+
+
+def encode(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def sign(key, user="alice", lifetime=3600.0, algorithm="HS256", **claims):
+    """A token, good until `lifetime` seconds from now."""
+    header = encode(json.dumps({"alg": algorithm, "typ": "JWT"}).encode())
+    body = encode(json.dumps({"sub": user, "exp": time.time() + lifetime, **claims}).encode())
+    signature = hmac.new(key, f"{header}.{body}".encode(), hashlib.sha256).digest()
+    return f"{header}.{body}.{encode(signature)}"
+
+
+class Tokens(AsyncCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="waystation-jwt-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.key = os.urandom(32)
+        self.file = self.folder / "keys"
+        self.write(self.key)
+
+    def write(self, *keys, mode=0o600, text=None):
+        """The key file anew, put in the old one's place as a whole."""
+        new = self.folder / "keys.new"
+        new.write_text(text or "".join(base64.b64encode(key).decode() + "\n" for key in keys))
+        new.chmod(mode)
+        new.replace(self.file)
+
+    def server(self, *options):
+        return Server("--auth", "jwt", "--jwt-key-file", str(self.file), *options)
+
+    def token(self, *arguments, **options):
+        return sign(self.key, *arguments, **options)
+
+    def bearer(self, *arguments, **options):
+        return {"Authorization": "Bearer " + self.token(*arguments, **options)}
+
+    def open(self, server, path, token, v1=True):
+        return connect(server, path, v1=v1, extra_headers={"Authorization": "Bearer " + token})
+
+    def status(self, server, token, path="/push/alice/"):
+        """What a plain GET on a socket route is answered: 426 is what an upgrade would succeed
+        on."""
+        return server.http("GET", path, headers={"Authorization": "Bearer " + token})[0]
+
+    async def reload(self, server, log):
+        """SIGHUP, and waits until the server has said `log` once more."""
+        before = server.errors().count(log)
+        server.signal(signal.SIGHUP)
+        await until(lambda: server.errors().count(log) > before, f"the log says {log!r}")
+
+
+class Places(Tokens):
+    async def test_authorization_cookie_and_subprotocol_let_in_on_both_routes(self):
+        token = self.token()
+        places = {
+            "authorization": {"v1": True, "extra_headers": {"Authorization": f"Bearer {token}"}},
+            "cookie": {"v1": True,
+                       "extra_headers": {"Cookie": f"theme=dark; waystation_token={token}"}},
+            "subprotocol": {"subprotocols": [V1, f"bearer.{token}"]},
+            "the other way round": {"subprotocols": [f"bearer.{token}", V1]},
+        }
+        with self.server() as server:
+            for place, options in places.items():
+                with self.subTest(place):
+                    async with connect(server, CHAT, **options) as chat, \
+                            connect(server, "/push/alice/", **options) as push:
+                        self.assertEqual((chat.subprotocol, push.subprotocol), (V1, V1))
+                        # The token's user it is, and nobody else.
+                        self.assertEqual(await receive_json(chat),
+                                         {"presence": {"user": "bob", "present": False}})
+                        async with self.open(server, CHAT, self.token("bob")) as bob:
+                            await receive(bob)
+                            await chat.send('{"message":1}')
+                            self.assertEqual((await receive_json(bob))["from"], "alice")
+            # A plain client has no subprotocol to put it next to.
+            async with self.open(server, "/push/alice/", token, v1=False) as push:
+                self.assertIsNone(push.subprotocol)
+            self.assertNotIn(token, server.errors())
+
+    async def test_a_bearer_entry_is_never_echoed(self):
+        token = self.token()
+        with self.server() as server:
+            for offers, status in (((V1, f"bearer.{token}"), 101), ((f"bearer.{token}", V1), 101),
+                                   ((f"bearer.{token}",), 400), ((f"bearer.{token}x", V1), 401)):
+                for path in (CHAT, "/push/alice/"):
+                    with self.subTest(status=status, path=path), RawSocket(server) as raw:
+                        response = raw.handshake(
+                            path, [("Sec-WebSocket-Protocol", ", ".join(offers))])
+                        self.assertEqual(response.status, status)
+                        self.assertEqual(response.headers.get("sec-websocket-protocol"),
+                                         V1 if status == 101 else None)
+                        self.assertNotIn(token, json.dumps(response.headers))
+                        self.assertNotIn(token.encode(), response.body)
+            self.assertNotIn(token, server.errors())
+
+    async def test_the_query_is_no_place_unless_it_is_allowed(self):
+        path = f"{CHAT}?access_token={self.token()}"
+        with self.server() as server:
+            self.assertEqual(await asyncio.to_thread(refuse, server, path),
+                             (401, "unauthenticated"))
+        with self.server("--allow-query-token") as server:
+            self.assertEqual(await asyncio.to_thread(refuse, server, path), (101, None))
+
+    async def test_what_is_not_good_is_refused(self):
+        other = os.urandom(32)
+        unsigned = self.token(algorithm="none").rsplit(".", 1)[0] + "."
+        cases = (
+            ("no token", CHAT, "", 401, "unauthenticated"),
+            ("another key", CHAT, sign(other), 401, "unauthenticated"),
+            ("no signature", CHAT, unsigned, 401, "unauthenticated"),
+            ("an algorithm that is not the key's", CHAT, self.token(algorithm="HS512"), 401,
+             "unauthenticated"),
+            ("expired", CHAT, self.token(lifetime=-1), 401, "unauthenticated"),
+            ("not yet", CHAT, self.token(nbf=time.time() + 3000), 401, "unauthenticated"),
+            ("no expiry", CHAT, self.token(exp=None), 401, "unauthenticated"),
+            ("another issuer", CHAT, self.token(iss="them", aud="chat"), 401, "unauthenticated"),
+            ("another audience", CHAT, self.token(iss="us", aud="mail"), 401, "unauthenticated"),
+            ("no user", CHAT, self.token("Not A User", iss="us", aud="chat"), 403, "bad_subject"),
+            ("a stranger", CHAT, self.token("mallory", iss="us", aud="chat"), 403,
+             "not_a_member"),
+            ("another's push", "/push/bob/", self.token(iss="us", aud="chat"), 403,
+             "not_that_user"),
+        )
+        with self.server("--jwt-issuer", "us", "--jwt-audience", "chat") as server:
+            for name, path, token, status, code in cases:
+                with self.subTest(name):
+                    headers = [("Authorization", f"Bearer {token}")] if token else []
+                    self.assertEqual(
+                        await asyncio.to_thread(refuse, server, path, headers=headers),
+                        (status, code))
+            good = self.token(iss="us", aud=["mail", "chat"], nbf=time.time() - 60)
+            self.assertEqual(await asyncio.to_thread(self.status, server, good), 426)
+
+    async def test_scopes_guard_the_http_api(self):
+        with self.server() as server:
+            async with self.open(server, "/push/alice/", self.token()) as alice:
+                def call(method, path, body=None, **claims):
+                    return server.http(method, path, body, {
+                        "Content-Type": "application/json", **self.bearer("op", **claims)})[0]
+
+                self.assertEqual(call("POST", "/api/v1/push/alice", b"1"), 403)
+                self.assertEqual(call("POST", "/api/v1/push/alice", b"1", scope="push"), 200)
+                self.assertEqual((await receive_json(alice))["event"]["message"], 1)
+                self.assertEqual(call("DELETE", "/api/v1/sessions/alice", scope="push"), 403)
+                await round_trip(alice)
+                self.assertEqual(call("DELETE", "/api/v1/sessions/alice", scope="push admin"), 200)
+                self.assertEqual(await close_code(alice), 4403)
+
+    async def test_tokens_of_the_command_are_good_for_every_kind_of_key(self):
+        def openssl(*arguments):
+            return subprocess.run(["openssl", *arguments], check=True, capture_output=True,
+                                  text=True).stdout
+
+        private = {"rsa": openssl("genpkey", "-algorithm", "RSA", "-pkeyopt",
+                                  "rsa_keygen_bits:2048"),
+                   "ec": openssl("genpkey", "-algorithm", "EC", "-pkeyopt",
+                                 "ec_paramgen_curve:P-256")}
+        secret = f"hmac:{base64.b64encode(self.key).decode()}\n"
+        self.write(text=secret + "".join(f"{name}:\n{pem}" for name, pem in private.items()))
+        environment = {name: value for name, value in os.environ.items()
+                       if not name.startswith("WAYSTATION_")}
+        with self.server() as server:
+            for name in ("hmac", *private):
+                with self.subTest(name):
+                    token = subprocess.run(
+                        [os.environ["WAYSTATION_BIN"], "token", "issue", "--user", "alice",
+                         "--key-id", name, "--jwt-key-file", str(self.file)],
+                        check=True, capture_output=True, text=True, env=environment).stdout.strip()
+                    async with self.open(server, "/push/alice/", token) as push:
+                        await round_trip(push)
+
+
+class Expiry(Tokens):
+    async def test_open_sockets_end_with_their_token(self):
+        with self.server() as server:
+            token = self.token(lifetime=SHORT_SECONDS)
+            end = time.time() + SHORT_SECONDS
+            sockets = [await self.open(server, path, token, v1)
+                       for path in (CHAT, "/push/alice/") for v1 in (True, False)]
+            bob = await self.open(server, CHAT, self.token("bob"))
+            self.assertTrue((await receive_json(bob))["presence"]["present"])
+            codes = await asyncio.gather(*(close_code(ws) for ws in sockets))
+            self.assertEqual(codes, [4401] * 4)
+            # Its clock and ours are one, and both are read in ms.
+            self.assertGreaterEqual(time.time(), end - 0.01)
+            self.assertEqual(await receive_json(bob),
+                             {"presence": {"user": "alice", "present": False}})
+            self.assertEqual(self.status(server, token), 401)
+            await bob.close()
+
+    async def test_a_fresh_token_carries_both_kinds_beyond_the_old_ones_end(self):
+        with self.server() as server:
+            token = self.token(lifetime=SHORT_SECONDS)
+            chat = await self.open(server, CHAT, token)
+            push = await self.open(server, "/push/alice/", token)
+            forgetful = [await self.open(server, path, token) for path in (CHAT, "/push/alice/")]
+            bob = await self.open(server, CHAT, self.token("bob"))
+            for ws in (chat, push):
+                await ws.send(json.dumps({"token": self.token()}))
+            # Those that sent none show that the old token has come to its end.
+            codes = await asyncio.gather(*(close_code(ws) for ws in forgetful))
+            self.assertEqual(codes, [4401, 4401])
+            await bob.send('{"message":"still there?"}')
+            while "message" not in (heard := await receive_json(chat)):
+                self.assertIn("presence", heard)
+            self.assertEqual(heard["message"], "still there?")
+            status, _, body = server.http("POST", "/api/v1/push/alice", b"1", {
+                "Content-Type": "application/json", **self.bearer("op", scope="push")})
+            self.assertEqual((status, json.loads(body)), (200, {"reached": 1}))
+            self.assertEqual((await receive_json(push))["event"]["message"], 1)
+            # Without a gap: bob was never told that alice was away.
+            self.assertTrue((await receive_json(bob))["presence"]["present"])
+            await self.expect_silence_but_for_acks(bob)
+            for ws in (chat, push, bob):
+                await ws.close()
+
+    async def expect_silence_but_for_acks(self, ws):
+        await round_trip(ws)
+        for text in ws.messages:
+            self.assertIn("ack", json.loads(text))
+
+    async def test_a_token_that_is_not_good_changes_nothing(self):
+        with self.server() as server:
+            token = self.token(lifetime=SHORT_SECONDS)
+            bad = (self.token("bob"), sign(os.urandom(32)), self.token(lifetime=-1), "x.y.z", "")
+            sockets = [await self.open(server, path, token) for path in (CHAT, "/push/alice/")]
+            await receive(sockets[0])  # presence
+            for ws in sockets:
+                for wrong in bad:
+                    await ws.send(json.dumps({"token": wrong}))
+                    self.assertEqual((await receive_json(ws))["error"]["code"], "bad_token")
+            self.assertEqual([await close_code(ws) for ws in sockets], [4401, 4401])
+            self.assertNotIn(token, server.errors())
+
+    async def test_a_token_may_also_bring_the_end_nearer(self):
+        with self.server() as server:
+            async with self.open(server, "/push/alice/", self.token()) as push:
+                await push.send(json.dumps({"token": self.token(lifetime=1)}))
+                self.assertEqual(await close_code(push), 4401)
+
+
+class Rotation(Tokens):
+    async def test_keys_are_changed_while_sockets_are_open(self):
+        new = os.urandom(32)
+        with self.server() as server:
+            old_token, new_token = self.token(), sign(new)
+            chat = await self.open(server, CHAT, old_token)
+            push = await self.open(server, "/push/alice/", old_token)
+            self.assertEqual(self.status(server, new_token), 401)
+
+            # Both for a while, then the new one alone.
+            self.write(self.key, new)
+            server.signal(signal.SIGHUP)
+            await until(lambda: self.status(server, new_token) == 426, "the new key counts")
+            self.assertEqual(self.status(server, old_token), 426)
+            self.write(new)
+            server.signal(signal.SIGHUP)
+            await until(lambda: self.status(server, old_token) == 401, "the old key counts no more")
+            self.assertEqual(self.status(server, new_token), 426)
+
+            # The open ones stay open, and go on with a token of the new key only.
+            await receive(chat)
+            async with self.open(server, CHAT, sign(new, "bob")) as bob:
+                await receive(bob)
+                self.assertTrue((await receive_json(chat))["presence"]["present"])
+                await bob.send('{"message":1}')
+                self.assertEqual((await receive_json(chat))["message"], 1)
+            self.assertFalse((await receive_json(chat))["presence"]["present"])
+            await push.send(json.dumps({"token": old_token}))
+            self.assertEqual((await receive_json(push))["error"]["code"], "bad_token")
+            await push.send(json.dumps({"token": sign(new, lifetime=1)}))
+            self.assertEqual(await close_code(push), 4401)
+            await round_trip(chat)
+            await chat.close()
+
+    async def test_a_key_file_that_cannot_be_taken_leaves_the_old_keys(self):
+        new = os.urandom(32)
+        pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+        broken = {
+            "others may read it": lambda: self.write(new, mode=0o604),
+            "its group may read it": lambda: self.write(new, mode=0o640),
+            "it is no key": lambda: self.write(text="this is no key\n"),
+            "its secret is short": lambda: self.write(os.urandom(16)),
+            "its PEM is broken": lambda: self.write(text=pem),
+            "it is empty": lambda: self.write(text="\n"),
+            "it is a folder": lambda: (self.file.unlink(), self.file.mkdir()),
+            "it is gone": lambda: self.file.rmdir(),
+        }
+        with self.server() as server:
+            old_token, new_token = self.token(), sign(new)
+            async with self.open(server, "/push/alice/", old_token) as push:
+                for what, spoil in broken.items():
+                    with self.subTest(what):
+                        spoil()
+                        await self.reload(server, "SIGHUP: nothing was changed: jwt_key_file")
+                        self.assertEqual(self.status(server, old_token), 426)
+                        self.assertEqual(self.status(server, new_token), 401)
+                        await round_trip(push)
+                # One line each, and never what stood in the file.
+                log = server.errors()
+                self.assertEqual(log.count("nothing was changed"), len(broken))
+                for secret in ("this is no key", "AAAA", base64.b64encode(new).decode()):
+                    self.assertNotIn(secret, log)
+                # And what is mended is taken.
+                self.write(new)
+                server.signal(signal.SIGHUP)
+                await until(lambda: self.status(server, new_token) == 426, "the new key counts")
+                await round_trip(push)
+
+    async def test_limits_and_issuers_are_changed_with_the_keys_or_not_at_all(self):
+        """One mistake in the file, and nothing of it is taken."""
+        settings = self.folder / "waystation.toml"
+        settings.write_text("max_connections_per_user = 1\n")
+        with self.server("--config", str(settings)) as server:
+            async with self.open(server, "/push/alice/", self.token()):
+                self.assertEqual(await self.answer(server), (429, "too_many"))
+                settings.write_text("max_connections_per_user = 2\njwt_issuer = 'us'\n")
+                self.write(text="no key\n")
+                await self.reload(server, "SIGHUP: nothing was changed")
+                self.assertEqual(await self.answer(server), (429, "too_many"))
+                self.write(self.key)
+                await self.reload(server, "max_connections_per_user: 1 becomes 2")
+                self.assertEqual(await self.answer(server), (401, "unauthenticated"))
+                self.assertEqual(await self.answer(server, iss="us"), (101, None))
+
+    async def answer(self, server, **claims):
+        headers = list(self.bearer(**claims).items())
+        return await asyncio.to_thread(refuse, server, "/push/alice/", headers=headers)
+
+
+if __name__ == "__main__":
+    unittest.main()
