@@ -106,13 +106,18 @@ suite_www() {
 }
 
 # run_script NAME SCRIPT: a suite that is a program of its own. It ends with a line `N passed, N
-# failed`, and finds the server and the page in the environment.
+# failed`, and finds the server and the page in the environment. Exit code 77 says that it could not
+# be run here, and why; that is no failure.
 run_script() {
   local name="$1" script="$2" status=0 counts
   if [ ! -f "$script" ]; then return; fi
   say "running $name"
   WAYSTATION_BIN="$root/build/release/embed/waystation" WAYSTATION_WWW="$root/www/dist" \
     bash "$script" 2>&1 | tee "$results/$name.log" || status=$?
+  if [ "$status" -eq 77 ]; then
+    summary+=("$(printf '%-24s not run' "$name")")
+    return
+  fi
   counts="$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$results/$name.log" | tail -n 1)"
   if [ -z "$counts" ]; then
     say "$name did not end with a line \`N passed, N failed\` (exit code $status)"
