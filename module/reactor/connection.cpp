@@ -82,7 +82,9 @@ bool Connection::make_room(std::size_t size) noexcept {
 void Connection::yield_room() noexcept {
   const auto before = backlog();
   transmit();
-  if (backlog() < before) return;
+  // A quarter at least: each time all connections are looked at for the largest queue, and a peer
+  // that takes a few bytes now and then could have that done for every message of everybody else.
+  if (backlog() <= before - before / 4) return;
   // Where its session is over, what holds the room is a peer that does not take its last words.
   if (state_ != State::open) return abort();
   too_slow_ = true;
@@ -99,6 +101,7 @@ void Connection::drop_unbegun() noexcept {
 void Connection::close(CloseCode code) noexcept {
   if (state_ != State::open || wanted_close_ != CloseCode::no_status) return;
   wanted_close_ = code;
+  too_slow_ = code == CloseCode::receiver_too_slow;
   touch();
 }
 

@@ -1,21 +1,90 @@
 #include "reactor/delivery_ledger.hpp"
 
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <new>
+
 namespace waystation {
+namespace {
+
+// Room for a few entries, since most sockets never have more than one or two on their way.
+constexpr std::uint32_t kLeastBytes = 128;
+
+}  // namespace
 
 void DeliveryLedger::add(std::uint64_t end_offset, const Message& message, bool keep_group) {
-  if (entries_ == nullptr) entries_ = std::make_unique<std::deque<Entry>>();
   // "<lo>_<hi>", and no user has a '_'.
   const bool to_lo = message.group.starts_with(message.to) &&
                      message.group.substr(message.to.size()).starts_with('_');
-  entries_->push_back({end_offset, message.at, message.value.size(),
-                       std::string(keep_group ? message.group : std::string_view()),
-                       std::string(message.id), to_lo});
+  const auto group = keep_group ? message.group : std::string_view();
+  const Record record{end_offset,
+                      message.at,
+                      static_cast<std::uint32_t>(message.value.size()),
+                      static_cast<std::uint8_t>(group.size()),
+                      static_cast<std::uint8_t>(message.id.size()),
+                      to_lo};
+  make_room(record.size());
+  char* at = memory_.get() + tail_;
+  std::memcpy(at, &record, sizeof record);
+  at += sizeof record;
+  at += group.copy(at, group.size());
+  message.id.copy(at, message.id.size());
+  tail_ += record.size();
+  ++count_;
 }
 
 void DeliveryLedger::acknowledge(std::uint64_t offset) noexcept {
-  if (entries_ == nullptr) return;
-  while (!entries_->empty() && entries_->front().end_offset <= offset) entries_->pop_front();
-  if (entries_->empty()) entries_.reset();
+  while (head_ != tail_) {
+    const auto record = record_at(head_);
+    if (record.end_offset > offset) break;
+    head_ += record.size();
+    --count_;
+  }
+  release_if_empty();
+}
+
+DeliveryLedger::Record DeliveryLedger::record_at(std::uint32_t at) const noexcept {
+  Record record;
+  std::memcpy(&record, memory_.get() + at, sizeof record);  // entries are not aligned
+  return record;
+}
+
+DeliveryLedger::Entry DeliveryLedger::entry_at(std::uint32_t at) const noexcept {
+  const auto record = record_at(at);
+  const char* const texts = memory_.get() + at + sizeof record;
+  return {record.end_offset,
+          record.at,
+          record.bytes,
+          {texts, record.group_bytes},
+          {texts + record.group_bytes, record.id_bytes},
+          record.to_lo};
+}
+
+void DeliveryLedger::make_room(std::uint32_t size) {
+  if (capacity_ - tail_ >= size) return;
+  const auto kept = tail_ - head_;
+  const std::uint64_t needed = std::uint64_t{kept} + size;
+  std::unique_ptr<char[]> larger;
+  // Moving pays only where it frees at least as much as it moves.
+  if (needed > capacity_ || kept > head_) {
+    const auto capacity =
+        std::max<std::uint64_t>({needed, 2 * std::uint64_t{capacity_}, kLeastBytes});
+    if (capacity > std::numeric_limits<std::uint32_t>::max()) throw std::bad_alloc();
+    larger = std::make_unique_for_overwrite<char[]>(capacity);
+    capacity_ = static_cast<std::uint32_t>(capacity);
+  }
+  char* const to = larger ? larger.get() : memory_.get();
+  if (kept != 0) std::memmove(to, memory_.get() + head_, kept);
+  if (larger) memory_ = std::move(larger);
+  head_ = 0;
+  tail_ = kept;
+}
+
+void DeliveryLedger::release_if_empty() noexcept {
+  if (head_ != tail_) return;
+  memory_.reset();
+  capacity_ = head_ = tail_ = 0;
 }
 
 }  // namespace waystation

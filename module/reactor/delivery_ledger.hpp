@@ -1,18 +1,17 @@
 // Which messages are on their way through one socket, without what they say.
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
-#include <string>
-#include <utility>
+#include <string_view>
 
 #include "relay/outgoing.hpp"
 
 namespace waystation {
 
-/// The deliveries that a socket's queue took and its peer's kernel has not acknowledged. One
+/// The deliveries that a socket's queue took and its peer's kernel has not acknowledged, one behind
+/// the other in one piece of memory, of which there is none while nothing is on its way. One
 /// thread.
 class DeliveryLedger {
  public:
@@ -20,33 +19,62 @@ class DeliveryLedger {
     std::uint64_t end_offset;  // where in the socket's stream its last byte is
     std::int64_t at;
     std::size_t bytes;
-    std::string group;  // empty: the appliance's own, or the socket's group where it has one
-    std::string id;     // empty: none was given
-    bool to_lo;         // of the group's two users, the first was the receiver
+    std::string_view group;  // empty: the appliance's own, or the socket's group where it has one
+    std::string_view id;     // empty: none was given
+    bool to_lo;              // of the group's two users, the first was the receiver
   };
 
-  /// A message whose last byte is at `end_offset`. `keep_group` where the socket itself does not
-  /// say which group it was. Throws std::bad_alloc, and it was not added.
+  /// A message whose last byte is at `end_offset`, beyond those before. `keep_group` where the
+  /// socket itself does not say which group it was. Throws std::bad_alloc, and it was not added.
   void add(std::uint64_t end_offset, const Message& message, bool keep_group);
 
   /// Forgets what ends at or before `offset`: it arrived.
   void acknowledge(std::uint64_t offset) noexcept;
 
-  /// Takes out what ends beyond `offset`, calling `lost(const Entry&)` for each, oldest first.
+  /// Takes out what ends beyond `offset`, calling `lost(const Entry&)` for each, oldest first. The
+  /// entry's views live as long as the call.
   template <typename F>
   void lose_beyond(std::uint64_t offset, F&& lost) noexcept {
-    if (entries_ == nullptr) return;
-    const auto first = std::ranges::upper_bound(*entries_, offset, {}, &Entry::end_offset);
-    for (auto entry = first; entry != entries_->end(); ++entry) lost(std::as_const(*entry));
-    entries_->erase(first, entries_->end());
-    if (entries_->empty()) entries_.reset();
+    auto at = head_;
+    for (; at != tail_; at += record_at(at).size()) {
+      if (record_at(at).end_offset > offset) break;
+      // What has arrived stays for acknowledge() to forget.
+    }
+    const auto first_lost = at;
+    for (; at != tail_; at += record_at(at).size(), --count_) lost(entry_at(at));
+    tail_ = first_lost;
+    release_if_empty();
   }
 
-  std::size_t size() const noexcept { return entries_ == nullptr ? 0 : entries_->size(); }
+  std::size_t size() const noexcept { return count_; }
+  /// The memory that they take.
+  std::size_t used_bytes() const noexcept { return tail_ - head_; }
 
  private:
-  // Behind a pointer, so that the many sockets that wait for nothing hold no memory for it.
-  std::unique_ptr<std::deque<Entry>> entries_;
+  /// The fixed part of an entry in memory; the group and the id follow it.
+  struct Record {
+    std::uint64_t end_offset;
+    std::int64_t at;
+    std::uint32_t bytes;
+    std::uint8_t group_bytes;
+    std::uint8_t id_bytes;
+    bool to_lo;
+
+    std::uint32_t size() const noexcept {
+      return static_cast<std::uint32_t>(sizeof(Record)) + group_bytes + id_bytes;
+    }
+  };
+
+  Record record_at(std::uint32_t at) const noexcept;
+  Entry entry_at(std::uint32_t at) const noexcept;
+  void make_room(std::uint32_t size);
+  void release_if_empty() noexcept;
+
+  std::unique_ptr<char[]> memory_;
+  std::uint32_t capacity_ = 0;
+  std::uint32_t head_ = 0;  // where the oldest entry begins
+  std::uint32_t tail_ = 0;  // behind the newest
+  std::uint32_t count_ = 0;
 };
 
 }  // namespace waystation

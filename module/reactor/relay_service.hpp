@@ -95,6 +95,7 @@ class RelayService final : private Observer {
 
   Hub& hub() noexcept { return hub_; }
   const Now& now() const noexcept { return reactor_->now(); }
+  std::size_t max_queue_bytes() const noexcept { return reactor_->pool().limits().max_queue_bytes; }
   void count_open(SocketKind kind, int change) noexcept;
   void refresh(Connection& connection, Member& member, const std::string& user, std::string token);
   void on_delivery(const Delivery& delivery) noexcept override;

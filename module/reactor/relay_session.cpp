@@ -14,7 +14,7 @@ namespace {
 
 // How many deliveries a socket may have in its ledger before the kernel is first asked which have
 // arrived; then after as many again as were left. So a system call for so many messages at most.
-constexpr std::size_t kLedgerEntries = 128;
+constexpr std::size_t kLedgerEntries = 32;
 
 /// `Base` is ChatMember or PushMember; the two differ only in how they join and leave.
 template <typename Base>
@@ -59,9 +59,10 @@ class RelaySession final : public Session, public Base {
   }
 
   void on_lost(std::uint64_t offset) noexcept override {
-    ledger_.lose_beyond(offset, [this](const DeliveryLedger::Entry& entry) {
+    const auto own_users = kIsChat ? parse_group(group_) : std::nullopt;
+    ledger_.lose_beyond(offset, [&](const DeliveryLedger::Entry& entry) {
       const std::string_view group = kIsChat ? group_ : entry.group;
-      const auto users = parse_group(group);
+      const auto users = kIsChat ? own_users : parse_group(group);
       const auto to = !users ? std::string_view(user_) : entry.to_lo ? users->lo : users->hi;
       const auto from = !users ? std::string_view() : entry.to_lo ? users->hi : users->lo;
       service_.on_delivery({Outcome::dropped, entry.at, group, from, to, entry.id, 0, entry.bytes});
@@ -74,9 +75,14 @@ class RelaySession final : public Session, public Base {
     // Whose memory runs out is closed, and not the one who is talking to them.
     try {
       if (!connection_.send(Opcode::text, {text.head, text.value, text.tail})) return false;
-      if (delivery != nullptr) {
-        if (ledger_.size() >= ask_kernel_at_) acknowledge();
-        ledger_.add(connection_.queued_offset(), *delivery, !kIsChat);
+      if (delivery == nullptr) return true;
+      ledger_.add(connection_.queued_offset(), *delivery, !kIsChat);
+      if (ledger_.size() >= ask_kernel_at_) {
+        acknowledge();
+        // What the kernel holds is in no queue of ours, but the list of it is.
+        if (ledger_.used_bytes() > service_.max_queue_bytes()) {
+          connection_.close(CloseCode::receiver_too_slow);
+        }
       }
       return true;
     } catch (const std::bad_alloc&) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,8 @@ Message message(std::string_view id, std::string_view group = "alice_bob",
 
 std::vector<std::string> lost_beyond(DeliveryLedger& ledger, std::uint64_t offset) {
   std::vector<std::string> ids;
-  ledger.lose_beyond(offset, [&](const DeliveryLedger::Entry& entry) { ids.push_back(entry.id); });
+  ledger.lose_beyond(offset,
+                     [&](const DeliveryLedger::Entry& entry) { ids.emplace_back(entry.id); });
   return ids;
 }
 
@@ -66,19 +68,45 @@ TEST(DeliveryLedger, KnowsOfEachWhoseItWasAndHowLarge) {
   ledger.add(3, message("", "al_alice", "al"), true);
   ledger.add(4, message("", "al_alice", "alice"), true);
   ledger.add(5, message("", "", "bob"), true);
-  std::vector<DeliveryLedger::Entry> entries;
-  ledger.lose_beyond(0, [&](const DeliveryLedger::Entry& entry) { entries.push_back(entry); });
-  ASSERT_EQ(entries.size(), 5U);
-  EXPECT_TRUE(entries[0].to_lo);
-  EXPECT_EQ(entries[0].group, "");
-  EXPECT_EQ(entries[0].id, "id");
-  EXPECT_EQ(entries[0].at, 1234);
-  EXPECT_EQ(entries[0].bytes, 7U);
-  EXPECT_FALSE(entries[1].to_lo);
-  EXPECT_EQ(entries[1].group, "alice_bob");
-  EXPECT_TRUE(entries[2].to_lo);
-  EXPECT_FALSE(entries[3].to_lo);
-  EXPECT_EQ(entries[4].group, "");
+  std::vector<std::string> seen;
+  ledger.lose_beyond(0, [&](const DeliveryLedger::Entry& entry) {
+    seen.push_back(std::to_string(entry.end_offset) + ' ' + std::to_string(entry.at) + ' ' +
+                   std::to_string(entry.bytes) + " <" + std::string(entry.group) + "> <" +
+                   std::string(entry.id) + "> " + (entry.to_lo ? "lo" : "hi"));
+  });
+  EXPECT_EQ(seen, (std::vector<std::string>{
+                      "1 1234 7 <> <id> lo",
+                      "2 1234 7 <alice_bob> <> hi",
+                      "3 1234 7 <al_alice> <> lo",
+                      "4 1234 7 <al_alice> <> hi",
+                      "5 1234 7 <> <> hi",
+                  }));
+}
+
+TEST(DeliveryLedger, KeepsNamesOfEveryLengthWhileItGrowsAndMoves) {
+  DeliveryLedger ledger;
+  const std::string group = std::string(64, 'a') + '_' + std::string(64, 'b');
+  std::uint64_t added = 0;
+  std::uint64_t arrived = 0;
+  const auto id_of = [](std::uint64_t offset) { return std::string(offset % 65, 'i'); };
+  for (int round = 0; round < 200; ++round) {
+    for (int i = 0; i < round % 7 + 1; ++i) {
+      ++added;
+      ledger.add(added, message(id_of(added), group, std::string(64, 'b')), true);
+    }
+    arrived += static_cast<std::uint64_t>(round % 5);
+    arrived = std::min(arrived, added);
+    ledger.acknowledge(arrived);
+    ASSERT_EQ(ledger.size(), added - arrived);
+  }
+  ASSERT_GT(added, arrived);
+  ledger.lose_beyond(arrived, [&](const DeliveryLedger::Entry& entry) {
+    ++arrived;
+    EXPECT_EQ(entry.end_offset, arrived);
+    EXPECT_EQ(entry.group, group);
+    EXPECT_EQ(entry.id, id_of(arrived));
+  });
+  EXPECT_EQ(arrived, added);
 }
 
 }  // namespace

@@ -326,6 +326,25 @@ TEST_F(RelayServiceTest, ASenderHearsThatASlowReceiverIsNotThereAnyMore) {
   EXPECT_EQ(listening_.dropped().size(), static_cast<std::size_t>(taken - 1 - received));
 }
 
+TEST_F(RelayServiceTest, TheListOfWhatTheKernelHoldsIsBoundedToo) {
+  auto tight = options();
+  tight.reactor.queues.max_queue_bytes = 4096;
+  start(tight);
+  auto alice = chat("alice", Dialect::v1);
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  auto bob = chat("bob", Dialect::plain, "alice_bob", 4096);
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  // Short enough that the kernel holds tens of thousands of them for bob, who reads nothing.
+  constexpr int kMost = 20'000;
+  int taken = 0;
+  for (; taken < kMost; ++taken) {
+    alice.say(R"({"message":1})");
+    if (alice.hear().find(R"("route":"chat")") == std::string::npos) break;
+  }
+  EXPECT_LT(taken, kMost);
+  EXPECT_EQ(service_->reactor_figures().closed_slow, 1U);
+}
+
 TEST_F(RelayServiceTest, ATokenThatIsGoodPutsTheExpiryOff) {
   start();
   auto alice = open({SocketKind::chat, Dialect::v1, "alice_bob", "alice", wall_ms() + 700});
