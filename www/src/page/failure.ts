@@ -17,5 +17,5 @@ export function closedText(reason: ClosedReason): string {
 
 /** Whether a token may help: without one nothing more is tried. */
 export function wantsToken(state: LinkState): boolean {
-  return state.name === 'closed' && (state.reason.cause === 'expired' || state.reason.status === 401 || state.reason.status === 403);
+  return state.name === 'closed' && (state.reason.cause === 'expired' || state.reason.cause === 'unusable' || state.reason.status === 401 || state.reason.status === 403);
 }

@@ -173,11 +173,53 @@ describe('Link, coming back', () => {
     start();
     browser.socket.drop();
     await settle();
-    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'full', retryAt: Date.now() + 5000 });
+    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'full', retryAt: Date.now() + 5000 + 500 });
     tab.fire('online');
     expect(browser.sockets).toHaveLength(1);
-    await vi.advanceTimersByTimeAsync(5000);
+    await vi.advanceTimersByTimeAsync(5500);
     expect(browser.sockets).toHaveLength(2);
+  });
+
+  it.each(['99999999999', '1e400', 'Wed, 21 Oct 2015 07:28:00 GMT', '-5'])('takes a Retry-After of %s for no more than minutes', async (after) => {
+    browser.answer = { status: 503, headers: { 'Retry-After': after } };
+    start();
+    browser.socket.drop();
+    await settle();
+    const { state } = link ?? {};
+    if (state?.name !== 'waiting') throw new Error(`not waiting but ${state?.name}`);
+    expect(state.retryAt).toBeLessThanOrEqual(Date.now() + 6 * 60_000);
+    await vi.advanceTimersByTimeAsync(state.retryAt - Date.now() - 1);
+    expect(browser.sockets).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(browser.sockets).toHaveLength(2);
+  });
+
+  it('starts a handshake over that began before the network came back', async () => {
+    start();
+    const stale = browser.socket;
+    await vi.advanceTimersByTimeAsync(900);
+    tab.fire('online');
+    expect(browser.sockets).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(100);
+    tab.fire('online');
+    expect(stale.clientClosed).toBe('no code');
+    expect(browser.sockets).toHaveLength(2);
+    browser.socket.accept();
+    expect(link?.state.name).toBe('open');
+  });
+
+  it('begins its delays anew when the network comes back', async () => {
+    start();
+    for (let i = 0; i < 5; i += 1) {
+      browser.socket.drop();
+      await vi.advanceTimersByTimeAsync(30_000);
+    }
+    browser.socket.drop();
+    await settle();
+    tab.fire('online');
+    browser.socket.drop();
+    await settle();
+    expect(link?.state).toMatchObject({ name: 'waiting', retryAt: Date.now() + 500 });
   });
 
   it('says that the server is unreachable where it answers nothing at all', async () => {
@@ -266,6 +308,31 @@ describe('Link, closed for good', () => {
     expect(browser.sockets).toHaveLength(1);
   });
 
+  it('keeps its reason when it is told to close afterwards', async () => {
+    await openFor();
+    browser.socket.drop(4403);
+    await settle();
+    link?.close();
+    expect(link?.state).toMatchObject({ name: 'closed', reason: { cause: 'ended' } });
+  });
+
+  it('stays closed, whatever is asked of it, once it is disposed of', async () => {
+    await openFor();
+    link?.dispose();
+    link?.retry();
+    link?.setToken('new.new.new');
+    await settle();
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it.each(['a.b.c=', 'a b'])('says that the browser takes no token such as %s, and goes on with another', async (token) => {
+    start({ token });
+    expect(link?.state).toMatchObject({ name: 'closed', reason: { cause: 'unusable', detail: 'no such subprotocol' } });
+    link?.setToken('a.b.c');
+    browser.socket.accept();
+    expect(link?.state.name).toBe('open');
+  });
+
   it('hears nothing of the page once it is disposed of', async () => {
     await openFor();
     link?.dispose();
@@ -305,6 +372,68 @@ describe('Link, tokens', () => {
     expect(browser.socket.protocols).toContain('bearer.new.new.new');
   });
 
+  it('waits and tries again where the token function does not answer', async () => {
+    const source = vi.fn((): string | Promise<string> => 'a.b.c').mockReturnValueOnce(new Promise<string>(() => {}));
+    start({ token: source });
+    await vi.advanceTimersByTimeAsync(defaultTuning.connectDeadlineMs);
+    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'token_failed' });
+    await vi.advanceTimersByTimeAsync(500);
+    expect(browser.socket.protocols).toContain('bearer.a.b.c');
+  });
+
+  it('connects with a token that comes while the function is still asked', async () => {
+    let bring: (token: string) => void = () => {};
+    start({ token: () => new Promise<string>((resolve) => { bring = resolve; }) });
+    link?.setToken('new.new.new');
+    expect(browser.socket.protocols).toContain('bearer.new.new.new');
+    bring('old.old.old');
+    await settle();
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it('tries one new token at once, and further ones with growing delays', async () => {
+    browser.answer = { status: 401, body: { error: { code: 'unauthenticated', detail: 'no' } } };
+    let minted = 0;
+    start({ token: () => `new.token.${(minted += 1)}` });
+    const at: number[] = [];
+    const begun = Date.now();
+    for (let i = 0; i < 5; i += 1) {
+      await settle();
+      at.push(Date.now() - begun);
+      browser.socket.drop();
+      await settle();
+      const { state } = link ?? {};
+      if (state?.name === 'waiting') {
+        expect(state.cause).toBe('turned_away');
+        await vi.advanceTimersByTimeAsync(state.retryAt - Date.now());
+      }
+    }
+    // Full jitter at its upper end: 1 s, 2 s, 4 s.
+    expect(at).toEqual([0, 0, 1000, 3000, 7000]);
+    expect(browser.sockets).toHaveLength(6);
+    expect(minted).toBe(6);
+  });
+
+  it.each([4401, 4403])('does not go on at once for ever with a server that closes with %i', async (code) => {
+    let minted = 0;
+    start({ token: () => `new.token.${(minted += 1)}` });
+    for (let i = 0; i < 20; i += 1) {
+      await settle();
+      if (link?.state.name !== 'connecting') break;
+      browser.socket.accept();
+      browser.socket.drop(code);
+    }
+    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'turned_away' });
+    expect(browser.sockets).toHaveLength(2);
+  });
+
+  it('asks why with the cookie that the socket was sent with', async () => {
+    start();
+    browser.socket.drop();
+    await settle();
+    expect(browser.asked[0]?.credentials).toBe('include');
+  });
+
   it('shows a refusal’s question the token that was refused', async () => {
     browser.answer = { status: 401, body: { error: { code: 'unauthenticated', detail: 'expired' } } };
     const source = vi.fn((why: string) => (why === 'connect' ? 'old.old.old' : 'new.new.new'));
@@ -329,6 +458,31 @@ describe('Link, tokens', () => {
     expect(source).toHaveBeenLastCalledWith('expiring');
     expect(browser.socket.frames).toEqual([{ token: second }]);
     expect(browser.sockets).toHaveLength(1);
+  });
+
+  it.each([20, 5, 1])('does not renew again and again a token that lives for %i s', async (life) => {
+    const source = vi.fn(() => scriptedToken({ sub: 'alice', exp: Date.now() / 1000 + life, jti: source.mock.calls.length }));
+    await openFor({ token: source, tuning: { ...defaultTuning, heartbeatMs: 0 } });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(source.mock.calls.length).toBeLessThanOrEqual(60 / 5 + 1);
+    // Half of its life before its end, where that leaves time.
+    if (life === 20) expect(source).toHaveBeenCalledTimes(1 + 6);
+  });
+
+  it('goes on with the old token where the server refuses the new one', async () => {
+    const first = scriptedToken({ sub: 'alice', exp: Date.now() / 1000 + 60 });
+    const source = vi.fn((why: string) => (why === 'connect' ? first : scriptedToken({ sub: 'alice', exp: Date.now() / 1000 + 600, jti: why })));
+    await openFor({ token: source, tuning: { ...defaultTuning, heartbeatMs: 0 } });
+    link?.setToken('bad.bad.bad');
+    browser.socket.say({ error: { code: 'bad_token', detail: 'not for this user' } });
+    expect(frames.map((frame) => frame.kind)).toEqual(['error']);
+    // The renewal is still that of the first one.
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(source).toHaveBeenLastCalledWith('expiring');
+    // And a new connection asks again instead of taking the one that was refused.
+    browser.socket.drop(1006);
+    await vi.advanceTimersByTimeAsync(500);
+    expect(browser.socket.protocols).toContain(`bearer.${first}`);
   });
 
   it('sends a token that the application just received over the open socket', async () => {
@@ -408,6 +562,25 @@ describe('Link, heartbeat', () => {
     browser.answer = 'unreachable';
     await vi.advanceTimersByTimeAsync(heartbeatMs + heartbeatDeadlineMs);
     expect(link?.state).toMatchObject({ name: 'waiting', cause: 'silent' });
+  });
+
+  it('keeps a link of which something was heard while it asked whether the server lives', async () => {
+    let fail: (error: Error) => void = () => {};
+    const environment = { ...tab.environment, fetch: () => new Promise<Response>((_, reject) => { fail = reject; }) };
+    await openFor({ environment });
+    await vi.advanceTimersByTimeAsync(heartbeatMs + heartbeatDeadlineMs);
+    await vi.advanceTimersByTimeAsync(1);
+    browser.socket.say({ signal: 1, from: 'bob' });
+    fail(new TypeError('failed to fetch'));
+    await settle();
+    expect(link?.state.name).toBe('open');
+  });
+
+  it('keeps to itself that a ping was one frame too many', async () => {
+    await openFor();
+    await vi.advanceTimersByTimeAsync(heartbeatMs);
+    browser.socket.say({ error: { code: 'rate_limited', detail: 'slower', id: 'ping-1' } });
+    expect(frames).toEqual([]);
   });
 
   it('takes any other frame for a sign of life too, and passes it on', async () => {
@@ -509,6 +682,51 @@ describe('Link, late events of a stale socket', () => {
     await settle();
     expect(browser.sockets).toHaveLength(0);
     expect(link?.state.name).toBe('closed');
+  });
+
+  it('include a token function that fails after the link was closed', async () => {
+    let fail: (error: Error) => void = () => {};
+    start({ token: () => new Promise<string>((_, reject) => { fail = reject; }) });
+    link?.close();
+    fail(new Error('offline'));
+    await settle();
+    expect(link?.state).toMatchObject({ name: 'closed', reason: { cause: 'left' } });
+  });
+
+  it.each(['brings one', 'fails'])('include a token function that %s after the refusal it was asked about is over', async (how) => {
+    browser.answer = { status: 401 };
+    let answer: () => void = () => {};
+    const source = (why: string): string | Promise<string> =>
+      why === 'connect'
+        ? 'old.old.old'
+        : new Promise((resolve, reject) => {
+            answer = () => (how === 'fails' ? reject(new Error('offline')) : resolve('late.late.late'));
+          });
+    start({ token: source });
+    await settle();
+    browser.socket.drop();
+    await settle();
+    link?.setToken('new.new.new');
+    browser.socket.accept();
+    answer();
+    await settle();
+    expect(link?.state.name).toBe('open');
+    expect(browser.sockets).toHaveLength(2);
+    expect(browser.socket.received).toEqual([]);
+  });
+
+  it('include the answer to whether a server lives whose link is another by now', async () => {
+    let fail: (error: Error) => void = () => {};
+    const environment = { ...tab.environment, fetch: () => new Promise<Response>((_, reject) => { fail = reject; }) };
+    await openFor({ environment });
+    await vi.advanceTimersByTimeAsync(defaultTuning.heartbeatMs + defaultTuning.heartbeatDeadlineMs);
+    browser.socket.drop(1006);
+    await vi.advanceTimersByTimeAsync(500);
+    browser.socket.accept();
+    fail(new TypeError('failed to fetch'));
+    await settle();
+    expect(link?.state.name).toBe('open');
+    expect(browser.socket.clientClosed).toBe(null);
   });
 
   it('include a renewed token that was meant for the old one', async () => {

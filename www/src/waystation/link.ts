@@ -15,8 +15,10 @@ export type WaitCause =
   | 'too_slow'
   /** The link was open and silent, and a heartbeat got no answer. */
   | 'silent'
-  /** The application's token function failed. */
+  /** The application's token function failed, or did not answer in time. */
   | 'token_failed'
+  /** The server turned one new token away after the other. */
+  | 'turned_away'
   /** The link broke in some other way; `code` says how. */
   | 'lost';
 
@@ -30,7 +32,9 @@ export interface ClosedReason {
     /** An administrator ended the user's sockets (4403). */
     | 'ended'
     /** The server refused the request, and would again. */
-    | 'refused';
+    | 'refused'
+    /** The browser opens no such connection: of a token that is none, for example. */
+    | 'unusable';
   /** The HTTP status of a refusal. */
   readonly status: number | null;
   /** The server's own code, such as `not_a_member`. */
@@ -83,6 +87,8 @@ export interface LinkHandlers {
   readonly onFrame: (frame: Frame, source: string) => void;
 }
 
+type Timer = 'retry' | 'connect' | 'heartbeat' | 'pong' | 'stable' | 'renew';
+
 /** What a plain GET said about a handshake that failed: a browser does not show a socket's refusal. */
 type Refusal =
   | { readonly kind: 'none' }
@@ -92,6 +98,22 @@ type Refusal =
 
 // The longest delay that setTimeout keeps; a longer one would fire at once.
 const longestTimer = 2 ** 31 - 1;
+
+/** A server that asks for a longer pause is asked again all the same: it may have been a mistake. */
+const longestPauseMs = 5 * 60_000;
+
+/** Tokens that live for seconds, or a clock that runs ahead, must not make a renewal follow the other. */
+const renewalPauseMs = 5_000;
+
+/** A handshake under way for so long when the network comes back began in the network that is gone. */
+const staleHandshakeMs = 1_000;
+
+/** Throws TypeError for what no server could be asked. */
+export function checkOptions({ dialect, token }: LinkOptions): void {
+  if (dialect === 'plain' && token !== null) {
+    throw new TypeError('the plain dialect has no place for a token: use the cookie, or dialect "v1"');
+  }
+}
 
 /**
  * One WebSocket that comes back: states, reconnection, heartbeat, token.
@@ -107,8 +129,16 @@ export class Link {
   private epoch = 0;
   private attempt = 0;
   private notBefore = 0;
+  /** When the handshake began. Infinity while the application is asked for a token. */
+  private dialledAt = 0;
   private token: string | null = null;
+  /** What `token` was before it was renewed on the open socket. */
+  private tokenBefore: string | null = null;
   private offeredToken: string | null = null;
+  /** For the next connection only. */
+  private nextToken: string | null = null;
+  /** A new token has been tried at once; the next one, unless this one holds, is tried after a delay. */
+  private replaced = false;
   private lastHeard = 0;
   private pingId = 0;
   /** A ping whose deadline runs. */
@@ -117,18 +147,20 @@ export class Link {
   private pingsOut = 0;
   private answersPings = false;
   private resumeOnShow = false;
-  private readonly timers = new Map<'retry' | 'connect' | 'heartbeat' | 'pong' | 'stable' | 'renew', ReturnType<typeof setTimeout>>();
+  private disposed = false;
+  private readonly timers = new Map<Timer, ReturnType<typeof setTimeout>>();
   private readonly stopListening: () => void;
 
   constructor(
     private readonly options: LinkOptions,
     private readonly handlers: LinkHandlers,
+    /** Why it is closed from the start; null: it connects. */
+    closed: ClosedReason | null = null,
   ) {
-    if (options.dialect === 'plain' && options.token !== null) {
-      throw new TypeError('the plain dialect has no place for a token: use the cookie, or dialect "v1"');
-    }
+    checkOptions(options);
     this.stopListening = this.listenToPage();
-    void this.connect();
+    if (closed === null) this.connect();
+    else this.enter({ name: 'closed', reason: closed });
   }
 
   get state(): LinkState {
@@ -142,12 +174,13 @@ export class Link {
     return true;
   }
 
-  /** Connects at once, whatever the state; does nothing to a link that is open or connecting. */
+  /** Connects at once, whatever the state; does nothing to a link that is open, connecting or disposed of. */
   retry(): void {
-    if (this.current.name === 'open' || this.current.name === 'connecting') return;
+    if (this.disposed || this.current.name === 'open' || this.current.name === 'connecting') return;
     this.notBefore = 0;
     this.attempt = 0;
-    void this.connect();
+    this.replaced = false;
+    this.connect();
   }
 
   /**
@@ -155,12 +188,17 @@ export class Link {
    * and from now on. One that was turned away connects no closed link.
    */
   setToken(token: string): void {
+    if (this.disposed) return;
     this.offeredToken = token;
-    if (this.current.name === 'open') {
-      if (token !== this.token) this.refresh(token);
-    } else if (this.current.name === 'closed' && token === this.token) {
-      // The very one that was turned away.
-    } else if (this.current.name === 'waiting' || (this.current.name === 'closed' && this.current.reason.cause !== 'left')) {
+    this.nextToken = null;
+    const { current } = this;
+    if (token === this.token) return;
+    if (current.name === 'open') {
+      this.refresh(token);
+    } else if (current.name === 'connecting') {
+      // What is under way without a socket is about an older token.
+      if (this.socket === null) this.connect();
+    } else if (current.name === 'waiting' || current.reason.cause !== 'left') {
       this.retry();
     }
   }
@@ -170,9 +208,10 @@ export class Link {
     if (this.current.name === 'open') this.ping();
   }
 
-  /** Closes with 1000. `retry` opens again. */
+  /** Closes with 1000. `retry` opens again. A link that is closed already keeps its reason. */
   close(): void {
     this.resumeOnShow = false;
+    if (this.current.name === 'closed') return;
     this.drop(1000);
     this.enter({ name: 'closed', reason: { cause: 'left', status: null, code: null, detail: '' } });
   }
@@ -180,40 +219,40 @@ export class Link {
   /** Closes, and lets go of the page's events: for good. */
   dispose(): void {
     this.close();
+    this.disposed = true;
     this.stopListening();
   }
 
   // --- connecting -----------------------------------------------------------
 
-  private async connect(known?: string): Promise<void> {
+  private connect(): void {
     this.drop(null);
-    const epoch = this.epoch;
+    this.token = null;
     this.enter({ name: 'connecting', attempt: this.attempt });
+    const token = this.nextToken;
+    this.nextToken = null;
+    if (token === null) this.bring('connect', (brought) => this.dial(brought));
+    else this.dial(token);
+  }
 
-    let token: string | null = known ?? this.offeredToken;
-    if (token === null && this.options.token !== null) {
-      try {
-        token = await this.askToken('connect');
-      } catch {
-        if (epoch === this.epoch) this.wait('token_failed', null);
-        return;
-      }
-      if (epoch !== this.epoch) return;
-    }
+  private dial(token: string | null): void {
     this.token = token;
-
-    const { WebSocket } = this.options.environment;
-    const protocols = this.options.dialect === 'plain' ? [] : [subprotocol];
+    this.dialledAt = Date.now();
+    const { environment, dialect, tuning } = this.options;
+    const protocols = dialect === 'plain' ? [] : [subprotocol];
     if (token !== null) protocols.push(`bearer.${token}`);
     const address = this.address(token);
     address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
-    const socket = new WebSocket(address.href, protocols);
+    let socket: SocketLike;
+    try {
+      socket = new environment.WebSocket(address.href, protocols);
+    } catch (error) {
+      return this.end({ cause: 'unusable', status: null, code: null, detail: error instanceof Error ? error.message : '' });
+    }
     this.socket = socket;
 
     let opened = false;
-    this.after('connect', this.options.tuning.connectDeadlineMs, () => {
-      if (socket === this.socket) this.failed(socket);
-    });
+    this.after('connect', tuning.connectDeadlineMs, () => this.failed(socket));
     socket.onopen = () => {
       if (socket !== this.socket) return;
       opened = true;
@@ -239,6 +278,7 @@ export class Link {
     // accepts and closes at once is not asked without a pause.
     this.after('stable', this.options.tuning.stableMs, () => {
       this.attempt = 0;
+      this.replaced = false;
     });
     this.scheduleHeartbeat();
     this.scheduleRenewal();
@@ -259,14 +299,11 @@ export class Link {
         case 'later':
           return this.wait('full', null, refusal.afterMs);
         case 'identity':
-          return void this.newTokenOr('refused', {
-            cause: 'refused',
-            status: refusal.status,
-            code: refusal.code,
-            detail: refusal.detail,
-          });
-        case 'final':
-          return this.end({ cause: 'refused', status: refusal.status, code: refusal.code, detail: refusal.detail });
+        case 'final': {
+          const { status, code, detail } = refusal;
+          const reason: ClosedReason = { cause: 'refused', status, code, detail };
+          return refusal.kind === 'final' ? this.end(reason) : this.newTokenOr('refused', reason);
+        }
       }
     });
   }
@@ -276,9 +313,9 @@ export class Link {
     this.drop(null);
     switch (code) {
       case 4401:
-        return void this.newTokenOr('expired', { cause: 'expired', status: null, code: null, detail: '' });
+        return this.newTokenOr('expired', { cause: 'expired', status: null, code: null, detail: '' });
       case 4403:
-        return void this.newTokenOr('ended', { cause: 'ended', status: null, code: null, detail: '' });
+        return this.newTokenOr('ended', { cause: 'ended', status: null, code: null, detail: '' });
       case 1001:
         return this.wait('going_away', code);
       case 1013:
@@ -290,32 +327,29 @@ export class Link {
     }
   }
 
-  /** Goes on only with a token other than the one that was turned away. */
-  private async newTokenOr(reason: TokenReason, otherwise: ClosedReason): Promise<void> {
-    const epoch = this.epoch;
+  /**
+   * Goes on only with a token other than the one that was turned away: at
+   * once, and with a delay where the one before was such another already.
+   */
+  private newTokenOr(reason: TokenReason, otherwise: ClosedReason): void {
     const turnedAway = this.token;
     if (this.offeredToken === turnedAway) this.offeredToken = null;
-    let token = this.offeredToken;
-    if (token === null && this.options.token !== null) {
-      this.enter({ name: 'connecting', attempt: this.attempt });
-      try {
-        token = await this.askToken(reason);
-      } catch {
-        if (epoch === this.epoch) this.wait('token_failed', null);
-        return;
-      }
-      if (epoch !== this.epoch) return;
-    }
-    if (token === null || token === turnedAway) return this.end(otherwise);
-    this.attempt += 1;
-    void this.connect(token);
+    this.bring(reason, (token) => {
+      if (token === null || token === turnedAway) return this.end(otherwise);
+      this.nextToken = token;
+      if (this.replaced) return this.wait('turned_away', null);
+      this.replaced = true;
+      this.attempt += 1;
+      this.connect();
+    });
   }
 
   private wait(cause: WaitCause, code: number | null, atLeastMs = 0): void {
-    const delay = Math.max(atLeastMs, backoffDelay(this.attempt, this.options.tuning.backoff, this.options.environment.random));
+    // On top of what the server asked for: whoever heard the same comes back spread, too.
+    const delay = atLeastMs + backoffDelay(this.attempt, this.options.tuning.backoff, this.options.environment.random);
     this.attempt += 1;
     this.notBefore = Date.now() + atLeastMs;
-    this.after('retry', delay, () => void this.connect());
+    this.after('retry', delay, () => this.connect());
     this.enter({ name: 'waiting', attempt: this.attempt, retryAt: Date.now() + delay, cause, code });
   }
 
@@ -331,7 +365,8 @@ export class Link {
     try {
       const response = await this.options.environment.fetch(this.address(this.token).href, {
         headers: this.token === null ? {} : { Authorization: `Bearer ${this.token}` },
-        credentials: 'same-origin',
+        // The cookie that the socket was sent with, whosever origin it is.
+        credentials: 'include',
         cache: 'no-store',
         signal: abort.signal,
       });
@@ -339,7 +374,7 @@ export class Link {
       if (status === 426) return { kind: 'none' };
       if (status === 429 || status >= 500 && status !== 501) {
         const seconds = Number(response.headers.get('Retry-After') ?? '0');
-        return { kind: 'later', afterMs: Number.isFinite(seconds) ? Math.max(0, seconds) * 1000 : 0 };
+        return { kind: 'later', afterMs: seconds > 0 ? Math.min(seconds * 1000, longestPauseMs) : 0 };
       }
       const frame = parseFrame(await response.text());
       const { code, detail } = frame.kind === 'error' ? frame.error : { code: null, detail: '' };
@@ -373,6 +408,7 @@ export class Link {
       this.answersPings = true;
       return;
     }
+    if (frame.kind === 'error' && frame.error.code === 'bad_token') this.keepOldToken();
     this.handlers.onFrame(frame, typeof source === 'string' ? source : '');
   }
 
@@ -390,8 +426,10 @@ export class Link {
   }
 
   private isAnswerToPing(frame: Frame): boolean {
-    if (this.pingsOut === 0 || frame.kind !== 'error' || frame.error.code !== 'bad_envelope') return false;
-    return frame.error.id === null || frame.error.id.startsWith('ping-');
+    if (this.pingsOut === 0 || frame.kind !== 'error') return false;
+    const { code, id } = frame.error;
+    // Named by its id it may be any refusal: of one who says too much, for example.
+    return id === null ? code === 'bad_envelope' : id.startsWith('ping-');
   }
 
   private async unanswered(): Promise<void> {
@@ -401,9 +439,10 @@ export class Link {
     if (!this.answersPings) {
       // This socket never answered a ping, so its silence proves nothing by
       // itself: only a server that does not answer a request either is gone.
+      const heard = this.lastHeard;
       const refusal = await this.askWhy();
       if (socket !== this.socket) return;
-      if (refusal.kind !== 'unreachable') return this.scheduleHeartbeat();
+      if (refusal.kind !== 'unreachable' || heard !== this.lastHeard) return this.scheduleHeartbeat();
     }
     // Not 1000: the user did not leave.
     this.drop(4000);
@@ -426,28 +465,62 @@ export class Link {
 
   // --- token ------------------------------------------------------------------
 
-  private async askToken(reason: TokenReason): Promise<string | null> {
+  /**
+   * Brings the newest token: what was handed over, or what the application
+   * answers. An answer that comes after something else has begun goes nowhere.
+   */
+  private bring(reason: TokenReason, use: (token: string | null) => void): void {
     const source = this.options.token;
-    return typeof source === 'function' ? source(reason) : source;
+    if (this.offeredToken !== null || typeof source !== 'function') return use(this.offeredToken ?? (source as string | null));
+    if (this.current.name !== 'connecting') this.enter({ name: 'connecting', attempt: this.attempt });
+    const { epoch } = this;
+    const failed = (): void => {
+      if (epoch !== this.epoch) return;
+      this.drop(null);
+      this.wait('token_failed', null);
+    };
+    this.dialledAt = Infinity;
+    this.after('connect', this.options.tuning.connectDeadlineMs, failed);
+    this.ask(source, reason).then((token) => {
+      if (epoch !== this.epoch) return;
+      this.cancel('connect');
+      use(token);
+    }, failed);
+  }
+
+  /** A function that throws and one that rejects are the same. */
+  private async ask(source: Exclude<TokenSource, string>, reason: TokenReason): Promise<string | null> {
+    return source(reason);
   }
 
   private refresh(token: string): void {
-    if (this.send(JSON.stringify({ token }))) {
-      this.token = token;
-      this.scheduleRenewal();
-    }
+    if (!this.send(JSON.stringify({ token }))) return;
+    this.tokenBefore = this.token;
+    this.token = token;
+    this.scheduleRenewal();
+  }
+
+  /** The socket lives as long as the token before does. */
+  private keepOldToken(): void {
+    if (this.tokenBefore === null) return;
+    if (this.offeredToken === this.token) this.offeredToken = null;
+    this.token = this.tokenBefore;
+    this.tokenBefore = null;
+    this.scheduleRenewal();
   }
 
   private scheduleRenewal(): void {
+    const source = this.options.token;
     const expiresAt = this.token === null ? null : (readToken(this.token)?.expiresAt ?? null);
-    if (expiresAt === null || typeof this.options.token !== 'function') return;
-    const due = expiresAt - this.options.tuning.renewMs - Date.now();
-    // Far too late already: the server closes with 4401, and that asks again.
-    if (expiresAt <= Date.now()) return;
-    this.after('renew', Math.min(longestTimer, Math.max(0, due)), () => {
+    if (expiresAt === null || typeof source !== 'function') return;
+    const left = expiresAt - Date.now();
+    // Too late already: the server closes with 4401, and that asks again.
+    if (left <= 0) return;
+    const due = Math.max(renewalPauseMs, left - Math.min(this.options.tuning.renewMs, left / 2));
+    this.after('renew', Math.min(longestTimer, due), () => {
       if (due > longestTimer) return this.scheduleRenewal();
       const { socket } = this;
-      this.askToken('expiring').then(
+      this.ask(source, 'expiring').then(
         (token) => {
           if (socket === this.socket && token !== null && token !== this.token) this.refresh(token);
         },
@@ -463,8 +536,15 @@ export class Link {
   private listenToPage(): () => void {
     const { page, document } = this.options.environment;
     const wake = (): void => {
-      if (this.current.name === 'waiting' && Date.now() >= this.notBefore) void this.connect();
+      const now = Date.now();
+      const { name } = this.current;
+      if ((name === 'waiting' && now >= this.notBefore) || (name === 'connecting' && now - this.dialledAt >= staleHandshakeMs)) this.connect();
       else this.check();
+    };
+    const onOnline = (): void => {
+      // What failed, failed for want of a network.
+      this.attempt = 0;
+      wake();
     };
     const onVisibility = (): void => {
       if (document?.visibilityState === 'visible') wake();
@@ -481,13 +561,13 @@ export class Link {
       if (this.resumeOnShow) this.retry();
       this.resumeOnShow = false;
     };
-    page?.addEventListener('online', wake);
+    page?.addEventListener('online', onOnline);
     page?.addEventListener('offline', onOffline);
     page?.addEventListener('pagehide', onHide);
     page?.addEventListener('pageshow', onShow);
     document?.addEventListener('visibilitychange', onVisibility);
     return () => {
-      page?.removeEventListener('online', wake);
+      page?.removeEventListener('online', onOnline);
       page?.removeEventListener('offline', onOffline);
       page?.removeEventListener('pagehide', onHide);
       page?.removeEventListener('pageshow', onShow);
@@ -501,6 +581,7 @@ export class Link {
   private drop(code: number | null, socket: SocketLike | null = this.socket): void {
     this.epoch += 1;
     this.socket = null;
+    this.tokenBefore = null;
     this.pingPending = false;
     for (const name of [...this.timers.keys()]) this.cancel(name);
     if (socket !== null) {
@@ -516,7 +597,7 @@ export class Link {
     this.handlers.onState(state);
   }
 
-  private after(name: 'retry' | 'connect' | 'heartbeat' | 'pong' | 'stable' | 'renew', ms: number, run: () => void): void {
+  private after(name: Timer, ms: number, run: () => void): void {
     this.cancel(name);
     this.timers.set(name, setTimeout(() => {
       this.timers.delete(name);
@@ -524,7 +605,7 @@ export class Link {
     }, ms));
   }
 
-  private cancel(name: 'retry' | 'connect' | 'heartbeat' | 'pong' | 'stable' | 'renew'): void {
+  private cancel(name: Timer): void {
     clearTimeout(this.timers.get(name));
     this.timers.delete(name);
   }

@@ -179,6 +179,65 @@ describe('one socket for all tabs', () => {
     expect(browser.sockets.length).toBeLessThanOrEqual(4);
   });
 
+  it('is not revived by another tab once an administrator ended it', async () => {
+    const { push } = await connect(browser.tab(), { token: 'one.one.one' });
+    const other = await connect(browser.tab(), { token: 'two.two.two' });
+    browser.socket.accept();
+    browser.socket.drop(4403);
+    await settle();
+    expect(other.push.state).toMatchObject({ name: 'closed', reason: { cause: 'ended' } });
+    // Nor by a new one, nor by the one that comes next.
+    await connect(browser.tab(), { token: 'three.three.three' });
+    push.close();
+    await settle();
+    expect(other.push.state).toMatchObject({ name: 'closed', reason: { cause: 'ended' } });
+    expect(browser.sockets).toHaveLength(1);
+    other.push.retry();
+    expect(browser.sockets).toHaveLength(2);
+  });
+
+  it('asks no other tab for a token after a refusal that none would change', async () => {
+    browser.answer = { status: 400, body: { error: { code: 'bad_user', detail: 'no' } } };
+    await connect(browser.tab(), { token: 'one.one.one' });
+    await connect(browser.tab(), { token: 'two.two.two' });
+    browser.socket.drop();
+    await settle();
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it('is offered one token of another tab, however many that tab makes', async () => {
+    browser.answer = { status: 401, body: { error: { code: 'unauthenticated', detail: 'no' } } };
+    let minted = 0;
+    const { push } = await connect(browser.tab(), { token: 'bad.one.x' });
+    await connect(browser.tab(), { token: () => `new.token.${(minted += 1)}` });
+    for (let i = 0; i < 20; i += 1) {
+      if (browser.socket.readyState === 0) browser.socket.drop();
+      await settle();
+    }
+    expect(push.state).toMatchObject({ name: 'closed', reason: { cause: 'refused' } });
+    expect(minted).toBe(1);
+    expect(browser.sockets.length).toBeLessThanOrEqual(3);
+  });
+
+  it('is helped again once the link has held', async () => {
+    let minted = 0;
+    await connect(browser.tab(), { token: 'old.old.old' });
+    await connect(browser.tab(), { token: () => `new.token.${(minted += 1)}` });
+    for (const expected of [1, 2]) {
+      browser.socket.accept();
+      await vi.advanceTimersByTimeAsync(10_000);
+      browser.socket.drop(4401);
+      await settle();
+      if (browser.socket.protocols.includes('bearer.old.old.old')) {
+        // Its own token once more, which is as old as before.
+        browser.socket.accept();
+        browser.socket.drop(4401);
+        await settle();
+      }
+      expect(minted).toBe(expected);
+    }
+  });
+
   it('is each user’s own', async () => {
     await connect(browser.tab());
     const bob = connectPush('bob', { environment: browser.tab().environment });
@@ -209,6 +268,22 @@ describe('without a way to share', () => {
     await connect(new ScriptedTab(browser, false));
     await connect(new ScriptedTab(browser, false));
     expect(browser.sockets).toHaveLength(2);
+  });
+
+  it('has one socket a tab where the browser has locks and gives none', async () => {
+    browser.givesLocks = false;
+    const one = await connect(browser.tab());
+    browser.socket.accept();
+    const two = await connect(browser.tab());
+    browser.socket.accept();
+    expect([one.push.state.name, two.push.state.name]).toEqual(['open', 'open']);
+    browser.socket.say(event('hi'));
+    expect([one.heard.length, two.heard.length]).toEqual([0, 1]);
+    expect(browser.sockets).toHaveLength(2);
+  });
+
+  it('refuses a token in the plain dialect at once', () => {
+    expect(() => connectPush('alice', { dialect: 'plain', token: 'a.b.c', environment: browser.tab().environment })).toThrow(/cookie/);
   });
 
   it('has one socket a tab where the caller wants it so', async () => {

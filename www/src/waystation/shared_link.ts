@@ -1,5 +1,5 @@
 import type { ChannelLike, Environment } from './environment';
-import { Link, type ClosedReason, type LinkHandlers, type LinkOptions, type LinkState } from './link';
+import { checkOptions, Link, type ClosedReason, type LinkHandlers, type LinkOptions, type LinkState } from './link';
 import { parseFrame } from './protocol';
 
 /** What the tabs tell each other. */
@@ -25,13 +25,15 @@ interface Part {
 export class SharedLink {
   private current: LinkState = { name: 'connecting', attempt: 0 };
   private readonly name: string;
-  private readonly channel: ChannelLike;
+  /** Null once it is disposed of, or where the browser lets nobody share. */
+  private channel: ChannelLike | null;
   private readonly stopListening: () => void;
   /** While it takes part: from the first request for the lock to `leave`. */
   private part: Part | null = null;
   private link: Link | null = null;
   private newestToken: string | null = null;
-  private offered: string | null = null;
+  /** It has offered a token since the link last held. */
+  private helped = false;
   private disposed = false;
 
   static supported(environment: Environment): boolean {
@@ -43,6 +45,7 @@ export class SharedLink {
     private readonly handlers: LinkHandlers,
   ) {
     const { locks, BroadcastChannel } = options.environment;
+    checkOptions(options);
     if (locks === null || BroadcastChannel === null) throw new TypeError('this browser cannot share a link between tabs');
     this.name = `waystation ${options.dialect} ${options.url.href}`;
     this.channel = new BroadcastChannel(this.name);
@@ -86,8 +89,14 @@ export class SharedLink {
     this.leave();
     this.disposed = true;
     this.stopListening();
+    this.stopSharing();
+  }
+
+  private stopSharing(): void {
+    if (this.channel === null) return;
     this.channel.onmessage = null;
     this.channel.close();
+    this.channel = null;
   }
 
   private join(locks: LockManager): void {
@@ -104,7 +113,11 @@ export class SharedLink {
         });
       })
       .catch(() => {
-        // Left while it waited: nothing is left to do.
+        // Left while it waited: nothing is left to do. Otherwise the browser
+        // gives no locks here, where a site may not store anything for example.
+        if (part !== this.part) return;
+        this.stopSharing();
+        this.lead();
       });
     this.tell({ kind: 'hello' });
   }
@@ -119,7 +132,10 @@ export class SharedLink {
   }
 
   private lead(): void {
-    this.link = new Link(this.options, {
+    const { current } = this;
+    // What ended for all tabs does not begin again because one of them goes.
+    const closed = current.name === 'closed' && current.reason.cause !== 'left' ? current.reason : null;
+    const handlers: LinkHandlers = {
       onState: (state) => {
         this.enter(state);
         this.tell({ kind: 'state', state });
@@ -128,20 +144,22 @@ export class SharedLink {
         this.tell({ kind: 'frame', source });
         this.handlers.onFrame(frame, source);
       },
-    });
+    };
+    this.link = new Link(this.options, handlers, closed);
     if (this.newestToken !== null) this.link.setToken(this.newestToken);
   }
 
   private onNote(note: Note): void {
-    if (this.disposed) return;
     const { link } = this;
     if (link !== null) {
       if (note.kind === 'hello') this.tell({ kind: 'state', state: link.state });
       else if (note.kind === 'retry') link.retry();
       else if (note.kind === 'token') link.setToken(note.token);
     } else if (note.kind === 'state') {
+      const before = this.current;
+      if (before.name === 'open' && Date.now() - before.since >= this.options.tuning.stableMs) this.helped = false;
       this.enter(note.state);
-      if (note.state.name === 'closed') void this.helpOut(note.state.reason.cause);
+      if (note.state.name === 'closed') void this.helpOut(note.state.reason);
     } else if (note.kind === 'frame') {
       this.handlers.onFrame(parseFrame(note.source), note.source);
     }
@@ -149,21 +167,20 @@ export class SharedLink {
 
   /**
    * The tab that has the socket ran out of tokens: this one may have another.
-   * Each is offered once, so that the tabs do not go on offering each other
-   * what the server turns away.
+   * It offers one, and the next only after that one held, so that the tabs do
+   * not go on bringing the server what it turns away.
    */
-  private async helpOut(cause: ClosedReason['cause']): Promise<void> {
+  private async helpOut({ cause, status }: ClosedReason): Promise<void> {
     const source = this.options.token;
-    if (cause === 'left' || source === null) return;
-    let token: string | null;
+    const reason = cause === 'expired' || (cause === 'refused' && (status === 401 || status === 403)) ? cause : null;
+    if (reason === null || source === null || this.helped) return;
+    this.helped = true;
     try {
-      token = typeof source === 'function' ? await source(cause) : source;
+      const token = typeof source === 'function' ? await source(reason) : source;
+      if (token !== null) this.tell({ kind: 'token', token });
     } catch {
-      return;
+      // Then this tab has none either.
     }
-    if (token === null || token === this.offered) return;
-    this.offered = token;
-    this.tell({ kind: 'token', token });
   }
 
   private enter(state: LinkState): void {
@@ -176,6 +193,6 @@ export class SharedLink {
   }
 
   private tell(note: Note): void {
-    if (!this.disposed) this.channel.postMessage(note);
+    this.channel?.postMessage(note);
   }
 }

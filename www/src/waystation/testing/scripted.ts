@@ -91,8 +91,10 @@ class ScriptedDocument extends EventTarget {
 /** What all tabs of a browser share. */
 export class ScriptedBrowser {
   readonly sockets: ScriptedSocket[] = [];
-  readonly asked: { url: string; authorization: string | null }[] = [];
+  readonly asked: { url: string; authorization: string | null; credentials: string | undefined }[] = [];
   answer: Answer = { status: 426 };
+  /** False where a site may store nothing: requests for a lock are rejected. */
+  givesLocks = true;
   random = 1;
   private readonly channels = new Map<string, Set<ChannelLike>>();
   private readonly lockQueues = new Map<string, (() => void)[]>();
@@ -123,6 +125,7 @@ export class ScriptedBrowser {
   }
 
   async requestLock(name: string, signal: AbortSignal | undefined, run: () => unknown): Promise<unknown> {
+    if (!this.givesLocks) throw new DOMException('storage is blocked', 'SecurityError');
     const queue = this.lockQueues.get(name) ?? [];
     this.lockQueues.set(name, queue);
     let start: () => void = () => {};
@@ -162,13 +165,15 @@ export class ScriptedTab {
     this.environment = {
       WebSocket: class extends ScriptedSocket {
         constructor(url: string, protocols: string[]) {
+          // As a browser does: each is a token in the sense of HTTP.
+          if (protocols.some((one) => !/^[\w!#$%&'*+.^`|~-]+$/.test(one))) throw new DOMException('no such subprotocol', 'SyntaxError');
           super(url, protocols);
           browser.sockets.push(this);
         }
       },
       fetch: (url, init) => {
         const headers = new Headers(init.headers);
-        browser.asked.push({ url, authorization: headers.get('Authorization') });
+        browser.asked.push({ url, authorization: headers.get('Authorization'), credentials: init.credentials });
         if (browser.answer === 'unreachable') return Promise.reject(new TypeError('failed to fetch'));
         const { status, body, headers: sent } = browser.answer;
         return Promise.resolve(new Response(JSON.stringify(body ?? null), { status, headers: sent ?? {} }));
