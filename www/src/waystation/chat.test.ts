@@ -200,6 +200,28 @@ describe('the queue of what is written offline', () => {
     expect(await fate(sent)).toBe('closed not_sent');
   });
 
+  it('is told to be empty when the conversation is closed', () => {
+    const sizes: number[] = [];
+    open().on('queue', ({ messages: size }) => sizes.push(size));
+    void chat?.send('one');
+    void chat?.send('two');
+    chat?.close();
+    expect(sizes).toEqual([1, 2, 1, 0]);
+    expect(chat?.queued).toBe(0);
+  });
+
+  it('takes nothing once the conversation is closed, which stays so', async () => {
+    const made = opened();
+    made.close();
+    expect(await fate(made.send('hello'))).toBe('closed not_sent');
+    made.retry();
+    made.setToken('new.new.new');
+    await vi.advanceTimersByTimeAsync(0);
+    expect(made.queued).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+    expect(browser.sockets).toHaveLength(1);
+  });
+
   it('takes what is sent while the socket is closing', () => {
     opened();
     browser.socket.readyState = 2;

@@ -97,6 +97,8 @@ interface Outgoing {
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
+const closedError = (): SendError => new SendError('closed', 'not_sent', 'the conversation was closed before the message was sent');
+
 /** One conversation, as long as somebody looks at it. */
 export class Chat {
   readonly user: string;
@@ -111,6 +113,7 @@ export class Chat {
   /** Sent, and without a verdict so far. */
   private readonly unanswered = new Map<string, Outgoing>();
   private peerPresent: boolean | null = null;
+  private left = false;
 
   constructor(
     readonly group: string,
@@ -197,18 +200,20 @@ export class Chat {
     this.link.setToken(token);
   }
 
-  /** Leaves the conversation, for good. Messages that still wait are rejected. */
+  /** Leaves the conversation, for good. Messages that still wait are rejected, and so is what is sent from now on. */
   close(): void {
+    this.left = true;
     this.link.dispose();
-    for (const outgoing of this.waiting.splice(0)) {
-      this.settle(outgoing, new SendError('closed', 'not_sent', 'the conversation was closed before the message was sent'));
+    for (const outgoing of [...this.waiting]) {
+      this.unqueue(outgoing);
+      this.settle(outgoing, closedError());
     }
-    this.waitingBytes = 0;
     this.events.clear();
   }
 
   private take(outgoing: Outgoing): void {
     const { messages, bytes, frame, queueMs } = this.limits;
+    if (this.left) return outgoing.reject(closedError());
     if (outgoing.bytes > frame) {
       return outgoing.reject(
         new SendError('too_large', 'not_sent', `the message takes ${outgoing.bytes} bytes; at most ${frame} are allowed`),
