@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import struct
@@ -35,6 +36,13 @@ PATIENCE = 60 if SANITIZED else 20
 def scaled(number, sanitized):
     """A size for a test: smaller where the program is slow."""
     return sanitized if SANITIZED else number
+
+
+def raise_descriptor_limit():
+    """Lets this process open as many descriptors as it may, and returns how many those are."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 class Server:
@@ -155,6 +163,20 @@ def connect(server, path, user=None, v1=False, **options):
     return websockets.connect(server.url(path, user), subprotocols=subprotocols,
                               ping_interval=None, open_timeout=PATIENCE, close_timeout=PATIENCE,
                               max_size=None, **options)
+
+
+async def connect_where_places_are_given_back(server, path, user=None, **options):
+    """As connect, where the places of others who have just closed may all be needed. Such a place is
+    given back when the connection is gone, and that its client has gone the server may hear a moment
+    later than the client's next knock."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await connect(server, path, user, **options)
+        except websockets.InvalidStatusCode as refused:
+            if refused.status_code not in (429, 503) or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.01)
 
 
 async def receive(ws):

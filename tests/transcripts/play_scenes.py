@@ -5,21 +5,22 @@ import json
 import pathlib
 import re
 import sys
+import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 
-from harness import (PATIENCE, AsyncCase, Server, close_code, connect, refusal,  # noqa: E402
-                     round_trip)
+from harness import (PATIENCE, AsyncCase, Server, close_code,  # noqa: E402
+                     connect_where_places_are_given_back, refusal, round_trip)
 
 
 class Scene:
     """A scene as it stands in its file."""
 
-    def __init__(self, file, number, heading, player):
-        self.file, self.number, self.heading, self.player = file, number, heading, player
-        self.lines = []  # (number, text)
+    def __init__(self, file, heading, player):
+        self.file, self.heading, self.player = file, heading, player
+        self.lines = []
 
     def name(self):
         words = re.sub(r"[^a-z0-9 ]", "", self.heading.lower()).split()
@@ -32,17 +33,17 @@ def read_scenes():
         if file.name == "README.md":
             continue
         heading, scene, in_fence = "", None, False
-        for number, line in enumerate(file.read_text().splitlines(), 1):
+        for line in file.read_text().splitlines():
             if line.startswith("```"):
                 info = line[3:].split()
                 scene = None
                 if not in_fence and info[:1] == ["scene"]:
-                    scene = Scene(file, number, heading, " ".join(info[1:]))
+                    scene = Scene(file, heading, " ".join(info[1:]))
                     scenes.append(scene)
                 in_fence = not in_fence
             elif scene is not None:
                 if line and not line.startswith("#"):
-                    scene.lines.append((number, line))
+                    scene.lines.append(line)
             elif not in_fence and line.startswith("#"):
                 heading = line.lstrip("# ")
     return scenes
@@ -102,20 +103,37 @@ class Player(AsyncCase):
         cls.servers.clear()
 
     async def play(self, scene):
-        self.sockets = {}
         options = ()
         lines = scene.lines
-        if lines[0][1].startswith("with "):
-            options = tuple(lines[0][1].split()[1:])
+        if lines[0].startswith("with "):
+            options = tuple(lines[0].split()[1:])
             lines = lines[1:]
+        if "--messages-per-second" in options:
+            return await self.play_within_a_second(options, lines)
         if options not in self.servers:
             self.servers[options] = Server(*options).__enter__()
         self.server = self.servers[options]
-        for number, line in lines:
-            with self.subTest(f"{scene.file.name}:{number}: {line}"):
+        return await self.play_lines(lines)
+
+    async def play_within_a_second(self, options, lines):
+        """Plays a scene that ends before the rate gives back anything. On a machine that was too
+        slow for that it proves nothing, and is played again."""
+        for left in reversed(range(10)):
+            with Server(*options) as self.server:
+                started = time.monotonic()
+                try:
+                    return await self.play_lines(lines)
+                except AssertionError:
+                    if left == 0 or time.monotonic() - started < 1:
+                        raise
+
+    async def play_lines(self, lines):
+        self.sockets = {}
+        for line in lines:
+            try:
                 await self.step(line)
-                continue
-            break  # the rest means nothing once a step has failed
+            except Exception as problem:
+                raise AssertionError(f"at `{line}`: {problem!r}") from problem
         for ws in self.sockets.values():
             if ws.open:
                 await round_trip(ws)
@@ -131,7 +149,8 @@ class Player(AsyncCase):
         if verb == "opens":
             self.assertFalse(subject in self.sockets and self.sockets[subject].open)
             path, user, options = self.whom(subject, rest)
-            self.sockets[subject] = await connect(self.server, path, user, **options)
+            self.sockets[subject] = await connect_where_places_are_given_back(
+                self.server, path, user, **options)
             wanted = options.get("subprotocols")
             self.assertEqual(self.sockets[subject].subprotocol, wanted[0] if wanted else None)
             return None
