@@ -68,7 +68,7 @@ class OriginalProtocol(Case):
                 chats[group, user] = Client(ws, model.open_chat(group, user))
             elif what == 2 and (group, user) in chats:
                 client = chats.pop((group, user))
-                await self.compare([client])
+                await self.compare([client], first=client)
                 model.close_chat(group, user)
                 await client.ws.close()
             elif what == 3 and len(pushes) < 6:
@@ -76,7 +76,7 @@ class OriginalProtocol(Case):
                 pushes.append((user, Client(ws, model.open_push(user))))
             elif what == 4 and pushes and choose.randrange(2):
                 user, client = pushes.pop(choose.randrange(len(pushes)))
-                await self.compare([client])
+                await self.compare([client], first=client)
                 model.close_push(user, client.inbox)
                 await client.ws.close()
             elif chats:
