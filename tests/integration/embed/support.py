@@ -35,7 +35,8 @@ def environment(**variables):
 
 
 class Program:
-    """A program that runs for the length of a `with` block."""
+    """A program that runs for the length of a `with` block. At its end it is ended kindly, and must
+    then have ended with exit code 0 and without a word from a sanitizer."""
 
     def __init__(self, *command, env=None):
         self.errors = tempfile.TemporaryFile(mode="w+b")
@@ -73,6 +74,9 @@ class Program:
     def send(self, number):
         self.process.send_signal(number)
 
+    def ask_to_end(self):
+        self.send(signal.SIGTERM)
+
     def end(self, number=signal.SIGTERM):
         """Ends it kindly: its exit code, and the seconds that it took."""
         started = time.monotonic()
@@ -80,16 +84,33 @@ class Program:
         code = self.process.wait(PATIENCE)
         return code, time.monotonic() - started
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
+    def abandon(self):
+        """Ends it at once, whatever it is at."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.errors.close()
+        for file in (self.process.stdin, self.process.stdout, self.errors):
+            with contextlib.suppress(BrokenPipeError):
+                file.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind=None, *unused):
+        try:
+            if self.process.poll() is None:
+                self.ask_to_end()
+            try:
+                code = self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                code = "no end, though it was asked to"
+            log = self.log()
+        finally:
+            self.abandon()
+        # What the test itself found comes first; a sanitizer's report may be the reason for it.
+        if kind is None:
+            assert code == 0, f"{self.process.args[0]}: {code}\n{log}"
+        assert "Sanitizer" not in log and "runtime error" not in log, log
 
 
 class Server(Program):
@@ -109,7 +130,7 @@ class Server(Program):
                 host, port = line[len(self.PREFIX):].rsplit(":", 1)
                 self.addresses.append((host, int(port)))
         except BaseException:
-            self.__exit__()
+            self.abandon()
             raise
         self.host, self.port = self.addresses[0]
 
@@ -122,8 +143,10 @@ class Server(Program):
 
 def run(*arguments, env=None):
     """Runs the server's program to its end."""
-    return subprocess.run([os.environ["WAYSTATION_BIN"], *arguments], capture_output=True,
-                          text=True, timeout=PATIENCE, env=env or environment())
+    result = subprocess.run([os.environ["WAYSTATION_BIN"], *arguments], capture_output=True,
+                            text=True, timeout=PATIENCE, env=env or environment())
+    assert "Sanitizer" not in result.stderr and "runtime error" not in result.stderr, result.stderr
+    return result
 
 
 class Response:
