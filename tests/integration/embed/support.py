@@ -1,9 +1,11 @@
 """Starts programs under test and speaks plain HTTP to them."""
 
 import contextlib
+import ctypes
 import http.client
 import json
 import os
+import pathlib
 import select
 import signal
 import socket
@@ -149,6 +151,30 @@ def run(*arguments, env=None):
     return result
 
 
+@contextlib.contextmanager
+def held_thread(pid, name):
+    """Stops one thread of a child process for the length of the block: the kernel resumes it for
+    nobody but whoever stopped it, while all other threads go on."""
+    seize, interrupt, detach = 0x4206, 0x4207, 17  # PTRACE_…, ptrace(2)
+    wait_for_any_thread = 0x40000000  # __WALL, waitpid(2)
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def ptrace(request):
+        if libc.ptrace(ctypes.c_long(request), ctypes.c_long(thread), None, None) != 0:
+            raise OSError(ctypes.get_errno(), f"ptrace({request:#x}) of the thread {name}")
+
+    folder = f"/proc/{pid}/task"
+    thread, = (int(task) for task in os.listdir(folder)
+               if pathlib.Path(folder, task, "comm").read_text() == name + "\n")
+    ptrace(seize)
+    ptrace(interrupt)
+    os.waitpid(thread, wait_for_any_thread)  # until it stands still
+    try:
+        yield
+    finally:
+        ptrace(detach)
+
+
 class Response:
     def __init__(self, response):
         self.status = response.status
@@ -183,6 +209,14 @@ def request(port, method, path, headers=None, body=None):
 
 def get(port, path, **headers):
     return request(port, "GET", path, {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+def figures(port):
+    """What /metrics says: each sample's name, labels included, and its value as it was written."""
+    answer = get(port, "/metrics")
+    assert answer.status == 200, answer.status
+    return dict(line.rsplit(" ", 1) for line in answer.body.decode().splitlines()
+                if not line.startswith("#"))
 
 
 def raw(port, text):

@@ -1,6 +1,7 @@
 """The server with sockets open: workers, signals, descriptors, the log."""
 
 import asyncio
+import contextlib
 import json
 import os
 import pathlib
@@ -11,7 +12,8 @@ import unittest
 
 import websockets
 
-from support import PATIENCE, Server, connection, environment, get, handshake, raw, request, until
+from support import (PATIENCE, Server, connection, environment, get, handshake, held_thread, raw,
+                     request, until)
 
 
 async def next_json(link):
@@ -227,6 +229,38 @@ class Serving(unittest.IsolatedAsyncioTestCase):
             # Somebody's, who came through a proxy that nobody trusts.
             response = get(server.port, "/metrics", X_Forwarded_For="127.0.0.1")
             self.assertEqual(response.status, 403)
+
+    def test_feeds_the_watchdog_by_a_round_trip_through_the_relay(self):
+        with tempfile.TemporaryDirectory() as folder, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            path = os.path.join(folder, "notify")
+            notify.bind(path)
+            notify.settimeout(PATIENCE)
+            with Server("--www=", env=environment(NOTIFY_SOCKET=path,
+                                                  WATCHDOG_USEC="200000")) as server:
+                def told(wanted):
+                    while notify.recv(4096) != wanted:
+                        pass
+
+                def complaints():
+                    return server.log().count("the relay did not answer within 100 ms")
+
+                told(b"WATCHDOG=1")
+                with held_thread(server.process.pid, "waystation-io"):
+                    until(complaints, "a word of what is wrong")
+                    # From here on, no question that was asked before can still be answered.
+                    notify.setblocking(False)
+                    with contextlib.suppress(BlockingIOError):
+                        while True:
+                            notify.recv(4096)
+                    already = complaints()
+                    until(lambda: complaints() >= already + 5, "more of it")
+                    with self.assertRaises(BlockingIOError):
+                        notify.recv(4096)
+                # It was the relay that the watchdog waited for, and nothing else.
+                notify.settimeout(PATIENCE)
+                told(b"WATCHDOG=1")
+                self.assertEqual(server.end()[0], 0)
 
     async def test_upgrades_only_for_those_who_ask_for_websocket(self):
         with Server() as server:
