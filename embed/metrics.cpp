@@ -111,11 +111,8 @@ void add_audit(const waystation_figures& f, std::vector<MetricFamily>& families)
             {Sample{f.audit_file_bytes}}));
 }
 
-/// Seconds since 1970 at which this process started. The clock may have been set since then, as
-/// that of everyone who reads it.
-double start_time() {
-  timespec since_boot{};
-  clock_gettime(CLOCK_BOOTTIME, &since_boot);
+/// Seconds since 1970 at which this process started, by the clocks as they stand now.
+double measure_start_time() {
   std::ifstream stat{"/proc/self/stat"};
   std::string line;
   std::getline(stat, line);
@@ -126,11 +123,20 @@ double start_time() {
   for (int field = 2; field < 22 && at != std::string::npos; ++field) at = line.find(' ', at + 1);
   if (at == std::string::npos) return 0;
   const double ticks = std::strtod(line.c_str() + at, nullptr);
+  timespec since_boot{};
+  clock_gettime(CLOCK_BOOTTIME, &since_boot);
   const auto now =
       std::chrono::duration<double>{std::chrono::system_clock::now().time_since_epoch()}.count();
   const double up =
       static_cast<double>(since_boot.tv_sec) + static_cast<double>(since_boot.tv_nsec) / 1e9;
   return now - up + ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+/// The same at every call: to Prometheus another value is another start, and two readings of two
+/// clocks never agree to the last bit.
+double start_time() {
+  static const double value = measure_start_time();
+  return value;
 }
 
 double resident_bytes() {

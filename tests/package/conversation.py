@@ -95,6 +95,9 @@ async def converse(base):
     at_least(4, "waystation_sockets_accepted_total")
     at_least(0, "waystation_queue_bytes")
     at_least(1e9, "process_start_time_seconds")
+    again = get(base + "/metrics")[1].decode()
+    started = "process_start_time_seconds " + figures["process_start_time_seconds"]
+    expect("it started once, however often that is asked", started in again.splitlines())
     expect("and its figures have no name of a user", b"alice" not in body)
 
 
