@@ -161,7 +161,7 @@ void check_listeners(const Configuration& configuration) {
   }
 }
 
-void check_identity(Configuration& configuration) {
+void check_identity(const Configuration& configuration) {
   const auto& settings = configuration.settings;
   for (const auto& block : settings.trusted_proxies) {
     if (is_everybody(block)) {
@@ -178,27 +178,9 @@ void check_identity(Configuration& configuration) {
     throw conflict(configuration, "auth", "\"jwt\"",
                    "open or header while jwt_key_file is empty: no token could be checked");
   }
-  if (!settings.jwt_key_file.empty()) {
-    if (access(settings.jwt_key_file.c_str(), R_OK) != 0) {
-      throw conflict(configuration, "jwt_key_file", quoted(settings.jwt_key_file),
-                     "the path of a file that this user can read");
-    }
-    if (settings.auth != "jwt") {
-      configuration.warnings.push_back("jwt_key_file is set, but auth = " + quoted(settings.auth) +
-                                       " looks at no token");
-    }
-  }
-  if (settings.auth == "open" && settings.allow_open_network) {
-    configuration.warnings.push_back(
-        "allow_open_network = true with auth = \"open\": whoever reaches this server can read and "
-        "write as anyone");
-    for (const auto& block : settings.operators) {
-      if (is_everybody(block)) {
-        configuration.warnings.push_back("operators = " + quoted(block) +
-                                         " with auth = \"open\": everybody may push and see "
-                                         "who is there");
-      }
-    }
+  if (!settings.jwt_key_file.empty() && access(settings.jwt_key_file.c_str(), R_OK) != 0) {
+    throw conflict(configuration, "jwt_key_file", quoted(settings.jwt_key_file),
+                   "the path of a file that this user can read");
   }
 }
 

@@ -8,11 +8,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
+#include <vector>
+
+#include "embed/log_limiter.hpp"
 
 namespace waystation::server {
 namespace {
@@ -84,13 +89,16 @@ class LevelName : public spdlog::custom_flag_formatter {
   }
 };
 
-/// `%&` in the patterns below: the priority as journald takes it off a line (sd-daemon(3)).
+// What journald takes off the front of a line for its priority (sd-daemon(3)).
+constexpr std::string_view kErrorPriority = "<3>";
+
+/// `%&` in the patterns below: that priority.
 class Priority : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&,
               spdlog::memory_buf_t& out) override {
     std::string_view priority = "<7>";
-    if (message.level == spdlog::level::err) priority = "<3>";
+    if (message.level == spdlog::level::err) priority = kErrorPriority;
     if (message.level == spdlog::level::warn) priority = "<4>";
     if (message.level == spdlog::level::info) priority = "<6>";
     out.append(priority.data(), priority.data() + priority.size());
@@ -155,23 +163,68 @@ std::string escape_for_log(std::string_view text, bool json) {
   return out;
 }
 
+void write_final_line(std::string_view text) {
+  std::string line{text};
+  std::ranges::replace_if(
+      line, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+  line = "waystation: " + escape_for_log(line, false) + "\n";
+  if (is_journal()) line.insert(0, kErrorPriority);
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
 struct Log::Sink {
   // Not in spdlog's registry: a log is an object here, not a global.
   std::shared_ptr<spdlog::sinks::stderr_sink_mt> stderr_sink =
       std::make_shared<spdlog::sinks::stderr_sink_mt>();
   spdlog::logger logger{"waystation", stderr_sink};
+  std::mutex mutex;  // guards limiter
+  LogLimiter limiter;
+
+  std::vector<LogLimiter::LeftOut> settle(LogLimiter::Clock::time_point now) {
+    const std::lock_guard lock{mutex};
+    return limiter.settle(now);
+  }
 };
+
+namespace {
+
+std::string line_for(const LogLimiter::LeftOut& left_out) {
+  return std::to_string(left_out.count) + " more like this were left out within " +
+         std::to_string(LogLimiter::kInterval.count()) + " s: " + left_out.kind;
+}
+
+}  // namespace
 
 Log::Log(LogLevel level, bool json) : sink_{std::make_unique<Sink>()} { configure(level, json); }
 
-Log::~Log() = default;
+Log::~Log() {
+  for (const auto& kind : sink_->settle(LogLimiter::Clock::time_point::max())) {
+    write_unlimited(kind.level, line_for(kind));
+  }
+}
 
 void Log::configure(LogLevel level, bool json) {
   sink_->stderr_sink->set_formatter(make_formatter(json));
   sink_->logger.set_level(to_spdlog(level));
 }
 
+void Log::settle() {
+  for (const auto& kind : sink_->settle(LogLimiter::Clock::now())) {
+    write_unlimited(kind.level, line_for(kind));
+  }
+}
+
 void Log::write(LogLevel level, std::string_view text) {
+  if (!sink_->logger.should_log(to_spdlog(level))) return;
+  settle();
+  {
+    const std::lock_guard lock{sink_->mutex};
+    if (!sink_->limiter.allows(level, text, LogLimiter::Clock::now())) return;
+  }
+  write_unlimited(level, text);
+}
+
+void Log::write_unlimited(LogLevel level, std::string_view text) {
   sink_->logger.log(to_spdlog(level), spdlog::string_view_t{text.data(), text.size()});
 }
 

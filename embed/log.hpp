@@ -18,11 +18,19 @@ LogLevel parse_log_level(std::string_view text);
 /// of a JSON string, bytes that are no UTF-8 replaced.
 std::string escape_for_log(std::string_view text, bool json);
 
+/// Writes, as text, why a run ends of which there is no log (yet): one line on standard error,
+/// with the priority of an error where that is the journal.
+void write_final_line(std::string_view text);
+
 /// Writes events at or above its level. Any thread.
+///
+/// Strangers cause some of them, as fast as they like: of what begins alike only so many are
+/// written in a time (LogLimiter), and a line says how many were left out.
 class Log {
  public:
   /// Writes to standard error.
   Log(LogLevel level, bool json);
+  /// Says what is left to be said of lines that were left out.
   ~Log();
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
@@ -31,6 +39,11 @@ class Log {
   void configure(LogLevel level, bool json);
 
   void write(LogLevel level, std::string_view text);
+
+  /// Says how many lines were left out, once that can be said. write() does so too, where anything
+  /// is written; to be called every now and then for when nothing is.
+  void settle();
+
   void error(std::string_view text) { write(LogLevel::error, text); }
   void warning(std::string_view text) { write(LogLevel::warning, text); }
   void info(std::string_view text) { write(LogLevel::info, text); }
@@ -38,6 +51,9 @@ class Log {
 
  private:
   struct Sink;
+
+  void write_unlimited(LogLevel level, std::string_view text);
+
   std::unique_ptr<Sink> sink_;
 };
 

@@ -2,8 +2,6 @@
 #include <waystation/waystation.h>
 #include <CLI/CLI.hpp>
 
-#include <algorithm>
-#include <cstdio>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -11,6 +9,7 @@
 
 #include "embed/audit_cli.hpp"
 #include "embed/configuration.hpp"
+#include "embed/log.hpp"
 #include "embed/option_flags.hpp"
 #include "embed/options.hpp"
 #include "embed/serve.hpp"
@@ -18,9 +17,6 @@
 
 namespace waystation::server {
 namespace {
-
-constexpr int kFailed = 1;
-constexpr int kMistaken = 2;
 
 /// The arguments as CLI11 wants them: last one first. `--www=` becomes `--www` and an empty text,
 /// because CLI11 2.1 would otherwise take the next argument for the value.
@@ -81,13 +77,6 @@ int run(int argc, char** argv) {
   return config_show(show_flags.sources());
 }
 
-/// The line that ends a run that went wrong.
-void complain(std::string line) {
-  std::ranges::replace_if(
-      line, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
-  std::fprintf(stderr, "waystation: %s\n", line.c_str());
-}
-
 }  // namespace
 
 }  // namespace waystation::server
@@ -97,10 +86,10 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const ConfigurationError& error) {
-    complain(error.what());
+    write_final_line(error.what());
     return kMistaken;
   } catch (const std::exception& error) {
-    complain(error.what());
+    write_final_line(error.what());
     return kFailed;
   }
 }

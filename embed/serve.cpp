@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <ctime>
 #include <future>
-#include <optional>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -33,6 +32,9 @@ using namespace std::chrono_literals;
 constexpr std::uint32_t kDrainMs = 3000;
 constexpr auto kStopWithin = 4500ms;
 
+// How long it may take until the log says that lines were left out, once they no longer come.
+constexpr std::chrono::milliseconds kSettleLog = 30s;
+
 /// The signals that the serving thread waits for. Blocked before any thread starts, so that every
 /// thread inherits that and none is interrupted.
 class Signals {
@@ -51,15 +53,9 @@ class Signals {
   }
 
   /// The next signal; 0 where none came within `period`.
-  int wait(std::optional<std::chrono::milliseconds> period) const {
-    if (!period) {
-      int signal = 0;
-      while (sigwait(&set_, &signal) != 0) {
-      }
-      return signal;
-    }
-    const timespec timeout{.tv_sec = period->count() / 1000,
-                           .tv_nsec = period->count() % 1000 * 1'000'000};
+  int wait(std::chrono::milliseconds period) const {
+    const timespec timeout{.tv_sec = period.count() / 1000,
+                           .tv_nsec = period.count() % 1000 * 1'000'000};
     return std::max(sigtimedwait(&set_, nullptr, &timeout), 0);
   }
 
@@ -208,18 +204,11 @@ void drain(WebServer& server, Relay& relay, Log& log) {
   relay.reset();
 }
 
-}  // namespace
-
-int serve(const ConfigurationSources& sources) {
-  auto configuration = load_configuration(sources);
-  check_platform(configuration);
+/// Serves until it is told to end. Throws ConfigurationError for what only the relay finds wrong,
+/// std::runtime_error where the machine does not play along.
+void serve(const ConfigurationSources& sources, Configuration& configuration,
+           const Signals& signals, Log& log) {
   const auto& settings = configuration.settings;
-
-  const Signals signals;
-  Log log{parse_log_level(settings.log_level), settings.log_format == "json"};
-  for (const auto& warning : configuration.warnings) log.warning(warning);
-  warn_of_descriptors(settings, raise_descriptor_limit(), log);
-
   const RelayOptions options{settings, log};
   auto relay = start_relay(configuration, options);
   Metrics metrics{relay.get()};
@@ -233,9 +222,10 @@ int serve(const ConfigurationSources& sources) {
 
   notify_ready();
   const auto watchdog = watchdog_period();
+  const auto period = std::min(watchdog.value_or(kSettleLog), kSettleLog);
   int signal = 0;
   for (;;) {
-    signal = signals.wait(watchdog);
+    signal = signals.wait(period);
     if (signal == SIGTERM || signal == SIGINT) break;
     if (signal == SIGHUP) {
       notify_reloading();
@@ -243,12 +233,35 @@ int serve(const ConfigurationSources& sources) {
       notify_ready();
     }
     if (watchdog) feed_watchdog(relay.get(), *watchdog, log);
+    log.settle();
   }
   notify_stopping();
   log.info(std::string{signal == SIGINT ? "SIGINT" : "SIGTERM"} + ": draining");
   drain(server, relay, log);
   log.info("stopped");
-  return 0;
+}
+
+}  // namespace
+
+int serve(const ConfigurationSources& sources) {
+  auto configuration = load_configuration(sources);
+  check_platform(configuration);
+  const auto& settings = configuration.settings;
+
+  const Signals signals;
+  Log log{parse_log_level(settings.log_level), settings.log_format == "json"};
+  try {
+    for (const auto& warning : configuration.warnings) log.warning(warning);
+    warn_of_descriptors(settings, raise_descriptor_limit(), log);
+    serve(sources, configuration, signals, log);
+    return 0;
+  } catch (const ConfigurationError& error) {
+    log.error(error.what());
+    return kMistaken;
+  } catch (const std::exception& error) {
+    log.error(error.what());
+    return kFailed;
+  }
 }
 
 int config_check(const ConfigurationSources& sources) {

@@ -5,9 +5,13 @@
 
 namespace waystation::server {
 
+// Exit codes of the program, beside 0.
+inline constexpr int kFailed = 1;
+inline constexpr int kMistaken = 2;
+
 /// Serves until SIGTERM or SIGINT; SIGHUP reads the configuration again. To be called before the
-/// process has other threads. Returns the exit code; throws ConfigurationError for a mistake in
-/// the configuration, std::runtime_error where the machine does not play along.
+/// process has other threads. Returns the exit code, and has logged why where that is not 0; throws
+/// ConfigurationError for a mistake that is found before it is known how to log.
 int serve(const ConfigurationSources& sources);
 
 /// Checks what `serve` would check, down to the relay itself, and says so on standard output.

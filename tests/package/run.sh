@@ -269,7 +269,7 @@ a_mistake_is_said() {
   inside systemctl reload waystation && wait_for 10 log_has 'max_message_bytes = "many"' -p err &&
     is_active || return
   inside systemctl restart waystation
-  wait_for 10 log_has 'allowed is a whole number' || return
+  wait_for 10 log_has 'allowed is a whole number' -p err || return
   [ "$(property ActiveState) $(property ExecMainStatus) $(property NRestarts)" = "failed 2 0" ] ||
     { inside systemctl status waystation --no-pager; return 1; }
 }

@@ -5,10 +5,11 @@ import json
 import os
 import pathlib
 import socket
+import subprocess
 import tempfile
 import unittest
 
-from support import Server, environment, get, run
+from support import PATIENCE, Server, environment, get, run
 
 
 class CommandCase(unittest.TestCase):
@@ -157,6 +158,30 @@ class Commands(CommandCase):
         self.assertEqual(result.returncode, 1)
         self.assertEqual(result.stdout, "")
         self.assertIn(f"cannot listen on 127.0.0.1:{port}: Address already in use", result.stderr)
+
+    def test_says_why_it_does_not_serve_as_its_log_says_everything(self):
+        for options in (["--listen", "192.0.2.1:0", "--allow-open-network"],
+                        ["--allowed-origins", "chat.example"]):
+            with tempfile.TemporaryFile("w+") as journal:
+                stream = os.fstat(journal.fileno())
+                subprocess.run(
+                    [os.environ["WAYSTATION_BIN"], "serve", *options, "--log-format", "json"],
+                    stdout=subprocess.DEVNULL, stderr=journal, timeout=PATIENCE,
+                    env=environment(JOURNAL_STREAM=f"{stream.st_dev}:{stream.st_ino}"))
+                journal.seek(0)
+                last = journal.readlines()[-1]
+            self.assertTrue(last.startswith("<3>{"), last)
+            event = json.loads(last.removeprefix("<3>"))
+            self.assertEqual(event["level"], "error")
+            self.assertIn(options[1], event["text"])
+
+    def test_says_a_doubt_once(self):
+        key = self.file(base64.b64encode(os.urandom(32)).decode() + "\n", "key")
+        result = run("config", "check", "--allow-open-network", "--operators", "0.0.0.0/0",
+                     "--jwt-key-file", key)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for option in ("allow_open_network", "operators", "jwt_key_file"):
+            self.assertEqual(result.stderr.count(option), 1, result.stderr)
 
     def test_says_which_address_is_not_there(self):
         result = run("serve", "--listen", "192.0.2.1:0", "--allow-open-network", "--log-level",

@@ -177,13 +177,6 @@ TEST_F(ConfigurationTest, KeepsTheOpenModeOnThisMachineUnlessAllowed) {
             "");
 }
 
-TEST_F(ConfigurationTest, WarnsOfAnOpenNetwork) {
-  sources_.flags = {{"allow_open_network", {"true"}}, {"operators", {"0.0.0.0/0"}}};
-  EXPECT_THAT(
-      load_configuration(sources_).warnings,
-      testing::AllOf(Contains(HasSubstr("as anyone")), Contains(HasSubstr("everybody may push"))));
-}
-
 TEST_F(ConfigurationTest, NeedsAListenerAndEachOnce) {
   EXPECT_THAT(refusal("listen = []\n"), HasSubstr("at least one address"));
   EXPECT_THAT(refusal("listen = ['127.0.0.1:1', '127.0.0.1:1']\n"), HasSubstr("once"));
@@ -203,11 +196,6 @@ TEST_F(ConfigurationTest, NeedsWhatTheChosenIdentityNeeds) {
               HasSubstr("jwt_key_file = \"/no/such/file\""));
   const auto key = write("key", "secret");
   EXPECT_EQ(refusal("auth = 'jwt'\njwt_key_file = '" + key + "'\n"), "");
-}
-
-TEST_F(ConfigurationTest, WarnsOfAKeyThatNobodyUses) {
-  sources_.flags = {{"jwt_key_file", {write("key", "secret")}}};
-  EXPECT_THAT(load_configuration(sources_).warnings, Contains(HasSubstr("looks at no token")));
 }
 
 TEST_F(ConfigurationTest, NeedsQueuesThatHoldAMessage) {

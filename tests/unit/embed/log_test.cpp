@@ -2,10 +2,19 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <sstream>
 #include <string>
 
+#include "embed/log_limiter.hpp"
+
 using namespace waystation::server;
+using testing::HasSubstr;
 using testing::MatchesRegex;
 
 namespace {
@@ -16,6 +25,14 @@ std::string captured(Write write) {
   testing::internal::CaptureStderr();
   write();
   return testing::internal::GetCapturedStderr();
+}
+
+/// Makes standard error the journal's, as systemd does.
+void call_stderr_the_journal() {
+  struct stat file {};
+  fstat(STDERR_FILENO, &file);
+  setenv("JOURNAL_STREAM",
+         (std::to_string(file.st_dev) + ":" + std::to_string(file.st_ino)).c_str(), 1);
 }
 
 }  // namespace
@@ -68,4 +85,52 @@ TEST(Log, KnowsItsLevelsByName) {
   EXPECT_EQ(parse_log_level("warning"), LogLevel::warning);
   EXPECT_EQ(parse_log_level("info"), LogLevel::info);
   EXPECT_EQ(parse_log_level("debug"), LogLevel::debug);
+}
+
+TEST(Log, IsNotFilledByWhatStrangersCause) {
+  constexpr std::uint64_t kEvents = 10'000;
+  const auto out = captured([] {
+    Log log{LogLevel::info, false};
+    for (std::uint64_t i = 0; i < kEvents; ++i) {
+      log.warning("a socket was refused: by " + std::to_string(i));
+    }
+    log.warning("the kettle boils");
+  });
+  // In one interval here, unless the machine is very slow.
+  EXPECT_LT(std::ranges::count(out, '\n'), 10 * LogLimiter::kLines);
+  EXPECT_THAT(out, HasSubstr(" warning the kettle boils\n"));
+  std::uint64_t told = 0;
+  std::uint64_t left_out = 0;
+  std::istringstream lines{out};
+  for (std::string line; std::getline(lines, line);) {
+    const auto text = line.substr(line.find(" warning ") + 9);
+    if (text.starts_with("a socket was refused: ")) ++told;
+    if (text.ends_with(" s: a socket was refused")) left_out += std::stoull(text);
+  }
+  EXPECT_GE(told, LogLimiter::kLines);
+  EXPECT_EQ(told + left_out, kEvents) << out;
+}
+
+TEST(Log, CountsNothingThatIsBelowItsLevel) {
+  const auto out = captured([] {
+    Log log{LogLevel::info, false};
+    for (int i = 0; i < 1000; ++i) log.debug("civetweb: x");
+  });
+  EXPECT_EQ(out, "");
+}
+
+TEST(Log, GivesJournaldThePriorityOfEveryLine) {
+  const auto out = captured([] {
+    call_stderr_the_journal();
+    Log{LogLevel::info, false}.warning("the kettle boils");
+    write_final_line("there is\nno kettle\x1b");
+    unsetenv("JOURNAL_STREAM");
+  });
+  EXPECT_THAT(out, MatchesRegex("<4>[-0-9T:.]+Z warning the kettle boils\n"
+                                "<3>waystation: there is no kettle \n"));
+}
+
+TEST(Log, SaysWhyARunEndsWithoutPrioritiesWhereNobodyLooksForThem) {
+  EXPECT_EQ(captured([] { write_final_line("there is no kettle"); }),
+            "waystation: there is no kettle\n");
 }

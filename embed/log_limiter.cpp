@@ -1,0 +1,43 @@
+#include "embed/log_limiter.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace waystation::server {
+namespace {
+
+constexpr std::size_t kMaxNameBytes = 64;
+constexpr std::string_view kOthers = "lines of other kinds";
+
+}  // namespace
+
+std::vector<LogLimiter::LeftOut> LogLimiter::settle(Clock::time_point now) {
+  std::vector<LeftOut> result;
+  std::erase_if(kinds_, [&](Kind& kind) {
+    if (now - kind.began < kInterval) return false;
+    if (kind.lines > kLines) {
+      result.push_back({kind.level, std::move(kind.name), kind.lines - kLines});
+    }
+    return true;
+  });
+  return result;
+}
+
+bool LogLimiter::allows(LogLevel level, std::string_view text, Clock::time_point now) {
+  auto name = text.substr(0, std::min(text.find(':'), kMaxNameBytes));
+  const auto find = [&] {
+    return std::ranges::find_if(
+        kinds_, [&](const Kind& kind) { return kind.level == level && kind.name == name; });
+  };
+  auto kind = find();
+  if (kind == kinds_.end() && kinds_.size() >= kMaxKinds) {
+    name = kOthers;
+    kind = find();
+  }
+  if (kind == kinds_.end()) {
+    kind = kinds_.insert(kinds_.end(), {level, std::string{name}, now, 0});
+  }
+  return ++kind->lines <= kLines;
+}
+
+}  // namespace waystation::server

@@ -1,0 +1,64 @@
+#include "embed/log_limiter.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+using namespace waystation::server;
+
+namespace {
+
+constexpr auto kLines = LogLimiter::kLines;
+const LogLimiter::Clock::time_point start{std::chrono::hours{1}};
+
+/// How many of `count` lines with this text may be written.
+std::uint64_t allowed(LogLimiter& limiter, std::uint64_t count, const std::string& text,
+                      LogLevel level = LogLevel::warning,
+                      LogLimiter::Clock::time_point now = start) {
+  std::uint64_t result = 0;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    if (limiter.allows(level, text, now)) ++result;
+  }
+  return result;
+}
+
+}  // namespace
+
+TEST(LogLimiter, AllowsSoManyOfAKindAndCountsTheRest) {
+  LogLimiter limiter;
+  EXPECT_EQ(allowed(limiter, kLines, "a socket was refused: for this"), kLines);
+  EXPECT_EQ(allowed(limiter, 10'000, "a socket was refused: for that"), 0U);
+  EXPECT_TRUE(limiter.settle(start).empty());
+  const auto left_out = limiter.settle(start + LogLimiter::kInterval);
+  ASSERT_EQ(left_out.size(), 1U);
+  EXPECT_EQ(left_out[0].kind, "a socket was refused");
+  EXPECT_EQ(left_out[0].count, 10'000U);
+  EXPECT_EQ(left_out[0].level, LogLevel::warning);
+  EXPECT_TRUE(limiter.settle(start + LogLimiter::kInterval).empty());
+}
+
+TEST(LogLimiter, BeginsAnewAfterEachInterval) {
+  LogLimiter limiter;
+  EXPECT_EQ(allowed(limiter, 10'000, "x"), kLines);
+  const auto later = start + LogLimiter::kInterval;
+  (void)limiter.settle(later);
+  EXPECT_EQ(allowed(limiter, 10'000, "x", LogLevel::warning, later), kLines);
+}
+
+TEST(LogLimiter, TellsKindsApartByHowTheyBeginAndByLevel) {
+  LogLimiter limiter;
+  EXPECT_EQ(allowed(limiter, 10'000, "civetweb: x", LogLevel::debug), kLines);
+  EXPECT_EQ(allowed(limiter, 1, "audit: the disk is full", LogLevel::debug), 1U);
+  EXPECT_EQ(allowed(limiter, 1, "civetweb: x", LogLevel::error), 1U);
+  EXPECT_TRUE(limiter.settle(start + LogLimiter::kInterval / 2).empty());
+}
+
+TEST(LogLimiter, IsNotGotAroundByNewKinds) {
+  LogLimiter limiter;
+  std::uint64_t lines = 0;
+  for (int i = 0; i < 10'000; ++i) lines += allowed(limiter, 1, std::to_string(i) + ": x");
+  EXPECT_EQ(lines, LogLimiter::kMaxKinds + kLines);
+  const auto left_out = limiter.settle(start + LogLimiter::kInterval);
+  ASSERT_EQ(left_out.size(), 1U);
+  EXPECT_EQ(left_out[0].count, 10'000 - lines);
+}
