@@ -112,6 +112,22 @@ scene('one leaves and the message is pushed', async (stage) => {
   assert.equal(await bob.locator('[data-test=composer]').inputValue(), 'Dear Carol');
 });
 
+scene('the next user of a tab sees nothing of the last one’s', async (stage) => {
+  const { url } = await stage.server();
+  const page = await stage.tab(await stage.person(), `${url}/#/?me=alice`);
+  await loggedIn(page);
+  const bob = await stage.chat(url, 'bob', 'alice');
+  await say(bob, 'For alice only');
+  await page.locator('[data-test=toast]').getByText('For alice only').waitFor();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.locator('#me').fill('carol');
+  assert.equal(await page.locator('[data-test=toast]').count(), 0);
+  await page.keyboard.press('Enter');
+  await loggedIn(page);
+  assert.ok(!(await page.locator('body').innerText()).includes('For alice only'));
+  assert.equal(await page.locator('[data-test=conversation]').count(), 0);
+});
+
 scene('a page that cannot be seen counts and notifies', async (stage) => {
   const { url } = await stage.server();
   const bobs = await stage.person();

@@ -14,6 +14,8 @@ export interface Toast {
 const shownAtOnce = 3;
 let nextKey = 1;
 
+const shownNotifications = new Set<Notification>();
+
 export const toasts = shallowReactive<Toast[]>([]);
 
 export function addToast(peer: string | null, text: string): void {
@@ -31,6 +33,13 @@ export function dropToast(key: number): void {
 
 export function dropToastsOf(peer: string | null): void {
   for (const toast of toasts.filter((one) => one.peer === peer)) dropToast(toast.key);
+}
+
+/** The user of this tab changed: what was said to the last one is nobody's business. */
+export function forgetNotifications(): void {
+  toasts.splice(0);
+  for (const one of shownNotifications) one.close();
+  shownNotifications.clear();
 }
 
 export type Permission = 'default' | 'granted' | 'denied' | 'missing';
@@ -54,6 +63,8 @@ export function notifyDesktop(peer: string | null, text: string, id: string | nu
     const title = peer === null ? t('toast.notice') : t('toast.from', { user: peer });
     // The same tag in every tab of a user: the browser shows one.
     const shown = new Notification(title, { body: text.slice(0, 200), tag: id ?? `waystation-${peer ?? 'notice'}`, icon: './icon.svg' });
+    shownNotifications.add(shown);
+    shown.onclose = () => shownNotifications.delete(shown);
     shown.onclick = () => {
       window.focus();
       go(peer === null ? { page: 'notices' } : { page: 'chat', peer });
