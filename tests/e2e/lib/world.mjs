@@ -159,4 +159,30 @@ export async function accessible(page, what) {
       .map(({ id, nodes }) => `${id}: ${nodes.map(({ html, any }) => `${html.slice(0, 160)} ${any[0]?.message ?? ''}`).join(' | ')}`);
   });
   assert.deepEqual(serious, [], what);
+  assert.deepEqual(await faintFields(page), [], `${what}: fields that are hard to see (WCAG 1.4.11)`);
+}
+
+/** Fields whose border has less than 3:1 against what is in them or around them. axe does not look at that. */
+function faintFields(page) {
+  return page.evaluate(() => {
+    const rgb = (colour) => colour.match(/[\d.]+/g).map(Number);
+    const luminance = (colour) => {
+      const [r, g, b] = rgb(colour).map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const contrast = (one, other) => {
+      const [low, high] = [luminance(one), luminance(other)].sort((a, b) => a - b);
+      return (high + 0.05) / (low + 0.05);
+    };
+    const ground = (element) => {
+      const colour = getComputedStyle(element).backgroundColor;
+      return rgb(colour)[3] === 0 && element.parentElement !== null ? ground(element.parentElement) : colour;
+    };
+    return [...document.querySelectorAll('input, textarea, select')]
+      .map((field) => {
+        const line = getComputedStyle(field).borderTopColor;
+        return [field.id || field.dataset.test, Math.min(contrast(line, ground(field)), contrast(line, ground(field.parentElement)))];
+      })
+      .filter(([, ratio]) => ratio < 3);
+  });
 }

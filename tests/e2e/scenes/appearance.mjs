@@ -113,8 +113,30 @@ scene('a screen of 320 pixels is enough', async (stage) => {
   await message(page, 'Short. And then a longer one that has to be broken into several lines on a small screen.').waitFor();
   assert.equal(await sideways(page), 0);
   await stage.shot(page, 'smallest-conversation');
+
+  // The longest id there is, in the list, in an empty conversation and above it.
+  const longest = 'w'.repeat(64);
+  const other = await stage.chat(url, longest, 'alice');
+  await page.goto(`${url}/#/with/${longest}`);
+  await isThere(page);
+  const overflows = () =>
+    page.evaluate(() => {
+      const log = document.querySelector('[data-test=log]');
+      const header = document.querySelector('[data-test=view] header').getBoundingClientRect();
+      const presence = document.querySelector('[data-test=presence]').getBoundingClientRect();
+      return [log.scrollWidth - log.clientWidth, Math.max(0, presence.right - header.right), document.documentElement.scrollWidth - window.innerWidth];
+    });
+  await page.getByText('closing the tab forgets it').waitFor();
+  assert.deepEqual(await overflows(), [0, 0, 0]);
+  await stage.shot(page, 'smallest-longest-id');
+  await other.locator('[data-test=composer]').fill('…');
+  await page.getByText('is writing…').waitFor();
+  assert.deepEqual(await overflows(), [0, 0, 0]);
+  await other.close();
+  await page.goto(`${url}/#/with/bob`);
+  await isThere(page);
   await page.getByRole('button', { name: 'Back to the conversations' }).click();
-  await page.locator('[data-test=conversation]').waitFor();
+  await page.locator('[data-test=conversation][data-peer=bob]').waitFor();
   await page.goBack();
   await connected(page);
   await page.goto(`${url}/#/operator`);
