@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -242,6 +243,16 @@ inline std::size_t open_descriptors() {
     ++count;
   }
   return count - 1;  // the one that reads the folder
+}
+
+/// Lets this process open as many descriptors as it may, and returns how many those are: a login
+/// shell's limit is 1024.
+inline rlim_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) fail_with_errno("getrlimit");
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) fail_with_errno("setrlimit");
+  return limit.rlim_cur;
 }
 
 }  // namespace waystation::test

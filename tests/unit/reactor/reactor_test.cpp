@@ -428,42 +428,45 @@ TEST_F(ReactorTest, PingsAndEndsWhoSaysNothingForTwoIntervals) {
 TEST_F(ReactorTest, AMessageThatIsNeverCompletedEndsIn1008) {
   auto brisk = options();
   brisk.ping_interval_seconds = 1;
+  brisk.frames.max_message_bytes = 1 << 20;
   start(brisk);
-  const std::string begun[] = {frame(Opcode::text, "never", {.claims = 100}),
-                               frame(Opcode::text, "fragment", {.fin = false}),
-                               std::string("\x81", 1)};
+  // Each goes on with a little more, so that none is dead; it is the message that must end.
+  struct Endless {
+    const char* name;
+    std::string begin, more;
+    int pause_ms;
+  };
+  const Endless endless[] = {
+      {"payload", frame(Opcode::text, "never", {.claims = 60'000}), "x", 20},
+      {"fragments of nothing", frame(Opcode::text, "fragment", {.fin = false}),
+       frame(Opcode::continuation, "", {.fin = false}) + frame(Opcode::pong, ""), 20},
+      // In the middle of its length, which is to be 65793; and so slow that it stays there.
+      {"header", {"\x81\xFF\0\0\0\0\0", 7}, "\x01", 300},
+  };
   std::vector<Peer> peers;
-  for (const auto& bytes : begun) {
-    peers.push_back(open("peer" + std::to_string(peers.size())));
-    peers.back().client.send(bytes);
-  }
-  // The second goes on with fragments of nothing; it is the message that must end.
   std::atomic<bool> done = false;
-  std::thread drip([&] {
-    while (!done && peers[1].client.send(frame(Opcode::continuation, "", {.fin = false}) +
-                                         frame(Opcode::pong, ""))) {
-      poll(nullptr, 0, 20);
-    }
-  });
-  for (std::size_t i : {1U, 0U, 2U}) {
-    // Hear, without a word of its own that would be the end of its frame.
-    std::optional<test::Frame> next;
-    do {
+  std::vector<std::thread> drips;
+  for (const auto& one : endless) peers.push_back(open(one.name));
+  for (std::size_t i = 0; i < peers.size(); ++i) {
+    drips.emplace_back([&client = peers[i].client, &one = endless[i], &done] {
+      client.send(one.begin);
+      while (!done && client.send(one.more)) poll(nullptr, 0, one.pause_ms);
+    });
+  }
+  for (std::size_t i = 0; i < peers.size(); ++i) {
+    SCOPED_TRACE(endless[i].name);
+    // Read, not heard: the answer to a ping would be the end of the frame.
+    auto next = peers[i].client.read();
+    for (int pings = 0; pings < 10 && next && next->opcode == Opcode::ping; ++pings) {
       next = peers[i].client.read();
-      // A single byte now and then keeps the others from being dead before.
-      if (next && next->opcode == Opcode::ping && i != 1) peers[i].client.send("\x85");
-    } while (next && next->opcode == Opcode::ping);
-    if (i == 1) {
-      ASSERT_TRUE(next);
-      EXPECT_EQ(next->close_code(), 1008);
-    } else if (next) {
-      EXPECT_EQ(next->opcode, Opcode::close);
     }
+    EXPECT_TRUE(next && next->opcode == Opcode::close && next->close_code() == 1008);
   }
   done = true;
-  drip.join();
+  for (auto& drip : drips) drip.join();
   for (auto& peer : peers) peer.client.vanish();
   for (auto& peer : peers) expect_ended(peer);
+  EXPECT_EQ(reactor_->figures().closed_dead, 0U);
 }
 
 TEST_F(ReactorTest, AnExpiredTokenEndsIn4401) {
@@ -475,15 +478,16 @@ TEST_F(ReactorTest, AnExpiredTokenEndsIn4401) {
 
 TEST_F(ReactorTest, AnExpiryCanBePutOffAndTakenBack) {
   start(options());
+  // Both of each are read at once, so that no time passes between them.
+  const auto say_both = [](Peer& peer, std::string_view first, std::string_view second) {
+    peer.client.send(frame(Opcode::text, first) + frame(Opcode::text, second));
+  };
   auto later = open("later");
-  later.client.say("/expire 300");
-  later.client.say("/expire 3600000");
+  say_both(later, "/expire 300", "/expire 3600000");
   auto never = open("never");
-  never.client.say("/expire 300");
-  never.client.say("/never");
+  say_both(never, "/expire 300", "/never");
   auto soon = open("soon");
-  soon.client.say("/expire 3600000");
-  soon.client.say("/expire 600");
+  say_both(soon, "/expire 3600000", "/expire 600");
   EXPECT_EQ(soon.client.hear(), "(closed 4401)");
   later.client.say("still here");
   never.client.say("still here");

@@ -55,6 +55,12 @@ class Listening final : public Observer {
   std::vector<Heard> heard_;
 };
 
+std::int64_t wall_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
 /// Keeps tokens until the test answers.
 class Refresher final : public TokenRefresher {
  public:
@@ -68,27 +74,29 @@ class Refresher final : public TokenRefresher {
     Answer answer;
   };
   Asked next() {
-    Asked asked;
-    EXPECT_TRUE(eventually([&] {
-      const std::lock_guard lock(mutex_);
-      if (asked_.empty()) return false;
-      asked = std::move(asked_.front());
-      asked_.erase(asked_.begin());
-      return true;
-    }));
+    std::optional<Asked> asked;
+    EXPECT_TRUE(eventually([&] { return (asked = take()).has_value(); }));
+    return std::move(asked).value_or(Asked{});
+  }
+  /// Nothing where none came until then.
+  std::optional<Asked> next_before(std::int64_t at_ms) {
+    std::optional<Asked> asked;
+    eventually([&] { return (asked = take()).has_value() || wall_ms() >= at_ms; });
     return asked;
   }
 
  private:
+  std::optional<Asked> take() {
+    const std::lock_guard lock(mutex_);
+    if (asked_.empty()) return std::nullopt;
+    auto asked = std::move(asked_.front());
+    asked_.erase(asked_.begin());
+    return asked;
+  }
+
   std::mutex mutex_;
   std::vector<Asked> asked_;
 };
-
-std::int64_t wall_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 class RelayServiceTest : public testing::Test {
  protected:
@@ -129,7 +137,24 @@ class RelayServiceTest : public testing::Test {
     return std::get<UserPresence>(service_->presence(user, 20s));
   }
 
-  /// Waits until `client` has everything of which `total` bytes were sent.
+  static constexpr int kManyMessages = 60;
+  /// Says it so often that what is given back meanwhile does not matter; how many were let through.
+  static int say_many(WebSocketClient& client) {
+    std::string frames;
+    for (int i = 0; i < kManyMessages; ++i) frames += frame(Opcode::text, R"({"message":1})");
+    client.send(frames);
+    int taken = 0;
+    for (int i = 0; i < kManyMessages; ++i) {
+      const auto verdict = client.hear();
+      if (verdict.find("\"ack\"") != std::string::npos) {
+        ++taken;
+      } else {
+        EXPECT_NE(verdict.find("rate_limited"), std::string::npos) << verdict;
+      }
+    }
+    return taken;
+  }
+
   static bool is_stuck(const WebSocketClient& client) {
     int waiting = 0;
     return ioctl(client.get(), FIONREAD, &waiting) == 0 && waiting > 0;
@@ -347,26 +372,43 @@ TEST_F(RelayServiceTest, TheListOfWhatTheKernelHoldsIsBoundedToo) {
 
 TEST_F(RelayServiceTest, ATokenThatIsGoodPutsTheExpiryOff) {
   start();
-  auto alice = open({SocketKind::chat, Dialect::v1, "alice_bob", "alice", wall_ms() + 700});
-  auto other = open({SocketKind::push, Dialect::v1, "", "bob", wall_ms() + 700});
-  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
-  alice.say(R"({"token":"good"})");
-  auto asked = refresher_.next();
-  EXPECT_EQ(asked.user, "alice");
-  EXPECT_EQ(asked.token, "good");
-  asked.answer({wall_ms() + 3'600'000, {}});
-  EXPECT_EQ(other.hear(), "(closed 4401)");
-  alice.say(R"({"message":1})");
-  EXPECT_NE(alice.hear().find("\"ack\""), std::string::npos);
+  // A machine that does not come to the answer before the expiry gets more time, and starts anew.
+  for (int lifetime_ms = 500;; lifetime_ms *= 2) {
+    ASSERT_LT(lifetime_ms, 60'000);
+    const auto expires_at = wall_ms() + lifetime_ms;
+    auto alice = open({SocketKind::push, Dialect::v1, "", "alice", expires_at});
+    alice.say(R"({"token":"good"})");
+    const auto asked = refresher_.next_before(expires_at);
+    if (!asked) continue;
+    EXPECT_EQ(asked->user, "alice");
+    EXPECT_EQ(asked->token, "good");
+    asked->answer({wall_ms() + 3'600'000, {}});
+    presence("alice");  // behind it
+    if (wall_ms() >= expires_at) continue;
+    auto other = open({SocketKind::push, Dialect::v1, "", "bob", expires_at});
+    EXPECT_EQ(other.hear(), "(closed 4401)");
+    EXPECT_EQ(notified("alice", "1"), 1U);
+    EXPECT_NE(alice.hear().find("event"), std::string::npos);
+    return;
+  }
 }
 
 TEST_F(RelayServiceTest, ATokenThatIsRefusedIsAnErrorAndTheOldExpiryStays) {
   start();
-  auto bob = open({SocketKind::push, Dialect::v1, "", "bob", wall_ms() + 1000});
-  bob.say(R"({"token":"bad"})");
-  refresher_.next().answer({0, "no good"});
-  EXPECT_EQ(bob.hear(), R"({"error":{"code":"bad_token","detail":"no good"}})");
-  EXPECT_EQ(bob.hear(), "(closed 4401)");
+  for (int lifetime_ms = 500;; lifetime_ms *= 2) {  // as above
+    ASSERT_LT(lifetime_ms, 60'000);
+    const auto expires_at = wall_ms() + lifetime_ms;
+    auto bob = open({SocketKind::push, Dialect::v1, "", "bob", expires_at});
+    bob.say(R"({"token":"bad"})");
+    const auto asked = refresher_.next_before(expires_at);
+    if (!asked) continue;
+    asked->answer({0, "no good"});
+    presence("bob");  // behind it
+    if (wall_ms() >= expires_at) continue;
+    EXPECT_EQ(bob.hear(), R"({"error":{"code":"bad_token","detail":"no good"}})");
+    EXPECT_EQ(bob.hear(), "(closed 4401)");
+    return;
+  }
 }
 
 TEST_F(RelayServiceTest, AnAnswerThatComesTooLateChangesNothing) {
@@ -413,18 +455,20 @@ TEST_F(RelayServiceTest, AUserWhoReconnectsHasNoFreshBurst) {
   auto limited = options();
   limited.rate = {1, 5};
   start(limited);
+  constexpr int kVisits = 8;
+  const auto began = std::chrono::steady_clock::now();
   int taken = 0;
-  for (int visit = 0; visit < 4; ++visit) {
+  for (int visit = 0; visit < kVisits; ++visit) {
     auto alice = chat("alice", Dialect::v1);
     EXPECT_NE(alice.hear().find("presence"), std::string::npos);
-    for (int i = 0; i < 5; ++i) {
-      alice.say(R"({"message":1})");
-      if (alice.hear().find("\"ack\"") != std::string::npos) ++taken;
-    }
+    taken += say_many(alice);
     alice.reset();
     ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 0; }));
   }
-  EXPECT_LT(taken, 15) << "20 with a bucket a visit";
+  const auto seconds =
+      std::chrono::ceil<std::chrono::seconds>(std::chrono::steady_clock::now() - began);
+  EXPECT_GE(taken, 5);
+  EXPECT_LE(taken, 5 + seconds.count()) << "the burst, and one more each second";
 }
 
 TEST_F(RelayServiceTest, NewLimitsAreInForce) {
@@ -435,10 +479,9 @@ TEST_F(RelayServiceTest, NewLimitsAreInForce) {
   limited.rate = {1, 1};
   service_->apply(limited);
   presence("alice");  // behind it
-  alice.say(R"({"message":1})");
-  EXPECT_NE(alice.hear().find("\"ack\""), std::string::npos);
-  alice.say(R"({"message":2})");
-  EXPECT_NE(alice.hear().find("rate_limited"), std::string::npos);
+  const int taken = say_many(alice);
+  EXPECT_GE(taken, 1);
+  EXPECT_LT(taken, kManyMessages);
 }
 
 TEST_F(RelayServiceTest, CallsEndWhereThereIsNoAnswer) {
