@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <waystation/civetweb.h>
 
 #include <array>
 #include <cerrno>
@@ -30,6 +31,10 @@ constexpr const char* kRequestTimeoutMs = "5000";
 // Long enough for a browser to fetch the next file of the page over the same connection, short
 // enough that idle connections do not use up the workers.
 constexpr const char* kKeepAliveTimeoutMs = "250";
+
+// How long a connection may come with one request after the other before it has to queue again: a
+// page is there by then, and whoever keeps on asking would keep a worker from everybody else.
+constexpr std::chrono::milliseconds kKeepAliveFor{5000};
 
 // Connections that wait for a worker and for CivetWeb to accept them: after a restart, thousands
 // of clients come back within a second or two.
@@ -58,6 +63,19 @@ void send(mg_connection* connection, const SiteResponse& response, bool last) {
     mg_write(connection, body.data(), body.size());
   }
   if (last) mg_disable_connection_keep_alive(connection);
+}
+
+/// Whether the connection has had its share of a worker.
+bool is_old(const mg_connection* connection) {
+  // Kept where CivetWeb has room for one pointer of ours a connection, which begins as null.
+  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now().time_since_epoch());
+  auto* const kept = mg_get_user_connection_data(connection);
+  if (kept == nullptr) {
+    mg_set_user_connection_data(connection, reinterpret_cast<void*>(now.count()));
+    return false;
+  }
+  return now - std::chrono::milliseconds{reinterpret_cast<std::intptr_t>(kept)} >= kKeepAliveFor;
 }
 
 /// A socket address to bind or connect to.
@@ -238,6 +256,15 @@ std::string WebServer::why_not(const std::vector<ListenAddress>& listen) const {
 }
 
 int WebServer::on_begin(mg_connection* connection) {
+  // Before any handler, so that none judges a client by a header with something missing.
+  if (const int status = waystation_civetweb_check(connection); status != 0) {
+    return waystation_civetweb_refuse(connection, status);
+  }
+  // Behind a request line alone there may have been more that was dropped. Nobody is let in without
+  // a Host; here it is kept from becoming the next request.
+  if (is_old(connection) || mg_get_request_info(connection)->num_headers == 0) {
+    mg_disable_connection_keep_alive(connection);
+  }
   // CivetWeb accepts connections from the moment it starts, before any handler is attached; a
   // request that comes so early waits.
   auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
@@ -262,7 +289,7 @@ void WebServer::serve(mg_connection* connection) {
   // A body that nobody wants is not read: CivetWeb would do so for as long as the client likes.
   const bool has_body =
       info->content_length > 0 || mg_get_header(connection, "Transfer-Encoding") != nullptr;
-  send(connection, response, has_body);
+  send(connection, response, has_body || is_old(connection));
 }
 
 /// What CivetWeb refuses by itself: requests that are not HTTP, or too long, and upgrades to

@@ -47,7 +47,8 @@ static void on_event(void *unused, const waystation_event *event) {
 
 int main(int argc, char **argv) {
   char port[32];
-  const char *settings[] = {"listening_ports", port, "num_threads", "4", "tcp_nodelay", "1", NULL};
+  const char *settings[] = {"listening_ports", port, "num_threads", "4", "tcp_nodelay", "1",
+                            "request_timeout_ms", "5000", NULL};
   struct mg_callbacks callbacks;
   struct mg_context *ctx;
   struct mg_server_port opened;

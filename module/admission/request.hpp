@@ -15,6 +15,15 @@ struct HeaderField {
   std::string_view value;
 };
 
+/// Where the bytes of a body come from that was not read yet.
+struct BodySource {
+  /// Puts the next bytes into `buffer`, at least one and at most `size`, and returns how many; 0
+  /// where none came for too long, negative where the body broke off. Never asked for more than the
+  /// request's Content-Length.
+  int (*read)(void* data, char* buffer, std::size_t size) = nullptr;
+  void* data = nullptr;
+};
+
 /// One request. Everything in it is a view of what the caller keeps alive; nothing was decoded.
 struct Request {
   std::string_view method;               // "GET"
@@ -29,6 +38,7 @@ struct Request {
   const void* origin = nullptr;  // whatever the host's `identify` wants to see again
   std::string_view body;
   bool body_truncated = false;  // the client sent more than `body`
+  BodySource body_source;       // where it is still to be read; `body` is empty then
 };
 
 /// A request target in its parts (RFC 9112, section 3.2). Views into the request.

@@ -134,6 +134,7 @@ Request to_request(const waystation_request& request, std::vector<HeaderField>& 
   result.origin = &request;
   if (request.body != nullptr) result.body = {request.body, request.body_size};
   result.body_truncated = request.body_truncated != 0;
+  if (request.body == nullptr) result.body_source = {request.read_body, request.body_source};
   return result;
 }
 

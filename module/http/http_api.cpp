@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <memory>
 #include <new>
 #include <span>
 
 #include "http/audit_call.hpp"
+#include "http/body.hpp"
 #include "relay/names.hpp"
 
 namespace waystation {
@@ -132,20 +134,24 @@ Refusal failure(CallStatus status) {
   return {503, "stopping", "the relay is going away", {{"Retry-After", "5"}}};
 }
 
+// How long a body may take from its first byte to its last.
+constexpr std::chrono::seconds kBodyPatience{10};
+
 HttpResponse push(RelayCalls& relay, const Request& request, std::string_view user) {
+  // Before its type is judged, since there is less to go wrong with a body that was read.
+  std::string room;
+  std::string_view body;
+  if (const auto refusal =
+          read_body(request, {relay.max_message_bytes(), kBodyPatience}, room, &body)) {
+    return to_response(*refusal);
+  }
   const OneValue type = header_value(request, "Content-Type");
   const OneValue encoding = header_value(request, "Content-Encoding");
   if (!type.is_one() || !is_json_type(type.value) ||
       (!encoding.is_none() && !equal_ignoring_case(encoding.value, "identity"))) {
     return to_response({415, "unsupported_media_type", "the body must be application/json"});
   }
-  const std::size_t most = relay.max_message_bytes();
-  if (request.body_truncated || request.body.size() > most) {
-    return to_response(
-        {413, "too_large",
-         "the body may have up to " + std::to_string(most) + " bytes (max_message_bytes)"});
-  }
-  const RelayCalls::Pushed pushed = relay.push(user, request.body);
+  const RelayCalls::Pushed pushed = relay.push(user, body);
   if (pushed.status == CallStatus::not_json) {
     return to_response({400, "bad_json", "the body is not JSON: " + pushed.problem});
   }

@@ -82,10 +82,12 @@ class HttpApi {
   HttpApi(Admission& admission, RelayCalls& relay) : admission_(admission), relay_(relay) {}
 
   /// The answer, or nothing where the path is not ours: ours are /healthz and all under /api/. The
-  /// body of an answer to HEAD is still there; render_for() leaves it out.
+  /// body of an answer to HEAD is still there; render_for() leaves it out. A request's body is read
+  /// only where one is due, and only for callers who may do what they ask for.
   ///
-  /// Refused with 400 bad_user, bad_json, bad_query; 401, 403 (Admission::authorize);
-  /// 404 not_found, audit_off; 405 method_not_allowed with Allow; 413 too_large;
+  /// Refused with 400 bad_user, bad_request, bad_json, bad_query; 401, 403 (Admission::authorize);
+  /// 404 not_found, audit_off; 405 method_not_allowed with Allow; 408 timeout;
+  /// 411 length_required; 413 too_large;
   /// 415 unsupported_media_type; 503 stopping, audit_unavailable; 504 timeout.
   std::optional<HttpResponse> handle(const Request& request, std::int64_t now_ms);
 

@@ -64,13 +64,15 @@ class Http(Case):
                      "Content-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{}".encode())
             self.assertEqual(raw.response().status, 413)
 
-    async def test_a_chunked_body_is_as_good(self):
+    async def test_a_chunked_body_is_asked_for_with_a_length(self):
         with RawSocket(self.server) as raw:
             raw.send(f"POST /api/v1/push/a HTTP/1.1\r\nHost: 127.0.0.1:{self.server.port}\r\n"
                      "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
                      "3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n".encode())
             response = raw.response()
-            self.assertEqual((response.status, json.loads(response.body)), (200, {"reached": 0}))
+            self.assertEqual((response.status, json.loads(response.body)["error"]["code"]),
+                             (411, "length_required"))
+            self.assertEqual(raw.read_to_end(), b"")
 
     async def test_a_push_is_json_by_its_type(self):
         for kind in ("text/plain", "application/jsonp", "application/x-www-form-urlencoded", ""):

@@ -34,8 +34,12 @@
  *   - To detach, free the relay, before or after mg_stop: the handlers stay registered and answer
  *     503. They hold the relay's number, never a pointer. Attaching another relay to the same
  *     context replaces them.
- *   - Set `tcp_nodelay` to 1 and a short `request_timeout_ms` for your own pages' sake; the
- *     relay's sockets need neither.
+ *   - Set a short `request_timeout_ms`, such as 5000; CivetWeb's default is 30 seconds. A stranger
+ *     who dawdles over a header keeps a worker for twice that, and one who may push and dawdles over
+ *     a body for ten seconds more than it. `tcp_nodelay` is for your own pages' sake: the relay's
+ *     sockets set it themselves.
+ *   - Requests of which CivetWeb does not show everything are refused, see
+ *     waystation_civetweb_check. Each answer of the relay's ends its connection.
  */
 #ifndef WAYSTATION_CIVETWEB_H
 #define WAYSTATION_CIVETWEB_H
@@ -43,7 +47,6 @@
 #include <civetweb.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -58,21 +61,73 @@
 extern "C" {
 #endif
 
-/* How long a client may take to send a body, in seconds, before it gets 408. */
-#define WAYSTATION_CIVETWEB_BODY_SECONDS 10
-
 /* How much of a body that is too long is still read, so that the client gets to read its 413. */
 #define WAYSTATION_CIVETWEB_DISCARD_BYTES 65536
 
 /* A request in the library's words. It points into CivetWeb's memory and is good until the handler
- * returns; `request.headers` points at `headers`, so the struct must not be copied. */
+ * returns; it also points at itself, so it must not be copied. */
 typedef struct waystation_civetweb_call {
   waystation_request request;
   waystation_header headers[MG_MAX_HEADERS];
+  int body_begun;
 } waystation_civetweb_call;
 
-/* Describes CivetWeb's request, without its body. CivetWeb drops header fields after the
- * MG_MAX_HEADERSth without a word; repeated ones it keeps, and they are handed on repeated. */
+/* Whether CivetWeb handed over all that the client sent as header, and one way only to tell where
+ * the body ends. Returns 0, or the status to refuse with: 431, 400.
+ *
+ * CivetWeb drops header fields without a word: those after the MG_MAX_HEADERSth, and all behind a
+ * line that begins with anything but a visible ASCII character, such as a folded one. Were they the
+ * proxy's X-Forwarded-For or the body's length, a stranger would be taken for the proxy, or a body
+ * for the next request (RFC 9112, section 11.2). And of two lengths it believes the first, where
+ * whoever stands in front may have believed the other (section 6.3).
+ *
+ * Ask it in your own handlers, too, where they judge clients by header fields, and in begin_request
+ * if you have one: it covers every path. */
+static inline int waystation_civetweb_check(const struct mg_connection *conn) {
+  const struct mg_request_info *info = mg_get_request_info(conn);
+  const char *value = NULL;
+  int lengths = 0;
+  int i;
+  if (info == NULL) return 400;
+  if (info->num_headers >= MG_MAX_HEADERS) return 431;
+  for (i = 0; i < info->num_headers; i++) {
+    if (info->http_headers[i].name == NULL || info->http_headers[i].value == NULL) return 400;
+    value = info->http_headers[i].value;
+    if (mg_strcasecmp(info->http_headers[i].name, "Transfer-Encoding") == 0) {
+      lengths++;
+    } else if (mg_strcasecmp(info->http_headers[i].name, "Content-Length") == 0) {
+      size_t digits = strspn(value, "0123456789");
+      if (digits == 0 || value[digits + strspn(value + digits, " \t")] != '\0') return 400;
+      lengths++;
+    }
+  }
+  if (lengths > 1) return 400;
+  /* CivetWeb parses HTTP/1 where it was received: it puts NUL over the line ends that it has passed
+   * and over the very last byte. So after the last value, if it was the last, there stand the rest
+   * of its line end and the empty line. */
+  if (value != NULL && info->http_version != NULL && strncmp(info->http_version, "1.", 2) == 0) {
+    value += strlen(value);
+    if (value[1] != '\0' || value[2] != '\r' || value[3] != '\0') return 400;
+  }
+  return 0;
+}
+
+/* The next byte of a body, for the library. One at a time: CivetWeb comes back only when all that it
+ * was asked for is there, and starts its timeout anew with each byte until then, so that a client
+ * could make it wait that long for each. What came with the header costs no system call. */
+static inline int waystation_civetweb_read_body(void *body_source, char *buffer, size_t size) {
+  waystation_civetweb_call *call = (waystation_civetweb_call *)body_source;
+  struct mg_connection *conn = (struct mg_connection *)call->request.connection;
+  if (size == 0) return 0;
+  if (!call->body_begun && mg_get_header(conn, "Expect") != NULL) {
+    (void)mg_write(conn, "HTTP/1.1 100 Continue\r\n\r\n", 25); /* CivetWeb sends none by itself */
+  }
+  call->body_begun = 1;
+  return mg_read(conn, buffer, 1);
+}
+
+/* Describes CivetWeb's request; its body is read when the library asks for it. Repeated header
+ * fields are handed on repeated. */
 static inline void waystation_civetweb_request(struct mg_connection *conn,
                                                waystation_civetweb_call *call) {
   const struct mg_request_info *info = mg_get_request_info(conn);
@@ -82,6 +137,8 @@ static inline void waystation_civetweb_request(struct mg_connection *conn,
   call->request.descriptor = -1; /* CivetWeb does not tell; the library finds it by the addresses */
   call->request.headers = call->headers;
   call->request.connection = conn;
+  call->request.read_body = waystation_civetweb_read_body;
+  call->request.body_source = call;
   if (info == NULL) return;
   call->request.method = info->request_method;
   /* Not local_uri, which was tidied up: /x/../push/alice is no route of ours. */
@@ -100,7 +157,8 @@ static inline void waystation_civetweb_request(struct mg_connection *conn,
   }
 }
 
-/* Sends what the library cannot: it had no memory, or said that the path is not its own. */
+/* Sends what the library cannot: it had no memory, said that the path is not its own, or was not
+ * asked because of the header. Returns the status that was sent, 500 for one it does not know. */
 static inline int waystation_civetweb_refuse(struct mg_connection *conn, int status) {
   const char *reason = "Internal Server Error";
   const char *code = "internal";
@@ -110,15 +168,15 @@ static inline int waystation_civetweb_refuse(struct mg_connection *conn, int sta
   if (status == 400) {
     reason = "Bad Request";
     code = "bad_request";
-    detail = "the body broke off before its end";
+    detail = "the request is not well-formed";
   } else if (status == 404) {
     reason = "Not Found";
     code = "not_found";
     detail = "there is no such route";
-  } else if (status == 408) {
-    reason = "Request Timeout";
-    code = "timeout";
-    detail = "the body took too long to arrive";
+  } else if (status == 431) {
+    reason = "Request Header Fields Too Large";
+    code = "too_many_fields";
+    detail = "the request has too many header fields";
   } else {
     status = 500;
   }
@@ -152,6 +210,8 @@ static inline int waystation_civetweb_upgrade(struct mg_connection *conn, void *
   waystation_civetweb_call call;
   waystation_response response;
   waystation_status done;
+  int refused = waystation_civetweb_check(conn);
+  if (refused != 0) return waystation_civetweb_refuse(conn, refused);
   waystation_civetweb_request(conn, &call);
   memset(&response, 0, sizeof response);
   response.size = sizeof response;
@@ -184,112 +244,38 @@ static inline int waystation_civetweb_on_request(struct mg_connection *conn, voi
   return waystation_civetweb_upgrade(conn, relay_id);
 }
 
-/* Reads a body of at most `limit` bytes into memory that the caller frees. Returns 0, or the status
- * to refuse with: 400 (it broke off), 408 (it came too slowly), 500 (no memory). A longer body is
- * cut at `limit`, *truncated says so.
- *
- * In small steps, because CivetWeb starts its timeout anew with each byte that arrives and comes
- * back only when all that was asked for is there: a client that sends a byte every few seconds
- * would hold the worker for hours. Bodies that arrive with their header cost no system call. */
-static inline int waystation_civetweb_read_body(struct mg_connection *conn, size_t limit,
-                                                char **body, size_t *size, int *truncated) {
-  const struct mg_request_info *info = mg_get_request_info(conn);
-  const char *expect = mg_get_header(conn, "Expect");
-  long long announced = info->content_length; /* -1: not announced; chunked, or none */
-  time_t start = time(NULL);
-  size_t capacity = 1024;
-  size_t room;
-  char *grown;
-  int got;
-
-  *size = 0;
-  *truncated = 0;
-  if (announced > (long long)limit) {
-    *truncated = 1;
-    *body = NULL;
-    return 0;
-  }
-  *body = (char *)malloc(capacity);
-  if (*body == NULL) return 500;
-  if (expect != NULL && announced != 0) {
-    (void)mg_write(conn, "HTTP/1.1 100 Continue\r\n\r\n", 25); /* CivetWeb sends none by itself */
-  }
-  for (;;) {
-    if (announced >= 0 && *size == (size_t)announced) return 0;
-    if (*size == capacity) {
-      capacity *= 2;
-      grown = (char *)realloc(*body, capacity);
-      if (grown == NULL) return 500;
-      *body = grown;
-    }
-    room = capacity - *size < 16 ? capacity - *size : 16;
-    if (announced >= 0 && (size_t)announced - *size < room) room = (size_t)announced - *size;
-    got = mg_read(conn, *body + *size, room);
-    if (got < 0) return 400;
-    if (got == 0) return announced < 0 ? 0 : 408; /* the last chunk; or nothing came in time */
-    *size += (size_t)got;
-    if (*size > limit) {
-      *size = limit;
-      *truncated = 1;
-      return 0;
-    }
-    if (difftime(time(NULL), start) > WAYSTATION_CIVETWEB_BODY_SECONDS) return 408;
-  }
-}
-
-/* Reads on for a while where a body was not read to its end, so that closing does not reset the
- * connection under the answer; then lets CivetWeb close it instead of reading the rest itself,
- * which it would do for as long as the client likes. */
+/* Reads on for a moment where a body was too long, so that closing does not reset the connection
+ * under the answer. Byte by byte, see waystation_civetweb_read_body. */
 static inline void waystation_civetweb_discard_body(struct mg_connection *conn) {
-  char buffer[16];
+  char byte;
   time_t start = time(NULL);
   size_t discarded = 0;
-  int got;
-  do {
-    got = mg_read(conn, buffer, sizeof buffer);
-    if (got > 0) discarded += (size_t)got;
-  } while (got > 0 && discarded < WAYSTATION_CIVETWEB_DISCARD_BYTES
-           && difftime(time(NULL), start) < 2);
-  mg_disable_connection_keep_alive(conn);
+  while (discarded < WAYSTATION_CIVETWEB_DISCARD_BYTES && mg_read(conn, &byte, 1) == 1
+         && difftime(time(NULL), start) < 2) {
+    discarded++;
+  }
 }
 
 static inline int waystation_civetweb_on_api(struct mg_connection *conn, void *relay_id) {
-  uint32_t id = (uint32_t)(uintptr_t)relay_id;
   waystation_civetweb_call call;
   waystation_response response;
   waystation_status done;
-  uint64_t limit = waystation_max_body_bytes(id);
-  char *body = NULL;
-  int unread = 0;
-  int status;
+  int status = waystation_civetweb_check(conn);
 
+  if (status != 0) return waystation_civetweb_refuse(conn, status);
   waystation_civetweb_request(conn, &call);
-  if (call.request.method != NULL && strcmp(call.request.method, "POST") == 0) {
-    if (limit > 0x7fffffff) limit = 0x7fffffff;
-    status = waystation_civetweb_read_body(conn, (size_t)limit, &body, &call.request.body_size,
-                                           &call.request.body_truncated);
-    if (status != 0) {
-      free(body);
-      return waystation_civetweb_refuse(conn, status);
-    }
-    call.request.body = body;
-    unread = call.request.body_truncated;
-  } else {
-    /* Bodies nobody asked for: never read. */
-    unread = mg_get_request_info(conn)->content_length > 0
-             || mg_get_header(conn, "Transfer-Encoding") != NULL;
-  }
-
   memset(&response, 0, sizeof response);
   response.size = sizeof response;
-  done = waystation_http(id, &call.request, &response);
-  free(body);
+  done = waystation_http((uint32_t)(uintptr_t)relay_id, &call.request, &response);
+  /* The answer says that it is the last. Otherwise CivetWeb itself would read what is left of a
+   * body, for as long as the client likes. */
+  mg_disable_connection_keep_alive(conn);
   if (done != WAYSTATION_OK && response.action == WAYSTATION_NOT_OURS) {
-    status = waystation_civetweb_refuse(conn, 500);
-  } else {
-    status = waystation_civetweb_answer(conn, &response);
+    return waystation_civetweb_refuse(conn, 500);
   }
-  if (unread) waystation_civetweb_discard_body(conn);
+  status = waystation_civetweb_answer(conn, &response);
+  /* Only those who may push hear of that. */
+  if (status == 413) waystation_civetweb_discard_body(conn);
   return status;
 }
 

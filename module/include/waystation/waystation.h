@@ -92,6 +92,13 @@ typedef struct waystation_request {
   size_t body_size;       /* bytes of it that are there */
   int body_truncated;     /* not 0: the client sent more than `body_size` */
   void *connection;       /* the server's own connection, only handed on to `identify` */
+  /* For waystation_http, where `body` is NULL and one is due: puts the next bytes of it into
+   * `buffer`, at least one and at most `size`, and returns how many; 0 where none came for too long,
+   * negative where it broke off. Called on the same thread, only once the caller is known to be
+   * allowed what they ask for, never for more than the Content-Length, and not again after some ten
+   * seconds: it should wait for a few at most. NULL: there is nothing to read. */
+  int (*read_body)(void *body_source, char *buffer, size_t size);
+  void *body_source;
 } waystation_request;
 
 /* What to do with a request. */
@@ -273,7 +280,9 @@ WAYSTATION_API waystation_status waystation_upgrade(uint32_t relay_id,
                                                     waystation_response *response);
 
 /* Answers a request for the HTTP API: /api/v1/… and /healthz. WAYSTATION_REPLY with the whole
- * response, WAYSTATION_NOT_OURS for any other path. Errors as waystation_upgrade. */
+ * response, WAYSTATION_NOT_OURS for any other path. Each response says `Connection: close`, and
+ * there may be a body that nobody wanted to read: end the connection. Errors as
+ * waystation_upgrade. */
 WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
                                                  const waystation_request *request,
                                                  waystation_response *response);
@@ -281,7 +290,8 @@ WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
 /* 1 if the request's client address is one of `operators`, else 0 (also once the relay is gone). */
 WAYSTATION_API int waystation_is_operator(uint32_t relay_id, const waystation_request *request);
 
-/* The longest body in bytes that waystation_http takes: read no more of it than one byte beyond. */
+/* The longest body in bytes that waystation_http takes. A server that reads bodies itself, instead
+ * of giving `read_body`, reads no more of it than one byte beyond. */
 WAYSTATION_API uint64_t waystation_max_body_bytes(uint32_t relay_id);
 
 /* ---- asking and telling -------------------------------------------------------------------- */

@@ -70,6 +70,7 @@ void mg_set_websocket_handler(struct mg_context *, const char *, mg_websocket_co
                               mg_websocket_close_handler, void *);
 const struct mg_request_info *mg_get_request_info(const struct mg_connection *);
 const char *mg_get_header(const struct mg_connection *, const char *);
+int mg_strcasecmp(const char *, const char *);
 int mg_read(struct mg_connection *, void *, size_t);
 int mg_write(struct mg_connection *, const void *, size_t);
 void mg_disable_connection_keep_alive(struct mg_connection *);

@@ -65,6 +65,8 @@ const char *mg_get_header(const struct mg_connection *conn, const char *name) {
   return NULL;
 }
 
+int mg_strcasecmp(const char *a, const char *b) { return strcasecmp(a, b); }
+
 int mg_read(struct mg_connection *conn, void *buffer, size_t size) {
   (void)conn, (void)buffer, (void)size;
   return 0;
@@ -80,6 +82,7 @@ static int parse(struct mg_connection *conn) {
   struct mg_request_info *info = &conn->info;
   char *line = strstr(conn->text, "\r\n");
   char *end;
+  conn->text[strlen(conn->text) - 1] = '\0'; /* as CivetWeb does, here and with the line ends */
   *line = '\0';
   info->request_method = conn->text;
   if ((end = strchr(conn->text, ' ')) == NULL) return -1;
@@ -92,10 +95,13 @@ static int parse(struct mg_connection *conn) {
     *end = '\0';
     info->query_string = end + 1;
   }
-  for (line += 2; (end = strstr(line, "\r\n")) != NULL && end != line; line = end + 2) {
+  /* Fields for which there is no room are dropped without a word, as in CivetWeb. */
+  for (line += 2; info->num_headers < MG_MAX_HEADERS && (end = strstr(line, "\r\n")) != NULL
+                  && end != line;
+       line = end + 2) {
     char *colon = strchr(line, ':');
-    *end = '\0';
-    if (colon == NULL || info->num_headers == MG_MAX_HEADERS) return -1;
+    end[0] = end[1] = '\0';
+    if (colon == NULL) return -1;
     *colon = '\0';
     info->http_headers[info->num_headers].name = line;
     info->http_headers[info->num_headers].value = colon + 1 + strspn(colon + 1, " ");

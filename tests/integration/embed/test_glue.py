@@ -151,8 +151,7 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                 async def post(text):
                     return await asyncio.to_thread(raw, host.port, head + text)
 
-                answer = await post("Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-                                    "2\r\n12\r\n1\r\n3\r\n0\r\n\r\n")
+                answer = await post("Content-Length: 3\r\n\r\n123")
                 self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
                 self.assertEqual((await next_json(bob))["event"]["message"], 123)
 
@@ -160,19 +159,15 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                 answer = await asyncio.to_thread(self.break_off, host.port,
                                                  head + "Content-Length: 3\r\n\r\n12")
                 self.assertFalse(answer.startswith(b"HTTP/1.1 200 "), answer)
-                answer = await post("Transfer-Encoding: chunked\r\n\r\n2\r\n12\r\nx\r\n\r\n")
-                self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
 
                 for much in (65537, 3_000_000):
                     answer = await post(f"Content-Length: {much}\r\n\r\n" + "1" * 70000)
                     self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer[:200])
-                answer = await post("Transfer-Encoding: chunked\r\n\r\n" +
-                                    "1000\r\n" + "1" * 4096 + "\r\n" +
-                                    ("1000\r\n" + "1" * 4096 + "\r\n") * 20 + "0\r\n\r\n")
-                self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer[:200])
+                # How long a chunk may take is CivetWeb's affair, and it takes the client's time.
+                answer = await post("Transfer-Encoding: chunked\r\n\r\n2\r\n12\r\n0\r\n\r\n")
+                self.assertTrue(answer.startswith(b"HTTP/1.1 411 "), answer)
 
-                answer = await post("Connection: close\r\nExpect: 100-continue\r\n"
-                                    "Content-Length: 1\r\n\r\n7")
+                answer = await post("Expect: 100-continue\r\nContent-Length: 1\r\n\r\n7")
                 self.assertTrue(answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 "),
                                 answer)
                 self.assertEqual((await next_json(bob))["event"]["message"], 7)
@@ -191,6 +186,18 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                 if not more:
                     return answer
                 answer += more
+
+    async def test_reads_nothing_from_those_who_may_not_send(self):
+        with Host() as host:
+            for line in ("POST /api/v1/push/bob", "PUT /api/v1/push/bob", "GET /api/v1/presence/bob",
+                         "DELETE /api/v1/sessions/bob", "POST /healthz"):
+                for length in ("Content-Length: 5", "Transfer-Encoding: chunked"):
+                    # The body never comes: without an answer at once there would be none but 408.
+                    answer = await asyncio.to_thread(
+                        raw, host.port, f"{line} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                        f"X-Forwarded-For: 127.0.0.1\r\nExpect: 100-continue\r\n"
+                        f"Content-Type: application/json\r\n{length}\r\n\r\n")
+                    self.assertRegex(answer, rb"^HTTP/1.1 40[35] ", line)
 
     async def test_waits_for_no_body_for_ever(self):
         with Host() as host:

@@ -40,6 +40,10 @@ class RequestBuilder {
   RequestBuilder& version(std::string text) { return set(request_.version, std::move(text)); }
   RequestBuilder& from(std::string text) { return set(request_.remote_address, std::move(text)); }
   RequestBuilder& body(std::string text) { return set(request_.body, std::move(text)); }
+  RequestBuilder& body_from(BodySource source) {
+    request_.body_source = source;
+    return *this;
+  }
   RequestBuilder& truncated() {
     request_.body_truncated = true;
     return *this;
@@ -91,7 +95,8 @@ class RequestBuilder {
                    .is_tls = false,
                    .origin = nullptr,
                    .body = {},
-                   .body_truncated = false};
+                   .body_truncated = false,
+                   .body_source = {}};
 };
 
 }  // namespace waystation::test

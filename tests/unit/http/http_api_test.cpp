@@ -193,6 +193,31 @@ TEST_F(HttpApiTest, BoundsTheBody) {
   EXPECT_THAT(relay.asked, IsEmpty());
 }
 
+TEST_F(HttpApiTest, ReadsTheBodiesOfThoseOnlyWhoMaySendThem) {
+  int reads = 0;
+  const BodySource source{[](void* count, char* buffer, std::size_t) {
+                            ++*static_cast<int*>(count);
+                            *buffer = '7';
+                            return 1;
+                          },
+                          &reads};
+  const auto request = [&](const char* target) {
+    return post(target, "").header("Content-Length", "1").body_from(source);
+  };
+  EXPECT_EQ(outcome(request("/api/v1/push/alice").from("203.0.113.9")), "403 not_an_operator");
+  EXPECT_EQ(outcome(request("/api/v1/push/alice").header("Origin", "https://evil.example")),
+            "403 bad_origin");
+  EXPECT_EQ(outcome(request("/api/v1/push/Alice")), "400 bad_user");
+  EXPECT_EQ(outcome(request("/api/v1/push/alice").method("PUT")), "405 method_not_allowed");
+  EXPECT_EQ(outcome(request("/api/v1/sessions/alice").method("DELETE")), "200");
+  EXPECT_EQ(outcome(request("/api/v1/presence/alice").method("GET")), "200");
+  EXPECT_EQ(reads, 0);
+  relay.asked.clear();
+  EXPECT_EQ(outcome(request("/api/v1/push/alice")), "200");
+  EXPECT_EQ(reads, 1);
+  EXPECT_THAT(relay.asked, testing::ElementsAre("push alice 7"));
+}
+
 TEST_F(HttpApiTest, SaysWhatTheRelaySaid) {
   relay.pushed = {CallStatus::not_json, 0, "a value must come next"};
   const HttpResponse not_json = answer(post("/api/v1/push/alice", ""));

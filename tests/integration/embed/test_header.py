@@ -1,0 +1,92 @@
+"""Headers that CivetWeb does not hand over whole: nobody may profit from what is missing."""
+
+import re
+import unittest
+
+from support import Server, raw
+from test_glue import Host
+
+# One way in each: the API, both socket routes as GET and as upgrade, the operators' paths, the page.
+UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+RELAYS = (("GET /push/alice/", ()), ("GET /push/alice/", UPGRADE),
+          ("GET /ws/chat/alice_bob/?user=alice", UPGRADE),
+          ("GET /api/v1/presence/alice", ()), ("DELETE /api/v1/sessions/alice", ()),
+          ("GET /healthz", ()))
+SERVERS = RELAYS + (("GET /metrics", ()), ("GET /", ()))
+
+SMUGGLED = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX: 1\r\n\r\n"
+
+# What would change the verdict if it were missing.
+TELLING = ("X-Forwarded-For: 192.0.2.1", "Origin: http://evil.example", "X-Forwarded-User: alice",
+           f"Content-Length: {len(SMUGGLED)}")
+
+# Each hides from CivetWeb what comes behind it.
+HIDING = (" folded: into the line above", "\tlikewise: 1", "\xe4: a name that is not ASCII",
+          ": without a name", "\rX: 1")
+
+
+def request(line, *fields):
+    return "\r\n".join((f"{line} HTTP/1.1", *fields, "", SMUGGLED)).encode("latin-1")
+
+
+class Header(unittest.TestCase):
+    def assert_refused(self, port, status, bytes_sent):
+        answer = raw(port, bytes_sent)
+        # CivetWeb's own errors, in hosts that leave them to it, say HTTP/1.0.
+        self.assertEqual(re.findall(rb"HTTP/1\.[01] (\d+) ", answer), [str(status).encode()],
+                         (answer, bytes_sent))
+        self.assertIn(b"\r\nConnection: close\r\n", answer)
+
+    def refuses_what_is_missing(self, port, ways):
+        for line, fields in ways:
+            for telling in TELLING:
+                for count in (63, 64, 200):
+                    junk = [f"X-{i}: 1" for i in range(count - len(fields))]
+                    self.assert_refused(port, 431, request(line, "Host: 127.0.0.1", *fields, *junk,
+                                                           telling))
+                for hiding in HIDING:
+                    self.assert_refused(port, 400, request(line, "Host: 127.0.0.1", *fields, hiding,
+                                                           telling))
+
+    def refuses_two_ways_to_end(self, port, ways):
+        for line, fields in ways:
+            for lengths in (("Content-Length: 0", f"Content-Length: {len(SMUGGLED)}"),
+                            ("Content-Length: 0", "Transfer-Encoding: chunked"),
+                            ("Transfer-Encoding: identity", "Transfer-Encoding: chunked"),
+                            ("Content-Length: 0, 9",), ("Content-Length: +0",)):
+                self.assert_refused(port, 400, request(line, "Host: 127.0.0.1", *fields, *lengths))
+
+    def test_the_server_refuses_them_on_every_path(self):
+        for options in ((), ("--trusted-proxies", "127.0.0.1")):
+            with Server("--www", "", *options) as server:
+                self.refuses_what_is_missing(server.port, SERVERS)
+                self.refuses_two_ways_to_end(server.port, SERVERS)
+
+    def test_the_glue_refuses_them_in_any_host(self):
+        for arguments in ((), ("auth",)):  # where ours comes first, and where the host's does
+            with Host(*arguments) as host:
+                self.refuses_what_is_missing(host.port, RELAYS)
+
+    def test_what_is_whole_is_judged_by_all_of_it(self):
+        junk = [f"X-{i}: 1" for i in range(60)]
+        for options, telling, status in (
+                ((), "X-Forwarded-For: 192.0.2.1", 401),
+                (("--trusted-proxies", "127.0.0.1"), "X-Forwarded-For: 192.0.2.1", 401),
+                (("--trusted-proxies", "127.0.0.1"), "X-Forwarded-For: 127.0.0.1", 426),
+                ((), "Origin: http://evil.example", 403),
+                ((), "X-Last: 1", 426)):
+            with Server("--www", "", *options) as server:
+                answer = raw(server.port, request("GET /push/alice/", "Host: 127.0.0.1", *junk,
+                                                  telling, "Connection: close"))
+                self.assertTrue(answer.startswith(f"HTTP/1.1 {status} ".encode()),
+                                (options, telling, answer))
+
+    def test_a_request_line_alone_is_followed_by_nothing(self):
+        with Server("--www", "") as server:
+            answer = raw(server.port, request("GET /", "\xe4: 1", TELLING[-1]))
+            self.assertEqual(answer.count(b"HTTP/1.1 "), 1, answer)
+
+
+if __name__ == "__main__":
+    unittest.main()

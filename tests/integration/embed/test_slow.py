@@ -1,0 +1,100 @@
+"""Strangers who keep the server's workers busy: how long a newcomer waits at most.
+
+As many as there are workers, each doing one slow thing again and again. Where a worker is theirs for
+as long as they like, the newcomer gets no answer; how long exactly it waits is asserted nowhere.
+"""
+
+import concurrent.futures
+import contextlib
+import http.client
+import socket
+import threading
+import unittest
+
+from support import Server
+
+WORKERS = 20  # embed/web_server.cpp
+
+# A little less, in seconds, than the server's patience for a byte.
+DRIP = 4.5
+
+# SECURITY.md states fifteen seconds and less; three times that on a busy machine. Without its bound
+# each of the slow things takes minutes to hours.
+BOUND = 45
+
+POST = (b"POST /api/v1/push/bob HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n")
+GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+NOBODY = b"X-Forwarded-For: 192.0.2.1\r\n"
+
+
+class Stranger(threading.Thread):
+    """Says `opening`, then `drop` again and again, every `pause` seconds. Comes back when thrown
+    out, until it is stopped."""
+
+    def __init__(self, port, opening, drop, pause):
+        super().__init__(daemon=True)
+        self.port, self.opening, self.drop, self.pause = port, opening, drop, pause
+        self.is_over = threading.Event()
+        self.has_begun = threading.Event()
+
+    def run(self):
+        while not self.is_over.is_set():
+            with contextlib.suppress(OSError), \
+                    socket.create_connection(("127.0.0.1", self.port)) as link:
+                link.sendall(self.opening)
+                self.has_begun.set()
+                while not self.is_over.wait(self.pause):
+                    link.sendall(self.drop)
+                    link.setblocking(False)
+                    with contextlib.suppress(BlockingIOError):
+                        while link.recv(65536):
+                            pass
+                        break
+                    link.setblocking(True)
+
+
+KINDS = {
+    "a header that does not end": (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", b"x", DRIP),
+    "a body from nobody": (POST + NOBODY + b"Content-Length: 60000\r\n\r\n", b"1", DRIP),
+    "chunks from nobody": (POST + NOBODY + b"Transfer-Encoding: chunked\r\n\r\n", b"0", DRIP),
+    "a body from somebody": (POST + b"Content-Length: 60000\r\n\r\n", b"1", DRIP),
+    "chunks from somebody": (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"0", DRIP),
+    "a body that is too long": (POST + b"Content-Length: 70000\r\n\r\n", b"1", DRIP),
+    "a body that a page has no use for": (
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000\r\n\r\n", b"1", DRIP),
+    "one request after the other": (GET, GET, 0.05),
+}
+
+
+class Slow(unittest.TestCase):
+    def newcomers_answer(self, kind):
+        """What a newcomer among strangers of this kind gets: a status, or what went wrong."""
+        with Server("--www", "") as server:
+            strangers = [Stranger(server.port, *KINDS[kind]) for _ in range(WORKERS)]
+            for stranger in strangers:
+                stranger.start()
+            try:
+                for stranger in strangers:
+                    stranger.has_begun.wait()
+                newcomer = http.client.HTTPConnection("127.0.0.1", server.port, timeout=BOUND)
+                with contextlib.closing(newcomer):
+                    newcomer.request("GET", "/healthz")
+                    return newcomer.getresponse().status
+            except OSError as problem:
+                return problem
+            finally:
+                for stranger in strangers:
+                    stranger.is_over.set()
+                for stranger in strangers:
+                    stranger.join()
+
+    def test_a_newcomer_is_served_among_them(self):
+        # All at once, since they mostly wait.
+        with concurrent.futures.ThreadPoolExecutor(len(KINDS)) as pool:
+            for kind, answer in zip(KINDS, pool.map(self.newcomers_answer, KINDS)):
+                with self.subTest(kind=kind):
+                    self.assertEqual(answer, 200)
+
+
+if __name__ == "__main__":
+    unittest.main()
