@@ -142,14 +142,52 @@ class Nginx:
         self.process.wait(PATIENCE)
 
 
+class Forgetful:
+    """In a relay's place: it answers the first request of a connection, and closes it at the next,
+    as a server does whose patience with a silent connection ends just then."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.accepting = threading.Thread(target=self.accept)
+        self.accepting.start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+
+    def answer(self, connection):
+        with connection, connection.makefile("rb") as requests:
+            connection.settimeout(PATIENCE)
+            with contextlib.suppress(OSError):
+                fields = b""
+                while (line := requests.readline()).strip():
+                    fields += line.lower()
+                if b"\nupgrade:" in fields:
+                    connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\n"
+                                       b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+                else:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                requests.readline()
+
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.accepting.join(PATIENCE)
+
+
 class Login(http.server.BaseHTTPRequestHandler):
-    """A login that exists already: whoever has its cookie is somebody."""
+    """A login that exists already: whoever has its cookie is somebody, and carol may push."""
 
     def do_GET(self):
         user = re.search(r"session=([a-z]+)-secret", self.headers.get("Cookie", ""))
         self.send_response(200 if user else 401)
         if user:
             self.send_header("X-User", user[1])
+            if user[1] == "carol":
+                self.send_header("X-Scopes", "push")
         self.end_headers()
 
     def log_message(self, *_):
@@ -163,6 +201,9 @@ class Behind(unittest.IsolatedAsyncioTestCase):
 
     def change(self, site):
         return site
+
+    def start_relay(self):
+        return Relay(self.folder, *self.options)
 
     def setUp(self):
         self.stack = contextlib.ExitStack()
@@ -181,7 +222,7 @@ class Behind(unittest.IsolatedAsyncioTestCase):
         script = "export const words = 'many of them';\n" * 400
         (www / "assets" / "index-BTjayluZ.js").write_text(script)
         (www / "assets" / "index-BTjayluZ.js.gz").write_bytes(gzip.compress(script.encode(), 9))
-        self.relay = Relay(self.folder, *self.options)
+        self.relay = self.start_relay()
         self.stack.callback(self.relay.stop)
         self.nginx = Nginx(self.folder, self.relay, self.change)
         self.stack.callback(self.nginx.stop)
@@ -339,15 +380,58 @@ class Limits(Behind):
                 pass
 
 
-class LoginThatExists(Behind):
-    options = ("--auth", "header")
+class KeptConnections(Behind):
+    def start_relay(self):
+        return Forgetful()
+
+    def after_a_page(self, method, path, **headers):
+        """The status of a request behind one for the page: nginx has a connection by then, and so
+        that its worker is the same, the client has one."""
+        connection = http.client.HTTPSConnection("localhost", self.nginx.tls_port,
+                                                 timeout=PATIENCE, context=self.tls)
+        with contextlib.closing(connection):
+            connection.request("GET", "/")
+            self.assertEqual(connection.getresponse().read(), b"ok")
+            connection.request(method, path, body="{}" if method == "POST" else None,
+                               headers=headers)
+            return connection.getresponse().status
+
+    def test_a_socket_has_a_connection_to_itself(self):
+        self.assertEqual(self.after_a_page("GET", "/push/alice/", Connection="Upgrade",
+                                           Upgrade="websocket"), 101)
+
+    def test_a_push_has_a_connection_to_itself(self):
+        self.assertEqual(self.after_a_page("POST", "/api/v1/push/alice"), 200)
+
+    def test_a_page_is_asked_for_again(self):
+        self.assertEqual(self.after_a_page("GET", "/index.html"), 200)
+
+
+class Scopes(Behind):
+    """The site with a login of nginx' own, which knows users and no scopes."""
+
+    options = ("--auth", "header", "--scopes-header", "X-Forwarded-Scopes")
 
     def change(self, site):
-        # As the site's last comment says: its locations in place of the one for chat and push.
+        site, count = re.subn(r'(?m)^( *proxy_set_header X-Forwarded-User) "";', r'\1 "alice";', site)
+        self.assertEqual(count, 2)
+        return site
+
+    def test_nobody_chooses_their_own(self):
+        status, _, _ = self.get("/api/v1/presence/alice", X_Forwarded_Scopes="push admin")
+        self.assertEqual(status, 403)
+
+
+class LoginThatExists(Behind):
+    options = ("--auth", "header", "--scopes-header", "X-Forwarded-Scopes")
+
+    def change(self, site):
+        # As the site's last comment says: its locations in place of those for sockets and the API.
         shown = re.search(r"(?ms)^  #   location ~ .*?^  #   }\n  #   location = .*?^  #   }\n", site)
         self.assertIsNotNone(shown, "the site shows no auth_request any more; change this test")
-        site, count = re.subn(r"(?ms)^  location ~ \^/\(ws/chat\|push\)/ {.*?^  }\n", "", site)
-        self.assertEqual(count, 1)
+        for location in (r"~ \^/\(ws/chat\|push\)/", "/api/v1/"):
+            site, count = re.subn(r"(?ms)^  location " + location + r" {.*?^  }\n", "", site)
+            self.assertEqual(count, 1)
         locations = re.sub(r"(?m)^  #   ?", "  ", shown[0])
         locations = locations.replace("127.0.0.1:9000", f"127.0.0.1:{self.login.server_port}")
         return site.replace(shown[0], locations)
@@ -376,8 +460,17 @@ class LoginThatExists(Behind):
                                          "Cookie": "session=alice-secret"}), 403)
 
     def test_the_api_believes_no_clients_header(self):
-        status, _, _ = self.get("/api/v1/presence/alice", X_Forwarded_User="alice")
-        self.assertEqual(status, 401)
+        claims = {"X_Forwarded_User": "carol", "X_Forwarded_Scopes": "push admin"}
+        self.assertEqual(self.get("/api/v1/presence/alice", **claims)[0], 401)
+        alice = {"Cookie": "session=alice-secret"}
+        self.assertEqual(self.get("/api/v1/presence/alice", **alice)[0], 403)
+        self.assertEqual(self.get("/api/v1/presence/alice", **alice, **claims)[0], 403)
+
+    def test_the_login_says_who_may_use_the_api(self):
+        carol = {"Cookie": "session=carol-secret"}
+        self.assertEqual(self.get("/api/v1/presence/alice", **carol)[0], 200)
+        # And no more than that.
+        self.assertEqual(self.get("/api/v1/audit", X_Forwarded_Scopes="admin", **carol)[0], 403)
 
 
 if __name__ == "__main__":
