@@ -46,9 +46,8 @@ TokenCommand::TokenCommand(CLI::App& app)
   issue_.add_option("--key-id", key_id_, "which key signs; else the file's first that can")
       ->type_name("ID");
   issue_.footer(
-      "The key is a secret or a private key of jwt_key_file, which must be its owner's alone. To "
-      "make\n"
-      "one:\n"
+      "The key is a secret or a private key of jwt_key_file, which must be its owner's alone\n"
+      "(root's may be read by its group). To make one:\n"
       "    (umask 077; openssl rand -base64 32 > key)\n"
       "    waystation serve --auth jwt --jwt-key-file key\n"
       "    waystation token issue --user alice --jwt-key-file key");

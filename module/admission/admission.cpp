@@ -386,9 +386,9 @@ std::shared_ptr<const KeyRing> load_keys(const std::string& jwt_key_file) {
   }
   auto keys = KeyRing::load(jwt_key_file);
   if (const auto* problem = std::get_if<std::string>(&keys)) {
-    throw std::invalid_argument(
-        "jwt_key_file = " + in_quotes(jwt_key_file) + ": " + *problem +
-        "; allowed is a regular file, its owner's alone, with secrets in base64 or keys in PEM");
+    throw std::invalid_argument("jwt_key_file = " + in_quotes(jwt_key_file) + ": " + *problem +
+                                "; allowed is a regular file that nobody else may use, with "
+                                "secrets in base64 or keys in PEM");
   }
   return std::move(std::get<std::shared_ptr<const KeyRing>>(keys));
 }

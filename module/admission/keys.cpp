@@ -259,10 +259,11 @@ std::string_view algorithm_name(Algorithm algorithm) noexcept {
   }
 }
 
-bool is_private_key_file(mode_t mode, uid_t owner, uid_t self) noexcept {
+bool is_private_key_file(mode_t mode, uid_t owner) noexcept {
   // A service that runs as a user of its own gets root's files through its group, and those of the
-  // service manager through an access list, which fstat(2) shows as the group's.
-  const mode_t allowed = owner == 0 && self != 0 ? mode_t{S_IRWXU | S_IRGRP} : mode_t{S_IRWXU};
+  // service manager through an access list, which fstat(2) shows as the group's. Whoever asks gets
+  // the same answer: root checks the configuration that the service's user will read.
+  const mode_t allowed = owner == 0 ? mode_t{S_IRWXU | S_IRGRP} : mode_t{S_IRWXU};
   return (mode & (S_IRWXU | S_IRWXG | S_IRWXO) & ~allowed) == 0;
 }
 
@@ -287,7 +288,7 @@ std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::load(const st
   struct stat status {};
   if (fstat(descriptor, &status) != 0) return "it cannot be looked at: " + system_error();
   if (!S_ISREG(status.st_mode)) return "it is not a regular file";
-  if (!is_private_key_file(status.st_mode, status.st_uid, geteuid())) {
+  if (!is_private_key_file(status.st_mode, status.st_uid)) {
     return "it may be used by its group or by others; `chmod 600` makes it its owner's alone";
   }
   if (status.st_size > static_cast<off_t>(kMaxFileBytes)) return "it is larger than 1 MiB";

@@ -41,10 +41,10 @@ struct Key {
   std::string sign;    // the secret, or the private key in PEM; empty: cannot issue
 };
 
-/// Whether a file of this mode and owner keeps its keys from everyone but its owner and, as user
-/// `self`, us: neither its group nor others may read or write it. Only where root owns it and we
-/// are someone else may its group read it.
-bool is_private_key_file(mode_t mode, uid_t owner, uid_t self) noexcept;
+/// Whether a file of this mode and owner keeps its keys from everyone but its owner: neither its
+/// group nor others may read or write it. Only where root owns it may its group, a service's, read
+/// it.
+bool is_private_key_file(mode_t mode, uid_t owner) noexcept;
 
 /// The keys of one file. Immutable; any thread. The bytes of secrets are wiped at the end.
 class KeyRing {

@@ -234,6 +234,19 @@ class Commands(CommandCase):
             self.assertEqual(limit < 10_001_108, "max_connections = 10000000 is more" in server.log())
 
 
+class KeyFiles(CommandCase):
+    @unittest.skipUnless(os.geteuid() == 0, "it needs root, whose files those are")
+    def test_root_checks_the_keys_that_a_services_group_reads(self):
+        key = self.file(base64.b64encode(os.urandom(32)).decode(), "keys")
+        os.chown(key, 0, 4711)
+        os.chmod(key, 0o640)
+        checked = run("config", "check", "--auth", "jwt", "--jwt-key-file", key)
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        os.chmod(key, 0o660)
+        self.assert_mistake(run("config", "check", "--auth", "jwt", "--jwt-key-file", key),
+                            "jwt_key_file", "chmod 600")
+
+
 class Tokens(CommandCase):
     """`waystation token issue`."""
 
