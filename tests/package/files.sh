@@ -55,6 +55,89 @@ page_names_no_other() {
   return "$unknown"
 }
 
+# A page's words, without roff's escapes.
+words_of() { sed -E -e 's/\\f[BIPR]//g' -e 's/\\-/-/g' -e 's/\\\(aq/'"'"'/g' "$1"; }
+
+# in_page PAGE WORD…: prints those that are not there.
+in_page() {
+  local page="$1" word missing=0
+  shift
+  words_of "$root/packaging/man/$page" >"$scratch/page"
+  [ $# -gt 0 ] || { echo "nothing was looked for"; return 1; }
+  for word in "$@"; do
+    grep -qE -- "(^|[^A-Za-z_-])$word([^A-Za-z_-]|$)" "$scratch/page" && continue
+    echo "$page lacks $word"
+    missing=1
+  done
+  return "$missing"
+}
+
+# Every function and status of the header, and of the glue what a program calls.
+library_page_is_complete() {
+  local include="$root/module/include/waystation" names
+  mapfile -t names < <(
+    sed -E ':a;/WAYSTATION_API [^;]*$/{N;ba};s/\n/ /g' "$include/waystation.h" |
+      grep -oE '^WAYSTATION_API [^(]*\(' | grep -oE 'waystation_[a-z_]+\($' | tr -d '('
+    sed -n '/^typedef enum waystation_status {/,/^}/p' "$include/waystation.h" |
+      grep -oE '\bWAYSTATION_[A-Z]+\b'
+    grep -oE '\bwaystation_civetweb_attach[a-z_]*\b' "$include/civetweb.h"
+  )
+  [ "${#names[@]}" -ge 30 ] || { echo "only ${#names[@]} names were found"; return 1; }
+  in_page libwaystation.3 "${names[@]}"
+}
+
+# subcommands COMMAND…: the names that its --help lists.
+subcommands() {
+  env -i "$program" "$@" --help | sed -n '/^Subcommands:/,/^$/s/^  \([a-z]*\) .*/\1/p'
+}
+
+# Every command, and each of its options but those that are keys and stand in waystation.toml(5).
+command_page_is_complete() {
+  local command sub option options=() commands=()
+  for command in $(subcommands); do
+    commands+=("$command")
+    for sub in $(subcommands "$command"); do
+      commands+=("$command $sub")
+      [ "$command" != config ] || continue
+      for option in $(env -i "$program" "$command" "$sub" --help |
+        sed -n '/^Options:/,/^$/p' | grep -oE '^ +-[^ ]*' | grep -oE -- '--[a-z_-]+'); do
+        grep -q "^\\\\fB$(sed 's/^--//; s/-/_/g' <<<"$option")\\\\fR = " \
+          "$root/packaging/man/waystation.toml.5" || options+=("$option")
+      done
+    done
+  done
+  [ "${#options[@]}" -ge 10 ] && in_page waystation.1 "${commands[@]}" "${options[@]}"
+}
+
+# Every route of the HTTP API that PROTOCOL.md or the module's routes know is in waystation(1).
+command_page_names_every_route() {
+  in_page waystation.1 "POST /api/v1/push/" "GET /api/v1/presence/" "DELETE /api/v1/sessions/" \
+    "GET /api/v1/audit" "GET /healthz" "GET /metrics" /ws/chat/ /push/
+}
+
+# A bound that the program keeps stands in the page: what is one less is refused, and the page says
+# what is allowed.
+page_states_the_audits_least_size() {
+  local bound
+  bound="$(env -i "$program" config check --audit-max-bytes 1 2>&1 |
+    sed -nE 's/.* at least ([0-9]+) .*/\1/p')"
+  [ -n "$bound" ] && in_page waystation.toml.5 "at least $bound"
+}
+
+# Whose work the page's bundle contains: the packages that its sources import.
+copyright_names_what_the_page_contains() {
+  local name missing=0 names
+  names="$(grep -rhoE --include='*.ts' --include='*.vue' --exclude='*.test.ts' \
+    "(from|import) ['\"][^'\"./][^'\"]*['\"]" "$root/www/src" |
+    sed -E "s/.*['\"]([^'\"]*)['\"]/\1/" | grep -vE '^(waystation-client|node:|@/)' | sort -u)"
+  for name in $names; do
+    sed -n '/^Files: www/,/^$/p' "$root/packaging/debian/copyright" | grep -qwF -- "$name" && continue
+    echo "packaging/debian/copyright does not say whose $name is"
+    missing=1
+  done
+  [ -n "$names" ] && return "$missing"
+}
+
 # Prints nothing where the page is well-formed.
 page_is_sound() {
   local complaints
@@ -136,9 +219,9 @@ PYTHON
   [ -s "$scratch/metrics" ] && return "$missing"
 }
 
-# As Prometheus' own checker sees them, where it is there.
-rules_are_sound() { promtool check rules "$root/packaging/monitoring/waystation.rules.yml"; }
-metrics_are_sound() { promtool check metrics <"$scratch/metrics"; }
+# As Prometheus' own checker sees them.
+rules_are_sound() { "$promtool" check rules "$root/packaging/monitoring/waystation.rules.yml"; }
+metrics_are_sound() { "$promtool" check metrics <"$scratch/metrics"; }
 dashboard_is_json() { /usr/bin/python3 -m json.tool "$root/packaging/monitoring/waystation.grafana.json"; }
 
 if [ ! -x "$program" ]; then
@@ -151,6 +234,11 @@ check "the configuration that is shipped has every key, at its default" configur
 check "with every key in force it changes nothing" configuration_shows_defaults
 check "waystation.toml(5) has every key, at its default" page_names_every_key
 check "waystation.toml(5) has no other" page_names_no_other
+check "waystation.toml(5) says how small the audit may be" page_states_the_audits_least_size
+check "waystation(1) has every command and its options" command_page_is_complete
+check "waystation(1) has every route" command_page_names_every_route
+check "libwaystation(3) has every function and status" library_page_is_complete
+check "the copyright names what the page contains" copyright_names_what_the_page_contains
 for page in "$root"/packaging/man/*; do check "${page##*/} is well-formed" page_is_sound "$page"; done
 check "the versions agree" versions_agree "$version"
 check "the symbols file lists what is exported" symbols_are_listed
@@ -163,10 +251,10 @@ if command -v systemd-analyze >/dev/null; then
 else
   skip "the unit, as systemd sees it" "systemd-analyze is not here (apt-get install systemd)"
 fi
-if command -v promtool >/dev/null; then
+if promtool="$(unpacked prometheus usr/bin/promtool)"; then
   check "Prometheus takes the rules" rules_are_sound
   check "Prometheus takes the metrics" metrics_are_sound
 else
-  skip "the rules and metrics, as Prometheus sees them" "promtool is not here (apt-get install prometheus)"
+  skip "the rules and metrics, as Prometheus sees them" "promtool is not here, and could not be fetched (apt-get install prometheus)"
 fi
 finish

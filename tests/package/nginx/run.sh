@@ -5,6 +5,8 @@ set -uo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd -- "$here/../../.." && pwd)"
+# shellcheck source=tests/package/check.sh
+. "$here/../check.sh"
 export WAYSTATION_BIN="${WAYSTATION_BIN:-$root/build/release/embed/waystation}"
 
 give_up() {
@@ -15,21 +17,13 @@ give_up() {
 [ -x "$WAYSTATION_BIN" ] ||
   give_up "there is no $WAYSTATION_BIN; build it (embed/run.sh), or name one in WAYSTATION_BIN"
 command -v openssl >/dev/null || give_up "openssl is needed, for a certificate: apt-get install openssl"
-export NGINX="${NGINX:-/usr/sbin/nginx}"
-if [ ! -x "$NGINX" ]; then
-  # Unpacked and not installed: a machine that runs tests did not ask for a web server.
-  NGINX="$root/build/nginx/usr/sbin/nginx"
-  if [ ! -x "$NGINX" ]; then
-    mkdir -p "$root/build/nginx"
-    (cd "$root/build/nginx" && apt-get download nginx && dpkg-deb -x nginx_*.deb .) >&2 ||
-      give_up "nginx is needed: name it in NGINX, or install nginx-light"
-  fi
-fi
+[ -n "${NGINX:-}" ] || NGINX="$(unpacked nginx usr/sbin/nginx)" ||
+  give_up "nginx is needed: name it in NGINX, or install nginx-light"
+export NGINX
 /usr/bin/python3 -c 'import websockets' 2>/dev/null ||
   give_up "a WebSocket client is needed: apt-get install python3-websockets"
 
-log="$(mktemp)"
-trap 'rm -f "$log"' EXIT
+log="$scratch/log"
 /usr/bin/python3 "$here/test_nginx.py" "$@" 2>&1 | tee "$log"
 ran="$(sed -nE 's/^Ran ([0-9]+) tests? in .*/\1/p' "$log")"
 failed=0
