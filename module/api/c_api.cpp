@@ -1,6 +1,7 @@
 // The C functions: each turns handles into objects and exceptions into statuses, and nothing more.
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -68,21 +69,23 @@ waystation_status refuse(waystation_response& response, const ws::Refusal& refus
   return reply(response, refusal.status, ws::render(refusal));
 }
 
+/// A response's size in the first header that had one. Whoever has less cannot be answered.
+constexpr std::size_t kLeastResponseSize =
+    offsetof(waystation_response, length) + sizeof(waystation_response::length);
+
 /// What both waystation_upgrade and waystation_http have around their one call of the relay.
 template <typename F>
 waystation_status answer(std::uint32_t relay_id, const waystation_request* request,
                          waystation_response* response, F&& serve) noexcept {
-  if (!is_usable(request) || response == nullptr || response->size < sizeof(waystation_response)) {
+  if (!is_usable(request) || response == nullptr || response->size < kLeastResponseSize) {
     return WAYSTATION_INVALID;
   }
-  response->action = WAYSTATION_NOT_OURS;
-  response->status = 0;
-  response->bytes = nullptr;
-  response->length = 0;
+  // Filled in here and not in the caller's, who may have a shorter one.
+  waystation_response whole_response{};
   const auto status = guarded([&] {
     const auto relay = ws::registry::find(relay_id);
     const auto gone = [&] {
-      return refuse(*response,
+      return refuse(whole_response,
                     {503, "stopped", "the relay is not running", {{"Retry-After", "5"}}});
     };
     if (relay == nullptr) return gone();
@@ -90,13 +93,15 @@ waystation_status answer(std::uint32_t relay_id, const waystation_request* reque
     if (!use) return gone();
     const auto whole = read_sized(*request);
     std::vector<ws::HeaderField> fields;
-    return serve(*relay, ws::to_request(whole, fields), whole);
+    return serve(*relay, ws::to_request(whole, fields), whole, whole_response);
   });
-  if (status != WAYSTATION_OK && response->action == WAYSTATION_NOT_OURS) {
+  if (status != WAYSTATION_OK && whole_response.action == WAYSTATION_NOT_OURS) {
     guarded([&] {
-      return refuse(*response, {500, "internal", "the server could not deal with this request"});
+      return refuse(whole_response,
+                    {500, "internal", "the server could not deal with this request"});
     });
   }
+  write_sized(*response, whole_response);
   return status;
 }
 
@@ -230,15 +235,16 @@ uint32_t waystation_id(const waystation_relay* relay) {
 waystation_status waystation_upgrade(uint32_t relay_id, const waystation_request* request,
                                      waystation_response* response) {
   return answer(relay_id, request, response,
-                [&](ws::Relay& relay, const ws::Request& asked, const waystation_request& whole) {
+                [](ws::Relay& relay, const ws::Request& asked, const waystation_request& whole,
+                   waystation_response& answer) {
                   int status = 0;
                   auto result = relay.upgrade(asked, whole.descriptor, &status);
                   if (const auto* bytes = std::get_if<std::string>(&result)) {
-                    return reply(*response, status, *bytes);
+                    return reply(answer, status, *bytes);
                   }
                   if (std::holds_alternative<ws::Taken>(result)) {
-                    response->action = WAYSTATION_TAKEN;
-                    response->status = status;
+                    answer.action = WAYSTATION_TAKEN;
+                    answer.status = status;
                   }
                   return WAYSTATION_OK;
                 });
@@ -247,11 +253,12 @@ waystation_status waystation_upgrade(uint32_t relay_id, const waystation_request
 waystation_status waystation_http(uint32_t relay_id, const waystation_request* request,
                                   waystation_response* response) {
   return answer(relay_id, request, response,
-                [&](ws::Relay& relay, const ws::Request& asked, const waystation_request&) {
+                [](ws::Relay& relay, const ws::Request& asked, const waystation_request&,
+                   waystation_response& answer) {
                   int status = 0;
                   auto result = relay.http(asked, &status);
                   if (const auto* bytes = std::get_if<std::string>(&result)) {
-                    return reply(*response, status, *bytes);
+                    return reply(answer, status, *bytes);
                   }
                   return WAYSTATION_OK;
                 });

@@ -41,6 +41,15 @@ struct old_request {
   int descriptor;
 };
 
+/* As long as a response ever was at least. */
+struct old_response {
+  size_t size;
+  int action;
+  int status;
+  char *bytes;
+  size_t length;
+};
+
 static void *before_the_edge(size_t size) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -63,7 +72,7 @@ int main(void) {
   struct old_figures *figures = before_the_edge(sizeof *figures);
   struct old_request *request = before_the_edge(sizeof *request);
   waystation_header host = {"Host", "127.0.0.1:1"};
-  waystation_response response;
+  struct old_response *response = before_the_edge(sizeof *response);
   waystation_relay *relay;
   char error[256];
 
@@ -97,13 +106,21 @@ int main(void) {
   request->header_count = 1;
   request->remote_address = "127.0.0.1";
   request->descriptor = -1;
-  memset(&response, 0, sizeof response);
-  response.size = sizeof response;
-  expect(waystation_http(waystation_id(relay), (const waystation_request *)request, &response)
-             == WAYSTATION_OK,
+  memset(response, 0, sizeof *response);
+  response->size = sizeof *response;
+  expect(waystation_http(waystation_id(relay), (const waystation_request *)request,
+                         (waystation_response *)response) == WAYSTATION_OK,
          "an old request is not taken");
-  expect(response.status == 200, "an old request is not answered");
-  waystation_response_clear(&response);
+  expect(response->size == sizeof *response, "a response's size is not the caller's");
+  expect(response->action == WAYSTATION_REPLY && response->status == 200 && response->length > 0,
+         "an old request is not answered");
+  waystation_response_clear((waystation_response *)response);
+  expect(response->bytes == NULL && response->length == 0, "an old response is not cleared");
+  expect(waystation_upgrade(waystation_id(relay), (const waystation_request *)request,
+                            (waystation_response *)response) == WAYSTATION_OK
+             && response->action == WAYSTATION_NOT_OURS,
+         "an old request for an upgrade is not taken");
+  waystation_response_clear((waystation_response *)response);
 
   /* The shortest of all. A default that nobody set is in force. */
   options = before_the_edge(sizeof options->size);
