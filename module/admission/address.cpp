@@ -70,6 +70,12 @@ std::string Address::to_string() const {
   return text.data();
 }
 
+Address Address::with_bit(unsigned bit) const noexcept {
+  Address result = *this;
+  result.bytes_[bit / 8] |= static_cast<std::uint8_t>(0x80U >> (bit % 8));
+  return result;
+}
+
 Address Address::masked(unsigned bits) const noexcept {
   Address result = *this;
   for (unsigned i = 0; i < 16; ++i) {
@@ -118,6 +124,29 @@ std::variant<AddressList, std::string> AddressList::parse(std::span<const std::s
     list.blocks_.push_back(std::get<AddressBlock>(block));
   }
   return list;
+}
+
+bool AddressList::is_everybody() const noexcept {
+  AddressBlock v6;
+  v6.bits_ = 0;
+  AddressBlock v4;
+  v4.base_ = *Address::parse("0.0.0.0");
+  v4.bits_ = 96;
+  return covers(v4) || covers(v6);
+}
+
+/// Blocks are within each other or apart: what no block holds as a whole and some reach into, they
+/// hold if they hold both its halves.
+bool AddressList::covers(const AddressBlock& whole) const noexcept {
+  const auto holds = [&](const AddressBlock& block) { return block.contains(whole); };
+  const auto reaches_in = [&](const AddressBlock& block) { return whole.contains(block); };
+  if (std::ranges::any_of(blocks_, holds)) return true;
+  if (std::ranges::none_of(blocks_, reaches_in)) return false;
+  AddressBlock low = whole;
+  ++low.bits_;  // 128 at most: a single address is held or not reached into
+  AddressBlock high = low;
+  high.base_ = high.base_.with_bit(whole.bits_);
+  return covers(low) && covers(high);
 }
 
 bool AddressList::contains(const Address& address) const noexcept {

@@ -27,6 +27,9 @@ class Address {
 
   std::string to_string() const;
 
+  /// The address with bit number `bit` of bytes() set, 0 being the first.
+  Address with_bit(unsigned bit) const noexcept;
+
   /// The address with all but the first `bits` of bytes() cleared.
   Address masked(unsigned bits) const noexcept;
 
@@ -50,11 +53,18 @@ class AddressBlock {
   static std::variant<AddressBlock, std::string> parse(std::string_view text);
 
   bool contains(const Address& address) const noexcept;
+  bool contains(const AddressBlock& block) const noexcept {
+    return block.bits_ >= bits_ && contains(block.base_);
+  }
 
-  /// Every address of its family: /0.
-  bool is_everything() const noexcept { return bits_ == (base_.is_v4() ? 96U : 0U); }
+  /// How long the prefix is, counted as in the text: 8 for 10.0.0.0/8.
+  unsigned prefix() const noexcept { return bits_ - (base_.is_v4() ? 96U : 0U); }
+
+  /// As in the text.
+  std::string to_string() const { return base_.to_string() + "/" + std::to_string(prefix()); }
 
  private:
+  friend class AddressList;
   Address base_;
   unsigned bits_ = 128;  // of the 128 in bytes()
 };
@@ -68,10 +78,16 @@ class AddressList {
   static std::variant<AddressList, std::string> parse(std::span<const std::string> entries);
 
   bool contains(const Address& address) const noexcept;
+
+  /// Whether one block, or several together, hold every IPv4 or every IPv6 address.
+  bool is_everybody() const noexcept;
+
   bool empty() const noexcept { return blocks_.empty(); }
   const std::vector<AddressBlock>& blocks() const noexcept { return blocks_; }
 
  private:
+  bool covers(const AddressBlock& whole) const noexcept;
+
   std::vector<AddressBlock> blocks_;
 };
 

@@ -20,6 +20,9 @@ constexpr std::string_view kTokenParameter = "access_token";
 constexpr std::string_view kAddressesAllowed =
     "; allowed are addresses and blocks such as 192.0.2.7, 10.0.0.0/8 or fd00::/8";
 
+// Of a block that may be somebody's own network: 10.0.0.0/8 and fd00::/8 are the largest there are.
+constexpr unsigned kShortestPrefix = 8;
+
 /// A token as it came, or nothing; or why what came cannot be taken.
 using FoundToken = std::variant<std::optional<std::string>, Refusal>;
 
@@ -162,7 +165,7 @@ std::optional<Refusal> check_handshake(const Request& request, std::string* key)
   if (!lists_token(request, "Connection", "upgrade")) {
     return bad_handshake("Connection does not name Upgrade; a proxy in between has to pass it on");
   }
-  if (request.version == "1.0" || request.version == "0.9") {
+  if (is_before_http_1_1(request)) {
     return bad_handshake("the handshake needs HTTP/1.1; a proxy in between spoke an older one");
   }
   // What follows the request would be taken for frames.
@@ -415,9 +418,18 @@ std::vector<std::string> doubts_about(const AdmissionOptions& options) {
     doubts.emplace_back(
         "allow_query_token = true: tokens in the query end up in logs and histories");
   }
+  const auto proxies = AddressList::parse(options.trusted_proxies);
+  if (const auto* list = std::get_if<AddressList>(&proxies)) {
+    for (const AddressBlock& block : list->blocks()) {
+      if (block.prefix() >= kShortestPrefix) continue;
+      doubts.push_back("trusted_proxies holds " + block.to_string() +
+                       ": so many addresses are hardly all proxies, and every other client there "
+                       "may say that it is someone else");
+    }
+  }
   const auto operators = AddressList::parse(options.operators);
   if (const auto* list = std::get_if<AddressList>(&operators)) {
-    if (std::ranges::any_of(list->blocks(), &AddressBlock::is_everything)) {
+    if (list->is_everybody()) {
       doubts.emplace_back(
           "operators holds every address: everyone may read the figures" +
           std::string(options.auth == Auth::open ? ", send notifications and end sessions" : ""));
@@ -429,12 +441,10 @@ std::vector<std::string> doubts_about(const AdmissionOptions& options) {
 std::shared_ptr<const Admission::Settings> Admission::read(AdmissionOptions options) {
   Settings settings;
   settings.trusted_proxies = read_addresses("trusted_proxies", options.trusted_proxies);
-  for (const AddressBlock& block : settings.trusted_proxies.blocks()) {
-    if (block.is_everything()) {
-      throw std::invalid_argument(
-          "trusted_proxies holds every address, so that every client could say that it is someone "
-          "else; allowed are the addresses of the proxies");
-    }
+  if (settings.trusted_proxies.is_everybody()) {
+    throw std::invalid_argument(
+        "trusted_proxies holds every address, so that every client could say that it is someone "
+        "else; allowed are the addresses of the proxies");
   }
   settings.operators = read_addresses("operators", options.operators);
   settings.hosts = read_hosts(options);
@@ -585,6 +595,31 @@ std::variant<RefreshedToken, Refusal> Admission::refresh(std::string_view token,
     return Refusal{403, "bad_token", "the token is another user's (sub)"};
   }
   return RefreshedToken{identity.expires_at_ms};
+}
+
+std::optional<HttpResponse> Admission::preflight(const Request& request,
+                                                 std::string_view methods) const {
+  if (request.method != "OPTIONS" || header_value(request, "Origin").is_none() ||
+      header_value(request, "Access-Control-Request-Method").is_none() ||
+      settings()->check_host_and_origin(request)) {
+    return std::nullopt;
+  }
+  HttpResponse response{204, {}, {}, cors_headers(request)};
+  if (!response.headers.empty()) {
+    response.headers.emplace_back("Access-Control-Allow-Methods", methods);
+    response.headers.emplace_back("Access-Control-Allow-Headers", "Authorization, Content-Type");
+    response.headers.emplace_back("Access-Control-Max-Age", "600");
+  }
+  response.headers.emplace_back("Allow", methods);
+  return response;
+}
+
+std::optional<HttpResponse> Admission::preflight(const Request& request) const {
+  const auto target = split_target(request);
+  if (!target || !std::holds_alternative<SocketRoute>(parse_socket_route(target->path))) {
+    return std::nullopt;
+  }
+  return preflight(request, "GET");
 }
 
 HeaderLines Admission::cors_headers(const Request& request) const {

@@ -111,6 +111,15 @@ class Admission {
   /// 3.2); none for any other.
   HeaderLines cors_headers(const Request& request) const;
 
+  /// The answer to a browser that asks beforehand whether a page may send what is more than a plain
+  /// request, such as Authorization (Fetch, section 3.2.2). Nothing where this is no such question,
+  /// or it comes from a page that may not ask. `methods` are those of the path. A page of our own
+  /// gets a 204 without CORS header fields: it needs none.
+  std::optional<HttpResponse> preflight(const Request& request, std::string_view methods) const;
+
+  /// The same for the socket routes, which a page asks with a plain GET why a socket was refused.
+  std::optional<HttpResponse> preflight(const Request& request) const;
+
   /// The limits, for figures.
   const Limits& limits() const noexcept { return limits_; }
 

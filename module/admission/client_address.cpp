@@ -1,6 +1,7 @@
 #include "admission/client_address.hpp"
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "websocket/handshake.hpp"
@@ -11,6 +12,28 @@ namespace {
 bool is_port(std::string_view text) noexcept {
   return !text.empty() && text.size() <= 5 &&
          std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+/// Fields that a proxy sets for the server behind it, and a client has no reason to.
+constexpr std::array<std::string_view, 12> kForwardingFields{"Forwarded",
+                                                             "Via",
+                                                             "X-Real-IP",
+                                                             "X-Client-IP",
+                                                             "X-Cluster-Client-IP",
+                                                             "X-Forwarded",
+                                                             "CF-Connecting-IP",
+                                                             "True-Client-IP",
+                                                             "Fastly-Client-IP",
+                                                             "CDN-Loop",
+                                                             "X-Original-Forwarded-For",
+                                                             "X-Envoy-External-Address"};
+
+bool is_forwarding_field(std::string_view name) noexcept {
+  constexpr std::string_view kPrefix = "X-Forwarded-";
+  return equal_ignoring_case(name.substr(0, kPrefix.size()), kPrefix) ||
+         std::ranges::any_of(kForwardingFields, [&](std::string_view field) {
+           return equal_ignoring_case(name, field);
+         });
 }
 
 /// An entry of X-Forwarded-For: an address, and with some proxies its port.
@@ -44,27 +67,26 @@ ClientAddress client_address(const Request& request, const AddressList& trusted)
   }
   client.through_trusted_proxy = trusted.contains(*client.peer);
 
-  std::string_view other;  // a forwarding header field that is not X-Forwarded-For
+  std::string_view sign;  // that the request was forwarded
   bool has_forwarded_for = false;
   std::vector<std::string_view> entries;
   for (const HeaderField& field : request.headers) {
     if (equal_ignoring_case(field.name, "X-Forwarded-For")) {
       has_forwarded_for = true;
       for_each_token(field.value, [&](std::string_view entry) { entries.push_back(entry); });
-    } else if (equal_ignoring_case(field.name, "Forwarded")) {
-      other = "Forwarded";
-    } else if (equal_ignoring_case(field.name, "X-Real-IP")) {
-      other = "X-Real-IP";
+    } else if (is_forwarding_field(field.name)) {
+      sign = field.name;
     }
   }
-  if (!has_forwarded_for && other.empty()) {
+  if (has_forwarded_for) sign = "X-Forwarded-For";
+  if (sign.empty() && is_before_http_1_1(request)) sign = "HTTP/1.0, as proxies speak it,";
+  if (sign.empty()) {
     client.address = client.peer;
     return client;
   }
-  const std::string name(has_forwarded_for ? "X-Forwarded-For" : other);
   if (!client.through_trusted_proxy) {
-    client.why_nobody =
-        "it carries " + name + " from " + client.peer->to_string() + ", not one of trusted_proxies";
+    client.why_nobody = "it came with " + std::string(sign) + " from " + client.peer->to_string() +
+                        ", not one of trusted_proxies";
     return client;
   }
   if (entries.empty()) {

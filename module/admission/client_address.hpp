@@ -31,12 +31,17 @@ struct ClientAddress {
 
 /// Finds out who the client is.
 ///
-///   - The peer is not in `trusted`: the peer; nobody's if it sent X-Forwarded-For, Forwarded
-///     (RFC 7239) or X-Real-IP.
+/// A request was forwarded if it has a field that proxies set: any X-Forwarded-…, Forwarded
+/// (RFC 7239), Via (RFC 9110, section 7.6.3), X-Real-IP and others of their kind; or if it came in
+/// HTTP/1.0, which is what nginx speaks where it is told nothing else, and then with no such field.
+///
+///   - The peer is not in `trusted`: the peer; nobody's if the request was forwarded.
 ///   - The peer is in `trusted`: the rightmost address of all X-Forwarded-For fields that is not
 ///     in `trusted`; the leftmost where all are. An entry that must be looked at and is no address
-///     (with or without a port) makes it nobody's, and so does a Forwarded or X-Real-IP without
-///     X-Forwarded-For. With none of the three it is the peer itself.
+///     (with or without a port) makes it nobody's, and so does having been forwarded without
+///     X-Forwarded-For. If it was not, it is the peer itself.
+///
+/// A proxy that speaks HTTP/1.1 and sets no field at all cannot be told from a client.
 ClientAddress client_address(const Request& request, const AddressList& trusted);
 
 }  // namespace waystation

@@ -51,6 +51,10 @@ std::size_t scheme_length(std::string_view target) noexcept {
 
 }  // namespace
 
+bool is_before_http_1_1(const Request& request) noexcept {
+  return request.version == "1.0" || request.version == "0.9";
+}
+
 std::optional<Target> split_target(const Request& request) noexcept {
   std::string_view rest = request.target;
   if (rest.find('#') != std::string_view::npos) return std::nullopt;

@@ -49,6 +49,10 @@ struct Target {
   bool is_absolute = false;    // http://host/path
 };
 
+/// Whether the client speaks an HTTP of before 1.1. Nobody's own client does; proxies do that were
+/// set up no further, nginx among them.
+bool is_before_http_1_1(const Request& request) noexcept;
+
 /// Splits the target in origin form or, with http or https, in absolute form. Nothing for any
 /// other (`*`, an authority, an empty one, one with a fragment).
 std::optional<Target> split_target(const Request& request) noexcept;

@@ -123,6 +123,10 @@ std::string Relay::refuse(const Refusal& refusal, int* status) {
 
 std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request, int descriptor,
                                                          int* status) {
+  if (const auto asked = admission_.preflight(request)) {
+    *status = asked->status;
+    return render(*asked);
+  }
   auto verdict = admission_.admit(request, wall_clock_ms());
   if (std::holds_alternative<NotOurs>(verdict)) return NotOurs{};
   if (const auto* refusal = std::get_if<Refusal>(&verdict)) return refuse(*refusal, status);

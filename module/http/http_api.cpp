@@ -191,16 +191,6 @@ HttpResponse health(RelayCalls& relay) {
   return answer.respond(found.is_draining ? 503 : 200);
 }
 
-/// The answer to a browser that asks beforehand (Fetch, section 3.2.2), for an allowed origin.
-HttpResponse preflight(const Endpoint& endpoint) {
-  return {204,
-          {},
-          {},
-          {{"Access-Control-Allow-Methods", std::string(endpoint.allow)},
-           {"Access-Control-Allow-Headers", "Authorization, Content-Type"},
-           {"Access-Control-Max-Age", "600"}}};
-}
-
 }  // namespace
 
 RelayCalls::AuditPage RelayCalls::audit(const AuditFilter&, std::optional<AuditCursor>,
@@ -211,6 +201,9 @@ RelayCalls::AuditPage RelayCalls::audit(const AuditFilter&, std::optional<AuditC
 std::optional<HttpResponse> HttpApi::handle(const Request& request, std::int64_t now_ms) {
   const auto target = split_target(request);
   if (!target || !is_ours(target->path)) return std::nullopt;
+  if (const auto found = match(target->path)) {
+    if (auto asked = admission_.preflight(request, found->endpoint->allow)) return asked;
+  }
   HttpResponse response = answer(request, target->path, now_ms);
   for (auto& line : admission_.cors_headers(request)) response.headers.push_back(std::move(line));
   return response;
@@ -223,10 +216,6 @@ HttpResponse HttpApi::answer(const Request& request, std::string_view path, std:
   const bool is_health = endpoint.call == Call::health;
   if (names_user(endpoint.call) && !is_user_id(found->user)) {
     return to_response({400, "bad_user", "a user is 1 to 64 of the characters 0-9 and a-z"});
-  }
-  if (request.method == "OPTIONS" && !admission_.cors_headers(request).empty() &&
-      !header_value(request, "Access-Control-Request-Method").is_none()) {
-    return preflight(endpoint);
   }
   const bool is_get = endpoint.method == "GET";
   if (request.method != endpoint.method && !(is_get && request.method == "HEAD")) {

@@ -4,7 +4,7 @@ import asyncio
 import json
 import unittest
 
-from harness import V1, Case, RawSocket, connect, receive_json, refuse
+from harness import V1, Case, RawSocket, Server, connect, receive_json, refuse
 
 CHAT = "/ws/chat/alice_bob/"
 USER_64 = "a" * 64
@@ -184,6 +184,32 @@ class Handshake(Case):
                                    ("/push/Alice/", 400, "bad_user")):
             got, _, body = self.server.http("GET", path)
             self.assertEqual((got, json.loads(body)["error"]["code"]), (status, code))
+
+    async def test_a_page_of_an_allowed_origin_may_ask_with_a_token(self):
+        """Its browser asks beforehand, with OPTIONS, and passes on no answer but one for it."""
+        def ask(method, path, origin):
+            status, headers, _ = server.http(method, path, None, {
+                "Origin": origin, "Access-Control-Request-Method": "GET",
+                "Access-Control-Request-Headers": "authorization"})
+            return status, {name.lower(): value for name, value in headers.items()
+                            if name.lower().startswith("access-control-")}
+
+        with Server("--allowed-origins", "https://page.example") as server:
+            for path in ("/push/alice/", "/ws/chat/alice_bob/?user=alice",
+                         "/api/v1/presence/alice"):
+                status, cors = await asyncio.to_thread(ask, "OPTIONS", path, "https://page.example")
+                self.assertEqual(status, 204)
+                self.assertEqual(cors["access-control-allow-origin"], "https://page.example")
+                self.assertEqual(cors["access-control-allow-credentials"], "true")
+                self.assertIn("GET", cors["access-control-allow-methods"])
+                self.assertIn("Authorization", cors["access-control-allow-headers"])
+                status, cors = await asyncio.to_thread(ask, "GET", path, "https://page.example")
+                self.assertEqual(cors["access-control-allow-origin"], "https://page.example")
+                for origin in ("https://evil.example", "null"):
+                    for method in ("OPTIONS", "GET"):
+                        status, cors = await asyncio.to_thread(ask, method, path, origin)
+                        self.assertIn(status, (403, 405))
+                        self.assertEqual(cors, {})
 
     async def test_checks_come_in_their_order(self):
         """Of several things wrong the first in the order is told."""

@@ -103,7 +103,7 @@ class Http(Case):
 
     async def test_a_request_that_was_forwarded_is_nobodys(self):
         """No forwarding header makes anyone an operator where no proxy is trusted."""
-        for name in ("X-Forwarded-For", "X-Real-IP", "Forwarded"):
+        for name in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Forwarded-Proto", "Via"):
             with self.subTest(name=name):
                 value = "for=127.0.0.1" if name == "Forwarded" else "127.0.0.1"
                 status, _, _ = await self.ask("POST", "/api/v1/push/alice", b"1",

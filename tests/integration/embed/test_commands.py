@@ -95,6 +95,9 @@ class Commands(CommandCase):
     def test_refuses_proxies_that_are_everybody(self):
         self.assert_mistake(run("config", "check", "--trusted-proxies", "10.0.0.1,0.0.0.0/0"),
                             "trusted_proxies", "0.0.0.0/0", "everybody")
+        # Everybody in two halves.
+        self.assert_mistake(run("config", "check", "--trusted-proxies", "0.0.0.0/1,128.0.0.0/1"),
+                            "trusted_proxies", "every address")
 
     def test_refuses_queues_too_small_for_a_message(self):
         self.assert_mistake(run("config", "check", "--max-message-bytes", "2000000"),

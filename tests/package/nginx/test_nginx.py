@@ -56,10 +56,10 @@ def can_connect(port):
 class Relay:
     """`waystation serve` on a port that it keeps over restarts."""
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, trusted_proxies=("--trusted-proxies", "127.0.0.1")):
         self.port = free_port()
         self.www = folder / "www"
-        self.options = options
+        self.options = (*trusted_proxies, *options)
         self.start()
 
     def start(self):
@@ -67,7 +67,7 @@ class Relay:
                        if not name.startswith("WAYSTATION_")}
         self.process = subprocess.Popen(
             [PROGRAM, "serve", "--listen", f"127.0.0.1:{self.port}", "--www", str(self.www),
-             "--trusted-proxies", "127.0.0.1", *self.options],
+             *self.options],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
         wait_until("the relay", lambda: can_connect(self.port))
 
@@ -83,7 +83,12 @@ class Nginx:
         self.folder = folder
         self.tls_port = free_port()
         self.plain_port = free_port()
-        (folder / "waystation.conf").write_text(self.site(relay, change))
+        self.run(self.site(relay, change), self.tls_port)
+
+    def run(self, site, port):
+        """Runs with this site, and returns when it listens on `port`."""
+        folder = self.folder
+        (folder / "waystation.conf").write_text(site)
         (folder / "nginx.conf").write_text(f"""
             daemon off;
             worker_processes 2;
@@ -107,7 +112,7 @@ class Nginx:
             raise AssertionError("nginx does not take the site:\n" + checked.stderr)
         self.warnings = [line for line in checked.stderr.splitlines() if "[warn]" in line]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        wait_until("nginx", lambda: can_connect(self.tls_port))
+        wait_until("nginx", lambda: can_connect(port))
 
     def site(self, relay, change):
         """The site as an administrator would change it, and what a test machine needs."""
@@ -365,6 +370,57 @@ class Site(Behind):
             async with self.connect("/ws/chat/alice_bob/?user=bob") as newcomer:
                 await alice.send('{"message": "welcome", "to_user": "bob"}')
                 self.assertEqual(await self.hear(newcomer), {"message": "welcome"})
+
+
+class Forgotten(unittest.TestCase):
+    """A relay in open mode, where only this machine may be anyone, and an nginx in front of it that
+    nobody told the relay of. To the relay all the world comes from this machine then."""
+
+    # What people write, from the shortest on.
+    LOCATIONS = (
+        "",
+        "proxy_set_header X-Forwarded-Proto $scheme;",
+        "proxy_http_version 1.1; proxy_set_header Via nginx;",
+        "proxy_http_version 1.1; proxy_set_header X-Forwarded-For $remote_addr;",
+        # With the name that the browser used, which is not this machine's.
+        "proxy_http_version 1.1; proxy_set_header Host $http_host;"
+        "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;",
+    )
+
+    def test_the_world_is_nobody(self):
+        with contextlib.ExitStack() as stack:
+            folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            folder.chmod(0o755)
+            relay = Relay(folder, trusted_proxies=())
+            stack.callback(relay.stop)
+            ports = [free_port() for _ in self.LOCATIONS]
+            site = "".join(
+                f"server {{ listen 127.0.0.1:{port};"
+                f" location / {{ proxy_pass http://127.0.0.1:{relay.port}; {location} }} }}\n"
+                for port, location in zip(ports, self.LOCATIONS))
+            nginx = Nginx.__new__(Nginx)
+            nginx.folder = folder
+            nginx.run(site, ports[0])
+            stack.callback(nginx.stop)
+            self.assertEqual(self.ask(relay.port, "GET", "/push/alice/", "127.0.0.1"), 426)
+            self.assertEqual(self.ask(relay.port, "GET", "/healthz", "127.0.0.1"), 200)
+            for port, location in zip(ports, self.LOCATIONS):
+                for method, path in (("GET", "/push/alice/"), ("GET", "/healthz"),
+                                     ("GET", "/ws/chat/alice_bob/?user=alice"), ("GET", "/metrics"),
+                                     ("GET", "/api/v1/presence/alice"),
+                                     ("DELETE", "/api/v1/sessions/alice"),
+                                     ("POST", "/api/v1/push/alice")):
+                    self.assertIn(self.ask(port, method, path, "chat.example"), (401, 403),
+                                  (location, method, path))
+
+    @staticmethod
+    def ask(port, method, path, host):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            body = "1" if method == "POST" else None
+            connection.request(method, path, body,
+                               {"Host": host, "Content-Type": "application/json"})
+            return connection.getresponse().status
 
 
 class Limits(Behind):

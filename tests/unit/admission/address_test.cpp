@@ -117,12 +117,34 @@ TEST(AddressBlock, SaysWhatIsWrong) {
   }
 }
 
-TEST(AddressBlock, KnowsWhenItIsEverything) {
-  for (const char* text : {"0.0.0.0/0", "::/0", "::ffff:0:0/96"}) {
-    EXPECT_TRUE(std::get<AddressBlock>(AddressBlock::parse(text)).is_everything()) << text;
+TEST(AddressBlock, SaysHowLongItsPrefixIs) {
+  for (const char* text : {"0.0.0.0/0", "10.0.0.0/8", "192.0.2.7/32", "::/0", "fd00::/8"}) {
+    const auto block = std::get<AddressBlock>(AddressBlock::parse(text));
+    EXPECT_EQ(block.to_string(), text);
   }
-  for (const char* text : {"0.0.0.0/1", "::/1", "::", "0.0.0.0"}) {
-    EXPECT_FALSE(std::get<AddressBlock>(AddressBlock::parse(text)).is_everything()) << text;
+}
+
+TEST(AddressList, KnowsWhenItIsEverybody) {
+  for (const auto& entries : std::vector<std::vector<std::string>>{
+           {"0.0.0.0/0"},
+           {"::/0"},
+           {"::ffff:0:0/96"},
+           {"0.0.0.0/1", "128.0.0.0/1"},
+           {"::/1", "10.0.0.0/8", "8000::/1"},
+           {"128.0.0.0/2", "0.0.0.0/2", "192.0.0.0/2", "64.0.0.0/3", "96.0.0.0/3"},
+           {"0.0.0.0/1", "10.0.0.0/8", "128.0.0.0/1", "::1"}}) {
+    EXPECT_TRUE(list(entries).is_everybody()) << testing::PrintToString(entries);
+  }
+  for (const auto& entries :
+       std::vector<std::vector<std::string>>{{},
+                                             {"0.0.0.0/1"},
+                                             {"0.0.0.0"},
+                                             {"::"},
+                                             {"0.0.0.0/1", "::/1"},
+                                             {"0.0.0.0/1", "0.0.0.0/1"},
+                                             {"0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"},
+                                             {"8000::/1", "::1"}}) {
+    EXPECT_FALSE(list(entries).is_everybody()) << testing::PrintToString(entries);
   }
 }
 

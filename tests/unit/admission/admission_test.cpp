@@ -211,7 +211,9 @@ TEST(Admission, RefusesAWrongHandshake) {
   EXPECT_EQ(with("Transfer-Encoding", "chunked"), "400 bad_handshake");
   EXPECT_EQ(with("Upgrade", "h2c"), "426 upgrade_required");
   EXPECT_EQ(with("Upgrade", "h2c, WebSocket"), "admitted");
-  EXPECT_EQ(outcome(admission, RequestBuilder::upgrade("/push/alice/").version("1.0")),
+  // Where nobody's requests are good; HTTP/1.0 is nobody's.
+  Admission open(open_network());
+  EXPECT_EQ(outcome(open, RequestBuilder::upgrade("/push/alice/").version("1.0")),
             "400 bad_handshake");
   for (const char* field : {"Sec-WebSocket-Key", "Sec-WebSocket-Version"}) {
     EXPECT_NE(outcome(admission, RequestBuilder::upgrade("/push/alice/").without(field)),
@@ -244,6 +246,54 @@ TEST(Admission, TakesOnlyGet) {
     EXPECT_EQ(found.text(), "405 method_not_allowed") << method;
     EXPECT_THAT(found.refusal().headers, ElementsAre(Pair("Allow", "GET")));
   }
+}
+
+TEST(Admission, AnswersAPreflightOfAnAllowedPageOnly) {
+  AdmissionOptions options;
+  options.allowed_origins = {"https://page.example"};
+  const Admission admission(options);
+  const auto ask = [&](const char* target, const char* origin) {
+    return admission.preflight(RequestBuilder::get(target)
+                                   .method("OPTIONS")
+                                   .header("Origin", origin)
+                                   .header("Access-Control-Request-Method", "GET")
+                                   .header("Access-Control-Request-Headers", "authorization"));
+  };
+  for (const char* target : {"/push/alice/", "/ws/chat/alice_bob/?user=alice"}) {
+    const auto allowed = ask(target, "https://page.example");
+    ASSERT_TRUE(allowed) << target;
+    EXPECT_EQ(allowed->status, 204);
+    EXPECT_THAT(allowed->headers,
+                AllOf(Contains(Pair("Access-Control-Allow-Origin", "https://page.example")),
+                      Contains(Pair("Access-Control-Allow-Credentials", "true")),
+                      Contains(Pair("Access-Control-Allow-Methods", "GET")),
+                      Contains(Pair("Access-Control-Allow-Headers", HasSubstr("Authorization"))),
+                      Contains(Pair("Vary", "Origin"))));
+    const auto own = ask(target, "http://127.0.0.1:8080");
+    ASSERT_TRUE(own) << target;
+    EXPECT_THAT(own->headers, ElementsAre(Pair("Allow", "GET")));
+    for (const char* other : {"https://evil.example", "null", "https://page.example:8443", ""}) {
+      EXPECT_FALSE(ask(target, other)) << other;
+    }
+  }
+  for (const char* target : {"/push/Alice/", "/ws/chat/bob_alice/", "/elsewhere", "*"}) {
+    EXPECT_FALSE(ask(target, "https://page.example")) << target;
+  }
+  // Neither another question nor a plain request is one.
+  EXPECT_FALSE(admission.preflight(RequestBuilder::get("/push/alice/")
+                                       .method("OPTIONS")
+                                       .header("Origin", "https://page.example")));
+  EXPECT_FALSE(admission.preflight(RequestBuilder::get("/push/alice/")
+                                       .method("OPTIONS")
+                                       .header("Access-Control-Request-Method", "GET")));
+  EXPECT_FALSE(admission.preflight(RequestBuilder::get("/push/alice/")
+                                       .header("Origin", "https://page.example")
+                                       .header("Access-Control-Request-Method", "GET")));
+  EXPECT_FALSE(admission.preflight(RequestBuilder::get("/push/alice/")
+                                       .method("OPTIONS")
+                                       .header("Host", "rebound.example")
+                                       .header("Origin", "https://page.example")
+                                       .header("Access-Control-Request-Method", "GET")));
 }
 
 TEST(Admission, GivesThePlaceBackWhereTheHandshakeFails) {
@@ -835,6 +885,10 @@ TEST(AdmissionOptions, AreRefusedInALineThatNamesTheKey) {
                   o.jwt_key_file = path;
                 },
                 "chmod 600", shared},
+           Case{[](auto&o, auto&) {
+                  o.trusted_proxies = {"0.0.0.0/1", "128.0.0.0/1"};
+                },
+                "trusted_proxies holds every address", ""},
            Case{[](auto&o, auto&) { o.auth = Auth::header; }, "trusted_proxies is empty", ""},
            Case{[](auto&o, auto&) {
                   o = behind_proxy();
@@ -896,6 +950,11 @@ TEST(AdmissionOptions, RaiseDoubtsWhereTheyAreProbablyAMistake) {
   AdmissionOptions options;
   options.operators = {"0.0.0.0/0"};
   EXPECT_THAT(doubts_about(options), ElementsAre(HasSubstr("operators holds every address")));
+  options.operators = {"0.0.0.0/1", "128.0.0.0/1"};
+  EXPECT_THAT(doubts_about(options), ElementsAre(HasSubstr("operators holds every address")));
+  options = AdmissionOptions();
+  options.trusted_proxies = {"10.0.0.0/8", "172.0.0.0/7", "fd00::/8", "2000::/3"};
+  EXPECT_THAT(doubts_about(options), ElementsAre(HasSubstr("172.0.0.0/7"), HasSubstr("2000::/3")));
   options = AdmissionOptions();
   options.jwt_key_file = "/etc/keys";
   EXPECT_THAT(doubts_about(options), ElementsAre(HasSubstr("means nothing")));

@@ -31,7 +31,10 @@ TEST(ClientAddress, IsThePeersWhereNothingWasForwarded) {
 }
 
 TEST(ClientAddress, IsNobodysWhereSomeoneUnknownForwards) {
-  for (const char* field : {"X-Forwarded-For", "x-forwarded-for", "Forwarded", "X-Real-IP"}) {
+  for (const char* field :
+       {"X-Forwarded-For", "x-forwarded-for", "Forwarded", "X-Real-IP", "X-Forwarded-Proto",
+        "x-forwarded-host", "X-Forwarded-Port", "X-Forwarded-User", "X-Forwarded-Server",
+        "X-Forwarded", "Via", "X-Client-IP", "CF-Connecting-IP", "True-Client-IP"}) {
     for (const char* value : {"127.0.0.1", "for=127.0.0.1", ""}) {
       const ClientAddress found = client(RequestBuilder("/").from("203.0.113.9").add(field, value));
       EXPECT_EQ(name(found), "nobody") << field << " " << value;
@@ -40,6 +43,29 @@ TEST(ClientAddress, IsNobodysWhereSomeoneUnknownForwards) {
       ASSERT_TRUE(found.counted_as());
       EXPECT_EQ(found.counted_as()->to_string(), "203.0.113.9");
     }
+  }
+}
+
+TEST(ClientAddress, IsNobodysInTheHttpOfAProxyThatSaysNothing) {
+  for (const char* peer : {"127.0.0.1", "203.0.113.9"}) {
+    for (const char* version : {"1.0", "0.9"}) {
+      const ClientAddress found = client(RequestBuilder("/").from(peer).version(version));
+      EXPECT_EQ(name(found), "nobody") << peer;
+      EXPECT_EQ(found.counted_as()->to_string(), peer);
+    }
+  }
+  EXPECT_EQ(name(client(RequestBuilder("/")
+                            .from("127.0.0.1")
+                            .version("1.0")
+                            .add("X-Forwarded-For", "203.0.113.9"))),
+            "203.0.113.9");
+}
+
+TEST(ClientAddress, IsThePeersWhateverItSaysOfItself) {
+  for (const char* field : {"X-Requested-With", "X-Forward", "Viable", "Origin", "User-Agent",
+                            "X-Stranger", "Connection"}) {
+    EXPECT_EQ(name(client(RequestBuilder("/").from("203.0.113.9").add(field, "1"))), "203.0.113.9")
+        << field;
   }
 }
 
@@ -97,7 +123,7 @@ TEST(ClientAddress, TakesXForwardedForBeforeTheOthers) {
 }
 
 TEST(ClientAddress, IsNobodysWhereATrustedProxySaysItInAnotherWay) {
-  for (const char* field : {"Forwarded", "X-Real-IP"}) {
+  for (const char* field : {"Forwarded", "X-Real-IP", "X-Forwarded-Proto", "Via"}) {
     EXPECT_EQ(name(client(RequestBuilder("/").from("127.0.0.1").add(field, "127.0.0.1"))), "nobody")
         << field;
   }
