@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
 # Counts the instructions it takes to pass a message, and compares with instructions.txt:
 #
-#     tests/bench/instructions.sh             fails where one takes a tenth more than it did
-#     tests/bench/instructions.sh --record    writes what it takes now
+#     tests/bench/instructions.sh              fails where one takes a tenth more than it did
+#     tests/bench/instructions.sh --record     writes what it takes now
+#     tests/bench/instructions.sh --profile    says where they go, function by function
 #
-# The count does not depend on the machine's mood, only on the compiler: that of Debian 12. Ends
-# with `N passed, N failed`.
+# The count does not depend on the machine's mood, only on the compiler and the C library: those of
+# Debian 12. Builds all else that measures speed too, so that it stays in order. Ends with
+# `N passed, N failed`.
 set -euo pipefail
 
 self=tests/bench/instructions.sh
 # shellcheck source=embed/setup.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../../embed/setup.sh"
+# shellcheck source=tests/bench/setup.sh
+. "$root/tests/bench/setup.sh"
 
 recorded="$root/tests/bench/instructions.txt"
 margin_percent=10
@@ -18,33 +22,50 @@ margin_percent=10
 few=400
 many=1400
 
-need_packages "${build_packages[@]}" valgrind
-
-folder="${WAYSTATION_BENCH_BUILD:-$root/build/bench}"
-mkdir -p "$folder"
-if ! cmake -S "$root" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-  -DWAYSTATION_BUILD_TESTS=OFF -DWAYSTATION_BUILD_BENCH=ON >"$folder/configure.log" 2>&1; then
-  cat "$folder/configure.log" >&2
+need_packages "${build_packages[@]}" "${bench_packages[@]}" valgrind
+if ! build_bench; then
+  printf '0 passed, 1 failed\n'
   exit 1
 fi
-cmake --build "$folder" --target waystation_feed -- -j"$(nproc)" --quiet >&2
-feed="$folder/tests/bench/instructions/waystation_feed"
+feed="$bench_build/tests/bench/instructions/waystation_feed"
 
-# instructions SCENE MESSAGES: of the run's pass_all().
-instructions() {
-  local out
-  out="$(mktemp)"
-  if ! valgrind --tool=callgrind --callgrind-out-file="$out" --toggle-collect='*pass_all*' \
-    "$feed" "$1" "$2" >"$out.log" 2>&1; then
-    cat "$out.log" >&2
-    rm -f "$out" "$out.log"
+# The C library chooses how to copy by what the processor can do, and callgrind counts each byte of
+# a `rep movsb`: everywhere the same plain ways are taken.
+export GLIBC_TUNABLES=glibc.cpu.hwcaps=-ERMS,-FSRM,-AVX2,-AVX_Fast_Unaligned_Load,-AVX512F,-AVX512VL:glibc.cpu.x86_non_temporal_threshold=0x10000000
+
+# callgrind SCENE MESSAGES OUT: writes OUT-01, OUT-02, …: one file a thread, the relay's the second.
+callgrind() {
+  if ! valgrind --tool=callgrind --separate-threads=yes --fair-sched=yes \
+    --callgrind-out-file="$3" "$feed" "$1" "$2" >"$3.log" 2>&1; then
+    cat "$3.log" >&2
     return 1
   fi
-  sed -n 's/^summary: \([0-9]*\).*/\1/p' "$out"
-  rm -f "$out" "$out.log"
+}
+
+scratch="$(mktemp -d)"
+trap 'rm -rf "$scratch"' EXIT
+
+# instructions SCENE MESSAGES: of the relay's thread.
+instructions() {
+  callgrind "$1" "$2" "$scratch/out"
+  sed -n 's/^totals: //p' "$scratch/out-02"
 }
 
 scenes="$("$feed" 2>&1 | sed -n 's/^  //p' || true)"
+
+if [ "${1:-}" = --profile ]; then
+  for scene in plain_chat_64_alone plain_chat_64 v1_push_64 plain_chat_2048; do
+    callgrind "$scene" 4000 "$scratch/out"
+    printf '%s, of 4,000 messages: the functions with the most instructions of their own\n\n' "$scene"
+    # Names of standard containers are longer than what they say.
+    callgrind_annotate --threshold=95 "$scratch/out-02" |
+      sed -n '/file:function/,$p' | sed -E 's#[^ ]*/(module|tests)/#\1/#; s# \[[^]]*\]$##' |
+      cut -c1-150 | grep -v '^-*$' | head -n 25
+    printf '\n'
+  done
+  exit 0
+fi
+
 passed=0
 failed=0
 lines=()

@@ -1,112 +1,69 @@
-// Passes messages from a client's bytes to the outboxes of those who hear of them, as the server
-// does it but without a socket, so that what it costs can be counted under callgrind:
+// Passes messages through a whole relay, from a client's socket to those of the ones who hear of
+// them, so that what it costs the relay's thread can be counted under callgrind:
 //
 //     waystation_feed SCENE MESSAGES
 //
-// Counted is what happens in pass_all(): frames read, messages routed, outboxes filled and emptied.
+// The relay is the real one, reactor and all; its clients are this program's first thread. They go
+// in step: a round of frames is sent at once, and all that it brings is waited for before the next,
+// so that the relay wakes up exactly once a round, and counts the same each time. What the kernel
+// does is not counted: nothing but the machine could tell.
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <system_error>
+#include <utility>
+#include <variant>
 
-#include "reactor/delivery_ledger.hpp"
-#include "relay/hub.hpp"
-#include "relay/outbox.hpp"
-#include "websocket/frame_reader.hpp"
+#include "reactor/adopted_socket.hpp"
+#include "reactor/file_descriptor.hpp"
+#include "reactor/relay_service.hpp"
 #include "websocket/frame_writer.hpp"
 
 namespace {
 
 using namespace waystation;
 
-constexpr std::size_t kFramesPerRead = 4;
+constexpr std::string_view kResponse = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
-class Counter final : public Observer {
- public:
-  void on_delivery(const Delivery& delivery) noexcept override {
-    ++outcomes_[static_cast<std::size_t>(delivery.outcome)];
-  }
-  void on_error_sent() noexcept override { ++errors_; }
-
-  std::size_t count(Outcome outcome) const { return outcomes_[static_cast<std::size_t>(outcome)]; }
-  std::size_t errors() const { return errors_; }
-
- private:
-  std::size_t outcomes_[4] = {};
-  std::size_t errors_ = 0;
+struct Names {
+  std::string_view from, to, id;
 };
 
-/// A socket without one: what a connection and its session do with a text.
-template <typename Base>
-class Fake final : public Base {
- public:
-  Fake(Dialect dialect, OutboxPool& pool) : Base(dialect), outbox_(pool) {}
-
-  bool send(const OutgoingText& text, const Message* delivery) override {
-    const FrameHeader header(Opcode::text, text.size());
-    if (!outbox_.append({header.view(), text.head, text.value, text.tail})) return false;
-    if (delivery != nullptr) {
-      if (ledger_.size() >= 128) ledger_.acknowledge(outbox_.sent_offset());
-      ledger_.add(outbox_.queued_offset(), *delivery, false);
-    }
-    return true;
-  }
-  void refresh(std::string) override {}
-  void end_session() override {}
-
-  std::size_t flush() {
-    const auto size = outbox_.unsent().size();
-    outbox_.consume(size);
-    return size;
-  }
-
- private:
-  Outbox outbox_;
-  DeliveryLedger ledger_;
-};
-
-class Reader final : public FrameHandler {
- public:
-  Reader(Hub& hub, ChatMember& member) : hub_(hub), member_(member), reader_(limits_) {}
-
-  void feed(std::span<char> bytes) {
-    if (reader_.feed(bytes, *this)) std::abort();
-  }
-
- private:
-  bool on_message(Opcode, std::string_view payload) override {
-    hub_.receive(member_, payload, {1'700'000'000'000, 1'000});
-    return true;
-  }
-  bool on_ping(std::string_view) override { return true; }
-  bool on_pong(std::string_view) override { return true; }
-  void on_close(CloseCode, std::string_view) override {}
-
-  Hub& hub_;
-  ChatMember& member_;
-  FrameLimits limits_;
-  FrameReader reader_;
-};
+constexpr Names kShort{"alice", "bob", "4fQ-7a_Kx"};
+// As those of systems that count their users and give each message an id of its own: none of these
+// has room inside a std::string.
+constexpr Names kLong{"10000000000000000001", "10000000000000000002",
+                      "0b9f7c1e-8d3a-4c52-9e6b-2f1a7d4c8e05"};
 
 struct Scene {
   std::string_view name;
+  SocketKind receiver;
   Dialect dialect;
-  bool on_push;
   std::size_t bytes;
-  bool ascii;
+  std::size_t frames_a_round;
+  bool ascii = true;
+  Names names = kShort;
 };
 
 constexpr Scene kScenes[] = {
-    {"plain_chat_64", Dialect::plain, false, 64, true},
-    {"v1_chat_64", Dialect::v1, false, 64, true},
-    {"plain_push_64", Dialect::plain, true, 64, true},
-    {"v1_push_64", Dialect::v1, true, 64, true},
-    {"plain_chat_2048", Dialect::plain, false, 2048, true},
-    {"plain_chat_2048_chinese", Dialect::plain, false, 2048, false},
-    {"plain_chat_32768", Dialect::plain, false, 32768, true},
+    {"plain_chat_64_alone", SocketKind::chat, Dialect::plain, 64, 1},
+    {"plain_chat_64", SocketKind::chat, Dialect::plain, 64, 4},
+    {"v1_chat_64", SocketKind::chat, Dialect::v1, 64, 4},
+    {"v1_chat_64_long_names", SocketKind::chat, Dialect::v1, 64, 4, true, kLong},
+    {"plain_push_64", SocketKind::push, Dialect::plain, 64, 4},
+    {"v1_push_64", SocketKind::push, Dialect::v1, 64, 4},
+    {"v1_push_64_long_names", SocketKind::push, Dialect::v1, 64, 4, true, kLong},
+    {"plain_chat_2048", SocketKind::chat, Dialect::plain, 2048, 4},
+    {"plain_chat_2048_chinese", SocketKind::chat, Dialect::plain, 2048, 4, false},
+    {"plain_chat_32768", SocketKind::chat, Dialect::plain, 32768, 1},
 };
 
 std::string client_frame(const Scene& scene) {
@@ -115,8 +72,8 @@ std::string client_frame(const Scene& scene) {
   while (value.size() + filler.size() + 1 <= scene.bytes) value += filler;
   value.append(scene.bytes - 1 - value.size(), '.');
   value += '"';
-  auto text = "{\"message\":" + value + ",\"to_user\":\"bob\"";
-  if (scene.dialect == Dialect::v1) text += ",\"id\":\"4fQ-7a_Kx\"";
+  auto text = "{\"message\":" + value + ",\"to_user\":\"" + std::string(scene.names.to) + '"';
+  if (scene.dialect == Dialect::v1) text += ",\"id\":\"" + std::string(scene.names.id) + '"';
   text += '}';
   const std::string mask = "\x37\xfa\x21\x3d";
   std::string frame(FrameHeader(Opcode::text, text.size()).view());
@@ -128,49 +85,131 @@ std::string client_frame(const Scene& scene) {
   return frame;
 }
 
-/// What callgrind counts. `reads` are what one recv() each brought.
-template <typename Receiver>
-[[gnu::noinline]] std::size_t pass_all(Reader& reader, std::vector<std::string>& reads,
-                                       Fake<ChatMember>& sender, Receiver& receiver) {
-  std::size_t sent = 0;
-  for (auto& bytes : reads) {
-    reader.feed(bytes);
-    sent += sender.flush() + receiver.flush();
-  }
-  return sent;
+[[noreturn]] void fail(const char* what) {
+  throw std::system_error(errno, std::system_category(), what);
 }
 
-template <typename Base>
+/// A client of the relay's, which waits for what it is to hear.
+class Client {
+ public:
+  Client(RelayService& service, SessionParameters parameters) {
+    auto adopted = adopt_socket({connect().get(), "", 0, 0});
+    auto* const socket = std::get_if<AdoptedSocket>(&adopted);
+    if (socket == nullptr ||
+        !service.open(*socket, std::string(kResponse), nullptr, std::move(parameters))) {
+      std::abort();
+    }
+    while (unread_.size() < kResponse.size()) read();
+    unread_.erase(0, kResponse.size());
+  }
+
+  void say(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const auto sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent < 0) fail("send");
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+    }
+  }
+
+  /// Returns once `count` frames more have arrived.
+  void hear(std::size_t count) {
+    for (; count != 0; --count) {
+      std::size_t size = 0;
+      while ((size = first_frame()) == 0) read();
+      unread_.erase(0, size);
+    }
+  }
+
+ private:
+  /// Connects through loopback and returns the relay's end.
+  FileDescriptor connect() {
+    const FileDescriptor listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    fd_ = FileDescriptor(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    // A round fits into any of the buffers, so that nothing is sent in pieces.
+    const int room = 1 << 20;
+    const int on = 1;
+    for (const int fd : {listener.get(), fd_.get()}) {
+      setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+      setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+    }
+    setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    socklen_t size = sizeof address;
+    if (bind(listener.get(), generic, size) != 0 || listen(listener.get(), 1) != 0 ||
+        getsockname(listener.get(), generic, &size) != 0 ||
+        ::connect(fd_.get(), generic, size) != 0) {
+      fail("connect");
+    }
+    FileDescriptor accepted(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!accepted) fail("accept");
+    return accepted;
+  }
+
+  void read() {
+    std::array<char, 65536> buffer;
+    const auto arrived = recv(fd_.get(), buffer.data(), buffer.size(), 0);
+    if (arrived <= 0) fail("recv");
+    unread_.append(buffer.data(), static_cast<std::size_t>(arrived));
+  }
+
+  /// The size of the first frame (RFC 6455, section 5.2), or 0 while it is not complete.
+  std::size_t first_frame() const {
+    const auto byte = [this](std::size_t i) { return static_cast<unsigned char>(unread_[i]); };
+    if (unread_.size() < 4) return 0;  // none that is sent here is shorter
+    if (byte(0) != 0x81) std::abort();
+    std::size_t at = 2;
+    std::size_t size = byte(1);
+    if (size == 126) {
+      size = static_cast<std::size_t>(byte(2)) << 8 | byte(3);
+      at = 4;
+    } else if (size > 126) {
+      std::abort();
+    }
+    return unread_.size() < at + size ? 0 : at + size;
+  }
+
+  FileDescriptor fd_;
+  std::string unread_;
+};
+
 int run(const Scene& scene, std::size_t messages) {
-  Counter counter;
-  OutboxPool pool(OutboxPool::Limits{});
-  Hub hub(counter, {1'000'000, 1'000'000});
-  Fake<ChatMember> alice(scene.dialect, pool);
-  Fake<Base> bob(scene.dialect, pool);
-  hub.join_chat(alice, "alice_bob", "alice");
-  if constexpr (std::is_same_v<Base, ChatMember>) {
-    hub.join_chat(bob, "alice_bob", "bob");
-  } else {
-    hub.join_push(bob, "bob");
+  RelayOptions options;
+  options.rate = {1'000'000, 1'000'000};
+  options.reactor.ping_interval_seconds = 3600;
+  RelayService service(options, nullptr, nullptr);
+
+  const std::string from(scene.names.from);
+  const std::string to(scene.names.to);
+  const auto group = from + "_" + to;
+  const bool is_push = scene.receiver == SocketKind::push;
+  const bool is_v1 = scene.dialect == Dialect::v1;
+  Client sender(service, {SocketKind::chat, scene.dialect, group, from, 0});
+  if (is_v1) sender.hear(1);  // that the other one is not there
+  Client receiver(service, {scene.receiver, scene.dialect, is_push ? "" : group, to, 0});
+  if (is_v1 && !is_push) {
+    sender.hear(1);
+    receiver.hear(1);
   }
 
   const auto frame = client_frame(scene);
-  std::string one_read;
-  for (std::size_t i = 0; i < kFramesPerRead; ++i) one_read += frame;
-  Reader reader(hub, alice);
-  std::vector<std::string> reads(messages / kFramesPerRead, one_read);
-  const auto sent = pass_all(reader, reads, alice, bob);
-
-  const auto outcome = scene.on_push ? Outcome::pushed : Outcome::chat;
-  const auto passed = counter.count(outcome);
-  std::printf("%zu messages passed, %zu bytes sent\n", passed, sent);
-  if constexpr (std::is_same_v<Base, ChatMember>) {
-    hub.leave_chat(bob);
-  } else {
-    hub.leave_push(bob);
+  std::string round;
+  for (std::size_t i = 0; i < scene.frames_a_round; ++i) round += frame;
+  const auto rounds = messages / scene.frames_a_round;
+  for (std::size_t i = 0; i < rounds; ++i) {
+    sender.say(round);
+    // The message itself, or the verdict.
+    if (is_v1 || !is_push) sender.hear(scene.frames_a_round);
+    receiver.hear(scene.frames_a_round);
   }
-  hub.leave_chat(alice);
-  return passed == reads.size() * kFramesPerRead && counter.errors() == 0 ? 0 : 1;
+
+  service.stop();
+  const auto& figures = service.figures();
+  const auto passed = is_push ? figures.messages_pushed.load() : figures.messages_chat.load();
+  std::printf("%llu messages passed\n", static_cast<unsigned long long>(passed));
+  return passed == rounds * scene.frames_a_round && figures.errors_sent.load() == 0 ? 0 : 1;
 }
 
 }  // namespace
@@ -179,8 +218,7 @@ int main(int argc, char** argv) {
   if (argc == 3) {
     const auto messages = static_cast<std::size_t>(std::atol(argv[2]));
     for (const auto& scene : kScenes) {
-      if (scene.name != argv[1]) continue;
-      return scene.on_push ? run<PushMember>(scene, messages) : run<ChatMember>(scene, messages);
+      if (scene.name == argv[1]) return run(scene, messages);
     }
   }
   std::fprintf(stderr, "usage: waystation_feed SCENE MESSAGES; scenes are:\n");
