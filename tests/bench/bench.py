@@ -1,156 +1,58 @@
 """Runs the scenarios on every server in turn and writes down what came of it."""
 
 import argparse
-import base64
 import json
 import os
-import platform
-import re
+import resource
 import shutil
-import signal
-import socket
-import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
+import machine
+import micro
 import plots
-from scenarios import FIGURES, OURS, SCENARIOS
+from scenarios import FIGURES, MOST_ROUNDS, SCENARIOS
+from servers import NAMES, PING_SECONDS, Server
 
 HERE = Path(__file__).resolve().parent
-SECRET = b"a secret of thirty-two bytes, no less"
-
-# Every limit is on, and raised so that the load passes.
-LIMITS = {
-    "max_connections": 20000,
-    "max_connections_per_address": 20000,
-    "max_connections_per_user": 1000,
-    "messages_per_second": 1000000,
-    "message_burst": 1000000,
-}
-
-NAMES = {
-    OURS: "waystation",
-    "waystation_spin": "waystation, spinning 100 µs",
-    "waystation_undisturbed": "waystation, undisturbed",
-    "waystation_guarded": "waystation, JWT and audit",
-    "ws": "Node ws",
-    "nchan": "nchan",
-    "channels": "Django Channels",
-}
+RESULTS = HERE / "results"
+ROUNDS = 5
+# The most of all processors that others may use where the figures are to be kept.
+QUIET = 0.05
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def loaded_variants(scenario, turn):
+    """In whose turn it is: each comes first, second and so on as often as the others."""
+    first = turn % len(scenario.variants)
+    for kind, more in scenario.variants[first:] + scenario.variants[:first]:
+        if turn < MOST_ROUNDS.get((scenario.name, kind), turn + 1):
+            yield kind, more
 
 
-class Server:
-    """One server, running from construction to stop()."""
-
-    def __init__(self, kind, build, scratch):
-        self.kind = kind
-        self.port = free_port()
-        self.scratch = Path(tempfile.mkdtemp(dir=scratch))
-        self.audit = None
-        if kind.startswith(OURS):
-            command = self.waystation(build)
-        else:
-            command = [str(HERE / "peers" / kind / "start.sh"), str(self.port)]
-        self.log = open(self.scratch / "log", "w+b")
-        self.process = subprocess.Popen(
-            command,
-            stdout=self.log,
-            stderr=self.log,
-            env={**os.environ, "TMPDIR": str(self.scratch)},
-        )
-        self.wait_until_up()
-
-    def waystation(self, build):
-        command = [str(build / "embed" / "waystation"), "serve", "--www", ""]
-        command += ["--listen", f"127.0.0.1:{self.port}", "--log-level", "warning"]
-        for key, value in LIMITS.items():
-            command += ["--" + key.replace("_", "-"), str(value)]
-        if self.kind == "waystation_spin":
-            command += ["--busy-poll-microseconds", "100"]
-        if self.kind == "waystation_guarded":
-            key = self.scratch / "keys"
-            key.touch(mode=0o600)
-            key.write_bytes(base64.b64encode(SECRET) + b"\n")
-            self.audit = self.scratch / "audit.db"
-            command += ["--auth", "jwt", "--jwt-key-file", str(key), "--audit", str(self.audit)]
-        return command
-
-    def wait_until_up(self):
-        for _ in range(300):
-            if self.process.poll() is not None:
-                break
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                time.sleep(0.1)
-                return
-            except OSError:
-                time.sleep(0.05)
-        self.log.seek(0)
-        text = self.log.read().decode(errors="replace")
-        self.stop()
-        raise RuntimeError(f"{self.kind} did not start: {text[-500:]}")
-
-    def stop(self):
-        if self.process.returncode is not None:
-            return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
-
-    def rows_audited(self):
-        """How many pushes the audit knows of; after stop()."""
-        database = sqlite3.connect(self.audit)
-        query = "SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"
-        (count,) = database.execute(query).fetchone()
-        database.close()
-        return count
+def seconds_of(scenario, scale):
+    return max(scenario.seconds * scale, scenario.least_seconds), scenario.warmup * scale
 
 
 def measure(build, scratch, scenario, kind, more, scale):
+    """One run's report, or {"failed": why}."""
     server = Server(kind, build, scratch)
     try:
-        command = [str(build / "tests/bench/load/waystation-load")]
-        command += ["--port", str(server.port), "--pid", str(server.process.pid)]
-        command += ["--seconds", str(scenario.seconds * scale)]
-        command += ["--warmup", str(scenario.warmup * scale), *scenario.load]
-        if kind == "nchan":
-            command += ["--reply", "as_sent"]
-        if kind == "waystation_guarded":
-            secret = server.scratch / "secret"
-            secret.write_bytes(SECRET)
-            command += ["--token-key", str(secret)]
-        # What only one server is asked for replaces what all are.
-        for option, value in zip(more[::2], more[1::2]):
-            if option in command:
-                command[command.index(option) + 1] = value
-            else:
-                command += [option, value]
+        seconds, warmup = seconds_of(scenario, scale)
+        command = [str(build / "tests/bench/load/waystation-load"), *server.load_options()]
+        command += ["--seconds", str(seconds), "--warmup", str(warmup), *scenario.load, *more]
+        others = machine.Others(server.process.pid)
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             return {"failed": done.stderr.strip()[-400:]}
         report = json.loads(done.stdout)
-        if report["pairs"] and not report["messages"]:
-            return {"failed": "no message came back in the measured time"}
-        if server.audit and report["route"] == "push":
-            server.stop()
-            rows = server.rows_audited()
-            if rows != report["messages_in_all"]:
-                return {"failed": f"{rows} rows of {report['messages_in_all']} messages"}
-        return report
+        report["others"] = round(others.share(), 3)
+        report["failed"] = what_is_wrong(server, report, seconds)
+        return report if not report["failed"] else {"failed": report["failed"]}
     except subprocess.TimeoutExpired:
         return {"failed": "not done in five minutes"}
     finally:
@@ -158,59 +60,132 @@ def measure(build, scratch, scenario, kind, more, scale):
         shutil.rmtree(server.scratch, ignore_errors=True)
 
 
-def has_audit(build):
-    help_text = subprocess.run(
-        [build / "embed" / "waystation", "serve", "--help"], capture_output=True, text=True
-    ).stdout
-    return "--audit" in help_text
+def what_is_wrong(server, report, seconds):
+    """Why a run says nothing although every reply was right; empty: it does."""
+    if report["pairs"] and not report["messages"]:
+        return "no message came back in the measured time"
+    if server.is_ours() and seconds > PING_SECONDS and not report["pings"]:
+        return "no heartbeat came"
+    if server.is_ours():
+        # Those that stall at the end may have been given up, and not have read it yet.
+        unheard = server.closed_slow() - report["stalled_ended"]
+        if not 0 <= unheard <= report["stalled"]:
+            return f"{unheard} sockets were given up for slow that should not"
+    if server.audit and report["route"] == "push":
+        server.stop()
+        if server.rows_audited() != report["messages_in_all"]:
+            return f"{server.rows_audited()} rows of {report['messages_in_all']} messages"
+    return ""
 
 
-def medians(raw):
-    """{scenario: {variant: {figure: median}}}, and why where there is none."""
+def expected_seconds(options, rounds, scale):
+    """About how long it takes, from how long servers take to start and sockets to open."""
+    start = {"channels": 3}
+    sockets_a_second = {"channels": 350}
+    total = 0
+    for turn in range(rounds):
+        for scenario in chosen(options):
+            for kind, more in loaded_variants(scenario, turn):
+                load = dict(zip(scenario.load[::2], scenario.load[1::2]))
+                sockets = 2 * int(load["--pairs"]) + int(load.get("--idle", 0))
+                total += sum(seconds_of(scenario, scale)) + start.get(kind, 0.8) + 0.5
+                total += sockets / sockets_a_second.get(kind, 5000)
+    if not options.only:
+        total += 15 if options.quick else 90  # what is measured without a server
+    return total
+
+
+def chosen(options):
+    return [s for s in SCENARIOS if s.load and (not options.only or s.name in options.only)]
+
+
+def run_all(options, rounds, scale):
+    """Runs what was asked for, round by round, and says each figure as it comes."""
+    scratch = tempfile.mkdtemp(prefix="waystation-bench.")
+    began = time.monotonic()
+    try:
+        for turn in range(rounds):
+            for scenario in chosen(options):
+                for kind, more in loaded_variants(scenario, turn):
+                    report = measure(options.build, scratch, scenario, kind, more, scale)
+                    unit, _, read = FIGURES[scenario.figure]
+                    said = "FAILED: " + report["failed"]
+                    if not report["failed"]:
+                        said = f"{number(read(report))} {unit}"
+                    print(f"{turn + 1} {scenario.name} {kind}: {said}", file=sys.stderr)
+                    yield {
+                        "scenario": scenario.name,
+                        "server": kind,
+                        "round": turn,
+                        "report": report,
+                    }
+            minutes = (time.monotonic() - began) / 60
+            print(f"round {turn + 1} of {rounds} is done, {minutes:.1f} minutes in", file=sys.stderr)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+# ---- figures
+
+
+def tabulate(raw):
+    """{scenario: {variant: its figures}}. A run that failed fails its row: a server does not win
+    by the rounds in which it did as it should."""
     table = {}
-    last = None
+    source = None
     for scenario in SCENARIOS:
-        source = scenario if scenario.load else last
-        last = source
+        source = scenario if scenario.load else source
         row = {}
         for kind, _ in scenario.variants:
             runs = [r for r in raw if r["scenario"] == source.name and r["server"] == kind]
-            good = [r["report"] for r in runs if "failed" not in r["report"]]
             if not runs:
                 continue
-            if not good:
-                row[kind] = {"failed": runs[0]["report"]["failed"]}
+            bad = [r for r in runs if r["report"]["failed"]]
+            if bad:
+                why = bad[0]["report"]["failed"]
+                row[kind] = {"failed": f"{len(bad)} of {len(runs)} rounds: {why}"}
                 continue
-            _, _, read = FIGURES[scenario.figure]
-            values = [read(report) for report in good]
+            reports = [r["report"] for r in runs]
+            values = {r["round"]: FIGURES[scenario.figure][2](r["report"]) for r in runs}
             row[kind] = {
-                "value": statistics.median(values),
-                "least": min(values),
-                "most": max(values),
-                "failures": len(runs) - len(good),
+                "value": statistics.median(values.values()),
+                "least": min(values.values()),
+                "most": max(values.values()),
+                "rounds": values,
             }
-            if good[0]["messages"]:
-                row[kind]["cpu_us"] = statistics.median(map(FIGURES["cpu"][2], good))
-                row[kind]["p99_us"] = statistics.median(map(FIGURES["p99"][2], good))
+            if reports[0]["messages"]:
+                for key, figure in (("cpu_us", "cpu"), ("kernel", "kernel"), ("p99_us", "p99")):
+                    row[kind][key] = statistics.median(map(FIGURES[figure][2], reports))
         if row:
             table[scenario.name] = row
     return table
 
 
 def verdicts(table):
+    """Each aim with the ratio of every round in which both were measured: what the machine did to
+    one of them it did to the other too."""
     for scenario in SCENARIOS:
         row = table.get(scenario.name, {})
         for ours, other, sense, factor in scenario.aims:
-            if "value" not in row.get(ours, {}):
+            if ours not in row or other is not None and other not in row:
                 continue
-            if other is None:
-                ratio = row[ours]["value"]
-            elif "value" in row.get(other, {}):
-                ratio = row[ours]["value"] / row[other]["value"]
-            else:
-                continue
-            reached = ratio >= factor if sense == ">" else ratio <= factor
-            yield scenario, ours, other, sense, factor, ratio, reached
+            found = {
+                "scenario": scenario,
+                "of": ours,
+                "against": other,
+                "sense": sense,
+                "factor": factor,
+                "ratio": None,
+                "reached": False,
+            }
+            mine = row[ours].get("rounds", {})
+            theirs = row[other].get("rounds", {}) if other else dict.fromkeys(mine, 1)
+            ratios = [mine[turn] / theirs[turn] for turn in mine if turn in theirs]
+            if ratios:
+                ratio = statistics.median(ratios)
+                found["ratio"], found["least"], found["most"] = ratio, min(ratios), max(ratios)
+                found["reached"] = ratio >= factor if sense == ">" else ratio <= factor
+            yield found
 
 
 def number(value):
@@ -220,156 +195,218 @@ def number(value):
 
 
 def markdown(table):
-    lines = ["| scenario | server | median | least to most | CPU µs a message | p99 µs |"]
-    lines.append("|---|---|--:|--:|--:|--:|")
+    lines = [
+        "| scenario | server | median | least to most | rounds | CPU µs a message | in the kernel "
+        "| p99 µs |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
     for scenario in SCENARIOS:
         unit = FIGURES[scenario.figure][0]
         for kind, row in table.get(scenario.name, {}).items():
             if "failed" in row:
-                lines.append(f"| {scenario.title} | {NAMES[kind]} | failed: {row['failed']} | | | |")
+                why = row["failed"].replace("|", "\\|").replace("\n", " ")
+                lines.append(f"| {scenario.title} | {NAMES[kind]} | failed: {why} | | | | | |")
                 continue
             cpu = number(row["cpu_us"]) if "cpu_us" in row else ""
+            kernel = f"{row['kernel']:.0%}" if "kernel" in row else ""
             p99 = number(row["p99_us"]) if "p99_us" in row else ""
             lines.append(
                 f"| {scenario.title} | {NAMES[kind]} | {number(row['value'])} {unit} "
-                f"| {number(row['least'])} to {number(row['most'])} | {cpu} | {p99} |"
+                f"| {number(row['least'])} to {number(row['most'])} | {len(row['rounds'])} "
+                f"| {cpu} | {kernel} | {p99} |"
             )
-    lines += ["", "| scenario | of | against | aim | ratio | |", "|---|---|---|--:|--:|---|"]
-    for scenario, ours, other, sense, factor, ratio, reached in verdicts(table):
-        against = NAMES[other] if other else FIGURES[scenario.figure][0]
-        sign = "≥" if sense == ">" else "≤"
+    lines += [
+        "",
+        "| scenario | of | against | aim | ratio, the rounds' median | least to most | |",
+        "|---|---|---|--:|--:|--:|---|",
+    ]
+    for v in verdicts(table):
+        unit = FIGURES[v["scenario"].figure][0]
+        against = NAMES[v["against"]] if v["against"] else unit
+        aim = f"{'≥' if v['sense'] == '>' else '≤'} {v['factor']:g}"
+        begin = f"| {v['scenario'].title}, {unit} | {NAMES[v['of']]} | {against} | {aim} "
+        if v["ratio"] is None:
+            lines.append(begin + "| none | | a run failed |")
+            continue
+        reached = "reached" if v["reached"] else "**missed**"
         lines.append(
-            f"| {scenario.title}, {FIGURES[scenario.figure][0]} | {NAMES[ours]} | {against} "
-            f"| {sign} {factor:g} | {number(ratio)} | {'reached' if reached else 'missed'} |"
+            begin + f"| {number(v['ratio'])} | {number(v['least'])} to {number(v['most'])} "
+            f"| {reached} |"
         )
     return "\n".join(lines)
 
 
-def versions():
-    def first_line(*command):
-        try:
-            done = subprocess.run(command, capture_output=True, text=True)
-        except OSError:
-            return "not there"
-        return (done.stdout or done.stderr).strip().splitlines()[0]
-
-    def package(name):
-        return first_line("dpkg-query", "--show", "--showformat=${Version}", name)
-
-    cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
-    memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
-    lock = json.loads((HERE / "peers/ws/package-lock.json").read_text())
+def summary_of(facts, table, micro_table):
     return {
-        "machine": f"{os.cpu_count()} × {cpu.group(1) if cpu else platform.processor()}, "
-        f"{int(memory.group(1)) // 1048576} GiB",
-        "kernel": platform.release(),
-        "compiler": first_line("c++", "--version"),
-        "waystation": first_line("git", "-C", str(HERE), "rev-parse", "--short", "HEAD"),
-        "civetweb": package("libcivetweb1"),
-        "node": first_line("node", "--version"),
-        "ws": lock["packages"]["node_modules/ws"]["version"],
-        "nginx": package("nginx"),
-        "nchan": package("libnginx-mod-nchan"),
-        "python3-django-channels": package("python3-django-channels"),
-        "daphne": package("daphne"),
-        "python3": platform.python_version(),
+        "facts": facts,
+        "figures": table,
+        "ratios": [
+            {
+                "scenario": v["scenario"].name,
+                "of": v["of"],
+                "against": v["against"],
+                "aim": f"{v['sense']} {v['factor']}",
+                **{key: round(v[key], 3) for key in ("ratio", "least", "most") if v.get(key)},
+                "reached": v["reached"],
+            }
+            for v in verdicts(table)
+        ],
+        "micro": micro_table,
+        "micro_aims": list(micro.verdicts(micro_table)) if micro_table else [],
     }
+
+
+# ---- the page
+
+
+def page_text(out, facts, table, micro_table):
+    parts = [markdown(table)]
+    parts += ["\n".join(f"![{p.stem}](results/{p.name})" for p in sorted(out.glob("*.svg")))]
+    if micro_table:
+        parts += [micro.markdown(micro_table)]
+    audit = out / "audit.txt"
+    if audit.exists():
+        parts += ["What the audit takes and finds, by itself:\n\n```\n" + audit.read_text() + "```"]
+    counts = (HERE / "instructions.txt").read_text().split()
+    rows = [f"| {name} | {int(n):,} |" for name, n in zip(counts[::2], counts[1::2])]
+    parts += ["| scene | instructions of the relay's thread a message |\n|---|--:|\n" + "\n".join(rows)]
+    rows = [f"| {name} | {value} |" for name, value in facts.items()]
+    parts += ["| what | |\n|---|---|\n" + "\n".join(rows)]
+    return "\n" + "\n\n".join(parts) + "\n\n"
 
 
 def put_into_page(page, text):
     """Replaces what stands between the page's two marks."""
     begin, end = "<!-- results -->\n", "<!-- end of results -->\n"
-    old = page.read_text()
-    head, rest = old.split(begin)
+    head, rest = page.read_text().split(begin)
     page.write_text(head + begin + text + end + rest.split(end)[1])
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="tests/bench/run.sh")
+def write_page():
+    kept = json.loads((RESULTS / "summary.json").read_text())
+    raw = [json.loads(line) for line in (RESULTS / "raw.jsonl").read_text().splitlines()]
+    put_into_page(
+        HERE / "RESULTS.md", page_text(RESULTS, kept["facts"], tabulate(raw), kept["micro"])
+    )
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        prog="tests/bench/run.sh",
+        description="Measures waystation beside others. A whole run on a quiet machine is kept in "
+        "tests/bench/results/ and RESULTS.md; all else in build/.",
+    )
     parser.add_argument("--build", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--quick", action="store_true", help="one short round, nothing kept")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
     parser.add_argument("--scale", type=float, default=1, help="of the time each run takes")
     parser.add_argument("--only", action="append", help="a scenario; may be given several times")
-    parser.add_argument("--out", type=Path, help="where to write; default: tests/bench/results")
-    parser.add_argument("--add", action="store_true", help="to the results that are there")
+    parser.add_argument("--list", action="store_true", help="the scenarios, and how long it takes")
+    parser.add_argument("--out", type=Path, help="where to write instead")
+    parser.add_argument(
+        "--even-if-busy",
+        action="store_true",
+        help="keep the results although others use the machine, and say so in them",
+    )
     parser.add_argument("--page", action="store_true", help="only write the page from results/")
     options = parser.parse_args()
-    out = options.out or (
-        options.build.parent / "bench-quick" if options.quick else HERE / "results"
-    )
-    out.mkdir(parents=True, exist_ok=True)
-    rounds, scale = (1, 0.25) if options.quick else (options.rounds, options.scale)
+    known = [scenario.name for scenario in SCENARIOS if scenario.load]
+    for name in options.only or ():
+        if name not in known:
+            parser.error(f"unknown scenario {name}; there are: {', '.join(known)}")
+    if options.rounds < 1 or options.scale <= 0:
+        parser.error("--rounds and --scale must be positive")
+    return options
 
-    raw_file = out / "raw.jsonl"
+
+def raise_descriptor_limit():
+    """For the servers that it starts: 15,000 sockets are open at once."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def main():
+    options = arguments()
     if options.page:
-        raw = [json.loads(line) for line in raw_file.read_text().splitlines()]
-        facts = json.loads((out / "summary.json").read_text())["versions"]
-    else:
-        kept = raw_file.read_text() if options.add and raw_file.exists() else ""
-        raw = [json.loads(line) for line in kept.splitlines()]
-        with open(raw_file, "w") as file:
-            file.write(kept)
-            for run in run_all(options, rounds, scale):
-                raw.append(run)
-                file.write(json.dumps(run) + "\n")
-                file.flush()
-        facts = versions()
+        return write_page()
+    rounds, scale = (1, 0.25) if options.quick else (options.rounds, options.scale)
+    minutes = expected_seconds(options, rounds, scale) / 60
+    if options.list:
+        print("\n".join(f"{s.name:22} {s.title}" for s in chosen(options)))
+        print(f"about {minutes:.0f} minutes with {rounds} rounds")
+        return None
+    raise_descriptor_limit()
+    is_whole = not (options.quick or options.only)
+    is_kept = is_whole and not options.out and scale == 1 and rounds >= 3
 
-    table = medians(raw)
-    summary = {
-        "versions": facts,
-        "rounds": rounds,
-        "medians": table,
-        "ratios": [
-            {
-                "scenario": scenario.name,
-                "of": ours,
-                "against": other,
-                "aim": f"{sense} {factor}",
-                "ratio": round(ratio, 3),
-                "reached": reached,
-            }
-            for scenario, ours, other, sense, factor, ratio, reached in verdicts(table)
-        ],
-    }
-    (out / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    plots.write_all(out, table, SCENARIOS, FIGURES, NAMES)
-    print(markdown(table))
-    if out == HERE / "results":
-        facts_table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-        pictures = "\n".join(f"![{p.stem}](results/{p.name})" for p in sorted(out.glob("*.svg")))
-        put_into_page(
-            HERE / "RESULTS.md",
-            f"\n{markdown(table)}\n\n{pictures}\n\n| what | version |\n|---|---|\n{facts_table}\n\n",
+    load_before = os.getloadavg()
+    others_before = machine.share_of_others()
+    print(
+        f"load {load_before[0]:.1f}, others use {others_before:.0%} of the processors; "
+        f"this takes about {minutes:.0f} minutes on a quiet machine",
+        file=sys.stderr,
+    )
+    if is_kept and others_before > QUIET and not options.even_if_busy:
+        print(
+            "The figures would be noise, and a whole run is kept. Wait, or ask for --even-if-busy, "
+            "which says so in the results, or for --quick, --only or --out, which keep none.",
+            file=sys.stderr,
         )
+        return 2
 
+    facts = machine.versions()
+    began = time.monotonic()
+    when = datetime.now(timezone.utc)
+    working = options.out or options.build.parent / (
+        "bench-run" if is_kept else "bench-quick" if options.quick else "bench-part"
+    )
+    shutil.rmtree(working, ignore_errors=True)
+    working.mkdir(parents=True)
+    raw = []
+    with open(working / "raw.jsonl", "w") as file:
+        for run in run_all(options, rounds, scale):
+            raw.append(run)
+            file.write(json.dumps(run, ensure_ascii=False) + "\n")
+            file.flush()
+    micro_table = {}
+    if not options.only:
+        micro_report = micro.run(options.build, options.quick)
+        (working / "micro.json").write_text(json.dumps(micro_report, indent=1) + "\n")
+        micro_table = micro.medians(micro_report)
+    if is_whole:
+        with tempfile.TemporaryDirectory(prefix="waystation-bench.") as scratch:
+            (working / "audit.txt").write_text(micro.audit(options.build, scratch))
 
-def run_all(options, rounds, scale):
-    """Runs what was asked for, round by round, and says each figure as it comes."""
-    scratch = tempfile.mkdtemp(prefix="waystation-bench.")
-    audited = has_audit(options.build)
-    try:
-        for turn in range(rounds):
-            for scenario in SCENARIOS:
-                if not scenario.load or options.only and scenario.name not in options.only:
-                    continue
-                for kind, more in scenario.variants:
-                    if kind == "waystation_guarded" and not audited:
-                        continue
-                    report = measure(options.build, scratch, scenario, kind, more, scale)
-                    unit, _, read = FIGURES[scenario.figure]
-                    said = report.get("failed") or f"{number(read(report))} {unit}"
-                    print(f"{turn + 1} {scenario.name} {kind}: {said}", file=sys.stderr)
-                    yield {
-                        "scenario": scenario.name,
-                        "server": kind,
-                        "round": turn,
-                        "report": report,
-                    }
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    shares = [r["report"]["others"] for r in raw if "others" in r["report"]] or [1]
+    others = statistics.median(shares)
+    facts |= {
+        "begun": when.strftime("%Y-%m-%d %H:%M UTC"),
+        "took": f"{(time.monotonic() - began) / 60:.0f} minutes, {rounds} rounds",
+        "load average before": ", ".join(f"{load:.2f}" for load in load_before),
+        "others' part of the processors": f"{others_before:.1%} before; in a run {others:.1%} in the "
+        f"median, {max(shares):.1%} at most",
+    }
+    if machine.commit() != facts["waystation"]:
+        facts["waystation"] += f", and {machine.commit()} when it ended"
+    table = tabulate(raw)
+    summary = summary_of(facts, table, micro_table)
+    (working / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    plots.write_all(working, table, SCENARIOS, FIGURES, NAMES)
+    print(page_text(working, facts, table, micro_table))
+
+    if is_kept and others > QUIET and not options.even_if_busy:
+        print(f"Others used {others:.0%} of the processors: left in {working}", file=sys.stderr)
+        return 2
+    if is_kept:
+        shutil.rmtree(RESULTS, ignore_errors=True)
+        shutil.copytree(working, RESULTS)
+        write_page()
+    failed = [r for r in raw if r["report"]["failed"]]
+    if failed:
+        print(f"{len(failed)} of {len(raw)} runs failed", file=sys.stderr)
+    print(f"written to {RESULTS if is_kept else working}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,6 +10,8 @@ COLOURS = {
     "waystation_guarded": "#4fae93",
     "ws": "#c98b2b",
     "nchan": "#6a6fb5",
+    "nchan_defaults": "#8d91c9",
+    "nchan_delayed": "#b0b3dd",
     "channels": "#b3564d",
 }
 WIDTH, LABEL, BAR, GAP = 860, 230, 16, 14

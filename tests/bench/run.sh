@@ -1,30 +1,28 @@
 #!/usr/bin/env bash
 # Measures waystation beside what people use today:
 #
-#     tests/bench/run.sh             all scenarios, five rounds: about forty minutes
-#     tests/bench/run.sh --quick     one short round, to see that it works: about four
+#     tests/bench/run.sh             all scenarios, five rounds: some 25 minutes, the build excepted
+#     tests/bench/run.sh --quick     one short round, to see that it works: about three
+#     tests/bench/run.sh --only pairs_100 --only connects --rounds 3
+#     tests/bench/run.sh --list      the scenarios, and how long they take
 #
-# Installs and builds what is missing, loads each server in turn with the same generator, and
-# prints a table. The full run writes results/ and the table in RESULTS.md; the quick one writes to
-# build/bench-quick/. `--help` lists what else can be asked for. On Debian 12, as root or with sudo.
+# Installs and builds what is missing, loads each server in turn with the same generator, runs the
+# microbenchmarks, and prints tables. A whole run writes results/ and the tables in RESULTS.md, and
+# refuses where others use the machine; anything less writes to build/. `--help` lists what else can
+# be asked for. Exit code: 1 where a run failed, 2 where nothing was kept. On Debian 12, as root or
+# with sudo.
 set -euo pipefail
 
 self=tests/bench/run.sh
 # shellcheck source=embed/setup.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../../embed/setup.sh"
+# shellcheck source=tests/bench/setup.sh
+. "$root/tests/bench/setup.sh"
 
-need_packages "${build_packages[@]}" python3 python3-django-channels daphne nginx-light \
-  libnginx-mod-nchan libbenchmark-dev libsimdjson-dev
+need_packages "${build_packages[@]}" "${bench_packages[@]}" python3 python3-django-channels daphne \
+  nginx-light libnginx-mod-nchan
 need_node
-
-folder="$root/build/bench"
-mkdir -p "$folder"
-if ! cmake -S "$root" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-  -DWAYSTATION_BUILD_TESTS=OFF -DWAYSTATION_BUILD_BENCH=ON >"$folder/configure.log" 2>&1; then
-  cat "$folder/configure.log" >&2
-  exit 1
-fi
-cmake --build "$folder" --target waystation --target waystation_load -- -j"$(nproc)" --quiet >&2
+build_bench || fail "what measures speed did not build"
 (cd "$root/tests/bench/peers/ws" && { [ -d node_modules/ws ] || npm ci --silent >&2; })
 
-exec /usr/bin/python3 "$root/tests/bench/bench.py" --build "$folder" "$@"
+exec /usr/bin/python3 "$root/tests/bench/bench.py" --build "$bench_build" "$@"

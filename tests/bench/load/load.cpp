@@ -24,6 +24,9 @@ constexpr std::int64_t kPatienceNs = 30 * kSecond;
 // How long is waited for what should not come.
 constexpr std::int64_t kSurplusNs = kSecond / 10;
 constexpr std::uint32_t kThousand = 1000;
+// How long it may take a stalled receiver that reads again to find its Close.
+constexpr std::int64_t kGivenUpNs = 5 * kSecond;
+constexpr unsigned kReceiverTooSlow = 4408;
 
 std::int64_t now_ns() {
   timespec time{};
@@ -31,14 +34,25 @@ std::int64_t now_ns() {
   return time.tv_sec * kSecond + time.tv_nsec;
 }
 
+std::int64_t in_ns(double seconds) {
+  return static_cast<std::int64_t>(seconds * kSecond);
+}
+
 double seconds(std::int64_t ns) {
   return static_cast<double>(ns) / kSecond;
 }
 
-std::string digits(std::uint32_t value) {
-  std::string text(Pattern::kPairDigits, '0');
-  write_digits(text.data(), value, text.size());
-  return text;
+/// A user of a pair: twenty characters, for which no std::string has room of its own.
+std::string user_format(char side) {
+  return side + std::string(13, '0') + "@";
+}
+
+std::string group_format() {
+  return user_format('a') + "_" + user_format('b');
+}
+
+std::string filled(const std::string& format, std::uint32_t pair) {
+  return std::string(Pattern(format).fill(0, pair));
 }
 
 /// The value of a message: a JSON string of `bytes` bytes that says which message it is.
@@ -50,25 +64,30 @@ std::string value_format(std::uint32_t bytes) {
   return "\"#-@" + filler + "\"";
 }
 
-std::string sent_format(std::uint32_t bytes) {
-  return R"({"message": )" + value_format(bytes) + R"(, "to_user": "b@"})";
+std::string sent_format(std::uint32_t bytes, char to = 'b') {
+  return R"({"message": )" + value_format(bytes) + R"(, "to_user": ")" + user_format(to) + R"("})";
 }
 
-std::vector<Pattern> reply_patterns(const LoadOptions& options) {
-  const auto value = value_format(options.bytes);
+std::vector<Pattern> reply_patterns(const LoadOptions& options, std::uint32_t bytes) {
+  const auto value = value_format(bytes);
   std::vector<Pattern> patterns;
   if (options.reply == Reply::as_sent) {
-    patterns.emplace_back(sent_format(options.bytes));
+    patterns.emplace_back(sent_format(bytes));
     return patterns;
   }
   for (const std::string space : {"", " "}) {
     const auto name = [&](const char* text) { return "\"" + std::string(text) + "\":" + space; };
     const auto message = "{" + name("message") + value;
-    patterns.emplace_back(options.route == Route::chat ? message + "}"
-                                                       : "{" + name("event") + message + "," +
-                                                             space + name("group") + "\"a@_b@\"}}");
+    patterns.emplace_back(options.route == Route::chat
+                              ? message + "}"
+                              : "{" + name("event") + message + "," + space + name("group") + '"' +
+                                    group_format() + "\"}}");
   }
   return patterns;
+}
+
+std::string name_of(const Socket& socket) {
+  return "pair " + std::to_string(socket.pair) + (socket.is_sender ? ", sender" : ", receiver");
 }
 
 double own_cpu_seconds() {
@@ -86,11 +105,13 @@ Load::Load(const LoadOptions& options)
     : options_(options),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       buffer_(1 << 20),
-      pairs_(options.pairs + options.idle / 2 + options.stalled),
+      pairs_(options.pairs + options.idle / 2 + options.stalled + 1),
       idle_pairs_(options.idle / 2),
       frame_(sent_format(options.bytes)),
+      answer_frame_(sent_format(options.bytes, 'a')),
       stalled_frame_(sent_format(options.stalled_bytes)),
-      replies_(reply_patterns(options)) {
+      reply_(reply_patterns(options, options.bytes)),
+      stalled_reply_(reply_patterns(options, options.stalled_bytes)) {
   if (epoll_ < 0) throw std::system_error(errno, std::system_category(), "epoll_create1");
   for (std::uint32_t i = 0; i < pairs_.size(); ++i) {
     auto& pair = pairs_[i];
@@ -98,7 +119,8 @@ Load::Load(const LoadOptions& options)
     pair.sender.pair = pair.receiver.pair = i;
     pair.sender.is_sender = true;
     pair.sent_at.resize(options_.window);
-    pair.is_stalled = i >= options_.pairs + idle_pairs_;
+    pair.is_stalled = i >= options_.pairs + idle_pairs_ && i + 1 < pairs_.size();
+    if (pair.is_stalled) stalled_.push_back(&pair);
   }
 }
 
@@ -107,25 +129,51 @@ Load::~Load() {
 }
 
 LoadReport Load::run() {
+  warm_up();
   report_.resident_kib_before = process_use(options_.pid).resident_kib;
   open_all();
   report_.resident_kib_open = process_use(options_.pid).resident_kib;
   if (options_.serve_idle) serve_each_once();
-  if (options_.pairs != 0 && options_.seconds > 0) measure();
+  if (options_.pairs != 0 && options_.seconds > 0) {
+    measure();
+  } else {
+    // Held open, and the server's pings answered.
+    run_until(now_ns() + in_ns(options_.seconds), [] { return false; });
+  }
   settle();
   return std::move(report_);
 }
 
 // ---- opening
 
+/// One pair opens, passes a message and goes: what a server does once in its life is not charged to
+/// the sockets that come later.
+void Load::warm_up() {
+  auto& pair = pairs_.back();
+  const auto deadline = now_ns() + kPatienceNs;
+  open(pair, true);
+  open(pair, false);
+  run_until(deadline, [&] { return pair.sender.is_open() && pair.receiver.is_open(); });
+  if (pair.sender.is_open() && pair.receiver.is_open()) {
+    send_message(pair, now_ns());
+    pair.sender.flush();
+    run_until(deadline, [&] { return completed(pair) == 1; });
+  }
+  if (completed(pair) != 1) throw std::runtime_error("the first pair was not served in time");
+  pair.sender.close();
+  pair.receiver.close();
+  run_until(now_ns() + kSurplusNs, [] { return false; });
+}
+
 void Load::open_all() {
-  const auto sockets = static_cast<std::uint32_t>(2 * pairs_.size());
+  const auto sockets = static_cast<std::uint32_t>(2 * (pairs_.size() - 1));
   const auto start = now_ns();
   for (std::uint32_t i = 0; i < std::min(options_.parallel, sockets); ++i) open_next();
-  run_until(start + kPatienceNs + sockets * (kSecond / 100), [&] { return opened_ == sockets; });
-  if (opened_ != sockets) {
-    throw std::runtime_error("only " + std::to_string(opened_) + " of " + std::to_string(sockets) +
-                             " sockets were opened in time");
+  run_until(start + kPatienceNs + sockets * (kSecond / 100),
+            [&] { return opened_at_.size() == sockets; });
+  if (opened_at_.size() != sockets) {
+    throw std::runtime_error("only " + std::to_string(opened_at_.size()) + " of " +
+                             std::to_string(sockets) + " sockets were opened in time");
   }
   report_.sockets = sockets;
   report_.connect_seconds = seconds(now_ns() - start);
@@ -137,56 +185,77 @@ void Load::open_all() {
 }
 
 void Load::open_next() {
-  if (opening_ == 2 * pairs_.size()) return;
+  if (opening_ == 2 * (pairs_.size() - 1)) return;
   auto& pair = pairs_[opening_ / 2];
-  const bool is_sender = opening_ % 2 == 0;
-  ++opening_;
-  auto& socket = is_sender ? pair.sender : pair.receiver;
-  const auto number = digits(pair.index);
-  const auto user = (is_sender ? "a" : "b") + number;
+  open(pair, opening_++ % 2 == 0);
+}
+
+void Load::open(Pair& pair, bool sender) {
+  auto& socket = sender ? pair.sender : pair.receiver;
+  const auto user = filled(user_format(sender ? 'a' : 'b'), pair.index);
   // The original has no users; where they are not known, the parameter is ignored.
-  const auto target = is_sender || options_.route == Route::chat
-                          ? "/ws/chat/a" + number + "_b" + number + "/?user=" + user
+  const auto target = sender || options_.route == Route::chat
+                          ? "/ws/chat/" + filled(group_format(), pair.index) + "/?user=" + user
                           : "/push/" + user + "/";
   const auto fields =
       options_.token_key.empty()
           ? std::string()
           : "Authorization: Bearer " + sign_token(options_.token_key, user) + "\r\n";
-  socket.connect(epoll_, options_.server, target, fields, is_sender || !pair.is_stalled);
-  check(socket);
+  socket.connect(epoll_, options_.server, target, fields, sender || !pair.is_stalled);
+  look_after(socket);
 }
 
 void Load::on_open(Socket& socket) {
-  ++opened_;
+  auto& pair = pairs_[socket.pair];
+  if (pair.is_stalled && !socket.is_sender) stall(pair);
+  if (&pair == &pairs_.back() || opened_at_.size() == 2 * (pairs_.size() - 1)) return;
   opened_at_.push_back(now_ns());
-  if (pairs_[socket.pair].is_stalled && !socket.is_sender) socket.stop_reading();
   open_next();
+}
+
+void Load::stall(Pair& pair) {
+  pair.receiver.stop_reading();
+  pair.has_heard = false;
+  pair.reads_again_at = now_ns() + in_ns(options_.stall_seconds);
 }
 
 // ---- messages
 
-bool Load::matches(std::string_view text, std::uint64_t number, std::uint32_t pair) {
-  if (replies_.size() > 1) {
-    std::erase_if(replies_, [&](Pattern& reply) { return reply.fill(number, pair) != text; });
-    return !replies_.empty();
-  }
-  return !replies_.empty() && replies_.front().fill(number, pair) == text;
-}
-
 void Load::on_text(Socket& socket, std::string_view text) {
   auto& pair = pairs_[socket.pair];
-  if (pair.is_stalled) return;
+  if (pair.is_stalled) return on_stalled_text(socket, text);
   const auto number = socket.received++;
-  if (number >= pair.sent || !matches(text, number, pair.index)) {
-    throw std::runtime_error("pair " + std::to_string(pair.index) +
-                             (socket.is_sender ? ", sender" : ", receiver") + ": text number " +
-                             std::to_string(number) + " of " + std::to_string(pair.sent) +
+  if (options_.route == Route::push && socket.is_sender) {
+    throw std::runtime_error(name_of(socket) + ": heard what was for the push socket: " +
+                             std::string(text.substr(0, 200)));
+  }
+  if (number >= pair.sent || !reply_.matches(text, number, pair.index)) {
+    throw std::runtime_error(name_of(socket) + ": text number " + std::to_string(number) + " of " +
+                             std::to_string(pair.sent) +
                              " is not what was sent: " + std::string(text.substr(0, 200)));
   }
   if (!socket.is_sender && is_measuring_) {
     report_.latency.add(
         static_cast<std::uint64_t>(now_ns() - pair.sent_at[number % options_.window]));
   }
+}
+
+/// The receiver hears one message after the other, from some one on each time that it comes back.
+/// The sender hears them too, but for those that found nobody there: one gap for each time that the
+/// receiver was given up.
+void Load::on_stalled_text(Socket& socket, std::string_view text) {
+  auto& pair = pairs_[socket.pair];
+  const auto number = stalled_reply_.number_in(text);
+  auto& next = socket.is_sender ? pair.next_echo : pair.next_heard;
+  const bool may_skip = socket.is_sender || !pair.has_heard;
+  if (!number || *number >= pair.sent || *number < next || (*number > next && !may_skip) ||
+      !stalled_reply_.matches(text, *number, pair.index)) {
+    throw std::runtime_error(name_of(socket) + ", stalled: a text is not the one with number " +
+                             std::to_string(next) + ": " + std::string(text.substr(0, 200)));
+  }
+  if (socket.is_sender && *number > next) ++pair.gaps;
+  if (!socket.is_sender) pair.has_heard = true;
+  next = *number + 1;
 }
 
 std::uint64_t Load::completed(const Pair& pair) const noexcept {
@@ -231,27 +300,39 @@ void Load::pace(std::int64_t now) {
 }
 
 void Load::pace_stalled(std::int64_t now) {
-  if (options_.stalled == 0 || !is_sending_) return;
+  if (stalled_.empty() || !is_sending_) return;
   if (stalled_start_ == 0) stalled_start_ = now;
+  for (auto* const pair : stalled_) wake_stalled(*pair, now);
   const auto due =
       static_cast<std::uint64_t>(seconds(now - stalled_start_) * options_.stalled_rate);
   for (; stalled_sent_ < due; ++stalled_sent_) {
-    for (auto i = options_.pairs + idle_pairs_; i < pairs_.size(); ++i) {
-      auto& pair = pairs_[i];
-      stalled_frame_.append_to(pair.sender.out(), pair.sent++, pair.index);
-      pair.sender.flush();
+    for (auto* const pair : stalled_) {
+      stalled_frame_.append_to(pair->sender.out(), pair->sent++, pair->index);
+      pair->sender.flush();
     }
+  }
+}
+
+void Load::wake_stalled(Pair& pair, std::int64_t now) {
+  if (!pair.receiver.is_open() || now < pair.reads_again_at) return;
+  if (!pair.receiver.is_reading()) return pair.receiver.read_again();
+  // It reads, and finds its Close behind what had been sent by then.
+  if (now > pair.reads_again_at + kGivenUpNs) {
+    throw std::runtime_error(name_of(pair.receiver) +
+                             ": did not read for a while, and was not given up");
   }
 }
 
 // ---- the run
 
-void Load::check(const Socket& socket) const {
+void Load::look_after(Socket& socket) {
   if (socket.state() != Socket::State::failed) return;
-  const auto& pair = pairs_[socket.pair];
-  if (pair.is_stalled && !socket.is_sender) return;
-  throw std::runtime_error("pair " + std::to_string(socket.pair) +
-                           (socket.is_sender ? ", sender: " : ", receiver: ") + socket.failure());
+  auto& pair = pairs_[socket.pair];
+  if (!pair.is_stalled || socket.is_sender || socket.closed_with() != kReceiverTooSlow) {
+    throw std::runtime_error(name_of(socket) + ": " + socket.failure());
+  }
+  ++pair.ended;
+  if (is_sending_) open(pair, false);
 }
 
 void Load::run_events(std::int64_t until_ns) {
@@ -269,7 +350,7 @@ void Load::run_events(std::int64_t until_ns) {
     const auto& event = events[static_cast<std::size_t>(i)];
     auto& socket = *static_cast<Socket*>(event.data.ptr);
     socket.on_event(event.events, buffer_, *this);
-    check(socket);
+    look_after(socket);
     refill(pairs_[socket.pair]);
   }
   if (is_sending_) {
@@ -284,6 +365,7 @@ void Load::run_until(std::int64_t deadline_ns, Done done) {
   while (!done() && now_ns() < deadline_ns) run_events(deadline_ns);
 }
 
+/// In each idle pair one speaks, and then the other.
 void Load::serve_each_once() {
   const auto first = options_.pairs;
   const auto last = options_.pairs + idle_pairs_;
@@ -291,7 +373,13 @@ void Load::serve_each_once() {
   auto next = first;
   std::uint32_t served = first;
   run_until(now + kPatienceNs + idle_pairs_ * (kSecond / 100), [&] {
-    while (served < next && completed(pairs_[served]) == 1) ++served;
+    for (auto i = served; i < next; ++i) {
+      auto& pair = pairs_[i];
+      if (pair.sent != 1 || completed(pair) != 1) continue;
+      answer_frame_.append_to(pair.receiver.out(), pair.sent++, pair.index);
+      pair.receiver.flush();
+    }
+    while (served < next && completed(pairs_[served]) == 2) ++served;
     for (; next < last && next < served + options_.parallel; ++next) {
       send_message(pairs_[next], now_ns());
       pairs_[next].sender.flush();
@@ -309,8 +397,8 @@ void Load::measure() {
   is_sending_ = true;
   pace_start_ = start;
   for (auto& pair : pairs_) refill(pair);
-  const auto in_seconds = [](double s) { return static_cast<std::int64_t>(s * kSecond); };
-  run_until(start + in_seconds(options_.warmup_seconds), [] { return false; });
+  for (auto* const pair : stalled_) stall(*pair);
+  run_until(start + in_ns(options_.warmup_seconds), [] { return false; });
 
   const auto before = completed_in_all();
   const auto use = process_use(options_.pid);
@@ -318,7 +406,7 @@ void Load::measure() {
   report_.late = 0;
   is_measuring_ = true;
   const auto from = now_ns();
-  run_until(from + in_seconds(options_.seconds),
+  run_until(from + in_ns(options_.seconds),
             [&] { return report_.latency.count() >= options_.max_messages; });
   const auto to = now_ns();
   is_measuring_ = false;
@@ -327,7 +415,8 @@ void Load::measure() {
   report_.messages = completed_in_all() - before;
   report_.seconds = seconds(to - from);
   const auto use_after = process_use(options_.pid);
-  report_.server_cpu_seconds = use_after.cpu_seconds - use.cpu_seconds;
+  report_.server_user_seconds = use_after.user_seconds - use.user_seconds;
+  report_.server_system_seconds = use_after.system_seconds - use.system_seconds;
   report_.generator_cpu_seconds = own_cpu_seconds() - own;
 }
 
@@ -342,9 +431,15 @@ void Load::settle() {
   run_until(now_ns() + kSurplusNs, [] { return false; });
   report_.messages_in_all = completed_in_all();
   report_.resident_kib_after = process_use(options_.pid).resident_kib;
-  for (const auto& pair : pairs_) {
-    if (pair.is_stalled && pair.receiver.state() == Socket::State::failed) ++report_.stalled_ended;
+  for (const auto* const pair : stalled_) {
+    report_.stalled_ended += static_cast<std::uint32_t>(pair->ended);
+    if (pair->ended == 0) throw std::runtime_error("a stalled receiver was never given up");
+    // One more may have begun.
+    if (pair->gaps > pair->ended + 1) {
+      throw std::runtime_error(name_of(pair->sender) + ": heard too little of what it said");
+    }
   }
+  for (const auto& pair : pairs_) report_.pings += pair.sender.pings + pair.receiver.pings;
 }
 
 }  // namespace waystation::load

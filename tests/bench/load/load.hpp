@@ -6,7 +6,6 @@
 #include <array>
 #include <cstdint>
 #include <deque>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,20 +36,24 @@ struct LoadOptions {
   std::uint64_t max_messages = 1'000'000'000;
   double rate = 0;              // messages a second of all pairs; 0: as fast as they come back
   std::uint32_t idle = 0;       // further sockets, in pairs of their own
-  bool serve_idle = false;      // each idle pair passes one message before the measurement
+  bool serve_idle = false;      // each idle socket says something once all are open
   std::uint32_t parallel = 64;  // handshakes at once
-  std::uint32_t stalled = 0;    // further pairs whose receivers never read
-  std::uint32_t stalled_bytes = 2048;
-  std::uint32_t stalled_rate = 200;  // messages a second to each of them
+  // Further pairs whose receivers do not read for so long, then hear that they were given up, come
+  // back, and stall again.
+  std::uint32_t stalled = 0;
+  double stall_seconds = 1;
+  std::uint32_t stalled_bytes = 16384;
+  std::uint32_t stalled_rate = 500;  // messages a second to each of them
   std::string token_key;             // HS256; empty: no tokens
 };
 
 struct LoadReport {
-  std::uint64_t messages = 0;  // that came back in the measured time
+  std::uint64_t messages = 0;         // that came back in the measured time
   std::uint64_t messages_in_all = 0;  // warming up and what was under way at the end included
   double seconds = 0;
   Histogram latency;  // from send to arrival at the receiver, nanoseconds
-  double server_cpu_seconds = 0;
+  double server_user_seconds = 0;
+  double server_system_seconds = 0;
   double generator_cpu_seconds = 0;
   std::uint64_t late = 0;  // with a rate: that found their pair's window full
 
@@ -58,10 +61,11 @@ struct LoadReport {
   double connect_seconds = 0;
   double first_thousand_seconds = 0;  // 0: fewer than two thousand were opened
   double last_thousand_seconds = 0;
-  std::uint64_t resident_kib_before = 0;  // of the server: with no socket
+  std::uint64_t resident_kib_before = 0;  // of the server: it has served one pair, which is gone
   std::uint64_t resident_kib_open = 0;    // with all open, none used yet
-  std::uint64_t resident_kib_after = 0;   // at the end of the measurement
-  std::uint32_t stalled_ended = 0;        // stalled receivers that the server gave up
+  std::uint64_t resident_kib_after = 0;   // at the end, with all still open
+  std::uint32_t stalled_ended = 0;        // how often a receiver was given up with 4408
+  std::uint64_t pings = 0;                // that the server sent
 };
 
 class Load final : private SocketOwner {
@@ -70,7 +74,7 @@ class Load final : private SocketOwner {
   ~Load();
 
   /// Throws std::runtime_error where anything was not as it should be: a socket refused or ended, a
-  /// message lost, changed, repeated or out of order.
+  /// message lost, changed, repeated, out of order or at the wrong socket.
   LoadReport run();
 
  private:
@@ -81,14 +85,26 @@ class Load final : private SocketOwner {
     Socket receiver;
     std::uint64_t sent = 0;
     std::vector<std::int64_t> sent_at;  // of the last `window` messages
+
+    // Of a stalled pair only.
+    std::int64_t reads_again_at = 0;
+    bool has_heard = false;        // the receiver, since it came back
+    std::uint64_t next_heard = 0;  // the least number that it may hear
+    std::uint64_t next_echo = 0;   // the sender likewise
+    std::uint64_t ended = 0;       // how often the receiver was given up
+    std::uint64_t gaps = 0;        // in what the sender heard
   };
 
   void on_open(Socket& socket) override;
   void on_text(Socket& socket, std::string_view text) override;
 
+  void warm_up();
   void open_all();
   void open_next();
-  void check(const Socket& socket) const;
+  void open(Pair& pair, bool sender);
+  void stall(Pair& pair);
+  void on_stalled_text(Socket& socket, std::string_view text);
+  void look_after(Socket& socket);
   void run_events(std::int64_t until_ns);
   template <typename Done>
   void run_until(std::int64_t deadline_ns, Done done);
@@ -101,24 +117,25 @@ class Load final : private SocketOwner {
   void refill(Pair& pair);
   void pace(std::int64_t now);
   void pace_stalled(std::int64_t now);
-  bool matches(std::string_view text, std::uint64_t number, std::uint32_t pair);
+  void wake_stalled(Pair& pair, std::int64_t now);
 
   LoadOptions options_;
   LoadReport report_;
   int epoll_;
   std::vector<char> buffer_;
-  std::deque<Pair> pairs_;  // those that send, the idle, the stalled
+  std::deque<Pair> pairs_;  // those that send, the idle, the stalled, and one to begin with
+  std::vector<Pair*> stalled_;
   std::uint32_t idle_pairs_;
   FramePattern frame_;
+  FramePattern answer_frame_;
   FramePattern stalled_frame_;
-  std::vector<Pattern> replies_;  // the ways in which JSON may be spaced; one once it is known
+  ReplyPattern reply_;
+  ReplyPattern stalled_reply_;
 
   std::uint32_t opening_ = 0;  // the next socket to open: two for each pair
-  std::uint32_t opened_ = 0;
   std::vector<std::int64_t> opened_at_;
   bool is_sending_ = false;
   bool is_measuring_ = false;
-  bool once_each_ = false;
   std::int64_t pace_start_ = 0;
   std::uint64_t paced_ = 0;
   std::int64_t stalled_start_ = 0;

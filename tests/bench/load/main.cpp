@@ -29,12 +29,13 @@ void print(const LoadOptions& options, const LoadReport& report) {
   std::printf("\"messages\":%llu,\"seconds\":%.3f,\"messages_per_second\":%.1f,\"late\":%llu,",
               static_cast<unsigned long long>(report.messages), report.seconds, per_second,
               static_cast<unsigned long long>(report.late));
-  std::printf("\"messages_in_all\":%llu,",
-              static_cast<unsigned long long>(report.messages_in_all));
+  std::printf("\"messages_in_all\":%llu,", static_cast<unsigned long long>(report.messages_in_all));
   std::printf("\"latency_us\":{\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f},",
               micro(0.5), micro(0.9), micro(0.99), micro(0.999), micro(1));
-  std::printf("\"server_cpu_seconds\":%.2f,\"generator_cpu_seconds\":%.2f,",
-              report.server_cpu_seconds, report.generator_cpu_seconds);
+  std::printf("\"server_user_seconds\":%.2f,\"server_system_seconds\":%.2f,",
+              report.server_user_seconds, report.server_system_seconds);
+  std::printf("\"generator_cpu_seconds\":%.2f,\"pings\":%llu,", report.generator_cpu_seconds,
+              static_cast<unsigned long long>(report.pings));
   std::printf("\"sockets\":%u,\"connect_seconds\":%.3f,\"connects_per_second\":%.1f,",
               report.sockets, report.connect_seconds, report.sockets / report.connect_seconds);
   std::printf("\"first_thousand_seconds\":%.3f,\"last_thousand_seconds\":%.3f,",
@@ -78,11 +79,19 @@ int main(int argc, char** argv) {
   app.add_option("--messages", options.max_messages, "at most so many");
   app.add_option("--rate", options.rate, "messages a second; 0: as fast as they come back");
   app.add_option("--idle", options.idle, "further sockets")->check(CLI::Range(0U, 60000U));
-  app.add_flag("--serve-idle", options.serve_idle, "each idle pair passes one message");
+  app.add_flag("--serve-idle", options.serve_idle,
+               "each idle socket says something once all are open; chat and the original protocol");
   app.add_option("--parallel", options.parallel, "handshakes at once")
       ->check(CLI::Range(1U, 1000U));
-  app.add_option("--stalled", options.stalled, "pairs whose receivers never read")
+  app.add_option("--stalled", options.stalled,
+                 "pairs whose receivers stop reading, again and again")
       ->check(CLI::Range(0U, 1000U));
+  app.add_option("--stall-seconds", options.stall_seconds, "for so long")
+      ->check(CLI::Range(0.1, 60.));
+  app.add_option("--stalled-bytes", options.stalled_bytes, "of a message to one of them")
+      ->check(CLI::Range(21U, 60000U));
+  app.add_option("--stalled-rate", options.stalled_rate, "messages a second to each of them")
+      ->check(CLI::Range(1U, 100000U));
   app.add_option("--token-key", key_file, "file with the key (HS256) to sign tokens with");
   CLI11_PARSE(app, argc, argv);
 

@@ -53,6 +53,27 @@ std::string_view Pattern::fill(std::uint64_t number, std::uint32_t pair) {
   return text_;
 }
 
+bool ReplyPattern::matches(std::string_view text, std::uint64_t number, std::uint32_t pair) {
+  if (patterns_.size() > 1) {
+    std::erase_if(patterns_, [&](Pattern& reply) { return reply.fill(number, pair) != text; });
+    return !patterns_.empty();
+  }
+  return !patterns_.empty() && patterns_.front().fill(number, pair) == text;
+}
+
+std::optional<std::uint64_t> ReplyPattern::number_in(std::string_view text) const noexcept {
+  for (const auto& pattern : patterns_) {
+    if (pattern.size() != text.size()) continue;
+    std::uint64_t number = 0;
+    for (const char c : text.substr(pattern.number_places().front(), Pattern::kNumberDigits)) {
+      if (c < '0' || c > '9') return std::nullopt;
+      number = 10 * number + static_cast<std::uint64_t>(c - '0');
+    }
+    return number;
+  }
+  return std::nullopt;
+}
+
 FramePattern::FramePattern(std::string_view format) : mask_(random_mask()) {
   Pattern pattern(format);
   numbers_ = pattern.number_places();

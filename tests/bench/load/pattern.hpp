@@ -3,8 +3,10 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace waystation::load {
@@ -29,6 +31,21 @@ class Pattern {
   std::string text_;
   std::vector<std::size_t> numbers_;
   std::vector<std::size_t> pairs_;
+};
+
+/// What a server may answer: patterns that differ in how their JSON is spaced, until the first
+/// answer shows which it is.
+class ReplyPattern {
+ public:
+  explicit ReplyPattern(std::vector<Pattern> patterns) : patterns_(std::move(patterns)) {}
+
+  bool matches(std::string_view text, std::uint64_t number, std::uint32_t pair);
+
+  /// The message's number in `text`, if that is such an answer.
+  std::optional<std::uint64_t> number_in(std::string_view text) const noexcept;
+
+ private:
+  std::vector<Pattern> patterns_;
 };
 
 /// Writes `value` in `digits` digits, zeros first.

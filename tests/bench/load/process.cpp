@@ -24,7 +24,9 @@ ProcessUse process_use(pid_t pid) {
     double user = 0;
     double system = 0;
     fields >> user >> system;
-    use.cpu_seconds = (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+    const auto per_second = static_cast<double>(sysconf(_SC_CLK_TCK));
+    use.user_seconds = user / per_second;
+    use.system_seconds = system / per_second;
   }
   std::uint64_t total_pages = 0;
   std::uint64_t resident_pages = 0;
@@ -36,7 +38,8 @@ ProcessUse process_use(pid_t pid) {
     std::ifstream children(task.path() / "children");
     for (pid_t child = 0; children >> child;) {
       const auto of_child = process_use(child);
-      use.cpu_seconds += of_child.cpu_seconds;
+      use.user_seconds += of_child.user_seconds;
+      use.system_seconds += of_child.system_seconds;
       use.resident_kib += of_child.resident_kib;
     }
   }

@@ -8,7 +8,8 @@
 namespace waystation::load {
 
 struct ProcessUse {
-  double cpu_seconds = 0;  // user and system, all threads
+  double user_seconds = 0;  // of all threads
+  double system_seconds = 0;
   std::uint64_t resident_kib = 0;
 };
 

@@ -54,6 +54,9 @@ void Socket::connect(int epoll, const Endpoint& endpoint, std::string_view targe
                      std::string_view request_fields, bool will_read) {
   static std::uint32_t turn = 0;
   epoll_ = epoll;
+  is_reading_ = true;
+  closed_with_ = 0;
+  unread_.clear();
   fd_ = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd_ < 0) return fail(error_text("socket", errno));
   const int on = 1;
@@ -98,8 +101,14 @@ void Socket::watch(bool writable) {
 
 void Socket::stop_reading() {
   is_reading_ = false;
-  is_watching_writable_ = true;
-  watch(false);
+  is_watching_writable_ = out_.empty();  // so that watch() has something to change
+  watch(!out_.empty());
+}
+
+void Socket::read_again() {
+  is_reading_ = true;
+  is_watching_writable_ = out_.empty();
+  watch(!out_.empty());
 }
 
 void Socket::on_event(std::uint32_t events, std::span<char> buffer, SocketOwner& owner) {
@@ -189,14 +198,16 @@ std::size_t Socket::take_frame(std::string_view bytes, SocketOwner& owner) {
       owner.on_text(*this, payload);
       break;
     case 0x89:
+      ++pings;
       out_ += client_frame(0xA, payload);
       flush();
       break;
     case 0x8A:
       break;
     case 0x88:
-      fail("closed by the server with " +
-           std::to_string(payload.size() < 2 ? 1005 : byte(at) << 8 | byte(at + 1)));
+      closed_with_ =
+          payload.size() < 2 ? 1005U : static_cast<unsigned>(byte(at) << 8 | byte(at + 1));
+      fail("closed by the server with " + std::to_string(closed_with_));
       break;
     default:
       fail("a frame that a server of texts does not send");

@@ -34,8 +34,8 @@ class Socket {
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
 
-  /// Starts to connect. `request_fields` are further header lines, each ended with CR LF. A socket
-  /// that will not read gets a small receive buffer.
+  /// Starts to connect, once more too where it failed. `request_fields` are further header lines,
+  /// each ended with CR LF. A socket that will not read gets a small receive buffer.
   void connect(int epoll, const Endpoint& endpoint, std::string_view target,
                std::string_view request_fields, bool will_read);
 
@@ -46,17 +46,22 @@ class Socket {
   std::string& out() noexcept { return out_; }
   void flush();
 
-  /// Stops reading what arrives, for good.
+  /// Stops reading what arrives, until read_again().
   void stop_reading();
+  void read_again();
   void close();
 
   State state() const noexcept { return state_; }
   bool is_open() const noexcept { return state_ == State::open; }
+  bool is_reading() const noexcept { return is_reading_; }
   const std::string& failure() const noexcept { return failure_; }
+  /// The code of the server's Close; 0: it sent none.
+  unsigned closed_with() const noexcept { return closed_with_; }
 
   std::uint32_t pair = 0;  // the owner's notes
   bool is_sender = false;
   std::uint64_t received = 0;  // texts
+  std::uint64_t pings = 0;
 
  private:
   void fail(std::string why);
@@ -74,6 +79,7 @@ class Socket {
   std::string out_;
   std::string unread_;  // the beginning of what is not complete
   std::string failure_;
+  unsigned closed_with_ = 0;
 };
 
 }  // namespace waystation::load

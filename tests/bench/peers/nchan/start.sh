@@ -1,7 +1,9 @@
 #!/bin/sh
-# Serves one publish-and-subscribe channel per group with nginx and nchan: start.sh PORT
+# Serves one publish-and-subscribe channel per group with nginx and nchan: start.sh PORT [CONFIG],
+# where CONFIG is one of the configurations here: brief (the default), defaults, delayed
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=$(mktemp -d "${TMPDIR:-/tmp}/waystation-nchan.XXXXXX")
-sed -e "s/@PORT@/$1/" -e "s#@PREFIX@#$prefix#" "$here/nginx.conf.in" >"$prefix/nginx.conf"
+sed -e "s/@PORT@/$1/" -e "s#@PREFIX@#$prefix#" -e "s#@CONFIG@#$here/${2:-brief}.conf#" \
+  "$here/nginx.conf.in" >"$prefix/nginx.conf"
 exec nginx -p "$prefix" -e "$prefix/error.log" -c "$prefix/nginx.conf"

@@ -1,0 +1,104 @@
+"""The machine that is measured on: what it is, and how busy others keep it."""
+
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def busy_seconds():
+    """Processor time that anybody's programs have had since the machine came up, and what the
+    host took for others. Not the interrupts: those that packets cause belong to no process."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    user, nice, system = (int(field) for field in fields[1:4])
+    return (user + nice + system + int(fields[8])) / TICKS
+
+
+def tree_seconds(pid):
+    """Processor time of a process and its descendants."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        seconds = (int(fields[11]) + int(fields[12])) / TICKS
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            seconds += sum(tree_seconds(child) for child in children.read_text().split())
+    except OSError:
+        return 0
+    return seconds
+
+
+def own_seconds():
+    """Of this process and of those it started that have ended."""
+    use = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in use)
+
+
+class Others:
+    """How much of all processors others use from construction on, while `pid` is served."""
+
+    def __init__(self, pid=None):
+        self.pid = pid
+        self.began = time.monotonic()
+        self.before = self.of_others()
+
+    def of_others(self):
+        return busy_seconds() - own_seconds() - (tree_seconds(self.pid) if self.pid else 0)
+
+    def share(self):
+        took = (time.monotonic() - self.began) * os.cpu_count()
+        return max(0, self.of_others() - self.before) / max(took, 0.01)
+
+
+def share_of_others(seconds=5):
+    others = Others()
+    time.sleep(seconds)
+    return others.share()
+
+
+def first_line(*command):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return "not there"
+    return ((done.stdout or done.stderr).strip().splitlines() or ["not there"])[0]
+
+
+def commit():
+    """What is measured; `-dirty` where files differ from it, other than the results."""
+    git = ("git", "-C", str(HERE))
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "--untracked-files=no", "--", ":/",
+         ":(exclude)results", ":(exclude)RESULTS.md"],
+        capture_output=True, text=True,
+    ).stdout.strip()
+    return first_line(*git, "rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
+
+
+def versions():
+    def package(name):
+        return first_line("dpkg-query", "--show", "--showformat=${Version}", name)
+
+    cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
+    lock = json.loads((HERE / "peers/ws/package-lock.json").read_text())
+    return {
+        "machine": f"{os.cpu_count()} × {cpu.group(1) if cpu else platform.processor()}, "
+        f"{int(memory.group(1)) // 1048576} GiB",
+        "kernel": platform.release(),
+        "compiler": first_line("c++", "--version"),
+        "waystation": commit(),
+        "civetweb": package("libcivetweb1"),
+        "node": first_line("node", "--version"),
+        "ws": lock["packages"]["node_modules/ws"]["version"],
+        "nginx": package("nginx"),
+        "nchan": package("libnginx-mod-nchan"),
+        "python3-django-channels": package("python3-django-channels"),
+        "daphne": package("daphne"),
+        "python3": platform.python_version(),
+    }
