@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "embed/descriptors.hpp"
+
 namespace waystation::server {
 namespace {
 
@@ -72,6 +74,7 @@ RelayOptions::RelayOptions(const Settings& settings, Log& log) : settings_{setti
   options_.audit_file = settings_.audit.c_str();
   options_.audit_retention_days = narrow(settings_.audit_retention_days);
   options_.audit_max_bytes = settings_.audit_max_bytes;
+  options_.descriptor_reserve = own_descriptors();
   options_.user_data = &log;
   options_.on_log = write_to_log;
 }

@@ -124,11 +124,12 @@ std::shared_ptr<const Site> read_site(const std::string& folder, Log& log) {
 }
 
 void warn_of_descriptors(const Settings& settings, std::uint64_t limit, Log& log) {
-  if (limit >= settings.max_connections + kOwnDescriptors) return;
+  const std::uint64_t own = own_descriptors();
+  if (limit >= settings.max_connections + own) return;
   log.warning("max_connections = " + std::to_string(settings.max_connections) +
               " is more than this process may open: its limit is " + std::to_string(limit) +
-              " descriptors (ulimit -Hn, or LimitNOFILE in a service), " +
-              std::to_string(kOwnDescriptors) + " of which it needs itself");
+              " descriptors (ulimit -Hn, or LimitNOFILE in a service), " + std::to_string(own) +
+              " of which it needs itself");
 }
 
 /// Tells whoever started this where it can be reached. Standard output has nothing else on it.

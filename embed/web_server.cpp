@@ -17,13 +17,10 @@
 #include <system_error>
 #include <thread>
 
+#include "embed/descriptors.hpp"
+
 namespace waystation::server {
 namespace {
-
-// A worker is busy while it reads a request and writes a page, never while a chat goes on. Twenty
-// serve thousands of pages a second; what they are a bound on is strangers who connect and say
-// nothing: with N of those a newcomer waits N / 20 times the request timeout at most.
-constexpr const char* kWorkers = "20";
 
 // How long a client may take for its header, and how long a write may make no progress.
 constexpr const char* kRequestTimeoutMs = "5000";
@@ -36,9 +33,8 @@ constexpr const char* kKeepAliveTimeoutMs = "250";
 // page is there by then, and whoever keeps on asking would keep a worker from everybody else.
 constexpr std::chrono::milliseconds kKeepAliveFor{5000};
 
-// Connections that wait for a worker and for CivetWeb to accept them: after a restart, thousands
-// of clients come back within a second or two.
-constexpr const char* kConnectionQueue = "1024";
+// Connections that wait for CivetWeb to accept them: after a restart, thousands of clients come
+// back within a second or two.
 constexpr const char* kListenBacklog = "4096";
 
 std::string_view view(const char* text) {
@@ -140,13 +136,15 @@ WebServer::WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<c
     : log_{log}, site_{std::move(site)} {
   std::string ports;
   for (const auto& address : listen) ports += (ports.empty() ? "" : ",") + address.text();
+  const auto workers = std::to_string(kWorkers);
+  const auto queue = std::to_string(connection_queue());
 
   const char* options[] = {"listening_ports",
                            ports.c_str(),  //
                            "num_threads",
-                           kWorkers,  //
+                           workers.c_str(),  //
                            "connection_queue",
-                           kConnectionQueue,  //
+                           queue.c_str(),  //
                            "listen_backlog",
                            kListenBacklog,  //
                            "request_timeout_ms",
@@ -241,7 +239,7 @@ void WebServer::wake_acceptor() const {
   if (socket.get() >= 0) (void)::connect(socket.get(), where.get(), where.length);
 }
 
-std::string WebServer::why_not(const std::vector<ListenAddress>& listen) const {
+std::string WebServer::why_not(const std::vector<ListenAddress>& listen) {
   for (const auto& address : listen) {
     if (const int error = listen_error(address)) {
       auto line =
@@ -252,6 +250,7 @@ std::string WebServer::why_not(const std::vector<ListenAddress>& listen) const {
       return line;
     }
   }
+  const std::lock_guard lock{start_mutex_};
   return "CivetWeb did not start: " + start_messages_;
 }
 
@@ -331,6 +330,7 @@ int WebServer::on_log(const mg_connection* connection, const char* text) {
   auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
   if (!self) return 0;
   if (!self->context_) {
+    const std::lock_guard lock{self->start_mutex_};
     self->start_messages_ += std::string{view(text)} + "; ";
   } else {
     self->log_.debug("civetweb: " + std::string{view(text)});  // mostly clients that went away

@@ -52,14 +52,15 @@ class WebServer {
 
   std::shared_ptr<const Site> site();
   void serve(mg_connection* connection);
-  std::string why_not(const std::vector<ListenAddress>& listen) const;
+  std::string why_not(const std::vector<ListenAddress>& listen);
   void wake_acceptor() const;
 
   Log& log_;
   std::mutex site_mutex_;
   std::shared_ptr<const Site> site_;
   std::vector<ListenAddress> listeners_;
-  std::string start_messages_;  // CivetWeb's own, while it starts
+  std::mutex start_mutex_;
+  std::string start_messages_;  // CivetWeb's own, from any of its threads, while it starts
   std::atomic<bool> is_open_{false};
   std::atomic<bool> has_stopped_{false};
   std::atomic<mg_context*> context_ = nullptr;

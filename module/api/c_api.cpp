@@ -131,7 +131,7 @@ const char* waystation_status_text(waystation_status status) {
     case WAYSTATION_EXHAUSTED:
       return "memory, threads or descriptors ran out";
     case WAYSTATION_STOPPED:
-      return "the relay is draining or gone";
+      return "the relay is gone";
     case WAYSTATION_TIMEOUT:
       return "the relay did not answer in time";
     case WAYSTATION_INTERNAL:
@@ -170,6 +170,7 @@ void waystation_options_init(waystation_options* options, size_t size) {
   defaults.ping_interval_seconds = 25;
   defaults.audit_retention_days = 30;
   defaults.audit_max_bytes = 64 << 20;
+  defaults.descriptor_reserve = 64;
   std::memset(options, 0, size);
   options->size = size;
   write_sized(*options, defaults);

@@ -37,6 +37,10 @@ Refusal stopping() {
       503, "stopping", "the relay is going away; try again in a moment", {{"Retry-After", "5"}}};
 }
 
+Refusal no_socket(const char* code, std::string detail) {
+  return {503, code, std::move(detail), {{"Retry-After", "1"}}};
+}
+
 }  // namespace
 
 Relay::Relay(std::uint32_t id, const waystation_options& options)
@@ -46,6 +50,7 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
       on_event_(options.on_event),
       on_log_(options.on_log),
       max_message_bytes_(options.max_message_bytes),
+      descriptor_reserve_(options.descriptor_reserve),
       admission_(admission_options(options)),
       http_(admission_, *this),
       audit_(make_audit(options, [this](waystation_log_level level, const std::string& line) {
@@ -129,7 +134,15 @@ std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request,
   }
   auto verdict = admission_.admit(request, wall_clock_ms());
   if (std::holds_alternative<NotOurs>(verdict)) return NotOurs{};
-  if (const auto* refusal = std::get_if<Refusal>(&verdict)) return refuse(*refusal, status);
+  if (const auto* refusal = std::get_if<Refusal>(&verdict)) {
+    if (refusal->status != 426) return refuse(*refusal, status);
+    // Which promises that an upgrade would succeed.
+    if (draining_) return refuse(stopping(), status);
+    if (!has_descriptors(descriptor_reserve_)) {
+      return refuse(no_socket("full", "too few descriptors are left"), status);
+    }
+    return refuse(*refusal, status);
+  }
   if (draining_) return refuse(stopping(), status);
 
   auto& admitted = std::get<Admitted>(verdict);
@@ -140,15 +153,15 @@ std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request,
                             admitted.expires_at_ms};
 
   auto adopted =
-      adopt_socket({descriptor, request.remote_address, request.remote_port, request.local_port});
+      adopt_socket({descriptor, request.remote_address, request.remote_port, request.local_port,
+                    descriptor_reserve_});
   if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
     using Cause = AdoptionFailure::Cause;
     const bool full = failure->cause == Cause::exhausted;
     // A peer that has gone is an everyday thing; the rest somebody should know of.
     log(failure->cause == Cause::not_found ? WAYSTATION_LOG_DEBUG : WAYSTATION_LOG_WARNING,
         "a socket was refused: " + failure->detail);
-    return refuse({503, full ? "full" : "not_adoptable", failure->detail, {{"Retry-After", "1"}}},
-                  status);
+    return refuse(no_socket(full ? "full" : "not_adoptable", failure->detail), status);
   }
   auto& socket = std::get<AdoptedSocket>(adopted);
   try {
@@ -187,6 +200,7 @@ void Relay::reconfigure(const waystation_options& changed) {
     throw std::invalid_argument(*problem);
   }
   max_message_bytes_ = options.max_message_bytes;
+  descriptor_reserve_ = options.descriptor_reserve;
   service_.apply(relay);
   if (audit_) audit_->set_retention(options.audit_retention_days, options.audit_max_bytes);
   log_doubts(options);

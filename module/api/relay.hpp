@@ -102,6 +102,7 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
   void (*const on_event_)(void*, const waystation_event*);
   void (*const on_log_)(void*, waystation_log_level, const char*);
   std::atomic<std::size_t> max_message_bytes_;
+  std::atomic<std::uint32_t> descriptor_reserve_;
   std::atomic<std::uint64_t> refused_ = 0;
   RefusalCounts refusals_;
   std::atomic<std::uint64_t> events_lost_ = 0;

@@ -21,7 +21,7 @@ enum class CallStatus : std::uint8_t {
   done,
   not_json,  // push only: the text is not JSON (RFC 8259); `problem` says what is wrong
   timeout,   // no answer in time; it may still happen
-  stopped,   // the relay is draining or gone
+  stopped,   // the relay is gone
   off,       // audit only: there is none
   failed,    // audit only: the file cannot be read; `problem` says why
 };

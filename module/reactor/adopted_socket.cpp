@@ -36,8 +36,6 @@ constexpr int kNumbersPerPoll = 1024;
 constexpr int kMarkDistance = 256;
 // Where /proc is not there to say how far the numbers go.
 constexpr int kTableSizeWithoutProc = 65536;
-// Descriptors that stay free: without any, a server's accept loop would spin.
-constexpr int kReserve = 64;
 
 /// Which descriptors of the process are adopted: a bit each, readable without a lock.
 class AdoptedNumbers {
@@ -190,6 +188,7 @@ class Adopter {
     const int limit = descriptor_limit();
     if (target.descriptor >= 0) {
       if (auto problem = check_given(target.descriptor)) return std::move(*problem);
+      if (!leaves(target.descriptor_reserve, search(nullptr, limit), limit)) return too_few(limit);
       return take(target.descriptor, limit);
     }
     auto found = find(target, limit);
@@ -197,7 +196,29 @@ class Adopter {
     return take(std::get<int>(found), limit);
   }
 
+  bool has_descriptors(std::uint32_t reserve) {
+    const MutexLock lock(search_);
+    const int limit = descriptor_limit();
+    return leaves(reserve, search(nullptr, limit), limit);
+  }
+
  private:
+  /// What the connection that is looked for has at its two ends.
+  struct Ends {
+    Endpoint peer;
+    std::uint16_t local_port;
+  };
+
+  /// Whether so many stay free of the limit, with all adopted ones and `others` open.
+  static bool leaves(std::uint32_t reserve, int others, int limit) noexcept {
+    return std::int64_t{adopted_numbers.count()} + others + reserve <= limit;
+  }
+
+  static AdoptionFailure too_few(int limit) {
+    return failure(Cause::exhausted, "too few descriptors are left of the " +
+                                         std::to_string(limit) + " this process may open");
+  }
+
   std::optional<AdoptionFailure> open_dead_socket() WAYSTATION_REQUIRES(search_) {
     std::array<int, 2> pair{};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
@@ -230,11 +251,9 @@ class Adopter {
                      "only TCP connections can be taken over; the peer has no IP address");
     }
     matches_.clear();
-    const int others = search({*address, target.remote_port}, target.local_port, limit);
-    if (adopted_numbers.count() + others + kReserve > limit) {
-      return failure(Cause::exhausted, "too few descriptors are left of the " +
-                                           std::to_string(limit) + " this process may open");
-    }
+    const Ends wanted{{*address, target.remote_port}, target.local_port};
+    const int others = search(&wanted, limit);
+    if (!leaves(target.descriptor_reserve, others, limit)) return too_few(limit);
     if (matches_.empty()) return failure(Cause::not_found, "the connection was not found");
     if (matches_.size() > 1) {
       return failure(Cause::ambiguous,
@@ -245,11 +264,10 @@ class Adopter {
     return matches_.front().fd;
   }
 
-  /// Collects the matches among all open descriptors that are not adopted, and returns how many
-  /// those are. Every one is looked at: to stop at the first match would be to trust that there is
-  /// no second.
-  int search(const Endpoint& peer, std::uint16_t local_port, int limit)
-      WAYSTATION_REQUIRES(search_) {
+  /// Counts all open descriptors that are not adopted, and collects those of them that are what is
+  /// `wanted`, unless that is null. Every one is looked at: to stop at the first match would be to
+  /// trust that there is no second.
+  int search(const Ends* wanted, int limit) WAYSTATION_REQUIRES(search_) {
     const int end = end_of_search(limit);
     // One poll() tells which numbers are open, for much less than a call for each; it takes no
     // more at once than the process may open.
@@ -262,11 +280,13 @@ class Adopter {
       for (int i = 0; i < AdoptedNumbers::kPerWord && first + i < end; ++i) {
         if ((adopted >> i & 1U) != 0) continue;
         candidates_.push_back({first + i, 0, 0});
-        if (candidates_.size() == most) open += match_candidates(peer, local_port);
+        if (candidates_.size() == most) open += match_candidates(wanted);
       }
     }
-    open += match_candidates(peer, local_port);
-    for (const int fd : above_) match(fd, peer, local_port);
+    open += match_candidates(wanted);
+    if (wanted != nullptr) {
+      for (const int fd : above_) match(fd, *wanted);
+    }
     return open + static_cast<int>(above_.size());
   }
 
@@ -305,27 +325,28 @@ class Adopter {
     return begins_with_mark;
   }
 
-  int match_candidates(const Endpoint& peer, std::uint16_t local_port)
-      WAYSTATION_REQUIRES(search_) {
+  int match_candidates(const Ends* wanted) WAYSTATION_REQUIRES(search_) {
     int open = 0;
     if (poll(candidates_.data(), candidates_.size(), 0) >= 0) {
       for (const auto& candidate : candidates_) {
         if ((candidate.revents & POLLNVAL) != 0) continue;
         ++open;
-        match(candidate.fd, peer, local_port);
+        if (wanted != nullptr) match(candidate.fd, *wanted);
       }
     }
     candidates_.clear();
     return open;
   }
 
-  void match(int fd, const Endpoint& peer, std::uint16_t local_port) WAYSTATION_REQUIRES(search_) {
+  void match(int fd, const Ends& wanted) WAYSTATION_REQUIRES(search_) {
     const auto local = own_endpoint(fd);
-    if (!local || local->port != local_port) return;
+    if (!local || local->port != wanted.local_port) return;
     // Of a connection that its peer reset, getpeername() says nothing, but it may be the one that
     // is meant: the other one from the same client port came later and is somebody else's.
     const auto remote = peer_endpoint(fd);
-    if (!remote || remote->port != peer.port || remote->address != peer.address) return;
+    if (!remote || remote->port != wanted.peer.port || remote->address != wanted.peer.address) {
+      return;
+    }
     matches_.push_back({fd, is_connected(fd)});
   }
 
@@ -385,6 +406,10 @@ void AdoptedSocket::reset() noexcept {
   // Forgotten before it is closed: the number may be the server's again at once.
   adopted_numbers.erase(fd_);
   ::close(std::exchange(fd_, -1));
+}
+
+bool has_descriptors(std::uint32_t reserve) {
+  return Adopter::instance().has_descriptors(reserve);
 }
 
 std::variant<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target) {

@@ -43,6 +43,8 @@ struct AdoptionTarget {
   std::string_view remote_address;
   std::uint16_t remote_port = 0;
   std::uint16_t local_port = 0;
+  // Descriptors that stay free: without any, a server's accept loop would spin.
+  std::uint32_t descriptor_reserve = 64;
 };
 
 /// Why a socket could not be adopted.
@@ -57,6 +59,9 @@ struct AdoptionFailure {
   Cause cause;
   std::string detail;
 };
+
+/// Whether a socket could be adopted as far as descriptors go. Any thread, as below.
+bool has_descriptors(std::uint32_t reserve);
 
 /// Adopts the one socket that `target` describes. On failure nothing was changed. Any thread; all
 /// searches of the process take turns.

@@ -3,14 +3,15 @@
 import asyncio
 import json
 import math
+import resource
 import socket
 import threading
 import time
 import unittest
 
 from harness import (CLOSE, PING, PONG, SANITIZED, TEXT, AsyncCase, Case, RawSocket, Server,
-                     connect, connect_where_places_are_given_back, frame, receive, receive_json,
-                     refuse, round_trip, scaled, until)
+                     connect, connect_where_places_are_given_back, frame, raise_descriptor_limit,
+                     receive, receive_json, refuse, round_trip, scaled, until)
 
 CHAT = "/ws/chat/alice_bob/"
 
@@ -130,6 +131,40 @@ class Connections(AsyncCase):
             self.assertEqual(await asyncio.to_thread(server.push, "alice", b"1"), 100)
             for ws in sockets:
                 await ws.close()
+
+
+class Descriptors(AsyncCase):
+    async def test_chats_leave_what_the_web_server_needs(self):
+        """Of 1,024 descriptors 128 are for connections that wait for one of 20 workers."""
+        limit, kept = 1024, 128 + 20
+        if raise_descriptor_limit() < 2 * limit:
+            self.skipTest(f"a process here may not open {2 * limit} descriptors (ulimit -Hn)")
+
+        def lower():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+        with Server("--max-connections", "0", "--max-connections-per-address", "0",
+                    "--max-connections-per-user", "0", prepare=lower) as server:
+            sockets = []
+            while True:
+                raw = RawSocket(server)
+                sockets.append(raw)
+                response = raw.handshake("/push/alice/")
+                if response.status != 101:
+                    break
+            self.assertEqual(response.status, 503)
+            self.assertEqual(json.loads(response.body)["error"]["code"], "full")
+            self.assertGreaterEqual(limit - server.descriptors(), kept)
+            # Strangers who say nothing, until no more of them are accepted.
+            full = server.descriptors()
+            strangers = [RawSocket(server) for _ in range(3 * kept)]
+            await until(lambda: server.descriptors() >= full + kept - 1, "strangers are let in")
+            self.assertLess(server.descriptors(), limit)
+            for raw in strangers:
+                raw.close()
+            self.assertEqual(server.http("GET", "/healthz")[0], 200)
+            for raw in sockets:
+                raw.close()
 
 
 class SlowReceivers(AsyncCase):

@@ -48,7 +48,8 @@ typedef enum waystation_status {
   WAYSTATION_INVALID = 1,
   /* Memory, threads or descriptors ran out. Nothing was done; it may work later. */
   WAYSTATION_EXHAUSTED = 2,
-  /* The relay is draining or gone. Nothing was done, and nothing will be. */
+  /* The relay is being freed. Nothing was done, and nothing will be. (One that drains still answers,
+   * and reaches whoever is left.) */
   WAYSTATION_STOPPED = 3,
   /* The relay did not answer within the deadline. It may still do what was asked. */
   WAYSTATION_TIMEOUT = 4,
@@ -222,6 +223,11 @@ typedef struct waystation_options {
                                      out. 0: whatever the size */
   const char *audit_node;         /* which of several relays writes a row: 1 to 64 of the characters
                                      A-Z, a-z, 0-9, '.', '_', '-'; NULL or "": the host's name */
+
+  /* 64: how many descriptors stay free when a socket is taken over; without, it is refused with 503.
+   * A server that has none left can accept nobody, and some try without a pause. As many as your
+   * server may need at once, for CivetWeb `num_threads` and `connection_queue` and a few. */
+  uint32_t descriptor_reserve;
 } waystation_options;
 
 /* Fills in the defaults stated above. `size` is sizeof(waystation_options) as the caller knows it. */
@@ -250,7 +256,10 @@ WAYSTATION_API waystation_status waystation_reconfigure(waystation_relay *relay,
 
 /* Ends service kindly: new sockets are refused with 503, open ones get Close 1001 and up to
  * `deadline_ms` to answer it. Returns when the last socket is closed or the deadline has passed
- * and the rest was cut. Legal twice. Errors: WAYSTATION_INVALID (NULL). */
+ * and the rest was cut. Legal twice.
+ *
+ * Errors: WAYSTATION_INVALID (NULL), WAYSTATION_EXHAUSTED (new sockets are refused, open ones stay;
+ * call it again), WAYSTATION_INTERNAL. */
 WAYSTATION_API waystation_status waystation_drain(waystation_relay *relay, uint32_t deadline_ms);
 
 /* Ends the relay at once and gives everything back: sockets, threads, memory. When it returns no
@@ -273,7 +282,8 @@ WAYSTATION_API uint32_t waystation_id(const waystation_relay *relay);
  * The relay is named by its id, so that a handler which outlives it is answered with 503.
  * WAYSTATION_NOT_OURS for any other path.
  *
- * Errors: WAYSTATION_INVALID (request or response NULL or of no known size), WAYSTATION_INTERNAL.
+ * Errors: WAYSTATION_INVALID (request or response NULL or of no known size), WAYSTATION_EXHAUSTED,
+ * WAYSTATION_INTERNAL.
  * On an error `response` is WAYSTATION_REPLY with a 500 wherever memory for it could be had. */
 WAYSTATION_API waystation_status waystation_upgrade(uint32_t relay_id,
                                                     const waystation_request *request,
@@ -290,8 +300,8 @@ WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
 /* 1 if the request's client address is one of `operators`, else 0 (also once the relay is gone). */
 WAYSTATION_API int waystation_is_operator(uint32_t relay_id, const waystation_request *request);
 
-/* The longest body in bytes that waystation_http takes. A server that reads bodies itself, instead
- * of giving `read_body`, reads no more of it than one byte beyond. */
+/* The longest body in bytes that waystation_http takes; 0 once the relay is gone. A server that reads
+ * bodies itself, instead of giving `read_body`, reads no more of it than one byte beyond. */
 WAYSTATION_API uint64_t waystation_max_body_bytes(uint32_t relay_id);
 
 /* ---- asking and telling -------------------------------------------------------------------- */

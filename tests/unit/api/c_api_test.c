@@ -83,6 +83,15 @@ static waystation_request upgrade_of(const connection *c, const char *target, co
   return request;
 }
 
+/* The same path, asked for without an upgrade. */
+static waystation_request plain_get_of(const connection *c, const char *target) {
+  static const waystation_header headers[] = {{"Host", "localhost"}};
+  waystation_request request = upgrade_of(c, target, NULL);
+  request.headers = headers;
+  request.header_count = 1;
+  return request;
+}
+
 static waystation_response empty_response(void) {
   waystation_response response;
   memset(&response, 0, sizeof response);
@@ -116,6 +125,18 @@ static connection open_socket(uint32_t id, const char *target, const char *query
   receive(c.client, head, sizeof head);
   CHECK(strncmp(head, "HTTP/1.1 101 ", 13) == 0);
   return c;
+}
+
+/* That a request is answered with this status and error code. */
+static void expect_refusal(uint32_t id, const waystation_request *request, int status,
+                           const char *code) {
+  waystation_response response = empty_response();
+  char quoted[64];
+  CHECK(waystation_upgrade(id, request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_REPLY && response.status == status);
+  snprintf(quoted, sizeof quoted, "\"%s\"", code);
+  CHECK(strstr(response.bytes, quoted) != NULL);
+  waystation_response_clear(&response);
 }
 
 static void expect_frame(int fd, const char *text) {
@@ -448,6 +469,19 @@ static void a_life(void) {
   CHECK(waystation_push(relay, "bob", "1", 1, 20000, NULL) == WAYSTATION_OK);
   expect_frame(push.client, "{\"event\":{\"message\":1,\"group\":null}}");
 
+  /* A plain GET is told what would become of an upgrade. */
+  late = connected();
+  request = plain_get_of(&late, "/push/bob/");
+  expect_refusal(id, &request, 426, "upgrade_required");
+  options.descriptor_reserve = UINT32_MAX;
+  CHECK(waystation_reconfigure(relay, &options, error, sizeof error) == WAYSTATION_OK);
+  expect_refusal(id, &request, 503, "full");
+  request = upgrade_of(&late, "/push/bob/", NULL);
+  expect_refusal(id, &request, 503, "full");
+  request.descriptor = late.server;
+  expect_refusal(id, &request, 503, "full");
+  disconnect(&late);
+
   CHECK(waystation_end_sessions(relay, "bob", 20000, &closed) == WAYSTATION_OK);
   CHECK(closed == 2);
   CHECK(waystation_end_sessions(relay, "nobody", 20000, NULL) == WAYSTATION_OK);
@@ -458,14 +492,18 @@ static void a_life(void) {
   CHECK(waystation_drain(relay, 0) == WAYSTATION_OK);
   late = connected();
   request = upgrade_of(&late, "/push/bob/", NULL);
-  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
-  CHECK(response.action == WAYSTATION_REPLY && response.status == 503);
-  waystation_response_clear(&response);
+  expect_refusal(id, &request, 503, "stopping");
+  request = plain_get_of(&late, "/push/bob/");
+  expect_refusal(id, &request, 503, "stopping");
   disconnect(&late);
+  /* One that is drained still answers: there is nobody left. */
+  CHECK(waystation_push(relay, "bob", "1", 1, 20000, &reached) == WAYSTATION_OK && reached == 0);
+  CHECK(waystation_presence(relay, "bob", 20000, &sockets, &groups) == WAYSTATION_OK);
+  CHECK(sockets == 0 && groups == 0);
   disconnect(&push);
   disconnect(&chat);
   waystation_free(relay);
-  CHECK(seen == 4);
+  CHECK(seen == 5);
   CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
   CHECK(response.status == 503);
   waystation_response_clear(&response);

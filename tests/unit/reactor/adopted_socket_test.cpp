@@ -289,40 +289,57 @@ TEST(AdoptedSocket, LeavesTheLowNumbersToTheServerWhereTheLimitAllows) {
   });
 }
 
-TEST(AdoptedSocket, WorksUnderALowLimitAndKeepsTheReserve) {
-  in_child([] {
-    constexpr rlim_t kLimit = 256;
-    constexpr std::size_t kReserve = 64;
-    if (!limit_descriptors(kLimit)) return std::string("no such limit");
-    const Listener listener;
-    std::vector<FileDescriptor> peers;
-    std::vector<AdoptedSocket> adopted;
-    for (;;) {
-      auto client = connect_to({"127.0.0.1", listener.port()});
-      const auto server = listener.accept();
-      auto taken = adopt_accepted(server.get());
-      if (auto* socket = std::get_if<AdoptedSocket>(&taken)) {
-        adopted.push_back(std::move(*socket));
-        peers.push_back(std::move(client));
-        continue;
-      }
-      if (cause_of(taken) != Cause::exhausted) return std::get<AdoptionFailure>(taken).detail;
-      if (!test::send_all(client.get(), "x") || receive_exactly(server.get(), 1) != "x") {
-        return std::string("the refused one was touched");
-      }
-      break;
-    }
-    if (adopted.size() < 50) return "only " + std::to_string(adopted.size());
-    const auto left = kLimit - test::open_descriptors();
-    if (left + 8 < kReserve) return std::to_string(left) + " descriptors are left";
-    // Room again, service again.
-    adopted.pop_back();
-    adopted.pop_back();
-    const auto client = connect_to({"127.0.0.1", listener.port()});
+/// Adopts sockets until there is no room, then gives one back: what is wrong with that, or nothing.
+std::string adopt_to_the_limit(std::uint32_t reserve, bool by_descriptor) {
+  constexpr rlim_t kLimit = 256;
+  const auto adopt = [&](int fd) {
+    const auto peer = Endpoint::peer_of(fd);
+    const auto address = peer.address();
+    return adopt_socket(
+        {by_descriptor ? fd : -1, address, peer.port(), Endpoint::local_of(fd).port(), reserve});
+  };
+  if (!limit_descriptors(kLimit)) return std::string("no such limit");
+  const Listener listener;
+  std::vector<FileDescriptor> peers;
+  std::vector<AdoptedSocket> adopted;
+  for (;;) {
+    auto client = connect_to({"127.0.0.1", listener.port()});
     const auto server = listener.accept();
-    const auto taken = adopt_accepted(server.get());
-    return cause_of(taken) ? std::get<AdoptionFailure>(taken).detail : std::string();
-  });
+    auto taken = adopt(server.get());
+    if (auto* socket = std::get_if<AdoptedSocket>(&taken)) {
+      adopted.push_back(std::move(*socket));
+      peers.push_back(std::move(client));
+      continue;
+    }
+    if (cause_of(taken) != Cause::exhausted) return std::get<AdoptionFailure>(taken).detail;
+    if (!test::send_all(client.get(), "x") || receive_exactly(server.get(), 1) != "x") {
+      return std::string("the refused one was touched");
+    }
+    if (has_descriptors(reserve)) return std::string("there is room, and there is none");
+    break;
+  }
+  if (adopted.size() < 30) return "only " + std::to_string(adopted.size());
+  const auto left = kLimit - test::open_descriptors();
+  if (left + 8 < reserve) return std::to_string(left) + " descriptors are left";
+  if (left > reserve + 8) return std::to_string(left) + " descriptors are kept from sockets";
+  // Room again, service again.
+  adopted.pop_back();
+  adopted.pop_back();
+  if (!has_descriptors(reserve)) return std::string("there is no room, and there is some");
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto server = listener.accept();
+  const auto taken = adopt(server.get());
+  return cause_of(taken) ? std::get<AdoptionFailure>(taken).detail : std::string();
+}
+
+TEST(AdoptedSocket, WorksUnderALowLimitAndKeepsTheReserve) {
+  in_child([] { return adopt_to_the_limit(64, false); });
+  in_child([] { return adopt_to_the_limit(128, false); });
+}
+
+TEST(AdoptedSocket, KeepsTheReserveWhereDescriptorsAreGiven) {
+  in_child([] { return adopt_to_the_limit(64, true); });
+  in_child([] { return adopt_to_the_limit(128, true); });
 }
 
 TEST(AdoptedSocket, IsFoundInACrowdedHost) {
