@@ -1,6 +1,7 @@
 import { createApp } from 'vue';
 import App from './App.vue';
 import './style.css';
+import { keepFocus } from './page/focus';
 import { startBadge } from './page/notify';
 import { startRouting } from './page/route';
 import { session } from './page/session';
@@ -11,4 +12,5 @@ startRouting(({ me, token }) => {
   else if (me !== null) session.be(me);
 });
 startBadge();
+keepFocus();
 createApp(App).mount('#app');

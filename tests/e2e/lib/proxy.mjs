@@ -1,7 +1,11 @@
 import { connect, createServer } from 'node:net';
 
-/** A TCP proxy between browser and server: a network that can be slow, dead or cut. */
-export async function startProxy(targetPort) {
+/**
+ * A TCP proxy between browser and server: a network that can be slow, dead or
+ * cut. With a `folder`, such as `/relay`, the server lies below it, as behind a
+ * site that takes the folder away from the path.
+ */
+export async function startProxy(targetPort, folder = '') {
   const pairs = new Set();
   const network = { delayMs: 0, dead: false };
   /** Close codes that browsers sent, in order. */
@@ -21,8 +25,9 @@ export async function startProxy(targetPort) {
       from.on('data', (data) => {
         look?.(data);
         if (network.dead) return;
-        if (network.delayMs === 0) to.write(data);
-        else setTimeout(() => !network.dead && to.writable && to.write(data), network.delayMs);
+        const passed = from === client ? withoutFolder(data, folder) : data;
+        if (network.delayMs === 0) to.write(passed);
+        else setTimeout(() => !network.dead && to.writable && to.write(passed), network.delayMs);
       });
       from.on('close', () => setTimeout(end, network.delayMs));
       from.on('error', end);
@@ -59,6 +64,15 @@ export async function startProxy(targetPort) {
       return new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** A request as the server sees it; one for anywhere else asks for what does not exist. */
+function withoutFolder(data, folder) {
+  const request = /^([A-Z]+) (\/\S*) HTTP/.exec(data.subarray(0, 300).toString('latin1'));
+  if (folder === '' || request === null) return data;
+  const [whole, method, path] = request;
+  const inside = path.startsWith(`${folder}/`) ? path.slice(folder.length) : '/outside';
+  return Buffer.concat([Buffer.from(`${method} ${inside} HTTP`, 'latin1'), data.subarray(whole.length)]);
 }
 
 /** The code of a masked Close frame at the end of what a browser sent. */

@@ -53,8 +53,8 @@ export function makeWorld(browser) {
         return server;
       },
 
-      async proxy(server) {
-        const proxy = await startProxy(server.port);
+      async proxy(server, folder) {
+        const proxy = await startProxy(server.port, folder);
         proxies.push(proxy);
         return proxy;
       },
@@ -124,6 +124,39 @@ export function makeWorld(browser) {
 export const connected = (page) => page.locator('[data-test=view][data-link=open]').waitFor();
 export const loggedIn = (page) => page.locator('[data-test=messenger][data-push=open]').waitFor();
 export const isThere = (page) => page.locator('[data-test=view][data-present=true]').waitFor();
+
+/**
+ * Pages that the test can hide with `globalThis.show('hidden')`, and a desktop
+ * that keeps what was shown on it in `globalThis.shown`. `answer`: what a
+ * person says when the browser asks whether the page may.
+ */
+export function stageDesktop(context, permission = 'granted', answer = 'granted') {
+  return context.addInitScript(
+    ([now, later]) => {
+      globalThis.shown = [];
+      globalThis.Notification = class {
+        static permission = now;
+        static async requestPermission() {
+          return (this.permission = later);
+        }
+        constructor(title, { body }) {
+          this.said = `${title}: ${body}`;
+          globalThis.shown.push(this.said);
+        }
+        close() {
+          globalThis.shown.splice(globalThis.shown.indexOf(this.said), 1);
+        }
+      };
+      let state = 'visible';
+      Object.defineProperty(document, 'visibilityState', { get: () => state });
+      globalThis.show = (next) => {
+        state = next;
+        document.dispatchEvent(new Event('visibilitychange'));
+      };
+    },
+    [permission, answer],
+  );
+}
 
 export async function say(page, text) {
   await page.locator('[data-test=composer]').fill(text);

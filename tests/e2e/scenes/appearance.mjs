@@ -40,7 +40,7 @@ for (const [what, options] of [
     await bob.close();
     await until('bob is away', () => page.locator('[data-test=view][data-present=false]').count());
     await say(page, 'Still there?');
-    await page.getByText('Nobody there').waitFor();
+    await page.locator('[data-test=status]').getByText('Nobody there').waitFor();
     await accessible(page, 'a conversation');
     await stage.shot(page, `verdicts-${name}`);
 
@@ -69,12 +69,12 @@ scene('both languages, chosen by the browser and switched', async (stage) => {
   await chinese.keyboard.press('Enter');
   await connected(chinese);
   await say(chinese, '第二个里程碑');
-  await chinese.getByText('对方不在线').waitFor();
+  await chinese.locator('[data-test=status]').getByText('对方不在线').waitFor();
   await accessible(chinese, 'Chinese');
   await stage.shot(chinese, 'chinese');
 
   await chinese.getByRole('button', { name: '语言: English' }).click();
-  await chinese.getByText('Nobody there').waitFor();
+  await chinese.locator('[data-test=status]').getByText('Nobody there').waitFor();
   assert.equal(await chinese.locator('html').getAttribute('lang'), 'en');
   await chinese.reload();
   await connected(chinese);

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { scene, until } from '../lib/harness.mjs';
-import { connected, desktop, isThere, loggedIn, message, phone, say, verdict } from '../lib/world.mjs';
+import { connected, desktop, isThere, loggedIn, message, phone, say, stageDesktop, verdict } from '../lib/world.mjs';
 
 const presence = (page) => page.locator('[data-test=presence]').innerText();
+const shown = (page) => page.evaluate(() => globalThis.shown);
+const texts = (page) => page.locator('[data-test=text]').allInnerTexts();
 const unread = (page, peer) => page.locator(`[data-test=conversation][data-peer=${peer}] [data-test=unread]`);
 
 scene('somebody signs in and opens a conversation', async (stage) => {
@@ -58,8 +60,7 @@ scene('two people chat', async (stage) => {
   await say(alice, 'Good. I will light the lamp at the gate.');
   await verdict(alice, 'Good. I will light the lamp at the gate.', 'seen');
   await message(bob, 'Good. I will light the lamp at the gate.').waitFor();
-  const order = (page) => page.locator('[data-test=text]').allInnerTexts();
-  assert.deepEqual(await order(alice), await order(bob));
+  assert.deepEqual(await texts(alice), await texts(bob));
 
   // As in the README: one conversation on the phone; on the desktop a pushed message and two more people.
   const blur = (page) => page.evaluate(() => document.activeElement?.blur());
@@ -95,13 +96,13 @@ scene('one leaves and the message is pushed', async (stage) => {
   await bob.locator('[data-test=toast]').getByText('Message from alice').waitFor();
   await say(alice, 'The rider waits');
   await until('bob has two unread messages', async () => (await unread(bob, 'alice').innerText()).endsWith('2'));
-  assert.equal(await bob.title(), '(2) Waystation');
+  assert.equal(await bob.title(), '(2) carol · Waystation');
   await stage.shot(bob, 'pushed');
 
   await bob.locator('[data-test=toast] .open').click();
   await connected(bob);
   await message(bob, 'The rider waits').waitFor();
-  assert.equal(await bob.title(), 'Waystation');
+  assert.equal(await bob.title(), 'alice · Waystation');
   assert.equal(await bob.locator('[data-test=toast]').count(), 0);
   await verdict(alice, 'The rider waits', 'seen');
   await verdict(alice, 'Come back to the gate', 'seen');
@@ -131,22 +132,7 @@ scene('the next user of a tab sees nothing of the last one’s', async (stage) =
 scene('a page that cannot be seen counts and notifies', async (stage) => {
   const { url } = await stage.server();
   const bobs = await stage.person();
-  // Records what would be shown on the desktop, and lets the test say when the page is hidden.
-  await bobs.addInitScript(() => {
-    globalThis.shown = [];
-    globalThis.Notification = class {
-      static permission = 'granted';
-      constructor(title, { body, tag }) {
-        globalThis.shown.push({ title, body, tag });
-      }
-    };
-    let state = 'visible';
-    Object.defineProperty(document, 'visibilityState', { get: () => state });
-    globalThis.show = (next) => {
-      state = next;
-      document.dispatchEvent(new Event('visibilitychange'));
-    };
-  });
+  await stageDesktop(bobs);
   const bob = await stage.tab(bobs, `${url}/#/?me=bob&to=alice`);
   await connected(bob);
   const alice = await stage.chat(url, 'alice', 'bob');
@@ -155,15 +141,80 @@ scene('a page that cannot be seen counts and notifies', async (stage) => {
   await say(alice, 'Look here');
   await message(bob, 'Look here').waitFor();
   await verdict(alice, 'Look here', 'chat');
-  assert.equal(await bob.title(), '(1) Waystation');
-  assert.deepEqual(
-    (await bob.evaluate(() => globalThis.shown)).map(({ title, body }) => [title, body]),
-    [['Message from alice', 'Look here']],
-  );
+  assert.equal(await bob.title(), '(1) alice · Waystation');
+  await until('it is shown on the desktop', async () => (await shown(bob)).length > 0);
+  assert.deepEqual(await shown(bob), ['Message from alice: Look here']);
   assert.equal(await message(alice, 'Look here').getAttribute('data-status'), 'chat', 'what is not looked at is not seen');
   await bob.evaluate(() => globalThis.show('visible'));
   await verdict(alice, 'Look here', 'seen');
-  assert.equal(await bob.title(), 'Waystation');
+  assert.equal(await bob.title(), 'alice · Waystation');
+});
+
+scene('a push is shown on the desktop, unless another tab of the user is looked at', async (stage) => {
+  const { url } = await stage.server();
+  const bobs = await stage.person();
+  await stageDesktop(bobs, 'default');
+  const one = await stage.tab(bobs, `${url}/#/?me=bob`);
+  const two = await stage.tab(bobs, `${url}/#/?me=bob`);
+  await loggedIn(one);
+  await loggedIn(two);
+  // Somebody else in this browser, whose eyes are not bob's.
+  const dora = await stage.tab(bobs, `${url}/#/?me=dora`);
+  await loggedIn(dora);
+  for (const tab of [one, two]) {
+    await tab.getByRole('button', { name: 'Turn on desktop notifications' }).click();
+    await tab.getByRole('button', { name: 'Desktop notifications are on' }).waitFor();
+  }
+  const alice = await stage.chat(url, 'alice', 'bob');
+  await one.evaluate(() => globalThis.show('hidden'));
+  await say(alice, 'In sight');
+  await two.locator('[data-test=toast]').getByText('In sight').waitFor();
+  await two.evaluate(() => globalThis.show('hidden'));
+  await say(alice, 'Out of sight');
+  for (const tab of [one, two]) await until('it is shown on the desktop', async () => (await shown(tab)).includes('Message from alice: Out of sight'));
+  // The first one was asked about before the second: by now its answer is there.
+  for (const tab of [one, two]) assert.deepEqual(await shown(tab), ['Message from alice: Out of sight']);
+  await one.getByRole('button', { name: 'Sign out' }).click();
+  assert.deepEqual(await shown(one), []);
+});
+
+scene('a browser that forbids notifications is not asked again', async (stage) => {
+  const { url } = await stage.server();
+  const bobs = await stage.person();
+  await stageDesktop(bobs, 'default', 'denied');
+  const bob = await stage.tab(bobs, `${url}/#/?me=bob`);
+  await loggedIn(bob);
+  await bob.getByRole('button', { name: 'Turn on desktop notifications' }).click();
+  const bell = bob.getByRole('button', { name: 'The browser blocks notifications of this page' });
+  await bell.waitFor();
+  assert.equal(await bell.isDisabled(), true);
+  await bob.evaluate(() => globalThis.show('hidden'));
+  const alice = await stage.chat(url, 'alice', 'bob');
+  await say(alice, 'Anybody?');
+  await until('the title counts it', async () => (await bob.title()).startsWith('(1)'));
+  assert.deepEqual(await shown(bob), []);
+});
+
+scene('what is below the part in sight is not seen', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.chat(url, 'alice', 'bob');
+  const bob = await stage.chat(url, 'bob', 'alice');
+  await isThere(alice);
+  for (let i = 0; i < 30; i += 1) await say(alice, `line ${i}`);
+  await verdict(alice, 'line 29', 'seen');
+  await bob.locator('[data-test=log]').evaluate((log) => log.scrollTo(0, 0));
+  await bob.getByRole('button', { name: 'To the latest message' }).waitFor();
+  await say(alice, 'far below');
+  await bob.getByRole('button', { name: 'New messages: 1' }).waitFor();
+  await verdict(alice, 'far below', 'chat');
+  // Signals and messages keep their order: had it been told, it would be here by now.
+  await bob.locator('[data-test=composer]').pressSequentially('x');
+  await alice.getByText('bob is writing…').waitFor();
+  assert.equal(await message(alice, 'far below').getAttribute('data-status'), 'chat');
+  assert.ok((await unread(bob, 'alice').innerText()).endsWith('1'));
+  await bob.getByRole('button', { name: 'New messages: 1' }).click();
+  await verdict(alice, 'far below', 'seen');
+  assert.equal(await unread(bob, 'alice').count(), 0);
 });
 
 scene('nobody is there, and the message is sent again later', async (stage) => {
@@ -171,11 +222,15 @@ scene('nobody is there, and the message is sent again later', async (stage) => {
   const alice = await stage.chat(url, 'alice', 'bob');
   await say(alice, 'Anybody?');
   await verdict(alice, 'Anybody?', 'none');
+  await say(alice, 'Then I wait.');
+  await verdict(alice, 'Then I wait.', 'none');
   const bob = await stage.chat(url, 'bob', 'alice');
   await isThere(alice);
   await message(alice, 'Anybody?').getByRole('button', { name: 'Send again' }).click();
   await message(bob, 'Anybody?').waitFor();
   await verdict(alice, 'Anybody?', 'seen');
+  // It was said after what it once came before.
+  assert.deepEqual(await texts(alice), ['Then I wait.', 'Anybody?']);
 });
 
 scene('leaving the page closes both sockets with 1000', async (stage) => {
@@ -251,7 +306,11 @@ scene('nothing that is typed is ever HTML', async (stage) => {
     await message(bob, text).waitFor();
   }
   assert.deepEqual(await bob.locator('[data-test=text]').allInnerTexts(), words);
-  assert.equal(await bob.title(), 'Waystation');
+  assert.equal(await bob.title(), 'alice · Waystation');
+  assert.deepEqual(
+    await bob.locator('[data-test=text]').evaluateAll((all) => all.map((one) => getComputedStyle(one).direction)),
+    ['ltr', 'ltr', 'rtl', 'ltr', 'ltr', 'ltr'],
+  );
   assert.equal(await bob.locator('[data-test=log] img, [data-test=log] script, [data-test=log] a').count(), 0);
   for (const page of [alice, bob]) {
     const sideways = await page.evaluate(() => {
@@ -288,24 +347,81 @@ scene('a message that the server refuses says why and can be sent again', async 
   });
 });
 
+const focused = (page) => page.evaluate(() => document.activeElement?.id || document.activeElement?.innerText || document.activeElement?.tagName);
+
 scene('the keyboard is enough', async (stage) => {
   const { url } = await stage.server();
   const bob = await stage.chat(url, 'bob', 'alice', desktop);
   const page = await stage.tab(await stage.person(), url);
+  /** Tab, until it is there. */
+  const reach = (what, found) =>
+    until(`${what} has the focus`, async () => {
+      if (await page.evaluate(found)) return true;
+      await page.keyboard.press('Tab');
+      return false;
+    });
   await page.keyboard.type('alice');
   await page.keyboard.press('Enter');
   await loggedIn(page);
-  // Two stops to the field: sign out, then the field itself.
-  await until('the field has the focus', async () => {
-    await page.keyboard.press('Tab');
-    return page.evaluate(() => document.activeElement?.id === 'peer');
-  });
+  await until('one begins at the heading', async () => (await focused(page)) === 'A relay post for two');
+  await reach('the field', () => document.activeElement?.id === 'peer');
   await page.keyboard.type('bob');
   await page.keyboard.press('Enter');
   await connected(page);
+  await until('one begins where one writes', async () => (await focused(page)) === 'composer');
   await page.keyboard.type('line one');
   await page.keyboard.press('Shift+Enter');
   await page.keyboard.type('line two');
   await page.keyboard.press('Enter');
   await message(bob, 'line one\nline two').waitFor();
+
+  // Back and forth between the pages.
+  await reach('the operator’s page', () => document.activeElement?.getAttribute('aria-label') === 'Operator’s page');
+  await page.keyboard.press('Enter');
+  await until('one begins at its heading', async () => (await focused(page)) === 'Operator');
+  assert.equal(await page.title(), 'Operator · Waystation');
+  await reach('the way back', () => document.activeElement?.getAttribute('aria-label') === 'To the conversations');
+  await page.keyboard.press('Space');
+  await until('one begins at the heading', async () => (await focused(page)) === 'A relay post for two');
+  assert.equal(await page.title(), 'Waystation');
+
+  // A toast, dismissed and opened.
+  await say(bob, 'first');
+  await page.locator('[data-test=toast]').getByText('first').waitFor();
+  await reach('its button', () => document.activeElement?.getAttribute('aria-label') === 'Dismiss');
+  await page.keyboard.press('Enter');
+  await until('one goes on at the heading', async () => (await focused(page)) === 'A relay post for two');
+  await say(bob, 'second');
+  await page.locator('[data-test=toast]').getByText('second').waitFor();
+  await reach('the toast', () => document.activeElement?.closest('[data-test=toast]') != null);
+  await page.keyboard.press('Escape');
+  await until('one goes on at the heading', async () => (await focused(page)) === 'A relay post for two');
+
+  // A message to nobody, sent again.
+  await bob.close();
+  await page.goto(`${url}/#/with/bob`);
+  await until('bob is away', () => page.locator('[data-test=view][data-present=false]').count());
+  await until('one begins where one writes', async () => (await focused(page)) === 'composer');
+  await page.keyboard.type('Still there?');
+  await page.keyboard.press('Enter');
+  await verdict(page, 'Still there?', 'none');
+  await page.getByRole('status').getByText('Nobody there: bob was not connected').waitFor({ state: 'attached' });
+  await reach('"Send again"', () => document.activeElement?.innerText === 'Send again');
+  await page.keyboard.press('Enter');
+  await until('one goes on where one writes', async () => (await focused(page)) === 'composer');
+});
+
+scene('the Enter that ends a word of Chinese or Japanese sends nothing', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.chat(url, 'alice', 'bob');
+  const field = alice.locator('[data-test=composer]');
+  await field.fill('第二');
+  const press = (how) => field.evaluate((box, init) => box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true, ...init })), how);
+  await press({ isComposing: true, keyCode: 229 });
+  // Safari's: after the composition, and told by its code alone.
+  await press({ keyCode: 229 });
+  assert.equal(await field.inputValue(), '第二');
+  await press({ keyCode: 13 });
+  await message(alice, '第二').waitFor();
+  assert.equal(await field.inputValue(), '');
 });

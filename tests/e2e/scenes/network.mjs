@@ -58,6 +58,90 @@ scene('the server is restarted properly', async (stage) => {
   await connected(alice);
 }, { seconds: 90 });
 
+scene('what was written is sent although the conversation was left', async (stage) => {
+  const port = await freePort();
+  const before = await stage.server([], port);
+  const alice = await stage.chat(before.url, 'alice', 'bob');
+  const proxied = await stage.proxy(before);
+  const bob = await stage.chat(before.url, 'bob', 'alice');
+  await isThere(bob);
+  const home = (page) => page.locator('[data-test=conversation][data-peer=dora]').click();
+  const back = (page, peer) => page.locator(`[data-test=conversation][data-peer=${peer}]`).click();
+
+  // Under way: left within the round trip.
+  const carol = await stage.chat(proxied.url, 'carol', 'bob');
+  await carol.locator('#peer').fill('dora');
+  await carol.keyboard.press('Enter');
+  await back(carol, 'bob');
+  await connected(carol);
+  proxied.network.delayMs = 500;
+  await say(carol, 'on the way');
+  await home(carol);
+  await bob.locator('[data-test=toast]').getByText('on the way').waitFor();
+  await back(carol, 'bob');
+  await verdict(carol, 'on the way', 'push');
+  proxied.network.delayMs = 0;
+
+  // Queued: left while there is no connection.
+  await alice.locator('#peer').fill('dora');
+  await alice.keyboard.press('Enter');
+  await back(alice, 'bob');
+  await connected(alice);
+  await before.kill();
+  await waiting(alice);
+  await say(alice, 'written away from home');
+  await verdict(alice, 'written away from home', 'queued');
+  await home(alice);
+  await stage.server([], port);
+  await message(bob, 'written away from home').waitFor({ timeout: 60_000 });
+  // It was sent, and nobody pretends to look.
+  await until('bob sees that alice is away', () => bob.locator('[data-test=view][data-present=false]').count());
+  await back(alice, 'bob');
+  await verdict(alice, 'written away from home', 'chat', 'seen');
+}, { seconds: 120 });
+
+scene('the line says which of the connections is away', async (stage) => {
+  const port = await freePort();
+  const before = await stage.server([], port);
+  const context = await stage.person();
+  // The push socket of this browser breaks as soon as it is open.
+  await context.routeWebSocket(/\/push\//, (socket) => socket.close());
+  const alice = await stage.tab(context, `${before.url}/#/?me=alice&to=bob`);
+  await connected(alice);
+  await line(alice).getByText('Notifications: The connection broke.').waitFor();
+
+  const small = await stage.server(['--max-connections-per-user', '1']);
+  const bob = await stage.tab(await stage.person(), `${small.url}/#/?me=bob`);
+  await loggedIn(bob);
+  await bob.goto(`${small.url}/#/with/alice`);
+  await line(bob).getByText('This conversation: The server has no room at the moment.').waitFor();
+
+  const carol = await stage.tab(await stage.person(), `${before.url}/#/?me=carol`);
+  await loggedIn(carol);
+  await carol.goto(`${before.url}/#/notices`);
+  await carol.getByText('No notices yet.').waitFor();
+  assert.equal(await line(carol).count(), 0);
+  await before.kill();
+  await waiting(carol);
+  assert.ok(!(await line(carol).innerText()).includes('Notifications:'), 'there is but one');
+  await stage.server([], port);
+  await carol.getByRole('button', { name: 'Try now' }).click().catch(() => {});
+  await loggedIn(carol);
+  await until('nothing is said to be wrong any more', async () => (await line(carol).count()) === 0);
+}, { seconds: 90 });
+
+scene('the page and its sockets work below a folder of a larger site', async (stage) => {
+  const site = await stage.proxy(await stage.server(), '/relay');
+  const alice = await stage.chat(`${site.url}/relay`, 'alice', 'bob');
+  await loggedIn(alice);
+  const bob = await stage.chat(`${site.url}/relay`, 'bob', 'alice');
+  await isThere(alice);
+  await say(alice, 'from below');
+  await message(bob, 'from below').waitFor();
+  await alice.goto(`${site.url}/relay/#/operator`);
+  await alice.locator('[data-test=metrics] tbody tr').first().waitFor();
+});
+
 scene('on a slow network the message is under way for a while', async (stage) => {
   const server = await stage.server();
   const proxy = await stage.proxy(server);

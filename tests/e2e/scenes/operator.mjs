@@ -29,6 +29,26 @@ scene('an operator pushes a test and sees who is there', async (stage) => {
   await operator.getByText('No open conversation').waitFor();
 });
 
+scene('on the operator’s page one stays logged in', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.tab(await stage.person(), `${url}/#/?me=alice`);
+  await loggedIn(alice);
+  await alice.goto(`${url}/#/operator`);
+  await alice.locator('[data-test=push-user]').fill('alice');
+  await alice.getByRole('button', { name: 'Push', exact: true }).click();
+  await alice.getByText('Sockets reached: 1').waitFor();
+  await alice.locator('[data-test=toast]').getByText('Test').waitFor();
+});
+
+scene('who is no operator is told what is missing', async (stage) => {
+  const { url } = await stage.server(['--operators', '192.0.2.1']);
+  const page = await stage.tab(await stage.person(), `${url}/#/operator`);
+  await page.getByRole('alert').getByText('only to the addresses that this server counts among its operators').waitFor();
+  await page.locator('[data-test=push-user]').fill('alice');
+  await page.getByRole('button', { name: 'Push', exact: true }).click();
+  await page.getByText('a token with the scope “push”').waitFor();
+});
+
 scene('an operator sees live figures', async (stage) => {
   const { url } = await stage.server();
   const operator = await stage.tab(await stage.person(), `${url}/#/operator`);

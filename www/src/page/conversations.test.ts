@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
-  append, appendNotice, chunkSize, conversation, conversationList, forgetEverything, markSeen, messageText, readNotices, setTyping, unreadNotices, unreadTotal,
+  append, appendNotice, beginsDay, chunkSize, conversation, conversationList, forgetEverything, markSeen, messageText, moveToEnd, readNotices, setTyping, unreadNotices, unreadTotal,
   type Entry, type Status,
 } from './conversations';
 
@@ -33,6 +33,15 @@ describe('a conversation', () => {
     expect(bob().count).toBe(1);
   });
 
+  it('takes another message under an id that is used again, and the same one once it is old', () => {
+    const say = (value: string, at: number): Entry | null => append(bob(), { id: 'm1', own: false, value, at, status: null });
+    expect(say('one', 1)).not.toBe(null);
+    expect(say('two', 2)).not.toBe(null);
+    expect(say('two', 3)).toBe(null);
+    expect(say('two', 2 + 10 * 60_000)).not.toBe(null);
+    expect(bob().count).toBe(3);
+  });
+
   it('takes the same id from both sides, and any number without one', () => {
     theirs('m1');
     own('m1');
@@ -62,6 +71,60 @@ describe('a conversation', () => {
     forgetEverything();
     expect(conversationList.value).toEqual([]);
     expect(unreadTotal.value).toBe(0);
+  });
+});
+
+describe('moveToEnd', () => {
+  const order = (): (string | null)[] => bob().chunks.flatMap((chunk) => chunk.entries.map((entry) => entry.id));
+
+  it('puts what is sent again after everything else, with the time of now', () => {
+    const first = own('first', 'none');
+    theirs('second');
+    if (first === null) throw new Error('not taken');
+    moveToEnd(bob(), first);
+    expect(order()).toEqual(['second', 'first']);
+    expect(first.at).toBe(Date.now());
+    expect(bob().last).toBe(first);
+    expect(bob().count).toBe(2);
+  });
+
+  it('keeps what comes before each chunk right, also where one becomes empty', () => {
+    const all = Array.from({ length: chunkSize + 1 }, (_, i) => own(`m${i}`, 'none'));
+    const [last, alone] = all.slice(-2);
+    if (last == null || alone == null) throw new Error('not taken');
+    moveToEnd(bob(), last);
+    expect(bob().chunks[1]?.before?.id).toBe(`m${chunkSize - 2}`);
+    moveToEnd(bob(), alone);
+    moveToEnd(bob(), last);
+    expect(order().slice(-3)).toEqual([`m${chunkSize - 2}`, alone.id, last.id]);
+    expect(new Set(order()).size).toBe(chunkSize + 1);
+  });
+
+  it('leaves the last one where it is', () => {
+    const only = own('only', 'none');
+    if (only === null) throw new Error('not taken');
+    moveToEnd(bob(), only);
+    expect(order()).toEqual(['only']);
+    expect(beginsDay(only, bob().chunks[0]?.before ?? null)).toBe(true);
+  });
+});
+
+describe('beginsDay', () => {
+  const at = (text: string): Entry => {
+    const entry = append(conversation(text), { id: null, own: false, value: '', at: new Date(text).getTime(), status: null });
+    if (entry === null) throw new Error('not taken');
+    return entry;
+  };
+
+  it('separates midnight, and nothing else', () => {
+    expect(beginsDay(at('2026-03-01T00:00'), null)).toBe(true);
+    expect(beginsDay(at('2026-03-02T00:00'), at('2026-03-01T23:59:59'))).toBe(true);
+    expect(beginsDay(at('2026-03-02T23:59'), at('2026-03-02T00:00'))).toBe(false);
+    expect(beginsDay(at('2027-03-02T12:00'), at('2026-03-02T12:00'))).toBe(true);
+  });
+
+  it('does not go back to a day that is over', () => {
+    expect(beginsDay(at('2026-03-01T23:59'), at('2026-03-02T00:01'))).toBe(false);
   });
 });
 

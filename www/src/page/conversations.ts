@@ -38,18 +38,25 @@ export interface Entry {
  */
 export interface Chunk {
   readonly key: number;
-  readonly before: Entry | null;
+  /** The one before its first. */
+  before: Entry | null;
   readonly entries: Entry[];
 }
 
 export interface Conversation {
   readonly peer: string;
   readonly chunks: Chunk[];
-  readonly ids: Set<string>;
+  /** The newest under each id. */
+  readonly ids: Map<string, Entry>;
   last: Entry | null;
   count: number;
   unread: number;
   typing: boolean;
+  /** Whether the other one is there; null while that is not known. */
+  present: boolean | null;
+  /** Whether its view is open, and shows the end of it. */
+  open: boolean;
+  atEnd: boolean;
   /** Written and not sent: it waits here while another conversation is open. */
   draft: string;
   /** The newest message of the other one, to tell them that it was seen. */
@@ -74,11 +81,14 @@ export function conversation(peer: string): Conversation {
   const made: Conversation = shallowReactive({
     peer,
     chunks: shallowReactive([]),
-    ids: new Set<string>(),
+    ids: new Map<string, Entry>(),
     last: null,
     count: 0,
     unread: 0,
     typing: false,
+    present: null,
+    open: false,
+    atEnd: true,
     draft: '',
     lastReceived: null,
   });
@@ -110,27 +120,54 @@ function makeEntry(entry: NewEntry): Entry {
   return shallowReactive({ ...entry, key: nextKey++, failure: null, seen: false });
 }
 
-/** Null if this message is there already: one that was sent again may arrive twice. */
+/** Within so long the same message under the same id has come a second time; later it was said again. */
+const repeatMs = 10 * 60_000;
+
+/** Null if this message is there already: one that was sent again may arrive twice. An id alone says nothing, a client may use it again. */
 export function append(into: Conversation, entry: NewEntry): Entry | null {
-  if (entry.id !== null) {
-    const mark = `${entry.own ? '>' : '<'}${entry.id}`;
-    if (into.ids.has(mark)) return null;
-    into.ids.add(mark);
-  }
+  const mark = entry.id === null ? null : `${entry.own ? '>' : '<'}${entry.id}`;
+  const known = mark === null ? undefined : into.ids.get(mark);
+  if (known !== undefined && entry.at - known.at < repeatMs && messageText(known.value) === messageText(entry.value)) return null;
   const made = makeEntry(entry);
-  let chunk = into.chunks[into.chunks.length - 1];
-  if (chunk === undefined || chunk.entries.length >= chunkSize) {
-    chunk = { key: nextKey++, before: into.last, entries: shallowReactive([]) };
-    into.chunks.push(chunk);
-  }
-  chunk.entries.push(made);
-  into.last = made;
+  if (mark !== null) into.ids.set(mark, made);
+  place(into, made);
   into.count += 1;
   if (!entry.own) {
     if (entry.id !== null) into.lastReceived = entry.id;
     setTyping(into, false);
   }
   return made;
+}
+
+function place(into: Conversation, entry: Entry): void {
+  let chunk = into.chunks[into.chunks.length - 1];
+  if (chunk === undefined || chunk.entries.length >= chunkSize) {
+    chunk = shallowReactive({ key: nextKey++, before: into.last, entries: shallowReactive([]) });
+    into.chunks.push(chunk);
+  }
+  chunk.entries.push(entry);
+  into.last = entry;
+}
+
+/** What is sent again is said now. */
+export function moveToEnd(within: Conversation, entry: Entry): void {
+  let before: Entry | null = null;
+  for (const chunk of within.chunks) {
+    chunk.before = before;
+    const index = chunk.entries.indexOf(entry);
+    if (index >= 0) chunk.entries.splice(index, 1);
+    before = chunk.entries[chunk.entries.length - 1] ?? before;
+  }
+  within.last = before;
+  entry.at = Date.now();
+  place(within, entry);
+}
+
+const midnight = (at: number): number => new Date(at).setHours(0, 0, 0, 0);
+
+/** Whether a day begins with this entry. Clocks differ, so that one may seem to be from before the one before. */
+export function beginsDay(entry: Entry, before: Entry | null): boolean {
+  return before === null || midnight(entry.at) > midnight(before.at);
 }
 
 export function appendNotice(value: unknown, at: number, read: boolean): void {

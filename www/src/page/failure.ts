@@ -2,17 +2,28 @@ import type { ClosedReason, LinkState } from '../waystation';
 import type { Failure } from './conversations';
 import { t, type TextKey } from './i18n';
 
-const known: readonly string[] = ['queue_full', 'too_large', 'expired', 'closed', 'no_verdict', 'link_lost', 'rate_limited'];
+const known: readonly string[] = ['queue_full', 'too_large', 'expired', 'no_verdict', 'link_lost', 'rate_limited'];
 
 /** What was wrong with a message that did not go through, and what to do. */
 export function failureText({ code, detail }: Failure): string {
   return known.includes(code) ? t(`fail.${code}` as TextKey) : t('fail.other', { detail: detail || code });
 }
 
-export function closedText(reason: ClosedReason): string {
-  if (reason.cause !== 'refused') return t(`link.closed.${reason.cause}`);
-  const detail = reason.detail || reason.code;
-  return detail ? t('link.closed.refused', { detail }) : t('link.closed.refused.plain', { status: reason.status ?? '?' });
+/** The server's codes for which the page has its own words; other refusals are told in the server's. */
+const codes: Readonly<Record<string, TextKey>> = {
+  unauthenticated: 'code.unauthenticated',
+  not_that_user: 'code.not_that_user',
+  not_a_member: 'code.not_that_user',
+  bad_subject: 'code.bad_subject',
+  bad_origin: 'code.bad_origin',
+  bad_host: 'code.bad_origin',
+};
+
+export function closedText({ cause, status, code, detail }: ClosedReason): string {
+  if (cause !== 'refused') return t(`link.closed.${cause}`);
+  const key = codes[code ?? ''];
+  const why = key === undefined ? detail || code : t(key);
+  return why ? t('link.closed.refused', { detail: why }) : t('link.closed.refused.plain', { status: status ?? '?' });
 }
 
 /** Whether a token may help: without one nothing more is tried. */

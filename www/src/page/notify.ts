@@ -1,8 +1,8 @@
-import { shallowReactive, shallowRef, watch } from 'vue';
+import { computed, shallowReactive, shallowRef, watchEffect } from 'vue';
 import { unreadTotal } from './conversations';
 import { t } from './i18n';
-import { locale } from './preferences';
-import { go } from './route';
+import { go, route } from './route';
+import { session } from './session';
 
 export interface Toast {
   readonly key: number;
@@ -38,6 +38,8 @@ export function dropToastsOf(peer: string | null): void {
 /** The user of this tab changed: what was said to the last one is nobody's business. */
 export function forgetNotifications(): void {
   toasts.splice(0);
+  for (const timer of unanswered) clearTimeout(timer);
+  unanswered.clear();
   for (const one of shownNotifications) one.close();
   shownNotifications.clear();
 }
@@ -56,9 +58,39 @@ export async function askPermission(): Promise<void> {
   permission.value = readPermission();
 }
 
-/** Only where the page cannot be seen: otherwise a toast says it. */
+/** What the tabs of this browser ask each other before one of them shows a notification. */
+interface Note {
+  readonly user: string | null;
+  readonly kind: 'is anyone looking?' | 'I am';
+}
+
+const tabs = 'BroadcastChannel' in window ? new BroadcastChannel('waystation.tabs') : null;
+const askingMs = 150;
+const unanswered = new Set<ReturnType<typeof setTimeout>>();
+
+tabs?.addEventListener('message', ({ data }: MessageEvent<Note>) => {
+  const user = session.me.value;
+  if (data.user !== user) return;
+  if (data.kind === 'I am') {
+    for (const timer of unanswered) clearTimeout(timer);
+    unanswered.clear();
+  } else if (document.visibilityState === 'visible') {
+    tabs.postMessage({ user, kind: 'I am' } satisfies Note);
+  }
+});
+
+/** Only where no tab of this user can be seen: otherwise a toast says it there. */
 export function notifyDesktop(peer: string | null, text: string, id: string | null): void {
   if (permission.value !== 'granted' || document.visibilityState === 'visible') return;
+  const timer = setTimeout(() => {
+    unanswered.delete(timer);
+    showNotification(peer, text, id);
+  }, askingMs);
+  unanswered.add(timer);
+  tabs?.postMessage({ user: session.me.value, kind: 'is anyone looking?' } satisfies Note);
+}
+
+function showNotification(peer: string | null, text: string, id: string | null): void {
   try {
     const title = peer === null ? t('toast.notice') : t('toast.from', { user: peer });
     // The same tag in every tab of a user: the browser shows one.
@@ -75,18 +107,30 @@ export function notifyDesktop(peer: string | null, text: string, id: string | nu
   }
 }
 
-/** The number of unread messages in the title, and on the installed page's icon. */
+/** What is open, in the title. */
+const place = computed(() => {
+  const { value } = route;
+  switch (value.page) {
+    case 'chat':
+      return value.peer;
+    case 'notices':
+      return t('notices.title');
+    case 'operator':
+      return t('op.title');
+    case 'home':
+      return null;
+  }
+});
+
+/** Where one is and how much is unread, in the title and on the installed page's icon. */
 export function startBadge(): void {
-  watch(
-    [unreadTotal, locale],
-    ([unread]) => {
-      document.title = unread > 0 ? `(${unread}) ${t('app.name')}` : t('app.name');
-      if ('setAppBadge' in navigator) {
-        navigator.setAppBadge(unread).catch(() => {
-          // Only an installed page has an icon to put it on.
-        });
-      }
-    },
-    { immediate: true },
-  );
+  watchEffect(() => {
+    const unread = unreadTotal.value;
+    document.title = `${unread > 0 ? `(${unread}) ` : ''}${place.value === null || session.me.value === null ? '' : `${place.value} · `}${t('app.name')}`;
+    if ('setAppBadge' in navigator) {
+      navigator.setAppBadge(unread).catch(() => {
+        // Only an installed page has an icon to put it on.
+      });
+    }
+  });
 }

@@ -29,6 +29,11 @@ function store(key: string, value: string | null): void {
   }
 }
 
+function forgetToken(): void {
+  token.value = null;
+  store(tokenKey, null);
+}
+
 export const session = {
   me: computed(() => me.value),
   token: computed(() => token.value),
@@ -40,6 +45,8 @@ export const session = {
   },
 
   be(user: string): void {
+    // A token says who one is: somebody else's is not taken along.
+    if (token.value !== null && readToken(token.value)?.sub !== user) forgetToken();
     me.value = user;
     store(meKey, user);
   },
@@ -56,9 +63,8 @@ export const session = {
 
   leave(): void {
     me.value = null;
-    token.value = null;
     store(meKey, null);
-    store(tokenKey, null);
+    forgetToken();
   },
 
   /** For the client: it goes on only if what it gets is not the token that was turned away. */
