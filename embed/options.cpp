@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "embed/addresses.hpp"
+#include "embed/utf8.hpp"
 
 namespace waystation::server {
 namespace {
@@ -228,9 +229,14 @@ std::vector<std::string> split(std::string_view text) {
 }
 
 std::string toml_string(std::string_view text) {
+  constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
   std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
+  while (!text.empty()) {
+    const auto length = utf8_length(text);
+    const char c = text.front();
+    if (length == 0) {
+      out += kReplacement;  // TOML is UTF-8, and so are terminals
+    } else if (c == '"' || c == '\\') {
       out += '\\';
       out += c;
     } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
@@ -238,8 +244,9 @@ std::string toml_string(std::string_view text) {
       std::snprintf(escape.data(), escape.size(), "\\u%04X", static_cast<unsigned>(c));
       out += escape.data();
     } else {
-      out += c;
+      out += text.substr(0, length);
     }
+    text.remove_prefix(std::max<std::size_t>(length, 1));
   }
   return out + '"';
 }
@@ -247,17 +254,22 @@ std::string toml_string(std::string_view text) {
 /// What of a value is not allowed, in quotes or as a number; empty where all is.
 std::string objection(const Option& option, const Value& value) {
   const auto text_is_good = [&](const std::string& text) {
-    // A NUL would end it early in the library, which takes C strings; a comma separates there.
-    return text.find('\0') == std::string::npos && (!option.accepts || option.accepts(text));
+    // A NUL would end it early in the library, which takes C strings; a comma separates there. The
+    // file cannot hold what is no UTF-8, and `config show` could not say it.
+    return text.find('\0') == std::string::npos && is_utf8(text) &&
+           (!option.accepts || option.accepts(text));
+  };
+  const auto shown = [](const std::string& text) {
+    return quoted(text) + (is_utf8(text) ? "" : " (not UTF-8)");
   };
   if (const auto* number = std::get_if<std::uint64_t>(&value)) {
     if (*number < option.lowest || *number > option.highest) return std::to_string(*number);
   } else if (const auto* text = std::get_if<std::string>(&value)) {
-    if (!text_is_good(*text)) return quoted(*text);
+    if (!text_is_good(*text)) return shown(*text);
   } else if (const auto* list = std::get_if<std::vector<std::string>>(&value)) {
     for (const auto& entry : *list) {
       const bool is_one = !entry.empty() && entry.find(',') == std::string::npos;
-      if (!is_one || !text_is_good(entry)) return quoted(entry);
+      if (!is_one || !text_is_good(entry)) return shown(entry);
     }
   }
   return {};

@@ -156,6 +156,14 @@ TEST_F(ConfigurationTest, NamesTheVariableOrFlagOfAMistake) {
   EXPECT_EQ(refusal(), "auth = \"nobody\" (--auth): allowed is open, jwt or header");
 }
 
+TEST_F(ConfigurationTest, TakesNoBytesThatAFileCouldNotHold) {
+  sources_.flags["jwt_issuer"] = {"us\xff"};
+  EXPECT_EQ(refusal(),
+            "jwt_issuer = \"us\xEF\xBF\xBD\" (not UTF-8) (--jwt-issuer): allowed is any text");
+  sources_.flags["jwt_issuer"] = {"\xC3\xA9"};
+  EXPECT_EQ(refusal(), "");
+}
+
 TEST_F(ConfigurationTest, RefusesASingleOptionGivenTwice) {
   sources_.flags = {{"www", {"a", "b"}}};
   EXPECT_EQ(refusal(), "--www: given 2 times; allowed is once");

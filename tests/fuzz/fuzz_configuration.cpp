@@ -1,0 +1,134 @@
+// Configurations: whatever a file, the variables and the flags say, either they are taken, and what
+// `config show` prints means the same when it is read again, or there is one line about the
+// mistake.
+//
+// An input is a TOML file, then a line "%%", then variables without WAYSTATION_ ("AUTH=open"), then
+// a line "%%", then flags by key ("auth=open").
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "embed/addresses.hpp"
+#include "embed/configuration.hpp"
+
+using namespace waystation::server;
+
+namespace {
+
+void must(bool holds) {
+  if (!holds) std::abort();
+}
+
+/// A file in memory.
+class MemoryFile {
+ public:
+  explicit MemoryFile(std::string_view text) : descriptor_(memfd_create("toml", MFD_CLOEXEC)) {
+    must(descriptor_ >= 0);
+    must(write(descriptor_, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+  }
+  ~MemoryFile() { close(descriptor_); }
+  MemoryFile(const MemoryFile&) = delete;
+  MemoryFile& operator=(const MemoryFile&) = delete;
+  std::string path() const { return "/proc/self/fd/" + std::to_string(descriptor_); }
+
+ private:
+  int descriptor_;
+};
+
+/// Cuts off everything up to the next `separator`.
+std::string_view take(std::string_view& rest, std::string_view separator) {
+  const auto part = rest.substr(0, rest.find(separator));
+  rest.remove_prefix(std::min(part.size() + separator.size(), rest.size()));
+  return part;
+}
+
+bool is_one_line(std::string_view text) {
+  return !text.empty() &&
+         std::ranges::all_of(text, [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
+}
+
+/// Calls `set` with each name and value of lines such as "auth=open". Variables and arguments are C
+/// strings: a zero byte ends them.
+template <typename F>
+void for_each_setting(std::string_view lines, F set) {
+  while (!lines.empty()) {
+    auto value = take(lines, "\n");
+    value = value.substr(0, value.find('\0'));
+    const std::string name{take(value, "=")};
+    set(name, std::string{value});
+  }
+}
+
+std::optional<Configuration> load(const ConfigurationSources& sources) {
+  try {
+    return load_configuration(sources);
+  } catch (const ConfigurationError& error) {
+    must(is_one_line(error.what()));
+    return std::nullopt;
+  }
+}
+
+void check_shown(const Configuration& configuration) {
+  const MemoryFile shown(show_configuration(configuration));
+  ConfigurationSources sources;
+  sources.file = shown.path();
+  const auto again = load(sources);
+  must(again.has_value());
+  for (const auto& option : all_options()) {
+    must(value_of(option, configuration.settings) == value_of(option, again->settings));
+    must(again->origin(option.key).starts_with(shown.path()));
+  }
+}
+
+void check_addresses(std::string_view text) {
+  if (const auto listener = parse_listen_address(text)) {
+    must(parse_listen_address(listener->text()) == listener);
+    must(is_address_or_block(listener->address));
+  }
+  if (is_everybody(text)) must(is_address_or_block(text));
+  if (is_address_or_block(text) && text.ends_with("/0")) must(is_everybody(text));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  std::string_view rest(reinterpret_cast<const char*>(data), size);
+  check_addresses(rest);
+  const MemoryFile file(take(rest, "\n%%\n"));
+  ConfigurationSources sources;
+  sources.file = file.path();
+  for_each_setting(take(rest, "\n%%\n"), [&](const std::string& name, const std::string& value) {
+    check_addresses(value);
+    sources.environment.emplace("WAYSTATION_" + name, value);
+  });
+  for_each_setting(rest, [&](const std::string& name, const std::string& value) {
+    check_addresses(value);
+    // The command line knows no others.
+    if (find_option(name) != nullptr) sources.flags[name].push_back(value);
+  });
+
+  const auto configuration = load(sources);
+  if (!configuration) return 0;
+  for (const auto& warning : configuration->warnings) must(is_one_line(warning));
+  must(!configuration->settings.listen.empty());
+  for (const auto& text : configuration->settings.listen) {
+    const auto listener = parse_listen_address(text);
+    must(listener.has_value());
+    // The open mode is for this machine, whoever set what where.
+    must(configuration->settings.auth != "open" || configuration->settings.allow_open_network ||
+         listener->is_loopback());
+  }
+  for (const auto& block : configuration->settings.trusted_proxies) must(!is_everybody(block));
+  must(is_one_line(with_origin(*configuration, "max_connections = 7: no")));
+  check_shown(*configuration);
+  return 0;
+}
