@@ -1,10 +1,19 @@
 """SIGTERM: open sockets hear 1001, and the program ends well."""
 
 import asyncio
+import collections
+import contextlib
+import json
+import os
+import select
 import signal
+import sqlite3
+import tempfile
+import time
 import unittest
 
-from harness import CLOSE, AsyncCase, RawSocket, Server, close_code, connect, frame, receive, scaled
+from harness import (CLOSE, PATIENCE, PING, PONG, TEXT, AsyncCase, RawSocket, Server, close_code,
+                     connect, frame, receive, scaled)
 
 
 class Shutdown(AsyncCase):
@@ -95,6 +104,143 @@ class Shutdown(AsyncCase):
                                  [f'{{"message":{n}}}' for n in range(50)])
                 bob.close()
                 self.assertEqual(await close_code(alice), 1001)
+
+
+class Pair:
+    """A sender with some messages in flight, and a receiver that reads, or does not."""
+
+    def __init__(self, server, number, is_stalled):
+        left, right = f"{2 * number}", f"{2 * number + 1}"
+        self.group = f"{left}_{right}"
+        path = f"/ws/chat/{self.group}/"
+        self.sender = RawSocket(server).open(path, left, v1=True)
+        self.receiver = RawSocket(server, receive_buffer=4096 if is_stalled else None)
+        self.receiver.open(path, right)
+        self.is_stalled = is_stalled
+        # More than the kernel takes for a receiver that does not read.
+        self.pad = "x" * (60_000 if is_stalled else 40)
+        self.enough = 100 if is_stalled else 20
+        self.sent = 0
+        self.verdicts = collections.defaultdict(set)  # by route: the ids that were acknowledged
+        self.received = set()
+        self.closes = {}  # by socket: the code that it was closed with
+        self.ended = set()
+
+    def speak(self):
+        if self.sender not in self.closes:
+            with contextlib.suppress(ConnectionError):
+                self.sender.say(f'{{"message":["{self.sent}","{self.pad}"],"id":"{self.sent}"}}')
+                self.sent += 1
+
+    def acknowledged(self):
+        return sum(map(len, self.verdicts.values()))
+
+    def hear(self, raw):
+        """Takes in one frame, or the end."""
+        try:
+            opcode, payload = raw.read_frame()
+            if opcode == TEXT:
+                self.hear_text(raw, json.loads(payload))
+            elif opcode == PING:
+                raw.send(frame(PONG, payload))
+            elif opcode == CLOSE:
+                self.closes[raw] = int.from_bytes(payload[:2], "big")
+                raw.send(frame(CLOSE, payload[:2]))
+        except (EOFError, ConnectionError):
+            self.ended.add(raw)
+
+    def hear_text(self, raw, text):
+        if raw is self.receiver:
+            self.received.add(text["message"][0])
+        elif "ack" in text:
+            self.verdicts[text["ack"]["route"]].add(text["ack"]["id"])
+            self.speak()
+
+
+class BusyShutdown(unittest.TestCase):
+    """500 sockets in the middle of a conversation, some of which have stopped reading."""
+
+    PAIRS = scaled(250, 60)
+    STALLED = scaled(6, 2)
+    IN_FLIGHT = 4
+
+    def test_no_message_is_lost_uncounted(self):
+        with tempfile.TemporaryDirectory(prefix="waystation-shutdown-") as folder:
+            audit = os.path.join(folder, "audit.db")
+            with Server("--audit", audit, "--messages-per-second", "0",
+                        "--max-connections-per-address", "0",
+                        "--max-queue-bytes", str(16 << 20)) as server:
+                pairs = [Pair(server, n, n < self.STALLED) for n in range(self.PAIRS)]
+                self.talk(server, pairs)
+                self.assertEqual(server.wait(), 0)
+            # What the kernel had taken for those that did not read is still to be had.
+            for pair in pairs:
+                while pair.receiver not in pair.ended:
+                    pair.hear(pair.receiver)
+            self.reconcile(pairs, audit)
+            for pair in pairs:
+                pair.sender.close()
+                pair.receiver.close()
+
+    def talk(self, server, pairs):
+        """Everyone talks, SIGTERM comes, and all that read do so to the end."""
+        pair_of = {}
+        for pair in pairs:
+            pair_of[pair.sender] = pair
+            if not pair.is_stalled:
+                pair_of[pair.receiver] = pair
+            for _ in range(self.IN_FLIGHT):
+                pair.speak()
+        poll = select.epoll()
+        by_number = {raw.socket.fileno(): raw for raw in pair_of}
+        for number in by_number:
+            poll.register(number, select.EPOLLIN)
+        has_begun = False
+        deadline = time.monotonic() + 2 * PATIENCE
+        while by_number:
+            self.assertLess(time.monotonic(), deadline, "sockets stayed open")
+            if not has_begun and all(pair.acknowledged() >= pair.enough
+                                         for pair in pairs):
+                has_begun = True
+                server.signal(signal.SIGTERM)
+            for number, _ in poll.poll(1):
+                raw = by_number[number]
+                pair = pair_of[raw]
+                pair.hear(raw)
+                while raw._pending and raw not in pair.ended:
+                    pair.hear(raw)
+                if raw in pair.ended:
+                    poll.unregister(number)
+                    del by_number[number]
+        poll.close()
+        self.assertTrue(has_begun)
+
+    def reconcile(self, pairs, audit):
+        """Each message that was acknowledged reached its receiver or is in the audit."""
+        with contextlib.closing(sqlite3.connect(audit)) as database:
+            rows = collections.defaultdict(set)
+            for group, outcome, message in database.execute(
+                    "SELECT group_name, outcome, message_id FROM deliveries"):
+                rows[group, outcome].add(message)
+        sent = received = lost_in_all = 0
+        for pair in pairs:
+            taken = pair.verdicts["chat"]
+            lost = rows[pair.group, "dropped"]
+            with self.subTest(pair.group):
+                self.assertEqual(taken - pair.received - lost, set(), "lost uncounted")
+                # What the server had read and not said a word about when it ended, at most.
+                self.assertLessEqual(len(pair.received | lost) - len(taken), self.IN_FLIGHT)
+                self.assertEqual(pair.verdicts["none"] - rows[pair.group, "undelivered"], set())
+                self.assertEqual(pair.verdicts["push"], set())
+                self.assertEqual(pair.closes.get(pair.sender), 1001)
+                if not pair.is_stalled:
+                    self.assertEqual(pair.closes.get(pair.receiver), 1001)
+            sent += len(taken)
+            received += len(pair.received)
+            lost_in_all += len(lost)
+        print(f"{2 * len(pairs)} sockets: {sent} messages taken, {received} received, {lost_in_all} "
+              "dropped, some of which the kernel delivered after all", flush=True)
+        self.assertLess(received, sent, "there was nothing to lose")
 
 
 if __name__ == "__main__":
