@@ -258,7 +258,7 @@ class RawSocket:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source is not None:
             self.socket.bind((source, 0))
-        self.socket.connect(("127.0.0.1", server.port))
+        self.socket.connect((getattr(server, "host", "127.0.0.1"), server.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._pending = b""
 

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Tests that need root: small file systems of their own, remounts, another user's file.
+# Tests that need root: small file systems of their own, remounts, another user's file, networks that
+# go away.
 #
 #     tests/root/run.sh [PROGRAM]      PROGRAM: build/release/embed/waystation unless named
 #
@@ -25,12 +26,28 @@ mount -t tmpfs -o size=64k none "$mountpoint" 2>/dev/null ||
   cannot "file systems cannot be mounted here (a container without CAP_SYS_ADMIN?)"
 umount "$mountpoint"
 
-report=$(mktemp)
-/usr/bin/python3 "$here/test_audit.py" --verbose 2>&1 | tee "$report"
-ran=$(sed -n 's/^Ran \([0-9]*\) test.*/\1/p' "$report")
-failed=$(grep -cE '^(FAIL|ERROR): ' "$report")
-skipped=$(grep -c ' \.\.\. skipped ' "$report")
-rm -f "$report"
-[ -n "$ran" ] || { ran=1; failed=1; }
-echo "$((ran - failed - skipped)) passed, $failed failed"
+passed=0
+failed=0
+# run COMMAND…: a file of tests. One that ran none has failed as a whole.
+run() {
+  local report ran bad skipped
+  report=$(mktemp)
+  "$@" --verbose 2>&1 | tee "$report"
+  ran=$(sed -n 's/^Ran \([0-9]*\) test.*/\1/p' "$report")
+  bad=$(grep -cE '^(FAIL|ERROR): ' "$report")
+  skipped=$(grep -c ' \.\.\. skipped ' "$report")
+  rm -f "$report"
+  [ -n "$ran" ] || { ran=1; bad=1; }
+  passed=$((passed + ran - bad - skipped))
+  failed=$((failed + bad))
+}
+
+run /usr/bin/python3 "$here/test_audit.py"
+if unshare --net true 2>/dev/null; then
+  # In a network of its own, of which nobody else notices anything.
+  run unshare --net /usr/bin/python3 "$here/test_network.py"
+else
+  echo "tests/root: no network namespace can be had here: test_network.py is not run"
+fi
+echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
