@@ -579,6 +579,10 @@ std::optional<Refusal> Admission::authorize_operator(const Request& request) con
   return not_an_operator(client);
 }
 
+bool Admission::takes_tokens() const {
+  return settings()->options.auth == Auth::jwt;
+}
+
 std::variant<RefreshedToken, Refusal> Admission::refresh(std::string_view token,
                                                          std::string_view user,
                                                          std::int64_t now_ms) const {

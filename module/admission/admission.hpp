@@ -102,6 +102,9 @@ class Admission {
   /// The same as a plain answer.
   bool is_operator(const Request& request) const { return !authorize_operator(request); }
 
+  /// Whether refresh() has a signature to check, which takes its time.
+  bool takes_tokens() const;
+
   /// Checks a token that `user` sent on an open socket: good, and theirs. The refusal's code and
   /// detail are for an {"error":…} frame.
   std::variant<RefreshedToken, Refusal> refresh(std::string_view token, std::string_view user,

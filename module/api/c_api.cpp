@@ -214,7 +214,7 @@ waystation_status waystation_drain(waystation_relay* relay, uint32_t deadline_ms
 
 void waystation_free(waystation_relay* relay) {
   if (relay == nullptr) return;
-  if (relay->relay->is_callback_thread()) {
+  if (relay->relay->is_in_callback()) {
     // To wait for the callback that called would be to wait for ever.
     relay->relay->log(
         WAYSTATION_LOG_ERROR,

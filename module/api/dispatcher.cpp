@@ -6,9 +6,10 @@
 
 namespace waystation {
 
-Dispatcher::Dispatcher(std::size_t max_jobs) : max_jobs_(max_jobs), thread_([this] { run(); }) {
+Dispatcher::Dispatcher(std::size_t max_jobs, const char* name)
+    : max_jobs_(max_jobs), thread_([this] { run(); }) {
   id_ = thread_.get_id();
-  pthread_setname_np(thread_.native_handle(), "waystation-call");
+  pthread_setname_np(thread_.native_handle(), name);
 }
 
 Dispatcher::~Dispatcher() {

@@ -1,4 +1,4 @@
-// The thread on which other people's code runs, and what takes longer than the reactor may wait.
+// A thread for what the reactor may not wait for: other people's code, and signatures.
 #pragma once
 
 #include <atomic>
@@ -17,8 +17,9 @@ class Dispatcher {
  public:
   using Job = std::function<void()>;
 
-  /// `max_jobs` is how many may wait. Throws std::system_error where no thread can be had.
-  explicit Dispatcher(std::size_t max_jobs);
+  /// `max_jobs` is how many may wait, `name` the thread's, at most 15 characters. Throws
+  /// std::system_error where no thread can be had.
+  explicit Dispatcher(std::size_t max_jobs, const char* name = "waystation-call");
   /// Stops without patience.
   ~Dispatcher();
   Dispatcher(const Dispatcher&) = delete;

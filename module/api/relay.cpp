@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 #include <utility>
 
 #include "api/options.hpp"
@@ -17,8 +18,10 @@ namespace {
 
 // How long the HTTP API waits for the relay.
 constexpr std::chrono::milliseconds kHttpDeadline{5000};
-// How many events and token checks may wait for the callback thread.
-constexpr std::size_t kMaxJobs = 8192;
+// How many events may wait for the callback thread.
+constexpr std::size_t kMaxEvents = 8192;
+// How many refreshed tokens may wait to be checked: some tenths of a second's worth.
+constexpr std::size_t kMaxTokenChecks = 4096;
 // How long those that wait at the end may still be run.
 constexpr std::chrono::milliseconds kLastCallbacks{1000};
 // How long draining waits for the audit's rows to be on the disk.
@@ -56,7 +59,7 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
       audit_(make_audit(options, [this](waystation_log_level level, const std::string& line) {
         log(level, line);
       })),
-      dispatcher_(kMaxJobs),
+      dispatcher_(kMaxEvents),
       service_(relay_options(options),
                options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this) {
   log_doubts(options);
@@ -72,17 +75,27 @@ void Relay::log_doubts(const waystation_options& options) const {
   }
 }
 
-Relay::Use::Use(Relay& relay) noexcept : relay_(relay) {
+thread_local const Relay::Use* Relay::Use::innermost = nullptr;
+
+Relay::Use::Use(Relay& relay) noexcept : relay_(relay), outer_(std::exchange(innermost, this)) {
   const MutexLock lock(relay_.uses_mutex_);
   entered_ = !relay_.closed_;
   if (entered_) ++relay_.uses_;
 }
 
 Relay::Use::~Use() {
+  innermost = outer_;
   if (!entered_) return;
   const MutexLock lock(relay_.uses_mutex_);
   // Notified under the lock: once it is released, the relay may be gone.
   if (--relay_.uses_ == 0) relay_.unused_.notify_all();
+}
+
+bool Relay::Use::is_inside(const Relay& relay) noexcept {
+  for (const Use* use = innermost; use != nullptr; use = use->outer_) {
+    if (&use->relay_ == &relay) return true;
+  }
+  return false;
 }
 
 void Relay::stop() {
@@ -92,8 +105,9 @@ void Relay::stop() {
     closed_ = true;
   }
   service_.stop();
-  // Nothing more is told to it from here on.
+  // Nothing more is told to any of these from here on.
   if (audit_) audit_->stop();
+  if (token_checks_) token_checks_->stop(std::chrono::milliseconds(0));
   if (const auto abandoned = dispatcher_.stop(kLastCallbacks); abandoned != 0) {
     events_lost_.fetch_add(abandoned, std::memory_order_relaxed);
     log(WAYSTATION_LOG_WARNING, std::to_string(abandoned) +
@@ -250,24 +264,37 @@ void Relay::on_delivery(const Delivery& delivery) noexcept {
 }
 
 void Relay::refresh(std::string user, std::string token, Answer answer) {
+  auto check = [this, user = std::move(user), token = std::move(token), answer] {
+    const auto verdict = admission_.refresh(token, user, wall_clock_ms());
+    if (const auto* refusal = std::get_if<Refusal>(&verdict)) {
+      answer({0, refusal->detail});
+    } else {
+      answer({std::get<RefreshedToken>(verdict).expires_at_ms, {}});
+    }
+  };
+  if (!admission_.takes_tokens()) return check();
   const auto busy = [answer] {
     answer({0, "the server is busy; send the token again in a moment"});
   };
-  // A full queue leaves the token unchecked: the client keeps its old one and hears why.
-  if (!dispatcher_.post([this, user = std::move(user), token = std::move(token), answer, busy] {
-        try {
-          const auto verdict = admission_.refresh(token, user, wall_clock_ms());
-          if (const auto* refusal = std::get_if<Refusal>(&verdict)) {
-            answer({0, refusal->detail});
-          } else {
-            answer({std::get<RefreshedToken>(verdict).expires_at_ms, {}});
+  // Where there is no room for it the token stays unchecked: the client keeps its old one and hears
+  // why.
+  try {
+    if (!token_checks_) {
+      token_checks_ = std::make_unique<Dispatcher>(kMaxTokenChecks, "waystation-sign");
+    }
+    if (token_checks_->post([check = std::move(check), busy] {
+          try {
+            check();
+          } catch (const std::bad_alloc&) {
+            busy();
           }
-        } catch (const std::bad_alloc&) {
-          busy();
-        }
-      })) {
-    busy();
+        })) {
+      return;
+    }
+  } catch (const std::system_error&) {
+    // No thread to be had.
   }
+  busy();
 }
 
 RelayCalls::Pushed Relay::push(std::string_view user, std::string_view json) {

@@ -56,8 +56,10 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
   /// and logged.
   void stop();
 
-  /// Whether the calling thread is the one that runs the callbacks.
-  bool is_callback_thread() const noexcept { return dispatcher_.is_own_thread(); }
+  /// Whether the calling thread runs a callback of this relay, for which stop() would wait.
+  bool is_in_callback() const noexcept {
+    return dispatcher_.is_own_thread() || Use::is_inside(*this);
+  }
 
   /// Counts one call in, so that stop() can wait for it.
   class Use {
@@ -66,12 +68,18 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
     ~Use();
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
+
+    /// Whether the calling thread is in such a call of this relay.
+    static bool is_inside(const Relay& relay) noexcept;
+
     /// False: the relay is stopping, and must not be used.
     explicit operator bool() const noexcept { return entered_; }
 
    private:
     Relay& relay_;
     bool entered_;
+    const Use* const outer_;  // of the same thread
+    static thread_local const Use* innermost;
   };
 
   void log(waystation_log_level level, const std::string& line) const noexcept;
@@ -116,7 +124,10 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
   Admission admission_;
   HttpApi http_;
   std::unique_ptr<Audit> audit_;  // null: none is kept
-  Dispatcher dispatcher_;
+  Dispatcher dispatcher_;         // runs on_event and nothing else
+  // Checks refreshed tokens, so that they wait for no callback. The reactor's thread starts it with
+  // the first of them.
+  std::unique_ptr<Dispatcher> token_checks_;
   RelayService service_;
 };
 

@@ -17,8 +17,11 @@
  * Conventions
  *   - Strings are NUL-terminated UTF-8. What goes in is copied before the call returns unless the
  *     function says otherwise; what comes out belongs to whom the function says.
- *   - Every function may be called from any thread, and from the callbacks below, except
- *     waystation_free, which says why.
+ *   - Every function may be called from any thread, and from `identify` and `on_event`, except
+ *     waystation_free, which says why. `on_log` must not call the library.
+ *   - A handle is good until waystation_free is called with it: then no thread may be in a function
+ *     that takes it, nor begin one, but for callbacks until they return. Functions that take the
+ *     relay's id instead may be called at any time.
  *   - Structs that carry `size` are versioned by it: fields are only ever added at the end, a field
  *     beyond the caller's `size` takes its default. Zero a struct and set `size`, or use the
  *     function that does.
@@ -235,7 +238,8 @@ WAYSTATION_API void waystation_options_init(waystation_options *options, size_t 
 
 /* ---- a relay's life ------------------------------------------------------------------------ */
 
-/* Starts a relay: two threads of its own, three with an audit, no socket yet. The threads keep the signal mask of the
+/* Starts a relay: two threads of its own, three with an audit, no socket yet. One more is started when
+ * the first client sends a fresh token on its open socket. The threads keep the signal mask of the
  * caller: block what your own threads are to receive.
  *
  * Errors: WAYSTATION_INVALID (an option; `error` names it, its value and what is allowed),
@@ -265,8 +269,9 @@ WAYSTATION_API waystation_status waystation_drain(waystation_relay *relay, uint3
 /* Ends the relay at once and gives everything back: sockets, threads, memory. When it returns no
  * callback is running or will run. Drain first if peers should hear 1001. NULL is legal.
  *
- * Must not be called from a callback of this relay: it waits for that callback to return. Handlers
- * that stay registered with a web server answer 503 from now on. */
+ * Must not be called from a callback of this relay, `identify` included: it would wait for that
+ * callback to return. It then does nothing but log that. Handlers that stay registered with a web
+ * server answer 503 from now on. */
 WAYSTATION_API void waystation_free(waystation_relay *relay);
 
 /* A number that names this relay for as long as the process lives and is never given to another.

@@ -50,6 +50,22 @@ struct Callbacks {
   }
 };
 
+/// A file with a secret in it, which goes with it.
+class KeyFile {
+ public:
+  KeyFile() {
+    std::ofstream(path_) << "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3JldCBzZWNyZXQ=\n";
+    std::filesystem::permissions(path_, std::filesystem::perms::owner_read);
+  }
+  ~KeyFile() { std::filesystem::remove(path_); }
+  KeyFile(const KeyFile&) = delete;
+  KeyFile& operator=(const KeyFile&) = delete;
+  const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_ = testing::TempDir() + "waystation-key-" + std::to_string(getpid());
+};
+
 class CallbacksTest : public testing::Test {
  protected:
   CallbacksTest() { callbacks_.put_into(options_); }
@@ -164,6 +180,58 @@ TEST_F(CallbacksTest, FreeingTheRelayInOneIsRefusedAndLogged) {
   auto bob = relay->open("/push/bob/");
   relay->push("bob");
   EXPECT_NE(bob.hear().find("event"), std::string::npos);
+}
+
+TEST_F(CallbacksTest, MayCallBackInFromIdentify) {
+  std::optional<Embedded> relay;
+  std::vector<int> statuses;
+  std::uint64_t sockets = 0, closed = 0, reached = 0;
+  options_.auth = WAYSTATION_AUTH_CALLBACK;
+  callbacks_.on_event = [](const waystation_event&) {};
+  callbacks_.identify = [&](const waystation_request& request, waystation_identity& identity) {
+    std::string("alice").copy(identity.user, 5);
+    if (request.query == nullptr) return 1;
+    // A new login: the old ones hear of it, and end.
+    auto* const handle = relay->get();
+    waystation_figures figures{};
+    figures.size = sizeof figures;
+    statuses = {waystation_push(handle, "alice", "2", 1, 20'000, &reached),
+                waystation_presence(handle, "alice", 20'000, &sockets, nullptr),
+                waystation_reconfigure(handle, &options_, nullptr, 0),
+                waystation_figures_read(handle, &figures),
+                waystation_end_sessions(handle, "alice", 20'000, &closed)};
+    return 1;
+  };
+  relay.emplace(options_);
+  auto before = relay->open("/push/alice/");
+  auto after = relay->open("/push/alice/", "again");
+  EXPECT_EQ(statuses, (std::vector<int>{0, 0, 0, 0, 0}));
+  EXPECT_EQ(sockets * 100 + closed * 10 + reached, 111U);
+  EXPECT_NE(before.hear().find(R"("message":2)"), std::string::npos);
+  EXPECT_EQ(before.hear(), "(closed 4403)");
+  relay->push("alice");
+  EXPECT_NE(after.hear().find(R"("message":1)"), std::string::npos);
+}
+
+TEST_F(CallbacksTest, FreeingTheRelayInIdentifyIsRefusedAndLogged) {
+  std::optional<Embedded> relay;
+  options_.auth = WAYSTATION_AUTH_CALLBACK;
+  callbacks_.on_event = [](const waystation_event&) {};
+  callbacks_.identify = [&](const waystation_request&, waystation_identity& identity) {
+    waystation_free(relay->get());
+    // Another relay is another matter.
+    const Embedded other(default_options());
+    int status = 0;
+    other.knock("/push/alice/", "", nullptr, &status);
+    EXPECT_EQ(status, 101);
+    std::string("alice").copy(identity.user, 5);
+    return 1;
+  };
+  relay.emplace(options_);
+  auto alice = relay->open("/push/alice/");
+  EXPECT_TRUE(callbacks_.logged("waystation_free"));
+  relay->push("alice");
+  EXPECT_NE(alice.hear().find("event"), std::string::npos);
 }
 
 TEST_F(CallbacksTest, FreeWaitsForTheOneThatRunsAndForNoOther) {
@@ -345,9 +413,8 @@ TEST_F(CallbacksTest, TokensAreTakenOnceTheRelayIsToldToTakeThem) {
   alice.say(R"({"token":"a.b.c"})");
   EXPECT_NE(alice.hear().find("does not take tokens"), std::string::npos);
 
-  const auto path = testing::TempDir() + "waystation-key-" + std::to_string(getpid());
-  std::ofstream(path) << "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3JldCBzZWNyZXQ=\n";
-  std::filesystem::permissions(path, std::filesystem::perms::owner_read);
+  const KeyFile keys;
+  const auto path = keys.path();
   options_.auth = WAYSTATION_AUTH_JWT;
   options_.jwt_key_file = path.c_str();
   char error[200];
@@ -357,7 +424,45 @@ TEST_F(CallbacksTest, TokensAreTakenOnceTheRelayIsToldToTakeThem) {
   const auto refused = alice.hear();
   EXPECT_NE(refused.find("bad_token"), std::string::npos);
   EXPECT_EQ(refused.find("does not take tokens"), std::string::npos) << refused;
-  std::filesystem::remove(path);
+}
+
+TEST_F(CallbacksTest, OneThatBlocksKeepsNoTokenFromBeingTaken) {
+  const KeyFile keys;
+  const auto path = keys.path();
+  options_.auth = WAYSTATION_AUTH_JWT;
+  options_.jwt_key_file = path.c_str();
+  const auto token = [&](std::uint32_t lifetime_seconds) {
+    waystation_token_request request{};
+    request.size = sizeof request;
+    request.user = "alice";
+    request.lifetime_seconds = lifetime_seconds;
+    std::string text(8192, '\0');
+    EXPECT_EQ(waystation_token_issue(&options_, &request, text.data(), text.size(), nullptr, 0),
+              WAYSTATION_OK);
+    return text.substr(0, text.find('\0'));
+  };
+  std::promise<void> entered, release;
+  std::atomic<bool> first = true;
+  callbacks_.on_event = [&](const waystation_event&) {
+    if (!first.exchange(false)) return;
+    entered.set_value();
+    release.get_future().wait();
+  };
+  Embedded relay(options_);
+  relay.push("nobody");
+  entered.get_future().wait();
+
+  const auto brief = "waystation.v1, bearer." + token(3);
+  auto alice = relay.open("/push/alice/", "", brief.c_str());
+  auto forgetful = relay.open("/push/alice/", "", brief.c_str());
+  alice.say(R"({"token":")" + token(3600) + "\"}");
+  // It shows that the old token has come to its end.
+  EXPECT_EQ(forgetful.hear(), "(closed 4401)");
+  std::uint64_t reached = 0;
+  relay.push("alice", &reached);
+  EXPECT_EQ(reached, 1U);
+  EXPECT_NE(alice.hear().find(R"("message":1)"), std::string::npos);
+  release.set_value();
 }
 
 }  // namespace
