@@ -4,7 +4,9 @@
 #     tests/run.sh            all of it, in up to half an hour on two cores
 #     tests/run.sh --quick    without the sanitizers, fuzzing and the packages
 #
-# Ends with one line, `N passed, N failed`, and 0 only where nothing failed.
+# Ends with one line, `N passed, N failed`, and 0 only where nothing failed. What cannot be run here is
+# said, and counts as neither; in continuous integration, where CI is set and nobody reads it, it has
+# failed.
 set -euo pipefail
 
 self=tests/run.sh
@@ -24,12 +26,23 @@ mkdir -p "$results"
 passed=0
 failed=0
 summary=()
+began=0
 
 # count SUITE PASSED FAILED
 count() {
   passed=$((passed + $2))
   failed=$((failed + $3))
-  summary+=("$(printf '%-24s %5d passed, %d failed' "$1" "$2" "$3")")
+  summary+=("$(printf '%-24s %5d passed, %d failed %6d s' "$1" "$2" "$3" $((SECONDS - began)))")
+}
+
+# not_run SUITE WHY
+not_run() {
+  say "$1 is not run: $2"
+  if [ -n "${CI:-}" ]; then
+    count "$1" 0 1
+  else
+    summary+=("$(printf '%-24s not run' "$1")")
+  fi
 }
 
 # count_junit SUITE FILE EXIT_CODE: counts a suite by the JUnit file it wrote. One that wrote none has
@@ -45,7 +58,9 @@ for case in xml.parse(sys.argv[1]).iter("testcase"):
     if case.find("failure") is not None or case.find("error") is not None \
             or case.get("status") == "fail":
         failed += 1
-    elif case.find("skipped") is None and case.get("status") in (None, "run"):
+    elif case.find("skipped") is not None or case.get("status") == "disabled":
+        print("not run:", case.get("name"), file=sys.stderr)
+    elif case.get("status") in (None, "run"):
         passed += 1
 print(passed, failed)
 PYTHON
@@ -92,7 +107,7 @@ suite_tsan() { run_ctest tsan; }
 suite_www() {
   local status=0
   if [ ! -f "$root/www/package.json" ]; then
-    say "there is no page yet (no www/package.json): its tests are not run"
+    not_run www "there is no page yet (no www/package.json)"
     return
   fi
   if ! (build_page && need_page_tools); then
@@ -107,15 +122,19 @@ suite_www() {
 
 # run_script NAME SCRIPT: a suite that is a program of its own. It ends with a line `N passed, N
 # failed`, and finds the server and the page in the environment. Exit code 77 says that it could not
-# be run here, and why; that is no failure.
+# be run here, and why.
 run_script() {
   local name="$1" script="$2" status=0 counts
-  if [ ! -f "$script" ]; then return; fi
+  if [ ! -f "$script" ]; then
+    say "there is no $script"
+    count "$name" 0 1
+    return
+  fi
   say "running $name"
   WAYSTATION_BIN="$root/build/release/embed/waystation" WAYSTATION_WWW="$root/www/dist" \
     bash "$script" 2>&1 | tee "$results/$name.log" || status=$?
   if [ "$status" -eq 77 ]; then
-    summary+=("$(printf '%-24s not run' "$name")")
+    not_run "$name" "it says above why"
     return
   fi
   counts="$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$results/$name.log" | tail -n 1)"
@@ -134,15 +153,15 @@ suite_e2e() { run_script e2e "$root/tests/e2e/run.sh"; }
 
 suite_root() {
   local script="$root/tests/root/run.sh"
-  if [ -f "$script" ] && [ "$(id -u)" -ne 0 ]; then
-    say "tests/root needs root (a small tmpfs, network namespaces): not run"
+  if [ "$(id -u)" -ne 0 ]; then
+    not_run root "it needs root (a small tmpfs, network namespaces)"
     return
   fi
   run_script root "$script"
 }
 
 suite_fuzz() {
-  if [ -f "$root/tests/fuzz/run.sh" ]; then need_packages "${fuzz_packages[@]}"; fi
+  need_packages "${fuzz_packages[@]}"
   run_script fuzz "$root/tests/fuzz/run.sh"
 }
 
@@ -160,7 +179,10 @@ if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_fuzz suite_package
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 need_node
-for suite in "${suites[@]}"; do "$suite"; done
+for suite in "${suites[@]}"; do
+  began=$SECONDS
+  "$suite"
+done
 
 printf '\n'
 printf '%s\n' "${summary[@]}"
