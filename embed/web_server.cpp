@@ -22,7 +22,8 @@
 namespace waystation::server {
 namespace {
 
-// How long a client may take for its header, and how long a write may make no progress.
+// How long a client may take for its header, and then for each byte that it is waited for; and how
+// long a write may make no progress.
 constexpr const char* kRequestTimeoutMs = "5000";
 
 // Long enough for a browser to fetch the next file of the page over the same connection, short
