@@ -139,8 +139,11 @@ class ManySockets(unittest.TestCase):
             print(f"{SOCKETS} sockets: {idle:.2f} KiB resident a socket when idle, "
                   f"{busy:.2f} KiB after {2 * SOCKETS} messages", flush=True)
             if not SANITIZED:
-                self.assertLess(idle, 4)
-                self.assertLess(busy, 4)
+                # The aim is 1.5 KiB with all of them served. It is no more than that here: two
+                # runs differ by 0.02 KiB, and 1.28 is what it takes, so the rest of it, some 3 MiB
+                # of the process, is room for pages that threads and the allocator touch otherwise.
+                self.assertLess(idle, 1.5)
+                self.assertLess(busy, 1.5)
 
             self.tell("close")
             self.wait_for(lambda: server.descriptors() <= descriptors, "descriptors are closed")
