@@ -16,6 +16,7 @@ from pathlib import Path
 import machine
 import micro
 import plots
+import profiles
 from scenarios import FIGURES, MOST_ROUNDS, SCENARIOS
 from servers import NAMES, PING_SECONDS, Server
 
@@ -91,7 +92,8 @@ def expected_seconds(options, rounds, scale):
                 total += sum(seconds_of(scenario, scale)) + start.get(kind, 0.8) + 0.5
                 total += sockets / sockets_a_second.get(kind, 5000)
     if not options.only:
-        total += 15 if options.quick else 90  # what is measured without a server
+        # What is measured without a server, and the profile.
+        total += 15 if options.quick else 150
     return total
 
 
@@ -267,6 +269,8 @@ def page_text(out, facts, table, micro_table):
     audit = out / "audit.txt"
     if audit.exists():
         parts += ["What the audit takes and finds, by itself:\n\n```\n" + audit.read_text() + "```"]
+    if (out / "profile.txt").exists():
+        parts += ["Where waystation's time went, by perf: [results/profile.txt](results/profile.txt)"]
     counts = (HERE / "instructions.txt").read_text().split()
     rows = [f"| {name} | {int(n):,} |" for name, n in zip(counts[::2], counts[1::2])]
     parts += ["| scene | instructions of the relay's thread a message |\n|---|--:|\n" + "\n".join(rows)]
@@ -308,6 +312,9 @@ def arguments():
         action="store_true",
         help="keep the results although others use the machine, and say so in them",
     )
+    parser.add_argument(
+        "--profile", action="store_true", help="only print where waystation's time goes, by perf"
+    )
     parser.add_argument("--page", action="store_true", help="only write the page from results/")
     options = parser.parse_args()
     known = [scenario.name for scenario in SCENARIOS if scenario.load]
@@ -336,6 +343,11 @@ def main():
         print(f"about {minutes:.0f} minutes with {rounds} rounds")
         return None
     raise_descriptor_limit()
+    if options.profile:
+        with tempfile.TemporaryDirectory(prefix="waystation-bench.") as scratch:
+            profiles.write(options.build, scratch, Path(scratch) / "profile.txt", options.only)
+            print((Path(scratch) / "profile.txt").read_text())
+        return None
     is_whole = not (options.quick or options.only)
     is_kept = is_whole and not options.out and scale == 1 and rounds >= 3
 
@@ -376,6 +388,7 @@ def main():
     if is_whole:
         with tempfile.TemporaryDirectory(prefix="waystation-bench.") as scratch:
             (working / "audit.txt").write_text(micro.audit(options.build, scratch))
+            profiles.write(options.build, scratch, working / "profile.txt")
 
     shares = [r["report"]["others"] for r in raw if "others" in r["report"]] or [1]
     others = statistics.median(shares)

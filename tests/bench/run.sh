@@ -20,7 +20,7 @@ self=tests/bench/run.sh
 . "$root/tests/bench/setup.sh"
 
 need_packages "${build_packages[@]}" "${bench_packages[@]}" python3 python3-django-channels daphne \
-  nginx-light libnginx-mod-nchan
+  nginx-light libnginx-mod-nchan linux-perf
 need_node
 build_bench || fail "what measures speed did not build"
 (cd "$root/tests/bench/peers/ws" && { [ -d node_modules/ws ] || npm ci --silent >&2; })
