@@ -54,7 +54,23 @@ MetricFamily counter(const char* name, const char* help, const std::vector<Sampl
   return family(name, MetricType::Counter, help, samples);
 }
 
-void add_relay(const waystation_figures& f, const std::vector<Sample>& refusals,
+/// The parts of a tally, each with its name under `label`. Nothing where there is no memory.
+std::vector<Sample> parts_of(const waystation_relay* relay, waystation_tally which,
+                             const char* label) {
+  struct Parts {
+    const char* label;
+    std::vector<Sample> samples;
+  } parts{label, {}};
+  const auto take = [](void* into, const char* name, std::uint64_t count) {
+    auto& [label_name, samples] = *static_cast<Parts*>(into);
+    samples.emplace_back(count, std::vector<ClientMetric::Label>{{label_name, name}});
+    return 1;
+  };
+  if (waystation_tally_read(relay, which, take, &parts) != WAYSTATION_OK) return {};
+  return std::move(parts.samples);
+}
+
+void add_relay(const waystation_relay* relay, const waystation_figures& f,
                std::vector<MetricFamily>& families) {
   const auto add = [&](MetricFamily one) { families.push_back(std::move(one)); };
   add(gauge("waystation_build_info", "Always 1; the version is in the label.",
@@ -69,7 +85,7 @@ void add_relay(const waystation_figures& f, const std::vector<Sample>& refusals,
               {Sample{f.accepted}}));
   add(counter("waystation_sockets_refused_total",
               "Requests for a socket that were refused, by the code that they were answered with.",
-              refusals));
+              parts_of(relay, WAYSTATION_TALLY_SOCKETS_REFUSED, "code")));
   add(counter(
       "waystation_messages_total",
       "Messages by where they went: into the group, by push, or to nobody.",
@@ -78,14 +94,14 @@ void add_relay(const waystation_figures& f, const std::vector<Sample>& refusals,
   add(counter("waystation_notifications_total", "The appliance's own notifications.",
               {Sample{f.notifications}}));
   add(counter("waystation_deliveries_dropped_total",
-              "Deliveries that were queued for a socket that ended first.",
-              {Sample{f.deliveries_dropped}}));
+              "Deliveries that were queued for a socket that ended first, by why it ended.",
+              parts_of(relay, WAYSTATION_TALLY_DELIVERIES_DROPPED, "reason")));
   add(counter(
       "waystation_sockets_closed_total",
       "Sockets that the relay gave up: too slow to read, or not heard of any more.",
       {Sample{f.closed_slow, {{"reason", "slow"}}}, Sample{f.closed_dead, {{"reason", "dead"}}}}));
-  add(counter("waystation_errors_sent_total", "Error frames that clients were sent.",
-              {Sample{f.errors_sent}}));
+  add(counter("waystation_errors_sent_total", "Error frames that clients were sent, by their code.",
+              parts_of(relay, WAYSTATION_TALLY_ERRORS_SENT, "code")));
 }
 
 void add_audit(const waystation_figures& f, std::vector<MetricFamily>& families) {
@@ -210,15 +226,19 @@ std::string Metrics::text() const {
   waystation_figures figures{};
   figures.size = sizeof figures;
   std::vector<MetricFamily> families;
-  std::vector<Sample> refusals;
-  const auto take = [](void* samples, const char* code, std::uint64_t count) {
-    static_cast<std::vector<Sample>*>(samples)->emplace_back(
-        count, std::vector<ClientMetric::Label>{{"code", code}});
-    return 1;
-  };
-  if (waystation_figures_read(relay_, &figures) == WAYSTATION_OK &&
-      waystation_refusals_read(relay_, take, &refusals) == WAYSTATION_OK) {
-    add_relay(figures, refusals, families);
+  if (waystation_figures_read(relay_, &figures) == WAYSTATION_OK) {
+    add_relay(relay_, figures, families);
+    auto refused = parts_of(relay_, WAYSTATION_TALLY_HTTP_REFUSED, "code");
+    for (auto& sample : refused) {
+      const auto& code = sample.labels.front().value;
+      if (code == "not_found") sample.value += static_cast<double>(not_found_);
+      if (code == "method_not_allowed") sample.value += static_cast<double>(method_not_allowed_);
+      if (code == "not_an_operator") sample.value += static_cast<double>(not_an_operator_);
+    }
+    families.push_back(counter("waystation_http_refused_total",
+                               "Requests for the HTTP API, /healthz and /metrics that were refused, "
+                               "by the code that they were answered with.",
+                               refused));
     add_audit(figures, families);
   }
   add_process(families);
@@ -231,26 +251,32 @@ void Metrics::attach(mg_context* context) {
 }
 
 int Metrics::on_request(mg_connection* connection, void* self) {
-  const auto& metrics = *static_cast<const Metrics*>(self);
+  return static_cast<Metrics*>(self)->answer_request(connection);
+}
+
+int Metrics::answer_request(mg_connection* connection) {
   waystation_civetweb_call call;
   waystation_civetweb_request(connection, &call);
   const std::string target = call.request.target ? call.request.target : "";
   // CivetWeb compares without regard to case, and after tidying up.
   if (target != "/metrics" && target != "/metrics/") {
+    ++not_found_;
     return answer(connection, 404, "Not Found", "application/json",
                   error_body("not_found", "there is no such route; the metrics are at /metrics"));
   }
   const std::string method = call.request.method ? call.request.method : "";
   if (method != "GET" && method != "HEAD") {
+    ++method_not_allowed_;
     return answer(connection, 405, "Method Not Allowed", "application/json",
                   error_body("method_not_allowed", "allowed here is GET"), "Allow: GET, HEAD\r\n");
   }
-  if (waystation_is_operator(waystation_id(metrics.relay_), &call.request) == 0) {
+  if (waystation_is_operator(waystation_id(relay_), &call.request) == 0) {
+    ++not_an_operator_;
     return answer(
         connection, 403, "Forbidden", "application/json",
         error_body("not_an_operator", "the metrics are for clients whose address is in operators"));
   }
-  return answer(connection, 200, "OK", "text/plain; version=0.0.4; charset=utf-8", metrics.text());
+  return answer(connection, 200, "OK", "text/plain; version=0.0.4; charset=utf-8", text());
 }
 
 }  // namespace waystation::server

@@ -3,6 +3,8 @@
 
 #include <waystation/waystation.h>
 
+#include <atomic>
+#include <cstdint>
 #include <string>
 
 struct mg_connection;
@@ -28,8 +30,14 @@ class Metrics {
 
  private:
   static int on_request(mg_connection* connection, void* self);
+  int answer_request(mg_connection* connection);
 
   waystation_relay* relay_;
+
+  // Refusals of our own, by their code.
+  std::atomic<std::uint64_t> not_found_ = 0;
+  std::atomic<std::uint64_t> method_not_allowed_ = 0;
+  std::atomic<std::uint64_t> not_an_operator_ = 0;
 };
 
 }  // namespace waystation::server

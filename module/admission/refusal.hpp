@@ -25,6 +25,7 @@ struct HttpResponse {
   std::string content_type = "application/json";  // left out where there is no body and none is due
   std::string body;
   HeaderLines headers = {};
+  std::string code = {};  // of the refusal that it is; empty: it is none
 };
 
 /// The response that says why: {"error":{"code":…,"detail":…}}.

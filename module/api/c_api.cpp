@@ -343,10 +343,20 @@ waystation_status waystation_refusals_read(const waystation_relay* relay,
                                            int (*take)(void* user_data, const char* code,
                                                        uint64_t count),
                                            void* user_data) {
+  return waystation_tally_read(relay, WAYSTATION_TALLY_SOCKETS_REFUSED, take, user_data);
+}
+
+waystation_status waystation_tally_read(const waystation_relay* relay, waystation_tally which,
+                                        int (*take)(void* user_data, const char* name,
+                                                    uint64_t count),
+                                        void* user_data) {
   if (relay == nullptr || take == nullptr) return WAYSTATION_INVALID;
-  const auto& refusals = relay->relay->refusals();
-  for (std::size_t i = 0; i < ws::kRefusalCodes.size(); ++i) {
-    if (take(user_data, ws::kRefusalCodes[i], refusals.of(i)) == 0) break;
-  }
-  return WAYSTATION_OK;
+  return guarded([&] {
+    const auto tally = relay->relay->tally(which);
+    if (!tally) return WAYSTATION_INVALID;
+    for (const auto& [name, count] : *tally) {
+      if (take(user_data, name, count) == 0) break;
+    }
+    return WAYSTATION_OK;
+  });
 }

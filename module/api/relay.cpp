@@ -135,7 +135,7 @@ std::size_t Relay::max_message_bytes() const {
 
 std::string Relay::refuse(const Refusal& refusal, int* status) {
   refused_.fetch_add(1, std::memory_order_relaxed);
-  refusals_.add(refusal.code);
+  socket_refusals_.add(refusal.code);
   *status = refusal.status;
   return render(refusal);
 }
@@ -199,6 +199,7 @@ Taken Relay::refuse_taken(AdoptedSocket socket, int* status) {
 std::variant<NotOurs, std::string> Relay::http(const Request& request, int* status) {
   const auto response = http_.handle(request, wall_clock_ms());
   if (!response) return NotOurs{};
+  if (!response->code.empty()) http_refusals_.add(response->code);
   *status = response->status;
   return render_for(request, *response);
 }
@@ -372,6 +373,30 @@ waystation_figures Relay::figures() const {
   figures.events_lost = read(events_lost_);
   add_audit_figures(audit_.get(), figures);
   return figures;
+}
+
+std::optional<Tally> Relay::tally(waystation_tally which) const {
+  // Names are literals, which end with a NUL.
+  const auto collect = [](const auto& counts, auto name_of) {
+    Tally result;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      result.emplace_back(name_of(i).data(), counts[i].load(std::memory_order_relaxed));
+    }
+    return result;
+  };
+  switch (which) {
+    case WAYSTATION_TALLY_SOCKETS_REFUSED:
+      return socket_refusals_.tally();
+    case WAYSTATION_TALLY_HTTP_REFUSED:
+      return http_refusals_.tally();
+    case WAYSTATION_TALLY_DELIVERIES_DROPPED:
+      return collect(service_.figures().dropped_by_reason,
+                     [](std::size_t i) { return end_reason_name(static_cast<EndReason>(i)); });
+    case WAYSTATION_TALLY_ERRORS_SENT:
+      return collect(service_.figures().errors_by_code,
+                     [](std::size_t i) { return error_code_name(static_cast<ErrorCode>(i)); });
+  }
+  return std::nullopt;
 }
 
 std::string problem_with_json(std::string_view json) {

@@ -11,8 +11,8 @@
 
 #include "admission/admission.hpp"
 #include "api/audit.hpp"
+#include "api/code_counts.hpp"
 #include "api/dispatcher.hpp"
-#include "api/refusals.hpp"
 #include "http/http_api.hpp"
 #include "reactor/mutex.hpp"
 #include "reactor/relay_service.hpp"
@@ -42,7 +42,8 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
   RelayService& service() noexcept { return service_; }
   std::size_t max_message_bytes() const override;
   waystation_figures figures() const;
-  const RefusalCounts& refusals() const noexcept { return refusals_; }
+  /// Nothing for a value that is none of the enumeration's. Throws std::bad_alloc.
+  std::optional<Tally> tally(waystation_tally which) const;
 
   /// Takes other options where they can be changed live: identity, limits, intervals; the
   /// callbacks stay. Throws as the constructor does, and everything stays as it was.
@@ -87,7 +88,7 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
  private:
   // Observer, on the reactor's thread.
   void on_delivery(const Delivery& delivery) noexcept override;
-  void on_error_sent() noexcept override {}
+  void on_error_sent(ErrorCode) noexcept override {}
 
   // TokenRefresher, on the reactor's thread.
   void refresh(std::string user, std::string token, Answer answer) override;
@@ -112,7 +113,8 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
   std::atomic<std::size_t> max_message_bytes_;
   std::atomic<std::uint32_t> descriptor_reserve_;
   std::atomic<std::uint64_t> refused_ = 0;
-  RefusalCounts refusals_;
+  CodeCounts<kSocketRefusalCodes> socket_refusals_;
+  CodeCounts<kHttpRefusalCodes> http_refusals_;
   std::atomic<std::uint64_t> events_lost_ = 0;
   std::atomic<bool> draining_ = false;
 

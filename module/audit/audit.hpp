@@ -81,7 +81,7 @@ class Audit final : public Observer {
   // ---- one thread, the relay's
 
   void on_delivery(const Delivery& delivery) noexcept override;
-  void on_error_sent() noexcept override {}
+  void on_error_sent(ErrorCode) noexcept override {}
 
   // ---- any thread
 

@@ -23,6 +23,30 @@ constexpr std::int64_t kCloseMs = 10'000;
 // to).
 constexpr std::int64_t kLingerMs = 2'000;
 
+/// Why a connection ends that is closed with a code of ours.
+EndReason reason_for(CloseCode code) noexcept {
+  switch (code) {
+    case CloseCode::going_away:
+      return EndReason::going_away;
+    case CloseCode::token_expired:
+      return EndReason::expired;
+    case CloseCode::ended_by_administrator:
+      return EndReason::ended;
+    case CloseCode::receiver_too_slow:
+      return EndReason::slow;
+    case CloseCode::internal_error:
+      return EndReason::failed;
+    case CloseCode::protocol_error:
+    case CloseCode::unsupported_data:
+    case CloseCode::invalid_payload:
+    case CloseCode::policy_violation:
+    case CloseCode::message_too_big:
+      return EndReason::violation;
+    default:
+      return EndReason::closed;
+  }
+}
+
 }  // namespace
 
 Connection::Connection(Reactor& reactor, std::uint64_t id, AdoptedSocket socket,
@@ -68,6 +92,7 @@ bool Connection::send(Opcode opcode, std::initializer_list<std::string_view> par
   touch();
   if (queue() || (make_room(header.view().size() + size) && queue())) return true;
   too_slow_ = true;
+  note_end(EndReason::slow);
   wanted_close_ = CloseCode::receiver_too_slow;
   return false;
 }
@@ -88,6 +113,7 @@ void Connection::yield_room() noexcept {
   // Where its session is over, what holds the room is a peer that does not take its last words.
   if (state_ != State::open) return abort();
   too_slow_ = true;
+  note_end(EndReason::slow);
   if (wanted_close_ == CloseCode::no_status) wanted_close_ = CloseCode::receiver_too_slow;
   touch();
   drop_unbegun();
@@ -101,6 +127,7 @@ void Connection::drop_unbegun() noexcept {
 void Connection::close(CloseCode code) noexcept {
   if (state_ != State::open || wanted_close_ != CloseCode::no_status) return;
   wanted_close_ = code;
+  note_end(reason_for(code));
   too_slow_ = code == CloseCode::receiver_too_slow;
   touch();
 }
@@ -131,8 +158,13 @@ void Connection::settle() {
   start_closing(code, close_reason(code));
 }
 
+void Connection::note_end(EndReason reason) noexcept {
+  if (!end_reason_) end_reason_ = reason;
+}
+
 void Connection::start_closing(CloseCode code, std::string_view reason) {
   state_ = State::closing;
+  note_end(reason_for(code));
   end_session();
   const auto payload = close_payload(code, reason);
   outbox_.append_always({FrameHeader(Opcode::close, payload.size()).view(), payload});
@@ -195,6 +227,7 @@ bool Connection::on_pong(std::string_view) {
 void Connection::on_close(CloseCode code, std::string_view) {
   reading_ = false;
   peer_done_ = true;
+  note_end(EndReason::closed);  // whatever the peer's reason
   // Section 5.5.1: the answer repeats the peer's code. Where ours was said first, its flush may be
   // long done, and there is only the end of the connection left to see to.
   if (state_ == State::open) {
@@ -250,8 +283,9 @@ void Connection::set_blocked(bool blocked) noexcept {
   reactor_.watch(*this, blocked);
 }
 
-void Connection::cut() noexcept {
+void Connection::cut(EndReason reason) noexcept {
   if (state_ == State::closed) return;
+  note_end(reason);
   state_ = State::closed;
   end_session();
   if (session_ != nullptr) session_->on_lost(acknowledged_offset());
@@ -275,11 +309,11 @@ void Connection::fail() noexcept {
   reading_ = false;
   peer_done_ = true;
   // Without a session there was no 101 either, behind which a Close could stand.
-  if (state_ != State::open || session_ == nullptr) return cut();
+  if (state_ != State::open || session_ == nullptr) return cut(EndReason::failed);
   try {
     start_closing(CloseCode::internal_error, close_reason(CloseCode::internal_error));
   } catch (...) {
-    cut();
+    cut(EndReason::failed);
   }
 }
 
@@ -301,6 +335,7 @@ std::int64_t Connection::on_timer() {
   const auto patience = 2 * reactor_.ping_interval_ms();
   if (now - last_received_ms_ >= patience) {
     reactor_.count_closed_dead();
+    note_end(EndReason::dead);
     abort();
   } else if (expires_ms_ != 0 && now >= expires_ms_) {
     close(CloseCode::token_expired);

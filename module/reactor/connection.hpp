@@ -5,10 +5,12 @@
 #include <initializer_list>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "reactor/adopted_socket.hpp"
 #include "reactor/session.hpp"
+#include "relay/observer.hpp"
 #include "relay/outbox.hpp"
 #include "websocket/close_code.hpp"
 #include "websocket/frame_reader.hpp"
@@ -46,6 +48,9 @@ class Connection final : private FrameHandler {
   /// Where the last message queued ends, in bytes since the start of the connection.
   std::uint64_t queued_offset() const noexcept { return outbox_.queued_offset(); }
 
+  /// Why it ended, or is about to; from when the session's on_lost is called on.
+  EndReason end_reason() const noexcept { return end_reason_.value_or(EndReason::closed); }
+
   /// Up to where the peer's kernel has acknowledged what was sent.
   std::uint64_t acknowledged_offset() const noexcept;
 
@@ -66,8 +71,8 @@ class Connection final : private FrameHandler {
   void settle();
   /// Sends what is queued.
   void flush();
-  /// Ends it without a word.
-  void cut() noexcept;
+  /// Ends it without a word. `reason` counts where there was none before.
+  void cut(EndReason reason = EndReason::closed) noexcept;
   /// Something threw while it was dealt with: closes it with internal_error, or cuts it where
   /// there is not even memory for that.
   void fail() noexcept;
@@ -110,6 +115,7 @@ class Connection final : private FrameHandler {
 
   void start_closing(CloseCode code, std::string_view reason);
   void end_session() noexcept;
+  void note_end(EndReason reason) noexcept;
   void touch() noexcept;
   void set_blocked(bool blocked) noexcept;
   void transmit() noexcept;
@@ -132,6 +138,7 @@ class Connection final : private FrameHandler {
   std::int64_t expires_ms_ = 0;                    // 0: never
   std::int64_t close_by_ms_ = 0;                   // while closing or lingering
   CloseCode wanted_close_ = CloseCode::no_status;  // no_status: none
+  std::optional<EndReason> end_reason_;            // the first that there was
   State state_ = State::open;
   bool in_session_ = false;  // between the session's on_open and on_end
   bool reading_ = true;      // false: what arrives is thrown away

@@ -282,7 +282,7 @@ void Reactor::settle_and_flush() {
 }
 
 void Reactor::cut_all() noexcept {
-  for (const auto& [id, connection] : connections_) connection->cut();
+  for (const auto& [id, connection] : connections_) connection->cut(EndReason::going_away);
   first_touched_ = first_closed_ = nullptr;
   connections_.clear();
   figures_.connections.store(0, std::memory_order_relaxed);

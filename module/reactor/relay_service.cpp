@@ -98,7 +98,7 @@ void RelayService::count_open(SocketKind kind, int change) noexcept {
 void RelayService::refresh(Connection& connection, Member& member, const std::string& user,
                            std::string token) {
   const auto refuse = [this](Member& to, std::string problem) {
-    on_error_sent();
+    on_error_sent(ErrorCode::bad_token);
     to.send({error_text(ErrorCode::bad_token, problem, {}), {}, {}}, nullptr);
   };
   if (refresher_ == nullptr) {
@@ -122,6 +122,7 @@ void RelayService::on_delivery(const Delivery& delivery) noexcept {
       return;  // nobody else hears of these
     case Outcome::dropped:
       add(figures_.deliveries_dropped, 1);
+      add(figures_.dropped_by_reason[static_cast<std::size_t>(delivery.reason)], 1);
       break;
     case Outcome::pushed:
     case Outcome::undelivered:
@@ -137,8 +138,9 @@ void RelayService::on_delivery(const Delivery& delivery) noexcept {
   if (listener_ != nullptr) listener_->on_delivery(delivery);
 }
 
-void RelayService::on_error_sent() noexcept {
+void RelayService::on_error_sent(ErrorCode code) noexcept {
   add(figures_.errors_sent, 1);
+  add(figures_.errors_by_code[static_cast<std::size_t>(code)], 1);
 }
 
 }  // namespace waystation

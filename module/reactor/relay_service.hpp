@@ -1,6 +1,7 @@
 // The relay as other threads see it: a hub and a reactor, spoken to by messages.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -35,6 +36,9 @@ struct RelayFigures {
   std::atomic<std::uint64_t> notifications = 0;
   std::atomic<std::uint64_t> deliveries_dropped = 0;
   std::atomic<std::uint64_t> errors_sent = 0;
+  // The last two, in parts.
+  std::array<std::atomic<std::uint64_t>, kEndReasons> dropped_by_reason{};
+  std::array<std::atomic<std::uint64_t>, kErrorCodes> errors_by_code{};
 };
 
 /// What a token that a client sent to go on with was good for.
@@ -101,7 +105,7 @@ class RelayService final : private Observer {
   void on_delivery(const Delivery& delivery) noexcept override;
 
  private:
-  void on_error_sent() noexcept override;
+  void on_error_sent(ErrorCode code) noexcept override;
   void set_expiry(Connection& connection, std::int64_t expires_at);
   template <typename T>
   CallResult<T> call(std::chrono::milliseconds deadline, std::function<T()> ask);

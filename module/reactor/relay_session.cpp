@@ -65,7 +65,8 @@ class RelaySession final : public Session, public Base {
       const auto users = kIsChat ? own_users : parse_group(group);
       const auto to = !users ? std::string_view(user_) : entry.to_lo ? users->lo : users->hi;
       const auto from = !users ? std::string_view() : entry.to_lo ? users->hi : users->lo;
-      service_.on_delivery({Outcome::dropped, entry.at, group, from, to, entry.id, 0, entry.bytes});
+      service_.on_delivery({Outcome::dropped, entry.at, group, from, to, entry.id, 0, entry.bytes,
+                            connection_.end_reason()});
     });
   }
 

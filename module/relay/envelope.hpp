@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -47,6 +48,7 @@ struct Envelope {
 /// The codes of {"error":…} frames.
 enum class ErrorCode : std::uint8_t { bad_json, bad_envelope, not_a_member, rate_limited,
                                       bad_token };
+inline constexpr std::size_t kErrorCodes = 5;
 std::string_view error_code_name(ErrorCode code) noexcept;
 
 /// Why a frame was refused. `id` is the frame's, where it could still be read.

@@ -233,7 +233,7 @@ bool Hub::may_speak(ChatMember& member, const Now& now) {
 }
 
 void Hub::send_error(Member& member, const EnvelopeError& error) {
-  observer_.on_error_sent();
+  observer_.on_error_sent(error.code);
   const auto text = error_text(error.code, error.detail, error.id.view());
   member.send({text, {}, {}}, nullptr);
 }

@@ -94,6 +94,9 @@ async def converse(base):
     at_least(1, 'waystation_sockets_refused_total{code="bad_group"}')
     at_least(4, "waystation_sockets_accepted_total")
     at_least(0, "waystation_queue_bytes")
+    at_least(0, 'waystation_deliveries_dropped_total{reason="slow"}')
+    at_least(0, 'waystation_http_refused_total{code="unauthenticated"}')
+    at_least(0, 'waystation_errors_sent_total{code="bad_json"}')
     at_least(1e9, "process_start_time_seconds")
     again = get(base + "/metrics")[1].decode()
     started = "process_start_time_seconds " + figures["process_start_time_seconds"]

@@ -367,10 +367,29 @@ WAYSTATION_API waystation_status waystation_figures_read(const waystation_relay 
 /* Hands to `take` each code with which requests for a socket route are refused, such as
  * "unauthenticated", and how often it was since the relay started: some twenty, always the same, also
  * those that were not needed yet. It returns not 0 to go on; `code` is static storage. Never waits
- * for the relay. Errors: WAYSTATION_INVALID. */
+ * for the relay. Errors: WAYSTATION_INVALID, WAYSTATION_EXHAUSTED. */
 WAYSTATION_API waystation_status waystation_refusals_read(
     const waystation_relay *relay,
     int (*take)(void *user_data, const char *code, uint64_t count), void *user_data);
+
+/* What is counted in parts. */
+typedef enum waystation_tally {
+  WAYSTATION_TALLY_SOCKETS_REFUSED = 0,    /* by the code of the refusal; as waystation_refusals_read */
+  WAYSTATION_TALLY_HTTP_REFUSED = 1,       /* waystation_http's, by the code of the refusal */
+  WAYSTATION_TALLY_DELIVERIES_DROPPED = 2, /* by why the socket ended: "closed" by its peer or the
+                                              network, "slow", "dead", "ended" by an administrator,
+                                              "expired", "violation" of the protocol, "going_away",
+                                              "failed" for want of memory */
+  WAYSTATION_TALLY_ERRORS_SENT = 3         /* {"error":…} frames, by their code */
+} waystation_tally;
+
+/* Hands to `take` each part of a tally and how much it came to since the relay started: some two
+ * dozen at most, always the same, also those that nothing was counted in yet; later versions may
+ * have more. It returns not 0 to go on; `name` is static storage. Never waits for the relay.
+ * Errors: WAYSTATION_INVALID (also a tally that there is not), WAYSTATION_EXHAUSTED. */
+WAYSTATION_API waystation_status waystation_tally_read(
+    const waystation_relay *relay, waystation_tally which,
+    int (*take)(void *user_data, const char *name, uint64_t count), void *user_data);
 
 /* ---- tokens --------------------------------------------------------------------------------- */
 

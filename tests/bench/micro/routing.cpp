@@ -16,7 +16,7 @@ namespace {
 class Nobody final : public Observer {
  public:
   void on_delivery(const Delivery&) noexcept override {}
-  void on_error_sent() noexcept override {}
+  void on_error_sent(ErrorCode) noexcept override {}
 };
 
 class Deaf final : public ChatMember {

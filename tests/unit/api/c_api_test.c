@@ -258,6 +258,28 @@ static void wrong_options(void) {
   REFUSED(allowed_origins, "no scheme")
 }
 
+/* The part of a tally that is looked for, and what it came to. */
+typedef struct part {
+  const char *name;
+  uint64_t count;
+  int parts;
+} part;
+
+static int count_part(void *user_data, const char *name, uint64_t count) {
+  part *wanted = user_data;
+  wanted->parts++;
+  if (strcmp(name, wanted->name) != 0) return 1;
+  wanted->count = count;
+  return 0;
+}
+
+static uint64_t tally(const waystation_relay *relay, waystation_tally which, const char *name) {
+  part wanted = {name, UINT64_MAX, 0};
+  CHECK(waystation_tally_read(relay, which, count_part, &wanted) == WAYSTATION_OK);
+  CHECK(wanted.parts > 0 && wanted.parts < 40);
+  return wanted.count;
+}
+
 static void nothing_at_all(void) {
   waystation_request request;
   waystation_response response = empty_response();
@@ -282,6 +304,9 @@ static void nothing_at_all(void) {
   CHECK(waystation_presence(NULL, "bob", 0, &number, &number) == WAYSTATION_INVALID);
   CHECK(waystation_end_sessions(NULL, "bob", 0, &number) == WAYSTATION_INVALID);
   CHECK(waystation_figures_read(NULL, &figures) == WAYSTATION_INVALID);
+  CHECK(waystation_refusals_read(NULL, count_part, &number) == WAYSTATION_INVALID);
+  CHECK(waystation_tally_read(NULL, WAYSTATION_TALLY_ERRORS_SENT, count_part, &number) ==
+        WAYSTATION_INVALID);
   CHECK(number == 7);
 
   /* A relay that is not there: handlers may outlive it. */
@@ -387,6 +412,11 @@ static void count_event(void *user_data, const waystation_event *event) {
 }
 
 static void a_life(void) {
+  static const char *const reasons[] = {"closed",  "slow",      "dead",       "ended",
+                                        "expired", "violation", "going_away", "failed"};
+  static const char *const codes[] = {"bad_json", "bad_envelope", "not_a_member", "rate_limited",
+                                      "bad_token"};
+  size_t i;
   waystation_options options;
   waystation_relay *relay;
   waystation_figures figures;
@@ -454,6 +484,28 @@ static void a_life(void) {
   waystation_response_clear(&response);
   request.remote_address = "192.0.2.1";
   CHECK(waystation_is_operator(id, &request) == 0);
+
+  /* What is counted in parts. Each has every part, also those that nothing was counted in. */
+  CHECK(tally(relay, WAYSTATION_TALLY_HTTP_REFUSED, "not_an_operator") == 0);
+  CHECK(waystation_http(id, &request, &response) == WAYSTATION_OK && response.status == 403);
+  waystation_response_clear(&response);
+  CHECK(tally(relay, WAYSTATION_TALLY_HTTP_REFUSED, "not_an_operator") == 1);
+  CHECK(tally(relay, WAYSTATION_TALLY_HTTP_REFUSED, "unauthenticated") == 0);
+  request = upgrade_of(&push, "/push/Alice/", NULL);
+  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK && response.status == 400);
+  waystation_response_clear(&response);
+  CHECK(tally(relay, WAYSTATION_TALLY_SOCKETS_REFUSED, "bad_user") == 1);
+  CHECK(tally(relay, WAYSTATION_TALLY_HTTP_REFUSED, "bad_user") == 0);
+  for (i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+    CHECK(tally(relay, WAYSTATION_TALLY_DELIVERIES_DROPPED, reasons[i]) == 0);
+  }
+  for (i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+    CHECK(tally(relay, WAYSTATION_TALLY_ERRORS_SENT, codes[i]) == 0);
+  }
+  CHECK(waystation_tally_read(relay, (waystation_tally)4711, count_part, NULL) ==
+        WAYSTATION_INVALID);
+  CHECK(waystation_tally_read(relay, WAYSTATION_TALLY_ERRORS_SENT, NULL, NULL) ==
+        WAYSTATION_INVALID);
 
   /* Options that are wrong change nothing; others do. */
   options.max_message_bytes = 0;

@@ -37,8 +37,9 @@ class Listening final : public Observer {
     const std::lock_guard lock(mutex_);
     heard_.push_back({d.outcome, std::string(d.group), std::string(d.from), std::string(d.to),
                       std::string(d.id), d.reached, d.bytes});
+    if (d.outcome == Outcome::dropped) reasons_.push_back(d.reason);
   }
-  void on_error_sent() noexcept override {}
+  void on_error_sent(ErrorCode) noexcept override {}
 
   std::vector<Heard> all() {
     const std::lock_guard lock(mutex_);
@@ -49,10 +50,16 @@ class Listening final : public Observer {
     std::erase_if(heard, [](const Heard& h) { return h.outcome != Outcome::dropped; });
     return heard;
   }
+  /// Why those were dropped.
+  std::vector<EndReason> reasons() {
+    const std::lock_guard lock(mutex_);
+    return reasons_;
+  }
 
  private:
   std::mutex mutex_;
   std::vector<Heard> heard_;
+  std::vector<EndReason> reasons_;
 };
 
 std::int64_t wall_ms() {
@@ -183,6 +190,8 @@ TEST_F(RelayServiceTest, PassesMessagesOnAndCountsThem) {
 
   const auto& figures = service_->figures();
   EXPECT_TRUE(eventually([&] { return figures.errors_sent == 2; }));
+  EXPECT_EQ(figures.errors_by_code[static_cast<std::size_t>(ErrorCode::bad_json)], 1U);
+  EXPECT_EQ(figures.errors_by_code[static_cast<std::size_t>(ErrorCode::not_a_member)], 1U);
   EXPECT_EQ(figures.chat_sockets, 2U);
   EXPECT_EQ(figures.push_sockets, 1U);
   EXPECT_EQ(figures.groups, 1U);
@@ -300,6 +309,113 @@ TEST_F(RelayServiceTest, DroppedPushDeliveriesAreToldOfEachGroupAndOfNone) {
   EXPECT_EQ(dropped.end()[-1], (Heard{Outcome::dropped, "bob_carol", "carol", "bob", "", 0, 2}));
   EXPECT_EQ(dropped.end()[-2], (Heard{Outcome::dropped, "alice_bob", "alice", "bob", "a1", 0, 1}));
   EXPECT_EQ(dropped.end()[-3], (Heard{Outcome::dropped, "", "", "bob", "", 0, 50'002}));
+}
+
+class DropReasonTest : public RelayServiceTest {
+ protected:
+  /// Gives bob, who reads nothing, more than kernels hold, ends his socket by `end`, and expects
+  /// that what was lost is put down to `reason`.
+  template <typename F>
+  void expect_drops(EndReason reason, F&& end, const RelayOptions& options = DropReasonTest::options(),
+                    std::int64_t expires_at = 0) {
+    start(options, 8192);
+    auto bob = open({SocketKind::push, Dialect::plain, "", "bob", expires_at}, 4096);
+    const auto filler = '"' + std::string(50'000, 'x') + '"';
+    for (int i = 0; i < 4; ++i) EXPECT_EQ(notified("bob", filler), 1U);
+    end(bob);
+    const auto& figures = service_->figures();
+    EXPECT_TRUE(eventually([&] { return service_->reactor_figures().connections == 0; }));
+    const auto reasons = listening_.reasons();
+    EXPECT_FALSE(reasons.empty());
+    for (const auto one : reasons) EXPECT_EQ(end_reason_name(one), end_reason_name(reason));
+    EXPECT_EQ(figures.deliveries_dropped, reasons.size());
+    EXPECT_EQ(figures.dropped_by_reason[static_cast<std::size_t>(reason)], reasons.size());
+  }
+
+  bool is_gone() {
+    return eventually([&] { return presence("bob").push_sockets == 0; });
+  }
+};
+
+TEST_F(DropReasonTest, ThePeerWasCutOff) {
+  expect_drops(EndReason::closed, [](WebSocketClient& bob) { bob.reset(); });
+}
+
+TEST_F(DropReasonTest, ThePeerClosedWhateverItsReason) {
+  expect_drops(EndReason::closed, [&](WebSocketClient& bob) {
+    bob.send(close_frame(1001));
+    EXPECT_TRUE(is_gone());
+    bob.reset();
+  });
+}
+
+TEST_F(DropReasonTest, ThePeerWasTooSlow) {
+  auto tight = options();
+  tight.reactor.queues.max_queue_bytes = 250'000;
+  expect_drops(
+      EndReason::slow,
+      [&](WebSocketClient& bob) {
+        const auto filler = '"' + std::string(50'000, 'x') + '"';
+        while (notified("bob", filler) != 0) {
+        }
+        bob.reset();
+      },
+      tight);
+}
+
+TEST_F(DropReasonTest, ThePeerWasTooSlowForThePoolOfAll) {
+  auto tight = options();
+  tight.reactor.queues.max_total_queue_bytes = 250'000;
+  expect_drops(
+      EndReason::slow,
+      [&](WebSocketClient& bob) {
+        auto carol = push("carol");
+        EXPECT_EQ(notified("carol", '"' + std::string(100'000, 'x') + '"'), 1U);
+        EXPECT_NE(carol.hear().find("event"), std::string::npos);
+        EXPECT_TRUE(is_gone());
+        bob.reset();
+      },
+      tight);
+}
+
+TEST_F(DropReasonTest, ThePeerWasDead) {
+  auto impatient = options();
+  impatient.reactor.ping_interval_seconds = 1;
+  expect_drops(
+      EndReason::dead, [&](WebSocketClient&) { EXPECT_TRUE(is_gone()); }, impatient);
+}
+
+TEST_F(DropReasonTest, AnAdministratorEndedIt) {
+  expect_drops(EndReason::ended, [&](WebSocketClient& bob) {
+    EXPECT_EQ(std::get<std::size_t>(service_->end_sessions("bob", 20s)), 1U);
+    bob.reset();
+  });
+}
+
+TEST_F(DropReasonTest, ItsTokenExpired) {
+  expect_drops(
+      EndReason::expired,
+      [&](WebSocketClient& bob) {
+        EXPECT_TRUE(is_gone());
+        bob.reset();
+      },
+      options(), wall_ms() + 1000);
+}
+
+TEST_F(DropReasonTest, ThePeerBrokeTheProtocol) {
+  expect_drops(EndReason::violation, [&](WebSocketClient& bob) {
+    bob.send(frame(Opcode::text, "1", {.masked = false}));
+    EXPECT_TRUE(is_gone());
+    bob.reset();
+  });
+}
+
+TEST_F(DropReasonTest, TheRelayWasDrained) {
+  expect_drops(EndReason::going_away, [&](WebSocketClient&) { service_->drain(1); });
+}
+
+TEST_F(DropReasonTest, TheRelayWasStopped) {
+  expect_drops(EndReason::going_away, [&](WebSocketClient&) { service_->stop(); });
 }
 
 TEST_F(RelayServiceTest, ADropAtAnAnonymousSocketIsTheUsersForWhomItWasMeant) {
@@ -500,7 +616,7 @@ TEST_F(RelayServiceTest, ACallThatTheReactorIsTooBusyForTimesOut) {
     void on_delivery(const Delivery& delivery) noexcept override {
       if (delivery.to == "hold") released.get_future().wait();
     }
-    void on_error_sent() noexcept override {}
+    void on_error_sent(ErrorCode) noexcept override {}
     std::promise<void> released;
   } holding;
   service_.emplace(options(), &holding, nullptr);

@@ -108,10 +108,14 @@ class Recorder final : public Observer {
     entries.push_back({d.outcome, d.at, std::string(d.group), std::string(d.from),
                        std::string(d.to), std::string(d.id), d.reached, d.bytes});
   }
-  void on_error_sent() noexcept override { ++errors; }
+  void on_error_sent(ErrorCode code) noexcept override {
+    ++errors;
+    codes.push_back(code);
+  }
 
   std::vector<Entry> entries;
   int errors = 0;
+  std::vector<ErrorCode> codes;
 };
 
 }  // namespace waystation::test

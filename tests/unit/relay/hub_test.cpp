@@ -463,6 +463,7 @@ TEST_F(Hub, AnswersBadInputAndGoesOn) {
   EXPECT_EQ(alice.next(), R"({"message":"still here"})");
   EXPECT_EQ(bob.next(), R"({"message":"still here"})");
   EXPECT_EQ(seen.errors, 2);
+  EXPECT_THAT(seen.codes, ElementsAre(ErrorCode::bad_json, ErrorCode::bad_envelope));
 }
 
 // ---- fidelity and order ----------------------------------------------------------------------
