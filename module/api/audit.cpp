@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "audit/audit_file.hpp"
+#include "audit/file_size_signal.hpp"
 
 namespace waystation {
 namespace {
@@ -92,6 +93,7 @@ void add_audit_health(const Audit* audit, RelayCalls::Health& health) {
 RelayCalls::AuditPage audit_page(const Audit* audit, const AuditFilter& filter,
                                  std::optional<AuditCursor> after, std::size_t limit) {
   if (audit == nullptr) return {CallStatus::off, {}, {}};
+  const FileSizeSignal an_error_only;
   // A connection for the call: cheap, good for any thread, and always the file that is there now.
   try {
     AuditReader reader(audit->path());

@@ -9,6 +9,7 @@
 #include "api/guarded.hpp"
 #include "audit/audit.hpp"
 #include "audit/audit_reader.hpp"
+#include "audit/file_size_signal.hpp"
 #include "relay/names.hpp"
 #include "waystation/waystation.h"
 
@@ -29,6 +30,7 @@ waystation_status guarded(char* error, std::size_t error_size, F&& f) noexcept {
     return status;
   };
   say("", WAYSTATION_OK);
+  const ws::FileSizeSignal an_error_only;  // reading writes, too: an index of the log
   try {
     f();
     return WAYSTATION_OK;

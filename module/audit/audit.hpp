@@ -8,10 +8,13 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 
+#include "audit/audit_run_file.hpp"
+#include "audit/audit_state.hpp"
 #include "audit/audit_store.hpp"
 #include "audit/row_queue.hpp"
 #include "relay/observer.hpp"
@@ -30,27 +33,14 @@ struct AuditOptions {
 
   std::size_t queue_bytes = 16 << 20;
   // Rows wait so long for others to be committed with; a second, while more than a thousand come in
-  // this time. What is lost at a sudden end is at most what came since, and while a commit is made.
+  // this time. What is lost at a sudden end is at most what came since, and while a commit is made
+  // or the log moved into the file.
   std::chrono::milliseconds batch_interval{100};
   std::chrono::milliseconds retry_interval{500};  // after a fault
 };
 
 /// Whether a node may be called so: 1 to 64 of the characters A-Z, a-z, 0-9, '.', '_' and '-'.
 bool is_audit_node(std::string_view text) noexcept;
-
-/// How the writing goes.
-enum class AuditState : std::uint8_t {
-  starting,   // the file is being opened
-  ok,
-  disk_full,  // or a quota or a file-size limit is reached
-  locked,     // another process holds the file's lock
-  read_only,  // the file system, or the file
-  held,       // another process reads without an end
-  failed,     // anything else
-};
-
-/// In words, such as "disk full".
-const char* audit_state_text(AuditState state) noexcept;
 
 struct AuditFigures {
   AuditState state = AuditState::starting;
@@ -59,7 +49,7 @@ struct AuditFigures {
   std::uint64_t rows_lost = 0;     // the queue was full, or the end came before they were written
   std::uint64_t rows_waiting = 0;
   std::uint64_t lag_ms = 0;        // how old the oldest waiting row is
-  std::uint64_t file_bytes = 0;
+  std::uint64_t file_bytes = 0;    // on the disk, with its log
 };
 
 /// Whatever happens to the disk, on_delivery() takes no longer than a copy of some names. Rows that
@@ -95,9 +85,10 @@ class Audit final : public Observer {
   /// The path as it is used, its folder's links followed.
   const std::string& path() const noexcept { return path_; }
 
-  /// Writes what waits, as far as that is possible at once, and ends the thread. on_delivery() may
-  /// no longer be called. Legal twice.
-  void stop();
+  /// Writes what waits, as far as that is possible at once and within `deadline`, and ends the thread;
+  /// the rest is counted as lost, and the next run's first row says so. on_delivery() may no longer be
+  /// called. Legal twice. It takes longer only where the disk does not come back from a call.
+  void stop(std::chrono::milliseconds deadline = std::chrono::milliseconds(1000));
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -106,10 +97,16 @@ class Audit final : public Observer {
   bool wait_for_work(std::unique_lock<std::mutex>& lock);
   void gather(std::unique_lock<std::mutex>& lock);
   void work() noexcept;
+  void take_run_file();
   void begin_run(AuditStore& store);
   void open();
   void reopen_if_moved();
+  void rescue_log();
+  void owe(std::int64_t since) noexcept;
+  std::int64_t oldest_kept() const noexcept;
   void write_batch();
+  void note_waiting() noexcept;
+  bool is_late() const noexcept;
   bool is_over_size();
   void tidy();
   void close() noexcept;
@@ -126,6 +123,7 @@ class Audit final : public Observer {
   const std::string path_;
   const std::string node_;
   const std::int64_t started_at_;
+  AuditRunFile run_file_;  // the constructor's, then the writer's
   RowQueue queue_;
   std::atomic<std::uint32_t> retention_days_;
   std::atomic<std::uint64_t> max_bytes_;
@@ -150,6 +148,7 @@ class Audit final : public Observer {
   bool is_woken_ = false;
   bool is_stopping_ = false;
   int flushing_ = 0;  // callers that wait in flush()
+  std::atomic<Clock::time_point> stop_at_ = Clock::time_point::max();  // the thread may not go on then
 
   // The writer's own.
   std::unique_ptr<AuditStore> store_;
@@ -159,9 +158,10 @@ class Audit final : public Observer {
   bool is_over_size_ = false;
   bool has_too_old_ = false;      // a step of retention did not get them all
   bool has_unused_ = false;       // nor one of giving pages back
-  bool mark_new_file_ = false;    // a gap is to say that the file begins here
+  std::optional<std::int64_t> owed_since_;  // the next file that is opened gets a gap from then to now
   Clock::time_point retry_at_{};
   Clock::time_point next_age_check_{};
+  Clock::time_point next_settling_{};
   Clock::time_point may_set_aside_{};
 
   std::thread thread_;

@@ -52,6 +52,14 @@ void check_kind(const std::string& path, const struct stat& status) {
   }
 }
 
+void check_is_own(const std::string& path, const struct stat& status) {
+  check_kind(path, status);
+  if (status.st_uid != ::geteuid()) {
+    throw refused(path, "the file belongs to " + owner_text(status.st_uid) + ", and this is " +
+                            owner_text(::geteuid()) + "; name a file of one's own");
+  }
+}
+
 std::string folder_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   return slash == 0 ? "/" : path.substr(0, slash);
@@ -80,11 +88,7 @@ std::string resolve_audit_path(const std::string& path) {
 bool check_audit_file(const std::string& path) {
   struct stat status {};
   if (!look_at(path, status)) return false;
-  check_kind(path, status);
-  if (status.st_uid != ::geteuid()) {
-    throw refused(path, "the file belongs to " + owner_text(status.st_uid) + ", and this is " +
-                            owner_text(::geteuid()) + "; name a file of one's own");
-  }
+  check_is_own(path, status);
   return true;
 }
 
@@ -109,13 +113,13 @@ void check_before_start(const std::string& path) {
   }
 }
 
-void prepare_audit_file(const std::string& path, bool* made_private) {
-  if (made_private != nullptr) *made_private = false;
-  if (!check_audit_file(path)) {
+FileIdentity prepare_audit_file(const std::string& path) {
+  struct stat status {};
+  while (!look_at(path, status)) {
     const int descriptor =
         ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kPrivate);
     if (descriptor < 0) {
-      if (errno == EEXIST) return prepare_audit_file(path, made_private);
+      if (errno == EEXIST) continue;
       if (errno == EACCES || errno == EPERM) {
         throw refused(path, "it cannot be made (" + std::string(std::strerror(errno)) +
                                 "); name a folder that may be written to");
@@ -123,13 +127,39 @@ void prepare_audit_file(const std::string& path, bool* made_private) {
       throw failure(errno, path);
     }
     ::close(descriptor);
-    return;
   }
+  check_is_own(path, status);
+  return {status.st_dev, status.st_ino};
+}
+
+bool make_private(const std::string& path) {
+  // A descriptor that can only name the file: what is looked at is what is changed, and closing it
+  // loses no lock that SQLite holds.
+  const int descriptor = ::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor < 0) {
+    if (errno == ENOENT) return false;
+    throw failure(errno, path);
+  }
+  const std::unique_ptr<const int, void (*)(const int*)> close(
+      &descriptor, [](const int* open) { ::close(*open); });
   struct stat status {};
-  if (!look_at(path, status) || (status.st_mode & 0777) == kPrivate) return;
-  // A link put in its place in this moment would be refused when it is opened.
-  if (::fchmodat(AT_FDCWD, path.c_str(), kPrivate, 0) != 0) throw failure(errno, path);
-  if (made_private != nullptr) *made_private = true;
+  if (::fstat(descriptor, &status) != 0) throw failure(errno, path);
+  check_is_own(path, status);
+  if ((status.st_mode & 0777) == kPrivate) return false;
+  if (::chmod(("/proc/self/fd/" + std::to_string(descriptor)).c_str(), kPrivate) != 0) {
+    throw failure(errno, path);
+  }
+  return true;
+}
+
+bool is_on_read_only_file_system(const std::string& path) noexcept {
+  // The folder, since the file need not be there.
+  return ::access(folder_of(path).c_str(), W_OK) != 0 && errno == EROFS;
+}
+
+std::uint64_t size_of(const std::string& path) noexcept {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
 }
 
 FileIdentity identity_of(const std::string& path) noexcept {

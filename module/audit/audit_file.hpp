@@ -41,9 +41,20 @@ void check_readable_audit_file(const std::string& path);
 /// read-only or full at the moment is no such thing.
 void check_before_start(const std::string& path);
 
-/// Sees to it that there is a file, empty if it is new, which only its owner can read. Throws
-/// AuditRefused or std::system_error. `made_private` (may be null) says whether its mode was changed.
-void prepare_audit_file(const std::string& path, bool* made_private);
+/// Sees to it that there is a file, empty and for its owner alone if it is new, and says which.
+/// Throws AuditRefused or std::system_error.
+FileIdentity prepare_audit_file(const std::string& path);
+
+/// Takes others' rights to it away, where they have any: true says so. The mode of nothing but a file
+/// of one's own under one name is ever changed, whatever is put there meanwhile. Nothing where no
+/// file is there. Throws AuditRefused or std::system_error.
+bool make_private(const std::string& path);
+
+/// Whether files can be read there and not written, for now or for good.
+bool is_on_read_only_file_system(const std::string& path) noexcept;
+
+/// Bytes; 0 where nothing is there.
+std::uint64_t size_of(const std::string& path) noexcept;
 
 /// Nothing where no file has that name. Throws nothing.
 FileIdentity identity_of(const std::string& path) noexcept;

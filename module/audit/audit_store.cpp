@@ -1,11 +1,10 @@
 #include "audit/audit_store.hpp"
 
 #include <sqlite3.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstdio>
-#include <optional>
+#include <limits>
 #include <utility>
 
 #include "audit/migrations.hpp"
@@ -16,11 +15,8 @@ namespace {
 // "Ways", in the header, so that `file` and we know whose database it is.
 constexpr std::int64_t kApplicationId = 0x57617973;
 
-// The log is moved into the file when it is so long. A page that was written several times since is
-// then moved once.
-constexpr std::int64_t kLogBytes = 16 << 20;
 // What is left of the log's file once it was moved.
-constexpr std::int64_t kLogBytesKept = kLogBytes;
+constexpr std::int64_t kLogBytesKept = 16 << 20;
 // The largest file that is read through before it is used. It takes about a second; damage in a
 // larger one is found when it is met.
 constexpr std::int64_t kThoroughBytes = std::int64_t{256} << 20;
@@ -33,26 +29,34 @@ std::string_view text_of(Outcome outcome) noexcept {
   }
 }
 
-/// The path, with a file at it.
-const std::string& prepared(const std::string& path, bool* made_private) {
-  prepare_audit_file(path, made_private);
-  return path;
+/// Refuses what is not ours, or not yet. False: there is nothing in it.
+bool judge(Database& database, const std::string& path) {
+  const auto refuse = [&](const std::string& why) {
+    throw AuditRefused("audit_file = \"" + path + "\": " + why);
+  };
+  const auto application = database.number("PRAGMA application_id");
+  const bool is_empty = database.number("SELECT count(*) FROM sqlite_schema") == 0;
+  const auto version = database.number("PRAGMA user_version");
+  if (version > newest_audit_version() && (is_empty || application == 0 || application == kApplicationId)) {
+    refuse("a newer program made it (version " + std::to_string(version) +
+           " of its tables; this one knows " + std::to_string(newest_audit_version()) +
+           "); it was not touched: use that program, or name another file");
+  }
+  if (application != kApplicationId && (!is_empty || application != 0)) {
+    refuse("it is a database of another program; it was not touched: name another file");
+  }
+  return !is_empty;
 }
 
 }  // namespace
 
-void refuse_newer_audit(const std::string& path) {
-  std::int64_t version = 0;
+bool refuse_foreign_audit(const std::string& path) {
   try {
-    version = Database(path, Database::Access::look).number("PRAGMA user_version");
+    Database looked_at(path, Database::Access::look);
+    return judge(looked_at, path);
   } catch (const SqliteError&) {
-    return;  // whatever it is, it says of no newer program
+    return false;  // whatever it is, it says of no other program
   }
-  if (version <= newest_audit_version()) return;
-  throw AuditRefused("audit_file = \"" + path + "\": a newer program made it (version " +
-                     std::to_string(version) + " of its tables; this one knows " +
-                     std::to_string(newest_audit_version()) +
-                     "); it was not touched: use that program, or name another file");
 }
 
 int newest_audit_version() noexcept { return migrations().back().version; }
@@ -60,25 +64,17 @@ int newest_audit_version() noexcept { return migrations().back().version; }
 AuditStore::AuditStore(const std::string& path, std::string node, bool check_thoroughly)
     : path_(path),
       node_(std::move(node)),
-      database_(prepared(path, &made_private_), Database::Access::write) {
-  file_ = identity_of(path_);
+      made_private_(refuse_foreign_audit(path) && make_private(path)),
+      file_(prepare_audit_file(path)),
+      database_(path, Database::Access::write) {
   database_.leave_untouched();  // until it is known to be ours
   database_.set_busy_timeout(kBusyMs);
-  const auto version = database_.number("PRAGMA user_version");
-  if (version > newest_audit_version()) {
-    throw AuditRefused("audit_file = \"" + path_ + "\": a newer program made it (version " +
-                       std::to_string(version) + " of its tables; this one knows " +
-                       std::to_string(newest_audit_version()) +
-                       "); it was not touched: use that program, or name another file");
-  }
-  const bool is_new = database_.number("SELECT count(*) FROM sqlite_schema") == 0;
-  if (!is_new && database_.number("PRAGMA application_id") != kApplicationId) {
-    throw AuditRefused("audit_file = \"" + path_ +
-                       "\": it is a database of another program; it was not touched: name another "
-                       "file");
-  }
-  if (database_.is_read_only()) {
-    throw std::system_error(EROFS, std::generic_category(), path_);
+  check_is_same_file();
+  if (database_.is_read_only()) throw std::system_error(EROFS, std::generic_category(), path_);
+  const bool is_new = !judge(database_, path_);
+  // The two files beside it take its mode when they are made: by now they may have a wider one.
+  for (const char* part : {"", "-wal", "-shm"}) {
+    if (make_private(path_ + part)) made_private_ = true;
   }
   if (!is_new && check_thoroughly) {
     page_bytes_ = database_.number("PRAGMA page_size");
@@ -106,7 +102,21 @@ AuditStore::AuditStore(const std::string& path, std::string node, bool check_tho
   page_bytes_ = database_.number("PRAGMA page_size");
   sqlite3_wal_hook(database_.get(), count_log_pages, this);
   sqlite3_db_config(database_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
+  prepare_statements();
+  check_is_same_file();
+  log_file_ = identity_of(path_ + "-wal");
+}
 
+/// That what SQLite has open is the file that was looked at: it might have been replaced in between.
+void AuditStore::check_is_same_file() const {
+  int has_moved = 1;
+  const int code = sqlite3_file_control(database_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &has_moved);
+  if (code != SQLITE_OK || has_moved != 0 || !is_file_in_place()) {
+    throw SqliteError(SQLITE_CANTOPEN, "the file was replaced while it was opened");
+  }
+}
+
+void AuditStore::prepare_statements() {
   insert_ = Statement(database_,
                       "INSERT INTO deliveries (at, group_name, from_user, to_user, outcome, "
                       "reached, bytes, message_id, node) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -115,20 +125,24 @@ AuditStore::AuditStore(const std::string& path, std::string node, bool check_tho
                           "INSERT INTO deliveries (at, outcome, node, lost, lost_until) "
                           "VALUES (?, 'gap', ?, ?, ?)",
                           true);
+  // A gap is as old as its end: what is missing may be from then.
   retire_before_ = Statement(database_,
                              "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries "
-                             "INDEXED BY deliveries_by_time WHERE at < ? ORDER BY at LIMIT ?)",
+                             "INDEXED BY deliveries_by_time WHERE at < ?1 AND "
+                             "ifnull(lost_until, at) < ?1 ORDER BY at LIMIT ?2)",
                              true);
   retire_oldest_ = Statement(database_,
                              "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries "
-                             "INDEXED BY deliveries_by_time ORDER BY at LIMIT ?)",
+                             "INDEXED BY deliveries_by_time WHERE outcome <> 'gap' "
+                             "ORDER BY at LIMIT ?)",
                              true);
+  retire_gaps_ = Statement(database_,
+                           "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries "
+                           "INDEXED BY deliveries_not_pushed WHERE outcome <> 'pushed' AND "
+                           "outcome = 'gap' AND lost_until < ?1 ORDER BY at LIMIT ?2)",
+                           true);
   page_count_ = Statement(database_, "PRAGMA page_count", true);
   free_count_ = Statement(database_, "PRAGMA freelist_count", true);
-  if (identity_of(path_) != file_) {
-    throw SqliteError(SQLITE_CANTOPEN, "the file was replaced while it was opened");
-  }
-  log_file_ = identity_of(path_ + "-wal");
 }
 
 void AuditStore::migrate() {
@@ -150,46 +164,36 @@ void AuditStore::migrate() {
   all.commit();
 }
 
-bool AuditStore::begin_run(std::int64_t started_at, std::int64_t now_ms) {
+bool AuditStore::begin_run(std::int64_t started_at, std::optional<std::int64_t> missing_since) {
   Transaction whole(database_, Transaction::Kind::write);
   Statement last(database_,
                  "SELECT id, started_at, ended_at FROM runs WHERE node = ? ORDER BY id DESC LIMIT 1");
   last.bind(1, node_);
-  bool was_cut = false;
-  if (last.step()) {
-    if (last.is_null(2) && last.number(1) == started_at) {
-      // This very run, whose connection was lost for a while: what waited is still waiting.
-      run_ = last.number(0);
-      return false;
-    }
-    if (last.is_null(2)) {
-      was_cut = true;
-      AuditGap gap{last.number(1), now_ms, AuditGap::kUnknown};
-      Statement newest(database_,
-                       "SELECT max(at) FROM deliveries INDEXED BY deliveries_by_time");
-      if (newest.step() && newest.number(0) > gap.since) gap.since = newest.number(0);
-      if (gap.until < gap.since) gap.until = gap.since;  // the clock was set back
-      newest.reset();
-      Statement insert(database_,
-                       "INSERT INTO deliveries (at, outcome, node, lost, lost_until) "
-                       "VALUES (?, 'gap', ?, NULL, ?)");
-      insert.bind(1, gap.since);
-      insert.bind(2, node_);
-      insert.bind(3, gap.until);
-      insert.run();
-    }
+  const bool has_last = last.step();
+  const bool is_open = has_last && last.is_null(2);
+  // Where it is this very run, its connection was lost for a while: what waited is still waiting.
+  const bool is_same = is_open && last.number(1) == started_at;
+  const bool was_cut = is_open && !is_same;
+  std::optional<std::int64_t> since = missing_since;
+  if (was_cut && (!since || *since == last.number(1))) {
+    // It was cut while this file was open: up to the newest row, all is there.
+    since = std::max(last.number(1), newest_at().value_or(last.number(1)));
   }
+  if (is_same) run_ = last.number(0);
   last.reset();
-  // They are a row each start; no need to keep more than some.
-  Statement forget(database_, "DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - 1000");
-  forget.run();
-  Statement enter(database_, "INSERT INTO runs (node, started_at) VALUES (?, ?)");
-  enter.bind(1, node_);
-  enter.bind(2, started_at);
-  enter.run();
-  run_ = sqlite3_last_insert_rowid(database_.get());
+  // At least from when to when: the clock may have been set back.
+  if (since) insert(AuditGap{*since, std::max(started_at, *since), AuditGap::kUnknown});
+  if (!is_same) {
+    // They are a row each start; no need to keep more than some.
+    Statement(database_, "DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - 1000").run();
+    Statement enter(database_, "INSERT INTO runs (node, started_at) VALUES (?, ?)");
+    enter.bind(1, node_);
+    enter.bind(2, started_at);
+    enter.run();
+    run_ = sqlite3_last_insert_rowid(database_.get());
+  }
   whole.commit();
-  return was_cut;
+  return since.has_value();
 }
 
 void AuditStore::end_run(std::int64_t now_ms) {
@@ -239,7 +243,21 @@ std::int64_t AuditStore::retire_before(std::int64_t time, std::int64_t rows) {
 std::int64_t AuditStore::retire_oldest(std::int64_t rows) {
   retire_oldest_.bind(1, rows);
   retire_oldest_.run();
-  return database_.changes();
+  const auto retired = database_.changes();
+  Statement oldest(database_,
+                   "SELECT at FROM deliveries INDEXED BY deliveries_by_time "
+                   "WHERE outcome <> 'gap' ORDER BY at LIMIT 1");
+  constexpr auto kAny = std::numeric_limits<std::int64_t>::max();
+  retire_gaps_.bind(1, oldest.step() ? oldest.number(0) : kAny);
+  retire_gaps_.bind(2, rows);
+  retire_gaps_.run();
+  return retired + database_.changes();
+}
+
+std::optional<std::int64_t> AuditStore::newest_at() {
+  Statement newest(database_, "SELECT max(at) FROM deliveries INDEXED BY deliveries_by_time");
+  if (!newest.step() || newest.is_null(0)) return std::nullopt;
+  return newest.number(0);
 }
 
 void AuditStore::release_memory() noexcept { sqlite3_db_release_memory(database_.get()); }
@@ -269,54 +287,6 @@ std::int64_t AuditStore::file_bytes() {
 void AuditStore::shrink(std::int64_t pages) {
   // A step of this statement is a page; it must be run to its end.
   Statement(database_, "PRAGMA incremental_vacuum(" + std::to_string(pages) + ")").run();
-}
-
-int AuditStore::count_log_pages(void* store, sqlite3*, const char*, int pages) {
-  static_cast<AuditStore*>(store)->log_pages_ = pages;
-  return SQLITE_OK;
-}
-
-void AuditStore::tend_log(std::int64_t max_log_bytes) {
-  if (log_pages_ * page_bytes_ < kLogBytes) return;
-  // Does not wait for readers; what they still need stays in the log until the next time.
-  int pages = 0;
-  int moved = 0;
-  int code = sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &pages,
-                                       &moved);
-  if (code != SQLITE_OK && code != SQLITE_BUSY) database_.fail(code);
-  if (code == SQLITE_OK && moved == pages) log_pages_ = 0;  // the next commit says what is true
-  if (pages * page_bytes_ <= max_log_bytes) return;
-  // It is longer than it may be: wait for the readers a moment, and begin the log anew.
-  code = sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
-                                   nullptr);
-  if (code == SQLITE_OK) {
-    log_pages_ = 0;
-    return;
-  }
-  if ((code & 0xff) != SQLITE_BUSY) database_.fail(code);
-  log_pages_ = pages;
-  throw AuditHeld("another process has been reading the file without an end, and its log has grown "
-                  "to " + std::to_string(pages * page_bytes_) + " bytes");
-}
-
-bool AuditStore::is_file_in_place() const noexcept { return identity_of(path_) == file_; }
-
-bool AuditStore::is_in_place() const noexcept {
-  return is_file_in_place() && identity_of(path_ + "-wal") == log_file_;
-}
-
-void AuditStore::part_from_file(std::int64_t now_ms) noexcept {
-  abandon();
-  const bool is_settled =
-      sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
-                                nullptr) == SQLITE_OK;
-  const std::string log = path_ + "-wal";
-  if (identity_of(log) != log_file_) return;  // it went along, or another's came with the file
-  if (is_settled) {
-    ::unlink(log.c_str());
-  } else {
-    ::rename(log.c_str(), (log + ".left-" + std::to_string(now_ms)).c_str());
-  }
 }
 
 }  // namespace waystation

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "audit/audit_file.hpp"
@@ -22,9 +23,10 @@ struct AuditGap {
 /// The newest tables that this program knows.
 int newest_audit_version() noexcept;
 
-/// Refuses a file that a newer program made, without so much as making its log. What only its log
-/// knows is found when it is opened. Throws AuditRefused.
-void refuse_newer_audit(const std::string& path);
+/// Refuses another program's database and a newer program's audit, without so much as making its log
+/// or changing its mode. What only its log knows is found when it is opened. True: it is an audit;
+/// false: it is empty, damaged or not there. Throws AuditRefused.
+bool refuse_foreign_audit(const std::string& path);
 
 /// The file is sound, and another process does not let go of it.
 class AuditHeld : public std::runtime_error {
@@ -47,9 +49,10 @@ class AuditStore {
   /// The file was readable by others, and is no longer.
   bool was_made_private() const noexcept { return made_private_; }
 
-  /// Enters that this node writes from now on. If it did so before and never stopped properly, the
-  /// time since then is a gap of unknown size, which is entered too; true says so.
-  bool begin_run(std::int64_t started_at, std::int64_t now_ms);
+  /// Enters that this node writes from now on. If an earlier run of it never ended, or rows may be
+  /// missing since `missing_since` for another reason, the time from then to `started_at` is a gap of
+  /// unknown size, which is entered too; true says so.
+  bool begin_run(std::int64_t started_at, std::optional<std::int64_t> missing_since);
   void end_run(std::int64_t now_ms);
 
   /// A batch. insert() and the rest are legal between begin() and commit(); what was begun and not
@@ -57,7 +60,8 @@ class AuditStore {
   void begin();
   void insert(const Delivery& row);
   void insert(const AuditGap& gap);
-  /// Takes out up to `rows` of the oldest: those from before a time, or any. Returns how many.
+  /// Takes out up to `rows` of the oldest: those from before a time, or any. Returns how many. A gap
+  /// is as old as its end.
   std::int64_t retire_before(std::int64_t time, std::int64_t rows);
   std::int64_t retire_oldest(std::int64_t rows);
   void commit();
@@ -65,7 +69,10 @@ class AuditStore {
   /// Gives memory back that only haste needs.
   void release_memory() noexcept;
 
-  /// Bytes of the file that are in use, and the file's own size.
+  /// The time of the newest row, gaps included; nothing where there is none.
+  std::optional<std::int64_t> newest_at();
+
+  /// Bytes of the file that are in use, and the file's own size once the log was moved into it.
   std::int64_t used_bytes();
   std::int64_t file_bytes();
   /// Gives up to `pages` unused pages back to the file system.
@@ -74,22 +81,35 @@ class AuditStore {
   /// Moves the log into the file where it has grown long. Throws AuditHeld where it keeps growing
   /// because somebody's reading does not end.
   void tend_log(std::int64_t max_log_bytes);
+  /// Moves the whole log into the file and empties it, or as much as can be done without waiting for
+  /// anybody. For moments with little to do.
+  void settle_log();
+  /// What the file and its log take on the disk.
+  std::uint64_t disk_bytes() const noexcept;
   /// Whether the path still names the file that is open here.
   bool is_file_in_place() const noexcept;
   /// Whether that holds for its log, too. A log that is not there is read by nobody else.
   bool is_in_place() const noexcept;
+  /// For a log that is no longer in place, and lives on in this connection alone: moves all of it into
+  /// the file. Must be done before the connection is closed, which does it only where no other one is
+  /// open. Where it throws, it can be tried again.
+  void rescue_log();
+  /// The log is not moved into the file when the connection is closed: the next one does it.
+  void leave_log() noexcept { database_.leave_untouched(); }
   /// For a file that is no longer in place: puts the whole log into it, wherever it is now, and takes
   /// the log out of the way. SQLite would leave it, and play it back into the next file of that name.
   void part_from_file(std::int64_t now_ms) noexcept;
 
  private:
+  void check_is_same_file() const;
+  void prepare_statements();
   void migrate();
   static int count_log_pages(void* store, sqlite3* handle, const char* name, int pages);
 
   const std::string path_;
   const std::string node_;
   bool made_private_ = false;
-  FileIdentity file_;
+  const FileIdentity file_;
   FileIdentity log_file_;
   std::int64_t page_bytes_ = 4096;
   std::int64_t log_pages_ = 0;
@@ -99,6 +119,7 @@ class AuditStore {
   Statement insert_gap_;
   Statement retire_before_;
   Statement retire_oldest_;
+  Statement retire_gaps_;
   Statement page_count_;
   Statement free_count_;
   std::unique_ptr<Transaction> batch_;

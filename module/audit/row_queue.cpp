@@ -129,9 +129,11 @@ bool RowQueue::is_half_full() const noexcept {
 }
 
 std::uint64_t RowQueue::size() const noexcept {
-  // In this order, since what is read second may have grown in between.
+  // In this order, since what is read second may have grown in between. A row can be given back
+  // before its producer came to count it.
   const std::uint64_t out = rows_out();
-  return rows_in() - out;
+  const std::uint64_t in = rows_in();
+  return in > out ? in - out : 0;
 }
 
 }  // namespace waystation

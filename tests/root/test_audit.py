@@ -1,5 +1,6 @@
 """The audit on file systems that fill up, turn read-only or are taken away. Needs root."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -84,7 +85,10 @@ class FileSystems(Case):
             mount("-o", "remount,size=64m", self.disk)
             await wait_for_state(server, "ok")
             await wait_until_written(server)
+            self.assert_logged_once(server, "disk full")
         self.assertEqual(self.count(), 10)
+        self.assertEqual(self.count("outcome = 'gap'"), 0)
+        self.assert_sound()
 
     async def test_a_file_system_that_is_read_only_at_the_start(self):
         self.mount_small("64m")
@@ -99,6 +103,29 @@ class FileSystems(Case):
             await wait_until_written(server)
             self.assert_logged_once(server, "read-only")
         self.assertEqual(self.count(), 10)
+
+    async def test_a_read_only_file_system_with_an_audit_on_it(self):
+        self.mount_small("64m")
+        with self.server() as server:
+            async with alice(server) as ws:
+                await send(ws, 0, 10)
+        mount("-o", "remount,ro", self.disk)
+        with self.server() as server:
+            await wait_for_state(server, "read-only")
+            await self.assert_chat_goes_on(server)
+            async with alice(server) as ws:
+                await send(ws, 10, 10)
+            # What is there can be read, by either way.
+            code, out, error = run("audit", "list", "--file", self.file)
+            self.assertEqual((code, len(out.splitlines())), (0, 11), error)
+            status, _, body = server.http("GET", "/api/v1/audit")
+            self.assertEqual((status, len(json.loads(body)["rows"])), (200, 10), body)
+            mount("-o", "remount,rw", self.disk)
+            await wait_for_state(server, "ok")
+            await wait_until_written(server)
+            self.assert_logged_once(server, "read-only")
+        self.assertEqual(self.count(), 20)
+        self.assert_sound()
 
     async def test_a_file_system_that_turns_read_only_in_use(self):
         """As after an error of the disk: ext4's own way of giving up, on a file in memory."""
@@ -122,6 +149,8 @@ class FileSystems(Case):
                 await wait_for_state(server, "read-only")
                 await self.assert_chat_goes_on(server)
                 self.assert_logged_once(server, "read-only")
+                status, _, body = server.http("GET", "/api/v1/audit")
+                self.assertEqual((status, len(json.loads(body)["rows"])), (200, 100), body)
                 # Another disk in its place, and it goes on there.
                 subprocess.run(["umount", "-l", self.disk], check=True)
                 mount("-t", "tmpfs", "none", self.disk)

@@ -357,7 +357,7 @@ typedef struct waystation_figures {
                                   or it took none; a row says so once it does again */
   uint64_t audit_rows_waiting; /* in memory, now */
   uint64_t audit_lag_ms;       /* how long the oldest of them has been waiting */
-  uint64_t audit_file_bytes;   /* the size of the file, without its log */
+  uint64_t audit_file_bytes;   /* what the file takes on the disk, with its log */
 } waystation_figures;
 
 /* Reads the figures; never waits for the relay. Errors: WAYSTATION_INVALID. */
@@ -422,11 +422,20 @@ WAYSTATION_API waystation_status waystation_token_issue(const waystation_options
  * was and the id that the client gave it. Messages delivered in their group make no row.
  *
  * The file is an SQLite database in WAL mode, with mode 0600; it must belong to the caller and be no
- * link. The relay never waits for it: rows are committed in batches a tenth of a second apart (a
- * second, while more than 10,000 come in one), each synced, so that a sudden end costs at most what
- * came since; a row of the outcome WAYSTATION_GAP says that this happened. While the disk is full, the file locked, its file system read-only or the
- * file gone, chat goes on, rows wait in memory (16 MiB of it, some 200,000) and are then counted; it is
- * tried again until it works. A damaged file is set aside under a name that says so.
+ * link. Beside it lie its log (FILE-wal, FILE-shm) and, while a relay writes it, FILE.run-NODE. Two
+ * relays may write one file if each has an audit_node of its own; a second one of the same node is
+ * refused. `audit_max_bytes` bounds the file; the log takes up to 16 MiB more under load, and 64 MiB
+ * or a quarter of that limit while another process reads without an end.
+ *
+ * The relay never waits for it. Rows are committed in batches a tenth of a second apart (a second,
+ * while more than 10,000 come in one), each synced: a sudden end, a loss of power included, costs at
+ * most what came in that time and while the disk took the last commit, and a row of the outcome
+ * WAYSTATION_GAP says that it happened. While the disk is full, the file locked, its file system
+ * read-only or the file gone, chat goes on, rows wait in memory (16 MiB of it, some 200,000) and are
+ * then counted; it is tried again until it works. A damaged file is set aside under a name that says
+ * so. Rows that are lost leave a gap, in the next run if not in this one; without a trace but the log
+ * they are lost only if nothing could be written beside the file either (a read-only file system),
+ * from the start of a run to its end.
  *
  * The functions below read such a file from any process, while a relay writes it or not. A handle
  * is for one thread at a time. `error` may be NULL; it gets one line. */
@@ -453,7 +462,8 @@ typedef struct waystation_audit_filter {
   const char *user; /* sender or receiver; NULL or "": anyone, here and below */
   const char *from;
   const char *to;
-  uint32_t outcomes; /* 1u << WAYSTATION_PUSHED | …; 0: all. Gaps are of every user */
+  uint32_t outcomes; /* 1u << WAYSTATION_PUSHED | …; 0: all. Gaps are always among what is read,
+                        whatever the users and outcomes: any row may be what is missing */
 } waystation_audit_filter;
 
 typedef struct waystation_audit_row {
@@ -480,7 +490,7 @@ typedef struct waystation_audit_totals {
   uint64_t gaps;
   uint64_t lost;         /* rows missing in the gaps whose size is known */
   uint64_t unknown_gaps; /* gaps whose size is not */
-  int64_t first_at;      /* 0: there is no row */
+  int64_t first_at;      /* of rows that are no gaps; 0: there is none */
   int64_t last_at;
 } waystation_audit_totals;
 
@@ -526,7 +536,8 @@ WAYSTATION_API waystation_status waystation_audit_most(
     size_t error_size);
 
 /* Takes rows out, in small steps, and gives their room back, while a relay writes the file or not.
- * What they held is overwritten. Gaps go only where the filter names no user. *rows (may be NULL)
+ * What they held is overwritten. Gaps go only where the filter names no user, and no outcome but
+ * theirs. *rows (may be NULL)
  * is how many went, also on an error. Errors as waystation_audit_open. */
 WAYSTATION_API waystation_status waystation_audit_prune(const char *file,
                                                         const waystation_audit_filter *filter,

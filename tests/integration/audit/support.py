@@ -32,16 +32,16 @@ class Case(AsyncCase):
     def server(self, *options, **more):
         return Server("--audit", self.file, *NO_LIMITS, *options, **more)
 
-    def query(self, sql, file=None):
+    def query(self, sql, *parameters, file=None):
         """All rows of a query, by SQLite's own Python module: not our code."""
         with contextlib.closing(sqlite3.connect(file or self.file, timeout=PATIENCE)) as database:
-            return database.execute(sql).fetchall()
+            return database.execute(sql, parameters).fetchall()
 
     def count(self, where="outcome <> 'gap'"):
         return self.query(f"SELECT count(*) FROM deliveries WHERE {where}")[0][0]
 
     def assert_sound(self, file=None):
-        self.assertEqual(self.query("PRAGMA integrity_check", file), [("ok",)])
+        self.assertEqual(self.query("PRAGMA integrity_check", file=file), [("ok",)])
 
 
 def health(server):
@@ -85,20 +85,34 @@ def run(*arguments, env=None):
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
+def discard(server):
+    """Closes what belongs to a server that a test ended in its own way."""
+    if server._process.poll() is None:
+        server._process.kill()
+        server._process.wait()
+    server._process.stdout.close()
+    server._errors.close()
+
+
+def opened_by_another_process(file):
+    """A second process that has the file open, and neither reads nor writes."""
+    return held_by_another_process(file, "SELECT count(*) FROM deliveries", "SELECT 1")
+
+
 HOLD = """
 import sqlite3, sys
 database = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
-database.execute(sys.argv[2])
+database.execute(sys.argv[2]).fetchall()
 print("held", flush=True)
 sys.stdin.read()
-database.execute("COMMIT")
+database.execute(sys.argv[3])
 """
 
 
 @contextlib.contextmanager
-def held_by_another_process(file, statement="BEGIN IMMEDIATE"):
+def held_by_another_process(file, statement="BEGIN IMMEDIATE", end="COMMIT"):
     """A second process that has the file's lock, and lets go of it at the end."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, file, statement],
+    process = subprocess.Popen([sys.executable, "-c", HOLD, file, statement, end],
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"held\n"

@@ -1,12 +1,17 @@
 """Faults, each of them real: chat goes on, the fault is logged once and shown, and it is recovered
 from without a restart."""
 
+import contextlib
 import os
 import resource
+import time
 import unittest
 
-from support import (CHAT, Case, alice, connect, health, held_by_another_process, receive_json,
-                     send, wait_for_state, wait_until_written)
+from support import (CHAT, Case, alice, connect, discard, health, held_by_another_process,
+                     opened_by_another_process, receive_json, run, send, wait_for_state,
+                     wait_until_written)
+
+DAY_MS = 86_400_000
 
 
 class Faults(Case):
@@ -22,6 +27,14 @@ class Faults(Case):
         errors = [line for line in server.errors().splitlines()
                   if " error " in line and f": {state} (" in line]
         self.assertEqual(len(errors), 1, server.errors())
+
+    def assert_old_rows_are_missing(self):
+        """The file was lost, and the new one says that its rows are missing: for all of the time
+        that they may have been from."""
+        now = int(time.time() * 1000)
+        self.assertEqual(self.query("SELECT lost, at < ?, lost_until > ? FROM deliveries WHERE "
+                                    "outcome = 'gap'", now - 29 * DAY_MS, now - DAY_MS),
+                         [(None, 1, 1)])
 
     async def test_a_lock_held_by_another_process(self):
         with self.server() as server:
@@ -41,12 +54,77 @@ class Faults(Case):
         self.assert_sound()
 
     async def test_a_lock_that_is_held_at_the_start(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                await send(ws, 0, 10)
+        with contextlib.ExitStack() as stack:
+            with held_by_another_process(self.file):
+                server = stack.enter_context(self.server())
+                await wait_for_state(server, "locked")
+                async with alice(server) as ws:
+                    await send(ws, 10, 20)
+                await self.assert_chat_goes_on(server)
+                self.assertEqual(health(server)["audit_rows_waiting"], 20)
+                self.assertEqual(self.count(), 10)  # and what was there can be read
+            await wait_for_state(server, "ok")
+            await wait_until_written(server)
+            self.assert_logged_once(server, "locked")
+        self.assertEqual(self.count(), 30)
+        self.assertEqual(self.count("outcome = 'gap'"), 0)
+        self.assert_sound()
+
+    async def test_a_run_that_never_got_the_file_open_leaves_a_gap(self):
         with self.server():
             pass
-        with held_by_another_process(self.file):
-            with self.server() as server:
+        gaps = 0
+        for number in (15, 9):  # ended, and killed
+            with held_by_another_process(self.file):
+                server = self.server().__enter__()
                 await wait_for_state(server, "locked")
-                await self.assert_chat_goes_on(server)
+                async with alice(server) as ws:
+                    await send(ws, 0, 3)
+                server.signal(number)
+                self.assertEqual(server.wait(), 0 if number == 15 else -9)
+                discard(server)
+            gaps += 1
+            with self.server() as server:
+                await wait_for_state(server, "ok")
+            self.assertEqual(self.count("outcome = 'gap' AND lost IS NULL"), gaps)
+        self.assertEqual(os.listdir(self.folder), ["audit.db"])
+
+    async def test_a_second_server_on_the_same_file_is_refused(self):
+        with self.server() as server:
+            code, _, error = run("serve", "--listen", "127.0.0.1:0", "--www", "",
+                                 "--audit", self.file)
+            self.assertEqual(code, 2, error)
+            self.assertIn("another program is writing it as node", error)
+            # To check a configuration beside a running server is no such thing.
+            self.assertEqual(run("config", "check", "--audit", self.file)[0], 0)
+            async with alice(server) as ws:
+                await send(ws, 0, 3)
+        self.assertEqual(self.count("outcome = 'gap'"), 0)
+        self.assertEqual(self.count(), 3)
+
+    async def test_a_log_that_is_deleted_while_another_process_has_the_file_open(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                with opened_by_another_process(self.file):
+                    sent = 0
+                    while True:  # until some rows are in the log alone
+                        await send(ws, sent, 3)
+                        sent += 3
+                        await wait_until_written(server)
+                        if os.path.getsize(self.file + "-wal") != 0:
+                            break
+                    os.remove(self.file + "-wal")
+                    await send(ws, sent, 3)
+                    await wait_until_written(server)
+                    await self.assert_chat_goes_on(server)
+                    self.assertEqual(health(server)["audit"], "ok")
+                self.assertEqual(self.count(), sent + 3)
+            self.assertEqual(server.errors().count("nothing is lost"), 1)
+        self.assertEqual(self.count(), sent + 3)
+        self.assert_sound()
 
     async def test_the_end_comes_in_time_while_the_lock_is_held(self):
         with self.server() as server:
@@ -98,7 +176,9 @@ class Faults(Case):
                 await send(ws, 10, 10)
                 await wait_until_written(server)
                 await self.assert_chat_goes_on(server)
+                self.assertEqual(health(server)["audit"], "ok")
             self.assertEqual(server.errors().count("was deleted or replaced"), 1)
+        self.assert_old_rows_are_missing()
         self.assertEqual(self.query("SELECT message_id FROM deliveries WHERE outcome <> 'gap'"),
                          [(f"m{n}",) for n in range(10, 20)])
         self.assert_sound()
@@ -116,6 +196,10 @@ class Faults(Case):
                 os.rename(other, self.file)
                 await send(ws, 20, 10)
                 await wait_until_written(server)
+                await self.assert_chat_goes_on(server)
+                self.assertEqual(health(server)["audit"], "ok")
+            self.assertEqual(server.errors().count("was deleted or replaced"), 1)
+        self.assert_old_rows_are_missing()
         self.assertEqual(self.query("SELECT message_id FROM deliveries WHERE outcome <> 'gap'"),
                          [(f"m{n}",) for n in [*range(0, 10), *range(20, 30)]])
         self.assert_sound()
@@ -136,8 +220,10 @@ class Faults(Case):
                      if ".corrupt-" in name and not name.endswith(("-wal", "-shm"))]
             self.assertEqual(len(aside), 1)
             self.assertEqual(os.path.getsize(os.path.join(self.folder, aside[0])), size)
-            self.assertIn(aside[0], server.errors())
+            self.assertEqual(server.errors().count(aside[0] + ", and a new one"), 1)
             self.assertEqual(health(server)["audit"], "ok")
+            await self.assert_chat_goes_on(server)
+        self.assert_old_rows_are_missing()
         self.assertEqual(self.count(), 10)
         self.assert_sound()
 

@@ -94,8 +94,8 @@ class Rows(Case):
         link = os.path.join(self.folder, "link.db")
         os.symlink(self.file, link)
         newer = os.path.join(self.folder, "newer.db")
-        self.query("PRAGMA user_version = 99", newer)
-        self.query("CREATE TABLE deliveries (x)", newer)
+        self.query("PRAGMA user_version = 99", file=newer)
+        self.query("CREATE TABLE deliveries (x)", file=newer)
         with open(newer, "rb") as file:
             before = file.read()
         for path, why in ((link, "it is a link"), (newer, "a newer program made it"),
@@ -105,7 +105,9 @@ class Rows(Case):
                             ("config", "check")):
                 code, _, error = run(*command, "--audit", path)
                 self.assertEqual(code, 2, error)
-                line = [line for line in error.splitlines() if line.startswith("waystation: ")]
+                # A line of the log, or of the command's.
+                line = [line for line in error.splitlines()
+                        if line.startswith("waystation: ") or " error " in line]
                 self.assertEqual(len(line), 1, error)
                 self.assertIn(f'audit = "{path}"', line[0])
                 self.assertIn(why, line[0])

@@ -2,10 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include "unit/audit/audit_files.hpp"
 
@@ -71,6 +74,42 @@ TEST(AuditFile, TouchesNothingWhenItChecks) {
   Folder folder;
   check_before_start(folder.file("audit.db"));
   EXPECT_TRUE(folder.names().empty());
+}
+
+TEST(AuditFile, ChangesNoModeButThatOfTheFileItself) {
+  Folder folder;
+  const auto mode_of = [](const std::string& path) {
+    struct stat status {};
+    EXPECT_EQ(::stat(path.c_str(), &status), 0);
+    return status.st_mode & 0777U;
+  };
+  std::ofstream(folder.file("victim")) << "x";
+  ASSERT_EQ(::chmod(folder.file("victim").c_str(), 0644), 0);
+  std::ofstream(folder.file("a")) << "x";
+  std::filesystem::create_symlink(folder.file("victim"), folder.file("link"));
+  // Somebody who puts a link in its place again and again.
+  std::atomic<bool> is_over = false;
+  std::thread swapper([&] {
+    while (!is_over) {
+      ::renameat2(AT_FDCWD, folder.file("a").c_str(), AT_FDCWD, folder.file("link").c_str(),
+                  RENAME_EXCHANGE);
+    }
+  });
+  int made = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    for (const char* name : {"a", "link"}) {  // whichever is the file
+      ::fchmodat(AT_FDCWD, folder.file(name).c_str(), 0640, AT_SYMLINK_NOFOLLOW);
+    }
+    try {
+      made += make_private(folder.file("a")) ? 1 : 0;
+    } catch (const AuditRefused&) {
+    } catch (const std::system_error&) {
+    }
+  }
+  is_over = true;
+  swapper.join();
+  EXPECT_GT(made, 0);
+  EXPECT_EQ(mode_of(folder.file("victim")), 0644U);
 }
 
 TEST(AuditFile, SetsAsideUnderANameOfItsOwnWithItsLog) {

@@ -155,4 +155,28 @@ inline AuditOptions quick(const std::string& file, Lines& lines) {
 
 inline constexpr std::chrono::seconds kPatience{20};
 
+/// A file of a test's own, and what its audit logs.
+class AuditTest : public ::testing::Test {
+ protected:
+  Folder folder_;
+  Lines lines_;
+  const std::string file_ = folder_.file("audit.db");
+
+  AuditOptions options() { return quick(file_, lines_); }
+
+  std::string count(const std::string& where = "outcome <> 'gap'") {
+    return Peek(file_).value("SELECT count(*) FROM deliveries WHERE " + where);
+  }
+  /// Writes rows until some are in the log alone, and says how many there are in all.
+  int fill_log(Audit& audit) {
+    int rows = 0;
+    do {
+      audit.on_delivery(pushed(now_ms()));
+      ++rows;
+      if (!audit.flush(kPatience)) ADD_FAILURE() << "it is not written";
+    } while (std::filesystem::file_size(file_ + "-wal") == 0 && rows < 1000);
+    return rows;
+  }
+};
+
 }  // namespace waystation::testing

@@ -4,6 +4,7 @@
 
 #include "audit/migrations.hpp"
 #include "unit/audit/audit_files.hpp"
+#include "unit/audit/sqlite_hook.hpp"
 
 namespace waystation {
 namespace {
@@ -59,6 +60,49 @@ TEST_F(AuditStoreTest, AMigrationThatFailsLeavesTheFileAsItWas) {
   Peek peek(file_);
   EXPECT_EQ(peek.value("PRAGMA user_version"), "1");
   EXPECT_EQ(peek.value("SELECT count(*) FROM sqlite_schema WHERE type = 'view'"), "0");
+}
+
+TEST_F(AuditStoreTest, RefusesAFileThatIsReplacedAsItIsOpened) {
+  { AuditStore store(file_, "here", true); }
+  const auto other = folder_.file("other.db");
+  { AuditStore store(other, "here", true); }
+  int opened = 0;
+  const OpenHook hook([&](sqlite3*) {
+    // The first one only looks.
+    if (++opened == 2) std::filesystem::rename(other, file_);
+  });
+  try {
+    AuditStore store(file_, "here", true);
+    FAIL();
+  } catch (const SqliteError& error) {
+    EXPECT_STREQ(error.what(), "the file was replaced while it was opened");
+  }
+  EXPECT_EQ(opened, 2);
+}
+
+TEST_F(AuditStoreTest, AGapIsAsOldAsItsEnd) {
+  AuditStore store(file_, "here", true);
+  const auto gaps = [&] {
+    return Peek(file_).value("SELECT ifnull(group_concat(lost), '') FROM (SELECT lost FROM "
+                             "deliveries WHERE outcome = 'gap' ORDER BY lost)");
+  };
+  store.begin();
+  store.insert(AuditGap{0, 20, 1});
+  store.insert(AuditGap{0, 500, 2});
+  for (int at = 10; at < 110; ++at) store.insert(pushed(at));
+  EXPECT_EQ(store.retire_before(40, 1000), 31);  // 30 rows, and the gap that ended before
+  store.commit();
+  EXPECT_EQ(gaps(), "2");
+  store.begin();
+  store.insert(AuditGap{0, 49, 3});
+  EXPECT_EQ(store.retire_oldest(10), 11);  // up to 49, and the gap that ended there
+  store.commit();
+  EXPECT_EQ(gaps(), "2");
+  EXPECT_EQ(Peek(file_).value("SELECT min(at) FROM deliveries WHERE outcome <> 'gap'"), "50");
+  store.begin();
+  EXPECT_EQ(store.retire_oldest(1000), 61);  // nothing is kept for ever
+  store.commit();
+  EXPECT_EQ(gaps(), "");
 }
 
 TEST_F(AuditStoreTest, UndoesABatchThatWasNotCommitted) {

@@ -17,15 +17,6 @@ namespace {
 using namespace waystation::testing;
 using ::testing::HasSubstr;
 
-class AuditTest : public ::testing::Test {
- protected:
-  Folder folder_;
-  Lines lines_;
-  const std::string file_ = folder_.file("audit.db");
-
-  AuditOptions options() { return quick(file_, lines_); }
-};
-
 TEST_F(AuditTest, KeepsARowForEachOutcomeButChat) {
   const auto now = now_ms();
   Audit audit(options());
@@ -188,12 +179,27 @@ TEST_F(AuditTest, GivesRoomBackWhenTheSizeIsLowered) {
   Audit audit(options());
   for (int i = 0; i < 30'000; ++i) audit.on_delivery(pushed(now + i));
   ASSERT_TRUE(audit.flush(kPatience));
-  audit.set_retention(30, 1 << 20);
-  EXPECT_TRUE(eventually([&] {
-    return Peek(file_).value("PRAGMA wal_checkpoint") != "x" &&
-           std::filesystem::file_size(file_) <= 1 << 20;
-  }));
+  constexpr std::uint64_t kMax = 1 << 20;
+  audit.set_retention(30, kMax);
+  const auto on_disk = [&] {
+    return std::filesystem::file_size(file_) + std::filesystem::file_size(file_ + "-wal");
+  };
+  EXPECT_TRUE(eventually([&] { return on_disk() <= kMax; }));
+  EXPECT_TRUE(eventually([&] { return audit.figures().file_bytes == on_disk(); }));
   EXPECT_EQ(Peek(file_).value("PRAGMA integrity_check"), "ok");
+}
+
+TEST_F(AuditTest, PutsItsRowsIntoTheFileItselfWhenItGetsQuiet) {
+  Audit audit(options());
+  for (int i = 0; i < 100; ++i) audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(audit.flush(kPatience));
+  // A copy of the file alone has them.
+  const auto copy = folder_.file("copy.db");
+  EXPECT_TRUE(eventually([&] {
+    std::filesystem::copy_file(file_, copy, std::filesystem::copy_options::overwrite_existing);
+    return Peek(copy).value("SELECT count(*) FROM deliveries") == "100";
+  }));
+  EXPECT_TRUE(eventually([&] { return std::filesystem::file_size(file_ + "-wal") == 0; }));
 }
 
 // ---- what is refused
@@ -258,192 +264,22 @@ TEST_F(AuditTest, RefusesAnotherProgramsDatabase) {
   EXPECT_EQ(Peek(file_).value("SELECT group_concat(name) FROM sqlite_schema"), "theirs");
 }
 
-// ---- faults
-
-TEST_F(AuditTest, WaitsForAnothersLockWithoutLosingARow) {
-  const auto now = now_ms();
-  Audit audit(options());
-  audit.on_delivery(pushed(now));
-  ASSERT_TRUE(audit.flush(kPatience));
-  Peek other(file_);
-  ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
-  for (int i = 1; i <= 100; ++i) audit.on_delivery(pushed(now + i));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
-  EXPECT_EQ(audit.figures().rows_waiting, 100U);
-  ASSERT_TRUE(eventually([&] { return audit.figures().lag_ms > 600; }));  // several attempts
-  EXPECT_EQ(other.run("COMMIT"), SQLITE_OK);
-  ASSERT_TRUE(audit.flush(kPatience));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
-  EXPECT_EQ(other.value("SELECT count(*) FROM deliveries"), "101");
-  EXPECT_EQ(audit.figures().rows_lost, 0U);
-  EXPECT_EQ(lines_.count("error: "), 1U);  // once, not once an attempt
-  EXPECT_EQ(lines_.count("is written again"), 1U);
-}
-
-TEST_F(AuditTest, StartsWhileAnotherHoldsTheLock) {
-  { Audit audit(options()); }
-  Peek other(file_);
-  ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
-  Audit audit(options());
-  audit.on_delivery(pushed(now_ms()));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
-  EXPECT_EQ(other.run("COMMIT"), SQLITE_OK);
-  ASSERT_TRUE(audit.flush(kPatience));
-  EXPECT_EQ(other.value("SELECT count(*) FROM deliveries"), "1");
-}
-
-TEST_F(AuditTest, EndsInTimeWhileAnotherHoldsTheLockAndSaysWhatIsLost) {
-  Audit audit(options());
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
-  Peek other(file_);
-  ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
-  audit.on_delivery(pushed(now_ms()));
-  const auto begin = std::chrono::steady_clock::now();
-  audit.stop();
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
-  EXPECT_EQ(lines_.count("1 row could not be written"), 1U);
-  EXPECT_EQ(audit.figures().rows_lost, 1U);
-}
-
-TEST_F(AuditTest, BeginsANewFileWhenItsOwnIsDeleted) {
-  const auto now = now_ms();
-  Audit audit(options());
-  audit.on_delivery(pushed(now));
-  ASSERT_TRUE(audit.flush(kPatience));
-  for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file_ + part);
-  audit.on_delivery(pushed(now + 1));
-  ASSERT_TRUE(audit.flush(kPatience));
-  Peek peek(file_);
-  EXPECT_EQ(peek.value("SELECT group_concat(at) FROM deliveries WHERE outcome = 'pushed'"),
-            std::to_string(now + 1));
-  EXPECT_EQ(peek.value("SELECT count(*) FROM deliveries WHERE outcome = 'gap'"), "1");
-  EXPECT_EQ(lines_.count("was deleted or replaced"), 1U);
-}
-
-TEST_F(AuditTest, WritesIntoTheFileThatReplacedItsOwn) {
-  const auto now = now_ms();
-  const auto other = folder_.file("other.db");
-  {
-    auto there = options();
-    there.file = other;
-    Audit audit(there);
-    audit.on_delivery(pushed(now - 5));
-  }
-  Audit audit(options());
-  audit.on_delivery(pushed(now));
-  ASSERT_TRUE(audit.flush(kPatience));
-  std::filesystem::rename(other, file_);
-  audit.on_delivery(pushed(now + 1));
-  ASSERT_TRUE(audit.flush(kPatience));
-  Peek peek(file_);
-  EXPECT_EQ(peek.value("SELECT group_concat(at) FROM deliveries WHERE outcome = 'pushed'"),
-            std::to_string(now - 5) + "," + std::to_string(now + 1));
-  EXPECT_EQ(peek.value("PRAGMA integrity_check"), "ok");
-}
-
-TEST_F(AuditTest, AFileThatWasMovedAwayTakesItsRowsAlong) {
-  const auto now = now_ms();
-  Audit audit(options());
-  for (int i = 0; i < 10; ++i) audit.on_delivery(pushed(now + i));
-  ASSERT_TRUE(audit.flush(kPatience));
-  const auto away = folder_.file("away.db");
-  std::filesystem::rename(file_, away);
-  audit.on_delivery(pushed(now + 10));
-  ASSERT_TRUE(audit.flush(kPatience));
-  // A row that was on its way in this moment may be in both, but never in none.
-  EXPECT_EQ(Peek(away).value("SELECT count(*) FROM deliveries WHERE at < " +
-                             std::to_string(now + 10)),
-            "10");
-  EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
-}
-
-TEST_F(AuditTest, LosesNothingWhenOnlyItsLogIsDeleted) {
-  const auto now = now_ms();
-  Audit audit(options());
-  audit.on_delivery(pushed(now));
-  ASSERT_TRUE(audit.flush(kPatience));
-  std::filesystem::remove(file_ + "-wal");
-  audit.on_delivery(pushed(now + 1));
-  ASSERT_TRUE(audit.flush(kPatience));
-  Peek peek(file_);
-  EXPECT_EQ(peek.value("SELECT count(*) FROM deliveries"), "2");
-  EXPECT_EQ(peek.value("PRAGMA integrity_check"), "ok");
-  EXPECT_EQ(lines_.count("nothing is lost"), 1U);
-}
-
-TEST_F(AuditTest, NeverFollowsALinkThatReplacedItsFile) {
-  Audit audit(options());
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
-  std::filesystem::remove(file_);
-  std::filesystem::create_symlink(folder_.file("trap"), file_);
-  audit.on_delivery(pushed(now_ms()));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::failed; }));
-  EXPECT_THAT(audit.figures().fault, HasSubstr("it is a link"));
-  EXPECT_FALSE(std::filesystem::exists(folder_.file("trap")));
-  std::filesystem::remove(file_);
-  ASSERT_TRUE(audit.flush(kPatience));
-  EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
-}
-
-TEST_F(AuditTest, SetsAFileAsideThatIsNoDatabase) {
-  std::ofstream(file_) << std::string(5000, 'z');
-  Audit audit(options());
-  audit.on_delivery(pushed(now_ms()));
-  ASSERT_TRUE(audit.flush(kPatience));
-  std::string aside;
-  for (const auto& name : folder_.names()) {
-    if (name.starts_with("audit.db.corrupt-")) aside = folder_.file(name);
-  }
-  ASSERT_NE(aside, "");
-  EXPECT_EQ(std::filesystem::file_size(aside), 5000U);
-  EXPECT_EQ(lines_.count("it is now " + aside), 1U);
-  EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
-}
-
-TEST_F(AuditTest, SetsAFileAsideWhosePagesAreDamaged) {
-  const auto now = now_ms();
-  {
-    Audit audit(options());
-    for (int i = 0; i < 5000; ++i) audit.on_delivery(pushed(now + i));
-  }
-  {
-    std::fstream damage(file_, std::ios::in | std::ios::out | std::ios::binary);
-    for (int page = 8; page < 40; page += 2) {
-      damage.seekp(page * 4096);
-      damage << std::string(4096, '\x7f');
+TEST_F(AuditTest, LeavesTheModeOfAnotherProgramsDatabase) {
+  // One whose tables are in the file, and one whose tables only its log knows of.
+  for (const bool is_in_log : {false, true}) {
+    for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file_ + part);
+    Peek theirs(file_);
+    if (is_in_log) theirs.run("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0");
+    theirs.run("CREATE TABLE theirs (x)");
+    ASSERT_EQ(::chmod(file_.c_str(), 0664), 0);
+    if (!is_in_log) {
+      EXPECT_THROW(Audit::check(file_), AuditRefused);
     }
+    EXPECT_THROW(Audit audit(options()), AuditRefused) << is_in_log;
+    struct stat status {};
+    ASSERT_EQ(::stat(file_.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777U, 0664U) << is_in_log;
   }
-  Audit audit(options());
-  audit.on_delivery(pushed(now));
-  ASSERT_TRUE(audit.flush(kPatience));
-  EXPECT_EQ(lines_.count("is damaged"), 1U);
-  EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
-  EXPECT_EQ(Peek(file_).value("PRAGMA integrity_check"), "ok");
-}
-
-TEST_F(AuditTest, StopsWritingWhenAReaderThatNeverEndsMakesTheLogGrow) {
-  const auto now = now_ms();
-  auto bounded = options();
-  bounded.max_bytes = 1 << 20;
-  Audit audit(bounded);
-  audit.on_delivery(pushed(now));
-  ASSERT_TRUE(audit.flush(kPatience));
-  Peek reader(file_);
-  ASSERT_EQ(reader.run("BEGIN; SELECT count(*) FROM deliveries"), SQLITE_OK);
-  bool is_held = false;
-  for (int i = 0; i < 400'000 && !is_held; ++i) {
-    audit.on_delivery(pushed(now + i));
-    if (i % 5000 == 0) {
-      audit.flush(std::chrono::milliseconds(400));
-      is_held = audit.figures().state == AuditState::held;
-    }
-  }
-  EXPECT_TRUE(is_held);
-  EXPECT_LT(std::filesystem::file_size(file_ + "-wal"), 128U << 20);
-  EXPECT_EQ(reader.run("COMMIT"), SQLITE_OK);
-  ASSERT_TRUE(audit.flush(kPatience));
-  EXPECT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
-  EXPECT_EQ(lines_.count("error: "), 1U);
 }
 
 }  // namespace

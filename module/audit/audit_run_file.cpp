@@ -1,0 +1,90 @@
+#include "audit/audit_run_file.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <ctime>
+#include <system_error>
+
+namespace waystation {
+namespace {
+
+constexpr std::int64_t kMs = 1000;
+constexpr std::int64_t kNsPerMs = 1'000'000;
+
+std::int64_t changed_at(const struct stat& status) noexcept {
+  return std::int64_t{status.st_mtim.tv_sec} * kMs + status.st_mtim.tv_nsec / kNsPerMs;
+}
+
+}  // namespace
+
+AuditRunFile::AuditRunFile(const std::string& audit, const std::string& node)
+    : path_(audit + ".run-" + node), node_(node), audit_(audit) {}
+
+AuditRunFile::~AuditRunFile() { let_go(); }
+
+void AuditRunFile::let_go() noexcept {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  descriptor_ = -1;
+}
+
+void AuditRunFile::take(std::int64_t started_at) {
+  struct stat status {};
+  const auto is_in_place = [&] {
+    return ::fstat(descriptor_, &status) == 0 &&
+           identity_of(path_) == FileIdentity{status.st_dev, status.st_ino};
+  };
+  if (descriptor_ >= 0 && is_in_place()) return;
+  for (;;) {
+    let_go();
+    bool is_new = true;
+    // Nothing is waited for, should somebody have put a pipe there.
+    constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+    descriptor_ = ::open(path_.c_str(), kFlags | O_CREAT | O_EXCL, 0600);
+    if (descriptor_ < 0 && errno == EEXIST) {
+      is_new = false;
+      check_audit_file(path_);
+      descriptor_ = ::open(path_.c_str(), kFlags);
+      if (descriptor_ < 0 && errno == ENOENT) continue;  // its run has just ended
+    }
+    if (descriptor_ < 0) throw std::system_error(errno, std::generic_category(), path_);
+    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+      const int error = errno;
+      let_go();
+      if (error != EWOULDBLOCK) throw std::system_error(error, std::generic_category(), path_);
+      throw AuditRefused("audit_file = \"" + audit_ + "\": another program is writing it as node " +
+                         node_ + " right now; end that one, or name another file");
+    }
+    if (!is_in_place()) continue;  // its run ended between the two calls and took it away
+    if (is_new) {
+      owe(started_at);
+    } else {
+      missing_since_ = changed_at(status);
+    }
+    return;
+  }
+}
+
+void AuditRunFile::owe(std::int64_t since) noexcept {
+  if (descriptor_ < 0) return;
+  const timespec time{.tv_sec = since / kMs, .tv_nsec = since % kMs * kNsPerMs};
+  const timespec times[] = {time, time};
+  ::futimens(descriptor_, times);
+}
+
+void AuditRunFile::settle(std::int64_t started_at) noexcept {
+  missing_since_.reset();
+  owe(started_at);
+}
+
+void AuditRunFile::remove() noexcept {
+  struct stat status {};
+  if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0) return;
+  if (identity_of(path_) == FileIdentity{status.st_dev, status.st_ino}) ::unlink(path_.c_str());
+  let_go();
+}
+
+}  // namespace waystation

@@ -1,0 +1,91 @@
+// The store's write-ahead log: when it is moved into the file, and what becomes of it when somebody
+// deletes or replaces either.
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "audit/audit_store.hpp"
+
+namespace waystation {
+namespace {
+
+// The log is moved into the file when it is so long. A page that was written several times since is
+// then moved once.
+constexpr std::int64_t kLogBytes = 16 << 20;
+
+}  // namespace
+
+int AuditStore::count_log_pages(void* store, sqlite3*, const char*, int pages) {
+  static_cast<AuditStore*>(store)->log_pages_ = pages;
+  return SQLITE_OK;
+}
+
+void AuditStore::tend_log(std::int64_t max_log_bytes) {
+  if (log_pages_ * page_bytes_ < kLogBytes) return;
+  // Does not wait for readers; what they still need stays in the log until the next time.
+  int pages = 0;
+  int moved = 0;
+  int code = sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &pages,
+                                       &moved);
+  if (code != SQLITE_OK && code != SQLITE_BUSY) database_.fail(code);
+  if (code == SQLITE_OK && moved == pages) log_pages_ = 0;  // the next commit says what is true
+  if (pages * page_bytes_ <= max_log_bytes) return;
+  // It is longer than it may be: wait for the readers a moment, and begin the log anew.
+  code = sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
+                                   nullptr);
+  if (code == SQLITE_OK) {
+    log_pages_ = 0;
+    return;
+  }
+  if ((code & 0xff) != SQLITE_BUSY) database_.fail(code);
+  log_pages_ = pages;
+  throw AuditHeld("another process has been reading the file without an end, and its log has grown "
+                  "to " + std::to_string(pages * page_bytes_) + " bytes");
+}
+
+void AuditStore::settle_log() {
+  if (log_pages_ == 0 && size_of(path_ + "-wal") == 0) return;
+  database_.set_busy_timeout(0);
+  const int code = sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE,
+                                             nullptr, nullptr);
+  database_.set_busy_timeout(kBusyMs);
+  if (code == SQLITE_OK) {
+    log_pages_ = 0;
+  } else if ((code & 0xff) != SQLITE_BUSY) {
+    database_.fail(code);
+  }
+}
+
+std::uint64_t AuditStore::disk_bytes() const noexcept {
+  return size_of(path_) + size_of(path_ + "-wal");
+}
+
+void AuditStore::rescue_log() {
+  abandon();
+  const int code = sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE,
+                                             nullptr, nullptr);
+  if (code != SQLITE_OK) database_.fail(code);
+}
+
+bool AuditStore::is_file_in_place() const noexcept { return identity_of(path_) == file_; }
+
+bool AuditStore::is_in_place() const noexcept {
+  return is_file_in_place() && identity_of(path_ + "-wal") == log_file_;
+}
+
+void AuditStore::part_from_file(std::int64_t now_ms) noexcept {
+  abandon();
+  const bool is_settled =
+      sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
+                                nullptr) == SQLITE_OK;
+  const std::string log = path_ + "-wal";
+  if (identity_of(log) != log_file_) return;  // it went along, or another's came with the file
+  if (is_settled) {
+    ::unlink(log.c_str());
+  } else {
+    ::rename(log.c_str(), (log + ".left-" + std::to_string(now_ms)).c_str());
+  }
+}
+
+}  // namespace waystation

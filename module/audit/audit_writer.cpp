@@ -1,0 +1,376 @@
+// The audit's writer: what its thread does.
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include "audit/audit.hpp"
+#include "audit/file_size_signal.hpp"
+
+namespace waystation {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A transaction holds no more, so that it is over soon and fits the cache.
+constexpr std::size_t kBatchRows = 50'000;
+// At the end, the time is looked at each so many.
+constexpr std::size_t kLateRows = 1000;
+// Rows in one batch interval that are so many that they are gathered for longer, and for how long.
+constexpr std::uint64_t kManyRows = 1000;
+constexpr auto kLongestGathering = 1s;
+// Rows that one step of retention takes out, and the pages that one gives back.
+constexpr std::int64_t kTidyRows = 500;
+constexpr std::int64_t kTidyPages = 64;
+constexpr auto kTidyPause = 20ms;
+// How often a writer with nothing to do looks whether its file is still there.
+constexpr auto kIdleLook = 1s;
+constexpr auto kAgeInterval = 60s;
+// How long rows stay in the log alone, where a copy of the file misses them and it takes room.
+constexpr auto kSettleInterval = 2s;
+// A disk that damages one file after the other is a fault, not a reason for more files.
+constexpr auto kSetAsideInterval = 60s;
+constexpr std::int64_t kMsPerDay = 86'400'000;
+constexpr std::int64_t kLeastLogBytes = std::int64_t{64} << 20;
+
+std::int64_t wall_ms() noexcept {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::string rows_text(std::uint64_t rows) {
+  return std::to_string(rows) + (rows == 1 ? " row" : " rows");
+}
+
+}  // namespace
+
+void Audit::run() noexcept {
+  const FileSizeSignal an_error_only;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    const bool is_last = wait_for_work(lock);
+    lock.unlock();
+    work();
+    lock.lock();
+    if (flushing_ != 0) flushed_.notify_all();
+    if (!is_last) continue;
+    if (is_faulty_ || is_late() || (queue_.size() == 0 && loss().lost == 0)) break;
+  }
+  lock.unlock();
+  close();
+}
+
+/// Returns when there is something to do; true where the end is wanted.
+bool Audit::wait_for_work(std::unique_lock<std::mutex>& lock) {
+  const auto is_urgent = [this] { return is_stopping_ || flushing_ != 0; };
+  if (is_stopping_) return true;
+  if (is_faulty_) {
+    // Also when someone waits for a flush: trying more often does not mend a disk.
+    wake_.wait_until(lock, retry_at_, [this] { return is_stopping_; });
+    return is_stopping_;
+  }
+  if (has_more_ || store_ == nullptr) return false;
+  if (is_over_size_ || has_too_old_ || has_unused_) {
+    wake_.wait_for(lock, kTidyPause, is_urgent);
+  } else {
+    is_woken_ = false;
+    is_asleep_.store(true, std::memory_order_seq_cst);
+    if (queue_.size() == 0) {
+      wake_.wait_for(lock, kIdleLook, [&] { return is_woken_ || is_urgent(); });
+    }
+    is_asleep_.store(false, std::memory_order_relaxed);
+  }
+  if (queue_.size() != 0) gather(lock);
+  return is_stopping_;
+}
+
+/// Lets other rows come, to be committed with the first. Where very many come, for longer: they go
+/// everywhere in the indexes, and a commit writes every page that one of them is on.
+void Audit::gather(std::unique_lock<std::mutex>& lock) {
+  const auto is_urgent = [this] { return is_stopping_ || flushing_ != 0; };
+  const auto begin = Clock::now();
+  do {
+    if (wake_.wait_for(lock, options_.batch_interval, is_urgent)) return;
+  } while (queue_.size() > kManyRows && !queue_.is_half_full() &&
+           Clock::now() - begin < kLongestGathering);
+}
+
+void Audit::work() noexcept {
+  note_waiting();
+  try {
+    if (store_ == nullptr) {
+      open();
+    } else {
+      reopen_if_moved();
+    }
+    write_batch();
+    tidy();
+    recover();
+  } catch (const SqliteError& error) {
+    if (store_ != nullptr) store_->abandon();
+    if (error.is_corruption()) return set_aside_damaged(words_of(error));
+    const auto state = state_of(error);
+    // A lock ends and a disk is emptied; after anything else the connection is not trusted.
+    if (state != AuditState::locked && state != AuditState::disk_full) store_.reset();
+    fault(state, words_of(error));
+  } catch (const AuditHeld& held) {
+    fault(AuditState::held, held.what());
+  } catch (const std::system_error& error) {
+    store_.reset();
+    fault(state_of(error.code().value()), error.what());
+  } catch (const std::bad_alloc&) {
+    store_.reset();
+    fault(AuditState::failed, "there is no memory for it");
+  } catch (const std::exception& error) {  // AuditRefused: somebody put something else there
+    store_.reset();
+    fault(AuditState::failed, error.what());
+  }
+}
+
+/// Where the file system takes none, there is no trace but the log if the audit cannot be opened
+/// either until the end.
+void Audit::take_run_file() {
+  try {
+    run_file_.take(started_at_);
+  } catch (const std::system_error&) {
+  }
+}
+
+void Audit::begin_run(AuditStore& store) {
+  const bool has_gap = store.begin_run(started_at_, run_file_.missing_since());
+  run_file_.settle(started_at_);
+  if (!has_gap) return;
+  say(AuditLogLevel::warning,
+      "audit: the last run of " + node_ + " on " + path_ +
+          " ended without closing it: what it had not written yet is missing, and a row says so");
+}
+
+void Audit::open() {
+  take_run_file();
+  auto store = std::make_unique<AuditStore>(path_, node_, !was_opened_);
+  begin_run(*store);
+  if (owed_since_) {
+    const auto now = wall_ms();
+    store->begin();
+    store->insert(AuditGap{std::min(*owed_since_, now), now, AuditGap::kUnknown});
+    store->commit();
+    owed_since_.reset();
+    run_file_.settle(started_at_);
+  }
+  store_ = std::move(store);
+  file_bytes_.store(store_->disk_bytes(), std::memory_order_relaxed);
+  was_opened_ = true;
+}
+
+/// Rows are lost since then, as far as anybody knows; the next file that is opened says so, or the
+/// next run does.
+void Audit::owe(std::int64_t since) noexcept {
+  owed_since_ = owed_since_ ? std::min(*owed_since_, since) : since;
+  run_file_.owe(*owed_since_);
+}
+
+/// How far back the rows of a file that is lost may have gone.
+std::int64_t Audit::oldest_kept() const noexcept {
+  const auto days = retention_days_.load(std::memory_order_relaxed);
+  return days == 0 ? 0 : wall_ms() - days * kMsPerDay;
+}
+
+void Audit::reopen_if_moved() {
+  if (store_->is_in_place()) return;
+  if (store_->is_file_in_place()) {
+    rescue_log();
+  } else {
+    say(AuditLogLevel::error, "audit: " + path_ +
+                                  " was deleted or replaced while it was in use; what was in it is "
+                                  "no longer here, and it is gone on with what is there now. To "
+                                  "move it away, stop the program first");
+    owe(oldest_kept());
+    store_->part_from_file(wall_ms());
+  }
+  store_.reset();
+  open();
+}
+
+/// The log is gone from its folder, and what it holds is safe in no file before it is moved. As long
+/// as another process that reads, or a full disk, is in the way, the connection keeps it.
+void Audit::rescue_log() {
+  const std::string what = "audit: the log of " + path_ + ", " + path_ + "-wal, was deleted; ";
+  try {
+    store_->rescue_log();
+  } catch (const SqliteError& error) {
+    const auto state = state_of(error);
+    if (state == AuditState::locked || state == AuditState::disk_full) throw;
+    owe(oldest_kept());  // nobody knows how much of it the file has
+    say(AuditLogLevel::error, what + "what it held is lost (" + words_of(error) +
+                                  "), a row says so, and a new one is begun");
+    return;
+  }
+  say(AuditLogLevel::warning, what + "nothing is lost, and a new one is begun");
+}
+
+void Audit::note_waiting() noexcept {
+  auto cursor = queue_.begin();
+  const auto oldest = queue_.next(cursor);
+  waiting_since_.store(oldest ? oldest->at : 0, std::memory_order_relaxed);
+}
+
+bool Audit::is_late() const noexcept { return Clock::now() >= stop_at_.load(); }
+
+void Audit::write_batch() {
+  store_->tend_log(max_log_bytes());
+  has_more_ = false;
+  auto cursor = queue_.begin();
+  const auto gap = loss();
+  auto row = queue_.next(cursor);
+  if (!row && gap.lost == 0) return;
+  std::size_t rows = 0;
+  store_->begin();
+  while (row) {
+    store_->insert(*row);
+    if (++rows == kBatchRows || (rows % kLateRows == 0 && is_late())) break;
+    row = queue_.next(cursor);
+  }
+  if (gap.lost != 0) store_->insert(gap);
+  // A file that has its size gives away as much as it takes, in the same transaction.
+  if (is_over_size()) store_->retire_oldest(static_cast<std::int64_t>(2 * rows) + kTidyRows);
+  store_->commit();
+  has_more_ = rows == kBatchRows;
+  if (!store_->is_file_in_place()) {
+    // Deleted in this moment, the file took the batch with it: the next one gets it. If only the log
+    // was, the batch is still in it, and it is seen to next time.
+    has_more_ = true;
+    return;
+  }
+  queue_.release(cursor);
+  settle_loss(gap);
+  note_waiting();
+  rows_written_.fetch_add(rows, std::memory_order_relaxed);
+}
+
+/// Whether the file is larger than it may be; once it was, until it is somewhat smaller, so that
+/// there is not something to take out each time.
+bool Audit::is_over_size() {
+  const auto max_bytes = static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));
+  is_over_size_ =
+      max_bytes != 0 && store_->used_bytes() > max_bytes - (is_over_size_ ? max_bytes / 32 : 0);
+  return is_over_size_;
+}
+
+/// One small step of retention; rows that came go first.
+void Audit::tidy() {
+  if (has_more_ || is_late()) return;
+  if (queue_.size() == 0) store_->release_memory();
+  const auto now = Clock::now();
+  const bool was_busy = is_over_size_ || has_too_old_ || has_unused_;
+  const auto days = retention_days_.load(std::memory_order_relaxed);
+  if (days != 0 && (has_too_old_ || now >= next_age_check_)) {
+    store_->begin();
+    has_too_old_ = store_->retire_before(wall_ms() - days * kMsPerDay, kTidyRows) == kTidyRows;
+    store_->commit();
+    next_age_check_ = now + kAgeInterval;
+  }
+  if (is_over_size()) {
+    store_->begin();
+    // A file without rows is as small as it gets.
+    if (store_->retire_oldest(kTidyRows) == 0) is_over_size_ = false;
+    store_->commit();
+  }
+  const auto max_bytes = static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));
+  auto file = store_->file_bytes();
+  has_unused_ = false;
+  if (max_bytes != 0 && file > max_bytes && file > store_->used_bytes()) {
+    store_->shrink(kTidyPages);
+    const auto before = std::exchange(file, store_->file_bytes());
+    has_unused_ = file < before;
+  }
+  // At once after the last step, which is what makes the file smaller.
+  const bool is_done = was_busy && !(is_over_size_ || has_too_old_ || has_unused_);
+  if (is_done || (now >= next_settling_ && queue_.size() < kManyRows)) {
+    store_->settle_log();
+    next_settling_ = now + kSettleInterval;
+  }
+  file_bytes_.store(store_->disk_bytes(), std::memory_order_relaxed);
+}
+
+std::int64_t Audit::max_log_bytes() const noexcept {
+  const auto max_bytes = static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));
+  return max_bytes == 0 ? 4 * kLeastLogBytes : std::max(kLeastLogBytes, max_bytes / 4);
+}
+
+void Audit::close() noexcept {
+  const auto waiting = queue_.size();
+  if (waiting != 0) {
+    rows_lost_.fetch_add(waiting, std::memory_order_relaxed);
+    say(AuditLogLevel::error, "audit: " + path_ + ": " + rows_text(waiting) +
+                                  " could not be written before the end and are lost");
+  } else if (store_ != nullptr && loss().lost == 0 && store_->is_in_place()) {
+    // Otherwise the next run finds that this one did not end well, and says so in a row.
+    try {
+      store_->end_run(wall_ms());
+      run_file_.remove();
+    } catch (const SqliteError& error) {
+      say(AuditLogLevel::warning,
+          "audit: " + path_ + ": its end could not be entered: " + words_of(error));
+    }
+  }
+  // To move the log into the file may take long; the next run does it.
+  if (store_ != nullptr && is_late()) store_->leave_log();
+  store_.reset();
+  run_file_.let_go();
+}
+
+void Audit::fault(AuditState state, const std::string& what) noexcept {
+  // SQLite says only that it cannot open its files there.
+  if (state == AuditState::failed && is_on_read_only_file_system(path_)) {
+    state = AuditState::read_only;
+  }
+  is_faulty_ = true;
+  retry_at_ = Clock::now() + options_.retry_interval;
+  {
+    const std::lock_guard lock(fault_mutex_);
+    fault_ = what;
+    if (state_ == state) return;  // logged already
+    state_ = state;
+  }
+  say(AuditLogLevel::error,
+      "audit: " + path_ + ": " + audit_state_text(state) + " (" + what +
+          "). Chat goes on; rows wait in memory, and once that is full they are counted as lost. "
+          "It is tried again until it works");
+}
+
+void Audit::recover() noexcept {
+  {
+    const std::lock_guard lock(fault_mutex_);
+    if (state_ == AuditState::ok) return;
+    state_ = AuditState::ok;
+    fault_.clear();
+  }
+  const bool was_faulty = std::exchange(is_faulty_, false);
+  if (was_faulty) {
+    say(AuditLogLevel::info, "audit: " + path_ + " is written again; lost since the start: " +
+                                 rows_text(rows_lost_.load(std::memory_order_relaxed)));
+  }
+}
+
+void Audit::set_aside_damaged(const std::string& damage) noexcept {
+  store_.reset();
+  const auto now = Clock::now();
+  if (now < may_set_aside_) return fault(AuditState::failed, damage);
+  try {
+    const auto aside = set_aside(path_, wall_ms());
+    may_set_aside_ = now + kSetAsideInterval;
+    owe(oldest_kept());
+    has_more_ = true;
+    say(AuditLogLevel::error,
+        "audit: " + path_ + " is damaged (" + damage + "); it is now " + aside +
+            ", and a new one was begun. Nothing was deleted: `sqlite3 " + aside +
+            " .recover` shows what can still be read in it");
+  } catch (const std::exception& error) {
+    fault(AuditState::failed, "it is damaged (" + damage + ") and cannot be set aside: " +
+                                  error.what());
+  }
+}
+
+}  // namespace waystation

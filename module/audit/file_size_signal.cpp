@@ -1,0 +1,40 @@
+#include "audit/file_size_signal.hpp"
+
+#include <ctime>
+
+namespace waystation {
+namespace {
+
+sigset_t only_this() noexcept {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGXFSZ);
+  return set;
+}
+
+bool is_pending() noexcept {
+  sigset_t pending;
+  sigemptyset(&pending);
+  sigpending(&pending);
+  return sigismember(&pending, SIGXFSZ) == 1;
+}
+
+}  // namespace
+
+FileSizeSignal::FileSizeSignal() noexcept : was_pending_(is_pending()) {
+  const sigset_t set = only_this();
+  pthread_sigmask(SIG_BLOCK, &set, &before_);
+}
+
+FileSizeSignal::~FileSizeSignal() {
+  // The kernel sends it to the thread that wrote. One that came for ours is taken away before the
+  // old mask would let it through.
+  if (!was_pending_ && is_pending()) {
+    const sigset_t set = only_this();
+    const timespec at_once{};
+    sigtimedwait(&set, nullptr, &at_once);
+  }
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+}  // namespace waystation

@@ -1,0 +1,391 @@
+// What the audit does about a disk, a folder and other processes that do not do what they should.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "audit/audit.hpp"
+#include "unit/audit/audit_files.hpp"
+#include "unit/audit/sqlite_hook.hpp"
+
+namespace waystation {
+namespace {
+
+using namespace waystation::testing;
+using ::testing::HasSubstr;
+
+using AuditFaultsTest = AuditTest;
+
+TEST_F(AuditFaultsTest, WaitsForAnothersLockWithoutLosingARow) {
+  const auto now = now_ms();
+  Audit audit(options());
+  audit.on_delivery(pushed(now));
+  ASSERT_TRUE(audit.flush(kPatience));
+  Peek other(file_);
+  ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
+  for (int i = 1; i <= 100; ++i) audit.on_delivery(pushed(now + i));
+  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+  EXPECT_EQ(audit.figures().rows_waiting, 100U);
+  ASSERT_TRUE(eventually([&] { return audit.figures().lag_ms > 600; }));  // several attempts
+  EXPECT_EQ(other.run("COMMIT"), SQLITE_OK);
+  ASSERT_TRUE(audit.flush(kPatience));
+  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  EXPECT_EQ(other.value("SELECT count(*) FROM deliveries"), "101");
+  EXPECT_EQ(audit.figures().rows_lost, 0U);
+  EXPECT_EQ(lines_.count("error: "), 1U);  // once, not once an attempt
+  EXPECT_EQ(lines_.count("is written again"), 1U);
+}
+
+TEST_F(AuditFaultsTest, StartsWhileAnotherHoldsTheLock) {
+  { Audit audit(options()); }
+  Peek other(file_);
+  ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
+  Audit audit(options());
+  audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+  EXPECT_EQ(other.run("COMMIT"), SQLITE_OK);
+  ASSERT_TRUE(audit.flush(kPatience));
+  EXPECT_EQ(other.value("SELECT count(*) FROM deliveries"), "1");
+}
+
+TEST_F(AuditFaultsTest, EndsInTimeWhileAnotherHoldsTheLockAndSaysWhatIsLost) {
+  Audit audit(options());
+  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  Peek other(file_);
+  ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
+  audit.on_delivery(pushed(now_ms()));
+  const auto begin = std::chrono::steady_clock::now();
+  audit.stop();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+  EXPECT_EQ(lines_.count("1 row could not be written"), 1U);
+  EXPECT_EQ(audit.figures().rows_lost, 1U);
+}
+
+TEST_F(AuditFaultsTest, BeginsANewFileWhenItsOwnIsDeleted) {
+  const auto now = now_ms();
+  Audit audit(options());
+  audit.on_delivery(pushed(now));
+  ASSERT_TRUE(audit.flush(kPatience));
+  for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file_ + part);
+  audit.on_delivery(pushed(now + 1));
+  ASSERT_TRUE(audit.flush(kPatience));
+  Peek peek(file_);
+  EXPECT_EQ(peek.value("SELECT group_concat(at) FROM deliveries WHERE outcome = 'pushed'"),
+            std::to_string(now + 1));
+  // Whatever the lost file may have held is missing.
+  EXPECT_EQ(peek.value("SELECT count(*) FROM deliveries WHERE outcome = 'gap' AND lost IS NULL AND "
+                       "at < " + std::to_string(now - 29 * 86'400'000LL) + " AND lost_until >= " +
+                       std::to_string(now)),
+            "1");
+  EXPECT_EQ(lines_.count("was deleted or replaced"), 1U);
+}
+
+TEST_F(AuditFaultsTest, WritesIntoTheFileThatReplacedItsOwn) {
+  const auto now = now_ms();
+  const auto other = folder_.file("other.db");
+  {
+    auto there = options();
+    there.file = other;
+    Audit audit(there);
+    audit.on_delivery(pushed(now - 5));
+  }
+  Audit audit(options());
+  audit.on_delivery(pushed(now));
+  ASSERT_TRUE(audit.flush(kPatience));
+  std::filesystem::rename(other, file_);
+  audit.on_delivery(pushed(now + 1));
+  ASSERT_TRUE(audit.flush(kPatience));
+  Peek peek(file_);
+  EXPECT_EQ(peek.value("SELECT group_concat(at) FROM deliveries WHERE outcome = 'pushed'"),
+            std::to_string(now - 5) + "," + std::to_string(now + 1));
+  EXPECT_EQ(peek.value("PRAGMA integrity_check"), "ok");
+}
+
+TEST_F(AuditFaultsTest, AFileThatWasMovedAwayTakesItsRowsAlong) {
+  const auto now = now_ms();
+  Audit audit(options());
+  for (int i = 0; i < 10; ++i) audit.on_delivery(pushed(now + i));
+  ASSERT_TRUE(audit.flush(kPatience));
+  const auto away = folder_.file("away.db");
+  std::filesystem::rename(file_, away);
+  audit.on_delivery(pushed(now + 10));
+  ASSERT_TRUE(audit.flush(kPatience));
+  // A row that was on its way in this moment may be in both, but never in none.
+  EXPECT_EQ(Peek(away).value("SELECT count(*) FROM deliveries WHERE at < " +
+                             std::to_string(now + 10)),
+            "10");
+  EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
+}
+
+TEST_F(AuditFaultsTest, LosesNothingWhenOnlyItsLogIsDeleted) {
+  const auto now = now_ms();
+  Audit audit(options());
+  audit.on_delivery(pushed(now));
+  ASSERT_TRUE(audit.flush(kPatience));
+  std::filesystem::remove(file_ + "-wal");
+  audit.on_delivery(pushed(now + 1));
+  ASSERT_TRUE(audit.flush(kPatience));
+  Peek peek(file_);
+  EXPECT_EQ(peek.value("SELECT count(*) FROM deliveries"), "2");
+  EXPECT_EQ(peek.value("PRAGMA integrity_check"), "ok");
+  EXPECT_EQ(lines_.count("nothing is lost"), 1U);
+}
+
+TEST_F(AuditFaultsTest, LosesNothingWhenItsLogIsDeletedWhileAnotherHasTheFileOpen) {
+  Audit audit(options());
+  ASSERT_TRUE(audit.flush(kPatience));
+  Peek idle(file_);
+  ASSERT_EQ(idle.value("SELECT count(*) FROM deliveries"), "0");
+  const int rows = fill_log(audit);
+  std::filesystem::remove(file_ + "-wal");
+  audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(audit.flush(kPatience));
+  EXPECT_EQ(count(), std::to_string(rows + 1));
+  EXPECT_EQ(audit.figures().state, AuditState::ok);
+  EXPECT_EQ(Peek(file_).value("PRAGMA integrity_check"), "ok");
+  EXPECT_EQ(lines_.count("nothing is lost"), 1U);
+}
+
+TEST_F(AuditFaultsTest, KeepsADeletedLogUntilAReaderThatIsInTheWayEnds) {
+  Audit audit(options());
+  ASSERT_TRUE(audit.flush(kPatience));
+  int rows = fill_log(audit);
+  Peek reader(file_);
+  ASSERT_EQ(reader.run("BEGIN; SELECT count(*) FROM deliveries"), SQLITE_OK);
+  rows += fill_log(audit);
+  std::filesystem::remove(file_ + "-wal");
+  audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+  EXPECT_EQ(lines_.count("nothing is lost"), 0U);
+  EXPECT_EQ(audit.figures().rows_waiting, 1U);
+  EXPECT_EQ(reader.run("COMMIT"), SQLITE_OK);
+  ASSERT_TRUE(audit.flush(kPatience));
+  EXPECT_EQ(count(), std::to_string(rows + 1));
+  EXPECT_EQ(lines_.count("nothing is lost"), 1U);
+}
+
+TEST_F(AuditFaultsTest, WritesRowsOnceWhoseLogIsDeletedAsTheyAreCommitted) {
+  const CommitHook hook([this] { std::filesystem::remove(file_ + "-wal"); });
+  Audit audit(options());
+  ASSERT_TRUE(audit.flush(kPatience));
+  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  hook.arm();
+  for (int i = 0; i < 10; ++i) audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(audit.flush(kPatience));
+  ASSERT_TRUE(hook.was_called());
+  audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(audit.flush(kPatience));
+  EXPECT_EQ(count(), "11");
+  EXPECT_EQ(audit.figures().rows_written, 11U);
+}
+
+TEST_F(AuditFaultsTest, ARunThatNeverGotTheFileOpenLeavesAGap) {
+  { Audit audit(options()); }
+  const auto now = now_ms();
+  {
+    Peek other(file_);
+    ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
+    Audit audit(options());
+    for (int i = 0; i < 3; ++i) audit.on_delivery(pushed(now_ms()));
+    ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+    audit.stop();
+    EXPECT_EQ(audit.figures().rows_lost, 3U);
+    EXPECT_EQ(other.run("ROLLBACK"), SQLITE_OK);
+    EXPECT_TRUE(std::filesystem::exists(file_ + ".run-here"));
+  }
+  const auto later = now_ms();
+  { Audit audit(options()); }
+  EXPECT_EQ(count("outcome = 'gap' AND lost IS NULL AND at >= " + std::to_string(now - 1) +
+                  " AND at <= " + std::to_string(later) + " AND lost_until >= " +
+                  std::to_string(later)),
+            "1");
+  EXPECT_THAT(folder_.names(), ::testing::ElementsAre("audit.db"));
+  { Audit audit(options()); }
+  EXPECT_EQ(count("outcome = 'gap'"), "1");  // said once
+}
+
+TEST_F(AuditFaultsTest, ALostFileIsAGapEvenIfTheNextOneOpensInALaterRunOnly) {
+  {
+    Audit audit(options());
+    audit.on_delivery(pushed(now_ms()));
+    ASSERT_TRUE(audit.flush(kPatience));
+    for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file_ + part);
+    std::filesystem::create_directory(file_);
+    ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::failed; }));
+  }
+  std::filesystem::remove(file_);
+  { Audit audit(options()); }
+  EXPECT_EQ(count("outcome = 'gap' AND at < " + std::to_string(now_ms() - 29 * 86'400'000LL)), "1");
+}
+
+TEST_F(AuditFaultsTest, ASecondRunOfTheSameNodeIsRefusedAndAnothersIsNot) {
+  Audit first(options());
+  try {
+    Audit second(options());
+    FAIL();
+  } catch (const AuditRefused& refused) {
+    EXPECT_THAT(refused.what(), HasSubstr("another program is writing it as node here"));
+  }
+  auto other = options();
+  other.node = "there";
+  {
+    Audit second(other);
+    second.on_delivery(pushed(now_ms()));
+    EXPECT_TRUE(second.flush(kPatience));
+  }
+  first.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(first.flush(kPatience));
+  EXPECT_EQ(count(), "2");
+  EXPECT_EQ(count("outcome = 'gap'"), "0");
+}
+
+TEST_F(AuditFaultsTest, SaysHowOldTheOldestWaitingRowIsDuringAFault) {
+  { Audit audit(options()); }
+  Peek other(file_);
+  ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
+  Audit audit(options());
+  audit.on_delivery(pushed(now_ms() - 60'000));
+  audit.on_delivery(pushed(now_ms()));
+  EXPECT_TRUE(eventually([&] { return audit.figures().lag_ms >= 60'000; }));
+  EXPECT_EQ(other.run("COMMIT"), SQLITE_OK);
+  ASSERT_TRUE(audit.flush(kPatience));
+  EXPECT_EQ(audit.figures().lag_ms, 0U);
+}
+
+TEST_F(AuditFaultsTest, EndsAtItsDeadlineAndCountsTheRest) {
+  constexpr std::uint64_t kRows = 100'000;
+  auto slow = options();
+  slow.batch_interval = std::chrono::hours(1);
+  Audit audit(slow);
+  ASSERT_TRUE(audit.flush(kPatience));
+  for (std::uint64_t i = 0; i < kRows; ++i) audit.on_delivery(pushed(now_ms()));
+  audit.stop(std::chrono::milliseconds(0));
+  const auto figures = audit.figures();
+  EXPECT_GT(figures.rows_lost, 0U);
+  EXPECT_EQ(count(), std::to_string(kRows - figures.rows_lost));
+  EXPECT_EQ(lines_.count("could not be written before the end"), 1U);
+  { Audit next(options()); }
+  EXPECT_EQ(count("outcome = 'gap' AND lost IS NULL"), "1");
+}
+
+TEST_F(AuditFaultsTest, ALimitOfTheSizeOfFilesEndsNoProcess) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::signal(SIGXFSZ, SIG_DFL);
+    const rlimit limit{.rlim_cur = 200 * 1024, .rlim_max = RLIM_INFINITY};
+    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(3);
+    Audit audit(options());
+    for (int i = 0; i < 20'000; ++i) audit.on_delivery(pushed(now_ms()));
+    const bool is_full =
+        eventually([&] { return audit.figures().state == AuditState::disk_full; });
+    audit.stop();
+    ::_exit(is_full ? 0 : 2);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  // Nor one that is met while the audit is made.
+  const pid_t other = ::fork();
+  if (other == 0) {
+    std::signal(SIGXFSZ, SIG_DFL);
+    const rlimit limit{.rlim_cur = 0, .rlim_max = RLIM_INFINITY};
+    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(3);
+    Audit audit(options());
+    audit.stop();
+    ::_exit(0);
+  }
+  ASSERT_EQ(::waitpid(other, &status, 0), other);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(AuditFaultsTest, NeverFollowsALinkThatReplacedItsFile) {
+  Audit audit(options());
+  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  std::filesystem::remove(file_);
+  std::filesystem::create_symlink(folder_.file("trap"), file_);
+  audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::failed; }));
+  EXPECT_THAT(audit.figures().fault, HasSubstr("it is a link"));
+  EXPECT_FALSE(std::filesystem::exists(folder_.file("trap")));
+  // The figures say what is the matter now, not what was first.
+  std::filesystem::remove(file_);
+  std::filesystem::create_directory(file_);
+  EXPECT_TRUE(eventually([&] {
+    return audit.figures().fault.find("it is not a file") != std::string::npos;
+  }));
+  std::filesystem::remove(file_);
+  ASSERT_TRUE(audit.flush(kPatience));
+  EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
+}
+
+TEST_F(AuditFaultsTest, SetsAFileAsideThatIsNoDatabase) {
+  std::ofstream(file_) << std::string(5000, 'z');
+  Audit audit(options());
+  audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(audit.flush(kPatience));
+  std::string aside;
+  for (const auto& name : folder_.names()) {
+    if (name.starts_with("audit.db.corrupt-")) aside = folder_.file(name);
+  }
+  ASSERT_NE(aside, "");
+  EXPECT_EQ(std::filesystem::file_size(aside), 5000U);
+  EXPECT_EQ(lines_.count("it is now " + aside), 1U);
+  EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
+}
+
+TEST_F(AuditFaultsTest, SetsAFileAsideWhosePagesAreDamaged) {
+  const auto now = now_ms();
+  {
+    Audit audit(options());
+    for (int i = 0; i < 5000; ++i) audit.on_delivery(pushed(now + i));
+  }
+  {
+    std::fstream damage(file_, std::ios::in | std::ios::out | std::ios::binary);
+    for (int page = 8; page < 40; page += 2) {
+      damage.seekp(page * 4096);
+      damage << std::string(4096, '\x7f');
+    }
+  }
+  Audit audit(options());
+  audit.on_delivery(pushed(now));
+  ASSERT_TRUE(audit.flush(kPatience));
+  EXPECT_EQ(lines_.count("is damaged"), 1U);
+  EXPECT_EQ(count("outcome = 'gap' AND lost IS NULL AND at < " +
+                  std::to_string(now - 29 * 86'400'000LL)),
+            "1");
+  EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
+  EXPECT_EQ(Peek(file_).value("PRAGMA integrity_check"), "ok");
+}
+
+TEST_F(AuditFaultsTest, StopsWritingWhenAReaderThatNeverEndsMakesTheLogGrow) {
+  const auto now = now_ms();
+  auto bounded = options();
+  bounded.max_bytes = 1 << 20;
+  Audit audit(bounded);
+  audit.on_delivery(pushed(now));
+  ASSERT_TRUE(audit.flush(kPatience));
+  Peek reader(file_);
+  ASSERT_EQ(reader.run("BEGIN; SELECT count(*) FROM deliveries"), SQLITE_OK);
+  bool is_held = false;
+  for (int i = 0; i < 400'000 && !is_held; ++i) {
+    audit.on_delivery(pushed(now + i));
+    if (i % 5000 == 0) {
+      audit.flush(std::chrono::milliseconds(400));
+      is_held = audit.figures().state == AuditState::held;
+    }
+  }
+  EXPECT_TRUE(is_held);
+  EXPECT_LT(std::filesystem::file_size(file_ + "-wal"), 128U << 20);
+  EXPECT_EQ(reader.run("COMMIT"), SQLITE_OK);
+  ASSERT_TRUE(audit.flush(kPatience));
+  EXPECT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  EXPECT_EQ(lines_.count("error: "), 1U);
+}
+
+}  // namespace
+}  // namespace waystation

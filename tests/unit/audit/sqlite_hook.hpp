@@ -1,0 +1,63 @@
+// A way into SQLite's own steps, for what can only go wrong in between two of ours.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <atomic>
+#include <functional>
+#include <utility>
+
+namespace waystation::testing {
+
+/// Calls a function each time that a connection was opened, while it lives. One at a time.
+class OpenHook {
+ public:
+  explicit OpenHook(std::function<void(sqlite3*)> f) {
+    function() = std::move(f);
+    sqlite3_auto_extension(reinterpret_cast<void (*)()>(&on_open));
+  }
+  ~OpenHook() {
+    sqlite3_cancel_auto_extension(reinterpret_cast<void (*)()>(&on_open));
+    function() = nullptr;
+  }
+  OpenHook(const OpenHook&) = delete;
+  OpenHook& operator=(const OpenHook&) = delete;
+
+ private:
+  static std::function<void(sqlite3*)>& function() {
+    static std::function<void(sqlite3*)> kept;
+    return kept;
+  }
+  static int on_open(sqlite3* handle, char**, const void*) {
+    function()(handle);
+    return SQLITE_OK;
+  }
+};
+
+/// Calls a function once, in the midst of the first commit after arm().
+class CommitHook {
+ public:
+  explicit CommitHook(std::function<void()> f)
+      : f_(std::move(f)), opened_([this](sqlite3* handle) {
+          sqlite3_commit_hook(handle, &CommitHook::on_commit, this);
+        }) {}
+  void arm() const { is_armed_ = true; }
+  bool was_called() const { return was_called_; }
+
+ private:
+  static int on_commit(void* hook) {
+    auto& self = *static_cast<CommitHook*>(hook);
+    if (self.is_armed_.exchange(false)) {
+      self.f_();
+      self.was_called_ = true;
+    }
+    return 0;
+  }
+
+  std::function<void()> f_;
+  mutable std::atomic<bool> is_armed_ = false;
+  std::atomic<bool> was_called_ = false;
+  OpenHook opened_;
+};
+
+}  // namespace waystation::testing
