@@ -46,7 +46,7 @@ CLI::App& AuditCommands::add(const char* name, const char* doc, AuditRequest& re
   command.add_option("--to", request.to, "to this user")->type_name("USER");
   command
       .add_option("--outcome", request.outcomes,
-                  "pushed, undelivered, dropped or gap; several allowed")
+                  "pushed, undelivered, dropped or gap; several allowed (gaps are shown always)")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)

@@ -54,6 +54,8 @@ waystation_audit_filter filter_of(const AuditRequest& request) {
   filter.size = sizeof filter;
   filter.since = time_of("--since", request.since);
   filter.until = time_of("--until", request.until);
+  // 0 would be no limit to the library; nothing but gaps without a known beginning is as old as this.
+  if (!request.until.empty() && filter.until == 0) filter.until = -1;
   filter.user = request.user.c_str();
   filter.from = request.from.c_str();
   filter.to = request.to.c_str();
@@ -138,22 +140,25 @@ class Audit {
 class Output {
  public:
   bool write(std::string_view text) {
-    if (is_good_) is_good_ = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
-    return is_good_;
+    if (error_ == 0 && std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
+      error_ = errno;
+    }
+    return error_ == 0;
   }
   void finish() {
-    errno = 0;
-    if (!is_good_ || std::fflush(stdout) != 0) {
+    if (error_ == 0 && std::fflush(stdout) != 0) error_ = errno;
+    if (error_ != 0) {
       throw std::runtime_error{std::string{"standard output could not be written: "} +
-                               std::strerror(errno)};
+                               std::strerror(error_)};
     }
   }
 
  private:
-  bool is_good_ = true;
+  int error_ = 0;  // the first write's that failed
 };
 
-std::string or_dash(const char* text) { return text == nullptr ? "-" : text; }
+/// A name for a table. Whatever the file holds, a terminal gets neither commands nor line ends.
+std::string shown(const char* text) { return text == nullptr ? "-" : escape_for_log(text, false); }
 
 std::string rows_text(std::int64_t rows) {
   if (rows < 0) return "an unknown number of rows";
@@ -173,9 +178,9 @@ class Table {
                         std::string{row.lost == 1 ? "-- 1 row is" : "-- " + rows_text(row.lost) + " are"} +
                             " missing, until " + local_time(row.lost_until)});
     } else {
-      lines_.push_back({local_time(row.at), or_dash(row.from), or_dash(row.to),
+      lines_.push_back({local_time(row.at), shown(row.from), shown(row.to),
                         text_of(row.outcome), std::to_string(row.reached),
-                        std::to_string(row.bytes), or_dash(row.message_id), row.node, ""});
+                        std::to_string(row.bytes), shown(row.message_id), shown(row.node), ""});
     }
     return lines_.size() < kBlockRows || write();
   }
@@ -324,7 +329,7 @@ int audit_stats(const AuditRequest& request) {
       is_begun = true;
       std::array<char, 24> head{};
       std::snprintf(head.data(), head.size(), "%10llu  ", static_cast<unsigned long long>(count));
-      out.write(std::string{head.data()} + name + "\n");
+      out.write(std::string{head.data()} + shown(name) + "\n");
     });
   };
   ranking(WAYSTATION_AUDIT_MOST_UNDELIVERED, "Undelivered, by receiver:");
@@ -363,15 +368,12 @@ int audit_prune(const AuditRequest& request) {
   }
   Output out;
   if (request.dry_run) {
-    auto counted = filter;
-    // Gaps stay where a user is named.
-    if (!request.user.empty() || !request.from.empty() || !request.to.empty()) {
-      const std::uint32_t all = 1U << WAYSTATION_PUSHED | 1U << WAYSTATION_UNDELIVERED |
-                                1U << WAYSTATION_DROPPED;
-      counted.outcomes = counted.outcomes == 0 ? all : counted.outcomes & all;
-    }
-    const auto totals = Audit{request.file}.totals(counted);
-    const auto rows = totals.pushed + totals.undelivered + totals.dropped + totals.gaps;
+    const auto totals = Audit{request.file}.totals(filter);
+    const bool names_a_user = !request.user.empty() || !request.from.empty() || !request.to.empty();
+    const bool takes_gaps =
+        !names_a_user && (filter.outcomes == 0 || (filter.outcomes & 1U << WAYSTATION_GAP) != 0);
+    const auto rows =
+        totals.pushed + totals.undelivered + totals.dropped + (takes_gaps ? totals.gaps : 0);
     out.write(rows_text(static_cast<std::int64_t>(rows)) + " would be taken out.\n");
     out.finish();
     return 0;

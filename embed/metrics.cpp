@@ -123,7 +123,7 @@ void add_audit(const waystation_figures& f, std::vector<MetricFamily>& families)
             {Sample{f.audit_rows_waiting}}));
   add(gauge("waystation_audit_lag_seconds", "How long the oldest of them has been waiting.",
             {Sample{static_cast<double>(f.audit_lag_ms) / 1e3}}));
-  add(gauge("waystation_audit_file_bytes", "Size of the audit's file, without its log.",
+  add(gauge("waystation_audit_file_bytes", "What the audit's file takes on the disk, with its log.",
             {Sample{f.audit_file_bytes}}));
 }
 

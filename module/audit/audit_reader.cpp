@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
+#include <iterator>
 #include <thread>
 #include <utility>
 
@@ -50,7 +52,9 @@ std::string quoted_list(const AuditFilter& filter) {
 /// The rows of a filter as one or more SELECTs, each of which goes along one index in the order of
 /// time, put together with UNION ALL. The index is named: a plan must not turn into the reading of
 /// everything because a table's statistics changed.
-std::string selects(const AuditFilter& filter, bool with_gaps) {
+enum class Gaps : std::uint8_t { with, without, alone };
+
+std::string selects(const AuditFilter& filter, Gaps gaps) {
   // `?1` reaches far into an index; what comes after it says exactly where a page begins.
   const std::string when = " AND at >= ?1 AND at < ?2 AND (at > ?3 OR id > ?4)";
   const std::string outcomes = quoted_list(filter);
@@ -64,8 +68,8 @@ std::string selects(const AuditFilter& filter, bool with_gaps) {
   const std::string other = std::string(filter.from.empty() ? "" : " AND from_user = ?6") +
                             (filter.to.empty() ? "" : " AND to_user = ?7") + when +
                             (all ? "" : " AND outcome IN (" + outcomes + ")");
-  if (outcomes.empty()) {
-    // Gaps alone.
+  if (outcomes.empty() || gaps == Gaps::alone) {
+    // None.
   } else if (!filter.user.empty()) {
     // Nobody is both: a group has two different users.
     add("deliveries_by_receiver", "to_user = ?5" + other);
@@ -83,7 +87,7 @@ std::string selects(const AuditFilter& filter, bool with_gaps) {
           "outcome <> 'pushed' AND outcome = '" + std::string(text_of(outcome)) + "'" + when);
     }
   }
-  if (with_gaps && filter.wants(AuditOutcome::gap)) {
+  if (gaps != Gaps::without) {
     // Those, too, that began before and last into the time.
     add("deliveries_not_pushed",
         "outcome <> 'pushed' AND outcome = 'gap' AND at >= ?3 AND at < ?2 AND (at > ?3 OR id > ?4)"
@@ -113,8 +117,8 @@ void bind_filter(Statement& statement, const AuditFilter& filter, std::optional<
   bind(kGapSince, filter.since);
 }
 
-std::string page_query(const AuditFilter& filter, bool is_newest) {
-  return selects(filter, true) +
+std::string page_query(const AuditFilter& filter, bool is_newest, Gaps gaps = Gaps::with) {
+  return selects(filter, gaps) +
          (is_newest ? " ORDER BY at DESC, id DESC LIMIT ?8" : " ORDER BY at, id LIMIT ?8");
 }
 
@@ -150,6 +154,24 @@ void check_is_audit(Database& database, const std::string& path) {
   }
 }
 
+/// A connection to a file that is known to be an audit.
+Database open_to_read(const std::string& path) {
+  const auto file = checked(resolve_audit_path(path));
+  try {
+    Database database(file, Database::Access::read);
+    database.set_busy_timeout(kReaderBusyMs);
+    check_is_audit(database, path);
+    return database;
+  } catch (const SqliteError& error) {
+    // To read, too, SQLite makes files beside it. Without a log, nobody is writing it there.
+    const int code = error.primary_code();
+    if ((code != SQLITE_CANTOPEN && code != SQLITE_READONLY) || size_of(file + "-wal") != 0) throw;
+  }
+  Database database(file, Database::Access::look);
+  check_is_audit(database, path);
+  return database;
+}
+
 }  // namespace
 
 const char* text_of(AuditOutcome outcome) noexcept {
@@ -181,11 +203,7 @@ std::optional<AuditCursor> AuditCursor::parse(std::string_view text) noexcept {
   return cursor;
 }
 
-AuditReader::AuditReader(const std::string& path)
-    : database_(checked(resolve_audit_path(path)), Database::Access::read) {
-  database_.set_busy_timeout(kReaderBusyMs);
-  check_is_audit(database_, path);
-}
+AuditReader::AuditReader(const std::string& path) : database_(open_to_read(path)) {}
 
 void AuditReader::set_deadline(std::chrono::milliseconds deadline) {
   deadline_ = std::chrono::steady_clock::now() + deadline;
@@ -199,7 +217,10 @@ void AuditReader::set_deadline(std::chrono::milliseconds deadline) {
       this);
 }
 
-std::vector<AuditRow> AuditReader::rows(Statement& statement) {
+std::vector<AuditRow> AuditReader::rows(const std::string& sql, const AuditFilter& filter,
+                                        std::optional<AuditCursor> after, std::size_t limit) {
+  Statement statement(database_, sql);
+  bind_filter(statement, filter, after, limit);
   std::vector<AuditRow> rows;
   try {
     while (statement.step()) {
@@ -222,22 +243,27 @@ std::vector<AuditRow> AuditReader::rows(Statement& statement) {
     throw AuditTooSlow("the audit holds more than could be looked through in time; ask for a "
                        "shorter time or for one user");
   }
-  statement.reset();
   return rows;
 }
 
 std::vector<AuditRow> AuditReader::page(const AuditFilter& filter,
                                         std::optional<AuditCursor> after, std::size_t limit) {
-  Statement statement(database_, page_query(filter, false));
-  bind_filter(statement, filter, after, limit);
-  return rows(statement);
+  return rows(page_query(filter, false), filter, after, limit);
 }
 
 std::vector<AuditRow> AuditReader::newest(const AuditFilter& filter, std::size_t limit) {
-  Statement statement(database_, page_query(filter, true));
-  bind_filter(statement, filter, {}, limit);
-  auto found = rows(statement);
-  std::ranges::reverse(found);
+  auto found = rows(page_query(filter, true, Gaps::without), filter, {}, limit);
+  // A gap that began long ago and lasts into the time of these rows belongs to them.
+  auto reaching = filter;
+  if (found.size() == limit && limit != 0) reaching.since = std::max(filter.since, found.back().at);
+  auto gaps = rows(page_query(reaching, true, Gaps::alone), reaching, {}, limit);
+  std::ranges::move(gaps, std::back_inserter(found));
+  const auto end_of = [](const AuditRow& row) {
+    return std::pair(row.outcome == AuditOutcome::gap ? row.lost_until : row.at, row.id);
+  };
+  std::ranges::sort(found, std::ranges::greater{}, end_of);
+  if (found.size() > limit) found.resize(limit);
+  std::ranges::sort(found, {}, [](const AuditRow& row) { return std::pair(row.at, row.id); });
   return found;
 }
 
@@ -257,12 +283,13 @@ void AuditReader::each(const AuditFilter& filter,
 AuditTotals AuditReader::totals(const AuditFilter& filter) {
   Statement statement(database_,
                       "SELECT outcome, count(*), sum(lost), sum(lost IS NULL), min(at), max(at) "
-                      "FROM (" + selects(filter, true) + ") GROUP BY outcome");
+                      "FROM (" + selects(filter, Gaps::with) + ") GROUP BY outcome");
   bind_filter(statement, filter, {}, 0);
   AuditTotals totals;
   while (statement.step()) {
     const auto count = static_cast<std::uint64_t>(statement.number(1));
-    switch (parse_audit_outcome(statement.text(0)).value_or(AuditOutcome::gap)) {
+    const auto outcome = parse_audit_outcome(statement.text(0)).value_or(AuditOutcome::gap);
+    switch (outcome) {
       case AuditOutcome::pushed: totals.pushed = count; break;
       case AuditOutcome::undelivered: totals.undelivered = count; break;
       case AuditOutcome::dropped: totals.dropped = count; break;
@@ -272,6 +299,7 @@ AuditTotals AuditReader::totals(const AuditFilter& filter) {
         totals.unknown_gaps = static_cast<std::uint64_t>(statement.number(3));
         break;
     }
+    if (outcome == AuditOutcome::gap) continue;  // it may reach back to before the first
     const auto first = statement.number(4);
     if (totals.first_at == 0 || first < totals.first_at) totals.first_at = first;
     totals.last_at = std::max(totals.last_at, statement.number(5));
@@ -285,7 +313,7 @@ std::vector<AuditCount> counts(Database& database, const AuditFilter& filter,
                                const std::string& name, const std::string& where,
                                std::size_t limit) {
   Statement statement(database, "SELECT " + name + ", count(*) AS n FROM (" +
-                                    selects(filter, false) + ") WHERE " + where + " GROUP BY " +
+                                    selects(filter, Gaps::without) + ") WHERE " + where + " GROUP BY " +
                                     name + " ORDER BY n DESC, " + name + " LIMIT " +
                                     std::to_string(limit));
   bind_filter(statement, filter, {}, limit);
@@ -329,8 +357,10 @@ std::uint64_t prune_audit(const std::string& path, const AuditFilter& filter,
   // Overwritten, since it may be somebody's wish to be forgotten.
   database.execute("PRAGMA secure_delete = ON; PRAGMA synchronous = FULL; "
                    "PRAGMA wal_autocheckpoint = 0");
+  const auto gaps =
+      names_a_user(filter) || !filter.wants(AuditOutcome::gap) ? Gaps::without : Gaps::with;
   Statement some(database, "DELETE FROM deliveries WHERE id IN (SELECT id FROM (" +
-                               selects(filter, !names_a_user(filter)) + ") LIMIT ?8)");
+                               selects(filter, gaps) + ") LIMIT ?8)");
   bind_filter(some, filter, {}, kPruneRows);
   for (;;) {
     some.run();

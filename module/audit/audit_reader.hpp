@@ -30,10 +30,10 @@ struct AuditFilter {
   std::string user;  // sender or receiver
   std::string from;
   std::string to;
-  unsigned outcomes = 0;  // bits 1 << AuditOutcome; 0: all
+  unsigned outcomes = 0;  // bits 1 << AuditOutcome; 0: all. Gaps are always among what is read: any
+                          // row may be what is missing
 
   void add(AuditOutcome outcome) noexcept { outcomes |= 1U << static_cast<unsigned>(outcome); }
-  /// Gaps count for every user: a row of theirs may be what is missing.
   bool wants(AuditOutcome outcome) const noexcept {
     return outcomes == 0 || (outcomes & (1U << static_cast<unsigned>(outcome))) != 0;
   }
@@ -71,7 +71,7 @@ struct AuditTotals {
   std::uint64_t gaps = 0;
   std::uint64_t lost = 0;           // in the gaps whose size is known
   std::uint64_t unknown_gaps = 0;   // those whose size is not
-  std::int64_t first_at = 0;        // 0: there is no row
+  std::int64_t first_at = 0;        // of rows that are no gaps; 0: there is none
   std::int64_t last_at = 0;
 };
 
@@ -90,7 +90,9 @@ class AuditTooSlow : public std::runtime_error {
 /// the file however slowly the rows are used. Every function throws SqliteError.
 class AuditReader {
  public:
-  /// Throws AuditRefused where it is no audit file, or may not be read; std::system_error.
+  /// Throws AuditRefused where it is no audit file, or may not be read; std::system_error. Where no
+  /// log can be made beside the file (a read-only file system) and none is there, the file is read
+  /// as it lies there.
   explicit AuditReader(const std::string& path);
 
   /// From now on, a call may take so long; AuditTooSlow.
@@ -99,7 +101,7 @@ class AuditReader {
   /// The first rows after `after`, oldest first; all of them where less than `limit` come.
   std::vector<AuditRow> page(const AuditFilter& filter, std::optional<AuditCursor> after,
                              std::size_t limit);
-  /// The newest rows, the oldest of them first.
+  /// The newest rows, the oldest of them first. A gap is as new as its end.
   std::vector<AuditRow> newest(const AuditFilter& filter, std::size_t limit);
   /// Every row, oldest first, in the memory of one page. `take` says whether to go on.
   void each(const AuditFilter& filter, const std::function<bool(const AuditRow&)>& take);
@@ -113,14 +115,15 @@ class AuditReader {
   std::string explain(const AuditFilter& filter, bool is_newest);
 
  private:
-  std::vector<AuditRow> rows(Statement& statement);
+  std::vector<AuditRow> rows(const std::string& sql, const AuditFilter& filter,
+                             std::optional<AuditCursor> after, std::size_t limit);
 
   Database database_;
   std::chrono::steady_clock::time_point deadline_{};
 };
 
 /// Takes rows out of a file that a server may be writing at the same time, in small steps, and gives
-/// their room back. Gaps go only where the filter names no user. `count` (may be null) keeps up with
+/// their room back. Gaps go only where the filter names no user, and no outcome but theirs. `count` (may be null) keeps up with
 /// how many went, which is returned. Throws as AuditReader.
 std::uint64_t prune_audit(const std::string& path, const AuditFilter& filter,
                           std::uint64_t* count = nullptr);

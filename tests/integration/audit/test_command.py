@@ -1,5 +1,6 @@
 """`waystation audit`, while the server runs and after."""
 
+import contextlib
 import csv
 import io
 import json
@@ -54,6 +55,41 @@ class Command(Case):
                               (("--outcome", "pushed"), 0),
                               (("--outcome", "pushed,undelivered"), 3), (("--limit", "2"), 2)):
             self.assertEqual(count(*options), rows, options)
+
+        # The first moment of all is a limit like any other, above all for what is taken out.
+        self.assertEqual(self.audit("export", "--format", "jsonl", "--until", "1970-01-01",
+                                    env={"TZ": "UTC0"}), "")
+        self.assertEqual(self.audit("prune", "--user", "bob", "--until", "1970-01-01",
+                                    env={"TZ": "UTC0"}), "0 rows were taken out.\n")
+        self.assertEqual(count(), 3)
+
+    def test_shows_gaps_whatever_is_asked_for(self):
+        with self.server():
+            pass
+        self.query_and_commit("INSERT INTO deliveries (at, outcome, node, lost, lost_until) "
+                              "VALUES (0, 'gap', 'n', NULL, 1700000000000)")
+        self.assertIn("an unknown number of rows are missing, until",
+                      self.audit("list", "--outcome", "dropped", "--since", "2020-01-01"))
+        self.assertEqual(self.audit("export", "--outcome", "pushed").count("gap"), 1)
+        self.assertIn("No row fits", self.audit("list", "--since", "2024-01-01"))
+        self.assertEqual(self.audit("prune", "--outcome", "pushed"), "0 rows were taken out.\n")
+
+    def test_a_terminal_gets_no_commands_from_what_a_file_holds(self):
+        with self.server():
+            pass
+        evil = "\x1b[2J\r\n2026-01-01 forged \u009b"
+        self.query_and_commit(
+            "INSERT INTO deliveries (at, group_name, from_user, to_user, outcome, reached, bytes, "
+            "message_id, node) VALUES (5, ?1, ?1, ?1, 'undelivered', 0, 1, ?1, ?1)", evil)
+        for command in ("list", "stats"):
+            shown = self.audit(command)
+            self.assertNotRegex(shown, r"[\x00-\x09\x0b-\x1f\x7f\x80-\x9f]")
+            self.assertIn(r"\x1b[2J\x0d\x0a2026-01-01 forged \x9b", shown)
+        self.assertEqual(len(self.audit("list").splitlines()), 2)
+
+    def query_and_commit(self, sql, *parameters):
+        with contextlib.closing(sqlite3.connect(self.file)) as database, database:
+            database.execute(sql, parameters)
 
     async def test_local_time_is_the_readers(self):
         with self.server() as server:
@@ -123,6 +159,11 @@ class Command(Case):
             error = self.audit(*arguments, code=2)
             self.assertEqual(error.count("\n"), 1)
             self.assertIn(why, error)
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([os.environ["WAYSTATION_BIN"], "audit", "export", "--file",
+                                   self.file], stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"No space left on device", done.stderr)
         code, _, error = run("audit", "list", "--file", os.path.join(self.folder, "none"))
         self.assertEqual(code, 2)
         self.assertIn("there is no such file", error)

@@ -83,15 +83,45 @@ TEST_F(AuditReaderTest, FiltersByTimeUserAndOutcomeAndNeverHidesAGap) {
   EXPECT_THAT(times(filter), ElementsAre(1, 2, 5));
   filter = {};
   filter.add(AuditOutcome::undelivered);
-  EXPECT_THAT(times(filter), ElementsAre(2, 4, 8));
+  EXPECT_THAT(times(filter), ElementsAre(2, 4, 5, 8));
   filter.user = "bob";
-  EXPECT_THAT(times(filter), ElementsAre(2, 8));
+  EXPECT_THAT(times(filter), ElementsAre(2, 5, 8));
   filter = {};
   filter.add(AuditOutcome::gap);
   EXPECT_THAT(times(filter), ElementsAre(5));
   filter = {};
   filter.add(AuditOutcome::pushed);
-  EXPECT_THAT(times(filter), ElementsAre(1, 3));
+  EXPECT_THAT(times(filter), ElementsAre(1, 3, 5));
+  EXPECT_EQ(AuditReader(file_).totals(filter).gaps, 1U);
+}
+
+TEST_F(AuditReaderTest, AGapThatReachesIntoTheNewestRowsIsAmongThem) {
+  {
+    AuditStore store(file_, "here", true);
+    store.begin();
+    store.insert(AuditGap{0, 90, AuditGap::kUnknown});
+    store.insert(AuditGap{1, 3, 1});  // this one does not
+    for (int at = 1; at <= 100; ++at) store.insert(pushed(at));
+    store.commit();
+  }
+  AuditReader reader(file_);
+  std::vector<std::int64_t> times;
+  for (const auto& row : reader.newest({}, 20)) times.push_back(row.at);
+  EXPECT_EQ(times.size(), 20U);
+  EXPECT_EQ(times.front(), 0);
+  EXPECT_EQ(times.back(), 100);
+  EXPECT_EQ(std::ranges::count(times, 1), 0);
+  EXPECT_EQ(reader.totals({}).first_at, 1);  // of the rows
+}
+
+TEST_F(AuditReaderTest, ReadsAFileBesideWhichNoLogCanBeMade) {
+  fill();
+  // As on a read-only file system, which only root can make.
+  std::filesystem::create_symlink("nowhere", file_ + "-shm");
+  EXPECT_THAT(times({}), ElementsAre(1, 2, 3, 4, 5, 7, 8));
+  // But not where rows may be in a log that cannot be read.
+  std::ofstream(file_ + "-wal") << "rows";
+  EXPECT_THROW(AuditReader{file_}, SqliteError);
 }
 
 TEST_F(AuditReaderTest, AGapThatLastsIntoTheTimeAskedForIsShown) {
@@ -280,6 +310,9 @@ TEST_F(AuditReaderTest, PruningTakesOutWhatTheFilterNames) {
   EXPECT_THAT(times({}), ElementsAre(1, 2, 5, 7, 8));
   filter = {};
   filter.until = 7;
+  filter.add(AuditOutcome::dropped);
+  EXPECT_EQ(prune_audit(file_, filter), 0U);  // nor here
+  filter.outcomes = 0;
   EXPECT_EQ(prune_audit(file_, filter), 3U);
   EXPECT_THAT(times({}), ElementsAre(7, 8));
 }
