@@ -1,0 +1,329 @@
+/* The audit as an embedder written in C keeps and reads it: no server, no web server. */
+#define _POSIX_C_SOURCE 200809L
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <waystation/waystation.h>
+
+static int failures;
+
+#define CHECK(condition)                                                     \
+  do {                                                                       \
+    if (!(condition)) {                                                      \
+      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+      failures++;                                                            \
+    }                                                                        \
+  } while (0)
+
+enum { PATIENCE_MS = 20000, MOST = 64 };
+
+static char folder[] = "/tmp/waystation-audit-XXXXXX";
+static char file[64];
+
+static int64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* What an event and a row have in common. */
+typedef struct note {
+  int64_t at;
+  waystation_outcome outcome;
+  char to[65];
+  uint64_t reached;
+  uint64_t bytes;
+  int has_sender;
+} note;
+
+typedef struct notes {
+  pthread_mutex_t mutex;
+  note all[MOST];
+  size_t count;
+  size_t most; /* so many are asked for */
+} notes;
+
+static void add(notes *to_all, int64_t at, waystation_outcome outcome, const char *to,
+                uint64_t reached, uint64_t bytes, const char *from) {
+  note *one = &to_all->all[to_all->count];
+  if (to_all->count == MOST) return;
+  to_all->count++;
+  one->at = at;
+  one->outcome = outcome;
+  snprintf(one->to, sizeof one->to, "%s", to == NULL ? "" : to);
+  one->reached = reached;
+  one->bytes = bytes;
+  one->has_sender = from != NULL;
+}
+
+static void on_event(void *user_data, const waystation_event *event) {
+  notes *events = user_data;
+  pthread_mutex_lock(&events->mutex);
+  add(events, event->at, event->outcome, event->to, event->reached, event->bytes, event->from);
+  pthread_mutex_unlock(&events->mutex);
+}
+
+static int on_row(void *user_data, const waystation_audit_row *row) {
+  notes *rows = user_data;
+  add(rows, row->at, row->outcome, row->to, row->reached, row->bytes, row->from);
+  return rows->count != rows->most;
+}
+
+static waystation_relay *started(notes *events) {
+  waystation_options options;
+  waystation_relay *relay = NULL;
+  char error[512];
+  waystation_options_init(&options, sizeof options);
+  options.audit_file = file;
+  options.audit_node = "here";
+  options.on_event = events == NULL ? NULL : on_event;
+  options.user_data = events;
+  CHECK(waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_OK);
+  CHECK(strcmp(error, "") == 0);
+  return relay;
+}
+
+static waystation_audit_filter everything(void) {
+  waystation_audit_filter filter;
+  memset(&filter, 0, sizeof filter);
+  filter.size = sizeof filter;
+  return filter;
+}
+
+static waystation_audit *opened(void) {
+  waystation_audit *audit = NULL;
+  char error[512];
+  CHECK(waystation_audit_open(file, &audit, error, sizeof error) == WAYSTATION_OK);
+  CHECK(audit != NULL);
+  return audit;
+}
+
+static waystation_audit_totals total(const waystation_audit_filter *filter) {
+  waystation_audit_totals totals;
+  waystation_audit *audit = opened();
+  memset(&totals, 0, sizeof totals);
+  totals.size = sizeof totals;
+  CHECK(waystation_audit_total(audit, filter, &totals, NULL, 0) == WAYSTATION_OK);
+  waystation_audit_close(audit);
+  return totals;
+}
+
+/* Three notifications that reach nobody, and what the callback and the file say of them. */
+static void events_equal_rows(void) {
+  static const struct {
+    const char *user;
+    const char *json;
+  } sent[] = {{"bob", "\"one\""}, {"carol", "[2]"}, {"bob", "{\"three\":3}"}};
+  static notes events = {PTHREAD_MUTEX_INITIALIZER, {{0}}, 0, 0};
+  static notes rows = {PTHREAD_MUTEX_INITIALIZER, {{0}}, 0, 0};
+  const waystation_audit_filter filter = everything();
+  waystation_relay *relay = started(&events);
+  waystation_audit *audit;
+  struct stat status;
+  size_t i;
+  for (i = 0; i < 3; i++) {
+    uint64_t reached = 99;
+    CHECK(waystation_push(relay, sent[i].user, sent[i].json, strlen(sent[i].json), PATIENCE_MS,
+                          &reached) == WAYSTATION_OK);
+    CHECK(reached == 0);
+  }
+  waystation_free(relay); /* every row is written, and every callback has returned */
+  CHECK(stat(file, &status) == 0 && (status.st_mode & 0777) == 0600);
+
+  audit = opened();
+  CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, NULL, 0) == WAYSTATION_OK);
+  CHECK(events.count == 3 && rows.count == 3);
+  for (i = 0; i < 3; i++) {
+    const note *event = &events.all[i];
+    const note *row = &rows.all[i];
+    CHECK(event->at == row->at && event->outcome == row->outcome);
+    CHECK(strcmp(event->to, row->to) == 0 && event->reached == row->reached);
+    CHECK(event->bytes == row->bytes && event->has_sender == row->has_sender);
+    CHECK(row->outcome == WAYSTATION_UNDELIVERED && strcmp(row->to, sent[i].user) == 0);
+    CHECK(row->bytes == strlen(sent[i].json) && !row->has_sender);
+    CHECK(row->at > now_ms() - 600000 && row->at <= now_ms());
+  }
+
+  /* The newest, and no more than are wanted. */
+  rows.count = 0;
+  CHECK(waystation_audit_read(audit, &filter, 2, on_row, &rows, NULL, 0) == WAYSTATION_OK);
+  CHECK(rows.count == 2 && strcmp(rows.all[0].to, "carol") == 0);
+  rows.count = 0;
+  rows.most = 1;
+  CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, NULL, 0) == WAYSTATION_OK);
+  CHECK(rows.count == 1);
+  waystation_audit_close(audit);
+  waystation_audit_close(NULL);
+}
+
+static int first_name(void *user_data, const char *name, uint64_t count) {
+  snprintf(user_data, 80, "%s %llu", name, (unsigned long long)count);
+  return 0;
+}
+
+static void counts(void) {
+  waystation_audit_filter filter = everything();
+  waystation_audit_totals totals = total(&filter);
+  waystation_audit *audit = opened();
+  char most[80] = "";
+  CHECK(totals.undelivered == 3 && totals.pushed == 0 && totals.dropped == 0 && totals.gaps == 0);
+  CHECK(totals.first_at > 0 && totals.first_at <= totals.last_at);
+  filter.to = "carol";
+  CHECK(total(&filter).undelivered == 1);
+  filter.to = NULL;
+  filter.outcomes = 1u << WAYSTATION_PUSHED;
+  CHECK(total(&filter).undelivered == 0);
+  filter.outcomes = 0;
+  filter.until = totals.first_at; /* without it */
+  CHECK(total(&filter).undelivered == 0);
+  filter.until = 0;
+  CHECK(waystation_audit_most(audit, &filter, WAYSTATION_AUDIT_MOST_UNDELIVERED, 10, first_name,
+                              most, NULL, 0) == WAYSTATION_OK);
+  CHECK(strcmp(most, "bob 2") == 0);
+  strcpy(most, "none");
+  CHECK(waystation_audit_most(audit, &filter, WAYSTATION_AUDIT_MOST_MISSED, 10, first_name, most,
+                              NULL, 0) == WAYSTATION_OK);
+  CHECK(strcmp(most, "none") == 0); /* notifications are of no pair */
+  waystation_audit_close(audit);
+}
+
+static void mistakes(void) {
+  waystation_audit_filter filter = everything();
+  waystation_audit *audit = opened();
+  waystation_audit *none = audit;
+  char error[512];
+  char path[96];
+  notes rows = {PTHREAD_MUTEX_INITIALIZER, {{0}}, 0, 0};
+  filter.user = "Bob!";
+  CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, error, sizeof error) ==
+        WAYSTATION_INVALID);
+  CHECK(strstr(error, "user") != NULL);
+  filter = everything();
+  filter.outcomes = 1u << 30;
+  CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, error, sizeof error) ==
+        WAYSTATION_INVALID);
+  filter = everything();
+  CHECK(waystation_audit_read(audit, NULL, 0, on_row, &rows, NULL, 0) == WAYSTATION_INVALID);
+  CHECK(waystation_audit_read(audit, &filter, 0, NULL, &rows, NULL, 0) == WAYSTATION_INVALID);
+  CHECK(waystation_audit_most(audit, &filter, (waystation_audit_ranking)7, 1, first_name, path,
+                              NULL, 0) == WAYSTATION_INVALID);
+  waystation_audit_close(audit);
+  snprintf(path, sizeof path, "%s/none", folder);
+  CHECK(waystation_audit_open(path, &none, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(none == NULL && strstr(error, "there is no such file") != NULL);
+  CHECK(waystation_audit_check(path, NULL, 0) == WAYSTATION_OK);
+  CHECK(access(path, F_OK) != 0);
+  CHECK(waystation_audit_check(folder, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(strstr(error, "it is not a file") != NULL);
+}
+
+static void a_second_relay(void) {
+  waystation_options options;
+  waystation_relay *first = started(NULL);
+  waystation_relay *second = NULL;
+  char error[512];
+  waystation_options_init(&options, sizeof options);
+  options.audit_file = file;
+  options.audit_node = "here";
+  CHECK(waystation_new(&options, &second, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(second == NULL && strstr(error, "another program is writing it as node here") != NULL);
+  options.audit_node = "there";
+  CHECK(waystation_new(&options, &second, error, sizeof error) == WAYSTATION_OK);
+  waystation_free(second);
+  waystation_free(first);
+}
+
+/* Rows as old as an hour go when the retention is a matter of days; the size is checked. */
+static void reconfigured(void) {
+  waystation_options options;
+  waystation_relay *relay = started(NULL);
+  waystation_figures figures;
+  char error[512];
+  memset(&figures, 0, sizeof figures);
+  figures.size = sizeof figures;
+  waystation_options_init(&options, sizeof options);
+  options.audit_max_bytes = 1;
+  CHECK(waystation_reconfigure(relay, &options, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(strstr(error, "audit_max_bytes = 1: 0, or at least 1048576") != NULL);
+  options.audit_max_bytes = 1048576;
+  options.audit_retention_days = 1;
+  CHECK(waystation_reconfigure(relay, &options, error, sizeof error) == WAYSTATION_OK);
+  CHECK(waystation_push(relay, "dave", "1", 1, PATIENCE_MS, NULL) == WAYSTATION_OK);
+  CHECK(waystation_drain(relay, 100) == WAYSTATION_OK); /* the rows are on the disk */
+  CHECK(waystation_figures_read(relay, &figures) == WAYSTATION_OK);
+  CHECK(figures.audit_state == WAYSTATION_AUDIT_OK && figures.audit_rows_written == 1);
+  CHECK(figures.audit_rows_lost == 0 && figures.audit_rows_waiting == 0);
+  CHECK(figures.audit_file_bytes > 0);
+  waystation_free(relay);
+}
+
+static void pruned(void) {
+  waystation_audit_filter filter = everything();
+  uint64_t rows = 99;
+  filter.user = "bob";
+  CHECK(waystation_audit_prune(file, &filter, &rows, NULL, 0) == WAYSTATION_OK);
+  CHECK(rows == 2);
+  filter = everything();
+  CHECK(total(&filter).undelivered == 2);
+}
+
+/* The host's process goes on where its files may not grow, whatever SIGXFSZ would do to it. */
+static void limited(void) {
+  int status = 0;
+  const pid_t child = fork();
+  if (child == 0) {
+    const struct rlimit limit = {1024, RLIM_INFINITY};
+    const waystation_audit_filter filter = everything();
+    waystation_audit_totals totals;
+    waystation_relay *relay;
+    waystation_audit *audit = NULL;
+    struct sigaction action;
+    failures = 0;
+    signal(SIGXFSZ, SIG_DFL);
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    relay = started(NULL);
+    CHECK(waystation_push(relay, "bob", "1", 1, PATIENCE_MS, NULL) == WAYSTATION_OK);
+    waystation_free(relay);
+    waystation_audit_prune(file, &filter, NULL, NULL, 0);
+    memset(&totals, 0, sizeof totals);
+    totals.size = sizeof totals;
+    if (waystation_audit_open(file, &audit, NULL, 0) == WAYSTATION_OK) {
+      waystation_audit_total(audit, &filter, &totals, NULL, 0);
+      waystation_audit_close(audit);
+    }
+    /* And the signal is the host's as before. */
+    CHECK(sigaction(SIGXFSZ, NULL, &action) == 0 && action.sa_handler == SIG_DFL);
+    {
+      sigset_t set;
+      CHECK(pthread_sigmask(SIG_BLOCK, NULL, &set) == 0 && sigismember(&set, SIGXFSZ) == 0);
+    }
+    _exit(failures == 0 ? 0 : 1);
+  }
+  CHECK(child > 0 && waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+}
+
+int main(void) {
+  char command[96];
+  if (mkdtemp(folder) == NULL) return 1;
+  snprintf(file, sizeof file, "%s/audit.db", folder);
+  events_equal_rows();
+  counts();
+  mistakes();
+  a_second_relay();
+  reconfigured();
+  pruned();
+  limited();
+  snprintf(command, sizeof command, "rm -r '%s'", folder);
+  if (system(command) != 0) failures++;
+  return failures == 0 ? 0 : 1;
+}
