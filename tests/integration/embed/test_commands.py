@@ -12,6 +12,15 @@ import unittest
 from support import PATIENCE, Server, environment, get, run
 
 
+# Of 1024 bits.
+WEAK_RSA = """-----BEGIN PUBLIC KEY-----
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCw0nHragt7/n8kewwb6sapEZKP
+ipvZo8iICV+tkPyKeh9/btyNkshpiqZh2Gm8Qc8sHySFXSqSiVY8xjRyPps/M+kN
+sJI6eaDwr3AGsdxv+9h6yqt103KrpeT0aOC/EHSn9lg5aUW+S/Gzje/+MsSbV7sH
+IEXIsI3bZ2++BdcalQIDAQAB
+-----END PUBLIC KEY-----"""
+
+
 class CommandCase(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -238,6 +247,28 @@ class Commands(CommandCase):
 
 
 class KeyFiles(CommandCase):
+    def test_refuses_keys_that_are_weak_or_that_others_may_read(self):
+        good = base64.b64encode(os.urandom(32)).decode()
+        for name, text, mode, word in (
+                ("short", base64.b64encode(os.urandom(31)).decode(), 0o600, "32 bytes"),
+                ("factored", WEAK_RSA, 0o600, "2048"),
+                ("others", good, 0o604, "chmod 600"),
+                ("written", good, 0o602, "chmod 600")):
+            path = self.file(text + "\n", name)
+            os.chmod(path, mode)
+            options = ("--auth", "jwt", "--jwt-key-file", path)
+            checked = run("config", "check", *options)
+            self.assert_mistake(checked, "jwt_key_file", path, word, "--jwt-key-file")
+            served = run("serve", "--listen", "127.0.0.1:0", *options)
+            self.assertEqual((served.returncode, served.stdout), (2, ""), served)
+            # The log's line, but for its beginning.
+            self.assertTrue(served.stderr.endswith(checked.stderr.split(": ", 1)[1]), served)
+            self.assertNotIn(text.split("\n")[0], served.stderr + checked.stderr)
+        path = self.file(good + "\n", "good")
+        os.chmod(path, 0o600)
+        result = run("config", "check", "--auth", "jwt", "--jwt-key-file", path)
+        self.assertEqual(result.returncode, 0, result.stderr)
+
     @unittest.skipUnless(os.geteuid() == 0, "it needs root, whose files those are")
     def test_root_checks_the_keys_that_a_services_group_reads(self):
         key = self.file(base64.b64encode(os.urandom(32)).decode(), "keys")
