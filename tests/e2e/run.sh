@@ -7,7 +7,9 @@
 # WAYSTATION_WWW   the page     (default: www/dist)
 # CHROMIUM         the browser  (default: /usr/bin/chromium)
 #
-# Screenshots go to build/screenshots. Ends with a line of counts; fails if a
+# WAYSTATION_SCREENSHOTS   where screenshots go (default: build/screenshots)
+#
+# Ends with a line of counts; fails if a
 # scene did.
 set -eu
 

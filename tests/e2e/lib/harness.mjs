@@ -1,9 +1,8 @@
 // A runner for scenes that share one browser and run one after the other.
 const scenes = [];
 
-/** `needs` may return a reason why the scene cannot be played with this server. */
-export function scene(name, play, { needs = () => null, seconds = 60 } = {}) {
-  scenes.push({ name, play, needs, seconds });
+export function scene(name, play, { seconds = 60 } = {}) {
+  scenes.push({ name, play, seconds });
 }
 
 /** Waits until a condition holds, and returns what it returned. */
@@ -33,15 +32,8 @@ async function within(seconds, promise) {
 export async function playAll(world, only) {
   let passed = 0;
   let failed = 0;
-  let skipped = 0;
-  for (const { name, play, needs, seconds } of scenes) {
+  for (const { name, play, seconds } of scenes) {
     if (!name.includes(only)) continue;
-    const reason = await needs();
-    if (reason !== null) {
-      skipped += 1;
-      console.log(`skip  ${name}: ${reason}`);
-      continue;
-    }
     const started = Date.now();
     const stage = world(name);
     try {
@@ -57,7 +49,6 @@ export async function playAll(world, only) {
       await stage.clear();
     }
   }
-  if (skipped > 0) console.log(`${skipped} skipped, for the reasons above`);
   console.log(`${passed} passed, ${failed} failed`);
   return failed === 0;
 }

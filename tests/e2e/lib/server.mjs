@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { until } from './harness.mjs';
 
@@ -54,25 +54,5 @@ export async function startServer(options = [], port = 0) {
       child.kill('SIGKILL');
       return gone;
     },
-  };
-}
-
-/** Whether the server has this route. */
-export function lacksRoute(path) {
-  return async () => {
-    const server = await startServer();
-    try {
-      return (await fetch(server.url + path)).status === 404 ? `this server has no ${path}` : null;
-    } finally {
-      await server.stop();
-    }
-  };
-}
-
-/** Whether the server knows these options. The reason as a word for people, or null. */
-export function lacks(what, options) {
-  return () => {
-    const result = spawnSync(binary, ['config', 'check', ...options], { encoding: 'utf8' });
-    return result.status === 0 ? null : `this server has no ${what} (${result.stderr.trim().split('\n')[0]})`;
   };
 }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { scene, until } from '../lib/harness.mjs';
-import { accessible, connected, desktop, isThere, loggedIn, message, phone, say, smallest } from '../lib/world.mjs';
+import { freePort } from '../lib/server.mjs';
+import { makeKey } from '../lib/token.mjs';
+import { accessible, connected, desktop, isThere, loggedIn, message, phone, say, smallest, verdict } from '../lib/world.mjs';
 
 const sideways = (page) => page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
 
@@ -54,6 +56,54 @@ for (const [what, options] of [
     await accessible(page, 'notices');
     assert.equal(await sideways(page), 0);
   });
+}
+
+for (const colorScheme of ['light', 'dark']) {
+  scene(`axe finds nothing serious in what goes wrong, ${colorScheme}`, async (stage) => {
+    const key = makeKey();
+    stage.onClear(key.remove);
+    const port = await freePort();
+    const options = ['--auth', 'jwt', '--jwt-key-file', key.file, '--messages-per-second', '1', '--message-burst', '2'];
+    const server = await stage.server(options, port);
+    const network = await stage.proxy(server);
+    const page = await stage.tab(await stage.person({ ...desktop, colorScheme }), `${network.url}/#/?token=${key.token('alice', 3600)}&to=bob`);
+    await connected(page);
+    await loggedIn(page);
+    await fetch(`${server.url}/api/v1/push/alice`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${key.token('op', 3600, 'push')}`, 'Content-Type': 'application/json' },
+      body: '{"disk":"full","on":["a","b"]}',
+    });
+    await page.locator('[data-test=toast]').waitFor();
+    await page.goto(`${network.url}/#/notices`);
+    await page.locator('[data-test=notice]').waitFor();
+    await accessible(page, 'a notice');
+
+    await page.goto(`${network.url}/#/with/bob`);
+    await connected(page);
+    for (const text of ['one', 'two', 'three', 'four']) await say(page, text);
+    await verdict(page, 'four', 'failed');
+    network.network.dead = true;
+    await say(page, 'into the void');
+    network.cut();
+    await verdict(page, 'into the void', 'unknown');
+    await page.locator('[data-test=link-line][data-state=waiting]').waitFor();
+    await accessible(page, 'a failed and an unknown message, and a line that says when it tries again');
+    await stage.shot(page, `wrong-${colorScheme}`);
+
+    network.network.dead = false;
+    await connected(page);
+    await loggedIn(page);
+    await fetch(`${server.url}/api/v1/sessions/alice`, { method: 'DELETE', headers: { Authorization: `Bearer ${key.token('op', 3600, 'admin')}` } });
+    await page.locator('[data-test=link-line][data-state=closed]').waitFor();
+    await accessible(page, 'a line that says that it is closed');
+
+    const nobody = await stage.tab(await stage.person({ ...desktop, colorScheme }), `${server.url}/#/?me=bob&to=alice`);
+    await nobody.getByRole('button', { name: 'Enter a token' }).click();
+    await nobody.locator('#token').waitFor();
+    await accessible(nobody, 'a line that asks for a token');
+    await stage.shot(nobody, `token-${colorScheme}`);
+  }, { seconds: 120 });
 }
 
 scene('both languages, chosen by the browser and switched', async (stage) => {

@@ -1,4 +1,9 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import WebSocket from 'ws';
 import { scene, until } from '../lib/harness.mjs';
 import { connected, isThere, message, say } from '../lib/world.mjs';
@@ -31,6 +36,48 @@ scene('the client’s own module is served', async (stage) => {
   });
   assert.deepEqual(names, ['function', 'function', '9_10']);
 });
+
+scene('the package works in a program of its own', async (stage) => {
+  const { url } = await stage.server();
+  const sources = fileURLToPath(new URL('../../../www', import.meta.url));
+  const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
+  stage.onClear(() => rmSync(folder, { recursive: true }));
+  const run = (command, options, cwd = folder) => {
+    const { status, stdout, stderr } = spawnSync(command, options, { cwd, encoding: 'utf8' });
+    assert.equal(status, 0, `${command} ${options.join(' ')}\n${stdout}${stderr}`);
+    return stdout;
+  };
+
+  // As built already: the scripts would build it again.
+  const [{ filename, files }] = JSON.parse(run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], sources));
+  const names = files.map(({ path }) => path);
+  for (const one of ['lib/waystation.js', 'lib/vue.js', 'lib/types/waystation/index.d.ts', 'src/waystation/README.md']) assert.ok(names.includes(one), one);
+  assert.deepEqual(names.filter((name) => /test|scripted/.test(name)), []);
+  writeFileSync(join(folder, 'package.json'), '{"private":true,"type":"module"}');
+  const installed = join(folder, 'node_modules/waystation-client');
+  mkdirSync(installed, { recursive: true });
+  run('tar', ['-xzf', filename, '-C', installed, '--strip-components=1']);
+
+  mkdirSync(join(folder, 'build'));
+  // Its types, as another program's compiler finds them. Vue is the other program's own.
+  symlinkSync(join(sources, 'node_modules/vue'), join(folder, 'node_modules/vue'));
+  copyFileSync(join(sources, 'build/consumer.ts'), join(folder, 'build/consumer.ts'));
+  copyFileSync(join(sources, 'tsconfig.consumer.json'), join(folder, 'tsconfig.json'));
+  run(join(sources, 'node_modules/.bin/tsc'), ['-p', '.']);
+
+  // And itself, against a real server.
+  writeFileSync(join(folder, 'program.js'), `
+    import { browserEnvironment, groupName, openChat } from 'waystation-client';
+    import { createRequire } from 'node:module';
+    const WebSocket = createRequire(${JSON.stringify(fileURLToPath(import.meta.url))})('ws');
+    globalThis.crypto ??= (await import('node:crypto')).webcrypto;
+    const environment = { ...browserEnvironment(), WebSocket };
+    const chat = openChat(groupName('bob', 'alice'), { user: 'alice', server: ${JSON.stringify(url)}, environment });
+    console.log((await chat.send('hello')).route);
+    chat.close();
+  `);
+  assert.equal(run('node', ['program.js']), 'none\n');
+}, { seconds: 180 });
 
 scene('10,000 messages scroll smoothly', async (stage) => {
   const count = 10_000;

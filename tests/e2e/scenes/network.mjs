@@ -1,20 +1,14 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
 import { scene, until } from '../lib/harness.mjs';
-import { freePort, lacks } from '../lib/server.mjs';
+import { freePort, www } from '../lib/server.mjs';
 import { makeKey } from '../lib/token.mjs';
 import { connected, isThere, loggedIn, message, say, verdict } from '../lib/world.mjs';
 
 const line = (page) => page.locator('[data-test=link-line]');
 const waiting = (page) => page.locator('[data-test=link-line][data-state=waiting]').waitFor();
-
-function lacksTokens() {
-  const key = makeKey();
-  try {
-    return lacks('tokens', ['--auth', 'jwt', '--jwt-key-file', key.file])();
-  } finally {
-    key.remove();
-  }
-}
 
 scene('the server is killed and comes back', async (stage) => {
   const port = await freePort();
@@ -222,7 +216,7 @@ scene('a token expires, and a new one goes on', async (stage) => {
   await page.getByRole('button', { name: 'Use the token' }).click();
   await connected(page);
   await loggedIn(page);
-}, { needs: lacksTokens, seconds: 90 });
+}, { seconds: 90 });
 
 scene('without a token the page asks for one', async (stage) => {
   const key = makeKey();
@@ -234,7 +228,69 @@ scene('without a token the page asks for one', async (stage) => {
   await page.locator('#token').fill(key.token('alice', 3600));
   await page.getByRole('button', { name: 'Use the token' }).click();
   await connected(page);
-}, { needs: lacksTokens });
+});
+
+scene('the client renews a token on the open socket', async (stage) => {
+  const key = makeKey();
+  stage.onClear(key.remove);
+  const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
+  const page = await stage.tab(await stage.person(), url);
+  await page.evaluate(async ([short, long]) => {
+    const { connectPush, openChat } = await import('/waystation.js');
+    const follow = (one) => {
+      const states = [one.state.name];
+      one.on('state', (state) => states.push(state.name === 'closed' ? state.reason.cause : state.name));
+      return states;
+    };
+    const asked = [];
+    const token = (reason) => {
+      asked.push(reason);
+      return reason === 'connect' ? short : long;
+    };
+    globalThis.asked = asked;
+    globalThis.renewed = [follow(connectPush('alice', { token, shared: false })), follow(openChat('alice_bob', { user: 'alice', token }))];
+    // It has no other: when it has ended, the time of the short one is over.
+    globalThis.ended = follow(connectPush('alice', { token: short, shared: false }));
+  }, [key.token('alice', 12), key.token('alice', 3600)]);
+  await page.waitForFunction(() => globalThis.ended.at(-1) === 'expired', null, { timeout: 40_000 });
+  assert.deepEqual(await page.evaluate(() => globalThis.renewed.map((states) => states.join())), ['connecting,open', 'connecting,open']);
+  assert.deepEqual(await page.evaluate(() => globalThis.asked.sort().join()), 'connect,connect,expiring,expiring');
+});
+
+scene('a page of another origin hears why it is refused', async (stage) => {
+  const key = makeKey();
+  stage.onClear(key.remove);
+  // Somebody else's page, with the client of ours, whose origin the relay allows.
+  const site = createServer(({ url: path }, response) => {
+    const script = path === '/waystation.js';
+    response.setHeader('Content-Type', script ? 'text/javascript' : 'text/html');
+    response.end(script ? readFileSync(join(www, 'waystation.js')) : '<!doctype html><link rel="icon" href="data:,"><title>elsewhere</title>');
+  });
+  stage.onClear(() => site.close());
+  await new Promise((resolve) => site.listen(0, '127.0.0.1', resolve));
+  const home = `http://127.0.0.1:${site.address().port}`;
+  const { url: relay } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file, '--allowed-origins', home]);
+  const page = await stage.tab(await stage.person(), home);
+  const ends = (options) =>
+    page.evaluate(async ([server, token]) => {
+      const { openChat, connectPush } = await import('/waystation.js');
+      const links = [connectPush('alice', { server, token, shared: false }), openChat('alice_bob', { user: 'alice', server, token })];
+      return Promise.all(
+        links.map((link) => new Promise((resolve) => {
+          link.on('state', (state) => {
+            if (state.name === 'waiting' || state.name === 'open') resolve(state.cause ?? state.name);
+            if (state.name === 'closed') resolve(`${state.reason.status} ${state.reason.code}`);
+          });
+        })),
+      );
+    }, options);
+  assert.deepEqual(await ends([relay, key.token('alice', 3600)]), ['open', 'open']);
+  assert.deepEqual(await ends([relay, key.token('carol', 3600)]), ['403 not_that_user', '403 not_a_member']);
+  assert.deepEqual(await ends([relay, `${key.token('alice', 3600)}x`]), ['401 unauthenticated', '401 unauthenticated']);
+  // Without a token nothing but the cookie could say who is calling.
+  await page.context().addCookies([{ name: 'waystation_token', value: key.token('carol', 3600), url: relay }]);
+  assert.deepEqual(await ends([relay, null]), ['403 not_that_user', '403 not_a_member']);
+});
 
 scene('an administrator ends a session', async (stage) => {
   const { url } = await stage.server();
