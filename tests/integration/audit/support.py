@@ -15,7 +15,8 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from harness import PATIENCE, AsyncCase, Server, connect, receive, receive_json, until  # noqa: E402,F401
+from harness import (BINARY, PATIENCE, TEXT, AsyncCase, RawSocket, Server, connect,  # noqa: E402,F401
+                     frame, receive, receive_json, round_trip, until)
 
 CHAT = "/ws/chat/alice_bob/"
 

@@ -1,13 +1,16 @@
 """Nothing of what a message said is kept: canaries in every place, on every path, with the log at its
 most verbose; then every file that the server has or had is searched for them."""
 
+import asyncio
 import glob
 import json
 import os
+import resource
 import unittest
 
-from support import (CHAT, Case, alice, connect, health, held_by_another_process, receive,
-                     receive_json, run, until, wait_for_state)
+from support import (BINARY, CHAT, TEXT, Case, RawSocket, Server, alice, connect, frame, health,
+                     held_by_another_process, receive, receive_json, round_trip, run, until,
+                     wait_for_state)
 
 CANARY = "kanarie7f3a"
 
@@ -64,6 +67,50 @@ class Canary(Case):
             bob.transport.abort()
             await until(lambda: health(server)["deliveries_dropped"] > 0, "deliveries are dropped")
 
+    def violate(self, server):
+        """What ends a socket with a code, and what HTTP refuses: all of it with the canary in it."""
+        for opcode, payload, code in (
+                (BINARY, CANARY.encode(), 1003),
+                (BINARY, b"\x00\xff" + CANARY.encode("utf-16-le"), 1003),
+                (TEXT, b'{"message": "\xff' + CANARY.encode() + b'"}', 1007),
+                (TEXT, json.dumps({"message": CANARY * 10_000}).encode(), 1009)):
+            for path in (CHAT, "/push/alice/"):
+                with RawSocket(server) as raw:
+                    raw.open(path, "alice", v1=True)
+                    raw.send(frame(opcode, payload))
+                    self.assertEqual(raw.read_close(), code, (path, payload[:40]))
+        with RawSocket(server) as raw:  # in pieces, one of which never comes
+            raw.open(CHAT, "alice", v1=True)
+            raw.send(frame(TEXT, CANARY.encode(), fin=False))
+        as_json = {"Content-Type": "application/json"}
+        path = "/api/v1/push/bob"
+        for body, headers, status in ((json.dumps(CANARY * 10_000), as_json, 413),
+                                      (json.dumps(CANARY), {"Content-Type": "text/plain"}, 415),
+                                      ('"' + CANARY, as_json, 400)):
+            self.assertEqual(server.http("POST", path, body, headers)[0], status)
+
+    async def push_frames(self, server):
+        """On a push socket a client's frames say nothing."""
+        async with connect(server, "/push/bob/", "bob", v1=True, max_queue=None) as push:
+            for text in MESSAGES + MISTAKES:
+                await push.send(text)
+            await round_trip(push)
+
+    async def queue(self, server):
+        """Messages that wait for a receiver who takes none: returns both sockets."""
+        bob = await connect(server, CHAT, "bob", v1=True)
+        bob.transport.pause_reading()
+        ws = await alice(server)
+        while health(server)["queued_bytes"] < 50_000:
+            for _ in range(20):
+                await ws.send(json.dumps({"message": CANARY * 2000}))
+        return ws, bob
+
+    def assert_folder_is_clean(self):
+        for name in os.listdir(self.folder):
+            with open(os.path.join(self.folder, name), "rb") as file:
+                self.assertNotIn(CANARY.encode(), file.read(), name)
+
     def assert_nowhere(self, server, extra=()):
         needles = [CANARY.encode(), CANARY.upper().encode(), CANARY.encode("utf-16-le"),
                    CANARY.encode().hex().encode()]
@@ -97,9 +144,62 @@ class Canary(Case):
                     code, out, error = run("audit", command, "--file", self.file)
                     self.assertEqual(code, 0, error)
                     self.assertNotIn(CANARY, out + error)
-        for name in os.listdir(self.folder):
-            with open(os.path.join(self.folder, name), "rb") as file:
-                self.assertNotIn(CANARY.encode(), file.read(), name)
+        self.assert_folder_is_clean()
+
+    async def test_nor_where_a_socket_or_a_request_is_refused(self):
+        with self.server("--log-level", "debug") as server:
+            await asyncio.to_thread(self.violate, server)
+            await self.push_frames(server)
+            async with alice(server) as ws:  # a row, so that there is something to search
+                await ws.send(json.dumps({"message": CANARY}))
+                await receive(ws)
+            await until(lambda: health(server)["audit_rows_written"] > 0, "a row is written")
+            self.assert_nowhere(server)
+        self.assert_folder_is_clean()
+
+    async def test_nor_where_too_many_messages_come(self):
+        with Server("--audit", self.file, "--log-level", "debug", "--messages-per-second", "1",
+                    "--message-burst", "3") as server:
+            async with alice(server) as ws:
+                for n in range(20):
+                    await ws.send(json.dumps({"message": CANARY, "id": f"m{n}"}))
+                codes = set()
+                while "rate_limited" not in codes:
+                    answer = await receive_json(ws)
+                    codes.add(answer.get("error", {}).get("code"))
+            await until(lambda: health(server)["audit_rows_written"] > 0, "a row is written")
+            self.assert_nowhere(server)
+        self.assert_folder_is_clean()
+
+    async def test_nor_at_the_end_with_messages_in_the_queues(self):
+        with self.server("--log-level", "debug") as server:
+            ws, bob = await self.queue(server)
+            server.signal(15)
+            self.assertEqual(server.wait(), 0)
+            self.assertNotIn(CANARY, server.errors())
+            for socket in (ws, bob):
+                socket.transport.abort()
+        self.assertGreater(self.count("outcome = 'dropped'"), 0)
+        self.assert_folder_is_clean()
+
+    async def test_nor_while_the_disk_is_full_and_in_a_file_that_is_set_aside(self):
+        with open(self.file, "wb") as file:
+            file.write(b"no database" * 1000)
+
+        def prepare():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300 * 1024, resource.RLIM_INFINITY))
+
+        with self.server("--log-level", "debug", prepare=prepare) as server:
+            await until(lambda: "it is now" in server.errors(), "it is set aside")
+            async with alice(server) as ws:
+                while health(server)["audit"] != "disk full":
+                    for _ in range(500):
+                        await ws.send(json.dumps({"message": CANARY}))
+                    await round_trip(ws)
+            await self.use_every_path(server)
+            self.assert_nowhere(server)
+        self.assertTrue(any(".corrupt-" in name for name in os.listdir(self.folder)))
+        self.assert_folder_is_clean()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,38 @@ class Rows(Case):
         status, _, body = server.http("GET", "/api/v1/audit?" + urllib.parse.urlencode(parameters))
         return status, json.loads(body)
 
-    async def test_pushed_undelivered_dropped_and_notified_make_rows_and_chat_makes_none(self):
+    async def test_a_message_that_its_receivers_end_came_before_makes_a_row_of_dropped(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                bob = await connect(server, CHAT, "bob", v1=True)
+                bob.transport.pause_reading()
+                # More than the kernel holds for a socket, so that some wait in the queue.
+                verdicts, sent = [], 0
+                while health(server)["queued_bytes"] < 100_000:
+                    for n in range(sent, sent + 20):
+                        await ws.send(json.dumps({"message": "x" * 20_000, "id": f"m{n}"}))
+                    sent += 20
+                    while len(verdicts) < sent:
+                        frame = await receive_json(ws)
+                        if "ack" in frame:
+                            verdicts.append(frame["ack"])
+                bob.transport.abort()
+                await until(lambda: health(server)["deliveries_dropped"] > 0, "some are dropped")
+            await wait_until_written(server)
+            dropped = health(server)["deliveries_dropped"]
+            _, page = self.ask(server, outcome="dropped", to="bob", limit=1000)
+        self.assertEqual(len(page["rows"]), dropped)
+        in_chat = {verdict["id"]: verdict["at"] for verdict in verdicts
+                   if verdict["route"] == "chat"}
+        for row in page["rows"]:
+            self.assertEqual((row["outcome"], row["group"], row["from"], row["to"], row["bytes"]),
+                             ("dropped", "alice_bob", "alice", "bob", 20_002))
+            self.assertEqual(in_chat[row["message_id"]], row["at"])
+        # They are the last ones, since the first went out.
+        self.assertEqual([row["message_id"] for row in page["rows"]],
+                         sorted(in_chat, key=lambda name: int(name[1:]))[-dropped:])
+
+    async def test_pushed_undelivered_and_notified_make_rows_and_chat_makes_none(self):
         with self.server() as server:
             async with alice(server) as ws:
                 await send(ws, 1, 1)
