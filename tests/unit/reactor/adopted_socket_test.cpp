@@ -387,14 +387,23 @@ TEST(AdoptedSocket, TheHostsOwnDescriptorsCountAgainstTheReserveWhereverTheyAre)
 
 /// Clients come and go in every way while a server's workers adopt and the host opens and closes
 /// descriptors of its own. Each connection carries a nonce, and whoever gets a reply checks it.
+/// Where the server has two addresses of IPv4, some clients are connected to both from one port.
 class Storm {
  public:
   Storm(const std::string& listen_on, bool dual, std::vector<std::string> connect_to)
-      : listener_(listen_on, dual), addresses_(std::move(connect_to)) {}
+      : listener_(listen_on, dual), addresses_(std::move(connect_to)) {
+    for (const auto& address : addresses_) {
+      const Endpoint to(address, listener_.port());
+      if (to.family() == AF_INET) twins_.push_back(to);
+    }
+  }
+
+  bool has_twins() const { return twins_.size() > 1; }
 
   void run(unsigned seed, int connections_per_client) {
     std::vector<std::thread> workers, clients, hosts;
-    for (int i = 0; i < 4; ++i) workers.emplace_back([this] { work(); });
+    // Each client may wait for two of them at once.
+    for (int i = 0; i < 8; ++i) workers.emplace_back([this] { work(); });
     for (int i = 0; i < 2; ++i)
       hosts.emplace_back([this, seed, i] { churn(seed + 100U + static_cast<unsigned>(i)); });
     for (unsigned i = 0; i < 4; ++i) {
@@ -407,6 +416,7 @@ class Storm {
   }
 
   std::atomic<int> adopted = 0, refused = 0, wrong = 0, touched = 0, answered = 0;
+  std::atomic<int> ambiguous = 0;  // among those refused
 
  private:
   /// A worker of the web server.
@@ -434,6 +444,7 @@ class Storm {
         port = ntohs(v6.sin6_port);
       }
       address.resize(std::strlen(address.c_str()));
+      ::send(server.get(), "!", 1, MSG_NOSIGNAL);  // it is accepted
       std::uint64_t nonce = 0;
       pollfd request{server.get(), POLLIN, 0};
       if (poll(&request, 1, 10'000) != 1) continue;
@@ -448,6 +459,7 @@ class Storm {
         if (!test::reads_eof(server.get())) ++touched;
       } else {
         ++refused;
+        if (cause_of(result) == Cause::ambiguous) ++ambiguous;
         if (cookie_of(server.get()) != cookie) ++touched;
       }
     }
@@ -457,6 +469,11 @@ class Storm {
     std::mt19937 random(seed);
     std::optional<Endpoint> port;  // to come back from
     for (int i = 0; i < connections; ++i) {
+      const auto nonce = std::uint64_t{seed} << 32 | static_cast<unsigned>(i);
+      if (has_twins() && random() % 4 == 0) {
+        come_twice(nonce);
+        continue;
+      }
       const Endpoint to(addresses_[random() % addresses_.size()], listener_.port());
       FileDescriptor client;
       try {
@@ -467,18 +484,50 @@ class Storm {
         continue;
       }
       port = Endpoint::local_of(client.get());
-      const auto nonce = std::uint64_t{seed} << 32 | static_cast<unsigned>(i);
-      ::send(client.get(), &nonce, sizeof nonce, MSG_NOSIGNAL);
+      ask(client, nonce);
       const auto way = random() % 4;
       test::reset_on_close(client.get());  // so that the port is free for the next
-      if (way == 0) continue;
-      const auto reply = receive_exactly(client.get(), sizeof nonce);
-      if (reply.size() != sizeof nonce) continue;
-      std::uint64_t got = 0;
-      std::memcpy(&got, reply.data(), sizeof got);
-      ++answered;
-      if (got != nonce) ++wrong;
+      if (way != 0 && is_accepted(client)) hear(client, nonce);
     }
+  }
+
+  /// Stays connected while the same port is connected to the server's other address. Of the two
+  /// each is answered what it asked, or not at all.
+  void come_twice(std::uint64_t nonce) {
+    const Endpoint any_port("127.0.0.1", 0);
+    const auto other = nonce | std::uint64_t{1} << 31;
+    FileDescriptor first;
+    FileDescriptor second;
+    try {
+      first = connect_to(twins_[0], &any_port);
+      const auto from = Endpoint::local_of(first.get());
+      second = connect_to(twins_[1], &from);
+    } catch (const std::system_error&) {
+      return;  // the other clients have this port
+    }
+    // Both are there when either is searched for.
+    if (!is_accepted(first) || !is_accepted(second)) return;
+    ask(first, nonce);
+    ask(second, other);
+    hear(first, nonce);
+    hear(second, other);
+  }
+
+  static bool is_accepted(const FileDescriptor& client) {
+    return receive_exactly(client.get(), 1).size() == 1;
+  }
+
+  static void ask(const FileDescriptor& client, std::uint64_t nonce) {
+    ::send(client.get(), &nonce, sizeof nonce, MSG_NOSIGNAL);
+  }
+
+  void hear(const FileDescriptor& client, std::uint64_t nonce) {
+    const auto reply = receive_exactly(client.get(), sizeof nonce);
+    if (reply.size() != sizeof nonce) return;
+    std::uint64_t got = 0;
+    std::memcpy(&got, reply.data(), sizeof got);
+    ++answered;
+    if (got != nonce) ++wrong;
   }
 
   /// The host, busy with things of its own.
@@ -505,6 +554,7 @@ class Storm {
 
   Listener listener_;
   std::vector<std::string> addresses_;
+  std::vector<Endpoint> twins_;  // those of IPv4
   std::atomic<bool> done_ = false;
 };
 
@@ -517,10 +567,13 @@ void weather(Storm& storm) {
   EXPECT_EQ(storm.touched, 0);
   EXPECT_GT(storm.adopted, 100);
   EXPECT_GT(storm.answered, 100);
+  if (storm.has_twins()) {
+    EXPECT_GT(storm.ambiguous, 0);
+  }
 }
 
 TEST(AdoptedSocket, IsNeverAnothersInAStormOnIPv4) {
-  Storm storm("127.0.0.1", false, {"127.0.0.1"});
+  Storm storm("0.0.0.0", false, {"127.0.0.1", "127.0.0.2"});
   weather(storm);
 }
 
