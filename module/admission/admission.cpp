@@ -285,15 +285,13 @@ struct Admission::Settings {
 
   Answer identify_open(const Request& request, const ClientAddress& client,
                        const SocketRoute* route) const {
-    if (!options.allow_open_network) {
-      if (!client.address) {
-        return unauthenticated("nobody authenticates here, and this request is nobody's: " +
-                               client.why_nobody);
-      }
-      if (!client.address->is_loopback()) {
-        return unauthenticated("nobody authenticates here, and " + client.address->to_string() +
-                               " is not loopback; see allow_open_network");
-      }
+    if (!client.address) {
+      return unauthenticated("nobody authenticates here, and this request is nobody's: " +
+                             client.why_nobody);
+    }
+    if (!options.allow_open_network && !client.address->is_loopback()) {
+      return unauthenticated("nobody authenticates here, and " + client.address->to_string() +
+                             " is not loopback; see allow_open_network");
     }
     Identity identity;
     const auto target = split_target(request);
@@ -569,6 +567,10 @@ std::optional<Refusal> Admission::authorize(const Request& request, Scope scope,
   if (auto* refusal = std::get_if<Refusal>(&identified)) return std::move(*refusal);
   if (std::get<Identity>(identified).scopes.has(scope)) return std::nullopt;
   return Refusal{403, "missing_scope", "this needs the scope " + std::string(scope_name(scope))};
+}
+
+std::optional<Refusal> Admission::check_host_and_origin(const Request& request) const {
+  return settings()->check_host_and_origin(request);
 }
 
 std::optional<Refusal> Admission::authorize_operator(const Request& request) const {

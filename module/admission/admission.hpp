@@ -90,6 +90,10 @@ class Admission {
   /// have been admitted.
   std::variant<NotOurs, Refusal, Admitted> admit(const Request& request, std::int64_t now_ms);
 
+  /// The check of host and origin by itself, for paths that somebody else serves. Nothing: they are
+  /// right. Refused with 403 bad_host, bad_origin.
+  std::optional<Refusal> check_host_and_origin(const Request& request) const;
+
   /// Whether the caller may use what `scope` guards: host, origin, identity, scope. Nothing: they
   /// may. Refused with 403 bad_host, bad_origin, missing_scope, not_an_operator (open mode, where
   /// the scopes belong to operators), 401 unauthenticated.

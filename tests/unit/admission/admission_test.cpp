@@ -212,8 +212,11 @@ TEST(Admission, RefusesAWrongHandshake) {
   EXPECT_EQ(with("Upgrade", "h2c"), "426 upgrade_required");
   EXPECT_EQ(with("Upgrade", "h2c, WebSocket"), "admitted");
   // Where nobody's requests are good; HTTP/1.0 is nobody's.
-  Admission open(open_network());
-  EXPECT_EQ(outcome(open, RequestBuilder::upgrade("/push/alice/").version("1.0")),
+  const Tokens tokens;
+  Admission signed_ones(tokens.options);
+  EXPECT_EQ(outcome(signed_ones, RequestBuilder::upgrade("/push/alice/")
+                                     .header("Authorization", "Bearer " + Tokens::token("alice"))
+                                     .version("1.0")),
             "400 bad_handshake");
   for (const char* field : {"Sec-WebSocket-Key", "Sec-WebSocket-Version"}) {
     EXPECT_NE(outcome(admission, RequestBuilder::upgrade("/push/alice/").without(field)),
@@ -347,10 +350,15 @@ TEST(OpenMode, IsForThisMachineUnlessTheNetworkIsAllowed) {
   for (const char* address : {"127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"}) {
     EXPECT_EQ(outcome(local, RequestBuilder::upgrade("/push/alice/").from(address)), "admitted");
   }
-  for (const char* address : {"203.0.113.9", "10.0.0.1", "::2", "/run/socket", ""}) {
+  for (const char* address : {"203.0.113.9", "10.0.0.1", "::2"}) {
     const auto request = RequestBuilder::upgrade("/push/alice/").from(address);
     EXPECT_EQ(outcome(local, request), "401 unauthenticated") << address;
     EXPECT_EQ(outcome(network, request), "admitted") << address;
+  }
+  for (const char* nobodys : {"/run/socket", ""}) {
+    const auto request = RequestBuilder::upgrade("/push/alice/").from(nobodys);
+    EXPECT_EQ(outcome(local, request), "401 unauthenticated") << nobodys;
+    EXPECT_EQ(outcome(network, request), "401 unauthenticated") << nobodys;
   }
 }
 
@@ -727,18 +735,27 @@ TEST(Admission, LimitsSocketsPerUserAndAddressAndInAll) {
 }
 
 TEST(Admission, CountsThePeerWhereTheClientIsNobody) {
-  AdmissionOptions options = open_network();
-  options.limits = {0, 0, 1};
-  Admission admission(options);
-  const Outcome first = admit(admission, RequestBuilder::upgrade("/push/alice/")
-                                             .from("192.0.2.1")
-                                             .header("X-Forwarded-For", "198.51.100.1"));
+  Tokens tokens;
+  tokens.options.limits = {0, 0, 1};
+  Admission admission(tokens.options);
+  const auto told = [](const char* address) {
+    return RequestBuilder::upgrade("/push/alice/")
+        .header("Authorization", "Bearer " + Tokens::token("alice"))
+        .from("192.0.2.1")
+        .header("X-Forwarded-For", address);
+  };
+  const Outcome first = admit(admission, told("198.51.100.1"));
   EXPECT_EQ(first.text(), "admitted");
   // Another story in the same field does not open another account.
-  EXPECT_EQ(outcome(admission, RequestBuilder::upgrade("/push/bob/")
-                                   .from("192.0.2.1")
-                                   .header("X-Forwarded-For", "198.51.100.2")),
-            "429 too_many");
+  EXPECT_EQ(outcome(admission, told("198.51.100.2")), "429 too_many");
+}
+
+TEST(OpenMode, IsNeverForWhoCameThroughAProxyThatNobodyTrusts) {
+  Admission admission(open_network());
+  const auto plain = [] { return RequestBuilder::upgrade("/push/alice/").from("192.0.2.1"); };
+  EXPECT_EQ(outcome(admission, plain()), "admitted");
+  EXPECT_EQ(outcome(admission, plain().header("X-Forwarded-For", "198.51.100.1")),
+            "401 unauthenticated");
 }
 
 TEST(Admission, CountsClientsBehindATrustedProxyApart) {
