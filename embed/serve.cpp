@@ -217,7 +217,7 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   waystation_civetweb_attach(relay.get(), server.context());
   waystation_civetweb_attach_api(relay.get(), server.context());
   metrics.attach(server.context());
-  server.open();
+  server.open(waystation_id(relay.get()));
   announce(server);
   log.info("waystation " + std::string{waystation_version()} + " serves, auth = " + settings.auth);
 

@@ -195,8 +195,9 @@ WebServer::~WebServer() {
   stop();
 }
 
-void WebServer::open() {
+void WebServer::open(std::uint32_t relay_id) {
   if (is_open_) return;
+  relay_id_ = relay_id;
   // It matches everything, and CivetWeb takes the first handler that matches.
   mg_set_request_handler(context_, "/", on_request, this);
   is_open_ = true;
@@ -215,7 +216,7 @@ std::shared_ptr<const Site> WebServer::site() {
 
 void WebServer::stop() {
   if (!context_) return;
-  open();  // whoever still waits for it
+  open(relay_id_);  // whoever still waits for it
   // CivetWeb's accepting thread looks up from its poll every two seconds only, and mg_stop waits
   // for it. A connection wakes it.
   std::thread waker{[this] {
@@ -278,6 +279,16 @@ int WebServer::on_request(mg_connection* connection, void* self) {
 }
 
 void WebServer::serve(mg_connection* connection) {
+  waystation_civetweb_call call;
+  waystation_civetweb_request(connection, &call);
+  waystation_response refusal{};
+  refusal.size = sizeof refusal;
+  waystation_origin_check(relay_id_, &call.request, &refusal);
+  if (refusal.action != WAYSTATION_NOT_OURS) {
+    mg_disable_connection_keep_alive(connection);
+    waystation_civetweb_answer(connection, &refusal);
+    return;
+  }
   const auto* info = mg_get_request_info(connection);
   const auto current = site();  // kept until the answer is out
   const auto response =

@@ -32,8 +32,8 @@ class WebServer {
   mg_context* context() const { return context_; }
 
   /// Serves the site for every path that has no handler yet, and lets requests in. To be called
-  /// once, when the relay is attached.
-  void open();
+  /// once, when the relay is attached: the one whose check of host and origin covers the site, too.
+  void open(std::uint32_t relay_id);
 
   /// What it listens on, with the ports that were picked.
   const std::vector<ListenAddress>& listeners() const { return listeners_; }
@@ -61,6 +61,7 @@ class WebServer {
   std::vector<ListenAddress> listeners_;
   std::mutex start_mutex_;
   std::string start_messages_;  // CivetWeb's own, from any of its threads, while it starts
+  std::uint32_t relay_id_ = 0;
   std::atomic<bool> is_open_{false};
   std::atomic<bool> has_stopped_{false};
   std::atomic<mg_context*> context_ = nullptr;

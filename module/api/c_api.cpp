@@ -65,6 +65,12 @@ waystation_status reply(waystation_response& response, int status, std::string_v
   return WAYSTATION_OK;
 }
 
+waystation_status reply_if_any(waystation_response& response, const int& status,
+                               const std::variant<ws::NotOurs, std::string>& result) {
+  const auto* bytes = std::get_if<std::string>(&result);
+  return bytes == nullptr ? WAYSTATION_OK : reply(response, status, *bytes);
+}
+
 waystation_status refuse(waystation_response& response, const ws::Refusal& refusal) {
   return reply(response, refusal.status, ws::render(refusal));
 }
@@ -257,11 +263,17 @@ waystation_status waystation_http(uint32_t relay_id, const waystation_request* r
                 [](ws::Relay& relay, const ws::Request& asked, const waystation_request&,
                    waystation_response& answer) {
                   int status = 0;
-                  auto result = relay.http(asked, &status);
-                  if (const auto* bytes = std::get_if<std::string>(&result)) {
-                    return reply(answer, status, *bytes);
-                  }
-                  return WAYSTATION_OK;
+                  return reply_if_any(answer, status, relay.http(asked, &status));
+                });
+}
+
+waystation_status waystation_origin_check(uint32_t relay_id, const waystation_request* request,
+                                          waystation_response* response) {
+  return answer(relay_id, request, response,
+                [](ws::Relay& relay, const ws::Request& asked, const waystation_request&,
+                   waystation_response& answer) {
+                  int status = 0;
+                  return reply_if_any(answer, status, relay.check_origin(asked, &status));
                 });
 }
 

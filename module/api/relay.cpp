@@ -204,6 +204,13 @@ std::variant<NotOurs, std::string> Relay::http(const Request& request, int* stat
   return render_for(request, *response);
 }
 
+std::variant<NotOurs, std::string> Relay::check_origin(const Request& request, int* status) const {
+  const auto refusal = admission_.check_host_and_origin(request);
+  if (!refusal) return NotOurs{};
+  *status = refusal->status;
+  return render_for(request, to_response(*refusal));
+}
+
 void Relay::reconfigure(const waystation_options& changed) {
   auto options = changed;
   options.user_data = user_data_;

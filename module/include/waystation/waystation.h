@@ -302,6 +302,14 @@ WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
                                                  const waystation_request *request,
                                                  waystation_response *response);
 
+/* For what your server serves itself beside the relay, such as the page of the chat: whether Host and
+ * Origin are right, as on every route of the relay's. WAYSTATION_REPLY with a 403 where a page of
+ * somebody else's asks, or one whose name was pointed here while nobody authenticates;
+ * WAYSTATION_NOT_OURS: serve it. Errors as waystation_upgrade. */
+WAYSTATION_API waystation_status waystation_origin_check(uint32_t relay_id,
+                                                         const waystation_request *request,
+                                                         waystation_response *response);
+
 /* 1 if the request's client address is one of `operators`, else 0 (also once the relay is gone). */
 WAYSTATION_API int waystation_is_operator(uint32_t relay_id, const waystation_request *request);
 

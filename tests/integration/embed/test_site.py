@@ -106,11 +106,11 @@ class Site(unittest.TestCase):
 
     def test_reads_no_body_that_it_does_not_want(self):
         # The body never comes, and nobody waits for it.
-        answer = raw(self.port, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx")
+        answer = raw(self.port, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nx")
         self.assertTrue(answer.startswith(b"HTTP/1.1 405 "), answer)
         self.assertIn(b"Connection: close\r\n", answer)
         answer = raw(self.port,
-                     "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n")
+                     "GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n")
         self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
 
     def test_answers_the_absolute_form(self):
@@ -119,15 +119,15 @@ class Site(unittest.TestCase):
         self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
 
     def test_answers_http_1_0_and_closes(self):
-        answer = raw(self.port, "GET / HTTP/1.0\r\n\r\n")
+        answer = raw(self.port, "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
         self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
         self.assertTrue(answer.endswith(b"<p>hello</p>"))
 
     def test_answers_what_is_not_http_with_a_status_line(self):
-        for text in ("hello\r\n\r\n", "GET nothing HTTP/1.1\r\nHost: x\r\n\r\n",
-                     "GET / HTTP/3.0\r\nHost: x\r\n\r\n",
-                     "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
-                     "GET / HTTP/1.1\r\nHost: x\r\nX: " + "x" * 20000 + "\r\n\r\n"):
+        for text in ("hello\r\n\r\n", "GET nothing HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                     "GET / HTTP/3.0\r\nHost: localhost\r\n\r\n",
+                     "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+                     "GET / HTTP/1.1\r\nHost: localhost\r\nX: " + "x" * 20000 + "\r\n\r\n"):
             answer = raw(self.port, text)
             self.assertRegex(answer, rb"^HTTP/1\.1 [45]\d\d [A-Z]", text[:40])
             self.assertIn(b'{"error":{"code":"', answer)
@@ -137,6 +137,25 @@ class Site(unittest.TestCase):
             answer = raw(self.port, handshake("/none", *lines))
             self.assertTrue(answer.startswith(b"HTTP/1.1 404 Not Found\r\n"), answer)
             self.assertIn(b'"code":"not_found"', answer)
+
+    def test_is_for_its_own_names_and_pages_only(self):
+        own = f"http://127.0.0.1:{self.port}"
+        self.assertEqual(get(self.port, "/", Origin=own).status, 200)
+        for path in ("/", "/none", "/assets/app-Bx3_k2d1.js"):
+            for code, headers in (("bad_host", {"Host": "elsewhere.example"}),
+                                  ("bad_host", {"Host": f"elsewhere.example:{self.port}"}),
+                                  ("bad_origin", {"Origin": "http://elsewhere.example"}),
+                                  ("bad_origin", {"Origin": "null"})):
+                response = get(self.port, path, **headers)
+                self.assertEqual((response.status, response.code), (403, code), (path, headers))
+                self.assertIsNone(response.headers["Access-Control-Allow-Origin"])
+        with connection(self.port) as link:
+            link.request("HEAD", "/", headers={"Host": "elsewhere.example"})
+            response = Response(link.getresponse())
+            self.assertEqual((response.status, response.body), (403, b""))
+        self.assertEqual(get(self.port, "/metrics", Host="elsewhere.example").status, 403)
+        # HTTP/1.0 does without, a browser never.
+        self.assertTrue(raw(self.port, "GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 403 "))
 
     def test_answers_no_preflight_with_a_star(self):
         response = request(self.port, "OPTIONS", "/api/v1/push/alice",

@@ -429,6 +429,7 @@ static void a_life(void) {
   connection push, chat, late;
   waystation_request request;
   waystation_response response = empty_response();
+  const waystation_header elsewhere = {"Host", "elsewhere.example"};
   uint32_t id;
   char error[200];
   char byte;
@@ -506,6 +507,21 @@ static void a_life(void) {
         WAYSTATION_INVALID);
   CHECK(waystation_tally_read(relay, WAYSTATION_TALLY_ERRORS_SENT, NULL, NULL) ==
         WAYSTATION_INVALID);
+
+  /* Somebody else's page hears so on any path. */
+  CHECK(waystation_origin_check(id, NULL, &response) == WAYSTATION_INVALID);
+  CHECK(waystation_origin_check(id, &request, NULL) == WAYSTATION_INVALID);
+  request = plain_get_of(&push, "/page.html");
+  CHECK(waystation_origin_check(id, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_NOT_OURS && response.bytes == NULL);
+  request.headers = &elsewhere;
+  CHECK(waystation_origin_check(id, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_REPLY && response.status == 403);
+  CHECK(strstr(response.bytes, "\"bad_host\"") != NULL);
+  waystation_response_clear(&response);
+  CHECK(waystation_origin_check(0, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_REPLY && response.status == 503);
+  waystation_response_clear(&response);
 
   /* Options that are wrong change nothing; others do. */
   options.max_message_bytes = 0;
