@@ -23,7 +23,9 @@
  *     of other paths is not touched: the patterns end in a slash, so /pushover stays yours.
  *   - Handlers that CivetWeb asks before ours go before ours: begin_request, and an auth handler of
  *     yours whose pattern covers these paths and which was registered earlier. It may turn callers
- *     away; the ones it lets through reach the relay. (Where CivetWeb was built without
+ *     away; the ones it lets through reach the relay. A handshake without a key or with a version
+ *     other than 13 CivetWeb then refuses by itself, without a status line: only ahead of that can
+ *     the relay give the 400 or 426 that it should be. (Where CivetWeb was built without
  *     USE_WEBSOCKET, such a handler must leave out /ws/chat/ and /push/: nothing runs after it.)
  *   - Attach before you register a request handler that matches everything, such as "/": of several
  *     patterns CivetWeb takes the one that came first, and the API is such a pattern. The socket
@@ -126,6 +128,19 @@ static inline int waystation_civetweb_read_body(void *body_source, char *buffer,
   return mg_read(conn, buffer, 1);
 }
 
+/* Whether CivetWeb decoded the path where it stands, as it does unless `decode_url` is "no": of
+ * /ws%2Fchat/alice_bob/ and of /push/alice%00junk nothing tells then that they are no routes. What
+ * followed the path on the request line, the query or the version, no longer follows its end. */
+static inline int waystation_civetweb_was_decoded(const struct mg_request_info *info) {
+  const char *end;
+  if (info->request_uri == NULL || info->http_version == NULL) return 0;
+  if (strncmp(info->http_version, "1.", 2) != 0) return 0; /* another version is parsed elsewhere */
+  end = info->request_uri + strlen(info->request_uri) + 1;
+  if (info->query_string != NULL) return info->query_string != end;
+  while (*end == '\0' && (uintptr_t)end < (uintptr_t)info->http_version) end++;
+  return end + 5 != info->http_version; /* "HTTP/" */
+}
+
 /* Describes CivetWeb's request; its body is read when the library asks for it. Repeated header
  * fields are handed on repeated. */
 static inline void waystation_civetweb_request(struct mg_connection *conn,
@@ -141,8 +156,9 @@ static inline void waystation_civetweb_request(struct mg_connection *conn,
   call->request.body_source = call;
   if (info == NULL) return;
   call->request.method = info->request_method;
-  /* Not local_uri, which was tidied up: /x/../push/alice is no route of ours. */
-  call->request.target = info->request_uri;
+  /* Not local_uri, which was tidied up: /x/../push/alice is no route of ours. One that was decoded
+   * is no route either, whatever it has become. */
+  call->request.target = waystation_civetweb_was_decoded(info) ? "" : info->request_uri;
   call->request.query = info->query_string;
   call->request.version = info->http_version;
   call->request.remote_address = info->remote_addr;

@@ -102,9 +102,29 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                 response = get(host.port, path)
                 self.assertEqual((response.status, response.code), (404, "not_found"), path)
 
+    async def test_takes_no_path_that_civetweb_decoded(self):
+        # As it does unless it is told not to; this host does not tell it.
+        with Host() as host:
+            for path in ("/push/al%69ce/", "/push/alice%2F", "/push/alice%00junk", "/push%2Falice/",
+                         "/ws%2Fchat/alice_bob/", "/ws/chat%2Falice_bob/", "/ws/chat/alice_bob%00/",
+                         "/ws/chat/alice_b%6fb", "/api/v1/presence/al%69ce", "/%61pi/v1/presence/bob",
+                         "/healthz%00", "/health%7a"):
+                for query in ("", "?user=alice", "?", "?user=%61lice"):
+                    response = get(host.port, path + query)
+                    self.assertIn((response.status, response.body[:15]),
+                                  ((404, b'{"error":{"code'), (200, b"the host's own\n")), path)
+                    answer = raw(host.port, handshake(path + query))
+                    self.assertFalse(answer.startswith(b"HTTP/1.1 101"), (path, query))
+                    self.assertNotEqual(answer[9:12], b"101")
+            async with host.socket("/ws/chat/alice_bob/?user=%61lice"):
+                self.assertEqual(get(host.port, "/api/v1/presence/alice").json()["groups"],
+                                 ["alice_bob"])
+
     async def test_answers_wrong_handshakes_with_a_status_line(self):
         for arguments in ([], ["auth"]):
             with Host(*arguments) as host:
+                # With an auth handler of the host's own that comes first, CivetWeb itself turns
+                # those away, see civetweb.h.
                 if not arguments:
                     answer = raw(host.port, handshake("/push/bob/", "Sec-WebSocket-Version: 13"))
                     self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
