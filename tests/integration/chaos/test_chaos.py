@@ -460,7 +460,8 @@ class Chaos(unittest.TestCase):
         with Server("--auth", "jwt", "--jwt-key-file", str(keys.file), "--config", str(settings),
                     "--audit", str(self.folder / "audit.db")) as server:
             # One more is kept: what stands for a socket that was taken from the web server.
-            descriptors, threads = self.descriptors(server) + 1, server.threads()
+            # The thread that checks tokens starts with the first of them.
+            descriptors, threads = self.descriptors(server) + 1, server.threads() + 1
             world = World(server, keys, seed)
             running = [world.run(f"client {n}", Client(world, n).live) for n in range(CLIENTS)]
             running.append(world.run("operator", Operator(world, settings).live))
