@@ -155,10 +155,11 @@ class Descriptors(AsyncCase):
             self.assertEqual(response.status, 503)
             self.assertEqual(json.loads(response.body)["error"]["code"], "full")
             self.assertGreaterEqual(limit - server.descriptors(), kept)
-            # Strangers who say nothing, until no more of them are accepted.
+            # Strangers who say nothing, more than are accepted at once. CivetWeb may still hold some
+            # of those who were taken from it.
             full = server.descriptors()
             strangers = [RawSocket(server) for _ in range(3 * kept)]
-            await until(lambda: server.descriptors() >= full + kept - 1, "strangers are let in")
+            await until(lambda: server.descriptors() >= full + kept // 2, "strangers are let in")
             self.assertLess(server.descriptors(), limit)
             for raw in strangers:
                 raw.close()
