@@ -32,7 +32,7 @@ else
 fi
 second="$scratch/another/and/deeper"
 check "they build again" built "$second" TZ=Pacific/Auckland LANG=C USER=somebody \
-  DEB_BUILD_OPTIONS=parallel=1
+  DEB_BUILD_OPTIONS=parallel=3
 for deb in "$second"/*.deb; do
   check "${deb##*/} is the same" same "$deb"
 done

@@ -6,9 +6,10 @@
 #     tests/package/run.sh --packages FOLDER   takes those that are there
 #     tests/package/run.sh --worktree          builds what is not committed, too
 #
-# WAYSTATION_DEBIAN may name a folder that debootstrap has filled already, with systemd-sysv; it is
-# copied. Needs root, Debian's archive over the network, and 15 minutes on two cores. Ends with a line
-# `N passed, N failed`.
+# In the end they are built a second time and compared, RPM packages are built and looked at
+# (reproducible.sh, rpm.sh): --packages leaves that out. WAYSTATION_DEBIAN may name a folder that
+# debootstrap has filled already, with systemd-sysv; it is copied. Needs root, Debian's archive over
+# the network, and ten minutes on two cores. Ends with a line `N passed, N failed`.
 # shellcheck disable=SC2317 # what check() is given is called by it
 set -uo pipefail
 
@@ -28,15 +29,27 @@ while [ $# -gt 0 ]; do
   shift
 done
 
+# More scripts, whose checks count as this one's.
+also() {
+  local counts
+  "$@" 2>&1 | tee "$scratch/also"
+  counts="$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$scratch/also" | tail -n 1)"
+  [ -n "$counts" ] || { echo "FAILED  $* did not end with \`N passed, N failed\`"; counts="0 1"; }
+  passed=$((passed + ${counts% *}))
+  failed=$((failed + ${counts#* }))
+}
+
 give_up() {
   skip "all of tests/package" "$1"
-  finish
+  [ "$failed" -eq 0 ] || finish
+  echo "0 passed, 0 failed"
+  exit 77
 }
 
 [ "$(id -u)" -eq 0 ] || give_up "it needs root, for a Debian of its own in a folder"
 command -v apt-get >/dev/null || give_up "it needs Debian's tools, and this is no Debian"
 missing=()
-for pair in debootstrap:debootstrap lintian:lintian dpkg-deb:dpkg ip:iproute2 man:man-db; do
+for pair in debootstrap:debootstrap lintian:lintian dpkg-deb:dpkg ip:iproute2 man:man-db pgrep:procps; do
   command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
 done
 /usr/bin/python3 -c 'import websockets' 2>/dev/null || missing+=(python3-websockets)
@@ -50,10 +63,18 @@ unshare --mount --pid --net --uts --ipc --cgroup --fork true 2>/dev/null ||
 
 # ---- the packages ----------------------------------------------------------------------------------
 
+warnings_are_allowed() {
+  local log="$packages/work/build.log"
+  grep -qe -Wshadow "$log" && ! grep -e '-Werror ' "$log"
+}
+
+builds_more=
 if [ -z "$packages" ]; then
   packages="$root/build/packages"
   check "the packages build" "$root/packaging/build.sh" deb ${source_of[@]+"${source_of[@]}"}
   [ "$failed" -eq 0 ] || finish
+  check "no warning of a later compiler's is an error" warnings_are_allowed
+  builds_more=yes
 fi
 server_deb="$(find "$packages" -maxdepth 1 -name 'waystation_*.deb')"
 library_deb="$(find "$packages" -maxdepth 1 -name 'libwaystation0_*.deb')"
@@ -91,6 +112,20 @@ hardened() {
   readelf -h "$scratch/server/usr/bin/waystation" | grep -q 'DYN'
 }
 
+# The files that the manual pages name are in the packages; what the service makes is not.
+pages_name_what_there_is() {
+  local deb name missing=0
+  rm -rf "$scratch/pages" && mkdir "$scratch/pages"
+  for deb in "$server_deb" "$library_deb" "$devel_deb"; do
+    dpkg-deb -x "$deb" "$scratch/pages" || return
+  done
+  for name in $(zcat "$scratch"/pages/usr/share/man/man*/*.gz | sed 's/\\-/-/g' |
+    grep -oE '/(etc|usr)/[a-z0-9./_-]*[a-z0-9]' | sort -u); do
+    [ -e "$scratch/pages$name" ] || { echo "there is no $name"; missing=1; }
+  done
+  [ -n "$name" ] && return "$missing"
+}
+
 check "lintian finds no error and no warning" lintian_is_content
 check "waystation holds what it should" holds "$server_deb" \
   usr/bin/waystation lib/systemd/system/waystation.service usr/lib/sysusers.d/waystation.conf \
@@ -108,6 +143,7 @@ check "libwaystation-dev holds what one builds with" holds "$devel_deb" \
   'usr/lib/[^/]*/cmake/waystation/waystation-config.cmake' \
   usr/share/doc/libwaystation-dev/examples/appliance.c usr/share/man/man3/libwaystation.3.gz
 check "what is installed is hardened" hardened
+check "the manual pages name files that there are" pages_name_what_there_is
 
 # ---- a machine -------------------------------------------------------------------------------------
 
@@ -128,17 +164,41 @@ prepare() {
   chroot "$machine" sh -c 'apt-get clean && apt-get update -qq &&
     apt-get install -y -qq --no-install-recommends --download-only /var/tmp/debs/*.deb' || return
   cp "$machine"/var/cache/apt/archives/*.deb "$debs/" || true
+  downloads_for_tests
 }
 
-# The server's package as it might have been: an older version, other words in its configuration.
+# What the packages' own tests ask for (debian/tests/control), beside what is ours.
+needed_by_tests() {
+  sed -n '/^Depends:/,/^[A-Z].*:/p' "$root/packaging/debian/tests/control" |
+    sed -e 's/^Depends://' -e '/^[A-Z].*:/d' | tr ', ' '\n\n' | grep -vE '^$|waystation' | sort -u
+}
+
+downloads_for_tests() {
+  local needed
+  mapfile -t needed < <(needed_by_tests)
+  mkdir -p "$machine/var/tmp/source/tests" "$machine/var/tmp/source/embed" &&
+    cp "$devel_deb" "$machine/var/tmp/" &&
+    cp -R "$root/packaging/debian" "$machine/var/tmp/source/" &&
+    cp -R "$root/tests/consumer" "$root/tests/package" "$machine/var/tmp/source/tests/" &&
+    cp -R "$root/embed/examples" "$machine/var/tmp/source/embed/" &&
+    chroot "$machine" apt-get install -y -qq --no-install-recommends --download-only "${needed[@]}"
+}
+
+# The packages as they might have been: an older version, other words in the configuration.
 previous_version() {
-  dpkg-deb -R "$server_deb" "$scratch/previous" &&
-    sed -i 's/^Version: .*/Version: 0.0.9-1/' "$scratch/previous/DEBIAN/control" &&
-    sed -i '1i # The configuration of an earlier version.' \
-      "$scratch/previous/etc/waystation/waystation.toml" &&
-    mkdir -p "$machine/var/tmp/previous" &&
-    dpkg-deb --root-owner-group -b "$scratch/previous" \
-      "$machine/var/tmp/previous/waystation_0.0.9-1.deb"
+  mkdir -p "$machine/var/tmp/previous" &&
+    older "$library_deb" libwaystation0 && older "$server_deb" waystation
+}
+
+# older DEB NAME
+older() {
+  local folder="$scratch/previous/$2"
+  mkdir -p "$scratch/previous" && dpkg-deb -R "$1" "$folder" &&
+    sed -i -e 's/^Version: .*/Version: 0.0.9-1/' \
+      -e 's/libwaystation0 (>= [^)]*)/libwaystation0 (>= 0.0.9)/' "$folder/DEBIAN/control" &&
+    { [ ! -d "$folder/etc" ] || sed -i '1i # The configuration of an earlier version.' \
+      "$folder/etc/waystation/waystation.toml"; } &&
+    dpkg-deb --root-owner-group -b "$folder" "$machine/var/tmp/previous/$2_0.0.9-1.deb"
 }
 
 # Runs as process 1 of the machine's namespaces.
@@ -312,8 +372,10 @@ the_watchdog_bites() {
   local pid
   pid="$(property MainPID)"
   # It lives for longer than its watchdog's time, since it feeds it.
-  sleep 5
-  [ "$(property MainPID)" = "$pid" ] && [ "$(property NRestarts)" = 0 ] || return
+  local start
+  start="$(property WatchdogTimestampMonotonic)"
+  wait_for 30 eval '[ "$(property WatchdogTimestampMonotonic)" -gt $((start + 4000000)) ]' &&
+    [ "$(property MainPID)" = "$pid" ] && [ "$(property NRestarts)" = 0 ] || return
   inside kill -STOP "$pid"
   wait_for 30 eval '[ "$(property NRestarts)" = 1 ]' && starts
   local result=$?
@@ -325,6 +387,7 @@ configure_by_hand() { configure '# by hand' 'ping_interval_seconds = 20'; }
 
 keeps_what_was_changed() {
   [ "$(inside dpkg-query -Wf '${Version}' waystation)" = "$version" ] &&
+    [ "$(inside dpkg-query -Wf '${Version}' libwaystation0)" = "$version" ] &&
     grep -qx 'ping_interval_seconds = 20' "$machine/etc/waystation/waystation.toml" &&
     grep -q '^# Every key is here' "$machine/etc/waystation/waystation.toml.dpkg-dist"
 }
@@ -338,9 +401,23 @@ removes() {
 }
 
 purges() {
-  rm -f "$machine/etc/waystation/waystation.toml.dpkg-dist"
-  inside dpkg -P waystation libwaystation0 && [ ! -e "$machine/etc/waystation" ] &&
+  [ -f "$machine/etc/waystation/waystation.toml.dpkg-dist" ] &&
+    inside dpkg -P waystation libwaystation0 && [ ! -e "$machine/etc/waystation" ] &&
     [ ! -e "$machine/var/lib/waystation" ]
+}
+
+# Everything of ours anew, and what the packages' own tests ask for.
+installs_for_tests() {
+  local needed
+  mapfile -t needed < <(needed_by_tests)
+  inside sh -c 'apt-get install -y -qq --no-install-recommends \
+    -o Dpkg::Options::=--force-unsafe-io /var/tmp/debs/*waystation*.deb /var/tmp/libwaystation-dev_*.deb "$@"' \
+    sh "${needed[@]}"
+}
+
+# passes TEST: as autopkgtest would run it.
+passes() {
+  inside sh -c 'cd /var/tmp/source && AUTOPKGTEST_TMP=$(mktemp -d) exec sh "debian/tests/$1"' sh "$1"
 }
 
 # The user stays, as users do; its name stands in files that were there before. The key is the
@@ -358,14 +435,14 @@ check "it boots" boots
 is_up >/dev/null 2>&1 || finish
 check "what ours depend on installs" installs_dependencies
 files >"$scratch/before"
-check "a previous version installs" installs "debs/libwaystation0_*.deb previous/waystation_*.deb"
+check "a previous version installs" installs "previous/*.deb"
 check "the service is started" starts
 check "it is enabled, and says itself when it is ready" says_it_is_ready
 check "it is confined as the unit says" is_confined
 check "a conversation is held" converses
 configure_by_hand
 old_process="$(property MainPID)"
-check "it is upgraded while it runs" installs "debs/waystation_*.deb"
+check "it is upgraded while it runs" installs "debs/waystation_*.deb debs/libwaystation0_*.deb"
 check "the upgrade keeps a changed configuration" keeps_what_was_changed
 check "the upgrade restarts the service" restarted "$old_process"
 check "a conversation is held again" converses
@@ -377,4 +454,12 @@ check "the watchdog ends one that hangs" the_watchdog_bites
 check "removing keeps configuration and state" removes
 check "purging takes them away" purges
 check "nothing else is left" leaves_nothing
+check "it installs again, with what the packages' own tests need" installs_for_tests
+for test in $(sed -n 's/^Tests: //p' "$root/packaging/debian/tests/control"); do
+  check "debian/tests/$test passes" passes "$test"
+done
+if [ -n "$builds_more" ]; then
+  also "$here/reproducible.sh" --packages "$packages"
+  also "$here/rpm.sh" ${source_of[@]+"${source_of[@]}"}
+fi
 finish
