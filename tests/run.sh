@@ -177,6 +177,10 @@ suite_instructions() { run_script instructions "$root/tests/bench/instructions.s
 suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_shipped suite_nginx)
 if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_fuzz suite_package); fi
 
+# Each run of continuous integration has a clone of its own: what was compiled in another is as good.
+# It is not for people, whose debugger would look for sources there.
+if [ -n "${CI:-}" ]; then export CCACHE_BASEDIR="$root" CCACHE_NOHASHDIR=1; fi
+
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 need_node
 for suite in "${suites[@]}"; do
