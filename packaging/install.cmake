@@ -99,7 +99,7 @@ endif()
 # ---- the server ------------------------------------------------------------------------------------
 
 # Finds the library that was installed with it, wherever the prefix is moved. Distributions, whose
-# libraries are where the loader looks, switch that off with CMAKE_SKIP_INSTALL_RPATH.
+# libraries are where the loader looks, switch that off with CMAKE_SKIP_RPATH.
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_LIBDIR BASE_DIRECTORY ${CMAKE_INSTALL_FULL_BINDIR}
            OUTPUT_VARIABLE library_from_program)
 set_target_properties(waystation PROPERTIES INSTALL_RPATH "$ORIGIN/${library_from_program}")

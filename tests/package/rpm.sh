@@ -112,7 +112,7 @@ pages_name_what_there_is() {
   [ -n "$name" ] && return "$missing"
 }
 
-names_vue() { grep -rlF "Vue contributors" "$machine/usr/share/licenses/waystation"; }
+names_vue() { grep -rlF "Vue contributors" "$machine/usr/share/licenses"; }
 
 machine="$scratch/machine"
 mkdir "$machine"
@@ -124,7 +124,7 @@ check "waystation holds what it should" holds "$server" \
   usr/share/doc/waystation/examples/nginx/waystation.conf \
   usr/share/doc/waystation/examples/monitoring/waystation.rules.yml \
   usr/share/doc/waystation/examples/monitoring/waystation.grafana.json \
-  usr/share/licenses/waystation/LICENSE
+  'usr/share/licenses/waystation(-[0-9.]+)?/LICENSE'
 check "libwaystation0 holds the library" holds "$library" 'usr/lib64/libwaystation\.so\.0'
 check "libwaystation-devel holds what one builds with" holds "$devel" \
   usr/include/waystation/waystation.h usr/include/waystation/civetweb.h \
