@@ -80,10 +80,11 @@ bool RowQueue::push(const Delivery& row) noexcept {
     std::memcpy(to, text.data(), text.size());
     to += text.size();
   }
-  head_.store(head + size, std::memory_order_release);
-  // In one order with the flag of a consumer that is going to sleep: either it sees this row, or
-  // the producer, looking next, sees that it sleeps.
+  // Counted before it can be taken, so that no one ever sees more rows out than in. In one order with
+  // the flag of a consumer that is going to sleep: either it sees this row, or the producer, looking
+  // next, sees that it sleeps.
   rows_in_.store(rows_in_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+  head_.store(head + size, std::memory_order_release);
   return true;
 }
 
@@ -129,11 +130,9 @@ bool RowQueue::is_half_full() const noexcept {
 }
 
 std::uint64_t RowQueue::size() const noexcept {
-  // In this order, since what is read second may have grown in between. A row can be given back
-  // before its producer came to count it.
+  // In this order, since what is read second may have grown in between.
   const std::uint64_t out = rows_out();
-  const std::uint64_t in = rows_in();
-  return in > out ? in - out : 0;
+  return rows_in() - out;
 }
 
 }  // namespace waystation

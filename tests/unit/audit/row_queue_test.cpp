@@ -116,7 +116,7 @@ TEST(RowQueue, LosesNothingBetweenTwoThreads) {
     }
     if (out->at != expected || out->to != "bob") break;
     ++expected;
-    // Each at once, so that some are before the producer counted them.
+    // Each at once: there are never more out than in.
     queue.release(cursor);
     if (queue.size() > static_cast<std::uint64_t>(kRows)) break;
   }
