@@ -22,10 +22,9 @@ std::uint64_t count(const Map& map, const Name& name) noexcept {
   return entry == map.end() ? 0 : entry->second;
 }
 
-template <typename Map, typename Name>
-void take_off(Map& map, const Name& name) noexcept {
-  const auto entry = map.find(name);
-  if (entry != map.end() && --entry->second == 0) map.erase(entry);
+template <typename Map>
+void take_off(Map& map, typename Map::value_type& entry) noexcept {
+  if (--entry.second == 0) map.erase(map.find(entry.first));
 }
 
 Refusal too_many(std::string_view whose, std::string_view key, std::uint32_t limit) {
@@ -37,13 +36,13 @@ Refusal too_many(std::string_view whose, std::string_view key, std::uint32_t lim
 }  // namespace
 
 Place::Place(Place&& other) noexcept
-    : book_(std::move(other.book_)), user_(std::move(other.user_)), address_(other.address_) {}
+    : book_(std::move(other.book_)), user_(other.user_), address_(other.address_) {}
 
 Place& Place::operator=(Place&& other) noexcept {
   if (this != &other) {
     give_back();
     book_ = std::move(other.book_);
-    user_ = std::move(other.user_);
+    user_ = other.user_;
     address_ = other.address_;
   }
   return *this;
@@ -54,8 +53,8 @@ void Place::give_back() noexcept {
   if (!book) return;
   const std::lock_guard lock(book->mutex);
   --book->in_all;
-  if (!user_.empty()) take_off(book->per_user, user_);
-  if (address_) take_off(book->per_address, *address_);
+  if (user_ != nullptr) take_off(book->per_user, *user_);
+  if (address_ != nullptr) take_off(book->per_address, *address_);
 }
 
 Limits::Limits(const ConnectionLimits& limits) : book_(std::make_shared<Place::Book>()) {
@@ -64,9 +63,6 @@ Limits::Limits(const ConnectionLimits& limits) : book_(std::make_shared<Place::B
 
 std::variant<Place, Refusal> Limits::reserve(std::string_view user,
                                              const std::optional<Address>& address) {
-  Place place;  // holds nothing until its book is set
-  place.user_ = user;
-  place.address_ = address;
   const std::lock_guard lock(book_->mutex);
   const ConnectionLimits& limits = book_->limits;
   if (limits.max_connections != 0 && book_->in_all >= limits.max_connections) {
@@ -87,12 +83,11 @@ std::variant<Place, Refusal> Limits::reserve(std::string_view user,
   }
   // What can fail for want of memory comes first; at worst it leaves an empty count behind, which
   // the next place under that name takes over.
-  std::uint64_t* of_user =
-      user.empty() ? nullptr : &book_->per_user.try_emplace(place.user_, 0).first->second;
-  std::uint64_t* of_address =
-      address ? &book_->per_address.try_emplace(*address, 0).first->second : nullptr;
-  if (of_user != nullptr) ++*of_user;
-  if (of_address != nullptr) ++*of_address;
+  Place place;  // holds nothing until its book is set
+  if (!user.empty()) place.user_ = &*book_->per_user.try_emplace(std::string(user), 0).first;
+  if (address) place.address_ = &*book_->per_address.try_emplace(*address, 0).first;
+  if (place.user_ != nullptr) ++place.user_->second;
+  if (place.address_ != nullptr) ++place.address_->second;
   ++book_->in_all;
   place.book_ = book_;
   return place;

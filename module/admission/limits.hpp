@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 #include "admission/address.hpp"
@@ -41,9 +42,10 @@ class Place {
   friend class Limits;
   struct Book;
 
+  // The book's own entries, which stay where they are as long as somebody is counted in them.
   std::shared_ptr<Book> book_;
-  std::string user_;  // empty: anonymous
-  std::optional<Address> address_;
+  std::pair<const std::string, std::uint64_t>* user_ = nullptr;  // null: anonymous
+  std::pair<const Address, std::uint64_t>* address_ = nullptr;   // null: not counted
 };
 
 /// Counts the places. Every function may be called from any thread; a lock is held for a few

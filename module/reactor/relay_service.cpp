@@ -95,7 +95,7 @@ void RelayService::count_open(SocketKind kind, int change) noexcept {
   hub_.forget_rested(now());
 }
 
-void RelayService::refresh(Connection& connection, Member& member, const std::string& user,
+void RelayService::refresh(Connection& connection, Member& member, std::string user,
                            std::string token) {
   const auto refuse = [this](Member& to, std::string problem) {
     on_error_sent(ErrorCode::bad_token);
@@ -105,7 +105,7 @@ void RelayService::refresh(Connection& connection, Member& member, const std::st
     return refuse(member, "this server takes no tokens: who is calling is known in another way");
   }
   refresher_->refresh(
-      user, std::move(token), [this, refuse, id = connection.id(), &member](RefreshAnswer token_) {
+      std::move(user), std::move(token), [this, refuse, id = connection.id(), &member](RefreshAnswer token_) {
         reactor_->post([this, refuse, id, &member, answer = std::move(token_)] {
           auto* const waiting = reactor_->find(id);  // with it, the member is still there too
           if (waiting == nullptr) return;

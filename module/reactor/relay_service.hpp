@@ -101,7 +101,7 @@ class RelayService final : private Observer {
   const Now& now() const noexcept { return reactor_->now(); }
   std::size_t max_queue_bytes() const noexcept { return reactor_->pool().limits().max_queue_bytes; }
   void count_open(SocketKind kind, int change) noexcept;
-  void refresh(Connection& connection, Member& member, const std::string& user, std::string token);
+  void refresh(Connection& connection, Member& member, std::string user, std::string token);
   void on_delivery(const Delivery& delivery) noexcept override;
 
  private:

@@ -26,16 +26,21 @@ class RelaySession final : public Session, public Base {
       : Base(parameters.dialect),
         service_(service),
         connection_(connection),
-        user_(std::move(parameters.user)),
-        group_(std::move(parameters.group)) {}
+        name_(kIsChat ? std::move(parameters.group) : parameters.user) {
+    if (!kIsChat) return;
+    const auto users = parse_group(name_);
+    const bool is_hi = users && parameters.user == users->hi;
+    user_begin_ = static_cast<std::uint8_t>(is_hi ? users->lo.size() + 1 : 0);
+    user_size_ = static_cast<std::uint8_t>(parameters.user.size());
+  }
 
   // ---- Session
 
   void on_open() override {
     if constexpr (kIsChat) {
-      service_.hub().join_chat(*this, group_, user_);
+      service_.hub().join_chat(*this, name_, user());
     } else {
-      service_.hub().join_push(*this, user_);
+      service_.hub().join_push(*this, user());
     }
     service_.count_open(kind(), 1);
   }
@@ -59,11 +64,11 @@ class RelaySession final : public Session, public Base {
   }
 
   void on_lost(std::uint64_t offset) noexcept override {
-    const auto own_users = kIsChat ? parse_group(group_) : std::nullopt;
+    const auto own_users = kIsChat ? parse_group(name_) : std::nullopt;
     ledger_.lose_beyond(offset, [&](const DeliveryLedger::Entry& entry) {
-      const std::string_view group = kIsChat ? group_ : entry.group;
+      const std::string_view group = kIsChat ? name_ : entry.group;
       const auto users = kIsChat ? own_users : parse_group(group);
-      const auto to = !users ? std::string_view(user_) : entry.to_lo ? users->lo : users->hi;
+      const auto to = !users ? user() : entry.to_lo ? users->lo : users->hi;
       const auto from = !users ? std::string_view() : entry.to_lo ? users->hi : users->lo;
       service_.on_delivery({Outcome::dropped, entry.at, group, from, to, entry.id, 0, entry.bytes,
                             connection_.end_reason()});
@@ -93,7 +98,7 @@ class RelaySession final : public Session, public Base {
   }
 
   void refresh(std::string token) override {
-    service_.refresh(connection_, *this, user_, std::move(token));
+    service_.refresh(connection_, *this, std::string(user()), std::move(token));
   }
 
   void end_session() override { connection_.close(CloseCode::ended_by_administrator); }
@@ -104,12 +109,18 @@ class RelaySession final : public Session, public Base {
     ask_kernel_at_ = std::max(kLedgerEntries, 2 * ledger_.size());
   }
 
+  std::string_view user() const noexcept {
+    const std::string_view name = name_;
+    return kIsChat ? name.substr(user_begin_, user_size_) : name;
+  }
+
   static constexpr SocketKind kind() { return kIsChat ? SocketKind::chat : SocketKind::push; }
 
   RelayService& service_;
   Connection& connection_;
-  std::string user_;
-  std::string group_;
+  std::string name_;  // chat: the group's, which holds the user's; push: the user's
+  std::uint8_t user_begin_ = 0;
+  std::uint8_t user_size_ = 0;  // chat: 0 where anonymous
   DeliveryLedger ledger_;
   std::size_t ask_kernel_at_ = kLedgerEntries;
 };

@@ -79,6 +79,13 @@ class Texts {
 
 }  // namespace
 
+std::string_view Hub::name_of(const std::unique_ptr<User>& user) noexcept {
+  return user->id;
+}
+std::string_view Hub::name_of(const std::unique_ptr<Group>& group) noexcept {
+  return group->name;
+}
+
 Hub::Hub(Observer& observer, const RateLimit& limit) : observer_(observer), limit_(limit) {}
 Hub::~Hub() = default;
 
@@ -87,10 +94,10 @@ User& Hub::enter_user(std::string_view id) {
   if (found == users_.end()) {
     auto user = std::make_unique<User>();
     user->id = id;
-    found = users_.emplace(id, std::move(user)).first;
+    found = users_.insert(std::move(user)).first;
   }
-  ++found->second->references;
-  return *found->second;
+  ++(*found)->references;
+  return **found;
 }
 
 void Hub::release_user(User& user) noexcept {
@@ -130,7 +137,7 @@ void Hub::forget_rested(const Now& now) noexcept {
 }
 
 Group& Hub::enter_group(std::string_view name) {
-  if (const auto found = groups_.find(name); found != groups_.end()) return *found->second;
+  if (const auto found = groups_.find(name); found != groups_.end()) return **found;
   auto made = std::make_unique<Group>();
   auto& group = *made;
   group.name = name;
@@ -140,7 +147,7 @@ Group& Hub::enter_group(std::string_view name) {
     entered[0] = &enter_user(ids->lo);
     entered[1] = &enter_user(ids->hi);
     for (auto* user : entered) make_room_for_one(user->groups);
-    groups_.emplace(name, std::move(made));
+    groups_.insert(std::move(made));
   } catch (...) {
     for (auto* user : entered) {
       if (user != nullptr) release_user(*user);
@@ -366,7 +373,7 @@ std::size_t Hub::deliver_push(const User& user, const Message& message) {
 std::size_t Hub::notify(std::string_view user, std::string_view json, const Now& now) {
   const Message message{json, {}, {}, user, {}, now.wall_ms};
   const auto found = users_.find(user);
-  const auto reached = found == users_.end() ? 0 : deliver_push(*found->second, message);
+  const auto reached = found == users_.end() ? 0 : deliver_push(**found, message);
   observer_.on_delivery({reached != 0 ? Outcome::pushed : Outcome::undelivered,
                          message.at,
                          {},
@@ -382,9 +389,9 @@ UserPresence Hub::presence(std::string_view user) const {
   UserPresence presence;
   const auto found = users_.find(user);
   if (found == users_.end()) return presence;
-  presence.push_sockets = found->second->push.size();
-  for (const auto* group : found->second->groups) {
-    const std::size_t side = group->users[0] == found->second.get() ? 0 : 1;
+  presence.push_sockets = (*found)->push.size();
+  for (const auto* group : (*found)->groups) {
+    const std::size_t side = group->users[0] == found->get() ? 0 : 1;
     if (group->sockets[side] != 0) presence.groups.push_back(group->name);
   }
   std::ranges::sort(presence.groups);
@@ -394,11 +401,11 @@ UserPresence Hub::presence(std::string_view user) const {
 std::size_t Hub::end_sessions(std::string_view user) {
   const auto found = users_.find(user);
   if (found == users_.end()) return 0;
-  std::size_t ended = found->second->push.size();
-  for (auto* member : found->second->push) member->end_session();
-  for (const auto* group : found->second->groups) {
+  std::size_t ended = (*found)->push.size();
+  for (auto* member : (*found)->push) member->end_session();
+  for (const auto* group : (*found)->groups) {
     for (auto* member : group->members) {
-      if (member->user_ != found->second.get()) continue;
+      if (member->user_ != found->get()) continue;
       member->end_session();
       ++ended;
     }

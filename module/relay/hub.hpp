@@ -7,7 +7,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -133,14 +132,26 @@ class Hub {
  private:
   using Side = ChatMember::Side;
 
+  /// What the sets below know a user or a group by, so that the name is kept once.
+  static std::string_view name_of(std::string_view name) noexcept { return name; }
+  static std::string_view name_of(const std::unique_ptr<User>& user) noexcept;
+  static std::string_view name_of(const std::unique_ptr<Group>& group) noexcept;
   struct Hash {
     using is_transparent = void;
-    std::size_t operator()(std::string_view text) const noexcept {
-      return std::hash<std::string_view>{}(text);
+    template <typename Named>
+    std::size_t operator()(const Named& named) const noexcept {
+      return std::hash<std::string_view>{}(name_of(named));
+    }
+  };
+  struct Equal {
+    using is_transparent = void;
+    template <typename Left, typename Right>
+    bool operator()(const Left& left, const Right& right) const noexcept {
+      return name_of(left) == name_of(right);
     }
   };
   template <typename T>
-  using ByName = std::unordered_map<std::string, T, Hash, std::equal_to<>>;
+  using ByName = std::unordered_set<std::unique_ptr<T>, Hash, Equal>;
 
   User& enter_user(std::string_view id);
   void release_user(User& user) noexcept;
@@ -157,8 +168,8 @@ class Hub {
 
   Observer& observer_;
   RateLimit limit_;
-  ByName<std::unique_ptr<User>> users_;
-  ByName<std::unique_ptr<Group>> groups_;
+  ByName<User> users_;
+  ByName<Group> groups_;
 
   /// A user without a socket, and when to look whether they may be forgotten. Who left and came
   /// back must not find a fresh bucket.
