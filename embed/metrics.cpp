@@ -104,6 +104,12 @@ void add_relay(const waystation_relay* relay, const waystation_figures& f,
               parts_of(relay, WAYSTATION_TALLY_ERRORS_SENT, "code")));
 }
 
+void add_log(const waystation_figures& f, std::vector<MetricFamily>& families) {
+  families.push_back(counter("waystation_log_lines_lost_total",
+                             "Lines of the relay's that came faster than the log took them.",
+                             {Sample{f.log_lines_lost}}));
+}
+
 void add_audit(const waystation_figures& f, std::vector<MetricFamily>& families) {
   constexpr std::array kStates = {"off",    "starting",  "ok",   "disk_full",
                                   "locked", "read_only", "held", "failed"};
@@ -239,6 +245,7 @@ std::string Metrics::text() const {
                                "Requests for the HTTP API, /healthz and /metrics that were refused, "
                                "by the code that they were answered with.",
                                refused));
+    add_log(figures, families);
     add_audit(figures, families);
   }
   add_process(families);

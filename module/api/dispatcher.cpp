@@ -6,8 +6,8 @@
 
 namespace waystation {
 
-Dispatcher::Dispatcher(std::size_t max_jobs, const char* name)
-    : max_jobs_(max_jobs), thread_([this] { run(); }) {
+Dispatcher::Dispatcher(std::size_t max_jobs, const char* name, Job between)
+    : max_jobs_(max_jobs), between_(std::move(between)), thread_([this] { run(); }) {
   id_ = thread_.get_id();
   pthread_setname_np(thread_.native_handle(), name);
 }
@@ -29,14 +29,25 @@ bool Dispatcher::post(Job job) {
   return true;
 }
 
+void Dispatcher::nudge() noexcept {
+  bool wake = false;
+  {
+    const MutexLock lock(mutex_);
+    is_nudged_ = true;
+    wake = std::exchange(is_idle_, false);
+  }
+  if (wake) wake_.notify_one();
+}
+
 bool Dispatcher::take(std::vector<Job>& batch) {
   const MutexLock lock(mutex_);
-  while (jobs_.empty() && !stopping_) {
+  while (jobs_.empty() && !is_nudged_ && !stopping_) {
     is_idle_ = true;
     wake_.wait(mutex_);
   }
+  is_nudged_ = false;
   batch.swap(jobs_);
-  return !batch.empty();
+  return !batch.empty() || !stopping_;
 }
 
 bool Dispatcher::may_begin() const noexcept {
@@ -47,29 +58,43 @@ bool Dispatcher::may_begin() const noexcept {
 void Dispatcher::run() {
   std::vector<Job> batch;
   while (take(batch)) {
+    run(between_);
     for (auto& job : batch) {
       waiting_.fetch_sub(1, std::memory_order_relaxed);
       if (!may_begin()) {
         ++abandoned_;
         continue;
       }
-      try {
-        job();
-      } catch (...) {
-        // Not ours to judge, and not the host's process's end.
-      }
+      run(job);
       job = nullptr;
+      run(between_);
     }
     batch.clear();
   }
+  const Last* last = nullptr;
+  {
+    const MutexLock lock(mutex_);
+    last = last_;
+  }
+  if (last != nullptr && *last) run([&] { (*last)(abandoned_); });
+  run(between_);
 }
 
-std::size_t Dispatcher::stop(std::chrono::milliseconds patience) {
+void Dispatcher::run(const Job& job) noexcept {
+  try {
+    job();
+  } catch (...) {
+    // Not ours to judge, and not the host's process's end.
+  }
+}
+
+std::size_t Dispatcher::stop(std::chrono::milliseconds patience, const Last& last) {
   if (thread_.joinable()) {
     end_by_.store((Clock::now() + patience).time_since_epoch().count(), std::memory_order_relaxed);
     {
       const MutexLock lock(mutex_);
       stopping_ = true;
+      last_ = &last;
     }
     wake_.notify_one();
     thread_.join();

@@ -51,15 +51,15 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
       user_data_(options.user_data),
       identify_(options.identify),
       on_event_(options.on_event),
-      on_log_(options.on_log),
+      log_lines_(options.on_log, options.user_data),
       max_message_bytes_(options.max_message_bytes),
       descriptor_reserve_(options.descriptor_reserve),
       admission_(admission_options(options)),
       http_(admission_, *this),
+      dispatcher_(kMaxEvents, "waystation-call", [this] { log_lines_.deliver(); }),
       audit_(make_audit(options, [this](waystation_log_level level, const std::string& line) {
         log(level, line);
       })),
-      dispatcher_(kMaxEvents),
       service_(relay_options(options),
                options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this) {
   log_doubts(options);
@@ -69,7 +69,7 @@ Relay::~Relay() {
   stop();
 }
 
-void Relay::log_doubts(const waystation_options& options) const {
+void Relay::log_doubts(const waystation_options& options) {
   for (const auto& doubt : doubts_about(admission_options(options))) {
     log(WAYSTATION_LOG_WARNING, doubt);
   }
@@ -108,14 +108,18 @@ void Relay::stop() {
   // Nothing more is told to any of these from here on.
   if (audit_) audit_->stop();
   if (token_checks_) token_checks_->stop(std::chrono::milliseconds(0));
-  if (const auto abandoned = dispatcher_.stop(kLastCallbacks); abandoned != 0) {
+  {
+    const MutexLock lock(uses_mutex_);
+    while (uses_ != 0) unused_.wait(uses_mutex_);
+  }
+  // Nobody is left who could log anything, and what was logged is still handed over.
+  dispatcher_.stop(kLastCallbacks, [this](std::size_t abandoned) {
+    if (abandoned == 0) return;
     events_lost_.fetch_add(abandoned, std::memory_order_relaxed);
     log(WAYSTATION_LOG_WARNING, std::to_string(abandoned) +
                                     " events were not handed over before the relay ended: the "
                                     "callback was too slow");
-  }
-  const MutexLock lock(uses_mutex_);
-  while (uses_ != 0) unused_.wait(uses_mutex_);
+  });
 }
 
 void Relay::drain(std::uint32_t deadline_ms) {
@@ -125,8 +129,8 @@ void Relay::drain(std::uint32_t deadline_ms) {
   if (audit_) audit_->flush(kLastRows);
 }
 
-void Relay::log(waystation_log_level level, const std::string& line) const noexcept {
-  if (on_log_ != nullptr) on_log_(user_data_, level, line.c_str());
+void Relay::log(waystation_log_level level, std::string_view line) noexcept {
+  if (log_lines_.add(level, line)) dispatcher_.nudge();
 }
 
 std::size_t Relay::max_message_bytes() const {
@@ -378,6 +382,7 @@ waystation_figures Relay::figures() const {
   figures.closed_slow = read(reactor.closed_slow);
   figures.closed_dead = read(reactor.closed_dead);
   figures.events_lost = read(events_lost_);
+  figures.log_lines_lost = log_lines_.lost();
   add_audit_figures(audit_.get(), figures);
   return figures;
 }

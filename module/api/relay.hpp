@@ -13,6 +13,7 @@
 #include "api/audit.hpp"
 #include "api/code_counts.hpp"
 #include "api/dispatcher.hpp"
+#include "api/log_lines.hpp"
 #include "http/http_api.hpp"
 #include "reactor/mutex.hpp"
 #include "reactor/relay_service.hpp"
@@ -85,7 +86,8 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
     static thread_local const Use* innermost;
   };
 
-  void log(waystation_log_level level, const std::string& line) const noexcept;
+  /// Any thread; never waits for the embedder's function, which gets the line on its own.
+  void log(waystation_log_level level, std::string_view line) noexcept;
 
  private:
   // Observer, on the reactor's thread.
@@ -105,13 +107,13 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
 
   std::string refuse(const Refusal& refusal, int* status);
   Taken refuse_taken(AdoptedSocket socket, int* status);
-  void log_doubts(const waystation_options& options) const;
+  void log_doubts(const waystation_options& options);
 
   const std::uint32_t id_;
   void* const user_data_;
   int (*const identify_)(void*, const waystation_request*, waystation_identity*);
   void (*const on_event_)(void*, const waystation_event*);
-  void (*const on_log_)(void*, waystation_log_level, const char*);
+  LogLines log_lines_;
   std::atomic<std::size_t> max_message_bytes_;
   std::atomic<std::uint32_t> descriptor_reserve_;
   std::atomic<std::uint64_t> refused_ = 0;
@@ -127,8 +129,8 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
 
   Admission admission_;
   HttpApi http_;
-  std::unique_ptr<Audit> audit_;  // null: none is kept
-  Dispatcher dispatcher_;         // runs on_event and nothing else
+  Dispatcher dispatcher_;         // runs on_event and on_log, and nothing else
+  std::unique_ptr<Audit> audit_;  // null: none is kept. Logs from its constructor on
   // Checks refreshed tokens, so that they wait for no callback. The reactor's thread starts it with
   // the first of them.
   std::unique_ptr<Dispatcher> token_checks_;

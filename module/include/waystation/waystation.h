@@ -17,8 +17,8 @@
  * Conventions
  *   - Strings are NUL-terminated UTF-8. What goes in is copied before the call returns unless the
  *     function says otherwise; what comes out belongs to whom the function says.
- *   - Every function may be called from any thread, and from `identify` and `on_event`, except
- *     waystation_free, which says why. `on_log` must not call the library.
+ *   - Every function may be called from any thread, and from the callbacks, except waystation_free,
+ *     which says why.
  *   - A handle is good until waystation_free is called with it: then no thread may be in a function
  *     that takes it, nor begin one, but for callbacks until they return. Functions that take the
  *     relay's id instead may be called at any time.
@@ -214,8 +214,12 @@ typedef struct waystation_options {
    * come faster than the callback takes them are counted in waystation_figures.events_lost. */
   void (*on_event)(void *user_data, const waystation_event *event);
 
-  /* A line for the log, without a line end, on any thread. NULL: nothing is logged. It must not
-   * call the library. */
+  /* A line for the log, without a line end. NULL: nothing is logged. On the callback thread as well,
+   * one call at a time with `on_event`, so a moment after what it tells of: it may come before
+   * waystation_new has returned, or when that fails. What was logged before waystation_free, or by
+   * it, has been handed over when it returns. Up to 256 lines wait for a callback that is slow, and
+   * what comes beyond them is counted in waystation_figures.log_lines_lost. Strangers can cause
+   * lines, such as of sockets that are refused: limit how many of a kind you keep. */
   void (*on_log)(void *user_data, waystation_log_level level, const char *line);
 
   /* The audit: a file that keeps who was sent what when and what became of it, never what it said;
@@ -366,6 +370,7 @@ typedef struct waystation_figures {
   uint64_t audit_rows_waiting; /* in memory, now */
   uint64_t audit_lag_ms;       /* how long the oldest of them has been waiting */
   uint64_t audit_file_bytes;   /* what the file takes on the disk, with its log */
+  uint64_t log_lines_lost;     /* not handed to on_log, which was too slow */
 } waystation_figures;
 
 /* Reads the figures; never waits for the relay. Errors: WAYSTATION_INVALID. */

@@ -8,10 +8,12 @@
 #include <functional>
 #include <future>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "api/log_lines.hpp"
 #include "unit/api/embedder.hpp"
 
 namespace waystation::test {
@@ -21,6 +23,7 @@ namespace {
 struct Callbacks {
   std::function<void(const waystation_event&)> on_event;
   std::function<int(const waystation_request&, waystation_identity&)> identify;
+  std::function<void(std::string_view)> on_log;  // may be empty
 
   std::mutex mutex;
   std::vector<std::string> lines;
@@ -44,6 +47,7 @@ struct Callbacks {
     };
     options.on_log = [](void* self, waystation_log_level, const char* line) {
       auto& callbacks = *static_cast<Callbacks*>(self);
+      if (callbacks.on_log) callbacks.on_log(line);
       const std::lock_guard lock(callbacks.mutex);
       callbacks.lines.emplace_back(line);
     };
@@ -176,7 +180,7 @@ TEST_F(CallbacksTest, FreeingTheRelayInOneIsRefusedAndLogged) {
   relay.emplace(options_);
   relay->push("bob");
   done.get_future().wait();
-  EXPECT_TRUE(callbacks_.logged("waystation_free"));
+  EXPECT_TRUE(eventually([&] { return callbacks_.logged("waystation_free"); }));
   auto bob = relay->open("/push/bob/");
   relay->push("bob");
   EXPECT_NE(bob.hear().find("event"), std::string::npos);
@@ -229,9 +233,86 @@ TEST_F(CallbacksTest, FreeingTheRelayInIdentifyIsRefusedAndLogged) {
   };
   relay.emplace(options_);
   auto alice = relay->open("/push/alice/");
-  EXPECT_TRUE(callbacks_.logged("waystation_free"));
+  EXPECT_TRUE(eventually([&] { return callbacks_.logged("waystation_free"); }));
   relay->push("alice");
   EXPECT_NE(alice.hear().find("event"), std::string::npos);
+}
+
+TEST_F(CallbacksTest, GetLogLinesOnTheThreadOfEventsAndMayCallBackInFromThere) {
+  std::mutex mutex;
+  std::set<std::thread::id> threads;
+  std::vector<int> statuses;
+  std::promise<waystation_relay*> handle;
+  auto relay_is_there = handle.get_future().share();
+  const auto note_thread = [&] {
+    const std::lock_guard lock(mutex);
+    threads.insert(std::this_thread::get_id());
+  };
+  callbacks_.on_event = [&](const waystation_event&) { note_thread(); };
+  callbacks_.on_log = [&](std::string_view) {
+    note_thread();
+    if (!statuses.empty()) return;
+    auto* const relay = relay_is_there.get();
+    std::uint64_t sockets = 0, closed = 0, reached = 0;
+    statuses.push_back(waystation_push(relay, "bob", "2", 1, 20'000, &reached));
+    statuses.push_back(waystation_presence(relay, "bob", 20'000, &sockets, nullptr));
+    statuses.push_back(waystation_reconfigure(relay, &options_, nullptr, 0));
+    statuses.push_back(waystation_end_sessions(relay, "bob", 20'000, &closed));
+    statuses.push_back(static_cast<int>(sockets * 100 + closed * 10 + reached));
+  };
+  options_.allow_open_network = 1;  // doubted, in a line
+  // That waystation_new returns while the callback waits for it: it runs on no caller's thread.
+  Embedded relay(options_);
+  auto bob = relay.open("/push/bob/");
+  handle.set_value(relay.get());
+  EXPECT_NE(bob.hear().find(R"("message":2)"), std::string::npos);
+  EXPECT_EQ(bob.hear(), "(closed 4403)");
+  relay.push("nobody");
+  relay.free();
+  EXPECT_EQ(statuses, (std::vector<int>{0, 0, 0, 0, 111}));
+  EXPECT_EQ(threads.size(), 1U);
+  EXPECT_EQ(threads.count(std::this_thread::get_id()), 0U);
+  // One of waystation_new, one of waystation_reconfigure.
+  EXPECT_EQ(callbacks_.lines.size(), 2U);
+}
+
+TEST_F(CallbacksTest, HaveHeardEveryLineWhenTheRelayIsFreed) {
+  callbacks_.on_event = [](const waystation_event&) {};
+  callbacks_.on_log = [](std::string_view) {
+    // Slower than whoever only starts and frees.
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  };
+  options_.allow_open_network = 1;
+  for (std::size_t i = 1; i <= 10; ++i) {
+    { const Embedded relay(options_); }
+    EXPECT_EQ(callbacks_.lines.size(), i);
+  }
+}
+
+TEST_F(CallbacksTest, OneThatIsSlowToLogLosesLinesThatAreCountedWhileSocketsGoOn) {
+  constexpr std::uint64_t kLost = 10;
+  std::promise<void> entered, release;
+  auto released = release.get_future().share();
+  std::atomic<int> calls = 0;
+  callbacks_.on_event = [](const waystation_event&) {};
+  callbacks_.on_log = [&](std::string_view) {
+    if (calls++ == 0) entered.set_value();
+    released.wait();
+  };
+  options_.allow_open_network = 1;
+  Embedded relay(options_);
+  entered.get_future().wait();
+  for (std::uint64_t i = 0; i < LogLines::kMaxLines + kLost; ++i) {
+    ASSERT_EQ(waystation_reconfigure(relay.get(), &options_, nullptr, 0), WAYSTATION_OK);
+  }
+  EXPECT_EQ(relay.figures().log_lines_lost, kLost);
+  auto bob = relay.open("/push/bob/");
+  relay.push("bob");
+  EXPECT_NE(bob.hear().find("event"), std::string::npos);
+  release.set_value();
+  relay.free();
+  EXPECT_TRUE(callbacks_.logged("10 lines were left out of the log"));
+  EXPECT_EQ(callbacks_.lines.size(), 1 + LogLines::kMaxLines + 1);
 }
 
 TEST_F(CallbacksTest, FreeWaitsForTheOneThatRunsAndForNoOther) {

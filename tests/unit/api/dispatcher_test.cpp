@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <new>
+#include <string>
+#include <thread>
 #include <vector>
 
 namespace waystation {
@@ -117,6 +120,60 @@ TEST(Dispatcher, StopWaitsForTheJobThatRunsAndTellsHowManyWereNotBegun) {
   EXPECT_EQ(ran, 0);
   EXPECT_EQ(dispatcher.stop(0ms), 0U);
   EXPECT_FALSE(dispatcher.post([] {}));
+}
+
+TEST(Dispatcher, RunsBetweenWhenNudgedWithoutAJob) {
+  std::promise<void> ran;
+  std::atomic<bool> is_awaited = false;
+  Dispatcher dispatcher(1, "test", [&] {
+    if (is_awaited.exchange(false)) ran.set_value();
+  });
+  is_awaited = true;
+  dispatcher.nudge();
+  ran.get_future().wait();
+}
+
+TEST(Dispatcher, RunsBetweenWhileJobsWait) {
+  Gate first, second;
+  std::atomic<bool> is_awaited = false;
+  std::promise<void> ran;
+  Dispatcher dispatcher(2, "test", [&] {
+    if (is_awaited.exchange(false)) ran.set_value();
+  });
+  ASSERT_TRUE(dispatcher.post(first.job()));
+  ASSERT_TRUE(dispatcher.post(second.job()));
+  first.entered.get_future().wait();
+  is_awaited = true;
+  dispatcher.nudge();
+  first.opened.set_value();
+  ran.get_future().wait();
+  second.opened.set_value();
+}
+
+TEST(Dispatcher, RunsBetweenAsTheLastThing) {
+  std::vector<std::string> ran;
+  {
+    // As when something that is built after it throws: nobody stops it in so many words.
+    const Dispatcher dispatcher(1, "test", [&] { ran.push_back("between"); });
+  }
+  EXPECT_EQ(ran.back(), "between");
+  ran.clear();
+  Gate gate;
+  Dispatcher dispatcher(3, "test", [&] { ran.push_back("between"); });
+  ASSERT_TRUE(dispatcher.post(gate.job()));
+  gate.entered.get_future().wait();
+  std::size_t begun = 0;
+  ASSERT_TRUE(dispatcher.post([&] { ++begun; }));
+  std::thread opener([&] { gate.opened.set_value(); });
+  const auto abandoned = dispatcher.stop(0s, [&](std::size_t count) {
+    ran.push_back("last " + std::to_string(count));
+    EXPECT_TRUE(dispatcher.is_own_thread());
+  });
+  opener.join();
+  EXPECT_EQ(begun + abandoned, 1U);  // begun where the gate opened before the end
+  ASSERT_GE(ran.size(), 2U);
+  EXPECT_EQ(ran.end()[-2], "last " + std::to_string(abandoned));
+  EXPECT_EQ(ran.end()[-1], "between");
 }
 
 }  // namespace
