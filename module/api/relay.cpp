@@ -208,9 +208,10 @@ std::variant<NotOurs, std::string> Relay::http(const Request& request, int* stat
   return render_for(request, *response);
 }
 
-std::variant<NotOurs, std::string> Relay::check_origin(const Request& request, int* status) const {
+std::variant<NotOurs, std::string> Relay::check_origin(const Request& request, int* status) {
   const auto refusal = admission_.check_host_and_origin(request);
   if (!refusal) return NotOurs{};
+  http_refusals_.add(refusal->code);
   *status = refusal->status;
   return render_for(request, to_response(*refusal));
 }

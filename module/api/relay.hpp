@@ -39,7 +39,7 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
                                                     int* status);
   std::variant<NotOurs, std::string> http(const Request& request, int* status);
   /// The refusal to send where a page of somebody else's asks, or one whose name was pointed here.
-  std::variant<NotOurs, std::string> check_origin(const Request& request, int* status) const;
+  std::variant<NotOurs, std::string> check_origin(const Request& request, int* status);
   bool is_operator(const Request& request) const { return admission_.is_operator(request); }
 
   RelayService& service() noexcept { return service_; }

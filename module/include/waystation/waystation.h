@@ -388,7 +388,8 @@ WAYSTATION_API waystation_status waystation_refusals_read(
 /* What is counted in parts. */
 typedef enum waystation_tally {
   WAYSTATION_TALLY_SOCKETS_REFUSED = 0,    /* by the code of the refusal; as waystation_refusals_read */
-  WAYSTATION_TALLY_HTTP_REFUSED = 1,       /* waystation_http's, by the code of the refusal */
+  WAYSTATION_TALLY_HTTP_REFUSED = 1,       /* by waystation_http and waystation_origin_check, by the
+                                              code of the refusal */
   WAYSTATION_TALLY_DELIVERIES_DROPPED = 2, /* by why the socket ended: "closed" by its peer or the
                                               network, "slow", "dead", "ended" by an administrator,
                                               "expired", "violation" of the protocol, "going_away",
