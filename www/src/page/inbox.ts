@@ -18,7 +18,7 @@ export const inbox = usePush(session.me, {
     const looking = route.value.page === 'notices' && pageVisible.value;
     appendNotice(message, at, looking);
     if (!looking) addToast(null, text);
-    notifyDesktop(null, text, id);
+    void notifyDesktop(null, text, id);
   },
 });
 

@@ -1,4 +1,5 @@
-import { computed, shallowReactive, shallowRef, watchEffect } from 'vue';
+import { computed, shallowReactive, shallowRef, watch, watchEffect } from 'vue';
+import { pageVisible } from './attention';
 import { unreadTotal } from './conversations';
 import { t } from './i18n';
 import { go, route } from './route';
@@ -38,8 +39,6 @@ export function dropToastsOf(peer: string | null): void {
 /** The user of this tab changed: what was said to the last one is nobody's business. */
 export function forgetNotifications(): void {
   toasts.splice(0);
-  for (const timer of unanswered) clearTimeout(timer);
-  unanswered.clear();
   for (const one of shownNotifications) one.close();
   shownNotifications.clear();
 }
@@ -58,36 +57,36 @@ export async function askPermission(): Promise<void> {
   permission.value = readPermission();
 }
 
-/** What the tabs of this browser ask each other before one of them shows a notification. */
-interface Note {
-  readonly user: string | null;
-  readonly kind: 'is anyone looking?' | 'I am';
+const lookedAt = (user: string): string => `waystation: ${user} looks`;
+
+// Each tab that can be seen holds a lock of this name, which goes with the tab
+// however it ends. Browsers have locks where they have notifications.
+watch(
+  [pageVisible, session.me],
+  ([visible, user], _, onCleanup) => {
+    if (!visible || user === null || !('locks' in navigator)) return;
+    const left = new Promise<void>((resolve) => onCleanup(resolve));
+    navigator.locks.request(lookedAt(user), { mode: 'shared' }, () => left).catch(() => {
+      // Where a site may not store anything; then each tab is for itself.
+    });
+  },
+  { immediate: true, flush: 'sync' },
+);
+
+async function isLookedAt(user: string): Promise<boolean> {
+  try {
+    const { held = [] } = await navigator.locks.query();
+    return held.some(({ name }) => name === lookedAt(user));
+  } catch {
+    return false;
+  }
 }
 
-const tabs = 'BroadcastChannel' in window ? new BroadcastChannel('waystation.tabs') : null;
-const askingMs = 150;
-const unanswered = new Set<ReturnType<typeof setTimeout>>();
-
-tabs?.addEventListener('message', ({ data }: MessageEvent<Note>) => {
-  const user = session.me.value;
-  if (data.user !== user) return;
-  if (data.kind === 'I am') {
-    for (const timer of unanswered) clearTimeout(timer);
-    unanswered.clear();
-  } else if (document.visibilityState === 'visible') {
-    tabs.postMessage({ user, kind: 'I am' } satisfies Note);
-  }
-});
-
 /** Only where no tab of this user can be seen: otherwise a toast says it there. */
-export function notifyDesktop(peer: string | null, text: string, id: string | null): void {
-  if (permission.value !== 'granted' || document.visibilityState === 'visible') return;
-  const timer = setTimeout(() => {
-    unanswered.delete(timer);
-    showNotification(peer, text, id);
-  }, askingMs);
-  unanswered.add(timer);
-  tabs?.postMessage({ user: session.me.value, kind: 'is anyone looking?' } satisfies Note);
+export async function notifyDesktop(peer: string | null, text: string, id: string | null): Promise<void> {
+  const user = session.me.value;
+  if (permission.value !== 'granted' || pageVisible.value || user === null || (await isLookedAt(user))) return;
+  if (user === session.me.value) showNotification(peer, text, id);
 }
 
 function showNotification(peer: string | null, text: string, id: string | null): void {

@@ -40,7 +40,7 @@ export function receive(peer: string, { id, message, at }: { readonly id: string
   else addToast(peer, text);
   if (watched(into)) return;
   into.unread += 1;
-  notifyDesktop(peer, text, id);
+  void notifyDesktop(peer, text, id);
 }
 
 export function openTalk(me: string, peer: string): Talk {
