@@ -10,6 +10,7 @@ Each kind of client is a process of its own (`test_hostile.py KIND PORT`) that i
 standard input, line by line, and answers with one line of JSON.
 """
 
+import contextlib
 import json
 import pathlib
 import select
@@ -316,7 +317,7 @@ class Strangers:
         self.silent, self.bytewise = set(), set()
         self.wanted = (0, 0)
         self.sent_away = 0
-        threading.Thread(target=self.live, daemon=True).start()
+        threading.Thread(target=self.keep_coming, daemon=True).start()
 
     def few(self):
         return self.be(FEW)
@@ -335,29 +336,31 @@ class Strangers:
             time.sleep(0.01)
         return {"sent away": self.sent_away}
 
-    def live(self):
-        while True:
-            for crowd, count in ((self.silent, self.wanted[0]), (self.bytewise, self.wanted[1])):
-                while len(crowd) > count:
-                    crowd.pop().close()
-                while len(crowd) < count:
-                    raw = RawSocket(self.server)
-                    raw.send(b"GET / HTTP/1.1\r\nX-Slow: " if crowd is self.bytewise else b"")
-                    crowd.add(raw)
-            everyone = [raw.socket for raw in self.silent | self.bytewise]
-            ended, _, _ = select.select(everyone, [], [], 0.5) if everyone else ([], [], [])
-            if not everyone:
-                time.sleep(0.05)
-            for crowd in (self.silent, self.bytewise):
-                for raw in [raw for raw in crowd if raw.socket in ended]:
-                    crowd.discard(raw)
-                    raw.close()
-                    self.sent_away += 1
-            for raw in self.bytewise:
-                try:
-                    raw.send(b"a")
-                except ConnectionError:
-                    pass  # noticed in the next turn
+    def keep_coming(self):
+        with contextlib.suppress(ConnectionRefusedError):  # the server has gone, and so has the test
+            while True:
+                self.take_turn()
+
+    def take_turn(self):
+        for crowd, count in ((self.silent, self.wanted[0]), (self.bytewise, self.wanted[1])):
+            while len(crowd) > count:
+                crowd.pop().close()
+            while len(crowd) < count:
+                raw = RawSocket(self.server)
+                raw.send(b"GET / HTTP/1.1\r\nX-Slow: " if crowd is self.bytewise else b"")
+                crowd.add(raw)
+        everyone = [raw.socket for raw in self.silent | self.bytewise]
+        ended, _, _ = select.select(everyone, [], [], 0.5) if everyone else ([], [], [])
+        if not everyone:
+            time.sleep(0.05)
+        for crowd in (self.silent, self.bytewise):
+            for raw in [raw for raw in crowd if raw.socket in ended]:
+                crowd.discard(raw)
+                raw.close()
+                self.sent_away += 1
+        for raw in self.bytewise:
+            with contextlib.suppress(ConnectionError):  # noticed in the next turn
+                raw.send(b"a")
 
 
 KINDS = {"chatters": Chatters, "churn": Churn, "frames": Frames, "slow": Slow,
