@@ -372,10 +372,10 @@ TEST_F(AuditFaultsTest, StopsWritingWhenAReaderThatNeverEndsMakesTheLogGrow) {
   Peek reader(file_);
   ASSERT_EQ(reader.run("BEGIN; SELECT count(*) FROM deliveries"), SQLITE_OK);
   bool is_held = false;
-  for (int i = 0; i < 400'000 && !is_held; ++i) {
+  for (int i = 0; i < 2'000'000 && !is_held; ++i) {
     audit.on_delivery(pushed(now + i));
     if (i % 5000 == 0) {
-      audit.flush(std::chrono::milliseconds(400));
+      audit.flush(std::chrono::seconds(2));
       is_held = audit.figures().state == AuditState::held;
     }
   }

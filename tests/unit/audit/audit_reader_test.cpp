@@ -351,7 +351,11 @@ TEST_F(AuditReaderTest, PruningDoesNotDisturbAWriter) {
   }
   pruner.join();
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries"), "200");
-  EXPECT_TRUE(lines.all().empty());
+  EXPECT_EQ(audit.figures().rows_lost, 0U);
+  // On a machine with other things to do a step may hold the lock for longer than the writer waits
+  // for it, who then says so and tries again. Nothing else is wrong.
+  EXPECT_EQ(lines.count("error: "), lines.count(": locked ("));
+  EXPECT_EQ(lines.count("warning: "), 0U);
 }
 
 }  // namespace

@@ -77,6 +77,7 @@ TEST_F(AuditTest, FlushesWhatIsQueuedBeforeItEnds) {
     slow.batch_interval = std::chrono::hours(1);
     Audit audit(slow);
     for (int i = 0; i < 25'000; ++i) audit.on_delivery(pushed(now + i));
+    audit.stop(kPatience);
   }
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries"), "25000");
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM runs WHERE ended_at IS NULL"), "0");
