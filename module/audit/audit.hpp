@@ -37,6 +37,8 @@ struct AuditOptions {
   // or the log moved into the file.
   std::chrono::milliseconds batch_interval{100};
   std::chrono::milliseconds retry_interval{500};  // after a fault
+  // The log may always grow as long while others read; a quarter of max_bytes if that is more.
+  std::int64_t log_bytes = std::int64_t{64} << 20;
 };
 
 /// Whether a node may be called so: 1 to 64 of the characters A-Z, a-z, 0-9, '.', '_' and '-'.

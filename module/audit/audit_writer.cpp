@@ -32,7 +32,6 @@ constexpr auto kSettleInterval = 2s;
 // A disk that damages one file after the other is a fault, not a reason for more files.
 constexpr auto kSetAsideInterval = 60s;
 constexpr std::int64_t kMsPerDay = 86'400'000;
-constexpr std::int64_t kLeastLogBytes = std::int64_t{64} << 20;
 
 std::int64_t wall_ms() noexcept {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -296,7 +295,7 @@ void Audit::tidy() {
 
 std::int64_t Audit::max_log_bytes() const noexcept {
   const auto max_bytes = static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));
-  return max_bytes == 0 ? 4 * kLeastLogBytes : std::max(kLeastLogBytes, max_bytes / 4);
+  return max_bytes == 0 ? 4 * options_.log_bytes : std::max(options_.log_bytes, max_bytes / 4);
 }
 
 void Audit::close() noexcept {
