@@ -1,189 +1,21 @@
 #include "admission/admission.hpp"
 
-#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
-#include "admission/host.hpp"
-#include "admission/keys.hpp"
+#include "admission/credentials.hpp"
 #include "admission/token.hpp"
-#include "websocket/handshake.hpp"
+#include "admission/upgrade.hpp"
 
 namespace waystation {
 namespace {
-
-constexpr std::string_view kSubprotocol = "waystation.v1";
-constexpr std::string_view kBearerEntry = "bearer.";
-constexpr std::string_view kTokenCookie = "waystation_token";
-constexpr std::string_view kTokenParameter = "access_token";
-
-constexpr std::string_view kAddressesAllowed =
-    "; allowed are addresses and blocks such as 192.0.2.7, 10.0.0.0/8 or fd00::/8";
-
-// Of a block that may be somebody's own network: 10.0.0.0/8 and fd00::/8 are the largest there are.
-constexpr unsigned kShortestPrefix = 8;
-
-/// A token as it came, or nothing; or why what came cannot be taken.
-using FoundToken = std::variant<std::optional<std::string>, Refusal>;
 
 Refusal unauthenticated(std::string detail) {
   return {401, "unauthenticated", std::move(detail)};
 }
 
-/// A 401 that names the scheme to use (RFC 6750, section 3).
-Refusal bad_token(std::string detail) {
-  return {401, "unauthenticated", std::move(detail), {{"WWW-Authenticate", "Bearer"}}};
-}
-
 Refusal bad_subject(std::string detail) {
   return {403, "bad_subject", std::move(detail)};
-}
-
-Refusal bad_handshake(std::string detail) {
-  return {400, "bad_handshake", std::move(detail)};
-}
-
-Refusal upgrade_required(std::string detail) {
-  return {426,
-          "upgrade_required",
-          std::move(detail),
-          {{"Upgrade", "websocket"}, {"Sec-WebSocket-Version", "13"}}};
-}
-
-/// Whether a field name is a token (RFC 9110, section 5.6.2).
-bool is_field_name(std::string_view name) noexcept {
-  return !name.empty() && std::ranges::all_of(name, [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-  });
-}
-
-/// What a request offers in all its Sec-WebSocket-Protocol fields (RFC 6455, section 11.3.4).
-struct Offers {
-  bool any = false;
-  bool v1 = false;
-};
-
-Offers subprotocol_offers(const Request& request) {
-  Offers offers;
-  for (const HeaderField& field : request.headers) {
-    if (!equal_ignoring_case(field.name, "Sec-WebSocket-Protocol")) continue;
-    for_each_token(field.value, [&](std::string_view entry) {
-      offers.any = true;
-      offers.v1 |= entry == kSubprotocol;
-    });
-  }
-  return offers;
-}
-
-/// Whether any field of that name lists `token`.
-bool lists_token(const Request& request, std::string_view name, std::string_view token) {
-  return std::ranges::any_of(request.headers, [&](const HeaderField& field) {
-    return equal_ignoring_case(field.name, name) && has_token(field.value, token);
-  });
-}
-
-/// Adds what was found in one place to what was found there before.
-bool agrees(std::optional<std::string>& found, std::string_view value) {
-  if (found && *found != value) return false;
-  found = value;
-  return true;
-}
-
-/// The token of `Authorization: Bearer`. Other schemes are between the client and a proxy.
-FoundToken token_of_authorization(const Request& request) {
-  const OneValue field = header_value(request, "Authorization");
-  if (field.is_none()) return std::optional<std::string>();
-  if (!field.is_one()) return bad_token("there is more than one Authorization field");
-  constexpr std::string_view kBearer = "Bearer";
-  if (!equal_ignoring_case(field.value.substr(0, kBearer.size()), kBearer) ||
-      (field.value.size() > kBearer.size() && field.value[kBearer.size()] != ' ')) {
-    return std::optional<std::string>();
-  }
-  return std::optional<std::string>(without_blanks(field.value.substr(kBearer.size())));
-}
-
-FoundToken token_of_subprotocol(const Request& request) {
-  std::optional<std::string> found;
-  bool all_agree = true;
-  for (const HeaderField& field : request.headers) {
-    if (!equal_ignoring_case(field.name, "Sec-WebSocket-Protocol")) continue;
-    for_each_token(field.value, [&](std::string_view entry) {
-      if (entry.starts_with(kBearerEntry)) {
-        all_agree &= agrees(found, entry.substr(kBearerEntry.size()));
-      }
-    });
-  }
-  if (!all_agree) return bad_token("there is more than one bearer. subprotocol entry");
-  return found;
-}
-
-/// The token cookie (RFC 6265, section 4.2). Two that differ: one may have been planted by a
-/// neighbouring site, and which one is not ours to guess.
-FoundToken token_of_cookie(const Request& request) {
-  std::optional<std::string> found;
-  for (const HeaderField& field : request.headers) {
-    if (!equal_ignoring_case(field.name, "Cookie")) continue;
-    std::string_view rest = field.value;
-    while (!rest.empty()) {
-      const std::string_view pair = rest.substr(0, rest.find(';'));
-      rest.remove_prefix(std::min(pair.size() + 1, rest.size()));
-      const std::size_t equals = pair.find('=');
-      if (equals == std::string_view::npos ||
-          without_blanks(pair.substr(0, equals)) != kTokenCookie) {
-        continue;
-      }
-      std::string_view value = without_blanks(pair.substr(equals + 1));
-      if (value.size() >= 2 && value.starts_with('"') && value.ends_with('"')) {
-        value = value.substr(1, value.size() - 2);
-      }
-      if (!agrees(found, value)) {
-        return bad_token("there are several waystation_token cookies");
-      }
-    }
-  }
-  return found;
-}
-
-FoundToken token_of_query(const Request& request) {
-  const auto target = split_target(request);
-  const Parameter parameter =
-      target ? query_parameter(target->query, kTokenParameter) : Parameter{};
-  if (parameter.is_none()) return std::optional<std::string>();
-  if (!parameter.is_one()) return bad_token("access_token is given twice or malformed");
-  return std::optional<std::string>(parameter.value);
-}
-
-/// The last check: the opening handshake itself (RFC 6455, section 4.2.1). Nothing: `*key` is its
-/// key.
-std::optional<Refusal> check_handshake(const Request& request, std::string* key) {
-  if (!lists_token(request, "Upgrade", "websocket")) {
-    return upgrade_required(
-        "this route speaks WebSocket, and an upgrade would succeed (a proxy in between has to pass "
-        "on Upgrade and Connection)");
-  }
-  if (!lists_token(request, "Connection", "upgrade")) {
-    return bad_handshake("Connection does not name Upgrade; a proxy in between has to pass it on");
-  }
-  if (is_before_http_1_1(request)) {
-    return bad_handshake("the handshake needs HTTP/1.1; a proxy in between spoke an older one");
-  }
-  // What follows the request would be taken for frames.
-  const OneValue length = header_value(request, "Content-Length");
-  if ((!length.is_none() && length.value != "0") ||
-      !header_value(request, "Transfer-Encoding").is_none()) {
-    return bad_handshake("the handshake has no body");
-  }
-  const OneValue version = header_value(request, "Sec-WebSocket-Version");
-  if (version.value != "13") {
-    return upgrade_required("Sec-WebSocket-Version must be 13");
-  }
-  const OneValue field = header_value(request, "Sec-WebSocket-Key");
-  if (!field.is_one() || !is_valid_key(field.value)) {
-    return bad_handshake("there must be one Sec-WebSocket-Key: 16 bytes in base64");
-  }
-  *key = field.value;
-  return std::nullopt;
 }
 
 Refusal not_an_operator(const ClientAddress& client) {
@@ -193,57 +25,10 @@ Refusal not_an_operator(const ClientAddress& client) {
               : "this is for operators, and this request is nobody's: " + client.why_nobody};
 }
 
-/// Reads a list of addresses; throws the line that names the key.
-AddressList read_addresses(std::string_view key, const std::vector<std::string>& entries) {
-  auto list = AddressList::parse(entries);
-  if (const auto* problem = std::get_if<std::string>(&list)) {
-    throw std::invalid_argument(std::string(key) + " = " + *problem +
-                                std::string(kAddressesAllowed));
-  }
-  return std::move(std::get<AddressList>(list));
-}
-
-HostRules read_hosts(const AdmissionOptions& options) {
-  auto rules = HostRules::parse(options.allowed_hosts, options.allowed_origins);
-  if (const auto* problem = std::get_if<std::string>(&rules)) {
-    throw std::invalid_argument(*problem);
-  }
-  return std::move(std::get<HostRules>(rules));
-}
-
-std::shared_ptr<const KeyRing> read_keys(const AdmissionOptions& options) {
-  if (options.auth != Auth::jwt) return std::make_shared<const KeyRing>();
-  return load_keys(options.jwt_key_file);
-}
-
-void check_header_options(const AdmissionOptions& options) {
-  if (options.auth != Auth::header) return;
-  if (!is_field_name(options.identity_header)) {
-    throw std::invalid_argument("identity_header = " + in_quotes(options.identity_header) +
-                                ": allowed is the name of a header field, such as "
-                                "X-Forwarded-User");
-  }
-  if (!options.scopes_header.empty() && !is_field_name(options.scopes_header)) {
-    throw std::invalid_argument("scopes_header = " + in_quotes(options.scopes_header) +
-                                ": allowed is the name of a header field, or nothing");
-  }
-  if (options.trusted_proxies.empty()) {
-    throw std::invalid_argument(
-        "trusted_proxies is empty: auth = \"header\" needs the addresses of the proxies that set "
-        "identity_header");
-  }
-}
-
 }  // namespace
 
 /// The options in force, read and checked. Immutable.
-struct Admission::Settings {
-  AdmissionOptions options;
-  AddressList trusted_proxies;
-  AddressList operators;
-  HostRules hosts;
-  std::shared_ptr<const KeyRing> keys;
-
+struct Admission::Settings : AdmissionRules {
   using Answer = std::variant<Identity, Refusal>;
 
   std::optional<Refusal> check_host_and_origin(const Request& request) const {
@@ -308,16 +93,9 @@ struct Admission::Settings {
   }
 
   Answer identify_jwt(const Request& request, std::int64_t now_ms) const {
-    // Where a client gives several, the first of these places counts, and a bad token there is not
-    // made good by another elsewhere.
-    using Source = FoundToken (*)(const Request&);
-    std::vector<Source> sources{token_of_authorization, token_of_subprotocol, token_of_cookie};
-    if (options.allow_query_token) sources.push_back(token_of_query);
-    for (const Source source : sources) {
-      auto found = source(request);
-      if (auto* refusal = std::get_if<Refusal>(&found)) return std::move(*refusal);
-      const auto& token = std::get<std::optional<std::string>>(found);
-      if (!token) continue;
+    auto found = find_token(request, options.allow_query_token);
+    if (auto* refusal = std::get_if<Refusal>(&found)) return std::move(*refusal);
+    if (const auto& token = std::get<std::optional<std::string>>(found)) {
       auto verified = verify(*token, now_ms);
       if (auto* problem = std::get_if<std::string>(&verified)) {
         return bad_token(std::move(*problem));
@@ -375,84 +153,8 @@ struct Admission::Settings {
   }
 };
 
-std::vector<std::string> split_list(std::string_view text) {
-  std::vector<std::string> entries;
-  for_each_token(text, [&](std::string_view entry) { entries.emplace_back(entry); });
-  return entries;
-}
-
-std::shared_ptr<const KeyRing> load_keys(const std::string& jwt_key_file) {
-  if (jwt_key_file.empty()) {
-    throw std::invalid_argument("jwt_key_file is empty: tokens need a file of keys");
-  }
-  auto keys = KeyRing::load(jwt_key_file);
-  if (const auto* problem = std::get_if<std::string>(&keys)) {
-    throw std::invalid_argument("jwt_key_file = " + in_quotes(jwt_key_file) + ": " + *problem +
-                                "; allowed is a regular file that nobody else may use, with "
-                                "secrets in base64 or keys in PEM");
-  }
-  return std::move(std::get<std::shared_ptr<const KeyRing>>(keys));
-}
-
-std::vector<std::string> doubts_about(const AdmissionOptions& options) {
-  std::vector<std::string> doubts;
-  if (options.auth == Auth::open && options.allow_open_network) {
-    doubts.emplace_back(
-        "allow_open_network = true: everyone who can reach the relay may be any user");
-  }
-  if (options.auth != Auth::open && options.allow_open_network) {
-    doubts.emplace_back("allow_open_network = true: means nothing unless auth = \"open\"");
-  }
-  if (options.auth != Auth::jwt && !options.jwt_key_file.empty()) {
-    doubts.emplace_back("jwt_key_file = " + in_quotes(options.jwt_key_file) +
-                        ": means nothing unless auth = \"jwt\"");
-  }
-  if (options.auth == Auth::jwt && options.jwt_issuer.empty() && options.jwt_audience.empty()) {
-    doubts.emplace_back(
-        "jwt_issuer and jwt_audience are empty: a token that was signed with one of the keys for "
-        "something else is good here too");
-  }
-  if (options.auth == Auth::jwt && options.allow_query_token) {
-    doubts.emplace_back(
-        "allow_query_token = true: tokens in the query end up in logs and histories");
-  }
-  const auto proxies = AddressList::parse(options.trusted_proxies);
-  if (const auto* list = std::get_if<AddressList>(&proxies)) {
-    for (const AddressBlock& block : list->blocks()) {
-      if (block.prefix() >= kShortestPrefix) continue;
-      doubts.push_back("trusted_proxies holds " + block.to_string() +
-                       ": so many addresses are hardly all proxies, and every other client there "
-                       "may say that it is someone else");
-    }
-  }
-  const auto operators = AddressList::parse(options.operators);
-  if (const auto* list = std::get_if<AddressList>(&operators)) {
-    if (list->is_everybody()) {
-      doubts.emplace_back(
-          "operators holds every address: everyone may read the figures" +
-          std::string(options.auth == Auth::open ? ", send notifications and end sessions" : ""));
-    }
-  }
-  return doubts;
-}
-
 std::shared_ptr<const Admission::Settings> Admission::read(AdmissionOptions options) {
-  Settings settings;
-  settings.trusted_proxies = read_addresses("trusted_proxies", options.trusted_proxies);
-  if (settings.trusted_proxies.is_everybody()) {
-    throw std::invalid_argument(
-        "trusted_proxies holds every address, so that every client could say that it is someone "
-        "else; allowed are the addresses of the proxies");
-  }
-  settings.operators = read_addresses("operators", options.operators);
-  settings.hosts = read_hosts(options);
-  check_header_options(options);
-  if (options.auth == Auth::callback && !options.identify) {
-    throw std::invalid_argument("auth = \"callback\" needs the function identify");
-  }
-  settings.keys = read_keys(options);
-  settings.options = std::move(options);
-  return std::make_shared<const Settings>(std::move(settings));
+  return std::make_shared<const Settings>(Settings{read_rules(std::move(options))});
 }
 
 Admission::Admission(AdmissionOptions options)
