@@ -173,6 +173,7 @@ export const en = {
   'op.outcome.undelivered': 'undelivered',
   'op.outcome.dropped': 'dropped',
   'op.outcome.gap': 'gap: entries missing',
+  'op.gap': 'gap: {n} missing until {time}',
   'op.audit.go': 'Search',
   'op.audit.more': 'More',
   'op.audit.csv': 'Save as CSV',

@@ -175,6 +175,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'op.outcome.undelivered': '无人收到',
   'op.outcome.dropped': '已丢弃',
   'op.outcome.gap': '缺口：有记录丢失',
+  'op.gap': '缺口：少了 {n} 条，至 {time}',
   'op.audit.go': '查询',
   'op.audit.more': '更多',
   'op.audit.csv': '存为 CSV',

@@ -38,15 +38,20 @@ describe('auditPath', () => {
 
 describe('toCsv', () => {
   const row: AuditRow = {
-    id: 1, at: 0, node: 'n1', group: 'alice_bob', from: 'alice', to: 'bob', outcome: 'push', reached: 2, bytes: 5, message_id: 'm1',
+    id: 1, at: 0, node: 'n1', group: 'alice_bob', from: 'alice', to: 'bob', outcome: 'push', reached: 2, bytes: 5, message_id: 'm1', lost: '', lost_until: '',
   };
 
   it('has a heading and a line for each row', () => {
-    expect(toCsv([row])).toBe('id,at,node,group,from,to,outcome,reached,bytes,message_id\r\n1,1970-01-01T00:00:00.000Z,n1,alice_bob,alice,bob,push,2,5,m1\r\n');
+    expect(toCsv([row])).toBe('id,at,node,group,from,to,outcome,reached,bytes,message_id,lost,lost_until\r\n1,1970-01-01T00:00:00.000Z,n1,alice_bob,alice,bob,push,2,5,m1,,\r\n');
+  });
+
+  it('says of a gap how much is missing and until when', () => {
+    expect(toCsv([{ ...row, outcome: 'gap', lost: 7, lost_until: 1000 }])).toContain(',gap,2,5,m1,7,1970-01-01T00:00:01.000Z\r\n');
+    expect(toCsv([{ ...row, outcome: 'gap', lost: '', lost_until: 1000 }])).toContain(',gap,2,5,m1,,1970-01-01T00:00:01.000Z\r\n');
   });
 
   it('quotes what needs it, and disarms what a spreadsheet would run', () => {
     expect(toCsv([{ ...row, node: 'a,"b"' }])).toContain('"a,""b"""');
-    expect(toCsv([{ ...row, message_id: '-1' }])).toContain(",'-1\r\n");
+    expect(toCsv([{ ...row, message_id: '-1' }])).toContain(",'-1,,\r\n");
   });
 });

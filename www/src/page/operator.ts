@@ -134,6 +134,10 @@ export interface AuditRow {
   readonly reached: number;
   readonly bytes: number;
   readonly message_id: string;
+  /** Of a gap: how many rows are missing, empty where nobody knows. */
+  readonly lost: number | '';
+  /** Of a gap: when it ended. Empty in every other row. */
+  readonly lost_until: number | '';
 }
 
 export interface AuditFilter {
@@ -164,6 +168,8 @@ function auditRow(value: unknown): AuditRow {
     reached: count(row.reached),
     bytes: count(row.bytes),
     message_id: word(row.message_id),
+    lost: typeof row.lost === 'number' ? row.lost : '',
+    lost_until: typeof row.lost_until === 'number' ? row.lost_until : '',
   };
 }
 
@@ -182,7 +188,7 @@ export async function readAudit(filter: AuditFilter, after: string | null, limit
   return { rows, next: answer.next === null || answer.next === undefined ? null : String(answer.next) };
 }
 
-const columns = ['id', 'at', 'node', 'group', 'from', 'to', 'outcome', 'reached', 'bytes', 'message_id'] as const;
+const columns = ['id', 'at', 'node', 'group', 'from', 'to', 'outcome', 'reached', 'bytes', 'message_id', 'lost', 'lost_until'] as const;
 
 function cell(value: string): string {
   // A spreadsheet takes a leading sign for a formula, and message ids are the clients' own words.
@@ -192,6 +198,10 @@ function cell(value: string): string {
 
 /** RFC 4180, times as ISO 8601. */
 export function toCsv(rows: readonly AuditRow[]): string {
-  const lines = rows.map((row) => columns.map((column) => cell(column === 'at' ? new Date(row.at).toISOString() : String(row[column]))).join(','));
+  const text = (row: AuditRow, column: (typeof columns)[number]): string => {
+    const value = row[column];
+    return (column === 'at' || column === 'lost_until') && value !== '' ? new Date(Number(value)).toISOString() : String(value);
+  };
+  const lines = rows.map((row) => columns.map((column) => cell(text(row, column))).join(','));
   return [columns.join(','), ...lines, ''].join('\r\n');
 }
