@@ -76,7 +76,7 @@ scene('an operator searches the audit and saves it as CSV', async (stage) => {
   await stage.shot(operator, 'operator-audit');
   const [download] = await Promise.all([operator.waitForEvent('download'), operator.locator('[data-test=audit-csv]').click()]);
   const csv = readFileSync(await download.path(), 'utf8');
-  assert.match(csv, /^id,at,node,group,from,to,outcome,reached,bytes,message_id\r\n/);
+  assert.match(csv, /^id,at,node,group,from,to,outcome,reached,bytes,message_id,lost,lost_until\r\n/);
   assert.match(csv, /alice_bob,alice,bob,/);
   assert.ok(!csv.includes('secret'));
 
