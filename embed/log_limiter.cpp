@@ -13,13 +13,12 @@ constexpr std::string_view kOthers = "lines of other kinds";
 
 std::vector<LogLimiter::LeftOut> LogLimiter::settle(Clock::time_point now) {
   std::vector<LeftOut> result;
-  std::erase_if(kinds_, [&](Kind& kind) {
-    if (now - kind.began < kInterval) return false;
-    if (kind.lines > kLines) {
-      result.push_back({kind.level, std::move(kind.name), kind.lines - kLines});
-    }
-    return true;
-  });
+  const auto is_over = [&](const Kind& kind) { return now - kind.began >= kInterval; };
+  for (const auto& kind : kinds_) {
+    if (!is_over(kind) || kind.lines <= kLines) continue;
+    result.push_back({kind.level, kind.name, kind.lines - kLines});
+  }
+  std::erase_if(kinds_, is_over);
   return result;
 }
 

@@ -42,17 +42,17 @@ int run(int argc, char** argv) {
       "file, the file before the default. `waystation config show` shows what is in force.");
 
   auto& serve_command = *app.add_subcommand("serve", "serve chat, push and the page");
-  const OptionFlags serve_flags{serve_command};
+  OptionFlags serve_flags{serve_command};
   auto& config_command = *app.add_subcommand("config", "look at the configuration");
   config_command.require_subcommand(1);
   auto& check_command = *config_command.add_subcommand("check", "say whether it is good");
-  const OptionFlags check_flags{check_command};
+  OptionFlags check_flags{check_command};
   auto& show_command =
       *config_command.add_subcommand("show", "print it, each value's origin beside it");
-  const OptionFlags show_flags{show_command};
+  OptionFlags show_flags{show_command};
 
   AuditCommands audit_commands{app};
-  const TokenCommand token_command{app};
+  TokenCommand token_command{app};
 
   try {
     app.parse(arguments(argc, argv));

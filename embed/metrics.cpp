@@ -277,6 +277,14 @@ int Metrics::answer_request(mg_connection* connection) {
     return answer(connection, 405, "Method Not Allowed", "application/json",
                   error_body("method_not_allowed", "allowed here is GET"), "Allow: GET, HEAD\r\n");
   }
+  waystation_response refusal{};
+  refusal.size = sizeof refusal;
+  const auto checked = waystation_origin_check(waystation_id(relay_), &call.request, &refusal);
+  if (checked != WAYSTATION_OK || refusal.action != WAYSTATION_NOT_OURS) {
+    mg_disable_connection_keep_alive(connection);
+    return refusal.action == WAYSTATION_NOT_OURS ? waystation_civetweb_refuse(connection, 500)
+                                                 : waystation_civetweb_answer(connection, &refusal);
+  }
   if (waystation_is_operator(waystation_id(relay_), &call.request) == 0) {
     ++not_an_operator_;
     return answer(

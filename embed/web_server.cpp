@@ -283,10 +283,14 @@ void WebServer::serve(mg_connection* connection) {
   waystation_civetweb_request(connection, &call);
   waystation_response refusal{};
   refusal.size = sizeof refusal;
-  waystation_origin_check(relay_id_, &call.request, &refusal);
-  if (refusal.action != WAYSTATION_NOT_OURS) {
+  const auto checked = waystation_origin_check(relay_id_, &call.request, &refusal);
+  if (checked != WAYSTATION_OK || refusal.action != WAYSTATION_NOT_OURS) {
     mg_disable_connection_keep_alive(connection);
-    waystation_civetweb_answer(connection, &refusal);
+    if (refusal.action == WAYSTATION_NOT_OURS) {
+      waystation_civetweb_refuse(connection, 500);
+    } else {
+      waystation_civetweb_answer(connection, &refusal);
+    }
     return;
   }
   const auto* info = mg_get_request_info(connection);

@@ -364,7 +364,7 @@ waystation_status waystation_tally_read(const waystation_relay* relay, waystatio
                                         void* user_data) {
   if (relay == nullptr || take == nullptr) return WAYSTATION_INVALID;
   return guarded([&] {
-    const auto tally = relay->relay->tally(which);
+    const auto tally = relay->relay->tally(ws::number_of(which));
     if (!tally) return WAYSTATION_INVALID;
     for (const auto& [name, count] : *tally) {
       if (take(user_data, name, count) == 0) break;

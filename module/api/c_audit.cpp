@@ -36,7 +36,7 @@ waystation_status guarded(char* error, std::size_t error_size, F&& f) noexcept {
     return WAYSTATION_OK;
   } catch (const std::invalid_argument& problem) {
     return say(problem.what(), WAYSTATION_INVALID);
-  } catch (const std::bad_alloc& problem) {
+  } catch (const std::bad_alloc&) {
     return say("there is no memory for it", WAYSTATION_EXHAUSTED);
   } catch (const std::runtime_error& problem) {  // SQLite, the file system
     return say(problem.what(), WAYSTATION_FAILED);
@@ -171,10 +171,11 @@ waystation_status waystation_audit_most(waystation_audit* audit,
                                         char* error, size_t error_size) {
   return guarded(error, error_size, [&] {
     need(audit != nullptr && take != nullptr, "an open audit and a function");
-    need(ranking == WAYSTATION_AUDIT_MOST_UNDELIVERED || ranking == WAYSTATION_AUDIT_MOST_MISSED,
+    const int rank_by = ws::number_of(ranking);
+    need(rank_by == WAYSTATION_AUDIT_MOST_UNDELIVERED || rank_by == WAYSTATION_AUDIT_MOST_MISSED,
          "ranking: one of the values of waystation_audit_ranking");
     const auto which = filter_of(filter);
-    const auto found = ranking == WAYSTATION_AUDIT_MOST_UNDELIVERED
+    const auto found = rank_by == WAYSTATION_AUDIT_MOST_UNDELIVERED
                            ? audit->reader.most_undelivered(which, limit)
                            : audit->reader.most_missed_pairs(which, limit);
     for (const auto& [name, count] : found) {

@@ -21,6 +21,16 @@ inline void write_error(char* error, std::size_t error_size, const char* text) n
   error[length] = '\0';
 }
 
+/// The number that a caller in C gave for an enumeration. It may be none of its values, which C++
+/// must not read as one.
+template <typename Enum>
+int number_of(const Enum& value) noexcept {
+  static_assert(sizeof(Enum) == sizeof(int));
+  int number = 0;
+  std::memcpy(&number, &value, sizeof number);
+  return number;
+}
+
 /// Runs `f`, which returns a status, and lets no exception out.
 template <typename F>
 waystation_status guarded(F&& f) noexcept {

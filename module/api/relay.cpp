@@ -144,6 +144,12 @@ std::string Relay::refuse(const Refusal& refusal, int* status) {
   return render(refusal);
 }
 
+/// A refusal that is not admission's, which lets the page of an allowed origin read its own.
+std::string Relay::refuse(const Request& request, Refusal refusal, int* status) {
+  for (auto& line : admission_.cors_headers(request)) refusal.headers.push_back(std::move(line));
+  return refuse(refusal, status);
+}
+
 std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request, int descriptor,
                                                          int* status) {
   if (const auto asked = admission_.preflight(request)) {
@@ -155,13 +161,13 @@ std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request,
   if (const auto* refusal = std::get_if<Refusal>(&verdict)) {
     if (refusal->status != 426) return refuse(*refusal, status);
     // Which promises that an upgrade would succeed.
-    if (draining_) return refuse(stopping(), status);
+    if (draining_) return refuse(request, stopping(), status);
     if (!has_descriptors(descriptor_reserve_)) {
-      return refuse(no_socket("full", "too few descriptors are left"), status);
+      return refuse(request, no_socket("full", "too few descriptors are left"), status);
     }
     return refuse(*refusal, status);
   }
-  if (draining_) return refuse(stopping(), status);
+  if (draining_) return refuse(request, stopping(), status);
 
   auto& admitted = std::get<Admitted>(verdict);
   auto response = switching_protocols(admitted.key, admitted.subprotocol);
@@ -179,7 +185,7 @@ std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request,
     // A peer that has gone is an everyday thing; the rest somebody should know of.
     log(failure->cause == Cause::not_found ? WAYSTATION_LOG_DEBUG : WAYSTATION_LOG_WARNING,
         "a socket was refused: " + failure->detail);
-    return refuse(no_socket(full ? "full" : "not_adoptable", failure->detail), status);
+    return refuse(request, no_socket(full ? "full" : "not_adoptable", failure->detail), status);
   }
   auto& socket = std::get<AdoptedSocket>(adopted);
   try {
@@ -190,11 +196,11 @@ std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request,
   } catch (const std::bad_alloc&) {
     // The web server has nothing any more to answer on.
   }
-  return refuse_taken(std::move(socket), status);
+  return refuse_taken(request, std::move(socket), status);
 }
 
-Taken Relay::refuse_taken(AdoptedSocket socket, int* status) {
-  const auto bytes = refuse(stopping(), status);
+Taken Relay::refuse_taken(const Request& request, AdoptedSocket socket, int* status) {
+  const auto bytes = refuse(request, stopping(), status);
   // It is short, and nothing was sent before it: the kernel has room.
   ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   return Taken{};
@@ -388,7 +394,7 @@ waystation_figures Relay::figures() const {
   return figures;
 }
 
-std::optional<Tally> Relay::tally(waystation_tally which) const {
+std::optional<Tally> Relay::tally(int which) const {
   // Names are literals, which end with a NUL.
   const auto collect = [](const auto& counts, auto name_of) {
     Tally result;

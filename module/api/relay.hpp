@@ -46,7 +46,7 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
   std::size_t max_message_bytes() const override;
   waystation_figures figures() const;
   /// Nothing for a value that is none of the enumeration's. Throws std::bad_alloc.
-  std::optional<Tally> tally(waystation_tally which) const;
+  std::optional<Tally> tally(int which) const;  // a waystation_tally, or nothing
 
   /// Takes other options where they can be changed live: identity, limits, intervals; the
   /// callbacks stay. Throws as the constructor does, and everything stays as it was.
@@ -106,7 +106,8 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
                   std::size_t limit) override;
 
   std::string refuse(const Refusal& refusal, int* status);
-  Taken refuse_taken(AdoptedSocket socket, int* status);
+  std::string refuse(const Request& request, Refusal refusal, int* status);
+  Taken refuse_taken(const Request& request, AdoptedSocket socket, int* status);
   void log_doubts(const waystation_options& options);
 
   const std::uint32_t id_;

@@ -37,7 +37,8 @@ struct AuditOptions {
   // or the log moved into the file.
   std::chrono::milliseconds batch_interval{100};
   std::chrono::milliseconds retry_interval{500};  // after a fault
-  // The log may always grow as long while others read; a quarter of max_bytes if that is more.
+  // The log may always grow as long while others read; a quarter of max_bytes if that is more,
+  // and four times as long where that is 0.
   std::int64_t log_bytes = std::int64_t{64} << 20;
 };
 

@@ -176,8 +176,10 @@ bool AuditStore::begin_run(std::int64_t started_at, std::optional<std::int64_t> 
   const bool was_cut = is_open && !is_same;
   std::optional<std::int64_t> since = missing_since;
   if (was_cut && (!since || *since == last.number(1))) {
-    // It was cut while this file was open: up to the newest row, all is there.
-    since = std::max(last.number(1), newest_at().value_or(last.number(1)));
+    // It was cut while this file was open: up to this node's newest row, all is there. Where that
+    // is of the future, the clock was set back meanwhile.
+    const auto newest = std::min(newest_at().value_or(last.number(1)), started_at);
+    since = std::max(last.number(1), newest);
   }
   if (is_same) run_ = last.number(0);
   last.reset();
@@ -255,8 +257,11 @@ std::int64_t AuditStore::retire_oldest(std::int64_t rows) {
 }
 
 std::optional<std::int64_t> AuditStore::newest_at() {
-  Statement newest(database_, "SELECT max(at) FROM deliveries INDEXED BY deliveries_by_time");
-  if (!newest.step() || newest.is_null(0)) return std::nullopt;
+  Statement newest(database_,
+                   "SELECT at FROM deliveries INDEXED BY deliveries_by_time "
+                   "WHERE node = ? AND outcome <> 'gap' ORDER BY at DESC LIMIT 1");
+  newest.bind(1, node_);
+  if (!newest.step()) return std::nullopt;
   return newest.number(0);
 }
 

@@ -312,6 +312,8 @@ void Audit::close() noexcept {
     } catch (const SqliteError& error) {
       say(AuditLogLevel::warning,
           "audit: " + path_ + ": its end could not be entered: " + words_of(error));
+    } catch (const std::exception&) {
+      // The same for want of memory.
     }
   }
   // To move the log into the file may take long; the next run does it.

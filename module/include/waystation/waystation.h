@@ -439,7 +439,8 @@ WAYSTATION_API waystation_status waystation_token_issue(const waystation_options
  * link. Beside it lie its log (FILE-wal, FILE-shm) and, while a relay writes it, FILE.run-NODE. Two
  * relays may write one file if each has an audit_node of its own; a second one of the same node is
  * refused. `audit_max_bytes` bounds the file; the log takes up to 16 MiB more under load, and 64 MiB
- * or a quarter of that limit while another process reads without an end.
+ * or a quarter of that limit while another process reads without an end; 256 MiB where there is no
+ * limit.
  *
  * The relay never waits for it. Rows are committed in batches a tenth of a second apart (a second,
  * while more than 10,000 come in one), each synced: a sudden end, a loss of power included, costs at
