@@ -26,6 +26,9 @@ build_packages=(
 # What the tests need beyond that: GoogleTest, a WebSocket client that is not ours, a browser.
 test_packages=(
   chromium
+  e2fsprogs
+  git
+  iproute2
   libgmock-dev
   libgtest-dev
   man-db

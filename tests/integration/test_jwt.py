@@ -23,7 +23,7 @@ from harness import (V1, AsyncCase, RawSocket, Server, close_code, connect, rece
 CHAT = "/ws/chat/alice_bob/"
 
 # How long a token lives that a test waits for the end of: long enough to open sockets with it.
-SHORT_SECONDS = scaled(3, 6)
+SHORT_SECONDS = scaled(4, 8)
 
 
 def encode(data):
@@ -264,7 +264,7 @@ class Expiry(Tokens):
     async def test_a_token_may_also_bring_the_end_nearer(self):
         with self.server() as server:
             async with self.open(server, "/push/alice/", self.token()) as push:
-                await push.send(json.dumps({"token": self.token(lifetime=1)}))
+                await push.send(json.dumps({"token": self.token(lifetime=SHORT_SECONDS)}))
                 self.assertEqual(await close_code(push), 4401)
 
 
@@ -297,7 +297,7 @@ class Rotation(Tokens):
             self.assertFalse((await receive_json(chat))["presence"]["present"])
             await push.send(json.dumps({"token": old_token}))
             self.assertEqual((await receive_json(push))["error"]["code"], "bad_token")
-            await push.send(json.dumps({"token": sign(new, lifetime=1)}))
+            await push.send(json.dumps({"token": sign(new, lifetime=SHORT_SECONDS)}))
             self.assertEqual(await close_code(push), 4401)
             await round_trip(chat)
             await chat.close()

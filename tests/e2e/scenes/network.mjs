@@ -146,7 +146,7 @@ scene('on a slow network the message is under way for a while', async (stage) =>
   const bob = await stage.chat(server.url, 'bob', 'alice');
   const alice = await stage.chat(proxy.url, 'alice', 'bob');
   await isThere(alice);
-  proxy.network.delayMs = 700;
+  proxy.network.delayMs = 2000;
   await say(alice, 'slowly');
   await verdict(alice, 'slowly', 'sending');
   await stage.shot(alice, 'slow-network');

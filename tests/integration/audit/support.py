@@ -15,7 +15,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from harness import (BINARY, PATIENCE, TEXT, AsyncCase, RawSocket, Server, connect,  # noqa: E402,F401
+from harness import (BINARY, PATIENCE, SANITIZED, TEXT, AsyncCase, RawSocket, Server, connect,  # noqa: E402,F401
                      frame, receive, receive_json, round_trip, scaled, until)
 
 CHAT = "/ws/chat/alice_bob/"

@@ -49,8 +49,8 @@ class Kill(Case):
                 before = len(verdicts)
                 load = asyncio.create_task(
                     self.load(server, number * 10**6, verdicts, 1000 if is_heavy else 1))
-                if is_heavy:
-                    await until(lambda: len(verdicts) - before >= 5000, "thousands were sent")
+                least = 5000 if is_heavy else 1
+                await until(lambda: len(verdicts) - before >= least, f"{least} were sent")
                 await asyncio.sleep(generator.uniform(0.2, 2.0))  # the random moment
                 killed_at = int(time.time() * 1000)
                 server.signal(9)

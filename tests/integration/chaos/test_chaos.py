@@ -350,7 +350,7 @@ class Client:
             frame(TEXT, b"{}", reserved=4), frame(3, b"{}"), frame(0, b"{}"),
             frame(PING, bytes(126)), frame(TEXT, b"", claimed=2 << 30),
             frame(TEXT, b" " * (2 * MAX_MESSAGE_BYTES)), frame(CLOSE, b"\x03"),
-            frame(CLOSE, b"\x03\xec"), dice.randbytes(64))))
+            frame(CLOSE, b"\x03\xec"), b"\xf0" + dice.randbytes(63))))
 
     def leave(self, dice, ws):
         if not ws.is_open:

@@ -253,7 +253,7 @@ class Frames:
         try:
             while True:
                 raw.send(flood)
-        except ConnectionError:
+        except OSError:
             pass  # 4408 was said, not read, and the connection cut
         raw.close()
 

@@ -114,6 +114,7 @@ class ManySockets(unittest.TestCase):
                 raw.send(frame(CLOSE, b"\x03\xe8"))
                 raw.read_close()
             self.wait_for(lambda: server.descriptors() <= descriptors, "the first socket is gone")
+            descriptors = server.descriptors()
             threads = server.threads()
             resident = server.resident_kib()
             self.start_clients(server)

@@ -533,7 +533,7 @@ TEST_F(CallbacksTest, OneThatBlocksKeepsNoTokenFromBeingTaken) {
   relay.push("nobody");
   entered.get_future().wait();
 
-  const auto brief = "waystation.v1, bearer." + token(3);
+  const auto brief = "waystation.v1, bearer." + token(6);
   auto alice = relay.open("/push/alice/", "", brief.c_str());
   auto forgetful = relay.open("/push/alice/", "", brief.c_str());
   alice.say(R"({"token":")" + token(3600) + "\"}");

@@ -380,7 +380,7 @@ TEST_F(DropReasonTest, ThePeerWasTooSlowForThePoolOfAll) {
 
 TEST_F(DropReasonTest, ThePeerWasDead) {
   auto impatient = options();
-  impatient.reactor.ping_interval_seconds = 1;
+  impatient.reactor.ping_interval_seconds = 2;
   expect_drops(
       EndReason::dead, [&](WebSocketClient&) { EXPECT_TRUE(is_gone()); }, impatient);
 }
@@ -399,7 +399,7 @@ TEST_F(DropReasonTest, ItsTokenExpired) {
         EXPECT_TRUE(is_gone());
         bob.reset();
       },
-      options(), wall_ms() + 1000);
+      options(), wall_ms() + 5000);
 }
 
 TEST_F(DropReasonTest, ThePeerBrokeTheProtocol) {
