@@ -30,8 +30,8 @@ from harness import (CLOSE, PATIENCE, PING, PONG, SANITIZED, TEXT, RawSocket, Se
 
 # ---- How much of each. The sockets that chat:
 PAIRS = scaled(250, 60)
-# Connects and disconnects each time, in every way that a client can leave:
-COMINGS_AND_GOINGS = scaled(2500, 400)
+# Connects and disconnects each time, in every way that a client can leave; twice, so 10,000:
+COMINGS_AND_GOINGS = 5000
 CHURNERS = 4
 # Empty continuation frames, in one message:
 EMPTY_FRAMES = scaled(1_000_000, 150_000)
