@@ -1,5 +1,6 @@
 #include "audit/audit.hpp"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -78,6 +79,7 @@ Audit::Audit(AuditOptions options)
   } catch (const std::system_error&) {
   }
   thread_ = std::thread([this] { run(); });
+  pthread_setname_np(thread_.native_handle(), "waystation-db");
 }
 
 Audit::~Audit() { stop(); }
@@ -97,13 +99,9 @@ void Audit::on_delivery(const Delivery& delivery) noexcept {
   if (delivery.outcome == Outcome::chat) return;
   if (!queue_.push(delivery)) return lose(delivery);
   if (!is_asleep_.load(std::memory_order_seq_cst)) return;
-  // Once for each time that the writer fell asleep; it holds this lock for moments only.
+  // Once for each time that the writer fell asleep.
   is_asleep_.store(false, std::memory_order_relaxed);
-  {
-    const std::lock_guard lock(mutex_);
-    is_woken_ = true;
-  }
-  wake_.notify_one();
+  wake_.wake();
 }
 
 void Audit::lose(const Delivery& delivery) noexcept {
@@ -135,7 +133,7 @@ bool Audit::flush(std::chrono::milliseconds deadline) {
   const auto rows = queue_.rows_in();
   std::unique_lock lock(mutex_);
   ++flushing_;
-  wake_.notify_one();
+  wake_.wake();
   const bool done = flushed_.wait_for(
       lock, deadline, [&] { return queue_.rows_out() >= rows && loss().lost == 0; });
   --flushing_;
@@ -171,7 +169,7 @@ void Audit::stop(std::chrono::milliseconds deadline) {
     if (!is_stopping_) stop_at_ = Clock::now() + deadline;
     is_stopping_ = true;
   }
-  wake_.notify_one();
+  wake_.wake();
   if (thread_.joinable()) thread_.join();
 }
 

@@ -17,6 +17,7 @@
 #include "audit/audit_state.hpp"
 #include "audit/audit_store.hpp"
 #include "audit/row_queue.hpp"
+#include "audit/wake_up.hpp"
 #include "relay/observer.hpp"
 
 namespace waystation {
@@ -97,6 +98,8 @@ class Audit final : public Observer {
   using Clock = std::chrono::steady_clock;
 
   void run() noexcept;
+  template <typename Wanted>
+  bool sleep_until(std::unique_lock<std::mutex>& lock, Clock::time_point time, Wanted is_wanted);
   bool wait_for_work(std::unique_lock<std::mutex>& lock);
   void gather(std::unique_lock<std::mutex>& lock);
   void work() noexcept;
@@ -145,10 +148,9 @@ class Audit final : public Observer {
 
   // Set by the writer before it sleeps because nothing is there; the first row wakes it.
   std::atomic<bool> is_asleep_ = false;
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable wake_;
+  WakeUp wake_;
+  std::mutex mutex_;  // guards what follows; never the relay's thread's
   std::condition_variable flushed_;
-  bool is_woken_ = false;
   bool is_stopping_ = false;
   int flushing_ = 0;  // callers that wait in flush()
   std::atomic<Clock::time_point> stop_at_ = Clock::time_point::max();  // the thread may not go on then

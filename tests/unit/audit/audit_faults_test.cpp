@@ -343,6 +343,7 @@ TEST_F(AuditFaultsTest, SetsAFileAsideWhosePagesAreDamaged) {
   {
     Audit audit(options());
     for (int i = 0; i < 5000; ++i) audit.on_delivery(pushed(now + i));
+    audit.stop(kPatience);
   }
   {
     std::fstream damage(file_, std::ios::in | std::ios::out | std::ios::binary);

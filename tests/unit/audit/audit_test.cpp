@@ -3,11 +3,16 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
+#include <map>
+#include <string>
 
 #include "unit/audit/audit_files.hpp"
 
@@ -34,6 +39,27 @@ TEST_F(AuditTest, KeepsARowForEachOutcomeButChat) {
             std::to_string(now) + ",alice_bob,alice,bob,pushed,2,17,m1,here " +
                 std::to_string(now + 1) + ",-,-,carol,undelivered,0,3,-,here " +
                 std::to_string(now + 2) + ",alice_bob,bob,alice,dropped,0,9,m3,here");
+}
+
+/// The nice value of each thread of this process, by its name.
+std::map<std::string, int> nice_values() {
+  std::map<std::string, int> values;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string name;
+    std::getline(std::ifstream(task.path() / "comm"), name);
+    const auto id = static_cast<id_t>(std::stoul(task.path().filename()));
+    values[name] = ::getpriority(PRIO_PROCESS, id);
+  }
+  return values;
+}
+
+TEST_F(AuditTest, WritesOnAThreadThatGivesWayToEveryOther) {
+  const int before = ::getpriority(PRIO_PROCESS, 0);
+  Audit audit(options());
+  audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(audit.flush(kPatience));  // by now it has begun
+  EXPECT_EQ(nice_values()["waystation-db"], std::max(before, 10));
+  EXPECT_EQ(::getpriority(PRIO_PROCESS, 0), before) << "and no other does";
 }
 
 TEST_F(AuditTest, HasNoColumnForContent) {
