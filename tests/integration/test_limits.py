@@ -238,6 +238,53 @@ class SlowReceivers(AsyncCase):
                 for ws in pair:
                     await ws.close()
 
+    async def test_its_queue_ends_at_the_bound_and_what_it_missed_is_counted(self):
+        bound = 131072  # as in OPTIONS
+        with Server(*self.OPTIONS) as server:
+            async def health():
+                return json.loads((await asyncio.to_thread(server.http, "GET", "/healthz"))[2])
+
+            async with connect(server, CHAT, "alice", v1=True) as alice:
+                await receive(alice)
+                slow = RawSocket(server, receive_buffer=4096).open(CHAT, "bob")
+                await receive(alice)
+                message = '{"message":"%s"}' % ("x" * 8000)
+                taken, queued = 0, [0]
+                while True:
+                    await alice.send(message)
+                    answer = await receive_json(alice)
+                    if answer.get("ack", {}).get("route") != "chat":
+                        break
+                    taken += 1
+                    await round_trip(alice)  # which the figure is older than
+                    queued.append((await health())["queued_bytes"])
+                # Not one message more, and not one less.
+                self.assertLessEqual(max(queued), bound)
+                self.assertGreater(queued[-1] + len(message) + 4, bound)
+
+                def read_rest():
+                    count = 0
+                    while True:
+                        opcode, payload = slow.read_frame()
+                        if opcode == CLOSE:
+                            slow.send(frame(CLOSE, payload[:2]))
+                            slow.read_to_end()
+                            return count, int.from_bytes(payload[:2], "big")
+                        count += opcode == TEXT
+
+                arrived, code = await asyncio.to_thread(read_rest)
+                slow.close()
+                self.assertEqual(code, 4408)
+                missing = taken - arrived
+                self.assertGreater(missing, 0)
+                found = await health()
+                self.assertEqual((found["closed_slow"], found["closed_dead"]), (1, 0))
+                self.assertEqual(found["deliveries_dropped"], missing)
+                metrics = (await asyncio.to_thread(server.http, "GET", "/metrics"))[2].decode()
+                for line in ('waystation_sockets_closed_total{reason="slow"} 1',
+                             f'waystation_deliveries_dropped_total{{reason="slow"}} {missing}'):
+                    self.assertIn(line, metrics.splitlines())
+
     async def test_the_budget_of_all_queues_holds(self):
         """Many slow ones together take no more memory than allowed."""
         budget = 4 << 20
