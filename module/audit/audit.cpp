@@ -71,8 +71,9 @@ Audit::Audit(AuditOptions options)
   try {
     AuditStore once(path_, node_, false);
     if (once.was_made_private()) {
-      say(AuditLogLevel::warning,
-          "audit: " + path_ + " could be read by others; its mode is now 0600");
+      say(AuditLogLevel::warning, [this] {
+        return "audit: " + path_ + " could be read by others; its mode is now 0600";
+      });
     }
     begin_run(once);
   } catch (const SqliteError&) {
@@ -83,15 +84,6 @@ Audit::Audit(AuditOptions options)
 }
 
 Audit::~Audit() { stop(); }
-
-void Audit::say(AuditLogLevel level, const std::string& line) const noexcept {
-  if (!options_.log) return;
-  try {
-    options_.log(level, line);
-  } catch (...) {
-    // A log that cannot be written must not end the audit.
-  }
-}
 
 // ---- the relay's thread
 

@@ -119,12 +119,22 @@ class Audit final : public Observer {
   void lose(const Delivery& delivery) noexcept;
   AuditGap loss() const noexcept;
   void settle_loss(const AuditGap& gap) noexcept;
-  void fault(AuditState state, const std::string& what) noexcept;
+  /// `what` returns the fault in words.
+  template <typename What>
+  void fault(AuditState state, What what) noexcept;
   void recover() noexcept;
-  void set_aside_damaged(const std::string& damage) noexcept;
+  void set_aside_damaged(const SqliteError& damage) noexcept;
   std::int64_t max_log_bytes() const noexcept;
-  void say(AuditLogLevel level, const std::string& line) const noexcept;
-
+  /// Logs what `line` returns. A log that cannot be written, or a line that there is no memory for,
+  /// must not end the audit.
+  template <typename Line>
+  void say(AuditLogLevel level, Line line) const noexcept {
+    if (!options_.log) return;
+    try {
+      options_.log(level, line());
+    } catch (...) {
+    }
+  }
   const AuditOptions options_;
   const std::string path_;
   const std::string node_;

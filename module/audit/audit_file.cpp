@@ -11,6 +11,7 @@
 #include <cstring>
 #include <ctime>
 #include <memory>
+#include <new>
 #include <string_view>
 
 namespace waystation {
@@ -153,8 +154,12 @@ bool make_private(const std::string& path) {
 }
 
 bool is_on_read_only_file_system(const std::string& path) noexcept {
-  // The folder, since the file need not be there.
-  return ::access(folder_of(path).c_str(), W_OK) != 0 && errno == EROFS;
+  try {
+    // The folder, since the file need not be there.
+    return ::access(folder_of(path).c_str(), W_OK) != 0 && errno == EROFS;
+  } catch (const std::bad_alloc&) {
+    return false;  // as far as anybody can tell
+  }
 }
 
 std::uint64_t size_of(const std::string& path) noexcept {

@@ -63,6 +63,7 @@ int newest_audit_version() noexcept { return migrations().back().version; }
 
 AuditStore::AuditStore(const std::string& path, std::string node, bool check_thoroughly)
     : path_(path),
+      log_path_(path + "-wal"),
       node_(std::move(node)),
       made_private_(refuse_foreign_audit(path) && make_private(path)),
       file_(prepare_audit_file(path)),
@@ -104,7 +105,7 @@ AuditStore::AuditStore(const std::string& path, std::string node, bool check_tho
   sqlite3_db_config(database_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
   prepare_statements();
   check_is_same_file();
-  log_file_ = identity_of(path_ + "-wal");
+  log_file_ = identity_of(log_path_);
 }
 
 /// That what SQLite has open is the file that was looked at: it might have been replaced in between.

@@ -107,6 +107,7 @@ class AuditStore {
   static int count_log_pages(void* store, sqlite3* handle, const char* name, int pages);
 
   const std::string path_;
+  const std::string log_path_;
   const std::string node_;
   bool made_private_ = false;
   const FileIdentity file_;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <new>
 
 #include "audit/audit_store.hpp"
 
@@ -45,7 +46,7 @@ void AuditStore::tend_log(std::int64_t max_log_bytes) {
 }
 
 void AuditStore::settle_log() {
-  if (log_pages_ == 0 && size_of(path_ + "-wal") == 0) return;
+  if (log_pages_ == 0 && size_of(log_path_) == 0) return;
   database_.set_busy_timeout(0);
   const int code = sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE,
                                              nullptr, nullptr);
@@ -58,7 +59,7 @@ void AuditStore::settle_log() {
 }
 
 std::uint64_t AuditStore::disk_bytes() const noexcept {
-  return size_of(path_) + size_of(path_ + "-wal");
+  return size_of(path_) + size_of(log_path_);
 }
 
 void AuditStore::rescue_log() {
@@ -71,7 +72,7 @@ void AuditStore::rescue_log() {
 bool AuditStore::is_file_in_place() const noexcept { return identity_of(path_) == file_; }
 
 bool AuditStore::is_in_place() const noexcept {
-  return is_file_in_place() && identity_of(path_ + "-wal") == log_file_;
+  return is_file_in_place() && identity_of(log_path_) == log_file_;
 }
 
 void AuditStore::part_from_file(std::int64_t now_ms) noexcept {
@@ -79,13 +80,17 @@ void AuditStore::part_from_file(std::int64_t now_ms) noexcept {
   const bool is_settled =
       sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
                                 nullptr) == SQLITE_OK;
-  const std::string log = path_ + "-wal";
-  if (identity_of(log) != log_file_) return;  // it went along, or another's came with the file
-  if (is_settled) {
-    ::unlink(log.c_str());
-  } else {
-    ::rename(log.c_str(), (log + ".left-" + std::to_string(now_ms)).c_str());
+  // It may have gone along, or another's come with the file.
+  if (identity_of(log_path_) != log_file_) return;
+  try {
+    if (!is_settled) {
+      ::rename(log_path_.c_str(), (log_path_ + ".left-" + std::to_string(now_ms)).c_str());
+      return;
+    }
+  } catch (const std::bad_alloc&) {
+    // Rather lost than played back into another file.
   }
+  ::unlink(log_path_.c_str());
 }
 
 }  // namespace waystation

@@ -131,22 +131,22 @@ void Audit::work() noexcept {
     recover();
   } catch (const SqliteError& error) {
     if (store_ != nullptr) store_->abandon();
-    if (error.is_corruption()) return set_aside_damaged(words_of(error));
+    if (error.is_corruption()) return set_aside_damaged(error);
     const auto state = state_of(error);
     // A lock ends and a disk is emptied; after anything else the connection is not trusted.
     if (state != AuditState::locked && state != AuditState::disk_full) store_.reset();
-    fault(state, words_of(error));
+    fault(state, [&] { return words_of(error); });
   } catch (const AuditHeld& held) {
-    fault(AuditState::held, held.what());
+    fault(AuditState::held, [&] { return held.what(); });
   } catch (const std::system_error& error) {
     store_.reset();
-    fault(state_of(error.code().value()), error.what());
+    fault(state_of(error.code().value()), [&] { return error.what(); });
   } catch (const std::bad_alloc&) {
     store_.reset();
-    fault(AuditState::failed, "there is no memory for it");
+    fault(AuditState::failed, [] { return "there is no memory for it"; });
   } catch (const std::exception& error) {  // AuditRefused: somebody put something else there
     store_.reset();
-    fault(AuditState::failed, error.what());
+    fault(AuditState::failed, [&] { return error.what(); });
   }
 }
 
@@ -163,9 +163,10 @@ void Audit::begin_run(AuditStore& store) {
   const bool has_gap = store.begin_run(started_at_, run_file_.missing_since());
   run_file_.settle(started_at_);
   if (!has_gap) return;
-  say(AuditLogLevel::warning,
-      "audit: the last run of " + node_ + " on " + path_ +
-          " ended without closing it: what it had not written yet is missing, and a row says so");
+  say(AuditLogLevel::warning, [this] {
+    return "audit: the last run of " + node_ + " on " + path_ +
+           " ended without closing it: what it had not written yet is missing, and a row says so";
+  });
 }
 
 void Audit::open() {
@@ -203,10 +204,11 @@ void Audit::reopen_if_moved() {
   if (store_->is_file_in_place()) {
     rescue_log();
   } else {
-    say(AuditLogLevel::error, "audit: " + path_ +
-                                  " was deleted or replaced while it was in use; what was in it is "
-                                  "no longer here, and it is gone on with what is there now. To "
-                                  "move it away, stop the program first");
+    say(AuditLogLevel::error, [this] {
+      return "audit: " + path_ +
+             " was deleted or replaced while it was in use; what was in it is no longer here, and it "
+             "is gone on with what is there now. To move it away, stop the program first";
+    });
     owe(oldest_kept());
     store_->part_from_file(wall_ms());
   }
@@ -224,11 +226,13 @@ void Audit::rescue_log() {
     const auto state = state_of(error);
     if (state == AuditState::locked || state == AuditState::disk_full) throw;
     owe(oldest_kept());  // nobody knows how much of it the file has
-    say(AuditLogLevel::error, what + "what it held is lost (" + words_of(error) +
-                                  "), a row says so, and a new one is begun");
+    say(AuditLogLevel::error, [&] {
+      return what + "what it held is lost (" + words_of(error) +
+             "), a row says so, and a new one is begun";
+    });
     return;
   }
-  say(AuditLogLevel::warning, what + "nothing is lost, and a new one is begun");
+  say(AuditLogLevel::warning, [&] { return what + "nothing is lost, and a new one is begun"; });
 }
 
 void Audit::note_waiting() noexcept {
@@ -333,16 +337,19 @@ void Audit::close() noexcept {
   const auto waiting = queue_.size();
   if (waiting != 0) {
     rows_lost_.fetch_add(waiting, std::memory_order_relaxed);
-    say(AuditLogLevel::error, "audit: " + path_ + ": " + rows_text(waiting) +
-                                  " could not be written before the end and are lost");
+    say(AuditLogLevel::error, [&] {
+      return "audit: " + path_ + ": " + rows_text(waiting) +
+             " could not be written before the end and are lost";
+    });
   } else if (store_ != nullptr && loss().lost == 0 && store_->is_in_place()) {
     // Otherwise the next run finds that this one did not end well, and says so in a row.
     try {
       store_->end_run(wall_ms());
       run_file_.remove();
     } catch (const SqliteError& error) {
-      say(AuditLogLevel::warning,
-          "audit: " + path_ + ": its end could not be entered: " + words_of(error));
+      say(AuditLogLevel::warning, [&] {
+        return "audit: " + path_ + ": its end could not be entered: " + words_of(error);
+      });
     } catch (const std::exception&) {
       // The same for want of memory.
     }
@@ -353,7 +360,8 @@ void Audit::close() noexcept {
   run_file_.let_go();
 }
 
-void Audit::fault(AuditState state, const std::string& what) noexcept {
+template <typename What>
+void Audit::fault(AuditState state, What what) noexcept {
   // SQLite says only that it cannot open its files there.
   if (state == AuditState::failed && is_on_read_only_file_system(path_)) {
     state = AuditState::read_only;
@@ -362,14 +370,19 @@ void Audit::fault(AuditState state, const std::string& what) noexcept {
   retry_at_ = Clock::now() + options_.retry_interval;
   {
     const std::lock_guard lock(fault_mutex_);
-    fault_ = what;
+    try {
+      fault_ = what();
+    } catch (const std::bad_alloc&) {
+      fault_.clear();  // there is still the state
+    }
     if (state_ == state) return;  // logged already
     state_ = state;
   }
-  say(AuditLogLevel::error,
-      "audit: " + path_ + ": " + audit_state_text(state) + " (" + what +
-          "). Chat goes on; rows wait in memory, and once that is full they are counted as lost. "
-          "It is tried again until it works");
+  say(AuditLogLevel::error, [&] {
+    return "audit: " + path_ + ": " + audit_state_text(state) + " (" + what() +
+           "). Chat goes on; rows wait in memory, and once that is full they are counted as lost. "
+           "It is tried again until it works";
+  });
 }
 
 void Audit::recover() noexcept {
@@ -381,27 +394,33 @@ void Audit::recover() noexcept {
   }
   const bool was_faulty = std::exchange(is_faulty_, false);
   if (was_faulty) {
-    say(AuditLogLevel::info, "audit: " + path_ + " is written again; lost since the start: " +
-                                 rows_text(rows_lost_.load(std::memory_order_relaxed)));
+    say(AuditLogLevel::info, [this] {
+      return "audit: " + path_ + " is written again; lost since the start: " +
+             rows_text(rows_lost_.load(std::memory_order_relaxed));
+    });
   }
 }
 
-void Audit::set_aside_damaged(const std::string& damage) noexcept {
+void Audit::set_aside_damaged(const SqliteError& damage) noexcept {
   store_.reset();
   const auto now = Clock::now();
-  if (now < may_set_aside_) return fault(AuditState::failed, damage);
+  if (now < may_set_aside_) {
+    return fault(AuditState::failed, [&] { return words_of(damage); });
+  }
   try {
     const auto aside = set_aside(path_, wall_ms());
     may_set_aside_ = now + kSetAsideInterval;
     owe(oldest_kept());
     has_more_ = true;
-    say(AuditLogLevel::error,
-        "audit: " + path_ + " is damaged (" + damage + "); it is now " + aside +
-            ", and a new one was begun. Nothing was deleted: `sqlite3 " + aside +
-            " .recover` shows what can still be read in it");
+    say(AuditLogLevel::error, [&] {
+      return "audit: " + path_ + " is damaged (" + words_of(damage) + "); it is now " + aside +
+             ", and a new one was begun. Nothing was deleted: `sqlite3 " + aside +
+             " .recover` shows what can still be read in it";
+    });
   } catch (const std::exception& error) {
-    fault(AuditState::failed, "it is damaged (" + damage + ") and cannot be set aside: " +
-                                  error.what());
+    fault(AuditState::failed, [&] {
+      return "it is damaged (" + words_of(damage) + ") and cannot be set aside: " + error.what();
+    });
   }
 }
 

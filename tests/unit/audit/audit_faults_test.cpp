@@ -11,6 +11,7 @@
 
 #include "audit/audit.hpp"
 #include "unit/audit/audit_files.hpp"
+#include "unit/audit/memory.hpp"
 #include "unit/audit/sqlite_hook.hpp"
 
 namespace waystation {
@@ -301,6 +302,19 @@ TEST_F(AuditFaultsTest, ALimitOfTheSizeOfFilesEndsNoProcess) {
   }
   ASSERT_EQ(::waitpid(other, &status, 0), other);
   EXPECT_EQ(status, 0);
+}
+
+TEST_F(AuditFaultsTest, WaitsForMemoryWithoutLosingARow) {
+  Audit audit(options());
+  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  {
+    const NoMemoryForOthers nothing_left;
+    audit.on_delivery(pushed(now_ms()));
+    EXPECT_TRUE(eventually([&] { return audit.figures().state == AuditState::failed; }));
+  }
+  ASSERT_TRUE(audit.flush(kPatience));
+  EXPECT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  EXPECT_EQ(count(), "1");
 }
 
 TEST_F(AuditFaultsTest, NeverFollowsALinkThatReplacedItsFile) {

@@ -1,0 +1,36 @@
+#include "unit/audit/memory.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+namespace waystation::testing {
+namespace {
+
+std::atomic<bool> g_is_short = false;
+thread_local bool g_is_spared = false;
+
+}  // namespace
+
+NoMemoryForOthers::NoMemoryForOthers() noexcept {
+  g_is_spared = true;
+  g_is_short = true;
+}
+
+NoMemoryForOthers::~NoMemoryForOthers() {
+  g_is_short = false;
+  g_is_spared = false;
+}
+
+/// For operator new below, which belongs to no namespace.
+bool is_memory_left() noexcept { return !g_is_short || g_is_spared; }
+
+}  // namespace waystation::testing
+
+void* operator new(std::size_t size) {
+  void* const memory = waystation::testing::is_memory_left() ? std::malloc(size) : nullptr;
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
