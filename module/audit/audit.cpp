@@ -79,7 +79,12 @@ Audit::Audit(AuditOptions options)
   } catch (const SqliteError&) {
   } catch (const std::system_error&) {
   }
-  thread_ = std::thread([this] { run(); });
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error&) {
+    withdraw_run();
+    throw;
+  }
   pthread_setname_np(thread_.native_handle(), "waystation-db");
 }
 

@@ -105,6 +105,7 @@ class Audit final : public Observer {
   void work() noexcept;
   void take_run_file();
   void begin_run(AuditStore& store);
+  void withdraw_run() noexcept;
   void open();
   void reopen_if_moved();
   void rescue_log();

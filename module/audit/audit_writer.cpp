@@ -169,6 +169,19 @@ void Audit::begin_run(AuditStore& store) {
   });
 }
 
+/// Nothing can have come in a run that no thread was there for, so that nothing is missing.
+void Audit::withdraw_run() noexcept {
+  if (run_file_.missing_since()) return;  // since before, and not entered yet: it is still so
+  try {
+    AuditStore store(path_, node_, false);
+    store.begin_run(started_at_, std::nullopt);  // it was entered before, if that was possible
+    store.end_run(wall_ms());
+  } catch (const std::exception&) {
+    // If it was entered before, the next run takes it for one that was cut.
+  }
+  run_file_.remove();
+}
+
 void Audit::open() {
   take_run_file();
   auto store = std::make_unique<AuditStore>(path_, node_, !was_opened_);

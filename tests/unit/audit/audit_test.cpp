@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -184,6 +185,21 @@ TEST_F(AuditTest, TheGapOfARunThatWasCutBeginsWithThatNodesLastRow) {
   const auto gap = Peek(file_).value("SELECT at FROM deliveries WHERE outcome = 'gap'");
   EXPECT_LE(std::stoll(gap), now_ms());
   EXPECT_GE(std::stoll(gap), now - 60'000);
+}
+
+TEST_F(AuditTest, ARunWhoseThreadCannotBeHadLeavesNoGap) {
+  // Stacks larger than any address space.
+  pthread_attr_t usual;
+  ASSERT_EQ(pthread_getattr_default_np(&usual), 0);
+  pthread_attr_t impossible = usual;
+  ASSERT_EQ(pthread_attr_setstacksize(&impossible, std::size_t{1} << 60), 0);
+  ASSERT_EQ(pthread_setattr_default_np(&impossible), 0);
+  EXPECT_THROW(Audit audit(options()), std::system_error);
+  ASSERT_EQ(pthread_setattr_default_np(&usual), 0);
+  pthread_attr_destroy(&usual);
+  EXPECT_THAT(folder_.names(), ::testing::ElementsAre("audit.db"));
+  { Audit audit(options()); }
+  EXPECT_EQ(count("outcome = 'gap'"), "0");
 }
 
 TEST_F(AuditTest, ARunThatEndedWellLeavesNoGap) {
