@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 
@@ -352,6 +353,30 @@ TEST_F(AuditFaultsTest, SetsAFileAsideThatIsNoDatabase) {
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
 }
 
+TEST_F(AuditFaultsTest, ADiskThatDamagesFileAfterFileIsAFaultAndNoReasonForMoreFiles) {
+  const auto damaged = [this] {
+    std::ofstream(folder_.file("damaged")) << std::string(5000, 'z');
+    std::filesystem::rename(folder_.file("damaged"), file_);
+  };
+  const auto aside = [this] {
+    return std::ranges::count_if(folder_.names(), [](const std::string& name) {
+      return name.starts_with("audit.db.corrupt-") && !name.ends_with("-wal") &&
+             !name.ends_with("-shm");
+    });
+  };
+  damaged();
+  Audit audit(options());
+  ASSERT_TRUE(audit.flush(kPatience));
+  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  EXPECT_EQ(aside(), 1);
+  damaged();
+  audit.on_delivery(pushed(now_ms()));
+  EXPECT_TRUE(eventually([&] { return audit.figures().state == AuditState::failed; }));
+  EXPECT_THAT(audit.figures().fault, HasSubstr("not a database"));
+  EXPECT_EQ(aside(), 1);
+  EXPECT_EQ(audit.figures().rows_waiting, 1U);
+}
+
 TEST_F(AuditFaultsTest, SetsAFileAsideWhosePagesAreDamaged) {
   const auto now = now_ms();
   {
@@ -375,6 +400,31 @@ TEST_F(AuditFaultsTest, SetsAFileAsideWhosePagesAreDamaged) {
             "1");
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
   EXPECT_EQ(Peek(file_).value("PRAGMA integrity_check"), "ok");
+}
+
+TEST_F(AuditFaultsTest, SetsAFileAsideThatIsDamagedWhereNothingWouldBeWritten) {
+  const auto now = now_ms();
+  {
+    Audit audit(options());
+    for (int i = 0; i < 5000; ++i) audit.on_delivery(pushed(now + i));
+  }
+  {
+    std::fstream file(file_, std::ios::in | std::ios::out | std::ios::binary);
+    const auto pages = static_cast<std::streamoff>(std::filesystem::file_size(file_) / 4096);
+    std::vector<std::streamoff> with_rows;  // a leaf of a table begins with 13
+    for (std::streamoff page = 1; page < pages; ++page) {
+      file.seekg(page * 4096);
+      if (file.get() == 13) with_rows.push_back(page);
+    }
+    ASSERT_GT(with_rows.size(), 20U);
+    file.seekp(with_rows[with_rows.size() / 2] * 4096);
+    file << std::string(4096, '\x7f');
+  }
+  Audit audit(options());
+  audit.on_delivery(pushed(now));
+  ASSERT_TRUE(audit.flush(kPatience));
+  EXPECT_EQ(lines_.count("is damaged"), 1U);
+  EXPECT_EQ(count(), "1");
 }
 
 TEST_F(AuditFaultsTest, StopsWritingWhenAReaderThatNeverEndsMakesTheLogGrow) {
