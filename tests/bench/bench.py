@@ -186,7 +186,8 @@ def verdicts(table):
             if ratios:
                 ratio = statistics.median(ratios)
                 found["ratio"], found["least"], found["most"] = ratio, min(ratios), max(ratios)
-                found["reached"] = ratio >= factor if sense == ">" else ratio <= factor
+                if sense:
+                    found["reached"] = ratio >= factor if sense == ">" else ratio <= factor
             yield found
 
 
@@ -225,12 +226,13 @@ def markdown(table):
     for v in verdicts(table):
         unit = FIGURES[v["scenario"].figure][0]
         against = NAMES[v["against"]] if v["against"] else unit
-        aim = f"{'≥' if v['sense'] == '>' else '≤'} {v['factor']:g}"
+        aim = f"{'≥' if v['sense'] == '>' else '≤'} {v['factor']:g}" if v["sense"] else ""
         begin = f"| {v['scenario'].title}, {unit} | {NAMES[v['of']]} | {against} | {aim} "
         if v["ratio"] is None:
             lines.append(begin + "| none | | a run failed |")
             continue
         reached = "reached" if v["reached"] else "**missed**"
+        reached = reached if v["sense"] else ""
         lines.append(
             begin + f"| {number(v['ratio'])} | {number(v['least'])} to {number(v['most'])} "
             f"| {reached} |"

@@ -13,6 +13,7 @@ COLOURS = {
     "nchan_defaults": "#8d91c9",
     "nchan_delayed": "#b0b3dd",
     "channels": "#b3564d",
+    "floor": "#9a9a9a",
 }
 WIDTH, LABEL, BAR, GAP = 860, 230, 16, 14
 

@@ -40,6 +40,7 @@ NAMES = {
     "nchan_defaults": "nchan, its defaults",
     "nchan_delayed": "nchan, Nagle's algorithm on",
     "channels": "Django Channels",
+    "floor": "the floor",
 }
 
 
@@ -59,6 +60,8 @@ class Server:
         self.audit = None
         if self.is_ours():
             command = self.waystation(build)
+        elif kind == "floor":
+            command = [str(build / "tests/bench/peers/floor/waystation-floor"), str(self.port)]
         else:
             folder, _, config = kind.partition("_")
             command = [str(HERE / "peers" / folder / "start.sh"), str(self.port)]
@@ -93,7 +96,7 @@ class Server:
     def load_options(self):
         """What the generator has to know of this one."""
         options = ["--port", str(self.port), "--pid", str(self.process.pid)]
-        if self.kind.startswith("nchan"):
+        if self.kind.startswith("nchan") or self.kind == "floor":
             options += ["--reply", "as_sent"]
         if self.kind == "waystation_guarded":
             secret = self.scratch / "secret"
