@@ -14,15 +14,7 @@
 
 #include <waystation/waystation.h>
 
-static int failures;
-
-#define CHECK(condition)                                                     \
-  do {                                                                       \
-    if (!(condition)) {                                                      \
-      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-      failures++;                                                            \
-    }                                                                        \
-  } while (0)
+#include "check.h"
 
 enum { PATIENCE_MS = 20000, MOST = 64 };
 
