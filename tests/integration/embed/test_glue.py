@@ -101,14 +101,21 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                          "/./api/v1/presence/alice"):
                 response = get(host.port, path)
                 self.assertEqual((response.status, response.code), (404, "not_found"), path)
+            # CivetWeb would take each of these for a route.
+            for path in ("/x/../push/alice/", "/PUSH/alice/", "/Ws/Chat/alice_bob/?user=alice",
+                         "/WS/chat/alice_bob/?user=alice", "/x/./../ws/chat/alice_bob/?user=alice"):
+                answer = raw(host.port, handshake(path))
+                self.assertTrue(answer.startswith(b"HTTP/1.1 404 "), (path, answer))
+                self.assertIn(b'"not_found"', answer)
 
     async def test_takes_no_path_that_civetweb_decoded(self):
         # As it does unless it is told not to; this host does not tell it.
         with Host() as host:
             for path in ("/push/al%69ce/", "/push/alice%2F", "/push/alice%00junk", "/push%2Falice/",
                          "/ws%2Fchat/alice_bob/", "/ws/chat%2Falice_bob/", "/ws/chat/alice_bob%00/",
-                         "/ws/chat/alice_b%6fb", "/api/v1/presence/al%69ce", "/%61pi/v1/presence/bob",
-                         "/healthz%00", "/health%7a"):
+                         "/ws/chat/alice_b%6fb", "/ws/chat%00/alice_bob/", "/WS%2Fchat/alice_bob/",
+                         "/api/v1/presence/al%69ce", "/%61pi/v1/presence/bob", "/healthz%00",
+                         "/health%7a"):
                 for query in ("", "?user=alice", "?", "?user=%61lice"):
                     response = get(host.port, path + query)
                     self.assertIn((response.status, response.body[:15]),

@@ -46,6 +46,8 @@ class Metrics(unittest.IsolatedAsyncioTestCase):
                     ("GET", "/healthz", {"Origin": "http://192.0.2.7"}, None, 403, "bad_origin"),
                     ("GET", "/healthz", {"Host": "chat.example"}, None, 403, "bad_host"),
                     ("GET", "/metrics", elsewhere, None, 403, "not_an_operator"),
+                    ("GET", "/metrics", {"Origin": "http://192.0.2.7"}, None, 403, "bad_origin"),
+                    ("GET", "/metrics", {"Host": "chat.example"}, None, 403, "bad_host"),
                     ("GET", "/", {"Host": "chat.example"}, None, 403, "bad_host"),
                     ("POST", "/metrics", {}, "", 405, "method_not_allowed"),
                     ("GET", "/METRICS", {}, None, 404, "not_found")):
