@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -404,6 +405,111 @@ TEST_F(CallbacksTest, FreeWith500BusySocketsGivesEverythingBackAndCallsNobodyAft
   // One is kept for the life of the process: what stands for sockets that were taken over.
   EXPECT_TRUE(eventually([&] { return open_descriptors() <= before + 1; }))
       << open_descriptors() << " now, " << before << " before";
+}
+
+/// What stands in `text` between `before` and the next quotation mark; nothing where it begins otherwise.
+std::string quoted_after(std::string_view before, const std::string& text) {
+  if (!text.starts_with(before)) return {};
+  return text.substr(before.size(), text.find('"', before.size()) - before.size());
+}
+
+/// Two users of whom one speaks, and what became of it.
+class Conversation {
+ public:
+  Conversation(const Embedded& relay, int number)
+      : name_(std::to_string(number)),
+        receiver_(relay.open(path(), "user=x" + name_)),
+        sender_(relay.open(path(), "user=" + name_, "waystation.v1")) {
+    EXPECT_NE(sender_.hear().find("presence"), std::string::npos);
+  }
+
+  void say(std::size_t bytes) {
+    const auto id = name_ + "-" + std::to_string(said_++);
+    sender_.say(R"({"message":[")" + id + R"(",")" + std::string(bytes, 'x') + R"("],"id":")" + id +
+                "\"}");
+  }
+  /// False where the socket has ended.
+  bool hear_verdict() {
+    const auto heard = sender_.hear();
+    const auto id = quoted_after(R"({"ack":{"id":")", heard);
+    if (id.empty()) return false;
+    EXPECT_NE(heard.find(R"("route":"chat")"), std::string::npos) << heard;
+    taken_.insert(id);
+    return true;
+  }
+  bool receive() {
+    const auto id = quoted_after(R"({"message":[")", receiver_.hear());
+    if (!id.empty()) received_.insert(id);
+    return !id.empty();
+  }
+
+  /// Several messages at once, there and back. False where that came to an end.
+  bool go_on() {
+    constexpr int kInFlight = 4;
+    for (int i = 0; i < kInFlight; ++i) say(1);
+    int done = 0;
+    while (done < kInFlight && hear_verdict() && receive()) ++done;
+    return done == kInFlight;
+  }
+
+  /// What was taken, is not there, and was not said to be dropped either.
+  std::set<std::string> lost(const std::set<std::string>& dropped) {
+    while (receive()) {
+    }
+    std::set<std::string> lost;
+    for (const auto& id : taken_) {
+      if (!received_.contains(id) && !dropped.contains(id)) lost.insert(id);
+    }
+    return lost;
+  }
+
+ private:
+  std::string path() const { return "/ws/chat/" + name_ + "_x" + name_ + "/"; }
+
+  std::string name_;
+  WebSocketClient receiver_;
+  WebSocketClient sender_;
+  int said_ = 0;
+  std::set<std::string> taken_, received_;
+};
+
+TEST_F(CallbacksTest, FreeAmid250ConversationsTellsOfEachMessageThatDidNotArrive) {
+  constexpr rlim_t kDescriptors = 1200;  // as above
+  if (const auto limit = raise_descriptor_limit(); limit < kDescriptors) {
+    GTEST_SKIP() << "a process here may open " << limit << " descriptors, and this takes "
+                 << kDescriptors;
+  }
+  std::set<std::string> dropped;
+  callbacks_.on_event = [&](const waystation_event& event) {
+    if (event.outcome == WAYSTATION_DROPPED) dropped.insert(or_null(event.message_id));
+  };
+  options_.messages_per_second = 0;
+  options_.max_queue_bytes = 64 << 20;
+  Embedded relay(options_);
+  std::vector<Conversation> all;
+  for (int i = 0; i < 250; ++i) all.emplace_back(relay, i);
+  // Nobody reads what this one says, and the kernel takes only so much.
+  while (relay.figures().queued_bytes < 1 << 20) {
+    all[0].say(60'000);
+    ASSERT_TRUE(all[0].hear_verdict());
+  }
+  std::vector<std::thread> busy;
+  for (std::size_t t = 1; t <= 4; ++t) {
+    busy.emplace_back([&, t] {
+      for (bool goes_on = true; goes_on;) {
+        goes_on = false;
+        for (std::size_t i = t; i < all.size(); i += 4) goes_on = all[i].go_on() || goes_on;
+      }
+    });
+  }
+  const auto before = relay.figures().messages_chat;
+  EXPECT_TRUE(eventually([&] { return relay.figures().messages_chat > before + 5000; }));
+  relay.free();
+  for (auto& thread : busy) thread.join();
+  for (auto& conversation : all) {
+    EXPECT_THAT(conversation.lost(dropped), testing::IsEmpty());
+  }
+  EXPECT_THAT(dropped, testing::Not(testing::IsEmpty()));
 }
 
 TEST_F(CallbacksTest, IdentifySaysWhoAndForHowLong) {
