@@ -145,15 +145,26 @@ class Descriptors(AsyncCase):
 
         with Server("--max-connections", "0", "--max-connections-per-address", "0",
                     "--max-connections-per-user", "0", prepare=lower) as server:
-            sockets = []
+            sockets, open_ones = [], 0
             while True:
                 raw = RawSocket(server)
                 sockets.append(raw)
+                self.assertLess(len(sockets), limit)
                 response = raw.handshake("/push/alice/")
-                if response.status != 101:
+                if response.status == 101:
+                    open_ones += 1
+                    continue
+                self.assertEqual(response.status, 503)
+                self.assertEqual(json.loads(response.body)["error"]["code"], "full")
+                self.assertGreater(int(response.headers["retry-after"]), 0)
+                # A page that asks why hears the same, unless CivetWeb has let go meanwhile of some
+                # that were taken from it.
+                status, headers, body = server.http("GET", "/push/alice/")
+                if status != 426:
                     break
-            self.assertEqual(response.status, 503)
-            self.assertEqual(json.loads(response.body)["error"]["code"], "full")
+            self.assertEqual((status, json.loads(body)["error"]["code"]), (503, "full"))
+            self.assertGreater(int(headers["Retry-After"]), 0)
+            self.assertEqual(server.push("alice", "1"), open_ones)
             self.assertGreaterEqual(limit - server.descriptors(), kept)
             # Strangers who say nothing, more than are accepted at once. CivetWeb may still hold some
             # of those who were taken from it.
