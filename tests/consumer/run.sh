@@ -13,6 +13,7 @@ here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd -- "$here/../.." && pwd)"
 build="${1:-$root/build/release}"
 scratch="$(mktemp -d)"
+export CMAKE_GENERATOR="${CMAKE_GENERATOR:-Ninja}" # ours needs no make, so there may be none
 trap 'rm -rf "$scratch"' EXIT
 
 passed=0
