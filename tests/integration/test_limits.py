@@ -179,6 +179,51 @@ class Descriptors(AsyncCase):
                 raw.close()
 
 
+class Pages(unittest.TestCase):
+    """A browser shows a page elsewhere why there is no room only where that page is allowed."""
+
+    PAGE = "https://page.example"
+
+    def told(self, server, **origin):
+        """Who asks for a socket, and who asks with a plain GET: status, code, and what the page may
+        read of it."""
+        with RawSocket(server) as raw:
+            answer = raw.handshake("/push/alice/", list(origin.items()))
+        status, headers, body = server.http("GET", "/push/alice/", headers=origin)
+        return [(status, json.loads(body)["error"]["code"],
+                 {name.lower(): value for name, value in headers.items()
+                  if name.lower().startswith("access-control-")})
+                for status, headers, body in ((answer.status, answer.headers, answer.body),
+                                              (status, headers, body))]
+
+    def assert_told(self, server, status, code):
+        allowed = {"access-control-allow-origin": self.PAGE,
+                   "access-control-allow-credentials": "true"}
+        own = f"http://127.0.0.1:{server.port}"
+        self.assertEqual(self.told(server, Origin=self.PAGE), [(status, code, allowed)] * 2)
+        self.assertEqual(self.told(server), [(status, code, {})] * 2)
+        self.assertEqual(self.told(server, Origin=own), [(status, code, {})] * 2)
+        for other in ("https://page.example:444", "https://evil.example", "null"):
+            self.assertEqual(self.told(server, Origin=other), [(403, "bad_origin", {})] * 2)
+
+    def test_may_read_that_a_user_has_too_many(self):
+        with Server("--allowed-origins", self.PAGE, "--max-connections-per-user", "1") as server, \
+                RawSocket(server).open("/push/alice/"):
+            self.assert_told(server, 429, "too_many")
+
+    def test_may_read_that_the_server_is_full(self):
+        with Server("--allowed-origins", self.PAGE, "--max-connections", "1") as server, \
+                RawSocket(server).open("/push/bob/"):
+            self.assert_told(server, 503, "full")
+
+    def test_may_read_that_descriptors_are_used_up(self):
+        def lower():  # below what is left over for HTTP
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+
+        with Server("--allowed-origins", self.PAGE, prepare=lower) as server:
+            self.assert_told(server, 503, "full")
+
+
 class SlowReceivers(AsyncCase):
     OPTIONS = ("--messages-per-second", "0", "--max-connections-per-address", "0",
                "--max-connections-per-user", "0",

@@ -2,6 +2,7 @@
  * that a host may have: an auth handler for all paths that comes first, a page under /pushover, a
  * page for everything. It does what its standard input says, a line a command:
  *
+ *     drain     waystation_drain while the server runs
  *     detach    waystation_free while the server runs
  *     attach    a new relay for the same server
  *     closed    prints how many connections CivetWeb has closed
@@ -48,6 +49,7 @@ static waystation_relay *new_relay(void) {
   waystation_relay *relay;
   char error[256];
   waystation_options_init(&options, sizeof options);
+  options.allowed_origins = "https://page.example";
   if (waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_OK) return relay;
   fprintf(stderr, "host: %s\n", error);
   return NULL;
@@ -90,7 +92,9 @@ int main(int argc, char **argv) {
 
   while (fgets(command, sizeof command, stdin) != NULL) {
     command[strcspn(command, "\n")] = '\0';
-    if (strcmp(command, "detach") == 0) {
+    if (strcmp(command, "drain") == 0) {
+      waystation_drain(relay, 5000);
+    } else if (strcmp(command, "detach") == 0) {
       waystation_free(relay);
       relay = NULL;
     } else if (strcmp(command, "attach") == 0) {

@@ -9,6 +9,8 @@ import websockets
 
 from support import PATIENCE, Program, get, handshake, raw, request
 
+UPGRADE = ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+
 
 class Host(Program):
     def __init__(self, *arguments):
@@ -143,6 +145,35 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                 answer = raw(host.port, handshake("/push/NOBODY/"))
                 self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
                 self.assertIn(b'"bad_user"', answer)
+
+    async def test_answers_503_while_the_relay_drains(self):
+        def ask(headers):
+            """Who asks for a socket, and the page that asks why there is none."""
+            head, body = raw(host.port, handshake("/push/bob/", *UPGRADE, *headers)).split(
+                b"\r\n\r\n")
+            told = get(host.port, "/push/bob/", **dict(line.split(": ") for line in headers))
+            self.assertEqual(told.headers["Retry-After"], "5")
+            self.assertIn(b"\r\nRetry-After: 5", head)
+            return head, [(int(head.split()[1]), json.loads(body)["error"]["code"]),
+                          (told.status, told.code)], told.headers
+
+        with Host() as host:
+            async with host.socket("/push/bob/") as bob:
+                self.assertEqual(get(host.port, "/push/bob/").status, 426)
+                await asyncio.to_thread(host.do, "drain")
+                with self.assertRaises(websockets.ConnectionClosed) as closed:
+                    await asyncio.wait_for(bob.recv(), PATIENCE)
+                self.assertEqual(closed.exception.code, 1001)
+            self.assertEqual(get(host.port, "/other").status, 200)
+            head, refused, fields = ask(())
+            self.assertEqual(refused, [(503, "stopping")] * 2)
+            self.assertNotIn(b"Access-Control", head)
+            self.assertNotIn("Access-Control-Allow-Origin", fields)
+            # A page that is allowed to be here may read that.
+            head, refused, fields = ask(("Origin: https://page.example",))
+            self.assertEqual(refused, [(503, "stopping")] * 2)
+            self.assertIn(b"\r\nAccess-Control-Allow-Origin: https://page.example\r\n", head)
+            self.assertEqual(fields["Access-Control-Allow-Origin"], "https://page.example")
 
     async def test_answers_503_once_the_relay_is_gone(self):
         with Host() as host:
