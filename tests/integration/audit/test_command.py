@@ -77,14 +77,14 @@ class Command(Case):
     def test_a_terminal_gets_no_commands_from_what_a_file_holds(self):
         with self.server():
             pass
-        evil = "\x1b[2J\r\n2026-01-01 forged \u009b"
+        evil = "\x1b[2J\r\n2026-01-01 forged \u009b\x7f"
         self.query_and_commit(
             "INSERT INTO deliveries (at, group_name, from_user, to_user, outcome, reached, bytes, "
             "message_id, node) VALUES (5, ?1, ?1, ?1, 'undelivered', 0, 1, ?1, ?1)", evil)
         for command in ("list", "stats"):
             shown = self.audit(command)
             self.assertNotRegex(shown, r"[\x00-\x09\x0b-\x1f\x7f\x80-\x9f]")
-            self.assertIn(r"\x1b[2J\x0d\x0a2026-01-01 forged \x9b", shown)
+            self.assertIn(r"\x1b[2J\x0d\x0a2026-01-01 forged \x9b\x7f", shown)
         self.assertEqual(len(self.audit("list").splitlines()), 2)
 
     def query_and_commit(self, sql, *parameters):

@@ -559,12 +559,17 @@ TEST_F(CallbacksTest, FreeWaitsForAnIdentifyThatRuns) {
   int status = 0;
   std::thread worker([&] { relay.knock("/push/alice/", "", nullptr, &status); });
   entered.get_future().wait();
+  std::promise<void> freed;
   std::thread freeing([&] {
     waystation_free(relay.get());
     EXPECT_TRUE(left);
+    freed.set_value();
   });
   // Until the relay is closing, it is still found.
   EXPECT_TRUE(eventually([&] { return waystation_max_body_bytes(id) == 0; }));
+  // One that does not wait is through by then.
+  EXPECT_EQ(freed.get_future().wait_for(std::chrono::milliseconds(100)),
+            std::future_status::timeout);
   release.set_value();
   worker.join();
   freeing.join();
