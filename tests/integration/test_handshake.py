@@ -113,6 +113,27 @@ class Handshake(Case):
                 response = self.ask(f"{CHAT}?user=alice", [("Host", host)])
                 self.assert_refused(response, 403, "bad_host")
 
+    async def test_an_open_network_is_not_open_to_proxies_that_nobody_trusts(self):
+        """What was forwarded is nobody's, also where everybody's address is welcome."""
+        routes = (f"{CHAT}?user=alice", "/push/alice/")
+        with Server("--allow-open-network", "--operators", "0.0.0.0/0") as server:
+            for path in routes:
+                with RawSocket(server) as raw:
+                    self.assertEqual(raw.handshake(path).status, 101)
+            for field in (("X-Forwarded-For", "127.0.0.1"), ("X-Forwarded-For", ""),
+                          ("X-Real-IP", "192.0.2.7"), ("Forwarded", "for=127.0.0.1"),
+                          ("Via", "1.1 proxy"), ("X-Forwarded-Proto", "https")):
+                with self.subTest(field=field):
+                    for path in routes:
+                        with RawSocket(server) as raw:
+                            self.assert_refused(raw.handshake(path, [field]), 401,
+                                                "unauthenticated")
+                        self.assertEqual(server.http("GET", path, headers=dict([field]))[0], 401)
+                    for path in ("/api/v1/presence/alice", "/healthz", "/metrics"):
+                        status, _, body = server.http("GET", path, headers=dict([field]))
+                        self.assertEqual((status, json.loads(body)["error"]["code"]),
+                                         (403, "not_an_operator"))
+
     async def test_the_origin_is_our_own(self):
         port = self.server.port
         own = f"http://127.0.0.1:{port}"
