@@ -8,7 +8,7 @@ import time
 import unittest
 
 from support import (CHAT, Case, alice, connect, discard, health, held_by_another_process,
-                     opened_by_another_process, receive_json, run, send, wait_for_state,
+                     opened_by_another_process, receive_json, run, send, until, wait_for_state,
                      wait_until_written)
 
 DAY_MS = 86_400_000
@@ -153,6 +153,8 @@ class Faults(Case):
                 while health(server)["audit"] != "disk full":
                     await send(ws, sent, 500)
                     sent += 500
+                    await until(lambda: health(server)["audit_rows_waiting"] == 0 or
+                                health(server)["audit"] == "disk full", "it is written or full")
                     self.assertLess(sent, 100_000)
                 await self.assert_chat_goes_on(server)
                 written = health(server)["audit_rows_written"]
