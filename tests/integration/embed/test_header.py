@@ -1,5 +1,6 @@
 """Headers that CivetWeb does not hand over whole: nobody may profit from what is missing."""
 
+import itertools
 import re
 import unittest
 
@@ -84,8 +85,29 @@ class Header(unittest.TestCase):
 
     def test_a_request_line_alone_is_followed_by_nothing(self):
         with Server("--www", "") as server:
-            answer = raw(server.port, request("GET /", "\xe4: 1", TELLING[-1]))
-            self.assertEqual(answer.count(b"HTTP/1.1 "), 1, answer)
+            for line in ("GET /", "GET /METRICS", "POST /metrics", "GET /healthz",
+                         "GET /push/alice/"):
+                answer = raw(server.port, request(line, "\xe4: 1", TELLING[-1]))
+                self.assertEqual(answer.count(b"HTTP/1.1 "), 1, (line, answer))
+
+    def test_a_body_that_nobody_reads_is_followed_by_nothing(self):
+        ways = SERVERS + (("POST /api/v1/push/alice", ()), ("POST /healthz", ()),
+                          ("POST /metrics", ()), ("GET /METRICS", ()), ("POST /", ()))
+        with Server("--www", "") as server:
+            for (line, fields), host in itertools.product(ways, ("127.0.0.1", "evil.example")):
+                for body in ("Content-Length: 1\r\n\r\n1",
+                             "Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n"):
+                    head = "\r\n".join((f"{line} HTTP/1.1", f"Host: {host}", *fields, body))
+                    answer = raw(server.port, head + SMUGGLED)
+                    self.assertEqual(len(re.findall(rb"HTTP/1\.1 \d", answer)), 1, (head, answer))
+
+    def test_a_refused_socket_is_followed_by_nothing(self):
+        with Server("--www", "") as server:
+            for path in ("/push/alice/", "/push/Alice/", "/ws/chat/alice_bob/?user=carol"):
+                for fields in ((), UPGRADE[:3]):
+                    answer = raw(server.port, request(f"GET {path}", "Host: 127.0.0.1", *fields))
+                    self.assertEqual(answer.count(b"HTTP/1.1 4"), 1, (path, fields, answer))
+                    self.assertEqual(answer.count(b"HTTP/1.1 "), 1, (path, fields, answer))
 
 
 if __name__ == "__main__":
