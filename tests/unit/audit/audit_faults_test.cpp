@@ -419,6 +419,7 @@ TEST_F(AuditFaultsTest, SetsAFileAsideThatIsDamagedWhereNothingWouldBeWritten) {
   {
     Audit audit(options());
     for (int i = 0; i < 5000; ++i) audit.on_delivery(pushed(now + i));
+    ASSERT_TRUE(audit.flush(kPatience));
   }
   {
     std::fstream file(file_, std::ios::in | std::ios::out | std::ios::binary);
