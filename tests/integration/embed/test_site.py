@@ -40,8 +40,9 @@ class Site(unittest.TestCase):
 
     def test_is_strict_with_browsers(self):
         for response in (get(self.port, "/"), get(self.port, "/none")):
-            self.assertTrue(response.headers["Content-Security-Policy"].startswith(
-                "default-src 'none';"))
+            policy = response.headers["Content-Security-Policy"]
+            self.assertTrue(policy.startswith("default-src 'none'; script-src 'self'; "), policy)
+            self.assertNotIn("unsafe", policy)
             self.assertEqual(response.headers["X-Content-Type-Options"], "nosniff")
             self.assertEqual(response.headers["Referrer-Policy"], "no-referrer")
             self.assertEqual(response.headers["Cross-Origin-Opener-Policy"], "same-origin")
