@@ -24,7 +24,7 @@ constexpr std::size_t kMaxEvents = 8192;
 constexpr std::size_t kMaxTokenChecks = 4096;
 // How long those that wait at the end may still be run.
 constexpr std::chrono::milliseconds kLastCallbacks{1000};
-// How long draining waits for the audit's rows to be on the disk.
+// How long draining waits at least for the audit's rows to be on the disk.
 constexpr std::chrono::milliseconds kLastRows{500};
 
 const char* null_if_empty(const std::string& text) {
@@ -123,10 +123,15 @@ void Relay::stop() {
 }
 
 void Relay::drain(std::uint32_t deadline_ms) {
+  using std::chrono::milliseconds;
+  using std::chrono::steady_clock;
   draining_ = true;
+  const auto until = steady_clock::now() + milliseconds(deadline_ms);
   service_.drain(deadline_ms);
+  if (!audit_) return;
   // So that the rows are safe even where the host's end is not as orderly as its beginning.
-  if (audit_) audit_->flush(kLastRows);
+  const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
+  audit_->flush(std::max(left, kLastRows));
 }
 
 void Relay::log(waystation_log_level level, std::string_view line) noexcept {

@@ -66,6 +66,15 @@ Audit::Audit(AuditOptions options)
   // Before the first row can come, so that none is missing without a trace, even where the file
   // cannot be opened until the end.
   take_run_file();
+  try {
+    start();
+  } catch (...) {
+    withdraw_run();
+    throw;
+  }
+}
+
+void Audit::start() {
   // Once here, where a mistake can still be refused. Any fault is met again by the writer, who says
   // so and goes on trying.
   try {
@@ -79,12 +88,7 @@ Audit::Audit(AuditOptions options)
   } catch (const SqliteError&) {
   } catch (const std::system_error&) {
   }
-  try {
-    thread_ = std::thread([this] { run(); });
-  } catch (const std::system_error&) {
-    withdraw_run();
-    throw;
-  }
+  thread_ = std::thread([this] { run(); });
   pthread_setname_np(thread_.native_handle(), "waystation-db");
 }
 
@@ -103,28 +107,22 @@ void Audit::on_delivery(const Delivery& delivery) noexcept {
 
 void Audit::lose(const Delivery& delivery) noexcept {
   rows_lost_.fetch_add(1, std::memory_order_relaxed);
-  const std::lock_guard lock(loss_mutex_);
-  if (loss_.lost++ == 0) {
-    loss_.since = delivery.at;
-    loss_.until = delivery.at;
-  }
-  loss_.since = std::min(loss_.since, delivery.at);
-  loss_.until = std::max(loss_.until, delivery.at);
-}
-
-AuditGap Audit::loss() const noexcept {
-  const std::lock_guard lock(loss_mutex_);
-  return loss_;
-}
-
-void Audit::settle_loss(const AuditGap& gap) noexcept {
-  if (gap.lost == 0) return;
-  const std::lock_guard lock(loss_mutex_);
-  loss_.lost -= gap.lost;
-  loss_.since = gap.until;  // what was lost since then came later
+  const auto lost = lost_.load(std::memory_order_relaxed);
+  const bool is_first = lost == loss_settled_.load(std::memory_order_acquire);
+  const auto widen = [&](std::atomic<std::int64_t>& end, auto wider) {
+    const auto before = end.load(std::memory_order_relaxed);
+    end.store(is_first ? delivery.at : wider(before, delivery.at), std::memory_order_relaxed);
+  };
+  widen(lost_since_, [](auto a, auto b) { return std::min(a, b); });
+  widen(lost_until_, [](auto a, auto b) { return std::max(a, b); });
+  lost_.store(lost + 1, std::memory_order_release);
 }
 
 // ---- any thread
+
+bool Audit::has_loss() const noexcept {
+  return lost_.load(std::memory_order_acquire) != loss_settled_.load(std::memory_order_acquire);
+}
 
 bool Audit::flush(std::chrono::milliseconds deadline) {
   const auto rows = queue_.rows_in();
@@ -132,7 +130,7 @@ bool Audit::flush(std::chrono::milliseconds deadline) {
   ++flushing_;
   wake_.wake();
   const bool done = flushed_.wait_for(
-      lock, deadline, [&] { return queue_.rows_out() >= rows && loss().lost == 0; });
+      lock, deadline, [&] { return queue_.rows_out() >= rows && !has_loss(); });
   --flushing_;
   return done;
 }

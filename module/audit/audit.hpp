@@ -38,6 +38,8 @@ struct AuditOptions {
   // or the log moved into the file.
   std::chrono::milliseconds batch_interval{100};
   std::chrono::milliseconds retry_interval{500};  // after a fault
+  // How often a writer with nothing to do looks whether its file is still there.
+  std::chrono::milliseconds idle_interval{1000};
   // The log may always grow as long while others read; a quarter of max_bytes if that is more,
   // and four times as long where that is 0.
   std::int64_t log_bytes = std::int64_t{64} << 20;
@@ -97,6 +99,7 @@ class Audit final : public Observer {
  private:
   using Clock = std::chrono::steady_clock;
 
+  void start();
   void run() noexcept;
   template <typename Wanted>
   bool sleep_until(std::unique_lock<std::mutex>& lock, Clock::time_point time, Wanted is_wanted);
@@ -115,9 +118,11 @@ class Audit final : public Observer {
   void note_waiting() noexcept;
   bool is_late() const noexcept;
   bool is_over_size();
+  void retire_old(std::size_t least);
   void tidy();
   void close() noexcept;
   void lose(const Delivery& delivery) noexcept;
+  bool has_loss() const noexcept;
   AuditGap loss() const noexcept;
   void settle_loss(const AuditGap& gap) noexcept;
   /// `what` returns the fault in words.
@@ -136,6 +141,7 @@ class Audit final : public Observer {
     } catch (...) {
     }
   }
+
   const AuditOptions options_;
   const std::string path_;
   const std::string node_;
@@ -145,9 +151,12 @@ class Audit final : public Observer {
   std::atomic<std::uint32_t> retention_days_;
   std::atomic<std::uint64_t> max_bytes_;
 
-  // What the queue had no room for. The relay's thread takes the lock only in that case.
-  mutable std::mutex loss_mutex_;
-  AuditGap loss_;
+  // What the queue had no room for. No mutex: the relay's thread would wait for the writer's.
+  std::atomic<std::int64_t> lost_ = 0;  // the relay's thread writes these three, the count last
+  std::atomic<std::int64_t> lost_since_ = 0;
+  std::atomic<std::int64_t> lost_until_ = 0;
+  std::atomic<std::int64_t> loss_settled_ = 0;  // the writer: so many of them are in a row
+  std::int64_t loss_settled_until_ = 0;         // the writer's own
   std::atomic<std::uint64_t> rows_lost_ = 0;
 
   std::atomic<std::uint64_t> rows_written_ = 0;

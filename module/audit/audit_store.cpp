@@ -236,15 +236,15 @@ void AuditStore::insert(const AuditGap& gap) {
   insert_gap_.run();
 }
 
-std::int64_t AuditStore::retire_before(std::int64_t time, std::int64_t rows) {
+std::size_t AuditStore::retire_before(std::int64_t time, std::size_t rows) {
   retire_before_.bind(1, time);
-  retire_before_.bind(2, rows);
+  retire_before_.bind(2, static_cast<std::int64_t>(rows));
   retire_before_.run();
-  return database_.changes();
+  return static_cast<std::size_t>(database_.changes());
 }
 
-std::int64_t AuditStore::retire_oldest(std::int64_t rows) {
-  retire_oldest_.bind(1, rows);
+std::size_t AuditStore::retire_oldest(std::size_t rows) {
+  retire_oldest_.bind(1, static_cast<std::int64_t>(rows));
   retire_oldest_.run();
   const auto retired = database_.changes();
   Statement oldest(database_,
@@ -252,9 +252,9 @@ std::int64_t AuditStore::retire_oldest(std::int64_t rows) {
                    "WHERE outcome <> 'gap' ORDER BY at LIMIT 1");
   constexpr auto kAny = std::numeric_limits<std::int64_t>::max();
   retire_gaps_.bind(1, oldest.step() ? oldest.number(0) : kAny);
-  retire_gaps_.bind(2, rows);
+  retire_gaps_.bind(2, static_cast<std::int64_t>(rows));
   retire_gaps_.run();
-  return retired + database_.changes();
+  return static_cast<std::size_t>(retired + database_.changes());
 }
 
 std::optional<std::int64_t> AuditStore::newest_at() {

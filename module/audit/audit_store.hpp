@@ -62,8 +62,8 @@ class AuditStore {
   void insert(const AuditGap& gap);
   /// Takes out up to `rows` of the oldest: those from before a time, or any. Returns how many. A gap
   /// is as old as its end.
-  std::int64_t retire_before(std::int64_t time, std::int64_t rows);
-  std::int64_t retire_oldest(std::int64_t rows);
+  std::size_t retire_before(std::int64_t time, std::size_t rows);
+  std::size_t retire_oldest(std::size_t rows);
   void commit();
   void abandon() noexcept;
   /// Gives memory back that only haste needs.

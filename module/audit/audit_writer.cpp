@@ -23,11 +23,9 @@ constexpr std::size_t kLateRows = 1000;
 constexpr std::uint64_t kManyRows = 1000;
 constexpr auto kLongestGathering = 1s;
 // Rows that one step of retention takes out, and the pages that one gives back.
-constexpr std::int64_t kTidyRows = 500;
+constexpr std::size_t kTidyRows = 500;
 constexpr std::int64_t kTidyPages = 64;
 constexpr auto kTidyPause = 20ms;
-// How often a writer with nothing to do looks whether its file is still there.
-constexpr auto kIdleLook = 1s;
 constexpr auto kAgeInterval = 60s;
 // How long rows stay in the log alone, where a copy of the file misses them and it takes room.
 constexpr auto kSettleInterval = 2s;
@@ -66,7 +64,7 @@ void Audit::run() noexcept {
     lock.lock();
     if (flushing_ != 0) flushed_.notify_all();
     if (!is_last) continue;
-    if (is_faulty_ || is_late() || (queue_.size() == 0 && loss().lost == 0)) break;
+    if (is_faulty_ || is_late() || (queue_.size() == 0 && !has_loss())) break;
   }
   lock.unlock();
   close();
@@ -98,9 +96,11 @@ bool Audit::wait_for_work(std::unique_lock<std::mutex>& lock) {
   if (is_over_size_ || has_too_old_ || has_unused_) {
     sleep_until(lock, Clock::now() + kTidyPause, is_urgent);
   } else {
-    is_asleep_.store(true, std::memory_order_seq_cst);
-    sleep_until(lock, Clock::now() + kIdleLook,
-                [&] { return queue_.size() != 0 || is_urgent(); });
+    sleep_until(lock, Clock::now() + options_.idle_interval, [&] {
+      // Each time: one that was told of an earlier row may have taken the flag back only now.
+      is_asleep_.store(true, std::memory_order_seq_cst);
+      return queue_.size() != 0 || is_urgent();
+    });
     is_asleep_.store(false, std::memory_order_relaxed);
   }
   if (queue_.size() != 0) gather(lock);
@@ -254,6 +254,22 @@ void Audit::note_waiting() noexcept {
   waiting_since_.store(oldest ? oldest->at : 0, std::memory_order_relaxed);
 }
 
+AuditGap Audit::loss() const noexcept {
+  const auto lost = lost_.load(std::memory_order_acquire);
+  AuditGap gap{lost_since_.load(std::memory_order_relaxed),
+               lost_until_.load(std::memory_order_relaxed),
+               lost - loss_settled_.load(std::memory_order_relaxed)};
+  // What was lost since the last gap was told came later than that.
+  gap.since = std::clamp(gap.since, std::min(loss_settled_until_, gap.until), gap.until);
+  return gap;
+}
+
+void Audit::settle_loss(const AuditGap& gap) noexcept {
+  if (gap.lost == 0) return;
+  loss_settled_until_ = gap.until;
+  loss_settled_.fetch_add(gap.lost, std::memory_order_release);
+}
+
 bool Audit::is_late() const noexcept { return Clock::now() >= stop_at_.load(); }
 
 void Audit::write_batch() {
@@ -272,7 +288,10 @@ void Audit::write_batch() {
   }
   if (gap.lost != 0) store_->insert(gap);
   // A file that has its size gives away as much as it takes, in the same transaction.
-  if (is_over_size()) store_->retire_oldest(static_cast<std::int64_t>(2 * rows) + kTidyRows);
+  for (std::size_t given = 0; given <= 2 * rows && !is_late() && is_over_size(); given += kTidyRows) {
+    if (store_->retire_oldest(kTidyRows) == 0) break;
+  }
+  if (has_too_old_) retire_old(2 * rows);
   store_->commit();
   has_more_ = rows == kBatchRows;
   if (!store_->is_file_in_place()) {
@@ -305,16 +324,25 @@ bool Audit::is_over_size() {
   return is_over_size_;
 }
 
+/// Takes out `least` rows that are too old, and some more, as far as there are any.
+void Audit::retire_old(std::size_t least) {
+  const auto days = retention_days_.load(std::memory_order_relaxed);
+  has_too_old_ = days != 0;
+  for (std::size_t retired = 0; has_too_old_ && retired <= least && !is_late();
+       retired += kTidyRows) {
+    has_too_old_ = store_->retire_before(wall_ms() - days * kMsPerDay, kTidyRows) == kTidyRows;
+  }
+}
+
 /// One small step of retention; rows that came go first.
 void Audit::tidy() {
   if (has_more_ || is_late()) return;
   if (queue_.size() == 0) store_->release_memory();
   const auto now = Clock::now();
   const bool was_busy = is_over_size_ || has_too_old_ || has_unused_;
-  const auto days = retention_days_.load(std::memory_order_relaxed);
-  if (days != 0 && (has_too_old_ || now >= next_age_check_)) {
+  if (has_too_old_ || now >= next_age_check_) {
     store_->begin();
-    has_too_old_ = store_->retire_before(wall_ms() - days * kMsPerDay, kTidyRows) == kTidyRows;
+    retire_old(0);
     store_->commit();
     next_age_check_ = now + kAgeInterval;
   }
@@ -354,7 +382,7 @@ void Audit::close() noexcept {
       return "audit: " + path_ + ": " + rows_text(waiting) +
              " could not be written before the end and are lost";
     });
-  } else if (store_ != nullptr && loss().lost == 0 && store_->is_in_place()) {
+  } else if (store_ != nullptr && !has_loss() && store_->is_in_place()) {
     // Otherwise the next run finds that this one did not end well, and says so in a row.
     try {
       store_->end_run(wall_ms());

@@ -88,7 +88,9 @@ bool Connection::send(Opcode opcode, std::initializer_list<std::string_view> par
   const auto first = next();
   const auto second = next();
   const auto third = next();
-  const auto queue = [&] { return outbox_.append({header.view(), first, second, third}); };
+  // Answers to pings may be many and as small as two bytes.
+  const auto kind = is_control(opcode) ? Outbox::Unit::joins : Outbox::Unit::stands_alone;
+  const auto queue = [&] { return outbox_.append({header.view(), first, second, third}, kind); };
   touch();
   if (queue() || (make_room(header.view().size() + size) && queue())) return true;
   too_slow_ = true;
@@ -109,7 +111,8 @@ void Connection::yield_room() noexcept {
   transmit();
   // A quarter at least: each time all connections are looked at for the largest queue, and a peer
   // that takes a few bytes now and then could have that done for every message of everybody else.
-  if (backlog() <= before - before / 4) return;
+  const auto now = backlog();
+  if (now < before && now <= before - before / 4) return;
   // Where its session is over, what holds the room is a peer that does not take its last words.
   if (state_ != State::open) return abort();
   too_slow_ = true;

@@ -11,6 +11,7 @@ constexpr std::size_t kBlockBytes = 16 * 1024;
 // too: who sends long messages sends more of them, and the system's memory comes page by page.
 constexpr std::size_t kSpareBlocks = 256;
 constexpr std::size_t kSpareBytes = kSpareBlocks * kBlockBytes;
+constexpr std::size_t kJoinedBytes = 1024;
 
 std::size_t total_size(std::initializer_list<std::string_view> parts) noexcept {
   std::size_t size = 0;
@@ -42,6 +43,7 @@ void OutboxPool::take_back(std::unique_ptr<Block> block) noexcept {
   if (spare_.size() >= kSpareBlocks || spare_bytes_ + block->capacity > kSpareBytes) return;
   block->head = block->tail = block->first_unit = 0;
   block->unit_ends.clear();
+  block->last_joins = false;
   spare_bytes_ += block->capacity;
   spare_.push_back(std::move(block));
 }
@@ -56,25 +58,38 @@ void Outbox::discard() noexcept {
   pool_->take_back(std::move(block_));
 }
 
-bool Outbox::append(std::initializer_list<std::string_view> parts) {
+bool Outbox::append(std::initializer_list<std::string_view> parts, Unit kind) {
   const auto size = total_size(parts);
   const auto& limits = pool_->limits();
   if (unsent().size() + size > limits.max_queue_bytes || !pool_->has_room(size)) {
     return false;
   }
-  put(parts, size);
+  put(parts, size, kind);
   return true;
 }
 
 void Outbox::append_always(std::initializer_list<std::string_view> parts) {
-  put(parts, total_size(parts));
+  put(parts, total_size(parts), Unit::stands_alone);
 }
 
-void Outbox::put(std::initializer_list<std::string_view> parts, std::size_t size) {
+/// Whether the last unit may still grow by `size`: what was begun has its end.
+bool Outbox::may_join_last(std::size_t size) const noexcept {
+  const auto& ends = block_->unit_ends;
+  if (!block_->last_joins || ends.empty()) return false;
+  const auto begin = ends.size() == 1 ? 0 : ends[ends.size() - 2];
+  return block_->head <= begin && block_->tail - begin + size <= kJoinedBytes;
+}
+
+void Outbox::put(std::initializer_list<std::string_view> parts, std::size_t size, Unit kind) {
   if (size == 0) return;
   make_room(size);
   auto& block = *block_;
-  block.unit_ends.push_back(block.tail + size);
+  if (kind == Unit::joins && may_join_last(size)) {
+    block.unit_ends.back() += size;
+  } else {
+    block.unit_ends.push_back(block.tail + size);
+  }
+  block.last_joins = kind == Unit::joins;
   for (const auto part : parts) {
     block.tail += part.copy(block.bytes.get() + block.tail, part.size());
   }

@@ -40,6 +40,7 @@ class OutboxPool {
     std::size_t tail = 0;                // behind the last byte queued
     std::vector<std::size_t> unit_ends;  // where each unit ends, in order
     std::size_t first_unit = 0;          // the first of them that is not wholly sent
+    bool last_joins = false;
   };
 
   std::unique_ptr<Block> lend();
@@ -61,9 +62,13 @@ class Outbox {
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
 
+  /// Whether a unit may become one with those queued before and after it that may, up to a thousand
+  /// bytes: memory for where each ends is in no bound.
+  enum class Unit : std::uint8_t { stands_alone, joins };
+
   /// Queues one unit made of `parts`, whole or not at all. False where that would pass the bound
   /// of this outbox or of all together. Throws std::bad_alloc, and nothing was queued.
-  bool append(std::initializer_list<std::string_view> parts);
+  bool append(std::initializer_list<std::string_view> parts, Unit kind = Unit::stands_alone);
 
   /// Queues one unit whatever the bounds say. For what must be said last, such as a Close frame.
   void append_always(std::initializer_list<std::string_view> parts);
@@ -86,7 +91,8 @@ class Outbox {
   std::uint64_t sent_offset() const noexcept { return sent_; }
 
  private:
-  void put(std::initializer_list<std::string_view> parts, std::size_t size);
+  void put(std::initializer_list<std::string_view> parts, std::size_t size, Unit kind);
+  bool may_join_last(std::size_t size) const noexcept;
   void make_room(std::size_t size);
 
   OutboxPool* pool_;

@@ -370,6 +370,39 @@ class SlowReceivers(AsyncCase):
             for raw in sockets:
                 raw.close()
 
+    @unittest.skipIf(SANITIZED, "a sanitizer's memory is its own")
+    async def test_a_flood_of_pings_without_payload_costs_no_more_than_the_queues_hold(self):
+        queue, count = 1 << 20, 4
+        with Server("--max-queue-bytes", str(queue)) as server:
+            async with connect(server, CHAT, "alice", v1=True) as alice:
+                await receive(alice)
+                before = server.resident_kib()
+                most = [0]
+                done = threading.Event()
+                flood = frame(PING) * 10000
+
+                def pour(raw):
+                    try:
+                        while not done.is_set():
+                            raw.send(flood)
+                            most[0] = max(most[0], server.resident_kib())
+                    except ConnectionError:
+                        pass
+
+                def closed_slow():
+                    return json.loads(server.http("GET", "/healthz")[2])["closed_slow"]
+
+                raws = [RawSocket(server, receive_buffer=4096).open(CHAT, "bob")
+                        for _ in range(count)]
+                pouring = [asyncio.create_task(asyncio.to_thread(pour, raw)) for raw in raws]
+                await until(lambda: closed_slow() == count, "all of them are given up")
+                done.set()
+                await asyncio.gather(*pouring)
+                # Queues grow by doubling, and are copied as they do.
+                self.assertLess((most[0] - before) * 1024, 3 * queue * count)
+                for raw in raws:
+                    raw.close()
+
     async def test_a_flood_of_pings_ends_who_does_not_read_the_pongs(self):
         with Server(*self.OPTIONS) as server:
             async with connect(server, CHAT, "alice", v1=True) as alice:

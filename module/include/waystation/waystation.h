@@ -263,8 +263,9 @@ WAYSTATION_API waystation_status waystation_reconfigure(waystation_relay *relay,
                                                         char *error, size_t error_size);
 
 /* Ends service kindly: new sockets are refused with 503, open ones get Close 1001 and up to
- * `deadline_ms` to answer it. Returns when the last socket is closed or the deadline has passed
- * and the rest was cut. Legal twice.
+ * `deadline_ms` to answer it. Returns when the last socket is closed, or the deadline has passed
+ * and the rest was cut, and the audit's rows are on the disk: for that it takes what is left of the
+ * deadline, half a second at least. Legal twice.
  *
  * Errors: WAYSTATION_INVALID (NULL), WAYSTATION_EXHAUSTED (new sockets are refused, open ones stay;
  * call it again), WAYSTATION_INTERNAL. */
@@ -272,6 +273,9 @@ WAYSTATION_API waystation_status waystation_drain(waystation_relay *relay, uint3
 
 /* Ends the relay at once and gives everything back: sockets, threads, memory. When it returns no
  * callback is running or will run. Drain first if peers should hear 1001. NULL is legal.
+ *
+ * It waits up to a second for the audit's rows to be written, up to another for events and lines of the
+ * log to be handed over, and for a callback that is running however long that takes.
  *
  * Must not be called from a callback of this relay, `identify` included: it would wait for that
  * callback to return. It then does nothing but log that. Handlers that stay registered with a web

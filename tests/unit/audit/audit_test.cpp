@@ -63,6 +63,17 @@ TEST_F(AuditTest, WritesOnAThreadThatGivesWayToEveryOther) {
   EXPECT_EQ(::getpriority(PRIO_PROCESS, 0), before) << "and no other does";
 }
 
+TEST_F(AuditTest, IsWokenByTheFirstRow) {
+  auto asleep = options();
+  asleep.idle_interval = std::chrono::hours(1);
+  Audit audit(asleep);
+  ASSERT_TRUE(audit.flush(kPatience));
+  for (std::uint64_t rows = 1; rows <= 20; ++rows) {
+    audit.on_delivery(pushed(now_ms()));
+    ASSERT_TRUE(eventually([&] { return audit.figures().rows_written == rows; }));
+  }
+}
+
 TEST_F(AuditTest, HasNoColumnForContent) {
   Audit audit(options());
   audit.on_delivery(pushed(now_ms()));
@@ -329,6 +340,7 @@ TEST_F(AuditTest, RefusesANewerVersionThatOnlyTheLogKnowsOf) {
   ASSERT_GT(before, 0U);
   EXPECT_THROW(Audit audit(options()), AuditRefused);
   EXPECT_EQ(std::filesystem::file_size(file_ + "-wal"), before);
+  EXPECT_THAT(folder_.names(), ::testing::Each(::testing::Not(HasSubstr("run-"))));
 }
 
 TEST_F(AuditTest, RefusesAnotherProgramsDatabase) {

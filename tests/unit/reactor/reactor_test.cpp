@@ -582,6 +582,43 @@ TEST_F(ReactorTest, WhoHoldsTheMostOfTheCommonBudgetIsClosedAndNobodyElse) {
   for (int i = 0; i < 10; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
 }
 
+TEST_F(ReactorTest, ThereIsAnEndToLookingForRoomWhereNobodyHasAnyLeftToGive) {
+  auto tight = options();
+  tight.queues = {300'000, 400'000};
+  start(tight, 8192);
+  auto sender = open("sender");
+  const auto send = [&](const std::string& to, std::size_t size) {
+    sender.client.say("/send " + to + " 1 " + std::to_string(size));
+    sender.client.say("sync");
+    ASSERT_EQ(sender.client.hear(), "sync");
+  };
+  std::vector<Peer> stalled;
+  const auto rest_of = [&](std::size_t size) {
+    const auto name = "stalled" + std::to_string(stalled.size());
+    stalled.push_back(open(name, 4096));
+    send(name, size);
+    std::size_t rest = 0;
+    on_reactor([&] { rest = names_.at(name)->backlog(); });
+    return rest;
+  };
+  // Begun, and all but two bytes of it gone: what the kernel takes of one, it takes of the next.
+  constexpr std::size_t kProbe = 60'000;
+  std::size_t size = kProbe - rest_of(kProbe) + 2;
+  for (int i = 0; i < 10; ++i) {
+    const auto rest = rest_of(size);
+    if (rest == 2) break;
+    size = size + 2 - rest;
+  }
+  std::size_t rest = 0;
+  on_reactor([&] { rest = names_.at("stalled" + std::to_string(stalled.size() - 1))->backlog(); });
+  ASSERT_EQ(rest, 2U);
+  EXPECT_GT(rest_of(290'000), 200'000U);
+
+  auto receiver = open("receiver");
+  send("receiver", 250'000);  // for which there is no room
+  EXPECT_EQ(receiver.client.hear(), "(closed 4408)");
+}
+
 TEST_F(ReactorTest, WhoHoldsTheMostPaysForItsOwnMessageToo) {
   auto tight = options();
   tight.queues = {300'000, 300'000};

@@ -49,6 +49,35 @@ TEST(Outbox, GivesBackWhatWasQueuedInOrder) {
   EXPECT_EQ(drain(outbox, 3), "nit in parts, another!");
 }
 
+TEST(Outbox, UnitsThatJoinLeaveTogether) {
+  OutboxPool pool(kRoomy);
+  Outbox outbox(pool);
+  constexpr auto joins = Outbox::Unit::joins;
+  EXPECT_TRUE(outbox.append({"message"}));
+  EXPECT_TRUE(outbox.append({"a"}, joins));
+  EXPECT_TRUE(outbox.append({"b"}, joins));
+  EXPECT_TRUE(outbox.append({"another"}));
+  EXPECT_TRUE(outbox.append({"c"}, joins));
+  outbox.consume(8);
+  // "a" and "b" are one, and begun; what joins does not join a message.
+  EXPECT_TRUE(outbox.append({"d"}, joins));
+  outbox.drop_unbegun();
+  EXPECT_EQ(outbox.unsent(), "b");
+  EXPECT_TRUE(outbox.append({"e"}, joins)) << "what was begun has its end";
+  outbox.drop_unbegun();
+  EXPECT_EQ(drain(outbox), "b");
+}
+
+TEST(Outbox, UnitsThatJoinStayShort) {
+  OutboxPool pool(kRoomy);
+  Outbox outbox(pool);
+  for (int i = 0; i < 5000; ++i) EXPECT_TRUE(outbox.append({"xy"}, Outbox::Unit::joins));
+  outbox.consume(1);
+  outbox.drop_unbegun();
+  EXPECT_EQ(outbox.unsent().size(), 1023U);
+  EXPECT_EQ(pool.queued_bytes(), 1023U);
+}
+
 TEST(Outbox, EmptyPartsAndUnitsAreNothing) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
