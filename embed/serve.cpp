@@ -167,8 +167,11 @@ void reload(const ConfigurationSources& sources, Configuration& current, waystat
     } catch (const ConfigurationError& error) {
       throw ConfigurationError{with_origin(next, error.what())};
     }
-  } catch (const std::exception& error) {
+  } catch (const ConfigurationError& error) {
     log.error("SIGHUP: nothing was changed: " + std::string{error.what()});
+    return;
+  } catch (const std::exception& error) {
+    log.error("SIGHUP: some of it may be in force, send it again: " + std::string{error.what()});
     return;
   }
   for (const auto& warning : std::set(next.warnings.begin(), next.warnings.end())) {

@@ -10,16 +10,11 @@
 #include <system_error>
 #include <utility>
 
+#include "audit/audit_words.hpp"
 #include "audit/file_size_signal.hpp"
 
 namespace waystation {
 namespace {
-
-std::int64_t wall_ms() noexcept {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 constexpr std::size_t kMaxNodeBytes = 64;
 

@@ -256,8 +256,8 @@ WAYSTATION_API waystation_status waystation_new(const waystation_options *option
  * keeps. The audit's file and node stay those given to waystation_new. Open sockets stay.
  * `user_data` and the callbacks are those given to waystation_new, whatever stands here.
  *
- * Errors: WAYSTATION_INVALID (as for waystation_new), WAYSTATION_EXHAUSTED; everything stays as it
- * was. */
+ * Errors: WAYSTATION_INVALID (as for waystation_new; everything stays as it was),
+ * WAYSTATION_EXHAUSTED (some of it may be in force already: call it again). */
 WAYSTATION_API waystation_status waystation_reconfigure(waystation_relay *relay,
                                                         const waystation_options *options,
                                                         char *error, size_t error_size);
