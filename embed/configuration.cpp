@@ -176,7 +176,8 @@ void check_identity(const Configuration& configuration) {
   }
   if (settings.auth == "jwt" && settings.jwt_key_file.empty()) {
     throw conflict(configuration, "auth", "\"jwt\"",
-                   "open or header while jwt_key_file is empty: no token could be checked");
+                   "open or header while jwt_key_file is empty (--jwt-key-file names the file of a "
+                   "key): no token could be checked");
   }
   if (!settings.jwt_key_file.empty() && access(settings.jwt_key_file.c_str(), R_OK) != 0) {
     throw conflict(configuration, "jwt_key_file", quoted(settings.jwt_key_file),

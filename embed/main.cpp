@@ -2,9 +2,11 @@
 #include <waystation/waystation.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <exception>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "embed/audit_cli.hpp"
@@ -30,6 +32,45 @@ std::vector<std::string> arguments(int argc, char** argv) {
     reversed.emplace_back(is_empty ? argument.substr(0, argument.size() - 1) : argument);
   }
   return reversed;
+}
+
+/// The innermost command that was given, and the words that led to it.
+std::pair<const CLI::App*, std::string> command_given(const CLI::App& app) {
+  std::string words = "waystation";
+  const auto* command = &app;
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    words += ' ' + command->get_name();
+  }
+  return {command, words};
+}
+
+/// For a command that is one of several, and was not said which.
+ConfigurationError half_a_command(const CLI::App& command, const std::string& words) {
+  std::string allowed;
+  for (const auto* each : command.get_subcommands(nullptr)) {
+    allowed += (allowed.empty() ? "" : " or ") + words + ' ' + each->get_name();
+  }
+  return ConfigurationError{quoted(std::string_view{words}) + " is half a command; allowed is " +
+                            allowed};
+}
+
+/// For an argument that is none of its command's.
+ConfigurationError unexpected_argument(const CLI::App& app) {
+  const auto [command, words] = command_given(app);
+  const auto arguments = app.remaining(true);
+  const auto argument = arguments.empty() ? std::string{} : arguments.front();
+  const auto see = "; " + words + " --help lists what there is";
+  if (!argument.starts_with("--"))
+    return ConfigurationError{quoted(std::string_view{argument}) + " was not expected" + see};
+  const auto flag = argument.substr(0, argument.find('='));
+  auto key = flag.substr(2);
+  std::ranges::replace(key, '-', '_');
+  const auto nearest = nearest_key(key);
+  const auto meant = nearest.empty() ? std::string{} : find_option(nearest)->flag();
+  const bool is_there = !meant.empty() && command->get_option_no_throw(meant) != nullptr;
+  return ConfigurationError{flag + " is no option of " + words +
+                            (is_there ? "; did you mean " + meant + "?" : see)};
 }
 
 int run(int argc, char** argv) {
@@ -62,13 +103,18 @@ int run(int argc, char** argv) {
     if (token_command.was_asked_for() && argc > 2) {
       throw ConfigurationError{std::string{error.what()} + "; see waystation token issue --help"};
     }
+    const auto [command, words] = command_given(app);
+    if (command != &app) throw half_a_command(*command, words);
     const auto last = argc > 1 ? "; " + quoted(argv[argc - 1]) + " is none" : std::string{};
     throw ConfigurationError{
         "a command is needed: serve, audit list, audit stats, audit export, audit "
         "prune, token issue, config check or config show" +
         last};
+  } catch (const CLI::ExtrasError&) {
+    throw unexpected_argument(app);
   } catch (const CLI::ParseError& error) {
-    throw ConfigurationError{std::string{error.what()} + "; see waystation --help"};
+    throw ConfigurationError{std::string{error.what()} + "; see " + command_given(app).second +
+                             " --help"};
   }
   if (audit_commands.was_asked_for()) return audit_commands.run();
   if (token_command.was_asked_for()) return token_command.run();

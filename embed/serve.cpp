@@ -177,6 +177,9 @@ void reload(const ConfigurationSources& sources, Configuration& current, waystat
   for (const auto& warning : std::set(next.warnings.begin(), next.warnings.end())) {
     log.warning(warning);
   }
+  if (changes.empty() && put_off.empty()) {
+    log.info("SIGHUP: the configuration is read, keys included, and says what it did before");
+  }
   for (const auto& change : changes) log.info("SIGHUP: " + change);
   for (const auto& change : put_off) log.warning("SIGHUP: " + change + ", after a restart only");
   current = std::move(next);

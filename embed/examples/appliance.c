@@ -1,7 +1,8 @@
 /* An appliance that already runs CivetWeb gains chat.
  *
  * Imagine a device with a web page of its own: CivetWeb, one handler, a few options. The lines
- * marked "chat" are all that Waystation adds. Build and run it:
+ * marked "chat" are all that Waystation adds. Build and run it, once the library is installed
+ * (module/EMBEDDING.md says how):
  *
  *     cc appliance.c -lwaystation -lcivetweb -o appliance
  *     ./appliance 8080

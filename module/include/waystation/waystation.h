@@ -91,7 +91,7 @@ typedef struct waystation_request {
   uint16_t remote_port;
   uint16_t local_port;
   int is_tls;             /* not 0: the server itself speaks TLS on this connection */
-  int descriptor;         /* the connection's socket; -1: find it by address and ports */
+  int descriptor;         /* the connection's socket; -1, not 0: find it by address and ports */
   const char *body;       /* for waystation_http: the body, or NULL */
   size_t body_size;       /* bytes of it that are there */
   int body_truncated;     /* not 0: the client sent more than `body_size` */

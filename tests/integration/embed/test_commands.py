@@ -63,9 +63,21 @@ class Commands(CommandCase):
         self.assert_mistake(run("dance"), "dance")
         self.assert_mistake(run("serve", "now"), "now")
 
+    def test_says_what_half_a_command_lacks(self):
+        self.assert_mistake(run("config"), "waystation config check or waystation config show")
+        self.assert_mistake(run("token"), "waystation token issue")
+
     def test_refuses_flags_it_does_not_know(self):
-        self.assert_mistake(run("serve", "--max-conections", "1"), "--max-conections")
-        self.assert_mistake(run("config", "check", "--max-connections"), "--max-connections")
+        self.assert_mistake(run("serve", "--colour", "red"), "--colour is no option",
+                            "waystation serve --help")
+        self.assert_mistake(run("config", "check", "colour"), '"colour"',
+                            "waystation config check --help")
+        self.assert_mistake(run("serve", "--max-conections=5"), "--max-conections is no option",
+                            "did you mean --max-connections?")
+        # It is one, but of another command.
+        self.assert_mistake(run("audit", "list", "--max-connections", "5"),
+                            "--max-connections is no option of waystation audit list",
+                            "waystation audit list --help")
 
     def test_names_key_value_and_what_is_allowed(self):
         self.assert_mistake(run("serve", "--max-connections", "many"), "max_connections",

@@ -128,6 +128,10 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                     await asyncio.to_thread(server.await_log, "nothing was changed")
                     self.assertIn('log_level = "loud"', server.log())
 
+                    file.write_text("log_level = 'info'\n")
+                    server.send(signal.SIGHUP)
+                    await asyncio.to_thread(server.await_log, "says what it did before")
+
                     file.write_text("log_format = 'json'\nlisten = ['127.0.0.1:1']\n"
                                     "ping_interval_seconds = 24\n")
                     server.send(signal.SIGHUP)
