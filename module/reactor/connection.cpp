@@ -182,7 +182,7 @@ void Connection::end_session() noexcept {
 
 void Connection::on_readable() {
   if (state_ == State::closed) return;
-  const auto buffer = reactor_.read_buffer();
+  const auto buffer = reactor_.read_buffer(reader_.frame_rest());
   const auto received = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
   if (received < 0) {
     if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) cut();

@@ -17,6 +17,11 @@ namespace {
 // the outboxes it fills find their memory among the spare blocks.
 constexpr std::size_t kEventsPerRound = 64;
 constexpr std::size_t kReadBufferBytes = 256 * 1024;
+// What is read at once of one socket, and not of a long frame: it may be a thousand small ones, each
+// with an answer, while all others wait.
+constexpr std::size_t kReadBytes = 8 * 1024;
+// How much longer than its deadline a drain may take to be answered.
+constexpr std::chrono::milliseconds kDrainSlack{250};
 
 using Task = TaskQueue::Task;
 
@@ -206,6 +211,8 @@ void Reactor::round(int timeout_ms) {
   }
   if (count == 0) count = epoll_wait(epoll_.get(), events.data(), events.size(), timeout_ms);
   read_clock();
+  // In each round, whether or not they are among the few that the kernel told of this time.
+  tasks_.run();
   for (int i = 0; i < count; ++i) {
     if (hurrying_.load(std::memory_order_relaxed)) {
       // Sockets that are all full of input could make this round a long one.
@@ -215,10 +222,7 @@ void Reactor::round(int timeout_ms) {
     const auto& event = events[static_cast<std::size_t>(i)];
     // One that was closed in this round is still there to say so; later rounds hear nothing of it.
     auto* const connection = static_cast<Connection*>(event.data.ptr);
-    if (connection == nullptr) {
-      tasks_.run();
-      continue;
-    }
+    if (connection == nullptr) continue;  // the tasks
     if ((event.events & EPOLLOUT) != 0) connection->on_writable();
     if ((event.events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
       guard(*connection, [connection] { connection->on_readable(); });
@@ -297,8 +301,14 @@ void Reactor::drain(std::uint32_t deadline_ms) {
   if (post([this, deadline_ms, drained = std::move(drained)] {
         begin_drain(deadline_ms, std::move(*drained));
       })) {
-    done.wait();
+    // It is answered at the end of a round, and rounds may be long where peers see to that.
+    done.wait_for(std::chrono::milliseconds(deadline_ms) + kDrainSlack);
   }
+}
+
+std::span<char> Reactor::read_buffer(std::uint64_t frame_rest) noexcept {
+  const auto size = std::min<std::uint64_t>(frame_rest + kReadBytes, read_buffer_.size());
+  return std::span(read_buffer_).first(static_cast<std::size_t>(size));
 }
 
 void Reactor::begin_drain(std::uint32_t deadline_ms, std::promise<void> drained) {

@@ -81,7 +81,8 @@ class Reactor {
   std::int64_t ping_interval_ms() const noexcept { return ping_interval_ms_; }
   OutboxPool& pool() noexcept { return pool_; }
   const FrameLimits& frame_limits() const noexcept { return frame_limits_; }
-  std::span<char> read_buffer() noexcept { return read_buffer_; }
+  /// What the next bytes of a connection are to be read into, whose current frame lacks so many.
+  std::span<char> read_buffer(std::uint64_t frame_rest) noexcept;
 
   /// Any live option at all but those of the thread itself.
   void apply(const ReactorOptions& options);

@@ -83,12 +83,11 @@ class RelaySession final : public Session, public Base {
       if (!connection_.send(Opcode::text, {text.head, text.value, text.tail})) return false;
       if (delivery == nullptr) return true;
       ledger_.add(connection_.queued_offset(), *delivery, !kIsChat);
-      if (ledger_.size() >= ask_kernel_at_) {
+      // What the kernel holds is in no queue of ours, but the list of it is as long as one may be.
+      const auto most = service_.max_queue_bytes();
+      if (ledger_.size() >= ask_kernel_at_ || ledger_.used_bytes() > most) {
         acknowledge();
-        // What the kernel holds is in no queue of ours, but the list of it is.
-        if (ledger_.used_bytes() > service_.max_queue_bytes()) {
-          connection_.close(CloseCode::receiver_too_slow);
-        }
+        if (ledger_.used_bytes() > most) connection_.close(CloseCode::receiver_too_slow);
       }
       return true;
     } catch (const std::bad_alloc&) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 namespace waystation {
 namespace {
@@ -101,21 +102,29 @@ void Outbox::make_room(std::size_t size) {
   auto& block = *block_;
   if (block.capacity - block.tail >= size) return;
 
-  // Only whole units leave the front, so that the first one of the block is the one begun.
-  const auto begun = block.first_unit == 0 ? 0 : block.unit_ends[block.first_unit - 1];
+  const auto begun = begin_of_begun();
   const auto kept = block.tail - begun;
   const auto needed = kept + size;
-  const char* old_bytes = block.bytes.get();
-  std::unique_ptr<char[]> larger;
   // Moving pays only where it frees at least as much as it moves.
-  if (needed > block.capacity || kept > begun) {
-    const auto capacity = std::max(needed, 2 * block.capacity);
-    larger = std::make_unique_for_overwrite<char[]>(capacity);
-    block.capacity = capacity;
-  }
-  char* new_bytes = larger ? larger.get() : block.bytes.get();
-  std::memmove(new_bytes, old_bytes + begun, kept);
-  if (larger) block.bytes = std::move(larger);
+  const bool is_moved_in_place = needed <= block.capacity && kept <= begun;
+  move_front(is_moved_in_place ? block.capacity : std::max(needed, 2 * block.capacity));
+}
+
+std::size_t Outbox::begin_of_begun() const noexcept {
+  return block_->first_unit == 0 ? 0 : block_->unit_ends[block_->first_unit - 1];
+}
+
+/// Moves what is left, from the unit on that was begun, to the front of a block of `capacity` bytes.
+/// Only whole units leave, so that the first one of the block is the one begun.
+void Outbox::move_front(std::size_t capacity) {
+  auto& block = *block_;
+  const auto begun = begin_of_begun();
+  std::unique_ptr<char[]> other;
+  if (capacity != block.capacity) other = std::make_unique_for_overwrite<char[]>(capacity);
+  char* new_bytes = other ? other.get() : block.bytes.get();
+  std::memmove(new_bytes, block.bytes.get() + begun, block.tail - begun);
+  if (other) block.bytes = std::move(other);
+  block.capacity = capacity;
   block.head -= begun;
   block.tail -= begun;
   block.unit_ends.erase(block.unit_ends.begin(),
@@ -140,6 +149,21 @@ void Outbox::consume(std::size_t count) {
     return;
   }
   while (block.unit_ends[block.first_unit] <= block.head) ++block.first_unit;
+  give_back_unused();
+}
+
+/// A block that was full once is mostly unused while a peer takes its time with the last of it; only
+/// what is queued is in the budget.
+void Outbox::give_back_unused() noexcept {
+  auto& block = *block_;
+  const auto kept = block.tail - begin_of_begun();
+  if (block.capacity <= kBlockBytes || kept > block.capacity / 4) return;
+  try {
+    move_front(std::max(kBlockBytes, 2 * kept));
+    block.unit_ends.shrink_to_fit();
+  } catch (const std::bad_alloc&) {
+    // Then it keeps what it has.
+  }
 }
 
 void Outbox::drop_unbegun() noexcept {
@@ -151,7 +175,11 @@ void Outbox::drop_unbegun() noexcept {
   block.unit_ends.resize(block.first_unit + (in_unit ? 1 : 0));
   pool_->queued_ -= block.tail - new_tail;
   block.tail = new_tail;
-  if (block.head == block.tail) pool_->take_back(std::move(block_));
+  if (block.head == block.tail) {
+    pool_->take_back(std::move(block_));
+  } else {
+    give_back_unused();
+  }
 }
 
 std::uint64_t Outbox::queued_offset() const noexcept {

@@ -94,6 +94,9 @@ class Outbox {
   void put(std::initializer_list<std::string_view> parts, std::size_t size, Unit kind);
   bool may_join_last(std::size_t size) const noexcept;
   void make_room(std::size_t size);
+  std::size_t begin_of_begun() const noexcept;
+  void move_front(std::size_t capacity);
+  void give_back_unused() noexcept;
 
   OutboxPool* pool_;
   std::unique_ptr<OutboxPool::Block> block_;

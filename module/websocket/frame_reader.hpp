@@ -54,6 +54,9 @@ class FrameReader {
     return header_size_ != 0 || in_frame_ || in_message_;
   }
 
+  /// Bytes of payload that the current frame lacks; 0 between frames.
+  std::uint64_t frame_rest() const noexcept { return remaining_; }
+
  private:
   enum class Step : std::uint8_t { go_on, stop, need_more };
 

@@ -63,6 +63,9 @@ std::string numbered(int number, std::size_t size) {
   return text;
 }
 
+/// Messages that any session was given.
+std::atomic<int> all_messages = 0;
+
 /// The sessions by name; the reactor's thread only.
 using Names = std::map<std::string, Connection*, std::less<>>;
 
@@ -87,9 +90,12 @@ class EchoSession final : public Session {
 
   void on_message(Opcode opcode, std::string_view payload) override {
     ++record_->messages;
+    ++all_messages;
     const auto words = words_of(payload);
     if (words.empty() || !words[0].starts_with('/')) {
       connection_.send(opcode, {payload});
+    } else if (words[0] == "/messages") {
+      send(connection_, std::to_string(all_messages));
     } else if (words[0] == "/close") {
       connection_.close(static_cast<CloseCode>(std::stoi(words[1])));
     } else if (words[0] == "/throw") {
@@ -580,6 +586,23 @@ TEST_F(ReactorTest, WhoHoldsTheMostOfTheCommonBudgetIsClosedAndNobodyElse) {
   EXPECT_LT(received, 28);
   for (int i = 0; i < 5; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
   for (int i = 0; i < 10; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
+}
+
+TEST_F(ReactorTest, OnesManySmallMessagesKeepNobodyElseWaitingForAllOfThem) {
+  start(options());
+  auto flooder = open("flooder");
+  auto other = open("other");
+  // Both have written before either is read.
+  std::promise<void> written;
+  ASSERT_TRUE(reactor_->post([is_written = written.get_future().share()] { is_written.wait(); }));
+  const int before = all_messages;
+  std::string flood;
+  for (int i = 0; i < 30'000; ++i) flood += frame(Opcode::text, "");
+  ASSERT_TRUE(flooder.client.send(flood));
+  other.client.say("/messages");
+  written.set_value();
+  EXPECT_LT(std::stoi(other.client.hear()) - before, 3000);
+  EXPECT_TRUE(eventually([&] { return flooder.record->messages == 30'000; }));
 }
 
 TEST_F(ReactorTest, ThereIsAnEndToLookingForRoomWhereNobodyHasAnyLeftToGive) {

@@ -1,6 +1,7 @@
 #include "relay/outbox.hpp"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <deque>
 #include <memory>
@@ -48,6 +49,27 @@ TEST(Outbox, GivesBackWhatWasQueuedInOrder) {
   EXPECT_TRUE(outbox.append({"!"}));
   EXPECT_EQ(drain(outbox, 3), "nit in parts, another!");
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST(Outbox, KeepsNoMoreMemoryThanItsLastUnitsNeed) {
+  OutboxPool pool({1 << 20, 1 << 30});
+  const auto in_use = [] {
+    const auto info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  const auto before = in_use();
+  std::deque<Outbox> outboxes;
+  for (int i = 0; i < 50; ++i) {
+    auto& outbox = outboxes.emplace_back(pool);
+    const std::string unit(1000, '.');
+    while (outbox.append({unit})) {
+    }
+    outbox.consume(outbox.unsent().size() - 10);
+    EXPECT_EQ(outbox.unsent().size(), 10U);
+  }
+  EXPECT_LT(in_use() - before, 50U * 20'000U);
+}
+#endif
 
 TEST(Outbox, UnitsThatJoinLeaveTogether) {
   OutboxPool pool(kRoomy);
