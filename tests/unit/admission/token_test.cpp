@@ -146,6 +146,14 @@ TEST(Token, IsCheckedWithTheKeyItNames) {
   EXPECT_NE(verify(kSecret, R"({"alg":"HS256","kid":7})"), "good");
 }
 
+TEST(Token, IsRefusedWhereAParserWouldCutATextShort) {
+  for (const char* claims : {R"({"sub":"alice\u0000x","exp":1700000060})",
+                             R"({"sub":"alice","exp":1700000060,"scope":"push\u0000x"})",
+                             R"({"sub":"alice","exp":1700000060,"\u0000":1})"}) {
+    EXPECT_NE(problem(check(hs256(claims))), "good") << claims;
+  }
+}
+
 TEST(Token, MustExpire) {
   for (const char* claims :
        {R"({"sub":"alice"})", R"({"sub":"alice","exp":null})",
