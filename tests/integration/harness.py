@@ -149,9 +149,9 @@ class Server:
             return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1))
 
 
-async def until(condition, what):
+async def until(condition, what, patience=PATIENCE):
     """Waits until `condition()` is true. For states that the other side reaches by itself."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"it never came about that {what}"
         await asyncio.sleep(0.01)
