@@ -103,8 +103,9 @@ class Canary(Case):
         bob.transport.pause_reading()
         ws = await alice(server)
         while health(server)["queued_bytes"] < 50_000:
-            for _ in range(20):
-                await ws.send(json.dumps({"message": CANARY * 2000}))
+            self.assertEqual(health(server)["closed_slow"], 0)
+            await ws.send(json.dumps({"message": CANARY * 2000}))
+            await round_trip(ws)  # so that the figure is of what was sent
         return ws, bob
 
     def assert_folder_is_clean(self):
