@@ -21,7 +21,8 @@ constexpr std::size_t kPageRows = 1000;
 constexpr int kReaderBusyMs = 2000;
 constexpr int kPruneBusyMs = 5000;
 // A step of pruning holds the writer's lock for some milliseconds; between two, the writer has its
-// turn. It gives up waiting only after far longer.
+// turn. SQLite's lock has no queue: who waits for it only looks again now and then, so it must be free
+// for a while. The writer gives up waiting only after far longer.
 constexpr std::int64_t kPruneRows = 500;
 constexpr auto kPrunePause = 5ms;
 

@@ -96,7 +96,7 @@ void run(const char* name, const std::string& file, std::uint64_t max_bytes, dou
     const auto at = now_ms();
     for (; told < due; ++told) audit.on_delivery(rows.next(at));
     most_waiting = std::max(most_waiting, audit.figures().rows_waiting);
-    if (pace != 0) std::this_thread::sleep_for(milliseconds(1));
+    if (pace != 0) std::this_thread::sleep_for(milliseconds(1));  // what is due then comes at once
   }
   const double took = seconds_since(begin);
   if (!audit.flush(std::chrono::minutes(5))) std::printf("  not all was written\n");

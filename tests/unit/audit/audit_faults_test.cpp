@@ -170,15 +170,20 @@ TEST_F(AuditFaultsTest, KeepsADeletedLogUntilAReaderThatIsInTheWayEnds) {
   EXPECT_EQ(count(), std::to_string(rows + 1));
 }
 
-TEST_F(AuditFaultsTest, WritesRowsOnceWhoseLogIsDeletedAsTheyAreCommitted) {
-  const CommitHook hook([this] { std::filesystem::remove(file_ + "-wal"); });
-  Audit audit(options());
+/// Ten rows, for whose commit the hook is called.
+void write_ten_rows(Audit& audit, const CommitHook& hook) {
   ASSERT_TRUE(audit.flush(kPatience));
   ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
   hook.arm();
   for (int i = 0; i < 10; ++i) audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(audit.flush(kPatience));
   ASSERT_TRUE(hook.was_called());
+}
+
+TEST_F(AuditFaultsTest, WritesRowsOnceWhoseLogIsDeletedAsTheyAreCommitted) {
+  const CommitHook hook([this] { std::filesystem::remove(file_ + "-wal"); });
+  Audit audit(options());
+  write_ten_rows(audit, hook);
   audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(audit.flush(kPatience));
   EXPECT_EQ(count(), "11");
@@ -190,12 +195,7 @@ TEST_F(AuditFaultsTest, WritesRowsAgainWhoseFileIsDeletedAsTheyAreCommitted) {
     for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file_ + part);
   });
   Audit audit(options());
-  ASSERT_TRUE(audit.flush(kPatience));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
-  hook.arm();
-  for (int i = 0; i < 10; ++i) audit.on_delivery(pushed(now_ms()));
-  ASSERT_TRUE(audit.flush(kPatience));
-  ASSERT_TRUE(hook.was_called());
+  write_ten_rows(audit, hook);
   EXPECT_EQ(count(), "10");
 }
 
