@@ -18,6 +18,7 @@
 #include "audit/audit_store.hpp"
 #include "audit/row_queue.hpp"
 #include "audit/wake_up.hpp"
+#include "audit/work_turns.hpp"
 #include "relay/observer.hpp"
 
 namespace waystation {
@@ -26,9 +27,9 @@ enum class AuditLogLevel : std::uint8_t { error, warning, info };
 
 struct AuditOptions {
   std::string file;
-  std::string node;                        // which of several writers this is; empty: the host's name
-  std::uint32_t retention_days = 30;       // 0: whatever the age
-  std::uint64_t max_bytes = 64 << 20;      // of the file; 0: whatever the size
+  std::string node;                    // which of several writers this is; empty: the host's name
+  std::uint32_t retention_days = 30;   // 0: whatever the age
+  std::uint64_t max_bytes = 64 << 20;  // of the file; 0: whatever the size
   // Called on the writer's thread, and in the constructor; must not throw.
   std::function<void(AuditLogLevel, const std::string&)> log;
 
@@ -54,13 +55,13 @@ struct AuditFigures {
   std::uint64_t rows_written = 0;  // committed
   std::uint64_t rows_lost = 0;     // the queue was full, or the end came before they were written
   std::uint64_t rows_waiting = 0;
-  std::uint64_t lag_ms = 0;        // how old the oldest waiting row is
-  std::uint64_t file_bytes = 0;    // on the disk, with its log
+  std::uint64_t lag_ms = 0;      // how old the oldest waiting row is
+  std::uint64_t file_bytes = 0;  // on the disk, with its log
 };
 
 /// Whatever happens to the disk, on_delivery() takes no longer than a copy of some names. Rows that
-/// cannot be written wait; those that find the queue full are counted, and a row of its own says how
-/// many are missing and from when to when.
+/// cannot be written wait; those that find the queue full are counted, and a row of its own says
+/// how many are missing and from when to when.
 class Audit final : public Observer {
  public:
   /// Throws AuditRefused (the file is a link, another's, a newer program's, …), std::system_error
@@ -91,13 +92,15 @@ class Audit final : public Observer {
   /// The path as it is used, its folder's links followed.
   const std::string& path() const noexcept { return path_; }
 
-  /// Writes what waits, as far as that is possible at once and within `deadline`, and ends the thread;
-  /// the rest is counted as lost, and the next run's first row says so. on_delivery() may no longer be
-  /// called. Legal twice. It takes longer only where the disk does not come back from a call.
+  /// Writes what waits, as far as that is possible at once and within `deadline`, and ends the
+  /// thread; the rest is counted as lost, and the next run's first row says so. on_delivery() may
+  /// no longer be called. Legal twice. It takes longer only where the disk does not come back from
+  /// a call.
   void stop(std::chrono::milliseconds deadline = std::chrono::milliseconds(1000));
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr Clock::time_point kNever = Clock::time_point::max();
 
   void start();
   void run() noexcept;
@@ -117,7 +120,9 @@ class Audit final : public Observer {
   void write_batch();
   void note_waiting() noexcept;
   bool is_late() const noexcept;
+  void rest_if_due() noexcept;
   bool is_over_size();
+  void retire_oldest(std::size_t least);
   void retire_old(std::size_t least);
   void tidy();
   void close() noexcept;
@@ -160,7 +165,8 @@ class Audit final : public Observer {
   std::atomic<std::uint64_t> rows_lost_ = 0;
 
   std::atomic<std::uint64_t> rows_written_ = 0;
-  std::atomic<std::int64_t> waiting_since_ = 0;  // ms since 1970; 0: the writer has seen no row wait
+  std::atomic<std::int64_t> waiting_since_ =
+      0;  // ms since 1970; 0: the writer has seen no row wait
   std::atomic<std::uint64_t> file_bytes_ = 0;
   mutable std::mutex fault_mutex_;  // guards state_ and fault_
   AuditState state_ = AuditState::starting;
@@ -172,18 +178,21 @@ class Audit final : public Observer {
   std::mutex mutex_;  // guards what follows; never the relay's thread's
   std::condition_variable flushed_;
   bool is_stopping_ = false;
-  int flushing_ = 0;  // callers that wait in flush()
-  std::atomic<Clock::time_point> stop_at_ = Clock::time_point::max();  // the thread may not go on then
+  std::atomic<int> flushing_ =
+      0;  // callers that wait in flush(); the writer looks without the lock too
+  std::atomic<Clock::time_point> stop_at_ = kNever;  // the thread may not go on then
 
   // The writer's own.
   std::unique_ptr<AuditStore> store_;
-  bool was_opened_ = false;       // the file was open before, in this run
+  WorkTurns turns_;
+  bool was_opened_ = false;  // the file was open before, in this run
   bool is_faulty_ = false;
-  bool has_more_ = false;         // a batch was full: there are more rows already
+  bool has_more_ = false;  // a batch was full: there are more rows already
   bool is_over_size_ = false;
-  bool has_too_old_ = false;      // a step of retention did not get them all
-  bool has_unused_ = false;       // nor one of giving pages back
-  std::optional<std::int64_t> owed_since_;  // the next file that is opened gets a gap from then to now
+  bool has_too_old_ = false;  // a step of retention did not get them all
+  bool has_unused_ = false;   // nor one of giving pages back
+  std::optional<std::int64_t>
+      owed_since_;  // the next file that is opened gets a gap from then to now
   Clock::time_point retry_at_{};
   Clock::time_point next_age_check_{};
   Clock::time_point next_settling_{};

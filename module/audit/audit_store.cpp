@@ -23,9 +23,12 @@ constexpr std::int64_t kThoroughBytes = std::int64_t{256} << 20;
 
 std::string_view text_of(Outcome outcome) noexcept {
   switch (outcome) {
-    case Outcome::pushed: return "pushed";
-    case Outcome::dropped: return "dropped";
-    default: return "undelivered";
+    case Outcome::pushed:
+      return "pushed";
+    case Outcome::dropped:
+      return "dropped";
+    default:
+      return "undelivered";
   }
 }
 
@@ -37,7 +40,8 @@ bool judge(Database& database, const std::string& path) {
   const auto application = database.number("PRAGMA application_id");
   const bool is_empty = database.number("SELECT count(*) FROM sqlite_schema") == 0;
   const auto version = database.number("PRAGMA user_version");
-  if (version > newest_audit_version() && (is_empty || application == 0 || application == kApplicationId)) {
+  if (version > newest_audit_version() &&
+      (is_empty || application == 0 || application == kApplicationId)) {
     refuse("a newer program made it (version " + std::to_string(version) +
            " of its tables; this one knows " + std::to_string(newest_audit_version()) +
            "); it was not touched: use that program, or name another file");
@@ -59,7 +63,9 @@ bool refuse_foreign_audit(const std::string& path) {
   }
 }
 
-int newest_audit_version() noexcept { return migrations().back().version; }
+int newest_audit_version() noexcept {
+  return migrations().back().version;
+}
 
 AuditStore::AuditStore(const std::string& path, std::string node, bool check_thoroughly)
     : path_(path),
@@ -96,9 +102,11 @@ AuditStore::AuditStore(const std::string& path, std::string node, bool check_tho
   // everywhere in them, write each page once; when it gets quiet it is given back.
   // FULL: the log is synced at each commit, so that what was committed also outlives the machine's
   // power. With commits a tenth of a second apart that costs little, and no one waits for it.
-  database_.execute("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; "
-                    "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 0; "
-                    "PRAGMA journal_size_limit = " + std::to_string(kLogBytesKept));
+  database_.execute(
+      "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; "
+      "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 0; "
+      "PRAGMA journal_size_limit = " +
+      std::to_string(kLogBytesKept));
   migrate();
   page_bytes_ = database_.number("PRAGMA page_size");
   sqlite3_wal_hook(database_.get(), count_log_pages, this);
@@ -108,10 +116,12 @@ AuditStore::AuditStore(const std::string& path, std::string node, bool check_tho
   log_file_ = identity_of(log_path_);
 }
 
-/// That what SQLite has open is the file that was looked at: it might have been replaced in between.
+/// That what SQLite has open is the file that was looked at: it might have been replaced in
+/// between.
 void AuditStore::check_is_same_file() const {
   int has_moved = 1;
-  const int code = sqlite3_file_control(database_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &has_moved);
+  const int code =
+      sqlite3_file_control(database_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &has_moved);
   if (code != SQLITE_OK || has_moved != 0 || !is_file_in_place()) {
     throw SqliteError(SQLITE_CANTOPEN, "the file was replaced while it was opened");
   }
@@ -142,6 +152,10 @@ void AuditStore::prepare_statements() {
                            "INDEXED BY deliveries_not_pushed WHERE outcome <> 'pushed' AND "
                            "outcome = 'gap' AND lost_until < ?1 ORDER BY at LIMIT ?2)",
                            true);
+  oldest_ = Statement(database_,
+                      "SELECT at FROM deliveries INDEXED BY deliveries_by_time "
+                      "WHERE outcome <> 'gap' ORDER BY at LIMIT 1",
+                      true);
   page_count_ = Statement(database_, "PRAGMA page_count", true);
   free_count_ = Statement(database_, "PRAGMA freelist_count", true);
 }
@@ -156,8 +170,8 @@ void AuditStore::migrate() {
     try {
       database_.execute(migration.sql);
     } catch (const SqliteError& error) {
-      throw SqliteError(error.code(), "in sql/" + std::string(migration.name) + ".sql: " +
-                                          error.what());
+      throw SqliteError(error.code(),
+                        "in sql/" + std::string(migration.name) + ".sql: " + error.what());
     }
   }
   database_.execute("PRAGMA application_id = " + std::to_string(kApplicationId) +
@@ -167,8 +181,9 @@ void AuditStore::migrate() {
 
 bool AuditStore::begin_run(std::int64_t started_at, std::optional<std::int64_t> missing_since) {
   Transaction whole(database_, Transaction::Kind::write);
-  Statement last(database_,
-                 "SELECT id, started_at, ended_at FROM runs WHERE node = ? ORDER BY id DESC LIMIT 1");
+  Statement last(
+      database_,
+      "SELECT id, started_at, ended_at FROM runs WHERE node = ? ORDER BY id DESC LIMIT 1");
   last.bind(1, node_);
   const bool has_last = last.step();
   const bool is_open = has_last && last.is_null(2);
@@ -247,11 +262,9 @@ std::size_t AuditStore::retire_oldest(std::size_t rows) {
   retire_oldest_.bind(1, static_cast<std::int64_t>(rows));
   retire_oldest_.run();
   const auto retired = database_.changes();
-  Statement oldest(database_,
-                   "SELECT at FROM deliveries INDEXED BY deliveries_by_time "
-                   "WHERE outcome <> 'gap' ORDER BY at LIMIT 1");
   constexpr auto kAny = std::numeric_limits<std::int64_t>::max();
-  retire_gaps_.bind(1, oldest.step() ? oldest.number(0) : kAny);
+  retire_gaps_.bind(1, oldest_.step() ? oldest_.number(0) : kAny);
+  oldest_.reset();
   retire_gaps_.bind(2, static_cast<std::int64_t>(rows));
   retire_gaps_.run();
   return static_cast<std::size_t>(retired + database_.changes());
@@ -266,14 +279,18 @@ std::optional<std::int64_t> AuditStore::newest_at() {
   return newest.number(0);
 }
 
-void AuditStore::release_memory() noexcept { sqlite3_db_release_memory(database_.get()); }
+void AuditStore::release_memory() noexcept {
+  sqlite3_db_release_memory(database_.get());
+}
 
 void AuditStore::commit() {
   batch_->commit();
   batch_.reset();
 }
 
-void AuditStore::abandon() noexcept { batch_.reset(); }
+void AuditStore::abandon() noexcept {
+  batch_.reset();
+}
 
 std::int64_t AuditStore::used_bytes() {
   const auto file = file_bytes();

@@ -121,6 +121,7 @@ class AuditStore {
   Statement retire_before_;
   Statement retire_oldest_;
   Statement retire_gaps_;
+  Statement oldest_;
   Statement page_count_;
   Statement free_count_;
   std::unique_ptr<Transaction> batch_;

@@ -23,7 +23,9 @@ constexpr std::size_t kLateRows = 1000;
 // Rows in one batch interval that are so many that they are gathered for longer, and for how long.
 constexpr std::uint64_t kManyRows = 1000;
 constexpr auto kLongestGathering = 1s;
-// Rows that one step of retention takes out, and the pages that one gives back.
+// Rows that one statement of retention takes out, which is a piece of a turn; that one of its steps
+// does; and the pages that one gives back.
+constexpr std::size_t kRetiredRows = 20;
 constexpr std::size_t kTidyRows = 500;
 constexpr std::int64_t kTidyPages = 64;
 constexpr auto kTidyPause = 20ms;
@@ -32,9 +34,9 @@ constexpr auto kAgeInterval = 60s;
 constexpr auto kSettleInterval = 2s;
 constexpr int kNice = 10;
 
-/// Everybody else goes first, the relay above all: rows can wait, and messages do not. It still gets a
-/// tenth of a processor that others want whole, so that rows come to the file, and to an end at the
-/// end, on a machine that is always busy. On Linux a nice value is of one thread alone.
+/// Everybody else goes first, the relay above all: rows can wait, and messages do not. It still
+/// gets a tenth of a processor that others want whole, so that rows come to the file, and to an end
+/// at the end, on a machine that is always busy. On Linux a nice value is of one thread alone.
 void give_way() noexcept {
   if (getpriority(PRIO_PROCESS, 0) < kNice) setpriority(PRIO_PROCESS, 0, kNice);
 }
@@ -177,7 +179,16 @@ void Audit::settle_loss(const AuditGap& gap) noexcept {
   loss_settled_.fetch_add(gap.lost, std::memory_order_release);
 }
 
-bool Audit::is_late() const noexcept { return Clock::now() >= stop_at_.load(); }
+bool Audit::is_late() const noexcept {
+  return Clock::now() >= stop_at_.load();
+}
+
+/// Leaves the processor to others now and then, unless someone waits for the rows, or they may soon
+/// find no room.
+void Audit::rest_if_due() noexcept {
+  if (flushing_.load() != 0 || stop_at_.load() != kNever || queue_.is_half_full()) return;
+  turns_.rest_if_due();
+}
 
 void Audit::write_batch() {
   store_->tend_log(max_log_bytes());
@@ -190,14 +201,13 @@ void Audit::write_batch() {
   store_->begin();
   while (row) {
     store_->insert(*row);
+    rest_if_due();
     if (++rows == kBatchRows || (rows % kLateRows == 0 && is_late())) break;
     row = queue_.next(cursor);
   }
   if (gap.lost != 0) store_->insert(gap);
   // A file that has its size gives away as much as it takes, in the same transaction.
-  for (std::size_t given = 0; given <= 2 * rows && !is_late() && is_over_size(); given += kTidyRows) {
-    if (store_->retire_oldest(kTidyRows) == 0) break;
-  }
+  retire_oldest(2 * rows);
   if (has_too_old_) retire_old(2 * rows);
   store_->commit();
   has_more_ = rows == kBatchRows;
@@ -231,13 +241,27 @@ bool Audit::is_over_size() {
   return is_over_size_;
 }
 
-/// Takes out `least` rows that are too old, and some more, as far as there are any.
+/// Takes out at least as many of the oldest rows, until the file is small enough.
+void Audit::retire_oldest(std::size_t least) {
+  for (std::size_t retired = 0; retired <= least && !is_late() && is_over_size();
+       retired += kRetiredRows) {
+    if (store_->retire_oldest(kRetiredRows) == 0) {
+      is_over_size_ = false;  // a file without rows is as small as it gets
+      return;
+    }
+    rest_if_due();
+  }
+}
+
+/// Takes out at least as many of the rows that are too old, as far as there are any.
 void Audit::retire_old(std::size_t least) {
   const auto days = retention_days_.load(std::memory_order_relaxed);
   has_too_old_ = days != 0;
   for (std::size_t retired = 0; has_too_old_ && retired <= least && !is_late();
-       retired += kTidyRows) {
-    has_too_old_ = store_->retire_before(wall_ms() - days * kMsPerDay, kTidyRows) == kTidyRows;
+       retired += kRetiredRows) {
+    has_too_old_ =
+        store_->retire_before(wall_ms() - days * kMsPerDay, kRetiredRows) == kRetiredRows;
+    rest_if_due();
   }
 }
 
@@ -249,14 +273,13 @@ void Audit::tidy() {
   const bool was_busy = is_over_size_ || has_too_old_ || has_unused_;
   if (has_too_old_ || now >= next_age_check_) {
     store_->begin();
-    retire_old(0);
+    retire_old(kTidyRows);
     store_->commit();
     next_age_check_ = now + kAgeInterval;
   }
   if (is_over_size()) {
     store_->begin();
-    // A file without rows is as small as it gets.
-    if (store_->retire_oldest(kTidyRows) == 0) is_over_size_ = false;
+    retire_oldest(kTidyRows);
     store_->commit();
   }
   const auto max_bytes = static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));
@@ -295,9 +318,8 @@ void Audit::close() noexcept {
       store_->end_run(wall_ms());
       run_file_.remove();
     } catch (const SqliteError& error) {
-      say(AuditLogLevel::warning, [&] {
-        return "audit: " + path_ + ": its end could not be entered: " + words_of(error);
-      });
+      say(AuditLogLevel::warning,
+          [&] { return "audit: " + path_ + ": its end could not be entered: " + words_of(error); });
     } catch (const std::exception&) {
       // The same for want of memory.
     }

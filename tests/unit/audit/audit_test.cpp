@@ -12,7 +12,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <map>
+#include <stdexcept>
 #include <string>
 
 #include "unit/audit/audit_files.hpp"
@@ -42,16 +42,27 @@ TEST_F(AuditTest, KeepsARowForEachOutcomeButChat) {
                 std::to_string(now + 2) + ",alice_bob,bob,alice,dropped,0,9,m3,here");
 }
 
-/// The nice value of each thread of this process, by its name.
-std::map<std::string, int> nice_values() {
-  std::map<std::string, int> values;
+/// The folder that the kernel keeps of the writer's thread.
+std::filesystem::path writer_folder() {
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
     std::string name;
     std::getline(std::ifstream(task.path() / "comm"), name);
-    const auto id = static_cast<id_t>(std::stoul(task.path().filename()));
-    values[name] = ::getpriority(PRIO_PROCESS, id);
+    if (name == "waystation-db") return task.path();
   }
-  return values;
+  throw std::runtime_error("the audit has no thread");
+}
+
+/// How many times the writer left the processor of itself.
+int writer_sleeps() {
+  std::ifstream status(writer_folder() / "status");
+  const std::string key = "voluntary_ctxt_switches:";
+  for (std::string word; status >> word;) {
+    if (word != key) continue;
+    int switches = 0;
+    status >> switches;
+    return switches;
+  }
+  throw std::runtime_error("the kernel does not count switches");
 }
 
 TEST_F(AuditTest, WritesOnAThreadThatGivesWayToEveryOther) {
@@ -59,8 +70,45 @@ TEST_F(AuditTest, WritesOnAThreadThatGivesWayToEveryOther) {
   Audit audit(options());
   audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(audit.flush(kPatience));  // by now it has begun
-  EXPECT_EQ(nice_values()["waystation-db"], std::max(before, 10));
+  const auto writer = static_cast<id_t>(std::stoul(writer_folder().filename()));
+  EXPECT_EQ(::getpriority(PRIO_PROCESS, writer), std::max(before, 10));
   EXPECT_EQ(::getpriority(PRIO_PROCESS, 0), before) << "and no other does";
+}
+
+// Far more than other reasons to sleep make: rows that take the writer at least 40 ms.
+constexpr int kRowsOfManyTurns = 20'000;
+constexpr int kManySleeps = 60;
+
+TEST_F(AuditTest, RestsBetweenTurnsOfWork) {
+  Audit audit(options());
+  ASSERT_TRUE(audit.flush(kPatience));
+  const int before = writer_sleeps();
+  for (int i = 0; i < kRowsOfManyTurns; ++i) audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(eventually([&] { return audit.figures().rows_written == kRowsOfManyTurns; }));
+  EXPECT_GT(writer_sleeps() - before, kManySleeps);
+}
+
+TEST_F(AuditTest, DoesNotRestWhileSomeoneWaitsForTheRows) {
+  auto unhurried = options();
+  unhurried.batch_interval = std::chrono::hours(1);  // the flush comes first
+  Audit audit(unhurried);
+  ASSERT_TRUE(audit.flush(kPatience));
+  const int before = writer_sleeps();
+  for (int i = 0; i < kRowsOfManyTurns; ++i) audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(audit.flush(kPatience));
+  EXPECT_LT(writer_sleeps() - before, kManySleeps);
+}
+
+TEST_F(AuditTest, DoesNotRestOnceTheQueueIsHalfFull) {
+  auto small = options();
+  small.queue_bytes = std::size_t{1} << 20;        // they take nearly all of it
+  small.batch_interval = std::chrono::seconds(1);  // all rows are there by then
+  Audit audit(small);
+  ASSERT_TRUE(audit.flush(kPatience));
+  const int before = writer_sleeps();
+  for (int i = 0; i < kRowsOfManyTurns; ++i) audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(eventually([&] { return audit.figures().rows_written != 0; }));
+  EXPECT_LT(writer_sleeps() - before, kManySleeps);
 }
 
 TEST_F(AuditTest, IsWokenByTheFirstRow) {
@@ -140,8 +188,11 @@ TEST_F(AuditTest, CountsWhatTheQueueCannotTakeAndSaysSoInARow) {
   Peek peek(file_);
   EXPECT_EQ(peek.value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"),
             std::to_string(1000 - lost));
-  EXPECT_EQ(peek.value("SELECT lost || ' ' || (at - " + std::to_string(now) + ") || ' ' || "
-                       "(lost_until - " + std::to_string(now) + ") FROM deliveries "
+  EXPECT_EQ(peek.value("SELECT lost || ' ' || (at - " + std::to_string(now) +
+                       ") || ' ' || "
+                       "(lost_until - " +
+                       std::to_string(now) +
+                       ") FROM deliveries "
                        "WHERE outcome = 'gap'"),
             std::to_string(lost) + " " + std::to_string(1000 - lost) + " 999");
 }
@@ -162,7 +213,8 @@ TEST_F(AuditTest, ARunThatWasCutLeavesAGapOfUnknownSize) {
   ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
   Peek peek(file_);
   EXPECT_EQ(peek.value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
-  EXPECT_EQ(peek.value("SELECT (at >= " + std::to_string(now) + ") || ifnull(lost, 'unknown') "
+  EXPECT_EQ(peek.value("SELECT (at >= " + std::to_string(now) +
+                       ") || ifnull(lost, 'unknown') "
                        "FROM deliveries WHERE outcome = 'gap'"),
             "1unknown");
   EXPECT_EQ(lines_.count("ended without closing it"), 1U);
@@ -198,8 +250,9 @@ TEST_F(AuditTest, TheGapOfARunThatWasCutBeginsWithThatNodesLastRow) {
   }
   { Audit audit(of("a")); }
   Peek peek(file_);
-  EXPECT_EQ(peek.value("SELECT group_concat(node || ' ' || at) FROM deliveries WHERE outcome = 'gap'"),
-            "a " + peek.value("SELECT at FROM deliveries WHERE outcome <> 'gap' AND node = 'a'"));
+  EXPECT_EQ(
+      peek.value("SELECT group_concat(node || ' ' || at) FROM deliveries WHERE outcome = 'gap'"),
+      "a " + peek.value("SELECT at FROM deliveries WHERE outcome <> 'gap' AND node = 'a'"));
 }
 
 TEST_F(AuditTest, ARunWhoseThreadCannotBeHadLeavesNoGap) {
