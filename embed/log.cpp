@@ -3,7 +3,6 @@
 #include <spdlog/formatter.h>
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/stdout_sinks.h>
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "embed/log_limiter.hpp"
+#include "embed/stderr_sink.hpp"
 #include "embed/utf8.hpp"
 
 namespace waystation::server {
@@ -154,8 +154,7 @@ void write_final_line(std::string_view text) {
 
 struct Log::Sink {
   // Not in spdlog's registry: a log is an object here, not a global.
-  std::shared_ptr<spdlog::sinks::stderr_sink_mt> stderr_sink =
-      std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  std::shared_ptr<StderrSink> stderr_sink = std::make_shared<StderrSink>();
   spdlog::logger logger{"waystation", stderr_sink};
   std::mutex mutex;  // guards limiter
   LogLimiter limiter;

@@ -78,6 +78,21 @@ class Shutdown(AsyncCase):
             server.signal(signal.SIGTERM)
             self.assertEqual(await asyncio.to_thread(server.wait), 0)
 
+    async def test_a_log_that_nobody_reads_is_no_obstacle(self):
+        reads, writes = os.pipe()
+        with Server(prepare=lambda: os.dup2(writes, 2)) as server:
+            ws = await connect(server, "/push/alice/")
+            os.set_blocking(writes, False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(writes, b"x" * 4096)
+            os.set_blocking(writes, True)
+            server.signal(signal.SIGTERM)
+            self.assertEqual(await close_code(ws), 1001)
+            self.assertEqual(await asyncio.to_thread(server.wait), 0)
+        os.close(reads)
+        os.close(writes)
+
     async def test_what_was_said_before_is_still_delivered(self):
         """Messages that the server has read go out before its Close."""
         with Server("--messages-per-second", "0") as server:

@@ -1,5 +1,6 @@
 #include "embed/log.hpp"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -133,4 +134,36 @@ TEST(Log, GivesJournaldThePriorityOfEveryLine) {
 TEST(Log, SaysWhyARunEndsWithoutPrioritiesWhereNobodyLooksForThem) {
   EXPECT_EQ(captured([] { write_final_line("there is no kettle"); }),
             "waystation: there is no kettle\n");
+}
+
+TEST(Log, LosesLinesThatNothingTakesAndSaysHowMany) {
+  int ends[2] = {};
+  ASSERT_EQ(pipe(ends), 0);
+  const int before = dup(STDERR_FILENO);
+  dup2(ends[1], STDERR_FILENO);
+  const auto fill = [&] {
+    const std::string page(4096, '.');
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    while (write(ends[1], page.data(), page.size()) > 0) continue;
+    fcntl(ends[1], F_SETFL, 0);
+  };
+  const auto drain = [&] {
+    std::string text(std::size_t{1} << 20, '\0');
+    text.resize(
+        static_cast<std::size_t>(std::max<ssize_t>(read(ends[0], text.data(), text.size()), 0)));
+    return text;
+  };
+  {
+    Log log{LogLevel::info, false};
+    fill();
+    log.info("one");
+    log.info("two");
+    drain();
+    log.info("three");
+  }
+  const auto text = drain();
+  dup2(before, STDERR_FILENO);
+  for (const int descriptor : {before, ends[0], ends[1]}) close(descriptor);
+  EXPECT_THAT(text, MatchesRegex("[^\n]* warning 2 lines of the log were lost: nothing took them\n"
+                                 "[^\n]* info three\n"));
 }

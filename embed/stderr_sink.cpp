@@ -1,0 +1,60 @@
+#include "embed/stderr_sink.hpp"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <string>
+
+namespace waystation::server {
+namespace {
+
+/// Whether standard error takes PIPE_BUF bytes without waiting (pipe(7)), at once or within
+/// `patience`. One that is closed takes them, too: write() says so, and nobody is kept waiting.
+bool is_writable(std::chrono::milliseconds patience) {
+  pollfd error{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+  return ::poll(&error, 1, static_cast<int>(patience.count())) != 0;
+}
+
+enum class Written { all, nothing, some };
+
+Written write_all(std::string_view text, std::chrono::milliseconds patience) {
+  const auto whole = text.size();
+  while (!text.empty()) {
+    if (!is_writable(patience)) return text.size() == whole ? Written::nothing : Written::some;
+    const auto piece = text.substr(0, PIPE_BUF);
+    const auto written = ::write(STDERR_FILENO, piece.data(), piece.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) break;  // nowhere to say it
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return Written::all;
+}
+
+}  // namespace
+
+void StderrSink::sink_it_(const spdlog::details::log_msg& message) {
+  using std::chrono::milliseconds;
+  if (lost_ != 0) {
+    const auto text = std::to_string(lost_) + " lines of the log were lost: nothing took them";
+    if (write({message.time, {}, message.logger_name, spdlog::level::warn, text},
+              milliseconds(0))) {
+      lost_ = 0;
+    }
+  }
+  if (!write(message, lost_ == 0 ? kPatience : milliseconds(0))) ++lost_;
+}
+
+bool StderrSink::write(const spdlog::details::log_msg& message,
+                       std::chrono::milliseconds patience) {
+  spdlog::memory_buf_t line;
+  if (is_torn_) line.push_back('\n');
+  formatter_->format(message, line);
+  const auto written = write_all({line.data(), line.size()}, patience);
+  if (written != Written::nothing) is_torn_ = written == Written::some;
+  return written == Written::all;
+}
+
+}  // namespace waystation::server
