@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -135,6 +136,25 @@ void Connection::close(CloseCode code) noexcept {
   touch();
 }
 
+void Connection::pause_reading(std::int64_t ms) noexcept {
+  if (state_ != State::open) return;
+  const auto now = reactor_.now_ms();
+  const bool was_paused = resumes_ms_ != 0;
+  resumes_ms_ = std::min(std::max(resumes_ms_, now) + ms, now + kLongestPauseMs);
+  if (was_paused) return;
+  try {
+    reactor_.wake_at(resumes_ms_, *this);
+  } catch (const std::bad_alloc&) {
+    resumes_ms_ = 0;  // nobody would wake it
+    return;
+  }
+  watch();
+}
+
+void Connection::resume_reading() noexcept {
+  if (std::exchange(resumes_ms_, 0) != 0) watch();
+}
+
 void Connection::set_expiry(std::int64_t steady_ms) {
   expires_ms_ = steady_ms;
   // The heartbeat comes sooner, as a rule: a timer of its own would outlive the connection.
@@ -168,6 +188,7 @@ void Connection::note_end(EndReason reason) noexcept {
 void Connection::start_closing(CloseCode code, std::string_view reason) {
   state_ = State::closing;
   note_end(reason_for(code));
+  resume_reading();  // the peer's Close is waited for
   end_session();
   const auto payload = close_payload(code, reason);
   outbox_.append_always({FrameHeader(Opcode::close, payload.size()).view(), payload});
@@ -283,7 +304,11 @@ void Connection::finish_sending() {
 void Connection::set_blocked(bool blocked) noexcept {
   if (blocked == blocked_) return;
   blocked_ = blocked;
-  reactor_.watch(*this, blocked);
+  watch();
+}
+
+void Connection::watch() noexcept {
+  reactor_.watch(*this, resumes_ms_ == 0, blocked_);
 }
 
 void Connection::cut(EndReason reason) noexcept {
@@ -335,6 +360,7 @@ std::int64_t Connection::on_timer() {
     return next_deadline();
   }
   if (state_ == State::closed) return next_deadline();
+  if (now >= resumes_ms_) resume_reading();
   const auto patience = 2 * reactor_.ping_interval_ms();
   if (now - last_received_ms_ >= patience) {
     reactor_.count_closed_dead();
@@ -357,6 +383,7 @@ std::int64_t Connection::next_deadline() const noexcept {
   const auto patience = 2 * reactor_.ping_interval_ms();
   auto next = std::min(next_ping_ms_, last_received_ms_ + patience);
   if (expires_ms_ != 0) next = std::min(next, expires_ms_);
+  if (resumes_ms_ != 0) next = std::min(next, resumes_ms_);
   if (message_began_ms_ != 0) next = std::min(next, message_began_ms_ + patience);
   return next;
 }

@@ -45,6 +45,11 @@ class Connection final : private FrameHandler {
   /// Ends the connection with token_expired at `steady_ms`; 0: never.
   void set_expiry(std::int64_t steady_ms);
 
+  /// Reads nothing for `ms` more than it was to already, but no longer than kLongestPauseMs from
+  /// now: the peer's kernel holds back what it says then. A peer that resets the connection is
+  /// still heard.
+  void pause_reading(std::int64_t ms) noexcept;
+
   /// Where the last message queued ends, in bytes since the start of the connection.
   std::uint64_t queued_offset() const noexcept { return outbox_.queued_offset(); }
 
@@ -92,6 +97,9 @@ class Connection final : private FrameHandler {
   bool is_spent() const noexcept { return is_closed() || (state_ == State::open && too_slow_); }
   std::size_t backlog() const noexcept { return outbox_.unsent().size(); }
 
+  // Shorter than the shortest time in which a peer must be heard.
+  static constexpr std::int64_t kLongestPauseMs = 1000;
+
   static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
   // The reactor's own notes.
@@ -118,6 +126,8 @@ class Connection final : private FrameHandler {
   void note_end(EndReason reason) noexcept;
   void touch() noexcept;
   void set_blocked(bool blocked) noexcept;
+  void resume_reading() noexcept;
+  void watch() noexcept;
   void transmit() noexcept;
   bool make_room(std::size_t size) noexcept;
   void drop_unbegun() noexcept;
@@ -136,6 +146,7 @@ class Connection final : private FrameHandler {
   std::int64_t next_ping_ms_;
   std::int64_t message_began_ms_ = 0;              // of one that is not complete; 0: there is none
   std::int64_t expires_ms_ = 0;                    // 0: never
+  std::int64_t resumes_ms_ = 0;                    // reading does; 0: it is not paused
   std::int64_t close_by_ms_ = 0;                   // while closing or lingering
   CloseCode wanted_close_ = CloseCode::no_status;  // no_status: none
   std::optional<EndReason> end_reason_;            // the first that there was

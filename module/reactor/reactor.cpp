@@ -116,9 +116,10 @@ void Reactor::wake_at(std::int64_t deadline_ms, Connection& connection) {
   timers_.add({deadline_ms, connection.id()});
 }
 
-void Reactor::watch(Connection& connection, bool writable) noexcept {
+void Reactor::watch(Connection& connection, bool readable, bool writable) noexcept {
   epoll_event event{};
-  event.events = writable ? EPOLLIN | EPOLLOUT : EPOLLIN;
+  if (readable) event.events |= EPOLLIN;
+  if (writable) event.events |= EPOLLOUT;
   event.data.ptr = &connection;
   epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection.descriptor(), &event);
 }

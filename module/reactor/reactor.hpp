@@ -91,7 +91,7 @@ class Reactor {
   void add_touched(Connection& connection) noexcept;
   /// Calls the connection's on_timer at `deadline_ms`, unless that is due sooner anyway.
   void wake_at(std::int64_t deadline_ms, Connection& connection);
-  void watch(Connection& connection, bool writable) noexcept;
+  void watch(Connection& connection, bool readable, bool writable) noexcept;
   /// The connection has closed itself; it is destroyed at the end of the round.
   void forget(Connection& connection) noexcept;
   /// Sees to it that `size` bytes more are within the budget of all queues, at the cost of those

@@ -102,6 +102,8 @@ class RelaySession final : public Session, public Base {
 
   void end_session() override { connection_.close(CloseCode::ended_by_administrator); }
 
+  void throttle(std::int64_t ms) override { connection_.pause_reading(ms); }
+
  private:
   void acknowledge() noexcept {
     ledger_.acknowledge(connection_.acknowledged_offset());

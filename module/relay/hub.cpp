@@ -245,22 +245,27 @@ void Hub::send_error(Member& member, const EnvelopeError& error) {
   member.send({text, {}, {}}, nullptr);
 }
 
+void Hub::refuse_for_rate(Member& member, const ShortText& id) {
+  send_error(member, {ErrorCode::rate_limited,
+                      "more than " + std::to_string(limit_.per_second) + " messages a second (" +
+                          std::to_string(limit_.burst) + " in a burst); this one was not passed on",
+                      id});
+  // As long as one message more would have taken: else a flood of them costs an answer each, and
+  // all others wait for those.
+  member.throttle((999 + limit_.per_second) / limit_.per_second);
+}
+
 namespace {
 
-EnvelopeError rate_limited(const RateLimit& limit,
-                           const std::variant<Envelope, EnvelopeError>& frame) {
-  const auto& id = std::visit([](const auto& f) -> const ShortText& { return f.id; }, frame);
-  return {ErrorCode::rate_limited,
-          "more than " + std::to_string(limit.per_second) + " messages a second (" +
-              std::to_string(limit.burst) + " in a burst); this one was not passed on",
-          id};
+const ShortText& id_of(const std::variant<Envelope, EnvelopeError>& frame) {
+  return std::visit([](const auto& f) -> const ShortText& { return f.id; }, frame);
 }
 
 }  // namespace
 
 void Hub::receive(ChatMember& member, std::string_view text, const Now& now) {
   auto frame = read_envelope(text, member.dialect(), SocketKind::chat);
-  if (!may_speak(member, now)) return send_error(member, rate_limited(limit_, frame));
+  if (!may_speak(member, now)) return refuse_for_rate(member, id_of(frame));
   if (const auto* error = std::get_if<EnvelopeError>(&frame)) return send_error(member, *error);
   auto& envelope = std::get<Envelope>(frame);
   switch (envelope.kind) {
@@ -277,7 +282,7 @@ void Hub::receive(PushMember& member, std::string_view text, const Now& now) {
   if (member.dialect() == Dialect::plain) return;
   auto frame = read_envelope(text, member.dialect(), SocketKind::push);
   if (!member.user_->bucket.take(limit_, now.steady_ms)) {
-    return send_error(member, rate_limited(limit_, frame));
+    return refuse_for_rate(member, id_of(frame));
   }
   if (const auto* error = std::get_if<EnvelopeError>(&frame)) return send_error(member, *error);
   member.refresh(std::move(std::get<Envelope>(frame).token));

@@ -48,6 +48,9 @@ class Member {
   /// Ends the socket at an administrator's word; never leaves the hub in the call.
   virtual void end_session() = 0;
 
+  /// It said more than it may: what it says next may wait so much longer, in milliseconds.
+  virtual void throttle(std::int64_t ms) = 0;
+
  protected:
   explicit Member(Dialect dialect) noexcept : dialect_(dialect) {}
 
@@ -164,6 +167,7 @@ class Hub {
   std::size_t deliver_push(const User& user, const Message& message);
   bool may_speak(ChatMember& member, const Now& now);
   void send_error(Member& member, const EnvelopeError& error);
+  void refuse_for_rate(Member& member, const ShortText& id);
   void tell_presence_changes(const Group& group, const bool (&before)[2]) noexcept;
 
   Observer& observer_;

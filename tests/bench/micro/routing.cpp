@@ -28,6 +28,7 @@ class Deaf final : public ChatMember {
   }
   void refresh(std::string) override {}
   void end_session() override {}
+  void throttle(std::int64_t) override {}
 };
 
 /// A text of one of range(0) pairs in turn, from the envelope to the members' send().

@@ -31,6 +31,7 @@ struct Record {
   std::atomic<int> descriptor = -1;
   std::atomic<int> opened = 0, ended = 0, heartbeats = 0;
   std::atomic<int> messages = 0;
+  std::atomic<std::int64_t> heard_ms = 0;   // when the last of them was, by the reactor's clock
   std::atomic<int> taken = 0, refused = 0;  // what the session sent, or tried to
   std::atomic<bool> place_held = true;
 
@@ -89,6 +90,7 @@ class EchoSession final : public Session {
   }
 
   void on_message(Opcode opcode, std::string_view payload) override {
+    record_->heard_ms = reactor_.now_ms();
     ++record_->messages;
     ++all_messages;
     const auto words = words_of(payload);
@@ -102,6 +104,8 @@ class EchoSession final : public Session {
       throw std::bad_alloc();
     } else if (words[0] == "/expire") {
       connection_.set_expiry(reactor_.now_ms() + std::stoi(words[1]));
+    } else if (words[0] == "/pause") {
+      connection_.pause_reading(std::stoi(words[1]));
     } else if (words[0] == "/never") {
       connection_.set_expiry(0);
     } else if (words[0] == "/send") {  // /send <name> <count> <size>
@@ -603,6 +607,51 @@ TEST_F(ReactorTest, OnesManySmallMessagesKeepNobodyElseWaitingForAllOfThem) {
   written.set_value();
   EXPECT_LT(std::stoi(other.client.hear()) - before, 3000);
   EXPECT_TRUE(eventually([&] { return flooder.record->messages == 30'000; }));
+}
+
+TEST_F(ReactorTest, APausedSocketIsReadAfterwards) {
+  start(options());
+  auto peer = open();
+  // Twice, since what came in the same read adds up.
+  ASSERT_TRUE(
+      peer.client.send(frame(Opcode::text, "/pause 200") + frame(Opcode::text, "/pause 300")));
+  ASSERT_TRUE(eventually([&] { return peer.record->messages == 2; }));
+  const auto began_ms = peer.record->heard_ms.load();
+  peer.client.say("later");
+  EXPECT_EQ(peer.client.hear(), "later");
+  EXPECT_GE(peer.record->heard_ms - began_ms, 500);
+}
+
+TEST_F(ReactorTest, APauseHasItsBoundAndSparesEverybodyElse) {
+  start(options());
+  auto peer = open();
+  auto other = open("other");
+  for (int i = 0; i < 3; ++i) {
+    peer.client.say("/pause 3600000");
+    ASSERT_TRUE(eventually([&] { return peer.record->messages == i + 1; }));
+  }
+  for (int i = 0; i < 3; ++i) {
+    other.client.say("here");
+    EXPECT_EQ(other.client.hear(), "here");
+  }
+  peer.client.say("still there");
+  EXPECT_EQ(peer.client.hear(), "still there");
+}
+
+TEST_F(ReactorTest, APausedSocketIsWrittenToAndItsEndIsSeen) {
+  start(options());
+  auto peer = open("paused", 4096);
+  auto other = open("other");
+  peer.client.say("/pause 3600000");
+  ASSERT_TRUE(eventually([&] { return peer.record->messages == 1; }));
+  // More than the kernel takes at once, so that epoll is asked for both.
+  other.client.say("/send paused 50 10000");
+  for (int i = 0; i < 50; ++i) ASSERT_EQ(peer.client.hear(), numbered(i, 10'000));
+  peer.client.send(close_frame(1000));
+  const auto close = peer.client.read();
+  ASSERT_TRUE(close);
+  EXPECT_EQ(close->opcode, Opcode::close);
+  expect_ended(peer);
 }
 
 TEST_F(ReactorTest, ThereIsAnEndToLookingForRoomWhereNobodyHasAnyLeftToGive) {
