@@ -42,8 +42,8 @@ void Audit::check(const std::string& file) {
 
 bool is_audit_node(std::string_view text) noexcept {
   return !text.empty() && text.size() <= kMaxNodeBytes && std::ranges::all_of(text, [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           c == '.' || c == '_' || c == '-';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+           c == '_' || c == '-';
   });
 }
 
@@ -75,9 +75,8 @@ void Audit::start() {
   try {
     AuditStore once(path_, node_, false);
     if (once.was_made_private()) {
-      say(AuditLogLevel::warning, [this] {
-        return "audit: " + path_ + " could be read by others; its mode is now 0600";
-      });
+      say(AuditLogLevel::warning,
+          [this] { return "audit: " + path_ + " could be read by others; its mode is now 0600"; });
     }
     begin_run(once);
   } catch (const SqliteError&) {
@@ -87,7 +86,9 @@ void Audit::start() {
   pthread_setname_np(thread_.native_handle(), "waystation-db");
 }
 
-Audit::~Audit() { stop(); }
+Audit::~Audit() {
+  stop();
+}
 
 // ---- the relay's thread
 
@@ -121,11 +122,13 @@ bool Audit::has_loss() const noexcept {
 
 bool Audit::flush(std::chrono::milliseconds deadline) {
   const auto rows = queue_.rows_in();
+  const auto lost = lost_.load(std::memory_order_acquire);
   std::unique_lock lock(mutex_);
   ++flushing_;
   wake_.wake();
-  const bool done = flushed_.wait_for(
-      lock, deadline, [&] { return queue_.rows_out() >= rows && !has_loss(); });
+  const bool done = flushed_.wait_for(lock, deadline, [&] {
+    return queue_.rows_out() >= rows && loss_settled_.load(std::memory_order_acquire) >= lost;
+  });
   --flushing_;
   return done;
 }

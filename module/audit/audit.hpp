@@ -35,8 +35,7 @@ struct AuditOptions {
 
   std::size_t queue_bytes = 16 << 20;
   // Rows wait so long for others to be committed with; a second, while more than a thousand come in
-  // this time. What is lost at a sudden end is at most what came since, and while a commit is made
-  // or the log moved into the file.
+  // this time. What is lost at a sudden end is at most what came since, and until the commit is made.
   std::chrono::milliseconds batch_interval{100};
   std::chrono::milliseconds retry_interval{500};  // after a fault
   // How often a writer with nothing to do looks whether its file is still there.
@@ -94,7 +93,7 @@ class Audit final : public Observer {
 
   /// Writes what waits, as far as that is possible at once and within `deadline`, and ends the
   /// thread; the rest is counted as lost, and the next run's first row says so. on_delivery() may
-  /// no longer be called. Legal twice. It takes longer only where the disk does not come back from
+  /// no longer be called. Legal twice, one call at a time. It takes longer only where the disk does not come back from
   /// a call.
   void stop(std::chrono::milliseconds deadline = std::chrono::milliseconds(1000));
 
@@ -122,8 +121,8 @@ class Audit final : public Observer {
   bool is_late() const noexcept;
   void rest_if_due() noexcept;
   bool is_over_size();
-  void retire_oldest(std::size_t least);
-  void retire_old(std::size_t least);
+  void retire_oldest(std::size_t rows);
+  void retire_old(std::size_t rows);
   void tidy();
   void close() noexcept;
   void lose(const Delivery& delivery) noexcept;

@@ -25,18 +25,24 @@ void Audit::fault(AuditState state, What what) noexcept {
   }
   is_faulty_ = true;
   retry_at_ = Clock::now() + options_.retry_interval;
+  std::string words;
+  std::string kept;
+  try {
+    words = what();
+    kept = words;
+  } catch (const std::bad_alloc&) {
+    // There is still the state.
+  }
   {
+    // Held for no longer than this: who asks for the figures would wait for this thread, which
+    // gives way to every other.
     const std::lock_guard lock(fault_mutex_);
-    try {
-      fault_ = what();
-    } catch (const std::bad_alloc&) {
-      fault_.clear();  // there is still the state
-    }
+    fault_.swap(kept);
     if (state_ == state) return;  // logged already
     state_ = state;
   }
   say(AuditLogLevel::error, [&] {
-    return "audit: " + path_ + ": " + audit_state_text(state) + " (" + what() +
+    return "audit: " + path_ + ": " + audit_state_text(state) + " (" + words +
            "). Chat goes on; rows wait in memory, and once that is full they are counted as lost. "
            "It is tried again until it works";
   });
@@ -133,7 +139,8 @@ void Audit::reopen_if_moved() {
   } else {
     say(AuditLogLevel::error, [this] {
       return "audit: " + path_ +
-             " was deleted or replaced while it was in use; what was in it is no longer here, and it "
+             " was deleted or replaced while it was in use; what was in it is no longer here, and "
+             "it "
              "is gone on with what is there now. To move it away, stop the program first";
     });
     owe(oldest_kept());
@@ -143,8 +150,8 @@ void Audit::reopen_if_moved() {
   open();
 }
 
-/// The log is gone from its folder, and what it holds is safe in no file before it is moved. As long
-/// as another process that reads, or a full disk, is in the way, the connection keeps it.
+/// The log is gone from its folder, and what it holds is safe in no file before it is moved. As
+/// long as another process that reads, or a full disk, is in the way, the connection keeps it.
 void Audit::rescue_log() {
   const std::string what = "audit: the log of " + path_ + ", " + path_ + "-wal, was deleted; ";
   try {

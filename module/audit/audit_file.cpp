@@ -28,7 +28,9 @@ std::system_error failure(int error, const std::string& what) {
   return {error, std::generic_category(), what};
 }
 
-std::string owner_text(uid_t owner) { return "user " + std::to_string(owner); }
+std::string owner_text(uid_t owner) {
+  return "user " + std::to_string(owner);
+}
 
 /// Looks at the file itself, never at what a link points to. False: nothing is there.
 bool look_at(const std::string& path, struct stat& status) {
@@ -42,8 +44,9 @@ bool look_at(const std::string& path, struct stat& status) {
 
 void check_kind(const std::string& path, const struct stat& status) {
   if (S_ISLNK(status.st_mode)) {
-    throw refused(path, "it is a link, which anyone who may write to the folder could have put "
-                        "there; name the file itself");
+    throw refused(path,
+                  "it is a link, which anyone who may write to the folder could have put "
+                  "there; name the file itself");
   }
   if (!S_ISREG(status.st_mode)) {
     throw refused(path, "it is not a file; name a file, which need not be there yet");
@@ -74,8 +77,9 @@ std::string resolve_audit_path(const std::string& path) {
   }
   const std::size_t slash = path.rfind('/');
   const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-  const std::string folder =
-      slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  const std::string folder = slash == std::string::npos ? "."
+                             : slash == 0               ? "/"
+                                                        : path.substr(0, slash);
   if (name == "." || name == "..") throw refused(path, "it is a folder; give the path of a file");
   const std::unique_ptr<char, void (*)(void*)> real(::realpath(folder.c_str(), nullptr), std::free);
   if (real == nullptr) {

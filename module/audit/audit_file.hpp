@@ -11,8 +11,8 @@
 
 namespace waystation {
 
-/// The file must not be used, and trying again will not help: somebody made a mistake. One line that
-/// says what is wrong and what would be right.
+/// The file must not be used, and trying again will not help: somebody made a mistake. One line
+/// that says what is wrong and what would be right.
 class AuditRefused : public std::invalid_argument {
  public:
   using std::invalid_argument::invalid_argument;
@@ -30,8 +30,8 @@ struct FileIdentity {
 std::string resolve_audit_path(const std::string& path);
 
 /// Whether the file at `path` is one that may be used: a regular file under one name, owned by the
-/// caller. True: it is there; false: nothing is. Throws AuditRefused, or std::system_error where the
-/// file system would not say.
+/// caller. True: it is there; false: nothing is. Throws AuditRefused, or std::system_error where
+/// the file system would not say.
 bool check_audit_file(const std::string& path);
 
 /// As check_audit_file, for who only reads: root may read everybody's.
@@ -45,9 +45,9 @@ void check_before_start(const std::string& path);
 /// Throws AuditRefused or std::system_error.
 FileIdentity prepare_audit_file(const std::string& path);
 
-/// Takes others' rights to it away, where they have any: true says so. The mode of nothing but a file
-/// of one's own under one name is ever changed, whatever is put there meanwhile. Nothing where no
-/// file is there. Throws AuditRefused or std::system_error.
+/// Takes others' rights to it away, where they have any: true says so. The mode of nothing but a
+/// file of one's own under one name is ever changed, whatever is put there meanwhile. Nothing where
+/// no file is there. Throws AuditRefused or std::system_error.
 bool make_private(const std::string& path);
 
 /// Whether files can be read there and not written, for now or for good.

@@ -21,8 +21,8 @@ constexpr std::size_t kPageRows = 1000;
 constexpr int kReaderBusyMs = 2000;
 constexpr int kPruneBusyMs = 5000;
 // A step of pruning holds the writer's lock for some milliseconds; between two, the writer has its
-// turn. SQLite's lock has no queue: who waits for it only looks again now and then, so it must be free
-// for a while. The writer gives up waiting only after far longer.
+// turn. SQLite's lock has no queue: who waits for it only looks again now and then, so it must be
+// free for a while. The writer gives up waiting only after far longer.
 constexpr std::int64_t kPruneRows = 500;
 constexpr auto kPrunePause = 5ms;
 
@@ -31,7 +31,7 @@ constexpr std::string_view kColumns =
     "lost_until";
 
 // The parameters of every query, by number.
-constexpr int kSince = 1;    // the lower end of `at`, with the cursor in it
+constexpr int kSince = 1;  // the lower end of `at`, with the cursor in it
 constexpr int kUntil = 2;
 constexpr int kAfterAt = 3;
 constexpr int kAfterId = 4;
@@ -177,10 +177,14 @@ Database open_to_read(const std::string& path) {
 
 const char* text_of(AuditOutcome outcome) noexcept {
   switch (outcome) {
-    case AuditOutcome::pushed: return "pushed";
-    case AuditOutcome::undelivered: return "undelivered";
-    case AuditOutcome::dropped: return "dropped";
-    case AuditOutcome::gap: return "gap";
+    case AuditOutcome::pushed:
+      return "pushed";
+    case AuditOutcome::undelivered:
+      return "undelivered";
+    case AuditOutcome::dropped:
+      return "dropped";
+    case AuditOutcome::gap:
+      return "gap";
   }
   return "gap";
 }
@@ -192,7 +196,9 @@ std::optional<AuditOutcome> parse_audit_outcome(std::string_view text) noexcept 
   return std::nullopt;
 }
 
-std::string AuditCursor::text() const { return std::to_string(at) + "." + std::to_string(id); }
+std::string AuditCursor::text() const {
+  return std::to_string(at) + "." + std::to_string(id);
+}
 
 std::optional<AuditCursor> AuditCursor::parse(std::string_view text) noexcept {
   AuditCursor cursor;
@@ -209,11 +215,11 @@ AuditReader::AuditReader(const std::string& path) : database_(open_to_read(path)
 void AuditReader::set_deadline(std::chrono::milliseconds deadline) {
   deadline_ = std::chrono::steady_clock::now() + deadline;
   constexpr int kSteps = 10'000;  // well below a millisecond
-  sqlite3_progress_handler(
-      database_.get(), kSteps,
+  database_.set_progress(
+      kSteps,
       [](void* reader) {
         return std::chrono::steady_clock::now() > static_cast<AuditReader*>(reader)->deadline_ ? 1
-                                                                                              : 0;
+                                                                                               : 0;
       },
       this);
 }
@@ -241,14 +247,15 @@ std::vector<AuditRow> AuditReader::rows(const std::string& sql, const AuditFilte
     }
   } catch (const SqliteError& error) {
     if (error.primary_code() != SQLITE_INTERRUPT) throw;
-    throw AuditTooSlow("the audit holds more than could be looked through in time; ask for a "
-                       "shorter time or for one user");
+    throw AuditTooSlow(
+        "the audit holds more than could be looked through in time; ask for a "
+        "shorter time or for one user");
   }
   return rows;
 }
 
-std::vector<AuditRow> AuditReader::page(const AuditFilter& filter,
-                                        std::optional<AuditCursor> after, std::size_t limit) {
+std::vector<AuditRow> AuditReader::page(const AuditFilter& filter, std::optional<AuditCursor> after,
+                                        std::size_t limit) {
   return rows(page_query(filter, false), filter, after, limit);
 }
 
@@ -284,16 +291,23 @@ void AuditReader::each(const AuditFilter& filter,
 AuditTotals AuditReader::totals(const AuditFilter& filter) {
   Statement statement(database_,
                       "SELECT outcome, count(*), sum(lost), sum(lost IS NULL), min(at), max(at) "
-                      "FROM (" + selects(filter, Gaps::with) + ") GROUP BY outcome");
+                      "FROM (" +
+                          selects(filter, Gaps::with) + ") GROUP BY outcome");
   bind_filter(statement, filter, {}, 0);
   AuditTotals totals;
   while (statement.step()) {
     const auto count = static_cast<std::uint64_t>(statement.number(1));
     const auto outcome = parse_audit_outcome(statement.text(0)).value_or(AuditOutcome::gap);
     switch (outcome) {
-      case AuditOutcome::pushed: totals.pushed = count; break;
-      case AuditOutcome::undelivered: totals.undelivered = count; break;
-      case AuditOutcome::dropped: totals.dropped = count; break;
+      case AuditOutcome::pushed:
+        totals.pushed = count;
+        break;
+      case AuditOutcome::undelivered:
+        totals.undelivered = count;
+        break;
+      case AuditOutcome::dropped:
+        totals.dropped = count;
+        break;
       case AuditOutcome::gap:
         totals.gaps = count;
         totals.lost = static_cast<std::uint64_t>(statement.number(2));
@@ -314,13 +328,14 @@ std::vector<AuditCount> counts(Database& database, const AuditFilter& filter,
                                const std::string& name, const std::string& where,
                                std::size_t limit) {
   Statement statement(database, "SELECT " + name + ", count(*) AS n FROM (" +
-                                    selects(filter, Gaps::without) + ") WHERE " + where + " GROUP BY " +
-                                    name + " ORDER BY n DESC, " + name + " LIMIT " +
-                                    std::to_string(limit));
+                                    selects(filter, Gaps::without) + ") WHERE " + where +
+                                    " GROUP BY " + name + " ORDER BY n DESC, " + name +
+                                    " LIMIT ?8");
   bind_filter(statement, filter, {}, limit);
   std::vector<AuditCount> found;
   while (statement.step()) {
-    found.push_back({std::string(statement.text(0)), static_cast<std::uint64_t>(statement.number(1))});
+    found.push_back(
+        {std::string(statement.text(0)), static_cast<std::uint64_t>(statement.number(1))});
   }
   return found;
 }
@@ -356,8 +371,9 @@ std::uint64_t prune_audit(const std::string& path, const AuditFilter& filter,
   database.set_busy_timeout(kPruneBusyMs);
   check_is_audit(database, path);
   // Overwritten, since it may be somebody's wish to be forgotten.
-  database.execute("PRAGMA secure_delete = ON; PRAGMA synchronous = FULL; "
-                   "PRAGMA wal_autocheckpoint = 0");
+  database.execute(
+      "PRAGMA secure_delete = ON; PRAGMA synchronous = FULL; "
+      "PRAGMA wal_autocheckpoint = 0");
   const auto gaps =
       names_a_user(filter) || !filter.wants(AuditOutcome::gap) ? Gaps::without : Gaps::with;
   Statement some(database, "DELETE FROM deliveries WHERE id IN (SELECT id FROM (" +

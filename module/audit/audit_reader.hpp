@@ -27,7 +27,7 @@ std::optional<AuditOutcome> parse_audit_outcome(std::string_view text) noexcept;
 struct AuditFilter {
   std::int64_t since = std::numeric_limits<std::int64_t>::min();  // ms since 1970
   std::int64_t until = std::numeric_limits<std::int64_t>::max();  // the first that is too late
-  std::string user;  // sender or receiver
+  std::string user;                                               // sender or receiver
   std::string from;
   std::string to;
   unsigned outcomes = 0;  // bits 1 << AuditOutcome; 0: all. Gaps are always among what is read: any
@@ -46,7 +46,7 @@ struct AuditRow {
   std::string node;
   std::string group;  // empty: the appliance's own notification, or a gap
   std::string from;
-  std::string to;     // empty: a gap
+  std::string to;  // empty: a gap
   std::string message_id;
   std::uint64_t reached = 0;
   std::uint64_t bytes = 0;
@@ -69,9 +69,9 @@ struct AuditTotals {
   std::uint64_t undelivered = 0;
   std::uint64_t dropped = 0;
   std::uint64_t gaps = 0;
-  std::uint64_t lost = 0;           // in the gaps whose size is known
-  std::uint64_t unknown_gaps = 0;   // those whose size is not
-  std::int64_t first_at = 0;        // of rows that are no gaps; 0: there is none
+  std::uint64_t lost = 0;          // in the gaps whose size is known
+  std::uint64_t unknown_gaps = 0;  // those whose size is not
+  std::int64_t first_at = 0;       // of rows that are no gaps; 0: there is none
   std::int64_t last_at = 0;
 };
 
@@ -94,8 +94,10 @@ class AuditReader {
   /// log can be made beside the file (a read-only file system) and none is there, the file is read
   /// as it lies there.
   explicit AuditReader(const std::string& path);
+  AuditReader(const AuditReader&) = delete;  // SQLite has its address
+  AuditReader& operator=(const AuditReader&) = delete;
 
-  /// From now on, a call may take so long; AuditTooSlow.
+  /// What is asked from now on must all be answered within so long; else AuditTooSlow.
   void set_deadline(std::chrono::milliseconds deadline);
 
   /// The first rows after `after`, oldest first; all of them where less than `limit` come.
@@ -122,9 +124,9 @@ class AuditReader {
   std::chrono::steady_clock::time_point deadline_{};
 };
 
-/// Takes rows out of a file that a server may be writing at the same time, in small steps, and gives
-/// their room back. Gaps go only where the filter names no user, and no outcome but theirs. `count` (may be null) keeps up with
-/// how many went, which is returned. Throws as AuditReader.
+/// Takes rows out of a file that a server may be writing at the same time, in small steps, and
+/// gives their room back. Gaps go only where the filter names no user, and no outcome but theirs.
+/// `count` (may be null) keeps up with how many went, which is returned. Throws as AuditReader.
 std::uint64_t prune_audit(const std::string& path, const AuditFilter& filter,
                           std::uint64_t* count = nullptr);
 

@@ -24,7 +24,9 @@ std::int64_t changed_at(const struct stat& status) noexcept {
 AuditRunFile::AuditRunFile(const std::string& audit, const std::string& node)
     : path_(audit + ".run-" + node), node_(node), audit_(audit) {}
 
-AuditRunFile::~AuditRunFile() { let_go(); }
+AuditRunFile::~AuditRunFile() {
+  let_go();
+}
 
 void AuditRunFile::let_go() noexcept {
   if (descriptor_ >= 0) ::close(descriptor_);

@@ -10,11 +10,12 @@
 namespace waystation {
 
 /// An empty file, AUDIT.run-NODE, that is there and locked while a run lasts and goes when it ended
-/// well. It tells the next run of what the audit itself cannot: that a run never got it open. And it
-/// keeps a second run of one node from beginning, which would take the first for one that was cut.
+/// well. It tells the next run of what the audit itself cannot: that a run never got it open. And
+/// it keeps a second run of one node from beginning, which would take the first for one that was
+/// cut.
 ///
-/// Its time of change says from when on rows may be missing if the run does not end well. One thread
-/// at a time. A child that was forked without exec holds the lock, too.
+/// Its time of change says from when on rows may be missing if the run does not end well. One
+/// thread at a time. A child that was forked without exec holds the lock, too.
 class AuditRunFile {
  public:
   /// Touches nothing yet. `audit` is one of resolve_audit_path().
@@ -24,9 +25,9 @@ class AuditRunFile {
   AuditRunFile(const AuditRunFile&) = delete;
   AuditRunFile& operator=(const AuditRunFile&) = delete;
 
-  /// Makes the file and locks it, or takes over the one of a run that did not end well; nothing where
-  /// it is held and in place. Throws AuditRefused where another run holds it, or something else is in
-  /// the way; std::system_error where the file system takes none.
+  /// Makes the file and locks it, or takes over the one of a run that did not end well; nothing
+  /// where it is held and in place. Throws AuditRefused where another run holds it, or something
+  /// else is in the way; std::system_error where the file system takes none.
   void take(std::int64_t started_at);
 
   /// From when on rows may be missing because of an earlier run, in ms since 1970.
@@ -41,7 +42,6 @@ class AuditRunFile {
   void let_go() noexcept;
 
  private:
-
   const std::string path_;
   const std::string node_;
   const std::string audit_;

@@ -9,7 +9,7 @@
 namespace waystation {
 
 enum class AuditState : std::uint8_t {
-  starting,   // the file is being opened
+  starting,  // the file is being opened
   ok,
   disk_full,  // or a quota or a file-size limit is reached
   locked,     // another process holds the file's lock

@@ -27,9 +27,12 @@ std::string_view text_of(Outcome outcome) noexcept {
       return "pushed";
     case Outcome::dropped:
       return "dropped";
-    default:
+    case Outcome::undelivered:
       return "undelivered";
+    case Outcome::chat:
+      break;  // makes no row
   }
+  return {};
 }
 
 /// Refuses what is not ours, or not yet. False: there is nothing in it.
@@ -150,7 +153,7 @@ void AuditStore::prepare_statements() {
   retire_gaps_ = Statement(database_,
                            "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries "
                            "INDEXED BY deliveries_not_pushed WHERE outcome <> 'pushed' AND "
-                           "outcome = 'gap' AND lost_until < ?1 ORDER BY at LIMIT ?2)",
+                           "outcome = 'gap' AND at < ?1 AND lost_until < ?1 ORDER BY at LIMIT ?2)",
                            true);
   oldest_ = Statement(database_,
                       "SELECT at FROM deliveries INDEXED BY deliveries_by_time "
@@ -160,10 +163,23 @@ void AuditStore::prepare_statements() {
   free_count_ = Statement(database_, "PRAGMA freelist_count", true);
 }
 
+void AuditStore::call_between(std::function<void()> between) {
+  between_ = std::move(between);
+  constexpr int kSteps = 1000;
+  database_.set_progress(
+      kSteps,
+      [](void* store) {
+        static_cast<AuditStore*>(store)->between_();
+        return 0;
+      },
+      this);
+}
+
 void AuditStore::migrate() {
   if (database_.number("PRAGMA user_version") == newest_audit_version()) return;
   Transaction all(database_, Transaction::Kind::write);
-  // Again, now that no one else can be doing the same.
+  // Again, now that no one else can be doing the same, or can have been.
+  judge(database_, path_);
   const auto version = database_.number("PRAGMA user_version");
   for (const auto& migration : migrations()) {
     if (migration.version <= version) continue;
@@ -263,8 +279,9 @@ std::size_t AuditStore::retire_oldest(std::size_t rows) {
   retire_oldest_.run();
   const auto retired = database_.changes();
   constexpr auto kAny = std::numeric_limits<std::int64_t>::max();
-  retire_gaps_.bind(1, oldest_.step() ? oldest_.number(0) : kAny);
+  const auto oldest = oldest_.step() ? oldest_.number(0) : kAny;
   oldest_.reset();
+  retire_gaps_.bind(1, oldest);
   retire_gaps_.bind(2, static_cast<std::int64_t>(rows));
   retire_gaps_.run();
   return static_cast<std::size_t>(retired + database_.changes());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,9 +24,9 @@ struct AuditGap {
 /// The newest tables that this program knows.
 int newest_audit_version() noexcept;
 
-/// Refuses another program's database and a newer program's audit, without so much as making its log
-/// or changing its mode. What only its log knows is found when it is opened. True: it is an audit;
-/// false: it is empty, damaged or not there. Throws AuditRefused.
+/// Refuses another program's database and a newer program's audit, without so much as making its
+/// log or changing its mode. What only its log knows is found when it is opened. True: it is an
+/// audit; false: it is empty, damaged or not there. Throws AuditRefused.
 bool refuse_foreign_audit(const std::string& path);
 
 /// The file is sound, and another process does not let go of it.
@@ -45,13 +46,20 @@ class AuditStore {
   /// `path` is one of resolve_audit_path(). Throws AuditRefused, std::system_error, SqliteError;
   /// where that is_corruption(), the file wants to be set aside.
   AuditStore(const std::string& path, std::string node, bool check_thoroughly);
+  AuditStore(const AuditStore&) = delete;  // SQLite has its address
+  AuditStore& operator=(const AuditStore&) = delete;
+
+  /// Calls `between`, which must not throw, in the midst of statements: some ten times a
+  /// millisecond while they run. A commit and the moving of the log are no statements, and take as
+  /// long as they take.
+  void call_between(std::function<void()> between);
 
   /// The file was readable by others, and is no longer.
   bool was_made_private() const noexcept { return made_private_; }
 
   /// Enters that this node writes from now on. If an earlier run of it never ended, or rows may be
-  /// missing since `missing_since` for another reason, the time from then to `started_at` is a gap of
-  /// unknown size, which is entered too; true says so.
+  /// missing since `missing_since` for another reason, the time from then to `started_at` is a gap
+  /// of unknown size, which is entered too; true says so.
   bool begin_run(std::int64_t started_at, std::optional<std::int64_t> missing_since);
   void end_run(std::int64_t now_ms);
 
@@ -60,8 +68,8 @@ class AuditStore {
   void begin();
   void insert(const Delivery& row);
   void insert(const AuditGap& gap);
-  /// Takes out up to `rows` of the oldest: those from before a time, or any. Returns how many. A gap
-  /// is as old as its end.
+  /// Takes out up to `rows` of the oldest: those from before a time, or any. Returns how many. A
+  /// gap is as old as its end.
   std::size_t retire_before(std::int64_t time, std::size_t rows);
   std::size_t retire_oldest(std::size_t rows);
   void commit();
@@ -81,8 +89,8 @@ class AuditStore {
   /// Moves the log into the file where it has grown long. Throws AuditHeld where it keeps growing
   /// because somebody's reading does not end.
   void tend_log(std::int64_t max_log_bytes);
-  /// Moves the whole log into the file and empties it, or as much as can be done without waiting for
-  /// anybody. For moments with little to do.
+  /// Moves the whole log into the file and empties it, or as much as can be done without waiting
+  /// for anybody. For moments with little to do.
   void settle_log();
   /// What the file and its log take on the disk.
   std::uint64_t disk_bytes() const noexcept;
@@ -90,14 +98,15 @@ class AuditStore {
   bool is_file_in_place() const noexcept;
   /// Whether that holds for its log, too. A log that is not there is read by nobody else.
   bool is_in_place() const noexcept;
-  /// For a log that is no longer in place, and lives on in this connection alone: moves all of it into
-  /// the file. Must be done before the connection is closed, which does it only where no other one is
-  /// open. Where it throws, it can be tried again.
+  /// For a log that is no longer in place, and lives on in this connection alone: moves all of it
+  /// into the file. Must be done before the connection is closed, which does it only where no other
+  /// one is open. Where it throws, it can be tried again.
   void rescue_log();
   /// The log is not moved into the file when the connection is closed: the next one does it.
   void leave_log() noexcept { database_.leave_untouched(); }
-  /// For a file that is no longer in place: puts the whole log into it, wherever it is now, and takes
-  /// the log out of the way. SQLite would leave it, and play it back into the next file of that name.
+  /// For a file that is no longer in place: puts the whole log into it, wherever it is now, and
+  /// takes the log out of the way. SQLite would leave it, and play it back into the next file of
+  /// that name.
   void part_from_file(std::int64_t now_ms) noexcept;
 
  private:
@@ -125,6 +134,7 @@ class AuditStore {
   Statement page_count_;
   Statement free_count_;
   std::unique_ptr<Transaction> batch_;
+  std::function<void()> between_;
 };
 
 }  // namespace waystation

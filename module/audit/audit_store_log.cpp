@@ -29,7 +29,7 @@ void AuditStore::tend_log(std::int64_t max_log_bytes) {
   int moved = 0;
   int code = sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &pages,
                                        &moved);
-  if (code != SQLITE_OK && code != SQLITE_BUSY) database_.fail(code);
+  if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) database_.fail(code);
   if (code == SQLITE_OK && moved == pages) log_pages_ = 0;  // the next commit says what is true
   if (pages * page_bytes_ <= max_log_bytes) return;
   // It is longer than it may be: wait for the readers a moment, and begin the log anew.
@@ -41,8 +41,10 @@ void AuditStore::tend_log(std::int64_t max_log_bytes) {
   }
   if ((code & 0xff) != SQLITE_BUSY) database_.fail(code);
   log_pages_ = pages;
-  throw AuditHeld("another process has been reading the file without an end, and its log has grown "
-                  "to " + std::to_string(pages * page_bytes_) + " bytes");
+  throw AuditHeld(
+      "another process has been reading the file without an end, and its log has grown "
+      "to " +
+      std::to_string(pages * page_bytes_) + " bytes");
 }
 
 void AuditStore::settle_log() {
@@ -69,7 +71,9 @@ void AuditStore::rescue_log() {
   if (code != SQLITE_OK) database_.fail(code);
 }
 
-bool AuditStore::is_file_in_place() const noexcept { return identity_of(path_) == file_; }
+bool AuditStore::is_file_in_place() const noexcept {
+  return identity_of(path_) == file_;
+}
 
 bool AuditStore::is_in_place() const noexcept {
   return is_file_in_place() && identity_of(log_path_) == log_file_;
@@ -84,12 +88,12 @@ void AuditStore::part_from_file(std::int64_t now_ms) noexcept {
   if (identity_of(log_path_) != log_file_) return;
   try {
     if (!is_settled) {
-      ::rename(log_path_.c_str(), (log_path_ + ".left-" + std::to_string(now_ms)).c_str());
-      return;
+      const auto aside = log_path_ + ".left-" + std::to_string(now_ms);
+      if (::rename(log_path_.c_str(), aside.c_str()) == 0) return;
     }
   } catch (const std::bad_alloc&) {
-    // Rather lost than played back into another file.
   }
+  // Rather lost than played back into another file.
   ::unlink(log_path_.c_str());
 }
 

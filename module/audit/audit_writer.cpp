@@ -23,9 +23,7 @@ constexpr std::size_t kLateRows = 1000;
 // Rows in one batch interval that are so many that they are gathered for longer, and for how long.
 constexpr std::uint64_t kManyRows = 1000;
 constexpr auto kLongestGathering = 1s;
-// Rows that one statement of retention takes out, which is a piece of a turn; that one of its steps
-// does; and the pages that one gives back.
-constexpr std::size_t kRetiredRows = 20;
+// Rows that one step of retention takes out, and the pages that one gives back.
 constexpr std::size_t kTidyRows = 500;
 constexpr std::int64_t kTidyPages = 64;
 constexpr auto kTidyPause = 20ms;
@@ -102,9 +100,11 @@ bool Audit::wait_for_work(std::unique_lock<std::mutex>& lock) {
 void Audit::gather(std::unique_lock<std::mutex>& lock) {
   const auto is_urgent = [this] { return is_stopping_ || flushing_ != 0; };
   const auto begin = Clock::now();
+  std::uint64_t before = 0;
   do {
+    before = queue_.rows_in();
     if (sleep_until(lock, Clock::now() + options_.batch_interval, is_urgent)) return;
-  } while (queue_.size() > kManyRows && !queue_.is_half_full() &&
+  } while (queue_.rows_in() - before > kManyRows && !queue_.is_half_full() &&
            Clock::now() - begin < kLongestGathering);
 }
 
@@ -153,6 +153,7 @@ void Audit::open() {
     run_file_.settle(started_at_);
   }
   store_ = std::move(store);
+  store_->call_between([this] { rest_if_due(); });
   file_bytes_.store(store_->disk_bytes(), std::memory_order_relaxed);
   was_opened_ = true;
 }
@@ -168,8 +169,8 @@ AuditGap Audit::loss() const noexcept {
   AuditGap gap{lost_since_.load(std::memory_order_relaxed),
                lost_until_.load(std::memory_order_relaxed),
                lost - loss_settled_.load(std::memory_order_relaxed)};
-  // What was lost since the last gap was told came later than that.
-  gap.since = std::clamp(gap.since, std::min(loss_settled_until_, gap.until), gap.until);
+  // What was lost since the last gap was told came later than that, unless the clock was set back.
+  if (loss_settled_until_ < gap.until) gap.since = std::max(gap.since, loss_settled_until_);
   return gap;
 }
 
@@ -201,7 +202,6 @@ void Audit::write_batch() {
   store_->begin();
   while (row) {
     store_->insert(*row);
-    rest_if_due();
     if (++rows == kBatchRows || (rows % kLateRows == 0 && is_late())) break;
     row = queue_.next(cursor);
   }
@@ -241,27 +241,24 @@ bool Audit::is_over_size() {
   return is_over_size_;
 }
 
-/// Takes out at least as many of the oldest rows, until the file is small enough.
-void Audit::retire_oldest(std::size_t least) {
-  for (std::size_t retired = 0; retired <= least && !is_late() && is_over_size();
-       retired += kRetiredRows) {
-    if (store_->retire_oldest(kRetiredRows) == 0) {
+/// Takes out so many of the oldest rows, and some more, as long as the file is too large.
+void Audit::retire_oldest(std::size_t rows) {
+  for (std::size_t retired = 0; retired <= rows && !is_late() && is_over_size();
+       retired += kTidyRows) {
+    if (store_->retire_oldest(kTidyRows) == 0) {
       is_over_size_ = false;  // a file without rows is as small as it gets
       return;
     }
-    rest_if_due();
   }
 }
 
-/// Takes out at least as many of the rows that are too old, as far as there are any.
-void Audit::retire_old(std::size_t least) {
+/// Takes out so many of the rows that are too old, and some more, as far as there are any.
+void Audit::retire_old(std::size_t rows) {
   const auto days = retention_days_.load(std::memory_order_relaxed);
   has_too_old_ = days != 0;
-  for (std::size_t retired = 0; has_too_old_ && retired <= least && !is_late();
-       retired += kRetiredRows) {
-    has_too_old_ =
-        store_->retire_before(wall_ms() - days * kMsPerDay, kRetiredRows) == kRetiredRows;
-    rest_if_due();
+  for (std::size_t retired = 0; has_too_old_ && retired <= rows && !is_late();
+       retired += kTidyRows) {
+    has_too_old_ = store_->retire_before(wall_ms() - days * kMsPerDay, kTidyRows) == kTidyRows;
   }
 }
 
@@ -273,13 +270,13 @@ void Audit::tidy() {
   const bool was_busy = is_over_size_ || has_too_old_ || has_unused_;
   if (has_too_old_ || now >= next_age_check_) {
     store_->begin();
-    retire_old(kTidyRows);
+    retire_old(0);
     store_->commit();
     next_age_check_ = now + kAgeInterval;
   }
   if (is_over_size()) {
     store_->begin();
-    retire_oldest(kTidyRows);
+    retire_oldest(0);
     store_->commit();
   }
   const auto max_bytes = static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));

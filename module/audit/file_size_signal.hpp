@@ -5,8 +5,8 @@
 
 namespace waystation {
 
-/// While it lives, a write of this thread beyond the limit (RLIMIT_FSIZE) fails with EFBIG, whatever
-/// the process does about SIGXFSZ: by default that would end it.
+/// While it lives, a write of this thread beyond the limit (RLIMIT_FSIZE) fails with EFBIG,
+/// whatever the process does about SIGXFSZ: by default that would end it.
 class FileSizeSignal {
  public:
   FileSizeSignal() noexcept;

@@ -8,7 +8,7 @@
 namespace waystation {
 
 /// What stands before a row's texts. A row never wraps: where it does not fit before the ring's
-/// end, a header without an outcome fills the rest.
+/// end, one with `is_row` 0 fills the rest.
 struct RowQueue::Header {
   std::uint32_t size;  // of the row with this header, a multiple of kAlignment
   std::uint8_t is_row;
@@ -27,7 +27,9 @@ namespace {
 constexpr std::uint64_t kAlignment = 8;
 constexpr std::size_t kLeastBytes = 4096;
 
-bool fits_a_byte(std::string_view text) noexcept { return text.size() <= 255; }
+bool fits_a_byte(std::string_view text) noexcept {
+  return text.size() <= 255;
+}
 
 /// Such counts are for people: what is beyond the type is as good as its highest.
 template <typename T>
@@ -80,9 +82,9 @@ bool RowQueue::push(const Delivery& row) noexcept {
     std::memcpy(to, text.data(), text.size());
     to += text.size();
   }
-  // Counted before it can be taken, so that no one ever sees more rows out than in. In one order with
-  // the flag of a consumer that is going to sleep: either it sees this row, or the producer, looking
-  // next, sees that it sleeps.
+  // Counted before it can be taken, so that no one ever sees more rows out than in. In one order
+  // with the flag of a consumer that is going to sleep: either it sees this row, or the producer,
+  // looking next, sees that it sleeps.
   rows_in_.store(rows_in_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
   head_.store(head + size, std::memory_order_release);
   return true;

@@ -66,7 +66,7 @@ class RowQueue {
   // cache line of its own.
   alignas(64) std::atomic<std::uint64_t> head_ = 0;  // where the next row goes
   std::atomic<std::uint64_t> rows_in_ = 0;
-  std::uint64_t known_tail_ = 0;  // the producer's last look at tail_
+  std::uint64_t known_tail_ = 0;                     // the producer's last look at tail_
   alignas(64) std::atomic<std::uint64_t> tail_ = 0;  // the oldest row's
   std::atomic<std::uint64_t> rows_out_ = 0;
   Cursor taken_;

@@ -7,8 +7,8 @@
 namespace waystation {
 namespace {
 
-/// The errno behind a failure, as far as SQLite still knows it: it remembers one for the connection,
-/// which what it does afterwards may have overwritten, and one for each file.
+/// The errno behind a failure, as far as SQLite still knows it: it remembers one for the
+/// connection, which what it does afterwards may have overwritten, and one for each file.
 int system_error_of(sqlite3* handle, int code) noexcept {
   const int kind = code & 0xff;
   if (kind != SQLITE_IOERR && kind != SQLITE_CANTOPEN) return 0;
@@ -106,7 +106,9 @@ bool Statement::step() {
   return false;
 }
 
-void Statement::reset() noexcept { sqlite3_reset(statement_.get()); }
+void Statement::reset() noexcept {
+  sqlite3_reset(statement_.get());
+}
 
 void Statement::run() {
   while (step()) {
@@ -131,12 +133,14 @@ std::string_view Statement::text(int column) const noexcept {
 
 // ---- Database
 
-void Database::Close::operator()(sqlite3* handle) const noexcept { sqlite3_close_v2(handle); }
+void Database::Close::operator()(sqlite3* handle) const noexcept {
+  sqlite3_close_v2(handle);
+}
 
 Database::Database(const std::string& path, Access access) {
   int flags = (access == Access::write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
-                    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE |
-                    SQLITE_OPEN_PRIVATECACHE;
+              SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE |
+              SQLITE_OPEN_PRIVATECACHE;
   std::string name = path;
   if (access == Access::look) {
     flags |= SQLITE_OPEN_URI;
@@ -156,7 +160,13 @@ void Database::fail(int code) {
   throw SqliteError(code, sqlite3_errmsg(handle_.get()), system_error_of(handle_.get(), code));
 }
 
-void Database::set_busy_timeout(int ms) noexcept { sqlite3_busy_timeout(handle_.get(), ms); }
+void Database::set_busy_timeout(int ms) noexcept {
+  sqlite3_busy_timeout(handle_.get(), ms);
+}
+
+void Database::set_progress(int steps, int (*between)(void*), void* context) noexcept {
+  sqlite3_progress_handler(handle_.get(), steps, between, context);
+}
 
 void Database::execute(const std::string& sql) {
   const int code = sqlite3_exec(handle_.get(), sql.c_str(), nullptr, nullptr, nullptr);
@@ -177,7 +187,9 @@ bool Database::is_read_only() const noexcept {
   return sqlite3_db_readonly(handle_.get(), "main") == 1;
 }
 
-std::int64_t Database::changes() const noexcept { return sqlite3_changes64(handle_.get()); }
+std::int64_t Database::changes() const noexcept {
+  return sqlite3_changes64(handle_.get());
+}
 
 void Database::leave_untouched() noexcept {
   sqlite3_db_config(handle_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);

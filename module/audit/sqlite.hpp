@@ -81,6 +81,9 @@ class Database {
 
   /// How long to wait for another's lock.
   void set_busy_timeout(int ms) noexcept;
+  /// Calls `between` each so many steps of SQLite's machine, in the midst of any statement. Where
+  /// it does not return 0, the statement ends with SQLITE_INTERRUPT.
+  void set_progress(int steps, int (*between)(void*), void* context) noexcept;
   /// Runs statements that give no rows.
   void execute(const std::string& sql);
   /// The first column of the first row, as a number or as text.

@@ -6,10 +6,16 @@
 namespace waystation {
 
 // Neither can fail: the value is no more than may be, and nobody waits at the end.
-WakeUp::WakeUp() noexcept { sem_init(&semaphore_, 0, 0); }
-WakeUp::~WakeUp() { sem_destroy(&semaphore_); }
+WakeUp::WakeUp() noexcept {
+  sem_init(&semaphore_, 0, 0);
+}
+WakeUp::~WakeUp() {
+  sem_destroy(&semaphore_);
+}
 
-void WakeUp::wake() noexcept { sem_post(&semaphore_); }
+void WakeUp::wake() noexcept {
+  sem_post(&semaphore_);
+}
 
 bool WakeUp::sleep_until(Clock::time_point time) noexcept {
   using namespace std::chrono;

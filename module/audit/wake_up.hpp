@@ -8,8 +8,8 @@
 namespace waystation {
 
 /// One thread sleeps, any thread wakes it. Unlike a condition there is no mutex between them: who
-/// sleeps here has a low priority, and would keep everybody waiting where it is stopped while it holds
-/// one.
+/// sleeps here has a low priority, and would keep everybody waiting where it is stopped while it
+/// holds one.
 class WakeUp {
  public:
   using Clock = std::chrono::steady_clock;

@@ -13,13 +13,15 @@ class WorkTurns {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Of the wall: work without a rest, and the rest, to which the system adds some 50 us of its
-  /// own.
+  /// Of the wall: work without a rest, and the rest, to which Linux adds a timer's slack of 50 us
+  /// (prctl(2), PR_SET_TIMERSLACK). A turn is shorter than what a message takes from its sender to
+  /// its receiver on a busy machine, so that it hardly shows; the rest need only be long enough for
+  /// somebody to wake, who then takes the idle processor.
   static constexpr std::chrono::microseconds kTurn{200};
   static constexpr std::chrono::microseconds kRest{20};
 
-  /// Between two pieces of work much shorter than a turn: sleeps where the turn is over at `now`,
-  /// and says so.
+  /// Between two pieces of work much shorter than a turn: sleeps where more than a turn has passed
+  /// since the last rest at `now`, and says so.
   bool rest_if_due(Clock::time_point now = Clock::now()) noexcept;
 
  private:

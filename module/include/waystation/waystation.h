@@ -441,14 +441,16 @@ WAYSTATION_API waystation_status waystation_token_issue(const waystation_options
  *
  * The file is an SQLite database in WAL mode, with mode 0600; it must belong to the caller and be no
  * link. Beside it lie its log (FILE-wal, FILE-shm) and, while a relay writes it, FILE.run-NODE. Two
- * relays may write one file if each has an audit_node of its own; a second one of the same node is
- * refused. `audit_max_bytes` bounds the file; the log takes up to 16 MiB more under load, and 64 MiB
+ * relays may write one file if each has an audit_node of its own, and a second one of the same node is
+ * refused; where both have thousands of rows a second, each is better off with a file of its own, since
+ * it finds the other's lock and says so. `audit_max_bytes` bounds the file; the log takes up to 16 MiB more under load, and 64 MiB
  * or a quarter of that limit while another process reads without an end; 256 MiB where there is no
  * limit.
  *
- * The relay never waits for it. Rows are committed in batches a tenth of a second apart (a second,
- * while more than 10,000 come in one), each synced: a sudden end, a loss of power included, costs at
- * most what came in that time and while the disk took the last commit, and a row of the outcome
+ * The relay never waits for it. Rows are gathered for a tenth of a second (for a second, while more
+ * than a thousand come in a tenth), then written and synced in one transaction of 50,000 at most. A
+ * sudden end, a loss of power included, costs at most the rows of that time and of the writing: some
+ * milliseconds more, half a second where tens of thousands come in one. A row of the outcome
  * WAYSTATION_GAP says that it happened. While the disk is full, the file locked, its file system
  * read-only or the file gone, chat goes on, rows wait in memory (16 MiB of it, some 200,000) and are
  * then counted; it is tried again until it works. A damaged file is set aside under a name that says
