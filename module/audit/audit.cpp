@@ -94,41 +94,27 @@ Audit::~Audit() {
 
 void Audit::on_delivery(const Delivery& delivery) noexcept {
   if (delivery.outcome == Outcome::chat) return;
-  if (!queue_.push(delivery)) return lose(delivery);
+  if (!queue_.push(delivery)) return loss_.add(delivery.at);
   if (!is_asleep_.load(std::memory_order_seq_cst)) return;
   // Once for each time that the writer fell asleep.
   is_asleep_.store(false, std::memory_order_relaxed);
   wake_.wake();
 }
 
-void Audit::lose(const Delivery& delivery) noexcept {
-  rows_lost_.fetch_add(1, std::memory_order_relaxed);
-  const auto lost = lost_.load(std::memory_order_relaxed);
-  const bool is_first = lost == loss_settled_.load(std::memory_order_acquire);
-  const auto widen = [&](std::atomic<std::int64_t>& end, auto wider) {
-    const auto before = end.load(std::memory_order_relaxed);
-    end.store(is_first ? delivery.at : wider(before, delivery.at), std::memory_order_relaxed);
-  };
-  widen(lost_since_, [](auto a, auto b) { return std::min(a, b); });
-  widen(lost_until_, [](auto a, auto b) { return std::max(a, b); });
-  lost_.store(lost + 1, std::memory_order_release);
-}
-
 // ---- any thread
 
-bool Audit::has_loss() const noexcept {
-  return lost_.load(std::memory_order_acquire) != loss_settled_.load(std::memory_order_acquire);
+std::uint64_t Audit::rows_lost() const noexcept {
+  return static_cast<std::uint64_t>(loss_.count()) + given_up_.load(std::memory_order_relaxed);
 }
 
 bool Audit::flush(std::chrono::milliseconds deadline) {
   const auto rows = queue_.rows_in();
-  const auto lost = lost_.load(std::memory_order_acquire);
+  const auto lost = loss_.count();
   std::unique_lock lock(mutex_);
   ++flushing_;
   wake_.wake();
-  const bool done = flushed_.wait_for(lock, deadline, [&] {
-    return queue_.rows_out() >= rows && loss_settled_.load(std::memory_order_acquire) >= lost;
-  });
+  const bool done = flushed_.wait_for(
+      lock, deadline, [&] { return queue_.rows_out() >= rows && loss_.settled() >= lost; });
   --flushing_;
   return done;
 }
@@ -146,7 +132,7 @@ AuditFigures Audit::figures() const {
     figures.fault = fault_;
   }
   figures.rows_written = rows_written_.load(std::memory_order_relaxed);
-  figures.rows_lost = rows_lost_.load(std::memory_order_relaxed);
+  figures.rows_lost = rows_lost();
   figures.rows_waiting = queue_.size();
   figures.file_bytes = file_bytes_.load(std::memory_order_relaxed);
   const auto since = waiting_since_.load(std::memory_order_relaxed);

@@ -16,6 +16,7 @@
 #include "audit/audit_run_file.hpp"
 #include "audit/audit_state.hpp"
 #include "audit/audit_store.hpp"
+#include "audit/row_loss.hpp"
 #include "audit/row_queue.hpp"
 #include "audit/wake_up.hpp"
 #include "audit/work_turns.hpp"
@@ -35,7 +36,8 @@ struct AuditOptions {
 
   std::size_t queue_bytes = 16 << 20;
   // Rows wait so long for others to be committed with; a second, while more than a thousand come in
-  // this time. What is lost at a sudden end is at most what came since, and until the commit is made.
+  // this time. What is lost at a sudden end is at most what came since, and until the commit is
+  // made.
   std::chrono::milliseconds batch_interval{100};
   std::chrono::milliseconds retry_interval{500};  // after a fault
   // How often a writer with nothing to do looks whether its file is still there.
@@ -93,8 +95,8 @@ class Audit final : public Observer {
 
   /// Writes what waits, as far as that is possible at once and within `deadline`, and ends the
   /// thread; the rest is counted as lost, and the next run's first row says so. on_delivery() may
-  /// no longer be called. Legal twice, one call at a time. It takes longer only where the disk does not come back from
-  /// a call.
+  /// no longer be called. Legal twice, one call at a time. It takes longer only where the disk does
+  /// not come back from a call.
   void stop(std::chrono::milliseconds deadline = std::chrono::milliseconds(1000));
 
  private:
@@ -125,10 +127,8 @@ class Audit final : public Observer {
   void retire_old(std::size_t rows);
   void tidy();
   void close() noexcept;
-  void lose(const Delivery& delivery) noexcept;
-  bool has_loss() const noexcept;
-  AuditGap loss() const noexcept;
-  void settle_loss(const AuditGap& gap) noexcept;
+  bool has_loss() const noexcept { return loss_.count() != loss_.settled(); }
+  std::uint64_t rows_lost() const noexcept;
   /// `what` returns the fault in words.
   template <typename What>
   void fault(AuditState state, What what) noexcept;
@@ -155,13 +155,8 @@ class Audit final : public Observer {
   std::atomic<std::uint32_t> retention_days_;
   std::atomic<std::uint64_t> max_bytes_;
 
-  // What the queue had no room for. No mutex: the relay's thread would wait for the writer's.
-  std::atomic<std::int64_t> lost_ = 0;  // the relay's thread writes these three, the count last
-  std::atomic<std::int64_t> lost_since_ = 0;
-  std::atomic<std::int64_t> lost_until_ = 0;
-  std::atomic<std::int64_t> loss_settled_ = 0;  // the writer: so many of them are in a row
-  std::int64_t loss_settled_until_ = 0;         // the writer's own
-  std::atomic<std::uint64_t> rows_lost_ = 0;
+  RowLoss loss_;                             // what the queue had no room for
+  std::atomic<std::uint64_t> given_up_ = 0;  // rows that still waited at the end
 
   std::atomic<std::uint64_t> rows_written_ = 0;
   std::atomic<std::int64_t> waiting_since_ =

@@ -91,7 +91,7 @@ void Audit::recover() noexcept {
   if (was_faulty) {
     say(AuditLogLevel::info, [this] {
       return "audit: " + path_ + " is written again; lost since the start: " +
-             rows_text(rows_lost_.load(std::memory_order_relaxed));
+             rows_text(rows_lost());
     });
   }
 }

@@ -23,13 +23,8 @@ constexpr std::size_t kLateRows = 1000;
 // Rows in one batch interval that are so many that they are gathered for longer, and for how long.
 constexpr std::uint64_t kManyRows = 1000;
 constexpr auto kLongestGathering = 1s;
-// Rows that one step of retention takes out, and the pages that one gives back.
-constexpr std::size_t kTidyRows = 500;
-constexpr std::int64_t kTidyPages = 64;
+// Between two steps of retention.
 constexpr auto kTidyPause = 20ms;
-constexpr auto kAgeInterval = 60s;
-// How long rows stay in the log alone, where a copy of the file misses them and it takes room.
-constexpr auto kSettleInterval = 2s;
 constexpr int kNice = 10;
 
 /// Everybody else goes first, the relay above all: rows can wait, and messages do not. It still
@@ -164,22 +159,6 @@ void Audit::note_waiting() noexcept {
   waiting_since_.store(oldest ? oldest->at : 0, std::memory_order_relaxed);
 }
 
-AuditGap Audit::loss() const noexcept {
-  const auto lost = lost_.load(std::memory_order_acquire);
-  AuditGap gap{lost_since_.load(std::memory_order_relaxed),
-               lost_until_.load(std::memory_order_relaxed),
-               lost - loss_settled_.load(std::memory_order_relaxed)};
-  // What was lost since the last gap was told came later than that, unless the clock was set back.
-  if (loss_settled_until_ < gap.until) gap.since = std::max(gap.since, loss_settled_until_);
-  return gap;
-}
-
-void Audit::settle_loss(const AuditGap& gap) noexcept {
-  if (gap.lost == 0) return;
-  loss_settled_until_ = gap.until;
-  loss_settled_.fetch_add(gap.lost, std::memory_order_release);
-}
-
 bool Audit::is_late() const noexcept {
   return Clock::now() >= stop_at_.load();
 }
@@ -195,7 +174,7 @@ void Audit::write_batch() {
   store_->tend_log(max_log_bytes());
   has_more_ = false;
   auto cursor = queue_.begin();
-  const auto gap = loss();
+  const auto gap = loss_.unsettled();
   auto row = queue_.next(cursor);
   if (!row && gap.lost == 0) return;
   std::size_t rows = 0;
@@ -218,7 +197,7 @@ void Audit::write_batch() {
   }
   const auto settle = [&] {
     queue_.release(cursor);
-    settle_loss(gap);
+    loss_.settle(gap);
     note_waiting();
     rows_written_.fetch_add(rows, std::memory_order_relaxed);
   };
@@ -232,79 +211,10 @@ void Audit::write_batch() {
   settle();
 }
 
-/// Whether the file is larger than it may be; once it was, until it is somewhat smaller, so that
-/// there is not something to take out each time.
-bool Audit::is_over_size() {
-  const auto max_bytes = static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));
-  is_over_size_ =
-      max_bytes != 0 && store_->used_bytes() > max_bytes - (is_over_size_ ? max_bytes / 32 : 0);
-  return is_over_size_;
-}
-
-/// Takes out so many of the oldest rows, and some more, as long as the file is too large.
-void Audit::retire_oldest(std::size_t rows) {
-  for (std::size_t retired = 0; retired <= rows && !is_late() && is_over_size();
-       retired += kTidyRows) {
-    if (store_->retire_oldest(kTidyRows) == 0) {
-      is_over_size_ = false;  // a file without rows is as small as it gets
-      return;
-    }
-  }
-}
-
-/// Takes out so many of the rows that are too old, and some more, as far as there are any.
-void Audit::retire_old(std::size_t rows) {
-  const auto days = retention_days_.load(std::memory_order_relaxed);
-  has_too_old_ = days != 0;
-  for (std::size_t retired = 0; has_too_old_ && retired <= rows && !is_late();
-       retired += kTidyRows) {
-    has_too_old_ = store_->retire_before(wall_ms() - days * kMsPerDay, kTidyRows) == kTidyRows;
-  }
-}
-
-/// One small step of retention; rows that came go first.
-void Audit::tidy() {
-  if (has_more_ || is_late()) return;
-  if (queue_.size() == 0) store_->release_memory();
-  const auto now = Clock::now();
-  const bool was_busy = is_over_size_ || has_too_old_ || has_unused_;
-  if (has_too_old_ || now >= next_age_check_) {
-    store_->begin();
-    retire_old(0);
-    store_->commit();
-    next_age_check_ = now + kAgeInterval;
-  }
-  if (is_over_size()) {
-    store_->begin();
-    retire_oldest(0);
-    store_->commit();
-  }
-  const auto max_bytes = static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));
-  auto file = store_->file_bytes();
-  has_unused_ = false;
-  if (max_bytes != 0 && file > max_bytes && file > store_->used_bytes()) {
-    store_->shrink(kTidyPages);
-    const auto before = std::exchange(file, store_->file_bytes());
-    has_unused_ = file < before;
-  }
-  // At once after the last step, which is what makes the file smaller.
-  const bool is_done = was_busy && !(is_over_size_ || has_too_old_ || has_unused_);
-  if (is_done || (now >= next_settling_ && queue_.size() < kManyRows)) {
-    store_->settle_log();
-    next_settling_ = now + kSettleInterval;
-  }
-  file_bytes_.store(store_->disk_bytes(), std::memory_order_relaxed);
-}
-
-std::int64_t Audit::max_log_bytes() const noexcept {
-  const auto max_bytes = static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));
-  return max_bytes == 0 ? 4 * options_.log_bytes : std::max(options_.log_bytes, max_bytes / 4);
-}
-
 void Audit::close() noexcept {
   const auto waiting = queue_.size();
   if (waiting != 0) {
-    rows_lost_.fetch_add(waiting, std::memory_order_relaxed);
+    given_up_.fetch_add(waiting, std::memory_order_relaxed);
     say(AuditLogLevel::error, [&] {
       return "audit: " + path_ + ": " + rows_text(waiting) +
              " could not be written before the end and are lost";

@@ -1,0 +1,33 @@
+#include "audit/row_loss.hpp"
+
+#include <algorithm>
+
+namespace waystation {
+
+void RowLoss::add(std::int64_t at) noexcept {
+  const auto lost = lost_.load(std::memory_order_relaxed);
+  const bool is_first = lost == settled();
+  const auto since = since_.load(std::memory_order_relaxed);
+  const auto until = until_.load(std::memory_order_relaxed);
+  since_.store(is_first ? at : std::min(since, at), std::memory_order_relaxed);
+  until_.store(is_first ? at : std::max(until, at), std::memory_order_relaxed);
+  lost_.store(lost + 1, std::memory_order_release);
+}
+
+AuditGap RowLoss::unsettled() const noexcept {
+  AuditGap gap;
+  gap.lost = count() - settled_.load(std::memory_order_relaxed);
+  gap.since = since_.load(std::memory_order_relaxed);
+  gap.until = until_.load(std::memory_order_relaxed);
+  // What was lost since the last gap came later than that, unless the clock was set back.
+  if (settled_until_ < gap.until) gap.since = std::max(gap.since, settled_until_);
+  return gap;
+}
+
+void RowLoss::settle(const AuditGap& gap) noexcept {
+  if (gap.lost == 0) return;
+  settled_until_ = gap.until;
+  settled_.fetch_add(gap.lost, std::memory_order_release);
+}
+
+}  // namespace waystation

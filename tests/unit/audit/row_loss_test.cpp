@@ -1,0 +1,85 @@
+#include "audit/row_loss.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+namespace waystation {
+namespace {
+
+TEST(RowLoss, TellsHowManyAndFromWhenToWhen) {
+  RowLoss loss;
+  EXPECT_EQ(loss.unsettled().lost, 0);
+  for (const std::int64_t at : {500, 400, 700}) loss.add(at);
+  const auto gap = loss.unsettled();
+  EXPECT_EQ(gap.lost, 3);
+  EXPECT_EQ(gap.since, 400);
+  EXPECT_EQ(gap.until, 700);
+}
+
+TEST(RowLoss, BeginsAnewOnceItIsSettled) {
+  RowLoss loss;
+  loss.add(500);
+  loss.settle(loss.unsettled());
+  EXPECT_EQ(loss.unsettled().lost, 0);
+  EXPECT_EQ(loss.count(), loss.settled());
+  loss.add(900);
+  const auto gap = loss.unsettled();
+  EXPECT_EQ(gap.lost, 1);
+  EXPECT_EQ(gap.since, 900);
+  EXPECT_EQ(gap.until, 900);
+  EXPECT_EQ(loss.count(), 2);
+}
+
+TEST(RowLoss, WhatCameAfterALookIsInTheNextGap) {
+  RowLoss loss;
+  loss.add(500);
+  const auto first = loss.unsettled();
+  loss.add(600);
+  loss.settle(first);
+  const auto second = loss.unsettled();
+  EXPECT_EQ(second.lost, 1);
+  EXPECT_EQ(second.since, 500) << "not before what was settled";
+  EXPECT_EQ(second.until, 600);
+}
+
+TEST(RowLoss, AClockThatWasSetBackHidesNothing) {
+  RowLoss loss;
+  loss.add(1000);
+  loss.settle(loss.unsettled());
+  loss.add(500);
+  loss.add(600);
+  const auto gap = loss.unsettled();
+  EXPECT_EQ(gap.since, 500);
+  EXPECT_EQ(gap.until, 600);
+}
+
+TEST(RowLoss, LosesNoCountBetweenTwoThreads) {
+  constexpr std::int64_t kRows = 200'000;
+  RowLoss loss;
+  std::atomic<bool> is_done = false;
+  std::thread producer([&] {
+    for (std::int64_t at = 1; at <= kRows; ++at) loss.add(at);
+    is_done = true;
+  });
+  std::int64_t told = 0;
+  std::int64_t until = 0;
+  while (!is_done || loss.count() != loss.settled()) {
+    const auto gap = loss.unsettled();
+    if (gap.lost == 0) continue;
+    // Time passes with each row: those of this gap are in its range, however the threads meet.
+    EXPECT_LE(gap.since, told + 1);
+    EXPECT_GE(gap.until, told + gap.lost);
+    EXPECT_GE(gap.until, until);
+    told += gap.lost;
+    until = gap.until;
+    loss.settle(gap);
+  }
+  producer.join();
+  EXPECT_EQ(told, kRows);
+  EXPECT_EQ(until, kRows);
+}
+
+}  // namespace
+}  // namespace waystation
