@@ -8,6 +8,7 @@
 
 #include "api/guarded.hpp"
 #include "audit/audit.hpp"
+#include "audit/audit_prune.hpp"
 #include "audit/audit_reader.hpp"
 #include "audit/file_size_signal.hpp"
 #include "relay/names.hpp"

@@ -103,6 +103,11 @@ void Audit::on_delivery(const Delivery& delivery) noexcept {
 
 // ---- any thread
 
+bool Audit::is_locked() const noexcept {
+  const std::lock_guard lock(fault_mutex_);
+  return state_ == AuditState::locked;
+}
+
 std::uint64_t Audit::rows_lost() const noexcept {
   return static_cast<std::uint64_t>(loss_.count()) + given_up_.load(std::memory_order_relaxed);
 }
@@ -122,6 +127,7 @@ bool Audit::flush(std::chrono::milliseconds deadline) {
 void Audit::set_retention(std::uint32_t days, std::uint64_t max_bytes) noexcept {
   retention_days_.store(days, std::memory_order_relaxed);
   max_bytes_.store(max_bytes, std::memory_order_relaxed);
+  is_retention_new_ = true;
 }
 
 AuditFigures Audit::figures() const {

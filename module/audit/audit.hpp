@@ -129,6 +129,7 @@ class Audit final : public Observer {
   void close() noexcept;
   bool has_loss() const noexcept { return loss_.count() != loss_.settled(); }
   std::uint64_t rows_lost() const noexcept;
+  bool is_locked() const noexcept;
   /// `what` returns the fault in words.
   template <typename What>
   void fault(AuditState state, What what) noexcept;
@@ -154,6 +155,7 @@ class Audit final : public Observer {
   RowQueue queue_;
   std::atomic<std::uint32_t> retention_days_;
   std::atomic<std::uint64_t> max_bytes_;
+  std::atomic<bool> is_retention_new_ = false;  // the writer has not looked at them yet
 
   RowLoss loss_;                             // what the queue had no room for
   std::atomic<std::uint64_t> given_up_ = 0;  // rows that still waited at the end

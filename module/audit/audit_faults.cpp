@@ -56,6 +56,7 @@ void Audit::work() noexcept {
     } else {
       reopen_if_moved();
     }
+    take_run_file();  // again, where somebody deleted it
     write_batch();
     tidy();
     recover();
@@ -90,8 +91,8 @@ void Audit::recover() noexcept {
   const bool was_faulty = std::exchange(is_faulty_, false);
   if (was_faulty) {
     say(AuditLogLevel::info, [this] {
-      return "audit: " + path_ + " is written again; lost since the start: " +
-             rows_text(rows_lost());
+      return "audit: " + path_ +
+             " is written again; lost since the start: " + rows_text(rows_lost());
     });
   }
 }
@@ -150,10 +151,12 @@ void Audit::reopen_if_moved() {
   open();
 }
 
-/// The log is gone from its folder, and what it holds is safe in no file before it is moved. As
-/// long as another process that reads, or a full disk, is in the way, the connection keeps it.
+/// The log, or its index, is gone from its folder, and what the log holds is safe in no file before
+/// it is moved. As long as another process that reads, or a full disk, is in the way, the
+/// connection keeps it.
 void Audit::rescue_log() {
-  const std::string what = "audit: the log of " + path_ + ", " + path_ + "-wal, was deleted; ";
+  const std::string what = "audit: the log of " + path_ + ", which is " + path_ + "-wal and " +
+                           path_ + "-shm, was deleted or replaced; ";
   try {
     store_->rescue_log();
   } catch (const SqliteError& error) {

@@ -6,7 +6,6 @@
 #include <charconv>
 #include <functional>
 #include <iterator>
-#include <thread>
 #include <utility>
 
 #include "audit/audit_file.hpp"
@@ -19,12 +18,6 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kPageRows = 1000;
 constexpr int kReaderBusyMs = 2000;
-constexpr int kPruneBusyMs = 5000;
-// A step of pruning holds the writer's lock for some milliseconds; between two, the writer has its
-// turn. SQLite's lock has no queue: who waits for it only looks again now and then, so it must be
-// free for a while. The writer gives up waiting only after far longer.
-constexpr std::int64_t kPruneRows = 500;
-constexpr auto kPrunePause = 5ms;
 
 constexpr std::string_view kColumns =
     "id, at, node, group_name, from_user, to_user, outcome, reached, bytes, message_id, lost, "
@@ -123,11 +116,7 @@ std::string page_query(const AuditFilter& filter, bool is_newest, Gaps gaps = Ga
          (is_newest ? " ORDER BY at DESC, id DESC LIMIT ?8" : " ORDER BY at, id LIMIT ?8");
 }
 
-bool names_a_user(const AuditFilter& filter) {
-  return !filter.user.empty() || !filter.from.empty() || !filter.to.empty();
-}
-
-/// What a reader and a pruner ask of a file before they use it.
+/// What is asked of a file before it is opened.
 const std::string& checked(const std::string& path) {
   check_readable_audit_file(path);
   return path;
@@ -359,50 +348,6 @@ std::string AuditReader::explain(const AuditFilter& filter, bool is_newest) {
   std::string plan;
   while (statement.step()) plan += std::string(statement.text(3)) + "\n";
   return plan;
-}
-
-std::uint64_t prune_audit(const std::string& path, const AuditFilter& filter,
-                          std::uint64_t* count) {
-  std::uint64_t own_count = 0;
-  std::uint64_t& pruned = count == nullptr ? own_count : *count;
-  pruned = 0;
-  const auto resolved = checked(resolve_audit_path(path));
-  Database database(resolved, Database::Access::write);
-  database.set_busy_timeout(kPruneBusyMs);
-  check_is_audit(database, path);
-  // Overwritten, since it may be somebody's wish to be forgotten.
-  database.execute(
-      "PRAGMA secure_delete = ON; PRAGMA synchronous = FULL; "
-      "PRAGMA wal_autocheckpoint = 0");
-  const auto gaps =
-      names_a_user(filter) || !filter.wants(AuditOutcome::gap) ? Gaps::without : Gaps::with;
-  Statement some(database, "DELETE FROM deliveries WHERE id IN (SELECT id FROM (" +
-                               selects(filter, gaps) + ") LIMIT ?8)");
-  bind_filter(some, filter, {}, kPruneRows);
-  for (;;) {
-    some.run();
-    const auto rows = database.changes();
-    pruned += static_cast<std::uint64_t>(rows);
-    if (rows < kPruneRows) break;
-    if (pruned % (20 * kPruneRows) == 0) {
-      // So that the log does not grow with what is taken out.
-      sqlite3_wal_checkpoint_v2(database.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
-                                nullptr);
-    }
-    std::this_thread::sleep_for(kPrunePause);
-  }
-  Statement shrink(database, "PRAGMA incremental_vacuum(256)");
-  for (auto before = database.number("PRAGMA freelist_count"); before != 0;) {
-    shrink.run();
-    const auto after = database.number("PRAGMA freelist_count");
-    if (after >= before) break;
-    before = after;
-    std::this_thread::sleep_for(kPrunePause);
-  }
-  // What was taken out also leaves the log, unless somebody is reading right now.
-  database.set_busy_timeout(kReaderBusyMs);
-  sqlite3_wal_checkpoint_v2(database.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
-  return pruned;
 }
 
 }  // namespace waystation

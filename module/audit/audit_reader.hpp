@@ -124,10 +124,4 @@ class AuditReader {
   std::chrono::steady_clock::time_point deadline_{};
 };
 
-/// Takes rows out of a file that a server may be writing at the same time, in small steps, and
-/// gives their room back. Gaps go only where the filter names no user, and no outcome but theirs.
-/// `count` (may be null) keeps up with how many went, which is returned. Throws as AuditReader.
-std::uint64_t prune_audit(const std::string& path, const AuditFilter& filter,
-                          std::uint64_t* count = nullptr);
-
 }  // namespace waystation

@@ -54,11 +54,11 @@ void Audit::retire_old(std::size_t rows) {
 
 /// One small step of retention; rows that came go first.
 void Audit::tidy() {
-  if (has_more_ || is_late()) return;
+  if (is_late()) return;
   if (queue_.size() == 0) store_->release_memory();
   const auto now = Clock::now();
   const bool was_busy = is_over_size_ || has_too_old_ || has_unused_;
-  if (has_too_old_ || now >= next_age_check_) {
+  if (has_too_old_ || now >= next_age_check_ || is_retention_new_.exchange(false)) {
     store_->begin();
     retire_old(0);
     store_->commit();

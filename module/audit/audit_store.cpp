@@ -58,6 +58,8 @@ bool judge(Database& database, const std::string& path) {
 }  // namespace
 
 bool refuse_foreign_audit(const std::string& path) {
+  // First: SQLite would wait for somebody at the other end of a pipe.
+  if (!check_audit_file(path)) return false;
   try {
     Database looked_at(path, Database::Access::look);
     return judge(looked_at, path);
@@ -70,13 +72,16 @@ int newest_audit_version() noexcept {
   return migrations().back().version;
 }
 
-AuditStore::AuditStore(const std::string& path, std::string node, bool check_thoroughly)
+AuditStore::AuditStore(const std::string& path, std::string node, bool check_thoroughly,
+                       std::function<bool()> may_go_on)
     : path_(path),
       log_path_(path + "-wal"),
+      index_path_(path + "-shm"),
       node_(std::move(node)),
       made_private_(refuse_foreign_audit(path) && make_private(path)),
       file_(prepare_audit_file(path)),
       database_(path, Database::Access::write) {
+  if (may_go_on) set_between(std::move(may_go_on));
   database_.leave_untouched();  // until it is known to be ours
   database_.set_busy_timeout(kBusyMs);
   check_is_same_file();
@@ -117,6 +122,7 @@ AuditStore::AuditStore(const std::string& path, std::string node, bool check_tho
   prepare_statements();
   check_is_same_file();
   log_file_ = identity_of(log_path_);
+  index_file_ = identity_of(index_path_);
 }
 
 /// That what SQLite has open is the file that was looked at: it might have been replaced in
@@ -164,14 +170,17 @@ void AuditStore::prepare_statements() {
 }
 
 void AuditStore::call_between(std::function<void()> between) {
+  set_between([between = std::move(between)] {
+    between();
+    return true;
+  });
+}
+
+void AuditStore::set_between(std::function<bool()> between) {
   between_ = std::move(between);
   constexpr int kSteps = 1000;
   database_.set_progress(
-      kSteps,
-      [](void* store) {
-        static_cast<AuditStore*>(store)->between_();
-        return 0;
-      },
+      kSteps, [](void* store) { return static_cast<AuditStore*>(store)->between_() ? 0 : 1; },
       this);
 }
 
@@ -208,10 +217,9 @@ bool AuditStore::begin_run(std::int64_t started_at, std::optional<std::int64_t> 
   const bool was_cut = is_open && !is_same;
   std::optional<std::int64_t> since = missing_since;
   if (was_cut && (!since || *since == last.number(1))) {
-    // It was cut while this file was open: up to this node's newest row, all is there. Where that
-    // is of the future, the clock was set back meanwhile.
-    const auto newest = std::min(newest_at().value_or(last.number(1)), started_at);
-    since = std::max(last.number(1), newest);
+    // It was cut while this file was open: up to this node's last row, all is there. Where that is
+    // of the future, the clock was set back meanwhile.
+    since = std::min(last_at().value_or(last.number(1)), started_at);
   }
   if (is_same) run_ = last.number(0);
   last.reset();
@@ -287,13 +295,13 @@ std::size_t AuditStore::retire_oldest(std::size_t rows) {
   return static_cast<std::size_t>(retired + database_.changes());
 }
 
-std::optional<std::int64_t> AuditStore::newest_at() {
-  Statement newest(database_,
-                   "SELECT at FROM deliveries INDEXED BY deliveries_by_time "
-                   "WHERE node = ? AND outcome <> 'gap' ORDER BY at DESC LIMIT 1");
-  newest.bind(1, node_);
-  if (!newest.step()) return std::nullopt;
-  return newest.number(0);
+std::optional<std::int64_t> AuditStore::last_at() {
+  Statement last(database_,
+                 "SELECT at FROM deliveries WHERE node = ? AND outcome <> 'gap' "
+                 "ORDER BY id DESC LIMIT 1");
+  last.bind(1, node_);
+  if (!last.step()) return std::nullopt;
+  return last.number(0);
 }
 
 void AuditStore::release_memory() noexcept {

@@ -45,13 +45,16 @@ class AuditStore {
   /// Opens the file, makes it if it is not there, and brings its tables to this program's version.
   /// `path` is one of resolve_audit_path(). Throws AuditRefused, std::system_error, SqliteError;
   /// where that is_corruption(), the file wants to be set aside.
-  AuditStore(const std::string& path, std::string node, bool check_thoroughly);
+  /// To look through a file may take seconds; `may_go_on`, if there is one, is asked meanwhile,
+  /// must not throw, and where it says no, the constructor throws SqliteError (SQLITE_INTERRUPT).
+  AuditStore(const std::string& path, std::string node, bool check_thoroughly,
+             std::function<bool()> may_go_on = {});
   AuditStore(const AuditStore&) = delete;  // SQLite has its address
   AuditStore& operator=(const AuditStore&) = delete;
 
-  /// Calls `between`, which must not throw, in the midst of statements: some ten times a
-  /// millisecond while they run. A commit and the moving of the log are no statements, and take as
-  /// long as they take.
+  /// From now on calls `between`, which must not throw, in the midst of statements: some ten times
+  /// a millisecond while they run. A commit and the moving of the log are no statements, and take
+  /// as long as they take.
   void call_between(std::function<void()> between);
 
   /// The file was readable by others, and is no longer.
@@ -77,8 +80,8 @@ class AuditStore {
   /// Gives memory back that only haste needs.
   void release_memory() noexcept;
 
-  /// The time of the newest row, gaps included; nothing where there is none.
-  std::optional<std::int64_t> newest_at();
+  /// The time of the row that this node wrote last, in ms since 1970; nothing where there is none.
+  std::optional<std::int64_t> last_at();
 
   /// Bytes of the file that are in use, and the file's own size once the log was moved into it.
   std::int64_t used_bytes();
@@ -96,7 +99,8 @@ class AuditStore {
   std::uint64_t disk_bytes() const noexcept;
   /// Whether the path still names the file that is open here.
   bool is_file_in_place() const noexcept;
-  /// Whether that holds for its log, too. A log that is not there is read by nobody else.
+  /// Whether that holds for its log and the log's index, too. A log that is not there is read by
+  /// nobody else, and who finds no index makes another one, which knows none of the locks in ours.
   bool is_in_place() const noexcept;
   /// For a log that is no longer in place, and lives on in this connection alone: moves all of it
   /// into the file. Must be done before the connection is closed, which does it only where no other
@@ -110,6 +114,7 @@ class AuditStore {
   void part_from_file(std::int64_t now_ms) noexcept;
 
  private:
+  void set_between(std::function<bool()> between);
   void check_is_same_file() const;
   void prepare_statements();
   void migrate();
@@ -117,10 +122,12 @@ class AuditStore {
 
   const std::string path_;
   const std::string log_path_;
+  const std::string index_path_;
   const std::string node_;
   bool made_private_ = false;
   const FileIdentity file_;
   FileIdentity log_file_;
+  FileIdentity index_file_;
   std::int64_t page_bytes_ = 4096;
   std::int64_t log_pages_ = 0;
   std::int64_t run_ = 0;
@@ -134,7 +141,7 @@ class AuditStore {
   Statement page_count_;
   Statement free_count_;
   std::unique_ptr<Transaction> batch_;
-  std::function<void()> between_;
+  std::function<bool()> between_;  // whether to go on with a statement
 };
 
 }  // namespace waystation

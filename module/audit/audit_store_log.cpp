@@ -76,7 +76,8 @@ bool AuditStore::is_file_in_place() const noexcept {
 }
 
 bool AuditStore::is_in_place() const noexcept {
-  return is_file_in_place() && identity_of(log_path_) == log_file_;
+  return is_file_in_place() && identity_of(log_path_) == log_file_ &&
+         identity_of(index_path_) == index_file_;
 }
 
 void AuditStore::part_from_file(std::int64_t now_ms) noexcept {

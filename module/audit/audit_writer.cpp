@@ -47,7 +47,7 @@ void Audit::run() noexcept {
     lock.lock();
     if (flushing_ != 0) flushed_.notify_all();
     if (!is_last) continue;
-    if (is_faulty_ || is_late() || (queue_.size() == 0 && !has_loss())) break;
+    if ((is_faulty_ && !is_locked()) || is_late() || (queue_.size() == 0 && !has_loss())) break;
   }
   lock.unlock();
   close();
@@ -137,7 +137,8 @@ void Audit::withdraw_run() noexcept {
 
 void Audit::open() {
   take_run_file();
-  auto store = std::make_unique<AuditStore>(path_, node_, !was_opened_);
+  auto store =
+      std::make_unique<AuditStore>(path_, node_, !was_opened_, [this] { return !is_late(); });
   begin_run(*store);
   if (owed_since_) {
     const auto now = wall_ms();

@@ -14,7 +14,9 @@ void RowLoss::add(std::int64_t at) noexcept {
   lost_.store(lost + 1, std::memory_order_release);
 }
 
-AuditGap RowLoss::unsettled() const noexcept {
+AuditGap RowLoss::unsettled() noexcept {
+  // First: whatever is not in this count came no earlier.
+  seen_until_ = until_.load(std::memory_order_acquire);
   AuditGap gap;
   gap.lost = count() - settled_.load(std::memory_order_relaxed);
   gap.since = since_.load(std::memory_order_relaxed);
@@ -26,7 +28,7 @@ AuditGap RowLoss::unsettled() const noexcept {
 
 void RowLoss::settle(const AuditGap& gap) noexcept {
   if (gap.lost == 0) return;
-  settled_until_ = gap.until;
+  settled_until_ = seen_until_;
   settled_.fetch_add(gap.lost, std::memory_order_release);
 }
 

@@ -21,7 +21,7 @@ class RowLoss {
 
   /// What was lost and is not settled; `lost` 0: nothing. Where more is lost meanwhile, its times
   /// may be in it already, and are in the next one, too.
-  AuditGap unsettled() const noexcept;
+  AuditGap unsettled() noexcept;
   /// A row says so: `gap` is what unsettled() returned last.
   void settle(const AuditGap& gap) noexcept;
 
@@ -36,7 +36,8 @@ class RowLoss {
   std::atomic<std::int64_t> since_ = 0;
   std::atomic<std::int64_t> until_ = 0;
   std::atomic<std::int64_t> settled_ = 0;  // the consumer's
-  std::int64_t settled_until_ = 0;         // the consumer's own
+  std::int64_t settled_until_ = 0;         // the consumer's own, like the next
+  std::int64_t seen_until_ = 0;
 };
 
 }  // namespace waystation

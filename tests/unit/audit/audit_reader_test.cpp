@@ -1,4 +1,5 @@
 #include "audit/audit_reader.hpp"
+#include "audit/audit_prune.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -139,7 +140,8 @@ TEST_F(AuditReaderTest, PagesMeetWithoutAHoleOrARepetition) {
     for (int i = 0; i < 20; ++i) store.insert(AuditGap{i * 5, i * 5 + 1, 1});
     store.commit();
   }
-  for (const std::size_t size : {std::size_t{1}, std::size_t{6}, std::size_t{7}, std::size_t{333}}) {
+  for (const std::size_t size :
+       {std::size_t{1}, std::size_t{6}, std::size_t{7}, std::size_t{333}}) {
     AuditReader reader(file_);
     std::optional<AuditCursor> after;
     std::vector<std::int64_t> ids;
@@ -315,6 +317,28 @@ TEST_F(AuditReaderTest, PruningTakesOutWhatTheFilterNames) {
   filter.outcomes = 0;
   EXPECT_EQ(prune_audit(file_, filter), 3U);
   EXPECT_THAT(times({}), ElementsAre(7, 8));
+}
+
+TEST_F(AuditReaderTest, PruningLeavesAGapThatReachesBeyondItsTime) {
+  {
+    AuditStore store(file_, "here", true);
+    store.begin();
+    store.insert(AuditGap{10, 20, 1});
+    store.insert(AuditGap{15, 100, 2});
+    store.insert(AuditGap{200, 300, 3});
+    store.insert(AuditGap{250, 260, 4});
+    store.commit();
+  }
+  AuditFilter filter;
+  filter.until = 50;
+  EXPECT_EQ(prune_audit(file_, filter), 1U);
+  filter = {};
+  filter.since = 220;
+  EXPECT_EQ(prune_audit(file_, filter), 1U);
+  EXPECT_EQ(
+      Peek(file_).value("SELECT group_concat(lost) FROM (SELECT lost FROM deliveries ORDER BY "
+                        "lost)"),
+      "2,3");
 }
 
 TEST_F(AuditReaderTest, PruningGivesRoomBackAndLeavesNoTrace) {

@@ -83,8 +83,9 @@ TEST_F(AuditStoreTest, RefusesAFileThatIsReplacedAsItIsOpened) {
 TEST_F(AuditStoreTest, AGapIsAsOldAsItsEnd) {
   AuditStore store(file_, "here", true);
   const auto gaps = [&] {
-    return Peek(file_).value("SELECT ifnull(group_concat(lost), '') FROM (SELECT lost FROM "
-                             "deliveries WHERE outcome = 'gap' ORDER BY lost)");
+    return Peek(file_).value(
+        "SELECT ifnull(group_concat(lost), '') FROM (SELECT lost FROM "
+        "deliveries WHERE outcome = 'gap' ORDER BY lost)");
   };
   store.begin();
   store.insert(AuditGap{0, 20, 1});
@@ -103,6 +104,39 @@ TEST_F(AuditStoreTest, AGapIsAsOldAsItsEnd) {
   EXPECT_EQ(store.retire_oldest(1000), 61U);  // nothing is kept for ever
   store.commit();
   EXPECT_EQ(gaps(), "");
+}
+
+TEST_F(AuditStoreTest, TheGapOfACutRunCoversWhatCameAfterTheClockWasSetBack) {
+  constexpr std::int64_t kHour = 3'600'000;
+  {
+    AuditStore store(file_, "here", true);
+    store.begin_run(10 * kHour, std::nullopt);
+    store.begin();
+    store.insert(pushed(10 * kHour + 5));
+    store.insert(pushed(9 * kHour));  // the last, by a clock that was set back
+    store.commit();
+  }
+  AuditStore store(file_, "here", true);
+  EXPECT_TRUE(store.begin_run(9 * kHour + 60'000, std::nullopt));
+  EXPECT_EQ(
+      Peek(file_).value("SELECT at || '-' || lost_until FROM deliveries WHERE outcome = 'gap'"),
+      std::to_string(9 * kHour) + "-" + std::to_string(9 * kHour + 60'000));
+}
+
+TEST_F(AuditStoreTest, IsAskedWhetherToGoOnWhileItLooksThroughAFile) {
+  {
+    AuditStore store(file_, "here", true);
+    store.begin();
+    for (int i = 0; i < 5000; ++i) store.insert(pushed(i));
+    store.commit();
+  }
+  try {
+    AuditStore store(file_, "here", true, [] { return false; });
+    FAIL();
+  } catch (const SqliteError& error) {
+    EXPECT_EQ(error.primary_code(), SQLITE_INTERRUPT);
+  }
+  EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries"), "5000");
 }
 
 TEST_F(AuditStoreTest, UndoesABatchThatWasNotCommitted) {

@@ -23,7 +23,9 @@ NoMemoryForOthers::~NoMemoryForOthers() {
 }
 
 /// For operator new below, which belongs to no namespace.
-bool is_memory_left() noexcept { return !g_is_short || g_is_spared; }
+bool is_memory_left() noexcept {
+  return !g_is_short || g_is_spared;
+}
 
 }  // namespace waystation::testing
 
@@ -32,5 +34,9 @@ void* operator new(std::size_t size) {
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}

@@ -1,0 +1,137 @@
+#include "audit/audit_prune.hpp"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "audit/audit_file.hpp"
+#include "audit/sqlite.hpp"
+
+namespace waystation {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+// How long the writer is waited for, which holds its lock for as long as a batch takes.
+constexpr int kBusyMs = 5000;
+constexpr std::size_t kRows = 500;
+constexpr int kPages = 256;
+// Between two steps, and at least as long as one took: the writer gets the lock in between.
+constexpr auto kPause = 20ms;
+// So many steps make a log that is worth moving into the file.
+constexpr int kStepsOfLog = 20;
+// A server whose index of the log was deleted makes it anew within a second. Until then it does not
+// see the locks of who else makes one.
+constexpr auto kIndexPatience = 3s;
+
+void wait_for_index(const std::string& path) {
+  const auto end = Clock::now() + kIndexPatience;
+  while (size_of(path + "-wal") != 0 && size_of(path + "-shm") == 0 && Clock::now() < end) {
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
+class Pruner {
+ public:
+  Pruner(const std::string& path, const AuditFilter& filter)
+      : filter_(filter),
+        reader_(path),
+        database_(resolve_audit_path(path), Database::Access::write) {
+    database_.set_busy_timeout(kBusyMs);
+    // Overwritten, since it may be somebody's wish to be forgotten.
+    database_.execute(
+        "PRAGMA secure_delete = ON; PRAGMA synchronous = FULL; "
+        "PRAGMA wal_autocheckpoint = 0");
+    // The time, too: a number that is free again may be another row's by now.
+    delete_ = Statement(database_, "DELETE FROM deliveries WHERE id = ?1 AND at = ?2", true);
+  }
+
+  void take_out(std::uint64_t& count) {
+    std::optional<AuditCursor> after;
+    for (int step = 1;; ++step) {
+      // Found without the writer's lock, however many rows have to be passed.
+      const auto rows = reader_.page(filter_, after, kRows);
+      pause_after([&] { count += delete_some(rows); });
+      if (rows.size() < kRows) return;
+      after = AuditCursor{rows.back().at, rows.back().id};
+      if (step % kStepsOfLog == 0) checkpoint(SQLITE_CHECKPOINT_PASSIVE);
+    }
+  }
+
+  void give_room_back() {
+    Statement shrink(database_, "PRAGMA incremental_vacuum(" + std::to_string(kPages) + ")");
+    for (auto before = unused_pages(); before != 0;) {
+      pause_after([&] { shrink.run(); });
+      if (unused_pages() >= before) return;
+      before = unused_pages();
+    }
+  }
+
+  /// What was taken out also leaves the log, unless somebody is reading right now.
+  void empty_log() {
+    database_.set_busy_timeout(static_cast<int>(std::chrono::milliseconds(kPause).count()));
+    checkpoint(SQLITE_CHECKPOINT_TRUNCATE);
+  }
+
+ private:
+  bool is_wanted(const AuditRow& row) const {
+    if (row.outcome != AuditOutcome::gap) return true;
+    return filter_.user.empty() && filter_.from.empty() && filter_.to.empty() &&
+           filter_.wants(AuditOutcome::gap) && row.at >= filter_.since &&
+           row.lost_until < filter_.until;
+  }
+
+  std::uint64_t delete_some(const std::vector<AuditRow>& rows) {
+    std::uint64_t count = 0;
+    Transaction step(database_, Transaction::Kind::write);
+    for (const AuditRow& row : rows) {
+      if (!is_wanted(row)) continue;
+      delete_.bind(1, row.id);
+      delete_.bind(2, row.at);
+      delete_.run();
+      count += static_cast<std::uint64_t>(database_.changes());
+    }
+    step.commit();
+    return count;
+  }
+
+  template <typename Step>
+  static void pause_after(Step step) {
+    const auto begin = Clock::now();
+    step();
+    std::this_thread::sleep_for(std::max<Clock::duration>(kPause, Clock::now() - begin));
+  }
+
+  std::int64_t unused_pages() { return database_.number("PRAGMA freelist_count"); }
+
+  void checkpoint(int mode) {
+    sqlite3_wal_checkpoint_v2(database_.get(), nullptr, mode, nullptr, nullptr);
+  }
+
+  const AuditFilter& filter_;
+  AuditReader reader_;
+  Database database_;
+  Statement delete_;
+};
+
+}  // namespace
+
+std::uint64_t prune_audit(const std::string& path, const AuditFilter& filter,
+                          std::uint64_t* count) {
+  std::uint64_t own_count = 0;
+  std::uint64_t& pruned = count == nullptr ? own_count : *count;
+  pruned = 0;
+  wait_for_index(resolve_audit_path(path));
+  Pruner pruner(path, filter);
+  pruner.take_out(pruned);
+  pruner.give_room_back();
+  pruner.empty_log();
+  return pruned;
+}
+
+}  // namespace waystation
