@@ -14,11 +14,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def busy_seconds():
-    """Processor time that anybody's programs have had since the machine came up, and what the
-    host took for others. Not the interrupts: those that packets cause belong to no process."""
+    """Processor time that was not idle since the machine came up: of anybody's programs, of the
+    interrupts, and what the host took for others. The interrupts belong to it because a kernel
+    without IRQ_TIME_ACCOUNTING puts them into the time of the programs that they come upon, too:
+    what a run's packets cost is in the time of the run's own. On a kernel with it, a run's packets
+    count as others' work: then too little is kept, and nothing false."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
-    user, nice, system = (int(field) for field in fields[1:4])
-    return (user + nice + system + int(fields[8])) / TICKS
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[1:9])
+    return (user + nice + system + irq + softirq + steal) / TICKS
 
 
 def tree_seconds(pid):
@@ -51,8 +54,10 @@ class Others:
         return busy_seconds() - own_seconds() - (tree_seconds(self.pid) if self.pid else 0)
 
     def share(self):
+        """As it comes out. Somewhat below 0 where nobody else did anything: the processors' time is
+        counted in ticks, that of programs exactly."""
         took = (time.monotonic() - self.began) * os.cpu_count()
-        return max(0, self.of_others() - self.before) / max(took, 0.01)
+        return (self.of_others() - self.before) / max(took, 0.01)
 
 
 def share_of_others(seconds=5):
