@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Counts the instructions it takes to pass a message, and compares with instructions.txt:
 #
-#     tests/bench/instructions.sh              fails where one takes a tenth more than it did
+#     tests/bench/instructions.sh              fails where one takes a tenth more or less than it did
 #     tests/bench/instructions.sh --record     writes what it takes now
 #     tests/bench/instructions.sh --profile    says where they go, function by function
 #
@@ -45,13 +45,34 @@ callgrind() {
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 
-# instructions SCENE MESSAGES: of the relay's thread.
+# instructions SCENE MESSAGES: of the relay's thread. Fails where there is no count.
 instructions() {
-  callgrind "$1" "$2" "$scratch/out"
-  sed -n 's/^totals: //p' "$scratch/out-02"
+  local totals
+  rm -f "$scratch"/out*
+  callgrind "$1" "$2" "$scratch/out" || return 1
+  totals="$(sed -n 's/^totals: //p' "$scratch/out-02")" || return 1
+  if ! [[ "$totals" =~ ^[1-9][0-9]*$ ]]; then
+    say "callgrind gave no totals of $1"
+    return 1
+  fi
+  printf '%s\n' "$totals"
 }
 
+# a_message SCENE: instructions a message. Fails where there is no count.
+a_message() {
+  local first second
+  first="$(instructions "$1" "$few")" || return 1
+  second="$(instructions "$1" "$many")" || return 1
+  printf '%s\n' $(((second - first) / (many - few)))
+}
+
+# Without a scene the feed says how it is used, which it counts as a failure of its own.
 scenes="$("$feed" 2>&1 | sed -n 's/^  //p' || true)"
+if [ -z "$scenes" ]; then
+  say "${feed#"$root"/} names no scenes"
+  printf '0 passed, 1 failed\n'
+  exit 1
+fi
 
 if [ "${1:-}" = --profile ]; then
   for scene in plain_chat_64_alone plain_chat_64 v1_push_64 plain_chat_2048; do
@@ -69,27 +90,45 @@ fi
 passed=0
 failed=0
 lines=()
+
+# judge PASSED SCENE COUNT BEFORE [WHY]
+judge() {
+  if "$1"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+  printf '%-28s %7s instructions a message, recorded %s%s\n' "$2" "$3" "$4" "${5:+: $5}"
+}
+
 for scene in $scenes; do
-  first="$(instructions "$scene" "$few")"
-  second="$(instructions "$scene" "$many")"
-  count=$(((second - first) / (many - few)))
   before="$(sed -n "s/^$scene //p" "$recorded" 2>/dev/null || true)"
+  if ! count="$(a_message "$scene")"; then
+    judge false "$scene" no "${before:-nothing}" "it could not be counted"
+    continue
+  fi
   lines+=("$scene $count")
   if [ "${1:-}" = --record ]; then
-    printf '%-28s %7d instructions a message (was %s)\n' "$scene" "$count" "${before:-not counted}"
-  elif [ -n "$before" ] && [ "$count" -le $((before * (100 + margin_percent) / 100)) ]; then
-    passed=$((passed + 1))
-    printf '%-28s %7d instructions a message, recorded %s\n' "$scene" "$count" "$before"
+    judge true "$scene" "$count" "${before:-nothing}"
+  elif [ -z "$before" ]; then
+    judge false "$scene" "$count" nothing "record it"
+  elif [ "$((count * 100))" -gt "$((before * (100 + margin_percent)))" ]; then
+    judge false "$scene" "$count" "$before" "too many"
+  elif [ "$((count * 100))" -lt "$((before * (100 - margin_percent)))" ]; then
+    judge false "$scene" "$count" "$before" \
+      "too few: it became better, then record anew, or it no longer does all that it did"
   else
-    failed=$((failed + 1))
-    printf '%-28s %7d instructions a message, recorded %s: too many\n' "$scene" "$count" \
-      "${before:-nothing}"
+    judge true "$scene" "$count" "$before"
   fi
 done
 
 if [ "${1:-}" = --record ]; then
+  if [ "$failed" -ne 0 ]; then fail "nothing was recorded"; fi
   printf '%s\n' "${lines[@]}" >"$recorded"
   exit 0
+fi
+if [ -f "$recorded" ]; then
+  while read -r scene before; do
+    if ! grep -qxF -- "$scene" <<<"$scenes"; then
+      judge false "$scene" no "$before" "the feed has no such scene"
+    fi
+  done <"$recorded"
 fi
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]
