@@ -2,9 +2,10 @@
 //
 //     audit_bench [FOLDER] [SECONDS] [ROWS_PER_SECOND]
 //
-// Prints what one call of on_delivery costs the relay's thread, how many rows a second the writer
-// sustains without a gap at a given pace and without one, also once the file has its full size and
-// gives away as much as it takes, and how long the questions of an operator take in a million rows.
+// Prints what one call of on_delivery costs the relay's thread; how many rows a second the writer
+// sustains without a gap at a given pace, into a file that grows and into ones that have their full
+// size, so that as many rows are taken out as come in, and how many at no pace; and how long the
+// questions of an operator take in a million rows.
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
@@ -12,6 +13,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -79,14 +81,28 @@ AuditOptions options(const std::string& file, std::uint64_t max_bytes) {
   return options;
 }
 
-/// Tells rows at a pace (0: as fast as can be) and reports what became of them.
+/// Tells rows until the file has its full size, and some of them were taken out again.
+void fill(Audit& audit, Rows& rows, const std::string& file) {
+  constexpr std::uint64_t kAtOnce = 20'000;  // for which the queue has room
+  AuditTotals kept;
+  do {
+    for (std::uint64_t i = 0; i < kAtOnce; ++i) audit.on_delivery(rows.next(now_ms()));
+    if (!audit.flush(std::chrono::minutes(1))) throw std::runtime_error("it cannot be filled");
+    kept = AuditReader(file).totals({});
+  } while (kept.pushed + kept.undelivered == audit.figures().rows_written);
+}
+
+/// Tells rows at a pace (0: as fast as can be) and reports what became of them. Where the size
+/// has a limit, the file is full when it begins.
 void run(const char* name, const std::string& file, std::uint64_t max_bytes, double seconds,
          double pace) {
   Rows rows;
   Audit audit(options(file, max_bytes));
   while (audit.figures().state == AuditState::starting) std::this_thread::yield();
+  if (max_bytes != 0) fill(audit, rows, file);
+  const auto before = audit.figures();
   std::uint64_t told = 0;
-  std::uint64_t most_waiting = 0;
+  std::uint64_t most_waiting[2] = {};  // in the first half of the time, and in the second
   const double all_before = processor_seconds(CLOCK_PROCESS_CPUTIME_ID);
   const double own_before = processor_seconds(CLOCK_THREAD_CPUTIME_ID);
   const auto begin = Clock::now();
@@ -95,7 +111,8 @@ void run(const char* name, const std::string& file, std::uint64_t max_bytes, dou
                                : static_cast<std::uint64_t>(pace * seconds_since(begin));
     const auto at = now_ms();
     for (; told < due; ++told) audit.on_delivery(rows.next(at));
-    most_waiting = std::max(most_waiting, audit.figures().rows_waiting);
+    auto& most = most_waiting[seconds_since(begin) < seconds / 2 ? 0 : 1];
+    most = std::max(most, audit.figures().rows_waiting);
     if (pace != 0) std::this_thread::sleep_for(milliseconds(1));  // what is due then comes at once
   }
   const double took = seconds_since(begin);
@@ -104,13 +121,14 @@ void run(const char* name, const std::string& file, std::uint64_t max_bytes, dou
   const double own = processor_seconds(CLOCK_THREAD_CPUTIME_ID) - own_before;
   const double writers = processor_seconds(CLOCK_PROCESS_CPUTIME_ID) - all_before - own;
   const auto figures = audit.figures();
-  // The processor's time says what a machine that others use could do if they did not.
-  std::printf("%-26s %8.0f told/s %8.0f written/s %8" PRIu64 " lost %7" PRIu64
+  const auto written = static_cast<double>(figures.rows_written - before.rows_written);
+  // A writer that does not keep up has more waiting the longer it lasts, before it loses any. The
+  // processor's time says what a machine that others use could do if they did not.
+  std::printf("%-30s %8.0f told/s %8.0f written/s %8" PRIu64 " lost %7" PRIu64 ", then %7" PRIu64
               " waiting at most; of the processor, a row: told %.2f us, written %.2f us\n",
-              name, static_cast<double>(told) / took,
-              static_cast<double>(figures.rows_written) / until_written, figures.rows_lost,
-              most_waiting, own / static_cast<double>(told) * 1e6,
-              writers / static_cast<double>(figures.rows_written) * 1e6);
+              name, static_cast<double>(told) / took, written / until_written,
+              figures.rows_lost - before.rows_lost, most_waiting[0], most_waiting[1],
+              own / static_cast<double>(told) * 1e6, writers / written * 1e6);
 }
 
 template <typename F>
@@ -141,8 +159,11 @@ int main(int argc, char** argv) {
 
   remove();
   run((paced + ", growing").c_str(), path, 0, seconds, pace);
-  remove();
-  run((paced + ", 64 MiB").c_str(), path, 64 << 20, seconds * 2, pace);
+  for (const int mib : {8, 64}) {
+    remove();
+    run((paced + ", full at " + std::to_string(mib) + " MiB").c_str(), path,
+        static_cast<std::uint64_t>(mib) << 20, seconds, pace);
+  }
   remove();
   run("as fast as can be, growing", path, 0, seconds, 0);
 

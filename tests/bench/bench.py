@@ -389,7 +389,7 @@ def main():
         micro_table = micro.medians(micro_report)
     if is_whole:
         with tempfile.TemporaryDirectory(prefix="waystation-bench.") as scratch:
-            (working / "audit.txt").write_text(micro.audit(options.build, scratch))
+            (working / "audit.txt").write_text(micro.audit(options.build, scratch, options.quick))
             profiles.write(options.build, scratch, working / "profile.txt")
 
     shares = [r["report"]["others"] for r in raw if "others" in r["report"]] or [1]
