@@ -43,6 +43,7 @@ def measure(build, scratch, scenario, kind, more, scale):
     """One run's report, or {"failed": why}."""
     server = Server(kind, build, scratch)
     try:
+        server.fill_audit(build)
         seconds, warmup = seconds_of(scenario, scale)
         command = [str(build / "tests/bench/load/waystation-load"), *server.load_options()]
         command += ["--seconds", str(seconds), "--warmup", str(warmup), *scenario.load, *more]
@@ -56,6 +57,8 @@ def measure(build, scratch, scenario, kind, more, scale):
         return report if not report["failed"] else {"failed": report["failed"]}
     except subprocess.TimeoutExpired:
         return {"failed": "not done in five minutes"}
+    except (RuntimeError, subprocess.CalledProcessError) as problem:
+        return {"failed": str(problem)}
     finally:
         server.stop()
         shutil.rmtree(server.scratch, ignore_errors=True)
@@ -73,15 +76,21 @@ def what_is_wrong(server, report, seconds):
         if not 0 <= unheard <= report["stalled"]:
             return f"{unheard} sockets were given up for slow that should not"
     if server.audit and report["route"] == "push":
+        lost = server.rows_lost()
         server.stop()
-        if server.rows_audited() != report["messages_in_all"]:
-            return f"{server.rows_audited()} rows of {report['messages_in_all']} messages"
+        given, _, strange = server.rows_audited()
+        rows = given - server.rows_before
+        if lost or strange or rows != report["messages_in_all"]:
+            return (
+                f"{rows} rows of {report['messages_in_all']} messages, {lost} lost, "
+                f"{strange} of no push"
+            )
     return ""
 
 
 def expected_seconds(options, rounds, scale):
     """About how long it takes, from how long servers take to start and sockets to open."""
-    start = {"channels": 3}
+    start = {"channels": 3, "waystation_guarded_full": 4}
     sockets_a_second = {"channels": 350}
     total = 0
     for turn in range(rounds):

@@ -8,6 +8,7 @@ COLOURS = {
     "waystation_spin": "#4fae93",
     "waystation_undisturbed": "#8fcfbd",
     "waystation_guarded": "#4fae93",
+    "waystation_guarded_full": "#2f8e74",
     "ws": "#c98b2b",
     "nchan": "#6a6fb5",
     "nchan_defaults": "#8d91c9",

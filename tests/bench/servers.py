@@ -19,6 +19,10 @@ SECRET = b"a secret of thirty-two bytes, no less"
 
 PING_SECONDS = 2
 
+# Of an audit's file that is to be full: room for some 35,000 rows, more than come in the second for
+# which the audit gathers them at most.
+FULL_BYTES = 8 << 20
+
 # Every limit is on, and raised so that the load passes. Runs are short, so that with the usual
 # interval none would see a heartbeat.
 OPTIONS = {
@@ -35,6 +39,7 @@ NAMES = {
     "waystation_spin": "waystation, spinning 100 µs",
     "waystation_undisturbed": "waystation, undisturbed",
     "waystation_guarded": "waystation, JWT and audit",
+    "waystation_guarded_full": "waystation, JWT and audit, its file full",
     "ws": "Node ws",
     "nchan": "nchan",
     "nchan_defaults": "nchan, its defaults",
@@ -58,6 +63,7 @@ class Server:
         self.port = free_port()
         self.scratch = Path(tempfile.mkdtemp(dir=scratch))
         self.audit = None
+        self.rows_before = 0  # in the audit, before the run
         if self.is_ours():
             command = self.waystation(build)
         elif kind == "floor":
@@ -78,6 +84,9 @@ class Server:
     def is_ours(self):
         return self.kind.startswith(OURS)
 
+    def is_guarded(self):
+        return self.kind.startswith("waystation_guarded")
+
     def waystation(self, build):
         command = [str(build / "embed" / "waystation"), "serve", "--www", ""]
         command += ["--listen", f"127.0.0.1:{self.port}", "--log-level", "warning"]
@@ -85,12 +94,14 @@ class Server:
             command += ["--" + key.replace("_", "-"), str(value)]
         if self.kind == "waystation_spin":
             command += ["--busy-poll-microseconds", "100"]
-        if self.kind == "waystation_guarded":
+        if self.is_guarded():
             key = self.scratch / "keys"
             key.touch(mode=0o600)
             key.write_bytes(base64.b64encode(SECRET) + b"\n")
             self.audit = self.scratch / "audit.db"
             command += ["--auth", "jwt", "--jwt-key-file", str(key), "--audit", str(self.audit)]
+            if self.kind == "waystation_guarded_full":
+                command += ["--audit-max-bytes", str(FULL_BYTES)]
         return command
 
     def load_options(self):
@@ -98,7 +109,7 @@ class Server:
         options = ["--port", str(self.port), "--pid", str(self.process.pid)]
         if self.kind.startswith("nchan") or self.kind == "floor":
             options += ["--reply", "as_sent"]
-        if self.kind == "waystation_guarded":
+        if self.is_guarded():
             secret = self.scratch / "secret"
             secret.write_bytes(SECRET)
             options += ["--token-key", str(secret)]
@@ -130,17 +141,43 @@ class Server:
             self.process.wait()
         self.log.close()
 
-    def closed_slow(self):
-        """How many sockets waystation gave up because they did not read."""
+    def metric(self, name):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
-        found = re.search(r'waystation_sockets_closed_total\{reason="slow"\} (\d+)', text)
-        return int(found.group(1))
+        return int(re.search(rf"^{re.escape(name)} (\d+)$", text, re.MULTILINE).group(1))
+
+    def closed_slow(self):
+        """How many sockets waystation gave up because they did not read."""
+        return self.metric('waystation_sockets_closed_total{reason="slow"}')
+
+    def rows_lost(self):
+        """How many rows the audit lost, once none waits any longer to be written."""
+        for _ in range(600):
+            if self.metric("waystation_audit_rows_waiting") == 0:
+                return self.metric("waystation_audit_rows_lost_total")
+            time.sleep(0.05)
+        raise RuntimeError("the audit does not get its rows written")
 
     def rows_audited(self):
-        """How many pushes the audit knows of; after stop()."""
+        """How many rows the audit's file was ever given, how many of them are in it, and how many of
+        these are no pushes. Where none was lost, each is a message."""
         database = sqlite3.connect(self.audit)
-        query = "SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"
-        (count,) = database.execute(query).fetchone()
+        query = "SELECT ifnull(max(id), 0), count(*), count(*) FILTER (WHERE outcome <> 'pushed')"
+        counts = database.execute(query + " FROM deliveries").fetchone()
         database.close()
-        return count
+        return counts
+
+    def fill_audit(self, build):
+        """Of the one that is to be full: pushes until it has its size, and gave rows away."""
+        if self.kind != "waystation_guarded_full":
+            return
+        command = [build / "tests/bench/load/waystation-load", *self.load_options()]
+        command += ["--route", "push", "--pairs", "100", "--window", "1000", "--rate", "50000"]
+        command += ["--warmup", "0", "--seconds", "1"]
+        for _ in range(10):
+            subprocess.run(command, capture_output=True, check=True, timeout=60)
+            self.rows_lost()
+            self.rows_before, kept, _ = self.rows_audited()
+            if kept < self.rows_before:
+                return
+        raise RuntimeError("the audit's file does not become full")
