@@ -16,13 +16,18 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A transaction holds no more, so that it is over soon and fits the cache.
+// A transaction takes in no more, so that it fits the cache, and none after so long, so that the
+// rows of a busy machine leave the queue, too.
 constexpr std::size_t kBatchRows = 50'000;
-// At the end, the time is looked at each so many.
-constexpr std::size_t kLateRows = 1000;
+constexpr auto kLongestBatch = 1s;
+// The time is looked at each so many.
+constexpr std::size_t kTimedRows = 500;
 // Rows in one batch interval that are so many that they are gathered for longer, and for how long.
 constexpr std::uint64_t kManyRows = 1000;
 constexpr auto kLongestGathering = 1s;
+// Percent of the queue from which on there is no time for that, and none for a rest.
+constexpr unsigned kNoGathering = 50;
+constexpr unsigned kNoRest = 33;
 // Between two steps of retention.
 constexpr auto kTidyPause = 20ms;
 constexpr int kNice = 10;
@@ -99,7 +104,7 @@ void Audit::gather(std::unique_lock<std::mutex>& lock) {
   do {
     before = queue_.rows_in();
     if (sleep_until(lock, Clock::now() + options_.batch_interval, is_urgent)) return;
-  } while (queue_.rows_in() - before > kManyRows && !queue_.is_half_full() &&
+  } while (queue_.rows_in() - before > kManyRows && !queue_.is_filled(kNoGathering) &&
            Clock::now() - begin < kLongestGathering);
 }
 
@@ -167,7 +172,7 @@ bool Audit::is_late() const noexcept {
 /// Leaves the processor to others now and then, unless someone waits for the rows, or they may soon
 /// find no room.
 void Audit::rest_if_due() noexcept {
-  if (flushing_.load() != 0 || stop_at_.load() != kNever || queue_.is_half_full()) return;
+  if (flushing_.load() != 0 || stop_at_.load() != kNever || queue_.is_filled(kNoRest)) return;
   turns_.rest_if_due();
 }
 
@@ -179,10 +184,12 @@ void Audit::write_batch() {
   auto row = queue_.next(cursor);
   if (!row && gap.lost == 0) return;
   std::size_t rows = 0;
+  const auto end = Clock::now() + kLongestBatch;
   store_->begin();
   while (row) {
     store_->insert(*row);
-    if (++rows == kBatchRows || (rows % kLateRows == 0 && is_late())) break;
+    if (++rows == kBatchRows) break;
+    if (rows % kTimedRows == 0 && (is_late() || Clock::now() > end)) break;
     row = queue_.next(cursor);
   }
   if (gap.lost != 0) store_->insert(gap);
@@ -190,7 +197,7 @@ void Audit::write_batch() {
   retire_oldest(2 * rows);
   if (has_too_old_) retire_old(2 * rows);
   store_->commit();
-  has_more_ = rows == kBatchRows;
+  has_more_ = row.has_value();
   if (!store_->is_file_in_place()) {
     // Deleted in this moment, the file took the batch with it: the next one gets it.
     has_more_ = true;

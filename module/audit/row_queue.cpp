@@ -126,9 +126,9 @@ void RowQueue::release(const Cursor& cursor) noexcept {
   rows_out_.store(cursor.rows, std::memory_order_seq_cst);
 }
 
-bool RowQueue::is_half_full() const noexcept {
+bool RowQueue::is_filled(unsigned percent) const noexcept {
   const std::uint64_t tail = tail_.load(std::memory_order_acquire);
-  return head_.load(std::memory_order_acquire) - tail > capacity() / 2;
+  return head_.load(std::memory_order_acquire) - tail > capacity() / 100 * percent;
 }
 
 std::uint64_t RowQueue::size() const noexcept {

@@ -50,7 +50,8 @@ class RowQueue {
 
   /// Rows that were not given back.
   std::uint64_t size() const noexcept;
-  bool is_half_full() const noexcept;
+  /// Whether more than so much of its memory is taken.
+  bool is_filled(unsigned percent) const noexcept;
   /// Rows that were ever pushed, and given back.
   std::uint64_t rows_in() const noexcept { return rows_in_.load(std::memory_order_seq_cst); }
   std::uint64_t rows_out() const noexcept { return rows_out_.load(std::memory_order_seq_cst); }

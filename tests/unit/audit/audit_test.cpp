@@ -97,7 +97,7 @@ TEST_F(AuditTest, RestsBetweenTurnsOfWork) {
   EXPECT_GT(sleeps_for_many_rows(options()), kManySleeps);
 }
 
-TEST_F(AuditTest, DoesNotRestOnceTheQueueIsHalfFull) {
+TEST_F(AuditTest, DoesNotRestOnceTheQueueFills) {
   auto small = options();
   small.queue_bytes = std::size_t{1} << 20;  // they take nearly all of it
   EXPECT_LT(sleeps_for_many_rows(small), kManySleeps);
