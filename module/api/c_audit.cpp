@@ -173,12 +173,15 @@ waystation_status waystation_audit_most(waystation_audit* audit,
   return guarded(error, error_size, [&] {
     need(audit != nullptr && take != nullptr, "an open audit and a function");
     const int rank_by = ws::number_of(ranking);
-    need(rank_by == WAYSTATION_AUDIT_MOST_UNDELIVERED || rank_by == WAYSTATION_AUDIT_MOST_MISSED,
+    need(rank_by == WAYSTATION_AUDIT_MOST_UNDELIVERED || rank_by == WAYSTATION_AUDIT_MOST_MISSED ||
+             rank_by == WAYSTATION_AUDIT_MOST_DROPPED,
          "ranking: one of the values of waystation_audit_ranking");
     const auto which = filter_of(filter);
-    const auto found = rank_by == WAYSTATION_AUDIT_MOST_UNDELIVERED
-                           ? audit->reader.most_undelivered(which, limit)
-                           : audit->reader.most_missed_pairs(which, limit);
+    const auto outcome = rank_by == WAYSTATION_AUDIT_MOST_DROPPED ? ws::AuditOutcome::dropped
+                                                                  : ws::AuditOutcome::undelivered;
+    const auto found = rank_by == WAYSTATION_AUDIT_MOST_MISSED
+                           ? audit->reader.most_missed_pairs(which, limit)
+                           : audit->reader.most_receivers(outcome, which, limit);
     for (const auto& [name, count] : found) {
       if (take(user_data, name.c_str(), count) == 0) return;
     }

@@ -331,9 +331,13 @@ std::vector<AuditCount> counts(Database& database, const AuditFilter& filter,
 
 }  // namespace
 
-std::vector<AuditCount> AuditReader::most_undelivered(const AuditFilter& filter,
-                                                      std::size_t limit) {
-  return counts(database_, filter, "to_user", "outcome = 'undelivered'", limit);
+std::vector<AuditCount> AuditReader::most_receivers(AuditOutcome outcome, const AuditFilter& filter,
+                                                    std::size_t limit) {
+  if (!filter.wants(outcome)) return {};
+  auto alone = filter;  // so that an index leads past the others
+  alone.outcomes = 0;
+  alone.add(outcome);
+  return counts(database_, alone, "to_user", "to_user IS NOT NULL", limit);
 }
 
 std::vector<AuditCount> AuditReader::most_missed_pairs(const AuditFilter& filter,

@@ -109,8 +109,10 @@ class AuditReader {
   void each(const AuditFilter& filter, const std::function<bool(const AuditRow&)>& take);
 
   AuditTotals totals(const AuditFilter& filter);
-  /// The users who missed most, and the groups in which most was missed.
-  std::vector<AuditCount> most_undelivered(const AuditFilter& filter, std::size_t limit);
+  /// The receivers with most rows of an outcome, which is no gap, and the groups in which most was
+  /// missed.
+  std::vector<AuditCount> most_receivers(AuditOutcome outcome, const AuditFilter& filter,
+                                         std::size_t limit);
   std::vector<AuditCount> most_missed_pairs(const AuditFilter& filter, std::size_t limit);
 
   /// How SQLite goes about page(), a step a line.

@@ -518,7 +518,9 @@ typedef struct waystation_audit_totals {
 /* What waystation_audit_most counts. */
 typedef enum waystation_audit_ranking {
   WAYSTATION_AUDIT_MOST_UNDELIVERED = 0, /* users, by undelivered messages to them */
-  WAYSTATION_AUDIT_MOST_MISSED = 1       /* groups, by messages whose receiver was not present */
+  WAYSTATION_AUDIT_MOST_MISSED = 1,      /* groups, by messages whose receiver was not present */
+  WAYSTATION_AUDIT_MOST_DROPPED = 2      /* users, by deliveries to a socket of theirs that were
+                                            dropped: a message counts once for each such socket */
 } waystation_audit_ranking;
 
 /* Says whether waystation_new would take this `audit_file`, and touches nothing.
@@ -557,9 +559,10 @@ WAYSTATION_API waystation_status waystation_audit_most(
     size_t error_size);
 
 /* Takes rows out, in small steps, and gives their room back, while a relay writes the file or not.
- * What they held is overwritten. Gaps go only where the filter names no user, and no outcome but
- * theirs. *rows (may be NULL)
- * is how many went, also on an error. Errors as waystation_audit_open. */
+ * What they held is overwritten. A gap goes only where the filter names no user and no outcomes, or
+ * WAYSTATION_GAP among them, and where the whole of it lies within the filter's time: one that lasts
+ * beyond it tells of what stays. Nothing is kept of what was taken out, not even that it was.
+ * *rows (may be NULL) is how many went, also on an error. Errors as waystation_audit_open. */
 WAYSTATION_API waystation_status waystation_audit_prune(const char *file,
                                                         const waystation_audit_filter *filter,
                                                         uint64_t *rows, char *error,

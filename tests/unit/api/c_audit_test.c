@@ -185,6 +185,9 @@ static void counts(void) {
   CHECK(waystation_audit_most(audit, &filter, WAYSTATION_AUDIT_MOST_MISSED, 10, first_name, most,
                               NULL, 0) == WAYSTATION_OK);
   CHECK(strcmp(most, "none") == 0); /* notifications are of no pair */
+  CHECK(waystation_audit_most(audit, &filter, WAYSTATION_AUDIT_MOST_DROPPED, 10, first_name, most,
+                              NULL, 0) == WAYSTATION_OK);
+  CHECK(strcmp(most, "none") == 0); /* none was */
   waystation_audit_close(audit);
 }
 

@@ -226,10 +226,16 @@ TEST_F(AuditReaderTest, CountsTotals) {
   EXPECT_EQ(totals.unknown_gaps, 0U);
   EXPECT_EQ(totals.first_at, 1);
   EXPECT_EQ(totals.last_at, 8);
-  const auto users = reader.most_undelivered({}, 10);
+  const auto users = reader.most_receivers(AuditOutcome::undelivered, {}, 10);
   ASSERT_EQ(users.size(), 2U);
   EXPECT_EQ(users[0].name, "bob");
   EXPECT_EQ(users[0].count, 2U);
+  const auto droppers = reader.most_receivers(AuditOutcome::dropped, {}, 10);
+  ASSERT_EQ(droppers.size(), 1U);
+  EXPECT_EQ(droppers[0].name, "alice");
+  AuditFilter pushed_only;
+  pushed_only.add(AuditOutcome::pushed);
+  EXPECT_TRUE(reader.most_receivers(AuditOutcome::dropped, pushed_only, 10).empty());
   const auto pairs = reader.most_missed_pairs({}, 1);
   ASSERT_EQ(pairs.size(), 1U);
   EXPECT_EQ(pairs[0].name, "alice_bob");
