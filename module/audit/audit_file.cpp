@@ -42,14 +42,18 @@ bool look_at(const std::string& path, struct stat& status) {
   throw failure(errno, path);
 }
 
-void check_kind(const std::string& path, const struct stat& status) {
+constexpr const char* kToWrite = "name a file, which need not be there yet";
+constexpr const char* kToRead = "name the file that the server writes (audit)";
+
+void check_kind(const std::string& path, const struct stat& status, const char* right) {
   if (S_ISLNK(status.st_mode)) {
     throw refused(path,
                   "it is a link, which anyone who may write to the folder could have put "
                   "there; name the file itself");
   }
   if (!S_ISREG(status.st_mode)) {
-    throw refused(path, "it is not a file; name a file, which need not be there yet");
+    throw refused(path, std::string("it is not a file") +
+                            (S_ISDIR(status.st_mode) ? " but a folder; " : "; ") + right);
   }
   if (status.st_nlink > 1) {
     throw refused(path, "the file has other names (hard links); name one that has a single name");
@@ -57,10 +61,12 @@ void check_kind(const std::string& path, const struct stat& status) {
 }
 
 void check_is_own(const std::string& path, const struct stat& status) {
-  check_kind(path, status);
+  check_kind(path, status, kToWrite);
   if (status.st_uid != ::geteuid()) {
     throw refused(path, "the file belongs to " + owner_text(status.st_uid) + ", and this is " +
-                            owner_text(::geteuid()) + "; name a file of one's own");
+                            owner_text(::geteuid()) +
+                            ", who may write a file only where it is theirs; name another, or run " +
+                            "this as " + owner_text(status.st_uid));
   }
 }
 
@@ -100,9 +106,9 @@ bool check_audit_file(const std::string& path) {
 void check_readable_audit_file(const std::string& path) {
   struct stat status {};
   if (!look_at(path, status)) {
-    throw refused(path, "there is no such file; name the file that the server writes (audit)");
+    throw refused(path, std::string("there is no such file; ") + kToRead);
   }
-  check_kind(path, status);
+  check_kind(path, status, kToRead);
   if (status.st_uid != ::geteuid() && ::geteuid() != 0) {
     throw refused(path, "the file belongs to " + owner_text(status.st_uid) + ", and this is " +
                             owner_text(::geteuid()) + "; only its owner and root may read it");
