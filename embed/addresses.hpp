@@ -23,6 +23,9 @@ struct ListenAddress {
 /// Reads "127.0.0.1:8080" or "[::1]:8080". Names are not looked up, and the port must be there.
 std::optional<ListenAddress> parse_listen_address(std::string_view text);
 
+/// Which part of it is wrong, in words that follow "TEXT: "; empty where nothing is.
+std::string listen_address_objection(std::string_view text);
+
 /// Whether `text` is an address or a CIDR block, such as "192.0.2.7", "10.0.0.0/8" or "fd00::/8".
 bool is_address_or_block(std::string_view text);
 

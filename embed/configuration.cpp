@@ -175,9 +175,10 @@ void check_identity(const Configuration& configuration) {
                    "open or jwt while trusted_proxies is empty: nobody's header would be believed");
   }
   if (settings.auth == "jwt" && settings.jwt_key_file.empty()) {
-    throw conflict(configuration, "auth", "\"jwt\"",
-                   "open or header while jwt_key_file is empty (--jwt-key-file names the file of a "
-                   "key): no token could be checked");
+    throw ConfigurationError{"auth = \"jwt\" (" + configuration.origin("auth") +
+                             "): it needs jwt_key_file (--jwt-key-file FILE), the file with the "
+                             "keys that tokens are signed with; allowed without one is open or "
+                             "header"};
   }
   if (!settings.jwt_key_file.empty() && access(settings.jwt_key_file.c_str(), R_OK) != 0) {
     throw conflict(configuration, "jwt_key_file", quoted(settings.jwt_key_file),

@@ -3,7 +3,9 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <array>
 #include <exception>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +13,7 @@
 
 #include "embed/audit_cli.hpp"
 #include "embed/configuration.hpp"
+#include "embed/help_format.hpp"
 #include "embed/log.hpp"
 #include "embed/option_flags.hpp"
 #include "embed/options.hpp"
@@ -55,15 +58,42 @@ ConfigurationError half_a_command(const CLI::App& command, const std::string& wo
                             allowed};
 }
 
+/// What to listen on, for who knows other programs' words for it; empty: the flag means something
+/// else.
+std::string listen_instead(std::string_view flag, std::string_view next) {
+  constexpr std::array<std::string_view, 7> words{"-p",     "--port",    "--http-port", "--bind",
+                                                  "--host", "--address", "-l"};
+  if (std::ranges::find(words, flag.substr(0, flag.find('='))) == words.end()) return {};
+  const auto equals = flag.find('=');
+  const auto value = equals == std::string_view::npos ? next : flag.substr(equals + 1);
+  const bool is_port = !value.empty() && value.size() <= 5 &&
+                       std::ranges::all_of(value, [](char c) { return c >= '0' && c <= '9'; });
+  return "--listen 127.0.0.1:" + (is_port ? std::string{value} : "8080");
+}
+
 /// For an argument that is none of its command's.
 ConfigurationError unexpected_argument(const CLI::App& app) {
   const auto [command, words] = command_given(app);
   const auto arguments = app.remaining(true);
   const auto argument = arguments.empty() ? std::string{} : arguments.front();
   const auto see = "; " + words + " --help lists what there is";
-  if (!argument.starts_with("--"))
-    return ConfigurationError{quoted(std::string_view{argument}) + " was not expected" + see};
   const auto flag = argument.substr(0, argument.find('='));
+  if (command->get_option_no_throw("--listen") != nullptr) {
+    const auto next = arguments.size() > 1 ? std::string_view{arguments[1]} : std::string_view{};
+    if (const auto listen = listen_instead(argument, next); !listen.empty()) {
+      return ConfigurationError{flag + " is no option of " + words + "; did you mean " + listen +
+                                "?"};
+    }
+  }
+  if (!argument.starts_with("--")) {
+    // Alone, a word is most likely the file that is to be read.
+    const bool may_be_file = !argument.starts_with('-') && arguments.size() == 1 &&
+                             command->get_option_no_throw("--file") != nullptr &&
+                             command->count("--file") == 0;
+    return ConfigurationError{
+        quoted(std::string_view{argument}) + " was not expected" +
+        (may_be_file ? "; did you mean --file " + quoted(std::string_view{argument}) + "?" : see)};
+  }
   auto key = flag.substr(2);
   std::ranges::replace(key, '-', '_');
   const auto nearest = nearest_key(key);
@@ -74,7 +104,9 @@ ConfigurationError unexpected_argument(const CLI::App& app) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app{"Waystation: a one-to-one chat and push relay that stores no conversation"};
+  CLI::App app{"Waystation: a one-to-one chat and push relay that stores no conversation",
+               "waystation"};
+  app.formatter(std::make_shared<HelpFormat>());
   app.set_version_flag("--version", std::string{"waystation "} + waystation_version());
   app.require_subcommand(1);
   app.footer(

@@ -3,8 +3,23 @@
 #include "embed/options.hpp"
 
 namespace waystation::server {
+namespace {
+
+/// A default as it would be given to the flag.
+std::string shown(const Value& value) {
+  if (const auto* text = std::get_if<std::string>(&value)) return text->empty() ? "empty" : *text;
+  if (const auto* list = std::get_if<std::vector<std::string>>(&value)) {
+    std::string all;
+    for (const auto& entry : *list) all += (all.empty() ? "" : ",") + entry;
+    return all.empty() ? "empty" : all;
+  }
+  return to_toml(value);
+}
+
+}  // namespace
 
 OptionFlags::OptionFlags(CLI::App& command, std::string_view prefix) : command_(command) {
+  const Settings defaults;
   command.add_option("--config", config_, "TOML file with options")->type_name("FILE");
   for (const auto& option : all_options()) {
     if (!option.key.starts_with(prefix)) continue;
@@ -13,14 +28,18 @@ OptionFlags::OptionFlags(CLI::App& command, std::string_view prefix) : command_(
     if (option.key.find('_') != std::string_view::npos) names += ",--" + std::string{option.key};
     auto& values = values_[std::string{option.key}];
     const std::string doc{option.doc};
+    const auto standard = shown(value_of(option, defaults));
     if (option.is_switch()) {
-      command.add_flag(names, values, doc)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      command.add_flag(names, values, doc)
+          ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+          ->default_str(standard);
     } else {
       command.add_option(names, values, doc)
           ->allow_extra_args(false)
           ->type_name(option.is_list()     ? "LIST"
                       : option.highest > 0 ? "NUMBER"
-                                           : "TEXT");
+                                           : "TEXT")
+          ->default_str(standard);
     }
   }
 }

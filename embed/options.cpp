@@ -49,6 +49,7 @@ const std::array kOptions = {
            .doc = "where to listen: ADDRESS:PORT or [V6ADDRESS]:PORT, several allowed; port 0: any",
            .allowed = "a list of numeric addresses with a port, such as 127.0.0.1:8080 or [::1]:8080",
            .accepts = is_listener,
+           .objection = listen_address_objection,
            .needs_restart = true},
     Option{.key = "www",
            .field = &Settings::www,
@@ -251,25 +252,33 @@ std::string toml_string(std::string_view text) {
   return out + '"';
 }
 
-/// What of a value is not allowed, in quotes or as a number; empty where all is.
-std::string objection(const Option& option, const Value& value) {
+/// What of a value is not allowed.
+struct Objection {
+  std::string value;  // in quotes or as a number; empty: all is allowed
+  std::string why;    // empty: what is allowed says it
+};
+
+Objection objection(const Option& option, const Value& value) {
   const auto text_is_good = [&](const std::string& text) {
     // A NUL would end it early in the library, which takes C strings; a comma separates there. The
     // file cannot hold what is no UTF-8, and `config show` could not say it.
     return text.find('\0') == std::string::npos && is_utf8(text) &&
            (!option.accepts || option.accepts(text));
   };
-  const auto shown = [](const std::string& text) {
-    return quoted(text) + (is_utf8(text) ? "" : " (not UTF-8)");
+  const auto against = [&](const std::string& text) {
+    return Objection{quoted(text) + (is_utf8(text) ? "" : " (not UTF-8)"),
+                     option.objection != nullptr ? option.objection(text) : std::string{}};
   };
   if (const auto* number = std::get_if<std::uint64_t>(&value)) {
-    if (*number < option.lowest || *number > option.highest) return std::to_string(*number);
+    if (*number < option.lowest || *number > option.highest) {
+      return {std::to_string(*number), {}};
+    }
   } else if (const auto* text = std::get_if<std::string>(&value)) {
-    if (!text_is_good(*text)) return shown(*text);
+    if (!text_is_good(*text)) return against(*text);
   } else if (const auto* list = std::get_if<std::vector<std::string>>(&value)) {
     for (const auto& entry : *list) {
       const bool is_one = !entry.empty() && entry.find(',') == std::string::npos;
-      if (!is_one || !text_is_good(entry)) return shown(entry);
+      if (!is_one || !text_is_good(entry)) return against(entry);
     }
   }
   return {};
@@ -322,10 +331,12 @@ std::string quoted(std::string_view text) {
   return text.size() > kLongest ? shown + "..." : shown;
 }
 
-ConfigurationError not_allowed(const Option& option, std::string_view value,
-                               std::string_view where) {
+ConfigurationError not_allowed(const Option& option, std::string_view value, std::string_view where,
+                               std::string_view why) {
   return ConfigurationError{std::string{option.key} + " = " + std::string{value} + " (" +
-                            std::string{where} + "): allowed is " + std::string{option.allowed}};
+                            std::string{where} + "): " + std::string{why} +
+                            (why.empty() ? "" : "; ") + "allowed is " +
+                            std::string{option.allowed}};
 }
 
 Value parse_value(const Option& option, std::string_view text, std::string_view where) {
@@ -357,8 +368,8 @@ void assign(const Option& option, Value value, std::string_view where, Settings&
       [&]<typename T>(T Settings::*field) {
         auto* right = std::get_if<T>(&value);
         if (!right) throw not_allowed(option, to_toml(value), where);
-        if (const auto wrong = objection(option, value); !wrong.empty()) {
-          throw not_allowed(option, wrong, where);
+        if (const auto wrong = objection(option, value); !wrong.value.empty()) {
+          throw not_allowed(option, wrong.value, where, wrong.why);
         }
         settings.*field = std::move(*right);
       },

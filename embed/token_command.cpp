@@ -3,8 +3,10 @@
 #include <waystation/waystation.h>
 
 #include <array>
+#include <charconv>
 #include <cstdio>
 #include <stdexcept>
+#include <string_view>
 
 #include "embed/configuration.hpp"
 #include "embed/log.hpp"
@@ -21,6 +23,15 @@ std::string joined(const std::vector<std::string>& scopes) {
   return text;
 }
 
+/// Refuses the rest, in the words of the options.
+CLI::Validator allowed_only(bool (*accepts)(const std::string& text), const std::string& allowed) {
+  return {[accepts, allowed](std::string& text) {
+            return accepts(text) ? std::string{}
+                                 : quoted(std::string_view{text}) + ": allowed is " + allowed;
+          },
+          ""};
+}
+
 }  // namespace
 
 TokenCommand::TokenCommand(CLI::App& app)
@@ -35,12 +46,21 @@ TokenCommand::TokenCommand(CLI::App& app)
       .add_option("--scope", scopes_,
                   "what it allows beyond its user's own sockets: push, admin; several allowed")
       ->delimiter(',')
-      ->check(CLI::IsMember({"push", "admin"}))
+      ->check(allowed_only([](const std::string& text) { return text == "push" || text == "admin"; },
+                           "push or admin"))
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->type_name("SCOPE");
   issue_.add_option("--lifetime-seconds", lifetime_seconds_, "how long it is good for")
-      ->check(CLI::Range(std::uint32_t{1}, kLongestLifetime))
+      ->check(allowed_only(
+          [](const std::string& text) {
+            std::uint32_t seconds = 0;
+            const char* const end = text.data() + text.size();
+            const auto [stop, error] = std::from_chars(text.data(), end, seconds);
+            return error == std::errc{} && stop == end && seconds > 0 &&
+                   seconds <= kLongestLifetime;
+          },
+          "a whole number from 1 to " + std::to_string(kLongestLifetime)))
       ->type_name("NUMBER")
       ->capture_default_str();
   issue_.add_option("--key-id", key_id_, "which key signs; else the file's first that can")

@@ -55,7 +55,12 @@ class Commands(CommandCase):
             self.assertEqual(result.stderr, "")
         result = run("serve", "--help")
         self.assertIn("--max-connections", result.stdout)
-        self.assertIn("sockets of one user", result.stdout)
+        self.assertIn("sockets of one user; 0: no limit (default: 16)", result.stdout)
+        self.assertIn("Usage: waystation serve", result.stdout)
+        self.assertNotIn("--max_connections", result.stdout)
+        self.assertNotIn("...", result.stdout)
+        self.assertLessEqual(max(map(len, result.stdout.splitlines())), 100)
+        self.assertIn("(default: 100)", run("audit", "list", "--help").stdout)
 
     def test_wants_a_command_it_knows(self):
         self.assert_mistake(run())
@@ -74,6 +79,10 @@ class Commands(CommandCase):
                             "waystation config check --help")
         self.assert_mistake(run("serve", "--max-conections=5"), "--max-conections is no option",
                             "did you mean --max-connections?")
+        for arguments, listen in ((["--port", "9000"], "127.0.0.1:9000"),
+                                  (["-p", "9000"], "127.0.0.1:9000"),
+                                  (["--host=localhost"], "127.0.0.1:8080")):
+            self.assert_mistake(run("serve", *arguments), f"did you mean --listen {listen}?")
         # It is one, but of another command.
         self.assert_mistake(run("audit", "list", "--max-connections", "5"),
                             "--max-connections is no option of waystation audit list",
@@ -85,7 +94,7 @@ class Commands(CommandCase):
         self.assert_mistake(run("serve", "--max-connections", "-5"), '"-5"')
         self.assert_mistake(run("config", "check", "--log-level", "loud"), "log_level", '"loud"',
                             "error, warning, info or debug")
-        self.assert_mistake(run("config", "check", "--listen", "localhost:80"), "listen",
+        self.assert_mistake(run("config", "check", "--listen", "localhost:80"), "listen", "a name",
                             '"localhost:80"', "127.0.0.1:8080")
 
     def test_names_file_and_line(self):
@@ -339,7 +348,7 @@ class Tokens(CommandCase):
         self.assert_mistake(run("token", "issue", "--user", "Alice", "--jwt-key-file", key),
                             '"Alice"', "0-9 and a-z")
         self.assert_mistake(run("token", "issue", "--user", "alice", "--jwt-key-file", key,
-                                "--scope", "root"), "--scope", "root", "push,admin")
+                                "--scope", "root"), "--scope", "root", "push or admin")
         self.assert_mistake(run("token", "issue", "--user", "alice", "--jwt-key-file", key,
                                 "--key-id", "lost"), "lost")
         os.chmod(key, 0o644)

@@ -1,5 +1,6 @@
 #include "embed/addresses.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 using namespace waystation::server;
@@ -54,8 +55,32 @@ TEST(ListenAddress, IsNothingElse) {
                            "x/tmp/socket",
                            "127.0.0.1:80,127.0.0.1:81"}) {
     EXPECT_FALSE(parse_listen_address(text)) << text;
+    EXPECT_NE(listen_address_objection(text), "") << text;
   }
   EXPECT_FALSE(parse_listen_address(std::string_view{"127.0.0.1\0:80", 13}));
+}
+
+TEST(ListenAddress, SaysWhichPartIsWrong) {
+  const auto expect = [](std::string_view text, std::string_view why) {
+    EXPECT_THAT(listen_address_objection(text), ::testing::HasSubstr(std::string{why})) << text;
+  };
+  EXPECT_EQ(listen_address_objection("127.0.0.1:8080"), "");
+  EXPECT_EQ(listen_address_objection("[::1]:0"), "");
+  expect("8080", "no address before the port");
+  expect(":8080", "no address before the port");
+  expect("127.0.0.1", "no port");
+  expect("127.0.0.1:", "no port behind");
+  expect("[::1]", "no port");
+  expect("localhost", "no port");
+  expect("::1", "no port");
+  expect("127.0.0.1:http", "no number");
+  expect("127.0.0.1:65536", "beyond 65535");
+  expect("localhost:80", "a name");
+  expect("*:80", "0.0.0.0");
+  expect("fe80::1:8080", "brackets");
+  expect("[127.0.0.1]:80", "brackets are for IPv6");
+  expect("127.0.0:80", "no address");
+  expect("http://127.0.0.1:80", "URL");
 }
 
 TEST(ListenAddress, KnowsWhetherItStaysOnThisMachine) {

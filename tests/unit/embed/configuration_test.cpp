@@ -199,7 +199,7 @@ TEST_F(ConfigurationTest, TrustsNobodyByTheDozen) {
 
 TEST_F(ConfigurationTest, NeedsWhatTheChosenIdentityNeeds) {
   EXPECT_THAT(refusal("auth = 'header'\n"), HasSubstr("trusted_proxies is empty"));
-  EXPECT_THAT(refusal("auth = 'jwt'\n"), HasSubstr("jwt_key_file is empty"));
+  EXPECT_THAT(refusal("auth = 'jwt'\n"), HasSubstr("it needs jwt_key_file (--jwt-key-file FILE)"));
   EXPECT_THAT(refusal("auth = 'jwt'\njwt_key_file = '/no/such/file'\n"),
               HasSubstr("jwt_key_file = \"/no/such/file\""));
   const auto key = write("key", "secret");
