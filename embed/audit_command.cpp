@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -38,9 +39,9 @@ std::int64_t now_ms() {
       .count();
 }
 
-std::int64_t time_of(const char* flag, const std::string& text) {
+std::int64_t time_of(const char* flag, const std::string& text, std::int64_t now) {
   if (text.empty()) return 0;
-  const auto time = parse_time(text, now_ms());
+  const auto time = parse_time(text, now);
   if (!time) {
     throw ConfigurationError{std::string{flag} + " " + quoted(text) + ": allowed is " +
                              std::string{allowed_times()}};
@@ -48,17 +49,48 @@ std::int64_t time_of(const char* flag, const std::string& text) {
   return *time;
 }
 
+const char* user_of(const char* flag, const std::string& user) {
+  const bool is_one = user.size() <= 64 && std::ranges::all_of(user, [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z');
+  });
+  if (!is_one) {
+    throw ConfigurationError{std::string{flag} + " " + quoted(user) +
+                             ": allowed is a user, 1 to 64 of the characters 0-9 and a-z"};
+  }
+  return user.c_str();
+}
+
+/// How many rows at most.
+std::uint64_t limit_of(const AuditRequest& request, const char* zero) {
+  const char* const end = request.limit.data() + request.limit.size();
+  std::uint64_t limit = 0;
+  const auto [stop, error] = std::from_chars(request.limit.data(), end, limit);
+  if (error != std::errc{} || stop != end) {
+    throw ConfigurationError{"--limit " + quoted(request.limit) +
+                             ": allowed is a whole number; 0: " + zero};
+  }
+  return limit;
+}
+
 /// The library's filter, pointing into the request.
 waystation_audit_filter filter_of(const AuditRequest& request) {
   waystation_audit_filter filter{};
   filter.size = sizeof filter;
-  filter.since = time_of("--since", request.since);
-  filter.until = time_of("--until", request.until);
+  const auto now = now_ms();
+  filter.since = time_of("--since", request.since, now);
+  filter.until = time_of("--until", request.until, now);
+  if (!request.since.empty() && !request.until.empty() && filter.since >= filter.until) {
+    throw ConfigurationError{"--since " + quoted(request.since) + " is " +
+                             local_time(filter.since) + ", and --until " + quoted(request.until) +
+                             (filter.since == filter.until ? " is the same" : " is before that, ") +
+                             (filter.since == filter.until ? "" : local_time(filter.until)) +
+                             ": nothing can lie between them; allowed is a --since before --until"};
+  }
   // 0 would be no limit to the library; nothing but gaps without a known beginning is as old as this.
   if (!request.until.empty() && filter.until == 0) filter.until = -1;
-  filter.user = request.user.c_str();
-  filter.from = request.from.c_str();
-  filter.to = request.to.c_str();
+  filter.user = user_of("--user", request.user);
+  filter.from = user_of("--from", request.from);
+  filter.to = user_of("--to", request.to);
   for (const auto& text : request.outcomes) {
     const auto found =
         std::ranges::find_if(kOutcomes, [&](const auto& pair) { return pair.first == text; });
@@ -230,7 +262,7 @@ class Table {
 
 // ---- export
 
-/// A field of CSV (RFC 4180).
+/// A field of CSV (RFC 4180). As it is, also where a spreadsheet would take it for a formula.
 std::string csv(const char* text) {
   const std::string_view field = text == nullptr ? "" : text;
   if (field.find_first_of(",\"\r\n") == std::string_view::npos) return std::string{field};
@@ -247,12 +279,12 @@ std::string csv_line(const waystation_audit_row& row) {
   const bool is_gap = row.outcome == WAYSTATION_GAP;
   std::string line = std::to_string(row.id) + ',' + std::to_string(row.at) + ',' +
                      utc_time(row.at) + ',' + csv(row.node) + ',' + csv(row.group) + ',' +
-                     csv(row.from) + ',' + csv(row.to) + ',' + text_of(row.outcome) + ',' +
-                     std::to_string(row.reached) + ',' + std::to_string(row.bytes) + ',' +
-                     csv(row.message_id) + ',';
+                     csv(row.from) + ',' + csv(row.to) + ',' + text_of(row.outcome) + ',';
+  // What does not apply, and what nobody knows, is empty.
+  line += is_gap ? "," : std::to_string(row.reached) + ',' + std::to_string(row.bytes);
+  line += ',' + csv(row.message_id) + ',';
   if (is_gap) {
-    line += (row.lost < 0 ? "unknown" : std::to_string(row.lost)) + ',' +
-            std::to_string(row.lost_until);
+    line += (row.lost < 0 ? "" : std::to_string(row.lost)) + ',' + std::to_string(row.lost_until);
   } else {
     line += ',';
   }
@@ -261,36 +293,86 @@ std::string csv_line(const waystation_audit_row& row) {
 
 /// The same keys as GET /api/v1/audit.
 std::string json_line(const waystation_audit_row& row) {
+  const bool is_gap = row.outcome == WAYSTATION_GAP;
   std::string line = "{\"id\":" + std::to_string(row.id) + ",\"at\":" + std::to_string(row.at) +
                      ",\"node\":" + json(row.node) + ",\"group\":" + json(row.group) +
                      ",\"from\":" + json(row.from) + ",\"to\":" + json(row.to) +
                      ",\"outcome\":\"" + text_of(row.outcome) +
-                     "\",\"reached\":" + std::to_string(row.reached) +
-                     ",\"bytes\":" + std::to_string(row.bytes) +
+                     "\",\"reached\":" + (is_gap ? "null" : std::to_string(row.reached)) +
+                     ",\"bytes\":" + (is_gap ? "null" : std::to_string(row.bytes)) +
                      ",\"message_id\":" + json(row.message_id);
-  if (row.outcome == WAYSTATION_GAP) {
+  if (is_gap) {
     line += ",\"lost\":" + (row.lost < 0 ? "null" : std::to_string(row.lost)) +
             ",\"lost_until\":" + std::to_string(row.lost_until);
   }
   return line + "}\n";
 }
 
+// ---- prune
+
+struct Pruned {
+  std::uint64_t rows = 0;  // gaps included
+  std::uint64_t gaps = 0;
+  std::int64_t first_at = 0;  // of those that are no gaps; 0: there is none
+  std::int64_t last_at = 0;
+};
+
+bool names_a_user(const AuditRequest& request) {
+  return !request.user.empty() || !request.from.empty() || !request.to.empty();
+}
+
+/// What waystation_audit_prune would take out now.
+Pruned prunable(const AuditRequest& request, const waystation_audit_filter& filter) {
+  Audit audit{request.file};
+  const auto totals = audit.totals(filter);
+  Pruned pruned{totals.pushed + totals.undelivered + totals.dropped, 0, totals.first_at,
+                totals.last_at};
+  const bool wants_gaps = filter.outcomes == 0 || (filter.outcomes & 1U << WAYSTATION_GAP) != 0;
+  if (names_a_user(request) || !wants_gaps) return pruned;
+  auto gaps = filter;
+  gaps.outcomes = 1U << WAYSTATION_GAP;
+  audit.read(gaps, 0, [&](const waystation_audit_row& gap) {
+    const bool is_within = (filter.since == 0 || gap.at >= filter.since) &&
+                           (filter.until == 0 || gap.lost_until < filter.until);
+    if (is_within) ++pruned.gaps;
+    return true;
+  });
+  pruned.rows += pruned.gaps;
+  return pruned;
+}
+
+std::string text_of(const Pruned& pruned, const char* of_one, const char* of_several) {
+  auto text = rows_text(static_cast<std::int64_t>(pruned.rows)) + " " +
+              (pruned.rows == 1 ? of_one : of_several);
+  if (pruned.rows != 0 && pruned.first_at != 0) {
+    text += ", " + local_time(pruned.first_at);
+    if (pruned.last_at != pruned.first_at) text += " to " + local_time(pruned.last_at);
+  }
+  if (pruned.rows != 0 && pruned.gaps != 0) {
+    text += pruned.rows == 1 ? ", a gap"
+                             : ", " + std::to_string(pruned.gaps) +
+                                   (pruned.gaps == 1 ? " of them a gap" : " of them gaps");
+  }
+  return text + ".\n";
+}
+
 }  // namespace
 
 int audit_list(const AuditRequest& request) {
   const auto filter = filter_of(request);
+  const auto limit = limit_of(request, "all");
   Audit audit{request.file};
   Output out;
   Table table{out};
   std::uint64_t rows = 0;
-  audit.read(filter, request.limit, [&](const waystation_audit_row& row) {
+  audit.read(filter, limit, [&](const waystation_audit_row& row) {
     ++rows;
     return table.add(row);
   });
   table.write();
   if (rows == 0) out.write("No row fits.\n");
   out.finish();
-  if (request.limit != 0 && rows == request.limit) {
+  if (limit != 0 && rows == limit) {
     std::fprintf(stderr, "These are the newest %llu; --limit 0 lists all, --since and --user fewer.\n",
                  static_cast<unsigned long long>(rows));
   }
@@ -299,6 +381,7 @@ int audit_list(const AuditRequest& request) {
 
 int audit_stats(const AuditRequest& request) {
   const auto filter = filter_of(request);
+  const auto limit = limit_of(request, "nobody");
   Audit audit{request.file};
   const auto totals = audit.totals(filter);
   Output out;
@@ -312,19 +395,28 @@ int audit_stats(const AuditRequest& request) {
   line("dropped", std::to_string(totals.dropped));
   std::string gaps = std::to_string(totals.gaps);
   if (totals.gaps != 0) {
-    gaps += ", with " + rows_text(static_cast<std::int64_t>(totals.lost)) + " missing";
-    if (totals.unknown_gaps != 0) {
-      gaps += "; of " + std::to_string(totals.unknown_gaps) + " nobody knows how many";
+    const auto known = totals.gaps - totals.unknown_gaps;
+    const auto lost = rows_text(static_cast<std::int64_t>(totals.lost)) + " missing";
+    if (totals.unknown_gaps == 0) {
+      gaps += ", with " + lost;
+    } else if (known == 0) {
+      gaps += ", with " + rows_text(-1) + " missing";
+    } else {
+      gaps += ", with " + lost + " in " + std::to_string(known) + " and an unknown number in " +
+              std::to_string(totals.unknown_gaps);
     }
   }
   line("gaps", gaps);
+  if (totals.pushed != 0 && totals.dropped != 0) {
+    out.write("(A pushed message that was dropped afterwards is counted in both.)\n");
+  }
   if (totals.first_at != 0) {
     line("first", local_time(totals.first_at));
     line("last", local_time(totals.last_at));
   }
   const auto ranking = [&](waystation_audit_ranking which, const char* title) {
     bool is_begun = false;
-    audit.most(filter, which, request.limit, [&](const char* name, std::uint64_t count) {
+    audit.most(filter, which, limit, [&](const char* name, std::uint64_t count) {
       if (!is_begun) out.write(std::string{"\n"} + title + "\n");
       is_begun = true;
       std::array<char, 24> head{};
@@ -333,6 +425,7 @@ int audit_stats(const AuditRequest& request) {
     });
   };
   ranking(WAYSTATION_AUDIT_MOST_UNDELIVERED, "Undelivered, by receiver:");
+  ranking(WAYSTATION_AUDIT_MOST_DROPPED, "Dropped, by receiver:");
   ranking(WAYSTATION_AUDIT_MOST_MISSED, "Pairs that miss each other most (pushed or undelivered):");
   out.finish();
   return 0;
@@ -340,6 +433,7 @@ int audit_stats(const AuditRequest& request) {
 
 int audit_export(const AuditRequest& request) {
   const auto filter = filter_of(request);
+  const auto limit = limit_of(request, "all");
   const bool is_csv = request.format == "csv";
   if (!is_csv && request.format != "jsonl") {
     throw ConfigurationError{"--format " + quoted(request.format) + ": allowed is csv or jsonl"};
@@ -351,7 +445,7 @@ int audit_export(const AuditRequest& request) {
   }
   std::uint64_t rows = 0;
   audit.read(filter, 0, [&](const waystation_audit_row& row) {
-    return out.write(is_csv ? csv_line(row) : json_line(row)) && ++rows != request.limit;
+    return out.write(is_csv ? csv_line(row) : json_line(row)) && ++rows != limit;
   });
   out.finish();
   return 0;
@@ -360,31 +454,26 @@ int audit_export(const AuditRequest& request) {
 int audit_prune(const AuditRequest& request) {
   const auto filter = filter_of(request);
   const bool names_some = filter.since != 0 || filter.until != 0 || filter.outcomes != 0 ||
-                          !request.user.empty() || !request.from.empty() || !request.to.empty();
+                          names_a_user(request);
   if (!names_some) {
     throw ConfigurationError{
         "audit prune: which rows? Allowed is at least one of --before, --since, --user, --from, --to "
         "and --outcome (all of them: --before now)"};
   }
+  // Seen before, since afterwards nothing tells of it. What a server adds meanwhile and the filter
+  // names goes, too, and is in the count alone.
+  auto pruned = prunable(request, filter);
   Output out;
   if (request.dry_run) {
-    const auto totals = Audit{request.file}.totals(filter);
-    const bool names_a_user = !request.user.empty() || !request.from.empty() || !request.to.empty();
-    const bool takes_gaps =
-        !names_a_user && (filter.outcomes == 0 || (filter.outcomes & 1U << WAYSTATION_GAP) != 0);
-    const auto rows =
-        totals.pushed + totals.undelivered + totals.dropped + (takes_gaps ? totals.gaps : 0);
-    out.write(rows_text(static_cast<std::int64_t>(rows)) + " would be taken out.\n");
+    out.write(text_of(pruned, "would be taken out", "would be taken out"));
     out.finish();
     return 0;
   }
   std::array<char, 1024> error{};
-  std::uint64_t rows = 0;
   const auto status =
-      waystation_audit_prune(request.file.c_str(), &filter, &rows, error.data(), error.size());
-  if (status == WAYSTATION_OK || rows != 0) {
-    out.write(rows_text(static_cast<std::int64_t>(rows)) +
-              (rows == 1 ? " was taken out.\n" : " were taken out.\n"));
+      waystation_audit_prune(request.file.c_str(), &filter, &pruned.rows, error.data(), error.size());
+  if (status == WAYSTATION_OK || pruned.rows != 0) {
+    out.write(text_of(pruned, "was taken out", "were taken out"));
     out.finish();
   }
   check(status, error);

@@ -17,7 +17,7 @@ struct AuditRequest {
   std::string from;
   std::string to;
   std::vector<std::string> outcomes;
-  std::uint64_t limit = 0;
+  std::string limit;           // of all but prune
   std::string format = "csv";  // of export: csv or jsonl
   bool dry_run = false;        // of prune
 };
@@ -27,11 +27,12 @@ struct AuditRequest {
 
 /// The newest `limit` rows (0: all) as a table, times in local time.
 int audit_list(const AuditRequest& request);
-/// Counts, and the `limit` users and groups that missed most.
+/// Counts, and of each ranking the first `limit`.
 int audit_stats(const AuditRequest& request);
 /// The first `limit` rows (0: all), oldest first, in the memory of a thousand.
 int audit_export(const AuditRequest& request);
-/// Takes the rows out. Refused where the request names none in particular.
+/// Takes the rows out, and says how many and of which time. Refused where the request names none in
+/// particular.
 int audit_prune(const AuditRequest& request);
 
 }  // namespace waystation::server

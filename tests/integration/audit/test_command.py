@@ -34,9 +34,11 @@ class Command(Case):
                 at = lines[0].index("OUTCOME")
                 self.assertTrue(all(line[at:].startswith("undelivered") for line in lines[1:]))
                 self.assertIn("undelivered   21", self.audit("stats"))
+                when = lines[-1][:len("2026-03-01 14:30:05.250")]
                 self.assertEqual(self.audit("prune", "--user", "carol", "--dry-run"),
-                                 "1 row would be taken out.\n")
-                self.assertEqual(self.audit("prune", "--user", "carol"), "1 row was taken out.\n")
+                                 f"1 row would be taken out, {when}.\n")
+                self.assertEqual(self.audit("prune", "--user", "carol"),
+                                 f"1 row was taken out, {when}.\n")
                 await send(ws, 20, 5)
                 await wait_until_written(server)
                 self.assertEqual(len(self.audit("list").splitlines()), 26)
@@ -73,6 +75,68 @@ class Command(Case):
         self.assertEqual(self.audit("export", "--outcome", "pushed").count("gap"), 1)
         self.assertIn("No row fits", self.audit("list", "--since", "2024-01-01"))
         self.assertEqual(self.audit("prune", "--outcome", "pushed"), "0 rows were taken out.\n")
+
+    def insert(self, at, outcome, *, to="bob", lost=None, lost_until=None):
+        is_gap = outcome == "gap"
+        self.query_and_commit(
+            "INSERT INTO deliveries (at, group_name, from_user, to_user, outcome, reached, bytes, "
+            "message_id, node, lost, lost_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'n', ?, ?)", at,
+            *((None,) * 3 if is_gap else ("alice_bob", "alice", to)), outcome,
+            *((None,) * 3 if is_gap else (1, 2, "-m")), lost, lost_until)
+
+    def test_stats_name_who_lost_messages_and_what_is_counted_twice(self):
+        with self.server():
+            pass
+        self.insert(1000, "pushed")
+        self.assertNotIn("counted in both", self.audit("stats"))
+        for _ in range(2):
+            self.insert(1000, "dropped")
+        self.insert(1000, "undelivered", to="carol")
+        for gap, told in (((None, 5000), "1, with an unknown number of rows missing"),
+                          ((7, 6000), "2, with 7 rows missing in 1 and an unknown number in 1")):
+            self.insert(3000, "gap", lost=gap[0], lost_until=gap[1])
+            self.assertIn(f"gaps          {told}\n", self.audit("stats"))
+        shown = self.audit("stats")
+        self.assertIn("(A pushed message that was dropped afterwards is counted in both.)", shown)
+        self.assertIn("Undelivered, by receiver:\n         1  carol\n\n"
+                      "Dropped, by receiver:\n         2  bob\n\n", shown)
+        self.assertNotIn("Dropped, by", self.audit("stats", "--outcome", "undelivered"))
+        self.query_and_commit("DELETE FROM deliveries WHERE lost IS NULL AND outcome = 'gap'")
+        self.assertIn("gaps          1, with 7 rows missing\n", self.audit("stats"))
+
+    def test_prune_tells_what_went_and_leaves_gaps_that_tell_of_what_stays(self):
+        with self.server():
+            pass
+        self.insert(1000, "pushed")
+        self.insert(4500, "undelivered")
+        self.insert(2000, "gap", lost_until=3000)
+        self.insert(4000, "gap", lost=2, lost_until=9000)
+        options = ("--before", "5000")
+        for command in ((*options, "--dry-run"), options):
+            self.assertRegex(
+                self.audit("prune", *command, env={"TZ": "UTC0"}),
+                r"^3 rows (would be|were) taken out, 1970-01-01 00:00:01\.000 to "
+                r"1970-01-01 00:00:04\.500, 1 of them a gap\.\n$")
+        self.assertEqual(self.query("SELECT at, outcome FROM deliveries"), [(4000, "gap")])
+        self.assertEqual(self.audit("prune", "--user", "bob"), "0 rows were taken out.\n")
+        self.assertEqual(self.audit("prune", "--outcome", "gap"), "1 row was taken out, a gap.\n")
+        help_text = run("audit", "prune", "--help")[1]
+        self.assertNotIn("gaps are shown", help_text)
+        self.assertIn("Nothing is kept of what is taken out", help_text)
+
+    def test_exports_what_does_not_apply_to_a_gap_as_nothing(self):
+        with self.server():
+            pass
+        self.insert(1000, "gap", lost_until=2000)
+        with subprocess.Popen([os.environ["WAYSTATION_BIN"], "audit", "export", "--file", self.file],
+                              stdout=subprocess.PIPE) as export:
+            shown = export.stdout.read()
+        self.assertEqual(
+            shown, b"id,at,time,node,group,from,to,outcome,reached,bytes,message_id,lost,lost_until"
+            b"\r\n1,1000,1970-01-01T00:00:01.000Z,n,,,,gap,,,,,2000\r\n")
+        row = json.loads(self.audit("export", "--format", "jsonl"))
+        self.assertEqual((row["reached"], row["bytes"], row["lost"], row["lost_until"]),
+                         (None, None, None, 2000))
 
     def test_a_terminal_gets_no_commands_from_what_a_file_holds(self):
         with self.server():
@@ -153,7 +217,12 @@ class Command(Case):
         with self.server():
             pass
         for arguments, why in ((("list", "--since", "soon"), "--since \"soon\": allowed is"),
-                               (("list", "--user", "Bob!"), "user: a user is 1 to 64"),
+                               (("list", "--user", "Bob!"), '--user "Bob!": allowed is a user, 1 to'),
+                               (("stats", "--to", "Bob"), '--to "Bob": allowed is a user, 1 to 64'),
+                               (("list", "--limit", "-1"), '--limit "-1": allowed is a whole number'),
+                               (("stats", "--limit", "x"), '--limit "x": allowed is a whole number'),
+                               (("list", "--since", "1h", "--until", "2h"), "nothing can lie between"),
+                               (("list", "--since", "today", "--until", "today"), "is the same"),
                                (("list", "--outcome", "lost"), "allowed is pushed"),
                                (("export", "--format", "xml"), "allowed is csv or jsonl"),
                                (("prune",), "which rows?")):
@@ -168,6 +237,12 @@ class Command(Case):
         code, _, error = run("audit", "list", "--file", os.path.join(self.folder, "none"))
         self.assertEqual(code, 2)
         self.assertIn("there is no such file", error)
+        code, _, error = run("audit", "list", "--file", self.folder)
+        self.assertEqual(code, 2)
+        self.assertIn("it is not a file but a folder; name the file that the server writes", error)
+        code, _, error = run("audit", "list", self.file)
+        self.assertEqual(code, 2)
+        self.assertIn(f'did you mean --file "{self.file}"?', error)
 
 
 if __name__ == "__main__":
