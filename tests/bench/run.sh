@@ -19,9 +19,27 @@ self=tests/bench/run.sh
 # shellcheck source=tests/bench/setup.sh
 . "$root/tests/bench/setup.sh"
 
+# What asks for no measurement is answered without building anything: --help, --list, --page, and a
+# mistake in the options.
+at_once='
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+sys.argv[0] = "tests/bench/run.sh"
+import bench
+options = bench.arguments()
+sys.exit(10 if options.list or options.page else 11)'
+code=0
+/usr/bin/python3 -B -c "$at_once" "$root/tests/bench" --build "$bench_build" "$@" || code=$?
+case "$code" in
+  0) exit ;;   # --help
+  2) exit 2 ;; # refused
+  10) exec /usr/bin/python3 -B "$root/tests/bench/bench.py" --build "$bench_build" "$@" ;;
+esac # and 11, or anything else: there is no Python yet, for example
+
 need_packages "${build_packages[@]}" "${bench_packages[@]}" python3 python3-django-channels daphne \
   nginx-light libnginx-mod-nchan linux-perf
 need_node
+say "it is built first, which takes minutes the first time"
 build_bench || fail "what measures speed did not build"
 (cd "$root/tests/bench/peers/ws" && { [ -d node_modules/ws ] || npm ci --silent >&2; })
 
