@@ -115,6 +115,21 @@ command_page_names_every_route() {
     "GET /api/v1/audit" "GET /healthz" "GET /metrics" /ws/chat/ /push/
 }
 
+# embed/run.sh where nothing is built: its help has every option, and one that is none is refused at
+# once. Nothing else is in that folder, so that it could not begin to build.
+first_start_answers_at_once() {
+  local bare="$scratch/bare" key code=0
+  mkdir -p "$bare/embed" "$bare/packaging"
+  cp "$root/embed/run.sh" "$root/embed/setup.sh" "$bare/embed/"
+  cp "$root/packaging/waystation.toml.in" "$bare/packaging/"
+  "$bare/embed/run.sh" --help >"$scratch/first" || return
+  for key in $(sed -nE 's/^#([a-z_]+) = .*/\1/p' "$root/packaging/waystation.toml.in"); do
+    grep -qE -- "^  --${key//_/-}$" "$scratch/first" || { echo "its help lacks $key"; return 1; }
+  done
+  "$bare/embed/run.sh" --max-conections 5 >"$scratch/first" 2>&1 || code=$?
+  [ "$code" -eq 2 ] && grep -q -- '--max-conections is no option' "$scratch/first"
+}
+
 # A bound that the program keeps stands in the page: what is one less is refused, and the page says
 # what is allowed.
 page_states_the_audits_least_size() {
@@ -237,6 +252,7 @@ check "waystation.toml(5) has no other" page_names_no_other
 check "waystation.toml(5) says how small the audit may be" page_states_the_audits_least_size
 check "waystation(1) has every command and its options" command_page_is_complete
 check "waystation(1) has every route" command_page_names_every_route
+check "embed/run.sh answers help and mistakes where nothing is built" first_start_answers_at_once
 check "libwaystation(3) has every function and status" library_page_is_complete
 check "the copyright names what the page contains" copyright_names_what_the_page_contains
 for page in "$root"/packaging/man/*; do check "${page##*/} is well-formed" page_is_sound "$page"; done
