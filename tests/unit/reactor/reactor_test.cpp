@@ -790,6 +790,20 @@ TEST_F(ReactorTest, DrainCutsWhoDoesNotAnswer) {
   EXPECT_EQ(peer.client.hear(), "(closed 1001)");
 }
 
+TEST_F(ReactorTest, DrainEndsWhereTheReactorDoesNotComeToIt) {
+  start(options());
+  auto peer = open();
+  std::promise<void> release;
+  ASSERT_TRUE(reactor_->post([held = release.get_future().share()] { held.wait(); }));
+  auto drained = std::async(std::launch::async, [&] { reactor_->drain(0); });
+  EXPECT_EQ(drained.wait_for(test::kPatience), std::future_status::ready);
+  // It is not forgotten: the reactor drains as soon as it can.
+  release.set_value();
+  drained.wait();
+  expect_ended(peer);
+  EXPECT_EQ(peer.client.hear(), "(closed 1001)");
+}
+
 TEST_F(ReactorTest, ASecondDrainMayHurryTheFirst) {
   start(options());
   auto peer = open();
