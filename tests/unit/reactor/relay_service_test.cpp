@@ -486,6 +486,31 @@ TEST_F(RelayServiceTest, TheListOfWhatTheKernelHoldsIsBoundedToo) {
   EXPECT_EQ(service_->reactor_figures().closed_slow, 1U);
 }
 
+TEST_F(RelayServiceTest, TheBoundOfThatListIsLookedAtWithEachMessage) {
+  constexpr std::size_t kMostBytes = 1000;
+  auto tight = options();
+  tight.reactor.queues.max_queue_bytes = kMostBytes;
+  start(tight, 512 * 1024);
+  auto alice = chat("alice", Dialect::v1);
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  auto bob = chat("bob", Dialect::v1, "alice_bob", 4096);
+  EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+  // Several times what bob's kernel takes, and signals are in no list: nothing behind them arrives.
+  const auto signal = R"({"signal":")" + std::string(500, 'x') + "\"}";
+  for (int i = 0; i < 100; ++i) alice.say(signal);
+  // A list of so many with such ids is over its bound long before the kernel would be asked for its
+  // length alone.
+  const std::string id(64, 'i');
+  const std::size_t most = kMostBytes / id.size() + 1;
+  std::size_t taken = 0;
+  for (; taken <= most; ++taken) {
+    alice.say(R"({"message":1,"id":")" + id + "\"}");
+    if (alice.hear().find(R"("route":"chat")") == std::string::npos) break;
+  }
+  EXPECT_LE(taken, most);
+  EXPECT_EQ(service_->reactor_figures().closed_slow, 1U);
+}
+
 TEST_F(RelayServiceTest, ATokenThatIsGoodPutsTheExpiryOff) {
   start();
   // A machine that does not come to the answer before the expiry gets more time, and starts anew.
