@@ -1,0 +1,105 @@
+// What the audit's writer does at once when it has much to do: its end, and retention under load.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "audit/audit.hpp"
+#include "unit/audit/audit_files.hpp"
+
+namespace waystation {
+namespace {
+
+using namespace waystation::testing;
+
+/// Another holds the file's lock, and a writer that has met it sleeps until the end: what is done
+/// meanwhile, it comes to all at once.
+class AuditEndTest : public AuditTest {
+ protected:
+  static constexpr std::uint64_t kRows = 3000;
+  static constexpr std::uint64_t kManyOld = 60'000;
+  const std::int64_t too_old_ = now_ms() - 31 * 86'400'000LL;
+
+  AuditOptions unbounded() {
+    auto options = this->options();
+    options.retention_days = 0;
+    options.max_bytes = 0;
+    options.retry_interval = std::chrono::hours(1);
+    return options;
+  }
+  AuditOptions retiring() {
+    auto options = unbounded();
+    options.retention_days = 30;
+    return options;
+  }
+  /// A file of old rows, so many that a writer is at them for a while: it takes out a step's worth
+  /// at a time and pauses after each.
+  void fill_with_old_rows() {
+    { Audit audit(unbounded()); }
+    ASSERT_EQ(Peek(file_).run(
+                  "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < " +
+                  std::to_string(kManyOld) +
+                  ") INSERT INTO deliveries (at, group_name, from_user, to_user, outcome, "
+                  "reached, bytes, node) SELECT " +
+                  std::to_string(too_old_) +
+                  ", 'alice_bob', 'alice', 'bob', 'pushed', 1, 5, 'here' FROM n"),
+              SQLITE_OK);
+  }
+  /// Tells it of new rows, and ends it within `deadline` once `other` has let the lock go.
+  static void tell_and_stop(Audit& audit, Peek& other, std::chrono::milliseconds deadline) {
+    ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+    for (std::uint64_t i = 0; i < kRows; ++i) audit.on_delivery(pushed(now_ms()));
+    ASSERT_EQ(other.run("COMMIT"), SQLITE_OK);
+    audit.stop(deadline);
+  }
+  /// Takes the lock in the midst of retention by age, with far more left than comes; how much.
+  std::uint64_t lock_while_retiring(Peek& other) {
+    const auto left = [&] { return std::stoull(other.value("SELECT count(*) FROM deliveries")); };
+    EXPECT_TRUE(eventually([&] { return left() < kManyOld; }));
+    EXPECT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
+    EXPECT_GT(left(), 3 * kRows);
+    return left();
+  }
+};
+
+TEST_F(AuditEndTest, ItsDeadlineHoldsWhileAFullFileGivesUpRows) {
+  Audit audit(unbounded());
+  for (int i = 0; i < 20'000; ++i) audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(audit.flush(kPatience));
+  Peek other(file_);
+  ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
+  audit.on_delivery(pushed(now_ms()));
+  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+  audit.set_retention(0, 64 * 1024);
+  tell_and_stop(audit, other, std::chrono::milliseconds(0));
+  const auto lost = audit.figures().rows_lost;
+  EXPECT_GT(lost, 0U);
+  EXPECT_EQ(count(), std::to_string(20'001 + kRows - lost)) << "there was no time to take any out";
+}
+
+TEST_F(AuditEndTest, ItsDeadlineHoldsWhileOldRowsAreTakenOut) {
+  fill_with_old_rows();
+  Audit audit(retiring());
+  Peek other(file_);
+  const auto left = lock_while_retiring(other);
+  tell_and_stop(audit, other, std::chrono::milliseconds(0));
+  const auto lost = audit.figures().rows_lost;
+  EXPECT_GT(lost, 0U);
+  EXPECT_EQ(count(), std::to_string(left + kRows - lost)) << "there was no time to take any out";
+}
+
+TEST_F(AuditEndTest, RetentionByAgeKeepsPaceWithRowsThatCome) {
+  fill_with_old_rows();
+  Audit audit(retiring());
+  Peek other(file_);
+  const auto left = lock_while_retiring(other);
+  tell_and_stop(audit, other, kPatience);
+  EXPECT_EQ(audit.figures().rows_lost, 0U);
+  // Two for each that came; one step of retention, which makes its way when nothing comes, is less.
+  const auto old = std::stoull(count("at = " + std::to_string(too_old_)));
+  EXPECT_LE(old, left - 2 * kRows);
+}
+
+}  // namespace
+}  // namespace waystation
