@@ -1,0 +1,150 @@
+// What the audit says of rows that found its queue full, while more of them come as fast as can be.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "audit/audit.hpp"
+#include "unit/audit/audit_files.hpp"
+#include "unit/audit/sqlite_hook.hpp"
+
+namespace waystation {
+namespace {
+
+using namespace waystation::testing;
+
+/// Rows that were told one a millisecond, so that a row's time says which it was.
+class AuditLossTest : public AuditTest {
+ protected:
+  struct Gap {
+    std::int64_t since, until, lost;
+  };
+
+  AuditOptions small() {
+    auto small = options();
+    small.queue_bytes = 4096;
+    small.batch_interval = std::chrono::milliseconds(1);
+    return small;
+  }
+
+  /// The numbers that a query's rows begin with, one behind the other.
+  std::vector<std::int64_t> numbers(const std::string& columns, const std::string& where) {
+    std::istringstream text(Peek(file_).value("SELECT group_concat(" + columns +
+                                              ", ' ') FROM (SELECT * FROM deliveries WHERE " +
+                                              where + " ORDER BY id)"));
+    std::vector<std::int64_t> numbers;
+    for (std::int64_t number = 0; text >> number;) numbers.push_back(number);
+    return numbers;
+  }
+  std::vector<std::int64_t> written(std::int64_t from) {
+    auto written = numbers("at", "outcome = 'pushed' AND at >= " + std::to_string(from));
+    std::ranges::sort(written);
+    return written;
+  }
+  std::vector<Gap> gaps(std::int64_t from) {
+    const auto flat = numbers("at || ' ' || lost_until || ' ' || lost",
+                              "outcome = 'gap' AND lost_until >= " + std::to_string(from));
+    std::vector<Gap> gaps;
+    for (std::size_t i = 0; i + 2 < flat.size(); i += 3) {
+      gaps.push_back({flat[i], flat[i + 1], flat[i + 2]});
+    }
+    return gaps;
+  }
+
+  /// Of the rows from `from` on that were not written, the one with so many before it.
+  static std::int64_t missing(const std::vector<std::int64_t>& written, std::int64_t from,
+                              std::int64_t index) {
+    auto at = from + index;
+    for (const auto row : written) at += row <= at ? 1 : 0;
+    return at;
+  }
+
+  /// Tells rows from `from` on, at full speed, until many batches were written meanwhile; the time
+  /// of the row that would be the next.
+  static std::int64_t tell_many(Audit& audit, std::int64_t from) {
+    constexpr std::uint64_t kMany = 1000;  // the queue holds some sixty
+    const auto enough = audit.figures().rows_written + kMany;
+    std::atomic<bool> is_enough = false;
+    std::int64_t next = from;
+    std::thread relay([&] {
+      while (!is_enough.load(std::memory_order_relaxed)) audit.on_delivery(pushed(next++));
+    });
+    EXPECT_TRUE(eventually([&] { return audit.figures().rows_written >= enough; }));
+    is_enough = true;
+    relay.join();
+    return next;
+  }
+};
+
+TEST_F(AuditLossTest, EveryRowIsWrittenOrCountedAndGapsSayWhenTheyAreMissing) {
+  Audit audit(small());
+  std::int64_t told = 0;
+  std::int64_t lost = 0;
+  const auto begin = now_ms();
+  for (int burst = 0; burst < 5; ++burst) {
+    const auto from = begin + told;
+    const auto end = tell_many(audit, from);
+    told = end - begin;
+    ASSERT_TRUE(audit.flush(kPatience));
+
+    const auto rows = written(from);
+    const auto is_written = [&](std::int64_t at) { return std::ranges::binary_search(rows, at); };
+    const auto gaps = this->gaps(from);
+    ASSERT_GT(gaps.size(), 1U);
+    std::int64_t counted = 0;
+    // Rows that were lost as a gap was made may be in its range and in the next one's; none goes
+    // back further than that.
+    std::int64_t earliest = from;
+    std::int64_t last = from;
+    for (const auto& gap : gaps) {
+      ASSERT_GT(gap.lost, 0);
+      // What it counts is within its range, which begins and ends with rows that are missing.
+      EXPECT_LE(gap.since, missing(rows, from, counted));
+      EXPECT_GE(gap.since, earliest);
+      earliest = last;
+      counted += gap.lost;
+      last = missing(rows, from, counted - 1);
+      EXPECT_GE(gap.until, last);
+      EXPECT_LT(gap.until, end);
+      EXPECT_FALSE(is_written(gap.since));
+      EXPECT_FALSE(is_written(gap.until));
+    }
+    EXPECT_EQ(static_cast<std::int64_t>(rows.size()) + counted, end - from);
+    lost += counted;
+    EXPECT_EQ(audit.figures().rows_lost, static_cast<std::uint64_t>(lost));
+    EXPECT_EQ(audit.figures().rows_written, static_cast<std::uint64_t>(told - lost));
+  }
+}
+
+TEST_F(AuditLossTest, WhatIsLostAsTheLastRowsAreCommittedIsInAGapOfItsOwn) {
+  const auto now = now_ms();
+  Audit* audit = nullptr;
+  // The queue has them until they are safe, and no room for others.
+  const CommitHook hook([&] {
+    for (int i = 0; i < 3; ++i) audit->on_delivery(pushed(now + 1000));
+  });
+  auto gathering = small();
+  gathering.batch_interval = std::chrono::hours(1);
+  Audit full(gathering);
+  audit = &full;
+  // From then on it gathers for an hour; what came sooner would be written at once.
+  ASSERT_TRUE(eventually([&] { return full.figures().state == AuditState::ok; }));
+  while (full.figures().rows_lost == 0) full.on_delivery(pushed(now));
+  hook.arm();
+  ASSERT_TRUE(full.flush(kPatience));
+  ASSERT_TRUE(hook.was_called());
+  ASSERT_TRUE(full.flush(kPatience));  // with nothing but them
+  const auto gaps = this->gaps(now);
+  ASSERT_EQ(gaps.size(), 2U);
+  EXPECT_EQ(gaps[0].lost, 1);
+  EXPECT_EQ(gaps[1].lost, 3);
+  EXPECT_EQ(gaps[1].until, now + 1000);
+  EXPECT_EQ(full.figures().rows_lost, 4U);
+}
+
+}  // namespace
+}  // namespace waystation
