@@ -2,16 +2,18 @@
 
 import contextlib
 import csv
+import fcntl
 import io
 import json
 import os
 import subprocess
 import sqlite3
 import sys
+import termios
 import time
 import unittest
 
-from support import SANITIZED, Case, alice, run, send, wait_until_written
+from support import PATIENCE, SANITIZED, Case, alice, run, send, until, wait_until_written
 
 
 class Command(Case):
@@ -200,6 +202,39 @@ class Command(Case):
                 [sys.executable, "-c", code, os.environ["WAYSTATION_BIN"], "audit", "export",
                  "--file", self.file], capture_output=True, check=True).stdout))
         self.assertLess(peaks[1], peaks[0] + 8 * 1024, peaks)  # KiB
+
+    async def test_an_export_that_lacks_something_does_not_end_well(self):
+        """Where a write fails, and later ones do not."""
+        with self.server():
+            pass
+        rows = 200_000
+        self.query_and_commit(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+            "INSERT INTO deliveries (at, to_user, outcome, reached, bytes, node) "
+            "SELECT i, 'bob', 'undelivered', 0, 1, 'n' FROM n", rows)
+        read_end, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        process = subprocess.Popen([os.environ["WAYSTATION_BIN"], "audit", "export", "--format",
+                                    "jsonl", "--file", self.file], stdout=write_end,
+                                   stderr=subprocess.PIPE)
+        os.close(write_end)
+        with open(read_end, "rb") as pipe:
+            full = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) - 4096
+            # Nobody reads until then, and it does not wait for anybody: its next write fails.
+            await until(lambda: process.poll() is not None or self.waiting(pipe) >= full,
+                        "the pipe is full")
+            exported = pipe.read()
+        _, error = process.communicate(timeout=PATIENCE)
+        if process.returncode == 0:
+            self.assertEqual(exported.count(b"\n"), rows, "it says that this is all")
+        else:
+            self.assertEqual(process.returncode, 1, error)
+            self.assertIn(b"standard output could not be written", error)
+
+    @staticmethod
+    def waiting(pipe):
+        """How many bytes there are to read."""
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def test_finds_the_file_in_the_configuration(self):
         with self.server():
