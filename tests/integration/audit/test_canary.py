@@ -14,6 +14,8 @@ from support import (BINARY, CHAT, TEXT, Case, RawSocket, Server, alice, connect
                      wait_for_state)
 
 CANARY = "kanarie7f3a"
+# What is kept of a message has room for the word where an id is, and where it is this long.
+LONG_ID = "i" * 64
 
 # Each holds the word, in a place where a careless program might take it for something else.
 MESSAGES = [
@@ -64,7 +66,7 @@ class Canary(Case):
             bob = await connect(server, CHAT, "bob", v1=True)
             bob.transport.pause_reading()
             for _ in range(300):
-                await ws.send(json.dumps({"message": CANARY * 5000}))
+                await ws.send(json.dumps({"message": CANARY * 5000, "id": LONG_ID}))
             bob.transport.abort()
             await until(lambda: health(server)["deliveries_dropped"] > 0, "deliveries are dropped")
 
@@ -104,7 +106,7 @@ class Canary(Case):
         ws = await alice(server)
         while health(server)["queued_bytes"] < 50_000:
             self.assertEqual(health(server)["closed_slow"], 0)
-            await ws.send(json.dumps({"message": CANARY * 2000}))
+            await ws.send(json.dumps({"message": CANARY * 2000, "id": LONG_ID}))
             await round_trip(ws)  # so that the figure is of what was sent
         return ws, bob
 
