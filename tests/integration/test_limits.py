@@ -165,6 +165,7 @@ class Descriptors(AsyncCase):
             self.assertEqual((status, json.loads(body)["error"]["code"]), (503, "full"))
             self.assertGreater(int(headers["Retry-After"]), 0)
             self.assertEqual(server.push("alice", "1"), open_ones)
+            self.assertGreater(open_ones, limit // 2, "chats have the most of them")
             self.assertGreaterEqual(limit - server.descriptors(), kept)
             # Strangers who say nothing, more than are accepted at once. CivetWeb may still hold some
             # of those who were taken from it.
