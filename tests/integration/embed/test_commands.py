@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import pathlib
+import resource
 import socket
 import subprocess
 import tempfile
@@ -254,9 +255,13 @@ class Commands(CommandCase):
             self.assertNotIn("error", server.log())
 
     def test_raises_its_limit_of_descriptors(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))  # which the server begins with
         with Server() as server:
             limits = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
             line = next(l for l in limits.splitlines() if l.startswith("Max open files"))
+            self.assertNotEqual(line.split()[3], "512")
             self.assertEqual(line.split()[3], line.split()[4])
 
     def test_warns_where_descriptors_are_too_few(self):
