@@ -160,8 +160,10 @@ class Http(Case):
             self.assertNotIn("gina", json.dumps(after))
 
     async def test_what_is_no_route_is_not_found(self):
+        # The last ones are what CivetWeb was given to find the routes by.
         for path in ("/api/v1/", "/api/v1/push", "/api/v1/push/a/b", "/api/v2/push/a", "/healthzone",
-                     "/metricsx", "/nothing"):
+                     "/metricsx", "/nothing", "/api/v1/**", "/healthz$|/healthz/$", "/healthz$",
+                     "/metrics$|/metrics/$", "/metrics$"):
             with self.subTest(path=path):
                 status, _, _ = await asyncio.to_thread(self.server.http, "GET", path)
                 self.assertEqual(status, 404)

@@ -88,7 +88,9 @@ class Glue(unittest.IsolatedAsyncioTestCase):
 
     async def test_leaves_the_hosts_paths_alone(self):
         with Host("auth") as host:
-            for path in ("/pushover", "/push", "/healthzone", "/ws", "/ws/chat", "/other"):
+            # Those that have a handler of their own, and those that the one for everything has.
+            for path in ("/pushover", "/pushed", "/push", "/healthzone", "/healthzed", "/ws",
+                         "/ws/chat", "/wss/chat/alice_bob/", "/other"):
                 response = get(host.port, path)
                 self.assertEqual((response.status, response.body), (200, b"the host's own\n"), path)
                 self.assertEqual(get(host.port, path, X_Stranger="1").status, 403, path)
