@@ -708,6 +708,27 @@ TEST_F(ReactorTest, WhoHoldsTheMostPaysForItsOwnMessageToo) {
   for (int i = 0; i < 10; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
 }
 
+TEST_F(ReactorTest, WhoIsBeyondItsOwnBoundCostsNobodyElseTheirs) {
+  auto tight = options();
+  tight.queues = {300'000, 500'000};
+  start(tight, 8192);
+  auto hog = open("hog", 4096);
+  auto slow = open("slow", 4096);
+  auto sender = open("sender");
+  sender.client.say("/send hog 28 10000");
+  sender.client.say("/send slow 20 10000");
+  // More than there is room for in all queues together, and than its own may hold: in vain whoever
+  // gave up theirs.
+  sender.client.say("/send slow 1 200000");
+  sender.client.say("sync");
+  ASSERT_EQ(sender.client.hear(), "sync");
+  EXPECT_EQ(sender.record->refused, 1);
+  EXPECT_EQ(slow.record->ended, 1);
+  EXPECT_EQ(reactor_->figures().closed_slow, 1U);
+  EXPECT_EQ(hog.record->ended, 0);
+  for (int i = 0; i < 28; ++i) ASSERT_EQ(hog.client.hear(), numbered(i, 10'000));
+}
+
 TEST_F(ReactorTest, APeerThatDoesNotTakeItsLastWordsGivesItsRoomToOthers) {
   auto tight = options();
   tight.queues = {300'000, 300'000};
