@@ -6,6 +6,7 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "audit/audit.hpp"
@@ -144,6 +145,26 @@ TEST_F(AuditLossTest, WhatIsLostAsTheLastRowsAreCommittedIsInAGapOfItsOwn) {
   EXPECT_EQ(gaps[1].lost, 3);
   EXPECT_EQ(gaps[1].until, now + 1000);
   EXPECT_EQ(full.figures().rows_lost, 4U);
+}
+
+TEST_F(AuditLossTest, OfTwoNodesEachCountsItsOwn) {
+  auto options = small();
+  options.node = "a";
+  Audit a(options);
+  options.node = "b";
+  Audit b(options);
+  const auto end = tell_many(a, now_ms());
+  tell_many(b, end);
+  tell_many(a, end);
+  ASSERT_TRUE(a.flush(kPatience));
+  ASSERT_TRUE(b.flush(kPatience));
+  for (const auto& [node, audit] : {std::pair<std::string, const Audit&>{"a", a}, {"b", b}}) {
+    const auto of_node = "node = '" + node + "' AND outcome ";
+    const auto figures = audit.figures();
+    EXPECT_EQ(Peek(file_).value("SELECT sum(lost) FROM deliveries WHERE " + of_node + "= 'gap'"),
+              std::to_string(figures.rows_lost));
+    EXPECT_EQ(count(of_node + "= 'pushed'"), std::to_string(figures.rows_written));
+  }
 }
 
 }  // namespace
