@@ -22,7 +22,7 @@ AuditGap RowLoss::unsettled() noexcept {
   gap.since = since_.load(std::memory_order_relaxed);
   gap.until = until_.load(std::memory_order_relaxed);
   // What was lost since the last gap came later than that, unless the clock was set back.
-  if (settled_until_ < gap.until) gap.since = std::max(gap.since, settled_until_);
+  if (settled_until_ <= gap.until) gap.since = std::max(gap.since, settled_until_);
   return gap;
 }
 

@@ -44,6 +44,19 @@ TEST(RowLoss, WhatCameAfterALookIsInTheNextGap) {
   EXPECT_EQ(second.until, 600);
 }
 
+TEST(RowLoss, AGapThatEndsInTheMillisecondOfTheLastOneGoesBackNoFurther) {
+  RowLoss loss;
+  loss.add(400);
+  loss.add(1000);
+  const auto first = loss.unsettled();
+  loss.add(1000);
+  loss.settle(first);
+  const auto second = loss.unsettled();
+  EXPECT_EQ(second.lost, 1);
+  EXPECT_EQ(second.since, 1000);
+  EXPECT_EQ(second.until, 1000);
+}
+
 TEST(RowLoss, AClockThatWasSetBackHidesNothing) {
   RowLoss loss;
   loss.add(1000);
