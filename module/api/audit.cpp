@@ -91,14 +91,15 @@ void add_audit_health(const Audit* audit, RelayCalls::Health& health) {
 }
 
 RelayCalls::AuditPage audit_page(const Audit* audit, const AuditFilter& filter,
-                                 std::optional<AuditCursor> after, std::size_t limit) {
+                                 std::optional<AuditCursor> after, std::size_t limit,
+                                 AuditOrder order) {
   if (audit == nullptr) return {CallStatus::off, {}, {}};
   const FileSizeSignal an_error_only;
   // A connection for the call: cheap, good for any thread, and always the file that is there now.
   try {
     AuditReader reader(audit->path());
     reader.set_deadline(kReadDeadline);
-    return {CallStatus::done, reader.page(filter, after, limit), {}};
+    return {CallStatus::done, reader.page(filter, after, limit, order), {}};
   } catch (const AuditTooSlow& slow) {
     return {CallStatus::timeout, {}, slow.what()};
   } catch (const std::bad_alloc&) {

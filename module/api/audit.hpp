@@ -32,6 +32,7 @@ void add_audit_health(const Audit* audit, RelayCalls::Health& health);
 
 /// A page for the HTTP API; `off` where there is no audit. Any thread.
 RelayCalls::AuditPage audit_page(const Audit* audit, const AuditFilter& filter,
-                                 std::optional<AuditCursor> after, std::size_t limit);
+                                 std::optional<AuditCursor> after, std::size_t limit,
+                                 AuditOrder order);
 
 }  // namespace waystation

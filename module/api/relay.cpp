@@ -367,8 +367,8 @@ RelayCalls::Health Relay::health() {
 }
 
 RelayCalls::AuditPage Relay::audit(const AuditFilter& filter, std::optional<AuditCursor> after,
-                                   std::size_t limit) {
-  return audit_page(audit_.get(), filter, after, limit);
+                                   std::size_t limit, AuditOrder order) {
+  return audit_page(audit_.get(), filter, after, limit, order);
 }
 
 waystation_figures Relay::figures() const {

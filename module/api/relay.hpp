@@ -103,7 +103,7 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
   Ended end_sessions(std::string_view user) override;
   Health health() override;
   AuditPage audit(const AuditFilter& filter, std::optional<AuditCursor> after,
-                  std::size_t limit) override;
+                  std::size_t limit, AuditOrder order) override;
 
   std::string refuse(const Refusal& refusal, int* status);
   std::string refuse(const Request& request, Refusal refusal, int* status);

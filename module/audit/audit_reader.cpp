@@ -25,7 +25,7 @@ constexpr std::string_view kColumns =
 
 // The parameters of every query, by number.
 constexpr int kSince = 1;  // the lower end of `at`, with the cursor in it
-constexpr int kUntil = 2;
+constexpr int kUntil = 2;  // the upper one; newest first, it is there that the cursor is
 constexpr int kAfterAt = 3;
 constexpr int kAfterId = 4;
 constexpr int kUser = 5;
@@ -48,9 +48,11 @@ std::string quoted_list(const AuditFilter& filter) {
 /// everything because a table's statistics changed.
 enum class Gaps : std::uint8_t { with, without, alone };
 
-std::string selects(const AuditFilter& filter, Gaps gaps) {
-  // `?1` reaches far into an index; what comes after it says exactly where a page begins.
-  const std::string when = " AND at >= ?1 AND at < ?2 AND (at > ?3 OR id > ?4)";
+std::string selects(const AuditFilter& filter, Gaps gaps, AuditOrder order = AuditOrder::oldest) {
+  const bool is_newest = order == AuditOrder::newest;
+  // `?1` and `?2` reach far into an index; what comes after them says exactly where a page begins.
+  const std::string when = std::string(" AND at >= ?1 AND at < ?2 AND ") +
+                           (is_newest ? "(at < ?3 OR id < ?4)" : "(at > ?3 OR id > ?4)");
   const std::string outcomes = quoted_list(filter);
   std::vector<std::string> parts;
   const auto add = [&](const std::string& index, const std::string& where) {
@@ -84,8 +86,9 @@ std::string selects(const AuditFilter& filter, Gaps gaps) {
   if (gaps != Gaps::without) {
     // Those, too, that began before and last into the time.
     add("deliveries_not_pushed",
-        "outcome <> 'pushed' AND outcome = 'gap' AND at >= ?3 AND at < ?2 AND (at > ?3 OR id > ?4)"
-        " AND lost_until >= ?9");
+        std::string("outcome <> 'pushed' AND outcome = 'gap' AND at < ?2 AND lost_until >= ?9 AND ") +
+            (is_newest ? "lost_until <= ?3 AND (lost_until < ?3 OR id < ?4)"
+                       : "at >= ?3 AND (at > ?3 OR id > ?4)"));
   }
   std::string sql;
   for (const std::string& part : parts) sql += (sql.empty() ? "" : " UNION ALL ") + part;
@@ -94,14 +97,17 @@ std::string selects(const AuditFilter& filter, Gaps gaps) {
 
 /// Binds what of a filter the query asks for.
 void bind_filter(Statement& statement, const AuditFilter& filter, std::optional<AuditCursor> after,
-                 std::size_t limit) {
-  constexpr auto lowest = std::numeric_limits<std::int64_t>::min();
-  const AuditCursor from = after.value_or(AuditCursor{lowest, lowest});
+                 std::size_t limit, AuditOrder order = AuditOrder::oldest) {
+  using Time = std::numeric_limits<std::int64_t>;
+  const bool is_newest = order == AuditOrder::newest;
+  const auto end = is_newest ? Time::max() : Time::min();
+  const AuditCursor from = after.value_or(AuditCursor{end, end});
   const auto bind = [&](int parameter, const auto& value) {
     if (parameter <= statement.parameters()) statement.bind(parameter, value);
   };
-  bind(kSince, std::max(filter.since, from.at));
-  bind(kUntil, filter.until);
+  bind(kSince, is_newest ? filter.since : std::max(filter.since, from.at));
+  bind(kUntil, is_newest && from.at != Time::max() ? std::min(filter.until, from.at + 1)
+                                                   : filter.until);
   bind(kAfterAt, from.at);
   bind(kAfterId, from.id);
   bind(kUser, std::string_view(filter.user));
@@ -111,10 +117,22 @@ void bind_filter(Statement& statement, const AuditFilter& filter, std::optional<
   bind(kGapSince, filter.since);
 }
 
-std::string page_query(const AuditFilter& filter, bool is_newest, Gaps gaps = Gaps::with) {
-  return selects(filter, gaps) +
-         (is_newest ? " ORDER BY at DESC, id DESC LIMIT ?8" : " ORDER BY at, id LIMIT ?8");
+std::string oldest_query(const AuditFilter& filter) {
+  return selects(filter, Gaps::with) + " ORDER BY at, id LIMIT ?8";
 }
+
+// Newest first, a gap is in the place of its end, along which there is no index: the rows come from
+// one query, and the gaps among them, of which there are few, from another.
+std::string newest_query(const AuditFilter& filter) {
+  return selects(filter, Gaps::without, AuditOrder::newest) + " ORDER BY at DESC, id DESC LIMIT ?8";
+}
+
+std::string newest_gaps_query(const AuditFilter& filter) {
+  return selects(filter, Gaps::alone, AuditOrder::newest) +
+         " ORDER BY lost_until DESC, id DESC LIMIT ?8";
+}
+
+bool wants_rows(const AuditFilter& filter) { return !quoted_list(filter).empty(); }
 
 /// What is asked of a file before it is opened.
 const std::string& checked(const std::string& path) {
@@ -185,6 +203,11 @@ std::optional<AuditOutcome> parse_audit_outcome(std::string_view text) noexcept 
   return std::nullopt;
 }
 
+AuditCursor AuditCursor::of(const AuditRow& row, AuditOrder order) noexcept {
+  const bool is_end = order == AuditOrder::newest && row.outcome == AuditOutcome::gap;
+  return {is_end ? row.lost_until : row.at, row.id};
+}
+
 std::string AuditCursor::text() const {
   return std::to_string(at) + "." + std::to_string(id);
 }
@@ -214,9 +237,10 @@ void AuditReader::set_deadline(std::chrono::milliseconds deadline) {
 }
 
 std::vector<AuditRow> AuditReader::rows(const std::string& sql, const AuditFilter& filter,
-                                        std::optional<AuditCursor> after, std::size_t limit) {
+                                        std::optional<AuditCursor> after, std::size_t limit,
+                                        AuditOrder order) {
   Statement statement(database_, sql);
-  bind_filter(statement, filter, after, limit);
+  bind_filter(statement, filter, after, limit, order);
   std::vector<AuditRow> rows;
   try {
     while (statement.step()) {
@@ -244,22 +268,27 @@ std::vector<AuditRow> AuditReader::rows(const std::string& sql, const AuditFilte
 }
 
 std::vector<AuditRow> AuditReader::page(const AuditFilter& filter, std::optional<AuditCursor> after,
-                                        std::size_t limit) {
-  return rows(page_query(filter, false), filter, after, limit);
-}
-
-std::vector<AuditRow> AuditReader::newest(const AuditFilter& filter, std::size_t limit) {
-  auto found = rows(page_query(filter, true, Gaps::without), filter, {}, limit);
+                                        std::size_t limit, AuditOrder order) {
+  if (order == AuditOrder::oldest) {
+    return rows(oldest_query(filter), filter, after, limit, order);
+  }
+  std::vector<AuditRow> found;
+  if (wants_rows(filter)) found = rows(newest_query(filter), filter, after, limit, order);
   // A gap that began long ago and lasts into the time of these rows belongs to them.
   auto reaching = filter;
   if (found.size() == limit && limit != 0) reaching.since = std::max(filter.since, found.back().at);
-  auto gaps = rows(page_query(reaching, true, Gaps::alone), reaching, {}, limit);
+  auto gaps = rows(newest_gaps_query(reaching), reaching, after, limit, order);
   std::ranges::move(gaps, std::back_inserter(found));
-  const auto end_of = [](const AuditRow& row) {
-    return std::pair(row.outcome == AuditOutcome::gap ? row.lost_until : row.at, row.id);
-  };
-  std::ranges::sort(found, std::ranges::greater{}, end_of);
+  std::ranges::sort(found, std::ranges::greater{}, [](const AuditRow& row) {
+    const auto place = AuditCursor::of(row, AuditOrder::newest);
+    return std::pair(place.at, place.id);
+  });
   if (found.size() > limit) found.resize(limit);
+  return found;
+}
+
+std::vector<AuditRow> AuditReader::newest(const AuditFilter& filter, std::size_t limit) {
+  auto found = page(filter, {}, limit, AuditOrder::newest);
   std::ranges::sort(found, {}, [](const AuditRow& row) { return std::pair(row.at, row.id); });
   return found;
 }
@@ -273,7 +302,7 @@ void AuditReader::each(const AuditFilter& filter,
       if (!take(row)) return;
     }
     if (found.size() < kPageRows) return;
-    after = AuditCursor{found.back().at, found.back().id};
+    after = AuditCursor::of(found.back(), AuditOrder::oldest);
   }
 }
 
@@ -346,12 +375,17 @@ std::vector<AuditCount> AuditReader::most_missed_pairs(const AuditFilter& filter
                 "group_name IS NOT NULL AND outcome IN ('pushed', 'undelivered')", limit);
 }
 
-std::string AuditReader::explain(const AuditFilter& filter, bool is_newest) {
-  Statement statement(database_, "EXPLAIN QUERY PLAN " + page_query(filter, is_newest));
-  bind_filter(statement, filter, {}, kPageRows);
-  std::string plan;
-  while (statement.step()) plan += std::string(statement.text(3)) + "\n";
-  return plan;
+std::string AuditReader::explain(const AuditFilter& filter, AuditOrder order) {
+  const auto plan_of = [&](const std::string& sql) {
+    Statement statement(database_, "EXPLAIN QUERY PLAN " + sql);
+    bind_filter(statement, filter, {}, kPageRows, order);
+    std::string plan;
+    while (statement.step()) plan += std::string(statement.text(3)) + "\n";
+    return plan;
+  };
+  if (order == AuditOrder::oldest) return plan_of(oldest_query(filter));
+  const auto plan = wants_rows(filter) ? plan_of(newest_query(filter)) : std::string();
+  return plan + "gaps:\n" + plan_of(newest_gaps_query(filter));
 }
 
 }  // namespace waystation

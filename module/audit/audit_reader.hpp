@@ -54,10 +54,18 @@ struct AuditRow {
   std::int64_t lost_until = 0;        // of a gap
 };
 
-/// The row after which to go on. Rows are in the order of their times, then of their ids.
+/// Oldest first, a gap is where it began; newest first, where it ended, so that what has just become
+/// known comes first.
+enum class AuditOrder : std::uint8_t { oldest, newest };
+
+/// The row after which to go on, in one order. Rows are in the order of their times, then of their
+/// ids.
 struct AuditCursor {
   std::int64_t at = 0;
   std::int64_t id = 0;
+
+  /// The place of a row.
+  static AuditCursor of(const AuditRow& row, AuditOrder order) noexcept;
 
   /// Text that fits into a URL, and back.
   std::string text() const;
@@ -100,9 +108,9 @@ class AuditReader {
   /// What is asked from now on must all be answered within so long; else AuditTooSlow.
   void set_deadline(std::chrono::milliseconds deadline);
 
-  /// The first rows after `after`, oldest first; all of them where less than `limit` come.
+  /// The first rows after `after` in that order; all of them where less than `limit` come.
   std::vector<AuditRow> page(const AuditFilter& filter, std::optional<AuditCursor> after,
-                             std::size_t limit);
+                             std::size_t limit, AuditOrder order = AuditOrder::oldest);
   /// The newest rows, the oldest of them first. A gap is as new as its end.
   std::vector<AuditRow> newest(const AuditFilter& filter, std::size_t limit);
   /// Every row, oldest first, in the memory of one page. `take` says whether to go on.
@@ -115,12 +123,13 @@ class AuditReader {
                                          std::size_t limit);
   std::vector<AuditCount> most_missed_pairs(const AuditFilter& filter, std::size_t limit);
 
-  /// How SQLite goes about page(), a step a line.
-  std::string explain(const AuditFilter& filter, bool is_newest);
+  /// How SQLite goes about page(), a step a line. Newest first, a line "gaps:" parts its two queries.
+  std::string explain(const AuditFilter& filter, AuditOrder order);
 
  private:
   std::vector<AuditRow> rows(const std::string& sql, const AuditFilter& filter,
-                             std::optional<AuditCursor> after, std::size_t limit);
+                             std::optional<AuditCursor> after, std::size_t limit,
+                             AuditOrder order);
 
   Database database_;
   std::chrono::steady_clock::time_point deadline_{};

@@ -70,6 +70,13 @@ AuditFilter filter_of(std::string_view query) {
   return filter;
 }
 
+AuditOrder order_of(std::string_view query) {
+  const std::string order = value_of(query, "order");
+  if (order.empty() || order == "oldest") return AuditOrder::oldest;
+  if (order == "newest") return AuditOrder::newest;
+  throw BadQuery("order", "oldest or newest");
+}
+
 // ---- JSON
 
 struct Delete {
@@ -117,16 +124,15 @@ void add_row(cJSON* rows, const AuditRow& row) {
   add_number(object, "lost_until", row.lost_until);
 }
 
-HttpResponse page_of(std::vector<AuditRow> found, std::size_t limit) {
+HttpResponse page_of(std::vector<AuditRow> found, std::size_t limit, AuditOrder order) {
   const std::unique_ptr<cJSON, Delete> page(need(cJSON_CreateObject()));
   // One more than was asked for was fetched, to know whether there is one.
   const bool has_more = found.size() > limit;
   if (has_more) found.resize(limit);
   cJSON* const rows = need(cJSON_AddArrayToObject(page.get(), "rows"));
   for (const AuditRow& row : found) add_row(rows, row);
-  const AuditCursor last =
-      has_more ? AuditCursor{found.back().at, found.back().id} : AuditCursor{};
-  add(page.get(), "next", has_more ? last.text() : std::string());
+  add(page.get(), "next",
+      has_more ? AuditCursor::of(found.back(), order).text() : std::string());
   const std::unique_ptr<char, Free> text(need(cJSON_PrintUnformatted(page.get())));
   return {200, "application/json", text.get(), {}};
 }
@@ -145,9 +151,10 @@ HttpResponse answer_audit(RelayCalls& relay, std::string_view query) {
       after = AuditCursor::parse(text);
       if (!after) throw BadQuery("after", "what an earlier answer gave as `next`");
     }
-    auto page = relay.audit(filter, after, limit + 1);
+    const AuditOrder order = order_of(query);
+    auto page = relay.audit(filter, after, limit + 1, order);
     switch (page.status) {
-      case CallStatus::done: return page_of(std::move(page.rows), limit);
+      case CallStatus::done: return page_of(std::move(page.rows), limit, order);
       case CallStatus::off:
         return to_response({404, "audit_off", "this server keeps no audit (option audit)"});
       case CallStatus::timeout: return to_response({504, "timeout", page.problem});

@@ -194,7 +194,7 @@ HttpResponse health(RelayCalls& relay) {
 }  // namespace
 
 RelayCalls::AuditPage RelayCalls::audit(const AuditFilter&, std::optional<AuditCursor>,
-                                        std::size_t) {
+                                        std::size_t, AuditOrder) {
   return {CallStatus::off, {}, {}};
 }
 

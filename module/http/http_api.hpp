@@ -66,9 +66,9 @@ class RelayCalls {
   virtual Ended end_sessions(std::string_view user) = 0;
   virtual Health health() = 0;
 
-  /// The first `limit` rows of the audit after `after`, oldest first.
+  /// The first `limit` rows of the audit after `after`, in that order.
   virtual AuditPage audit(const AuditFilter& filter, std::optional<AuditCursor> after,
-                          std::size_t limit);
+                          std::size_t limit, AuditOrder order);
 
   /// The longest body of a push, in bytes.
   virtual std::size_t max_message_bytes() const = 0;

@@ -110,6 +110,28 @@ scene('an operator searches the audit and saves it as CSV', async (stage) => {
   await rows.getByText('已推送').waitFor();
 });
 
+scene('the newest entries come first, and the page says that there are more', async (stage) => {
+  const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
+  stage.onClear(() => rmSync(folder, { recursive: true }));
+  const { url } = await stage.server(['--audit', join(folder, 'audit.sqlite')]);
+  for (let n = 1; n <= 105; n += 1) {
+    await fetch(`${url}/api/v1/push/bob`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '"'.padEnd(n + 1, '.') + '"' });
+  }
+  const operator = await stage.tab(await stage.person(), `${url}/#/operator`);
+  const rows = operator.locator('[data-test=audit] tbody tr');
+  const bytes = (row) => row.locator('td').nth(5).innerText();
+  await until('the last entry is there', async () => {
+    await operator.locator('[data-test=audit-search]').click();
+    await rows.first().waitFor();
+    return (await bytes(rows.first())) === '107';
+  });
+  await operator.getByText('the newest 100, and more').waitFor();
+  await operator.getByRole('button', { name: 'More', exact: true }).click();
+  await operator.getByText('Rows: 105').waitFor();
+  assert.equal(await bytes(rows.last()), '3');
+  assert.equal(await operator.getByRole('button', { name: 'More', exact: true }).count(), 0);
+});
+
 scene('with tokens, an operator needs the scope for what they do', async (stage) => {
   const key = makeKey();
   stage.onClear(key.remove);

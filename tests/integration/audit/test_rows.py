@@ -81,6 +81,12 @@ class Rows(Case):
                 after = page["next"]
             self.assertEqual(seen, sorted(set(seen)))
             self.assertEqual(len(seen), 26)
+            backwards, after = [], ""
+            while after is not None:
+                _, page = self.ask(server, limit=10, after=after, order="newest")
+                backwards += [row["id"] for row in page["rows"]]
+                after = page["next"]
+            self.assertEqual(backwards, seen[::-1])
             for filter, count in (({"to": "carol"}, 1), ({"from": "alice"}, 25),
                                   ({"user": "bob"}, 25), ({"outcome": "pushed"}, 0),
                                   ({"outcome": "pushed,undelivered"}, 26), ({"until": 1}, 0)):
@@ -89,7 +95,7 @@ class Rows(Case):
     async def test_a_query_that_makes_no_sense_is_refused_and_says_why(self):
         with self.server() as server:
             for parameters in ({"limit": 0}, {"limit": 1001}, {"limit": "ten"}, {"since": "now"},
-                               {"to": "Bob!"}, {"outcome": "lost"}, {"after": "17"}):
+                               {"to": "Bob!"}, {"outcome": "lost"}, {"after": "17"}, {"order": "latest"}):
                 status, body = self.ask(server, **parameters)
                 self.assertEqual((status, body["error"]["code"]), (400, "bad_query"), parameters)
                 self.assertTrue(body["error"]["detail"].startswith(next(iter(parameters))))

@@ -42,6 +42,22 @@ TEST(AuditCall, AsksForOneRowMoreToKnowWhetherThereIsOne) {
   EXPECT_THAT(relay.asked, ElementsAre("audit 101", "audit 3"));
 }
 
+TEST(AuditCall, GoesBackwardsWhereToldTo) {
+  FakeRelay relay;
+  answer_audit(relay, "");
+  EXPECT_EQ(relay.order, AuditOrder::oldest);
+  AuditRow gap;
+  gap.id = 4;
+  gap.outcome = AuditOutcome::gap;
+  gap.at = 5;
+  gap.lost_until = 9;
+  relay.page.rows = {gap, row(1)};
+  EXPECT_THAT(answer_audit(relay, "order=newest&limit=1").body, EndsWith(R"("next":"9.4"})"));
+  EXPECT_EQ(relay.order, AuditOrder::newest);
+  EXPECT_THAT(answer_audit(relay, "order=oldest&limit=1").body, EndsWith(R"("next":"5.4"})"));
+  EXPECT_EQ(relay.order, AuditOrder::oldest);
+}
+
 TEST(AuditCall, WritesEveryFieldOfARow) {
   FakeRelay relay;
   relay.page.rows = {row(1)};
@@ -86,7 +102,7 @@ TEST(AuditCall, RefusesWhatItCannotRead) {
   for (const char* query :
        {"since=x", "since=1x", "until=1e3", "since=99999999999999999999", "since=1&since=2",
         "since=%zz", "user=Alice", "from=a_b", "to=%00", "outcome=lost", "outcome=pushed,,gap",
-        "limit=0", "limit=1001", "limit=-1", "limit=x", "after=nonsense"}) {
+        "limit=0", "limit=1001", "limit=-1", "limit=x", "after=nonsense", "order=latest"}) {
     const HttpResponse response = answer_audit(relay, query);
     EXPECT_EQ(response.status, 400) << query;
     EXPECT_THAT(response.body, HasSubstr("bad_query")) << query;

@@ -29,10 +29,11 @@ class FakeRelay final : public RelayCalls {
     return healthy;
   }
   AuditPage audit(const AuditFilter& wanted, std::optional<AuditCursor> from,
-                  std::size_t limit) override {
+                  std::size_t limit, AuditOrder wanted_order) override {
     asked.push_back("audit " + std::to_string(limit));
     filter = wanted;
     after = from;
+    order = wanted_order;
     return page;
   }
   std::size_t max_message_bytes() const override { return 100; }
@@ -44,6 +45,7 @@ class FakeRelay final : public RelayCalls {
   AuditPage page{CallStatus::done, {}, ""};
   AuditFilter filter;
   std::optional<AuditCursor> after;
+  AuditOrder order = AuditOrder::oldest;
   std::vector<std::string> asked;
 };
 

@@ -179,6 +179,7 @@ export const en = {
   'op.audit.csv': 'Save as CSV',
   'op.audit.empty': 'No entry matches.',
   'op.audit.count': 'Rows: {n}',
+  'op.audit.count.more': 'Rows: the newest {n}, and more',
   'op.audit.at': 'Time',
   'op.audit.reached': 'Reached',
   'op.audit.bytes': 'Bytes',

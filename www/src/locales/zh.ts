@@ -181,6 +181,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'op.audit.csv': '存为 CSV',
   'op.audit.empty': '没有符合的记录。',
   'op.audit.count': '行数：{n}',
+  'op.audit.count.more': '行数：最新的 {n} 行，还有更多',
   'op.audit.at': '时间',
   'op.audit.reached': '到达',
   'op.audit.bytes': '字节',

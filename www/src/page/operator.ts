@@ -173,8 +173,10 @@ function auditRow(value: unknown): AuditRow {
   };
 }
 
-export function auditPath(filter: AuditFilter, after: string | null, limit: number): string {
-  const query = new URLSearchParams({ limit: String(limit) });
+export type AuditOrder = 'oldest' | 'newest';
+
+export function auditPath(filter: AuditFilter, after: string | null, limit: number, order: AuditOrder): string {
+  const query = new URLSearchParams({ limit: String(limit), order });
   if (filter.since !== null) query.set('since', String(filter.since));
   if (filter.until !== null) query.set('until', String(filter.until));
   for (const key of ['from', 'to', 'outcome'] as const) if (filter[key] !== '') query.set(key, filter[key]);
@@ -182,8 +184,8 @@ export function auditPath(filter: AuditFilter, after: string | null, limit: numb
   return `api/v1/audit?${query.toString()}`;
 }
 
-export async function readAudit(filter: AuditFilter, after: string | null, limit: number, token: string): Promise<AuditPage> {
-  const answer = await callJson(auditPath(filter, after, limit), { token });
+export async function readAudit(filter: AuditFilter, after: string | null, limit: number, order: AuditOrder, token: string): Promise<AuditPage> {
+  const answer = await callJson(auditPath(filter, after, limit, order), { token });
   const rows = Array.isArray(answer.rows) ? answer.rows.map(auditRow) : [];
   return { rows, next: answer.next === null || answer.next === undefined ? null : String(answer.next) };
 }
