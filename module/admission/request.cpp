@@ -41,6 +41,19 @@ std::optional<std::string> decode(std::string_view text) {
   return out;
 }
 
+struct Pair {
+  std::string_view name;
+  std::string_view value;
+};
+
+/// Takes the first parameter off a query that is not empty.
+Pair take_pair(std::string_view& query) noexcept {
+  const std::string_view pair = query.substr(0, query.find('&'));
+  query.remove_prefix(std::min(pair.size() + 1, query.size()));
+  const std::size_t equals = std::min(pair.find('='), pair.size());
+  return {pair.substr(0, equals), pair.substr(std::min(equals + 1, pair.size()))};
+}
+
 /// The length of "http://" or "https://" at the front of `target`; 0 where it has neither.
 std::size_t scheme_length(std::string_view target) noexcept {
   for (const std::string_view scheme : {"http://", "https://"}) {
@@ -89,22 +102,32 @@ OneValue header_value(const Request& request, std::string_view name) noexcept {
 }
 
 Parameter query_parameter(std::string_view query, std::string_view name) {
-  Parameter result;
+  auto values = query_values(query, name);
+  if (values.empty()) return {};
+  if (values.size() > 1) return {Parameter::Found::several, {}};
+  if (!values.front()) return {Parameter::Found::malformed, {}};
+  return {Parameter::Found::one, std::move(*values.front())};
+}
+
+std::vector<std::optional<std::string>> query_values(std::string_view query,
+                                                     std::string_view name) {
+  std::vector<std::optional<std::string>> values;
   while (!query.empty()) {
-    const std::string_view pair = query.substr(0, query.find('&'));
-    query.remove_prefix(std::min(pair.size() + 1, query.size()));
-    const std::size_t equals = pair.find('=');
-    if (decode(pair.substr(0, equals)) != name) continue;
-    if (result.found != Parameter::Found::none) return {Parameter::Found::several, {}};
-    auto value =
-        decode(equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1));
-    if (value) {
-      result = {Parameter::Found::one, std::move(*value)};
-    } else {
-      result = {Parameter::Found::malformed, {}};
-    }
+    const auto pair = take_pair(query);
+    if (decode(pair.name) == name) values.push_back(decode(pair.value));
   }
-  return result;
+  return values;
+}
+
+std::optional<std::string> unknown_parameter(std::string_view query,
+                                             std::span<const std::string_view> known) {
+  while (!query.empty()) {
+    const auto pair = take_pair(query);
+    if (pair.name.empty() && pair.value.empty()) continue;  // as in "a=1&&b=2"
+    auto name = decode(pair.name).value_or(std::string(pair.name));
+    if (std::ranges::find(known, name) == known.end()) return name;
+  }
+  return std::nullopt;
 }
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace waystation {
 
@@ -84,6 +85,15 @@ struct Parameter {
 /// its value holds a '%' that two hexadecimal digits do not follow. A parameter whose name cannot
 /// be decoded is another parameter.
 Parameter query_parameter(std::string_view query, std::string_view name);
+
+/// The values of all parameters of that name, in their order, decoded; nothing in place of one that
+/// is malformed.
+std::vector<std::optional<std::string>> query_values(std::string_view query, std::string_view name);
+
+/// The decoded name of the first parameter that is none of `known`; as it stands where it cannot be
+/// decoded. Nothing where all are known.
+std::optional<std::string> unknown_parameter(std::string_view query,
+                                             std::span<const std::string_view> known);
 
 /// Whether two ASCII texts differ in their cases at most.
 bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept;

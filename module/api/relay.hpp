@@ -102,8 +102,8 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
   Presence presence(std::string_view user) override;
   Ended end_sessions(std::string_view user) override;
   Health health() override;
-  AuditPage audit(const AuditFilter& filter, std::optional<AuditCursor> after,
-                  std::size_t limit, AuditOrder order) override;
+  AuditPage audit(const AuditFilter& filter, std::optional<AuditCursor> after, std::size_t limit,
+                  AuditOrder order) override;
 
   std::string refuse(const Refusal& refusal, int* status);
   std::string refuse(const Request& request, Refusal refusal, int* status);

@@ -86,7 +86,8 @@ std::string selects(const AuditFilter& filter, Gaps gaps, AuditOrder order = Aud
   if (gaps != Gaps::without) {
     // Those, too, that began before and last into the time.
     add("deliveries_not_pushed",
-        std::string("outcome <> 'pushed' AND outcome = 'gap' AND at < ?2 AND lost_until >= ?9 AND ") +
+        std::string(
+            "outcome <> 'pushed' AND outcome = 'gap' AND at < ?2 AND lost_until >= ?9 AND ") +
             (is_newest ? "lost_until <= ?3 AND (lost_until < ?3 OR id < ?4)"
                        : "at >= ?3 AND (at > ?3 OR id > ?4)"));
   }
@@ -106,8 +107,8 @@ void bind_filter(Statement& statement, const AuditFilter& filter, std::optional<
     if (parameter <= statement.parameters()) statement.bind(parameter, value);
   };
   bind(kSince, is_newest ? filter.since : std::max(filter.since, from.at));
-  bind(kUntil, is_newest && from.at != Time::max() ? std::min(filter.until, from.at + 1)
-                                                   : filter.until);
+  bind(kUntil,
+       is_newest && from.at != Time::max() ? std::min(filter.until, from.at + 1) : filter.until);
   bind(kAfterAt, from.at);
   bind(kAfterId, from.id);
   bind(kUser, std::string_view(filter.user));
@@ -132,7 +133,9 @@ std::string newest_gaps_query(const AuditFilter& filter) {
          " ORDER BY lost_until DESC, id DESC LIMIT ?8";
 }
 
-bool wants_rows(const AuditFilter& filter) { return !quoted_list(filter).empty(); }
+bool wants_rows(const AuditFilter& filter) {
+  return !quoted_list(filter).empty();
+}
 
 /// What is asked of a file before it is opened.
 const std::string& checked(const std::string& path) {

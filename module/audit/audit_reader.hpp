@@ -54,8 +54,8 @@ struct AuditRow {
   std::int64_t lost_until = 0;        // of a gap
 };
 
-/// Oldest first, a gap is where it began; newest first, where it ended, so that what has just become
-/// known comes first.
+/// Oldest first, a gap is where it began; newest first, where it ended, so that what has just
+/// become known comes first.
 enum class AuditOrder : std::uint8_t { oldest, newest };
 
 /// The row after which to go on, in one order. Rows are in the order of their times, then of their
@@ -123,13 +123,13 @@ class AuditReader {
                                          std::size_t limit);
   std::vector<AuditCount> most_missed_pairs(const AuditFilter& filter, std::size_t limit);
 
-  /// How SQLite goes about page(), a step a line. Newest first, a line "gaps:" parts its two queries.
+  /// How SQLite goes about page(), a step a line. Newest first, a line "gaps:" parts its two
+  /// queries.
   std::string explain(const AuditFilter& filter, AuditOrder order);
 
  private:
   std::vector<AuditRow> rows(const std::string& sql, const AuditFilter& filter,
-                             std::optional<AuditCursor> after, std::size_t limit,
-                             AuditOrder order);
+                             std::optional<AuditCursor> after, std::size_t limit, AuditOrder order);
 
   Database database_;
   std::chrono::steady_clock::time_point deadline_{};

@@ -2,9 +2,11 @@
 
 #include <cjson/cJSON.h>
 
+#include <array>
 #include <charconv>
 #include <memory>
 #include <new>
+#include <span>
 #include <stdexcept>
 #include <string>
 
@@ -16,6 +18,12 @@ namespace {
 
 constexpr std::size_t kDefaultRows = 100;
 constexpr std::size_t kMostRows = 1000;
+
+constexpr char kEscapes[] = "a '%' must be followed by two hexadecimal digits";
+
+/// What a query may hold; the last is the caller's token, where they may give it there.
+constexpr std::array<std::string_view, 10> kParameters{
+    "since", "until", "user", "from", "to", "outcome", "order", "limit", "after", "access_token"};
 
 /// A parameter that is not what it should be.
 class BadQuery : public std::runtime_error {
@@ -31,7 +39,8 @@ std::string value_of(std::string_view query, std::string_view name) {
     case Parameter::Found::none: return {};
     case Parameter::Found::one: return std::move(parameter.value);
     case Parameter::Found::several: throw BadQuery(name, "it may be there once");
-    default: throw BadQuery(name, "a '%' must be followed by two hexadecimal digits");
+    default:
+      throw BadQuery(name, kEscapes);
   }
 }
 
@@ -52,6 +61,17 @@ std::string user_of(std::string_view query, std::string_view name) {
   return user;
 }
 
+/// One that is not understood, and so not obeyed, would show more than was asked for.
+void refuse_unknown(std::string_view query) {
+  const auto name = unknown_parameter(query, kParameters);
+  if (!name) return;
+  std::string known;
+  for (const auto one : std::span(kParameters).first(kParameters.size() - 1)) {
+    known += (known.empty() ? "" : ", ") + std::string(one);
+  }
+  throw BadQuery(in_quotes(*name), "there is no such parameter; there are " + known);
+}
+
 AuditFilter filter_of(std::string_view query) {
   AuditFilter filter;
   read_number(query, "since", "a time in ms since 1970", filter.since);
@@ -59,13 +79,19 @@ AuditFilter filter_of(std::string_view query) {
   filter.user = user_of(query, "user");
   filter.from = user_of(query, "from");
   filter.to = user_of(query, "to");
-  std::string outcomes = value_of(query, "outcome");
-  for (std::string_view rest = outcomes; !rest.empty();) {
-    const auto comma = std::min(rest.find(','), rest.size());
-    const auto outcome = parse_audit_outcome(rest.substr(0, comma));
-    if (!outcome) throw BadQuery("outcome", "pushed, undelivered, dropped or gap");
-    filter.add(*outcome);
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  for (const auto& outcomes : query_values(query, "outcome")) {
+    if (!outcomes) throw BadQuery("outcome", kEscapes);
+    for (std::string_view rest = *outcomes; !rest.empty();) {
+      const auto comma = std::min(rest.find(','), rest.size());
+      const auto outcome = parse_audit_outcome(rest.substr(0, comma));
+      if (!outcome) {
+        throw BadQuery("outcome",
+                       "pushed, undelivered, dropped or gap; several with commas, or "
+                       "each in an outcome of its own");
+      }
+      filter.add(*outcome);
+      rest.remove_prefix(std::min(comma + 1, rest.size()));
+    }
   }
   return filter;
 }
@@ -131,8 +157,7 @@ HttpResponse page_of(std::vector<AuditRow> found, std::size_t limit, AuditOrder 
   if (has_more) found.resize(limit);
   cJSON* const rows = need(cJSON_AddArrayToObject(page.get(), "rows"));
   for (const AuditRow& row : found) add_row(rows, row);
-  add(page.get(), "next",
-      has_more ? AuditCursor::of(found.back(), order).text() : std::string());
+  add(page.get(), "next", has_more ? AuditCursor::of(found.back(), order).text() : std::string());
   const std::unique_ptr<char, Free> text(need(cJSON_PrintUnformatted(page.get())));
   return {200, "application/json", text.get(), {}};
 }
@@ -141,6 +166,7 @@ HttpResponse page_of(std::vector<AuditRow> found, std::size_t limit, AuditOrder 
 
 HttpResponse answer_audit(RelayCalls& relay, std::string_view query) {
   try {
+    refuse_unknown(query);
     const AuditFilter filter = filter_of(query);
     std::size_t limit = kDefaultRows;
     const std::string limits = "1 to " + std::to_string(kMostRows);
@@ -154,7 +180,8 @@ HttpResponse answer_audit(RelayCalls& relay, std::string_view query) {
     const AuditOrder order = order_of(query);
     auto page = relay.audit(filter, after, limit + 1, order);
     switch (page.status) {
-      case CallStatus::done: return page_of(std::move(page.rows), limit, order);
+      case CallStatus::done:
+        return page_of(std::move(page.rows), limit, order);
       case CallStatus::off:
         return to_response({404, "audit_off", "this server keeps no audit (option audit)"});
       case CallStatus::timeout: return to_response({504, "timeout", page.problem});

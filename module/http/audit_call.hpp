@@ -10,8 +10,9 @@ namespace waystation {
 
 /// The answer to a query such as "since=0&to=bob&outcome=undelivered&limit=50&after=…". Parameters:
 /// since, until (ms since 1970; `until` is the first that is too late), user, from, to (user ids),
-/// outcome (pushed, undelivered, dropped, gap; several with commas), order (oldest, newest; oldest),
-/// limit (1 to 1000; 100), after (a cursor of an earlier answer in that order). Others are ignored.
+/// outcome (pushed, undelivered, dropped, gap; several with commas or repeated), order (oldest,
+/// newest; oldest), limit (1 to 1000; 100), after (a cursor of an earlier answer in that order).
+/// Others are refused, but for access_token, which is for others to judge.
 ///
 /// Refused with 400 bad_query, 404 audit_off, 503 stopping, audit_unavailable; 504 timeout.
 HttpResponse answer_audit(RelayCalls& relay, std::string_view query);

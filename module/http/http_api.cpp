@@ -193,8 +193,8 @@ HttpResponse health(RelayCalls& relay) {
 
 }  // namespace
 
-RelayCalls::AuditPage RelayCalls::audit(const AuditFilter&, std::optional<AuditCursor>,
-                                        std::size_t, AuditOrder) {
+RelayCalls::AuditPage RelayCalls::audit(const AuditFilter&, std::optional<AuditCursor>, std::size_t,
+                                        AuditOrder) {
   return {CallStatus::off, {}, {}};
 }
 

@@ -12,7 +12,8 @@ from support import (CHAT, Case, Server, alice, connect, health, receive_json, r
 
 class Rows(Case):
     def ask(self, server, **parameters):
-        status, _, body = server.http("GET", "/api/v1/audit?" + urllib.parse.urlencode(parameters))
+        query = urllib.parse.urlencode(parameters, doseq=True)
+        status, _, body = server.http("GET", "/api/v1/audit?" + query)
         return status, json.loads(body)
 
     async def test_a_message_that_its_receivers_end_came_before_makes_a_row_of_dropped(self):
@@ -89,11 +90,15 @@ class Rows(Case):
             self.assertEqual(backwards, seen[::-1])
             for filter, count in (({"to": "carol"}, 1), ({"from": "alice"}, 25),
                                   ({"user": "bob"}, 25), ({"outcome": "pushed"}, 0),
-                                  ({"outcome": "pushed,undelivered"}, 26), ({"until": 1}, 0)):
+                                  ({"outcome": "pushed,undelivered"}, 26),
+                                  ({"outcome": ["pushed", "undelivered"]}, 26), ({"until": 1}, 0)):
                 self.assertEqual(len(self.ask(server, **filter)[1]["rows"]), count, filter)
 
     async def test_a_query_that_makes_no_sense_is_refused_and_says_why(self):
         with self.server() as server:
+            status, body = self.ask(server, form="bob")
+            self.assertEqual((status, body["error"]["code"]), (400, "bad_query"))
+            self.assertIn("form", body["error"]["detail"])
             for parameters in ({"limit": 0}, {"limit": 1001}, {"limit": "ten"}, {"since": "now"},
                                {"to": "Bob!"}, {"outcome": "lost"}, {"after": "17"}, {"order": "latest"}):
                 status, body = self.ask(server, **parameters)

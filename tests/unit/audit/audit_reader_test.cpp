@@ -169,7 +169,8 @@ TEST_F(AuditReaderTest, PagesNewestFirstMeetWhateverIsWrittenMeanwhile) {
   for (int i = 0; i < 20; ++i) store.insert(AuditGap{i * 2, i * 5 + 1, 1});
   store.insert(AuditGap{0, 142, AuditGap::kUnknown});  // from the first to the last
   store.commit();
-  for (const std::size_t size : {std::size_t{1}, std::size_t{6}, std::size_t{7}, std::size_t{333}}) {
+  for (const std::size_t size :
+       {std::size_t{1}, std::size_t{6}, std::size_t{7}, std::size_t{333}}) {
     AuditReader reader(file_);
     std::optional<AuditCursor> after;
     std::vector<std::int64_t> ids;
@@ -276,8 +277,9 @@ TEST_F(AuditReaderTest, EveryQueryGoesAlongAnIndexAndSortsNothing) {
   }
   EXPECT_THAT(reader.explain(filters[1], AuditOrder::oldest),
               HasSubstr("deliveries_not_pushed (outcome=? AND at>? AND at<?)"));
-  EXPECT_THAT(reader.explain(filters[1], AuditOrder::newest),
-              HasSubstr("gaps:\nSEARCH deliveries USING INDEX deliveries_not_pushed (outcome=? AND at<?)"));
+  EXPECT_THAT(
+      reader.explain(filters[1], AuditOrder::newest),
+      HasSubstr("gaps:\nSEARCH deliveries USING INDEX deliveries_not_pushed (outcome=? AND at<?)"));
 }
 
 TEST_F(AuditReaderTest, CountsTotals) {

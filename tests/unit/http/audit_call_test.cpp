@@ -82,8 +82,8 @@ TEST(AuditCall, SaysHowMuchAGapLost) {
 TEST(AuditCall, PassesTheFilterOn) {
   FakeRelay relay;
   const AuditCursor cursor{7, 8};
-  answer_audit(relay, "since=5&until=9&user=a&from=b&to=c&outcome=dropped,gap&after=" +
-                          cursor.text() + "&other=x");
+  answer_audit(relay,
+               "since=5&until=9&user=a&from=b&to=c&outcome=dropped,gap&after=" + cursor.text());
   EXPECT_EQ(relay.filter.since, 5);
   EXPECT_EQ(relay.filter.until, 9);
   EXPECT_EQ(relay.filter.user, "a");
@@ -97,12 +97,55 @@ TEST(AuditCall, PassesTheFilterOn) {
   EXPECT_EQ(relay.after->id, 8);
 }
 
-TEST(AuditCall, RefusesWhatItCannotRead) {
+TEST(AuditCall, TakesSeveralOutcomesEitherWay) {
+  FakeRelay relay;
+  for (const char* query : {"outcome=pushed,gap", "outcome=pushed&limit=5&outcome=gap"}) {
+    EXPECT_EQ(answer_audit(relay, query).status, 200);
+    EXPECT_TRUE(relay.filter.wants(AuditOutcome::pushed)) << query;
+    EXPECT_TRUE(relay.filter.wants(AuditOutcome::gap)) << query;
+    EXPECT_FALSE(relay.filter.wants(AuditOutcome::dropped)) << query;
+  }
+}
+
+TEST(AuditCall, RefusesAParameterThatItDoesNotKnowAndNamesThoseThatItDoes) {
   FakeRelay relay;
   for (const char* query :
-       {"since=x", "since=1x", "until=1e3", "since=99999999999999999999", "since=1&since=2",
-        "since=%zz", "user=Alice", "from=a_b", "to=%00", "outcome=lost", "outcome=pushed,,gap",
-        "limit=0", "limit=1001", "limit=-1", "limit=x", "after=nonsense", "order=latest"}) {
+       {"form=bob", "to=bob&form=bob", "From=bob", "form", "=bob", "f%6frm=bob"}) {
+    const HttpResponse response = answer_audit(relay, query);
+    EXPECT_EQ(response.status, 400) << query;
+    EXPECT_THAT(response.body, HasSubstr("there are since, until, user, from, to, outcome, order, "
+                                         "limit, after\""))
+        << query;
+  }
+  EXPECT_THAT(answer_audit(relay, "f%6frm=bob").body, HasSubstr("form"));
+  EXPECT_EQ(answer_audit(relay, "%zz=1").status, 400);
+  EXPECT_THAT(relay.asked, IsEmpty());
+  EXPECT_EQ(answer_audit(relay, "&fr%6fm=bob&&access_token=x&").status, 200);
+  EXPECT_EQ(relay.filter.from, "bob");
+}
+
+TEST(AuditCall, RefusesWhatItCannotRead) {
+  FakeRelay relay;
+  for (const char* query : {"since=x",
+                            "since=1x",
+                            "until=1e3",
+                            "since=99999999999999999999",
+                            "since=1&since=2",
+                            "since=%zz",
+                            "user=Alice",
+                            "from=a_b",
+                            "to=%00",
+                            "outcome=lost",
+                            "outcome=pushed,,gap",
+                            "limit=0",
+                            "limit=1001",
+                            "limit=-1",
+                            "limit=x",
+                            "after=nonsense",
+                            "order=latest",
+                            "outcome=pushed&outcome=lost",
+                            "outcome=%2",
+                            "outcome=pushed&outcome=%"}) {
     const HttpResponse response = answer_audit(relay, query);
     EXPECT_EQ(response.status, 400) << query;
     EXPECT_THAT(response.body, HasSubstr("bad_query")) << query;

@@ -28,8 +28,8 @@ class FakeRelay final : public RelayCalls {
     asked.emplace_back("health");
     return healthy;
   }
-  AuditPage audit(const AuditFilter& wanted, std::optional<AuditCursor> from,
-                  std::size_t limit, AuditOrder wanted_order) override {
+  AuditPage audit(const AuditFilter& wanted, std::optional<AuditCursor> from, std::size_t limit,
+                  AuditOrder wanted_order) override {
     asked.push_back("audit " + std::to_string(limit));
     filter = wanted;
     after = from;
