@@ -89,6 +89,7 @@ scene('an operator searches the audit and saves it as CSV', async (stage) => {
   for (const [label, good, bad] of [
     ['From', 'alice', 'carol'],
     ['To', 'bob', 'alice'],
+    ['From or to', 'bob', 'carol'],
     ['Outcome', 'pushed', 'dropped'],
     ['Since', local(minute(-600_000)), local(minute(600_000))],
     ['Until', local(minute(600_000)), local(minute(-600_000))],

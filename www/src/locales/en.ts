@@ -165,6 +165,7 @@ export const en = {
   'op.audit.off': 'This server keeps no audit: start it with the option “audit” and the path of a file.',
   'op.audit.since': 'Since',
   'op.audit.until': 'Until',
+  'op.audit.user': 'From or to',
   'op.audit.from': 'From',
   'op.audit.to': 'To',
   'op.audit.outcome': 'Outcome',

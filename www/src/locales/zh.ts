@@ -167,6 +167,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'op.audit.off': '此服务器不记审计：启动时用 “audit” 选项指定一个文件。',
   'op.audit.since': '起始',
   'op.audit.until': '截止',
+  'op.audit.user': '发送者或接收者',
   'op.audit.from': '发送者',
   'op.audit.to': '接收者',
   'op.audit.outcome': '结果',

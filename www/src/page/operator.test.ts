@@ -28,10 +28,10 @@ describe('parseMetrics', () => {
 
 describe('auditPath', () => {
   it('names only the filters that are set', () => {
-    const none = { since: null, until: null, from: '', to: '', outcome: '' };
+    const none = { since: null, until: null, user: '', from: '', to: '', outcome: '' };
     expect(auditPath(none, null, 100, 'newest')).toBe('api/v1/audit?limit=100&order=newest');
-    expect(auditPath({ since: 1, until: 2, from: 'alice', to: 'bob', outcome: 'push' }, '17', 5, 'oldest')).toBe(
-      'api/v1/audit?limit=5&order=oldest&since=1&until=2&from=alice&to=bob&outcome=push&after=17',
+    expect(auditPath({ since: 1, until: 2, user: 'carol', from: 'alice', to: 'bob', outcome: 'push' }, '17', 5, 'oldest')).toBe(
+      'api/v1/audit?limit=5&order=oldest&since=1&until=2&user=carol&from=alice&to=bob&outcome=push&after=17',
     );
   });
 });

@@ -143,6 +143,8 @@ export interface AuditRow {
 export interface AuditFilter {
   readonly since: number | null;
   readonly until: number | null;
+  /** Sender or receiver. */
+  readonly user: string;
   readonly from: string;
   readonly to: string;
   readonly outcome: string;
@@ -179,7 +181,7 @@ export function auditPath(filter: AuditFilter, after: string | null, limit: numb
   const query = new URLSearchParams({ limit: String(limit), order });
   if (filter.since !== null) query.set('since', String(filter.since));
   if (filter.until !== null) query.set('until', String(filter.until));
-  for (const key of ['from', 'to', 'outcome'] as const) if (filter[key] !== '') query.set(key, filter[key]);
+  for (const key of ['user', 'from', 'to', 'outcome'] as const) if (filter[key] !== '') query.set(key, filter[key]);
   if (after !== null) query.set('after', after);
   return `api/v1/audit?${query.toString()}`;
 }
