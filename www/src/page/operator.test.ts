@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { auditPath, parseMetrics, toCsv, type AuditRow } from './operator';
+import { auditPath, auditRow, parseMetrics, toCsv, type AuditRow } from './operator';
 
 describe('parseMetrics', () => {
   it('reads names, labels, types and values', () => {
@@ -46,8 +46,11 @@ describe('toCsv', () => {
   });
 
   it('says of a gap how much is missing and until when', () => {
-    expect(toCsv([{ ...row, outcome: 'gap', lost: 7, lost_until: 1000 }])).toContain(',gap,2,5,m1,7,1970-01-01T00:00:01.000Z\r\n');
-    expect(toCsv([{ ...row, outcome: 'gap', lost: '', lost_until: 1000 }])).toContain(',gap,2,5,m1,,1970-01-01T00:00:01.000Z\r\n');
+    // As the server answers.
+    const gap = { id: 2, at: 0, node: 'n1', group: null, from: null, to: null, outcome: 'gap', reached: 0, bytes: 0, message_id: null, lost: 7, lost_until: 1000 };
+    expect(toCsv([auditRow(gap)])).toContain('n1,,,,gap,,,,7,1970-01-01T00:00:01.000Z\r\n');
+    expect(toCsv([auditRow({ ...gap, lost: null })])).toContain('n1,,,,gap,,,,,1970-01-01T00:00:01.000Z\r\n');
+    expect(toCsv([auditRow({ ...gap, outcome: 'undelivered' })])).toContain(',undelivered,0,0,,');
   });
 
   it('quotes what needs it, and disarms what a spreadsheet would run', () => {

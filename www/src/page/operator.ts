@@ -131,8 +131,9 @@ export interface AuditRow {
   readonly from: string;
   readonly to: string;
   readonly outcome: string;
-  readonly reached: number;
-  readonly bytes: number;
+  /** Empty in a gap, like `bytes`: what is missing has nothing that could be counted. */
+  readonly reached: number | '';
+  readonly bytes: number | '';
   readonly message_id: string;
   /** Of a gap: how many rows are missing, empty where nobody knows. */
   readonly lost: number | '';
@@ -157,8 +158,9 @@ export interface AuditPage {
 
 const word = (value: unknown): string => (value === null || value === undefined ? '' : String(value));
 
-function auditRow(value: unknown): AuditRow {
+export function auditRow(value: unknown): AuditRow {
   const row = isObject(value) ? value : {};
+  const isGap = row.outcome === 'gap';
   return {
     id: typeof row.id === 'number' ? row.id : word(row.id),
     at: count(row.at),
@@ -167,8 +169,8 @@ function auditRow(value: unknown): AuditRow {
     from: word(row.from),
     to: word(row.to),
     outcome: word(row.outcome),
-    reached: count(row.reached),
-    bytes: count(row.bytes),
+    reached: isGap ? '' : count(row.reached),
+    bytes: isGap ? '' : count(row.bytes),
     message_id: word(row.message_id),
     lost: typeof row.lost === 'number' ? row.lost : '',
     lost_until: typeof row.lost_until === 'number' ? row.lost_until : '',
