@@ -176,7 +176,7 @@ scene('a screen of 320 pixels is enough', async (stage) => {
       const presence = document.querySelector('[data-test=presence]').getBoundingClientRect();
       return [log.scrollWidth - log.clientWidth, Math.max(0, presence.right - header.right), document.documentElement.scrollWidth - window.innerWidth];
     });
-  await page.getByText('closing the tab forgets it').waitFor();
+  await page.getByText('closing or reloading the tab forgets it').waitFor();
   assert.deepEqual(await overflows(), [0, 0, 0]);
   await stage.shot(page, 'smallest-longest-id');
   await other.locator('[data-test=composer]').fill('…');

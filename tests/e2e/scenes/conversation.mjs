@@ -26,7 +26,7 @@ scene('somebody signs in and opens a conversation', async (stage) => {
   await page.keyboard.press('Enter');
   await connected(page);
   assert.equal(new URL(page.url()).hash, '#/with/bob');
-  await page.getByText('closing the tab forgets it').waitFor();
+  await page.getByText('closing or reloading the tab forgets it').waitFor();
   await stage.shot(page, 'empty-conversation');
 
   // Who one is survives a reload of the tab; the history is said not to.
@@ -67,7 +67,7 @@ scene('two people chat', async (stage) => {
   await blur(bob);
   await stage.shot(bob, 'conversation-phone');
   await bob.getByRole('button', { name: 'Back to the conversations' }).click();
-  await until('alice sees that bob left', async () => (await presence(alice)) === 'not here; messages are pushed');
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'not looking at this conversation');
   await say(alice, 'And keep the dog inside.');
   await verdict(alice, 'And keep the dog inside.', 'push');
   for (const [peer, words] of [['dora', 'The mare is shod.'], ['carol', 'Soup is on the stove']]) {
@@ -89,7 +89,7 @@ scene('one leaves and the message is pushed', async (stage) => {
   await bob.keyboard.press('Enter');
   await connected(bob);
   await bob.locator('[data-test=composer]').fill('Dear Carol');
-  await until('alice sees that bob left', async () => (await presence(alice)) === 'not here; messages are pushed');
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'not looking at this conversation');
 
   await say(alice, 'Come back to the gate');
   await verdict(alice, 'Come back to the gate', 'push');
@@ -242,7 +242,7 @@ scene('leaving the page closes both sockets with 1000', async (stage) => {
   await loggedIn(bob);
   await isThere(alice);
   await bob.goto('about:blank');
-  await until('alice sees that bob left', async () => (await presence(alice)) === 'not here; messages are pushed');
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'not looking at this conversation');
   await until('both sockets said why', () => proxy.closeCodes.length === 2);
   assert.deepEqual(proxy.closeCodes, [1000, 1000]);
 });

@@ -202,6 +202,25 @@ scene('a refusal is shown with the server’s reason', async (stage) => {
   await connected(two);
 }, { seconds: 90 });
 
+scene('where tokens are asked for, that is the first question', async (stage) => {
+  const key = makeKey();
+  stage.onClear(key.remove);
+  const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
+  const page = await stage.tab(await stage.person(), url);
+  await until('the keyboard is in the field', () => page.evaluate(() => document.activeElement.id === 'token'));
+  assert.equal(await page.locator('#me').count(), 0);
+  await page.keyboard.type(key.token('alice', 3600));
+  await page.keyboard.press('Enter');
+  await loggedIn(page);
+  // A cookie says it as well; then the server is asked by name, as ever.
+  const known = await stage.person();
+  await known.addCookies([{ name: 'waystation_token', value: key.token('bob', 3600), url }]);
+  const bob = await stage.tab(known, url);
+  await bob.locator('#me').fill('bob');
+  await bob.keyboard.press('Enter');
+  await loggedIn(bob);
+});
+
 scene('a token expires, and a new one goes on', async (stage) => {
   const key = makeKey();
   stage.onClear(key.remove);

@@ -46,7 +46,8 @@ scene('who is no operator is told what is missing', async (stage) => {
   await page.getByRole('alert').getByText('only to the addresses that this server counts among its operators').waitFor();
   await page.locator('[data-test=push-user]').fill('alice');
   await page.getByRole('button', { name: 'Push', exact: true }).click();
-  await page.getByText('a token with the scope “push”').waitFor();
+  await until('it is said of the push, too', async () => (await page.getByText('only to the addresses that').count()) === 2);
+  assert.equal(await page.getByText('a token with').count(), 0);
 });
 
 scene('an operator sees live figures', async (stage) => {
@@ -154,6 +155,10 @@ scene('with tokens, an operator needs the scope for what they do', async (stage)
 
   await push();
   await operator.getByText('a token with the scope “push”').waitFor();
+  assert.equal(await operator.getByText('address').count(), 0);
+  await operator.getByLabel('Operator’s token').fill(key.token('op', -3600, 'push'));
+  await push();
+  await operator.getByText(/The server answered 401: .*expired/).waitFor();
   await token('push');
   await push();
   await operator.getByText('Sockets reached: 1').waitFor();

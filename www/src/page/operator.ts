@@ -8,6 +8,8 @@ export class ApiError extends Error {
     readonly status: number,
     readonly code: string,
     readonly detail: string,
+    /** A token would say who is asking, and none did. */
+    readonly wantsToken = false,
   ) {
     super(detail || code);
   }
@@ -38,7 +40,7 @@ async function call(path: string, { method = 'GET', token, body }: ApiCall): Pro
   }
   if (response.ok) return text;
   const error = readError(text);
-  throw new ApiError(response.status, error.code, error.detail);
+  throw new ApiError(response.status, error.code, error.detail, response.headers.has('WWW-Authenticate'));
 }
 
 function readError(text: string): { code: string; detail: string } {
