@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { scene, until } from '../lib/harness.mjs';
 import { makeKey } from '../lib/token.mjs';
-import { accessible, loggedIn, say, verdict } from '../lib/world.mjs';
+import { accessible, desktop, loggedIn, phone, say, verdict } from '../lib/world.mjs';
 
 scene('an operator pushes a test and sees who is there', async (stage) => {
   const { url } = await stage.server();
@@ -55,6 +55,11 @@ scene('an operator sees live figures', async (stage) => {
   const operator = await stage.tab(await stage.person(), `${url}/#/operator`);
   await operator.locator('[data-test=metrics] tbody tr').first().waitFor();
   await stage.shot(operator, 'operator-figures');
+  // Every figure that the server tells has a name in the page's own words.
+  const names = Object.keys(await (await fetch(`${url}/healthz`)).json()).map((name) => name.replaceAll('_', ' '));
+  const shown = await operator.locator('.health dt').allInnerTexts();
+  assert.equal(shown.length, names.length);
+  assert.deepEqual(shown.filter((one) => names.includes(one)), []);
 });
 
 scene('an operator searches the audit and saves it as CSV', async (stage) => {
@@ -128,6 +133,15 @@ scene('the newest entries come first, and the page says that there are more', as
     return (await bytes(rows.first())) === '107';
   });
   await operator.getByText('the newest 100, and more').waitFor();
+  // One line an entry, and the newest without scrolling the page; on a phone the table is scrolled sideways.
+  const { height } = await rows.first().boundingBox();
+  assert.ok(height < 40);
+  const { y } = await rows.first().boundingBox();
+  assert.ok(y + height < desktop.viewport.height);
+  await operator.setViewportSize(phone.viewport);
+  assert.equal((await rows.first().boundingBox()).height, height);
+  await stage.shot(operator, 'operator-audit-on-a-phone');
+  await operator.setViewportSize(desktop.viewport);
   await operator.getByRole('button', { name: 'More', exact: true }).click();
   await operator.getByText('Rows: 105').waitFor();
   assert.equal(await bytes(rows.last()), '3');

@@ -13,6 +13,8 @@ export function fill(text: string, values: TextValues): string {
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 
+export const has = (key: string): key is TextKey => key in en;
+
 /** The page's text in the language of the moment; a template that uses it follows a change. */
 export function t(key: TextKey, values: TextValues = {}): string {
   return fill(texts[locale.value][key], values);
@@ -22,10 +24,21 @@ const tag = computed(() => (locale.value === 'zh' ? 'zh-CN' : navigator.language
 const timeFormat = computed(() => new Intl.DateTimeFormat(tag.value, { hour: '2-digit', minute: '2-digit' }));
 const dayFormat = computed(() => new Intl.DateTimeFormat(tag.value, { weekday: 'long', year: 'numeric', month: 'long', day: 'numeric' }));
 const fullFormat = computed(() => new Intl.DateTimeFormat(tag.value, { dateStyle: 'medium', timeStyle: 'medium' }));
+// For comparing one with the next: short, all of one width, and down to the millisecond.
+const stampFormats = computed(() =>
+  ([undefined, 'numeric'] as const).map(
+    (year) =>
+      new Intl.DateTimeFormat(tag.value, {
+        year, month: 'short', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3, hourCycle: 'h23',
+      }),
+  ),
+);
 const numberFormat = computed(() => new Intl.NumberFormat(tag.value, { maximumFractionDigits: 2 }));
 
 export const clock = (at: number): string => timeFormat.value.format(at);
 export const moment = (at: number): string => fullFormat.value.format(at);
+/** The year only where it is not this one. */
+export const stamp = (at: number): string => stampFormats.value[+(new Date(at).getFullYear() !== new Date().getFullYear())]!.format(at);
 export const figure = (value: number): string => numberFormat.value.format(value);
 
 export function day(at: number, now: number = Date.now()): string {
