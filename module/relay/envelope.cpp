@@ -10,7 +10,7 @@
 namespace waystation {
 namespace {
 
-enum class Name : std::uint8_t { unknown, message, to_user, id, signal, token };
+enum class Name : std::uint8_t { unknown, message, to_user, id, signal, token, ping };
 
 /// The characters of a string's contents: themselves where nothing in them is escaped. Nothing
 /// where what was escaped is not ASCII or does not fit into `buffer`.
@@ -35,6 +35,7 @@ Name name_of(std::string_view escaped, Dialect dialect) noexcept {
   if (*name == "id") return Name::id;
   if (*name == "signal") return Name::signal;
   if (*name == "token") return Name::token;
+  if (*name == "ping") return Name::ping;
   return Name::unknown;
 }
 
@@ -81,6 +82,12 @@ class EnvelopeReader {
     if (!scanner_.value(&value, 1)) return bad_json();
     const auto name = name_of(escaped, dialect_);
     if (name == Name::unknown) return true;
+    if (name == Name::ping) {
+      // In a frame of another kind it is one more name that nobody knows.
+      ++pings_;
+      ping_ = value;
+      return true;
+    }
     const auto bit = 1U << static_cast<unsigned>(name);
     if ((seen_ & bit) != 0) return note("a known name stands twice in the frame");
     seen_ |= bit;
@@ -95,7 +102,8 @@ class EnvelopeReader {
       case Name::to_user: take_to_user(value); break;
       case Name::id: take_id(value); break;
       case Name::token: take_token(value); break;
-      case Name::unknown: break;
+      case Name::unknown:
+      case Name::ping: break;
     }
   }
 
@@ -148,6 +156,12 @@ class EnvelopeReader {
     if (kinds > 1) {
       return bad_envelope("a frame holds one of message, signal and token, not several");
     }
+    if (kinds == 0 && pings_ != 0) {
+      if (pings_ > 1) return bad_envelope("a known name stands twice in the frame");
+      envelope_.kind = Envelope::Kind::ping;
+      envelope_.value = ping_;
+      return true;
+    }
     if (kind_ == SocketKind::push && !has(Name::token)) {
       return bad_envelope("a push socket takes only {\"token\": …}; messages go to a chat socket");
     }
@@ -182,6 +196,8 @@ class EnvelopeReader {
   unsigned seen_ = 0;  // a bit for each Name
   Envelope& envelope_;
   const char* problem_ = nullptr;
+  int pings_ = 0;
+  std::string_view ping_;  // the last one's value
   std::optional<EnvelopeError> error_;
 };
 

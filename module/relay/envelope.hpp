@@ -35,10 +35,10 @@ class ShortText {
 
 /// A frame that is well-formed. Views point into the frame's text.
 struct Envelope {
-  enum class Kind : std::uint8_t { message, signal, token };
+  enum class Kind : std::uint8_t { message, signal, token, ping };
 
   Kind kind = Kind::message;
-  std::string_view value;    // the text of `message` or `signal`; "null" where plain had none
+  std::string_view value;    // of `message`, `signal` or `ping`; "null" where plain had none
   std::string token;         // for Kind::token
   bool has_to_user = false;  // `to_user` was there and not null
   ShortText to_user;         // empty where it was no user id at all
@@ -59,7 +59,8 @@ struct EnvelopeError {
 };
 
 /// Reads a frame. `text` must be UTF-8. Unknown names are ignored; which are known depends on the
-/// dialect: plain knows `message` and `to_user`, v1 also `id`, `signal` and `token`.
+/// dialect: plain knows `message` and `to_user`, v1 also `id`, `signal`, `token` and, where
+/// it is the only one of the four kinds, `ping`.
 std::variant<Envelope, EnvelopeError> read_envelope(std::string_view text, Dialect dialect,
                                                     SocketKind kind);
 

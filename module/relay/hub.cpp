@@ -275,6 +275,9 @@ void Hub::receive(ChatMember& member, std::string_view text, const Now& now) {
       return receive_signal(member, envelope);
     case Envelope::Kind::token:
       return member.refresh(std::move(envelope.token));
+    case Envelope::Kind::ping:
+      member.send(pong_text(envelope.value), nullptr);
+      return;
   }
 }
 
@@ -285,7 +288,12 @@ void Hub::receive(PushMember& member, std::string_view text, const Now& now) {
     return refuse_for_rate(member, id_of(frame));
   }
   if (const auto* error = std::get_if<EnvelopeError>(&frame)) return send_error(member, *error);
-  member.refresh(std::move(std::get<Envelope>(frame).token));
+  auto& envelope = std::get<Envelope>(frame);
+  if (envelope.kind == Envelope::Kind::ping) {
+    member.send(pong_text(envelope.value), nullptr);
+  } else {
+    member.refresh(std::move(envelope.token));
+  }
 }
 
 void Hub::receive_message(ChatMember& sender, const Envelope& envelope, const Now& now) {

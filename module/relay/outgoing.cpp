@@ -115,6 +115,10 @@ OutgoingText presence_text(std::string_view user, bool present, TextBuffer& buff
   return {buffer.view(), {}, {}};
 }
 
+OutgoingText pong_text(std::string_view value) noexcept {
+  return {"{\"pong\":", value, "}"};
+}
+
 std::string error_text(ErrorCode code, std::string_view detail, std::string_view id) {
   std::string text = "{\"error\":{\"code\":\"";
   text += error_code_name(code);

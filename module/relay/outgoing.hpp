@@ -61,6 +61,7 @@ OutgoingText signal_text(std::string_view value, std::string_view from,
 OutgoingText ack_text(const Message& message, Route route, std::size_t reached,
                       TextBuffer& buffer) noexcept;
 OutgoingText presence_text(std::string_view user, bool present, TextBuffer& buffer) noexcept;
+OutgoingText pong_text(std::string_view value) noexcept;
 std::string error_text(ErrorCode code, std::string_view detail, std::string_view id);
 
 }  // namespace waystation

@@ -52,7 +52,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     must(dialect == Dialect::v1);
     return 0;
   }
-  must(dialect == Dialect::plain || kind == SocketKind::chat);
+  const bool is_ping = envelope.kind == Envelope::Kind::ping;
+  must(!is_ping || dialect == Dialect::v1);
+  must(is_ping || dialect == Dialect::plain || kind == SocketKind::chat);
   const auto value = envelope.value;
   must(ReferenceJson::is_json(value, kMaxJsonLevels - 1));
   must(!value.empty() && std::string_view(" \t\r\n").find(value.front()) == std::string_view::npos);

@@ -163,6 +163,7 @@ scene('a network that swallows everything is noticed', async (stage) => {
   await alice.evaluate(() => window.dispatchEvent(new Event('online')));
   await say(alice, 'heard');
   await verdict(alice, 'heard', 'none');
+  assert.equal((await (await fetch(`${server.url}/healthz`)).json()).errors_sent, 0, 'a heartbeat is no error');
   proxy.network.dead = true;
   await say(alice, 'into the void');
   await alice.evaluate(() => window.dispatchEvent(new Event('online')));

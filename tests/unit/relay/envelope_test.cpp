@@ -260,6 +260,25 @@ TEST(Envelope, ASignalIsCutOutAsItStands) {
   EXPECT_EQ(envelope.value, R"({"typing" : true})");
 }
 
+TEST(Envelope, APingIsOneOnlyByItself) {
+  for (const auto kind : {SocketKind::chat, SocketKind::push}) {
+    const auto envelope = good(R"({"p\u0069ng": {"n" : 1} ,"id":"x"})", Dialect::v1, kind);
+    EXPECT_EQ(envelope.kind, Envelope::Kind::ping);
+    EXPECT_EQ(envelope.value, R"({"n" : 1})");
+    EXPECT_EQ(envelope.id.view(), "x");
+    EXPECT_EQ(good(R"({"token":"a","ping":1,"ping":2})", Dialect::v1, kind).kind,
+              Envelope::Kind::token);
+    EXPECT_EQ(bad(R"({"ping":1,"ping":1,"id":"x"})", Dialect::v1, kind).id.view(), "x");
+    EXPECT_EQ(bad(R"({"ping":1,"id":7})", Dialect::v1, kind).code, ErrorCode::bad_envelope);
+  }
+  // Elsewhere it is a name like any that is not known.
+  EXPECT_EQ(good(R"({"message":1,"ping":2})", Dialect::v1).value, "1");
+  EXPECT_EQ(good(R"({"ping":2,"signal":3})", Dialect::v1).kind, Envelope::Kind::signal);
+  EXPECT_EQ(bad(R"({"message":1,"ping":2})", Dialect::v1, SocketKind::push).code,
+            ErrorCode::bad_envelope);
+  EXPECT_EQ(good(R"({"ping":2})", Dialect::plain).value, "null");
+}
+
 TEST(Envelope, ATokenIsAStringOfAscii) {
   const auto envelope = good(R"({"token":"abc.d\u0065f-_"})", Dialect::v1);
   EXPECT_EQ(envelope.kind, Envelope::Kind::token);

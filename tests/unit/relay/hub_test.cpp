@@ -322,6 +322,24 @@ TEST_F(Hub, NeitherPushesNorReportsSignals) {
   EXPECT_THAT(seen.entries, IsEmpty());
 }
 
+TEST_F(Hub, AnswersPingsToTheirSenderAloneAndCountsNoError) {
+  auto alice = v1("alice");
+  auto bob = v1("bob");
+  FakePush push(hub, kV1, "alice");
+  FakePush plain(hub, kPlain, "alice");
+  alice.all();
+  bob.all();
+  alice.say(R"({"ping": [1 ,2],"id":"ping-1"})");
+  EXPECT_THAT(alice.all(), ElementsAre(R"({"pong":[1 ,2]})"));
+  push.say(R"({"ping":"x"})");
+  EXPECT_THAT(push.all(), ElementsAre(R"({"pong":"x"})"));
+  plain.say(R"({"ping":1})");
+  EXPECT_THAT(plain.all(), IsEmpty());
+  EXPECT_THAT(bob.all(), IsEmpty());
+  EXPECT_THAT(seen.entries, IsEmpty());
+  EXPECT_EQ(seen.errors, 0);
+}
+
 TEST_F(Hub, HandsTokensOn) {
   auto alice = v1("alice");
   FakePush bob(hub, kV1, "bob");

@@ -324,6 +324,7 @@ export class Chat {
         if (frame.from !== null) this.events.emit('signal', { signal: frame.signal, from: frame.from });
         return;
       case 'event':
+      case 'pong':
       case 'unknown':
         return;
     }

@@ -521,14 +521,28 @@ describe('Link, heartbeat', () => {
   const { heartbeatMs, heartbeatDeadlineMs } = defaultTuning;
   const refusal = (id: unknown): unknown => ({ error: { code: 'bad_envelope', detail: 'no message', id } });
 
-  it('asks a silent link for a sign of life, and takes the refusal for one', async () => {
+  it.each([
+    ['an answer', { pong: 1 }],
+    ['a refusal', refusal('ping-1')],
+  ])('asks a silent link for a sign of life, and takes %s for one', async (_what, answer) => {
     await openFor();
     await vi.advanceTimersByTimeAsync(heartbeatMs);
     expect(browser.socket.frames).toEqual([{ ping: 1, id: 'ping-1' }]);
-    browser.socket.say(refusal('ping-1'));
+    browser.socket.say(answer);
+    browser.answer = 'unreachable';
     await vi.advanceTimersByTimeAsync(heartbeatDeadlineMs);
     expect(link?.state.name).toBe('open');
     expect(frames).toEqual([]);
+    // It has answered once: its silence counts.
+    await vi.advanceTimersByTimeAsync(heartbeatMs + heartbeatDeadlineMs);
+    expect(states.some((state) => state.name === 'waiting' && state.cause === 'silent')).toBe(true);
+  });
+
+  it('keeps an answer to itself that nobody asked for', async () => {
+    await openFor();
+    browser.socket.say({ pong: 1 });
+    browser.socket.say(refusal(null));
+    expect(frames.map((frame) => frame.kind)).toEqual(['error']);
   });
 
   it('asks nothing while frames arrive', async () => {

@@ -404,7 +404,7 @@ export class Link {
     this.pingPending = false;
     this.cancel('pong');
     if (this.isAnswerToPing(frame)) {
-      this.pingsOut -= 1;
+      if (this.pingsOut > 0) this.pingsOut -= 1;
       this.answersPings = true;
       return;
     }
@@ -414,7 +414,7 @@ export class Link {
 
   /**
    * A browser does not show the protocol's own pings, so the question is a
-   * frame without a message: every v1 server answers it, with a refusal.
+   * frame. A v1 server that does not know it answers too, with a refusal.
    */
   private ping(): void {
     if (this.options.dialect === 'plain' || this.pingPending) return;
@@ -426,6 +426,7 @@ export class Link {
   }
 
   private isAnswerToPing(frame: Frame): boolean {
+    if (frame.kind === 'pong') return true;
     if (this.pingsOut === 0 || frame.kind !== 'error') return false;
     const { code, id } = frame.error;
     // Named by its id it may be any refusal: of one who says too much, for example.

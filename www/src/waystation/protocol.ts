@@ -20,6 +20,7 @@ export type Frame =
   | { readonly kind: 'presence'; readonly user: string; readonly present: boolean }
   | { readonly kind: 'signal'; readonly signal: unknown; readonly from: string | null }
   | { readonly kind: 'event'; readonly message: unknown; readonly group: string | null; readonly from: string | null; readonly id: string | null; readonly at: number | null }
+  | { readonly kind: 'pong' }
   | { readonly kind: 'error'; readonly error: ServerError }
   /** Something that a later server may say. Not an error: it is passed over. */
   | { readonly kind: 'unknown' };
@@ -82,6 +83,7 @@ export function parseFrame(source: unknown): Frame {
       at: number(event.at),
     };
   }
+  if ('pong' in frame) return { kind: 'pong' };
   if ('signal' in frame) return { kind: 'signal', signal: frame.signal, from: text(frame.from) };
   if ('message' in frame) {
     return { kind: 'message', message: frame.message, from: text(frame.from), id: text(frame.id), at: number(frame.at) };
