@@ -138,10 +138,16 @@ void add_row(cJSON* rows, const AuditRow& row) {
   add(object, "from", row.from);
   add(object, "to", row.to);
   add(object, "outcome", std::string(text_of(row.outcome)));
-  add_number(object, "reached", row.reached);
-  add_number(object, "bytes", row.bytes);
+  const bool is_gap = row.outcome == AuditOutcome::gap;
+  for (const auto& [name, number] : {std::pair{"reached", row.reached}, {"bytes", row.bytes}}) {
+    if (is_gap) {
+      need(cJSON_AddNullToObject(object, name));
+    } else {
+      add_number(object, name, number);
+    }
+  }
   add(object, "message_id", row.message_id);
-  if (row.outcome != AuditOutcome::gap) return;
+  if (!is_gap) return;
   if (row.lost) {
     add_number(object, "lost", *row.lost);
   } else {

@@ -74,7 +74,9 @@ TEST(AuditCall, SaysHowMuchAGapLost) {
   gap.lost = 7;
   gap.lost_until = 5;
   relay.page.rows = {gap};
-  EXPECT_THAT(answer_audit(relay, "").body, HasSubstr(R"("lost":7,"lost_until":5)"));
+  EXPECT_THAT(
+      answer_audit(relay, "").body,
+      HasSubstr(R"("reached":null,"bytes":null,"message_id":null,"lost":7,"lost_until":5)"));
   relay.page.rows[0].lost.reset();
   EXPECT_THAT(answer_audit(relay, "").body, HasSubstr(R"("lost":null,"lost_until":5)"));
 }

@@ -47,7 +47,7 @@ describe('toCsv', () => {
 
   it('says of a gap how much is missing and until when', () => {
     // As the server answers.
-    const gap = { id: 2, at: 0, node: 'n1', group: null, from: null, to: null, outcome: 'gap', reached: 0, bytes: 0, message_id: null, lost: 7, lost_until: 1000 };
+    const gap = { id: 2, at: 0, node: 'n1', group: null, from: null, to: null, outcome: 'gap', reached: null, bytes: null, message_id: null, lost: 7, lost_until: 1000 };
     expect(toCsv([auditRow(gap)])).toContain('n1,,,,gap,,,,7,1970-01-01T00:00:01.000Z\r\n');
     expect(toCsv([auditRow({ ...gap, lost: null })])).toContain('n1,,,,gap,,,,,1970-01-01T00:00:01.000Z\r\n');
     expect(toCsv([auditRow({ ...gap, outcome: 'undelivered' })])).toContain(',undelivered,0,0,,');
