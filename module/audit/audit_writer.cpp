@@ -25,9 +25,8 @@ constexpr std::size_t kTimedRows = 500;
 // Rows in one batch interval that are so many that they are gathered for longer, and for how long.
 constexpr std::uint64_t kManyRows = 1000;
 constexpr auto kLongestGathering = 1s;
-// Percent of the queue from which on there is no time for that, and none for a rest.
-constexpr unsigned kNoGathering = 50;
-constexpr unsigned kNoRest = 33;
+// How full the queue may get before there is no time for that, nor for a rest.
+constexpr unsigned kHurryPercent = 50;
 // Between two steps of retention.
 constexpr auto kTidyPause = 20ms;
 constexpr int kNice = 10;
@@ -104,7 +103,7 @@ void Audit::gather(std::unique_lock<std::mutex>& lock) {
   do {
     before = queue_.rows_in();
     if (sleep_until(lock, Clock::now() + options_.batch_interval, is_urgent)) return;
-  } while (queue_.rows_in() - before > kManyRows && !queue_.is_filled(kNoGathering) &&
+  } while (queue_.rows_in() - before > kManyRows && !queue_.is_filled(kHurryPercent) &&
            Clock::now() - begin < kLongestGathering);
 }
 
@@ -172,7 +171,7 @@ bool Audit::is_late() const noexcept {
 /// Leaves the processor to others now and then, unless someone waits for the rows, or they may soon
 /// find no room.
 void Audit::rest_if_due() noexcept {
-  if (flushing_.load() != 0 || stop_at_.load() != kNever || queue_.is_filled(kNoRest)) return;
+  if (flushing_.load() != 0 || stop_at_.load() != kNever || queue_.is_filled(kHurryPercent)) return;
   turns_.rest_if_due();
 }
 
