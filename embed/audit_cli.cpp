@@ -19,7 +19,8 @@ constexpr const char* kOutcomes =
     "  no row       delivered in the conversation; or the row is too old, pruned, or never "
     "written\n"
     "A socket takes a message by queueing it; it has arrived once the kernel at the other end, a\n"
-    "proxy's if there is one, acknowledged it. No row says that a person read it. More of it is in\n"
+    "proxy's if there is one, acknowledged it. No row says that a person read it. More of it is "
+    "in\n"
     "waystation(1) and in sql/README.md.";
 
 }  // namespace

@@ -22,10 +22,9 @@ namespace {
 // Rows that are lined up with one another; a long list is lined up block by block.
 constexpr std::size_t kBlockRows = 1000;
 
-constexpr std::array kOutcomes{std::pair{"pushed", WAYSTATION_PUSHED},
-                               std::pair{"undelivered", WAYSTATION_UNDELIVERED},
-                               std::pair{"dropped", WAYSTATION_DROPPED},
-                               std::pair{"gap", WAYSTATION_GAP}};
+constexpr std::array kOutcomes{
+    std::pair{"pushed", WAYSTATION_PUSHED}, std::pair{"undelivered", WAYSTATION_UNDELIVERED},
+    std::pair{"dropped", WAYSTATION_DROPPED}, std::pair{"gap", WAYSTATION_GAP}};
 
 const char* text_of(waystation_outcome outcome) {
   const auto found =
@@ -51,8 +50,8 @@ std::int64_t time_of(const char* flag, const std::string& text, std::int64_t now
 
 const char* user_of(const char* flag, const std::string& user) {
   const bool is_one = user.size() <= 64 && std::ranges::all_of(user, [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z');
-  });
+                        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z');
+                      });
   if (!is_one) {
     throw ConfigurationError{std::string{flag} + " " + quoted(user) +
                              ": allowed is a user, 1 to 64 of the characters 0-9 and a-z"};
@@ -86,7 +85,8 @@ waystation_audit_filter filter_of(const AuditRequest& request) {
                              (filter.since == filter.until ? "" : local_time(filter.until)) +
                              ": nothing can lie between them; allowed is a --since before --until"};
   }
-  // 0 would be no limit to the library; nothing but gaps without a known beginning is as old as this.
+  // 0 would be no limit to the library; nothing but gaps without a known beginning is as old as
+  // this.
   if (!request.until.empty() && filter.until == 0) filter.until = -1;
   filter.user = user_of("--user", request.user);
   filter.from = user_of("--from", request.from);
@@ -190,7 +190,9 @@ class Output {
 };
 
 /// A name for a table. Whatever the file holds, a terminal gets neither commands nor line ends.
-std::string shown(const char* text) { return text == nullptr ? "-" : escape_for_log(text, false); }
+std::string shown(const char* text) {
+  return text == nullptr ? "-" : escape_for_log(text, false);
+}
 
 std::string rows_text(std::int64_t rows) {
   if (rows < 0) return "an unknown number of rows";
@@ -206,13 +208,14 @@ class Table {
 
   bool add(const waystation_audit_row& row) {
     if (row.outcome == WAYSTATION_GAP) {
-      lines_.push_back({local_time(row.at), "", "", "", "", "", "", "",
-                        std::string{row.lost == 1 ? "-- 1 row is" : "-- " + rows_text(row.lost) + " are"} +
-                            " missing, until " + local_time(row.lost_until)});
+      lines_.push_back(
+          {local_time(row.at), "", "", "", "", "", "", "",
+           std::string{row.lost == 1 ? "-- 1 row is" : "-- " + rows_text(row.lost) + " are"} +
+               " missing, until " + local_time(row.lost_until)});
     } else {
-      lines_.push_back({local_time(row.at), shown(row.from), shown(row.to),
-                        text_of(row.outcome), std::to_string(row.reached),
-                        std::to_string(row.bytes), shown(row.message_id), shown(row.node), ""});
+      lines_.push_back({local_time(row.at), shown(row.from), shown(row.to), text_of(row.outcome),
+                        std::to_string(row.reached), std::to_string(row.bytes),
+                        shown(row.message_id), shown(row.node), ""});
     }
     return lines_.size() < kBlockRows || write();
   }
@@ -234,7 +237,7 @@ class Table {
  private:
   static constexpr std::size_t kColumns = 8;
   using Line = std::array<std::string, kColumns + 1>;  // and a remark in place of all but the first
-  inline static const Line kHeads{"TIME", "FROM", "TO", "OUTCOME", "REACHED",
+  inline static const Line kHeads{"TIME",  "FROM",       "TO",   "OUTCOME", "REACHED",
                                   "BYTES", "MESSAGE ID", "NODE", ""};
 
   bool write_line(const Line& line) {
@@ -296,8 +299,8 @@ std::string json_line(const waystation_audit_row& row) {
   const bool is_gap = row.outcome == WAYSTATION_GAP;
   std::string line = "{\"id\":" + std::to_string(row.id) + ",\"at\":" + std::to_string(row.at) +
                      ",\"node\":" + json(row.node) + ",\"group\":" + json(row.group) +
-                     ",\"from\":" + json(row.from) + ",\"to\":" + json(row.to) +
-                     ",\"outcome\":\"" + text_of(row.outcome) +
+                     ",\"from\":" + json(row.from) + ",\"to\":" + json(row.to) + ",\"outcome\":\"" +
+                     text_of(row.outcome) +
                      "\",\"reached\":" + (is_gap ? "null" : std::to_string(row.reached)) +
                      ",\"bytes\":" + (is_gap ? "null" : std::to_string(row.bytes)) +
                      ",\"message_id\":" + json(row.message_id);
@@ -373,7 +376,8 @@ int audit_list(const AuditRequest& request) {
   if (rows == 0) out.write("No row fits.\n");
   out.finish();
   if (limit != 0 && rows == limit) {
-    std::fprintf(stderr, "These are the newest %llu; --limit 0 lists all, --since and --user fewer.\n",
+    std::fprintf(stderr,
+                 "These are the newest %llu; --limit 0 lists all, --since and --user fewer.\n",
                  static_cast<unsigned long long>(rows));
   }
   return 0;
@@ -453,11 +457,12 @@ int audit_export(const AuditRequest& request) {
 
 int audit_prune(const AuditRequest& request) {
   const auto filter = filter_of(request);
-  const bool names_some = filter.since != 0 || filter.until != 0 || filter.outcomes != 0 ||
-                          names_a_user(request);
+  const bool names_some =
+      filter.since != 0 || filter.until != 0 || filter.outcomes != 0 || names_a_user(request);
   if (!names_some) {
     throw ConfigurationError{
-        "audit prune: which rows? Allowed is at least one of --before, --since, --user, --from, --to "
+        "audit prune: which rows? Allowed is at least one of --before, --since, --user, --from, "
+        "--to "
         "and --outcome (all of them: --before now)"};
   }
   // Seen before, since afterwards nothing tells of it. What a server adds meanwhile and the filter
@@ -470,8 +475,8 @@ int audit_prune(const AuditRequest& request) {
     return 0;
   }
   std::array<char, 1024> error{};
-  const auto status =
-      waystation_audit_prune(request.file.c_str(), &filter, &pruned.rows, error.data(), error.size());
+  const auto status = waystation_audit_prune(request.file.c_str(), &filter, &pruned.rows,
+                                             error.data(), error.size());
   if (status == WAYSTATION_OK || pruned.rows != 0) {
     out.write(text_of(pruned, "was taken out", "were taken out"));
     out.finish();

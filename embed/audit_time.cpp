@@ -61,8 +61,7 @@ std::optional<std::int64_t> parse_date(std::string_view text) {
   bool has_zone = false;
   int offset_minutes = 0;
   if (cursor.one_of("T ")) {
-    if (!cursor.digits(2, time.tm_hour) || !cursor.one_of(":") ||
-        !cursor.digits(2, time.tm_min)) {
+    if (!cursor.digits(2, time.tm_hour) || !cursor.one_of(":") || !cursor.digits(2, time.tm_min)) {
       return std::nullopt;
     }
     if (cursor.one_of(":")) {
@@ -158,8 +157,12 @@ std::string_view allowed_times() {
          "yesterday, 30m, 2h, 3d (before now), or ms since 1970";
 }
 
-std::string local_time(std::int64_t ms) { return formatted("%Y-%m-%d %H:%M:%S", ms, true, ""); }
+std::string local_time(std::int64_t ms) {
+  return formatted("%Y-%m-%d %H:%M:%S", ms, true, "");
+}
 
-std::string utc_time(std::int64_t ms) { return formatted("%Y-%m-%dT%H:%M:%S", ms, false, "Z"); }
+std::string utc_time(std::int64_t ms) {
+  return formatted("%Y-%m-%dT%H:%M:%S", ms, false, "Z");
+}
 
 }  // namespace waystation::server

@@ -7,8 +7,8 @@
 namespace waystation::server {
 
 /// CivetWeb's threads. One is busy while it reads a request and writes a page, never while a chat
-/// goes on. Twenty serve thousands of pages a second; what they are a bound on is strangers who keep
-/// them waiting: SECURITY.md says for how long.
+/// goes on. Twenty serve thousands of pages a second; what they are a bound on is strangers who
+/// keep them waiting: SECURITY.md says for how long.
 inline constexpr std::uint32_t kWorkers = 20;
 
 /// Raises the soft limit to the hard one, as a server that holds a descriptor for each socket may,

@@ -23,7 +23,9 @@ std::string wrapped(const std::string& whole) {
 
 }  // namespace
 
-HelpFormat::HelpFormat() { column_width(kColumn); }
+HelpFormat::HelpFormat() {
+  column_width(kColumn);
+}
 
 std::string HelpFormat::make_option_name(const CLI::Option* option, bool is_positional) const {
   if (is_positional) return Formatter::make_option_name(option, is_positional);

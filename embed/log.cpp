@@ -25,10 +25,14 @@ namespace {
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
   switch (level) {
-    case LogLevel::error: return spdlog::level::err;
-    case LogLevel::warning: return spdlog::level::warn;
-    case LogLevel::info: return spdlog::level::info;
-    case LogLevel::debug: break;
+    case LogLevel::error:
+      return spdlog::level::err;
+    case LogLevel::warning:
+      return spdlog::level::warn;
+    case LogLevel::info:
+      return spdlog::level::info;
+    case LogLevel::debug:
+      break;
   }
   return spdlog::level::debug;
 }
@@ -174,7 +178,9 @@ std::string line_for(const LogLimiter::LeftOut& left_out) {
 
 }  // namespace
 
-Log::Log(LogLevel level, bool json) : sink_{std::make_unique<Sink>()} { configure(level, json); }
+Log::Log(LogLevel level, bool json) : sink_{std::make_unique<Sink>()} {
+  configure(level, json);
+}
 
 Log::~Log() {
   for (const auto& kind : sink_->settle(LogLimiter::Clock::time_point::max())) {

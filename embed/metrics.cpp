@@ -241,10 +241,11 @@ std::string Metrics::text() const {
       if (code == "method_not_allowed") sample.value += static_cast<double>(method_not_allowed_);
       if (code == "not_an_operator") sample.value += static_cast<double>(not_an_operator_);
     }
-    families.push_back(counter("waystation_http_refused_total",
-                               "Requests for the HTTP API, /healthz, /metrics and the page that were "
-                               "refused, by the code that they were answered with.",
-                               refused));
+    families.push_back(
+        counter("waystation_http_refused_total",
+                "Requests for the HTTP API, /healthz, /metrics and the page that were "
+                "refused, by the code that they were answered with.",
+                refused));
     add_log(figures, families);
     add_audit(figures, families);
   }

@@ -16,7 +16,9 @@ namespace {
 constexpr std::uint64_t kMillion = 1'000'000;
 constexpr std::uint64_t kGigabyte = 1'073'741'824;
 
-bool is_listener(std::string_view text) { return parse_listen_address(text).has_value(); }
+bool is_listener(std::string_view text) {
+  return parse_listen_address(text).has_value();
+}
 
 bool is_auth(std::string_view text) {
   return text == "open" || text == "jwt" || text == "header";
@@ -26,31 +28,35 @@ bool is_log_level(std::string_view text) {
   return text == "error" || text == "warning" || text == "info" || text == "debug";
 }
 
-bool is_log_format(std::string_view text) { return text == "text" || text == "json"; }
+bool is_log_format(std::string_view text) {
+  return text == "text" || text == "json";
+}
 
 /// The characters of a header field's name (RFC 9110, section 5.6.2).
 bool is_field_name(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           std::string_view{"!#$%&'*+-.^_`|~"}.find(static_cast<char>(c)) !=
-               std::string_view::npos;
+           std::string_view{"!#$%&'*+-.^_`|~"}.find(static_cast<char>(c)) != std::string_view::npos;
   });
 }
 
-bool is_field_name_or_empty(std::string_view text) { return text.empty() || is_field_name(text); }
+bool is_field_name_or_empty(std::string_view text) {
+  return text.empty() || is_field_name(text);
+}
 
 constexpr std::string_view kAnyText = "any text";
 constexpr std::string_view kBlocks =
     "a list of addresses and CIDR blocks, such as 192.0.2.7 or 10.0.0.0/8";
 
 const std::array kOptions = {
-    Option{.key = "listen",
-           .field = &Settings::listen,
-           .doc = "where to listen: ADDRESS:PORT or [V6ADDRESS]:PORT, several allowed; port 0: any",
-           .allowed = "a list of numeric addresses with a port, such as 127.0.0.1:8080 or [::1]:8080",
-           .accepts = is_listener,
-           .objection = listen_address_objection,
-           .needs_restart = true},
+    Option{
+        .key = "listen",
+        .field = &Settings::listen,
+        .doc = "where to listen: ADDRESS:PORT or [V6ADDRESS]:PORT, several allowed; port 0: any",
+        .allowed = "a list of numeric addresses with a port, such as 127.0.0.1:8080 or [::1]:8080",
+        .accepts = is_listener,
+        .objection = listen_address_objection,
+        .needs_restart = true},
     Option{.key = "www",
            .field = &Settings::www,
            .doc = "folder of static files to serve; empty: none",
@@ -302,9 +308,13 @@ bool Option::is_list() const {
   return std::holds_alternative<std::vector<std::string> Settings::*>(field);
 }
 
-bool Option::is_switch() const { return std::holds_alternative<bool Settings::*>(field); }
+bool Option::is_switch() const {
+  return std::holds_alternative<bool Settings::*>(field);
+}
 
-std::span<const Option> all_options() { return kOptions; }
+std::span<const Option> all_options() {
+  return kOptions;
+}
 
 const Option* find_option(std::string_view key) {
   const auto found = std::ranges::find(kOptions, key, &Option::key);

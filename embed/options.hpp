@@ -34,7 +34,7 @@ struct Option {
   bool (*accepts)(std::string_view text) = nullptr;  // a text or each entry of a list; null: any
   // What is wrong with a text that is not accepted, in words before "; allowed is".
   std::string (*objection)(std::string_view text) = nullptr;
-  std::uint64_t lowest = 0;                          // of a number
+  std::uint64_t lowest = 0;  // of a number
   std::uint64_t highest = 0;
   bool needs_restart = false;  // SIGHUP cannot apply it
 
@@ -67,8 +67,8 @@ Value value_of(const Option& option, const Settings& settings);
 std::string to_toml(const Value& value);
 
 /// The line for a value that is not allowed; `why` may be empty.
-ConfigurationError not_allowed(const Option& option, std::string_view value,
-                               std::string_view where, std::string_view why = {});
+ConfigurationError not_allowed(const Option& option, std::string_view value, std::string_view where,
+                               std::string_view why = {});
 
 /// `text` in quotes with control characters escaped, cut where it is long: fit for one line.
 std::string quoted(std::string_view text);

@@ -46,8 +46,9 @@ TokenCommand::TokenCommand(CLI::App& app)
       .add_option("--scope", scopes_,
                   "what it allows beyond its user's own sockets: push, admin; several allowed")
       ->delimiter(',')
-      ->check(allowed_only([](const std::string& text) { return text == "push" || text == "admin"; },
-                           "push or admin"))
+      ->check(
+          allowed_only([](const std::string& text) { return text == "push" || text == "admin"; },
+                       "push or admin"))
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->type_name("SCOPE");

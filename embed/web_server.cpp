@@ -218,8 +218,8 @@ void WebServer::stop() {
   if (!context_) return;
   open(relay_id_);  // whoever still waits for it
   // CivetWeb's accepting thread looks up from its poll every two seconds only, and mg_stop waits
-  // for it. A connection wakes it; time and again, since nothing tells when mg_stop has set its flag,
-  // and one that comes before wakes it for nothing.
+  // for it. A connection wakes it; time and again, since nothing tells when mg_stop has set its
+  // flag, and one that comes before wakes it for nothing.
   std::thread waker{[this] {
     while (!has_stopped_) {
       wake_acceptor();

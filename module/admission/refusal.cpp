@@ -36,8 +36,7 @@ bool has_line_break(std::string_view text) noexcept {
 }  // namespace
 
 HttpResponse to_response(const Refusal& refusal) {
-  return {refusal.status, "application/json", error_body(refusal), refusal.headers,
-          refusal.code};
+  return {refusal.status, "application/json", error_body(refusal), refusal.headers, refusal.code};
 }
 
 std::string render(const HttpResponse& response, bool head_only) {

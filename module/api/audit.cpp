@@ -17,22 +17,32 @@ constexpr std::chrono::milliseconds kReadDeadline{5000};
 
 waystation_audit_state to_public(AuditState state) noexcept {
   switch (state) {
-    case AuditState::starting: return WAYSTATION_AUDIT_STARTING;
-    case AuditState::ok: return WAYSTATION_AUDIT_OK;
-    case AuditState::disk_full: return WAYSTATION_AUDIT_DISK_FULL;
-    case AuditState::locked: return WAYSTATION_AUDIT_LOCKED;
-    case AuditState::read_only: return WAYSTATION_AUDIT_READ_ONLY;
-    case AuditState::held: return WAYSTATION_AUDIT_HELD;
-    case AuditState::failed: return WAYSTATION_AUDIT_FAILED;
+    case AuditState::starting:
+      return WAYSTATION_AUDIT_STARTING;
+    case AuditState::ok:
+      return WAYSTATION_AUDIT_OK;
+    case AuditState::disk_full:
+      return WAYSTATION_AUDIT_DISK_FULL;
+    case AuditState::locked:
+      return WAYSTATION_AUDIT_LOCKED;
+    case AuditState::read_only:
+      return WAYSTATION_AUDIT_READ_ONLY;
+    case AuditState::held:
+      return WAYSTATION_AUDIT_HELD;
+    case AuditState::failed:
+      return WAYSTATION_AUDIT_FAILED;
   }
   return WAYSTATION_AUDIT_FAILED;
 }
 
 waystation_log_level to_public(AuditLogLevel level) noexcept {
   switch (level) {
-    case AuditLogLevel::error: return WAYSTATION_LOG_ERROR;
-    case AuditLogLevel::warning: return WAYSTATION_LOG_WARNING;
-    case AuditLogLevel::info: break;
+    case AuditLogLevel::error:
+      return WAYSTATION_LOG_ERROR;
+    case AuditLogLevel::warning:
+      return WAYSTATION_LOG_WARNING;
+    case AuditLogLevel::info:
+      break;
   }
   return WAYSTATION_LOG_INFO;
 }
@@ -81,11 +91,11 @@ void add_audit_health(const Audit* audit, RelayCalls::Health& health) {
   const auto found = audit->figures();
   health.audit = audit_state_text(found.state);
   health.audit_fault = found.fault;
-  for (const auto& [name, figure] : {std::pair{"audit_rows_written", found.rows_written},
-                                     std::pair{"audit_rows_lost", found.rows_lost},
-                                     std::pair{"audit_rows_waiting", found.rows_waiting},
-                                     std::pair{"audit_lag_ms", found.lag_ms},
-                                     std::pair{"audit_file_bytes", found.file_bytes}}) {
+  for (const auto& [name, figure] :
+       {std::pair{"audit_rows_written", found.rows_written},
+        std::pair{"audit_rows_lost", found.rows_lost},
+        std::pair{"audit_rows_waiting", found.rows_waiting},
+        std::pair{"audit_lag_ms", found.lag_ms}, std::pair{"audit_file_bytes", found.file_bytes}}) {
     health.figures.emplace_back(name, figure);
   }
 }

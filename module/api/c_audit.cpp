@@ -65,10 +65,14 @@ std::string user_of(const char* name, const char* user) {
 
 waystation_outcome to_public(ws::AuditOutcome outcome) noexcept {
   switch (outcome) {
-    case ws::AuditOutcome::pushed: return WAYSTATION_PUSHED;
-    case ws::AuditOutcome::undelivered: return WAYSTATION_UNDELIVERED;
-    case ws::AuditOutcome::dropped: return WAYSTATION_DROPPED;
-    case ws::AuditOutcome::gap: return WAYSTATION_GAP;
+    case ws::AuditOutcome::pushed:
+      return WAYSTATION_PUSHED;
+    case ws::AuditOutcome::undelivered:
+      return WAYSTATION_UNDELIVERED;
+    case ws::AuditOutcome::dropped:
+      return WAYSTATION_DROPPED;
+    case ws::AuditOutcome::gap:
+      return WAYSTATION_GAP;
   }
   return WAYSTATION_GAP;
 }
@@ -104,8 +108,8 @@ waystation_audit_row to_public(const ws::AuditRow& row) noexcept {
   out.message_id = null_if_empty(row.message_id);
   out.reached = row.reached;
   out.bytes = row.bytes;
-  out.lost = row.lost ? static_cast<int64_t>(*row.lost)
-                      : (row.outcome == ws::AuditOutcome::gap ? -1 : 0);
+  out.lost =
+      row.lost ? static_cast<int64_t>(*row.lost) : (row.outcome == ws::AuditOutcome::gap ? -1 : 0);
   out.lost_until = row.lost_until;
   return out;
 }
@@ -158,8 +162,8 @@ waystation_status waystation_audit_total(waystation_audit* audit,
     need(audit != nullptr && totals != nullptr && totals->size >= sizeof(std::size_t),
          "an open audit and a struct with its size set");
     const auto found = audit->reader.totals(filter_of(filter));
-    const waystation_audit_totals whole{totals->size, found.pushed,   found.undelivered,
-                                        found.dropped, found.gaps,    found.lost,
+    const waystation_audit_totals whole{totals->size,       found.pushed,   found.undelivered,
+                                        found.dropped,      found.gaps,     found.lost,
                                         found.unknown_gaps, found.first_at, found.last_at};
     std::memcpy(totals, &whole, std::min(totals->size, sizeof whole));
   });

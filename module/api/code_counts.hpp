@@ -28,15 +28,28 @@ inline constexpr std::array kSocketRefusalCodes = {
     "unauthenticated", "upgrade_required",   "other"};
 
 /// Of refusals of a request for the HTTP API.
-inline constexpr std::array kHttpRefusalCodes = {
-    "audit_off",     "audit_unavailable", "bad_host",
-    "bad_json",      "bad_origin",        "bad_query",
-    "bad_request",   "bad_subject",       "bad_token",
-    "bad_user",      "internal",          "length_required",
-    "method_not_allowed", "missing_scope", "not_an_operator",
-    "not_found",     "stopping",          "timeout",
-    "too_large",     "unauthenticated",   "unsupported_media_type",
-    "other"};
+inline constexpr std::array kHttpRefusalCodes = {"audit_off",
+                                                 "audit_unavailable",
+                                                 "bad_host",
+                                                 "bad_json",
+                                                 "bad_origin",
+                                                 "bad_query",
+                                                 "bad_request",
+                                                 "bad_subject",
+                                                 "bad_token",
+                                                 "bad_user",
+                                                 "internal",
+                                                 "length_required",
+                                                 "method_not_allowed",
+                                                 "missing_scope",
+                                                 "not_an_operator",
+                                                 "not_found",
+                                                 "stopping",
+                                                 "timeout",
+                                                 "too_large",
+                                                 "unauthenticated",
+                                                 "unsupported_media_type",
+                                                 "other"};
 
 /// Counts; any thread. `Codes` ends with the one for all others.
 template <const auto& Codes>

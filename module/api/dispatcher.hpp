@@ -18,10 +18,10 @@ class Dispatcher {
   using Job = std::function<void()>;
 
   /// `max_jobs` is how many may wait, `name` the thread's, at most 15 characters. `between` is run
-  /// on it before and after each job, after nudge(), and as the last thing there is. Throws std::system_error
-  /// where no thread can be had.
-  explicit Dispatcher(std::size_t max_jobs, const char* name = "waystation-call",
-                      Job between = [] {});
+  /// on it before and after each job, after nudge(), and as the last thing there is. Throws
+  /// std::system_error where no thread can be had.
+  explicit Dispatcher(
+      std::size_t max_jobs, const char* name = "waystation-call", Job between = [] {});
   /// Stops without patience.
   ~Dispatcher();
   Dispatcher(const Dispatcher&) = delete;

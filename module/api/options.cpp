@@ -12,7 +12,9 @@ namespace {
 // What a frame may have around a message's value: two users, a group, an id, a time and names.
 constexpr std::uint64_t kFrameOverhead = 1024;
 
-std::string_view view_or_empty(const char* text) { return text == nullptr ? "" : text; }
+std::string_view view_or_empty(const char* text) {
+  return text == nullptr ? "" : text;
+}
 
 [[noreturn]] void refuse(const char* key, std::uint64_t value, const std::string& allowed) {
   throw std::invalid_argument(std::string(key) + " = " + std::to_string(value) + ": " + allowed);
@@ -20,10 +22,14 @@ std::string_view view_or_empty(const char* text) { return text == nullptr ? "" :
 
 Auth auth_of(int auth) {
   switch (auth) {
-    case WAYSTATION_AUTH_OPEN: return Auth::open;
-    case WAYSTATION_AUTH_JWT: return Auth::jwt;
-    case WAYSTATION_AUTH_HEADER: return Auth::header;
-    case WAYSTATION_AUTH_CALLBACK: return Auth::callback;
+    case WAYSTATION_AUTH_OPEN:
+      return Auth::open;
+    case WAYSTATION_AUTH_JWT:
+      return Auth::jwt;
+    case WAYSTATION_AUTH_HEADER:
+      return Auth::header;
+    case WAYSTATION_AUTH_CALLBACK:
+      return Auth::callback;
     default:
       throw std::invalid_argument("auth = " + std::to_string(auth) +
                                   ": one of the values of waystation_auth");
@@ -118,8 +124,8 @@ Request to_request(const waystation_request& request, std::vector<HeaderField>& 
   fields.clear();
   fields.reserve(request.header_count);
   for (std::size_t i = 0; i < request.header_count; ++i) {
-    fields.push_back({view_or_empty(request.headers[i].name),
-                      view_or_empty(request.headers[i].value)});
+    fields.push_back(
+        {view_or_empty(request.headers[i].name), view_or_empty(request.headers[i].value)});
   }
   Request result;
   result.method = view_or_empty(request.method);

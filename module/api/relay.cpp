@@ -57,9 +57,8 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
       admission_(admission_options(options)),
       http_(admission_, *this),
       dispatcher_(kMaxEvents, "waystation-call", [this] { log_lines_.deliver(); }),
-      audit_(make_audit(options, [this](waystation_log_level level, const std::string& line) {
-        log(level, line);
-      })),
+      audit_(make_audit(options, [this](waystation_log_level level,
+                                        const std::string& line) { log(level, line); })),
       service_(relay_options(options),
                options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this) {
   log_doubts(options);
@@ -181,9 +180,8 @@ std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request,
                             std::move(admitted.caller).value_or(std::move(admitted.user)),
                             admitted.expires_at_ms};
 
-  auto adopted =
-      adopt_socket({descriptor, request.remote_address, request.remote_port, request.local_port,
-                    descriptor_reserve_});
+  auto adopted = adopt_socket({descriptor, request.remote_address, request.remote_port,
+                               request.local_port, descriptor_reserve_});
   if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
     using Cause = AdoptionFailure::Cause;
     const bool full = failure->cause == Cause::exhausted;
@@ -346,22 +344,22 @@ RelayCalls::Ended Relay::end_sessions(std::string_view user) {
 RelayCalls::Health Relay::health() {
   const auto f = figures();
   Health health{draining_,
-          waystation_version(),
-          {{"chat_sockets", f.chat_sockets},
-           {"push_sockets", f.push_sockets},
-           {"groups", f.groups},
-           {"queued_bytes", f.queued_bytes},
-           {"accepted", f.accepted},
-           {"refused", f.refused},
-           {"messages_chat", f.messages_chat},
-           {"messages_pushed", f.messages_pushed},
-           {"messages_undelivered", f.messages_undelivered},
-           {"notifications", f.notifications},
-           {"deliveries_dropped", f.deliveries_dropped},
-           {"errors_sent", f.errors_sent},
-           {"closed_slow", f.closed_slow},
-           {"closed_dead", f.closed_dead},
-           {"events_lost", f.events_lost}}};
+                waystation_version(),
+                {{"chat_sockets", f.chat_sockets},
+                 {"push_sockets", f.push_sockets},
+                 {"groups", f.groups},
+                 {"queued_bytes", f.queued_bytes},
+                 {"accepted", f.accepted},
+                 {"refused", f.refused},
+                 {"messages_chat", f.messages_chat},
+                 {"messages_pushed", f.messages_pushed},
+                 {"messages_undelivered", f.messages_undelivered},
+                 {"notifications", f.notifications},
+                 {"deliveries_dropped", f.deliveries_dropped},
+                 {"errors_sent", f.errors_sent},
+                 {"closed_slow", f.closed_slow},
+                 {"closed_dead", f.closed_dead},
+                 {"events_lost", f.events_lost}}};
   add_audit_health(audit_.get(), health);
   return health;
 }

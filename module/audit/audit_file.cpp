@@ -63,10 +63,11 @@ void check_kind(const std::string& path, const struct stat& status, const char* 
 void check_is_own(const std::string& path, const struct stat& status) {
   check_kind(path, status, kToWrite);
   if (status.st_uid != ::geteuid()) {
-    throw refused(path, "the file belongs to " + owner_text(status.st_uid) + ", and this is " +
-                            owner_text(::geteuid()) +
-                            ", who may write a file only where it is theirs; name another, or run " +
-                            "this as " + owner_text(status.st_uid));
+    throw refused(path,
+                  "the file belongs to " + owner_text(status.st_uid) + ", and this is " +
+                      owner_text(::geteuid()) +
+                      ", who may write a file only where it is theirs; name another, or run " +
+                      "this as " + owner_text(status.st_uid));
   }
 }
 

@@ -36,9 +36,12 @@ class BadQuery : public std::runtime_error {
 std::string value_of(std::string_view query, std::string_view name) {
   Parameter parameter = query_parameter(query, name);
   switch (parameter.found) {
-    case Parameter::Found::none: return {};
-    case Parameter::Found::one: return std::move(parameter.value);
-    case Parameter::Found::several: throw BadQuery(name, "it may be there once");
+    case Parameter::Found::none:
+      return {};
+    case Parameter::Found::one:
+      return std::move(parameter.value);
+    case Parameter::Found::several:
+      throw BadQuery(name, "it may be there once");
     default:
       throw BadQuery(name, kEscapes);
   }
@@ -190,12 +193,12 @@ HttpResponse answer_audit(RelayCalls& relay, std::string_view query) {
         return page_of(std::move(page.rows), limit, order);
       case CallStatus::off:
         return to_response({404, "audit_off", "this server keeps no audit (option audit)"});
-      case CallStatus::timeout: return to_response({504, "timeout", page.problem});
+      case CallStatus::timeout:
+        return to_response({504, "timeout", page.problem});
       case CallStatus::failed:
         return to_response({503, "audit_unavailable", page.problem, {{"Retry-After", "5"}}});
       default:
-        return to_response(
-            {503, "stopping", "the relay is going away", {{"Retry-After", "5"}}});
+        return to_response({503, "stopping", "the relay is going away", {{"Retry-After", "5"}}});
     }
   } catch (const BadQuery& bad) {
     return to_response({400, "bad_query", bad.what()});

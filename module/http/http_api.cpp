@@ -78,7 +78,9 @@ constexpr std::array kEndpoints{
     Endpoint{Call::health, "/healthz", "GET", "GET, HEAD"},
 };
 
-bool names_user(Call call) noexcept { return call != Call::audit && call != Call::health; }
+bool names_user(Call call) noexcept {
+  return call != Call::audit && call != Call::health;
+}
 
 /// A path that is an endpoint's.
 struct Match {

@@ -49,7 +49,7 @@ class RelayCalls {
     bool is_draining = false;
     std::string version;
     std::vector<std::pair<std::string, std::uint64_t>> figures;  // as waystation_figures names them
-    std::string audit = "off";  // how its writing goes: "ok", "disk full", …
+    std::string audit = "off";     // how its writing goes: "ok", "disk full", …
     std::string audit_fault = {};  // in a sentence; empty where there is none
   };
   struct AuditPage {

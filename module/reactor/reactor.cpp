@@ -17,8 +17,8 @@ namespace {
 // the outboxes it fills find their memory among the spare blocks.
 constexpr std::size_t kEventsPerRound = 64;
 constexpr std::size_t kReadBufferBytes = 256 * 1024;
-// What is read at once of one socket, and not of a long frame: it may be a thousand small ones, each
-// with an answer, while all others wait.
+// What is read at once of one socket, and not of a long frame: it may be a thousand small ones,
+// each with an answer, while all others wait.
 constexpr std::size_t kReadBytes = 8 * 1024;
 // How much longer than its deadline a drain may take to be answered.
 constexpr std::chrono::milliseconds kDrainSlack{250};

@@ -104,15 +104,16 @@ void RelayService::refresh(Connection& connection, Member& member, std::string u
   if (refresher_ == nullptr) {
     return refuse(member, "this server takes no tokens: who is calling is known in another way");
   }
-  refresher_->refresh(
-      std::move(user), std::move(token), [this, refuse, id = connection.id(), &member](RefreshAnswer token_) {
-        reactor_->post([this, refuse, id, &member, answer = std::move(token_)] {
-          auto* const waiting = reactor_->find(id);  // with it, the member is still there too
-          if (waiting == nullptr) return;
-          if (!answer.problem.empty()) return refuse(member, answer.problem);
-          set_expiry(*waiting, answer.expires_at);
-        });
-      });
+  refresher_->refresh(std::move(user), std::move(token),
+                      [this, refuse, id = connection.id(), &member](RefreshAnswer token_) {
+                        reactor_->post([this, refuse, id, &member, answer = std::move(token_)] {
+                          auto* const waiting =
+                              reactor_->find(id);  // with it, the member is still there too
+                          if (waiting == nullptr) return;
+                          if (!answer.problem.empty()) return refuse(member, answer.problem);
+                          set_expiry(*waiting, answer.expires_at);
+                        });
+                      });
 }
 
 void RelayService::on_delivery(const Delivery& delivery) noexcept {

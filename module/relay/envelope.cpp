@@ -98,12 +98,21 @@ class EnvelopeReader {
   void take(Name name, std::string_view value) {
     switch (name) {
       case Name::message:
-      case Name::signal: envelope_.value = value; break;
-      case Name::to_user: take_to_user(value); break;
-      case Name::id: take_id(value); break;
-      case Name::token: take_token(value); break;
+      case Name::signal:
+        envelope_.value = value;
+        break;
+      case Name::to_user:
+        take_to_user(value);
+        break;
+      case Name::id:
+        take_id(value);
+        break;
+      case Name::token:
+        take_token(value);
+        break;
       case Name::unknown:
-      case Name::ping: break;
+      case Name::ping:
+        break;
     }
   }
 
@@ -122,8 +131,7 @@ class EnvelopeReader {
   void take_id(std::string_view value) {
     if (value == "null") return;
     std::array<char, ShortText::kMaxBytes> buffer;
-    const auto id =
-        value.front() != '"' ? std::nullopt : characters_of(contents_of(value), buffer);
+    const auto id = value.front() != '"' ? std::nullopt : characters_of(contents_of(value), buffer);
     if (!id || !is_message_id(*id)) {
       note("id is a string of 1 to 64 of the characters A-Z, a-z, 0-9, _ and -");
       return;
@@ -210,11 +218,16 @@ ShortText::ShortText(std::string_view text) noexcept
 
 std::string_view error_code_name(ErrorCode code) noexcept {
   switch (code) {
-    case ErrorCode::bad_json: return "bad_json";
-    case ErrorCode::bad_envelope: return "bad_envelope";
-    case ErrorCode::not_a_member: return "not_a_member";
-    case ErrorCode::rate_limited: return "rate_limited";
-    case ErrorCode::bad_token: return "bad_token";
+    case ErrorCode::bad_json:
+      return "bad_json";
+    case ErrorCode::bad_envelope:
+      return "bad_envelope";
+    case ErrorCode::not_a_member:
+      return "not_a_member";
+    case ErrorCode::rate_limited:
+      return "rate_limited";
+    case ErrorCode::bad_token:
+      return "bad_token";
   }
   return "";
 }

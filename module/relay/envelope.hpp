@@ -46,8 +46,13 @@ struct Envelope {
 };
 
 /// The codes of {"error":…} frames.
-enum class ErrorCode : std::uint8_t { bad_json, bad_envelope, not_a_member, rate_limited,
-                                      bad_token };
+enum class ErrorCode : std::uint8_t {
+  bad_json,
+  bad_envelope,
+  not_a_member,
+  rate_limited,
+  bad_token
+};
 inline constexpr std::size_t kErrorCodes = 5;
 std::string_view error_code_name(ErrorCode code) noexcept;
 

@@ -13,7 +13,9 @@
 namespace waystation {
 namespace {
 
-constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+constexpr bool is_digit(char c) noexcept {
+  return c >= '0' && c <= '9';
+}
 
 constexpr bool is_space(char c) noexcept {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r';
@@ -55,7 +57,9 @@ const char* find_special(const char* at, const char* end) noexcept {
   // 0x80 and more are masked out first, and a false hit only ends the loop early.
   constexpr std::uint64_t ones = 0x0101010101010101U;
   constexpr std::uint64_t tops = 0x8080808080808080U;
-  const auto has_below = [](std::uint64_t x, std::uint64_t n) { return (x - ones * n) & ~x & tops; };
+  const auto has_below = [](std::uint64_t x, std::uint64_t n) {
+    return (x - ones * n) & ~x & tops;
+  };
   for (; end - at >= 8; at += 8) {
     std::uint64_t word = 0;
     std::memcpy(&word, at, sizeof word);
@@ -168,10 +172,14 @@ bool JsonScanner::skip_literal(std::string_view word) noexcept {
 
 bool JsonScanner::skip_scalar() noexcept {
   switch (*at_) {
-    case '"': return skip_string();
-    case 't': return skip_literal("true");
-    case 'f': return skip_literal("false");
-    case 'n': return skip_literal("null");
+    case '"':
+      return skip_string();
+    case 't':
+      return skip_literal("true");
+    case 'f':
+      return skip_literal("false");
+    case 'n':
+      return skip_literal("null");
     default:
       if (*at_ == '-' || is_digit(*at_)) return skip_number();
       return fail("a value should stand here");
@@ -258,16 +266,27 @@ std::optional<std::string_view> unescape_ascii(std::string_view contents, char* 
     if (c == '\\') {
       c = contents[++i];
       switch (c) {
-        case 'b': c = '\b'; break;
-        case 'f': c = '\f'; break;
-        case 'n': c = '\n'; break;
-        case 'r': c = '\r'; break;
-        case 't': c = '\t'; break;
+        case 'b':
+          c = '\b';
+          break;
+        case 'f':
+          c = '\f';
+          break;
+        case 'n':
+          c = '\n';
+          break;
+        case 'r':
+          c = '\r';
+          break;
+        case 't':
+          c = '\t';
+          break;
         case 'u':
           c = 0;
           for (int digit = 0; digit < 4; ++digit) c = c * 16 + hex_value(contents[++i]);
           break;
-        default: break;
+        default:
+          break;
       }
     }
     if (c >= 0x80 || size == buffer_size) return std::nullopt;

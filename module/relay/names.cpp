@@ -5,10 +5,16 @@
 namespace waystation {
 namespace {
 
-constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-constexpr bool is_user_char(char c) noexcept { return is_digit(c) || (c >= 'a' && c <= 'z'); }
+constexpr bool is_digit(char c) noexcept {
+  return c >= '0' && c <= '9';
+}
+constexpr bool is_user_char(char c) noexcept {
+  return is_digit(c) || (c >= 'a' && c <= 'z');
+}
 
-bool all_digits(std::string_view text) noexcept { return std::ranges::all_of(text, is_digit); }
+bool all_digits(std::string_view text) noexcept {
+  return std::ranges::all_of(text, is_digit);
+}
 
 std::string_view without_leading_zeros(std::string_view digits) noexcept {
   digits.remove_prefix(std::min(digits.find_first_not_of('0'), digits.size()));

@@ -38,9 +38,9 @@ struct Delivery {
   std::string_view group;  // empty: the appliance's own notification
   std::string_view from;   // empty likewise
   std::string_view to;
-  std::string_view id;     // empty: the client gave none
-  std::size_t reached;     // sockets whose queue took it
-  std::size_t bytes;       // of the message's value
+  std::string_view id;                   // empty: the client gave none
+  std::size_t reached;                   // sockets whose queue took it
+  std::size_t bytes;                     // of the message's value
   EndReason reason = EndReason::closed;  // of Outcome::dropped: why the socket ended
 };
 

@@ -114,8 +114,8 @@ std::size_t Outbox::begin_of_begun() const noexcept {
   return block_->first_unit == 0 ? 0 : block_->unit_ends[block_->first_unit - 1];
 }
 
-/// Moves what is left, from the unit on that was begun, to the front of a block of `capacity` bytes.
-/// Only whole units leave, so that the first one of the block is the one begun.
+/// Moves what is left, from the unit on that was begun, to the front of a block of `capacity`
+/// bytes. Only whole units leave, so that the first one of the block is the one begun.
 void Outbox::move_front(std::size_t capacity) {
   auto& block = *block_;
   const auto begun = begin_of_begun();
@@ -152,8 +152,8 @@ void Outbox::consume(std::size_t count) {
   give_back_unused();
 }
 
-/// A block that was full once is mostly unused while a peer takes its time with the last of it; only
-/// what is queued is in the budget.
+/// A block that was full once is mostly unused while a peer takes its time with the last of it;
+/// only what is queued is in the budget.
 void Outbox::give_back_unused() noexcept {
   auto& block = *block_;
   const auto kept = block.tail - begin_of_begun();

@@ -46,9 +46,12 @@ void append_escaped(std::string& text, std::string_view plain) {
 
 std::string_view route_name(Route route) noexcept {
   switch (route) {
-    case Route::none: return "none";
-    case Route::chat: return "chat";
-    case Route::push: return "push";
+    case Route::none:
+      return "none";
+    case Route::chat:
+      return "chat";
+    case Route::push:
+      return "push";
   }
   return "";
 }

@@ -45,8 +45,8 @@ struct Message {
   std::string_view group;  // empty: the appliance's own notification
   std::string_view from;   // empty likewise
   std::string_view to;
-  std::string_view id;     // empty: none was given
-  std::int64_t at = 0;     // ms since 1970
+  std::string_view id;  // empty: none was given
+  std::int64_t at = 0;  // ms since 1970
 };
 
 /// How a message travelled.

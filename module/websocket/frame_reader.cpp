@@ -60,7 +60,8 @@ bool is_defined(Opcode opcode) noexcept {
     case Opcode::binary:
     case Opcode::close:
     case Opcode::ping:
-    case Opcode::pong: return true;
+    case Opcode::pong:
+      return true;
   }
   return false;
 }
@@ -153,8 +154,8 @@ FrameReader::Step FrameReader::check_length() {
     remaining_ = static_cast<std::uint64_t>(length);
   }
   if (!is_control(opcode_)) {
-    if (remaining_ > limits_->max_message_bytes - std::min(message_.size(),
-                                                           limits_->max_message_bytes)) {
+    if (remaining_ >
+        limits_->max_message_bytes - std::min(message_.size(), limits_->max_message_bytes)) {
       return fail(CloseCode::message_too_big);  // 7.4.1
     }
     if (opcode_ != Opcode::continuation) {
@@ -213,9 +214,12 @@ FrameReader::Step FrameReader::finish_message(std::string_view payload, FrameHan
 
 FrameReader::Step FrameReader::finish_control(std::string_view payload, FrameHandler& handler) {
   switch (opcode_) {
-    case Opcode::ping: return handler.on_ping(payload) ? Step::go_on : Step::stop;
-    case Opcode::pong: return handler.on_pong(payload) ? Step::go_on : Step::stop;
-    default: return finish_close(payload, handler);
+    case Opcode::ping:
+      return handler.on_ping(payload) ? Step::go_on : Step::stop;
+    case Opcode::pong:
+      return handler.on_pong(payload) ? Step::go_on : Step::stop;
+    default:
+      return finish_close(payload, handler);
   }
 }
 
@@ -228,8 +232,8 @@ FrameReader::Step FrameReader::finish_close(std::string_view payload, FrameHandl
   const auto code = static_cast<std::uint16_t>(static_cast<unsigned char>(payload[0]) << 8 |
                                                static_cast<unsigned char>(payload[1]));
   const auto reason = payload.substr(2);
-  if (!may_be_sent(code)) return fail(CloseCode::protocol_error);       // 7.4
-  if (!is_utf8(reason)) return fail(CloseCode::invalid_payload);        // 5.5.1
+  if (!may_be_sent(code)) return fail(CloseCode::protocol_error);  // 7.4
+  if (!is_utf8(reason)) return fail(CloseCode::invalid_payload);   // 5.5.1
   handler.on_close(static_cast<CloseCode>(code), reason);
   return Step::stop;
 }

@@ -50,9 +50,7 @@ class FrameReader {
   std::optional<CloseCode> feed(std::span<char> bytes, FrameHandler& handler);
 
   /// Whether a frame or a fragmented message has begun and is not complete.
-  bool is_unfinished() const noexcept {
-    return header_size_ != 0 || in_frame_ || in_message_;
-  }
+  bool is_unfinished() const noexcept { return header_size_ != 0 || in_frame_ || in_message_; }
 
   /// Bytes of payload that the current frame lacks; 0 between frames.
   std::uint64_t frame_rest() const noexcept { return remaining_; }
@@ -71,18 +69,18 @@ class FrameReader {
   std::size_t header_bytes_needed() const noexcept;
 
   const FrameLimits* limits_;
-  std::uint64_t remaining_ = 0;               // of the current frame's payload
-  std::string message_;                       // earlier fragments and pieces
-  std::string control_;                       // a control frame cut in two
-  std::array<unsigned char, 14> header_{};    // section 5.2: at most 2 + 8 + 4 bytes
+  std::uint64_t remaining_ = 0;             // of the current frame's payload
+  std::string message_;                     // earlier fragments and pieces
+  std::string control_;                     // a control frame cut in two
+  std::array<unsigned char, 14> header_{};  // section 5.2: at most 2 + 8 + 4 bytes
   std::uint8_t header_size_ = 0;
   std::array<unsigned char, 4> mask_{};
   std::uint8_t mask_phase_ = 0;
-  Opcode opcode_ = Opcode::continuation;      // of the current frame
-  Opcode message_opcode_ = Opcode::text;      // of the message in progress
+  Opcode opcode_ = Opcode::continuation;  // of the current frame
+  Opcode message_opcode_ = Opcode::text;  // of the message in progress
   bool fin_ = false;
-  bool in_frame_ = false;                     // header read, payload not complete
-  bool in_message_ = false;                   // a data frame began a message that is not complete
+  bool in_frame_ = false;    // header read, payload not complete
+  bool in_message_ = false;  // a data frame began a message that is not complete
   Utf8Checker utf8_;
   CloseCode failure_ = CloseCode::normal;
 };

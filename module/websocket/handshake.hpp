@@ -22,7 +22,8 @@ std::string_view next_list_element(std::string_view& list) noexcept;
 /// Calls `f(std::string_view)` for each element of a comma-separated list.
 template <typename F>
 void for_each_token(std::string_view list, F&& f) {
-  for (auto element = next_list_element(list); !element.empty(); element = next_list_element(list)) {
+  for (auto element = next_list_element(list); !element.empty();
+       element = next_list_element(list)) {
     f(element);
   }
 }

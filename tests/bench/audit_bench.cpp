@@ -31,7 +31,8 @@ using std::chrono::milliseconds;
 constexpr int kUsers = 2000;
 
 std::int64_t now_ms() {
-  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+  return std::chrono::duration_cast<milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
       .count();
 }
 
@@ -60,7 +61,13 @@ class Rows {
     group_ = users_[std::min(a, b)] + "_" + users_[std::max(a, b)];
     std::snprintf(id_, sizeof id_, "%016" PRIx64, state_);
     return {(state_ >> 60) == 0 ? Outcome::undelivered : Outcome::pushed,
-            at, group_, users_[a], users_[b], id_, 1, 64};
+            at,
+            group_,
+            users_[a],
+            users_[b],
+            id_,
+            1,
+            64};
   }
 
  private:
@@ -107,8 +114,8 @@ void run(const char* name, const std::string& file, std::uint64_t max_bytes, dou
   const double own_before = processor_seconds(CLOCK_THREAD_CPUTIME_ID);
   const auto begin = Clock::now();
   while (seconds_since(begin) < seconds) {
-    const auto due = pace == 0 ? told + 1000
-                               : static_cast<std::uint64_t>(pace * seconds_since(begin));
+    const auto due =
+        pace == 0 ? told + 1000 : static_cast<std::uint64_t>(pace * seconds_since(begin));
     const auto at = now_ms();
     for (; told < due; ++told) audit.on_delivery(rows.next(at));
     auto& most = most_waiting[seconds_since(begin) < seconds / 2 ? 0 : 1];

@@ -82,8 +82,8 @@ int main(int argc, char** argv) {
 
   mg_init_library(0);
   const std::string address = std::string("127.0.0.1:") + argv[1];
-  const char* settings[] = {"listening_ports", address.c_str(), "num_threads", "8",
-                            "tcp_nodelay",     "1",             nullptr};
+  const char* settings[] = {
+      "listening_ports", address.c_str(), "num_threads", "8", "tcp_nodelay", "1", nullptr};
   mg_callbacks callbacks{};
   mg_context* context = mg_start(&callbacks, nullptr, settings);
   if (context == nullptr) {

@@ -31,7 +31,8 @@ int main() {
   const std::unique_ptr<waystation_relay, FreeRelay> relay{made};
 
   mg_init_library(0);
-  std::array<const char*, 5> settings{"listening_ports", "127.0.0.1:0", "num_threads", "2", nullptr};
+  std::array<const char*, 5> settings{"listening_ports", "127.0.0.1:0", "num_threads", "2",
+                                      nullptr};
   const mg_callbacks callbacks{};
   const std::unique_ptr<mg_context, StopServer> server{
       mg_start(&callbacks, nullptr, settings.data())};
@@ -39,8 +40,8 @@ int main() {
   if (server == nullptr || mg_get_server_ports(server.get(), 1, &port) != 1) {
     talk_fail("CivetWeb did not start");
   }
-  if (waystation_civetweb_attach(relay.get(), server.get()) != 0
-      || waystation_civetweb_attach_api(relay.get(), server.get()) != 0) {
+  if (waystation_civetweb_attach(relay.get(), server.get()) != 0 ||
+      waystation_civetweb_attach_api(relay.get(), server.get()) != 0) {
     talk_fail("cannot attach");
   }
   talk_scene(port.port);

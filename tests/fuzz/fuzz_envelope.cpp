@@ -59,8 +59,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   must(ReferenceJson::is_json(value, kMaxJsonLevels - 1));
   must(!value.empty() && std::string_view(" \t\r\n").find(value.front()) == std::string_view::npos);
   must(std::string_view(" \t\r\n").find(value.back()) == std::string_view::npos);
-  const bool is_within = value.data() >= text.data() &&
-                         value.data() + value.size() <= text.data() + text.size();
+  const bool is_within =
+      value.data() >= text.data() && value.data() + value.size() <= text.data() + text.size();
   must(is_within || (dialect == Dialect::plain && value == "null"));
   return 0;
 }

@@ -27,7 +27,8 @@ void read_file(const std::filesystem::path& file, std::vector<Scene>& scenes) {
       in_scene = !in_fence && (info == "scene" || info.starts_with("scene "));
       in_fence = !in_fence;
       if (in_scene) {
-        scenes.push_back({file, number, heading, info.substr(std::min<std::size_t>(6, info.size())), {}});
+        scenes.push_back(
+            {file, number, heading, info.substr(std::min<std::size_t>(6, info.size())), {}});
       }
     } else if (in_scene) {
       if (!line.empty() && line[0] != '#') scenes.back().lines.push_back({number, line});

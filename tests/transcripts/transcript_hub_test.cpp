@@ -1,8 +1,8 @@
 // Plays the scenes of this folder against the hub alone: one test a scene.
 #include <gtest/gtest.h>
 
-#include <charconv>
 #include <cctype>
+#include <charconv>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -46,7 +46,9 @@ std::string last_of_path(std::string path) {
   return path.substr(path.rfind('/') + 1);
 }
 
-std::size_t number(const std::string& text) { return std::stoul(text); }
+std::size_t number(const std::string& text) {
+  return std::stoul(text);
+}
 
 class HubPlayer : public testing::Test {
  public:

@@ -19,9 +19,13 @@ std::string filled(std::string_view filler, std::size_t bytes) {
 
 }  // namespace
 
-std::string words(std::size_t bytes) { return filled("word for word, ", bytes); }
+std::string words(std::size_t bytes) {
+  return filled("word for word, ", bytes);
+}
 
-std::string chinese(std::size_t bytes) { return filled("一字不差地", bytes); }
+std::string chinese(std::size_t bytes) {
+  return filled("一字不差地", bytes);
+}
 
 std::string records(std::size_t bytes) {
   std::string value = "[";

@@ -409,7 +409,8 @@ TEST_F(CallbacksTest, FreeWith500BusySocketsGivesEverythingBackAndCallsNobodyAft
   EXPECT_EQ(late, 0);
 }
 
-/// What stands in `text` between `before` and the next quotation mark; nothing where it begins otherwise.
+/// What stands in `text` between `before` and the next quotation mark; nothing where it begins
+/// otherwise.
 std::string quoted_after(std::string_view before, const std::string& text) {
   if (!text.starts_with(before)) return {};
   return text.substr(before.size(), text.find('"', before.size()) - before.size());

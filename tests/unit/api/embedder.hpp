@@ -85,7 +85,7 @@ class Embedded {
   }
 
   [[nodiscard]] WebSocketClient open(const std::string& target, const std::string& query = "",
-                       const char* subprotocol = nullptr) const {
+                                     const char* subprotocol = nullptr) const {
     auto client = knock(target, query, subprotocol);
     const auto head = client.read_head();
     if (!head.starts_with("HTTP/1.1 101 ")) throw std::runtime_error(head);

@@ -23,7 +23,8 @@ namespace waystation::testing {
 class Folder {
  public:
   Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "waystation-audit-XXXXXX").string();
+    std::string name =
+        (std::filesystem::temp_directory_path() / "waystation-audit-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) std::abort();
     path_ = name;
   }

@@ -316,7 +316,8 @@ class DropReasonTest : public RelayServiceTest {
   /// Gives bob, who reads nothing, more than kernels hold, ends his socket by `end`, and expects
   /// that what was lost is put down to `reason`.
   template <typename F>
-  void expect_drops(EndReason reason, F&& end, const RelayOptions& options = DropReasonTest::options(),
+  void expect_drops(EndReason reason, F&& end,
+                    const RelayOptions& options = DropReasonTest::options(),
                     std::int64_t expires_at = 0) {
     start(options, 8192);
     auto bob = open({SocketKind::push, Dialect::plain, "", "bob", expires_at}, 4096);

@@ -112,10 +112,9 @@ TEST(Envelope, NamesAreComparedAfterUnescaping) {
 }
 
 TEST(Envelope, NamesAreComparedExactly) {
-  for (const auto* text :
-       {R"({"Message":1})", R"({"message ":1})", R"({"messag":1})", R"({"messages":1})",
-        R"({"message\u0000":1})", R"({"\u0000message":1})", R"({"mess\u00e4ge":1})", R"({"":1})",
-        R"({"mess\\u0061ge":1})"}) {
+  for (const auto* text : {R"({"Message":1})", R"({"message ":1})", R"({"messag":1})",
+                           R"({"messages":1})", R"({"message\u0000":1})", R"({"\u0000message":1})",
+                           R"({"mess\u00e4ge":1})", R"({"":1})", R"({"mess\\u0061ge":1})"}) {
     EXPECT_EQ(bad(text, Dialect::v1).code, ErrorCode::bad_envelope) << text;
     EXPECT_EQ(good(text, Dialect::plain).value, "null") << text;
   }
@@ -130,11 +129,10 @@ TEST(Envelope, UnknownNamesAreIgnoredHoweverOften) {
 
 TEST(Envelope, AKnownNameTwiceIsABadEnvelope) {
   for (const auto dialect : kBoth) {
-    for (const auto* text :
-         {R"({"message":1,"message":1})", R"({"message":1,"mess\u0061ge":1})",
-          R"({"message":1,"to_user":"bob","to_user":"bob"})",
-          R"({"message":1,"to_user":null,"to_user":null})",
-          R"({"message":1,"to_user":null,"to_user":"bob"})"}) {
+    for (const auto* text : {R"({"message":1,"message":1})", R"({"message":1,"mess\u0061ge":1})",
+                             R"({"message":1,"to_user":"bob","to_user":"bob"})",
+                             R"({"message":1,"to_user":null,"to_user":null})",
+                             R"({"message":1,"to_user":null,"to_user":"bob"})"}) {
       EXPECT_EQ(bad(text, dialect).code, ErrorCode::bad_envelope) << text;
     }
   }
@@ -146,9 +144,9 @@ TEST(Envelope, AKnownNameTwiceIsABadEnvelope) {
 }
 
 TEST(Envelope, TwoKindsInOneFrameAreABadEnvelope) {
-  for (const auto* text : {R"({"message":1,"signal":1})", R"({"signal":1,"token":"a"})",
-                           R"({"token":"a","message":1})",
-                           R"({"message":null,"signal":null,"token":"a"})"}) {
+  for (const auto* text :
+       {R"({"message":1,"signal":1})", R"({"signal":1,"token":"a"})",
+        R"({"token":"a","message":1})", R"({"message":null,"signal":null,"token":"a"})"}) {
     EXPECT_EQ(bad(text, Dialect::v1).code, ErrorCode::bad_envelope) << text;
   }
 }
@@ -204,10 +202,9 @@ TEST(Envelope, AToUserThatIsNoUserIdIsNobody) {
 
 TEST(Envelope, AToUserOfAnotherKindIsABadEnvelope) {
   for (const auto dialect : kBoth) {
-    for (const auto* user : {"1", "true", "false", "[]", "[\"bob\"]", "{}", "{\"a\":\"bob\"}",
-                             "-0.0"}) {
-      const auto error =
-          bad("{\"message\":1,\"to_user\":" + std::string(user) + "}", dialect);
+    for (const auto* user :
+         {"1", "true", "false", "[]", "[\"bob\"]", "{}", "{\"a\":\"bob\"}", "-0.0"}) {
+      const auto error = bad("{\"message\":1,\"to_user\":" + std::string(user) + "}", dialect);
       EXPECT_EQ(error.code, ErrorCode::bad_envelope) << user;
       EXPECT_THAT(error.detail, HasSubstr("to_user"));
     }

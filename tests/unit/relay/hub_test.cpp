@@ -37,8 +37,8 @@ class Hub : public testing::Test {
 };
 
 std::string presence(const char* user, bool present) {
-  return std::string("{\"presence\":{\"user\":\"") + user + "\",\"present\":" +
-         (present ? "true" : "false") + "}}";
+  return std::string("{\"presence\":{\"user\":\"") + user +
+         "\",\"present\":" + (present ? "true" : "false") + "}}";
 }
 
 // ---- plain: the original protocol ------------------------------------------------------------
@@ -145,7 +145,8 @@ TEST_F(Hub, BeingInAnotherGroupIsNotBeingPresent) {
 
 TEST_F(Hub, IgnoresWhatAPlainPushSocketSays) {
   FakePush bob(hub, kPlain, "bob");
-  for (const auto* text : {"hello", "{", R"({"message":1,"to_user":"alice"})", R"({"token":"a"})"}) {
+  for (const auto* text :
+       {"hello", "{", R"({"message":1,"to_user":"alice"})", R"({"token":"a"})"}) {
     bob.say(text);
   }
   EXPECT_THAT(bob.all(), IsEmpty());
@@ -206,10 +207,10 @@ TEST_F(Hub, SendsTheReceiverTheMessageAndTheSenderTheVerdict) {
   alice.all();
   bob.all();
   alice.say(R"({"message":{"a":1},"id":"m-1"})", {1700000000123, 5});
-  EXPECT_THAT(bob.all(), ElementsAre(
-      R"({"message":{"a":1},"from":"alice","id":"m-1","at":1700000000123})"));
-  EXPECT_THAT(alice.all(), ElementsAre(
-      R"({"ack":{"id":"m-1","route":"chat","reached":1,"at":1700000000123}})"));
+  EXPECT_THAT(bob.all(),
+              ElementsAre(R"({"message":{"a":1},"from":"alice","id":"m-1","at":1700000000123})"));
+  EXPECT_THAT(alice.all(),
+              ElementsAre(R"({"ack":{"id":"m-1","route":"chat","reached":1,"at":1700000000123}})"));
 }
 
 TEST_F(Hub, ReachedCountsTheReceiversSocketsOnly) {
@@ -229,10 +230,11 @@ TEST_F(Hub, AcknowledgesAPush) {
   FakePush bob2(hub, kPlain, "bob");
   alice.all();
   alice.say(R"({"message":"x","id":"m"})", {7, 7});
-  EXPECT_THAT(alice.all(),
-              ElementsAre(R"({"ack":{"id":"m","route":"push","reached":2,"at":7}})"));
-  EXPECT_THAT(bob1.all(), ElementsAre(
-      R"({"event":{"message":"x","group":"alice_bob","from":"alice","id":"m","at":7}})"));
+  EXPECT_THAT(alice.all(), ElementsAre(R"({"ack":{"id":"m","route":"push","reached":2,"at":7}})"));
+  EXPECT_THAT(
+      bob1.all(),
+      ElementsAre(
+          R"({"event":{"message":"x","group":"alice_bob","from":"alice","id":"m","at":7}})"));
   EXPECT_THAT(bob2.all(), ElementsAre(R"({"event":{"message":"x","group":"alice_bob"}})"));
 }
 
@@ -387,8 +389,10 @@ TEST_F(Hub, AnAnonymousSocketIsNotTheOtherUserForItself) {
   FakePush bob(hub, kV1, "bob");
   one.say(R"({"message":1,"to_user":"bob"})", {7, 7});
   EXPECT_THAT(one.all(), IsEmpty());
-  EXPECT_THAT(bob.all(), ElementsAre(
-      R"({"event":{"message":1,"group":"alice_bob","from":"alice","id":null,"at":7}})"));
+  EXPECT_THAT(
+      bob.all(),
+      ElementsAre(
+          R"({"event":{"message":1,"group":"alice_bob","from":"alice","id":null,"at":7}})"));
 }
 
 TEST_F(Hub, TakesAnAnonymousSenderForTheOtherOne) {
@@ -542,8 +546,7 @@ TEST_F(Hub, OneChatSocketThatTakesItIsEnough) {
   alice.all();
   bob1.room = 0;
   alice.say(R"({"message":1})", {7, 7});
-  EXPECT_THAT(alice.all(),
-              ElementsAre(R"({"ack":{"id":null,"route":"chat","reached":1,"at":7}})"));
+  EXPECT_THAT(alice.all(), ElementsAre(R"({"ack":{"id":null,"route":"chat","reached":1,"at":7}})"));
   EXPECT_THAT(bob_push.all(), IsEmpty());
 }
 
@@ -592,11 +595,10 @@ TEST_F(Hub, ReportsEachMessageOnceWithItsOutcome) {
   bob.say(R"({"message":0})", {8, 8});
   EXPECT_THAT(
       seen.entries,
-      ElementsAre(
-          Recorder::Entry{Outcome::undelivered, 5, "alice_bob", "alice", "bob", "m0", 0, 5},
-          Recorder::Entry{Outcome::pushed, 6, "alice_bob", "alice", "bob", "m1", 1, 5},
-          Recorder::Entry{Outcome::chat, 7, "alice_bob", "alice", "bob", "m2", 1, 6},
-          Recorder::Entry{Outcome::chat, 8, "alice_bob", "bob", "alice", "", 1, 1}));
+      ElementsAre(Recorder::Entry{Outcome::undelivered, 5, "alice_bob", "alice", "bob", "m0", 0, 5},
+                  Recorder::Entry{Outcome::pushed, 6, "alice_bob", "alice", "bob", "m1", 1, 5},
+                  Recorder::Entry{Outcome::chat, 7, "alice_bob", "alice", "bob", "m2", 1, 6},
+                  Recorder::Entry{Outcome::chat, 8, "alice_bob", "bob", "alice", "", 1, 1}));
 }
 
 TEST_F(Hub, OnlyWhatGoesToTheReceiverCountsAsADelivery) {
@@ -701,8 +703,8 @@ TEST_F(Hub, LimitsAUserOnAllSocketsTogether) {
   elsewhere.say(R"({"message":1})");
   tab2.all();
   tab2.say(R"({"message":1,"id":"m4"})");
-  EXPECT_THAT(tab2.next(), testing::AllOf(HasSubstr(R"("code":"rate_limited")"),
-                                          HasSubstr(R"("id":"m4")")));
+  EXPECT_THAT(tab2.next(),
+              testing::AllOf(HasSubstr(R"("code":"rate_limited")"), HasSubstr(R"("id":"m4")")));
   tab1.all();
   tab1.say(R"({"message":1})");
   EXPECT_THAT(tab1.next(), HasSubstr("rate_limited"));
@@ -784,9 +786,8 @@ TEST_F(Hub, NeverLosesCountOfWhoIsThere) {
     for (const std::string user : {"alice", "bob", "carol"}) {
       std::vector<std::string> expected;
       for (const auto& group : groups) {
-        if (std::ranges::any_of(open, [&](const Open& o) {
-              return o.group == group && o.user == user;
-            })) {
+        if (std::ranges::any_of(
+                open, [&](const Open& o) { return o.group == group && o.user == user; })) {
           expected.push_back(group);
         }
       }
@@ -797,9 +798,8 @@ TEST_F(Hub, NeverLosesCountOfWhoIsThere) {
       if (o.socket->dialect() != kV1) continue;
       if (o.socket->texts.empty()) continue;
       const bool told = o.socket->texts.back().find("true") != std::string::npos;
-      const bool there = std::ranges::any_of(open, [&](const Open& other) {
-        return other.group == o.group && other.user != o.user;
-      });
+      const bool there = std::ranges::any_of(
+          open, [&](const Open& other) { return other.group == o.group && other.user != o.user; });
       ASSERT_EQ(told, there) << o.user << " in " << o.group << " at step " << step;
     }
   }

@@ -30,9 +30,13 @@ class Exact {
   std::vector<char> bytes_;
 };
 
-bool accepts(std::string_view text) { return is_json(Exact(text)); }
+bool accepts(std::string_view text) {
+  return is_json(Exact(text));
+}
 
-std::string shown(std::string_view text) { return testing::PrintToString(std::string(text)); }
+std::string shown(std::string_view text) {
+  return testing::PrintToString(std::string(text));
+}
 
 std::string nested(std::size_t levels, char open, std::string_view inside, char close) {
   return std::string(levels, open) + std::string(inside) + std::string(levels, close);
@@ -108,8 +112,8 @@ TEST(JsonScanner, FindsSpecialBytesAtEveryOffsetOfAString) {
 TEST(JsonScanner, InAStringOnlyQuotesBackslashesAndControlCharactersAreSpecial) {
   for (std::size_t before : {0U, 3U, 15U, 16U, 17U, 31U}) {
     for (int byte = 0; byte < 256; ++byte) {
-      const auto text = "\"" + std::string(before, 'a') + static_cast<char>(byte) +
-                        std::string(20, 'x') + "\"";
+      const auto text =
+          "\"" + std::string(before, 'a') + static_cast<char>(byte) + std::string(20, 'x') + "\"";
       EXPECT_EQ(accepts(text), byte >= 0x20 && byte != '"' && byte != '\\')
           << "byte " << byte << " behind " << before;
     }
@@ -291,14 +295,26 @@ class RandomJson {
   std::string value(unsigned levels) {
     std::string text = space();
     switch (below(levels == 0 ? 5 : 8)) {
-      case 0: text += "null"; break;
-      case 1: text += below(2) == 0 ? "true" : "false"; break;
-      case 2: text += number(); break;
+      case 0:
+        text += "null";
+        break;
+      case 1:
+        text += below(2) == 0 ? "true" : "false";
+        break;
+      case 2:
+        text += number();
+        break;
       case 3:
-      case 4: text += string(); break;
+      case 4:
+        text += string();
+        break;
       case 5:
-      case 6: text += container('[', ']', levels, false); break;
-      default: text += container('{', '}', levels, true); break;
+      case 6:
+        text += container('[', ']', levels, false);
+        break;
+      default:
+        text += container('{', '}', levels, true);
+        break;
     }
     return text + space();
   }
@@ -349,10 +365,27 @@ class RandomJson {
   }
 
   std::string string() {
-    static const std::vector<std::string> pieces = {
-        "a", "0", "{", "]", ":", ",", "/", "\\\"", "\\\\", "\\/", "\\b", "\\n", "\\t", "\\u0041",
-        "\\u00e9", "\\uFFFD", "\\ud834\\udd1e", "\xc3\xa9", "\xf0\x9f\x9a\x89", "\x7f",
-        "a longer piece of plain text"};
+    static const std::vector<std::string> pieces = {"a",
+                                                    "0",
+                                                    "{",
+                                                    "]",
+                                                    ":",
+                                                    ",",
+                                                    "/",
+                                                    "\\\"",
+                                                    "\\\\",
+                                                    "\\/",
+                                                    "\\b",
+                                                    "\\n",
+                                                    "\\t",
+                                                    "\\u0041",
+                                                    "\\u00e9",
+                                                    "\\uFFFD",
+                                                    "\\ud834\\udd1e",
+                                                    "\xc3\xa9",
+                                                    "\xf0\x9f\x9a\x89",
+                                                    "\x7f",
+                                                    "a longer piece of plain text"};
     std::string text = "\"";
     for (auto count = below(6); count != 0; --count) text += pieces[below(21)];
     return text + '"';
@@ -382,12 +415,17 @@ TEST(JsonScanner, AcceptsNothingThatAnotherParserRefuses) {
     constexpr std::string_view replacements = "{}[]:,\"\\ntfu0123456789.eE+-/ \t\n\x01x";
     for (auto changes = 1 + random.below(2); changes != 0 && !text.empty(); --changes) {
       const auto at = random.below(static_cast<unsigned>(text.size()));
-      const char c =
-          replacements[random.below(static_cast<unsigned>(replacements.size()))];
+      const char c = replacements[random.below(static_cast<unsigned>(replacements.size()))];
       switch (random.below(3)) {
-        case 0: text[at] = c; break;
-        case 1: text.erase(at, 1); break;
-        default: text.insert(at, 1, c); break;
+        case 0:
+          text[at] = c;
+          break;
+        case 1:
+          text.erase(at, 1);
+          break;
+        default:
+          text.insert(at, 1, c);
+          break;
       }
     }
     if (text.find("\\ud") != std::string::npos) continue;

@@ -12,7 +12,9 @@ namespace {
 
 using testing::HasSubstr;
 
-bool is_before(std::string_view a, std::string_view b) { return compare_users(a, b) < 0; }
+bool is_before(std::string_view a, std::string_view b) {
+  return compare_users(a, b) < 0;
+}
 
 TEST(Names, AUserIsOneTo64DigitsAndSmallLetters) {
   EXPECT_TRUE(is_user_id("a"));
@@ -68,8 +70,8 @@ TEST(Names, AnythingElseIsComparedByteByByte) {
 
 TEST(Names, ComparingIsATotalOrder) {
   // What the rule says of any three must not contradict itself, digits and letters mixed.
-  const std::vector<std::string> users = {"0", "00", "1", "01", "7",  "07", "9",  "10",
-                                          "a", "1a", "9a", "a1", "010", "z", "0a", "99"};
+  const std::vector<std::string> users = {"0", "00", "1",  "01", "7",   "07", "9",  "10",
+                                          "a", "1a", "9a", "a1", "010", "z",  "0a", "99"};
   for (const auto& a : users) {
     for (const auto& b : users) {
       EXPECT_EQ(compare_users(a, b) == 0, a == b) << a << ' ' << b;
@@ -79,14 +81,14 @@ TEST(Names, ComparingIsATotalOrder) {
 }
 
 TEST(Names, AGroupIsItsTwoUsersInOrder) {
-  for (const auto& [name, lo, hi] : std::vector<std::array<std::string, 3>>{
-           {"alice_bob", "alice", "bob"},
-           {"9_10", "9", "10"},
-           {"195752_748418", "195752", "748418"},
-           {"07_7", "07", "7"},
-           {"10_9a", "10", "9a"},
-           {std::string(64, 'a') + "_" + std::string(64, 'b'), std::string(64, 'a'),
-            std::string(64, 'b')}}) {
+  for (const auto& [name, lo, hi] :
+       std::vector<std::array<std::string, 3>>{{"alice_bob", "alice", "bob"},
+                                               {"9_10", "9", "10"},
+                                               {"195752_748418", "195752", "748418"},
+                                               {"07_7", "07", "7"},
+                                               {"10_9a", "10", "9a"},
+                                               {std::string(64, 'a') + "_" + std::string(64, 'b'),
+                                                std::string(64, 'a'), std::string(64, 'b')}}) {
     std::string why = "untouched";
     const auto users = parse_group(name, &why);
     ASSERT_TRUE(users) << name;

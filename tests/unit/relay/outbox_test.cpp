@@ -123,7 +123,8 @@ TEST(Outbox, TakesUpToItsBoundAndNotAByteMore) {
   outbox.consume(1);
   EXPECT_TRUE(outbox.append({"f"}));
   EXPECT_FALSE(outbox.append({"g"}));
-  EXPECT_EQ(drain(outbox), std::string(59, 'a') + std::string(30, 'c') + std::string(10, 'd') + "f");
+  EXPECT_EQ(drain(outbox),
+            std::string(59, 'a') + std::string(30, 'c') + std::string(10, 'd') + "f");
 }
 
 TEST(Outbox, AllTogetherTakeUpToTheirBound) {

@@ -19,7 +19,9 @@ std::string whole(const OutgoingText& text) {
   return joined;
 }
 
-Message message() { return {R"({"a" :1.0})", "alice_bob", "alice", "bob", "m-1", 1700000000123}; }
+Message message() {
+  return {R"({"a" :1.0})", "alice_bob", "alice", "bob", "m-1", 1700000000123};
+}
 
 Message without_id() {
   auto m = message();
@@ -27,7 +29,9 @@ Message without_id() {
   return m;
 }
 
-Message notification() { return {R"("full")", {}, {}, "bob", {}, 1700000000123}; }
+Message notification() {
+  return {R"("full")", {}, {}, "bob", {}, 1700000000123};
+}
 
 TEST(Outgoing, AChatMessageInPlain) {
   TextBuffer buffer;

@@ -11,11 +11,17 @@ std::size_t g_largest = 0;
 
 }  // namespace
 
-void forget_allocations() noexcept { g_largest = 0; }
-std::size_t largest_allocation() noexcept { return g_largest; }
+void forget_allocations() noexcept {
+  g_largest = 0;
+}
+std::size_t largest_allocation() noexcept {
+  return g_largest;
+}
 
 /// For operator new below, which belongs to no namespace.
-void note_allocation(std::size_t size) noexcept { g_largest = std::max(g_largest, size); }
+void note_allocation(std::size_t size) noexcept {
+  g_largest = std::max(g_largest, size);
+}
 
 }  // namespace waystation::test
 
@@ -24,5 +30,9 @@ void* operator new(std::size_t size) {
   if (void* memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}

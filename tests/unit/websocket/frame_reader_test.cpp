@@ -103,7 +103,9 @@ Outcome read(const std::string& bytes, const FrameLimits& limits = kTextOnly) {
   return whole;
 }
 
-std::string text(std::string payload) { return Frame{.payload = std::move(payload)}.bytes(); }
+std::string text(std::string payload) {
+  return Frame{.payload = std::move(payload)}.bytes();
+}
 std::string ping(std::string payload) {
   return Frame{.opcode = kPing, .payload = std::move(payload)}.bytes();
 }
@@ -121,14 +123,16 @@ struct Rule {
   FrameLimits limits = kTextOnly;
 };
 
-void PrintTo(const Rule& rule, std::ostream* out) { *out << rule.section << ' ' << rule.says; }
+void PrintTo(const Rule& rule, std::ostream* out) {
+  *out << rule.section << ' ' << rule.says;
+}
 
 const Outcome kProtocolError{{}, 1002, false};
 
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> table = {
-      {"5.1", "frames of a client are masked",
-       Frame{.payload = "hi", .masked = false}.bytes(), kProtocolError},
+      {"5.1", "frames of a client are masked", Frame{.payload = "hi", .masked = false}.bytes(),
+       kProtocolError},
       {"5.1", "control frames of a client are masked",
        Frame{.opcode = kPing, .payload = "hi", .masked = false}.bytes(), kProtocolError},
       {"5.2", "RSV1 is 0 without an extension", Frame{.payload = "hi", .reserved = 4}.bytes(),
@@ -137,8 +141,8 @@ const std::vector<Rule>& rules() {
        kProtocolError},
       {"5.2", "RSV3 is 0 without an extension", Frame{.payload = "hi", .reserved = 1}.bytes(),
        kProtocolError},
-      {"5.2", "RSV1 is 0 in control frames too",
-       Frame{.opcode = kPing, .reserved = 4}.bytes(), kProtocolError},
+      {"5.2", "RSV1 is 0 in control frames too", Frame{.opcode = kPing, .reserved = 4}.bytes(),
+       kProtocolError},
       {"5.2", "RSV1 is 0 in continuations too",
        part(kText, "a", false) + Frame{.opcode = kContinuation, .reserved = 4}.bytes(),
        kProtocolError},
@@ -154,15 +158,19 @@ const std::vector<Rule>& rules() {
       {"5.2", "opcode F is reserved", Frame{.opcode = 0xF}.bytes(), kProtocolError},
       {"5.2", "a length of 0", text(""), {{"text "}, 0, false}},
       {"5.2", "a length of 1", text("a"), {{"text a"}, 0, false}},
-      {"5.2", "a length of 125 fits seven bits", text(std::string(125, 'a')),
+      {"5.2",
+       "a length of 125 fits seven bits",
+       text(std::string(125, 'a')),
        {{"text " + std::string(125, 'a')}, 0, false}},
-      {"5.2", "a length of 126 takes 16 bits", text(std::string(126, 'a')),
+      {"5.2",
+       "a length of 126 takes 16 bits",
+       text(std::string(126, 'a')),
        {{"text " + std::string(126, 'a')}, 0, false}},
       {"5.2", "125 in 16 bits is not minimal",
        Frame{.payload = std::string(125, 'a'), .length = Frame::Length::in_16_bits}.bytes(),
        kProtocolError},
-      {"5.2", "0 in 16 bits is not minimal",
-       Frame{.length = Frame::Length::in_16_bits}.bytes(), kProtocolError},
+      {"5.2", "0 in 16 bits is not minimal", Frame{.length = Frame::Length::in_16_bits}.bytes(),
+       kProtocolError},
       {"5.2", "125 in 64 bits is not minimal",
        Frame{.payload = std::string(125, 'a'), .length = Frame::Length::in_64_bits}.bytes(),
        kProtocolError},
@@ -173,43 +181,58 @@ const std::vector<Rule>& rules() {
        Frame{.length = Frame::Length::in_64_bits, .claimed = 65535}.bytes(), kProtocolError},
       {"5.2", "the top bit of a length in 64 bits is 0",
        Frame{.length = Frame::Length::in_64_bits, .claimed = 1ULL << 63}.bytes(), kProtocolError},
-      {"5.3", "a mask of zeros is a mask", Frame{.payload = "hi", .mask = {0, 0, 0, 0}}.bytes(),
+      {"5.3",
+       "a mask of zeros is a mask",
+       Frame{.payload = "hi", .mask = {0, 0, 0, 0}}.bytes(),
        {{"text hi"}, 0, false}},
-      {"5.3", "the RFC's example of a masked text",
-       "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"s, {{"text Hello"}, 0, false}},
-      {"5.4", "a message of two fragments",
-       part(kText, "Hel", false) + part(kContinuation, "lo", true), {{"text Hello"}, 0, false}},
-      {"5.4", "a message of many fragments, some of them empty",
+      {"5.3",
+       "the RFC's example of a masked text",
+       "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"s,
+       {{"text Hello"}, 0, false}},
+      {"5.4",
+       "a message of two fragments",
+       part(kText, "Hel", false) + part(kContinuation, "lo", true),
+       {{"text Hello"}, 0, false}},
+      {"5.4",
+       "a message of many fragments, some of them empty",
        part(kText, "", false) + part(kContinuation, "a", false) + part(kContinuation, "", false) +
            part(kContinuation, "b", false) + part(kContinuation, "", true),
        {{"text ab"}, 0, false}},
-      {"5.4", "a message of empty fragments",
+      {"5.4",
+       "a message of empty fragments",
        part(kText, "", false) + part(kContinuation, "", false) + part(kContinuation, "", true),
        {{"text "}, 0, false}},
-      {"5.4", "a continuation continues something", part(kContinuation, "a", true),
-       kProtocolError},
+      {"5.4", "a continuation continues something", part(kContinuation, "a", true), kProtocolError},
       {"5.4", "a continuation that goes on continues something", part(kContinuation, "a", false),
        kProtocolError},
-      {"5.4", "nothing continues after the last fragment",
+      {"5.4",
+       "nothing continues after the last fragment",
        part(kText, "a", false) + part(kContinuation, "b", true) + part(kContinuation, "c", true),
        {{"text ab"}, 1002, false}},
       {"5.4", "a text does not begin within another", part(kText, "a", false) + text("b"),
        kProtocolError},
       {"5.4", "a binary message does not begin within a text",
        part(kText, "a", false) + part(kBinary, "b", true), kProtocolError, kBoth},
-      {"5.4", "control frames come between fragments",
+      {"5.4",
+       "control frames come between fragments",
        part(kText, "a", false) + ping("1") + part(kContinuation, "b", false) +
            Frame{.opcode = kPong, .payload = "2"}.bytes() + part(kContinuation, "c", true),
        {{"ping 1", "pong 2", "text abc"}, 0, false}},
-      {"5.4", "a Close comes between fragments", part(kText, "a", false) + close_frame(1000),
+      {"5.4",
+       "a Close comes between fragments",
+       part(kText, "a", false) + close_frame(1000),
        {{"close 1000 "}, 0, false}},
-      {"5.4", "messages follow one another", text("a") + text("b") + text(""),
+      {"5.4",
+       "messages follow one another",
+       text("a") + text("b") + text(""),
        {{"text a", "text b", "text "}, 0, false}},
       {"5.5", "control frames are not fragmented",
        Frame{.opcode = kPing, .payload = "a", .fin = false}.bytes(), kProtocolError},
       {"5.5", "a Close is not fragmented", Frame{.opcode = kClose, .fin = false}.bytes(),
        kProtocolError},
-      {"5.5", "a control frame of 125 bytes", ping(std::string(125, 'p')),
+      {"5.5",
+       "a control frame of 125 bytes",
+       ping(std::string(125, 'p')),
        {{"ping " + std::string(125, 'p')}, 0, false}},
       {"5.5", "a Ping has no more than 125 bytes", ping(std::string(126, 'p')), kProtocolError},
       {"5.5", "a Pong has no more than 125 bytes",
@@ -218,56 +241,88 @@ const std::vector<Rule>& rules() {
        kProtocolError},
       {"5.5", "a control frame has no length in 64 bits",
        Frame{.opcode = kPing, .length = Frame::Length::in_64_bits}.bytes(), kProtocolError},
-      {"5.5.1", "a Close without a code", Frame{.opcode = kClose}.bytes(),
+      {"5.5.1",
+       "a Close without a code",
+       Frame{.opcode = kClose}.bytes(),
        {{"close 1005 "}, 0, false}},
       {"5.5.1", "a Close of one byte has half a code",
        Frame{.opcode = kClose, .payload = "\x03"}.bytes(), kProtocolError},
       {"5.5.1", "a Close with a code", close_frame(1000), {{"close 1000 "}, 0, false}},
-      {"5.5.1", "a Close with a reason", close_frame(1001, "bye"),
-       {{"close 1001 bye"}, 0, false}},
-      {"5.5.1", "a reason of 123 bytes", close_frame(1000, std::string(123, 'r')),
+      {"5.5.1", "a Close with a reason", close_frame(1001, "bye"), {{"close 1001 bye"}, 0, false}},
+      {"5.5.1",
+       "a reason of 123 bytes",
+       close_frame(1000, std::string(123, 'r')),
        {{"close 1000 " + std::string(123, 'r')}, 0, false}},
       {"5.5.1", "a reason is UTF-8", close_frame(1000, "\xff"), {{}, 1007, false}},
       {"5.5.1", "a reason is whole UTF-8", close_frame(1000, "\xe2\x82"), {{}, 1007, false}},
-      {"5.5.1", "nothing is read after a Close", close_frame(1000) + text("late") + "\xff\xff",
+      {"5.5.1",
+       "nothing is read after a Close",
+       close_frame(1000) + text("late") + "\xff\xff",
        {{"close 1000 "}, 0, false}},
       {"5.5.2", "a Ping without a payload", ping(""), {{"ping "}, 0, false}},
-      {"5.5.2", "a Ping's payload is any bytes", ping("\x00\xff\xfe"s),
+      {"5.5.2",
+       "a Ping's payload is any bytes",
+       ping("\x00\xff\xfe"s),
        {{"ping \x00\xff\xfe"s}, 0, false}},
-      {"5.5.3", "a Pong that nobody asked for", Frame{.opcode = kPong, .payload = "x"}.bytes(),
+      {"5.5.3",
+       "a Pong that nobody asked for",
+       Frame{.opcode = kPong, .payload = "x"}.bytes(),
        {{"pong x"}, 0, false}},
-      {"5.6", "a text is UTF-8", text("\xe9\xa9\xbf\xe7\xab\x99"),
+      {"5.6",
+       "a text is UTF-8",
+       text("\xe9\xa9\xbf\xe7\xab\x99"),
        {{"text \xe9\xa9\xbf\xe7\xab\x99"}, 0, false}},
-      {"5.6", "a binary message where such are taken", part(kBinary, "\xff\x00"s, true),
-       {{"binary \xff\x00"s}, 0, false}, kBoth},
-      {"5.6", "fragments of a binary message are cut anywhere",
+      {"5.6",
+       "a binary message where such are taken",
+       part(kBinary, "\xff\x00"s, true),
+       {{"binary \xff\x00"s}, 0, false},
+       kBoth},
+      {"5.6",
+       "fragments of a binary message are cut anywhere",
        part(kBinary, "\xe2\x82", false) + part(kContinuation, "\xff", true),
-       {{"binary \xe2\x82\xff"}, 0, false}, kBoth},
-      {"7.4.1", "a binary message where none are taken", part(kBinary, "a", true),
+       {{"binary \xe2\x82\xff"}, 0, false},
+       kBoth},
+      {"7.4.1",
+       "a binary message where none are taken",
+       part(kBinary, "a", true),
        {{}, 1003, false}},
-      {"7.4.1", "an empty binary message where none are taken", part(kBinary, "", true),
+      {"7.4.1",
+       "an empty binary message where none are taken",
+       part(kBinary, "", true),
        {{}, 1003, false}},
-      {"7.4.1", "a fragmented binary message where none are taken", part(kBinary, "a", false),
+      {"7.4.1",
+       "a fragmented binary message where none are taken",
+       part(kBinary, "a", false),
        {{}, 1003, false}},
       {"8.1", "a byte that UTF-8 never has", text("ab\xff"), {{}, 1007, false}},
       {"8.1", "an overlong form", text("\xc0\x80"), {{}, 1007, false}},
       {"8.1", "a surrogate", text("\xed\xa0\x80"), {{}, 1007, false}},
       {"8.1", "beyond U+10FFFF", text("\xf4\x90\x80\x80"), {{}, 1007, false}},
       {"8.1", "a text that ends within a character", text("a\xe2\x82"), {{}, 1007, false}},
-      {"8.1", "a character cut in two by fragments",
+      {"8.1",
+       "a character cut in two by fragments",
        part(kText, "\xe2", false) + part(kContinuation, "\x82", false) +
            part(kContinuation, "\xac", true),
        {{"text \xe2\x82\xac"}, 0, false}},
-      {"8.1", "fragments that end within a character",
-       part(kText, "\xe2\x82", false) + part(kContinuation, "", true), {{}, 1007, false}},
-      {"8.1", "a wrong byte in the first of several fragments",
-       part(kText, "\xff", false), {{}, 1007, false}},
-      {"8.1", "a fragment that breaks the character of the one before",
-       part(kText, "\xe2\x82", false) + part(kContinuation, "a", false), {{}, 1007, false}},
-      {"8.1", "a Ping within a character of a fragmented text",
+      {"8.1",
+       "fragments that end within a character",
+       part(kText, "\xe2\x82", false) + part(kContinuation, "", true),
+       {{}, 1007, false}},
+      {"8.1",
+       "a wrong byte in the first of several fragments",
+       part(kText, "\xff", false),
+       {{}, 1007, false}},
+      {"8.1",
+       "a fragment that breaks the character of the one before",
+       part(kText, "\xe2\x82", false) + part(kContinuation, "a", false),
+       {{}, 1007, false}},
+      {"8.1",
+       "a Ping within a character of a fragmented text",
        part(kText, "\xe2\x82", false) + ping("\xff") + part(kContinuation, "\xac", true),
        {{"ping \xff", "text \xe2\x82\xac"}, 0, false}},
-      {"8.1", "each text begins anew", text("\xc3\xa9") + text("\xa9"),
+      {"8.1",
+       "each text begins anew",
+       text("\xc3\xa9") + text("\xa9"),
        {{"text \xc3\xa9"}, 1007, false}},
       {"9.1", "no extension was agreed on", Frame{.payload = "\xf2\x48", .reserved = 4}.bytes(),
        kProtocolError},
@@ -318,19 +373,20 @@ TEST(FrameReader, UnmasksEveryLengthCutAnywhere) {
   const auto bytes = text(pattern);
   for (std::size_t first = 6; first < bytes.size(); ++first) {
     for (std::size_t second = first; second < bytes.size(); ++second) {
-      ASSERT_THAT(feed({bytes.substr(0, first), bytes.substr(first, second - first),
-                        bytes.substr(second)})
-                      .seen,
-                  ElementsAre("text " + pattern))
+      ASSERT_THAT(
+          feed({bytes.substr(0, first), bytes.substr(first, second - first), bytes.substr(second)})
+              .seen,
+          ElementsAre("text " + pattern))
           << first << ' ' << second;
     }
   }
 }
 
 TEST(FrameReader, EveryFrameHasAMaskOfItsOwn) {
-  const auto bytes = Frame{.payload = "abcde", .fin = false, .mask = {1, 2, 3, 4}}.bytes() +
-                     Frame{.opcode = kPing, .payload = "xyz", .mask = {9, 9, 9, 9}}.bytes() +
-                     Frame{.opcode = kContinuation, .payload = "fghij", .mask = {5, 6, 7, 8}}.bytes();
+  const auto bytes =
+      Frame{.payload = "abcde", .fin = false, .mask = {1, 2, 3, 4}}.bytes() +
+      Frame{.opcode = kPing, .payload = "xyz", .mask = {9, 9, 9, 9}}.bytes() +
+      Frame{.opcode = kContinuation, .payload = "fghij", .mask = {5, 6, 7, 8}}.bytes();
   EXPECT_THAT(read(bytes).seen, ElementsAre("ping xyz", "text abcdefghij"));
 }
 
@@ -527,9 +583,9 @@ TEST(FrameReader, AllocatesNothingForALengthThatWasOnlyClaimed) {
 }
 
 TEST(FrameReader, AllocatesNothingForWhatArrivesWhole) {
-  EXPECT_EQ(largest_allocation(text(std::string(60'000, 'a')) + ping(std::string(125, 'p')),
-                               kTextOnly),
-            0U);
+  EXPECT_EQ(
+      largest_allocation(text(std::string(60'000, 'a')) + ping(std::string(125, 'p')), kTextOnly),
+      0U);
 }
 
 TEST(FrameReader, AMillionEmptyFragmentsTakeNoMemory) {

@@ -8,34 +8,83 @@
 namespace waystation {
 namespace {
 
-std::string shown(const std::string& text) { return testing::PrintToString(text); }
+std::string shown(const std::string& text) {
+  return testing::PrintToString(text);
+}
 
 const std::vector<std::string>& good_texts() {
   static const std::vector<std::string> texts = {
-      "", "a", std::string(1, '\0'), "\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xe0\xbf\xbf",
-      "\xe1\x80\x80", "\xec\xbf\xbf", "\xed\x80\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf",
-      "\xef\xbb\xbf", "\xf0\x90\x80\x80", "\xf0\xbf\xbf\xbf", "\xf1\x80\x80\x80", "\xf3\xbf\xbf\xbf",
-      "\xf4\x80\x80\x80", "\xf4\x8f\xbf\xbf", "\xe9\xa9\xbf\xe7\xab\x99 relay post \xf0\x9f\x90\x8e",
+      "",
+      "a",
+      std::string(1, '\0'),
+      "\x7f",
+      "\xc2\x80",
+      "\xdf\xbf",
+      "\xe0\xa0\x80",
+      "\xe0\xbf\xbf",
+      "\xe1\x80\x80",
+      "\xec\xbf\xbf",
+      "\xed\x80\x80",
+      "\xed\x9f\xbf",
+      "\xee\x80\x80",
+      "\xef\xbf\xbf",
+      "\xef\xbb\xbf",
+      "\xf0\x90\x80\x80",
+      "\xf0\xbf\xbf\xbf",
+      "\xf1\x80\x80\x80",
+      "\xf3\xbf\xbf\xbf",
+      "\xf4\x80\x80\x80",
+      "\xf4\x8f\xbf\xbf",
+      "\xe9\xa9\xbf\xe7\xab\x99 relay post \xf0\x9f\x90\x8e",
       "\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5"};
   return texts;
 }
 
 /// Texts that end in the middle of a character, or are wrong at their last byte.
 const std::vector<std::string>& cut_texts() {
-  static const std::vector<std::string> texts = {"\xc2", "\xdf", "\xe0", "\xe0\xa0", "\xed\x9f",
-                                                 "\xef\xbb", "\xf0", "\xf0\x90", "\xf0\x90\x80",
-                                                 "\xf4\x8f\xbf", "ab\xc3"};
+  static const std::vector<std::string> texts = {
+      "\xc2", "\xdf",     "\xe0",         "\xe0\xa0",     "\xed\x9f", "\xef\xbb",
+      "\xf0", "\xf0\x90", "\xf0\x90\x80", "\xf4\x8f\xbf", "ab\xc3"};
   return texts;
 }
 
 const std::vector<std::string>& wrong_texts() {
-  static const std::vector<std::string> texts = {
-      "\x80", "\xbf", "\xc0", "\xc1", "\xf5", "\xf8", "\xfc", "\xfe", "\xff",  // no first bytes
-      "\xc0\x80", "\xc1\xbf", "\xe0\x80", "\xe0\x9f", "\xf0\x80", "\xf0\x8f",  // overlong
-      "\xed\xa0", "\xed\xbf", "\xed\xa0\x80", "\xed\xbf\xbf",                  // surrogates
-      "\xf4\x90", "\xf5\x80", "\xf7\xbf",                                      // beyond U+10FFFF
-      "\xc2\x7f", "\xc2\xc0", "\xc2" "a", "\xe1\x80" "a", "\xe1\xc0", "\xf1\x80\x80" "a",
-      "\xf1\x80\xc0", "\xe1\x80\xff", "a\x80", "\xc2\x80\x80", "\xe0\xa0\x80\x80"};
+  static const std::vector<std::string> texts = {"\x80",
+                                                 "\xbf",
+                                                 "\xc0",
+                                                 "\xc1",
+                                                 "\xf5",
+                                                 "\xf8",
+                                                 "\xfc",
+                                                 "\xfe",
+                                                 "\xff",  // no first bytes
+                                                 "\xc0\x80",
+                                                 "\xc1\xbf",
+                                                 "\xe0\x80",
+                                                 "\xe0\x9f",
+                                                 "\xf0\x80",
+                                                 "\xf0\x8f",  // overlong
+                                                 "\xed\xa0",
+                                                 "\xed\xbf",
+                                                 "\xed\xa0\x80",
+                                                 "\xed\xbf\xbf",  // surrogates
+                                                 "\xf4\x90",
+                                                 "\xf5\x80",
+                                                 "\xf7\xbf",  // beyond U+10FFFF
+                                                 "\xc2\x7f",
+                                                 "\xc2\xc0",
+                                                 "\xc2"
+                                                 "a",
+                                                 "\xe1\x80"
+                                                 "a",
+                                                 "\xe1\xc0",
+                                                 "\xf1\x80\x80"
+                                                 "a",
+                                                 "\xf1\x80\xc0",
+                                                 "\xe1\x80\xff",
+                                                 "a\x80",
+                                                 "\xc2\x80\x80",
+                                                 "\xe0\xa0\x80\x80"};
   return texts;
 }
 
@@ -74,8 +123,9 @@ TEST(Utf8, DoesNotCareWhereATextIsCut) {
   all.insert(all.end(), wrong_texts().begin(), wrong_texts().end());
   all.insert(all.end(), cut_texts().begin(), cut_texts().end());
   for (const auto& core : all) {
-    for (const auto& text : {core, "some words before " + core, core + " and some behind it, longer",
-                             std::string(33, 'x') + core + std::string(33, 'y')}) {
+    for (const auto& text :
+         {core, "some words before " + core, core + " and some behind it, longer",
+          std::string(33, 'x') + core + std::string(33, 'y')}) {
       const bool whole = is_utf8(text);
       for (std::size_t cut = 0; cut <= text.size(); ++cut) {
         for (std::size_t second = cut; second <= text.size(); ++second) {
@@ -127,7 +177,8 @@ TEST(Utf8, TakesExactlyTheCodePointsOfUnicode) {
     if (c < 0x80) return std::string{byte(c)};
     if (c < 0x800) return std::string{byte(0xC0 | c >> 6), byte(0x80 | (c & 0x3F))};
     if (c < 0x10000) {
-      return std::string{byte(0xE0 | c >> 12), byte(0x80 | (c >> 6 & 0x3F)), byte(0x80 | (c & 0x3F))};
+      return std::string{byte(0xE0 | c >> 12), byte(0x80 | (c >> 6 & 0x3F)),
+                         byte(0x80 | (c & 0x3F))};
     }
     return std::string{byte(0xF0 | c >> 18), byte(0x80 | (c >> 12 & 0x3F)),
                        byte(0x80 | (c >> 6 & 0x3F)), byte(0x80 | (c & 0x3F))};

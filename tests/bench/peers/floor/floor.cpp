@@ -2,9 +2,10 @@
 //
 //     waystation-floor PORT
 //
-// Passes each text frame of a group's two sockets on to both, as it was sent. No checks, no limits, no
-// JSON, no close codes; who breaks a rule is cut off. It is not a server: no relay with one thread and
-// these system calls can be faster, so what it reaches is what the others are measured beside.
+// Passes each text frame of a group's two sockets on to both, as it was sent. No checks, no limits,
+// no JSON, no close codes; who breaks a rule is cut off. It is not a server: no relay with one
+// thread and these system calls can be faster, so what it reaches is what the others are measured
+// beside.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -164,8 +165,8 @@ void Floor::take_frames(Socket& socket) {
     if (opcode == Opcode::text) pass_on(socket, {reinterpret_cast<char*>(payload), size});
     at = payload + size;
   }
-  socket.unread.erase(0, static_cast<std::size_t>(
-                             at - reinterpret_cast<unsigned char*>(socket.unread.data())));
+  socket.unread.erase(
+      0, static_cast<std::size_t>(at - reinterpret_cast<unsigned char*>(socket.unread.data())));
 }
 
 void Floor::pass_on(Socket& socket, std::string_view payload) {
