@@ -23,6 +23,8 @@ esac
 results="$root/build/results"
 rm -rf "$results"
 mkdir -p "$results"
+failures="$results/failures"
+: >"$failures"
 passed=0
 failed=0
 summary=()
@@ -39,6 +41,7 @@ count() {
 not_run() {
   say "$1 is not run: $2"
   if [ -n "${CI:-}" ]; then
+    echo "FAILED  $1: it is not run: $2" >>"$failures"
     count "$1" 0 1
   else
     summary+=("$(printf '%-24s not run' "$1")")
@@ -50,21 +53,8 @@ not_run() {
 # started is "not run" there.
 count_junit() {
   local suite="$1" file="$2" status="$3" counts
-  if counts="$(/usr/bin/python3 - "$file" <<'PYTHON'
-import sys
-import xml.etree.ElementTree as xml
-passed = failed = 0
-for case in xml.parse(sys.argv[1]).iter("testcase"):
-    if case.find("failure") is not None or case.find("error") is not None \
-            or case.get("status") == "fail":
-        failed += 1
-    elif case.find("skipped") is not None or case.get("status") == "disabled":
-        print("not run:", case.get("name"), file=sys.stderr)
-    elif case.get("status") in (None, "run"):
-        passed += 1
-print(passed, failed)
-PYTHON
-  )"; then
+  if counts="$(/usr/bin/python3 "$root/tests/junit_summary.py" "$file" --suite "$suite" \
+    --failures "$failures")"; then
     if [ "$status" -ne 0 ] && [ "${counts#* }" -eq 0 ]; then
       say "$suite counted no failure, but its exit code is $status"
       counts="${counts% *} 1"
@@ -137,6 +127,7 @@ run_script() {
     not_run "$name" "it says above why"
     return
   fi
+  sed -nE "s/^(FAIL|FAILED)  |^(FAIL|ERROR): /FAILED  $name: /p" "$results/$name.log" >>"$failures"
   counts="$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$results/$name.log" | tail -n 1)"
   if [ -z "$counts" ]; then
     say "$name did not end with a line \`N passed, N failed\` (exit code $status)"
@@ -189,6 +180,10 @@ for suite in "${suites[@]}"; do
 done
 
 printf '\n'
+if [ -s "$failures" ]; then
+  cat "$failures"
+  printf '\n'
+fi
 printf '%s\n' "${summary[@]}"
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -93,8 +93,14 @@ lines=()
 
 # judge PASSED SCENE COUNT BEFORE [WHY]
 judge() {
-  if "$1"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
-  printf '%-28s %7s instructions a message, recorded %s%s\n' "$2" "$3" "$4" "${5:+: $5}"
+  local mark=ok
+  if "$1"; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    mark=FAILED
+  fi
+  printf '%-7s %-28s %7s instructions a message, recorded %s%s\n' "$mark" "$2" "$3" "$4" "${5:+: $5}"
 }
 
 for scene in $scenes; do

@@ -41,6 +41,7 @@ for source in "$here"/fuzz_*.cpp; do
     passed=$((passed + 1))
   else
     failed=$((failed + 1))
+    echo "FAILED  $target: what it was given lies in $build/$target-*"
   fi
 done
 printf '%d passed, %d failed\n' "$passed" "$failed"
