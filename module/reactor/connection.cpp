@@ -136,23 +136,26 @@ void Connection::close(CloseCode code) noexcept {
   touch();
 }
 
-void Connection::pause_reading(std::int64_t ms) noexcept {
-  if (state_ != State::open) return;
-  const auto now = reactor_.now_ms();
-  const bool was_paused = resumes_ms_ != 0;
-  resumes_ms_ = std::min(std::max(resumes_ms_, now) + ms, now + kLongestPauseMs);
+void Connection::pause_reading(std::int64_t us) noexcept {
+  if (state_ != State::open || peer_ended_) return;
+  const bool was_paused = resumes_us_ != 0;
+  resumes_us_ = std::max(resumes_us_, reactor_.now_ms() * 1000) + us;
   if (was_paused) return;
   try {
-    reactor_.wake_at(resumes_ms_, *this);
+    reactor_.wake_at(resumes_ms(), *this);
   } catch (const std::bad_alloc&) {
-    resumes_ms_ = 0;  // nobody would wake it
+    resumes_us_ = 0;  // nobody would wake it
     return;
   }
   watch();
 }
 
 void Connection::resume_reading() noexcept {
-  if (std::exchange(resumes_ms_, 0) != 0) watch();
+  if (std::exchange(resumes_us_, 0) != 0) watch();
+}
+
+std::int64_t Connection::resumes_ms() const noexcept {
+  return (resumes_us_ + 999) / 1000;
 }
 
 void Connection::set_expiry(std::int64_t steady_ms) {
@@ -267,6 +270,11 @@ void Connection::on_writable() {
   touch();
 }
 
+void Connection::on_peer_ended() noexcept {
+  peer_ended_ = true;
+  resume_reading();
+}
+
 void Connection::flush() {
   if (state_ == State::closed) return;
   transmit();
@@ -308,7 +316,7 @@ void Connection::set_blocked(bool blocked) noexcept {
 }
 
 void Connection::watch() noexcept {
-  reactor_.watch(*this, resumes_ms_ == 0, blocked_);
+  reactor_.watch(*this, resumes_us_ == 0, blocked_);
 }
 
 void Connection::cut(EndReason reason) noexcept {
@@ -360,7 +368,7 @@ std::int64_t Connection::on_timer() {
     return next_deadline();
   }
   if (state_ == State::closed) return next_deadline();
-  if (now >= resumes_ms_) resume_reading();
+  if (now >= resumes_ms()) resume_reading();
   const auto patience = 2 * reactor_.ping_interval_ms();
   if (now - last_received_ms_ >= patience) {
     reactor_.count_closed_dead();
@@ -383,7 +391,7 @@ std::int64_t Connection::next_deadline() const noexcept {
   const auto patience = 2 * reactor_.ping_interval_ms();
   auto next = std::min(next_ping_ms_, last_received_ms_ + patience);
   if (expires_ms_ != 0) next = std::min(next, expires_ms_);
-  if (resumes_ms_ != 0) next = std::min(next, resumes_ms_);
+  if (resumes_us_ != 0) next = std::min(next, resumes_ms());
   if (message_began_ms_ != 0) next = std::min(next, message_began_ms_ + patience);
   return next;
 }

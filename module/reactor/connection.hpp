@@ -45,10 +45,11 @@ class Connection final : private FrameHandler {
   /// Ends the connection with token_expired at `steady_ms`; 0: never.
   void set_expiry(std::int64_t steady_ms);
 
-  /// Reads nothing for `ms` more than it was to already, but no longer than kLongestPauseMs from
-  /// now: the peer's kernel holds back what it says then. A peer that resets the connection is
-  /// still heard.
-  void pause_reading(std::int64_t ms) noexcept;
+  /// Reads nothing for `us` microseconds more than it was to already: the peer's kernel holds back
+  /// what it says then. A peer that ends or resets the connection is still noticed, and what it said
+  /// before its end is read without a pause. To be short beside the ping interval, within which a
+  /// peer must be heard.
+  void pause_reading(std::int64_t us) noexcept;
 
   /// Where the last message queued ends, in bytes since the start of the connection.
   std::uint64_t queued_offset() const noexcept { return outbox_.queued_offset(); }
@@ -70,6 +71,8 @@ class Connection final : private FrameHandler {
 
   void on_readable();
   void on_writable();
+  /// The peer sends nothing any more (its FIN), which is asked for while reading is paused.
+  void on_peer_ended() noexcept;
   /// Does what is due and returns the next deadline.
   std::int64_t on_timer();
   /// Does what send() and close() asked for.
@@ -96,9 +99,6 @@ class Connection final : private FrameHandler {
   /// It gave up all that it can without ending its session, which comes later in this round.
   bool is_spent() const noexcept { return is_closed() || (state_ == State::open && too_slow_); }
   std::size_t backlog() const noexcept { return outbox_.unsent().size(); }
-
-  // Shorter than the shortest time in which a peer must be heard.
-  static constexpr std::int64_t kLongestPauseMs = 1000;
 
   static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
@@ -127,6 +127,7 @@ class Connection final : private FrameHandler {
   void touch() noexcept;
   void set_blocked(bool blocked) noexcept;
   void resume_reading() noexcept;
+  std::int64_t resumes_ms() const noexcept;
   void watch() noexcept;
   void transmit() noexcept;
   bool make_room(std::size_t size) noexcept;
@@ -146,7 +147,7 @@ class Connection final : private FrameHandler {
   std::int64_t next_ping_ms_;
   std::int64_t message_began_ms_ = 0;              // of one that is not complete; 0: there is none
   std::int64_t expires_ms_ = 0;                    // 0: never
-  std::int64_t resumes_ms_ = 0;                    // reading does; 0: it is not paused
+  std::int64_t resumes_us_ = 0;                    // reading does; 0: it is not paused
   std::int64_t close_by_ms_ = 0;                   // while closing or lingering
   CloseCode wanted_close_ = CloseCode::no_status;  // no_status: none
   std::optional<EndReason> end_reason_;            // the first that there was
@@ -154,6 +155,7 @@ class Connection final : private FrameHandler {
   bool in_session_ = false;  // between the session's on_open and on_end
   bool reading_ = true;      // false: what arrives is thrown away
   bool peer_done_ = false;   // its Close arrived, or nothing it says counts any more
+  bool peer_ended_ = false;  // its FIN was seen before what stands in front of it
   bool blocked_ = false;     // the kernel is full; epoll says when it is not
   bool broken_ = false;      // sending failed; to be cut
   bool too_slow_ = false;    // its queue was full, and counted

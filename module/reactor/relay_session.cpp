@@ -102,7 +102,7 @@ class RelaySession final : public Session, public Base {
 
   void end_session() override { connection_.close(CloseCode::ended_by_administrator); }
 
-  void throttle(std::int64_t ms) override { connection_.pause_reading(ms); }
+  void throttle(std::int64_t us) override { connection_.pause_reading(us); }
 
  private:
   void acknowledge() noexcept {

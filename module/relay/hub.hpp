@@ -48,8 +48,8 @@ class Member {
   /// Ends the socket at an administrator's word; never leaves the hub in the call.
   virtual void end_session() = 0;
 
-  /// It said more than it may: what it says next may wait so much longer, in milliseconds.
-  virtual void throttle(std::int64_t ms) = 0;
+  /// It said more than it may: what it says next may wait so much longer, in microseconds.
+  virtual void throttle(std::int64_t us) = 0;
 
  protected:
   explicit Member(Dialect dialect) noexcept : dialect_(dialect) {}

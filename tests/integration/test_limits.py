@@ -62,6 +62,16 @@ class RateLimit(Case):
                         passed += "ack" in await receive_json(dave)
             self.assert_limited(passed, started)
 
+    async def test_who_says_too_much_may_still_leave(self):
+        """The Close stands behind all of it, and the other one is to see that they left."""
+        with RawSocket(self.server) as frank:
+            frank.open("/ws/chat/frank_grace/", "frank")
+            for _ in range(200):
+                frank.say(json.dumps({"message": "x" * 9000, "to_user": "grace"}))
+            self.assertEqual(self.server.presence("frank")["groups"], ["frank_grace"])
+            frank.send(frame(CLOSE, b"\x03\xe8"))
+            await until(lambda: not self.server.presence("frank")["groups"], "frank left")
+
 
 class Connections(AsyncCase):
     async def test_a_burst_does_not_overshoot(self):

@@ -50,7 +50,7 @@ class Inbox {
   std::vector<std::string> deliveries;  // to whom, for each text that counts as a delivery
   std::vector<std::string> tokens;
   int ended = 0;
-  std::int64_t throttled_ms = 0;
+  std::int64_t throttled_us = 0;
 };
 
 /// A chat socket, in its group for as long as it lives.
@@ -69,7 +69,7 @@ class FakeChat final : public ChatMember, public Inbox {
   }
   void refresh(std::string token) override { tokens.push_back(std::move(token)); }
   void end_session() override { ++ended; }
-  void throttle(std::int64_t ms) override { throttled_ms += ms; }
+  void throttle(std::int64_t us) override { throttled_us += us; }
 
  private:
   Hub& hub_;
@@ -90,7 +90,7 @@ class FakePush final : public PushMember, public Inbox {
   }
   void refresh(std::string token) override { tokens.push_back(std::move(token)); }
   void end_session() override { ++ended; }
-  void throttle(std::int64_t ms) override { throttled_ms += ms; }
+  void throttle(std::int64_t us) override { throttled_us += us; }
 
  private:
   Hub& hub_;
