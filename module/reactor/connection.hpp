@@ -46,9 +46,9 @@ class Connection final : private FrameHandler {
   void set_expiry(std::int64_t steady_ms);
 
   /// Reads nothing for `us` microseconds more than it was to already: the peer's kernel holds back
-  /// what it says then. A peer that ends or resets the connection is still noticed, and what it said
-  /// before its end is read without a pause. To be short beside the ping interval, within which a
-  /// peer must be heard.
+  /// what it says then. A peer that ends or resets the connection is still noticed, and what it
+  /// said before its end is read without a pause. To be short beside the ping interval, within
+  /// which a peer must be heard.
   void pause_reading(std::int64_t us) noexcept;
 
   /// Where the last message queued ends, in bytes since the start of the connection.
