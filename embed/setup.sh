@@ -43,6 +43,12 @@ fuzz_packages=(
   clang
   libclang-rt-14-dev
 )
+# What judges the sources without running them.
+static_packages=(
+  clang
+  clang-format-14
+  shellcheck
+)
 
 # The page's tools run on this version of Node.js and later.
 least_node=18

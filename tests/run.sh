@@ -2,7 +2,7 @@
 # Runs every test there is, on the same set-up as embed/run.sh:
 #
 #     tests/run.sh            all of it, in up to half an hour on two cores
-#     tests/run.sh --quick    without the sanitizers, fuzzing and the packages
+#     tests/run.sh --quick    without static analysis, the sanitizers, fuzzing and the packages
 #
 # Ends with one line, `N passed, N failed`, and 0 only where nothing failed. What cannot be run here is
 # said, and counts as neither; in continuous integration, where CI is set and nobody reads it, it has
@@ -156,6 +156,11 @@ suite_fuzz() {
   run_script fuzz "$root/tests/fuzz/run.sh"
 }
 
+suite_static() {
+  need_packages "${static_packages[@]}"
+  run_script static "$root/tests/static/run.sh"
+}
+
 suite_consumer() { run_script consumer "$root/tests/consumer/run.sh"; }
 suite_shipped() { run_script shipped "$root/tests/package/files.sh"; }
 suite_nginx() { run_script nginx "$root/tests/package/nginx/run.sh"; }
@@ -166,7 +171,7 @@ suite_instructions() { run_script instructions "$root/tests/bench/instructions.s
 
 # Every suite, in the order in which they run. To add one, write a function and name it here.
 suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_shipped suite_nginx)
-if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_fuzz suite_package); fi
+if [ -z "$quick" ]; then suites+=(suite_static suite_asan suite_tsan suite_fuzz suite_package); fi
 
 # Each run of continuous integration has a clone of its own: what was compiled in another is as good.
 # It is not for people, whose debugger would look for sources there.

@@ -12,32 +12,10 @@ set -uo pipefail
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd -- "$here/../.." && pwd)"
 build="${1:-$root/build/release}"
-scratch="$(mktemp -d)"
+# shellcheck source=tests/support/check.sh
+. "$root/tests/support/check.sh"
 # CMake takes make unless told otherwise, and what builds this tree brings Ninja alone.
 if ! command -v make >/dev/null && command -v ninja >/dev/null; then export CMAKE_GENERATOR=Ninja; fi
-trap 'rm -rf "$scratch"' EXIT
-
-passed=0
-failed=0
-# check WHAT COMMAND…: passes if the command does; its output is shown if not.
-check() {
-  local what="$1"
-  shift
-  if "$@" >"$scratch/log" 2>&1; then
-    passed=$((passed + 1))
-    printf 'ok      %s\n' "$what"
-  else
-    failed=$((failed + 1))
-    printf 'FAILED  %s\n' "$what"
-    sed 's/^/        /' "$scratch/log" | tail -n 40
-  fi
-}
-
-finish() {
-  printf '%d passed, %d failed\n' "$passed" "$failed"
-  [ "$failed" -eq 0 ]
-  exit
-}
 
 warnings=(-Wall -Wextra -Wpedantic -Wshadow -Werror)
 

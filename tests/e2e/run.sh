@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # The page in a real browser, against the real server.
 #
 #   tests/e2e/run.sh [part of a scene's name]
@@ -11,7 +11,7 @@
 #
 # Ends with a line of counts; fails if a
 # scene did.
-set -eu
+set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)

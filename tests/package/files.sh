@@ -7,8 +7,8 @@ set -uo pipefail
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd -- "$here/../.." && pwd)"
 program="${WAYSTATION_BIN:-$root/build/release/embed/waystation}"
-# shellcheck source=tests/package/check.sh
-. "$here/check.sh"
+# shellcheck source=tests/support/check.sh
+. "$root/tests/support/check.sh"
 
 # What a template becomes in a package.
 installed() {

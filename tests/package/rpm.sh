@@ -12,8 +12,8 @@ set -uo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd -- "$here/../.." && pwd)"
-# shellcheck source=tests/package/check.sh
-. "$here/check.sh"
+# shellcheck source=tests/support/check.sh
+. "$root/tests/support/check.sh"
 
 packages="$root/build/packages"
 case "${1:-}" in

@@ -15,8 +15,8 @@ set -uo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd -- "$here/../.." && pwd)"
-# shellcheck source=tests/package/check.sh
-. "$here/check.sh"
+# shellcheck source=tests/support/check.sh
+. "$root/tests/support/check.sh"
 
 packages=
 source_of=()
@@ -114,16 +114,16 @@ hardened() {
 
 # The files that the manual pages name are in the packages; what the service makes is not.
 pages_name_what_there_is() {
-  local deb name missing=0
+  local deb name absent=0
   rm -rf "$scratch/pages" && mkdir "$scratch/pages"
   for deb in "$server_deb" "$library_deb" "$devel_deb"; do
     dpkg-deb -x "$deb" "$scratch/pages" || return
   done
   for name in $(zcat "$scratch"/pages/usr/share/man/man*/*.gz | sed 's/\\-/-/g' |
     grep -oE '/(etc|usr)/[a-z0-9./_-]*[a-z0-9]' | sort -u); do
-    [ -e "$scratch/pages$name" ] || { echo "there is no $name"; missing=1; }
+    [ -e "$scratch/pages$name" ] || { echo "there is no $name"; absent=1; }
   done
-  [ -n "$name" ] && return "$missing"
+  [ -n "$name" ] && return "$absent"
 }
 
 check "lintian finds no error and no warning" lintian_is_content
@@ -373,6 +373,7 @@ the_watchdog_bites() {
   pid="$(property MainPID)"
   # It lives for longer than its watchdog's time, since it feeds it.
   local start
+  # shellcheck disable=SC2034 # eval reads it
   start="$(property WatchdogTimestampMonotonic)"
   wait_for 30 eval '[ "$(property WatchdogTimestampMonotonic)" -gt $((start + 4000000)) ]' &&
     [ "$(property MainPID)" = "$pid" ] && [ "$(property NRestarts)" = 0 ] || return

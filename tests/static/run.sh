@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# What is judged without being run: how the sources are formatted, which locks are held (clang's
+# thread-safety analysis, which g++ lacks; with it, all that another compiler warns of), and the shell
+# scripts.
+#
+#     tests/static/run.sh             judges by build/release, which must have been configured
+#     tests/static/run.sh --format    formats the sources
+#
+# Needs clang, clang-format 14 and shellcheck. Ends with a line `N passed, N failed`.
+# shellcheck disable=SC2317 # what check() is given is called by it
+set -uo pipefail
+
+here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
+root="$(cd -- "$here/../.." && pwd)"
+# shellcheck source=tests/support/check.sh
+. "$root/tests/support/check.sh"
+cd "$root" || exit
+
+# The tree's own files, also those that are not committed yet. C has another style than the tool knows.
+ours() { git ls-files --cached --others --exclude-standard -- "$@"; }
+format() { ours '*.cpp' '*.hpp' | xargs clang-format-14 "$@"; }
+
+scripts() {
+  ours | while read -r file; do
+    if [ -f "$file" ] && head -c 40 "$file" | grep -aqE '^#!.*\b(ba|da)?sh\b|^# shellcheck shell='; then
+      printf '%s\n' "$file"
+    fi
+  done
+}
+
+scripts_are_sound() { scripts | xargs shellcheck --external-sources --severity=warning; }
+
+if [ "${1:-}" = --format ]; then
+  format -i
+  exit
+fi
+check "the sources are formatted (tests/static/run.sh --format)" format --dry-run -Werror
+check "clang finds nothing wrong, locks included" \
+  /usr/bin/python3 "$here/clang.py" "$root/build/release/compile_commands.json"
+check "shellcheck finds nothing wrong" scripts_are_sound
+finish
