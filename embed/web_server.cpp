@@ -69,6 +69,7 @@ bool is_old(const mg_connection* connection) {
       std::chrono::steady_clock::now().time_since_epoch());
   auto* const kept = mg_get_user_connection_data(connection);
   if (kept == nullptr) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): nobody goes where it points
     mg_set_user_connection_data(connection, reinterpret_cast<void*>(now.count()));
     return false;
   }

@@ -36,9 +36,7 @@ class Address {
   /// 16 bytes in network order, an IPv4 address in its mapped form.
   const std::array<std::uint8_t, 16>& bytes() const noexcept { return bytes_; }
 
-  // clang-tidy 14 takes the 0 that the language compares with for a pointer.
-  friend auto operator<=>(const Address&,
-                          const Address&) = default;  // NOLINT(modernize-use-nullptr)
+  friend auto operator<=>(const Address&, const Address&) = default;
 
  private:
   std::array<std::uint8_t, 16> bytes_{};

@@ -128,6 +128,7 @@ waystation_status waystation_audit_open(const char* file, waystation_audit** aud
   if (audit != nullptr) *audit = nullptr;
   return guarded(error, error_size, [&] {
     need(file != nullptr && audit != nullptr, "audit_file: the path of a file");
+    // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the caller's, who gives it to _close
     *audit = new waystation_audit{ws::AuditReader(file)};
   });
 }

@@ -192,7 +192,7 @@ std::string set_aside(const std::string& path, std::int64_t now_ms) {
   std::strftime(stamp.data(), stamp.size(), "%Y%m%dT%H%M%SZ", &utc);
   const std::string base = path + ".corrupt-" + stamp.data();
   for (int attempt = 1;; ++attempt) {
-    const std::string aside = attempt == 1 ? base : base + "-" + std::to_string(attempt);
+    std::string aside = attempt == 1 ? base : base + "-" + std::to_string(attempt);
     // Never over another file, however it came there.
     if (::renameat2(AT_FDCWD, path.c_str(), AT_FDCWD, aside.c_str(), RENAME_NOREPLACE) != 0) {
       if (errno == EEXIST && attempt < 1000) continue;

@@ -97,7 +97,7 @@ void RelayService::count_open(SocketKind kind, int change) noexcept {
 
 void RelayService::refresh(Connection& connection, Member& member, std::string user,
                            std::string token) {
-  const auto refuse = [this](Member& to, std::string problem) {
+  const auto refuse = [this](Member& to, const std::string& problem) {
     on_error_sent(ErrorCode::bad_token);
     to.send({error_text(ErrorCode::bad_token, problem, {}), {}, {}}, nullptr);
   };

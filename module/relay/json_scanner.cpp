@@ -264,7 +264,7 @@ std::optional<std::string_view> unescape_ascii(std::string_view contents, char* 
   for (std::size_t i = 0; i < contents.size(); ++i) {
     int c = static_cast<unsigned char>(contents[i]);
     if (c == '\\') {
-      c = contents[++i];
+      c = static_cast<unsigned char>(contents[++i]);
       switch (c) {
         case 'b':
           c = '\b';

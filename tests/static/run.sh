@@ -5,8 +5,9 @@
 #
 #     tests/static/run.sh             judges by build/release, which must have been configured
 #     tests/static/run.sh --format    formats the sources
+#     tests/static/run.sh --tidy      has clang-tidy look as well, which takes minutes
 #
-# Needs clang, clang-format 14 and shellcheck. Ends with a line `N passed, N failed`.
+# Needs clang, clang-format 14 and shellcheck, and clang-tidy where it is asked for. Ends with a line `N passed, N failed`.
 # shellcheck disable=SC2317 # what check() is given is called by it
 set -uo pipefail
 
@@ -30,6 +31,8 @@ scripts() {
 
 scripts_are_sound() { scripts | xargs shellcheck --external-sources --severity=warning; }
 
+tidy() { run-clang-tidy -quiet -p "$root/build/release" "^$root/(module|embed)/.*\.cpp$"; }
+
 if [ "${1:-}" = --format ]; then
   format -i
   exit
@@ -38,4 +41,5 @@ check "the sources are formatted (tests/static/run.sh --format)" format --dry-ru
 check "clang finds nothing wrong, locks included" \
   /usr/bin/python3 "$here/clang.py" "$root/build/release/compile_commands.json"
 check "shellcheck finds nothing wrong" scripts_are_sound
+if [ "${1:-}" = --tidy ]; then check "clang-tidy finds nothing wrong" tidy; fi
 finish
