@@ -271,6 +271,7 @@ void Connection::on_writable() {
 }
 
 void Connection::on_peer_ended() noexcept {
+  if (state_ == State::closed) return;
   peer_ended_ = true;
   resume_reading();
 }
