@@ -137,7 +137,7 @@ void Connection::close(CloseCode code) noexcept {
 }
 
 void Connection::pause_reading(std::int64_t us) noexcept {
-  if (state_ != State::open || peer_ended_) return;
+  if (state_ != State::open) return;
   const bool was_paused = resumes_us_ != 0;
   resumes_us_ = std::max(resumes_us_, reactor_.now_ms() * 1000) + us;
   if (was_paused) return;
@@ -268,12 +268,6 @@ void Connection::on_writable() {
   if (state_ == State::closed) return;
   set_blocked(false);
   touch();
-}
-
-void Connection::on_peer_ended() noexcept {
-  if (state_ == State::closed) return;
-  peer_ended_ = true;
-  resume_reading();
 }
 
 void Connection::flush() {

@@ -46,9 +46,9 @@ class Connection final : private FrameHandler {
   void set_expiry(std::int64_t steady_ms);
 
   /// Reads nothing for `us` microseconds more than it was to already: the peer's kernel holds back
-  /// what it says then. A peer that ends or resets the connection is still noticed, and what it
-  /// said before its end is read without a pause. To be short beside the ping interval, within
-  /// which a peer must be heard.
+  /// what it says then, its end included, for who sends a flood and ends may come back for another
+  /// at once. A peer that resets the connection is still heard. To be short beside the ping
+  /// interval, within which a peer must be heard.
   void pause_reading(std::int64_t us) noexcept;
 
   /// Where the last message queued ends, in bytes since the start of the connection.
@@ -71,8 +71,6 @@ class Connection final : private FrameHandler {
 
   void on_readable();
   void on_writable();
-  /// The peer sends nothing any more (its FIN), which is asked for while reading is paused.
-  void on_peer_ended() noexcept;
   /// Does what is due and returns the next deadline.
   std::int64_t on_timer();
   /// Does what send() and close() asked for.
@@ -155,7 +153,6 @@ class Connection final : private FrameHandler {
   bool in_session_ = false;  // between the session's on_open and on_end
   bool reading_ = true;      // false: what arrives is thrown away
   bool peer_done_ = false;   // its Close arrived, or nothing it says counts any more
-  bool peer_ended_ = false;  // its FIN was seen before what stands in front of it
   bool blocked_ = false;     // the kernel is full; epoll says when it is not
   bool broken_ = false;      // sending failed; to be cut
   bool too_slow_ = false;    // its queue was full, and counted

@@ -118,8 +118,7 @@ void Reactor::wake_at(std::int64_t deadline_ms, Connection& connection) {
 
 void Reactor::watch(Connection& connection, bool readable, bool writable) noexcept {
   epoll_event event{};
-  // One that is not read would have its end noticed behind all that it said.
-  event.events |= readable ? EPOLLIN : EPOLLRDHUP;
+  if (readable) event.events |= EPOLLIN;
   if (writable) event.events |= EPOLLOUT;
   event.data.ptr = &connection;
   epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection.descriptor(), &event);
@@ -226,7 +225,6 @@ void Reactor::round(int timeout_ms) {
     auto* const connection = static_cast<Connection*>(event.data.ptr);
     if (connection == nullptr) continue;  // the tasks
     if ((event.events & EPOLLOUT) != 0) connection->on_writable();
-    if ((event.events & EPOLLRDHUP) != 0) connection->on_peer_ended();
     if ((event.events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
       guard(*connection, [connection] { connection->on_readable(); });
     }

@@ -647,16 +647,31 @@ TEST_F(ReactorTest, APausedSocketIsWrittenTo) {
   for (int i = 0; i < 50; ++i) ASSERT_EQ(peer.client.hear(), numbered(i, 10'000));
 }
 
-TEST_F(ReactorTest, TheEndOfAPausedSocketIsSeenBehindAllThatItSaid) {
+TEST_F(ReactorTest, AnEndDoesNotCutAPauseShort) {
+  start(options());
+  auto peer = open();
+  auto other = open("other");
+  peer.client.say("/pause 3600000");
+  ASSERT_TRUE(eventually([&] { return peer.record->messages == 1; }));
+  peer.client.half_close();
+  for (int i = 0; i < 3; ++i) {
+    other.client.say("here");
+    EXPECT_EQ(other.client.hear(), "here");
+  }
+  EXPECT_EQ(peer.record->ended, 0);
+}
+
+TEST_F(ReactorTest, AnEndIsSeenBehindAllThatWasSaid) {
   start(options());
   auto peer = open();
   std::string flood;
   constexpr int kMessages = 2000;  // more than one reading's
-  for (int i = 0; i < kMessages; ++i) flood += frame(Opcode::text, "/pause 3600000");
+  for (int i = 0; i < kMessages; ++i) flood += frame(Opcode::text, "/pause 0");
+  flood += frame(Opcode::text, "/pause 1");
   ASSERT_TRUE(peer.client.send(flood));
   peer.client.half_close();
-  ASSERT_TRUE(eventually([&] { return peer.record->ended == 1; }));
-  EXPECT_EQ(peer.record->messages, kMessages);
+  expect_ended(peer);
+  EXPECT_EQ(peer.record->messages, kMessages + 1);
 }
 
 TEST_F(ReactorTest, AResetEndsAPausedSocket) {
