@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <new>
 #include <string>
 #include <utility>
 
@@ -141,12 +140,7 @@ void Connection::pause_reading(std::int64_t us) noexcept {
   const bool was_paused = resumes_us_ != 0;
   resumes_us_ = std::max(resumes_us_, reactor_.now_ms() * 1000) + us;
   if (was_paused) return;
-  try {
-    reactor_.wake_at(resumes_ms(), *this);
-  } catch (const std::bad_alloc&) {
-    resumes_us_ = 0;  // nobody would wake it
-    return;
-  }
+  reactor_.wake_at(resumes_ms(), *this);
   watch();
 }
 

@@ -3,13 +3,13 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string_view>
 
 #include "reactor/adopted_socket.hpp"
 #include "reactor/session.hpp"
+#include "reactor/timer_queue.hpp"
 #include "relay/observer.hpp"
 #include "relay/outbox.hpp"
 #include "websocket/close_code.hpp"
@@ -98,13 +98,11 @@ class Connection final : private FrameHandler {
   bool is_spent() const noexcept { return is_closed() || (state_ == State::open && too_slow_); }
   std::size_t backlog() const noexcept { return outbox_.unsent().size(); }
 
-  static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
-
   // The reactor's own notes.
   bool is_touched = false;  // stands in its list of those to settle and flush
   Connection* next_touched = nullptr;
   Connection* next_closed = nullptr;
-  std::int64_t wakes_at_ms = kNever;  // the deadline of the timer that counts
+  std::int64_t wakes_at_ms = TimerQueue::kNever;
 
  private:
   enum class State : std::uint8_t {

@@ -111,9 +111,12 @@ Connection* Reactor::find(std::uint64_t id) noexcept {
 }
 
 void Reactor::wake_at(std::int64_t deadline_ms, Connection& connection) {
-  if (deadline_ms >= connection.wakes_at_ms) return;
+  if (deadline_ms < connection.wakes_at_ms) set_timer(deadline_ms, connection);
+}
+
+void Reactor::set_timer(std::int64_t deadline_ms, Connection& connection) {
+  timers_.move(connection.id(), connection.wakes_at_ms, deadline_ms);
   connection.wakes_at_ms = deadline_ms;
-  timers_.add({deadline_ms, connection.id()});
 }
 
 void Reactor::watch(Connection& connection, bool readable, bool writable) noexcept {
@@ -133,6 +136,7 @@ void Reactor::add_touched(Connection& connection) noexcept {
 
 void Reactor::forget(Connection& connection) noexcept {
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.descriptor(), nullptr);
+  set_timer(TimerQueue::kNever, connection);
   connection.next_closed = std::exchange(first_closed_, &connection);
 }
 
@@ -191,7 +195,8 @@ void Reactor::run() {
 
 int Reactor::sleep_ms() const {
   constexpr std::int64_t kLongest = 60'000;
-  auto next = timers_.next().value_or(now_.steady_ms + kLongest);
+  auto next = now_.steady_ms + kLongest;
+  if (const auto timer = timers_.next()) next = std::min(next, timer->deadline_ms);
   if (phase_ == Phase::draining) {
     if (connections_.empty()) return 0;
     next = std::min(next, drain_by_ms_);
@@ -248,7 +253,6 @@ void Reactor::destroy_closed() noexcept {
     connection = connection->next_closed;
     connections_.erase(id);
   }
-  if (connections_.empty()) timers_.clear();
 }
 
 void Reactor::end_drain() noexcept {
@@ -256,14 +260,11 @@ void Reactor::end_drain() noexcept {
 }
 
 void Reactor::run_due_timers() {
-  while (const auto entry = timers_.pop_due(now_.steady_ms)) {
-    auto* const connection = find(entry->id);
-    if (connection == nullptr || entry->deadline_ms != connection->wakes_at_ms) continue;
-    connection->wakes_at_ms = Connection::kNever;
-    guard(*connection, [&] {
-      const auto next = connection->on_timer();
-      if (!connection->is_closed()) wake_at(std::max(next, now_.steady_ms + 1), *connection);
-    });
+  for (auto due = timers_.next(); due && due->deadline_ms <= now_.steady_ms; due = timers_.next()) {
+    auto& connection = *find(due->id);  // what is closed has no timer
+    auto next = now_.steady_ms + 1;
+    guard(connection, [&] { next = std::max(next, connection.on_timer()); });
+    if (!connection.is_closed()) set_timer(next, connection);
   }
 }
 

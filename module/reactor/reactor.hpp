@@ -89,7 +89,8 @@ class Reactor {
 
   Connection* find(std::uint64_t id) noexcept;
   void add_touched(Connection& connection) noexcept;
-  /// Calls the connection's on_timer at `deadline_ms`, unless that is due sooner anyway.
+  /// Calls the connection's on_timer at `deadline_ms`, unless that is due sooner anyway. Throws
+  /// std::bad_alloc for one that has no timer yet, which is only while it is opened.
   void wake_at(std::int64_t deadline_ms, Connection& connection);
   void watch(Connection& connection, bool readable, bool writable) noexcept;
   /// The connection has closed itself; it is destroyed at the end of the round.
@@ -109,6 +110,7 @@ class Reactor {
             const SessionMaker& make_session);
   void begin_drain(std::uint32_t deadline_ms, std::promise<void> drained);
   void destroy_closed() noexcept;
+  void set_timer(std::int64_t deadline_ms, Connection& connection);
   void run_due_timers();
   void settle_and_flush();
   void cut_all() noexcept;

@@ -1,17 +1,23 @@
 #include "reactor/timer_queue.hpp"
 
+#include <utility>
+
 namespace waystation {
 
-std::optional<std::int64_t> TimerQueue::next() const {
-  if (heap_.empty()) return std::nullopt;
-  return heap_.top().deadline_ms;
+void TimerQueue::move(std::uint64_t id, std::int64_t from_ms, std::int64_t to_ms) {
+  auto entry = entries_.extract({from_ms, id});
+  if (to_ms == kNever) return;
+  if (entry.empty()) {
+    entries_.insert({to_ms, id});
+  } else {
+    entry.value().deadline_ms = to_ms;
+    entries_.insert(std::move(entry));
+  }
 }
 
-std::optional<TimerQueue::Entry> TimerQueue::pop_due(std::int64_t now_ms) {
-  if (heap_.empty() || heap_.top().deadline_ms > now_ms) return std::nullopt;
-  const auto entry = heap_.top();
-  heap_.pop();
-  return entry;
+std::optional<TimerQueue::Entry> TimerQueue::next() const noexcept {
+  if (entries_.empty()) return std::nullopt;
+  return *entries_.begin();
 }
 
 }  // namespace waystation

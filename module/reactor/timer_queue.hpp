@@ -1,37 +1,37 @@
 // Deadlines, soonest first.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
-#include <queue>
-#include <vector>
+#include <set>
 
 namespace waystation {
 
-/// A queue of deadlines and whom they concern. Nothing is ever taken out before its time: who
-/// gets a nearer deadline is added again, and knows by the deadline which of its entries still
-/// counts. One thread.
+/// The deadlines of those that have an id, each of which has one at most: memory follows how many
+/// they are, however often they change their minds. One thread.
 class TimerQueue {
  public:
+  static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+
   struct Entry {
     std::int64_t deadline_ms;
     std::uint64_t id;
-    bool operator>(const Entry& other) const noexcept { return deadline_ms > other.deadline_ms; }
+    friend auto operator<=>(const Entry&, const Entry&) = default;
   };
 
-  void add(const Entry& entry) { heap_.push(entry); }
+  /// Gives `id` the deadline `to_ms` instead of `from_ms`; kNever is none. Throws std::bad_alloc
+  /// where it had none before, and nothing else.
+  void move(std::uint64_t id, std::int64_t from_ms, std::int64_t to_ms);
 
-  /// Forgets all of them.
-  void clear() noexcept { heap_ = {}; }
+  /// The soonest.
+  std::optional<Entry> next() const noexcept;
 
-  /// The soonest deadline.
-  std::optional<std::int64_t> next() const;
-
-  /// Takes out one entry whose deadline is not after `now_ms`.
-  std::optional<Entry> pop_due(std::int64_t now_ms);
+  std::size_t size() const noexcept { return entries_.size(); }
 
  private:
-  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> heap_;
+  std::set<Entry> entries_;
 };
 
 }  // namespace waystation
