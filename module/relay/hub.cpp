@@ -248,10 +248,10 @@ void Hub::send_error(Member& member, const EnvelopeError& error) {
 
 namespace {
 
-// A refusal takes about a microsecond. A socket that says nothing but what is refused so takes a
+// What leads to nothing takes about a microsecond. A socket that says nothing else so takes a
 // hundredth of the thread from all others; and one that then takes its leave is not kept waiting
 // behind what it said.
-constexpr std::int64_t kPauseForRefusalUs = 100;
+constexpr std::int64_t kPauseForNothingUs = 100;
 
 }  // namespace
 
@@ -260,7 +260,7 @@ void Hub::refuse_for_rate(Member& member, const ShortText& id) {
                       "more than " + std::to_string(limit_.per_second) + " messages a second (" +
                           std::to_string(limit_.burst) + " in a burst); this one was not passed on",
                       id});
-  member.throttle(kPauseForRefusalUs);
+  member.throttle(kPauseForNothingUs);
 }
 
 namespace {
@@ -290,7 +290,7 @@ void Hub::receive(ChatMember& member, std::string_view text, const Now& now) {
 }
 
 void Hub::receive(PushMember& member, std::string_view text, const Now& now) {
-  if (member.dialect() == Dialect::plain) return;
+  if (member.dialect() == Dialect::plain) return member.throttle(kPauseForNothingUs);
   auto frame = read_envelope(text, member.dialect(), SocketKind::push);
   if (!member.user_->bucket.take(limit_, now.steady_ms)) {
     return refuse_for_rate(member, id_of(frame));

@@ -48,7 +48,7 @@ class Member {
   /// Ends the socket at an administrator's word; never leaves the hub in the call.
   virtual void end_session() = 0;
 
-  /// It said more than it may: what it says next may wait so much longer, in microseconds.
+  /// What it said led to nothing: what it says next may wait so much longer, in microseconds.
   virtual void throttle(std::int64_t us) = 0;
 
  protected:

@@ -54,6 +54,13 @@ TEST_F(HubRate, PushSocketsDrawFromTheSame) {
   EXPECT_NE(push.next().find("rate_limited"), std::string::npos);
 }
 
+TEST_F(HubRate, APlainPushSocketIsThrottledForWhatNobodyReads) {
+  FakePush push(hub_, Dialect::plain, "alice");
+  push.say("anything", at(0));
+  push.say("anything", at(0));
+  EXPECT_EQ(push.throttled_us, 200);
+}
+
 TEST_F(HubRate, OthersAreNotConcerned) {
   EXPECT_EQ(visit(0), 20);
   FakeChat bob(hub_, Dialect::plain, "alice_bob", "bob");
