@@ -37,33 +37,47 @@ count() {
   summary+=("$(printf '%-24s %5d passed, %d failed %6d s' "$1" "$2" "$3" $((SECONDS - began)))")
 }
 
+# count_failure SUITE WHY: a suite that failed as a whole.
+count_failure() {
+  say "$1: $2"
+  name_failure "$1" "$2"
+  count "$1" 0 1
+}
+
+# name_failure SUITE WHY: for the end, where what failed is named.
+name_failure() { echo "FAILED  $1: $2" >>"$failures"; }
+
 # not_run SUITE WHY
 not_run() {
-  say "$1 is not run: $2"
   if [ -n "${CI:-}" ]; then
-    echo "FAILED  $1: it is not run: $2" >>"$failures"
-    count "$1" 0 1
+    count_failure "$1" "it is not run: $2"
   else
+    say "$1 is not run: $2"
     summary+=("$(printf '%-24s not run' "$1")")
   fi
 }
 
+# count_both SUITE COUNTS EXIT_CODE: a suite that counted `PASSED FAILED`. One that says by its exit code
+# that it failed has, whatever it counted.
+count_both() {
+  local suite="$1" counts="$2" status="$3"
+  if [ "$status" -ne 0 ] && [ "${counts#* }" -eq 0 ]; then
+    name_failure "$suite" "it counted no failure, but its exit code is $status"
+    counts="${counts% *} 1"
+  fi
+  # shellcheck disable=SC2086 # two numbers
+  count "$suite" $counts
+}
+
 # count_junit SUITE FILE EXIT_CODE: counts a suite by the JUnit file it wrote. One that wrote none has
-# failed as a whole, and one that says it failed has, whatever it counted: a test that could not be
-# started is "not run" there.
+# failed as a whole; a test that could not be started is "not run" there.
 count_junit() {
   local suite="$1" file="$2" status="$3" counts
   if counts="$(/usr/bin/python3 "$root/tests/junit_summary.py" "$file" --suite "$suite" \
     --failures "$failures")"; then
-    if [ "$status" -ne 0 ] && [ "${counts#* }" -eq 0 ]; then
-      say "$suite counted no failure, but its exit code is $status"
-      counts="${counts% *} 1"
-    fi
-    # shellcheck disable=SC2086 # two numbers
-    count "$suite" $counts
+    count_both "$suite" "$counts" "$status"
   else
-    say "$suite wrote no results"
-    count "$suite" 0 1
+    count_failure "$suite" "it wrote no results"
   fi
 }
 
@@ -80,7 +94,7 @@ run_ctest() {
     launcher=(setarch "$(uname -m)" -R)
   fi
   if ! with_tests=yes build "$preset"; then
-    count "ctest $preset" 0 1
+    count_failure "ctest $preset" "build/$preset could not be built, see above"
     return
   fi
   say "running the tests of build/$preset"
@@ -101,7 +115,7 @@ suite_www() {
     return
   fi
   if ! (build_page && need_page_tools); then
-    count www 0 1
+    count_failure www "the page could not be built, see above"
     return
   fi
   say "running the page's tests (npm test in www/)"
@@ -116,8 +130,7 @@ suite_www() {
 run_script() {
   local name="$1" script="$2" status=0 counts
   if [ ! -f "$script" ]; then
-    say "there is no $script"
-    count "$name" 0 1
+    count_failure "$name" "there is no $script"
     return
   fi
   say "running $name"
@@ -130,14 +143,10 @@ run_script() {
   sed -nE "s/^(FAIL|FAILED)  |^(FAIL|ERROR): /FAILED  $name: /p" "$results/$name.log" >>"$failures"
   counts="$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$results/$name.log" | tail -n 1)"
   if [ -z "$counts" ]; then
-    say "$name did not end with a line \`N passed, N failed\` (exit code $status)"
-    counts="0 1"
-  elif [ "$status" -ne 0 ] && [ "${counts#* }" -eq 0 ]; then
-    say "$name counted no failure, but its exit code is $status"
-    counts="${counts% *} 1"
+    count_failure "$name" "it did not end with a line \`N passed, N failed\` (exit code $status)"
+  else
+    count_both "$name" "$counts" "$status"
   fi
-  # shellcheck disable=SC2086 # two numbers
-  count "$name" $counts
 }
 
 suite_e2e() { run_script e2e "$root/tests/e2e/run.sh"; }
@@ -171,7 +180,7 @@ suite_instructions() { run_script instructions "$root/tests/bench/instructions.s
 
 # Every suite, in the order in which they run. To add one, write a function and name it here.
 suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_shipped suite_nginx)
-if [ -z "$quick" ]; then suites+=(suite_static suite_asan suite_tsan suite_fuzz suite_package); fi
+if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_static suite_fuzz suite_package); fi
 
 # Each run of continuous integration has a clone of its own: what was compiled in another is as good.
 # It is not for people, whose debugger would look for sources there.

@@ -187,6 +187,8 @@ void Connection::start_closing(CloseCode code, std::string_view reason) {
   note_end(reason_for(code));
   resume_reading();  // the peer's Close is waited for
   end_session();
+  // Others heard of it, and one of them may have needed the room that this one held.
+  if (state_ == State::closed) return;
   const auto payload = close_payload(code, reason);
   outbox_.append_always({FrameHeader(Opcode::close, payload.size()).view(), payload});
   close_by_ms_ = reactor_.now_ms() + kCloseMs;
@@ -200,6 +202,8 @@ void Connection::end_session() noexcept {
 
 void Connection::on_readable() {
   if (state_ == State::closed) return;
+  // Nothing else is heard of one that is not read.
+  if (resumes_us_ != 0) return cut();
   const auto buffer = reactor_.read_buffer(reader_.frame_rest());
   const auto received = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
   if (received < 0) {

@@ -47,8 +47,8 @@ class Connection final : private FrameHandler {
 
   /// Reads nothing for `us` microseconds more than it was to already: the peer's kernel holds back
   /// what it says then, its end included, for who sends a flood and ends may come back for another
-  /// at once. A peer that resets the connection is still heard. To be short beside the ping
-  /// interval, within which a peer must be heard.
+  /// at once. A reset ends the connection at once, whatever was said before it. To be short beside
+  /// the ping interval, within which a peer must be heard.
   void pause_reading(std::int64_t us) noexcept;
 
   /// Where the last message queued ends, in bytes since the start of the connection.

@@ -111,6 +111,7 @@ Connection* Reactor::find(std::uint64_t id) noexcept {
 }
 
 void Reactor::wake_at(std::int64_t deadline_ms, Connection& connection) {
+  if (connection.is_closed()) return;
   if (deadline_ms < connection.wakes_at_ms) set_timer(deadline_ms, connection);
 }
 

@@ -167,7 +167,7 @@ class Hub {
   std::size_t deliver_push(const User& user, const Message& message);
   bool may_speak(ChatMember& member, const Now& now);
   void send_error(Member& member, const EnvelopeError& error);
-  void refuse_for_rate(Member& member, const ShortText& id);
+  void refuse_for_rate(Member& member, const ShortText& id, std::string_view text);
   void tell_presence_changes(const Group& group, const bool (&before)[2]) noexcept;
 
   Observer& observer_;

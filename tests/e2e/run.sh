@@ -21,7 +21,7 @@ root=$(cd "$here/../.." && pwd)
 export WAYSTATION_BIN WAYSTATION_WWW CHROMIUM
 
 missing() {
-    echo "tests/e2e: $1" >&2
+    echo "FAILED  $1" >&2
     echo "0 passed, 1 failed"
     exit 1
 }

@@ -179,7 +179,7 @@ downloads_for_tests() {
   mkdir -p "$machine/var/tmp/source/tests" "$machine/var/tmp/source/embed" &&
     cp "$devel_deb" "$machine/var/tmp/" &&
     cp -R "$root/packaging/debian" "$machine/var/tmp/source/" &&
-    cp -R "$root/tests/consumer" "$root/tests/package" "$machine/var/tmp/source/tests/" &&
+    cp -R "$root/tests/consumer" "$root/tests/package" "$root/tests/support" "$machine/var/tmp/source/tests/" &&
     cp -R "$root/embed/examples" "$machine/var/tmp/source/embed/" &&
     chroot "$machine" apt-get install -y -qq --no-install-recommends --download-only "${needed[@]}"
 }

@@ -18,12 +18,16 @@ root="$(cd -- "$here/../.." && pwd)"
 cd "$root" || exit
 
 # The tree's own files, also those that are not committed yet. C has another style than the tool knows.
-ours() { git ls-files --cached --others --exclude-standard -- "$@"; }
+ours() {
+  git ls-files --cached --others --exclude-standard -- "$@" | while read -r file; do
+    if [ -f "$file" ]; then printf '%s\n' "$file"; fi
+  done
+}
 format() { ours '*.cpp' '*.hpp' | xargs clang-format-14 "$@"; }
 
 scripts() {
   ours | while read -r file; do
-    if [ -f "$file" ] && head -c 40 "$file" | grep -aqE '^#!.*\b(ba|da)?sh\b|^# shellcheck shell='; then
+    if head -c 40 "$file" | grep -aqE '^#!.*\b(ba|da)?sh\b|^# shellcheck shell='; then
       printf '%s\n' "$file"
     fi
   done
@@ -33,6 +37,10 @@ scripts_are_sound() { scripts | xargs shellcheck --external-sources --severity=w
 
 tidy() { run-clang-tidy -quiet -p "$root/build/release" "^$root/(module|embed)/.*\.cpp$"; }
 
+if ! git rev-parse --is-inside-work-tree >/dev/null; then
+  echo "tests/static: this is not a clone, and git says which files are the project's own"
+  exit 77
+fi
 if [ "${1:-}" = --format ]; then
   format -i
   exit

@@ -24,8 +24,12 @@ check() {
 # skip WHAT WHY: says what was not looked at. It counts as neither; but where nobody reads what is
 # printed, in continuous integration, as a failure.
 skip() {
-  printf 'not run %s: %s\n' "$1" "$2"
-  if [ -n "${CI:-}" ]; then failed=$((failed + 1)); fi
+  if [ -n "${CI:-}" ]; then
+    failed=$((failed + 1))
+    printf 'FAILED  %s: it is not run: %s\n' "$1" "$2"
+  else
+    printf 'not run %s: %s\n' "$1" "$2"
+  fi
 }
 
 # unpacked PACKAGE PROGRAM: the path of a program, such as usr/bin/promtool, that may be installed, or

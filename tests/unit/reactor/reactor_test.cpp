@@ -287,6 +287,7 @@ TEST_F(ReactorTest, AnswersACloseThatComesTogetherWithTheEndOfTheStream) {
   EXPECT_EQ(peer.client.hear(), "(closed 1000)");
   EXPECT_TRUE(peer.client.is_at_end());
   EXPECT_FALSE(peer.client.is_reset());
+  peer.client.vanish();
   expect_ended(peer);
 }
 
@@ -674,12 +675,28 @@ TEST_F(ReactorTest, AnEndIsSeenBehindAllThatWasSaid) {
   EXPECT_EQ(peer.record->messages, kMessages + 1);
 }
 
-TEST_F(ReactorTest, AResetEndsAPausedSocket) {
+TEST_F(ReactorTest, AResetEndsAPausedSocketUnheard) {
   start(options());
   auto peer = open();
   peer.client.say("/pause 3600000");
   ASSERT_TRUE(eventually([&] { return peer.record->messages == 1; }));
+  peer.client.say("before the reset");
   peer.client.reset();
+  expect_ended(peer);
+  EXPECT_EQ(peer.record->messages, 1);
+}
+
+TEST_F(ReactorTest, APausedSocketThatIsClosedIsReadForItsAnswer) {
+  start(options());
+  auto peer = open("paused");
+  peer.client.say("/pause 3600000");
+  ASSERT_TRUE(eventually([&] { return peer.record->messages == 1; }));
+  on_reactor([&] { names_.at("paused")->close(CloseCode::ended_by_administrator); });
+  EXPECT_EQ(peer.client.hear(), "(closed 4403)");
+  peer.client.send(close_frame(4403));
+  EXPECT_TRUE(peer.client.is_at_end());
+  // As one would be that was closed with something unread.
+  EXPECT_FALSE(peer.client.is_reset());
   expect_ended(peer);
 }
 
@@ -773,6 +790,33 @@ TEST_F(ReactorTest, APeerThatDoesNotTakeItsLastWordsGivesItsRoomToOthers) {
   for (int i = 0; i < 10; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
   EXPECT_EQ(modest.record->ended, 0);
   EXPECT_FALSE(ending.record->place_held);
+}
+
+TEST_F(ReactorTest, WhoGivesItsRoomWhileOthersHearOfItsEndIsGoneForGood) {
+  auto tight = options();
+  tight.queues = {300'000, 300'000};
+  start(tight, 8192);
+  auto ending = open("ending", 4096);
+  auto watcher = open("watcher");
+  auto sender = open("sender");
+  auto silent = open("silent");
+  sender.client.say("/send ending 28 10000");
+  sender.client.say("sync");
+  ASSERT_EQ(sender.client.hear(), "sync");
+  on_reactor([&] {
+    const auto all = names_.at("ending")->backlog();
+    tight.queues = {all, all};
+    reactor_->apply(tight);
+  });
+  ending.client.say("/close 1000");
+  EXPECT_EQ(watcher.client.hear(), "ending left");
+  expect_ended(ending);
+  // It has no deadline left, which would come before that of one that does not answer its Close.
+  silent.client.say("/close 1000");
+  expect_ended(silent);
+  EXPECT_EQ(watcher.client.hear(), "silent left");
+  watcher.client.say("still here");
+  EXPECT_EQ(watcher.client.hear(), "still here");
 }
 
 TEST_F(ReactorTest, TellsExactlyWhatTheKernelHadNotAcknowledged) {
