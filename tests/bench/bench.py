@@ -95,7 +95,7 @@ def expected_seconds(options, rounds, scale):
     total = 0
     for turn in range(rounds):
         for scenario in chosen(options):
-            for kind, more in loaded_variants(scenario, turn):
+            for kind, more, _ in loaded_in(scenario, turn):
                 load = dict(zip(scenario.load[::2], scenario.load[1::2]))
                 sockets = 2 * int(load["--pairs"]) + int(load.get("--idle", 0))
                 total += sum(seconds_of(scenario, scale)) + start.get(kind, 0.8) + 0.5
@@ -110,6 +110,14 @@ def chosen(options):
     return [s for s in SCENARIOS if s.load and (not options.only or s.name in options.only)]
 
 
+def loaded_in(scenario, turn):
+    """What is loaded for a scenario in one round, in order: server, its arguments, and the how manieth
+    turn of the scenario it is in all rounds together."""
+    for nth in range(turn * scenario.turns, (turn + 1) * scenario.turns):
+        for kind, more in loaded_variants(scenario, nth):
+            yield kind, more, nth
+
+
 def run_all(options, rounds, scale):
     """Runs what was asked for, round by round, and says each figure as it comes."""
     scratch = tempfile.mkdtemp(prefix="waystation-bench.")
@@ -117,7 +125,7 @@ def run_all(options, rounds, scale):
     try:
         for turn in range(rounds):
             for scenario in chosen(options):
-                for kind, more in loaded_variants(scenario, turn):
+                for kind, more, nth in loaded_in(scenario, turn):
                     report = measure(options.build, scratch, scenario, kind, more, scale)
                     unit, _, read = FIGURES[scenario.figure]
                     said = "FAILED: " + report["failed"]
@@ -127,7 +135,7 @@ def run_all(options, rounds, scale):
                     yield {
                         "scenario": scenario.name,
                         "server": kind,
-                        "round": turn,
+                        "round": nth,
                         "report": report,
                     }
             minutes = (time.monotonic() - began) / 60
