@@ -87,7 +87,11 @@ for (const colorScheme of ['light', 'dark']) {
     await say(page, 'into the void');
     network.cut();
     await verdict(page, 'into the void', 'unknown');
-    await page.locator('[data-test=link-line][data-state=waiting]').waitFor();
+    // The first wait may be over before it is seen, and the next attempt is swallowed: each one that is cut brings a longer wait.
+    const waiting = page.locator('[data-test=link-line][data-state=waiting]');
+    const isWaiting = () => waiting.waitFor({ timeout: 1000 }).then(() => true, () => false);
+    for (let attempts = 0; attempts < 10 && !(await isWaiting()); attempts += 1) network.cut();
+    await waiting.waitFor();
     await accessible(page, 'a failed and an unknown message, and a line that says when it tries again');
     await stage.shot(page, `wrong-${colorScheme}`);
 
