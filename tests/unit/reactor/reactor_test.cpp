@@ -196,6 +196,19 @@ class ReactorTest : public testing::Test {
     done.get_future().wait();
   }
 
+  /// Its first message: it is not read for an hour from then on.
+  static void pause(Peer& peer) {
+    peer.client.say("/pause 3600000");
+    ASSERT_TRUE(eventually([&] { return peer.record->messages == 1; }));
+  }
+
+  static void expect_served(Peer& peer) {
+    for (int i = 0; i < 3; ++i) {
+      peer.client.say("here");
+      EXPECT_EQ(peer.client.hear(), "here");
+    }
+  }
+
   static void expect_ended(const Peer& peer) {
     EXPECT_TRUE(eventually([&] { return peer.record->ended == 1 && !peer.record->place_held; }));
   }
@@ -627,13 +640,9 @@ TEST_F(ReactorTest, APauseSparesEverybodyElse) {
   start(options());
   auto peer = open();
   auto other = open("other");
-  peer.client.say("/pause 3600000");
-  ASSERT_TRUE(eventually([&] { return peer.record->messages == 1; }));
+  pause(peer);
   peer.client.say("not yet");
-  for (int i = 0; i < 3; ++i) {
-    other.client.say("here");
-    EXPECT_EQ(other.client.hear(), "here");
-  }
+  expect_served(other);
   EXPECT_EQ(peer.record->messages, 1);
 }
 
@@ -641,8 +650,7 @@ TEST_F(ReactorTest, APausedSocketIsWrittenTo) {
   start(options());
   auto peer = open("paused", 4096);
   auto other = open("other");
-  peer.client.say("/pause 3600000");
-  ASSERT_TRUE(eventually([&] { return peer.record->messages == 1; }));
+  pause(peer);
   // More than the kernel takes at once, so that epoll is asked for both.
   other.client.say("/send paused 50 10000");
   for (int i = 0; i < 50; ++i) ASSERT_EQ(peer.client.hear(), numbered(i, 10'000));
@@ -652,13 +660,9 @@ TEST_F(ReactorTest, AnEndDoesNotCutAPauseShort) {
   start(options());
   auto peer = open();
   auto other = open("other");
-  peer.client.say("/pause 3600000");
-  ASSERT_TRUE(eventually([&] { return peer.record->messages == 1; }));
+  pause(peer);
   peer.client.half_close();
-  for (int i = 0; i < 3; ++i) {
-    other.client.say("here");
-    EXPECT_EQ(other.client.hear(), "here");
-  }
+  expect_served(other);
   EXPECT_EQ(peer.record->ended, 0);
 }
 
@@ -678,8 +682,7 @@ TEST_F(ReactorTest, AnEndIsSeenBehindAllThatWasSaid) {
 TEST_F(ReactorTest, AResetEndsAPausedSocketUnheard) {
   start(options());
   auto peer = open();
-  peer.client.say("/pause 3600000");
-  ASSERT_TRUE(eventually([&] { return peer.record->messages == 1; }));
+  pause(peer);
   peer.client.say("before the reset");
   peer.client.reset();
   expect_ended(peer);
@@ -689,8 +692,7 @@ TEST_F(ReactorTest, AResetEndsAPausedSocketUnheard) {
 TEST_F(ReactorTest, APausedSocketThatIsClosedIsReadForItsAnswer) {
   start(options());
   auto peer = open("paused");
-  peer.client.say("/pause 3600000");
-  ASSERT_TRUE(eventually([&] { return peer.record->messages == 1; }));
+  pause(peer);
   on_reactor([&] { names_.at("paused")->close(CloseCode::ended_by_administrator); });
   EXPECT_EQ(peer.client.hear(), "(closed 4403)");
   peer.client.send(close_frame(4403));
