@@ -43,6 +43,7 @@ void TaskQueue::announce() noexcept {
 
 void TaskQueue::run() noexcept {
   std::uint64_t count = 0;
+  // It fails where nothing was announced, as in most rounds.
   [[maybe_unused]] const auto read = ::read(event_.get(), &count, sizeof count);
   Task last;
   {
