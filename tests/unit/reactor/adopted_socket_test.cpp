@@ -221,27 +221,6 @@ TEST(AdoptedSocket, NobodyIsAdoptedWhereADescriptorCannotBeAskedForItsAddresses)
   });
 }
 
-TEST(AdoptedSocket, AllNumbersAreSearchedWhereTheKernelDoesNotTellHowFarTheyGo) {
-  const Listener listener("0.0.0.0");
-  const Endpoint any_port("127.0.0.1", 0);
-  const auto first = connect_to({"127.0.0.1", listener.port()}, &any_port);
-  const auto from = Endpoint::local_of(first.get());
-  const auto first_server = listener.accept();
-  const auto second = connect_to({"127.0.0.2", listener.port()}, &from);
-  const auto second_server = listener.accept();
-  in_child([&] {
-    constexpr int kHigh = 70'000;
-    if (!limit_descriptors(kHigh + 100)) return std::string();  // not on this machine
-    const FileDescriptor high(fcntl(second_server.get(), F_DUPFD_CLOEXEC, kHigh));
-    ::close(second_server.get());
-    test::make_fail({SYS_openat, ENOENT});  // as without /proc
-    const auto result = adopt(from.address(), from.port(), listener.port());
-    return cause_of(result) == Cause::ambiguous ? std::string() : "not ambiguous";
-  });
-  expect_untouched(first, first_server);
-  expect_untouched(second, second_server);
-}
-
 TEST(AdoptedSocket, WhoTakesThePortOfAPeerThatResetIsNotTakenForIt) {
   const Listener listener;
   const Endpoint any_port("127.0.0.1", 0);
