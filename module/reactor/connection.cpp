@@ -166,7 +166,7 @@ void Connection::pause_reading(std::int64_t us) noexcept {
 }
 
 bool Connection::is_paused() const noexcept {
-  return resumes_us_ > reactor_.now_ms() * 1000;
+  return resumes_us_ != 0 && resumes_us_ > reactor_.now_ms() * 1000;
 }
 
 /// Goes on with what was read before, or else with reading.

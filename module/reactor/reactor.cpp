@@ -240,7 +240,10 @@ void Reactor::round(int timeout_ms) {
     const auto& event = events[static_cast<std::size_t>(i)];
     // One that was closed in this round is still there to say so; later rounds hear nothing of it.
     auto* const connection = static_cast<Connection*>(event.data.ptr);
-    if (connection == nullptr) continue;  // the tasks
+    if (connection == nullptr) {
+      tasks_.on_readable();
+      continue;
+    }
     if ((event.events & EPOLLOUT) != 0) connection->on_writable();
     const bool has_ended = (event.events & (EPOLLERR | EPOLLHUP)) != 0;
     if (has_ended || (event.events & EPOLLIN) != 0) {
