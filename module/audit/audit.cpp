@@ -83,7 +83,7 @@ void Audit::start() {
   } catch (const std::system_error&) {
   }
   thread_ = std::thread([this] { run(); });
-  pthread_setname_np(thread_.native_handle(), "waystation-db");
+  (void)pthread_setname_np(thread_.native_handle(), "waystation-db");
 }
 
 Audit::~Audit() {

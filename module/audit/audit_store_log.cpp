@@ -94,8 +94,9 @@ void AuditStore::part_from_file(std::int64_t now_ms) noexcept {
     }
   } catch (const std::bad_alloc&) {
   }
-  // Rather lost than played back into another file.
-  ::unlink(log_path_.c_str());
+  // Rather lost than played back into another file: an empty log is none. Where neither can be
+  // done, the file system is read-only, and nothing is played back.
+  if (::unlink(log_path_.c_str()) != 0) (void)::truncate(log_path_.c_str(), 0);
 }
 
 }  // namespace waystation
