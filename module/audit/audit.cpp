@@ -59,7 +59,7 @@ Audit::Audit(AuditOptions options)
     writer_.cancel();
     throw;
   }
-  pthread_setname_np(thread_.native_handle(), "waystation-db");
+  (void)pthread_setname_np(thread_.native_handle(), "waystation-db");
 }
 
 Audit::~Audit() {

@@ -17,8 +17,8 @@ namespace {
 // the outboxes it fills find their memory among the spare blocks.
 constexpr std::size_t kEventsPerRound = 64;
 constexpr std::size_t kReadBufferBytes = 256 * 1024;
-// What is read at once of one socket, and not of a long frame: it may be a thousand small ones,
-// each with an answer, while all others wait.
+// What is read at once of one socket, and not of a long frame. So much may wait in memory for a
+// socket that is paused.
 constexpr std::size_t kReadBytes = 8 * 1024;
 // How much longer than its deadline a drain may take to be answered.
 constexpr std::chrono::milliseconds kDrainSlack{250};
@@ -58,7 +58,8 @@ Reactor::Reactor(const ReactorOptions& options)
   }
   read_clock();
   thread_ = std::thread([this] { run(); });
-  pthread_setname_np(thread_.native_handle(), "waystation-io");
+  // For those who look at the process; it runs without a name, too.
+  (void)pthread_setname_np(thread_.native_handle(), "waystation-io");
 }
 
 Reactor::~Reactor() {
@@ -120,12 +121,12 @@ void Reactor::set_timer(std::int64_t deadline_ms, Connection& connection) {
   connection.wakes_at_ms = deadline_ms;
 }
 
-void Reactor::watch(Connection& connection, bool readable, bool writable) noexcept {
+bool Reactor::watch(Connection& connection, bool readable, bool writable) noexcept {
   epoll_event event{};
   if (readable) event.events |= EPOLLIN;
   if (writable) event.events |= EPOLLOUT;
   event.data.ptr = &connection;
-  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection.descriptor(), &event);
+  return epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection.descriptor(), &event) == 0;
 }
 
 void Reactor::add_touched(Connection& connection) noexcept {
@@ -135,8 +136,15 @@ void Reactor::add_touched(Connection& connection) noexcept {
   last_touched_ = &connection;
 }
 
+void Reactor::add_unread(Connection& connection) {
+  if (connection.has_unread_turn) return;
+  unread_.push_back(connection.id());
+  connection.has_unread_turn = true;
+}
+
 void Reactor::forget(Connection& connection) noexcept {
-  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.descriptor(), nullptr);
+  // Fails only where it was never added. Closing the descriptor, its last, takes it out as well.
+  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.descriptor(), nullptr);
   set_timer(TimerQueue::kNever, connection);
   connection.next_closed = std::exchange(first_closed_, &connection);
 }
@@ -195,6 +203,7 @@ void Reactor::run() {
 }
 
 int Reactor::sleep_ms() const {
+  if (!unread_.empty()) return 0;
   constexpr std::int64_t kLongest = 60'000;
   auto next = now_.steady_ms + kLongest;
   if (const auto timer = timers_.next()) next = std::min(next, timer->deadline_ms);
@@ -217,9 +226,11 @@ void Reactor::round(int timeout_ms) {
     } while (count == 0 && steady_microseconds() < until);
   }
   if (count == 0) count = epoll_wait(epoll_.get(), events.data(), events.size(), timeout_ms);
+  // Its only failure is EINTR, with the descriptor and the memory ours: a round without events.
   read_clock();
   // In each round, whether or not they are among the few that the kernel told of this time.
   tasks_.run();
+  if (!unread_.empty() && !hurrying_.load(std::memory_order_relaxed)) handle_unread();
   for (int i = 0; i < count; ++i) {
     if (hurrying_.load(std::memory_order_relaxed)) {
       // Sockets that are all full of input could make this round a long one.
@@ -229,10 +240,14 @@ void Reactor::round(int timeout_ms) {
     const auto& event = events[static_cast<std::size_t>(i)];
     // One that was closed in this round is still there to say so; later rounds hear nothing of it.
     auto* const connection = static_cast<Connection*>(event.data.ptr);
-    if (connection == nullptr) continue;  // the tasks
+    if (connection == nullptr) {
+      tasks_.on_readable();
+      continue;
+    }
     if ((event.events & EPOLLOUT) != 0) connection->on_writable();
-    if ((event.events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
-      guard(*connection, [connection] { connection->on_readable(); });
+    const bool has_ended = (event.events & (EPOLLERR | EPOLLHUP)) != 0;
+    if (has_ended || (event.events & EPOLLIN) != 0) {
+      guard(*connection, [&] { connection->on_readable(has_ended); });
     }
   }
   run_due_timers();
@@ -245,6 +260,16 @@ void Reactor::round(int timeout_ms) {
     phase_ = Phase::drained;
     cut_all();
     end_drain();
+  }
+}
+
+void Reactor::handle_unread() noexcept {
+  for (auto turns = std::min(unread_.size(), kEventsPerRound); turns != 0; --turns) {
+    auto* const connection = find(unread_.front());
+    unread_.pop_front();
+    if (connection == nullptr) continue;  // closed meanwhile
+    connection->has_unread_turn = false;
+    guard(*connection, [connection] { connection->on_unread(); });
   }
 }
 

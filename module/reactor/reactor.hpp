@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <future>
 #include <memory>
@@ -89,10 +90,14 @@ class Reactor {
 
   Connection* find(std::uint64_t id) noexcept;
   void add_touched(Connection& connection) noexcept;
+  /// Calls the connection's on_unread in a later round, which is not waited for. Throws
+  /// std::bad_alloc.
+  void add_unread(Connection& connection);
   /// Calls the connection's on_timer at `deadline_ms`, unless that is due sooner anyway. Throws
   /// std::bad_alloc for one that has no timer yet, which is only while it is opened.
   void wake_at(std::int64_t deadline_ms, Connection& connection);
-  void watch(Connection& connection, bool readable, bool writable) noexcept;
+  /// False where epoll refuses.
+  bool watch(Connection& connection, bool readable, bool writable) noexcept;
   /// The connection has closed itself; it is destroyed at the end of the round.
   void forget(Connection& connection) noexcept;
   /// Sees to it that `size` bytes more are within the budget of all queues, at the cost of those
@@ -112,6 +117,7 @@ class Reactor {
   void destroy_closed() noexcept;
   void set_timer(std::int64_t deadline_ms, Connection& connection);
   void run_due_timers();
+  void handle_unread() noexcept;
   void settle_and_flush();
   void cut_all() noexcept;
   void end_drain() noexcept;
@@ -128,6 +134,7 @@ class Reactor {
   std::vector<char> read_buffer_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
   std::uint64_t next_id_ = 1;
+  std::deque<std::uint64_t> unread_;  // connections with bytes that were read and not handled
   // Lists through the connections themselves, so that joining one needs no memory.
   Connection* first_touched_ = nullptr;
   Connection* last_touched_ = nullptr;

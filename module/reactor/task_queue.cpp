@@ -20,6 +20,7 @@ bool TaskQueue::post(Task task) {
     if (closed_) return false;
     tasks_.push_back(std::move(task));
     first = tasks_.size() == 1;
+    is_posted_.store(true, std::memory_order_release);
   }
   if (first) announce();
   return true;
@@ -31,6 +32,7 @@ void TaskQueue::close(Task last) noexcept {
     if (closed_) return;
     closed_ = true;
     last_ = std::move(last);
+    is_posted_.store(true, std::memory_order_release);
   }
   announce();
 }
@@ -41,14 +43,21 @@ void TaskQueue::announce() noexcept {
   [[maybe_unused]] const auto written = ::write(event_.get(), &one, sizeof one);
 }
 
-void TaskQueue::run() noexcept {
+void TaskQueue::on_readable() noexcept {
   std::uint64_t count = 0;
+  // It can only fail where somebody else has read it, and then it is not readable either.
   [[maybe_unused]] const auto read = ::read(event_.get(), &count, sizeof count);
+  run();
+}
+
+void TaskQueue::run() noexcept {
+  if (!is_posted_.load(std::memory_order_acquire)) return;
   Task last;
   {
     const MutexLock lock(mutex_);
     running_.swap(tasks_);
     last = std::exchange(last_, nullptr);
+    is_posted_.store(false, std::memory_order_relaxed);
   }
   for (auto& task : running_) {
     try {
