@@ -433,7 +433,7 @@ TEST_F(AuditReaderTest, PruningGivesRoomBackAndLeavesNoTrace) {
   EXPECT_EQ(bytes.find("mallory"), std::string::npos);
 }
 
-TEST_F(AuditReaderTest, PruningFailsWhereDeletedRowsMayStillBeInTheLog) {
+TEST_F(AuditReaderTest, PruningFailsIfDeletedRowsMayStillBeInTheWal) {
   AuditStore store(file_, "here", true);
   store.begin();
   for (int i = 0; i < 100; ++i) store.insert(pushed(i, "mallory", "bob", "bob_mallory"));

@@ -50,7 +50,7 @@ TEST_F(AuditStoreTest, BringsAnOlderFileToTheNewestVersionAndKeepsItsRows) {
   EXPECT_EQ(peek.value("SELECT count(*) FROM pairs_that_miss_each_other"), "0");
 }
 
-TEST_F(AuditStoreTest, PlaysItsLogBackIntoNoOtherFileEvenWhereItCannotBeRemoved) {
+TEST_F(AuditStoreTest, AppliesItsWalToNoOtherFileEvenIfItCannotBeRemoved) {
   const auto other = folder_.file("other.db");
   { AuditStore there(other, "here", true); }
   AuditStore store(file_, "here", true);
@@ -63,7 +63,7 @@ TEST_F(AuditStoreTest, PlaysItsLogBackIntoNoOtherFileEvenWhereItCannotBeRemoved)
   // Neither emptied, since it is being read, nor renamed nor removed.
   test::where_it_fails({SYS_rename, EACCES}, [&] {
     test::make_fail({SYS_unlink, EACCES});
-    store.part_from_file(2);
+    store.abandon_moved_file(2);
   });
   EXPECT_EQ(std::filesystem::file_size(file_ + "-wal"), 0U);
 }
