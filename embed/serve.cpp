@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <future>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -201,9 +200,9 @@ void feed_watchdog(waystation_relay* relay, std::chrono::milliseconds period, Lo
 
 /// Ends kindly: no new connection, 1001 to the open sockets.
 void drain(WebServer& server, Relay& relay) {
-  auto stopped = std::async(std::launch::async, [&server] { server.stop(); });
+  server.begin_stop();
   waystation_drain(relay.get(), kDrainMs);
-  stopped.get();
+  server.stop();
   relay.reset();
 }
 
@@ -212,7 +211,9 @@ void drain(WebServer& server, Relay& relay) {
 void serve(const ConfigurationSources& sources, Configuration& configuration,
            const Signals& signals, Log& log) {
   const auto& settings = configuration.settings;
-  ExitDeadline exit_deadline;
+  ExitDeadline exit_deadline{[&log] {
+    log.warning("something did not end in time and was cut: a request, or the audit's disk");
+  }};
   const RelayOptions options{settings, log};
   auto relay = start_relay(configuration, options);
   Metrics metrics{relay.get()};
@@ -239,11 +240,9 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
     if (watchdog) feed_watchdog(relay.get(), *watchdog, log);
     log.settle();
   }
-  exit_deadline.set(std::chrono::steady_clock::now() + kStopWithin, [&log] {
-    log.warning("something did not end in time and was cut: a request, or the audit's disk");
-  });
+  exit_deadline.set(std::chrono::steady_clock::now() + kStopWithin);
   notify_stopping();
-  log.info(std::string{signal == SIGINT ? "SIGINT" : "SIGTERM"} + ": draining");
+  log.info(signal == SIGINT ? "SIGINT: draining" : "SIGTERM: draining");
   drain(server, relay);
   log.info("stopped");
 }

@@ -1,6 +1,5 @@
 #include "audit/audit.hpp"
 
-#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 
 #include "audit/audit_words.hpp"
 #include "audit/file_size_signal.hpp"
+#include "base/thread.hpp"
 
 namespace waystation {
 namespace {
@@ -82,8 +82,7 @@ void Audit::start() {
   } catch (const SqliteError&) {
   } catch (const std::system_error&) {
   }
-  thread_ = std::thread([this] { run(); });
-  pthread_setname_np(thread_.native_handle(), "waystation-db");
+  thread_ = start_thread("waystation-db", [this] { run(); });
 }
 
 Audit::~Audit() {

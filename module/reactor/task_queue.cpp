@@ -25,12 +25,22 @@ bool TaskQueue::post(Task task) {
   return true;
 }
 
+bool TaskQueue::post_without_memory(Task task) noexcept {
+  {
+    const MutexLock lock(mutex_);
+    if (closed_) return false;
+    reserved_ = std::move(task);
+  }
+  announce();
+  return true;
+}
+
 void TaskQueue::close(Task last) noexcept {
   {
     const MutexLock lock(mutex_);
     if (closed_) return;
     closed_ = true;
-    last_ = std::move(last);
+    reserved_ = std::move(last);
   }
   announce();
 }
@@ -44,11 +54,11 @@ void TaskQueue::announce() noexcept {
 void TaskQueue::run() noexcept {
   std::uint64_t count = 0;
   [[maybe_unused]] const auto read = ::read(event_.get(), &count, sizeof count);
-  Task last;
+  Task reserved;
   {
     const MutexLock lock(mutex_);
     running_.swap(tasks_);
-    last = std::exchange(last_, nullptr);
+    reserved = std::exchange(reserved_, nullptr);
   }
   for (auto& task : running_) {
     try {
@@ -58,7 +68,7 @@ void TaskQueue::run() noexcept {
     }
   }
   running_.clear();
-  if (last) last();
+  if (reserved) reserved();
 }
 
 }  // namespace waystation
