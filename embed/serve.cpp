@@ -36,6 +36,10 @@ constexpr auto kStopWithin = 4500ms;
 // How long it may take until the log says that lines were left out, once they no longer come.
 constexpr std::chrono::milliseconds kSettleLog = 30s;
 
+// How often the web server is asked whether its workers are kept waiting. A newcomer waits twice as
+// long at most.
+constexpr std::chrono::milliseconds kLookForSlow = 500ms;
+
 /// The signals that the serving thread waits for. Blocked before any thread starts, so that every
 /// thread inherits that and none is interrupted.
 class Signals {
@@ -221,17 +225,22 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   waystation_civetweb_attach(relay.get(), server.context());
   waystation_civetweb_attach_api(relay.get(), server.context());
   metrics.attach(server.context());
-  server.open(waystation_id(relay.get()));
+  server.open(relay.get());
   announce(server);
   log.info("waystation " + std::string{waystation_version()} + " serves, auth = " + settings.auth);
 
   notify_ready();
   const auto watchdog = watchdog_period();
   const auto period = std::min(watchdog.value_or(kSettleLog), kSettleLog);
+  auto next_turn = std::chrono::steady_clock::now() + period;
   int signal = 0;
   for (;;) {
-    signal = signals.wait(period);
+    signal = signals.wait(kLookForSlow);
     if (signal == SIGTERM || signal == SIGINT) break;
+    server.end_slow_connections();
+    const auto now = std::chrono::steady_clock::now();
+    if (signal == 0 && now < next_turn) continue;
+    next_turn = now + period;
     if (signal == SIGHUP) {
       notify_reloading();
       reload(sources, configuration, relay.get(), server, log);

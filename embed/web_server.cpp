@@ -75,18 +75,17 @@ void send(mg_connection* connection, const SiteResponse& response, bool last) {
   if (last) mg_disable_connection_keep_alive(connection);
 }
 
-/// Whether the connection has had its share of a worker.
+std::intptr_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+/// Whether the connection has had its share of a worker. When it got one is kept where CivetWeb has
+/// room for one pointer of ours a connection.
 bool is_old(const mg_connection* connection) {
-  // Kept where CivetWeb has room for one pointer of ours a connection, which begins as null.
-  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
-      std::chrono::steady_clock::now().time_since_epoch());
-  auto* const kept = mg_get_user_connection_data(connection);
-  if (kept == nullptr) {
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): nobody goes where it points
-    mg_set_user_connection_data(connection, reinterpret_cast<void*>(now.count()));
-    return false;
-  }
-  return now - std::chrono::milliseconds{reinterpret_cast<std::intptr_t>(kept)} >= kKeepAliveFor;
+  const auto since = reinterpret_cast<std::intptr_t>(mg_get_user_connection_data(connection));
+  return std::chrono::milliseconds{now_ms() - since} >= kKeepAliveFor;
 }
 
 /// A socket address to bind or connect to.
@@ -203,6 +202,8 @@ WebServer::WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<c
   callbacks.begin_request = on_begin;
   callbacks.http_error = on_error;
   callbacks.log_message = on_log;
+  callbacks.init_connection = on_connection;
+  callbacks.connection_close = on_close;
   callbacks.init_context = on_context;
   callbacks.init_thread = on_thread_start;
 
@@ -231,9 +232,9 @@ WebServer::~WebServer() {
   stop();
 }
 
-void WebServer::open(std::uint32_t relay_id) {
-  if (is_open_) return;
-  relay_id_ = relay_id;
+void WebServer::open(waystation_relay* relay) {
+  relay_ = relay;
+  relay_id_ = waystation_id(relay);
   // It matches everything, and CivetWeb takes the first handler that matches.
   mg_set_request_handler(context_, "/", on_request, this);
   is_open_ = true;
@@ -320,6 +321,29 @@ void* WebServer::on_thread_start(const mg_context* context, int) {
   }
   self->thread_started_.notify_one();
   return nullptr;
+}
+
+/// A worker has taken a connection, of which nothing is known yet.
+int WebServer::on_connection(const mg_connection* connection, void** data) {
+  auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
+  ++self->busy_workers_;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): nobody goes where it points
+  *data = reinterpret_cast<void*>(now_ms());
+  return 0;
+}
+
+void WebServer::on_close(const mg_connection* connection) {
+  if (mg_get_user_connection_data(connection) == nullptr) return;  // it never came to the above
+  auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
+  --self->busy_workers_;
+}
+
+void WebServer::end_slow_connections() {
+  if (busy_workers_ < kWorkers) return;  // so nobody waits
+  const auto ended = waystation_civetweb_end_slow_connections(relay_, context_);
+  if (ended == 0) return;
+  log_.debug("slow connections: " + std::to_string(ended) +
+             " kept the workers waiting and were ended");
 }
 
 int WebServer::on_begin(mg_connection* connection) {

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <charconv>
 #include <deque>
+#include <future>
 #include <map>
 #include <mutex>
 #include <new>
