@@ -31,8 +31,8 @@ std::size_t SlowConnections::end(const Server& server) {
     const auto before = known_.find(connection.ends);
     known.emplace(connection.ends, before == known_.end() ? Known{call, false} : before->second);
   }
+  std::erase_if(open, [&](const auto& connection) { return known[connection.ends].is_ended; });
   known_.swap(known);
-  std::erase_if(open, [&](const auto& connection) { return known_[connection.ends].is_ended; });
   auto held = open.size();
   if (held <= server.workers) return 0;
 
