@@ -271,6 +271,10 @@ std::optional<Refusal> Admission::authorize(const Request& request, Scope scope,
   return Refusal{403, "missing_scope", "this needs the scope " + std::string(scope_name(scope))};
 }
 
+bool Admission::is_trusted_proxy(const Address& address) const {
+  return settings()->trusted_proxies.contains(address);
+}
+
 std::optional<Refusal> Admission::check_host_and_origin(const Request& request) const {
   return settings()->check_host_and_origin(request);
 }

@@ -75,6 +75,9 @@ class Admission {
   /// The same as a plain answer.
   bool is_operator(const Request& request) const { return !authorize_operator(request); }
 
+  /// Whether `address` is one of `trusted_proxies`.
+  bool is_trusted_proxy(const Address& address) const;
+
   /// Whether refresh() has a signature to check, which takes its time.
   bool takes_tokens() const;
 

@@ -225,6 +225,21 @@ std::variant<NotOurs, std::string> Relay::check_origin(const Request& request, i
   return render_for(request, to_response(*refusal));
 }
 
+std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers) {
+  return slow_connections_.end({.ports = ports,
+                                .workers = workers,
+                                .is_exempt =
+                                    [this](const AddressBytes& bytes) {
+                                      return admission_.is_trusted_proxy(
+                                          Address::from_bytes(bytes));
+                                    },
+                                // RFC 9112, section 2.1: an empty line ends the header.
+                                .is_whole =
+                                    [](std::string_view bytes) {
+                                      return bytes.find("\r\n\r\n") != std::string_view::npos;
+                                    }});
+}
+
 void Relay::reconfigure(const waystation_options& changed) {
   auto options = changed;
   options.user_data = user_data_;

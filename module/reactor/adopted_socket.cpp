@@ -66,9 +66,6 @@ class AdoptedNumbers {
 
 constinit AdoptedNumbers adopted_numbers;
 
-/// An address as 16 bytes, IPv4 in its mapped form, so that both ways of writing it compare equal.
-using AddressBytes = std::array<unsigned char, 16>;
-
 AddressBytes mapped(const in_addr& address) noexcept {
   AddressBytes bytes{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
   std::memcpy(bytes.data() + 12, &address, 4);
@@ -163,6 +160,14 @@ std::optional<Endpoint> peer_endpoint(int fd) {
   return std::nullopt;
 }
 
+std::optional<ConnectionEnds> ends_of(int fd) noexcept {
+  const auto local = own_endpoint(fd);
+  if (!local) return std::nullopt;
+  const auto peer = peer_endpoint(fd);
+  if (!peer) return std::nullopt;
+  return ConnectionEnds{peer->address, peer->port, local->port};
+}
+
 AdoptionFailure failure(Cause cause, std::string detail) {
   return {cause, std::move(detail)};
 }
@@ -238,6 +243,33 @@ class Adopter {
     } catch (const SearchFailed&) {
       return false;
     }
+  }
+
+  std::vector<OpenConnection> open_connections(std::span<const std::uint16_t> local_ports) {
+    std::vector<OpenConnection> found;
+    const MutexLock lock(search_);
+    const std::unique_ptr<DIR, CloseFolder> list(opendir("/proc/self/fd"));
+    if (list == nullptr) return found;
+    while (const auto* entry = readdir(list.get())) {
+      const std::string_view name(entry->d_name);
+      int fd = -1;
+      std::from_chars(name.data(), name.data() + name.size(), fd);
+      if (fd < 0 || adopted_numbers.contains(fd)) continue;
+      const auto ends = ends_of(fd);
+      if (!ends || std::ranges::find(local_ports, ends->local_port) == local_ports.end()) continue;
+      found.push_back({fd, *ends});
+    }
+    return found;
+  }
+
+  bool end_reading(const OpenConnection& connection) noexcept {
+    const MutexLock lock(search_);
+    // What was looked at is what is ended: a number may be another connection's at any moment, a
+    // duplicate may not.
+    const FileDescriptor ours(
+        fcntl(connection.descriptor, F_DUPFD_CLOEXEC, first_number(descriptor_limit())));
+    return ours && !adopted_numbers.contains(connection.descriptor) &&
+           ends_of(ours.get()) == connection.ends && ::shutdown(ours.get(), SHUT_RD) == 0;
   }
 
  private:
@@ -462,6 +494,14 @@ bool has_descriptors(std::uint32_t reserve) {
 
 std::variant<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target) {
   return Adopter::instance().adopt(target);
+}
+
+std::vector<OpenConnection> open_connections(std::span<const std::uint16_t> local_ports) {
+  return Adopter::instance().open_connections(local_ports);
+}
+
+bool end_reading(const OpenConnection& connection) noexcept {
+  return Adopter::instance().end_reading(connection);
 }
 
 }  // namespace waystation

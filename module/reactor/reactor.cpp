@@ -1,6 +1,5 @@
 #include "reactor/reactor.hpp"
 
-#include <pthread.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -9,6 +8,8 @@
 #include <chrono>
 #include <system_error>
 #include <utility>
+
+#include "base/thread.hpp"
 
 namespace waystation {
 namespace {
@@ -57,9 +58,7 @@ Reactor::Reactor(const ReactorOptions& options)
     throw std::system_error(errno, std::system_category(), "epoll_ctl");
   }
   read_clock();
-  thread_ = std::thread([this] { run(); });
-  // For those who look at the process; it runs without a name, too.
-  (void)pthread_setname_np(thread_.native_handle(), "waystation-io");
+  thread_ = start_thread("waystation-io", [this] { run(); });
 }
 
 Reactor::~Reactor() {
@@ -282,7 +281,9 @@ void Reactor::destroy_closed() noexcept {
 }
 
 void Reactor::end_drain() noexcept {
-  for (auto& waiting : std::exchange(drained_, {})) waiting.set_value();
+  const MutexLock lock(drain_mutex_);
+  is_drained_ = true;
+  drain_ended_.notify_all();
 }
 
 void Reactor::run_due_timers() {
@@ -322,15 +323,16 @@ void Reactor::cut_all() noexcept {
 }
 
 void Reactor::drain(std::uint32_t deadline_ms) {
+  using std::chrono::milliseconds;
   refusing_.store(true, std::memory_order_relaxed);
-  auto drained = std::make_shared<std::promise<void>>();
-  const auto done = drained->get_future();
-  // Moved on, so that the promise is broken rather than kept waiting where the task fails.
-  if (post([this, deadline_ms, drained = std::move(drained)] {
-        begin_drain(deadline_ms, std::move(*drained));
-      })) {
-    // It is answered at the end of a round, and rounds may be long where peers see to that.
-    done.wait_for(std::chrono::milliseconds(deadline_ms) + kDrainSlack);
+  // It is answered at the end of a round, and rounds may be long where peers see to that.
+  const auto by = std::chrono::steady_clock::now() + milliseconds(deadline_ms);
+  const auto by_ms = std::chrono::duration_cast<milliseconds>(by.time_since_epoch()).count();
+  const MutexLock lock(drain_mutex_);
+  // A further drain may bring the end nearer, not put it off.
+  wanted_drain_by_ms_ = std::min<std::int64_t>(wanted_drain_by_ms_, by_ms);
+  if (!tasks_.post_without_memory([this] { begin_drain(); })) return;
+  while (!is_drained_ && drain_ended_.wait_until(drain_mutex_, by + kDrainSlack)) {
   }
 }
 
@@ -339,13 +341,16 @@ std::span<char> Reactor::read_buffer(std::uint64_t frame_rest) noexcept {
   return std::span(read_buffer_).first(static_cast<std::size_t>(size));
 }
 
-void Reactor::begin_drain(std::uint32_t deadline_ms, std::promise<void> drained) {
-  drained_.push_back(std::move(drained));
-  // A further drain may bring the end nearer, not put it off.
-  const auto by_ms = now_.steady_ms + deadline_ms;
-  drain_by_ms_ = phase_ == Phase::draining ? std::min(drain_by_ms_, by_ms) : by_ms;
+void Reactor::begin_drain() noexcept {
+  {
+    const MutexLock lock(drain_mutex_);
+    drain_by_ms_ = wanted_drain_by_ms_;
+  }
+  if (phase_ == Phase::drained) return;
   phase_ = Phase::draining;
-  for (const auto& [id, connection] : connections_) connection->close(CloseCode::going_away);
+  for (const auto& [id, connection] : connections_) {
+    guard(*connection, [&ending = *connection] { ending.close(CloseCode::going_away); });
+  }
 }
 
 void Reactor::stop() {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <future>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,6 +17,7 @@
 #include "reactor/adopted_socket.hpp"
 #include "reactor/connection.hpp"
 #include "reactor/file_descriptor.hpp"
+#include "reactor/mutex.hpp"
 #include "reactor/session.hpp"
 #include "reactor/task_queue.hpp"
 #include "reactor/timer_queue.hpp"
@@ -67,7 +68,8 @@ class Reactor {
   bool post(TaskQueue::Task task) { return tasks_.post(std::move(task)); }
 
   /// Any thread but the reactor's: takes no new sockets, closes the open ones with going_away, and
-  /// returns once all are closed or `deadline_ms` have passed and the rest was cut.
+  /// returns once all are closed or `deadline_ms` have passed and the rest was cut. Takes no
+  /// memory.
   void drain(std::uint32_t deadline_ms);
 
   /// Any thread but the reactor's: cuts what is open and ends the thread. Legal twice.
@@ -113,7 +115,7 @@ class Reactor {
   void read_clock() noexcept;
   void open(AdoptedSocket socket, const std::string& response, std::shared_ptr<void> place,
             const SessionMaker& make_session);
-  void begin_drain(std::uint32_t deadline_ms, std::promise<void> drained);
+  void begin_drain() noexcept;
   void destroy_closed() noexcept;
   void set_timer(std::int64_t deadline_ms, Connection& connection);
   void run_due_timers();
@@ -141,11 +143,15 @@ class Reactor {
   Connection* first_closed_ = nullptr;  // to be destroyed at the end of the round
   std::atomic<bool> refusing_ = false;  // new sockets
   std::atomic<bool> hurrying_ = false;  // to its end: nothing more is read
+  Mutex drain_mutex_;
+  Condition drain_ended_;
+  std::int64_t wanted_drain_by_ms_ WAYSTATION_GUARDED_BY(drain_mutex_) =
+      std::numeric_limits<std::int64_t>::max();
+  bool is_drained_ WAYSTATION_GUARDED_BY(drain_mutex_) = false;  // and stays so
   // The rest is the reactor's thread's only.
   enum class Phase : std::uint8_t { serving, draining, drained } phase_ = Phase::serving;
   bool stopping_ = false;
-  std::int64_t drain_by_ms_ = 0;             // while draining
-  std::vector<std::promise<void>> drained_;  // who waits for it
+  std::int64_t drain_by_ms_ = 0;  // while draining
   std::thread thread_;
 };
 

@@ -26,12 +26,23 @@ bool TaskQueue::post(Task task) {
   return true;
 }
 
+bool TaskQueue::post_without_memory(Task task) noexcept {
+  {
+    const MutexLock lock(mutex_);
+    if (closed_) return false;
+    reserved_ = std::move(task);
+    is_posted_.store(true, std::memory_order_release);
+  }
+  announce();
+  return true;
+}
+
 void TaskQueue::close(Task last) noexcept {
   {
     const MutexLock lock(mutex_);
     if (closed_) return;
     closed_ = true;
-    last_ = std::move(last);
+    reserved_ = std::move(last);
     is_posted_.store(true, std::memory_order_release);
   }
   announce();
@@ -52,11 +63,11 @@ void TaskQueue::on_readable() noexcept {
 
 void TaskQueue::run() noexcept {
   if (!is_posted_.load(std::memory_order_acquire)) return;
-  Task last;
+  Task reserved;
   {
     const MutexLock lock(mutex_);
     running_.swap(tasks_);
-    last = std::exchange(last_, nullptr);
+    reserved = std::exchange(reserved_, nullptr);
     is_posted_.store(false, std::memory_order_relaxed);
   }
   for (auto& task : running_) {
@@ -67,7 +78,7 @@ void TaskQueue::run() noexcept {
     }
   }
   running_.clear();
-  if (last) last();
+  if (reserved) reserved();
 }
 
 }  // namespace waystation

@@ -68,8 +68,8 @@ OPTIONS = ("--messages-per-second", "0", "--max-connections-per-address", "0",
            "--max-connections-per-user", "0", "--ping-interval-seconds", str(PING_INTERVAL_S),
            "--max-queue-bytes", str(QUEUE_BYTES), "--max-total-queue-bytes", str(BUDGET_BYTES))
 
-# With N strangers a newcomer waits N / workers times the request timeout (SECURITY.md), and here
-# for as long again, on a machine that is busy with other things.
+# Without the server's defence a newcomer among N strangers waits N / workers times the request
+# timeout, and longer on a machine that is busy with other things.
 NEWCOMER_S = 2 * sum(MANY) / WORKERS * REQUEST_TIMEOUT_S
 
 # ---- What it may take. In memory, over what it had when all that chat were there: a few full queues

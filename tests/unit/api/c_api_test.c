@@ -305,6 +305,7 @@ static void nothing_at_all(void) {
   /* A relay that is not there: handlers may outlive it. */
   CHECK(waystation_max_body_bytes(0) == 0 && waystation_max_body_bytes(0xFFFFFFFF) == 0);
   CHECK(waystation_is_operator(0xFFFFFFFF, &request) == 0);
+  CHECK(waystation_end_slow_connections(0xFFFFFFFF, &request.local_port, 1, 1) == 0);
   CHECK(waystation_upgrade(0xFFFFFFFF, &request, &response) == WAYSTATION_OK);
   CHECK(response.action == WAYSTATION_REPLY && response.status == 503);
   CHECK(response.length > 13 && memcmp(response.bytes, "HTTP/1.1 503 ", 13) == 0);
@@ -333,6 +334,8 @@ static void wrong_requests(void) {
   CHECK(waystation_http(id, NULL, &response) == WAYSTATION_INVALID);
   CHECK(waystation_http(id, &request, NULL) == WAYSTATION_INVALID);
   CHECK(waystation_is_operator(id, NULL) == 0);
+  CHECK(waystation_end_slow_connections(id, NULL, 1, 1) == 0);
+  CHECK(waystation_end_slow_connections(id, &request.local_port, 1, 0) == 0);
   request.size = 0;
   CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_INVALID);
   CHECK(waystation_is_operator(id, &request) == 0);

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <charconv>
 #include <deque>
+#include <future>
 #include <map>
 #include <mutex>
 #include <new>

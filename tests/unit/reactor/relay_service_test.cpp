@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <future>
 #include <limits>
 #include <mutex>
 #include <thread>

@@ -91,6 +91,22 @@ TEST(TaskQueue, TheLastTaskRunsBehindAllOthersAndNothingIsTakenAfterIt) {
   EXPECT_EQ(ran, (std::vector{1, 2}));
 }
 
+TEST(TaskQueue, WhatNeedsNoMemoryRunsOnceBehindAllOthersAndBeforeItIsClosedOnly) {
+  TaskQueue queue;
+  std::vector<int> ran;
+  EXPECT_TRUE(queue.post_without_memory([&] { ran.push_back(1); }));
+  EXPECT_TRUE(queue.post_without_memory([&] { ran.push_back(2); }));
+  EXPECT_TRUE(is_readable(queue));
+  queue.post([&] { ran.push_back(3); });
+  queue.run();
+  queue.run();
+  EXPECT_EQ(ran, (std::vector{3, 2}));
+  queue.close([&] { ran.push_back(4); });
+  EXPECT_FALSE(queue.post_without_memory([&] { ran.push_back(5); }));
+  queue.run();
+  EXPECT_EQ(ran, (std::vector{3, 2, 4}));
+}
+
 TEST(TaskQueue, ATaskThatThrowsEndsAlone) {
   TaskQueue queue;
   int ran = 0;
