@@ -23,7 +23,7 @@ class RelaySession final : public Session, public Base {
   static constexpr bool kIsChat = std::is_same_v<Base, ChatMember>;
 
   RelaySession(RelayService& service, Connection& connection, SessionParameters parameters)
-      : Base(parameters.dialect),
+      : Base(parameters.protocol),
         service_(service),
         connection_(connection),
         name_(kIsChat ? std::move(parameters.group) : parameters.user) {

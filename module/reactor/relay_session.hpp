@@ -17,7 +17,7 @@ class RelayService;
 /// Who opened which socket.
 struct SessionParameters {
   SocketKind kind = SocketKind::chat;
-  Dialect dialect = Dialect::plain;
+  Protocol protocol = Protocol::plain;
   std::string group;            // for chat: a valid group name
   std::string user;             // empty: anonymous, for plain chat sockets only
   std::int64_t expires_at = 0;  // ms since 1970; 0: never

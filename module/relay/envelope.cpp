@@ -24,14 +24,14 @@ std::string_view contents_of(std::string_view string) noexcept {
   return string.substr(1, string.size() - 2);
 }
 
-Name name_of(std::string_view escaped, Dialect dialect) noexcept {
+Name name_of(std::string_view escaped, Protocol protocol) noexcept {
   // "message" and "to_user" are the longest names: what does not fit is none of them.
   std::array<char, 7> buffer;
   const auto name = characters_of(escaped, buffer);
   if (!name) return Name::unknown;
   if (*name == "message") return Name::message;
   if (*name == "to_user") return Name::to_user;
-  if (dialect == Dialect::plain) return Name::unknown;
+  if (protocol == Protocol::plain) return Name::unknown;
   if (*name == "id") return Name::id;
   if (*name == "signal") return Name::signal;
   if (*name == "token") return Name::token;
@@ -43,9 +43,9 @@ Name name_of(std::string_view escaped, Dialect dialect) noexcept {
 class EnvelopeReader {
  public:
   /// What is read goes to `envelope`, which must outlive the reader.
-  EnvelopeReader(std::string_view text, Dialect dialect, SocketKind kind,
+  EnvelopeReader(std::string_view text, Protocol protocol, SocketKind kind,
                  Envelope& envelope) noexcept
-      : scanner_(text), dialect_(dialect), kind_(kind), envelope_(envelope) {}
+      : scanner_(text), protocol_(protocol), kind_(kind), envelope_(envelope) {}
 
   /// False where there is an error to take.
   bool read() {
@@ -80,7 +80,7 @@ class EnvelopeReader {
     scanner_.skip_space();
     if (!scanner_.expect(':', "a name in an object is followed by ':'")) return bad_json();
     if (!scanner_.value(&value, 1)) return bad_json();
-    const auto name = name_of(escaped, dialect_);
+    const auto name = name_of(escaped, protocol_);
     if (name == Name::unknown) return true;
     if (name == Name::ping) {
       // In a frame of another kind it is one more name that nobody knows.
@@ -157,7 +157,7 @@ class EnvelopeReader {
   bool check_kind() {
     const auto has = [this](Name name) { return (seen_ >> static_cast<unsigned>(name) & 1U) != 0; };
     const int kinds = has(Name::message) + has(Name::signal) + has(Name::token);
-    if (dialect_ == Dialect::plain) {
+    if (protocol_ == Protocol::plain) {
       if (kinds == 0) envelope_.value = "null";
       return true;
     }
@@ -199,7 +199,7 @@ class EnvelopeReader {
   }
 
   JsonScanner scanner_;
-  Dialect dialect_;
+  Protocol protocol_;
   SocketKind kind_;
   unsigned seen_ = 0;  // a bit for each Name
   Envelope& envelope_;
@@ -240,11 +240,11 @@ bool is_message_id(std::string_view text) noexcept {
          });
 }
 
-std::variant<Envelope, EnvelopeError> read_envelope(std::string_view text, Dialect dialect,
+std::variant<Envelope, EnvelopeError> read_envelope(std::string_view text, Protocol protocol,
                                                     SocketKind kind) {
   // Filled in where it stands, since it is too large to be passed from hand to hand.
   std::variant<Envelope, EnvelopeError> frame;
-  EnvelopeReader reader(text, dialect, kind, std::get<Envelope>(frame));
+  EnvelopeReader reader(text, protocol, kind, std::get<Envelope>(frame));
   if (!reader.read()) frame = reader.take_error();
   return frame;
 }

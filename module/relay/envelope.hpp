@@ -11,7 +11,7 @@
 namespace waystation {
 
 /// How a socket speaks: the original protocol, or the subprotocol `waystation.v1`.
-enum class Dialect : std::uint8_t { plain, v1 };
+enum class Protocol : std::uint8_t { plain, v1 };
 
 /// Where a frame arrived.
 enum class SocketKind : std::uint8_t { chat, push };
@@ -64,9 +64,9 @@ struct EnvelopeError {
 };
 
 /// Reads a frame. `text` must be UTF-8. Unknown names are ignored; which are known depends on the
-/// dialect: plain knows `message` and `to_user`, v1 also `id`, `signal`, `token` and, where
+/// protocol: plain knows `message` and `to_user`, v1 also `id`, `signal`, `token` and, where
 /// it is the only one of the four kinds, `ping`.
-std::variant<Envelope, EnvelopeError> read_envelope(std::string_view text, Dialect dialect,
+std::variant<Envelope, EnvelopeError> read_envelope(std::string_view text, Protocol protocol,
                                                     SocketKind kind);
 
 /// Whether `text` may be a message's id: 1 to 64 of A-Z, a-z, 0-9, '_' and '-'.

@@ -53,16 +53,16 @@ constexpr std::size_t other(std::size_t user) noexcept {
   return 1 - user;
 }
 
-/// A message's text in each dialect, made when the first socket needs it.
+/// A message's text in each protocol, made when the first socket needs it.
 class Texts {
  public:
-  using Maker = OutgoingText(Dialect, const Message&, TextBuffer&) noexcept;
+  using Maker = OutgoingText(Protocol, const Message&, TextBuffer&) noexcept;
 
   Texts(Maker& make, const Message& message) noexcept : make_(make), message_(message) {}
 
-  const OutgoingText& in(Dialect dialect) noexcept {
-    auto& one = made_[static_cast<std::size_t>(dialect)];
-    if (one.text.size() == 0) one.text = make_(dialect, message_, one.buffer);
+  const OutgoingText& in(Protocol protocol) noexcept {
+    auto& one = made_[static_cast<std::size_t>(protocol)];
+    if (one.text.size() == 0) one.text = make_(protocol, message_, one.buffer);
     return one.text;
   }
 
@@ -178,7 +178,7 @@ void Hub::join_chat(ChatMember& member, std::string_view group_name, std::string
   const bool before[2] = {group.is_present(0), group.is_present(1)};
   try {
     make_room_for_one(group.members);
-    if (member.dialect() == Dialect::v1) {
+    if (member.protocol() == Protocol::v1) {
       // A v1 member has a name, so there is one other user.
       TextBuffer buffer;
       // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): which the analyzer cannot know
@@ -210,7 +210,7 @@ void Hub::tell_presence_changes(const Group& group, const bool (&before)[2]) noe
     TextBuffer buffer;
     const auto text = presence_text(group.users[user]->id, !before[user], buffer);
     for (auto* member : group.members) {
-      if (member->dialect() == Dialect::v1 &&
+      if (member->protocol() == Protocol::v1 &&
           static_cast<std::size_t>(member->side_) == other(user)) {
         member->send(text, nullptr);
       }
@@ -276,7 +276,7 @@ const ShortText& id_of(const std::variant<Envelope, EnvelopeError>& frame) {
 }  // namespace
 
 void Hub::receive(ChatMember& member, std::string_view text, const Now& now) {
-  auto frame = read_envelope(text, member.dialect(), SocketKind::chat);
+  auto frame = read_envelope(text, member.protocol(), SocketKind::chat);
   if (!may_speak(member, now)) return refuse_for_rate(member, id_of(frame), text);
   if (const auto* error = std::get_if<EnvelopeError>(&frame)) return send_error(member, *error);
   auto& envelope = std::get<Envelope>(frame);
@@ -294,8 +294,8 @@ void Hub::receive(ChatMember& member, std::string_view text, const Now& now) {
 }
 
 void Hub::receive(PushMember& member, std::string_view text, const Now& now) {
-  if (member.dialect() == Dialect::plain) return member.throttle(pause_for(text));
-  auto frame = read_envelope(text, member.dialect(), SocketKind::push);
+  if (member.protocol() == Protocol::plain) return member.throttle(pause_for(text));
+  auto frame = read_envelope(text, member.protocol(), SocketKind::push);
   if (!member.user_->bucket.take(limit_, now.steady_ms)) {
     return refuse_for_rate(member, id_of(frame), text);
   }
@@ -347,7 +347,7 @@ void Hub::receive_message(ChatMember& sender, const Envelope& envelope, const No
   std::size_t reached = 0;
   Route route = Route::none;
   for (auto* member : group.members) {
-    if (is_receiver(member) && member->send(texts.in(member->dialect()), &message)) ++reached;
+    if (is_receiver(member) && member->send(texts.in(member->protocol()), &message)) ++reached;
   }
   if (reached != 0) {
     route = Route::chat;
@@ -359,14 +359,14 @@ void Hub::receive_message(ChatMember& sender, const Envelope& envelope, const No
   // as in the original protocol; v1 sockets see on every route what their user said elsewhere.
   for (auto* member : group.members) {
     if (is_receiver(member)) continue;
-    if (member == &sender && sender.dialect() == Dialect::v1) continue;
-    if (route != Route::chat && sender.dialect() == Dialect::plain &&
-        member->dialect() == Dialect::plain) {
+    if (member == &sender && sender.protocol() == Protocol::v1) continue;
+    if (route != Route::chat && sender.protocol() == Protocol::plain &&
+        member->protocol() == Protocol::plain) {
       continue;
     }
-    member->send(texts.in(member->dialect()), nullptr);
+    member->send(texts.in(member->protocol()), nullptr);
   }
-  if (sender.dialect() == Dialect::v1) {
+  if (sender.protocol() == Protocol::v1) {
     TextBuffer buffer;
     sender.send(ack_text(message, route, reached, buffer), nullptr);
   }
@@ -382,7 +382,7 @@ void Hub::receive_signal(ChatMember& sender, const Envelope& envelope) {
   TextBuffer buffer;
   const auto text = signal_text(envelope.value, sender.user_->id, buffer);
   for (auto* member : sender.group_->members) {
-    if (member != &sender && member->dialect() == Dialect::v1) member->send(text, nullptr);
+    if (member != &sender && member->protocol() == Protocol::v1) member->send(text, nullptr);
   }
 }
 
@@ -390,7 +390,7 @@ std::size_t Hub::deliver_push(const User& user, const Message& message) {
   Texts texts(push_text, message);
   std::size_t reached = 0;
   for (auto* member : user.push) {
-    if (member->send(texts.in(member->dialect()), &message)) ++reached;
+    if (member->send(texts.in(member->protocol()), &message)) ++reached;
   }
   return reached;
 }

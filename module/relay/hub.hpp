@@ -34,7 +34,7 @@ class Member {
   Member(const Member&) = delete;
   Member& operator=(const Member&) = delete;
 
-  Dialect dialect() const noexcept { return dialect_; }
+  Protocol protocol() const noexcept { return protocol_; }
 
   /// Never throws. Queues a text. `delivery` is the message where it was sent to this socket's
   /// user, to be accounted for if the socket ends first; null for everything else. False where the
@@ -52,10 +52,10 @@ class Member {
   virtual void throttle(std::int64_t us) = 0;
 
  protected:
-  explicit Member(Dialect dialect) noexcept : dialect_(dialect) {}
+  explicit Member(Protocol protocol) noexcept : protocol_(protocol) {}
 
  private:
-  Dialect dialect_;
+  Protocol protocol_;
 };
 
 /// A chat socket.

@@ -68,20 +68,20 @@ void TextBuffer::append_number(std::uint64_t number) noexcept {
   append({digits.data(), static_cast<std::size_t>(end - digits.data())});
 }
 
-OutgoingText chat_text(Dialect dialect, const Message& message, TextBuffer& buffer) noexcept {
+OutgoingText chat_text(Protocol protocol, const Message& message, TextBuffer& buffer) noexcept {
   constexpr std::string_view head = "{\"message\":";
-  if (dialect == Dialect::plain) return {head, message.value, "}"};
+  if (protocol == Protocol::plain) return {head, message.value, "}"};
   buffer.clear();
   append_from_id_and_time(buffer, message);
   buffer.append("}");
   return {head, message.value, buffer.view()};
 }
 
-OutgoingText push_text(Dialect dialect, const Message& message, TextBuffer& buffer) noexcept {
+OutgoingText push_text(Protocol protocol, const Message& message, TextBuffer& buffer) noexcept {
   buffer.clear();
   buffer.append(",\"group\":");
   append_quoted_or_null(buffer, message.group);
-  if (dialect == Dialect::v1) append_from_id_and_time(buffer, message);
+  if (protocol == Protocol::v1) append_from_id_and_time(buffer, message);
   buffer.append("}}");
   return {"{\"event\":{\"message\":", message.value, buffer.view()};
 }

@@ -53,9 +53,9 @@ struct Message {
 enum class Route : std::uint8_t { none, chat, push };
 std::string_view route_name(Route route) noexcept;
 
-// The frames of both dialects, by what they say.
-OutgoingText chat_text(Dialect dialect, const Message& message, TextBuffer& buffer) noexcept;
-OutgoingText push_text(Dialect dialect, const Message& message, TextBuffer& buffer) noexcept;
+// The frames of both protocols, by what they say.
+OutgoingText chat_text(Protocol protocol, const Message& message, TextBuffer& buffer) noexcept;
+OutgoingText push_text(Protocol protocol, const Message& message, TextBuffer& buffer) noexcept;
 OutgoingText signal_text(std::string_view value, std::string_view from,
                          TextBuffer& buffer) noexcept;
 OutgoingText ack_text(const Message& message, Route route, std::size_t reached,

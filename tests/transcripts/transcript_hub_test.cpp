@@ -118,13 +118,13 @@ class HubPlayer : public testing::Test {
     ASSERT_EQ(actors_.count(name), 0U) << name << " is open already";
     const auto path = take_until(line, " ");
     const bool anonymous = line.starts_with("anonymously");
-    const auto dialect = line.ends_with("as waystation.v1") ? Dialect::v1 : Dialect::plain;
+    const auto protocol = line.ends_with("as waystation.v1") ? Protocol::v1 : Protocol::plain;
     const auto user = anonymous ? "" : name.substr(0, name.find('.'));
     Actor actor;
     if (path.starts_with("/push/")) {
-      actor.push = std::make_unique<FakePush>(hub_, dialect, last_of_path(path));
+      actor.push = std::make_unique<FakePush>(hub_, protocol, last_of_path(path));
     } else {
-      actor.chat = std::make_unique<FakeChat>(hub_, dialect, last_of_path(path), user);
+      actor.chat = std::make_unique<FakeChat>(hub_, protocol, last_of_path(path), user);
     }
     actors_.emplace(name, std::move(actor));
   }

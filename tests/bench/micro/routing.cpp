@@ -21,7 +21,7 @@ class Nobody final : public Observer {
 
 class Deaf final : public ChatMember {
  public:
-  Deaf() : ChatMember(Dialect::plain) {}
+  Deaf() : ChatMember(Protocol::plain) {}
   bool send(const OutgoingText& text, const Message*) override {
     benchmark::DoNotOptimize(text.value.data());
     return true;

@@ -56,8 +56,8 @@ class Inbox {
 /// A chat socket, in its group for as long as it lives.
 class FakeChat final : public ChatMember, public Inbox {
  public:
-  FakeChat(Hub& hub, Dialect dialect, std::string_view group, std::string_view user)
-      : ChatMember(dialect), hub_(hub) {
+  FakeChat(Hub& hub, Protocol protocol, std::string_view group, std::string_view user)
+      : ChatMember(protocol), hub_(hub) {
     hub_.join_chat(*this, group, user);
   }
   ~FakeChat() { hub_.leave_chat(*this); }
@@ -78,7 +78,7 @@ class FakeChat final : public ChatMember, public Inbox {
 /// A push socket, likewise.
 class FakePush final : public PushMember, public Inbox {
  public:
-  FakePush(Hub& hub, Dialect dialect, std::string_view user) : PushMember(dialect), hub_(hub) {
+  FakePush(Hub& hub, Protocol protocol, std::string_view user) : PushMember(protocol), hub_(hub) {
     hub_.join_push(*this, user);
   }
   ~FakePush() { hub_.leave_push(*this); }

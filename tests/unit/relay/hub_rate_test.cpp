@@ -16,7 +16,7 @@ class HubRate : public testing::Test {
 
   /// Comes, says as much as is taken, at most `tries`, and leaves. Returns how much that was.
   int visit(std::int64_t ms, int tries = 100) {
-    FakeChat chat(hub_, Dialect::v1, "alice_bob", "alice");
+    FakeChat chat(hub_, Protocol::v1, "alice_bob", "alice");
     int taken = 0;
     for (; taken < tries; ++taken) {
       chat.say(R"({"message":1})", at(ms));
@@ -38,7 +38,7 @@ TEST_F(HubRate, AUserWhoComesBackHasNoFreshBurst) {
 }
 
 TEST_F(HubRate, WhoSaysTooMuchIsThrottledForEachRefusal) {
-  FakeChat chat(hub_, Dialect::plain, "alice_bob", "alice");
+  FakeChat chat(hub_, Protocol::plain, "alice_bob", "alice");
   for (int i = 0; i < 20; ++i) chat.say(R"({"message":1})", at(0));
   EXPECT_EQ(chat.throttled_us, 0);
   for (int i = 0; i < 3; ++i) chat.say("no JSON, which makes no difference", at(0));
@@ -48,7 +48,7 @@ TEST_F(HubRate, WhoSaysTooMuchIsThrottledForEachRefusal) {
 
 TEST_F(HubRate, PushSocketsDrawFromTheSame) {
   EXPECT_EQ(visit(0), 20);
-  FakePush push(hub_, Dialect::v1, "alice");
+  FakePush push(hub_, Protocol::v1, "alice");
   push.say(R"({"token":"x"})", at(0));
   EXPECT_TRUE(push.tokens.empty());
   EXPECT_GE(push.throttled_us, 100);
@@ -56,7 +56,7 @@ TEST_F(HubRate, PushSocketsDrawFromTheSame) {
 }
 
 TEST_F(HubRate, WhatIsLongIsThrottledForLongerAndNoLongerThanASecond) {
-  FakeChat chat(hub_, Dialect::plain, "alice_bob", "alice");
+  FakeChat chat(hub_, Protocol::plain, "alice_bob", "alice");
   for (int i = 0; i < 20; ++i) chat.say(R"({"message":1})", at(0));
   chat.say(std::string(100'000, ' '), at(0));
   EXPECT_EQ(chat.throttled_us, 10'100);
@@ -65,7 +65,7 @@ TEST_F(HubRate, WhatIsLongIsThrottledForLongerAndNoLongerThanASecond) {
 }
 
 TEST_F(HubRate, APlainPushSocketIsThrottledForWhatNobodyReads) {
-  FakePush push(hub_, Dialect::plain, "alice");
+  FakePush push(hub_, Protocol::plain, "alice");
   push.say("nobody", at(0));
   push.say("cares", at(0));
   EXPECT_EQ(push.throttled_us, 200);
@@ -73,15 +73,15 @@ TEST_F(HubRate, APlainPushSocketIsThrottledForWhatNobodyReads) {
 
 TEST_F(HubRate, OthersAreNotConcerned) {
   EXPECT_EQ(visit(0), 20);
-  FakeChat bob(hub_, Dialect::plain, "alice_bob", "bob");
+  FakeChat bob(hub_, Protocol::plain, "alice_bob", "bob");
   bob.say(R"({"message":1})", at(0));
   EXPECT_EQ(recorder_.entries.back().from, "bob");
 }
 
 TEST_F(HubRate, WhoSaidNothingIsForgottenAtOnce) {
   {
-    FakeChat chat(hub_, Dialect::v1, "alice_bob", "alice");
-    FakePush push(hub_, Dialect::plain, "carol");
+    FakeChat chat(hub_, Protocol::v1, "alice_bob", "alice");
+    FakePush push(hub_, Protocol::plain, "carol");
     EXPECT_EQ(hub_.user_count(), 3U);
   }
   EXPECT_EQ(hub_.user_count(), 0U);
@@ -99,7 +99,7 @@ TEST_F(HubRate, WhoRestedLongEnoughIsForgotten) {
 
 TEST_F(HubRate, WhoCameBackIsNotForgotten) {
   visit(0);
-  FakeChat chat(hub_, Dialect::v1, "alice_bob", "alice");
+  FakeChat chat(hub_, Protocol::v1, "alice_bob", "alice");
   hub_.forget_rested(at(10'000));
   EXPECT_EQ(hub_.user_count(), 2U);
   EXPECT_EQ(hub_.presence("alice").groups.size(), 1U);
@@ -120,7 +120,7 @@ TEST_F(HubRate, WhoSaidMoreMeanwhileIsRememberedAsMuchLonger) {
 TEST_F(HubRate, ManyWhoComeAndGoLeaveNothingBehind) {
   for (int i = 0; i < 1000; ++i) {
     const auto user = "u" + std::to_string(i);
-    FakeChat chat(hub_, Dialect::plain, user + "_zz", user);
+    FakeChat chat(hub_, Protocol::plain, user + "_zz", user);
     chat.say(R"({"message":1})", at(i));
     hub_.forget_rested(at(i));
     // Each is remembered for the 100 ms that one message takes to be made good, and "zz" is there.

@@ -23,8 +23,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 
-constexpr auto kPlain = Dialect::plain;
-constexpr auto kV1 = Dialect::v1;
+constexpr auto kPlain = Protocol::plain;
+constexpr auto kV1 = Protocol::v1;
 
 /// A hub with nobody in it.
 class Hub : public testing::Test {
@@ -285,7 +285,7 @@ TEST_F(Hub, NeverEchoesToAV1Sender) {
   EXPECT_THAT(alice.all(), ElementsAre(StartsWith(R"({"ack":)")));
 }
 
-TEST_F(Hub, AnswersEachSocketInItsOwnDialect) {
+TEST_F(Hub, AnswersEachSocketInItsOwnProtocol) {
   auto alice = plain("alice");
   auto bob = v1("bob");
   bob.all();
@@ -778,8 +778,8 @@ TEST_F(Hub, NeverLosesCountOfWhoIsThere) {
       const auto split = group.find('_');
       const std::string names[] = {group.substr(0, split), group.substr(split + 1), ""};
       const auto user = names[random() % 3];
-      const auto dialect = user.empty() || random() % 2 == 0 ? kPlain : kV1;
-      open.push_back({group, user, std::make_unique<FakeChat>(hub, dialect, group, user)});
+      const auto protocol = user.empty() || random() % 2 == 0 ? kPlain : kV1;
+      open.push_back({group, user, std::make_unique<FakeChat>(hub, protocol, group, user)});
     } else if (!open.empty()) {
       open.erase(open.begin() + static_cast<std::ptrdiff_t>(random() % open.size()));
     }
@@ -795,7 +795,7 @@ TEST_F(Hub, NeverLosesCountOfWhoIsThere) {
     }
     // What a v1 socket last heard of the other user is true.
     for (auto& o : open) {
-      if (o.socket->dialect() != kV1) continue;
+      if (o.socket->protocol() != kV1) continue;
       if (o.socket->texts.empty()) continue;
       const bool told = o.socket->texts.back().find("true") != std::string::npos;
       const bool there = std::ranges::any_of(

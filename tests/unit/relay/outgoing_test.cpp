@@ -35,41 +35,41 @@ Message notification() {
 
 TEST(Outgoing, AChatMessageInPlain) {
   TextBuffer buffer;
-  EXPECT_EQ(whole(chat_text(Dialect::plain, message(), buffer)), R"({"message":{"a" :1.0}})");
+  EXPECT_EQ(whole(chat_text(Protocol::plain, message(), buffer)), R"({"message":{"a" :1.0}})");
 }
 
 TEST(Outgoing, AChatMessageInV1) {
   TextBuffer buffer;
-  EXPECT_EQ(whole(chat_text(Dialect::v1, message(), buffer)),
+  EXPECT_EQ(whole(chat_text(Protocol::v1, message(), buffer)),
             R"({"message":{"a" :1.0},"from":"alice","id":"m-1","at":1700000000123})");
-  EXPECT_EQ(whole(chat_text(Dialect::v1, without_id(), buffer)),
+  EXPECT_EQ(whole(chat_text(Protocol::v1, without_id(), buffer)),
             R"({"message":{"a" :1.0},"from":"alice","id":null,"at":1700000000123})");
 }
 
 TEST(Outgoing, APushInPlain) {
   TextBuffer buffer;
-  EXPECT_EQ(whole(push_text(Dialect::plain, message(), buffer)),
+  EXPECT_EQ(whole(push_text(Protocol::plain, message(), buffer)),
             R"({"event":{"message":{"a" :1.0},"group":"alice_bob"}})");
-  EXPECT_EQ(whole(push_text(Dialect::plain, notification(), buffer)),
+  EXPECT_EQ(whole(push_text(Protocol::plain, notification(), buffer)),
             R"({"event":{"message":"full","group":null}})");
 }
 
 TEST(Outgoing, APushInV1) {
   TextBuffer buffer;
   EXPECT_EQ(
-      whole(push_text(Dialect::v1, message(), buffer)),
+      whole(push_text(Protocol::v1, message(), buffer)),
       R"({"event":{"message":{"a" :1.0},"group":"alice_bob","from":"alice","id":"m-1","at":1700000000123}})");
   EXPECT_EQ(
-      whole(push_text(Dialect::v1, notification(), buffer)),
+      whole(push_text(Protocol::v1, notification(), buffer)),
       R"({"event":{"message":"full","group":null,"from":null,"id":null,"at":1700000000123}})");
 }
 
 TEST(Outgoing, TheValueIsNotCopied) {
   TextBuffer buffer;
   const auto m = message();
-  EXPECT_EQ(chat_text(Dialect::plain, m, buffer).value.data(), m.value.data());
-  EXPECT_EQ(chat_text(Dialect::v1, m, buffer).value.data(), m.value.data());
-  EXPECT_EQ(push_text(Dialect::v1, m, buffer).value.data(), m.value.data());
+  EXPECT_EQ(chat_text(Protocol::plain, m, buffer).value.data(), m.value.data());
+  EXPECT_EQ(chat_text(Protocol::v1, m, buffer).value.data(), m.value.data());
+  EXPECT_EQ(push_text(Protocol::v1, m, buffer).value.data(), m.value.data());
   EXPECT_EQ(signal_text(m.value, "alice", buffer).value.data(), m.value.data());
 }
 
@@ -104,10 +104,10 @@ TEST(Outgoing, HasRoomForTheLongestNames) {
   const auto group = lo + "_" + hi;
   const Message longest{"1", group, lo, hi, id, std::numeric_limits<std::int64_t>::max()};
   TextBuffer buffer;
-  EXPECT_EQ(whole(push_text(Dialect::v1, longest, buffer)),
+  EXPECT_EQ(whole(push_text(Protocol::v1, longest, buffer)),
             "{\"event\":{\"message\":1,\"group\":\"" + group + "\",\"from\":\"" + lo +
                 "\",\"id\":\"" + id + "\",\"at\":9223372036854775807}}");
-  whole(chat_text(Dialect::v1, longest, buffer));
+  whole(chat_text(Protocol::v1, longest, buffer));
   whole(ack_text(longest, Route::none, std::numeric_limits<std::size_t>::max(), buffer));
   whole(presence_text(lo, false, buffer));
 }
