@@ -1,4 +1,4 @@
-// A chat or push socket: a connection that is a member of the hub.
+// A chat or push socket: a connection that is a member of the relay.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include "reactor/connection.hpp"
 #include "reactor/delivery_ledger.hpp"
 #include "reactor/session.hpp"
-#include "relay/hub.hpp"
+#include "relay/router.hpp"
 
 namespace waystation {
 

@@ -230,7 +230,7 @@ class Player(AsyncCase):
 
 def add_tests():
     for scene in read_scenes():
-        if scene.player == "hub":
+        if scene.player == "router":
             continue
 
         async def test(self, scene=scene):

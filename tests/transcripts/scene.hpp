@@ -17,7 +17,7 @@ struct Scene {
   std::filesystem::path file;
   int number = 0;       // of the line where it begins
   std::string heading;  // above it
-  std::string player;   // "hub" or "transport" where only that one can play it; else empty
+  std::string player;   // "router" or "transport" where only that one can play it; else empty
   std::vector<SceneLine> lines;
 };
 

@@ -8,7 +8,7 @@
 
 #include "unit/relay/json_texts.hpp"
 
-namespace waystation {
+namespace waystation::test {
 
 // For messages of failed tests.
 void PrintTo(const EnvelopeError& error, std::ostream* out) {
@@ -44,9 +44,9 @@ EnvelopeError bad(std::string_view text, Protocol protocol, SocketKind kind = So
 
 constexpr Protocol kBoth[] = {Protocol::plain, Protocol::v1};
 
-TEST(Envelope, CutsTheMessageOutAsItStands) {
+TEST(Envelope, FindsTheValueByteForByte) {
   for (const auto protocol : kBoth) {
-    for (const auto& json : test::json_texts()) {
+    for (const auto& json : json_texts()) {
       const auto first = json.find_first_not_of(" \t\r\n");
       const auto bare = json.substr(first, json.find_last_not_of(" \t\r\n") - first + 1);
       for (const auto& text :
@@ -59,9 +59,9 @@ TEST(Envelope, CutsTheMessageOutAsItStands) {
   }
 }
 
-TEST(Envelope, WhatIsNoJsonIsBadJson) {
+TEST(Envelope, InvalidJsonIsBadJson) {
   for (const auto protocol : kBoth) {
-    for (const auto& json : test::no_json_texts()) {
+    for (const auto& json : no_json_texts()) {
       EXPECT_EQ(bad(json, protocol).code, ErrorCode::bad_json) << testing::PrintToString(json);
       if (json.find(',') == std::string::npos && json.find('}') == std::string::npos) {
         EXPECT_EQ(bad("{\"message\":" + json + "}", protocol).code, ErrorCode::bad_json)
@@ -82,7 +82,7 @@ TEST(Envelope, EveryPrefixOfAFrameIsBadJson) {
   }
 }
 
-TEST(Envelope, JsonThatIsNoObjectIsABadEnvelope) {
+TEST(Envelope, JsonOtherThanAnObjectIsABadEnvelope) {
   for (const auto protocol : kBoth) {
     for (const auto* text : {"null", "1", "\"message\"", "[]", "[{\"message\":1}]", " true "}) {
       EXPECT_EQ(bad(text, protocol).code, ErrorCode::bad_envelope) << text;
@@ -90,7 +90,7 @@ TEST(Envelope, JsonThatIsNoObjectIsABadEnvelope) {
   }
 }
 
-TEST(Envelope, SaysAtWhichByteItIsNoJson) {
+TEST(Envelope, NamesTheByteThatIsNotJson) {
   const auto error = bad(R"({"message":01})", Protocol::plain);
   EXPECT_THAT(error.detail, HasSubstr("byte 12"));
   EXPECT_THAT(error.detail, HasSubstr("leading zero"));
@@ -121,7 +121,7 @@ TEST(Envelope, NamesAreComparedExactly) {
   EXPECT_FALSE(good(R"({"message":1,"TO_USER":"carol"})", Protocol::v1).has_to_user);
 }
 
-TEST(Envelope, UnknownNamesAreIgnoredHoweverOften) {
+TEST(Envelope, UnknownNamesAreIgnoredEvenIfRepeated) {
   for (const auto protocol : kBoth) {
     EXPECT_EQ(good(R"({"x":1,"x":2,"message":3,"x":[{"message":4}]})", protocol).value, "3");
   }
@@ -151,7 +151,7 @@ TEST(Envelope, TwoKindsInOneFrameAreABadEnvelope) {
   }
 }
 
-TEST(Envelope, AV1FrameIsOfSomeKind) {
+TEST(Envelope, AV1FrameNeedsAKind) {
   for (const auto* text : {"{}", R"({"id":"a"})", R"({"to_user":"bob"})", R"({"ack":1})"}) {
     EXPECT_EQ(bad(text, Protocol::v1).code, ErrorCode::bad_envelope) << text;
   }
@@ -163,7 +163,7 @@ TEST(Envelope, AMessageMissingInPlainIsNull) {
   EXPECT_EQ(good(R"({"to_user":"bob"})", Protocol::plain).value, "null");
 }
 
-TEST(Envelope, PlainKnowsNeitherIdsNorSignalsNorTokens) {
+TEST(Envelope, PlainIgnoresIdsSignalsAndTokens) {
   const auto envelope =
       good(R"({"message":1,"signal":2,"token":3,"id":4,"id":5,"signal":6})", Protocol::plain);
   EXPECT_EQ(envelope.kind, Envelope::Kind::message);
@@ -179,7 +179,7 @@ TEST(Envelope, ToUserMayBeMissingOrNull) {
   }
 }
 
-TEST(Envelope, ToUserIsTakenUnescaped) {
+TEST(Envelope, ToUserIsUnescaped) {
   for (const auto protocol : kBoth) {
     EXPECT_EQ(good(R"({"message":1,"to_user":"b\u006fb"})", protocol).to_user.view(), "bob");
     const std::string longest(64, 'z');
@@ -188,7 +188,7 @@ TEST(Envelope, ToUserIsTakenUnescaped) {
   }
 }
 
-TEST(Envelope, AToUserThatIsNoUserIdIsNobody) {
+TEST(Envelope, AToUserThatIsNoUserIdIsEmpty) {
   for (const auto protocol : kBoth) {
     for (const auto& user : {std::string(), std::string("BOB"), std::string("b b"),
                              std::string("é"), std::string(R"(\ud800)"), std::string(65, 'z'),
@@ -211,7 +211,7 @@ TEST(Envelope, AToUserOfAnotherKindIsABadEnvelope) {
   }
 }
 
-TEST(Envelope, AnIdIsTakenUnescaped) {
+TEST(Envelope, AnIdIsUnescaped) {
   EXPECT_EQ(good(R"({"message":1,"id":"aZ0_-"})", Protocol::v1).id.view(), "aZ0_-");
   EXPECT_EQ(good(R"({"message":1,"id":"\u0061"})", Protocol::v1).id.view(), "a");
   const std::string longest(64, '-');
@@ -231,7 +231,7 @@ TEST(Envelope, AnIdOfAnotherFormIsABadEnvelope) {
   }
 }
 
-TEST(Envelope, MessageIdsAre1To64OfTheirCharacters) {
+TEST(Envelope, MessageIdsAre1To64AllowedCharacters) {
   for (int byte = 0; byte < 256; ++byte) {
     const char c = static_cast<char>(byte);
     const bool good_byte = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
@@ -244,20 +244,20 @@ TEST(Envelope, MessageIdsAre1To64OfTheirCharacters) {
   EXPECT_FALSE(is_message_id(std::string(65, 'a')));
 }
 
-TEST(Envelope, AnErrorNamesTheIdWhereverItStood) {
+TEST(Envelope, AnErrorHasTheIdWhereverItStood) {
   EXPECT_EQ(bad(R"({"id":"x","message":1,"message":2})", Protocol::v1).id.view(), "x");
   EXPECT_EQ(bad(R"({"message":1,"message":2,"id":"x"})", Protocol::v1).id.view(), "x");
   EXPECT_EQ(bad(R"({"message":1,"to_user":7,"id":"x"})", Protocol::v1).id.view(), "x");
   EXPECT_EQ(bad(R"({"id":"x"})", Protocol::v1).id.view(), "x");
 }
 
-TEST(Envelope, ASignalIsCutOutAsItStands) {
+TEST(Envelope, FindsTheSignalByteForByte) {
   const auto envelope = good(R"({"signal":{"typing" : true}})", Protocol::v1);
   EXPECT_EQ(envelope.kind, Envelope::Kind::signal);
   EXPECT_EQ(envelope.value, R"({"typing" : true})");
 }
 
-TEST(Envelope, APingIsOneOnlyByItself) {
+TEST(Envelope, APingCountsOnlyWithoutOtherKinds) {
   for (const auto kind : {SocketKind::chat, SocketKind::push}) {
     const auto envelope = good(R"({"p\u0069ng": {"n" : 1} ,"id":"x"})", Protocol::v1, kind);
     EXPECT_EQ(envelope.kind, Envelope::Kind::ping);
@@ -290,7 +290,7 @@ TEST(Envelope, ATokenIsAStringOfAscii) {
   }
 }
 
-TEST(Envelope, APushSocketTakesOnlyTokens) {
+TEST(Envelope, APushSocketAcceptsOnlyTokens) {
   EXPECT_EQ(good(R"({"token":"a"})", Protocol::v1, SocketKind::push).token, "a");
   EXPECT_EQ(bad(R"({"message":1})", Protocol::v1, SocketKind::push).code, ErrorCode::bad_envelope);
   EXPECT_EQ(bad(R"({"signal":1})", Protocol::v1, SocketKind::push).code, ErrorCode::bad_envelope);
@@ -313,12 +313,12 @@ TEST(Envelope, NestingCountsFromTheEnvelope) {
   }
 }
 
-TEST(Envelope, WhetherItIsJsonIsDecidedFirst) {
+TEST(Envelope, InvalidJsonIsReportedBeforeEnvelopeErrors) {
   EXPECT_EQ(bad(R"({"message":1,"message":2,)", Protocol::v1).code, ErrorCode::bad_json);
   EXPECT_EQ(bad(R"({"to_user":1}})", Protocol::v1).code, ErrorCode::bad_json);
 }
 
-TEST(Envelope, EveryErrorCodeHasItsName) {
+TEST(Envelope, EveryErrorCodeHasAName) {
   EXPECT_EQ(error_code_name(ErrorCode::bad_json), "bad_json");
   EXPECT_EQ(error_code_name(ErrorCode::bad_envelope), "bad_envelope");
   EXPECT_EQ(error_code_name(ErrorCode::not_a_member), "not_a_member");
@@ -326,7 +326,7 @@ TEST(Envelope, EveryErrorCodeHasItsName) {
   EXPECT_EQ(error_code_name(ErrorCode::bad_token), "bad_token");
 }
 
-TEST(ShortText, HoldsUpToItsBound) {
+TEST(ShortText, HoldsUpToItsMaximum) {
   EXPECT_TRUE(ShortText().empty());
   EXPECT_EQ(ShortText().view(), "");
   EXPECT_EQ(ShortText(std::string_view()).view(), "");
@@ -339,4 +339,4 @@ TEST(ShortText, HoldsUpToItsBound) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -11,11 +11,9 @@
 
 #include "unit/relay/json_texts.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using test::json_texts;
-using test::no_json_texts;
 using namespace std::string_literals;
 
 /// A copy in memory of exactly its size, so that reading beyond it is seen by AddressSanitizer.
@@ -48,15 +46,15 @@ std::string nested_objects(std::size_t levels, std::string_view inside) {
   return text + std::string(inside) + std::string(levels, '}');
 }
 
-TEST(JsonScanner, AcceptsWhatIsJson) {
+TEST(JsonScanner, AcceptsJson) {
   for (const auto& text : json_texts()) EXPECT_TRUE(accepts(text)) << shown(text);
 }
 
-TEST(JsonScanner, RefusesWhatIsNot) {
+TEST(JsonScanner, RefusesInvalidJson) {
   for (const auto& text : no_json_texts()) EXPECT_FALSE(accepts(text)) << shown(text);
 }
 
-TEST(JsonScanner, SaysTheSameOfTextsWithinOthers) {
+TEST(JsonScanner, GivesTheSameResultForNestedTexts) {
   for (const auto& text : json_texts()) {
     EXPECT_TRUE(accepts("[" + text + "]")) << shown(text);
     EXPECT_TRUE(accepts("{\"a\":" + text + ",\"b\":" + text + "}")) << shown(text);
@@ -120,7 +118,7 @@ TEST(JsonScanner, InAStringOnlyQuotesBackslashesAndControlCharactersAreSpecial) 
   }
 }
 
-TEST(JsonScanner, TakesOnlyTheEscapesOfTheRfc) {
+TEST(JsonScanner, AcceptsOnlyTheEscapesOfTheRfc) {
   for (int byte = 0; byte < 256; ++byte) {
     const char c = static_cast<char>(byte);
     const bool good = c != 0 && std::string_view("\"\\/bfnrt").find(c) != std::string_view::npos;
@@ -131,7 +129,7 @@ TEST(JsonScanner, TakesOnlyTheEscapesOfTheRfc) {
   }
 }
 
-TEST(JsonScanner, Takes512LevelsAndNot513) {
+TEST(JsonScanner, Accepts512LevelsAndRefuses513) {
   EXPECT_TRUE(accepts(nested(512, '[', "", ']')));
   EXPECT_TRUE(accepts(nested(512, '[', "1", ']')));
   EXPECT_FALSE(accepts(nested(513, '[', "", ']')));
@@ -141,14 +139,14 @@ TEST(JsonScanner, Takes512LevelsAndNot513) {
   EXPECT_FALSE(accepts(nested_objects(256, nested(257, '[', "", ']'))));
 }
 
-TEST(JsonScanner, LevelsAreGivenBackWhenContainersEnd) {
+TEST(JsonScanner, ClosedContainersDoNotCountAsLevels) {
   std::string text = "[";
   for (int i = 0; i < 1000; ++i) text += (i == 0 ? "" : ",") + nested(511, '[', "", ']');
   EXPECT_TRUE(accepts(text + "]"));
   EXPECT_FALSE(accepts(text + "," + nested(512, '[', "", ']') + "]"));
 }
 
-TEST(JsonScanner, SaysThatItWasTooDeep) {
+TEST(JsonScanner, NamesExcessiveDepthAsTheProblem) {
   const auto text = nested(513, '[', "", ']');
   JsonScanner scanner(text);
   std::string_view value;
@@ -168,7 +166,7 @@ TEST(JsonScanner, CountsTheLevelsAroundAValue) {
   EXPECT_FALSE(JsonScanner("[]").value(&value, 512));
 }
 
-TEST(JsonScanner, AHundredThousandBracketsAreRefusedWithoutAFuss) {
+TEST(JsonScanner, RefusesOneHundredThousandBrackets) {
   EXPECT_FALSE(accepts(std::string(100'000, '[')));
   EXPECT_FALSE(accepts(std::string(100'000, '{')));
   EXPECT_FALSE(accepts(nested(100'000, '[', "", ']')));
@@ -176,7 +174,7 @@ TEST(JsonScanner, AHundredThousandBracketsAreRefusedWithoutAFuss) {
   EXPECT_FALSE(accepts(std::string(100'000, ']')));
 }
 
-TEST(JsonScanner, KnowsWhichBracketClosesWhichContainer) {
+TEST(JsonScanner, EachContainerIsClosedByItsOwnBracket) {
   // All combinations of six open containers, each closed rightly, and with one bracket swapped.
   for (unsigned kinds = 0; kinds < 64; ++kinds) {
     std::string open;
@@ -211,7 +209,7 @@ TEST(JsonScanner, AValueIsItsTextWithoutTheSpaceAround) {
   }
 }
 
-TEST(JsonScanner, StopsBehindAValueWhateverFollows) {
+TEST(JsonScanner, StopsAfterTheValue) {
   const std::string text = R"({"a":[1,2]} , 3)";
   JsonScanner scanner(text);
   std::string_view value;
@@ -226,7 +224,7 @@ TEST(JsonScanner, StopsBehindAValueWhateverFollows) {
   EXPECT_EQ(value, "3");
 }
 
-TEST(JsonScanner, AStringIsGivenStillEscaped) {
+TEST(JsonScanner, AStringIsReturnedEscaped) {
   const std::string text = R"("a\"\u00e9" rest)";
   JsonScanner scanner(text);
   std::string_view contents;
@@ -235,7 +233,7 @@ TEST(JsonScanner, AStringIsGivenStillEscaped) {
   EXPECT_EQ(scanner.position(), 11U);
 }
 
-TEST(JsonScanner, ExpectsAStringOnlyWhereOneStands) {
+TEST(JsonScanner, RefusesOtherValuesWhereAStringIsExpected) {
   std::string_view contents;
   EXPECT_FALSE(JsonScanner("").string(&contents));
   EXPECT_FALSE(JsonScanner("a").string(&contents));
@@ -243,7 +241,7 @@ TEST(JsonScanner, ExpectsAStringOnlyWhereOneStands) {
   EXPECT_FALSE(JsonScanner("\"a").string(&contents));
 }
 
-TEST(JsonScanner, PointsAtTheByteThatIsWrong) {
+TEST(JsonScanner, ReportsThePositionOfTheProblem) {
   const auto position = [](std::string_view text) {
     JsonScanner scanner(text);
     std::string_view value;
@@ -265,7 +263,7 @@ TEST(JsonScanner, PointsAtTheByteThatIsWrong) {
   EXPECT_EQ(position("\"abc"), 4U);
 }
 
-TEST(JsonScanner, AsksForWhatIsExpected) {
+TEST(JsonScanner, NamesWhatWasExpected) {
   JsonScanner scanner("ab");
   EXPECT_TRUE(scanner.expect('a', "an a"));
   EXPECT_FALSE(scanner.expect('a', "an a"));
@@ -396,7 +394,7 @@ class RandomJson {
 
 constexpr unsigned kSeed = 8259;
 
-TEST(JsonScanner, AcceptsWhatTheGrammarWrites) {
+TEST(JsonScanner, AcceptsGeneratedTexts) {
   RandomJson random(kSeed);
   for (int i = 0; i < 5000; ++i) {
     const auto text = random.value(4);
@@ -436,7 +434,7 @@ TEST(JsonScanner, AcceptsNothingThatAnotherParserRefuses) {
   EXPECT_GT(refused, 10'000);
 }
 
-TEST(JsonScanner, CutsOutTheValueThatAnotherParserReads) {
+TEST(JsonScanner, FindsTheSameValueAsAnotherParser) {
   RandomJson random(kSeed + 1);
   for (int i = 0; i < 2000; ++i) {
     const auto inner = random.value(3);
@@ -473,7 +471,7 @@ std::optional<std::string> unescaped(std::string_view contents, std::size_t room
   return std::string(*text);
 }
 
-TEST(UnescapeAscii, KnowsEveryEscape) {
+TEST(UnescapeAscii, DecodesEveryEscape) {
   EXPECT_EQ(unescaped(""), "");
   EXPECT_EQ(unescaped("plain"), "plain");
   EXPECT_EQ(unescaped(R"(\"\\\/\b\f\n\r\t)"), "\"\\/\b\f\n\r\t");
@@ -482,7 +480,7 @@ TEST(UnescapeAscii, KnowsEveryEscape) {
   EXPECT_EQ(unescaped(R"(\u006D\u0065\u0073\u0073\u0061\u0067\u0065)"), "message");
 }
 
-TEST(UnescapeAscii, GivesNothingForOtherCharacters) {
+TEST(UnescapeAscii, ReturnsNothingForOtherCharacters) {
   EXPECT_EQ(unescaped("\xc3\xa9"), std::nullopt);
   EXPECT_EQ(unescaped(R"(\u0080)"), std::nullopt);
   EXPECT_EQ(unescaped(R"(\u00e9)"), std::nullopt);
@@ -491,7 +489,7 @@ TEST(UnescapeAscii, GivesNothingForOtherCharacters) {
   EXPECT_EQ(unescaped(R"(\u007f)"), "\x7f");
 }
 
-TEST(UnescapeAscii, GivesNothingForWhatDoesNotFit) {
+TEST(UnescapeAscii, ReturnsNothingIfTheBufferIsTooSmall) {
   EXPECT_EQ(unescaped("1234567", 7), "1234567");
   EXPECT_EQ(unescaped("12345678", 7), std::nullopt);
   EXPECT_EQ(unescaped(R"(\u0031\u0032)", 2), "12");
@@ -500,4 +498,4 @@ TEST(UnescapeAscii, GivesNothingForWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 constexpr OutboxPool::Limits kRoomy{1 << 20, 1 << 24};
@@ -38,7 +38,7 @@ TEST(Outbox, IsEmptyAtFirst) {
   EXPECT_EQ(outbox.unsent(), "");
 }
 
-TEST(Outbox, GivesBackWhatWasQueuedInOrder) {
+TEST(Outbox, ReturnsUnitsInOrder) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   EXPECT_TRUE(outbox.append({"one ", "unit", " in parts"}));
@@ -51,7 +51,7 @@ TEST(Outbox, GivesBackWhatWasQueuedInOrder) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-TEST(Outbox, KeepsNoMoreMemoryThanItsLastUnitsNeed) {
+TEST(Outbox, ReleasesMemoryThatItsLastUnitsDoNotNeed) {
   OutboxPool pool({1 << 20, 1 << 30});
   const auto in_use = [] {
     const auto info = mallinfo2();
@@ -71,7 +71,7 @@ TEST(Outbox, KeepsNoMoreMemoryThanItsLastUnitsNeed) {
 }
 #endif
 
-TEST(Outbox, UnitsThatJoinLeaveTogether) {
+TEST(Outbox, JoinedUnitsAreDroppedTogether) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   constexpr auto joins = Outbox::Unit::joins;
@@ -90,7 +90,7 @@ TEST(Outbox, UnitsThatJoinLeaveTogether) {
   EXPECT_EQ(drain(outbox), "b");
 }
 
-TEST(Outbox, UnitsThatJoinStayShort) {
+TEST(Outbox, JoinedUnitsHaveAMaximumSize) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   for (int i = 0; i < 5000; ++i) EXPECT_TRUE(outbox.append({"xy"}, Outbox::Unit::joins));
@@ -100,7 +100,7 @@ TEST(Outbox, UnitsThatJoinStayShort) {
   EXPECT_EQ(pool.queued_bytes(), 1023U);
 }
 
-TEST(Outbox, EmptyPartsAndUnitsAreNothing) {
+TEST(Outbox, IgnoresEmptyPartsAndUnits) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   EXPECT_TRUE(outbox.append({std::string_view(), "", std::string_view()}));
@@ -112,7 +112,7 @@ TEST(Outbox, EmptyPartsAndUnitsAreNothing) {
   EXPECT_EQ(outbox.unsent(), "");
 }
 
-TEST(Outbox, TakesUpToItsBoundAndNotAByteMore) {
+TEST(Outbox, AcceptsUpToItsLimit) {
   OutboxPool pool({100, 1000});
   Outbox outbox(pool);
   EXPECT_TRUE(outbox.append({std::string(60, 'a')}));
@@ -127,7 +127,7 @@ TEST(Outbox, TakesUpToItsBoundAndNotAByteMore) {
             std::string(59, 'a') + std::string(30, 'c') + std::string(10, 'd') + "f");
 }
 
-TEST(Outbox, AllTogetherTakeUpToTheirBound) {
+TEST(Outbox, AllOutboxesTogetherAcceptUpToTheTotalLimit) {
   OutboxPool pool({100, 150});
   Outbox a(pool);
   Outbox b(pool);
@@ -142,7 +142,7 @@ TEST(Outbox, AllTogetherTakeUpToTheirBound) {
   EXPECT_EQ(pool.queued_bytes(), 150U);
 }
 
-TEST(Outbox, LimitsMayChange) {
+TEST(Outbox, LimitsCanChange) {
   OutboxPool pool({10, 100});
   Outbox outbox(pool);
   EXPECT_FALSE(outbox.append({std::string(11, 'a')}));
@@ -153,7 +153,7 @@ TEST(Outbox, LimitsMayChange) {
   EXPECT_FALSE(outbox.append({"b"}));
 }
 
-TEST(Outbox, WhatMustBeSaidIsQueuedBeyondAnyBound) {
+TEST(Outbox, AppendAlwaysIgnoresTheLimits) {
   OutboxPool pool({4, 4});
   Outbox outbox(pool);
   EXPECT_TRUE(outbox.append({"full"}));
@@ -163,7 +163,7 @@ TEST(Outbox, WhatMustBeSaidIsQueuedBeyondAnyBound) {
   EXPECT_FALSE(outbox.append({"x"}));
 }
 
-TEST(Outbox, AnOutboxThatEndsGivesItsBytesBackToTheBudget) {
+TEST(Outbox, ADestroyedOutboxReleasesItsBytes) {
   OutboxPool pool({100, 100});
   auto first = std::make_unique<Outbox>(pool);
   EXPECT_TRUE(first->append({std::string(100, 'a')}));
@@ -175,7 +175,7 @@ TEST(Outbox, AnOutboxThatEndsGivesItsBytesBackToTheBudget) {
   EXPECT_TRUE(second.append({std::string(100, 'b')}));
 }
 
-TEST(Outbox, CountsWhatWasEverQueuedAndSent) {
+TEST(Outbox, CountsAllBytesQueuedAndSent) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   outbox.append({"12345"});
@@ -191,7 +191,7 @@ TEST(Outbox, CountsWhatWasEverQueuedAndSent) {
   EXPECT_EQ(outbox.queued_offset(), 5U);
 }
 
-TEST(Outbox, DroppingKeepsAUnitThatWasBegun) {
+TEST(Outbox, DropKeepsAPartlySentUnit) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   outbox.append({"first"});
@@ -206,7 +206,7 @@ TEST(Outbox, DroppingKeepsAUnitThatWasBegun) {
   EXPECT_EQ(drain(outbox), "condclose");
 }
 
-TEST(Outbox, DroppingAtTheEndOfAUnitLeavesNothing) {
+TEST(Outbox, DropAtTheEndOfAUnitLeavesNothing) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   outbox.append({"first"});
@@ -222,7 +222,7 @@ TEST(Outbox, DroppingAtTheEndOfAUnitLeavesNothing) {
   EXPECT_EQ(outbox.unsent(), "hird");
 }
 
-TEST(Outbox, DroppingTwiceDropsNoMore) {
+TEST(Outbox, ASecondDropHasNoEffect) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   outbox.append({"first"});
@@ -233,7 +233,7 @@ TEST(Outbox, DroppingTwiceDropsNoMore) {
   EXPECT_EQ(outbox.unsent(), "irst");
 }
 
-TEST(Outbox, AUnitMayBeLargerThanAnyBlock) {
+TEST(Outbox, AUnitCanBeLargerThanABlock) {
   OutboxPool pool({1 << 23, 1 << 24});
   Outbox outbox(pool);
   std::string large(3'000'000, ' ');
@@ -245,7 +245,7 @@ TEST(Outbox, AUnitMayBeLargerThanAnyBlock) {
   EXPECT_EQ(pool.queued_bytes(), 0U);
 }
 
-TEST(Outbox, ABlockThatWasLentBeforeIsAsGoodAsNew) {
+TEST(Outbox, AReusedBlockIsEmpty) {
   OutboxPool pool(kRoomy);
   {
     Outbox outbox(pool);
@@ -262,7 +262,7 @@ TEST(Outbox, ABlockThatWasLentBeforeIsAsGoodAsNew) {
   EXPECT_EQ(outbox.unsent(), "");
 }
 
-TEST(Outbox, WhatIsDiscardedIsRoomForOthersAtOnce) {
+TEST(Outbox, DiscardedBytesAreAvailableToOthersAtOnce) {
   OutboxPool pool({100, 100});
   Outbox closed(pool);
   Outbox other(pool);
@@ -310,7 +310,7 @@ struct Model {
   void drop_unbegun() { units.resize(begun == 0 ? 0 : 1); }
 };
 
-TEST(Outbox, DoesWhatAStringWouldDo) {
+TEST(Outbox, BehavesLikeAString) {
   constexpr unsigned kSeed = 4408;
   SCOPED_TRACE("seed " + std::to_string(kSeed));
   std::mt19937 random(kSeed);
@@ -374,4 +374,4 @@ TEST(Outbox, DoesWhatAStringWouldDo) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

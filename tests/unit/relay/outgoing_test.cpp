@@ -9,7 +9,7 @@
 
 #include "relay/json_scanner.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 std::string whole(const OutgoingText& text) {
@@ -79,13 +79,13 @@ TEST(Outgoing, ASignal) {
             R"({"signal":{"typing":true},"from":"alice"})");
 }
 
-TEST(Outgoing, AnAckSaysTheRoute) {
+TEST(Outgoing, AnAckNamesTheRoute) {
   TextBuffer buffer;
-  EXPECT_EQ(whole(ack_text(message(), Route::chat, 2, buffer)),
+  EXPECT_EQ(whole(ack_text(message(), {Route::chat, 2}, buffer)),
             R"({"ack":{"id":"m-1","route":"chat","reached":2,"at":1700000000123}})");
-  EXPECT_EQ(whole(ack_text(message(), Route::push, 11, buffer)),
+  EXPECT_EQ(whole(ack_text(message(), {Route::push, 11}, buffer)),
             R"({"ack":{"id":"m-1","route":"push","reached":11,"at":1700000000123}})");
-  EXPECT_EQ(whole(ack_text(without_id(), Route::none, 0, buffer)),
+  EXPECT_EQ(whole(ack_text(without_id(), {Route::none, 0}, buffer)),
             R"({"ack":{"id":null,"route":"none","reached":0,"at":1700000000123}})");
 }
 
@@ -97,7 +97,7 @@ TEST(Outgoing, Presence) {
             R"({"presence":{"user":"7","present":false}})");
 }
 
-TEST(Outgoing, HasRoomForTheLongestNames) {
+TEST(Outgoing, TheBufferHoldsTheLongestNames) {
   const std::string lo(kMaxUserBytes, 'a');
   const std::string hi(kMaxUserBytes, 'b');
   const std::string id(ShortText::kMaxBytes, 'i');
@@ -108,11 +108,11 @@ TEST(Outgoing, HasRoomForTheLongestNames) {
             "{\"event\":{\"message\":1,\"group\":\"" + group + "\",\"from\":\"" + lo +
                 "\",\"id\":\"" + id + "\",\"at\":9223372036854775807}}");
   whole(chat_text(Protocol::v1, longest, buffer));
-  whole(ack_text(longest, Route::none, std::numeric_limits<std::size_t>::max(), buffer));
+  whole(ack_text(longest, {Route::none, std::numeric_limits<std::size_t>::max()}, buffer));
   whole(presence_text(lo, false, buffer));
 }
 
-TEST(Outgoing, AnErrorNamesTheIdWhereThereIsOne) {
+TEST(Outgoing, AnErrorHasTheIdIfThereIsOne) {
   EXPECT_EQ(error_text(ErrorCode::bad_envelope, "no", ""),
             R"({"error":{"code":"bad_envelope","detail":"no"}})");
   EXPECT_EQ(error_text(ErrorCode::rate_limited, "slowly", "m-1"),
@@ -131,11 +131,11 @@ TEST(Outgoing, AnErrorsDetailIsEscaped) {
   EXPECT_TRUE(is_json(error_text(ErrorCode::bad_json, std::string(1, '\0'), "")));
 }
 
-TEST(Outgoing, EveryRouteHasItsName) {
+TEST(Outgoing, EveryRouteHasAName) {
   EXPECT_EQ(route_name(Route::none), "none");
   EXPECT_EQ(route_name(Route::chat), "chat");
   EXPECT_EQ(route_name(Route::push), "push");
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

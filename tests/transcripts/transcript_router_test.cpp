@@ -1,4 +1,4 @@
-// Plays the scenes of this folder against the hub alone: one test a scene.
+// Plays the scenes of this folder against the router alone: one test for each scene.
 #include <gtest/gtest.h>
 
 #include <cctype>
@@ -9,7 +9,6 @@
 #include <string>
 #include <variant>
 
-#include "relay/hub.hpp"
 #include "transcripts/scene.hpp"
 #include "unit/relay/fake_members.hpp"
 
@@ -50,9 +49,9 @@ std::size_t number(const std::string& text) {
   return std::stoul(text);
 }
 
-class HubPlayer : public testing::Test {
+class RouterPlayer : public testing::Test {
  public:
-  explicit HubPlayer(const Scene& scene) : scene_(scene) {}
+  explicit RouterPlayer(const Scene& scene) : scene_(scene) {}
 
   void TestBody() override {
     for (const auto& line : scene_.lines) {
@@ -90,10 +89,10 @@ class HubPlayer : public testing::Test {
       EXPECT_EQ(actor.inbox().next(), "");
       actors_.erase(found);
     } else if (verb == "takes") {
-      actor.inbox().room = number(take_until(line, " "));
+      actor.inbox().capacity = number(take_until(line, " "));
       ASSERT_EQ(line, "more");
     } else {
-      FAIL() << "the hub alone knows no \"" << verb << '"';
+      FAIL() << "the router alone has no \"" << verb << '"';
     }
   }
 
@@ -108,10 +107,10 @@ class HubPlayer : public testing::Test {
       } else if (name == "--message-burst") {
         limit.burst = value;
       } else {
-        FAIL() << "the hub alone knows no " << name;
+        FAIL() << "the router alone has no " << name;
       }
     }
-    hub_.set_rate_limit(limit);
+    relay_.directory.set_rate_limit(limit);
   }
 
   void open(const std::string& name, std::string line) {
@@ -122,9 +121,9 @@ class HubPlayer : public testing::Test {
     const auto user = anonymous ? "" : name.substr(0, name.find('.'));
     Actor actor;
     if (path.starts_with("/push/")) {
-      actor.push = std::make_unique<FakePush>(hub_, protocol, last_of_path(path));
+      actor.push = std::make_unique<FakePush>(relay_.router, protocol, last_of_path(path));
     } else {
-      actor.chat = std::make_unique<FakeChat>(hub_, protocol, last_of_path(path), user);
+      actor.chat = std::make_unique<FakeChat>(relay_.router, protocol, last_of_path(path), user);
     }
     actors_.emplace(name, std::move(actor));
   }
@@ -138,24 +137,23 @@ class HubPlayer : public testing::Test {
       ASSERT_NE(to, std::string::npos);
       auto rest = line.substr(to + 4);
       const auto user = take_until(rest, ", reaching ");
-      EXPECT_EQ(hub_.notify(user, line.substr(0, to), now_), number(rest));
+      EXPECT_EQ(relay_.notify(user, line.substr(0, to), now_), number(rest));
     } else if (verb == "finds") {
       const auto user = take_until(line, " with ");
       const auto sockets = number(take_until(line, " push sockets, in "));
-      const auto presence = hub_.presence(user);
+      const auto presence = relay_.presence(user);
       EXPECT_EQ(presence.push_sockets, sockets);
       std::string groups;
       for (const auto& group : presence.groups) groups += (groups.empty() ? "" : " ") + group;
       EXPECT_EQ(groups.empty() ? "no group" : groups, line);
     } else {
-      FAIL() << "the hub alone knows no \"" << verb << '"';
+      FAIL() << "the router alone has no \"" << verb << '"';
     }
   }
 
   const Scene& scene_;
   Now now_{1700000000000, 1000};
-  Recorder recorder_;
-  Hub hub_{recorder_, RateLimit{}};
+  LocalRelay relay_;
   std::map<std::string, Actor> actors_;
 };
 
@@ -186,7 +184,7 @@ int main(int argc, char** argv) {
     auto suite = scene.file.stem().string();
     testing::RegisterTest(("Scenes_" + suite).c_str(), test_name(scene.heading).c_str(), nullptr,
                           nullptr, scene.file.c_str(), scene.number,
-                          [&scene]() -> testing::Test* { return new HubPlayer(scene); });
+                          [&scene]() -> testing::Test* { return new RouterPlayer(scene); });
   }
   return RUN_ALL_TESTS();
 }
