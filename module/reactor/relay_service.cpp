@@ -109,7 +109,7 @@ void RelayService::refresh(Connection& connection, Member& member, std::string u
     to.send({error_text(ErrorCode::bad_token, problem, {}), {}, {}}, nullptr);
   };
   if (refresher_ == nullptr) {
-    return refuse(member, "this server takes no tokens: who is calling is known in another way");
+    return refuse(member, "token: not accepted; this server identifies callers in another way");
   }
   refresher_->refresh(std::move(user), std::move(token),
                       [this, refuse, id = connection.id(), &member](RefreshAnswer token_) {

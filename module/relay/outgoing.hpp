@@ -1,4 +1,4 @@
-// The texts that the relay sends, put together around a value that is not touched.
+// The texts that the relay sends, written around a value that is not copied.
 #pragma once
 
 #include <array>
@@ -11,8 +11,8 @@
 
 namespace waystation {
 
-/// A text in three parts, sent one after the other: only the middle one is a client's. The views
-/// live as long as the call that the text goes to.
+/// A text in three parts, sent one after the other. Only `value` comes from a client. The views are
+/// valid for the duration of the call that gets the text.
 struct OutgoingText {
   std::string_view head;
   std::string_view value;
@@ -21,8 +21,8 @@ struct OutgoingText {
   std::size_t size() const noexcept { return head.size() + value.size() + tail.size(); }
 };
 
-/// Where the texts below put what they have to write anew, so that none of them asks for memory.
-/// It holds one text at a time.
+/// Memory for the parts that the functions below write, so that none of them allocates. It holds
+/// one text at a time.
 class TextBuffer {
  public:
   std::string_view view() const noexcept { return {bytes_.data(), size_}; }
@@ -31,15 +31,15 @@ class TextBuffer {
   void append_number(std::uint64_t number) noexcept;
 
  private:
-  // The most there is to say: a group, a user and an id of the greatest length, a time, and what
-  // stands between them.
+  // The longest text: a group, a user and an id of the greatest length, a time, and the JSON around
+  // them.
   static constexpr std::size_t kMaxBytes = 3 * kMaxUserBytes + ShortText::kMaxBytes + 128;
 
   std::array<char, kMaxBytes> bytes_;
   std::size_t size_ = 0;
 };
 
-// The frames of both protocols, by what they say.
+// The frames of both protocols, by their meaning.
 OutgoingText chat_text(Protocol protocol, const Message& message, TextBuffer& buffer) noexcept;
 OutgoingText push_text(Protocol protocol, const Message& message, TextBuffer& buffer) noexcept;
 OutgoingText signal_text(std::string_view value, std::string_view from,

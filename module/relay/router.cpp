@@ -21,6 +21,10 @@ const ShortText& id_of(const std::variant<Envelope, EnvelopeError>& frame) {
   return std::visit([](const auto& f) -> const ShortText& { return f.id; }, frame);
 }
 
+std::string both_users(const Group& group) {
+  return group.user(Side::lo).id + " and " + group.user(Side::hi).id;
+}
+
 /// Reserves, then joins; undoes the first if the second throws.
 template <typename M, typename... Names>
 void reserve_and_join(Directory& directory, Backplane& backplane, M& member, Names... names) {
@@ -57,11 +61,11 @@ void Router::leave(PushMember& member) noexcept {
 
 void Router::refuse_for_rate(Member& member, const ShortText& id, std::string_view text) {
   const auto& limit = directory_.rate_limit();
-  fanout_.send_error(member,
-                     {ErrorCode::rate_limited,
-                      "more than " + std::to_string(limit.per_second) + " messages a second (" +
-                          std::to_string(limit.burst) + " in a burst); this one was not passed on",
-                      id});
+  fanout_.send_error(member, {ErrorCode::rate_limited,
+                              "frame: rate limit exceeded, not delivered; allowed are " +
+                                  std::to_string(limit.per_second) + " frames per second and " +
+                                  std::to_string(limit.burst) + " in a burst",
+                              id});
   member.throttle(pause_for(text));
 }
 
@@ -119,20 +123,19 @@ void Router::receive_message(ChatMember& sender, const Envelope& envelope, const
     if (is_anonymous && name == group.user(Side::hi).id) to = Side::hi;
     if (to == Side::anonymous || name != group.user(to).id) {
       return fanout_.send_error(
-          sender, {ErrorCode::not_a_member,
-                   is_anonymous ? "to_user is neither " + group.user(Side::lo).id + " nor " +
-                                      group.user(Side::hi).id + ", the two of this group"
-                                : "to_user can only be " + group.user(to).id +
-                                      ", the other user of this group",
-                   envelope.id});
+          sender,
+          {ErrorCode::not_a_member,
+           is_anonymous
+               ? "to_user: not a user of this group; allowed are " + both_users(group)
+               : "to_user: not the other user of this group; allowed is " + group.user(to).id,
+           envelope.id});
     }
   }
   if (to == Side::anonymous) {
-    return fanout_.send_error(sender,
-                              {ErrorCode::bad_envelope,
-                               "to_user must say which of the two the message is for, since this "
-                               "socket did not say whose it is",
-                               envelope.id});
+    return fanout_.send_error(
+        sender,
+        {ErrorCode::bad_envelope,
+         "to_user: missing on an anonymous socket; allowed are " + both_users(group), envelope.id});
   }
   backplane_.publish(sender,
                      {envelope.value, group.name, group.user(opposite(to)).id, group.user(to).id,

@@ -30,8 +30,8 @@ struct Actor {
   }
 };
 
-/// Takes what stands before `end` off the front of `text`, and `end` too; all of it where it is
-/// missing.
+/// Removes everything up to `end` from the front of `text`, and returns it without `end`. All of
+/// the text if `end` is missing.
 std::string take_until(std::string& text, std::string_view end) {
   const auto at = text.find(end);
   auto taken = text.substr(0, at);
@@ -57,7 +57,7 @@ class RouterPlayer : public testing::Test {
     for (const auto& line : scene_.lines) {
       SCOPED_TRACE(scene_.file.filename().string() + ":" + std::to_string(line.number) + ": " +
                    line.text);
-      // Every step has a moment of its own, too short to matter to any rate.
+      // Each step has a different time. The difference is too short to affect a rate.
       ++now_.wall_ms;
       play(line.text);
       if (HasFailure()) return;
@@ -71,7 +71,7 @@ class RouterPlayer : public testing::Test {
   void play(std::string line) {
     auto subject = take_until(line, " ");
     if (subject == "with") return configure(line);
-    if (subject == "the") return play_appliance(line);
+    if (subject == "the") return play_application(line);
     const auto verb = take_until(line, " ");
     if (verb == "opens") return open(subject, line);
     const auto found = actors_.find(subject);
@@ -82,13 +82,13 @@ class RouterPlayer : public testing::Test {
     } else if (verb == "<") {
       const auto frame = actor.inbox().next();
       EXPECT_TRUE(is_expected(line, frame)) << "  got " << (frame.empty() ? "nothing" : frame);
-    } else if (verb == "hears") {
+    } else if (verb == "receives") {
       ASSERT_EQ(line, "nothing");
       EXPECT_EQ(actor.inbox().next(), "");
     } else if (verb == "closes") {
       EXPECT_EQ(actor.inbox().next(), "");
       actors_.erase(found);
-    } else if (verb == "takes") {
+    } else if (verb == "accepts") {
       actor.inbox().capacity = number(take_until(line, " "));
       ASSERT_EQ(line, "more");
     } else {
@@ -128,11 +128,11 @@ class RouterPlayer : public testing::Test {
     actors_.emplace(name, std::move(actor));
   }
 
-  void play_appliance(std::string line) {
-    ASSERT_EQ(take_until(line, " "), "appliance");
+  void play_application(std::string line) {
+    ASSERT_EQ(take_until(line, " "), "application");
     const auto verb = take_until(line, " ");
     if (verb == "pushes") {
-      // The value may hold anything, so the words behind it are looked for from the end.
+      // The value can contain anything, so the words after it are searched from the end.
       const auto to = line.rfind(" to ");
       ASSERT_NE(to, std::string::npos);
       auto rest = line.substr(to + 4);

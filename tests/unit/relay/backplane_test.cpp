@@ -1,5 +1,5 @@
-// LocalBackplane answers inside the call. Whether the interface also permits late answers is proved
-// with a backplane that answers when the test says so.
+// LocalBackplane answers inside the call. LateBackplane, a backplane of these tests, answers later:
+// it shows that the interface permits it.
 #include "relay/backplane.hpp"
 
 #include <gmock/gmock.h>
@@ -86,7 +86,7 @@ TEST(LocalBackplane, AMessageAllocatesNothing) {
 
 // ---- a backplane that answers later
 
-/// Keeps everything that concerns a group in one queue, and answers when the test says so.
+/// Keeps the events of a group in one queue, and answers them when the test calls answer().
 class LateBackplane final : public Backplane {
  public:
   LateBackplane(Directory& directory, Fanout& fanout) : directory_(directory), fanout_(fanout) {}

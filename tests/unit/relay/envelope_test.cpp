@@ -24,7 +24,7 @@ Frame read(std::string_view text, Protocol protocol, SocketKind kind = SocketKin
   return read_envelope(text, protocol, kind);
 }
 
-/// The envelope of a text that is good.
+/// The envelope of a valid text.
 Envelope good(std::string_view text, Protocol protocol, SocketKind kind = SocketKind::chat) {
   auto frame = read(text, protocol, kind);
   if (const auto* error = std::get_if<EnvelopeError>(&frame)) {
@@ -34,11 +34,11 @@ Envelope good(std::string_view text, Protocol protocol, SocketKind kind = Socket
   return std::get<Envelope>(frame);
 }
 
-/// The error of a text that is not.
+/// The error of an invalid text.
 EnvelopeError bad(std::string_view text, Protocol protocol, SocketKind kind = SocketKind::chat) {
   auto frame = read(text, protocol, kind);
   if (auto* error = std::get_if<EnvelopeError>(&frame)) return *error;
-  ADD_FAILURE() << text << " was taken";
+  ADD_FAILURE() << text << " was accepted";
   return {ErrorCode::rate_limited, "", {}};
 }
 
@@ -268,7 +268,7 @@ TEST(Envelope, APingCountsOnlyWithoutOtherKinds) {
     EXPECT_EQ(bad(R"({"ping":1,"ping":1,"id":"x"})", Protocol::v1, kind).id.view(), "x");
     EXPECT_EQ(bad(R"({"ping":1,"id":7})", Protocol::v1, kind).code, ErrorCode::bad_envelope);
   }
-  // Elsewhere it is a name like any that is not known.
+  // Next to another kind it is ignored.
   EXPECT_EQ(good(R"({"message":1,"ping":2})", Protocol::v1).value, "1");
   EXPECT_EQ(good(R"({"ping":2,"signal":3})", Protocol::v1).kind, Envelope::Kind::signal);
   EXPECT_EQ(bad(R"({"message":1,"ping":2})", Protocol::v1, SocketKind::push).code,

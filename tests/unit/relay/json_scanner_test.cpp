@@ -16,7 +16,7 @@ namespace {
 
 using namespace std::string_literals;
 
-/// A copy in memory of exactly its size, so that reading beyond it is seen by AddressSanitizer.
+/// A copy in a block of exactly its size, so that AddressSanitizer detects a read beyond it.
 class Exact {
  public:
   explicit Exact(std::string_view text) : bytes_(text.begin(), text.end()) {
@@ -60,7 +60,7 @@ TEST(JsonScanner, GivesTheSameResultForNestedTexts) {
     EXPECT_TRUE(accepts("{\"a\":" + text + ",\"b\":" + text + "}")) << shown(text);
   }
   for (const auto& text : no_json_texts()) {
-    // Texts that are several values, or nothing, say something else within others.
+    // Several values, or none, can be valid inside an array or an object.
     if (text.find(',') != std::string::npos || text.find(']') != std::string::npos ||
         text.find('}') != std::string::npos || text.find_first_not_of(" \n") == std::string::npos) {
       continue;
@@ -87,8 +87,8 @@ TEST(JsonScanner, RefusesEveryPrefixOfAnObjectArrayOrString) {
 }
 
 TEST(JsonScanner, FindsSpecialBytesAtEveryOffsetOfAString) {
-  // Strings are looked at in blocks; the special byte takes every place in the first four of them,
-  // and the string every alignment.
+  // Strings are scanned in blocks. The special byte takes every place in the first four blocks, and
+  // the string every alignment.
   for (std::size_t before = 0; before < 70; ++before) {
     for (std::size_t after = 0; after < 40; ++after) {
       const std::string a(before, 'a');
@@ -175,7 +175,7 @@ TEST(JsonScanner, RefusesOneHundredThousandBrackets) {
 }
 
 TEST(JsonScanner, EachContainerIsClosedByItsOwnBracket) {
-  // All combinations of six open containers, each closed rightly, and with one bracket swapped.
+  // All combinations of six open containers, closed correctly, and with one wrong bracket.
   for (unsigned kinds = 0; kinds < 64; ++kinds) {
     std::string open;
     std::string close;
@@ -273,7 +273,7 @@ TEST(JsonScanner, NamesWhatWasExpected) {
 
 // ---- against another parser ------------------------------------------------------------------
 
-/// What cJSON makes of a text; null where it refuses it.
+/// The text as parsed by cJSON; null if cJSON refuses it.
 std::unique_ptr<cJSON, decltype(&cJSON_Delete)> parse_with_cjson(const std::string& text) {
   const char* end = nullptr;
   std::unique_ptr<cJSON, decltype(&cJSON_Delete)> parsed(
@@ -404,8 +404,8 @@ TEST(JsonScanner, AcceptsGeneratedTexts) {
 }
 
 TEST(JsonScanner, AcceptsNothingThatAnotherParserRefuses) {
-  // cJSON accepts much that is no JSON, but what it refuses is none, as long as no number has more
-  // than 63 digits and no \u escape a surrogate without its other half.
+  // cJSON accepts many invalid texts. It refuses two kinds of valid ones, which are not generated
+  // here: numbers of more than 63 digits, and lone surrogates.
   RandomJson random(kSeed);
   int refused = 0;
   for (int i = 0; i < 50'000; ++i) {

@@ -9,7 +9,7 @@
 namespace waystation::test {
 namespace {
 
-/// What a message says, copied field by field.
+/// The fields of a message, copied.
 struct Fields {
   std::string value, group, from, to, id;
   std::int64_t at;

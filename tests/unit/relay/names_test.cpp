@@ -69,7 +69,7 @@ TEST(Names, OtherUserIdsAreComparedByteByByte) {
 }
 
 TEST(Names, ComparingIsATotalOrder) {
-  // What the rule says of any three must not contradict itself, digits and letters mixed.
+  // The order of any three ids is consistent, also with digits and letters mixed.
   const std::vector<std::string> users = {"0", "00", "1",  "01", "7",   "07", "9",  "10",
                                           "a", "1a", "9a", "a1", "010", "z",  "0a", "99"};
   for (const auto& a : users) {

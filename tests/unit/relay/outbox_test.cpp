@@ -15,7 +15,7 @@ namespace {
 
 constexpr OutboxPool::Limits kRoomy{1 << 20, 1 << 24};
 
-/// Takes everything there is, `step` bytes at a time.
+/// Consumes everything, `step` bytes at a time.
 std::string drain(Outbox& outbox, std::size_t step = 1 << 30) {
   std::string text;
   while (!outbox.unsent().empty()) {
@@ -33,7 +33,7 @@ TEST(Outbox, IsEmptyAtFirst) {
   EXPECT_EQ(outbox.queued_offset(), 0U);
   EXPECT_EQ(outbox.sent_offset(), 0U);
   EXPECT_EQ(pool.queued_bytes(), 0U);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   outbox.consume(0);
   EXPECT_EQ(outbox.unsent(), "");
 }
@@ -74,28 +74,28 @@ TEST(Outbox, ReleasesMemoryThatItsLastUnitsDoNotNeed) {
 TEST(Outbox, JoinedUnitsAreDroppedTogether) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
-  constexpr auto joins = Outbox::Unit::joins;
+  constexpr auto mergeable = Outbox::Unit::mergeable;
   EXPECT_TRUE(outbox.append({"message"}));
-  EXPECT_TRUE(outbox.append({"a"}, joins));
-  EXPECT_TRUE(outbox.append({"b"}, joins));
+  EXPECT_TRUE(outbox.append({"a"}, mergeable));
+  EXPECT_TRUE(outbox.append({"b"}, mergeable));
   EXPECT_TRUE(outbox.append({"another"}));
-  EXPECT_TRUE(outbox.append({"c"}, joins));
+  EXPECT_TRUE(outbox.append({"c"}, mergeable));
   outbox.consume(8);
-  // "a" and "b" are one, and begun; what joins does not join a message.
-  EXPECT_TRUE(outbox.append({"d"}, joins));
-  outbox.drop_unbegun();
+  // "a" and "b" are one unit, which is started. "d" is not merged with "another".
+  EXPECT_TRUE(outbox.append({"d"}, mergeable));
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "b");
-  EXPECT_TRUE(outbox.append({"e"}, joins)) << "what was begun has its end";
-  outbox.drop_unbegun();
+  EXPECT_TRUE(outbox.append({"e"}, mergeable)) << "a started unit does not grow";
+  outbox.drop_unstarted();
   EXPECT_EQ(drain(outbox), "b");
 }
 
 TEST(Outbox, JoinedUnitsHaveAMaximumSize) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
-  for (int i = 0; i < 5000; ++i) EXPECT_TRUE(outbox.append({"xy"}, Outbox::Unit::joins));
+  for (int i = 0; i < 5000; ++i) EXPECT_TRUE(outbox.append({"xy"}, Outbox::Unit::mergeable));
   outbox.consume(1);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent().size(), 1023U);
   EXPECT_EQ(pool.queued_bytes(), 1023U);
 }
@@ -108,7 +108,7 @@ TEST(Outbox, IgnoresEmptyPartsAndUnits) {
   EXPECT_TRUE(outbox.append({"a", std::string_view(), "b"}));
   EXPECT_TRUE(outbox.append({}));
   EXPECT_EQ(outbox.unsent(), "ab");
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "");
 }
 
@@ -187,7 +187,7 @@ TEST(Outbox, CountsAllBytesQueuedAndSent) {
   outbox.append({"678"});
   EXPECT_EQ(outbox.sent_offset(), 5U);
   EXPECT_EQ(outbox.queued_offset(), 8U);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.queued_offset(), 5U);
 }
 
@@ -198,7 +198,7 @@ TEST(Outbox, DropKeepsAPartlySentUnit) {
   outbox.append({"second"});
   outbox.append({"third"});
   outbox.consume(7);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "cond");
   EXPECT_EQ(pool.queued_bytes(), 4U);
   EXPECT_EQ(outbox.queued_offset(), 11U);
@@ -212,13 +212,13 @@ TEST(Outbox, DropAtTheEndOfAUnitLeavesNothing) {
   outbox.append({"first"});
   outbox.append({"second"});
   outbox.consume(5);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "");
   EXPECT_EQ(pool.queued_bytes(), 0U);
   EXPECT_EQ(outbox.queued_offset(), 5U);
   outbox.append({"third"});
   outbox.consume(1);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "hird");
 }
 
@@ -228,8 +228,8 @@ TEST(Outbox, ASecondDropHasNoEffect) {
   outbox.append({"first"});
   outbox.append({"second"});
   outbox.consume(1);
-  outbox.drop_unbegun();
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "irst");
 }
 
@@ -258,7 +258,7 @@ TEST(Outbox, AReusedBlockIsEmpty) {
   outbox.append({"b"});
   EXPECT_EQ(outbox.unsent(), "ab");
   outbox.consume(1);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "");
 }
 
@@ -268,46 +268,46 @@ TEST(Outbox, DiscardedBytesAreAvailableToOthersAtOnce) {
   Outbox other(pool);
   EXPECT_TRUE(closed.append({std::string(100, 'a')}));
   closed.consume(10);
-  EXPECT_FALSE(pool.has_room(11));
+  EXPECT_FALSE(pool.has_capacity(11));
   closed.discard();
   EXPECT_EQ(closed.unsent(), "");
   EXPECT_EQ(closed.sent_offset(), 10U);
   EXPECT_EQ(closed.queued_offset(), 10U);
-  EXPECT_TRUE(pool.has_room(100));
-  EXPECT_FALSE(pool.has_room(101));
+  EXPECT_TRUE(pool.has_capacity(100));
+  EXPECT_FALSE(pool.has_capacity(101));
   EXPECT_TRUE(other.append({std::string(100, 'b')}));
   closed.discard();
   EXPECT_EQ(pool.queued_bytes(), 100U);
 }
 
-/// What an outbox should be: its units, as strings, and nothing clever.
+/// A simple model of an outbox: its units as strings.
 struct Model {
   std::deque<std::string> units;
-  std::size_t begun = 0;  // bytes of the first unit that were sent
+  std::size_t started = 0;  // bytes of the first unit that were sent
   std::uint64_t sent = 0;
 
   std::size_t size() const {
     std::size_t bytes = 0;
     for (const auto& unit : units) bytes += unit.size();
-    return bytes - begun;
+    return bytes - started;
   }
 
   std::string unsent() const {
     std::string text;
     for (const auto& unit : units) text += unit;
-    return text.substr(begun);
+    return text.substr(started);
   }
 
   void consume(std::size_t count) {
     sent += count;
-    begun += count;
-    while (!units.empty() && begun >= units.front().size()) {
-      begun -= units.front().size();
+    started += count;
+    while (!units.empty() && started >= units.front().size()) {
+      started -= units.front().size();
       units.pop_front();
     }
   }
 
-  void drop_unbegun() { units.resize(begun == 0 ? 0 : 1); }
+  void drop_unstarted() { units.resize(started == 0 ? 0 : 1); }
 };
 
 TEST(Outbox, BehavesLikeAString) {
@@ -336,7 +336,7 @@ TEST(Outbox, BehavesLikeAString) {
     auto& model = models[which];
     const auto action = below(100);
     if (action < 55) {
-      // Mostly small units, some of which fill a block and more.
+      // Mostly small units; some are larger than a block.
       const std::size_t most = below(20) == 0 ? 40'000 : 300;
       std::string parts[3];
       for (auto& part : parts) {
@@ -359,8 +359,8 @@ TEST(Outbox, BehavesLikeAString) {
       outbox->consume(count);
       model.consume(count);
     } else if (action < 99) {
-      outbox->drop_unbegun();
-      model.drop_unbegun();
+      outbox->drop_unstarted();
+      model.drop_unstarted();
     } else {
       outbox = std::make_unique<Outbox>(pool);
       model = {};

@@ -8,7 +8,7 @@
 namespace waystation::test {
 namespace {
 
-/// How many of `tries` messages at `now_ms` the bucket lets pass.
+/// How many of `tries` messages the bucket allows at `now_ms`.
 int passed(TokenBucket& bucket, const RateLimit& limit, std::int64_t now_ms, int tries) {
   int count = 0;
   for (int i = 0; i < tries; ++i) count += bucket.take(limit, now_ms) ? 1 : 0;

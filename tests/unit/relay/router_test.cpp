@@ -422,8 +422,8 @@ TEST_F(RouterTest, AnAnonymousSocketDoesNotChangePresenceIfBothUsersArePresent) 
   bob.all();
   {
     auto one = plain("");
-    EXPECT_THAT(alice.all(), IsEmpty()) << "bob was there already";
-    EXPECT_THAT(bob.all(), IsEmpty()) << "alice was there already";
+    EXPECT_THAT(alice.all(), IsEmpty()) << "bob was present before";
+    EXPECT_THAT(bob.all(), IsEmpty()) << "alice was present before";
   }
   EXPECT_THAT(alice.all(), IsEmpty());
   EXPECT_THAT(bob.all(), IsEmpty());
@@ -440,7 +440,7 @@ TEST_F(RouterTest, AnAnonymousSocketAloneMakesTheOtherUserPresent) {
   EXPECT_THAT(alice.all(), ElementsAre(presence("bob", false)));
 }
 
-// ---- who it may be for -----------------------------------------------------------------------
+// ---- receivers -------------------------------------------------------------------------------
 
 TEST_F(RouterTest, RefusesReceiversOtherThanTheOtherUser) {
   auto alice = v1("alice");
@@ -521,7 +521,7 @@ TEST_F(RouterTest, BothEndsSeeTheSameOrder) {
   EXPECT_EQ(tab.all(), said);
 }
 
-// ---- overflow --------------------------------------------------------------------------------
+// ---- full queues -----------------------------------------------------------------------------
 
 TEST_F(RouterTest, PushesIfNoChatSocketOfTheReceiverAcceptsTheMessage) {
   auto alice = v1("alice");
@@ -579,7 +579,7 @@ TEST_F(RouterTest, AFullQueueDoesNotAffectOtherSockets) {
   EXPECT_EQ(alice.all().size(), 5U);
 }
 
-// ---- what is reported ------------------------------------------------------------------------
+// ---- reports ---------------------------------------------------------------------------------
 
 TEST_F(RouterTest, ReportsEachMessageOnceWithItsOutcome) {
   auto alice = v1("alice");
@@ -622,7 +622,7 @@ TEST_F(RouterTest, ADeliveryNamesTheSideOfItsReceiver) {
   EXPECT_THAT(anonymous.delivery_sides, ElementsAre(Side::hi, Side::lo));
 }
 
-// ---- notifications, presence, ends -----------------------------------------------------------
+// ---- calls of the host application -----------------------------------------------------------
 
 TEST_F(RouterTest, NotifiesEveryPushSocketOfTheUser) {
   FakePush plain_push(router, kPlain, "bob");
@@ -718,7 +718,7 @@ TEST_F(RouterTest, LimitsTheRateOfAllSocketsOfAUserTogether) {
   tab1.say(R"({"message":1})");
   EXPECT_THAT(tab1.next(), HasSubstr("rate_limited"));
   tab1.say(R"({"message":1})", {2000, 1100});
-  EXPECT_THAT(tab1.all(), IsEmpty()) << "a tenth of a second later there is room for one";
+  EXPECT_THAT(tab1.all(), IsEmpty()) << "100 ms later one more is allowed";
 }
 
 TEST_F(RouterTest, LimitsEachUserSeparately) {
@@ -768,7 +768,7 @@ TEST_F(RouterTest, SendsNothingBeyondTheRateLimit) {
   EXPECT_EQ(relay.recorder.entries.size(), 1U);
 }
 
-// ---- many at random --------------------------------------------------------------------------
+// ---- random joins and leaves -----------------------------------------------------------------
 
 TEST_F(RouterTest, PresenceIsCorrectAfterRandomJoinsAndLeaves) {
   // Sockets join and leave at random. Presence is compared with a count kept here.
@@ -802,7 +802,7 @@ TEST_F(RouterTest, PresenceIsCorrectAfterRandomJoinsAndLeaves) {
       }
       ASSERT_EQ(relay.presence(user).groups, expected) << user << " at step " << step;
     }
-    // What a v1 socket last heard of the other user is true.
+    // The last presence that a v1 socket received is correct.
     for (auto& o : open) {
       if (o.socket->protocol() != kV1) continue;
       if (o.socket->texts.empty()) continue;
