@@ -343,6 +343,23 @@ TEST_F(LateBackplaneTest, TheSenderCanLeaveBeforeTheDecision) {
   EXPECT_THAT(routes(), ElementsAre(Route::chat));
 }
 
+TEST_F(LateBackplaneTest, TheEchoFollowsTheProtocolOfASenderWhoHasLeft) {
+  auto tab = chat(kV1, "alice");
+  auto plain_tab = chat(kPlain, "alice");
+  backplane.answer_all();
+  tab.all();
+  {
+    auto alice = chat(kPlain, "alice");
+    backplane.answer_all();
+    alice.say(R"({"message":1})", {7, 7});
+  }
+  backplane.answer_all();
+  // On this route, a plain sender is not shown to plain sockets.
+  EXPECT_THAT(routes(), ElementsAre(Route::none));
+  EXPECT_THAT(tab.all(), ElementsAre(R"({"message":1,"from":"alice","id":null,"at":7})"));
+  EXPECT_THAT(plain_tab.all(), IsEmpty());
+}
+
 TEST_F(LateBackplaneTest, AMessageIsReportedEvenIfTheWholeGroupHasLeft) {
   FakePush push(router, kPlain, "bob");
   {
