@@ -81,6 +81,30 @@ TEST_F(DirectoryTest, MembersThatWereNotAddedCanBeReleased) {
   EXPECT_EQ(directory.find_user("bob"), nullptr);
 }
 
+TEST_F(DirectoryTest, ReleasingAMemberThatWasNotAddedLeavesTheOthers) {
+  NullMember<ChatMember> chat;
+  NullMember<ChatMember> waiting_chat;
+  NullMember<PushMember> push;
+  NullMember<PushMember> waiting_push;
+  directory.reserve(chat, "alice_bob", "bob");
+  directory.add(chat);
+  directory.reserve(push, "bob");
+  directory.add(push);
+  directory.reserve(waiting_chat, "alice_bob", "alice");
+  directory.reserve(waiting_push, "bob");
+  directory.remove(waiting_chat);
+  directory.remove(waiting_push);
+  EXPECT_THAT(chat.group()->members, ElementsAre(&chat));
+  EXPECT_FALSE(chat.group()->has_socket(Side::lo));
+  EXPECT_THAT(push.user()->push, ElementsAre(&push));
+  directory.release(waiting_chat);
+  directory.release(waiting_push);
+  directory.remove(chat);
+  directory.release(chat);
+  directory.remove(push);
+  directory.release(push);
+}
+
 TEST_F(DirectoryTest, AGroupExistsWhileAMemberIsReserved) {
   NullMember<ChatMember> joined;
   NullMember<ChatMember> waiting;
