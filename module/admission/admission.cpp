@@ -247,7 +247,7 @@ std::variant<NotOurs, Refusal, Admitted> Admission::admit(const Settings& settin
   Admitted admitted;
   if (auto refusal = check_handshake(request, &admitted.key)) return std::move(*refusal);
   admitted.kind = route.kind;
-  admitted.dialect = offers.v1 ? Dialect::v1 : Dialect::plain;
+  admitted.protocol = offers.v1 ? Protocol::v1 : Protocol::plain;
   (route.kind == SocketKind::chat ? admitted.group : admitted.user) = route.name;
   admitted.caller = std::move(identity.user);
   if (offers.v1) admitted.subprotocol = kSubprotocol;

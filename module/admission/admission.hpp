@@ -23,7 +23,7 @@ namespace waystation {
 /// A socket that may be taken over.
 struct Admitted {
   SocketKind kind = SocketKind::chat;
-  Dialect dialect = Dialect::plain;
+  Protocol protocol = Protocol::plain;
   std::string group;                  // where chat: the group's name
   std::string user;                   // where push: the user of the path
   std::optional<std::string> caller;  // nothing: anonymous (open mode, plain, chat)

@@ -176,7 +176,7 @@ std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request,
   auto& admitted = std::get<Admitted>(verdict);
   auto response = switching_protocols(admitted.key, admitted.subprotocol);
   auto place = std::make_shared<Place>(std::move(admitted.place));
-  SessionParameters session{admitted.kind, admitted.dialect, std::move(admitted.group),
+  SessionParameters session{admitted.kind, admitted.protocol, std::move(admitted.group),
                             std::move(admitted.caller).value_or(std::move(admitted.user)),
                             admitted.expires_at_ms};
 

@@ -110,7 +110,7 @@ bool Connection::send(Opcode opcode, std::initializer_list<std::string_view> par
   const auto second = next();
   const auto third = next();
   // Answers to pings may be many and as small as two bytes.
-  const auto kind = is_control(opcode) ? Outbox::Unit::joins : Outbox::Unit::stands_alone;
+  const auto kind = is_control(opcode) ? Outbox::Unit::mergeable : Outbox::Unit::separate;
   const auto queue = [&] { return outbox_.append({header.view(), first, second, third}, kind); };
   touch();
   if (queue() || (make_room(header.view().size() + size) && queue())) return true;
@@ -144,7 +144,7 @@ void Connection::yield_room() noexcept {
 }
 
 void Connection::drop_unbegun() noexcept {
-  outbox_.drop_unbegun();
+  outbox_.drop_unstarted();
   session_->on_lost(outbox_.queued_offset());
 }
 

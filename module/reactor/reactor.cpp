@@ -151,7 +151,7 @@ void Reactor::forget(Connection& connection) noexcept {
 bool Reactor::make_room(std::size_t size, const Connection& asking) noexcept {
   // Each turn of the outer loop takes away from the largest queue, so all of them together cost
   // little more than one look at every connection for every one that is closed here.
-  while (!pool_.has_room(size)) {
+  while (!pool_.has_capacity(size)) {
     Connection* largest = nullptr;
     std::size_t most = asking.backlog();
     for (const auto& [id, connection] : connections_) {

@@ -21,7 +21,7 @@
 #include "reactor/session.hpp"
 #include "reactor/task_queue.hpp"
 #include "reactor/timer_queue.hpp"
-#include "relay/hub.hpp"
+#include "relay/now.hpp"
 #include "relay/outbox.hpp"
 #include "websocket/frame_reader.hpp"
 

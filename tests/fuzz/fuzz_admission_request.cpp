@@ -80,7 +80,7 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
     must(std::ranges::count(text.substr(0, end), '\n') ==
          4 + static_cast<std::ptrdiff_t>(refusal->headers.size()));
   } else if (const auto* admitted = std::get_if<Admitted>(&result)) {
-    must(admitted->caller ? is_user_id(*admitted->caller) : admitted->dialect == Dialect::plain);
+    must(admitted->caller ? is_user_id(*admitted->caller) : admitted->protocol == Protocol::plain);
     must(admitted->kind == SocketKind::push ? admitted->caller == admitted->user
                                             : parse_group(admitted->group).has_value());
     must(admitted->key.size() == 24);

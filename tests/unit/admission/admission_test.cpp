@@ -104,7 +104,7 @@ TEST(Admission, AdmitsAnAnonymousPlainSocketWhereNobodyAuthenticates) {
   const Outcome found = admit(admission, RequestBuilder::upgrade("/ws/chat/alice_bob/"));
   ASSERT_EQ(found.text(), "admitted");
   EXPECT_EQ(found.admitted().kind, SocketKind::chat);
-  EXPECT_EQ(found.admitted().dialect, Dialect::plain);
+  EXPECT_EQ(found.admitted().protocol, Protocol::plain);
   EXPECT_EQ(found.admitted().group, "alice_bob");
   EXPECT_EQ(found.admitted().user, "");
   EXPECT_EQ(found.admitted().caller, std::nullopt);
@@ -120,7 +120,7 @@ TEST(Admission, AdmitsANamedSocketOfTheSubprotocol) {
       admit(admission, RequestBuilder::upgrade("/ws/chat/alice_bob?user=bob")
                            .header("Sec-WebSocket-Protocol", "other, waystation.v1"));
   ASSERT_EQ(found.text(), "admitted");
-  EXPECT_EQ(found.admitted().dialect, Dialect::v1);
+  EXPECT_EQ(found.admitted().protocol, Protocol::v1);
   EXPECT_EQ(found.admitted().subprotocol, "waystation.v1");
   EXPECT_EQ(found.admitted().caller, "bob");
 }
@@ -325,14 +325,14 @@ TEST(Admission, NeedsASubprotocolOfOursWhereAnyIsOffered) {
   EXPECT_EQ(with("Waystation.V1").text(), "400 bad_subprotocol");
   EXPECT_EQ(with("waystation.v11").text(), "400 bad_subprotocol");
   EXPECT_EQ(with("").text(), "admitted");
-  EXPECT_EQ(with("").admitted().dialect, Dialect::plain);
+  EXPECT_EQ(with("").admitted().protocol, Protocol::plain);
   EXPECT_EQ(with("waystation.v1, bearer.abc").admitted().subprotocol, "waystation.v1");
   EXPECT_EQ(admit(admission, RequestBuilder::upgrade("/push/alice/")
                                  .add("Sec-WebSocket-Protocol", "chat")
                                  .add("sec-websocket-protocol", "waystation.v1"))
                 .admitted()
-                .dialect,
-            Dialect::v1);
+                .protocol,
+            Protocol::v1);
 }
 
 TEST(Admission, NeedsANamedUserForTheSubprotocol) {

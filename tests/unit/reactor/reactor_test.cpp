@@ -129,7 +129,7 @@ class EchoSession final : public Session {
   void on_end() noexcept override {
     ++record_->ended;
     names_.erase(name_);
-    // As the hub tells those who stay.
+    // The relay tells the others of the group.
     for (const auto& [name, other] : names_) {
       if (name.starts_with("watcher")) other->send(Opcode::text, {name_, " left"});
     }
