@@ -252,10 +252,10 @@ bool JsonScanner::end() noexcept {
   return at_ == end_ || fail("nothing may follow the text's one value");
 }
 
-bool is_json(std::string_view text) noexcept {
+bool is_json(std::string_view text, std::size_t max_levels) noexcept {
   JsonScanner scanner(text);
   std::string_view value;
-  return scanner.value(&value) && scanner.end();
+  return scanner.value(&value, kMaxJsonLevels - max_levels) && scanner.end();
 }
 
 std::optional<std::string_view> unescape_ascii(std::string_view contents, char* buffer,

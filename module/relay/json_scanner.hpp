@@ -63,8 +63,9 @@ class JsonScanner {
   const char* problem_ = "";
 };
 
-/// Whether `text` is one JSON text.
-bool is_json(std::string_view text) noexcept;
+/// Whether `text` is one JSON text with at most `max_levels` levels of arrays and objects, of which
+/// kMaxJsonLevels is the highest value. Iterative.
+bool is_json(std::string_view text, std::size_t max_levels = kMaxJsonLevels) noexcept;
 
 /// The characters of a string's escaped contents, written to `buffer`: only where all of them are
 /// ASCII and they fit, which is true of every name and id the protocol knows. Otherwise nothing.

@@ -537,6 +537,32 @@ TEST(JwtMode, RefusesWithoutAGoodToken) {
             "401 unauthenticated");
 }
 
+TEST(JwtMode, RefusesATokenThatNestsDeeplyInEachOfItsPlaces) {
+  Tokens tokens;
+  tokens.options.allow_query_token = true;
+  Admission admission(tokens.options);
+  const auto base = [](const std::string& query = "") {
+    return RequestBuilder::upgrade("/push/alice/" + query);
+  };
+  const std::string header = R"({"alg":"none"})";
+  const std::string claims = R"({"exp":1700000060,"sub":"alice"})";
+  for (const std::string& token :
+       {test::signing_input(test::with_nested(header, 2000), claims) + ".",
+        test::signing_input(R"({"alg":"HS256"})", test::with_nested(claims, 2000)) + ".",
+        test::hs256_token(kSecret, test::with_nested(claims, 2000))}) {
+    for (const RequestBuilder& request :
+         {base().header("Authorization", "Bearer " + token),
+          base().header("Cookie", "waystation_token=" + token),
+          base().header("Sec-WebSocket-Protocol", "waystation.v1, bearer." + token),
+          base("?access_token=" + token)}) {
+      EXPECT_EQ(outcome(admission, request), "401 unauthenticated");
+    }
+    EXPECT_EQ(text(admission.authorize(base().header("Authorization", "Bearer " + token),
+                                       Scope::push, kNow)),
+              "401 unauthenticated");
+  }
+}
+
 TEST(JwtMode, TakesATokenFromTheQueryOnlyWhereAllowed) {
   Tokens tokens;
   const auto request =

@@ -1,5 +1,5 @@
 /* Goes through the whole C interface as an embedder written in C would. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <waystation/waystation.h>
 
 #include "check.h"
+#include "support/small_stack.h"
 
 /* ---- a web server of a few lines ------------------------------------------------------------- */
 
@@ -694,7 +695,7 @@ static void tokens(void) {
   (void)remove(path);
 }
 
-int main(void) {
+static int run(void) {
   words();
   defaults();
   options_of_an_older_header();
@@ -706,4 +707,8 @@ int main(void) {
   tokens();
   if (failures != 0) fprintf(stderr, "%d checks failed\n", failures);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(void) {
+  return run_on_small_stacks(run);
 }

@@ -168,6 +168,17 @@ TEST(JsonScanner, CountsTheLevelsAroundAValue) {
   EXPECT_FALSE(JsonScanner("[]").value(&value, 512));
 }
 
+TEST(JsonScanner, TakesFewerLevelsWhereFewerAreAllowed) {
+  EXPECT_TRUE(is_json("7", 0));
+  EXPECT_FALSE(is_json("[]", 0));
+  EXPECT_TRUE(is_json(nested(16, '[', "1", ']'), 16));
+  EXPECT_FALSE(is_json(nested(17, '[', "", ']'), 16));
+  EXPECT_FALSE(is_json(nested_objects(8, nested(9, '[', "", ']')), 16));
+  // Brackets in strings are no levels, and an escaped quote does not end a string.
+  EXPECT_TRUE(is_json(R"(["[[[[","\"[[[[","\\"])", 1));
+  EXPECT_FALSE(is_json(R"(["\\",[]])", 1));
+}
+
 TEST(JsonScanner, AHundredThousandBracketsAreRefusedWithoutAFuss) {
   EXPECT_FALSE(accepts(std::string(100'000, '[')));
   EXPECT_FALSE(accepts(std::string(100'000, '{')));
