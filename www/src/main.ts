@@ -7,10 +7,7 @@ import { startRouting } from './page/route';
 import { session } from './page/session';
 
 session.restore();
-startRouting(({ me, token }) => {
-  if (token !== null) session.useToken(token);
-  else if (me !== null) session.be(me);
-});
+startRouting((arrival, open) => void session.follow(arrival, open));
 startBadge();
 keepFocus();
 createApp(App).mount('#app');

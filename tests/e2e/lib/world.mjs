@@ -127,8 +127,8 @@ export const isThere = (page) => page.locator('[data-test=view][data-present=tru
 
 /**
  * Pages that the test can hide with `globalThis.show('hidden')`, and a desktop
- * that keeps what was shown on it in `globalThis.shown`. `answer`: what a
- * person says when the browser asks whether the page may.
+ * that keeps what is shown on it in `globalThis.shown`: of each tag, the newest.
+ * `answer`: what a person says when the browser asks whether the page may.
  */
 export function stageDesktop(context, permission = 'granted', answer = 'granted') {
   return context.addInitScript(
@@ -139,12 +139,16 @@ export function stageDesktop(context, permission = 'granted', answer = 'granted'
         static async requestPermission() {
           return (this.permission = later);
         }
-        constructor(title, { body }) {
+        static #tags = new Map();
+        constructor(title, { body, tag }) {
+          Notification.#tags.get(tag)?.close();
+          Notification.#tags.set(tag, this);
           this.said = `${title}: ${body}`;
           globalThis.shown.push(this.said);
         }
         close() {
-          globalThis.shown.splice(globalThis.shown.indexOf(this.said), 1);
+          const index = globalThis.shown.indexOf(this.said);
+          if (index >= 0) globalThis.shown.splice(index, 1);
         }
       };
       let state = 'visible';

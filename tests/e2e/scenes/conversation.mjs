@@ -179,6 +179,37 @@ scene('a push is shown on the desktop, unless another tab of the user is looked 
   assert.deepEqual(await shown(one), []);
 });
 
+scene('no client can replace another sender’s notification, or the server’s', async (stage) => {
+  const { url } = await stage.server();
+  const bobs = await stage.person();
+  await stageDesktop(bobs);
+  const bob = await stage.tab(bobs, `${url}/#/?me=bob`);
+  await loggedIn(bob);
+  await bob.evaluate(() => globalThis.show('hidden'));
+  const notice = await fetch(`${url}/api/v1/push/bob`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '"The disk is full"' });
+  assert.equal((await notice.json()).reached, 1);
+  /** A client of somebody's own, which chooses its message's id. */
+  const say = async (user, id) => {
+    const page = await stage.tab(await stage.person(), `${url}/icon.svg`);
+    await page.evaluate(
+      ([from, key]) =>
+        new Promise((resolve, reject) => {
+          const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/ws/chat/bob_${from}/?user=${from}`, 'waystation.v1');
+          socket.onerror = () => reject(new Error('no connection'));
+          socket.onopen = () => socket.send(JSON.stringify({ message: `from ${from}`, id: key }));
+          socket.onmessage = ({ data }) => 'ack' in JSON.parse(data) && resolve();
+        }),
+      [user, id],
+    );
+  };
+  await say('carol', 'waystation-notice');
+  await say('dora', 'waystation-carol');
+  await say('eve', 'waystation-carol');
+  const all = ['Notice: The disk is full', ...['carol', 'dora', 'eve'].map((user) => `Message from ${user}: from ${user}`)];
+  await until('each is shown', async () => (await shown(bob)).includes(all[3]));
+  assert.deepEqual(await shown(bob), all);
+});
+
 scene('a browser that forbids notifications is not asked again', async (stage) => {
   const { url } = await stage.server();
   const bobs = await stage.person();

@@ -14,6 +14,11 @@ export const en = {
   'signin.token.bad': 'That is not a token that names a user: a JWT has three parts with dots between, and a “sub” of digits and small letters.',
   'signin.operator': 'Operator’s page',
 
+  'identity.title': 'Continue as {to}?',
+  'identity.text': 'You are signed in as {from}. This link or token is for {to}. If you continue, this tab forgets its messages and you write as {to}.',
+  'identity.keep': 'No, I am {from}',
+  'identity.replace': 'Continue as {to}',
+
   'user.empty': 'Write an id first: digits and small letters.',
   'user.bad': '“{text}” is no id: only the digits 0–9 and the small letters a–z are allowed.',
   'user.long': 'That is {n} characters; an id has 64 at most.',

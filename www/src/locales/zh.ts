@@ -16,6 +16,11 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'signin.token.bad': '这不是写明用户的令牌：JWT 由点号分成三段，其中 “sub” 只含数字和小写字母。',
   'signin.operator': '运维页面',
 
+  'identity.title': '切换为 {to}？',
+  'identity.text': '您当前以 {from} 登录，而此链接或令牌属于 {to}。继续后，本标签页会清除现有消息，并以 {to} 的身份发送消息。',
+  'identity.keep': '不，我是 {from}',
+  'identity.replace': '以 {to} 继续',
+
   'user.empty': '请先填写 ID：数字和小写字母。',
   'user.bad': '“{text}” 不是有效的 ID：只能用数字 0–9 和小写字母 a–z。',
   'user.long': '共 {n} 个字符；ID 最多 64 个。',

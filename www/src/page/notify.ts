@@ -86,14 +86,21 @@ async function isLookedAt(user: string): Promise<boolean> {
 export async function notifyDesktop(peer: string | null, text: string, id: string | null): Promise<void> {
   const user = session.me.value;
   if (permission.value !== 'granted' || pageVisible.value || user === null || (await isLookedAt(user))) return;
-  if (user === session.me.value) showNotification(peer, text, id);
+  if (user === session.me.value) showNotification(user, peer, text, id);
 }
 
-function showNotification(peer: string | null, text: string, id: string | null): void {
+/**
+ * The same in every tab of a user, so that the browser shows one. A sender chooses the id: only messages of the same
+ * sender to the same user can share a tag. Notices have no sender, and a namespace of their own.
+ */
+export function notificationTag(user: string, peer: string | null, id: string | null): string {
+  return JSON.stringify(['waystation', user, peer, id]);
+}
+
+function showNotification(user: string, peer: string | null, text: string, id: string | null): void {
   try {
     const title = peer === null ? t('toast.notice') : t('toast.from', { user: peer });
-    // The same tag in every tab of a user: the browser shows one.
-    const shown = new Notification(title, { body: text.slice(0, 200), tag: id ?? `waystation-${peer ?? 'notice'}`, icon: './icon.svg' });
+    const shown = new Notification(title, { body: text.slice(0, 200), tag: notificationTag(user, peer, id), icon: './icon.svg' });
     shownNotifications.add(shown);
     shown.onclose = () => shownNotifications.delete(shown);
     shown.onclick = () => {

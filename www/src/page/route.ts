@@ -54,13 +54,13 @@ export function go(to: Route, how: 'push' | 'replace' = 'push'): void {
   current.value = to;
 }
 
-/** Follows the address from now on. `arrive` hears of what a link brings beside the page. */
-export function startRouting(arrive: (arrival: Arrival) => void): void {
+/** Follows the address from now on. `arrive` decides about the identity that a link brings, and then opens the link's page. */
+export function startRouting(arrive: (arrival: Arrival, open: () => void) => void): void {
   const read = (): void => {
     const arrival = readHash(location.hash);
-    arrive(arrival);
     // A token, and who one is, have no place in an address that is shown, kept and shared.
-    go(arrival.route, 'replace');
+    go(current.value, 'replace');
+    arrive(arrival, () => go(arrival.route, 'replace'));
   };
   window.addEventListener('hashchange', read);
   window.addEventListener('popstate', read);

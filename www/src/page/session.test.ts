@@ -1,29 +1,176 @@
-import { afterEach, describe, expect, it } from 'vitest';
-import { session } from './session';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { scriptedToken } from '../waystation/testing/scripted';
+import { session } from './session';
 
-afterEach(() => session.leave());
+const otherTabs: (typeof session)[] = [];
 
-describe('session', () => {
+/** Another tab of the same browser. */
+async function otherTab(): Promise<typeof session> {
+  vi.resetModules();
+  const tab = (await import('./session')).session;
+  otherTabs.push(tab);
+  return tab;
+}
+
+const tokenOf = (sub: string, exp = 2_000_000_000): string => scriptedToken({ sub, exp });
+const garbage = ['', 'a.b.c', scriptedToken({ sub: 'Al ice' }), scriptedToken({}), `${tokenOf('eve')}=`];
+
+const opened: string[] = [];
+const follow = (link: { readonly me?: string; readonly token?: string }): Promise<void> =>
+  session.follow({ me: null, token: null, ...link }, () => opened.push(link.me ?? link.token ?? ''));
+const who = (): unknown => [session.me.value, session.token.value];
+
+beforeEach(() => {
+  opened.length = 0;
+});
+
+afterEach(() => {
+  session.keep();
+  for (const tab of [session, ...otherTabs.splice(0)]) tab.leave();
+});
+
+describe('signing in', () => {
   it('takes the user that a token names', () => {
-    const token = scriptedToken({ sub: 'alice' });
+    const token = tokenOf('alice');
     expect(session.useToken(token)).toBe(true);
-    expect([session.me.value, session.token.value]).toEqual(['alice', token]);
+    expect(who()).toEqual(['alice', token]);
   });
 
   it('takes no token that names nobody, or that no browser could send', () => {
-    for (const bad of ['', 'a.b.c', scriptedToken({ sub: 'Al ice' }), `${scriptedToken({ sub: 'alice' })}=`]) {
-      expect(session.useToken(bad), bad).toBe(false);
-    }
+    for (const bad of garbage) expect(session.useToken(bad), bad).toBe(false);
     expect(session.me.value).toBe(null);
   });
 
-  it('takes nobody else’s token along', () => {
-    const token = scriptedToken({ sub: 'alice' });
+  it('keeps a token with the name of its user', () => {
+    const token = tokenOf('alice');
     session.useToken(token);
     session.be('alice');
-    expect(session.token.value).toBe(token);
-    session.be('bob');
-    expect([session.me.value, session.token.value]).toEqual(['bob', null]);
+    expect(who()).toEqual(['alice', token]);
+  });
+
+  it('takes the user of a link', async () => {
+    await follow({ token: tokenOf('alice') });
+    expect(who()).toEqual(['alice', tokenOf('alice')]);
+    session.leave();
+    await follow({ me: 'bob' });
+    expect(who()).toEqual(['bob', null]);
+    expect(opened).toEqual([tokenOf('alice'), 'bob']);
+    expect(session.question.value).toBe(null);
+  });
+});
+
+describe('replacing one user by another', () => {
+  const eve = tokenOf('eve');
+
+  it.each([
+    ['a token in a link', () => follow({ token: eve }), ['eve', eve]],
+    ['a name in a link', () => follow({ me: 'eve' }), ['eve', null]],
+    ['a token that is entered', () => session.useToken(eve), ['eve', eve]],
+    ['a name that is entered', () => session.be('eve'), ['eve', null]],
+  ])('is asked first: %s', async (_, replace, then) => {
+    session.useToken(tokenOf('alice'));
+    await replace();
+    expect(session.question.value).toMatchObject({ from: 'alice', to: 'eve' });
+    expect(who()).toEqual(['alice', tokenOf('alice')]);
+    expect(opened).toEqual([]);
+
+    session.keep();
+    expect(session.question.value).toBe(null);
+    expect(who()).toEqual(['alice', tokenOf('alice')]);
+    expect(opened).toEqual([]);
+
+    await replace();
+    session.replace();
+    expect(session.question.value).toBe(null);
+    expect(who()).toEqual(then);
+  });
+
+  it('opens the page of the link after the answer', async () => {
+    session.be('alice');
+    await follow({ me: 'eve' });
+    session.replace();
+    expect(opened).toEqual(['eve']);
+  });
+
+  it('does not change the question while it is open', async () => {
+    session.be('alice');
+    await follow({ me: 'bob' });
+    await follow({ token: eve });
+    session.replace();
+    expect(session.me.value).toBe('bob');
+  });
+
+  it('is out of the question for a token that names nobody', async () => {
+    session.useToken(tokenOf('alice'));
+    for (const token of garbage) await follow({ me: 'eve', token });
+    expect(session.question.value).toBe(null);
+    expect(who()).toEqual(['alice', tokenOf('alice')]);
+    expect(opened).toEqual(garbage.map(() => 'eve'));
+  });
+});
+
+describe('a token of the same user', () => {
+  it('is taken without a question if it is newer', async () => {
+    session.useToken(tokenOf('alice', 2_000_000_000));
+    await follow({ token: tokenOf('alice', 2_000_000_100) });
+    expect(session.question.value).toBe(null);
+    expect(who()).toEqual(['alice', tokenOf('alice', 2_000_000_100)]);
+  });
+
+  it('is taken for a user without a token', async () => {
+    session.be('alice');
+    await follow({ token: tokenOf('alice') });
+    expect(who()).toEqual(['alice', tokenOf('alice')]);
+  });
+
+  it('is not taken from an old link, and is when it is entered', async () => {
+    const old = tokenOf('alice', 1_000_000_000);
+    session.useToken(tokenOf('alice'));
+    await follow({ token: old });
+    expect(who()).toEqual(['alice', tokenOf('alice')]);
+    session.useToken(old);
+    expect(who()).toEqual(['alice', old]);
+  });
+});
+
+describe('a token in a link, while another tab has a user', () => {
+  it('is asked first if that is another user', async () => {
+    const tab = await otherTab();
+    tab.be('alice');
+    await follow({ token: tokenOf('eve') });
+    expect(session.question.value).toMatchObject({ from: 'alice', to: 'eve' });
+    expect(who()).toEqual([null, null]);
+    session.keep();
+    expect(who()).toEqual([null, null]);
+    await follow({ token: tokenOf('eve') });
+    session.replace();
+    expect(who()).toEqual(['eve', tokenOf('eve')]);
+    expect(tab.me.value).toBe('alice');
+  });
+
+  it('is taken if that is the same user, or nobody', async () => {
+    const [other, alice, nobody] = [await otherTab(), await otherTab(), await otherTab()];
+    alice.be('alice');
+    other.be('bob');
+    await follow({ token: tokenOf('alice') });
+    expect(session.question.value).toBe(null);
+    expect(session.me.value).toBe('alice');
+    session.leave();
+    for (const tab of [alice, other, nobody]) tab.leave();
+    await follow({ token: tokenOf('eve') });
+    expect(session.me.value).toBe('eve');
+  });
+
+  it('shows nothing until the tabs have answered', async () => {
+    const tab = await otherTab();
+    tab.be('alice');
+    const following = follow({ token: tokenOf('eve') });
+    expect(session.waiting.value).toBe(true);
+    expect(who()).toEqual([null, null]);
+    // A second link does not overtake the first.
+    await follow({ token: tokenOf('bob') });
+    await following;
+    expect(session.waiting.value).toBe(false);
+    expect(session.question.value).toMatchObject({ to: 'eve' });
   });
 });

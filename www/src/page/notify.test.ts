@@ -1,0 +1,63 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { shallowRef } from 'vue';
+import { notifyDesktop } from './notify';
+import { session } from './session';
+
+/** A desktop: one notification replaces another of the same tag. */
+const desktop = vi.hoisted(() => {
+  const shown = new Map<string, string>();
+  class Notification {
+    static permission = 'granted';
+    constructor(title: string, { body, tag }: { body: string; tag: string }) {
+      shown.set(tag, `${title}: ${body}`);
+    }
+  }
+  Object.assign(globalThis, { window: { Notification }, Notification });
+  return shown;
+});
+
+vi.mock('./preferences', () => ({ locale: shallowRef('en') }));
+vi.mock('./attention', () => ({ pageVisible: shallowRef(false) }));
+
+beforeEach(() => {
+  vi.stubGlobal('navigator', { languages: ['en'] });
+  session.be('alice');
+});
+
+afterEach(() => {
+  session.leave();
+  desktop.clear();
+  vi.unstubAllGlobals();
+});
+
+const shown = (): string[] => [...desktop.values()];
+
+describe('a desktop notification', () => {
+  it('replaces the same message, as it comes in another tab', async () => {
+    await notifyDesktop('bob', 'hello', 'm1');
+    await notifyDesktop('bob', 'hello', 'm1');
+    expect(shown()).toEqual(['Message from bob: hello']);
+  });
+
+  it('never replaces another sender’s, whatever id the client chose', async () => {
+    for (const peer of ['bob', 'carol']) for (const id of ['m1', null, 'null', 'bob', 'carol']) await notifyDesktop(peer, String(id), id);
+    expect(desktop.size).toBe(10);
+  });
+
+  it('never replaces a notice of the server', async () => {
+    await notifyDesktop(null, 'the disk is full', null);
+    await notifyDesktop(null, 'the fan is broken', 'n1');
+    for (const peer of ['bob', 'notice', 'null']) {
+      for (const id of ['waystation-notice', 'notice', 'null', 'n1', '']) await notifyDesktop(peer, 'all is well', id);
+    }
+    expect(shown().filter((text) => text.startsWith('Notice: '))).toEqual(['Notice: the disk is full', 'Notice: the fan is broken']);
+  });
+
+  it('never replaces one of another user of the same browser', async () => {
+    await notifyDesktop('bob', 'for alice', 'm1');
+    session.leave();
+    session.be('dora');
+    await notifyDesktop('bob', 'for dora', 'm1');
+    expect(shown()).toEqual(['Message from bob: for alice', 'Message from bob: for dora']);
+  });
+});
