@@ -12,7 +12,7 @@ chat.on('state', (state: LinkState) => {
 });
 chat.send({ text: 'hello' }).then(
   ({ route, reached }) => console.log(route, reached),
-  (error: unknown) => console.log(error instanceof SendError ? error.fate : error),
+  (error: unknown) => console.log(error instanceof SendError ? error.outcome : error),
 );
 connectPush('alice').on('event', ({ from, message }) => console.log(from, message));
 

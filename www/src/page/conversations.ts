@@ -3,9 +3,9 @@ import { computed, shallowReactive } from 'vue';
 export type Status =
   /** Written while there is no connection. */
   | 'queued'
-  /** On its way, without a verdict so far. */
+  /** On its way, without a ack so far. */
   | 'sending'
-  /** The verdicts. */
+  /** The acks. */
   | 'chat'
   | 'push'
   | 'none'
@@ -13,7 +13,7 @@ export type Status =
   | 'failed'
   /** It may have arrived. */
   | 'unknown'
-  /** Written in another tab, whose business the verdict is. */
+  /** Written in another tab, whose business the ack is. */
   | 'other_tab';
 
 export interface Failure {

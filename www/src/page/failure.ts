@@ -2,7 +2,7 @@ import type { ClosedReason, LinkState } from '../waystation';
 import type { Failure } from './conversations';
 import { t, type TextKey } from './i18n';
 
-const known: readonly string[] = ['queue_full', 'too_large', 'expired', 'no_verdict', 'link_lost', 'rate_limited'];
+const known: readonly string[] = ['queue_full', 'too_large', 'expired', 'no_ack', 'link_lost', 'rate_limited'];
 
 /** What was wrong with a message that did not go through, and what to do. */
 export function failureText({ code, detail }: Failure): string {

@@ -33,18 +33,18 @@ afterEach(() => {
 const shown = (): string[] => [...desktop.values()];
 
 describe('a desktop notification', () => {
-  it('replaces the same message, as it comes in another tab', async () => {
+  it('replaces the same message of another tab', async () => {
     await notifyDesktop('bob', 'hello', 'm1');
     await notifyDesktop('bob', 'hello', 'm1');
     expect(shown()).toEqual(['Message from bob: hello']);
   });
 
-  it('never replaces another sender’s, whatever id the client chose', async () => {
+  it('does not replace another sender’s, for any id', async () => {
     for (const peer of ['bob', 'carol']) for (const id of ['m1', null, 'null', 'bob', 'carol']) await notifyDesktop(peer, String(id), id);
     expect(desktop.size).toBe(10);
   });
 
-  it('never replaces a notice of the server', async () => {
+  it('does not replace a notice of the server', async () => {
     await notifyDesktop(null, 'the disk is full', null);
     await notifyDesktop(null, 'the fan is broken', 'n1');
     for (const peer of ['bob', 'notice', 'null']) {
@@ -53,7 +53,7 @@ describe('a desktop notification', () => {
     expect(shown().filter((text) => text.startsWith('Notice: '))).toEqual(['Notice: the disk is full', 'Notice: the fan is broken']);
   });
 
-  it('never replaces one of another user of the same browser', async () => {
+  it('does not replace one of another user in the same browser', async () => {
     await notifyDesktop('bob', 'for alice', 'm1');
     session.leave();
     session.be('dora');

@@ -20,14 +20,14 @@ describe('parseMetrics', () => {
     ]);
   });
 
-  it('leaves out the parts of histograms, and what is no number', () => {
+  it('omits histogram parts, and values that are not numbers', () => {
     const text = ['# TYPE h histogram', 'h_bucket{le="1"} 1', 'h_sum 1', 'h_count 1', '# TYPE g gauge', 'g NaN', 'junk'].join('\n');
     expect(parseMetrics(text)).toEqual([]);
   });
 });
 
 describe('auditPath', () => {
-  it('names only the filters that are set', () => {
+  it('contains only the filters that are set', () => {
     const none = { since: null, until: null, user: '', from: '', to: '', outcome: '' };
     expect(auditPath(none, null, 100, 'newest')).toBe('api/v1/audit?limit=100&order=newest');
     expect(auditPath({ since: 1, until: 2, user: 'carol', from: 'alice', to: 'bob', outcome: 'push' }, '17', 5, 'oldest')).toBe(
@@ -41,11 +41,11 @@ describe('toCsv', () => {
     id: 1, at: 0, node: 'n1', group: 'alice_bob', from: 'alice', to: 'bob', outcome: 'push', reached: 2, bytes: 5, message_id: 'm1', lost: '', lost_until: '',
   };
 
-  it('has a heading and a line for each row', () => {
+  it('has a header and one line per row', () => {
     expect(toCsv([row])).toBe('id,at,node,group,from,to,outcome,reached,bytes,message_id,lost,lost_until\r\n1,1970-01-01T00:00:00.000Z,n1,alice_bob,alice,bob,push,2,5,m1,,\r\n');
   });
 
-  it('says of a gap how much is missing and until when', () => {
+  it('reports the size and the end of a gap', () => {
     // As the server answers.
     const gap = { id: 2, at: 0, node: 'n1', group: null, from: null, to: null, outcome: 'gap', reached: null, bytes: null, message_id: null, lost: 7, lost_until: 1000 };
     expect(toCsv([auditRow(gap)])).toContain('n1,,,,gap,,,,7,1970-01-01T00:00:01.000Z\r\n');
@@ -53,7 +53,7 @@ describe('toCsv', () => {
     expect(toCsv([auditRow({ ...gap, outcome: 'undelivered' })])).toContain(',undelivered,0,0,,');
   });
 
-  it('quotes what needs it, and disarms what a spreadsheet would run', () => {
+  it('quotes special characters, and escapes spreadsheet formulas', () => {
     expect(toCsv([{ ...row, node: 'a,"b"' }])).toContain('"a,""b"""');
     expect(toCsv([{ ...row, message_id: '-1' }])).toContain(",'-1,,\r\n");
   });

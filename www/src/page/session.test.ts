@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { scriptedToken } from '../waystation/testing/scripted';
+import { fakeToken } from '../waystation/testing/fake_browser';
 import { session } from './session';
 
 const otherTabs: (typeof session)[] = [];
@@ -12,8 +12,8 @@ async function otherTab(): Promise<typeof session> {
   return tab;
 }
 
-const tokenOf = (sub: string, exp = 2_000_000_000): string => scriptedToken({ sub, exp });
-const garbage = ['', 'a.b.c', scriptedToken({ sub: 'Al ice' }), scriptedToken({}), `${tokenOf('eve')}=`];
+const tokenOf = (sub: string, exp = 2_000_000_000): string => fakeToken({ sub, exp });
+const garbage = ['', 'a.b.c', fakeToken({ sub: 'Al ice' }), fakeToken({}), `${tokenOf('eve')}=`];
 
 const opened: string[] = [];
 const follow = (link: { readonly me?: string; readonly token?: string }): Promise<void> =>
@@ -30,25 +30,25 @@ afterEach(() => {
 });
 
 describe('signing in', () => {
-  it('takes the user that a token names', () => {
+  it('uses the user of a token', () => {
     const token = tokenOf('alice');
     expect(session.useToken(token)).toBe(true);
     expect(who()).toEqual(['alice', token]);
   });
 
-  it('takes no token that names nobody, or that no browser could send', () => {
+  it('rejects a token without a user, and one that a browser cannot send', () => {
     for (const bad of garbage) expect(session.useToken(bad), bad).toBe(false);
     expect(session.me.value).toBe(null);
   });
 
-  it('keeps a token with the name of its user', () => {
+  it('keeps the token when its user signs in by name', () => {
     const token = tokenOf('alice');
     session.useToken(token);
     session.be('alice');
     expect(who()).toEqual(['alice', token]);
   });
 
-  it('takes the user of a link', async () => {
+  it('uses the user of a link', async () => {
     await follow({ token: tokenOf('alice') });
     expect(who()).toEqual(['alice', tokenOf('alice')]);
     session.leave();
@@ -67,7 +67,7 @@ describe('replacing one user by another', () => {
     ['a name in a link', () => follow({ me: 'eve' }), ['eve', null]],
     ['a token that is entered', () => session.useToken(eve), ['eve', eve]],
     ['a name that is entered', () => session.be('eve'), ['eve', null]],
-  ])('is asked first: %s', async (_, replace, then) => {
+  ])('needs a confirmation: %s', async (_, replace, then) => {
     session.useToken(tokenOf('alice'));
     await replace();
     expect(session.question.value).toMatchObject({ from: 'alice', to: 'eve' });
@@ -85,14 +85,14 @@ describe('replacing one user by another', () => {
     expect(who()).toEqual(then);
   });
 
-  it('opens the page of the link after the answer', async () => {
+  it('opens the page of the link after the confirmation', async () => {
     session.be('alice');
     await follow({ me: 'eve' });
     session.replace();
     expect(opened).toEqual(['eve']);
   });
 
-  it('does not change the question while it is open', async () => {
+  it('does not change an open question', async () => {
     session.be('alice');
     await follow({ me: 'bob' });
     await follow({ token: eve });
@@ -100,7 +100,7 @@ describe('replacing one user by another', () => {
     expect(session.me.value).toBe('bob');
   });
 
-  it('is out of the question for a token that names nobody', async () => {
+  it('never happens with a token without a user', async () => {
     session.useToken(tokenOf('alice'));
     for (const token of garbage) await follow({ me: 'eve', token });
     expect(session.question.value).toBe(null);
@@ -110,20 +110,20 @@ describe('replacing one user by another', () => {
 });
 
 describe('a token of the same user', () => {
-  it('is taken without a question if it is newer', async () => {
+  it('is used without a question if it is newer', async () => {
     session.useToken(tokenOf('alice', 2_000_000_000));
     await follow({ token: tokenOf('alice', 2_000_000_100) });
     expect(session.question.value).toBe(null);
     expect(who()).toEqual(['alice', tokenOf('alice', 2_000_000_100)]);
   });
 
-  it('is taken for a user without a token', async () => {
+  it('is used for a user without a token', async () => {
     session.be('alice');
     await follow({ token: tokenOf('alice') });
     expect(who()).toEqual(['alice', tokenOf('alice')]);
   });
 
-  it('is not taken from an old link, and is when it is entered', async () => {
+  it('is ignored in an old link, and used when entered', async () => {
     const old = tokenOf('alice', 1_000_000_000);
     session.useToken(tokenOf('alice'));
     await follow({ token: old });
@@ -133,8 +133,8 @@ describe('a token of the same user', () => {
   });
 });
 
-describe('a token in a link, while another tab has a user', () => {
-  it('is asked first if that is another user', async () => {
+describe('a token in a link, with a user in another tab', () => {
+  it('needs a confirmation for another user', async () => {
     const tab = await otherTab();
     tab.be('alice');
     await follow({ token: tokenOf('eve') });
@@ -148,7 +148,7 @@ describe('a token in a link, while another tab has a user', () => {
     expect(tab.me.value).toBe('alice');
   });
 
-  it('is taken if that is the same user, or nobody', async () => {
+  it('is used for the same user, and if no tab has a user', async () => {
     const [other, alice, nobody] = [await otherTab(), await otherTab(), await otherTab()];
     alice.be('alice');
     other.be('bob');
@@ -161,7 +161,7 @@ describe('a token in a link, while another tab has a user', () => {
     expect(session.me.value).toBe('eve');
   });
 
-  it('shows nothing until the tabs have answered', async () => {
+  it('waits for the answers of the tabs', async () => {
     const tab = await otherTab();
     tab.be('alice');
     const following = follow({ token: tokenOf('eve') });

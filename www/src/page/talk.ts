@@ -21,7 +21,7 @@ export interface Talk {
   readonly send: (text: string) => void;
   readonly sendAgain: (entry: Entry) => void;
   readonly tellTyping: (typing: boolean) => void;
-  /** Nobody looks any more. It ends once everything that was written has its verdict. */
+  /** Nobody looks any more. It ends once everything that was written has its ack. */
   readonly leave: () => void;
 }
 
@@ -110,7 +110,7 @@ function startTalk(me: string, peer: string, end: () => void): Talk {
     { immediate: true },
   );
 
-  /** Messages without a verdict so far. */
+  /** Messages without a ack so far. */
   const pending = new Set<Entry>();
   watch(chat.isOpen, (open) => {
     if (open) for (const entry of pending) entry.status = 'sending';
@@ -121,13 +121,13 @@ function startTalk(me: string, peer: string, end: () => void): Talk {
     entry.status = chat.isOpen.value ? 'sending' : 'queued';
     pending.add(entry);
     try {
-      const verdict = await chat.send(entry.value, entry.id ?? newMessageId());
-      entry.at = verdict.at;
-      entry.status = verdict.route === 'unconfirmed' ? 'unknown' : verdict.route;
-      if (verdict.route === 'none') announce(t('status.none.long', { user: peer }));
+      const ack = await chat.send(entry.value, entry.id ?? newMessageId());
+      entry.at = ack.at;
+      entry.status = ack.route === 'unconfirmed' ? 'unknown' : ack.route;
+      if (ack.route === 'none') announce(t('status.none.long', { user: peer }));
     } catch (error) {
       const failure = error instanceof SendError ? error : null;
-      entry.status = failure?.fate === 'unknown' ? 'unknown' : 'failed';
+      entry.status = failure?.outcome === 'unknown' ? 'unknown' : 'failed';
       entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
       // Whoever signed out meanwhile hears no more of it.
       if (talks.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);

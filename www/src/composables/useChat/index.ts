@@ -1,5 +1,5 @@
 import { computed, getCurrentScope, onScopeDispose, readonly, shallowRef, toValue, watch, type ComputedRef, type MaybeRefOrGetter, type Ref } from 'vue';
-import { openChat, SendError, type Chat, type ChatMessage, type ChatOptions, type LinkState, type ServerError, type Verdict } from '../../waystation';
+import { openChat, SendError, type Chat, type ChatMessage, type ChatOptions, type LinkState, type ServerError, type Ack } from '../../waystation';
 
 export interface UseChatOptions extends Omit<ChatOptions, 'user'> {
   /** Who is calling: one of the two users of the group. */
@@ -20,7 +20,7 @@ export interface UseChatReturn {
   /** The newest message. `onMessage` sees each one, also where several arrive in one turn. */
   readonly message: Readonly<Ref<ChatMessage | null>>;
   readonly error: Readonly<Ref<ServerError | null>>;
-  readonly send: (message: unknown, id?: string) => Promise<Verdict>;
+  readonly send: (message: unknown, id?: string) => Promise<Ack>;
   readonly signal: (signal: unknown) => boolean;
   readonly retry: () => void;
   readonly setToken: (token: string) => void;

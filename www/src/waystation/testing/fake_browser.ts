@@ -4,7 +4,7 @@ import type { ChannelLike, Environment, SocketLike } from '../environment';
 type Handlers = Pick<SocketLike, 'onopen' | 'onmessage' | 'onclose'>;
 
 /** One WebSocket, seen from the server. */
-export class ScriptedSocket implements SocketLike {
+export class FakeSocket implements SocketLike {
   readyState = 0;
   readonly received: string[] = [];
   /** The code that the client closed with; null while it has not. */
@@ -60,11 +60,11 @@ export class ScriptedSocket implements SocketLike {
     this.live.onopen?.(new Event('open'));
   }
 
-  say(frame: unknown): void {
-    this.sayText(JSON.stringify(frame));
+  sendFrame(frame: unknown): void {
+    this.sendText(JSON.stringify(frame));
   }
 
-  sayText(text: string): void {
+  sendText(text: string): void {
     this.live.onmessage?.({ data: text } as MessageEvent);
   }
 
@@ -84,29 +84,29 @@ export class ScriptedSocket implements SocketLike {
 /** Answers to the plain GET that asks why a socket was refused. */
 export type Answer = { readonly status: number; readonly body?: unknown; readonly headers?: Record<string, string> } | 'unreachable';
 
-class ScriptedDocument extends EventTarget {
+class FakeDocument extends EventTarget {
   visibilityState = 'visible';
 }
 
 /** What all tabs of a browser share. */
-export class ScriptedBrowser {
-  readonly sockets: ScriptedSocket[] = [];
-  readonly asked: { url: string; authorization: string | null; credentials: string | undefined }[] = [];
-  answer: Answer = { status: 426 };
+export class FakeBrowser {
+  readonly sockets: FakeSocket[] = [];
+  readonly probes: { url: string; authorization: string | null; credentials: string | undefined }[] = [];
+  probeAnswer: Answer = { status: 426 };
   /** False where a site may store nothing: requests for a lock are rejected. */
   givesLocks = true;
   random = 1;
   private readonly channels = new Map<string, Set<ChannelLike>>();
   private readonly lockQueues = new Map<string, (() => void)[]>();
 
-  get socket(): ScriptedSocket {
+  get socket(): FakeSocket {
     const last = this.sockets[this.sockets.length - 1];
     if (last === undefined) throw new Error('no socket was opened');
     return last;
   }
 
-  tab(): ScriptedTab {
-    return new ScriptedTab(this);
+  tab(): FakeTab {
+    return new FakeTab(this);
   }
 
   openChannel(name: string): ChannelLike {
@@ -153,17 +153,17 @@ export class ScriptedBrowser {
 }
 
 /** One tab: its page's events, and the environment for the client in it. */
-export class ScriptedTab {
+export class FakeTab {
   readonly page = new EventTarget();
-  readonly document = new ScriptedDocument();
+  readonly document = new FakeDocument();
   readonly environment: Environment;
 
-  constructor(browser: ScriptedBrowser, sharing = true) {
+  constructor(browser: FakeBrowser, sharing = true) {
     const locks = {
       request: (name: string, options: { signal?: AbortSignal }, run: () => unknown) => browser.requestLock(name, options.signal, run),
     };
     this.environment = {
-      WebSocket: class extends ScriptedSocket {
+      WebSocket: class extends FakeSocket {
         constructor(url: string, protocols: string[]) {
           // As a browser does: each is a token in the sense of HTTP.
           if (protocols.some((one) => !/^[\w!#$%&'*+.^`|~-]+$/.test(one))) throw new DOMException('no such subprotocol', 'SyntaxError');
@@ -173,9 +173,9 @@ export class ScriptedTab {
       },
       fetch: (url, init) => {
         const headers = new Headers(init.headers);
-        browser.asked.push({ url, authorization: headers.get('Authorization'), credentials: init.credentials });
-        if (browser.answer === 'unreachable') return Promise.reject(new TypeError('failed to fetch'));
-        const { status, body, headers: sent } = browser.answer;
+        browser.probes.push({ url, authorization: headers.get('Authorization'), credentials: init.credentials });
+        if (browser.probeAnswer === 'unreachable') return Promise.reject(new TypeError('failed to fetch'));
+        const { status, body, headers: sent } = browser.probeAnswer;
         return Promise.resolve(new Response(JSON.stringify(body ?? null), { status, headers: sent ?? {} }));
       },
       random: () => browser.random,
@@ -204,7 +204,7 @@ export class ScriptedTab {
 }
 
 /** A token that says what a JWT says; nobody here verifies it. */
-export function scriptedToken(claims: Record<string, unknown>): string {
+export function fakeToken(claims: Record<string, unknown>): string {
   const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
   return `${part({ alg: 'HS256' })}.${part(claims)}.signature`;
 }
