@@ -1,4 +1,4 @@
-// Plays all scenes, or those whose name contains the first argument.
+// Runs all scenes, or those whose name contains the first argument.
 import { playAll } from './lib/harness.mjs';
 import { launch, makeWorld } from './lib/world.mjs';
 import './scenes/conversation.mjs';

@@ -9,20 +9,20 @@ const hash = (page) => new URL(page.url()).hash;
 const focused = (page) => page.evaluate(() => document.activeElement?.textContent);
 const follow = (page, to) => page.evaluate((address) => void (location.hash = address), to);
 
-scene('a link with another user’s token asks before it replaces the user', async (stage) => {
+scene('a link with another user’s token needs a confirmation', async (stage) => {
   const key = makeKey();
   stage.onClear(key.remove);
   const server = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
   const proxy = await stage.proxy(server);
   const token = (user) => key.token(user, 3600);
-  const page = await stage.tab(await stage.person(), `${proxy.url}/#/?token=${token('alice')}&to=bob`);
+  const page = await stage.tab(await stage.browserContext(), `${proxy.url}/#/?token=${token('alice')}&to=bob`);
   await connected(page);
   await loggedIn(page);
   await say(page, 'Mine');
   await message(page, 'Mine').waitFor();
   const asEve = () => proxy.paths.filter((path) => path.includes('eve'));
 
-  // In the open tab. Enter takes the choice that changes nothing.
+  // In the open tab. The default is to stay.
   await follow(page, `#/with/carol?token=${token('eve')}`);
   await dialog(page).getByText('Continue as eve?').waitFor();
   await dialog(page).getByText('You are signed in as alice. This link or token is for eve.').waitFor();
@@ -34,7 +34,7 @@ scene('a link with another user’s token asks before it replaces the user', asy
   await message(page, 'Mine').waitFor();
   assert.equal(hash(page), '#/with/bob');
 
-  // In a tab that is loaded anew. Escape changes nothing.
+  // In a tab that loads the page again. Escape means to stay.
   await page.goto(`${proxy.url}/?again#/with/bob?token=${token('eve')}`);
   await dialog(page).waitFor();
   await loggedIn(page);
@@ -47,7 +47,7 @@ scene('a link with another user’s token asks before it replaces the user', asy
   assert.equal(await me(page), 'You are alice');
   assert.equal(await dialog(page).count(), 0);
 
-  // What names nobody, and a new token of the same user, ask nothing.
+  // An invalid token, and a new token of the same user, need no confirmation.
   await follow(page, '#/with/bob?token=x.y.z');
   await connected(page);
   await follow(page, `#/with/carol?token=${token('alice')}`);
@@ -67,19 +67,19 @@ scene('a link with another user’s token asks before it replaces the user', asy
   assert.ok(asEve().length > 0);
 });
 
-scene('a link with a token asks in a new tab, too, while another tab has a user', async (stage) => {
+scene('a link with a token in a new tab needs a confirmation while another tab has a user', async (stage) => {
   const key = makeKey();
   stage.onClear(key.remove);
   const server = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
   const proxy = await stage.proxy(server);
   const token = (user) => key.token(user, 3600);
-  const context = await stage.person();
+  const context = await stage.browserContext();
   const alice = await stage.tab(context, `${proxy.url}/#/?token=${token('alice')}`);
   await loggedIn(alice);
   const two = await stage.tab(context, `${proxy.url}/#/with/bob?token=${token('eve')}`);
   await dialog(two).getByText('You are signed in as alice.').waitFor();
   await dialog(two).getByRole('button', { name: 'No, I am alice' }).click();
-  await two.getByText('Who are you?').waitFor();
+  await two.getByText('Sign in').waitFor();
   assert.equal(hash(two), '#/');
   assert.deepEqual(proxy.paths.filter((path) => path.includes('eve')), []);
   const three = await stage.tab(context, `${proxy.url}/#/with/bob?token=${token('alice')}`);
@@ -87,7 +87,7 @@ scene('a link with a token asks in a new tab, too, while another tab has a user'
   assert.equal(await me(three), 'You are alice');
 });
 
-scene('a name in a link asks before it replaces the user', async (stage) => {
+scene('a link with another user’s name needs a confirmation', async (stage) => {
   const { url } = await stage.server();
   const page = await stage.chat(url, 'alice', 'bob');
   await follow(page, '#/?me=eve&to=alice');
@@ -108,7 +108,7 @@ for (const [what, options] of [
   ['on a dark phone', { ...phone, colorScheme: 'dark' }],
   ['on the smallest screen', { ...smallest, colorScheme: 'light' }],
 ]) {
-  scene(`the question who one is can be read, ${what}`, async (stage) => {
+  scene(`the confirmation is accessible, ${what}`, async (stage) => {
     const { url } = await stage.server();
     const alice = what.includes('smallest') ? 'a'.repeat(64) : 'alice';
     const other = await stage.chat(url, 'bob', alice);
@@ -117,7 +117,7 @@ for (const [what, options] of [
     await isThere(other);
     await follow(page, '#/?me=eve');
     await dialog(page).waitFor();
-    await accessible(page, 'the question');
+    await accessible(page, 'the confirmation');
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth), 0);
     const name = what.replaceAll(' ', '-');
     await stage.shot(page, `identity-${name}`);
@@ -128,7 +128,7 @@ for (const [what, options] of [
   });
 }
 
-scene('on a phone the conversation says who one is', async (stage) => {
+scene('on a phone the conversation names the user', async (stage) => {
   const { url } = await stage.server();
   const page = await stage.chat(url, 'alice', 'bob', phone);
   const you = page.locator('[data-test=you]');
@@ -143,7 +143,7 @@ scene('on a phone the conversation says who one is', async (stage) => {
   assert.equal(await chinese.locator('[data-test=you]').innerText(), '您是 carol');
   await follow(chinese, '#/?me=eve');
   await dialog(chinese).getByText('切换为 eve？').waitFor();
-  await accessible(chinese, 'the question in Chinese');
+  await accessible(chinese, 'the confirmation in Chinese');
   await stage.shot(chinese, 'identity-chinese');
   await dialog(chinese).getByRole('button', { name: '不，我是 carol' }).click();
   await connected(chinese);

@@ -1,12 +1,12 @@
-/** Which users are signed in in the other tabs of this browser. Nothing about it is stored. */
+/** The users in the other tabs of this browser. The tabs ask each other, so that nothing is stored. */
 const channel = 'BroadcastChannel' in globalThis ? new BroadcastChannel('waystation.users') : null;
 
-/** Tabs in which nobody is signed in do not answer, so that the end of the answers is a matter of time. */
+/** Tabs without a user do not answer: the answers end after this time. */
 const answerMs = 300;
 
 let collect: ((user: string) => void) | null = null;
 
-/** Answers the other tabs from now on. `me`: the user of this tab, or null. */
+/** Starts to answer the other tabs. `me`: returns the user of this tab, or null. */
 export function answerOtherTabs(me: () => string | null): void {
   if (channel === null) return;
   channel.onmessage = ({ data }: MessageEvent<unknown>) => {
@@ -16,7 +16,7 @@ export function answerOtherTabs(me: () => string | null): void {
   };
 }
 
-/** Asks the other tabs. Empty where the browser has no BroadcastChannel. */
+/** Asks the other tabs for their users. Empty if the browser has no BroadcastChannel. */
 export async function usersElsewhere(): Promise<ReadonlySet<string>> {
   const users = new Set<string>();
   if (channel === null) return users;

@@ -17,7 +17,7 @@ const garbage = ['', 'a.b.c', fakeToken({ sub: 'Al ice' }), fakeToken({}), `${to
 
 const opened: string[] = [];
 const follow = (link: { readonly me?: string; readonly token?: string }): Promise<void> =>
-  session.follow({ me: null, token: null, ...link }, () => opened.push(link.me ?? link.token ?? ''));
+  session.followLink({ me: null, token: null, ...link }, () => opened.push(link.me ?? link.token ?? ''));
 const who = (): unknown => [session.me.value, session.token.value];
 
 beforeEach(() => {
@@ -25,37 +25,37 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  session.keep();
-  for (const tab of [session, ...otherTabs.splice(0)]) tab.leave();
+  session.declineReplacement();
+  for (const tab of [session, ...otherTabs.splice(0)]) tab.signOut();
 });
 
 describe('signing in', () => {
   it('uses the user of a token', () => {
     const token = tokenOf('alice');
-    expect(session.useToken(token)).toBe(true);
+    expect(session.signInWithToken(token)).toBe(true);
     expect(who()).toEqual(['alice', token]);
   });
 
   it('rejects a token without a user, and one that a browser cannot send', () => {
-    for (const bad of garbage) expect(session.useToken(bad), bad).toBe(false);
+    for (const bad of garbage) expect(session.signInWithToken(bad), bad).toBe(false);
     expect(session.me.value).toBe(null);
   });
 
   it('keeps the token when its user signs in by name', () => {
     const token = tokenOf('alice');
-    session.useToken(token);
-    session.be('alice');
+    session.signInWithToken(token);
+    session.signIn('alice');
     expect(who()).toEqual(['alice', token]);
   });
 
   it('uses the user of a link', async () => {
     await follow({ token: tokenOf('alice') });
     expect(who()).toEqual(['alice', tokenOf('alice')]);
-    session.leave();
+    session.signOut();
     await follow({ me: 'bob' });
     expect(who()).toEqual(['bob', null]);
     expect(opened).toEqual([tokenOf('alice'), 'bob']);
-    expect(session.question.value).toBe(null);
+    expect(session.replacement.value).toBe(null);
   });
 });
 
@@ -65,45 +65,45 @@ describe('replacing one user by another', () => {
   it.each([
     ['a token in a link', () => follow({ token: eve }), ['eve', eve]],
     ['a name in a link', () => follow({ me: 'eve' }), ['eve', null]],
-    ['a token that is entered', () => session.useToken(eve), ['eve', eve]],
-    ['a name that is entered', () => session.be('eve'), ['eve', null]],
+    ['a token that is entered', () => session.signInWithToken(eve), ['eve', eve]],
+    ['a name that is entered', () => session.signIn('eve'), ['eve', null]],
   ])('needs a confirmation: %s', async (_, replace, then) => {
-    session.useToken(tokenOf('alice'));
+    session.signInWithToken(tokenOf('alice'));
     await replace();
-    expect(session.question.value).toMatchObject({ from: 'alice', to: 'eve' });
+    expect(session.replacement.value).toMatchObject({ from: 'alice', to: 'eve' });
     expect(who()).toEqual(['alice', tokenOf('alice')]);
     expect(opened).toEqual([]);
 
-    session.keep();
-    expect(session.question.value).toBe(null);
+    session.declineReplacement();
+    expect(session.replacement.value).toBe(null);
     expect(who()).toEqual(['alice', tokenOf('alice')]);
     expect(opened).toEqual([]);
 
     await replace();
-    session.replace();
-    expect(session.question.value).toBe(null);
+    session.acceptReplacement();
+    expect(session.replacement.value).toBe(null);
     expect(who()).toEqual(then);
   });
 
   it('opens the page of the link after the confirmation', async () => {
-    session.be('alice');
+    session.signIn('alice');
     await follow({ me: 'eve' });
-    session.replace();
+    session.acceptReplacement();
     expect(opened).toEqual(['eve']);
   });
 
   it('does not change an open question', async () => {
-    session.be('alice');
+    session.signIn('alice');
     await follow({ me: 'bob' });
     await follow({ token: eve });
-    session.replace();
+    session.acceptReplacement();
     expect(session.me.value).toBe('bob');
   });
 
   it('never happens with a token without a user', async () => {
-    session.useToken(tokenOf('alice'));
+    session.signInWithToken(tokenOf('alice'));
     for (const token of garbage) await follow({ me: 'eve', token });
-    expect(session.question.value).toBe(null);
+    expect(session.replacement.value).toBe(null);
     expect(who()).toEqual(['alice', tokenOf('alice')]);
     expect(opened).toEqual(garbage.map(() => 'eve'));
   });
@@ -111,24 +111,24 @@ describe('replacing one user by another', () => {
 
 describe('a token of the same user', () => {
   it('is used without a question if it is newer', async () => {
-    session.useToken(tokenOf('alice', 2_000_000_000));
+    session.signInWithToken(tokenOf('alice', 2_000_000_000));
     await follow({ token: tokenOf('alice', 2_000_000_100) });
-    expect(session.question.value).toBe(null);
+    expect(session.replacement.value).toBe(null);
     expect(who()).toEqual(['alice', tokenOf('alice', 2_000_000_100)]);
   });
 
   it('is used for a user without a token', async () => {
-    session.be('alice');
+    session.signIn('alice');
     await follow({ token: tokenOf('alice') });
     expect(who()).toEqual(['alice', tokenOf('alice')]);
   });
 
   it('is ignored in an old link, and used when entered', async () => {
     const old = tokenOf('alice', 1_000_000_000);
-    session.useToken(tokenOf('alice'));
+    session.signInWithToken(tokenOf('alice'));
     await follow({ token: old });
     expect(who()).toEqual(['alice', tokenOf('alice')]);
-    session.useToken(old);
+    session.signInWithToken(old);
     expect(who()).toEqual(['alice', old]);
   });
 });
@@ -136,41 +136,41 @@ describe('a token of the same user', () => {
 describe('a token in a link, with a user in another tab', () => {
   it('needs a confirmation for another user', async () => {
     const tab = await otherTab();
-    tab.be('alice');
+    tab.signIn('alice');
     await follow({ token: tokenOf('eve') });
-    expect(session.question.value).toMatchObject({ from: 'alice', to: 'eve' });
+    expect(session.replacement.value).toMatchObject({ from: 'alice', to: 'eve' });
     expect(who()).toEqual([null, null]);
-    session.keep();
+    session.declineReplacement();
     expect(who()).toEqual([null, null]);
     await follow({ token: tokenOf('eve') });
-    session.replace();
+    session.acceptReplacement();
     expect(who()).toEqual(['eve', tokenOf('eve')]);
     expect(tab.me.value).toBe('alice');
   });
 
   it('is used for the same user, and if no tab has a user', async () => {
     const [other, alice, nobody] = [await otherTab(), await otherTab(), await otherTab()];
-    alice.be('alice');
-    other.be('bob');
+    alice.signIn('alice');
+    other.signIn('bob');
     await follow({ token: tokenOf('alice') });
-    expect(session.question.value).toBe(null);
+    expect(session.replacement.value).toBe(null);
     expect(session.me.value).toBe('alice');
-    session.leave();
-    for (const tab of [alice, other, nobody]) tab.leave();
+    session.signOut();
+    for (const tab of [alice, other, nobody]) tab.signOut();
     await follow({ token: tokenOf('eve') });
     expect(session.me.value).toBe('eve');
   });
 
   it('waits for the answers of the tabs', async () => {
     const tab = await otherTab();
-    tab.be('alice');
+    tab.signIn('alice');
     const following = follow({ token: tokenOf('eve') });
-    expect(session.waiting.value).toBe(true);
+    expect(session.checkingTabs.value).toBe(true);
     expect(who()).toEqual([null, null]);
     // A second link does not overtake the first.
     await follow({ token: tokenOf('bob') });
     await following;
-    expect(session.waiting.value).toBe(false);
-    expect(session.question.value).toMatchObject({ to: 'eve' });
+    expect(session.checkingTabs.value).toBe(false);
+    expect(session.replacement.value).toMatchObject({ to: 'eve' });
   });
 });

@@ -2,10 +2,7 @@ import { computed, shallowRef } from 'vue';
 import { isUser, readToken, type TokenReason } from '../waystation';
 import { answerOtherTabs, usersElsewhere } from './other_tabs';
 
-/**
- * Who this tab is. Kept for the tab alone, so that two tabs can be two users,
- * and only until it is closed.
- */
+/** The user of this tab. Each tab has its own sessionStorage until it is closed, so that two tabs can have two users. */
 const meKey = 'waystation.me';
 const tokenKey = 'waystation.token';
 
@@ -14,7 +11,7 @@ interface Identity {
   readonly token: string | null;
 }
 
-/** One user would replace another, in this tab or beside another tab's: nothing happens before the answer. */
+/** A new user, waiting for the confirmation. `from`: the user of this tab, or of another tab if this one has none. */
 export interface Replacement {
   readonly from: string;
   readonly to: string;
@@ -22,14 +19,14 @@ export interface Replacement {
 
 const me = shallowRef<string | null>(null);
 const token = shallowRef<string | null>(null);
-const question = shallowRef<(Replacement & { readonly accept: () => void }) | null>(null);
-const waiting = shallowRef(false);
+const replacement = shallowRef<(Replacement & { readonly accept: () => void }) | null>(null);
+const checkingTabs = shallowRef(false);
 
 function stored(key: string): string | null {
   try {
     return sessionStorage.getItem(key);
   } catch {
-    // Storage may be switched off; the page then forgets at a reload.
+    // Without storage, the page forgets the user on reload.
     return null;
   }
 }
@@ -53,7 +50,7 @@ function setUser(user: string | null): void {
   store(meKey, user);
 }
 
-/** Null for a token that names no user, or that a browser could not send. */
+/** Null for a token without a valid user, and for one that a browser cannot send. */
 function identityOf(text: string): Identity | null {
   const user = readToken(text)?.sub ?? null;
   return user !== null && isUser(user) ? { user, token: text } : null;
@@ -61,24 +58,24 @@ function identityOf(text: string): Identity | null {
 
 const expiry = (text: string | null): number => readToken(text ?? '')?.expiresAt ?? 0;
 
-/** The only place where a user begins, or changes. */
-function assume({ user, token: fresh }: Identity): void {
-  // A name without a token keeps the token of that user, and drops anybody else's.
+/** The only function that sets or changes the user. */
+function setIdentity({ user, token: fresh }: Identity): void {
+  // A name without a token keeps the token of that user only.
   if (fresh !== null || readToken(token.value ?? '')?.sub !== user) setToken(fresh);
   setUser(user);
 }
 
-/** Asks before one user replaces another. `then` runs once the identity is taken. */
-function request(identity: Identity, then: () => void, elsewhere: string | null = null): void {
-  const from = me.value ?? elsewhere;
+/** Sets the identity, or asks for a confirmation if it replaces another user. `then` runs after the identity is set. */
+function requestIdentity(identity: Identity, then: () => void, otherTabUser: string | null = null): void {
+  const from = me.value ?? otherTabUser;
   const accept = (): void => {
-    question.value = null;
-    assume(identity);
+    replacement.value = null;
+    setIdentity(identity);
     then();
   };
   if (from === null || from === identity.user) accept();
-  // A second link does not change the question that is being read.
-  else question.value ??= { from, to: identity.user, accept };
+  // A second link must not change the question that the user is reading.
+  else replacement.value ??= { from, to: identity.user, accept };
 }
 
 answerOtherTabs(() => me.value);
@@ -86,10 +83,10 @@ answerOtherTabs(() => me.value);
 export const session = {
   me: computed(() => me.value),
   token: computed(() => token.value),
-  /** What the user has to confirm, or null. */
-  question: computed<Replacement | null>(() => question.value),
-  /** A link waits for what the other tabs say. */
-  waiting: computed(() => waiting.value),
+  /** The change that the user has to confirm, or null. */
+  replacement: computed<Replacement | null>(() => replacement.value),
+  /** True while a link waits for the answers of the other tabs. */
+  checkingTabs: computed(() => checkingTabs.value),
 
   restore(): void {
     const name = stored(meKey);
@@ -97,45 +94,44 @@ export const session = {
     token.value = stored(tokenKey);
   },
 
-  /** Signs in by name. Asks first where another user is signed in. */
-  be(user: string): void {
-    request({ user, token: null }, () => {});
+  /** Signs in by name. Needs a confirmation if another user is signed in. */
+  signIn(user: string): void {
+    requestIdentity({ user, token: null }, () => {});
   },
 
-  /** Signs in by token, as the user that it names. Asks first where another user is signed in. Returns false if it names none. */
-  useToken(text: string): boolean {
+  /** Signs in as the user of a token. Needs a confirmation if another user is signed in. False for an invalid token. */
+  signInWithToken(text: string): boolean {
     const identity = identityOf(text);
-    if (identity !== null) request(identity, () => {});
+    if (identity !== null) requestIdentity(identity, () => {});
     return identity !== null;
   },
 
   /**
-   * Signs in by link. Asks first where another user is signed in in this tab or, for a token, in another one: a link
-   * may come from anybody. `open` shows the link's page; it does not run if the user is to stay who they are.
+   * Signs in by link. Anyone can send a link. Needs a confirmation if another user is signed in in this tab; for a token,
+   * also in another tab. `open` shows the page of the link, and does not run if the user declines.
    */
-  async follow({ me: name, token: text }: { readonly me: string | null; readonly token: string | null }, open: () => void): Promise<void> {
+  async followLink({ me: name, token: text }: { readonly me: string | null; readonly token: string | null }, open: () => void): Promise<void> {
     const identity = text !== null ? identityOf(text) : name !== null ? { user: name, token: null } : null;
-    // An old link of the same user does not undo a renewal.
+    // An old link must not replace a renewed token.
     if (identity === null || (identity.user === me.value && identity.token !== null && expiry(identity.token) < expiry(token.value))) return open();
-    if (me.value !== null || identity.token === null) return request(identity, open);
-    if (waiting.value) return;
-    waiting.value = true;
+    if (me.value !== null || identity.token === null) return requestIdentity(identity, open);
+    if (checkingTabs.value) return;
+    checkingTabs.value = true;
     const users = await usersElsewhere();
-    waiting.value = false;
-    request(identity, open, users.has(identity.user) ? null : ([...users][0] ?? null));
+    checkingTabs.value = false;
+    requestIdentity(identity, open, users.has(identity.user) ? null : ([...users][0] ?? null));
   },
 
-  /** The answers to the question. */
-  replace: () => question.value?.accept(),
-  keep(): void {
-    question.value = null;
+  acceptReplacement: () => replacement.value?.accept(),
+  declineReplacement(): void {
+    replacement.value = null;
   },
 
-  leave(): void {
+  signOut(): void {
     setUser(null);
     setToken(null);
   },
 
-  /** For the client: it goes on only if what it gets is not the token that was turned away. */
-  bringToken: (_reason: TokenReason): string | null => token.value,
+  /** The token function of the client. */
+  fetchToken: (_reason: TokenReason): string | null => token.value,
 };

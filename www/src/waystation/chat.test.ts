@@ -97,7 +97,7 @@ describe('sending', () => {
     void chat?.send(null, 'm1');
     void chat?.send({ a: [1, 'two', { '"': '\ud800' }] }, 'm2');
     expect(browser.socket.frames.map((frame) => frame.message)).toEqual([null, { a: [1, 'two', { '"': '\ud800' }] }]);
-    // A lone surrogate has no UTF-8: it may travel as an escape only.
+    // A lone surrogate has no UTF-8 encoding: it is sent as an escape.
     expect(browser.socket.received[1]).toContain('\\ud800');
   });
 

@@ -40,7 +40,7 @@ function start(options: Partial<LinkOptions> = {}): Link {
   return link;
 }
 
-/** Lets what waits on promises go on, without letting time pass. */
+/** Runs pending promise callbacks without advancing the time. */
 const flushPromises = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
 
 const openFor = async (options: Partial<LinkOptions> = {}): Promise<Link> => {
@@ -383,11 +383,11 @@ describe('Link, tokens', () => {
   });
 
   it('connects with a token that arrives while the function still runs', async () => {
-    let bring: (token: string) => void = () => {};
-    start({ token: () => new Promise<string>((resolve) => { bring = resolve; }) });
+    let resolveToken: (token: string) => void = () => {};
+    start({ token: () => new Promise<string>((resolve) => { resolveToken = resolve; }) });
     link?.setToken('new.new.new');
     expect(browser.socket.protocols).toContain('bearer.new.new.new');
-    bring('old.old.old');
+    resolveToken('old.old.old');
     await flushPromises();
     expect(browser.sockets).toHaveLength(1);
   });
@@ -409,7 +409,7 @@ describe('Link, tokens', () => {
         await vi.advanceTimersByTimeAsync(state.retryAt - Date.now());
       }
     }
-    // Full jitter at its upper end: 1 s, 2 s, 4 s.
+    // Full jitter at its limit: 1 s, 2 s, 4 s.
     expect(at).toEqual([0, 0, 1000, 3000, 7000]);
     expect(browser.sockets).toHaveLength(6);
     expect(minted).toBe(6);
@@ -466,7 +466,7 @@ describe('Link, tokens', () => {
     await openFor({ token: source, tuning: { ...defaultTuning, heartbeatMs: 0 } });
     await vi.advanceTimersByTimeAsync(60_000);
     expect(source.mock.calls.length).toBeLessThanOrEqual(60 / 5 + 1);
-    // Half of its life before its end, where that leaves time.
+    // At half of its remaining life.
     if (life === 20) expect(source).toHaveBeenCalledTimes(1 + 6);
   });
 
@@ -477,10 +477,10 @@ describe('Link, tokens', () => {
     link?.setToken('bad.bad.bad');
     browser.socket.sendFrame({ error: { code: 'bad_token', detail: 'not for this user' } });
     expect(frames.map((frame) => frame.kind)).toEqual(['error']);
-    // The renewal is still that of the first one.
+    // The renewal time is still that of the first token.
     await vi.advanceTimersByTimeAsync(30_000);
     expect(source).toHaveBeenLastCalledWith('expiring');
-    // And a new connection asks again instead of taking the one that was refused.
+    // A new connection fetches a token again.
     browser.socket.drop(1006);
     await vi.advanceTimersByTimeAsync(500);
     expect(browser.socket.protocols).toContain(`bearer.${first}`);
@@ -534,7 +534,7 @@ describe('Link, heartbeat', () => {
     await vi.advanceTimersByTimeAsync(heartbeatDeadlineMs);
     expect(link?.state.name).toBe('open');
     expect(frames).toEqual([]);
-    // It has answered once: its silence counts.
+    // The server has answered once.
     await vi.advanceTimersByTimeAsync(heartbeatMs + heartbeatDeadlineMs);
     expect(states.some((state) => state.name === 'waiting' && state.cause === 'silent')).toBe(true);
   });
@@ -690,10 +690,10 @@ describe('Link, late events of a stale socket', () => {
   });
 
   it('include a token that arrives after the link was closed', async () => {
-    let bring: (token: string) => void = () => {};
-    start({ token: () => new Promise<string>((resolve) => { bring = resolve; }) });
+    let resolveToken: (token: string) => void = () => {};
+    start({ token: () => new Promise<string>((resolve) => { resolveToken = resolve; }) });
     link?.close();
-    bring('a.b.c');
+    resolveToken('a.b.c');
     await flushPromises();
     expect(browser.sockets).toHaveLength(0);
     expect(link?.state.name).toBe('closed');
@@ -708,7 +708,7 @@ describe('Link, late events of a stale socket', () => {
     expect(link?.state).toMatchObject({ name: 'closed', reason: { cause: 'left' } });
   });
 
-  it.each(['brings one', 'fails'])('include a token function that %s after the refusal it was asked about is over', async (how) => {
+  it.each(['returns a token', 'fails'])('include a token function that %s after another attempt has begun', async (how) => {
     browser.probeAnswer = { status: 401 };
     let answer: () => void = () => {};
     const source = (why: string): string | Promise<string> =>
@@ -746,15 +746,15 @@ describe('Link, late events of a stale socket', () => {
 
   it('include a renewed token of an old connection', async () => {
     const first = fakeToken({ sub: 'alice', exp: Date.now() / 1000 + 60 });
-    let bring: (token: string) => void = () => {};
+    let resolveToken: (token: string) => void = () => {};
     const source = (why: string): string | Promise<string> =>
-      why === 'expiring' ? new Promise<string>((resolve) => { bring = resolve; }) : first;
+      why === 'expiring' ? new Promise<string>((resolve) => { resolveToken = resolve; }) : first;
     await openFor({ token: source });
     await vi.advanceTimersByTimeAsync(30_000);
     browser.socket.drop(1006);
     await vi.advanceTimersByTimeAsync(500);
     browser.socket.accept();
-    bring('new.new.new');
+    resolveToken('new.new.new');
     await flushPromises();
     expect(browser.socket.frames.filter((frame) => 'token' in frame)).toEqual([]);
   });

@@ -186,7 +186,7 @@ describe('one socket for all tabs', () => {
     browser.socket.drop(4403);
     await flushPromises();
     expect(other.push.state).toMatchObject({ name: 'closed', reason: { cause: 'ended' } });
-    // Nor by a new one, nor by the one that comes next.
+    // Nor by a new tab, nor by the next leader.
     await connect(browser.tab(), { token: 'three.three.three' });
     push.close();
     await flushPromises();
@@ -229,7 +229,7 @@ describe('one socket for all tabs', () => {
       browser.socket.drop(4401);
       await flushPromises();
       if (browser.socket.protocols.includes('bearer.old.old.old')) {
-        // Its own token once more, which is as old as before.
+        // The same token again.
         browser.socket.accept();
         browser.socket.drop(4401);
         await flushPromises();

@@ -1,19 +1,19 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
-  append, appendNotice, beginsDay, chunkSize, conversation, conversationList, forgetEverything, markSeen, messageText, moveToEnd, readNotices, setTyping, unreadNotices, unreadTotal,
+  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, markSeen, messageText, moveToEnd, readNotices, setTyping, unreadNotices, unreadTotal,
   type Entry, type Status,
-} from './conversations';
+} from './conversation_store';
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_700_000_000_000 });
 });
 
 afterEach(() => {
-  forgetEverything();
+  clearConversations();
   vi.useRealTimers();
 });
 
-const bob = () => conversation('bob');
+const bob = () => conversationState('bob');
 const own = (id: string, status: Status = 'chat'): Entry | null => append(bob(), { id, own: true, value: id, at: 1, status });
 const theirs = (id: string | null, at = 1): Entry | null => append(bob(), { id, own: false, value: id, at, status: null });
 
@@ -51,7 +51,7 @@ describe('a conversation', () => {
   });
 
   it('is listed before conversations with older messages', () => {
-    append(conversation('carol'), { id: null, own: false, value: '', at: 5, status: null });
+    append(conversationState('carol'), { id: null, own: false, value: '', at: 5, status: null });
     theirs(null, 9);
     expect(conversationList.value.map(({ peer }) => peer)).toEqual(['bob', 'carol']);
   });
@@ -68,7 +68,7 @@ describe('a conversation', () => {
   it('is removed with all others when the user changes', () => {
     theirs('m1');
     appendNotice('x', 1, false);
-    forgetEverything();
+    clearConversations();
     expect(conversationList.value).toEqual([]);
     expect(unreadTotal.value).toBe(0);
   });
@@ -111,7 +111,7 @@ describe('moveToEnd', () => {
 
 describe('beginsDay', () => {
   const at = (text: string): Entry => {
-    const entry = append(conversation(text), { id: null, own: false, value: '', at: new Date(text).getTime(), status: null });
+    const entry = append(conversationState(text), { id: null, own: false, value: '', at: new Date(text).getTime(), status: null });
     if (entry === null) throw new Error('not taken');
     return entry;
   };

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { shallowRef } from 'vue';
-import { notifyDesktop } from './notify';
+import { notifyDesktop } from './notifications';
 import { session } from './session';
 
-/** A desktop: one notification replaces another of the same tag. */
+/** A fake desktop: a notification replaces another one with the same tag. */
 const desktop = vi.hoisted(() => {
   const shown = new Map<string, string>();
   class Notification {
@@ -17,15 +17,15 @@ const desktop = vi.hoisted(() => {
 });
 
 vi.mock('./preferences', () => ({ locale: shallowRef('en') }));
-vi.mock('./attention', () => ({ pageVisible: shallowRef(false) }));
+vi.mock('./browser_state', () => ({ pageVisible: shallowRef(false) }));
 
 beforeEach(() => {
   vi.stubGlobal('navigator', { languages: ['en'] });
-  session.be('alice');
+  session.signIn('alice');
 });
 
 afterEach(() => {
-  session.leave();
+  session.signOut();
   desktop.clear();
   vi.unstubAllGlobals();
 });
@@ -55,8 +55,8 @@ describe('a desktop notification', () => {
 
   it('does not replace one of another user in the same browser', async () => {
     await notifyDesktop('bob', 'for alice', 'm1');
-    session.leave();
-    session.be('dora');
+    session.signOut();
+    session.signIn('dora');
     await notifyDesktop('bob', 'for dora', 'm1');
     expect(shown()).toEqual(['Message from bob: for alice', 'Message from bob: for dora']);
   });

@@ -1,30 +1,9 @@
-import { describe, expect, it } from 'vitest';
-import { auditPath, auditRow, parseMetrics, toCsv, type AuditRow } from './operator';
+import { describe, expect, it, vi } from 'vitest';
+import { shallowRef } from 'vue';
+import { auditPath, auditRow, toCsv, type AuditRow } from './audit';
 
-describe('parseMetrics', () => {
-  it('reads names, labels, types and values', () => {
-    const text = [
-      '# HELP waystation_connections Open sockets.',
-      '# TYPE waystation_connections gauge',
-      'waystation_connections{route="chat"} 3',
-      'waystation_connections{route="push"} 4',
-      '# HELP waystation_messages_total Messages taken.',
-      '# TYPE waystation_messages_total counter',
-      'waystation_messages_total 1.5e3 1700000000000',
-      '',
-    ].join('\n');
-    expect(parseMetrics(text)).toEqual([
-      { name: 'waystation_connections{route="chat"}', help: 'Open sockets.', counter: false, value: 3 },
-      { name: 'waystation_connections{route="push"}', help: 'Open sockets.', counter: false, value: 4 },
-      { name: 'waystation_messages_total', help: 'Messages taken.', counter: true, value: 1500 },
-    ]);
-  });
-
-  it('omits histogram parts, and values that are not numbers', () => {
-    const text = ['# TYPE h histogram', 'h_bucket{le="1"} 1', 'h_sum 1', 'h_count 1', '# TYPE g gauge', 'g NaN', 'junk'].join('\n');
-    expect(parseMetrics(text)).toEqual([]);
-  });
-});
+// The preferences need a browser.
+vi.mock('../preferences', () => ({ locale: shallowRef('en') }));
 
 describe('auditPath', () => {
   it('contains only the filters that are set', () => {
@@ -46,7 +25,7 @@ describe('toCsv', () => {
   });
 
   it('reports the size and the end of a gap', () => {
-    // As the server answers.
+    // The server's answer.
     const gap = { id: 2, at: 0, node: 'n1', group: null, from: null, to: null, outcome: 'gap', reached: null, bytes: null, message_id: null, lost: 7, lost_until: 1000 };
     expect(toCsv([auditRow(gap)])).toContain('n1,,,,gap,,,,7,1970-01-01T00:00:01.000Z\r\n');
     expect(toCsv([auditRow({ ...gap, lost: null })])).toContain('n1,,,,gap,,,,,1970-01-01T00:00:01.000Z\r\n');
