@@ -43,23 +43,23 @@ scene('two users chat', async (stage) => {
   await isThere(bob);
   assert.equal(await presence(alice), 'in this conversation');
 
-  await say(alice, 'Has the parcel left the second milestone?');
-  await message(bob, 'Has the parcel left the second milestone?').waitFor();
-  await waitForStatus(alice, 'Has the parcel left the second milestone?', 'chat', 'seen');
+  await say(alice, 'Has the backup finished?');
+  await message(bob, 'Has the backup finished?').waitFor();
+  await waitForStatus(alice, 'Has the backup finished?', 'chat', 'seen');
 
   await bob.locator('[data-test=composer]').fill('It');
   await alice.getByText('bob is typing…').waitFor();
-  await say(bob, 'It has. The rider changed horses at noon and took the hill road.');
-  await message(alice, 'It has. The rider changed horses at noon and took the hill road.').waitFor();
+  await say(bob, 'It has: 42 GB in 38 minutes, without errors.');
+  await message(alice, 'It has: 42 GB in 38 minutes, without errors.').waitFor();
   await until('bob is not shown as typing', async () => (await presence(alice)) === 'in this conversation');
-  await say(alice, 'Then it will be here by five. Did she take the lantern?');
-  await say(alice, 'It is dark early now.');
-  await say(bob, 'She did.\nAnd bread for two days, in case the bridge is out.');
-  await waitForStatus(alice, 'It is dark early now.', 'seen');
-  await waitForStatus(bob, 'She did.\nAnd bread for two days, in case the bridge is out.', 'seen');
-  await say(alice, 'Good. I will light the lamp at the gate.');
-  await waitForStatus(alice, 'Good. I will light the lamp at the gate.', 'seen');
-  await message(bob, 'Good. I will light the lamp at the gate.').waitFor();
+  await say(alice, 'Good. Can you check the second disk too?');
+  await say(alice, 'Its status light is yellow.');
+  await say(bob, 'Checked.\nIt has reallocated sectors, so I ordered a new one.');
+  await waitForStatus(alice, 'Its status light is yellow.', 'seen');
+  await waitForStatus(bob, 'Checked.\nIt has reallocated sectors, so I ordered a new one.', 'seen');
+  await say(alice, 'Thanks. I will replace it on Monday.');
+  await waitForStatus(alice, 'Thanks. I will replace it on Monday.', 'seen');
+  await message(bob, 'Thanks. I will replace it on Monday.').waitFor();
   assert.deepEqual(await texts(alice), await texts(bob));
 
   // The screenshots of the README.
@@ -68,9 +68,9 @@ scene('two users chat', async (stage) => {
   await stage.shot(bob, 'conversation-phone');
   await bob.getByRole('button', { name: 'Back to the conversations' }).click();
   await until('alice sees that bob left', async () => (await presence(alice)) === 'not in this conversation');
-  await say(alice, 'And keep the dog inside.');
-  await waitForStatus(alice, 'And keep the dog inside.', 'push');
-  for (const [peer, words] of [['dora', 'The mare is shod.'], ['carol', 'Soup is on the stove']]) {
+  await say(alice, 'Please keep the old disk.');
+  await waitForStatus(alice, 'Please keep the old disk.', 'push');
+  for (const [peer, words] of [['dora', 'The gateway is updated.'], ['carol', 'Lunch at one?']]) {
     const other = await stage.chat(url, peer, 'alice');
     await say(other, words);
     await waitForStatus(other, words, 'push');
@@ -88,29 +88,29 @@ scene('a message to a user in another conversation is pushed', async (stage) => 
   await bob.locator('#peer').fill('carol');
   await bob.keyboard.press('Enter');
   await connected(bob);
-  await bob.locator('[data-test=composer]').fill('Dear Carol');
+  await bob.locator('[data-test=composer]').fill('Hello Carol');
   await until('alice sees that bob left', async () => (await presence(alice)) === 'not in this conversation');
 
-  await say(alice, 'Come back to the gate');
-  await waitForStatus(alice, 'Come back to the gate', 'push');
+  await say(alice, 'Are you there?');
+  await waitForStatus(alice, 'Are you there?', 'push');
   await bob.locator('[data-test=toast]').getByText('Message from alice').waitFor();
-  await say(alice, 'The rider waits');
+  await say(alice, 'It is urgent');
   await until('bob has two unread messages', async () => (await unread(bob, 'alice').innerText()).endsWith('2'));
   assert.equal(await bob.title(), '(2) carol · Waystation');
   await stage.shot(bob, 'pushed');
 
   await bob.locator('[data-test=toast] .open').click();
   await connected(bob);
-  await message(bob, 'The rider waits').waitFor();
+  await message(bob, 'It is urgent').waitFor();
   assert.equal(await bob.title(), 'alice · Waystation');
   assert.equal(await bob.locator('[data-test=toast]').count(), 0);
-  await waitForStatus(alice, 'The rider waits', 'seen');
-  await waitForStatus(alice, 'Come back to the gate', 'seen');
+  await waitForStatus(alice, 'It is urgent', 'seen');
+  await waitForStatus(alice, 'Are you there?', 'seen');
 
   // Each conversation keeps its draft.
   assert.equal(await bob.locator('[data-test=composer]').inputValue(), '');
   await bob.locator('[data-test=conversation][data-peer=carol]').click();
-  assert.equal(await bob.locator('[data-test=composer]').inputValue(), 'Dear Carol');
+  assert.equal(await bob.locator('[data-test=composer]').inputValue(), 'Hello Carol');
 });
 
 scene('the next user of a tab sees no data of the previous one', async (stage) => {
