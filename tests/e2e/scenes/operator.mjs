@@ -186,7 +186,7 @@ scene('with tokens, an operator needs the scope for what they do', async (stage)
   await operator.getByRole('button', { name: 'Look up', exact: true }).click();
   await operator.getByText('Push sockets: 1').waitFor();
   await operator.getByRole('button', { name: 'End all sessions' }).click();
-  await operator.getByRole('button', { name: 'End all sessions of alice?' }).click();
+  await operator.getByRole('button', { name: 'Confirm: end all sessions of alice' }).click();
   await operator.getByText('Sockets closed: 1').waitFor();
   await alice.locator('[data-test=connection-status]').getByText('An administrator ended your session.').waitFor();
 });

@@ -15,7 +15,7 @@ export const en = {
   'signin.operator': 'Operator page',
 
   'identity.title': 'Continue as {to}?',
-  'identity.text': 'You are signed in as {from}. This link or token is for {to}. If you continue, this tab forgets its messages and you write as {to}.',
+  'identity.text': 'You are signed in as {from}. This link or token is for {to}. If you continue, this tab deletes its messages, and you write as {to}.',
   'identity.keep': 'No, I am {from}',
   'identity.replace': 'Continue as {to}',
 
@@ -182,7 +182,7 @@ export const en = {
   'op.presence.groups': 'Open conversations: {list}',
   'op.presence.nogroups': 'No open conversation',
   'op.end': 'End all sessions',
-  'op.end.sure': 'End all sessions of {user}?',
+  'op.end.sure': 'Confirm: end all sessions of {user}',
   'op.end.done': 'Sockets closed: {n}',
   'op.push': 'Test push',
   'op.push.user': 'To user',

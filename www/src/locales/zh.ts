@@ -19,7 +19,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'identity.title': '切换为 {to}？',
   'identity.text': '您当前以 {from} 登录，而此链接或令牌属于 {to}。继续后，本标签页会清除现有消息，并以 {to} 的身份发送消息。',
   'identity.keep': '不，我是 {from}',
-  'identity.replace': '以 {to} 继续',
+  'identity.replace': '以 {to} 的身份继续',
 
   'user.empty': '请输入用户 ID。',
   'user.bad': '“{text}” 不是有效的用户 ID：只能包含数字和小写字母。',
@@ -184,7 +184,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'op.presence.groups': '打开的对话：{list}',
   'op.presence.nogroups': '没有打开的对话',
   'op.end': '结束全部会话',
-  'op.end.sure': '确定结束 {user} 的全部会话？',
+  'op.end.sure': '确认结束 {user} 的全部会话',
   'op.end.done': '已关闭的连接：{n}',
   'op.push': '测试推送',
   'op.push.user': '用户',
