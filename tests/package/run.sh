@@ -17,6 +17,8 @@ here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd -- "$here/../.." && pwd)"
 # shellcheck source=tests/support/check.sh
 . "$root/tests/support/check.sh"
+# shellcheck source=tests/support/hardening.sh
+. "$root/tests/support/hardening.sh"
 
 packages=
 source_of=()
@@ -100,16 +102,12 @@ holds() {
   return "$lacking"
 }
 
-hardened() {
-  local flags
+packages_are_hardened() {
+  local file
   dpkg-deb -x "$server_deb" "$scratch/server" && dpkg-deb -x "$library_deb" "$scratch/library" || return
   for file in "$scratch/server/usr/bin/waystation" "$scratch"/library/usr/lib/*/libwaystation.so.0.*; do
-    flags="$(readelf -dlW "$file")"
-    grep -q BIND_NOW <<<"$flags" && grep -q GNU_RELRO <<<"$flags" &&
-      ! grep -qE 'GNU_STACK .*RWE' <<<"$flags" && ! grep -qE 'R(UN)?PATH' <<<"$flags" ||
-      { echo "$file"; return 1; }
+    hardened "$file" && ! readelf -dW "$file" | grep -E 'R(UN)?PATH' || return
   done
-  readelf -h "$scratch/server/usr/bin/waystation" | grep -q 'DYN'
 }
 
 # The files that the manual pages name are in the packages; what the service makes is not.
@@ -142,7 +140,7 @@ check "libwaystation-dev holds what one builds with" holds "$devel_deb" \
   'usr/lib/[^/]*/libwaystation\.(so|a)' 'usr/lib/[^/]*/pkgconfig/waystation.pc' \
   'usr/lib/[^/]*/cmake/waystation/waystation-config.cmake' \
   usr/share/doc/libwaystation-dev/examples/appliance.c usr/share/man/man3/libwaystation.3.gz
-check "what is installed is hardened" hardened
+check "what is installed is hardened" packages_are_hardened
 check "the manual pages name files that there are" pages_name_what_there_is
 
 # ---- a machine -------------------------------------------------------------------------------------
