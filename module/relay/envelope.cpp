@@ -14,8 +14,8 @@ enum class Name : std::uint8_t { unknown, message, to_user, id, signal, token, p
 
 /// The characters of a string's contents: themselves where nothing in them is escaped. Nothing
 /// where what was escaped is not ASCII or does not fit into `buffer`.
-std::optional<std::string_view> characters_of(std::string_view contents,
-                                              std::span<char> buffer) noexcept {
+inline std::optional<std::string_view> characters_of(std::string_view contents,
+                                                     std::span<char> buffer) noexcept {
   if (contents.find('\\') == std::string_view::npos) return contents;
   return unescape_ascii(contents, buffer.data(), buffer.size());
 }

@@ -17,10 +17,6 @@ constexpr bool is_digit(char c) noexcept {
   return c >= '0' && c <= '9';
 }
 
-constexpr bool is_space(char c) noexcept {
-  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 /// Whether a byte inside a string needs a look: the end, an escape, or a control character.
 constexpr bool is_special(char c) noexcept {
   return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20;
@@ -81,25 +77,6 @@ int hex_value(char c) noexcept {
 }
 
 }  // namespace
-
-bool JsonScanner::fail(const char* problem) noexcept {
-  problem_ = problem;
-  return false;
-}
-
-void JsonScanner::skip_space() noexcept {
-  while (at_ != end_ && is_space(*at_)) ++at_;
-}
-
-bool JsonScanner::accept(char c) noexcept {
-  if (at_ == end_ || *at_ != c) return false;
-  ++at_;
-  return true;
-}
-
-bool JsonScanner::expect(char c, const char* problem) noexcept {
-  return accept(c) || fail(problem);
-}
 
 bool JsonScanner::string(std::string_view* contents) noexcept {
   const char* start = at_ + 1;

@@ -23,13 +23,19 @@ class JsonScanner {
       : begin_(text.data()), at_(begin_), end_(begin_ + text.size()) {}
 
   /// Moves past white space (section 2).
-  void skip_space() noexcept;
+  void skip_space() noexcept {
+    while (at_ != end_ && is_space(*at_)) ++at_;
+  }
 
   /// Moves past `c` where it is next.
-  bool accept(char c) noexcept;
+  bool accept(char c) noexcept {
+    if (at_ == end_ || *at_ != c) return false;
+    ++at_;
+    return true;
+  }
 
   /// Expects `c`; `problem` is what problem() then says.
-  bool expect(char c, const char* problem) noexcept;
+  bool expect(char c, const char* problem) noexcept { return accept(c) || fail(problem); }
 
   /// Expects a string; `*contents` is what stands between its quotes, still escaped.
   bool string(std::string_view* contents) noexcept;
@@ -49,7 +55,13 @@ class JsonScanner {
   char peek() const noexcept { return *at_; }
 
  private:
-  bool fail(const char* problem) noexcept;
+  static constexpr bool is_space(char c) noexcept {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+  }
+  bool fail(const char* problem) noexcept {
+    problem_ = problem;
+    return false;
+  }
   bool skip_string() noexcept;
   bool skip_escape() noexcept;
   bool skip_number() noexcept;

@@ -83,7 +83,7 @@ bool Outbox::may_join_last(std::size_t size) const noexcept {
 
 void Outbox::put(std::initializer_list<std::string_view> parts, std::size_t size, Unit kind) {
   if (size == 0) return;
-  make_room(size);
+  if (block_ == nullptr || block_->capacity - block_->tail < size) make_room(size);
   auto& block = *block_;
   if (kind == Unit::joins && may_join_last(size)) {
     block.unit_ends.back() += size;
@@ -99,9 +99,8 @@ void Outbox::put(std::initializer_list<std::string_view> parts, std::size_t size
 
 void Outbox::make_room(std::size_t size) {
   if (block_ == nullptr) block_ = pool_->lend();
-  auto& block = *block_;
+  const auto& block = *block_;
   if (block.capacity - block.tail >= size) return;
-
   const auto begun = begin_of_begun();
   const auto kept = block.tail - begun;
   const auto needed = kept + size;
