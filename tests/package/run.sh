@@ -5,9 +5,9 @@
 #     tests/package/run.sh                     builds the packages first
 #     tests/package/run.sh --packages FOLDER   takes those that are there
 #     tests/package/run.sh --worktree          builds what is not committed, too
+#     tests/package/run.sh --long              builds them a second time and compares (reproducible.sh)
 #
-# In the end they are built a second time and compared, RPM packages are built and looked at
-# (reproducible.sh, rpm.sh): --packages leaves that out. WAYSTATION_DEBIAN may name a folder that
+# In the end RPM packages are built and looked at (rpm.sh): --packages leaves that out. WAYSTATION_DEBIAN may name a folder that
 # debootstrap has filled already, with systemd-sysv; it is copied. Needs root, Debian's archive over
 # the network, and ten minutes on two cores. Ends with a line `N passed, N failed`.
 # shellcheck disable=SC2317 # what check() is given is called by it
@@ -22,11 +22,13 @@ root="$(cd -- "$here/../.." && pwd)"
 
 packages=
 source_of=()
+long=
 while [ $# -gt 0 ]; do
   case "$1" in
     --packages) packages="${2:?--packages needs a folder}"; shift ;;
     --worktree) source_of=(--worktree) ;;
-    *) echo "unknown option $1; there are --packages FOLDER and --worktree"; exit 2 ;;
+    --long) long=yes ;;
+    *) echo "unknown option $1; there are --packages FOLDER, --worktree and --long"; exit 2 ;;
   esac
   shift
 done
@@ -457,8 +459,8 @@ check "it installs again, with what the packages' own tests need" installs_for_t
 for test in $(sed -n 's/^Tests: //p' "$root/packaging/debian/tests/control"); do
   check "debian/tests/$test passes" passes "$test"
 done
+if [ -n "$long" ]; then also "$here/reproducible.sh" --packages "$packages"; fi
 if [ -n "$builds_more" ]; then
-  also "$here/reproducible.sh" --packages "$packages"
   also "$here/rpm.sh" ${source_of[@]+"${source_of[@]}"}
 fi
 finish
