@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test there is, on the same set-up as embed/run.sh:
 #
-#     tests/run.sh            what continuous integration runs, in less than 40 minutes on two cores
+#     tests/run.sh            what continuous integration runs; meant to take less than 40 minutes on two
+#                             cores that do nothing else, with nothing compiled before
 #     tests/run.sh --quick    without static analysis, the sanitizers, fuzzing and the packages
 #     tests/run.sh --long     all of it and, before a release: 15,000 sockets under the sanitizers too,
 #                             fuzzing for 50 times as long, the packages built twice and compared
@@ -194,7 +195,7 @@ need_packages "${build_packages[@]}" "${test_packages[@]}"
 # The release is built in several folders: to be tested, to be measured, as a part of another tree. What
 # ccache has of one is as good in another. Each run of continuous integration has a clone of its own, so
 # there another clone's is as good, too; not for people, whose debugger would look for sources there.
-if [ -n "${CI:-}" ] || [ -z "$(ccache --get-config base_dir)" ]; then
+if [ -n "${CI:-}" ] || [ -z "$(ccache --get-config base_dir 2>/dev/null)" ]; then
   export CCACHE_BASEDIR="$root" CCACHE_NOHASHDIR=1
   if [ -z "${CI:-}" ]; then export CCACHE_NAMESPACE="$root"; fi
 fi
