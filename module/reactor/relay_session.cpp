@@ -60,7 +60,7 @@ class RelaySession final : public Session, public Base {
     } else {
       service_.hub().leave_push(*this);
     }
-    service_.count_open(kind(), -1);
+    service_.on_closed(kind(), connection_.end_reason());
   }
 
   void on_lost(std::uint64_t offset) noexcept override {
