@@ -221,22 +221,6 @@ ShortText::ShortText(std::string_view text) noexcept
   text.copy(bytes_.data(), text.size());
 }
 
-std::string_view error_code_name(ErrorCode code) noexcept {
-  switch (code) {
-    case ErrorCode::bad_json:
-      return "bad_json";
-    case ErrorCode::bad_envelope:
-      return "bad_envelope";
-    case ErrorCode::not_a_member:
-      return "not_a_member";
-    case ErrorCode::rate_limited:
-      return "rate_limited";
-    case ErrorCode::bad_token:
-      return "bad_token";
-  }
-  return "";
-}
-
 bool is_message_id(std::string_view text) noexcept {
   return !text.empty() && text.size() <= ShortText::kMaxBytes &&
          std::ranges::all_of(text, [](char c) {

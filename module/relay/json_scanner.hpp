@@ -24,7 +24,7 @@ class JsonScanner {
 
   /// Moves past white space (section 2).
   void skip_space() noexcept {
-    while (at_ != end_ && is_space(*at_)) ++at_;
+    while (at_ != end_ && (*at_ == ' ' || *at_ == '\t' || *at_ == '\n' || *at_ == '\r')) ++at_;
   }
 
   /// Moves past `c` if it is the next byte, and returns whether it is.

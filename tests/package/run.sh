@@ -329,7 +329,7 @@ a_mistake_is_said() {
   inside systemctl reload waystation && wait_for 10 log_has 'max_message_bytes = "many"' -p err &&
     is_active || return
   inside systemctl restart waystation
-  wait_for 10 log_has 'allowed is a whole number' -p err || return
+  wait_for 10 log_has 'not a whole number' -p err || return
   [ "$(property ActiveState) $(property ExecMainStatus) $(property NRestarts)" = "failed 2 0" ] ||
     { inside systemctl status waystation --no-pager; return 1; }
 }
@@ -352,8 +352,8 @@ PYTHON
 
 writes_its_state() {
   configure
-  if inside waystation config show | grep -q '^audit = '; then
-    configure 'audit = "/var/lib/waystation/audit.sqlite"'
+  if inside waystation config show | grep -q '^audit_file = '; then
+    configure 'audit_file = "/var/lib/waystation/audit.sqlite"'
   fi
   comes_up_again &&
     [ "$(inside stat -c '%U %a' /var/lib/waystation)" = "waystation 750" ] || return

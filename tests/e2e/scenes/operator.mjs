@@ -65,7 +65,7 @@ scene('an operator sees live statistics', async (stage) => {
 scene('an operator searches the audit and saves it as CSV', async (stage) => {
   const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
   stage.onClear(() => rmSync(folder, { recursive: true }));
-  const { url } = await stage.server(['--audit', join(folder, 'audit.sqlite')]);
+  const { url } = await stage.server(['--audit-file', join(folder, 'audit.sqlite')]);
   const bob = await stage.tab(await stage.browserContext(), `${url}/#/?me=bob`);
   await loggedIn(bob);
   const alice = await stage.chat(url, 'alice', 'bob');
@@ -120,7 +120,7 @@ scene('an operator searches the audit and saves it as CSV', async (stage) => {
 scene('the newest entries come first, and the page says that there are more', async (stage) => {
   const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
   stage.onClear(() => rmSync(folder, { recursive: true }));
-  const { url } = await stage.server(['--audit', join(folder, 'audit.sqlite')]);
+  const { url } = await stage.server(['--audit-file', join(folder, 'audit.sqlite')]);
   for (let n = 1; n <= 105; n += 1) {
     await fetch(`${url}/api/v1/push/bob`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '"'.padEnd(n + 1, '.') + '"' });
   }
@@ -153,7 +153,7 @@ scene('with tokens, an operator needs the scope for what they do', async (stage)
   stage.onClear(key.remove);
   const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
   stage.onClear(() => rmSync(folder, { recursive: true }));
-  const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file, '--audit', join(folder, 'audit.sqlite')]);
+  const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file, '--audit-file', join(folder, 'audit.sqlite')]);
   const alice = await stage.tab(await stage.browserContext(), `${url}/#/?token=${key.token('alice', 3600)}`);
   await loggedIn(alice);
   const operator = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
