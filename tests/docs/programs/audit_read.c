@@ -7,7 +7,7 @@ static int rows;
 #undef printf
 
 int main(void) {
-  waystation_error error = {.size = sizeof error};
+  waystation_error error = WAYSTATION_ERROR_INIT;
 #include "read.inc"
   require(error.message[0] == '\0', error.message);
   require(rows == 1, "one row is expected");

@@ -16,7 +16,7 @@ static const struct login *find_login(void *logins, void *connection) {
 
 int main(void) {
   struct login logins = {"alice", 1, 0};
-  waystation_error error = {.size = sizeof error};
+  waystation_error error = WAYSTATION_ERROR_INIT;
   waystation_options options;
   waystation_relay *relay;
   int port;

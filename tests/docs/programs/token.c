@@ -4,7 +4,7 @@
 #include "host.h"
 
 int main(void) {
-  waystation_error error = {.size = sizeof error};
+  waystation_error error = WAYSTATION_ERROR_INIT;
   waystation_options options;
   waystation_relay *relay;
   FILE *keys;
