@@ -220,6 +220,27 @@ class Scene:
     def run_python(self, block):
         self.run(["/usr/bin/python3", str(self.write(block, "block.py"))])
 
+    def run_ts(self, block):
+        """Checks the types against the client as it was built; nothing runs."""
+        www = ROOT / "www"
+        if not (www / "node_modules/.bin/tsc").exists() or not (www / "lib/types").exists():
+            raise Failure("the page is not built, and its types are needed; run embed/run.sh first")
+        path = self.write(block, "block." + block.language)
+        types = {"waystation-client": "waystation/index.d.ts", "waystation-client/vue": "composables/index.d.ts",
+                 "/waystation.js": "waystation/index.d.ts"}
+        (self.folder / "tsconfig.json").write_text(json.dumps({
+            "compilerOptions": {
+                "target": "ES2022", "module": "ESNext", "moduleResolution": "Bundler", "lib": ["ES2022", "DOM"], "types": [],
+                "strict": True, "noEmit": True, "allowJs": True, "checkJs": True, "skipLibCheck": True, "moduleDetection": "force",
+                "paths": {**{name: [str(www / "lib/types" / file)] for name, file in types.items()},
+                          "vue": [str(www / "node_modules/vue/dist/vue.d.ts")]},
+            },
+            "files": [path.name, str(HERE / "programs/globals.d.ts")],
+        }))
+        self.run([str(www / "node_modules/.bin/tsc"), "-p", str(self.folder)])
+
+    run_js = run_ts
+
     def run_cmake(self, block):
         if block.option("file") != "CMakeLists.txt":
             raise Failure("a CMake block needs file=CMakeLists.txt, and a shell block that builds it")
