@@ -378,8 +378,10 @@ class Run:
             for problem in scene.end():
                 self.count(f"{document}, the end of {name}", problem)
         broken = broken_links(document, text)
-        if broken or links_of(text):
-            self.count(f"{document}: its links", "\n".join(["links lead nowhere", *broken]) if broken else "")
+        for link, problem in broken:
+            self.count(f"{document}: the link {link}", problem)
+        if not broken and links_of(text):
+            self.count(f"{document}: its links")
 
 
 def links_of(text):
@@ -404,9 +406,9 @@ def broken_links(document, text):
         path, _, anchor = link.partition("#")
         target = (ROOT / document).parent / urllib.parse.unquote(path) if path else ROOT / document
         if not target.exists():
-            broken.append(f"{link}: there is no such file")
+            broken.append((link, "there is no such file"))
         elif anchor and urllib.parse.unquote(anchor) not in anchors_of(target.read_text(encoding="utf-8")):
-            broken.append(f"{link}: there is no such heading")
+            broken.append((link, "there is no such heading"))
     return broken
 
 
