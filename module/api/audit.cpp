@@ -10,7 +10,7 @@
 namespace waystation {
 namespace {
 
-constexpr std::uint64_t kLeastBytes = 1 << 20;
+constexpr std::uint64_t kMinBytes = 1 << 20;
 constexpr std::uint32_t kMostDays = 36500;
 // How long a web server's worker may look through an audit; the page of a user takes milliseconds.
 constexpr std::chrono::milliseconds kReadDeadline{5000};
@@ -27,7 +27,7 @@ waystation_audit_state to_public(AuditState state) noexcept {
       return WAYSTATION_AUDIT_LOCKED;
     case AuditState::read_only:
       return WAYSTATION_AUDIT_READ_ONLY;
-    case AuditState::held:
+    case AuditState::blocked:
       return WAYSTATION_AUDIT_HELD;
     case AuditState::failed:
       return WAYSTATION_AUDIT_FAILED;
@@ -55,9 +55,9 @@ void check_audit_options(const waystation_options& options) {
         "audit_retention_days = " + std::to_string(options.audit_retention_days) + ": 0 to " +
         std::to_string(kMostDays));
   }
-  if (options.audit_max_bytes != 0 && options.audit_max_bytes < kLeastBytes) {
+  if (options.audit_max_bytes != 0 && options.audit_max_bytes < kMinBytes) {
     throw std::invalid_argument("audit_max_bytes = " + std::to_string(options.audit_max_bytes) +
-                                ": 0, or at least " + std::to_string(kLeastBytes));
+                                ": 0, or at least " + std::to_string(kMinBytes));
   }
 }
 
@@ -77,7 +77,7 @@ std::unique_ptr<Audit> make_audit(const waystation_options& options, LogLine log
 
 void add_audit_figures(const Audit* audit, waystation_figures& figures) {
   if (audit == nullptr) return;
-  const auto found = audit->figures();
+  const auto found = audit->stats();
   figures.audit_state = to_public(found.state);
   figures.audit_rows_written = found.rows_written;
   figures.audit_rows_lost = found.rows_lost;
@@ -88,7 +88,7 @@ void add_audit_figures(const Audit* audit, waystation_figures& figures) {
 
 void add_audit_health(const Audit* audit, RelayCalls::Health& health) {
   if (audit == nullptr) return;
-  const auto found = audit->figures();
+  const auto found = audit->stats();
   health.audit = audit_state_text(found.state);
   health.audit_fault = found.fault;
   for (const auto& [name, figure] :
@@ -104,7 +104,7 @@ RelayCalls::AuditPage audit_page(const Audit* audit, const AuditFilter& filter,
                                  std::optional<AuditCursor> after, std::size_t limit,
                                  AuditOrder order) {
   if (audit == nullptr) return {CallStatus::off, {}, {}};
-  const FileSizeSignal an_error_only;
+  const FileSizeSignalBlocker no_signal;
   // A connection for the call: cheap, good for any thread, and always the file that is there now.
   try {
     AuditReader reader(audit->path());

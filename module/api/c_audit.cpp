@@ -31,7 +31,7 @@ waystation_status guarded(char* error, std::size_t error_size, F&& f) noexcept {
     return status;
   };
   say("", WAYSTATION_OK);
-  const ws::FileSizeSignal an_error_only;  // reading writes, too: an index of the log
+  const ws::FileSizeSignalBlocker no_signal;  // reading writes, too: an index of the log
   try {
     f();
     return WAYSTATION_OK;
@@ -185,8 +185,8 @@ waystation_status waystation_audit_most(waystation_audit* audit,
     const auto outcome = rank_by == WAYSTATION_AUDIT_MOST_DROPPED ? ws::AuditOutcome::dropped
                                                                   : ws::AuditOutcome::undelivered;
     const auto found = rank_by == WAYSTATION_AUDIT_MOST_MISSED
-                           ? audit->reader.most_missed_pairs(which, limit)
-                           : audit->reader.most_receivers(outcome, which, limit);
+                           ? audit->reader.top_fallbacks(which, limit)
+                           : audit->reader.top_receivers(outcome, which, limit);
     for (const auto& [name, count] : found) {
       if (take(user_data, name.c_str(), count) == 0) return;
     }

@@ -21,14 +21,14 @@ bool is_pending() noexcept {
 
 }  // namespace
 
-FileSizeSignal::FileSizeSignal() noexcept : was_pending_(is_pending()) {
+FileSizeSignalBlocker::FileSizeSignalBlocker() noexcept : was_pending_(is_pending()) {
   const sigset_t set = only_this();
   pthread_sigmask(SIG_BLOCK, &set, &before_);
 }
 
-FileSizeSignal::~FileSizeSignal() {
-  // The kernel sends it to the thread that wrote. One that came for ours is taken away before the
-  // old mask would let it through.
+FileSizeSignalBlocker::~FileSizeSignalBlocker() {
+  // The kernel sends it to the thread that wrote. A pending one of this thread is consumed before
+  // the old mask would deliver it.
   if (!was_pending_ && is_pending()) {
     const sigset_t set = only_this();
     const timespec at_once{};

@@ -1,4 +1,4 @@
-// Times and counts as the audit's files and lines of the log have them.
+// Times and counts in the audit's files and log lines.
 #pragma once
 
 #include <chrono>
