@@ -247,7 +247,7 @@ std::variant<NotOurs, Refusal, Admitted> Admission::admit(const Settings& settin
   Admitted admitted;
   if (auto refusal = check_handshake(request, &admitted.key)) return std::move(*refusal);
   admitted.kind = route.kind;
-  admitted.dialect = offers.v1 ? Dialect::v1 : Dialect::plain;
+  admitted.protocol = offers.v1 ? Protocol::v1 : Protocol::plain;
   (route.kind == SocketKind::chat ? admitted.group : admitted.user) = route.name;
   admitted.caller = std::move(identity.user);
   if (offers.v1) admitted.subprotocol = kSubprotocol;
@@ -269,6 +269,10 @@ std::optional<Refusal> Admission::authorize(const Request& request, Scope scope,
   if (auto* refusal = std::get_if<Refusal>(&identified)) return std::move(*refusal);
   if (std::get<Identity>(identified).scopes.has(scope)) return std::nullopt;
   return Refusal{403, "missing_scope", "this needs the scope " + std::string(scope_name(scope))};
+}
+
+bool Admission::is_trusted_proxy(const Address& address) const {
+  return settings()->trusted_proxies.contains(address);
 }
 
 std::optional<Refusal> Admission::check_host_and_origin(const Request& request) const {

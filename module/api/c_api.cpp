@@ -292,6 +292,19 @@ int waystation_is_operator(uint32_t relay_id, const waystation_request* request)
   return is_operator ? 1 : 0;
 }
 
+size_t waystation_end_slow_connections(uint32_t relay_id, const uint16_t* ports, size_t port_count,
+                                       size_t workers) {
+  if (ports == nullptr || workers == 0) return 0;
+  std::size_t ended = 0;
+  guarded([&] {
+    if (const auto relay = ws::registry::find(relay_id)) {
+      ended = relay->end_slow_connections({ports, port_count}, workers);
+    }
+    return WAYSTATION_OK;
+  });
+  return ended;
+}
+
 uint64_t waystation_max_body_bytes(uint32_t relay_id) {
   std::uint64_t bytes = 0;
   guarded([&] {

@@ -176,7 +176,7 @@ std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request,
   auto& admitted = std::get<Admitted>(verdict);
   auto response = switching_protocols(admitted.key, admitted.subprotocol);
   auto place = std::make_shared<Place>(std::move(admitted.place));
-  SessionParameters session{admitted.kind, admitted.dialect, std::move(admitted.group),
+  SessionParameters session{admitted.kind, admitted.protocol, std::move(admitted.group),
                             std::move(admitted.caller).value_or(std::move(admitted.user)),
                             admitted.expires_at_ms};
 
@@ -223,6 +223,21 @@ std::variant<NotOurs, std::string> Relay::check_origin(const Request& request, i
   http_refusals_.add(refusal->code);
   *status = refusal->status;
   return render_for(request, to_response(*refusal));
+}
+
+std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers) {
+  return slow_connections_.end({.ports = ports,
+                                .workers = workers,
+                                .is_exempt =
+                                    [this](const AddressBytes& bytes) {
+                                      return admission_.is_trusted_proxy(
+                                          Address::from_bytes(bytes));
+                                    },
+                                // RFC 9112, section 2.1: an empty line ends the header.
+                                .is_whole =
+                                    [](std::string_view bytes) {
+                                      return bytes.find("\r\n\r\n") != std::string_view::npos;
+                                    }});
 }
 
 void Relay::reconfigure(const waystation_options& changed) {

@@ -1,6 +1,5 @@
 #include "audit/audit.hpp"
 
-#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "audit/audit_file.hpp"
 #include "audit/file_size_signal.hpp"
+#include "base/thread.hpp"
 
 namespace waystation {
 namespace {
@@ -54,12 +54,11 @@ Audit::Audit(AuditOptions options)
   check(path_);
   writer_.start();
   try {
-    thread_ = std::thread([this] { writer_.run(); });
+    thread_ = start_thread("waystation-db", [this] { writer_.run(); });
   } catch (...) {
     writer_.cancel();
     throw;
   }
-  pthread_setname_np(thread_.native_handle(), "waystation-db");
 }
 
 Audit::~Audit() {

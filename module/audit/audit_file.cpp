@@ -141,7 +141,7 @@ FileIdentity prepare_audit_file(const std::string& path) {
       }
       throw failure(errno, path);
     }
-    ::close(descriptor);
+    (void)::close(descriptor);  // nothing was written through it
   }
   check_is_own(path, status);
   return {status.st_dev, status.st_ino};
@@ -156,7 +156,7 @@ bool make_private(const std::string& path) {
     throw failure(errno, path);
   }
   const std::unique_ptr<const int, void (*)(const int*)> close(
-      &descriptor, [](const int* open) { ::close(*open); });
+      &descriptor, [](const int* open) { (void)::close(*open); });
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) throw failure(errno, path);
   check_is_own(path, status);
@@ -190,9 +190,9 @@ FileIdentity identity_of(const std::string& path) noexcept {
 std::string set_aside(const std::string& path, std::int64_t now_ms) {
   const std::time_t seconds = now_ms / 1000;
   std::tm utc{};
-  ::gmtime_r(&seconds, &utc);
+  (void)::gmtime_r(&seconds, &utc);  // fails only for years that an int cannot hold
   std::array<char, 32> stamp{};
-  std::strftime(stamp.data(), stamp.size(), "%Y%m%dT%H%M%SZ", &utc);
+  (void)std::strftime(stamp.data(), stamp.size(), "%Y%m%dT%H%M%SZ", &utc);
   const std::string base = path + ".corrupt-" + stamp.data();
   for (int attempt = 1;; ++attempt) {
     std::string aside = attempt == 1 ? base : base + "-" + std::to_string(attempt);

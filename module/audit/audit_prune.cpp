@@ -111,7 +111,9 @@ class Pruner {
   std::int64_t unused_pages() { return database_.number("PRAGMA freelist_count"); }
 
   void checkpoint(int mode) {
-    sqlite3_wal_checkpoint_v2(database_.get(), nullptr, mode, nullptr, nullptr);
+    const int code = sqlite3_wal_checkpoint_v2(database_.get(), nullptr, mode, nullptr, nullptr);
+    // Others may be in the way. After any other failure, deleted rows may still be in the WAL.
+    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) database_.fail(code);
   }
 
   const AuditFilter& filter_;

@@ -29,7 +29,7 @@ AuditRunFile::~AuditRunFile() {
 }
 
 void AuditRunFile::release() noexcept {
-  if (descriptor_ >= 0) ::close(descriptor_);
+  if (descriptor_ >= 0) (void)::close(descriptor_);  // nothing was written through it
   descriptor_ = -1;
 }
 
@@ -74,7 +74,8 @@ void AuditRunFile::set_missing_since(std::int64_t since) noexcept {
   if (descriptor_ < 0) return;
   const timespec time{.tv_sec = since / kMs, .tv_nsec = since % kMs * kNsPerMs};
   const timespec times[] = {time, time};
-  ::futimens(descriptor_, times);
+  // If it fails, the file keeps its earlier time: the next run still finds it and records a gap.
+  (void)::futimens(descriptor_, times);
 }
 
 void AuditRunFile::clear_missing(std::int64_t started_at) noexcept {
@@ -85,7 +86,10 @@ void AuditRunFile::clear_missing(std::int64_t started_at) noexcept {
 void AuditRunFile::remove() noexcept {
   struct stat status {};
   if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0) return;
-  if (identity_of(path_) == FileIdentity{status.st_dev, status.st_ino}) ::unlink(path_.c_str());
+  // A file that stays makes the next run record a gap although nothing is missing.
+  if (identity_of(path_) == FileIdentity{status.st_dev, status.st_ino}) {
+    (void)::unlink(path_.c_str());
+  }
   release();
 }
 

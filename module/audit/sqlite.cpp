@@ -107,7 +107,7 @@ bool Statement::step() {
 }
 
 void Statement::reset() noexcept {
-  sqlite3_reset(statement_.get());
+  (void)sqlite3_reset(statement_.get());  // repeats the failure of the last step()
 }
 
 void Statement::run() {
@@ -161,7 +161,7 @@ void Database::fail(int code) {
 }
 
 void Database::set_busy_timeout(int ms) noexcept {
-  sqlite3_busy_timeout(handle_.get(), ms);
+  (void)sqlite3_busy_timeout(handle_.get(), ms);  // fails only where SQLite is misused
 }
 
 void Database::set_progress_handler(int steps, int (*on_progress)(void*), void* context) noexcept {

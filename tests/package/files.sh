@@ -171,6 +171,29 @@ unit_is_confined() {
     { cat "$scratch/exposure"; return 1; }
 }
 
+# unit_setting SECTION KEY DEFAULT: the last value of a key, and of a number of seconds only the number.
+unit_setting() {
+  local value
+  value="$(awk -F= -v section="[$1]" -v key="$2" \
+    '/^\[/ { inside = $0 == section } inside && $1 == key { value = $2 } END { print value }' \
+    "$root/packaging/systemd/waystation.service.in" | sed -E 's/^([0-9]+)s$/\1/')"
+  printf '%s' "${value:-$3}"
+}
+
+# However often it fails it is started again: at the pace of RestartSec the limit of starts, five in ten
+# seconds unless set, is never reached. A mistake in the configuration is another matter.
+unit_always_comes_back() {
+  local restart pause interval burst
+  restart="$(unit_setting Service Restart no)"
+  pause="$(unit_setting Service RestartSec 0)"
+  interval="$(unit_setting Unit StartLimitIntervalSec 10)"
+  burst="$(unit_setting Unit StartLimitBurst 5)"
+  echo "Restart $restart, RestartSec $pause, limit of starts: $burst in $interval s"
+  [ "$restart" = on-failure ] && [ "$pause" -ge 1 ] &&
+    { [ "$interval" -eq 0 ] || [ $((burst * pause)) -gt "$interval" ]; } &&
+    [ "$(unit_setting Service RestartPreventExitStatus none)" = 2 ]
+}
+
 # systemd knows each line of it. That the program is not installed here is no matter.
 unit_is_understood() {
   local complaints
@@ -261,6 +284,7 @@ check "the symbols file lists what is exported" symbols_are_listed
 check "the metrics that the dashboard and the rules ask for exist" metrics_exist
 check "the dashboard is JSON" dashboard_is_json
 check "the unit's limits fit the defaults" unit_fits_the_defaults
+check "the unit is started again however often it fails" unit_always_comes_back
 if command -v systemd-analyze >/dev/null; then
   check "systemd understands the unit" unit_is_understood
   check "the unit's exposure is 2.0 or lower" unit_is_confined

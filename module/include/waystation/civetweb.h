@@ -40,6 +40,8 @@
  *     who dawdles over a header keeps a worker for twice that, and one who may push and dawdles over
  *     a body for ten seconds more than it. `tcp_nodelay` is for your own pages' sake: the relay's
  *     sockets set it themselves.
+ *   - As many silent connections as CivetWeb has workers keep everybody else out for that long. Call
+ *     waystation_civetweb_end_slow_connections twice a second where strangers reach the port itself.
  *   - Requests of which CivetWeb does not show everything are refused, see
  *     waystation_civetweb_check. Each answer of the relay's ends its connection.
  */
@@ -49,6 +51,7 @@
 #include <civetweb.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -65,6 +68,8 @@ extern "C" {
 
 /* How much of a body that is too long is still read, so that the client gets to read its 413. */
 #define WAYSTATION_CIVETWEB_DISCARD_BYTES 65536
+/* How many listening ports are looked at, see waystation_civetweb_end_slow_connections. */
+#define WAYSTATION_CIVETWEB_MAX_PORTS 32
 
 /* A request in the library's words. It points into CivetWeb's memory and is good until the handler
  * returns; it also points at itself, so it must not be copied. */
@@ -322,6 +327,23 @@ static inline int waystation_civetweb_attach_api(waystation_relay *relay, struct
   /* Ended by '$', so that /healthzone stays the host's. */
   mg_set_request_handler(ctx, "/healthz$|/healthz/$", waystation_civetweb_on_api, id);
   return 0;
+}
+
+/* Ends connections that keep CivetWeb's workers waiting: with `num_threads` connections that say
+ * nothing a stranger would otherwise shut everybody else out for `request_timeout_ms`, again and
+ * again. Call it about twice a second from a thread of your own, until mg_stop. What it does and for
+ * which hosts it is not waystation_end_slow_connections says. Returns how many were ended. */
+static inline size_t waystation_civetweb_end_slow_connections(waystation_relay *relay,
+                                                              const struct mg_context *ctx) {
+  struct mg_server_port opened[WAYSTATION_CIVETWEB_MAX_PORTS];
+  uint16_t ports[WAYSTATION_CIVETWEB_MAX_PORTS];
+  const char *workers = mg_get_option(ctx, "num_threads");
+  int count = mg_get_server_ports(ctx, WAYSTATION_CIVETWEB_MAX_PORTS, opened);
+  int i;
+  if (relay == NULL || workers == NULL) return 0;
+  for (i = 0; i < count; i++) ports[i] = (uint16_t)opened[i].port;
+  return waystation_end_slow_connections(waystation_id(relay), ports, count < 0 ? 0 : (size_t)count,
+                                         (size_t)strtoul(workers, NULL, 10));
 }
 
 #ifdef __cplusplus

@@ -310,6 +310,24 @@ WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
                                                  const waystation_request *request,
                                                  waystation_response *response);
 
+/* Ends connections that keep your web server waiting, for servers with a thread for each connection
+ * that they read from, such as CivetWeb. Call it about twice a second, on any thread.
+ *
+ * It looks at the TCP connections of this process whose local port is one of `ports`, those of the
+ * relay aside. Where there are more than `workers`, which is how many your server reads from at one
+ * time, slow ones are ended until half of `workers` are left. A connection is slow if it was there
+ * in the call before and no whole request is waiting in it. Those of the address with the most
+ * connections go first, and of these the oldest; those of `trusted_proxies` stay. Your server reads
+ * end-of-file from a connection that was ended; an answer that it is writing still goes out.
+ *
+ * It cannot tell a connection on which your server waits for a request from one that your server
+ * itself keeps open, such as a WebSocket of your own: do not call it if you have such.
+ *
+ * Returns how many were ended; 0 also where `ports` is NULL or `workers` 0, the relay is gone,
+ * there is no memory for it or no /proc. */
+WAYSTATION_API size_t waystation_end_slow_connections(uint32_t relay_id, const uint16_t *ports,
+                                                      size_t port_count, size_t workers);
+
 /* For what your server serves itself beside the relay, such as the page of the chat: whether Host and
  * Origin are right, as on every route of the relay's. WAYSTATION_REPLY with a 403 where a page of
  * somebody else's asks, or one whose name was pointed here while nobody authenticates;

@@ -1,5 +1,5 @@
 /* Goes through the whole C interface as an embedder written in C would. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <waystation/waystation.h>
 
 #include "check.h"
+#include "support/small_stack.h"
 
 /* ---- a web server of a few lines ------------------------------------------------------------- */
 
@@ -304,6 +305,7 @@ static void nothing_at_all(void) {
   /* A relay that is not there: handlers may outlive it. */
   CHECK(waystation_max_body_bytes(0) == 0 && waystation_max_body_bytes(0xFFFFFFFF) == 0);
   CHECK(waystation_is_operator(0xFFFFFFFF, &request) == 0);
+  CHECK(waystation_end_slow_connections(0xFFFFFFFF, &request.local_port, 1, 1) == 0);
   CHECK(waystation_upgrade(0xFFFFFFFF, &request, &response) == WAYSTATION_OK);
   CHECK(response.action == WAYSTATION_REPLY && response.status == 503);
   CHECK(response.length > 13 && memcmp(response.bytes, "HTTP/1.1 503 ", 13) == 0);
@@ -332,6 +334,8 @@ static void wrong_requests(void) {
   CHECK(waystation_http(id, NULL, &response) == WAYSTATION_INVALID);
   CHECK(waystation_http(id, &request, NULL) == WAYSTATION_INVALID);
   CHECK(waystation_is_operator(id, NULL) == 0);
+  CHECK(waystation_end_slow_connections(id, NULL, 1, 1) == 0);
+  CHECK(waystation_end_slow_connections(id, &request.local_port, 1, 0) == 0);
   request.size = 0;
   CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_INVALID);
   CHECK(waystation_is_operator(id, &request) == 0);
@@ -694,7 +698,7 @@ static void tokens(void) {
   (void)remove(path);
 }
 
-int main(void) {
+static int run(void) {
   words();
   defaults();
   options_of_an_older_header();
@@ -706,4 +710,8 @@ int main(void) {
   tokens();
   if (failures != 0) fprintf(stderr, "%d checks failed\n", failures);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(void) {
+  return run_on_small_stacks(run);
 }

@@ -8,6 +8,7 @@
 
 #include "audit/audit_file.hpp"
 #include "audit/audit_store.hpp"
+#include "support/failing_calls.hpp"
 #include "unit/audit/audit_files.hpp"
 
 namespace waystation {
@@ -430,6 +431,20 @@ TEST_F(AuditReaderTest, PruningGivesRoomBackAndLeavesNoTrace) {
   std::ifstream in(file_, std::ios::binary);
   const std::string bytes(std::istreambuf_iterator<char>(in), {});
   EXPECT_EQ(bytes.find("mallory"), std::string::npos);
+}
+
+TEST_F(AuditReaderTest, PruningFailsIfDeletedRowsMayStillBeInTheWal) {
+  AuditStore store(file_, "here", true);
+  store.begin();
+  for (int i = 0; i < 100; ++i) store.insert(pushed(i, "mallory", "bob", "bob_mallory"));
+  store.commit();
+  test::where_it_fails({SYS_ftruncate, EIO}, [&] {
+    AuditFilter filter;
+    filter.user = "mallory";
+    std::uint64_t count = 0;
+    EXPECT_THROW(prune_audit(file_, filter, &count), SqliteError);
+    EXPECT_EQ(count, 100U);
+  });
 }
 
 TEST_F(AuditReaderTest, PruningDoesNotDisturbAWriter) {

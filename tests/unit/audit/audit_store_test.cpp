@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "audit/migrations.hpp"
+#include "support/failing_calls.hpp"
 #include "unit/audit/audit_files.hpp"
 #include "unit/audit/sqlite_hook.hpp"
 
@@ -45,6 +48,24 @@ TEST_F(AuditStoreTest, BringsAnOlderFileToTheNewestVersionAndKeepsItsRows) {
   EXPECT_EQ(peek.value("PRAGMA user_version"), std::to_string(newest_audit_version()));
   EXPECT_EQ(peek.value("SELECT at FROM deliveries"), "5");
   EXPECT_EQ(peek.value("SELECT count(*) FROM pairs_that_miss_each_other"), "0");
+}
+
+TEST_F(AuditStoreTest, AppliesItsWalToNoOtherFileEvenIfItCannotBeRemoved) {
+  const auto other = folder_.file("other.db");
+  { AuditStore there(other, "here", true); }
+  AuditStore store(file_, "here", true);
+  Peek reader(file_);
+  ASSERT_EQ(reader.run("BEGIN; SELECT * FROM runs"), SQLITE_OK);
+  store.begin();
+  store.insert(pushed(1));
+  store.commit();
+  std::filesystem::rename(other, file_);
+  // Neither emptied, since it is being read, nor renamed nor removed.
+  test::where_it_fails({SYS_rename, EACCES}, [&] {
+    test::make_fail({SYS_unlink, EACCES});
+    store.abandon_moved_file(2);
+  });
+  EXPECT_EQ(std::filesystem::file_size(file_ + "-wal"), 0U);
 }
 
 TEST_F(AuditStoreTest, AMigrationThatFailsLeavesTheFileAsItWas) {

@@ -1,4 +1,4 @@
-// Plays the scenes of this folder against the hub alone: one test a scene.
+// Plays the scenes of this folder against the router alone: one test for each scene.
 #include <gtest/gtest.h>
 
 #include <cctype>
@@ -9,7 +9,6 @@
 #include <string>
 #include <variant>
 
-#include "relay/hub.hpp"
 #include "transcripts/scene.hpp"
 #include "unit/relay/fake_members.hpp"
 
@@ -31,8 +30,8 @@ struct Actor {
   }
 };
 
-/// Takes what stands before `end` off the front of `text`, and `end` too; all of it where it is
-/// missing.
+/// Removes everything up to `end` from the front of `text`, and returns it without `end`. All of
+/// the text if `end` is missing.
 std::string take_until(std::string& text, std::string_view end) {
   const auto at = text.find(end);
   auto taken = text.substr(0, at);
@@ -50,15 +49,15 @@ std::size_t number(const std::string& text) {
   return std::stoul(text);
 }
 
-class HubPlayer : public testing::Test {
+class RouterPlayer : public testing::Test {
  public:
-  explicit HubPlayer(const Scene& scene) : scene_(scene) {}
+  explicit RouterPlayer(const Scene& scene) : scene_(scene) {}
 
   void TestBody() override {
     for (const auto& line : scene_.lines) {
       SCOPED_TRACE(scene_.file.filename().string() + ":" + std::to_string(line.number) + ": " +
                    line.text);
-      // Every step has a moment of its own, too short to matter to any rate.
+      // Each step has a different time. The difference is too short to affect a rate.
       ++now_.wall_ms;
       play(line.text);
       if (HasFailure()) return;
@@ -72,7 +71,7 @@ class HubPlayer : public testing::Test {
   void play(std::string line) {
     auto subject = take_until(line, " ");
     if (subject == "with") return configure(line);
-    if (subject == "the") return play_appliance(line);
+    if (subject == "the") return play_application(line);
     const auto verb = take_until(line, " ");
     if (verb == "opens") return open(subject, line);
     const auto found = actors_.find(subject);
@@ -83,17 +82,17 @@ class HubPlayer : public testing::Test {
     } else if (verb == "<") {
       const auto frame = actor.inbox().next();
       EXPECT_TRUE(is_expected(line, frame)) << "  got " << (frame.empty() ? "nothing" : frame);
-    } else if (verb == "hears") {
+    } else if (verb == "receives") {
       ASSERT_EQ(line, "nothing");
       EXPECT_EQ(actor.inbox().next(), "");
     } else if (verb == "closes") {
       EXPECT_EQ(actor.inbox().next(), "");
       actors_.erase(found);
-    } else if (verb == "takes") {
-      actor.inbox().room = number(take_until(line, " "));
+    } else if (verb == "accepts") {
+      actor.inbox().capacity = number(take_until(line, " "));
       ASSERT_EQ(line, "more");
     } else {
-      FAIL() << "the hub alone knows no \"" << verb << '"';
+      FAIL() << "the router alone has no \"" << verb << '"';
     }
   }
 
@@ -108,54 +107,53 @@ class HubPlayer : public testing::Test {
       } else if (name == "--message-burst") {
         limit.burst = value;
       } else {
-        FAIL() << "the hub alone knows no " << name;
+        FAIL() << "the router alone has no " << name;
       }
     }
-    hub_.set_rate_limit(limit);
+    relay_.directory.set_rate_limit(limit);
   }
 
   void open(const std::string& name, std::string line) {
     ASSERT_EQ(actors_.count(name), 0U) << name << " is open already";
     const auto path = take_until(line, " ");
     const bool anonymous = line.starts_with("anonymously");
-    const auto dialect = line.ends_with("as waystation.v1") ? Dialect::v1 : Dialect::plain;
+    const auto protocol = line.ends_with("as waystation.v1") ? Protocol::v1 : Protocol::plain;
     const auto user = anonymous ? "" : name.substr(0, name.find('.'));
     Actor actor;
     if (path.starts_with("/push/")) {
-      actor.push = std::make_unique<FakePush>(hub_, dialect, last_of_path(path));
+      actor.push = std::make_unique<FakePush>(relay_.router, protocol, last_of_path(path));
     } else {
-      actor.chat = std::make_unique<FakeChat>(hub_, dialect, last_of_path(path), user);
+      actor.chat = std::make_unique<FakeChat>(relay_.router, protocol, last_of_path(path), user);
     }
     actors_.emplace(name, std::move(actor));
   }
 
-  void play_appliance(std::string line) {
-    ASSERT_EQ(take_until(line, " "), "appliance");
+  void play_application(std::string line) {
+    ASSERT_EQ(take_until(line, " "), "application");
     const auto verb = take_until(line, " ");
     if (verb == "pushes") {
-      // The value may hold anything, so the words behind it are looked for from the end.
+      // The value can contain anything, so the words after it are searched from the end.
       const auto to = line.rfind(" to ");
       ASSERT_NE(to, std::string::npos);
       auto rest = line.substr(to + 4);
       const auto user = take_until(rest, ", reaching ");
-      EXPECT_EQ(hub_.notify(user, line.substr(0, to), now_), number(rest));
+      EXPECT_EQ(relay_.notify(user, line.substr(0, to), now_), number(rest));
     } else if (verb == "finds") {
       const auto user = take_until(line, " with ");
       const auto sockets = number(take_until(line, " push sockets, in "));
-      const auto presence = hub_.presence(user);
+      const auto presence = relay_.presence(user);
       EXPECT_EQ(presence.push_sockets, sockets);
       std::string groups;
       for (const auto& group : presence.groups) groups += (groups.empty() ? "" : " ") + group;
       EXPECT_EQ(groups.empty() ? "no group" : groups, line);
     } else {
-      FAIL() << "the hub alone knows no \"" << verb << '"';
+      FAIL() << "the router alone has no \"" << verb << '"';
     }
   }
 
   const Scene& scene_;
   Now now_{1700000000000, 1000};
-  Recorder recorder_;
-  Hub hub_{recorder_, RateLimit{}};
+  LocalRelay relay_;
   std::map<std::string, Actor> actors_;
 };
 
@@ -186,7 +184,7 @@ int main(int argc, char** argv) {
     auto suite = scene.file.stem().string();
     testing::RegisterTest(("Scenes_" + suite).c_str(), test_name(scene.heading).c_str(), nullptr,
                           nullptr, scene.file.c_str(), scene.number,
-                          [&scene]() -> testing::Test* { return new HubPlayer(scene); });
+                          [&scene]() -> testing::Test* { return new RouterPlayer(scene); });
   }
   return RUN_ALL_TESTS();
 }
