@@ -56,9 +56,10 @@ void write_sized(T& to, const T& whole) noexcept {
 waystation_status reply(waystation_response& response, int status, std::string_view bytes) {
   // malloc, since the struct is C's and may outlive this library's allocator of choice.
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): waystation_response_clear frees it
-  auto* const copy = static_cast<char*>(std::malloc(bytes.size()));
+  auto* const copy = static_cast<char*>(std::malloc(bytes.size() + 1));
   if (copy == nullptr) throw std::bad_alloc();
   std::memcpy(copy, bytes.data(), bytes.size());
+  copy[bytes.size()] = '\0';  // for callers who treat it as a C string
   response.action = WAYSTATION_REPLY;
   response.status = status;
   response.bytes = copy;

@@ -26,8 +26,8 @@ constexpr std::int64_t kLingerMs = 2'000;
 // The frames of one socket that are handled at once: the smallest cost most for their size, and all
 // others wait for them. More than there are usual messages in one read.
 constexpr std::size_t kFramesAtOnce = 128;
-// A pause ends up to a millisecond late, by the clock of a round or by much more under load. So
-// much of that is made up for with frames behind it.
+// The clock of a round counts milliseconds, so a pause may end this much late. Frames behind it
+// make up for that and no more, however late a busy thread is.
 constexpr std::int64_t kPauseSlackUs = 1'000;
 
 /// Why a connection ends that is closed with a code of ours.

@@ -16,8 +16,8 @@ constexpr const char* kRepeatedName = "frame: a known name occurs twice; send ea
 
 /// The unescaped contents of a string: the same bytes if nothing is escaped, else a copy in
 /// `buffer`. Nothing if that copy is not ASCII or does not fit.
-std::optional<std::string_view> unescape(std::string_view contents,
-                                         std::span<char> buffer) noexcept {
+inline std::optional<std::string_view> unescape(std::string_view contents,
+                                                std::span<char> buffer) noexcept {
   if (contents.find('\\') == std::string_view::npos) return contents;
   return unescape_ascii(contents, buffer.data(), buffer.size());
 }

@@ -24,7 +24,7 @@ class JsonScanner {
 
   /// Moves past white space (section 2).
   void skip_space() noexcept {
-    while (at_ != end_ && (*at_ == ' ' || *at_ == '\t' || *at_ == '\n' || *at_ == '\r')) ++at_;
+    while (at_ != end_ && is_space(*at_)) ++at_;
   }
 
   /// Moves past `c` if it is the next byte, and returns whether it is.
@@ -55,7 +55,13 @@ class JsonScanner {
   char peek() const noexcept { return *at_; }
 
  private:
-  bool fail(const char* problem) noexcept;
+  static constexpr bool is_space(char c) noexcept {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+  }
+  bool fail(const char* problem) noexcept {
+    problem_ = problem;
+    return false;
+  }
   bool skip_string() noexcept;
   bool skip_escape() noexcept;
   bool skip_number() noexcept;

@@ -185,7 +185,7 @@ static inline int waystation_civetweb_refuse(struct mg_connection *conn, int sta
   const char *code = "internal";
   const char *detail = "the relay could not answer";
   char body[160];
-  char head[192];
+  char head[256];
   if (status == 400) {
     reason = "Bad Request";
     code = "bad_request";
@@ -204,6 +204,7 @@ static inline int waystation_civetweb_refuse(struct mg_connection *conn, int sta
   (void)snprintf(body, sizeof body, "{\"error\":{\"code\":\"%s\",\"detail\":\"%s\"}}", code, detail);
   (void)snprintf(head, sizeof head,
                  "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %u\r\n"
+                 "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
                  "Connection: close\r\n\r\n",
                  status, reason, (unsigned)strlen(body));
   (void)mg_write(conn, head, strlen(head));

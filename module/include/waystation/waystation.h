@@ -117,9 +117,9 @@ typedef struct waystation_response {
   size_t size;   /* sizeof(waystation_response) */
   int action;    /* a waystation_action */
   int status;    /* the HTTP status of `bytes`; 101 where the socket was taken */
-  char *bytes;   /* status line, header fields and body; the library's until
+  char *bytes;   /* status line, header fields and body, then a NUL; the library's until
                     waystation_response_clear */
-  size_t length;
+  size_t length; /* of `bytes`, without the NUL */
 } waystation_response;
 
 /* Gives back what a response holds. Legal on a zeroed one, and twice. */

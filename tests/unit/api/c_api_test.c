@@ -129,6 +129,8 @@ static void expect_refusal(uint32_t id, const waystation_request *request, int s
   CHECK(response.action == WAYSTATION_REPLY && response.status == status);
   snprintf(quoted, sizeof quoted, "\"%s\"", code);
   CHECK(strstr(response.bytes, quoted) != NULL);
+  /* A C string, too, though `length` is what counts. */
+  CHECK(response.bytes[response.length] == '\0' && strlen(response.bytes) == response.length);
   waystation_response_clear(&response);
 }
 

@@ -1,0 +1,2 @@
+// The program that the precompiled headers belong to. It has no test, and nothing builds it but
+// they.
