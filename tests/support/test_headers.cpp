@@ -1,2 +1,2 @@
-// The program that the precompiled headers belong to. It has no test, and nothing builds it but
-// they.
+// The program that owns the precompiled headers of the tests. It has no test of its own.
+int main() {}

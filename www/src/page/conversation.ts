@@ -44,16 +44,16 @@ export function receiveMessage(peer: string, { id, message, at }: { readonly id:
 }
 
 export function openConversation(me: string, peer: string): Conversation {
-  let known = conversations.get(peer);
-  if (known === undefined) {
+  let existing = conversations.get(peer);
+  if (existing === undefined) {
     const scope = effectScope(true);
     const conversation = scope.run(() => startConversation(me, peer, () => scope.stop()));
     if (conversation === undefined) throw new Error('a new scope is active');
-    known = { conversation, scope };
-    conversations.set(peer, known);
+    existing = { conversation, scope };
+    conversations.set(peer, existing);
   }
-  known.conversation.state.open = true;
-  return known.conversation;
+  existing.conversation.state.open = true;
+  return existing.conversation;
 }
 
 /** The user of this tab changed. */

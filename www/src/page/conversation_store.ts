@@ -76,9 +76,9 @@ const typingTimers = new Map<string, ReturnType<typeof setTimeout>>();
 const typingTimeoutMs = 6_000;
 
 export function conversationState(peer: string): ConversationState {
-  const known = byPeer.get(peer);
-  if (known !== undefined) return known;
-  const made: ConversationState = shallowReactive({
+  const existing = byPeer.get(peer);
+  if (existing !== undefined) return existing;
+  const created: ConversationState = shallowReactive({
     peer,
     chunks: shallowReactive([]),
     ids: new Map<string, Entry>(),
@@ -92,8 +92,8 @@ export function conversationState(peer: string): ConversationState {
     draft: '',
     lastReceived: null,
   });
-  byPeer.set(peer, made);
-  return made;
+  byPeer.set(peer, created);
+  return created;
 }
 
 /** Newest first. Conversations without a message follow in the order of opening. */
@@ -125,18 +125,18 @@ const repetitionMs = 10 * 60_000;
 
 /** Adds a message. Null for a repetition, since a message may arrive twice. Clients may reuse ids: the text is compared too. */
 export function append(into: ConversationState, entry: NewEntry): Entry | null {
-  const mark = entry.id === null ? null : `${entry.own ? '>' : '<'}${entry.id}`;
-  const known = mark === null ? undefined : into.ids.get(mark);
-  if (known !== undefined && entry.at - known.at < repetitionMs && messageText(known.value) === messageText(entry.value)) return null;
-  const made = makeEntry(entry);
-  if (mark !== null) into.ids.set(mark, made);
-  insert(into, made);
+  const idKey = entry.id === null ? null : `${entry.own ? '>' : '<'}${entry.id}`;
+  const existing = idKey === null ? undefined : into.ids.get(idKey);
+  if (existing !== undefined && entry.at - existing.at < repetitionMs && messageText(existing.value) === messageText(entry.value)) return null;
+  const created = makeEntry(entry);
+  if (idKey !== null) into.ids.set(idKey, created);
+  insert(into, created);
   into.count += 1;
   if (!entry.own) {
     if (entry.id !== null) into.lastReceived = entry.id;
     setTyping(into, false);
   }
-  return made;
+  return created;
 }
 
 function insert(into: ConversationState, entry: Entry): void {

@@ -28,7 +28,7 @@ export interface LinkHandlers {
 /** When the network returns, an upgrade that has been pending this long belongs to the old network. */
 const staleUpgradeMs = 1_000;
 
-/** Throws TypeError for options that no server can be asked with. */
+/** Throws TypeError for a token with the plain protocol. */
 export function checkOptions({ protocol, token }: LinkOptions): void {
   if (protocol === 'plain' && token !== null) {
     throw new TypeError('token: the plain protocol cannot carry one; use the cookie, or protocol "v1"');
@@ -48,7 +48,7 @@ export class Link {
   /** Changes when pending work becomes obsolete. */
   private epoch = 0;
   private attempt = 0;
-  /** The server asked not to be called earlier. */
+  /** The earliest time for the next attempt that the server allows. */
   private notBefore = 0;
   /** When the upgrade was sent. Infinity while the token function runs. */
   private upgradeSentAt = 0;

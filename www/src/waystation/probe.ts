@@ -6,7 +6,7 @@ export type Refusal =
   /** The same request passes now. */
   | { readonly kind: 'none' }
   | { readonly kind: 'unreachable' }
-  /** The server is at a limit. `afterMs`: what it asked for in Retry-After, 0 without one. */
+  /** The server is at a limit. `afterMs`: the value of Retry-After, 0 without one. */
   | { readonly kind: 'later'; readonly afterMs: number }
   /** `identity`: another token may pass. `final`: the refusal does not pass. */
   | { readonly kind: 'final' | 'identity'; readonly status: number; readonly code: string | null; readonly detail: string };
