@@ -160,8 +160,8 @@ class Scene:
             text = text.replace(folder, str(self.folder / folder[1:]))
         return re.sub(r"\b(8080|9000)\b", lambda port: self.ports[port[1]], text)
 
-    def run(self, command, cwd=None, expected=0):
-        done = subprocess.run(command, cwd=cwd or self.folder, env=self.environment, text=True, stdin=subprocess.DEVNULL,
+    def run(self, command, cwd=None, environment=None, expected=0):
+        done = subprocess.run(command, cwd=cwd or self.folder, env=environment or self.environment, text=True, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE_SECONDS, check=False)
         self.output = done.stdout
         if done.returncode != expected:
@@ -180,13 +180,16 @@ class Scene:
     def run_sh(self, block):
         script = self.local(block.text)
         cwd = ROOT if block.option("at") == "root" else self.folder
-        # What is built in the repository is built with the caches of the person who runs this.
-        self.environment["HOME"] = os.environ.get("HOME", "/") if cwd == ROOT else str(self.folder)
+        # In the repository, as the person who runs this: with their caches.
+        environment = dict(self.environment)
+        if cwd == ROOT:
+            environment["HOME"] = os.environ.get("HOME", "/")
+            del environment["LD_LIBRARY_PATH"]  # what is built there finds its own library
         command = ["bash", "-euo", "pipefail", "-c", script]
         if "serves" in block.words:
-            self.servers.append(Background(command, cwd, self))
+            self.servers.append(Background(command, cwd, environment, self))
         else:
-            self.run(command, cwd, int(block.option("exit") or 0))
+            self.run(command, cwd, environment, int(block.option("exit") or 0))
 
     def run_c(self, block):
         host = block.option("in")
@@ -203,13 +206,9 @@ class Scene:
 
     def run_toml(self, block):
         path = self.write(block, "waystation.toml")
-        environment = self.environment
         # The file's own `listen` is checked too.
-        self.environment = {name: value for name, value in environment.items() if name != "WAYSTATION_LISTEN"}
-        try:
-            self.run(["waystation", "config", "check", "--config", str(path)])
-        finally:
-            self.environment = environment
+        environment = {name: value for name, value in self.environment.items() if name != "WAYSTATION_LISTEN"}
+        self.run(["waystation", "config", "check", "--config", str(path)], environment=environment)
 
     def run_json(self, block):
         for text in block.text.splitlines() if block.option("file") == "" and is_json_lines(block.text) else [block.text]:
@@ -264,13 +263,13 @@ def is_json_lines(text):
 class Background:
     """A block that serves until its scene ends."""
 
-    def __init__(self, command, cwd, scene):
+    def __init__(self, command, cwd, environment, scene):
         scene.log_count += 1
         self.path = scene.folder / f".server-{scene.log_count}.log"
         self.file = self.path.open("w", encoding="utf-8")
         before = {port for port in scene.ports.values() if accepts(port)}
         # pylint: disable-next=consider-using-with
-        self.process = subprocess.Popen(command, cwd=cwd, env=scene.environment, stdin=subprocess.DEVNULL, stdout=self.file,
+        self.process = subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=self.file,
                                         stderr=subprocess.STDOUT, start_new_session=True)
         end = time.monotonic() + PATIENCE_SECONDS
         while not any(port not in before and accepts(port) for port in scene.ports.values()):
@@ -300,13 +299,11 @@ class Background:
 
 def with_audit(scene):
     """An audit file with a row of each kind that a healthy server writes."""
-    scene.environment["WAYSTATION_AUDIT_FILE"] = str(scene.folder / "audit.db")
-    server = Background(["waystation", "serve", "--www", ""], scene.folder, scene)
+    server = Background(["waystation", "serve", "--www", "", "--audit-file", "audit.db"], scene.folder, scene.environment, scene)
     try:
         scene.run(["/usr/bin/python3", str(HERE / "talk.py"), scene.ports["8080"]])
     finally:
         problem = server.end()
-        del scene.environment["WAYSTATION_AUDIT_FILE"]
     if problem:
         raise Failure(problem)
 
