@@ -184,6 +184,7 @@ void Connection::note_end(EndReason reason) noexcept {
 
 void Connection::start_closing(CloseCode code, std::string_view reason) {
   state_ = State::closing;
+  close_code_ = code;
   note_end(reason_for(code));
   resume_reading();  // the peer's Close is waited for
   end_session();

@@ -60,7 +60,7 @@ class RelaySession final : public Session, public Base {
     } else {
       service_.hub().leave_push(*this);
     }
-    service_.on_closed(kind(), connection_.end_reason());
+    service_.on_closed(connection_, kind(), user());
   }
 
   void on_lost(std::uint64_t offset) noexcept override {
@@ -98,6 +98,10 @@ class RelaySession final : public Session, public Base {
 
   void refresh(std::string token) override {
     service_.refresh(connection_, *this, std::string(user()), std::move(token));
+  }
+
+  void on_error_sent(ErrorCode code, std::string_view detail) noexcept override {
+    service_.log_error_frame(connection_, user(), code, detail);
   }
 
   void end_session() override { connection_.close(CloseCode::ended_by_administrator); }

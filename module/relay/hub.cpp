@@ -242,6 +242,7 @@ bool Hub::may_speak(ChatMember& member, const Now& now) {
 
 void Hub::send_error(Member& member, const EnvelopeError& error) {
   observer_.on_error_sent(error.code);
+  member.on_error_sent(error.code, error.detail);
   const auto text = error_text(error.code, error.detail, error.id.view());
   member.send({text, {}, {}}, nullptr);
 }

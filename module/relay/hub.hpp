@@ -48,6 +48,9 @@ class Member {
   /// Ends the socket at an administrator's word; never leaves the hub in the call.
   virtual void end_session() = 0;
 
+  /// An {"error":…} frame with this detail is about to be sent to it. For a log.
+  virtual void on_error_sent(ErrorCode, std::string_view) noexcept {}
+
   /// What it said led to nothing: what it says next may wait so much longer, in microseconds.
   virtual void throttle(std::int64_t us) = 0;
 
