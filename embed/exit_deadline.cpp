@@ -1,7 +1,6 @@
 #include "embed/exit_deadline.hpp"
 
 #include <cstdlib>
-#include <system_error>
 #include <utility>
 
 namespace waystation::server {
@@ -11,23 +10,32 @@ constexpr std::chrono::milliseconds kLastWords{200};
 
 }  // namespace
 
+ExitDeadline::ExitDeadline(std::function<void()> say)
+    : speaker_{"last-words",
+               [this, say = std::move(say)] {
+                 try {
+                   say();
+                 } catch (...) {
+                   // Out of memory, as a rule. The process ends without them.
+                 }
+                 said_.set_value();
+               }},
+      watch_{"exit-deadline", [this] { watch(); }} {}
+
 ExitDeadline::~ExitDeadline() {
   ended_.set_value();
 }
 
-void ExitDeadline::set(Clock::time_point deadline, std::function<void()> say) {
-  watch_ =
-      std::async(std::launch::async, [deadline, say = std::move(say), ended = ended_.get_future()] {
-        if (ended.wait_until(deadline) == std::future_status::ready) return;
-        std::future<void> said;  // whose destructor would wait for it, and is never reached
-        try {
-          said = std::async(std::launch::async, say);
-          said.wait_for(kLastWords);
-        } catch (const std::system_error&) {
-          // Not even a thread is left: it ends without a word.
-        }
-        std::_Exit(EXIT_SUCCESS);
-      });
+void ExitDeadline::set(Clock::time_point deadline) noexcept {
+  deadline_ = deadline;
+  watch_.start();
+}
+
+void ExitDeadline::watch() noexcept {
+  if (ended_in_time_.wait_until(deadline_) == std::future_status::ready) return;
+  speaker_.start();
+  said_in_time_.wait_for(kLastWords);
+  std::_Exit(EXIT_SUCCESS);
 }
 
 }  // namespace waystation::server

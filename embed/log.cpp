@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <new>
 #include <vector>
 
 #include "embed/log_limiter.hpp"
@@ -183,9 +184,7 @@ Log::Log(LogLevel level, bool json) : sink_{std::make_unique<Sink>()} {
 }
 
 Log::~Log() {
-  for (const auto& kind : sink_->settle(LogLimiter::Clock::time_point::max())) {
-    write_unlimited(kind.level, line_for(kind));
-  }
+  settle(LogLimiter::Clock::time_point::max());
 }
 
 void Log::configure(LogLevel level, bool json) {
@@ -193,20 +192,31 @@ void Log::configure(LogLevel level, bool json) {
   sink_->logger.set_level(to_spdlog(level));
 }
 
-void Log::settle() {
-  for (const auto& kind : sink_->settle(LogLimiter::Clock::now())) {
-    write_unlimited(kind.level, line_for(kind));
+void Log::settle() noexcept {
+  settle(LogLimiter::Clock::now());
+}
+
+void Log::settle(std::chrono::steady_clock::time_point now) noexcept {
+  try {
+    for (const auto& kind : sink_->settle(now)) write_unlimited(kind.level, line_for(kind));
+  } catch (const std::bad_alloc&) {
+    // As below.
   }
 }
 
-void Log::write(LogLevel level, std::string_view text) {
+void Log::write(LogLevel level, std::string_view text) noexcept {
   if (!sink_->logger.should_log(to_spdlog(level))) return;
   settle();
-  {
-    const std::lock_guard lock{sink_->mutex};
-    if (!sink_->limiter.allows(level, text, LogLimiter::Clock::now())) return;
+  try {
+    {
+      const std::lock_guard lock{sink_->mutex};
+      if (!sink_->limiter.allows(level, text, LogLimiter::Clock::now())) return;
+    }
+    write_unlimited(level, text);
+  } catch (const std::bad_alloc&) {
+    // A line that there is no memory for is left out: whoever wrote it has more important things to
+    // do, such as to end in order.
   }
-  write_unlimited(level, text);
 }
 
 void Log::write_unlimited(LogLevel level, std::string_view text) {

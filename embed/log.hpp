@@ -1,6 +1,7 @@
 // The log: one line an event, to standard error.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -25,7 +26,8 @@ void write_final_line(std::string_view text);
 /// Writes events at or above its level. Any thread.
 ///
 /// Strangers cause some of them, as fast as they like: of what begins alike only so many are
-/// written in a time (LogLimiter), and a line says how many were left out.
+/// written in a time (LogLimiter), and a line says how many were left out. A line that there is no
+/// memory for is left out, too.
 class Log {
  public:
   /// Writes to standard error.
@@ -38,20 +40,21 @@ class Log {
   /// Legal while other threads write.
   void configure(LogLevel level, bool json);
 
-  void write(LogLevel level, std::string_view text);
+  void write(LogLevel level, std::string_view text) noexcept;
 
   /// Says how many lines were left out, once that can be said. write() does so too, where anything
   /// is written; to be called every now and then for when nothing is.
-  void settle();
+  void settle() noexcept;
 
-  void error(std::string_view text) { write(LogLevel::error, text); }
-  void warning(std::string_view text) { write(LogLevel::warning, text); }
-  void info(std::string_view text) { write(LogLevel::info, text); }
-  void debug(std::string_view text) { write(LogLevel::debug, text); }
+  void error(std::string_view text) noexcept { write(LogLevel::error, text); }
+  void warning(std::string_view text) noexcept { write(LogLevel::warning, text); }
+  void info(std::string_view text) noexcept { write(LogLevel::info, text); }
+  void debug(std::string_view text) noexcept { write(LogLevel::debug, text); }
 
  private:
   struct Sink;
 
+  void settle(std::chrono::steady_clock::time_point now) noexcept;
   void write_unlimited(LogLevel level, std::string_view text);
 
   std::unique_ptr<Sink> sink_;

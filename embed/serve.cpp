@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <future>
 #include <stdexcept>
 #include <utility>
 
@@ -34,6 +33,10 @@ constexpr auto kStopWithin = 4500ms;
 
 // How long it may take until the log says that lines were left out, once they no longer come.
 constexpr std::chrono::milliseconds kSettleLog = 30s;
+
+// How often the web server is asked whether its workers are kept waiting. A newcomer waits twice as
+// long at most.
+constexpr std::chrono::milliseconds kLookForSlow = 500ms;
 
 /// The signals that the serving thread waits for. Blocked before any thread starts, so that every
 /// thread inherits that and none is interrupted.
@@ -181,9 +184,9 @@ void feed_watchdog(waystation_relay* relay, std::chrono::milliseconds period, Lo
 
 /// Ends kindly: no new connection, 1001 to the open sockets.
 void drain(WebServer& server, Relay& relay) {
-  auto stopped = std::async(std::launch::async, [&server] { server.stop(); });
+  server.begin_stop();
   waystation_drain(relay.get(), kDrainMs);
-  stopped.get();
+  server.stop();
   relay.reset();
 }
 
@@ -192,7 +195,9 @@ void drain(WebServer& server, Relay& relay) {
 void serve(const ConfigurationSources& sources, Configuration& configuration,
            const Signals& signals, Log& log) {
   const auto& settings = configuration.settings;
-  ExitDeadline exit_deadline;
+  ExitDeadline exit_deadline{[&log] {
+    log.warning("shutdown: a request or the audit's disk did not end in time; exiting without it");
+  }};
   RelayOptions options{settings};
   auto relay = start_relay(options, log);
   Metrics metrics{relay.get()};
@@ -200,7 +205,7 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   waystation_civetweb_attach(relay.get(), server.context());
   waystation_civetweb_attach_api(relay.get(), server.context());
   metrics.attach(server.context());
-  server.open(waystation_id(relay.get()));
+  server.open(relay.get());
   announce(server);
   log.info("waystation " + std::string{waystation_version()} +
            " serves, auth = " + settings.text("auth"));
@@ -208,10 +213,15 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   notify_ready();
   const auto watchdog = watchdog_period();
   const auto period = std::min(watchdog.value_or(kSettleLog), kSettleLog);
+  auto next_turn = std::chrono::steady_clock::now() + period;
   int signal = 0;
   for (;;) {
-    signal = signals.wait(period);
+    signal = signals.wait(kLookForSlow);
     if (signal == SIGTERM || signal == SIGINT) break;
+    server.end_slow_connections();
+    const auto now = std::chrono::steady_clock::now();
+    if (signal == 0 && now < next_turn) continue;
+    next_turn = now + period;
     if (signal == SIGHUP) {
       notify_reloading();
       reload(sources, configuration, relay.get(), server, log);
@@ -220,11 +230,9 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
     if (watchdog) feed_watchdog(relay.get(), *watchdog, log);
     log.settle();
   }
-  exit_deadline.set(std::chrono::steady_clock::now() + kStopWithin, [&log] {
-    log.warning("something did not end in time and was cut: a request, or the audit's disk");
-  });
+  exit_deadline.set(std::chrono::steady_clock::now() + kStopWithin);
   notify_stopping();
-  log.info(std::string{signal == SIGINT ? "SIGINT" : "SIGTERM"} + ": draining");
+  log.info(signal == SIGINT ? "SIGINT: draining" : "SIGTERM: draining");
   drain(server, relay);
   log.info("stopped");
 }

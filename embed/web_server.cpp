@@ -7,15 +7,17 @@
 #include <unistd.h>
 #include <waystation/civetweb.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <stdexcept>
 #include <string_view>
 #include <system_error>
-#include <thread>
 
 #include "embed/descriptors.hpp"
 
@@ -37,6 +39,17 @@ constexpr std::chrono::milliseconds kKeepAliveFor{5000};
 // Connections that wait for CivetWeb to accept them: after a restart, thousands of clients come
 // back within a second or two.
 constexpr const char* kListenBacklog = "4096";
+
+// The workers and the one that accepts.
+constexpr unsigned kThreads = kWorkers + 1;
+
+// Nothing tells that a thread could not be had but its absence.
+constexpr std::chrono::seconds kThreadsStartWithin{5};
+
+std::string too_few_threads(unsigned started) {
+  return "cannot start CivetWeb's threads: there are only " + std::to_string(started) + " of " +
+         std::to_string(kThreads) + "; " + std::string{kAllowMoreThreads};
+}
 
 std::string_view view(const char* text) {
   return text ? std::string_view{text} : "";
@@ -62,18 +75,17 @@ void send(mg_connection* connection, const SiteResponse& response, bool last) {
   if (last) mg_disable_connection_keep_alive(connection);
 }
 
-/// Whether the connection has had its share of a worker.
+std::intptr_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+/// Whether the connection has had its share of a worker. When it got one is kept where CivetWeb has
+/// room for one pointer of ours a connection.
 bool is_old(const mg_connection* connection) {
-  // Kept where CivetWeb has room for one pointer of ours a connection, which begins as null.
-  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
-      std::chrono::steady_clock::now().time_since_epoch());
-  auto* const kept = mg_get_user_connection_data(connection);
-  if (kept == nullptr) {
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): nobody goes where it points
-    mg_set_user_connection_data(connection, reinterpret_cast<void*>(now.count()));
-    return false;
-  }
-  return now - std::chrono::milliseconds{reinterpret_cast<std::intptr_t>(kept)} >= kKeepAliveFor;
+  const auto since = reinterpret_cast<std::intptr_t>(mg_get_user_connection_data(connection));
+  return std::chrono::milliseconds{now_ms() - since} >= kKeepAliveFor;
 }
 
 /// A socket address to bind or connect to.
@@ -116,6 +128,20 @@ class Socket {
   int descriptor_;
 };
 
+/// Whether `descriptor` listens there.
+bool is_listener(int descriptor, const ListenAddress& address) {
+  int listens = 0;
+  socklen_t size = sizeof listens;
+  if (getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0) {
+    return false;
+  }
+  const SocketAddress wanted{address};
+  sockaddr_storage local{};
+  size = sizeof local;
+  return getsockname(descriptor, reinterpret_cast<sockaddr*>(&local), &size) == 0 &&
+         size == wanted.length && std::memcmp(&local, wanted.get(), size) == 0;
+}
+
 /// The error that listening there meets; 0 where it meets none.
 int listen_error(const ListenAddress& address) {
   const Socket socket{address};
@@ -136,6 +162,7 @@ bool WebServer::has_ipv6() {
 WebServer::WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<const Site> site,
                      Log& log)
     : log_{log}, site_{std::move(site)} {
+  check_addresses(listen);
   std::string ports;
   for (const auto& address : listen) ports += (ports.empty() ? "" : ",") + address.text();
   const auto workers = std::to_string(kWorkers);
@@ -175,12 +202,19 @@ WebServer::WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<c
   callbacks.begin_request = on_begin;
   callbacks.http_error = on_error;
   callbacks.log_message = on_log;
+  callbacks.init_connection = on_connection;
+  callbacks.connection_close = on_close;
+  callbacks.init_context = on_context;
+  callbacks.init_thread = on_thread_start;
 
   mg_init_library(0);
   context_ = mg_start(&callbacks, this, options);
   if (!context_) {
     mg_exit_library();
-    throw std::runtime_error{why_not(listen)};
+    const std::lock_guard lock{start_mutex_};
+    // Behind the context there are only the threads.
+    if (has_context_) throw std::runtime_error{too_few_threads(0)};
+    throw std::runtime_error{"CivetWeb did not start: " + start_messages_};
   }
 
   // CivetWeb keeps the order in which they were given.
@@ -190,15 +224,17 @@ WebServer::WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<c
     listeners_.push_back(listen[i]);
     listeners_.back().port = static_cast<std::uint16_t>(opened[i].port);
   }
+  find_listening_sockets();
+  check_threads();
 }
 
 WebServer::~WebServer() {
   stop();
 }
 
-void WebServer::open(std::uint32_t relay_id) {
-  if (is_open_) return;
-  relay_id_ = relay_id;
+void WebServer::open(waystation_relay* relay) {
+  relay_ = relay;
+  relay_id_ = waystation_id(relay);
   // It matches everything, and CivetWeb takes the first handler that matches.
   mg_set_request_handler(context_, "/", on_request, this);
   is_open_ = true;
@@ -215,35 +251,36 @@ std::shared_ptr<const Site> WebServer::site() {
   return site_;
 }
 
-void WebServer::stop() {
-  if (!context_) return;
-  open(relay_id_);  // whoever still waits for it
+void WebServer::stop() noexcept {
+  begin_stop();
+  stopper_.finish();
+}
+
+/// Takes no memory, and no thread that is not there.
+void WebServer::stop_civetweb() noexcept {
+  is_open_ = true;  // for whoever still waits for it
+  is_open_.notify_all();
   // CivetWeb's accepting thread looks up from its poll every two seconds only, and mg_stop waits
-  // for it. A connection wakes it; time and again, since nothing tells when mg_stop has set its
-  // flag, and one that comes before wakes it for nothing.
-  std::thread waker{[this] {
-    while (!has_stopped_) {
-      wake_acceptor();
-      std::this_thread::sleep_for(std::chrono::milliseconds{20});
-    }
-  }};
+  // for it. A listening socket that is shut down wakes it.
+  for (const int socket : listening_sockets_) ::shutdown(socket, SHUT_RDWR);
   mg_stop(context_);
-  has_stopped_ = true;
-  waker.join();
-  context_ = nullptr;
   mg_exit_library();
 }
 
-void WebServer::wake_acceptor() const {
-  auto address = listeners_.front();
-  if (address.address == "0.0.0.0") address.address = "127.0.0.1";
-  if (address.address == "::") address.address = "::1";
-  const Socket socket{address};
-  const SocketAddress where{address};
-  if (socket.get() >= 0) (void)::connect(socket.get(), where.get(), where.length);
+void WebServer::find_listening_sockets() {
+  std::error_code no_proc;  // then the end takes two seconds
+  for (const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd", no_proc}) {
+    const int descriptor = std::atoi(entry.path().filename().c_str());
+    if (std::ranges::any_of(
+            listeners_, [&](const auto& listener) { return is_listener(descriptor, listener); })) {
+      listening_sockets_.push_back(descriptor);
+    }
+  }
 }
 
-std::string WebServer::why_not(const std::vector<ListenAddress>& listen) {
+/// Throws where one of them cannot be listened on. CivetWeb does not say which, nor why, and keeps
+/// its listening sockets where it fails later than that: afterwards there is nothing to be seen.
+void WebServer::check_addresses(const std::vector<ListenAddress>& listen) {
   for (const auto& address : listen) {
     if (const int error = listen_error(address)) {
       auto line =
@@ -251,11 +288,62 @@ std::string WebServer::why_not(const std::vector<ListenAddress>& listen) {
       if (error == EADDRINUSE) line += "; end what uses it, or choose another with --listen";
       if (error == EADDRNOTAVAIL) line += "; this machine has no such address";
       if (error == EACCES) line += "; ports below 1024 are for root";
-      return line;
+      throw std::runtime_error{line};
     }
   }
-  const std::lock_guard lock{start_mutex_};
-  return "CivetWeb did not start: " + start_messages_;
+}
+
+/// Throws where CivetWeb has fewer threads than it was told to start. It would go on with a single
+/// worker, and even without the thread that accepts connections.
+void WebServer::check_threads() {
+  unsigned started = 0;
+  {
+    std::unique_lock lock{start_mutex_};
+    if (thread_started_.wait_for(lock, kThreadsStartWithin,
+                                 [&] { return threads_started_ == kThreads; })) {
+      return;
+    }
+    started = threads_started_;
+  }
+  stop();
+  throw std::runtime_error{too_few_threads(started)};
+}
+
+void WebServer::on_context(const mg_context* context) {
+  static_cast<WebServer*>(mg_get_user_data(context))->has_context_ = true;
+}
+
+void* WebServer::on_thread_start(const mg_context* context, int) {
+  auto* self = static_cast<WebServer*>(mg_get_user_data(context));
+  {
+    const std::lock_guard lock{self->start_mutex_};
+    ++self->threads_started_;
+  }
+  self->thread_started_.notify_one();
+  return nullptr;
+}
+
+/// A worker has taken a connection, of which nothing is known yet.
+int WebServer::on_connection(const mg_connection* connection, void** data) {
+  auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
+  ++self->busy_workers_;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): nobody goes where it points
+  *data = reinterpret_cast<void*>(now_ms());
+  return 0;
+}
+
+void WebServer::on_close(const mg_connection* connection) {
+  if (mg_get_user_connection_data(connection) == nullptr) return;  // it never came to the above
+  auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
+  --self->busy_workers_;
+}
+
+void WebServer::end_slow_connections() {
+  if (busy_workers_ < kWorkers) return;  // so nobody waits
+  const auto ended = waystation_civetweb_end_slow_connections(relay_, context_);
+  if (ended == 0) return;
+  log_.debug("slow connections: " + std::to_string(ended) +
+             " kept the workers waiting and were ended");
 }
 
 int WebServer::on_begin(mg_connection* connection) {

@@ -58,6 +58,13 @@ std::optional<Address> Address::parse(std::string_view text) noexcept {
   return address;
 }
 
+Address Address::from_bytes(const std::array<std::uint8_t, 16>& bytes) noexcept {
+  Address address;
+  address.bytes_ = bytes;
+  address.is_v4_ = std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), bytes.begin());
+  return address;
+}
+
 bool Address::is_loopback() const noexcept {
   if (is_v4_) return bytes_[12] == 127;
   return bytes_[15] == 1 &&

@@ -20,6 +20,9 @@ class Address {
   /// Reads an address as inet_pton(3) does: no port, no brackets, no leading zeros.
   static std::optional<Address> parse(std::string_view text) noexcept;
 
+  /// From what bytes() says.
+  static Address from_bytes(const std::array<std::uint8_t, 16>& bytes) noexcept;
+
   bool is_v4() const noexcept { return is_v4_; }
 
   /// 127.0.0.0/8 or ::1.

@@ -270,7 +270,7 @@ std::variant<Declined, Refusal, Admitted> Admission::admit(const Settings& setti
     return refuse(std::move(checked.error()));
   }
   admitted.kind = route.kind;
-  admitted.dialect = offers.v1 ? Dialect::v1 : Dialect::plain;
+  admitted.protocol = offers.v1 ? Protocol::v1 : Protocol::plain;
   (route.kind == SocketKind::chat ? admitted.group : admitted.user) = route.name;
   admitted.caller = std::move(identity->user);
   if (offers.v1) admitted.subprotocol = kSubprotocol;
@@ -295,6 +295,10 @@ Result<void, Refusal> Admission::authorize(const Request& request, Scope scope,
                   "this needs the scope " + std::string(scope_name(scope))};
   refusal.user = std::move(identity->user).value_or("");
   return refusal;
+}
+
+bool Admission::is_trusted_proxy(const Address& address) const {
+  return settings()->trusted_proxies.contains(address);
 }
 
 Result<void, Refusal> Admission::check_host_and_origin(const Request& request) const {

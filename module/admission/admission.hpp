@@ -25,7 +25,7 @@ namespace waystation {
 /// A socket that may be taken over.
 struct Admitted {
   SocketKind kind = SocketKind::chat;
-  Dialect dialect = Dialect::plain;
+  Protocol protocol = Protocol::plain;
   std::string group;                  // where chat: the group's name
   std::string user;                   // where push: the user of the path
   std::optional<std::string> caller;  // nothing: anonymous (open mode, plain, chat)
@@ -76,6 +76,9 @@ class Admission {
 
   /// The same as yes or no.
   bool is_operator(const Request& request) const { return authorize_operator(request).has_value(); }
+
+  /// Whether `address` is one of `trusted_proxies`.
+  bool is_trusted_proxy(const Address& address) const;
 
   /// Whether refresh() has a signature to check, which takes its time.
   bool takes_tokens() const;

@@ -39,7 +39,8 @@ std::string render(const HttpResponse& response, bool head_only) {
     out += "\r\nContent-Type: " + response.content_type;
     out += "\r\nContent-Length: " + std::to_string(response.body.size());
   }
-  out += "\r\nCache-Control: no-store";
+  // A browser takes no answer for another type than the one stated.
+  out += "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff";
   std::string connection = "close";
   for (const auto& [name, value] : response.headers) {
     if (has_line_break(name) || has_line_break(value)) continue;

@@ -13,6 +13,7 @@
 
 #include "admission/base64.hpp"
 #include "base/error.hpp"
+#include "relay/json_scanner.hpp"
 #include "relay/names.hpp"
 
 namespace waystation {
@@ -38,6 +39,9 @@ using JsonText = std::unique_ptr<char, JsonTextFree>;
 using JwtText = std::unique_ptr<char, JwtTextFree>;
 
 constexpr std::string_view kNotAToken = "the token is not a JSON Web Token";
+constexpr std::string_view kTooDeep =
+    "token: header or claims nest too deeply; at most 16 levels of arrays and objects are allowed";
+static_assert(kMaxTokenLevels == 16, "kTooDeep says so");
 
 jwt_alg_t jwt_algorithm(Algorithm algorithm) noexcept {
   switch (algorithm) {
@@ -54,8 +58,15 @@ const unsigned char* bytes(const std::string& text) noexcept {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
 
-/// Parses a whole text as one JSON object; nothing behind it, no text cut at a zero byte.
+/// Whether cJSON and jansson may read a text. Both recurse at each level, on the stack of a host's
+/// thread. What is JSON here also has no zero byte, where they would stop reading.
+bool is_parsable(std::string_view text) noexcept {
+  return is_json(text, kMaxTokenLevels);
+}
+
+/// Parses a whole text as one JSON object. Null where it is none, and where it is not parsable.
 Json parse_object(std::string_view text) {
+  if (!is_parsable(text)) return nullptr;
   const char* end = nullptr;
   Json json(cJSON_ParseWithLengthOpts(text.data(), text.size(), &end, 0));
   if (!json || end != text.data() + text.size() || !cJSON_IsObject(json.get())) return nullptr;
@@ -81,15 +92,29 @@ bool has_duplicates(const cJSON* object) {
   return std::ranges::adjacent_find(names) != names.end();
 }
 
+/// The JSON text of a token's header or claims, or what is wrong with it. libjwt decodes them
+/// again, to the same bytes: is_token_text() has left no character that its decoder skips or stops
+/// at, and decode_base64() refuses the lengths and last bits that decoders disagree about.
+struct Segment {
+  std::string json;
+  std::string_view problem;  // empty: none
+};
+
+Segment decode_segment(std::string_view encoded) {
+  auto decoded = decode_base64(encoded);
+  if (!decoded) return {"", kNotAToken};
+  if (is_parsable(*decoded)) return {std::move(*decoded), ""};
+  return {"", is_json(*decoded) ? kTooDeep : kNotAToken};
+}
+
 /// What a token says about how it is signed.
 struct Header {
   std::string algorithm;
   std::optional<std::string> key_id;
 };
 
-std::variant<Header, std::string> parse_header(std::string_view encoded) {
-  const auto decoded = decode_base64(encoded);
-  const Json json = decoded ? parse_object(*decoded) : nullptr;
+std::variant<Header, std::string> parse_header(std::string_view segment) {
+  const Json json = parse_object(segment);
   if (!json || has_duplicates(json.get())) return std::string(kNotAToken);
   const auto algorithm = text_of(member(json.get(), "alg"));
   if (!algorithm) return std::string(kNotAToken);
@@ -107,7 +132,8 @@ std::variant<Header, std::string> parse_header(std::string_view encoded) {
   return header;
 }
 
-/// The claims, if `key` signed the token with the one algorithm that the key is for.
+/// The claims, if `key` signed the token with the one algorithm that the key is for. Both segments
+/// have passed decode_segment().
 Json claims_if_signed(const std::string& token, const Key& key) {
   jwt_t* raw = nullptr;
   const int problem =
@@ -175,7 +201,13 @@ std::variant<Identity, std::string> verify_token(const KeyRing& keys, const Toke
                                                  std::string_view token, std::int64_t now_ms,
                                                  std::string* log_detail) {
   if (!is_token_text(token)) return std::string(kNotAToken);
-  auto parsed = parse_header(token.substr(0, token.find('.')));
+  const std::size_t dot = token.find('.');
+  const Segment header_segment = decode_segment(token.substr(0, dot));
+  const Segment claims_segment = decode_segment(token.substr(dot + 1, token.rfind('.') - dot - 1));
+  for (const Segment* segment : {&header_segment, &claims_segment}) {
+    if (!segment->problem.empty()) return std::string(segment->problem);
+  }
+  auto parsed = parse_header(header_segment.json);
   if (auto* problem = std::get_if<std::string>(&parsed)) return std::move(*problem);
   const Header& header = std::get<Header>(parsed);
   const bool is_id_known = header.key_id && std::ranges::any_of(keys.keys(), [&](const Key& key) {

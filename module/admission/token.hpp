@@ -17,6 +17,9 @@ namespace waystation {
 /// The longest token that is looked at, in bytes.
 inline constexpr std::size_t kMaxTokenBytes = 8192;
 
+/// The deepest nesting of arrays and objects in a token's header and in its claims.
+inline constexpr std::size_t kMaxTokenLevels = 16;
+
 /// What a token must say besides being signed and in time.
 struct TokenRules {
   std::string issuer;                  // `iss`; empty: not looked at
@@ -28,7 +31,8 @@ struct TokenRules {
 /// identity's user is `sub` as it stands, nothing where there is none.
 ///
 /// The error is a clause for the client: what is wrong with it, and nothing about the keys. Any
-/// thread; neither allocates nor recurses beyond what kMaxTokenBytes bounds.
+/// thread. The memory used is bounded by kMaxTokenBytes, the stack by kMaxTokenLevels as well:
+/// EMBEDDING.md states how much of it.
 ///
 /// `*log_detail`, if it is there, gets what only the log may say: which key and algorithm the token
 /// names, and which keys were tried.

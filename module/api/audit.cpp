@@ -25,7 +25,7 @@ waystation_audit_state to_public(AuditState state) noexcept {
       return WAYSTATION_AUDIT_LOCKED;
     case AuditState::read_only:
       return WAYSTATION_AUDIT_READ_ONLY;
-    case AuditState::held:
+    case AuditState::blocked:
       return WAYSTATION_AUDIT_BLOCKED;
     case AuditState::failed:
       return WAYSTATION_AUDIT_FAILED;
@@ -77,7 +77,7 @@ std::unique_ptr<Audit> make_audit(const waystation_options& options, LogLine log
 
 void add_audit_stats(const Audit* audit, waystation_stats& stats) {
   if (audit == nullptr) return;
-  const auto found = audit->figures();
+  const auto found = audit->stats();
   stats.audit_state = to_public(found.state);
   stats.audit_rows_written = found.rows_written;
   stats.audit_rows_lost = found.rows_lost;
@@ -88,7 +88,7 @@ void add_audit_stats(const Audit* audit, waystation_stats& stats) {
 
 void add_audit_state(const Audit* audit, RelayCalls::Health& health) {
   if (audit == nullptr) return;
-  const auto found = audit->figures();
+  const auto found = audit->stats();
   health.audit = audit_state_text(found.state);
   health.audit_fault = found.fault;
 }
@@ -97,7 +97,7 @@ RelayCalls::AuditPage audit_page(const Audit* audit, const AuditFilter& filter,
                                  std::optional<AuditCursor> after, std::size_t limit,
                                  AuditOrder order) {
   if (audit == nullptr) return {CallStatus::off, {}, {}};
-  const FileSizeSignal an_error_only;
+  const FileSizeSignalBlocker no_signal;
   // A connection for the call: cheap, good for any thread, and always the file that is there now.
   try {
     AuditReader reader(audit->path());

@@ -51,9 +51,10 @@ bool is_usable(const waystation_request* request) noexcept {
 waystation_status reply(waystation_response& response, int status, std::string_view bytes) {
   // malloc, since the struct is C's and may outlive this library's allocator of choice.
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): waystation_response_clear frees it
-  auto* const copy = static_cast<char*>(std::malloc(bytes.size()));
+  auto* const copy = static_cast<char*>(std::malloc(bytes.size() + 1));
   if (copy == nullptr) throw std::bad_alloc();
   std::memcpy(copy, bytes.data(), bytes.size());
+  copy[bytes.size()] = '\0';  // for callers who treat it as a C string
   response.action = WAYSTATION_REPLY;
   response.status = status;
   response.bytes = copy;
@@ -328,6 +329,19 @@ int waystation_is_operator(uint32_t relay_id, const waystation_request* request)
     return WAYSTATION_OK;
   });
   return is_operator ? 1 : 0;
+}
+
+size_t waystation_end_slow_connections(uint32_t relay_id, const uint16_t* ports, size_t port_count,
+                                       size_t workers) {
+  if (ports == nullptr || workers == 0) return 0;
+  std::size_t ended = 0;
+  guarded([&] {
+    if (const auto relay = ws::registry::find(relay_id)) {
+      ended = relay->end_slow_connections({ports, port_count}, workers);
+    }
+    return WAYSTATION_OK;
+  });
+  return ended;
 }
 
 uint64_t waystation_max_body_bytes(uint32_t relay_id) {

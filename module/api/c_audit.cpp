@@ -27,7 +27,7 @@ namespace {
 /// index of the WAL.
 template <typename F>
 waystation_status guarded(waystation_error* error, F&& f) noexcept {
-  const ws::FileSizeSignal an_error_only;
+  const ws::FileSizeSignalBlocker no_signal;
   return ws::guarded(
       error,
       [&] {
@@ -166,8 +166,8 @@ waystation_status waystation_audit_top(waystation_audit* audit,
     const auto outcome = rank_by == WAYSTATION_AUDIT_TOP_DROPPED ? ws::AuditOutcome::dropped
                                                                  : ws::AuditOutcome::undelivered;
     const auto found = rank_by == WAYSTATION_AUDIT_TOP_FALLBACKS
-                           ? audit->reader.most_missed_pairs(which, limit)
-                           : audit->reader.most_receivers(outcome, which, limit);
+                           ? audit->reader.top_fallbacks(which, limit)
+                           : audit->reader.top_receivers(outcome, which, limit);
     for (const auto& [name, count] : found) {
       if (visit(user_data, name.c_str(), count) == 0) return;
     }

@@ -1,15 +1,16 @@
 #include "api/dispatcher.hpp"
 
-#include <pthread.h>
-
 #include <utility>
+
+#include "base/thread.hpp"
 
 namespace waystation {
 
 Dispatcher::Dispatcher(std::size_t max_jobs, const char* name, Job between)
-    : max_jobs_(max_jobs), between_(std::move(between)), thread_([this] { run(); }) {
+    : max_jobs_(max_jobs),
+      between_(std::move(between)),
+      thread_(start_thread(name, [this] { run(); })) {
   id_ = thread_.get_id();
-  pthread_setname_np(thread_.native_handle(), name);
 }
 
 Dispatcher::~Dispatcher() {

@@ -277,7 +277,7 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
   auto& admitted = std::get<Admitted>(verdict);
   auto response = switching_protocols(admitted.key, admitted.subprotocol);
   auto permit = std::make_shared<Permit>(std::move(admitted.permit));
-  SessionParameters session{admitted.kind, admitted.dialect, std::move(admitted.group),
+  SessionParameters session{admitted.kind, admitted.protocol, std::move(admitted.group),
                             std::move(admitted.caller).value_or(std::move(admitted.user)),
                             admitted.expires_at_ms};
 
@@ -320,6 +320,21 @@ std::optional<Reply> Relay::check_origin(const Request& request) {
   const auto checked = admission_.check_host_and_origin(request);
   if (checked) return std::nullopt;
   return refuse_http(request, checked.error());
+}
+
+std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers) {
+  return slow_connections_.end({.ports = ports,
+                                .workers = workers,
+                                .is_exempt =
+                                    [this](const AddressBytes& bytes) {
+                                      return admission_.is_trusted_proxy(
+                                          Address::from_bytes(bytes));
+                                    },
+                                // RFC 9112, section 2.1: an empty line ends the header.
+                                .is_whole =
+                                    [](std::string_view bytes) {
+                                      return bytes.find("\r\n\r\n") != std::string_view::npos;
+                                    }});
 }
 
 void Relay::reconfigure(const waystation_options& changed) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -17,6 +18,7 @@
 #include "http/http_api.hpp"
 #include "reactor/mutex.hpp"
 #include "reactor/relay_service.hpp"
+#include "reactor/slow_connections.hpp"
 #include "waystation/waystation.h"
 
 namespace waystation {
@@ -57,6 +59,8 @@ class Relay final : private Observer,
   /// Counts and logs a request that the web server could not read.
   Reply refuse_unread(const Request& request, RefusalCode code);
   bool is_operator(const Request& request) const { return admission_.is_operator(request); }
+  /// See waystation_end_slow_connections. Throws std::bad_alloc.
+  std::size_t end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers);
 
   RelayService& service() noexcept { return service_; }
   std::size_t max_message_bytes() const override;
@@ -160,6 +164,7 @@ class Relay final : private Observer,
 
   Admission admission_;
   HttpApi http_;
+  SlowConnections slow_connections_;
   Dispatcher dispatcher_;         // runs on_event and on_log, and nothing else
   std::unique_ptr<Audit> audit_;  // null: none is kept. Logs from its constructor on
   // Checks refreshed tokens, so that they wait for no callback. The reactor's thread starts it with

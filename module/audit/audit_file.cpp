@@ -19,7 +19,7 @@ namespace {
 
 constexpr mode_t kPrivate = 0600;
 
-/// "audit_file = "/x": why; what would be right". Names are the operator's own.
+/// `audit_file = "/x": <why>`. The path is the operator's own.
 AuditRefused refused(const std::string& path, const std::string& why) {
   return AuditRefused("audit_file = \"" + path + "\": " + why);
 }
@@ -32,42 +32,43 @@ std::string owner_text(uid_t owner) {
   return "user " + std::to_string(owner);
 }
 
-/// Looks at the file itself, never at what a link points to. False: nothing is there.
-bool look_at(const std::string& path, struct stat& status) {
+/// Reads the status of the file itself, not of a link's target. False: there is no file.
+bool stat_no_follow(const std::string& path, struct stat& status) {
   if (::lstat(path.c_str(), &status) == 0) return true;
   if (errno == ENOENT) return false;
   if (errno == EACCES || errno == ELOOP || errno == ENOTDIR || errno == ENAMETOOLONG) {
-    throw refused(path, std::string(std::strerror(errno)) + "; name a file that can be reached");
+    throw refused(path, std::string(std::strerror(errno)) +
+                            "; name a file in a folder that this user can access");
   }
   throw failure(errno, path);
 }
 
-constexpr const char* kToWrite = "name a file, which need not be there yet";
-constexpr const char* kToRead = "name the file that the server writes (audit)";
+constexpr const char* kWritableHint = "name a file (it need not exist)";
+constexpr const char* kReadableHint = "name the file that the server writes (audit_file)";
 
 void check_kind(const std::string& path, const struct stat& status, const char* right) {
   if (S_ISLNK(status.st_mode)) {
-    throw refused(path,
-                  "it is a link, which anyone who may write to the folder could have put "
-                  "there; name the file itself");
+    throw refused(
+        path,
+        "it is a link, which anyone with write access to the folder could have made; name "
+        "the file itself");
   }
   if (!S_ISREG(status.st_mode)) {
     throw refused(path, std::string("it is not a file") +
                             (S_ISDIR(status.st_mode) ? " but a folder; " : "; ") + right);
   }
   if (status.st_nlink > 1) {
-    throw refused(path, "the file has other names (hard links); name one that has a single name");
+    throw refused(path, "the file has more than one name (hard links); name a file with one name");
   }
 }
 
 void check_is_own(const std::string& path, const struct stat& status) {
-  check_kind(path, status, kToWrite);
+  check_kind(path, status, kWritableHint);
   if (status.st_uid != ::geteuid()) {
-    throw refused(path,
-                  "the file belongs to " + owner_text(status.st_uid) + ", and this is " +
-                      owner_text(::geteuid()) +
-                      ", who may write a file only where it is theirs; name another, or run " +
-                      "this as " + owner_text(status.st_uid));
+    throw refused(path, "the file belongs to " + owner_text(status.st_uid) +
+                            ", but this process runs as " + owner_text(::geteuid()) +
+                            "; name a file of that user, or run it as " +
+                            owner_text(status.st_uid));
   }
 }
 
@@ -80,18 +81,19 @@ std::string folder_of(const std::string& path) {
 
 std::string resolve_audit_path(const std::string& path) {
   if (path.empty() || path.back() == '/') {
-    throw refused(path, "it names no file; give the path of a file");
+    throw refused(path, "it names no file; allowed is the path of a file");
   }
   const std::size_t slash = path.rfind('/');
   const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
   const std::string folder = slash == std::string::npos ? "."
                              : slash == 0               ? "/"
                                                         : path.substr(0, slash);
-  if (name == "." || name == "..") throw refused(path, "it is a folder; give the path of a file");
+  if (name == "." || name == "..")
+    throw refused(path, "it is a folder; allowed is the path of a file");
   const std::unique_ptr<char, void (*)(void*)> real(::realpath(folder.c_str(), nullptr), std::free);
   if (real == nullptr) {
-    throw refused(path, "its folder cannot be reached (" + std::string(std::strerror(errno)) +
-                            "); make the folder first");
+    throw refused(path, "its folder cannot be used (" + std::string(std::strerror(errno)) +
+                            "); create the folder first");
   }
   const std::string resolved = real.get();
   return (resolved == "/" ? "" : resolved) + "/" + name;
@@ -99,61 +101,62 @@ std::string resolve_audit_path(const std::string& path) {
 
 bool check_audit_file(const std::string& path) {
   struct stat status {};
-  if (!look_at(path, status)) return false;
+  if (!stat_no_follow(path, status)) return false;
   check_is_own(path, status);
   return true;
 }
 
 void check_readable_audit_file(const std::string& path) {
   struct stat status {};
-  if (!look_at(path, status)) {
-    throw refused(path, std::string("there is no such file; ") + kToRead);
+  if (!stat_no_follow(path, status)) {
+    throw refused(path, std::string("there is no such file; ") + kReadableHint);
   }
-  check_kind(path, status, kToRead);
+  check_kind(path, status, kReadableHint);
   if (status.st_uid != ::geteuid() && ::geteuid() != 0) {
-    throw refused(path, "the file belongs to " + owner_text(status.st_uid) + ", and this is " +
-                            owner_text(::geteuid()) + "; only its owner and root may read it");
+    throw refused(path, "the file belongs to " + owner_text(status.st_uid) +
+                            ", but this process runs as " + owner_text(::geteuid()) +
+                            "; only its owner and root may read it");
   }
 }
 
 void check_before_start(const std::string& path) {
   check_audit_file(path);
-  // SQLite keeps its log beside the file. EROFS is left to be a fault that may pass.
+  // SQLite creates its WAL beside the file. EROFS is a fault that may pass.
   if (::access(folder_of(path).c_str(), W_OK | X_OK) != 0 && errno == EACCES) {
-    throw refused(path, "files cannot be made in its folder (" + std::string(std::strerror(errno)) +
-                            "); name a folder that may be written to");
+    throw refused(path, "its folder is not writable (" + std::string(std::strerror(errno)) +
+                            "); name a file in a folder that this user can write to");
   }
 }
 
 FileIdentity prepare_audit_file(const std::string& path) {
   struct stat status {};
-  while (!look_at(path, status)) {
+  while (!stat_no_follow(path, status)) {
     const int descriptor =
         ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kPrivate);
     if (descriptor < 0) {
       if (errno == EEXIST) continue;
       if (errno == EACCES || errno == EPERM) {
-        throw refused(path, "it cannot be made (" + std::string(std::strerror(errno)) +
-                                "); name a folder that may be written to");
+        throw refused(path, "it cannot be created (" + std::string(std::strerror(errno)) +
+                                "); name a file in a folder that this user can write to");
       }
       throw failure(errno, path);
     }
-    ::close(descriptor);
+    (void)::close(descriptor);  // nothing was written through it
   }
   check_is_own(path, status);
   return {status.st_dev, status.st_ino};
 }
 
 bool make_private(const std::string& path) {
-  // A descriptor that can only name the file: what is looked at is what is changed, and closing it
-  // loses no lock that SQLite holds.
+  // With O_PATH the file that is checked is the file that is changed, and closing the descriptor
+  // drops no lock of SQLite's.
   const int descriptor = ::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
   if (descriptor < 0) {
     if (errno == ENOENT) return false;
     throw failure(errno, path);
   }
   const std::unique_ptr<const int, void (*)(const int*)> close(
-      &descriptor, [](const int* open) { ::close(*open); });
+      &descriptor, [](const int* open) { (void)::close(*open); });
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) throw failure(errno, path);
   check_is_own(path, status);
@@ -166,10 +169,10 @@ bool make_private(const std::string& path) {
 
 bool is_on_read_only_file_system(const std::string& path) noexcept {
   try {
-    // The folder, since the file need not be there.
+    // The folder, since the file need not exist.
     return ::access(folder_of(path).c_str(), W_OK) != 0 && errno == EROFS;
   } catch (const std::bad_alloc&) {
-    return false;  // as far as anybody can tell
+    return false;  // unknown
   }
 }
 
@@ -187,19 +190,18 @@ FileIdentity identity_of(const std::string& path) noexcept {
 std::string set_aside(const std::string& path, std::int64_t now_ms) {
   const std::time_t seconds = now_ms / 1000;
   std::tm utc{};
-  ::gmtime_r(&seconds, &utc);
+  (void)::gmtime_r(&seconds, &utc);  // fails only for years that an int cannot hold
   std::array<char, 32> stamp{};
-  std::strftime(stamp.data(), stamp.size(), "%Y%m%dT%H%M%SZ", &utc);
+  (void)std::strftime(stamp.data(), stamp.size(), "%Y%m%dT%H%M%SZ", &utc);
   const std::string base = path + ".corrupt-" + stamp.data();
   for (int attempt = 1;; ++attempt) {
     std::string aside = attempt == 1 ? base : base + "-" + std::to_string(attempt);
-    // Never over another file, however it came there.
+    // Never replaces another file.
     if (::renameat2(AT_FDCWD, path.c_str(), AT_FDCWD, aside.c_str(), RENAME_NOREPLACE) != 0) {
       if (errno == EEXIST && attempt < 1000) continue;
       throw failure(errno, path);
     }
-    // What was not yet moved from the log into the file goes with it. The third, an index of the
-    // log, is made anew by whoever opens them.
+    // The WAL may hold rows that are not in the file yet. SQLite recreates the index (-shm).
     for (const char* part : {"-wal", "-shm"}) {
       if (::renameat2(AT_FDCWD, (path + part).c_str(), AT_FDCWD, (aside + part).c_str(),
                       RENAME_NOREPLACE) != 0 &&

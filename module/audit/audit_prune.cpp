@@ -17,20 +17,21 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-// How long the writer is waited for, which holds its lock for as long as a batch takes.
-constexpr int kBusyMs = 5000;
+// How long to wait for the writer, which holds its lock during a batch.
+constexpr int kBusyTimeoutMs = 5000;
 constexpr std::size_t kRows = 500;
 constexpr int kPages = 256;
-// Between two steps, and at least as long as one took: the writer gets the lock in between.
+// Between two steps, and at least as long as a step took: SQLite's lock has no queue, so this is
+// when the writer gets it.
 constexpr auto kPause = 20ms;
-// So many steps make a log that is worth moving into the file.
-constexpr int kStepsOfLog = 20;
-// A server whose index of the log was deleted makes it anew within a second. Until then it does not
-// see the locks of who else makes one.
-constexpr auto kIndexPatience = 3s;
+// Steps between two checkpoints.
+constexpr int kStepsPerCheckpoint = 20;
+// A server whose WAL index was deleted recreates it within a second. Until then it does not see the
+// locks of a process that made its own.
+constexpr auto kIndexTimeout = 3s;
 
 void wait_for_index(const std::string& path) {
-  const auto end = Clock::now() + kIndexPatience;
+  const auto end = Clock::now() + kIndexTimeout;
   while (size_of(path + "-wal") != 0 && size_of(path + "-shm") == 0 && Clock::now() < end) {
     std::this_thread::sleep_for(kPause);
   }
@@ -42,28 +43,28 @@ class Pruner {
       : filter_(filter),
         reader_(path),
         database_(resolve_audit_path(path), Database::Access::write) {
-    database_.set_busy_timeout(kBusyMs);
-    // Overwritten, since it may be somebody's wish to be forgotten.
+    database_.set_busy_timeout(kBusyTimeoutMs);
+    // Overwrites deleted rows: a user may have asked to be forgotten.
     database_.execute(
         "PRAGMA secure_delete = ON; PRAGMA synchronous = FULL; "
         "PRAGMA wal_autocheckpoint = 0");
-    // The time, too: a number that is free again may be another row's by now.
+    // With the time: another row may have the id by now.
     delete_ = Statement(database_, "DELETE FROM deliveries WHERE id = ?1 AND at = ?2", true);
   }
 
-  void take_out(std::uint64_t& count) {
+  void delete_rows(std::uint64_t& count) {
     std::optional<AuditCursor> after;
     for (int step = 1;; ++step) {
-      // Found without the writer's lock, however many rows have to be passed.
+      // The search takes no write lock.
       const auto rows = reader_.page(filter_, after, kRows);
       pause_after([&] { count += delete_some(rows); });
       if (rows.size() < kRows) return;
       after = AuditCursor{rows.back().at, rows.back().id};
-      if (step % kStepsOfLog == 0) checkpoint(SQLITE_CHECKPOINT_PASSIVE);
+      if (step % kStepsPerCheckpoint == 0) checkpoint(SQLITE_CHECKPOINT_PASSIVE);
     }
   }
 
-  void give_room_back() {
+  void release_pages() {
     Statement shrink(database_, "PRAGMA incremental_vacuum(" + std::to_string(kPages) + ")");
     for (auto before = unused_pages(); before != 0;) {
       pause_after([&] { shrink.run(); });
@@ -72,8 +73,8 @@ class Pruner {
     }
   }
 
-  /// What was taken out also leaves the log, unless somebody is reading right now.
-  void empty_log() {
+  /// Removes deleted rows from the WAL too, unless another process is reading.
+  void truncate_wal() {
     database_.set_busy_timeout(static_cast<int>(std::chrono::milliseconds(kPause).count()));
     checkpoint(SQLITE_CHECKPOINT_TRUNCATE);
   }
@@ -110,7 +111,9 @@ class Pruner {
   std::int64_t unused_pages() { return database_.number("PRAGMA freelist_count"); }
 
   void checkpoint(int mode) {
-    sqlite3_wal_checkpoint_v2(database_.get(), nullptr, mode, nullptr, nullptr);
+    const int code = sqlite3_wal_checkpoint_v2(database_.get(), nullptr, mode, nullptr, nullptr);
+    // Others may be in the way. After any other failure, deleted rows may still be in the WAL.
+    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) database_.fail(code);
   }
 
   const AuditFilter& filter_;
@@ -128,9 +131,9 @@ std::uint64_t prune_audit(const std::string& path, const AuditFilter& filter,
   pruned = 0;
   wait_for_index(resolve_audit_path(path));
   Pruner pruner(path, filter);
-  pruner.take_out(pruned);
-  pruner.give_room_back();
-  pruner.empty_log();
+  pruner.delete_rows(pruned);
+  pruner.release_pages();
+  pruner.truncate_wal();
   return pruned;
 }
 

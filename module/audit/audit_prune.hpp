@@ -1,4 +1,4 @@
-// Taking rows out of an audit by hand.
+// Deleting rows of an audit on request.
 #pragma once
 
 #include <cstdint>
@@ -8,11 +8,10 @@
 
 namespace waystation {
 
-/// Takes rows out of a file that a server may be writing at the same time, in small steps, and
-/// gives their room back. Gaps go only where the filter names no user, and no outcome but theirs,
-/// and only those that lie within its time as a whole: one that reaches beyond still says that
-/// something is missing there. `count` (may be null) keeps up with how many went, which is
-/// returned. Throws as AuditReader.
+/// Deletes rows in small steps, while a server may be writing the file, and releases their pages.
+/// A gap is deleted only if the filter names no user and does not exclude gaps, and if the whole
+/// gap lies within its time: otherwise it still says that rows are missing outside. `count` (may be
+/// null) is kept up to date while it works; the total is returned. Throws as AuditReader.
 std::uint64_t prune_audit(const std::string& path, const AuditFilter& filter,
                           std::uint64_t* count = nullptr);
 

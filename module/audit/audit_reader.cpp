@@ -17,7 +17,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kPageRows = 1000;
-constexpr int kReaderBusyMs = 2000;
+constexpr int kReaderBusyTimeoutMs = 2000;
 
 constexpr std::string_view kColumns =
     "id, at, node, group_name, from_user, to_user, outcome, reached, bytes, message_id, lost, "
@@ -25,7 +25,7 @@ constexpr std::string_view kColumns =
 
 // The parameters of every query, by number.
 constexpr int kSince = 1;  // the lower end of `at`, with the cursor in it
-constexpr int kUntil = 2;  // the upper one; newest first, it is there that the cursor is
+constexpr int kUntil = 2;  // the upper end; in the order `newest` the cursor is in it
 constexpr int kAfterAt = 3;
 constexpr int kAfterId = 4;
 constexpr int kUser = 5;
@@ -43,14 +43,13 @@ std::string quoted_list(const AuditFilter& filter) {
   return list;
 }
 
-/// The rows of a filter as one or more SELECTs, each of which goes along one index in the order of
-/// time, put together with UNION ALL. The index is named: a plan must not turn into the reading of
-/// everything because a table's statistics changed.
+/// The rows of a filter as SELECTs joined by UNION ALL, each of which follows one index in the
+/// order of time. The index is named, so that new statistics cannot turn the plan into a full scan.
 enum class Gaps : std::uint8_t { with, without, alone };
 
 std::string selects(const AuditFilter& filter, Gaps gaps, AuditOrder order = AuditOrder::oldest) {
   const bool is_newest = order == AuditOrder::newest;
-  // `?1` and `?2` reach far into an index; what comes after them says exactly where a page begins.
+  // `?1` and `?2` limit the range of the index; the rest says exactly where a page begins.
   const std::string when = std::string(" AND at >= ?1 AND at < ?2 AND ") +
                            (is_newest ? "(at < ?3 OR id < ?4)" : "(at > ?3 OR id > ?4)");
   const std::string outcomes = quoted_list(filter);
@@ -67,7 +66,7 @@ std::string selects(const AuditFilter& filter, Gaps gaps, AuditOrder order = Aud
   if (outcomes.empty() || gaps == Gaps::alone) {
     // None.
   } else if (!filter.user.empty()) {
-    // Nobody is both: a group has two different users.
+    // No row matches both: a group has two different users.
     add("deliveries_by_receiver", "to_user = ?5" + other);
     add("deliveries_by_sender", "from_user = ?5" + other);
   } else if (!filter.to.empty()) {
@@ -84,7 +83,7 @@ std::string selects(const AuditFilter& filter, Gaps gaps, AuditOrder order = Aud
     }
   }
   if (gaps != Gaps::without) {
-    // Those, too, that began before and last into the time.
+    // Including gaps that began before the time and reach into it.
     add("deliveries_not_pushed",
         std::string(
             "outcome <> 'pushed' AND outcome = 'gap' AND at < ?2 AND lost_until >= ?9 AND ") +
@@ -96,7 +95,7 @@ std::string selects(const AuditFilter& filter, Gaps gaps, AuditOrder order = Aud
   return sql.empty() ? "SELECT " + std::string(kColumns) + " FROM deliveries WHERE 0" : sql;
 }
 
-/// Binds what of a filter the query asks for.
+/// Binds the parameters that the query has.
 void bind_filter(Statement& statement, const AuditFilter& filter, std::optional<AuditCursor> after,
                  std::size_t limit, AuditOrder order = AuditOrder::oldest) {
   using Time = std::numeric_limits<std::int64_t>;
@@ -122,8 +121,8 @@ std::string oldest_query(const AuditFilter& filter) {
   return selects(filter, Gaps::with) + " ORDER BY at, id LIMIT ?8";
 }
 
-// Newest first, a gap is in the place of its end, along which there is no index: the rows come from
-// one query, and the gaps among them, of which there are few, from another.
+// In the order `newest` a gap is placed by its end, for which there is no index: one query returns
+// the rows, another one the gaps, of which there are few.
 std::string newest_query(const AuditFilter& filter) {
   return selects(filter, Gaps::without, AuditOrder::newest) + " ORDER BY at DESC, id DESC LIMIT ?8";
 }
@@ -137,7 +136,7 @@ bool wants_rows(const AuditFilter& filter) {
   return !quoted_list(filter).empty();
 }
 
-/// What is asked of a file before it is opened.
+/// Checks a file before it is opened.
 const std::string& checked(const std::string& path) {
   check_readable_audit_file(path);
   return path;
@@ -155,30 +154,30 @@ void check_is_audit(Database& database, const std::string& path) {
     }
   } catch (const SqliteError& error) {
     if (!error.is_corruption()) throw;
-    refuse("it is damaged, or no audit (" + std::string(error.what()) + ")");
+    refuse("it is damaged or not an audit (" + std::string(error.what()) + ")");
   }
-  if (version == 0) refuse("it is no audit; name the file that the server writes (audit)");
+  if (version == 0) refuse("it is not an audit; name the file that the server writes (audit_file)");
   if (version > newest_audit_version()) {
     refuse("a newer program made it (version " + std::to_string(version) +
-           " of its tables; this one knows " + std::to_string(newest_audit_version()) +
+           " of the tables; this program knows " + std::to_string(newest_audit_version()) +
            "); read it with that program");
   }
 }
 
-/// A connection to a file that is known to be an audit.
+/// Opens a file and checks that it is an audit.
 Database open_to_read(const std::string& path) {
   const auto file = checked(resolve_audit_path(path));
   try {
     Database database(file, Database::Access::read);
-    database.set_busy_timeout(kReaderBusyMs);
+    database.set_busy_timeout(kReaderBusyTimeoutMs);
     check_is_audit(database, path);
     return database;
   } catch (const SqliteError& error) {
-    // To read, too, SQLite makes files beside it. Without a log, nobody is writing it there.
+    // SQLite creates files for reading too. A file without a WAL has no writer there.
     const int code = error.primary_code();
     if ((code != SQLITE_CANTOPEN && code != SQLITE_READONLY) || size_of(file + "-wal") != 0) throw;
   }
-  Database database(file, Database::Access::look);
+  Database database(file, Database::Access::peek);
   check_is_audit(database, path);
   return database;
 }
@@ -230,7 +229,7 @@ AuditReader::AuditReader(const std::string& path) : database_(open_to_read(path)
 void AuditReader::set_deadline(std::chrono::milliseconds deadline) {
   deadline_ = std::chrono::steady_clock::now() + deadline;
   constexpr int kSteps = 10'000;  // well below a millisecond
-  database_.set_progress(
+  database_.set_progress_handler(
       kSteps,
       [](void* reader) {
         return std::chrono::steady_clock::now() > static_cast<AuditReader*>(reader)->deadline_ ? 1
@@ -263,9 +262,7 @@ std::vector<AuditRow> AuditReader::rows(const std::string& sql, const AuditFilte
     }
   } catch (const SqliteError& error) {
     if (error.primary_code() != SQLITE_INTERRUPT) throw;
-    throw AuditTooSlow(
-        "the audit holds more than could be looked through in time; ask for a "
-        "shorter time or for one user");
+    throw AuditTooSlow("the query took too long; ask for a shorter time or for one user");
   }
   return rows;
 }
@@ -277,14 +274,14 @@ std::vector<AuditRow> AuditReader::page(const AuditFilter& filter, std::optional
   }
   std::vector<AuditRow> found;
   if (wants_rows(filter)) found = rows(newest_query(filter), filter, after, limit, order);
-  // A gap that began long ago and lasts into the time of these rows belongs to them.
+  // A gap that began long ago and reaches into the time of these rows belongs to them.
   auto reaching = filter;
   if (found.size() == limit && limit != 0) reaching.since = std::max(filter.since, found.back().at);
   auto gaps = rows(newest_gaps_query(reaching), reaching, after, limit, order);
   std::ranges::move(gaps, std::back_inserter(found));
   std::ranges::sort(found, std::ranges::greater{}, [](const AuditRow& row) {
-    const auto place = AuditCursor::of(row, AuditOrder::newest);
-    return std::pair(place.at, place.id);
+    const auto cursor = AuditCursor::of(row, AuditOrder::newest);
+    return std::pair(cursor.at, cursor.id);
   });
   if (found.size() > limit) found.resize(limit);
   return found;
@@ -297,12 +294,12 @@ std::vector<AuditRow> AuditReader::newest(const AuditFilter& filter, std::size_t
 }
 
 void AuditReader::each(const AuditFilter& filter,
-                       const std::function<bool(const AuditRow&)>& take) {
+                       const std::function<bool(const AuditRow&)>& visit) {
   std::optional<AuditCursor> after;
   for (;;) {
     const auto found = page(filter, after, kPageRows);
     for (const AuditRow& row : found) {
-      if (!take(row)) return;
+      if (!visit(row)) return;
     }
     if (found.size() < kPageRows) return;
     after = AuditCursor::of(found.back(), AuditOrder::oldest);
@@ -335,7 +332,7 @@ AuditTotals AuditReader::totals(const AuditFilter& filter) {
         totals.unknown_gaps = static_cast<std::uint64_t>(statement.number(3));
         break;
     }
-    if (outcome == AuditOutcome::gap) continue;  // it may reach back to before the first
+    if (outcome == AuditOutcome::gap) continue;  // it may begin before the first row
     const auto first = statement.number(4);
     if (totals.first_at == 0 || first < totals.first_at) totals.first_at = first;
     totals.last_at = std::max(totals.last_at, statement.number(5));
@@ -363,17 +360,16 @@ std::vector<AuditCount> counts(Database& database, const AuditFilter& filter,
 
 }  // namespace
 
-std::vector<AuditCount> AuditReader::most_receivers(AuditOutcome outcome, const AuditFilter& filter,
-                                                    std::size_t limit) {
+std::vector<AuditCount> AuditReader::top_receivers(AuditOutcome outcome, const AuditFilter& filter,
+                                                   std::size_t limit) {
   if (!filter.wants(outcome)) return {};
-  auto alone = filter;  // so that an index leads past the others
+  auto alone = filter;  // so that an index skips the other outcomes
   alone.outcomes = 0;
   alone.add(outcome);
   return counts(database_, alone, "to_user", "to_user IS NOT NULL", limit);
 }
 
-std::vector<AuditCount> AuditReader::most_missed_pairs(const AuditFilter& filter,
-                                                       std::size_t limit) {
+std::vector<AuditCount> AuditReader::top_fallbacks(const AuditFilter& filter, std::size_t limit) {
   return counts(database_, filter, "group_name",
                 "group_name IS NOT NULL AND outcome IN ('pushed', 'undelivered')", limit);
 }

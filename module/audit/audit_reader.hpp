@@ -1,4 +1,4 @@
-// Reading an audit file, from any process, while another one writes it.
+// Queries of an audit file, in any process, while another one writes it.
 #pragma once
 
 #include <chrono>
@@ -23,15 +23,15 @@ inline constexpr AuditOutcome kAuditOutcomes[] = {AuditOutcome::pushed, AuditOut
 const char* text_of(AuditOutcome outcome) noexcept;
 std::optional<AuditOutcome> parse_audit_outcome(std::string_view text) noexcept;
 
-/// Which rows. What is empty does not matter.
+/// Selects rows. An empty field selects all.
 struct AuditFilter {
   std::int64_t since = std::numeric_limits<std::int64_t>::min();  // ms since 1970
-  std::int64_t until = std::numeric_limits<std::int64_t>::max();  // the first that is too late
+  std::int64_t until = std::numeric_limits<std::int64_t>::max();  // exclusive
   std::string user;                                               // sender or receiver
   std::string from;
   std::string to;
-  unsigned outcomes = 0;  // bits 1 << AuditOutcome; 0: all. Gaps are always among what is read: any
-                          // row may be what is missing
+  unsigned outcomes = 0;  // bits 1 << AuditOutcome; 0: all. Queries always return gaps too: any row
+                          // may be missing there
 
   void add(AuditOutcome outcome) noexcept { outcomes |= 1U << static_cast<unsigned>(outcome); }
   bool wants(AuditOutcome outcome) const noexcept {
@@ -50,24 +50,22 @@ struct AuditRow {
   std::string message_id;
   std::uint64_t reached = 0;
   std::uint64_t bytes = 0;
-  std::optional<std::uint64_t> lost;  // of a gap: rows that are missing; nothing: nobody knows
+  std::optional<std::uint64_t> lost;  // of a gap: number of missing rows, if known
   std::int64_t lost_until = 0;        // of a gap
 };
 
-/// Oldest first, a gap is where it began; newest first, where it ended, so that what has just
-/// become known comes first.
+/// In the order `oldest` (first), a gap is placed by its beginning; in `newest`, by its end.
 enum class AuditOrder : std::uint8_t { oldest, newest };
 
-/// The row after which to go on, in one order. Rows are in the order of their times, then of their
-/// ids.
+/// The row after which the next page begins. Rows are ordered by time, then by id.
 struct AuditCursor {
   std::int64_t at = 0;
   std::int64_t id = 0;
 
-  /// The place of a row.
+  /// The cursor of a row.
   static AuditCursor of(const AuditRow& row, AuditOrder order) noexcept;
 
-  /// Text that fits into a URL, and back.
+  /// Text without characters that a URL must escape, and back.
   std::string text() const;
   static std::optional<AuditCursor> parse(std::string_view text) noexcept;
 };
@@ -78,8 +76,8 @@ struct AuditTotals {
   std::uint64_t dropped = 0;
   std::uint64_t gaps = 0;
   std::uint64_t lost = 0;          // in the gaps whose size is known
-  std::uint64_t unknown_gaps = 0;  // those whose size is not
-  std::int64_t first_at = 0;       // of rows that are no gaps; 0: there is none
+  std::uint64_t unknown_gaps = 0;  // gaps whose size is not known
+  std::int64_t first_at = 0;       // of rows other than gaps; 0: there is none
   std::int64_t last_at = 0;
 };
 
@@ -88,43 +86,43 @@ struct AuditCount {
   std::uint64_t count = 0;
 };
 
-/// The answer took longer than was allowed.
+/// A query took longer than its deadline.
 class AuditTooSlow : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// One thread at a time. Reads in short transactions, so that the writer's log can be moved into
-/// the file however slowly the rows are used. Every function throws SqliteError.
+/// One thread at a time. Reads in short transactions, so that it never blocks a checkpoint of the
+/// writer, however slowly the rows are used. Every function throws SqliteError.
 class AuditReader {
  public:
-  /// Throws AuditRefused where it is no audit file, or may not be read; std::system_error. Where no
-  /// log can be made beside the file (a read-only file system) and none is there, the file is read
-  /// as it lies there.
+  /// Throws AuditRefused if it is not an audit or may not be read; std::system_error. On a
+  /// read-only file system, a file without a WAL is read without locks.
   explicit AuditReader(const std::string& path);
   AuditReader(const AuditReader&) = delete;  // SQLite has its address
   AuditReader& operator=(const AuditReader&) = delete;
 
-  /// What is asked from now on must all be answered within so long; else AuditTooSlow.
+  /// All queries from now on together must end within `deadline`; otherwise they throw
+  /// AuditTooSlow.
   void set_deadline(std::chrono::milliseconds deadline);
 
-  /// The first rows after `after` in that order; all of them where less than `limit` come.
+  /// The first `limit` rows after `after` in that order; fewer at the end.
   std::vector<AuditRow> page(const AuditFilter& filter, std::optional<AuditCursor> after,
                              std::size_t limit, AuditOrder order = AuditOrder::oldest);
-  /// The newest rows, the oldest of them first. A gap is as new as its end.
+  /// The newest `limit` rows, the oldest of them first. A gap is placed by its end.
   std::vector<AuditRow> newest(const AuditFilter& filter, std::size_t limit);
-  /// Every row, oldest first, in the memory of one page. `take` says whether to go on.
-  void each(const AuditFilter& filter, const std::function<bool(const AuditRow&)>& take);
+  /// Every row, oldest first, with the memory of one page, until `visit` returns false.
+  void each(const AuditFilter& filter, const std::function<bool(const AuditRow&)>& visit);
 
   AuditTotals totals(const AuditFilter& filter);
-  /// The receivers with most rows of an outcome, which is no gap, and the groups in which most was
-  /// missed.
-  std::vector<AuditCount> most_receivers(AuditOutcome outcome, const AuditFilter& filter,
-                                         std::size_t limit);
-  std::vector<AuditCount> most_missed_pairs(const AuditFilter& filter, std::size_t limit);
+  /// The `limit` receivers with the most rows of an outcome (not gap).
+  std::vector<AuditCount> top_receivers(AuditOutcome outcome, const AuditFilter& filter,
+                                        std::size_t limit);
+  /// The `limit` groups with the most messages whose receiver was not present.
+  std::vector<AuditCount> top_fallbacks(const AuditFilter& filter, std::size_t limit);
 
-  /// How SQLite goes about page(), a step a line. Newest first, a line "gaps:" parts its two
-  /// queries.
+  /// SQLite's query plan of page(), one step a line. In the order `newest` a line "gaps:" separates
+  /// its two queries.
   std::string explain(const AuditFilter& filter, AuditOrder order);
 
  private:

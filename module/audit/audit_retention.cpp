@@ -1,94 +1,99 @@
-// The audit's writer: what it takes out of the file, and when it moves the log into it.
-#include <algorithm>
+#include "audit/audit_retention.hpp"
+
 #include <utility>
 
-#include "audit/audit.hpp"
-#include "audit/audit_words.hpp"
+#include "audit/audit_text.hpp"
 
 namespace waystation {
 namespace {
 
 using namespace std::chrono_literals;
 
-// Rows that one step of retention takes out, and the pages that one gives back.
-constexpr std::size_t kTidyRows = 500;
-constexpr std::int64_t kTidyPages = 64;
-// How often the oldest rows are looked at.
+// Rows that one step deletes, and pages that one releases.
+constexpr std::size_t kStepRows = 500;
+constexpr std::int64_t kStepPages = 64;
+// How often the age of the oldest rows is checked.
 constexpr auto kAgeInterval = 60s;
-// How long rows stay in the log alone, where a copy of the file misses them and it takes room.
-constexpr auto kSettleInterval = 2s;
-// With no more of them waiting, there is time for that.
-constexpr std::uint64_t kFewRows = 1000;
 
 }  // namespace
 
-/// Whether the file is larger than it may be; once it was, until it is somewhat smaller, so that
-/// there is not something to take out each time.
-bool Audit::is_over_size() {
-  const auto max_bytes = static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));
-  is_over_size_ =
-      max_bytes != 0 && store_->used_bytes() > max_bytes - (is_over_size_ ? max_bytes / 32 : 0);
+AuditRetention::AuditRetention(std::uint32_t days, std::uint64_t max_bytes,
+                               std::function<bool()> should_stop)
+    : should_stop_(std::move(should_stop)), days_(days), max_bytes_(max_bytes) {}
+
+void AuditRetention::set_limits(std::uint32_t days, std::uint64_t max_bytes) noexcept {
+  days_.store(days, std::memory_order_relaxed);
+  max_bytes_.store(max_bytes, std::memory_order_relaxed);
+  is_changed_ = true;
+}
+
+std::int64_t AuditRetention::oldest_kept() const noexcept {
+  const auto days = days_.load(std::memory_order_relaxed);
+  return days == 0 ? 0 : wall_ms() - days * kMsPerDay;
+}
+
+std::int64_t AuditRetention::max_bytes() const noexcept {
+  return static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));
+}
+
+/// Once the file was too large it counts as such until it is a little smaller than its limit;
+/// otherwise each batch would find something to delete.
+bool AuditRetention::is_over_size(AuditStore& store) {
+  const auto limit = max_bytes();
+  is_over_size_ = limit != 0 && store.used_bytes() > limit - (is_over_size_ ? limit / 32 : 0);
   return is_over_size_;
 }
 
-/// Takes out so many of the oldest rows, and some more, as long as the file is too large.
-void Audit::retire_oldest(std::size_t rows) {
-  for (std::size_t retired = 0; retired <= rows && !is_late() && is_over_size();
-       retired += kTidyRows) {
-    if (store_->retire_oldest(kTidyRows) == 0) {
-      is_over_size_ = false;  // a file without rows is as small as it gets
+void AuditRetention::delete_oldest(AuditStore& store, std::size_t rows) {
+  for (std::size_t deleted = 0; deleted <= rows && !should_stop_() && is_over_size(store);
+       deleted += kStepRows) {
+    if (store.delete_oldest(kStepRows) == 0) {
+      is_over_size_ = false;  // a file without rows cannot get smaller
       return;
     }
   }
 }
 
-/// Takes out so many of the rows that are too old, and some more, as far as there are any.
-void Audit::retire_old(std::size_t rows) {
-  const auto days = retention_days_.load(std::memory_order_relaxed);
-  has_too_old_ = days != 0;
-  for (std::size_t retired = 0; has_too_old_ && retired <= rows && !is_late();
-       retired += kTidyRows) {
-    has_too_old_ = store_->retire_before(wall_ms() - days * kMsPerDay, kTidyRows) == kTidyRows;
+void AuditRetention::delete_expired(AuditStore& store, std::size_t rows) {
+  const auto oldest = oldest_kept();
+  has_expired_ = oldest != 0;
+  for (std::size_t deleted = 0; has_expired_ && deleted <= rows && !should_stop_();
+       deleted += kStepRows) {
+    has_expired_ = store.delete_before(oldest, kStepRows) == kStepRows;
   }
 }
 
-/// One small step of retention; rows that came go first.
-void Audit::tidy() {
-  if (is_late()) return;
-  if (queue_.size() == 0) store_->release_memory();
+void AuditRetention::release_pages(AuditStore& store) {
+  has_free_pages_ = false;
+  const auto limit = max_bytes();
+  const auto before = store.file_bytes();
+  if (limit == 0 || before <= limit || before <= store.used_bytes()) return;
+  store.shrink(kStepPages);
+  has_free_pages_ = store.file_bytes() < before;
+}
+
+void AuditRetention::make_space(AuditStore& store, std::size_t rows) {
+  // Twice the new rows: the file may hold expired ones already.
+  delete_oldest(store, 2 * rows);
+  if (has_expired_) delete_expired(store, 2 * rows);
+}
+
+bool AuditRetention::run_step(AuditStore& store) {
+  const bool had_work = has_work();
   const auto now = Clock::now();
-  const bool was_busy = is_over_size_ || has_too_old_ || has_unused_;
-  if (has_too_old_ || now >= next_age_check_ || is_retention_new_.exchange(false)) {
-    store_->begin();
-    retire_old(0);
-    store_->commit();
+  if (has_expired_ || now >= next_age_check_ || is_changed_.exchange(false)) {
+    store.begin();
+    delete_expired(store, 0);
+    store.commit();
     next_age_check_ = now + kAgeInterval;
   }
-  if (is_over_size()) {
-    store_->begin();
-    retire_oldest(0);
-    store_->commit();
+  if (is_over_size(store)) {
+    store.begin();
+    delete_oldest(store, 0);
+    store.commit();
   }
-  const auto max_bytes = static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));
-  auto file = store_->file_bytes();
-  has_unused_ = false;
-  if (max_bytes != 0 && file > max_bytes && file > store_->used_bytes()) {
-    store_->shrink(kTidyPages);
-    const auto before = std::exchange(file, store_->file_bytes());
-    has_unused_ = file < before;
-  }
-  // At once after the last step, which is what makes the file smaller.
-  const bool is_done = was_busy && !(is_over_size_ || has_too_old_ || has_unused_);
-  if (is_done || (now >= next_settling_ && queue_.size() < kFewRows)) {
-    store_->settle_log();
-    next_settling_ = now + kSettleInterval;
-  }
-  file_bytes_.store(store_->disk_bytes(), std::memory_order_relaxed);
-}
-
-std::int64_t Audit::max_log_bytes() const noexcept {
-  const auto max_bytes = static_cast<std::int64_t>(max_bytes_.load(std::memory_order_relaxed));
-  return max_bytes == 0 ? 4 * options_.log_bytes : std::max(options_.log_bytes, max_bytes / 4);
+  release_pages(store);
+  return had_work && !has_work();
 }
 
 }  // namespace waystation

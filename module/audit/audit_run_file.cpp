@@ -25,15 +25,15 @@ AuditRunFile::AuditRunFile(const std::string& audit, const std::string& node)
     : path_(audit + ".run-" + node), node_(node), audit_(audit) {}
 
 AuditRunFile::~AuditRunFile() {
-  let_go();
+  release();
 }
 
-void AuditRunFile::let_go() noexcept {
-  if (descriptor_ >= 0) ::close(descriptor_);
+void AuditRunFile::release() noexcept {
+  if (descriptor_ >= 0) (void)::close(descriptor_);  // nothing was written through it
   descriptor_ = -1;
 }
 
-void AuditRunFile::take(std::int64_t started_at) {
+void AuditRunFile::acquire(std::int64_t started_at) {
   struct stat status {};
   const auto is_in_place = [&] {
     return ::fstat(descriptor_, &status) == 0 &&
@@ -41,7 +41,7 @@ void AuditRunFile::take(std::int64_t started_at) {
   };
   if (descriptor_ >= 0 && is_in_place()) return;
   for (;;) {
-    let_go();
+    release();
     bool is_new = true;
     // Nothing is waited for, should somebody have put a pipe there.
     constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
@@ -55,14 +55,14 @@ void AuditRunFile::take(std::int64_t started_at) {
     if (descriptor_ < 0) throw std::system_error(errno, std::generic_category(), path_);
     if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
       const int error = errno;
-      let_go();
+      release();
       if (error != EWOULDBLOCK) throw std::system_error(error, std::generic_category(), path_);
       throw AuditRefused("audit_file = \"" + audit_ + "\": another program is writing it as node " +
                          node_ + " right now; end that one, or name another file");
     }
     if (!is_in_place()) continue;  // its run ended between the two calls and took it away
     if (is_new) {
-      owe(started_at);
+      set_missing_since(started_at);
     } else {
       missing_since_ = changed_at(status);
     }
@@ -70,23 +70,27 @@ void AuditRunFile::take(std::int64_t started_at) {
   }
 }
 
-void AuditRunFile::owe(std::int64_t since) noexcept {
+void AuditRunFile::set_missing_since(std::int64_t since) noexcept {
   if (descriptor_ < 0) return;
   const timespec time{.tv_sec = since / kMs, .tv_nsec = since % kMs * kNsPerMs};
   const timespec times[] = {time, time};
-  ::futimens(descriptor_, times);
+  // If it fails, the file keeps its earlier time: the next run still finds it and records a gap.
+  (void)::futimens(descriptor_, times);
 }
 
-void AuditRunFile::settle(std::int64_t started_at) noexcept {
+void AuditRunFile::clear_missing(std::int64_t started_at) noexcept {
   missing_since_.reset();
-  owe(started_at);
+  set_missing_since(started_at);
 }
 
 void AuditRunFile::remove() noexcept {
   struct stat status {};
   if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0) return;
-  if (identity_of(path_) == FileIdentity{status.st_dev, status.st_ino}) ::unlink(path_.c_str());
-  let_go();
+  // A file that stays makes the next run record a gap although nothing is missing.
+  if (identity_of(path_) == FileIdentity{status.st_dev, status.st_ino}) {
+    (void)::unlink(path_.c_str());
+  }
+  release();
 }
 
 }  // namespace waystation

@@ -1,4 +1,4 @@
-// The trace that a run leaves beside its audit while it lasts.
+// The file beside an audit that exists while a run writes it.
 #pragma once
 
 #include <cstdint>
@@ -9,37 +9,37 @@
 
 namespace waystation {
 
-/// An empty file, AUDIT.run-NODE, that is there and locked while a run lasts and goes when it ended
-/// well. It tells the next run of what the audit itself cannot: that a run never got it open. And
-/// it keeps a second run of one node from beginning, which would take the first for one that was
-/// cut.
+/// An empty file, AUDIT.run-NODE, that is locked while a run lasts and removed when it ends
+/// cleanly. It records for the next run what the audit itself cannot: that a run never got the
+/// audit open. It also keeps a second run of the same node from starting, which would take the
+/// first one for an interrupted run.
 ///
-/// Its time of change says from when on rows may be missing if the run does not end well. One
-/// thread at a time. A child that was forked without exec holds the lock, too.
+/// Its modification time says from when on rows are missing if the run does not end cleanly. One
+/// thread at a time. A child that was forked without exec holds the lock too.
 class AuditRunFile {
  public:
-  /// Touches nothing yet. `audit` is one of resolve_audit_path().
+  /// Touches no file yet. `audit` is a result of resolve_audit_path().
   AuditRunFile(const std::string& audit, const std::string& node);
-  /// let_go().
+  /// Calls release().
   ~AuditRunFile();
   AuditRunFile(const AuditRunFile&) = delete;
   AuditRunFile& operator=(const AuditRunFile&) = delete;
 
-  /// Makes the file and locks it, or takes over the one of a run that did not end well; nothing
-  /// where it is held and in place. Throws AuditRefused where another run holds it, or something
-  /// else is in the way; std::system_error where the file system takes none.
-  void take(std::int64_t started_at);
+  /// Makes the file and locks it, or takes over the file of a run that did not end cleanly. Does
+  /// nothing if the lock is held and the file in place. Throws AuditRefused if another run holds
+  /// the lock or something else is in the way, std::system_error if the file system takes no file.
+  void acquire(std::int64_t started_at);
 
-  /// From when on rows may be missing because of an earlier run, in ms since 1970.
+  /// Since when rows of an earlier run may be missing, in ms since 1970.
   std::optional<std::int64_t> missing_since() const noexcept { return missing_since_; }
-  /// This run's: from when on they are if it does not end well.
-  void owe(std::int64_t since) noexcept;
-  /// What missing_since() said was entered in the audit.
-  void settle(std::int64_t started_at) noexcept;
-  /// The run ended well.
+  /// Since when rows of this run are missing if it does not end cleanly.
+  void set_missing_since(std::int64_t since) noexcept;
+  /// The audit has recorded missing_since() as a gap.
+  void clear_missing(std::int64_t started_at) noexcept;
+  /// The run ended cleanly.
   void remove() noexcept;
-  /// Lets go of the lock; the file stays, if it is there.
-  void let_go() noexcept;
+  /// Releases the lock; the file stays.
+  void release() noexcept;
 
  private:
   const std::string path_;

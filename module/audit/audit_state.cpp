@@ -19,8 +19,8 @@ const char* audit_state_text(AuditState state) noexcept {
       return "locked";
     case AuditState::read_only:
       return "read-only";
-    case AuditState::held:
-      return "held";
+    case AuditState::blocked:
+      return "blocked";
     case AuditState::failed:
       return "failed";
   }
@@ -54,13 +54,13 @@ AuditState state_of(const SqliteError& error) noexcept {
   }
 }
 
-std::string words_of(const SqliteError& error) {
-  std::string words = error.what();
+std::string describe(const SqliteError& error) {
+  std::string text = error.what();
   if (error.system_error() != 0) {
-    words += ": ";
-    words += std::strerror(error.system_error());
+    text += ": ";
+    text += std::strerror(error.system_error());
   }
-  return words;
+  return text;
 }
 
 }  // namespace waystation

@@ -1,4 +1,4 @@
-// How an audit's writing goes, and what an error says of it.
+// The state of an audit's file, and the state that an error puts it into.
 #pragma once
 
 #include <cstdint>
@@ -11,21 +11,21 @@ namespace waystation {
 enum class AuditState : std::uint8_t {
   starting,  // the file is being opened
   ok,
-  disk_full,  // or a quota or a file-size limit is reached
+  disk_full,  // or a quota or a limit on file sizes is reached
   locked,     // another process holds the file's lock
   read_only,  // the file system, or the file
-  held,       // another process reads without an end
+  blocked,    // a long read of another process keeps the WAL from being emptied
   failed,     // anything else
 };
 
-/// In words, such as "disk full".
+/// Such as "disk full".
 const char* audit_state_text(AuditState state) noexcept;
 
-/// What an errno, or an error of SQLite's, is a case of.
+/// The state for an errno, or for an error of SQLite.
 AuditState state_of(int system_error) noexcept;
 AuditState state_of(const SqliteError& error) noexcept;
 
-/// What SQLite says, with the errno behind it in words.
-std::string words_of(const SqliteError& error);
+/// SQLite's message, with that of the errno behind it.
+std::string describe(const SqliteError& error);
 
 }  // namespace waystation

@@ -12,14 +12,14 @@
 namespace waystation {
 namespace {
 
-// "Ways", in the header, so that `file` and we know whose database it is.
+// "Ways", in the header: identifies the file as an audit.
 constexpr std::int64_t kApplicationId = 0x57617973;
 
-// What is left of the log's file once it was moved.
-constexpr std::int64_t kLogBytesKept = 16 << 20;
-// The largest file that is read through before it is used. It takes about a second; damage in a
-// larger one is found when it is met.
-constexpr std::int64_t kThoroughBytes = std::int64_t{256} << 20;
+// The WAL's file keeps this size after a checkpoint.
+constexpr std::int64_t kWalBytesKept = 16 << 20;
+// The largest file that is checked as a whole, which takes about a second. Damage in a larger one
+// is found when it is read.
+constexpr std::int64_t kFullCheckBytes = std::int64_t{256} << 20;
 
 std::string_view text_of(Outcome outcome) noexcept {
   switch (outcome) {
@@ -35,8 +35,8 @@ std::string_view text_of(Outcome outcome) noexcept {
   return {};
 }
 
-/// Refuses what is not ours, or not yet. False: there is nothing in it.
-bool judge(Database& database, const std::string& path) {
+/// Refuses a database of another program or of a newer version. False: it is empty.
+bool check_owner(Database& database, const std::string& path) {
   const auto refuse = [&](const std::string& why) {
     throw AuditRefused("audit_file = \"" + path + "\": " + why);
   };
@@ -46,11 +46,11 @@ bool judge(Database& database, const std::string& path) {
   if (version > newest_audit_version() &&
       (is_empty || application == 0 || application == kApplicationId)) {
     refuse("a newer program made it (version " + std::to_string(version) +
-           " of its tables; this one knows " + std::to_string(newest_audit_version()) +
-           "); it was not touched: use that program, or name another file");
+           " of the tables; this program knows " + std::to_string(newest_audit_version()) +
+           "); use that program, or name another file (this one was not changed)");
   }
   if (application != kApplicationId && (!is_empty || application != 0)) {
-    refuse("it is a database of another program; it was not touched: name another file");
+    refuse("it is a database of another program; name another file (this one was not changed)");
   }
   return !is_empty;
 }
@@ -58,13 +58,13 @@ bool judge(Database& database, const std::string& path) {
 }  // namespace
 
 bool refuse_foreign_audit(const std::string& path) {
-  // First: SQLite would wait for somebody at the other end of a pipe.
+  // Before SQLite opens it: on a named pipe, SQLite would block.
   if (!check_audit_file(path)) return false;
   try {
-    Database looked_at(path, Database::Access::look);
-    return judge(looked_at, path);
+    Database database(path, Database::Access::peek);
+    return check_owner(database, path);
   } catch (const SqliteError&) {
-    return false;  // whatever it is, it says of no other program
+    return false;  // damaged, but not another program's
   }
 }
 
@@ -72,61 +72,60 @@ int newest_audit_version() noexcept {
   return migrations().back().version;
 }
 
-AuditStore::AuditStore(const std::string& path, std::string node, bool check_thoroughly,
-                       std::function<bool()> may_go_on)
+AuditStore::AuditStore(const std::string& path, std::string node, bool full_check,
+                       std::function<bool()> should_continue)
     : path_(path),
-      log_path_(path + "-wal"),
-      index_path_(path + "-shm"),
+      wal_path_(path + "-wal"),
+      shm_path_(path + "-shm"),
       node_(std::move(node)),
       made_private_(refuse_foreign_audit(path) && make_private(path)),
       file_(prepare_audit_file(path)),
       database_(path, Database::Access::write) {
-  if (may_go_on) set_between(std::move(may_go_on));
-  database_.leave_untouched();  // until it is known to be ours
-  database_.set_busy_timeout(kBusyMs);
+  if (should_continue) install_progress_handler(std::move(should_continue));
+  database_.skip_checkpoint_on_close();  // until it is known to be ours
+  database_.set_busy_timeout(kBusyTimeoutMs);
   check_is_same_file();
   if (database_.is_read_only()) throw std::system_error(EROFS, std::generic_category(), path_);
-  const bool is_new = !judge(database_, path_);
-  // The two files beside it take its mode when they are made: by now they may have a wider one.
+  const bool is_new = !check_owner(database_, path_);
+  // SQLite creates the other two files with the mode of the first, which may have been wider.
   for (const char* part : {"", "-wal", "-shm"}) {
     if (make_private(path_ + part)) made_private_ = true;
   }
-  if (!is_new && check_thoroughly) {
+  if (!is_new && full_check) {
     page_bytes_ = database_.number("PRAGMA page_size");
-    if (database_.number("PRAGMA page_count") * page_bytes_ <= kThoroughBytes) {
-      const auto verdict = database_.text("PRAGMA quick_check(1)");
-      if (verdict != "ok") throw SqliteError(SQLITE_CORRUPT, verdict);
+    if (database_.number("PRAGMA page_count") * page_bytes_ <= kFullCheckBytes) {
+      const auto result = database_.text("PRAGMA quick_check(1)");
+      if (result != "ok") throw SqliteError(SQLITE_CORRUPT, result);
     }
   }
-  // So that what retention frees can be given back in small steps; says nothing to a file that has
-  // tables already.
+  // Lets retention release pages in small steps. Has no effect on a file that has tables.
   if (is_new) database_.execute("PRAGMA auto_vacuum = INCREMENTAL");
-  // Readers do not keep the writer waiting, nor it them.
+  // In WAL mode readers do not block the writer, nor the writer readers.
   if (database_.text("PRAGMA journal_mode = WAL") != "wal") {
-    throw SqliteError(SQLITE_CANTOPEN,
-                      "this file system cannot hold a write-ahead log (is it a network's?)");
+    throw SqliteError(
+        SQLITE_CANTOPEN,
+        "this file system does not support SQLite's WAL; name a file on a local disk");
   }
-  // The cache holds the indexes of a file of the usual size, so that a busy second's rows, which go
-  // everywhere in them, write each page once; when it gets quiet it is given back.
-  // FULL: the log is synced at each commit, so that what was committed also outlives the machine's
-  // power. With commits a tenth of a second apart that costs little, and no one waits for it.
+  // The cache holds the indexes of a file of the usual size, so that the rows of a busy second,
+  // which are spread over them, write each page once. It is released when the load ends. FULL syncs
+  // the WAL at each commit: committed rows survive a loss of power. With a commit each tenth of a
+  // second that costs little, and nobody waits for it.
   database_.execute(
       "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; "
       "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 0; "
       "PRAGMA journal_size_limit = " +
-      std::to_string(kLogBytesKept));
+      std::to_string(kWalBytesKept));
   migrate();
   page_bytes_ = database_.number("PRAGMA page_size");
-  sqlite3_wal_hook(database_.get(), count_log_pages, this);
+  sqlite3_wal_hook(database_.get(), count_wal_pages, this);
   sqlite3_db_config(database_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
   prepare_statements();
   check_is_same_file();
-  log_file_ = identity_of(log_path_);
-  index_file_ = identity_of(index_path_);
+  wal_file_ = identity_of(wal_path_);
+  shm_file_ = identity_of(shm_path_);
 }
 
-/// That what SQLite has open is the file that was looked at: it might have been replaced in
-/// between.
+/// SQLite must have opened the file that was checked; it may have been replaced in between.
 void AuditStore::check_is_same_file() const {
   int has_moved = 1;
   const int code =
@@ -145,18 +144,18 @@ void AuditStore::prepare_statements() {
                           "INSERT INTO deliveries (at, outcome, node, lost, lost_until) "
                           "VALUES (?, 'gap', ?, ?, ?)",
                           true);
-  // A gap is as old as its end: what is missing may be from then.
-  retire_before_ = Statement(database_,
+  // A gap counts as old as its end: a missing row may be from then.
+  delete_before_ = Statement(database_,
                              "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries "
                              "INDEXED BY deliveries_by_time WHERE at < ?1 AND "
                              "ifnull(lost_until, at) < ?1 ORDER BY at LIMIT ?2)",
                              true);
-  retire_oldest_ = Statement(database_,
+  delete_oldest_ = Statement(database_,
                              "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries "
                              "INDEXED BY deliveries_by_time WHERE outcome <> 'gap' "
                              "ORDER BY at LIMIT ?)",
                              true);
-  retire_gaps_ = Statement(database_,
+  delete_gaps_ = Statement(database_,
                            "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries "
                            "INDEXED BY deliveries_not_pushed WHERE outcome <> 'pushed' AND "
                            "outcome = 'gap' AND at < ?1 AND lost_until < ?1 ORDER BY at LIMIT ?2)",
@@ -169,26 +168,26 @@ void AuditStore::prepare_statements() {
   free_count_ = Statement(database_, "PRAGMA freelist_count", true);
 }
 
-void AuditStore::call_between(std::function<void()> between) {
-  set_between([between = std::move(between)] {
+void AuditStore::set_progress_callback(std::function<void()> between) {
+  install_progress_handler([between = std::move(between)] {
     between();
     return true;
   });
 }
 
-void AuditStore::set_between(std::function<bool()> between) {
-  between_ = std::move(between);
+void AuditStore::install_progress_handler(std::function<bool()> between) {
+  on_progress_ = std::move(between);
   constexpr int kSteps = 1000;
-  database_.set_progress(
-      kSteps, [](void* store) { return static_cast<AuditStore*>(store)->between_() ? 0 : 1; },
+  database_.set_progress_handler(
+      kSteps, [](void* store) { return static_cast<AuditStore*>(store)->on_progress_() ? 0 : 1; },
       this);
 }
 
 void AuditStore::migrate() {
   if (database_.number("PRAGMA user_version") == newest_audit_version()) return;
   Transaction all(database_, Transaction::Kind::write);
-  // Again, now that no one else can be doing the same, or can have been.
-  judge(database_, path_);
+  // Again, now that this connection holds the write lock.
+  check_owner(database_, path_);
   const auto version = database_.number("PRAGMA user_version");
   for (const auto& migration : migrations()) {
     if (migration.version <= version) continue;
@@ -212,21 +211,21 @@ bool AuditStore::begin_run(std::int64_t started_at, std::optional<std::int64_t> 
   last.bind(1, node_);
   const bool has_last = last.step();
   const bool is_open = has_last && last.is_null(2);
-  // Where it is this very run, its connection was lost for a while: what waited is still waiting.
+  // This very run reopens the file after a fault: its rows still wait in the queue.
   const bool is_same = is_open && last.number(1) == started_at;
-  const bool was_cut = is_open && !is_same;
+  const bool was_interrupted = is_open && !is_same;
   std::optional<std::int64_t> since = missing_since;
-  if (was_cut && (!since || *since == last.number(1))) {
-    // It was cut while this file was open: up to this node's last row, all is there. Where that is
-    // of the future, the clock was set back meanwhile.
+  if (was_interrupted && (!since || *since == last.number(1))) {
+    // It ended while the file was open: nothing is missing up to its last row. A last row of the
+    // future means that the clock was set back.
     since = std::min(last_at().value_or(last.number(1)), started_at);
   }
   if (is_same) run_ = last.number(0);
   last.reset();
-  // At least from when to when: the clock may have been set back.
+  // The end is not before the beginning, even if the clock was set back.
   if (since) insert(AuditGap{*since, std::max(started_at, *since), AuditGap::kUnknown});
   if (!is_same) {
-    // They are a row each start; no need to keep more than some.
+    // One row for each start; the last thousand are enough.
     Statement(database_, "DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - 1000").run();
     Statement enter(database_, "INSERT INTO runs (node, started_at) VALUES (?, ?)");
     enter.bind(1, node_);
@@ -275,23 +274,23 @@ void AuditStore::insert(const AuditGap& gap) {
   insert_gap_.run();
 }
 
-std::size_t AuditStore::retire_before(std::int64_t time, std::size_t rows) {
-  retire_before_.bind(1, time);
-  retire_before_.bind(2, static_cast<std::int64_t>(rows));
-  retire_before_.run();
+std::size_t AuditStore::delete_before(std::int64_t time, std::size_t rows) {
+  delete_before_.bind(1, time);
+  delete_before_.bind(2, static_cast<std::int64_t>(rows));
+  delete_before_.run();
   return static_cast<std::size_t>(database_.changes());
 }
 
-std::size_t AuditStore::retire_oldest(std::size_t rows) {
-  retire_oldest_.bind(1, static_cast<std::int64_t>(rows));
-  retire_oldest_.run();
+std::size_t AuditStore::delete_oldest(std::size_t rows) {
+  delete_oldest_.bind(1, static_cast<std::int64_t>(rows));
+  delete_oldest_.run();
   const auto retired = database_.changes();
   constexpr auto kAny = std::numeric_limits<std::int64_t>::max();
   const auto oldest = oldest_.step() ? oldest_.number(0) : kAny;
   oldest_.reset();
-  retire_gaps_.bind(1, oldest);
-  retire_gaps_.bind(2, static_cast<std::int64_t>(rows));
-  retire_gaps_.run();
+  delete_gaps_.bind(1, oldest);
+  delete_gaps_.bind(2, static_cast<std::int64_t>(rows));
+  delete_gaps_.run();
   return static_cast<std::size_t>(retired + database_.changes());
 }
 
@@ -313,7 +312,7 @@ void AuditStore::commit() {
   batch_.reset();
 }
 
-void AuditStore::abandon() noexcept {
+void AuditStore::rollback() noexcept {
   batch_.reset();
 }
 
@@ -333,7 +332,7 @@ std::int64_t AuditStore::file_bytes() {
 }
 
 void AuditStore::shrink(std::int64_t pages) {
-  // A step of this statement is a page; it must be run to its end.
+  // Each step of this statement releases one page; it must be run to its end.
   Statement(database_, "PRAGMA incremental_vacuum(" + std::to_string(pages) + ")").run();
 }
 

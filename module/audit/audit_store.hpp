@@ -1,4 +1,4 @@
-// The audit's file as its writer sees it: one open connection, and what is done with it.
+// The audit's file, opened for writing.
 #pragma once
 
 #include <cstdint>
@@ -13,135 +13,133 @@
 
 namespace waystation {
 
-/// Rows that are missing.
+/// A time in which rows are missing.
 struct AuditGap {
   static constexpr std::int64_t kUnknown = -1;
   std::int64_t since = 0;  // ms since 1970
   std::int64_t until = 0;
-  std::int64_t lost = 0;  // rows, or kUnknown
+  std::int64_t lost = 0;  // number of rows, or kUnknown
 };
 
-/// The newest tables that this program knows.
+/// The schema version that this program writes, and the newest that it reads.
 int newest_audit_version() noexcept;
 
-/// Refuses another program's database and a newer program's audit, without so much as making its
-/// log or changing its mode. What only its log knows is found when it is opened. True: it is an
-/// audit; false: it is empty, damaged or not there. Throws AuditRefused.
+/// Refuses another program's database and a newer program's audit, and changes nothing: neither
+/// the file's mode, nor a WAL. Does not read the WAL; opening the file does. True: it is an audit;
+/// false: it is empty, damaged or absent. Throws AuditRefused.
 bool refuse_foreign_audit(const std::string& path);
 
-/// The file is sound, and another process does not let go of it.
-class AuditHeld : public std::runtime_error {
+/// The file is sound, but a long read of another process keeps its WAL from being emptied.
+class AuditBlocked : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// One thread. Every function throws SqliteError where SQLite fails; what was to be done is then
-/// undone as a whole.
+/// One thread at a time. Every function that is not noexcept throws SqliteError if SQLite fails,
+/// and has then no effect.
 class AuditStore {
  public:
-  /// How long another's lock is waited for.
-  static constexpr int kBusyMs = 250;
+  /// How long to wait for another process's lock.
+  static constexpr int kBusyTimeoutMs = 250;
 
-  /// Opens the file, makes it if it is not there, and brings its tables to this program's version.
-  /// `path` is one of resolve_audit_path(). Throws AuditRefused, std::system_error, SqliteError;
-  /// where that is_corruption(), the file wants to be set aside.
-  /// To look through a file may take seconds; `may_go_on`, if there is one, is asked meanwhile,
-  /// must not throw, and where it says no, the constructor throws SqliteError (SQLITE_INTERRUPT).
-  AuditStore(const std::string& path, std::string node, bool check_thoroughly,
-             std::function<bool()> may_go_on = {});
+  /// Opens or creates the file, and migrates its tables to this program's version. `path` is a
+  /// result of resolve_audit_path(). Throws AuditRefused, std::system_error, SqliteError; if that
+  /// is_corruption(), the caller should set the file aside.
+  ///
+  /// `full_check` reads the whole file, which may take seconds. `should_continue` (may be empty,
+  /// must not throw) is called meanwhile; if it returns false, the constructor throws SqliteError
+  /// with SQLITE_INTERRUPT.
+  AuditStore(const std::string& path, std::string node, bool full_check,
+             std::function<bool()> should_continue = {});
   AuditStore(const AuditStore&) = delete;  // SQLite has its address
   AuditStore& operator=(const AuditStore&) = delete;
 
-  /// From now on calls `between`, which must not throw, in the midst of statements: some ten times
-  /// a millisecond while they run. A commit and the moving of the log are no statements, and take
-  /// as long as they take.
-  void call_between(std::function<void()> between);
+  /// From now on calls `on_progress`, which must not throw, about ten times a millisecond while a
+  /// statement runs. Commits and checkpoints do not call it.
+  void set_progress_callback(std::function<void()> on_progress);
 
-  /// The file was readable by others, and is no longer.
+  /// Other users could read the file before it was opened here.
   bool was_made_private() const noexcept { return made_private_; }
 
-  /// Enters that this node writes from now on. If an earlier run of it never ended, or rows may be
-  /// missing since `missing_since` for another reason, the time from then to `started_at` is a gap
-  /// of unknown size, which is entered too; true says so.
+  /// Records that a run of this node started. If the last run did not end, or rows are missing
+  /// since `missing_since`, also inserts a gap of unknown size from then to `started_at`, and
+  /// returns true.
   bool begin_run(std::int64_t started_at, std::optional<std::int64_t> missing_since);
   void end_run(std::int64_t now_ms);
 
-  /// A batch. insert() and the rest are legal between begin() and commit(); what was begun and not
-  /// committed is undone by the next begin(), by abandon() or at the end.
+  /// A transaction. insert() and delete_*() belong between begin() and commit(). The next begin(),
+  /// rollback() and the destructor undo a transaction that was not committed.
   void begin();
   void insert(const Delivery& row);
   void insert(const AuditGap& gap);
-  /// Takes out up to `rows` of the oldest: those from before a time, or any. Returns how many. A
-  /// gap is as old as its end.
-  std::size_t retire_before(std::int64_t time, std::size_t rows);
-  std::size_t retire_oldest(std::size_t rows);
+  /// Delete up to `rows` of the oldest rows, before a time or at all, and return their number. A
+  /// gap counts as old as its end.
+  std::size_t delete_before(std::int64_t time, std::size_t rows);
+  std::size_t delete_oldest(std::size_t rows);
   void commit();
-  void abandon() noexcept;
-  /// Gives memory back that only haste needs.
+  void rollback() noexcept;
+  /// Releases SQLite's page cache.
   void release_memory() noexcept;
 
-  /// The time of the row that this node wrote last, in ms since 1970; nothing where there is none.
+  /// The time of the last row of this node, in ms since 1970, if there is one.
   std::optional<std::int64_t> last_at();
 
-  /// Bytes of the file that are in use, and the file's own size once the log was moved into it.
+  /// Bytes in use, and the file's size after a checkpoint.
   std::int64_t used_bytes();
   std::int64_t file_bytes();
-  /// Gives up to `pages` unused pages back to the file system.
+  /// Releases up to `pages` unused pages to the file system.
   void shrink(std::int64_t pages);
 
-  /// Moves the log into the file where it has grown long. Throws AuditHeld where it keeps growing
-  /// because somebody's reading does not end.
-  void tend_log(std::int64_t max_log_bytes);
-  /// Moves the whole log into the file and empties it, or as much as can be done without waiting
-  /// for anybody. For moments with little to do.
-  void settle_log();
-  /// What the file and its log take on the disk.
+  /// Checkpoints a WAL of 16 MiB or more. Throws AuditBlocked if it is longer than `max_wal_bytes`
+  /// because another process has been reading all the time.
+  void checkpoint_if_large(std::int64_t max_wal_bytes);
+  /// Checkpoints and truncates the WAL, as far as that is possible without waiting for readers.
+  void checkpoint_all();
+  /// Bytes of the file and its WAL on the disk.
   std::uint64_t disk_bytes() const noexcept;
   /// Whether the path still names the file that is open here.
   bool is_file_in_place() const noexcept;
-  /// Whether that holds for its log and the log's index, too. A log that is not there is read by
-  /// nobody else, and who finds no index makes another one, which knows none of the locks in ours.
+  /// The same for the file, its WAL and the WAL's index (-shm). No other process reads a WAL that
+  /// was deleted; one that finds no index makes its own, without the locks in ours.
   bool is_in_place() const noexcept;
-  /// For a log that is no longer in place, and lives on in this connection alone: moves all of it
-  /// into the file. Must be done before the connection is closed, which does it only where no other
-  /// one is open. Where it throws, it can be tried again.
-  void rescue_log();
-  /// The log is not moved into the file when the connection is closed: the next one does it.
-  void leave_log() noexcept { database_.leave_untouched(); }
-  /// For a file that is no longer in place: puts the whole log into it, wherever it is now, and
-  /// takes the log out of the way. SQLite would leave it, and play it back into the next file of
-  /// that name.
-  void part_from_file(std::int64_t now_ms) noexcept;
+  /// Checkpoints a WAL that was deleted and exists in this connection only. To be called before the
+  /// connection is closed: closing does it only if no other connection is open. May be tried again.
+  void recover_wal();
+  /// Closing does not checkpoint; the next connection does.
+  void skip_checkpoint_on_close() noexcept { database_.skip_checkpoint_on_close(); }
+  /// For a file that was moved or replaced: checkpoints into it, wherever it is now, and removes
+  /// its WAL. SQLite would leave the WAL and apply it to the next file of that name.
+  void abandon_moved_file(std::int64_t now_ms) noexcept;
 
  private:
-  void set_between(std::function<bool()> between);
+  void install_progress_handler(std::function<bool()> between);
   void check_is_same_file() const;
   void prepare_statements();
   void migrate();
-  static int count_log_pages(void* store, sqlite3* handle, const char* name, int pages);
+  static int count_wal_pages(void* store, sqlite3* handle, const char* name, int pages);
 
   const std::string path_;
-  const std::string log_path_;
-  const std::string index_path_;
+  const std::string wal_path_;
+  const std::string shm_path_;
   const std::string node_;
   bool made_private_ = false;
   const FileIdentity file_;
-  FileIdentity log_file_;
-  FileIdentity index_file_;
+  FileIdentity wal_file_;
+  FileIdentity shm_file_;
   std::int64_t page_bytes_ = 4096;
-  std::int64_t log_pages_ = 0;
+  std::int64_t wal_pages_ = 0;
   std::int64_t run_ = 0;
   Database database_;
   Statement insert_;
   Statement insert_gap_;
-  Statement retire_before_;
-  Statement retire_oldest_;
-  Statement retire_gaps_;
+  Statement delete_before_;
+  Statement delete_oldest_;
+  Statement delete_gaps_;
   Statement oldest_;
   Statement page_count_;
   Statement free_count_;
   std::unique_ptr<Transaction> batch_;
-  std::function<bool()> between_;  // whether to go on with a statement
+  std::function<bool()> on_progress_;  // false interrupts the statement
 };
 
 }  // namespace waystation

@@ -1,14 +1,13 @@
-// The audit's writer: what its thread does.
+#include "audit/audit_writer.hpp"
+
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <exception>
-#include <new>
 #include <system_error>
 #include <utility>
 
-#include "audit/audit.hpp"
-#include "audit/audit_words.hpp"
+#include "audit/audit_text.hpp"
 #include "audit/file_size_signal.hpp"
 
 namespace waystation {
@@ -16,171 +15,193 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A transaction takes in no more, so that it fits the cache, and none after so long, so that the
-// rows of a busy machine leave the queue, too.
+// A transaction takes at most this many rows, which fit the page cache, and at most this long, so
+// that rows leave the queue on a busy machine too.
 constexpr std::size_t kBatchRows = 50'000;
 constexpr auto kLongestBatch = 1s;
-// The time is looked at each so many.
-constexpr std::size_t kTimedRows = 500;
-// Rows in one batch interval that are so many that they are gathered for longer, and for how long.
+// Rows between two looks at the clock.
+constexpr std::size_t kRowsPerClockCheck = 500;
+// More rows than this in one batch interval are gathered for longer, up to kLongestGathering.
 constexpr std::uint64_t kManyRows = 1000;
 constexpr auto kLongestGathering = 1s;
-// How full the queue may get before there is no time for that, nor for a rest.
-constexpr unsigned kHurryPercent = 50;
+// A queue that is fuller than this leaves no time for gathering and pauses.
+constexpr unsigned kUrgentPercent = 50;
 // Between two steps of retention.
-constexpr auto kTidyPause = 20ms;
+constexpr auto kRetentionPause = 20ms;
+// How long rows may be in the WAL only, where a copy of the file does not have them.
+constexpr auto kCheckpointInterval = 2s;
+// A checkpoint takes place while fewer rows than this wait.
+constexpr std::uint64_t kFewRows = 1000;
 constexpr int kNice = 10;
 
-/// Everybody else goes first, the relay above all: rows can wait, and messages do not. It still
-/// gets a tenth of a processor that others want whole, so that rows come to the file, and to an end
-/// at the end, on a machine that is always busy. On Linux a nice value is of one thread alone.
-void give_way() noexcept {
-  if (getpriority(PRIO_PROCESS, 0) < kNice) setpriority(PRIO_PROCESS, 0, kNice);
+/// Rows can wait, messages cannot. With this priority the thread still gets a tenth of a processor
+/// that others want whole. On Linux a nice value belongs to one thread.
+void lower_priority() noexcept {
+  if (getpriority(PRIO_PROCESS, 0) < kNice) (void)setpriority(PRIO_PROCESS, 0, kNice);
 }
 
 }  // namespace
 
-void Audit::run() noexcept {
-  const FileSizeSignal an_error_only;
-  give_way();
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    const bool is_last = wait_for_work(lock);
-    lock.unlock();
-    work();
-    lock.lock();
-    if (flushing_ != 0) flushed_.notify_all();
-    if (!is_last) continue;
-    if ((is_faulty_ && !is_locked()) || is_late() || (queue_.size() == 0 && !has_loss())) break;
-  }
-  lock.unlock();
-  close();
-}
+AuditWriter::AuditWriter(const AuditOptions& options, std::string path, std::string node,
+                         AuditInbox& inbox, AuditStatus& status)
+    : options_(options),
+      path_(std::move(path)),
+      node_(std::move(node)),
+      started_at_(wall_ms()),
+      inbox_(inbox),
+      status_(status),
+      retention_(options.retention_days, options.max_bytes,
+                 [&inbox] { return inbox.is_past_deadline(); }),
+      run_file_(path_, node_) {}
 
-/// Sleeps until `is_wanted`, which is called with the lock, or until `time`; whether it is.
-template <typename Wanted>
-bool Audit::sleep_until(std::unique_lock<std::mutex>& lock, Clock::time_point time,
-                        Wanted is_wanted) {
-  bool is_time = false;
-  while (!is_wanted()) {
-    if (is_time) return false;
-    lock.unlock();
-    is_time = !wake_.sleep_until(time);
-    lock.lock();
-  }
-  return true;
-}
+// ---- start
 
-/// Returns when there is something to do; true where the end is wanted.
-bool Audit::wait_for_work(std::unique_lock<std::mutex>& lock) {
-  const auto is_urgent = [this] { return is_stopping_ || flushing_ != 0; };
-  if (is_stopping_) return true;
-  if (is_faulty_) {
-    // Also when someone waits for a flush: trying more often does not mend a disk.
-    return sleep_until(lock, retry_at_, [this] { return is_stopping_; });
-  }
-  if (has_more_ || store_ == nullptr) return false;
-  if (is_over_size_ || has_too_old_ || has_unused_) {
-    sleep_until(lock, Clock::now() + kTidyPause, is_urgent);
-  } else {
-    sleep_until(lock, Clock::now() + options_.idle_interval, [&] {
-      // Each time: one that was told of an earlier row may have taken the flag back only now.
-      is_asleep_.store(true, std::memory_order_seq_cst);
-      return queue_.size() != 0 || is_urgent();
-    });
-    is_asleep_.store(false, std::memory_order_relaxed);
-  }
-  if (queue_.size() != 0) gather(lock);
-  return is_stopping_;
-}
-
-/// Lets other rows come, to be committed with the first. Where very many come, for longer: they go
-/// everywhere in the indexes, and a commit writes every page that one of them is on.
-void Audit::gather(std::unique_lock<std::mutex>& lock) {
-  const auto is_urgent = [this] { return is_stopping_ || flushing_ != 0; };
-  const auto begin = Clock::now();
-  std::uint64_t before = 0;
-  do {
-    before = queue_.rows_in();
-    if (sleep_until(lock, Clock::now() + options_.batch_interval, is_urgent)) return;
-  } while (queue_.rows_in() - before > kManyRows && !queue_.is_filled(kHurryPercent) &&
-           Clock::now() - begin < kLongestGathering);
-}
-
-/// Where the file system takes none, there is no trace but the log if the audit cannot be opened
-/// either until the end.
-void Audit::take_run_file() {
-  try {
-    run_file_.take(started_at_);
-  } catch (const std::system_error&) {
-  }
-}
-
-void Audit::begin_run(AuditStore& store) {
-  const bool has_gap = store.begin_run(started_at_, run_file_.missing_since());
-  run_file_.settle(started_at_);
-  if (!has_gap) return;
-  say(AuditLogLevel::warning, [this] {
-    return "audit: the last run of " + node_ + " on " + path_ +
-           " ended without closing it: what it had not written yet is missing, and a row says so";
-  });
-}
-
-/// Nothing can have come in a run that no thread was there for, so that nothing is missing.
-void Audit::withdraw_run() noexcept {
-  if (run_file_.missing_since()) return;  // since before, and not entered yet: it is still so
+void AuditWriter::start() {
+  // Before the first row can come: a row that is lost leaves a trace even if the audit cannot be
+  // opened in this run.
+  acquire_run_file();
   try {
     AuditStore store(path_, node_, false);
-    store.begin_run(started_at_, std::nullopt);  // it was entered before, if that was possible
+    if (store.was_made_private()) {
+      log(AuditLogLevel::warning, [this] {
+        return "audit: " + path_ + ": other users could read the file; its mode is now 0600";
+      });
+    }
+    begin_run(store);
+  } catch (const SqliteError&) {
+    // The writer meets the fault again, logs it and retries.
+  } catch (const std::system_error&) {
+    // The same.
+  } catch (...) {
+    cancel();
+    throw;
+  }
+}
+
+void AuditWriter::cancel() noexcept {
+  if (run_file_.missing_since()) return;  // an earlier run's, not recorded yet
+  try {
+    AuditStore store(path_, node_, false);
+    store.begin_run(started_at_, std::nullopt);
     store.end_run(wall_ms());
   } catch (const std::exception&) {
-    // If it was entered before, the next run takes it for one that was cut.
+    // If the run was recorded, the next one takes it for one that was interrupted.
   }
   run_file_.remove();
 }
 
-void Audit::open() {
-  take_run_file();
-  auto store =
-      std::make_unique<AuditStore>(path_, node_, !was_opened_, [this] { return !is_late(); });
+/// A file system that takes no file leaves no trace but the log, if the audit cannot be opened
+/// before the end either.
+void AuditWriter::acquire_run_file() {
+  try {
+    run_file_.acquire(started_at_);
+  } catch (const std::system_error&) {
+    // Tried again before each batch.
+  }
+}
+
+void AuditWriter::begin_run(AuditStore& store) {
+  const bool has_gap = store.begin_run(started_at_, run_file_.missing_since());
+  run_file_.clear_missing(started_at_);
+  if (!has_gap) return;
+  log(AuditLogLevel::warning, [this] {
+    return "audit: " + path_ + ": the last run of node " + node_ +
+           " did not end cleanly; rows that it had not written are missing, and a gap records it";
+  });
+}
+
+// ---- the thread
+
+void AuditWriter::run() noexcept {
+  const FileSizeSignalBlocker no_signal;
+  lower_priority();
+  for (;;) {
+    const bool is_stopping = wait_for_work();
+    work();
+    inbox_.notify_flushed();
+    if (!is_stopping) continue;
+    // Another process's lock may be released before the deadline; any other fault ends the wait.
+    if (is_faulty_ && status_.state() != AuditState::locked) break;
+    if (inbox_.is_past_deadline()) break;
+    if (inbox_.queue().size() == 0 && !inbox_.has_unrecorded_loss()) break;
+  }
+  close();
+}
+
+/// Returns when there is something to do; true if a stop was requested.
+bool AuditWriter::wait_for_work() {
+  if (inbox_.is_stop_requested()) return true;
+  if (is_faulty_) {
+    // Also if somebody flushes: to try more often repairs no disk.
+    return inbox_.sleep_until(retry_at_, [this] { return inbox_.is_stop_requested(); });
+  }
+  if (has_more_ || store_ == nullptr) return false;
+  if (retention_.has_work()) {
+    inbox_.sleep_until(Clock::now() + kRetentionPause, [this] { return inbox_.is_urgent(); });
+  } else {
+    inbox_.sleep_until_row(Clock::now() + options_.idle_interval);
+  }
+  if (inbox_.queue().size() != 0) gather_rows();
+  return inbox_.is_stop_requested();
+}
+
+/// Waits for more rows, to commit them together. Very many rows are gathered for longer: they are
+/// spread over the indexes, and a commit writes every page that one of them is on.
+void AuditWriter::gather_rows() {
+  const auto& queue = inbox_.queue();
+  const auto begin = Clock::now();
+  std::uint64_t before = 0;
+  do {
+    before = queue.rows_in();
+    if (inbox_.sleep_until(Clock::now() + options_.batch_interval,
+                           [this] { return inbox_.is_urgent(); })) {
+      return;
+    }
+  } while (queue.rows_in() - before > kManyRows && !queue.is_fuller_than(kUrgentPercent) &&
+           Clock::now() - begin < kLongestGathering);
+}
+
+void AuditWriter::open() {
+  acquire_run_file();
+  auto store = std::make_unique<AuditStore>(path_, node_, !was_opened_,
+                                            [this] { return !inbox_.is_past_deadline(); });
   begin_run(*store);
-  if (owed_since_) {
+  if (missing_since_) {
     const auto now = wall_ms();
     store->begin();
-    store->insert(AuditGap{std::min(*owed_since_, now), now, AuditGap::kUnknown});
+    store->insert(AuditGap{std::min(*missing_since_, now), now, AuditGap::kUnknown});
     store->commit();
-    owed_since_.reset();
-    run_file_.settle(started_at_);
+    missing_since_.reset();
+    run_file_.clear_missing(started_at_);
   }
   store_ = std::move(store);
-  store_->call_between([this] { rest_if_due(); });
-  file_bytes_.store(store_->disk_bytes(), std::memory_order_relaxed);
+  store_->set_progress_callback([this] { pause_if_due(); });
+  status_.set_file_bytes(store_->disk_bytes());
   was_opened_ = true;
 }
 
-void Audit::note_waiting() noexcept {
-  auto cursor = queue_.begin();
-  const auto oldest = queue_.next(cursor);
-  waiting_since_.store(oldest ? oldest->at : 0, std::memory_order_relaxed);
+void AuditWriter::update_waiting_since() noexcept {
+  const auto& queue = inbox_.queue();
+  auto cursor = queue.begin();
+  const auto oldest = queue.next(cursor);
+  status_.set_waiting_since(oldest ? oldest->at : 0);
 }
 
-bool Audit::is_late() const noexcept {
-  return Clock::now() >= stop_at_.load();
+/// Leaves the processor to others now and then, unless somebody waits for the rows or the queue may
+/// soon be full.
+void AuditWriter::pause_if_due() noexcept {
+  if (inbox_.is_urgent() || inbox_.queue().is_fuller_than(kUrgentPercent)) return;
+  duty_cycle_.pause_if_due();
 }
 
-/// Leaves the processor to others now and then, unless someone waits for the rows, or they may soon
-/// find no room.
-void Audit::rest_if_due() noexcept {
-  if (flushing_.load() != 0 || stop_at_.load() != kNever || queue_.is_filled(kHurryPercent)) return;
-  turns_.rest_if_due();
-}
-
-void Audit::write_batch() {
-  store_->tend_log(max_log_bytes());
+void AuditWriter::write_batch() {
+  auto& queue = inbox_.queue();
+  auto& loss = inbox_.loss();
+  store_->checkpoint_if_large(max_wal_bytes());
   has_more_ = false;
-  auto cursor = queue_.begin();
-  const auto gap = loss_.unsettled();
-  auto row = queue_.next(cursor);
+  auto cursor = queue.begin();
+  const auto gap = loss.unrecorded();
+  auto row = queue.next(cursor);
   if (!row && gap.lost == 0) return;
   std::size_t rows = 0;
   const auto end = Clock::now() + kLongestBatch;
@@ -188,60 +209,81 @@ void Audit::write_batch() {
   while (row) {
     store_->insert(*row);
     if (++rows == kBatchRows) break;
-    if (rows % kTimedRows == 0 && (is_late() || Clock::now() > end)) break;
-    row = queue_.next(cursor);
+    if (rows % kRowsPerClockCheck == 0 && (inbox_.is_past_deadline() || Clock::now() > end)) break;
+    row = queue.next(cursor);
   }
   if (gap.lost != 0) store_->insert(gap);
-  // A file that has its size gives away as much as it takes, in the same transaction.
-  retire_oldest(2 * rows);
-  if (has_too_old_) retire_old(2 * rows);
+  // In the same transaction, so that a file at its limit does not grow.
+  retention_.make_space(*store_, rows);
   store_->commit();
   has_more_ = row.has_value();
   if (!store_->is_file_in_place()) {
-    // Deleted in this moment, the file took the batch with it: the next one gets it.
+    // Deleted in this moment, the file took the batch with it: the next file gets it again.
     has_more_ = true;
     return;
   }
-  const auto settle = [&] {
-    queue_.release(cursor);
-    loss_.settle(gap);
-    note_waiting();
-    rows_written_.fetch_add(rows, std::memory_order_relaxed);
+  const auto release = [&] {
+    queue.release(cursor);
+    loss.mark_recorded(gap);
+    update_waiting_since();
+    status_.count_written(rows);
   };
-  // If only the log was, the batch is still in it, and nobody finds it there.
+  // If only the WAL was deleted, the batch is in this connection alone until it is recovered.
   try {
     reopen_if_moved();
   } catch (...) {
-    settle();
+    release();
     throw;
   }
-  settle();
+  release();
 }
 
-void Audit::close() noexcept {
-  const auto waiting = queue_.size();
+/// One step of retention, and a checkpoint if there is time for it.
+void AuditWriter::run_retention() {
+  if (inbox_.is_past_deadline()) return;
+  const auto waiting = inbox_.queue().size();
+  if (waiting == 0) store_->release_memory();
+  const auto now = Clock::now();
+  const bool is_complete = retention_.run_step(*store_);
+  if (is_complete || (now >= next_checkpoint_ && waiting < kFewRows)) {
+    store_->checkpoint_all();
+    next_checkpoint_ = now + kCheckpointInterval;
+  }
+  status_.set_file_bytes(store_->disk_bytes());
+}
+
+std::int64_t AuditWriter::max_wal_bytes() const noexcept {
+  const auto max_bytes = retention_.max_bytes();
+  return max_bytes == 0 ? 4 * options_.wal_bytes : std::max(options_.wal_bytes, max_bytes / 4);
+}
+
+// ---- the end
+
+void AuditWriter::close() noexcept {
+  const auto waiting = inbox_.queue().size();
   if (waiting != 0) {
-    given_up_.fetch_add(waiting, std::memory_order_relaxed);
-    say(AuditLogLevel::error, [&] {
+    status_.count_abandoned(waiting);
+    log(AuditLogLevel::error, [&] {
       return "audit: " + path_ + ": " + rows_text(waiting) +
-             " could not be written before the end and are lost";
+             " could not be written before the end and are lost; the next run records a gap";
     });
-  } else if (store_ != nullptr && !has_loss() && store_->is_in_place()) {
-    // Otherwise the next run finds that this one did not end well, and says so in a row.
+  } else if (store_ != nullptr && !inbox_.has_unrecorded_loss() && store_->is_in_place()) {
+    // Otherwise the next run finds that this one did not end cleanly, and records a gap.
     try {
       store_->end_run(wall_ms());
       run_file_.remove();
     } catch (const SqliteError& error) {
-      say(AuditLogLevel::warning,
-          [&] { return "audit: " + path_ + ": its end could not be entered: " + words_of(error); });
+      log(AuditLogLevel::warning, [&] {
+        return "audit: " + path_ + ": the end of the run could not be recorded: " + describe(error);
+      });
     } catch (const std::exception&) {
-      // The same for want of memory.
+      // Out of memory: the next run records a gap.
     }
   }
-  // To move the log into the file may take long; the next run does it.
-  if (store_ != nullptr && is_late()) store_->leave_log();
+  // A checkpoint may take long; the next run does it.
+  if (store_ != nullptr && inbox_.is_past_deadline()) store_->skip_checkpoint_on_close();
   store_.reset();
-  run_file_.let_go();
+  run_file_.release();
 }
 
 }  // namespace waystation

@@ -5,6 +5,9 @@
 namespace waystation {
 namespace {
 
+// None of these calls can fail: sets and signals are valid, and a signal that is pending is taken
+// without waiting. If another thread takes it first, it is gone, too.
+
 sigset_t only_this() noexcept {
   sigset_t set;
   sigemptyset(&set);
@@ -21,20 +24,20 @@ bool is_pending() noexcept {
 
 }  // namespace
 
-FileSizeSignal::FileSizeSignal() noexcept : was_pending_(is_pending()) {
+FileSizeSignalBlocker::FileSizeSignalBlocker() noexcept : was_pending_(is_pending()) {
   const sigset_t set = only_this();
-  pthread_sigmask(SIG_BLOCK, &set, &before_);
+  (void)pthread_sigmask(SIG_BLOCK, &set, &before_);
 }
 
-FileSizeSignal::~FileSizeSignal() {
-  // The kernel sends it to the thread that wrote. One that came for ours is taken away before the
-  // old mask would let it through.
+FileSizeSignalBlocker::~FileSizeSignalBlocker() {
+  // The kernel sends it to the thread that wrote. A pending one of this thread is consumed before
+  // the old mask would deliver it.
   if (!was_pending_ && is_pending()) {
     const sigset_t set = only_this();
     const timespec at_once{};
-    sigtimedwait(&set, nullptr, &at_once);
+    (void)sigtimedwait(&set, nullptr, &at_once);
   }
-  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  (void)pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 
 }  // namespace waystation

@@ -1,18 +1,18 @@
-// A limit of the size of files is an error to us, never the end of the process.
+// Makes a limit on file sizes an error of the write, instead of the end of the process.
 #pragma once
 
 #include <csignal>
 
 namespace waystation {
 
-/// While it lives, a write of this thread beyond the limit (RLIMIT_FSIZE) fails with EFBIG,
-/// whatever the process does about SIGXFSZ: by default that would end it.
-class FileSizeSignal {
+/// Blocks SIGXFSZ for this thread while it lives: a write beyond RLIMIT_FSIZE then fails with
+/// EFBIG. By default the signal would end the process.
+class FileSizeSignalBlocker {
  public:
-  FileSizeSignal() noexcept;
-  ~FileSizeSignal();
-  FileSizeSignal(const FileSizeSignal&) = delete;
-  FileSizeSignal& operator=(const FileSizeSignal&) = delete;
+  FileSizeSignalBlocker() noexcept;
+  ~FileSizeSignalBlocker();
+  FileSizeSignalBlocker(const FileSizeSignalBlocker&) = delete;
+  FileSizeSignalBlocker& operator=(const FileSizeSignalBlocker&) = delete;
 
  private:
   sigset_t before_{};

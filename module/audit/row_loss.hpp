@@ -1,4 +1,4 @@
-// What the audit's queue had no room for, until a row says so.
+// Rows that found the audit's queue full, until a gap in the audit records them.
 #pragma once
 
 #include <atomic>
@@ -8,8 +8,8 @@
 
 namespace waystation {
 
-/// Counts for one producer, the relay's thread, and one consumer, the audit's writer. No mutex: the
-/// producer would wait for a writer that gives way to everybody.
+/// Counts for one producer, the relay's thread, and one consumer, the audit's writer. It has no
+/// mutex: the producer would wait for a writer of low priority.
 class RowLoss {
  public:
   // ---- the producer
@@ -19,24 +19,24 @@ class RowLoss {
 
   // ---- the consumer
 
-  /// What was lost and is not settled; `lost` 0: nothing. Where more is lost meanwhile, its times
-  /// may be in it already, and are in the next one, too.
-  AuditGap unsettled() noexcept;
-  /// A row says so: `gap` is what unsettled() returned last.
-  void settle(const AuditGap& gap) noexcept;
+  /// The loss that no gap records yet; `lost` is 0 if there is none. A row that is lost during the
+  /// call may widen this gap's times, and is counted in the next one.
+  AuditGap unrecorded() noexcept;
+  /// The gap that unrecorded() returned last is committed.
+  void mark_recorded(const AuditGap& gap) noexcept;
 
   // ---- any thread
 
-  /// Rows since the beginning, and how many of them are settled.
+  /// Rows lost since the start, and how many of them gaps record.
   std::int64_t count() const noexcept { return lost_.load(std::memory_order_acquire); }
-  std::int64_t settled() const noexcept { return settled_.load(std::memory_order_acquire); }
+  std::int64_t recorded() const noexcept { return recorded_.load(std::memory_order_acquire); }
 
  private:
-  std::atomic<std::int64_t> lost_ = 0;  // written last: who sees a count sees its times
+  std::atomic<std::int64_t> lost_ = 0;  // written last: who reads a count also reads its times
   std::atomic<std::int64_t> since_ = 0;
   std::atomic<std::int64_t> until_ = 0;
-  std::atomic<std::int64_t> settled_ = 0;  // the consumer's
-  std::int64_t settled_until_ = 0;         // the consumer's own, like the next
+  std::atomic<std::int64_t> recorded_ = 0;  // written by the consumer
+  std::int64_t recorded_until_ = 0;         // the consumer's own, like the next
   std::int64_t seen_until_ = 0;
 };
 

@@ -7,8 +7,8 @@
 
 namespace waystation {
 
-/// What stands before a row's texts. A row never wraps: where it does not fit before the ring's
-/// end, one with `is_row` 0 fills the rest.
+/// Precedes the texts of a row. A row never wraps: if it does not fit before the end of the ring, a
+/// header with `is_row` 0 fills the rest.
 struct RowQueue::Header {
   std::uint32_t size;  // of the row with this header, a multiple of kAlignment
   std::uint8_t is_row;
@@ -25,13 +25,13 @@ struct RowQueue::Header {
 namespace {
 
 constexpr std::uint64_t kAlignment = 8;
-constexpr std::size_t kLeastBytes = 4096;
+constexpr std::size_t kMinBytes = 4096;
 
 bool fits_a_byte(std::string_view text) noexcept {
   return text.size() <= 255;
 }
 
-/// Such counts are for people: what is beyond the type is as good as its highest.
+/// Saturates: a count beyond the type is stored as its maximum.
 template <typename T>
 T clamped(std::size_t number) noexcept {
   return static_cast<T>(std::min<std::size_t>(number, std::numeric_limits<T>::max()));
@@ -40,7 +40,7 @@ T clamped(std::size_t number) noexcept {
 }  // namespace
 
 RowQueue::RowQueue(std::size_t bytes)
-    : mask_(std::bit_ceil(std::max(bytes, kLeastBytes)) - 1),
+    : mask_(std::bit_ceil(std::max(bytes, kMinBytes)) - 1),
       bytes_(std::make_unique_for_overwrite<std::byte[]>(mask_ + 1)) {}
 
 bool RowQueue::push(const Delivery& row) noexcept {
@@ -82,9 +82,9 @@ bool RowQueue::push(const Delivery& row) noexcept {
     std::memcpy(to, text.data(), text.size());
     to += text.size();
   }
-  // Counted before it can be taken, so that no one ever sees more rows out than in. In one order
-  // with the flag of a consumer that is going to sleep: either it sees this row, or the producer,
-  // looking next, sees that it sleeps.
+  // Counted before the consumer can take it, so that nobody sees more rows out than in.
+  // Sequentially consistent with the flag of a consumer that goes to sleep: either it sees this
+  // row, or the producer then sees the flag.
   rows_in_.store(rows_in_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
   head_.store(head + size, std::memory_order_release);
   return true;
@@ -121,18 +121,18 @@ std::optional<Delivery> RowQueue::next(Cursor& cursor) const noexcept {
 }
 
 void RowQueue::release(const Cursor& cursor) noexcept {
-  taken_ = cursor;
+  released_ = cursor;
   tail_.store(cursor.position, std::memory_order_release);
   rows_out_.store(cursor.rows, std::memory_order_seq_cst);
 }
 
-bool RowQueue::is_filled(unsigned percent) const noexcept {
+bool RowQueue::is_fuller_than(unsigned percent) const noexcept {
   const std::uint64_t tail = tail_.load(std::memory_order_acquire);
   return head_.load(std::memory_order_acquire) - tail > capacity() / 100 * percent;
 }
 
 std::uint64_t RowQueue::size() const noexcept {
-  // In this order, since what is read second may have grown in between.
+  // In this order: rows_in() may grow between the two reads.
   const std::uint64_t out = rows_out();
   return rows_in() - out;
 }

@@ -12,12 +12,11 @@
 
 namespace waystation {
 
-/// A ring of bytes for one producer and one consumer: no lock, no allocation, and the memory is
-/// bounded whatever the rows are. The consumer reads rows and gives them back only once they are
-/// safe, so that a batch which failed is still there to be tried again.
+/// A ring buffer of bytes for one producer and one consumer, without locks or allocations. The
+/// consumer releases rows only after they are committed, so that a failed batch can be retried.
 class RowQueue {
  public:
-  /// `bytes` is rounded up to a power of two. The memory is the kernel's until it is used. Throws
+  /// `bytes` is rounded up to a power of two. Pages become resident when they are used. Throws
   /// std::bad_alloc.
   explicit RowQueue(std::size_t bytes);
   RowQueue(const RowQueue&) = delete;
@@ -25,34 +24,33 @@ class RowQueue {
 
   // ---- the producer
 
-  /// False, and nothing is kept, where there is no room, or where a name is longer than any name
-  /// can be.
+  /// False if the queue is full, or if a name is longer than 255 bytes.
   bool push(const Delivery& row) noexcept;
 
   // ---- the consumer
 
-  /// A place in the queue.
+  /// A position in the queue.
   class Cursor {
     friend class RowQueue;
     std::uint64_t position = 0;
-    std::uint64_t rows = 0;  // before it, since the queue was made
+    std::uint64_t rows = 0;  // before it, since the queue was created
   };
 
-  /// The oldest row that was not given back.
-  Cursor begin() const noexcept { return taken_; }
-  /// The row at `cursor`, which moves on; nothing at the queue's end. Its views live until the row
-  /// is given back.
+  /// The oldest row that is not released.
+  Cursor begin() const noexcept { return released_; }
+  /// Returns the row at `cursor` and advances it; nothing at the end. Its views are valid until the
+  /// row is released.
   std::optional<Delivery> next(Cursor& cursor) const noexcept;
-  /// Gives back all rows before `cursor`.
+  /// Releases all rows before `cursor`.
   void release(const Cursor& cursor) noexcept;
 
   // ---- any thread
 
-  /// Rows that were not given back.
+  /// Rows that are not released.
   std::uint64_t size() const noexcept;
-  /// Whether more than so much of its memory is taken.
-  bool is_filled(unsigned percent) const noexcept;
-  /// Rows that were ever pushed, and given back.
+  /// Whether more than `percent` of its memory is in use.
+  bool is_fuller_than(unsigned percent) const noexcept;
+  /// Rows pushed, and released, since the queue was created.
   std::uint64_t rows_in() const noexcept { return rows_in_.load(std::memory_order_seq_cst); }
   std::uint64_t rows_out() const noexcept { return rows_out_.load(std::memory_order_seq_cst); }
 
@@ -63,14 +61,14 @@ class RowQueue {
   const std::uint64_t mask_;
   const std::unique_ptr<std::byte[]> bytes_;
 
-  // Positions only ever grow; a row's place is its position modulo the capacity. Each side has a
-  // cache line of its own.
+  // Positions only grow; an offset is a position modulo the capacity. Each side has its own cache
+  // line.
   alignas(64) std::atomic<std::uint64_t> head_ = 0;  // where the next row goes
   std::atomic<std::uint64_t> rows_in_ = 0;
   std::uint64_t known_tail_ = 0;                     // the producer's last look at tail_
   alignas(64) std::atomic<std::uint64_t> tail_ = 0;  // the oldest row's
   std::atomic<std::uint64_t> rows_out_ = 0;
-  Cursor taken_;
+  Cursor released_;
 };
 
 }  // namespace waystation

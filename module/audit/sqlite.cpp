@@ -7,8 +7,8 @@
 namespace waystation {
 namespace {
 
-/// The errno behind a failure, as far as SQLite still knows it: it remembers one for the
-/// connection, which what it does afterwards may have overwritten, and one for each file.
+/// The errno behind a failure. SQLite keeps one for the connection, which later calls may have
+/// overwritten, and one for each file.
 int system_error_of(sqlite3* handle, int code) noexcept {
   const int kind = code & 0xff;
   if (kind != SQLITE_IOERR && kind != SQLITE_CANTOPEN) return 0;
@@ -26,7 +26,7 @@ int system_error_of(sqlite3* handle, int code) noexcept {
   return 0;
 }
 
-/// A name by which SQLite opens a file that it takes to be unchanging.
+/// A URI with which SQLite reads a file without locks and WAL.
 std::string immutable_uri(const std::string& path) {
   constexpr char digits[] = "0123456789abcdef";
   std::string uri = "file:";
@@ -67,10 +67,10 @@ Statement::Statement(Database& database, std::string_view sql, bool is_persisten
 void Statement::fail() {
   sqlite3* const handle = sqlite3_db_handle(statement_.get());
   const int code = sqlite3_extended_errcode(handle);
-  const std::string words = sqlite3_errmsg(handle);
+  const std::string message = sqlite3_errmsg(handle);
   const int system_error = system_error_of(handle, code);
   reset();
-  throw SqliteError(code, words, system_error);
+  throw SqliteError(code, message, system_error);
 }
 
 int Statement::parameters() const noexcept {
@@ -82,7 +82,7 @@ void Statement::bind(int parameter, std::int64_t number) {
 }
 
 void Statement::bind(int parameter, std::string_view text) {
-  // A null pointer would be NULL instead of an empty text.
+  // A null pointer would bind NULL instead of an empty text.
   const char* const data = text.data() == nullptr ? "" : text.data();
   if (sqlite3_bind_text(statement_.get(), parameter, data, static_cast<int>(text.size()),
                         SQLITE_STATIC) != SQLITE_OK) {
@@ -107,7 +107,7 @@ bool Statement::step() {
 }
 
 void Statement::reset() noexcept {
-  sqlite3_reset(statement_.get());
+  (void)sqlite3_reset(statement_.get());  // repeats the failure of the last step()
 }
 
 void Statement::run() {
@@ -142,7 +142,7 @@ Database::Database(const std::string& path, Access access) {
               SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE |
               SQLITE_OPEN_PRIVATECACHE;
   std::string name = path;
-  if (access == Access::look) {
+  if (access == Access::peek) {
     flags |= SQLITE_OPEN_URI;
     name = immutable_uri(path);
   }
@@ -151,8 +151,8 @@ Database::Database(const std::string& path, Access access) {
   handle_.reset(handle);
   if (handle == nullptr) throw std::bad_alloc();
   if (code != SQLITE_OK) fail(code);
-  // The file may have been made by someone else: nothing in its schema is to run code, and a page
-  // that makes no sense is an error, not a guess.
+  // The file may come from somebody else: its schema must run no code, and a damaged page must be
+  // an error.
   execute("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON");
 }
 
@@ -161,11 +161,11 @@ void Database::fail(int code) {
 }
 
 void Database::set_busy_timeout(int ms) noexcept {
-  sqlite3_busy_timeout(handle_.get(), ms);
+  (void)sqlite3_busy_timeout(handle_.get(), ms);  // fails only where SQLite is misused
 }
 
-void Database::set_progress(int steps, int (*between)(void*), void* context) noexcept {
-  sqlite3_progress_handler(handle_.get(), steps, between, context);
+void Database::set_progress_handler(int steps, int (*on_progress)(void*), void* context) noexcept {
+  sqlite3_progress_handler(handle_.get(), steps, on_progress, context);
 }
 
 void Database::execute(const std::string& sql) {
@@ -191,7 +191,7 @@ std::int64_t Database::changes() const noexcept {
   return sqlite3_changes64(handle_.get());
 }
 
-void Database::leave_untouched() noexcept {
+void Database::skip_checkpoint_on_close() noexcept {
   sqlite3_db_config(handle_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }
 
@@ -202,7 +202,7 @@ Transaction::Transaction(Database& database, Kind kind) : database_(database) {
 }
 
 Transaction::~Transaction() {
-  // Some errors have undone it already; to undo it again is then refused, which does no harm.
+  // After some errors SQLite has rolled back already; a second rollback fails without harm.
   if (is_open_) sqlite3_exec(database_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
 }
 

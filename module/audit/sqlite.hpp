@@ -1,4 +1,4 @@
-// SQLite with owners: what is opened is closed, what goes wrong is an exception.
+// SQLite's connections, statements and transactions as RAII types; errors are exceptions.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,13 @@ struct sqlite3_stmt;
 
 namespace waystation {
 
-/// What SQLite said, in its own words, with its extended result code.
+/// SQLite's message with its extended result code.
 class SqliteError : public std::runtime_error {
  public:
-  SqliteError(int code, const std::string& words, int system_error = 0)
-      : std::runtime_error(words), code_(code), system_error_(system_error) {}
+  SqliteError(int code, const std::string& message, int system_error = 0)
+      : std::runtime_error(message), code_(code), system_error_(system_error) {}
   int code() const noexcept { return code_; }
-  /// The errno behind it; 0 where there is none.
+  /// The errno behind it; 0 if there is none.
   int system_error() const noexcept { return system_error_; }
   int primary_code() const noexcept { return code_ & 0xff; }
   /// The file itself is damaged.
@@ -35,22 +35,22 @@ class Database;
 class Statement {
  public:
   Statement() = default;
-  /// For a statement that is used again and again, `is_persistent` lets SQLite prepare for that.
+  /// `is_persistent`: a hint for statements that are used many times.
   Statement(Database& database, std::string_view sql, bool is_persistent = false);
 
-  /// The highest number that a parameter has.
+  /// The number of the last parameter.
   int parameters() const noexcept;
   void bind(int parameter, std::int64_t number);
-  /// The text must live until the statement was stepped and reset.
+  /// The text must live until the statement is reset.
   void bind(int parameter, std::string_view text);
   void bind_null(int parameter);
-  /// Null where it is empty.
+  /// Binds NULL for an empty text.
   void bind_or_null(int parameter, std::string_view text);
 
-  /// True: there is a row. Throws SqliteError, with the statement reset.
+  /// True: there is a row. Throws SqliteError, and resets the statement.
   bool step();
   void reset() noexcept;
-  /// Steps to the end and resets.
+  /// Runs the statement to its end and resets it.
   void run();
 
   bool is_null(int column) const noexcept;
@@ -70,21 +70,21 @@ class Statement {
 /// A connection. One thread at a time.
 class Database {
  public:
-  /// `look` reads the file as it lies there, without lock or log. It goes through SQLite all the
-  /// same, because a file that is opened and closed beside it would lose SQLite's locks.
-  enum class Access : std::uint8_t { look, read, write };
+  /// `peek` reads the file without locks or WAL. It uses SQLite too, because closing another
+  /// descriptor of the file would drop SQLite's locks.
+  enum class Access : std::uint8_t { peek, read, write };
 
-  /// Opens a file that is there; never follows a link. Throws SqliteError.
+  /// Opens an existing file; follows no link. Throws SqliteError.
   Database(const std::string& path, Access access);
 
   sqlite3* get() const noexcept { return handle_.get(); }
 
-  /// How long to wait for another's lock.
+  /// How long to wait for another connection's lock.
   void set_busy_timeout(int ms) noexcept;
-  /// Calls `between` each so many steps of SQLite's machine, in the midst of any statement. Where
-  /// it does not return 0, the statement ends with SQLITE_INTERRUPT.
-  void set_progress(int steps, int (*between)(void*), void* context) noexcept;
-  /// Runs statements that give no rows.
+  /// Calls `on_progress` each `steps` instructions of SQLite's virtual machine. If it does not
+  /// return 0, the statement ends with SQLITE_INTERRUPT.
+  void set_progress_handler(int steps, int (*on_progress)(void*), void* context) noexcept;
+  /// Runs statements that return no rows.
   void execute(const std::string& sql);
   /// The first column of the first row, as a number or as text.
   std::int64_t number(std::string_view sql);
@@ -92,8 +92,8 @@ class Database {
 
   bool is_read_only() const noexcept;
   std::int64_t changes() const noexcept;
-  /// Leaves the file as it is when closed, even where its log could be moved into it.
-  void leave_untouched() noexcept;
+  /// Closing does not checkpoint the WAL.
+  void skip_checkpoint_on_close() noexcept;
 
   [[noreturn]] void fail(int code);
 
@@ -104,10 +104,10 @@ class Database {
   std::unique_ptr<sqlite3, Close> handle_;
 };
 
-/// A transaction that is undone unless it was committed.
+/// A transaction; its destructor rolls back unless it was committed.
 class Transaction {
  public:
-  /// For writing: takes the lock at once.
+  /// `write` takes the write lock at once.
   enum class Kind : std::uint8_t { read, write };
   Transaction(Database& database, Kind kind);
   ~Transaction();

@@ -34,20 +34,18 @@ constexpr int kLimitForHighBase = 4096;
 constexpr int kNumbersPerPoll = 1024;
 // How far above the adopted ones the mark is put.
 constexpr int kMarkDistance = 256;
-// Where /proc is not there to say how far the numbers go.
-constexpr int kTableSizeWithoutProc = 65536;
 
 /// Which descriptors of the process are adopted: a bit each, readable without a lock.
 class AdoptedNumbers {
  public:
+  // Numbers from here on are never adopted.
   static constexpr int kMax = 1 << 20;
-
   static constexpr int kPerWord = 64;
 
   bool contains(int fd) const noexcept { return fd < kMax && (word_of(fd) & bit(fd)) != 0; }
   /// The bits of `fd` and those that share its word, the lowest number's lowest.
   std::uint64_t word_of(int fd) const noexcept {
-    return words_[index(fd)].load(std::memory_order_acquire);
+    return fd < kMax ? words_[index(fd)].load(std::memory_order_acquire) : 0;
   }
   void insert(int fd) noexcept {
     words_[index(fd)].fetch_or(bit(fd), std::memory_order_acq_rel);
@@ -67,9 +65,6 @@ class AdoptedNumbers {
 };
 
 constinit AdoptedNumbers adopted_numbers;
-
-/// An address as 16 bytes, IPv4 in its mapped form, so that both ways of writing it compare equal.
-using AddressBytes = std::array<unsigned char, 16>;
 
 AddressBytes mapped(const in_addr& address) noexcept {
   AddressBytes bytes{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
@@ -107,10 +102,39 @@ std::optional<Endpoint> read_endpoint(const sockaddr_storage& storage) noexcept 
   return endpoint;
 }
 
-std::optional<Endpoint> own_endpoint(int fd) noexcept {
+/// A search could not look at a descriptor. It may be the second match, so nothing is adopted.
+struct SearchFailed {
+  const char* call;
+  int error;
+};
+
+/// Throws SearchFailed unless errno says that a descriptor cannot be a connection of the server's:
+/// it is no socket, not connected, of another family, closed meanwhile, or another program's, given
+/// to this process by its parent, which a security module keeps from it.
+void require_other_descriptor(const char* call) {
+  switch (errno) {
+    case EBADF:
+    case ENOTSOCK:
+    case ENOTCONN:
+    case EOPNOTSUPP:
+    case ENOPROTOOPT:
+    case EINVAL:
+    case EACCES:
+    case EPERM:
+      return;
+    default:
+      throw SearchFailed{call, errno};
+  }
+}
+
+/// Empty for what is no socket of TCP. Throws SearchFailed.
+std::optional<Endpoint> own_endpoint(int fd) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return std::nullopt;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) {
+    require_other_descriptor("getsockname");
+    return std::nullopt;
+  }
   return read_endpoint(storage);
 }
 
@@ -120,37 +144,48 @@ bool is_connected(int fd) noexcept {
   return getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) == 0;
 }
 
-/// Whom a socket is connected to, or was until its peer reset the connection.
-std::optional<Endpoint> peer_endpoint(int fd) noexcept {
+/// Whom a socket is connected to, or was until its peer reset the connection. Throws SearchFailed.
+std::optional<Endpoint> peer_endpoint(int fd) {
   // SO_PEERNAME wants room for exactly as much as there is, which depends on the family.
   for (const socklen_t length : {socklen_t{sizeof(sockaddr_in)}, socklen_t{sizeof(sockaddr_in6)}}) {
     sockaddr_storage storage{};
     socklen_t size = length;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &storage, &size) != 0) continue;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &storage, &size) != 0) {
+      require_other_descriptor("getsockopt");
+      continue;
+    }
     const bool is_v4 = storage.ss_family == AF_INET;
     if (is_v4 == (length == sizeof(sockaddr_in))) return read_endpoint(storage);
   }
   return std::nullopt;
 }
 
+std::optional<ConnectionEnds> ends_of(int fd) noexcept {
+  const auto local = own_endpoint(fd);
+  if (!local) return std::nullopt;
+  const auto peer = peer_endpoint(fd);
+  if (!peer) return std::nullopt;
+  return ConnectionEnds{peer->address, peer->port, local->port};
+}
+
 AdoptionFailure failure(Cause cause, std::string detail) {
   return {cause, std::move(detail)};
 }
 
-AdoptionFailure system_failure(const char* what) {
-  const int error = errno;
+AdoptionFailure system_failure(const std::string& what, int error = errno) {
   return failure(error == EMFILE || error == ENFILE ? Cause::exhausted : Cause::failed,
-                 std::string(what) + ": " + std::system_category().message(error));
+                 what + ": " + std::system_category().message(error));
 }
 
 /// The limit on this process's descriptor numbers, as far as we keep track of them.
 int descriptor_limit() noexcept {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kHighBase;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kHighBase;  // the usual limit
   return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, AdoptedNumbers::kMax));
 }
 
-/// A number above all that are in use: the kernel's table of them, which grows as they do.
+/// A number above all that are in use: the size of the kernel's table of them, which grows as they
+/// do. Where /proc does not tell, it is the limit, which takes longer to search.
 int descriptor_table_size(int limit) noexcept {
   constexpr std::string_view kField = "\nFDSize:";
   const FileDescriptor status(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
@@ -166,7 +201,7 @@ int descriptor_table_size(int limit) noexcept {
       if (numbers > 0) return numbers;
     }
   }
-  return std::min(limit, kTableSizeWithoutProc);
+  return limit;
 }
 
 }  // namespace
@@ -188,18 +223,53 @@ class Adopter {
     const int limit = descriptor_limit();
     if (target.descriptor >= 0) {
       if (auto problem = check_given(target.descriptor)) return std::move(*problem);
-      if (!leaves(target.descriptor_reserve, search(nullptr, limit), limit)) return too_few(limit);
-      return take(target.descriptor, limit);
     }
-    auto found = find(target, limit);
-    if (auto* problem = std::get_if<AdoptionFailure>(&found)) return std::move(*problem);
-    return take(std::get<int>(found), limit);
+    try {
+      auto found = target.descriptor >= 0 ? check_reserve(target, limit) : find(target, limit);
+      if (auto* problem = std::get_if<AdoptionFailure>(&found)) return std::move(*problem);
+      return take(std::get<int>(found), limit);
+    } catch (const SearchFailed& failed) {
+      return system_failure(
+          "the descriptors in use cannot be searched with " + std::string(failed.call),
+          failed.error);
+    }
   }
 
   bool has_descriptors(std::uint32_t reserve) {
     const MutexLock lock(search_);
     const int limit = descriptor_limit();
-    return leaves(reserve, search(nullptr, limit), limit);
+    try {
+      return leaves(reserve, search(nullptr, limit), limit);
+    } catch (const SearchFailed&) {
+      return false;
+    }
+  }
+
+  std::vector<OpenConnection> open_connections(std::span<const std::uint16_t> local_ports) {
+    std::vector<OpenConnection> found;
+    const MutexLock lock(search_);
+    const std::unique_ptr<DIR, CloseFolder> list(opendir("/proc/self/fd"));
+    if (list == nullptr) return found;
+    while (const auto* entry = readdir(list.get())) {
+      const std::string_view name(entry->d_name);
+      int fd = -1;
+      std::from_chars(name.data(), name.data() + name.size(), fd);
+      if (fd < 0 || adopted_numbers.contains(fd)) continue;
+      const auto ends = ends_of(fd);
+      if (!ends || std::ranges::find(local_ports, ends->local_port) == local_ports.end()) continue;
+      found.push_back({fd, *ends});
+    }
+    return found;
+  }
+
+  bool end_reading(const OpenConnection& connection) noexcept {
+    const MutexLock lock(search_);
+    // What was looked at is what is ended: a number may be another connection's at any moment, a
+    // duplicate may not.
+    const FileDescriptor ours(
+        fcntl(connection.descriptor, F_DUPFD_CLOEXEC, first_number(descriptor_limit())));
+    return ours && !adopted_numbers.contains(connection.descriptor) &&
+           ends_of(ours.get()) == connection.ends && ::shutdown(ours.get(), SHUT_RD) == 0;
   }
 
  private:
@@ -240,8 +310,15 @@ class Adopter {
   };
 
   struct CloseFolder {
-    void operator()(DIR* folder) const noexcept { closedir(folder); }
+    // Nothing is written through it, so that no failure to close it loses anything.
+    void operator()(DIR* folder) const noexcept { (void)closedir(folder); }
   };
+
+  std::variant<int, AdoptionFailure> check_reserve(const AdoptionTarget& target, int limit)
+      WAYSTATION_REQUIRES(search_) {
+    if (!leaves(target.descriptor_reserve, search(nullptr, limit), limit)) return too_few(limit);
+    return target.descriptor;
+  }
 
   std::variant<int, AdoptionFailure> find(const AdoptionTarget& target, int limit)
       WAYSTATION_REQUIRES(search_) {
@@ -266,7 +343,7 @@ class Adopter {
 
   /// Counts all open descriptors that are not adopted, and collects those of them that are what is
   /// `wanted`, unless that is null. Every one is looked at: to stop at the first match would be to
-  /// trust that there is no second.
+  /// trust that there is no second. Throws SearchFailed where one could not be.
   int search(const Ends* wanted, int limit) WAYSTATION_REQUIRES(search_) {
     const int end = end_of_search(limit);
     // One poll() tells which numbers are open, for much less than a call for each; it takes no
@@ -300,7 +377,7 @@ class Adopter {
     }
     if (dead_.get() > highest_ && list_above_mark()) return dead_.get();
     above_.clear();
-    return std::min(descriptor_table_size(limit), AdoptedNumbers::kMax);
+    return descriptor_table_size(limit);
   }
 
   /// Puts the open numbers above the mark into above_. False where the kernel's list of them cannot
@@ -311,7 +388,10 @@ class Adopter {
     // A number's position in this folder is two more than itself: "." and ".." come first.
     seekdir(list.get(), dead_.get() + 2);
     bool begins_with_mark = false;
-    while (const auto* entry = readdir(list.get())) {
+    for (;;) {
+      errno = 0;
+      const auto* const entry = readdir(list.get());
+      if (entry == nullptr) return errno == 0 && begins_with_mark;
       const std::string_view name(entry->d_name);
       int fd = -1;
       std::from_chars(name.data(), name.data() + name.size(), fd);
@@ -322,17 +402,17 @@ class Adopter {
         above_.push_back(fd);
       }
     }
-    return begins_with_mark;
   }
 
   int match_candidates(const Ends* wanted) WAYSTATION_REQUIRES(search_) {
+    while (poll(candidates_.data(), candidates_.size(), 0) < 0) {
+      if (errno != EINTR) throw SearchFailed{"poll", errno};
+    }
     int open = 0;
-    if (poll(candidates_.data(), candidates_.size(), 0) >= 0) {
-      for (const auto& candidate : candidates_) {
-        if ((candidate.revents & POLLNVAL) != 0) continue;
-        ++open;
-        if (wanted != nullptr) match(candidate.fd, *wanted);
-      }
+    for (const auto& candidate : candidates_) {
+      if ((candidate.revents & POLLNVAL) != 0) continue;
+      ++open;
+      if (wanted != nullptr) match(candidate.fd, *wanted);
     }
     candidates_.clear();
     return open;
@@ -377,7 +457,7 @@ class Adopter {
     const int ours = fcntl(fd, F_DUPFD_CLOEXEC, first_number(limit));
     if (ours < 0) return system_failure("the connection's descriptor cannot be duplicated");
     if (ours >= AdoptedNumbers::kMax) {
-      ::close(ours);
+      (void)::close(ours);  // the connection stays open under the server's number
       return failure(Cause::exhausted, "descriptor numbers beyond a million are not kept track of");
     }
     adopted_numbers.insert(ours);
@@ -405,7 +485,7 @@ void AdoptedSocket::reset() noexcept {
   if (fd_ < 0) return;
   // Forgotten before it is closed: the number may be the server's again at once.
   adopted_numbers.erase(fd_);
-  ::close(std::exchange(fd_, -1));
+  (void)::close(std::exchange(fd_, -1));  // on Linux it is closed, whatever is returned
 }
 
 bool has_descriptors(std::uint32_t reserve) {
@@ -414,6 +494,14 @@ bool has_descriptors(std::uint32_t reserve) {
 
 std::variant<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target) {
   return Adopter::instance().adopt(target);
+}
+
+std::vector<OpenConnection> open_connections(std::span<const std::uint16_t> local_ports) {
+  return Adopter::instance().open_connections(local_ports);
+}
+
+bool end_reading(const OpenConnection& connection) noexcept {
+  return Adopter::instance().end_reading(connection);
 }
 
 }  // namespace waystation

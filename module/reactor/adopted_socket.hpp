@@ -5,11 +5,15 @@
 // server then reads end-of-file from what it still holds, and the connection is ours alone.
 #pragma once
 
+#include <array>
+#include <compare>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace waystation {
 
@@ -66,5 +70,31 @@ bool has_descriptors(std::uint32_t reserve);
 /// Adopts the one socket that `target` describes. On failure nothing was changed. Any thread; all
 /// searches of the process take turns.
 std::variant<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target);
+
+/// An address as 16 bytes in network order, IPv4 in its mapped form, so that both ways of writing
+/// it compare equal.
+using AddressBytes = std::array<unsigned char, 16>;
+
+/// What tells a connection from others of the same server.
+struct ConnectionEnds {
+  AddressBytes peer{};
+  std::uint16_t peer_port = 0;
+  std::uint16_t local_port = 0;
+  friend auto operator<=>(const ConnectionEnds&, const ConnectionEnds&) = default;
+};
+
+/// A connection under the descriptor that the web server has for it, which may close it any time.
+struct OpenConnection {
+  int descriptor = -1;
+  ConnectionEnds ends;
+};
+
+/// The TCP connections of this process with one of those local ports, but for the adopted ones.
+/// None where /proc is not there. Throws std::bad_alloc. Any thread, as above.
+std::vector<OpenConnection> open_connections(std::span<const std::uint16_t> local_ports);
+
+/// Ends the reading side of `connection`: whoever waits for its bytes reads end-of-file. False, and
+/// nothing was done, where the descriptor is another connection's by now. Any thread, as above.
+bool end_reading(const OpenConnection& connection) noexcept;
 
 }  // namespace waystation

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -22,6 +23,12 @@ constexpr std::int64_t kCloseMs = 10'000;
 // How long it may then take to end the TCP connection (section 7.1.1: the client should not have
 // to).
 constexpr std::int64_t kLingerMs = 2'000;
+// The frames of one socket that are handled at once: the smallest cost most for their size, and all
+// others wait for them. More than there are usual messages in one read.
+constexpr std::size_t kFramesAtOnce = 128;
+// The clock of a round counts milliseconds, so a pause may end this much late. Frames behind it
+// make up for that and no more, however late a busy thread is.
+constexpr std::int64_t kPauseSlackUs = 1'000;
 
 /// Why a connection ends that is closed with a code of ours.
 EndReason reason_for(CloseCode code) noexcept {
@@ -49,6 +56,19 @@ EndReason reason_for(CloseCode code) noexcept {
 
 }  // namespace
 
+void UnreadBytes::keep(std::span<const char> rest) {
+  if (rest.empty()) {
+    bytes_.reset();
+  } else if (bytes_ != nullptr) {
+    begin_ = static_cast<std::uint16_t>(end_ - rest.size());
+  } else {
+    bytes_ = std::make_unique_for_overwrite<char[]>(rest.size());
+    std::memcpy(bytes_.get(), rest.data(), rest.size());
+    begin_ = 0;
+    end_ = static_cast<std::uint16_t>(rest.size());
+  }
+}
+
 Connection::Connection(Reactor& reactor, std::uint64_t id, AdoptedSocket socket,
                        std::shared_ptr<void> place)
     : reactor_(reactor),
@@ -60,7 +80,8 @@ Connection::Connection(Reactor& reactor, std::uint64_t id, AdoptedSocket socket,
       last_received_ms_(reactor.now_ms()),
       next_ping_ms_(reactor.now_ms() + reactor.ping_interval_ms()) {
   const int on = 1;
-  setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  // A unix socket has no such option, and without it only latency suffers.
+  (void)setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 Connection::~Connection() = default;
@@ -89,7 +110,7 @@ bool Connection::send(Opcode opcode, std::initializer_list<std::string_view> par
   const auto second = next();
   const auto third = next();
   // Answers to pings may be many and as small as two bytes.
-  const auto kind = is_control(opcode) ? Outbox::Unit::joins : Outbox::Unit::stands_alone;
+  const auto kind = is_control(opcode) ? Outbox::Unit::mergeable : Outbox::Unit::separate;
   const auto queue = [&] { return outbox_.append({header.view(), first, second, third}, kind); };
   touch();
   if (queue() || (make_room(header.view().size() + size) && queue())) return true;
@@ -123,7 +144,7 @@ void Connection::yield_room() noexcept {
 }
 
 void Connection::drop_unbegun() noexcept {
-  outbox_.drop_unbegun();
+  outbox_.drop_unstarted();
   session_->on_lost(outbox_.queued_offset());
 }
 
@@ -137,14 +158,21 @@ void Connection::close(CloseCode code) noexcept {
 
 void Connection::pause_reading(std::int64_t us) noexcept {
   if (state_ != State::open) return;
-  const bool was_paused = resumes_us_ != 0;
-  resumes_us_ = std::max(resumes_us_, reactor_.now_ms() * 1000) + us;
-  if (was_paused) return;
-  reactor_.wake_at(resumes_ms(), *this);
-  watch();
+  const auto now_us = reactor_.now_ms() * 1000;
+  const bool was_watched = resumes_us_ == 0;
+  resumes_us_ = (was_watched ? now_us : std::max(resumes_us_, now_us - kPauseSlackUs)) + us;
+  if (is_paused()) reactor_.wake_at(resumes_ms(), *this);
+  if (was_watched) watch();
 }
 
-void Connection::resume_reading() noexcept {
+bool Connection::is_paused() const noexcept {
+  return resumes_us_ != 0 && resumes_us_ > reactor_.now_ms() * 1000;
+}
+
+/// Goes on with what was read before, or else with reading.
+void Connection::resume_reading() {
+  if (state_ == State::closed) return;
+  if (unread_) return reactor_.add_unread(*this);
   if (std::exchange(resumes_us_, 0) != 0) watch();
 }
 
@@ -160,6 +188,7 @@ void Connection::set_expiry(std::int64_t steady_ms) {
 
 std::uint64_t Connection::acknowledged_offset() const noexcept {
   int unacknowledged = 0;
+  // A socket that cannot be asked counts as one whose peer received everything.
   if (ioctl(socket_.get(), SIOCOUTQ, &unacknowledged) != 0) return outbox_.sent_offset();
   return outbox_.sent_offset() -
          std::min(outbox_.sent_offset(), static_cast<std::uint64_t>(unacknowledged));
@@ -186,7 +215,9 @@ void Connection::start_closing(CloseCode code, std::string_view reason) {
   state_ = State::closing;
   close_code_ = code;
   note_end(reason_for(code));
-  resume_reading();  // the peer's Close is waited for
+  // The peer's Close is waited for, however long the pause was to be.
+  resumes_us_ = std::min(resumes_us_, reactor_.now_ms() * 1000);
+  resume_reading();
   end_session();
   // Others heard of it, and one of them may have needed the room that this one held.
   if (state_ == State::closed) return;
@@ -201,10 +232,14 @@ void Connection::end_session() noexcept {
   if (std::exchange(in_session_, false)) session_->on_end();
 }
 
-void Connection::on_readable() {
+void Connection::on_readable(bool has_ended) {
   if (state_ == State::closed) return;
-  // Nothing else is heard of one that is not read.
-  if (resumes_us_ != 0) return cut();
+  if (resumes_us_ != 0) {
+    // Epoll reports the end of one that it does not watch, too.
+    if (has_ended) cut();
+    return;
+  }
+  if (unread_) return;  // comes first, in its turn
   const auto buffer = reactor_.read_buffer(reader_.frame_rest());
   const auto received = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
   if (received < 0) {
@@ -213,23 +248,35 @@ void Connection::on_readable() {
   }
   if (received == 0) return cut();
   last_received_ms_ = reactor_.now_ms();
-  if (!reading_) return;
+  if (reading_) handle(buffer.first(static_cast<std::size_t>(received)));
+}
 
-  if (const auto failure = reader_.feed(buffer.first(static_cast<std::size_t>(received)), *this)) {
-    reading_ = false;
-    peer_done_ = true;
-    if (state_ == State::open) {
-      start_closing(*failure, close_reason(*failure));
-    } else {
-      touch();
+void Connection::on_unread() {
+  if (state_ != State::closed) handle(unread_.view());
+}
+
+/// Handles frames at the front of `bytes`, as far as a pause and all others allow, and keeps the
+/// rest. `bytes` may be those that it kept before.
+void Connection::handle(std::span<char> bytes) {
+  if (reading_) {
+    if (const auto failure = reader_.feed(bytes, *this, kFramesAtOnce)) {
+      reading_ = false;
+      peer_done_ = true;
+      if (state_ == State::open) {
+        start_closing(*failure, close_reason(*failure));
+      } else {
+        touch();
+      }
+    } else if (!reader_.is_unfinished()) {
+      message_began_ms_ = 0;
+    } else if (message_began_ms_ == 0) {
+      message_began_ms_ = reactor_.now_ms();
     }
-    return;
   }
-  if (!reader_.is_unfinished()) {
-    message_began_ms_ = 0;
-  } else if (message_began_ms_ == 0) {
-    message_began_ms_ = reactor_.now_ms();
-  }
+  if (bytes.empty() && !unread_ && resumes_us_ == 0) return;
+  // Nothing counts behind a Close of the peer's or a violation.
+  unread_.keep(reading_ ? bytes : std::span<char>());
+  if (!is_paused()) resume_reading();
 }
 
 bool Connection::on_message(Opcode opcode, std::string_view payload) {
@@ -238,7 +285,7 @@ bool Connection::on_message(Opcode opcode, std::string_view payload) {
   if (state_ == State::open && wanted_close_ == CloseCode::no_status) {
     session_->on_message(opcode, payload);
   }
-  return true;
+  return !is_paused();
 }
 
 bool Connection::on_ping(std::string_view payload) {
@@ -298,7 +345,7 @@ void Connection::finish_sending() {
   // Our side ends first, and the peer's end-of-file is waited for: to close with its bytes unread
   // would reset the connection, and our Close could be lost with it.
   state_ = State::lingering;
-  shutdown(socket_.get(), SHUT_WR);
+  (void)shutdown(socket_.get(), SHUT_WR);  // fails where the peer has gone, which epoll reports
   close_by_ms_ = reactor_.now_ms() + kLingerMs;
   reactor_.wake_at(close_by_ms_, *this);
 }
@@ -310,7 +357,10 @@ void Connection::set_blocked(bool blocked) noexcept {
 }
 
 void Connection::watch() noexcept {
-  reactor_.watch(*this, resumes_us_ == 0, blocked_);
+  if (reactor_.watch(*this, resumes_us_ == 0, blocked_)) return;
+  // It would never be read or written to again: it is cut at the end of the round.
+  broken_ = true;
+  touch();
 }
 
 void Connection::cut(EndReason reason) noexcept {
@@ -330,7 +380,8 @@ void Connection::abort() noexcept {
   // the memory, for minutes.
   if (acknowledged_offset() < outbox_.sent_offset()) {
     const linger at_once{1, 0};
-    setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    // Where it fails, the kernel goes on trying.
+    (void)setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   }
   cut();
 }
@@ -362,7 +413,7 @@ std::int64_t Connection::on_timer() {
     return next_deadline();
   }
   if (state_ == State::closed) return next_deadline();
-  if (now >= resumes_ms()) resume_reading();
+  if (resumes_us_ != 0 && !is_paused()) resume_reading();
   const auto patience = 2 * reactor_.ping_interval_ms();
   if (now - last_received_ms_ >= patience) {
     reactor_.count_closed_dead();
@@ -385,7 +436,7 @@ std::int64_t Connection::next_deadline() const noexcept {
   const auto patience = 2 * reactor_.ping_interval_ms();
   auto next = std::min(next_ping_ms_, last_received_ms_ + patience);
   if (expires_ms_ != 0) next = std::min(next, expires_ms_);
-  if (resumes_us_ != 0) next = std::min(next, resumes_ms());
+  if (is_paused()) next = std::min(next, resumes_ms());
   if (message_began_ms_ != 0) next = std::min(next, message_began_ms_ + patience);
   return next;
 }

@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "reactor/adopted_socket.hpp"
@@ -18,6 +19,21 @@
 namespace waystation {
 
 class Reactor;
+
+/// Bytes that were read of a socket and not handled yet. No memory while there are none.
+class UnreadBytes {
+ public:
+  explicit operator bool() const noexcept { return bytes_ != nullptr; }
+  std::span<char> view() const noexcept { return {bytes_.get() + begin_, bytes_.get() + end_}; }
+  /// Keeps `rest`: either all that is left of view(), or, where there are none, a copy. At most
+  /// 65,535 bytes. Throws std::bad_alloc, and nothing is kept.
+  void keep(std::span<const char> rest);
+
+ private:
+  std::unique_ptr<char[]> bytes_;
+  std::uint16_t begin_ = 0;
+  std::uint16_t end_ = 0;
+};
 
 /// The framing, heartbeat and closing of one socket (RFC 6455, sections 5 to 7). Created and
 /// destroyed by the reactor; all on its thread.
@@ -45,10 +61,11 @@ class Connection final : private FrameHandler {
   /// Ends the connection with token_expired at `steady_ms`; 0: never.
   void set_expiry(std::int64_t steady_ms);
 
-  /// Reads nothing for `us` microseconds more than it was to already: the peer's kernel holds back
-  /// what it says then, its end included, for who sends a flood and ends may come back for another
-  /// at once. A reset ends the connection at once, whatever was said before it. To be short beside
-  /// the ping interval, within which a peer must be heard.
+  /// Handles no further frame and reads nothing for `us` microseconds more than it was to already.
+  /// Frames that were read before wait in memory, at most as many bytes as one read takes. The rest
+  /// waits in the peer's kernel, its end included: a client that sends a flood and ends could come
+  /// back for another at once. A reset ends the connection at once, whatever was sent before it.
+  /// `us` must be short compared with the ping interval, within which a peer must be heard.
   void pause_reading(std::int64_t us) noexcept;
 
   /// Where the last message queued ends, in bytes since the start of the connection.
@@ -75,7 +92,10 @@ class Connection final : private FrameHandler {
   /// Queues the 101 and opens the session.
   void open(std::unique_ptr<Session> session, std::string_view response);
 
-  void on_readable();
+  /// `has_ended`: in both directions, or by a reset.
+  void on_readable(bool has_ended);
+  /// Handles more of what was read before. The reactor calls it once after add_unread.
+  void on_unread();
   void on_writable();
   /// Does what is due and returns the next deadline.
   std::int64_t on_timer();
@@ -105,10 +125,11 @@ class Connection final : private FrameHandler {
   std::size_t backlog() const noexcept { return outbox_.unsent().size(); }
 
   // The reactor's own notes.
-  bool is_touched = false;  // stands in its list of those to settle and flush
   Connection* next_touched = nullptr;
   Connection* next_closed = nullptr;
   std::int64_t wakes_at_ms = TimerQueue::kNever;
+  bool is_touched = false;       // stands in its list of those to settle and flush
+  bool has_unread_turn = false;  // stands in its list of those with unread bytes
 
  private:
   enum class State : std::uint8_t {
@@ -123,12 +144,14 @@ class Connection final : private FrameHandler {
   bool on_pong(std::string_view payload) override;
   void on_close(CloseCode code, std::string_view reason) override;
 
+  void handle(std::span<char> bytes);
   void start_closing(CloseCode code, std::string_view reason);
   void end_session() noexcept;
   void note_end(EndReason reason) noexcept;
   void touch() noexcept;
   void set_blocked(bool blocked) noexcept;
-  void resume_reading() noexcept;
+  bool is_paused() const noexcept;
+  void resume_reading();
   std::int64_t resumes_ms() const noexcept;
   void watch() noexcept;
   void transmit() noexcept;
@@ -138,19 +161,7 @@ class Connection final : private FrameHandler {
   void finish_sending();
   std::int64_t next_deadline() const noexcept;
 
-  Reactor& reactor_;
-  std::uint64_t id_;
-  AdoptedSocket socket_;
-  std::shared_ptr<void> place_;
-  std::unique_ptr<Session> session_;
-  Outbox outbox_;
-  FrameReader reader_;
-  std::int64_t last_received_ms_;
-  std::int64_t next_ping_ms_;
-  std::int64_t message_began_ms_ = 0;              // of one that is not complete; 0: there is none
-  std::int64_t expires_ms_ = 0;                    // 0: never
-  std::int64_t resumes_us_ = 0;                    // reading does; 0: it is not paused
-  std::int64_t close_by_ms_ = 0;                   // while closing or lingering
+  // The small ones together, behind the reactor's: there may be many thousand connections.
   CloseCode wanted_close_ = CloseCode::no_status;  // no_status: none
   CloseCode close_code_ = CloseCode::no_status;    // no_status: none was sent
   std::optional<EndReason> end_reason_;            // the first that there was
@@ -161,6 +172,20 @@ class Connection final : private FrameHandler {
   bool blocked_ = false;     // the kernel is full; epoll says when it is not
   bool broken_ = false;      // sending failed; to be cut
   bool too_slow_ = false;    // its queue was full, and counted
+  Reactor& reactor_;
+  std::uint64_t id_;
+  AdoptedSocket socket_;
+  std::shared_ptr<void> place_;
+  std::unique_ptr<Session> session_;
+  Outbox outbox_;
+  FrameReader reader_;
+  UnreadBytes unread_;  // its frames come behind those that reader_ handled
+  std::int64_t last_received_ms_;
+  std::int64_t next_ping_ms_;
+  std::int64_t message_began_ms_ = 0;  // of one that is not complete; 0: there is none
+  std::int64_t expires_ms_ = 0;        // 0: never
+  std::int64_t resumes_us_ = 0;        // handling frames does; 0: epoll watches
+  std::int64_t close_by_ms_ = 0;       // while closing or lingering
 };
 
 }  // namespace waystation

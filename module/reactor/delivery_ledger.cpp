@@ -14,16 +14,13 @@ constexpr std::uint32_t kLeastBytes = 128;
 }  // namespace
 
 void DeliveryLedger::add(std::uint64_t end_offset, const Message& message, bool keep_group) {
-  // "<lo>_<hi>", and no user has a '_'.
-  const bool to_lo = message.group.starts_with(message.to) &&
-                     message.group.substr(message.to.size()).starts_with('_');
   const auto group = keep_group ? message.group : std::string_view();
   const Record record{end_offset,
                       message.at,
                       static_cast<std::uint32_t>(message.value.size()),
                       static_cast<std::uint8_t>(group.size()),
                       static_cast<std::uint8_t>(message.id.size()),
-                      to_lo};
+                      message.to_side};
   make_room(record.size());
   char* at = memory_.get() + tail_;
   std::memcpy(at, &record, sizeof record);
@@ -58,7 +55,7 @@ DeliveryLedger::Entry DeliveryLedger::entry_at(std::uint32_t at) const noexcept 
           record.bytes,
           {texts, record.group_bytes},
           {texts + record.group_bytes, record.id_bytes},
-          record.to_lo};
+          record.to_side};
 }
 
 void DeliveryLedger::make_room(std::uint32_t size) {

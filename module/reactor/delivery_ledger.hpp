@@ -6,7 +6,7 @@
 #include <memory>
 #include <string_view>
 
-#include "relay/outgoing.hpp"
+#include "relay/message.hpp"
 
 namespace waystation {
 
@@ -21,7 +21,7 @@ class DeliveryLedger {
     std::size_t bytes;
     std::string_view group;  // empty: the appliance's own, or the socket's group where it has one
     std::string_view id;     // empty: none was given
-    bool to_lo;              // of the group's two users, the first was the receiver
+    Side to_side;            // the receiver's, of the group's two users
   };
 
   /// A message whose last byte is at `end_offset`, beyond those before. `keep_group` where the
@@ -58,7 +58,7 @@ class DeliveryLedger {
     std::uint32_t bytes;
     std::uint8_t group_bytes;
     std::uint8_t id_bytes;
-    bool to_lo;
+    Side to_side;
 
     std::uint32_t size() const noexcept {
       return static_cast<std::uint32_t>(sizeof(Record)) + group_bytes + id_bytes;

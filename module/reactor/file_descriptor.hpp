@@ -24,7 +24,7 @@ class FileDescriptor {
   int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
   void reset() noexcept {
-    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+    if (fd_ >= 0) (void)::close(std::exchange(fd_, -1));  // closed, whatever is returned
   }
 
  private:

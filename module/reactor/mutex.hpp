@@ -1,6 +1,7 @@
 // A mutex of which the compiler knows what it guards: clang++ -Wthread-safety.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -49,6 +50,14 @@ class Condition {
     std::unique_lock lock(mutex.mutex_, std::adopt_lock);
     condition_.wait(lock);
     lock.release();
+  }
+  /// False once it is `time`.
+  bool wait_until(Mutex& mutex, std::chrono::steady_clock::time_point time)
+      WAYSTATION_REQUIRES(mutex) {
+    std::unique_lock lock(mutex.mutex_, std::adopt_lock);
+    const auto woken = condition_.wait_until(lock, time);
+    lock.release();
+    return woken == std::cv_status::no_timeout;
   }
   void notify_one() noexcept { condition_.notify_one(); }
   void notify_all() noexcept { condition_.notify_all(); }

@@ -1,6 +1,5 @@
 #include "reactor/reactor.hpp"
 
-#include <pthread.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -10,6 +9,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/thread.hpp"
+
 namespace waystation {
 namespace {
 
@@ -17,8 +18,8 @@ namespace {
 // the outboxes it fills find their memory among the spare blocks.
 constexpr std::size_t kEventsPerRound = 64;
 constexpr std::size_t kReadBufferBytes = 256 * 1024;
-// What is read at once of one socket, and not of a long frame: it may be a thousand small ones,
-// each with an answer, while all others wait.
+// What is read at once of one socket, and not of a long frame. So much may wait in memory for a
+// socket that is paused.
 constexpr std::size_t kReadBytes = 8 * 1024;
 // How much longer than its deadline a drain may take to be answered.
 constexpr std::chrono::milliseconds kDrainSlack{250};
@@ -57,8 +58,7 @@ Reactor::Reactor(const ReactorOptions& options)
     throw std::system_error(errno, std::system_category(), "epoll_ctl");
   }
   read_clock();
-  thread_ = std::thread([this] { run(); });
-  pthread_setname_np(thread_.native_handle(), "waystation-io");
+  thread_ = start_thread("waystation-io", [this] { run(); });
 }
 
 Reactor::~Reactor() {
@@ -120,12 +120,12 @@ void Reactor::set_timer(std::int64_t deadline_ms, Connection& connection) {
   connection.wakes_at_ms = deadline_ms;
 }
 
-void Reactor::watch(Connection& connection, bool readable, bool writable) noexcept {
+bool Reactor::watch(Connection& connection, bool readable, bool writable) noexcept {
   epoll_event event{};
   if (readable) event.events |= EPOLLIN;
   if (writable) event.events |= EPOLLOUT;
   event.data.ptr = &connection;
-  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection.descriptor(), &event);
+  return epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection.descriptor(), &event) == 0;
 }
 
 void Reactor::add_touched(Connection& connection) noexcept {
@@ -135,8 +135,15 @@ void Reactor::add_touched(Connection& connection) noexcept {
   last_touched_ = &connection;
 }
 
+void Reactor::add_unread(Connection& connection) {
+  if (connection.has_unread_turn) return;
+  unread_.push_back(connection.id());
+  connection.has_unread_turn = true;
+}
+
 void Reactor::forget(Connection& connection) noexcept {
-  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.descriptor(), nullptr);
+  // Fails only where it was never added. Closing the descriptor, its last, takes it out as well.
+  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.descriptor(), nullptr);
   set_timer(TimerQueue::kNever, connection);
   connection.next_closed = std::exchange(first_closed_, &connection);
 }
@@ -144,7 +151,7 @@ void Reactor::forget(Connection& connection) noexcept {
 bool Reactor::make_room(std::size_t size, const Connection& asking) noexcept {
   // Each turn of the outer loop takes away from the largest queue, so all of them together cost
   // little more than one look at every connection for every one that is closed here.
-  while (!pool_.has_room(size)) {
+  while (!pool_.has_capacity(size)) {
     Connection* largest = nullptr;
     std::size_t most = asking.backlog();
     for (const auto& [id, connection] : connections_) {
@@ -195,6 +202,7 @@ void Reactor::run() {
 }
 
 int Reactor::sleep_ms() const {
+  if (!unread_.empty()) return 0;
   constexpr std::int64_t kLongest = 60'000;
   auto next = now_.steady_ms + kLongest;
   if (const auto timer = timers_.next()) next = std::min(next, timer->deadline_ms);
@@ -217,9 +225,11 @@ void Reactor::round(int timeout_ms) {
     } while (count == 0 && steady_microseconds() < until);
   }
   if (count == 0) count = epoll_wait(epoll_.get(), events.data(), events.size(), timeout_ms);
+  // Its only failure is EINTR, with the descriptor and the memory ours: a round without events.
   read_clock();
   // In each round, whether or not they are among the few that the kernel told of this time.
   tasks_.run();
+  if (!unread_.empty() && !hurrying_.load(std::memory_order_relaxed)) handle_unread();
   for (int i = 0; i < count; ++i) {
     if (hurrying_.load(std::memory_order_relaxed)) {
       // Sockets that are all full of input could make this round a long one.
@@ -229,10 +239,14 @@ void Reactor::round(int timeout_ms) {
     const auto& event = events[static_cast<std::size_t>(i)];
     // One that was closed in this round is still there to say so; later rounds hear nothing of it.
     auto* const connection = static_cast<Connection*>(event.data.ptr);
-    if (connection == nullptr) continue;  // the tasks
+    if (connection == nullptr) {
+      tasks_.on_readable();
+      continue;
+    }
     if ((event.events & EPOLLOUT) != 0) connection->on_writable();
-    if ((event.events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
-      guard(*connection, [connection] { connection->on_readable(); });
+    const bool has_ended = (event.events & (EPOLLERR | EPOLLHUP)) != 0;
+    if (has_ended || (event.events & EPOLLIN) != 0) {
+      guard(*connection, [&] { connection->on_readable(has_ended); });
     }
   }
   run_due_timers();
@@ -248,6 +262,16 @@ void Reactor::round(int timeout_ms) {
   }
 }
 
+void Reactor::handle_unread() noexcept {
+  for (auto turns = std::min(unread_.size(), kEventsPerRound); turns != 0; --turns) {
+    auto* const connection = find(unread_.front());
+    unread_.pop_front();
+    if (connection == nullptr) continue;  // closed meanwhile
+    connection->has_unread_turn = false;
+    guard(*connection, [connection] { connection->on_unread(); });
+  }
+}
+
 void Reactor::destroy_closed() noexcept {
   for (auto* connection = std::exchange(first_closed_, nullptr); connection != nullptr;) {
     const auto id = connection->id();
@@ -257,7 +281,9 @@ void Reactor::destroy_closed() noexcept {
 }
 
 void Reactor::end_drain() noexcept {
-  for (auto& waiting : std::exchange(drained_, {})) waiting.set_value();
+  const MutexLock lock(drain_mutex_);
+  is_drained_ = true;
+  drain_ended_.notify_all();
 }
 
 void Reactor::run_due_timers() {
@@ -297,15 +323,16 @@ void Reactor::cut_all() noexcept {
 }
 
 void Reactor::drain(std::uint32_t deadline_ms) {
+  using std::chrono::milliseconds;
   refusing_.store(true, std::memory_order_relaxed);
-  auto drained = std::make_shared<std::promise<void>>();
-  const auto done = drained->get_future();
-  // Moved on, so that the promise is broken rather than kept waiting where the task fails.
-  if (post([this, deadline_ms, drained = std::move(drained)] {
-        begin_drain(deadline_ms, std::move(*drained));
-      })) {
-    // It is answered at the end of a round, and rounds may be long where peers see to that.
-    done.wait_for(std::chrono::milliseconds(deadline_ms) + kDrainSlack);
+  // It is answered at the end of a round, and rounds may be long where peers see to that.
+  const auto by = std::chrono::steady_clock::now() + milliseconds(deadline_ms);
+  const auto by_ms = std::chrono::duration_cast<milliseconds>(by.time_since_epoch()).count();
+  const MutexLock lock(drain_mutex_);
+  // A further drain may bring the end nearer, not put it off.
+  wanted_drain_by_ms_ = std::min<std::int64_t>(wanted_drain_by_ms_, by_ms);
+  if (!tasks_.post_without_memory([this] { begin_drain(); })) return;
+  while (!is_drained_ && drain_ended_.wait_until(drain_mutex_, by + kDrainSlack)) {
   }
 }
 
@@ -314,13 +341,16 @@ std::span<char> Reactor::read_buffer(std::uint64_t frame_rest) noexcept {
   return std::span(read_buffer_).first(static_cast<std::size_t>(size));
 }
 
-void Reactor::begin_drain(std::uint32_t deadline_ms, std::promise<void> drained) {
-  drained_.push_back(std::move(drained));
-  // A further drain may bring the end nearer, not put it off.
-  const auto by_ms = now_.steady_ms + deadline_ms;
-  drain_by_ms_ = phase_ == Phase::draining ? std::min(drain_by_ms_, by_ms) : by_ms;
+void Reactor::begin_drain() noexcept {
+  {
+    const MutexLock lock(drain_mutex_);
+    drain_by_ms_ = wanted_drain_by_ms_;
+  }
+  if (phase_ == Phase::drained) return;
   phase_ = Phase::draining;
-  for (const auto& [id, connection] : connections_) connection->close(CloseCode::going_away);
+  for (const auto& [id, connection] : connections_) {
+    guard(*connection, [&ending = *connection] { ending.close(CloseCode::going_away); });
+  }
 }
 
 void Reactor::stop() {

@@ -4,8 +4,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
-#include <future>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,10 +17,11 @@
 #include "reactor/adopted_socket.hpp"
 #include "reactor/connection.hpp"
 #include "reactor/file_descriptor.hpp"
+#include "reactor/mutex.hpp"
 #include "reactor/session.hpp"
 #include "reactor/task_queue.hpp"
 #include "reactor/timer_queue.hpp"
-#include "relay/hub.hpp"
+#include "relay/now.hpp"
 #include "relay/outbox.hpp"
 #include "websocket/frame_reader.hpp"
 
@@ -66,7 +68,8 @@ class Reactor {
   bool post(TaskQueue::Task task) { return tasks_.post(std::move(task)); }
 
   /// Any thread but the reactor's: takes no new sockets, closes the open ones with going_away, and
-  /// returns once all are closed or `deadline_ms` have passed and the rest was cut.
+  /// returns once all are closed or `deadline_ms` have passed and the rest was cut. Takes no
+  /// memory.
   void drain(std::uint32_t deadline_ms);
 
   /// Any thread but the reactor's: cuts what is open and ends the thread. Legal twice.
@@ -89,10 +92,14 @@ class Reactor {
 
   Connection* find(std::uint64_t id) noexcept;
   void add_touched(Connection& connection) noexcept;
+  /// Calls the connection's on_unread in a later round, which is not waited for. Throws
+  /// std::bad_alloc.
+  void add_unread(Connection& connection);
   /// Calls the connection's on_timer at `deadline_ms`, unless that is due sooner anyway. Throws
   /// std::bad_alloc for one that has no timer yet, which is only while it is opened.
   void wake_at(std::int64_t deadline_ms, Connection& connection);
-  void watch(Connection& connection, bool readable, bool writable) noexcept;
+  /// False where epoll refuses.
+  bool watch(Connection& connection, bool readable, bool writable) noexcept;
   /// The connection has closed itself; it is destroyed at the end of the round.
   void forget(Connection& connection) noexcept;
   /// Sees to it that `size` bytes more are within the budget of all queues, at the cost of those
@@ -108,10 +115,11 @@ class Reactor {
   void read_clock() noexcept;
   void open(AdoptedSocket socket, const std::string& response, std::shared_ptr<void> place,
             const SessionMaker& make_session);
-  void begin_drain(std::uint32_t deadline_ms, std::promise<void> drained);
+  void begin_drain() noexcept;
   void destroy_closed() noexcept;
   void set_timer(std::int64_t deadline_ms, Connection& connection);
   void run_due_timers();
+  void handle_unread() noexcept;
   void settle_and_flush();
   void cut_all() noexcept;
   void end_drain() noexcept;
@@ -128,17 +136,22 @@ class Reactor {
   std::vector<char> read_buffer_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
   std::uint64_t next_id_ = 1;
+  std::deque<std::uint64_t> unread_;  // connections with bytes that were read and not handled
   // Lists through the connections themselves, so that joining one needs no memory.
   Connection* first_touched_ = nullptr;
   Connection* last_touched_ = nullptr;
   Connection* first_closed_ = nullptr;  // to be destroyed at the end of the round
   std::atomic<bool> refusing_ = false;  // new sockets
   std::atomic<bool> hurrying_ = false;  // to its end: nothing more is read
+  Mutex drain_mutex_;
+  Condition drain_ended_;
+  std::int64_t wanted_drain_by_ms_ WAYSTATION_GUARDED_BY(drain_mutex_) =
+      std::numeric_limits<std::int64_t>::max();
+  bool is_drained_ WAYSTATION_GUARDED_BY(drain_mutex_) = false;  // and stays so
   // The rest is the reactor's thread's only.
   enum class Phase : std::uint8_t { serving, draining, drained } phase_ = Phase::serving;
   bool stopping_ = false;
-  std::int64_t drain_by_ms_ = 0;             // while draining
-  std::vector<std::promise<void>> drained_;  // who waits for it
+  std::int64_t drain_by_ms_ = 0;  // while draining
   std::thread thread_;
 };
 

@@ -23,7 +23,10 @@ RelayService::RelayService(const RelayOptions& options, Observer* listener,
     : listener_(listener),
       refresher_(refresher),
       log_(log),
-      hub_(*this, options.rate),
+      directory_(options.rate),
+      fanout_(directory_, *this),
+      backplane_(directory_, fanout_),
+      router_(directory_, fanout_, backplane_),
       reactor_(std::make_unique<Reactor>(options.reactor)) {}
 
 RelayService::~RelayService() {
@@ -49,14 +52,15 @@ void RelayService::set_expiry(Connection& connection, std::int64_t expires_at) {
 }
 
 template <typename T>
-CallResult<T> RelayService::call(std::chrono::milliseconds deadline, std::function<T()> ask) {
-  const auto answer = std::make_shared<std::promise<T>>();
-  auto future = answer->get_future();
-  const bool posted = reactor_->post([answer, ask = std::move(ask)] {
+CallResult<T> RelayService::call(std::chrono::milliseconds deadline,
+                                 std::function<void(Answer<T>)> ask) {
+  const auto result = std::make_shared<std::promise<T>>();
+  auto future = result->get_future();
+  const bool posted = reactor_->post([result, ask = std::move(ask)] {
     try {
-      answer->set_value(ask());
+      ask([result](T value) { result->set_value(std::move(value)); });
     } catch (...) {
-      answer->set_exception(std::current_exception());
+      result->set_exception(std::current_exception());
     }
   });
   if (!posted) return CallProblem::stopped;
@@ -66,34 +70,37 @@ CallResult<T> RelayService::call(std::chrono::milliseconds deadline, std::functi
 
 CallResult<std::size_t> RelayService::notify(std::string user, std::string json,
                                              std::chrono::milliseconds deadline) {
-  return call<std::size_t>(deadline, [this, user = std::move(user), json = std::move(json)] {
-    return hub_.notify(user, json, now());
-  });
+  return call<std::size_t>(
+      deadline, [this, user = std::move(user), json = std::move(json)](Answer<std::size_t> answer) {
+        router_.notify(user, json, now(), std::move(answer));
+      });
 }
 
 CallResult<UserPresence> RelayService::presence(std::string user,
                                                 std::chrono::milliseconds deadline) {
-  return call<UserPresence>(deadline,
-                            [this, user = std::move(user)] { return hub_.presence(user); });
+  return call<UserPresence>(deadline, [this, user = std::move(user)](Answer<UserPresence> answer) {
+    backplane_.presence(user, std::move(answer));
+  });
 }
 
 CallResult<std::size_t> RelayService::end_sessions(std::string user,
                                                    std::chrono::milliseconds deadline) {
-  return call<std::size_t>(deadline,
-                           [this, user = std::move(user)] { return hub_.end_sessions(user); });
+  return call<std::size_t>(deadline, [this, user = std::move(user)](Answer<std::size_t> answer) {
+    backplane_.end_sessions(user, std::move(answer));
+  });
 }
 
 void RelayService::apply(const RelayOptions& options) {
   reactor_->post([this, options] {
     reactor_->apply(options.reactor);
-    hub_.set_rate_limit(options.rate);
+    directory_.set_rate_limit(options.rate);
   });
 }
 
 void RelayService::count_open(SocketKind kind, int change) noexcept {
   add(kind == SocketKind::chat ? figures_.chat_sockets : figures_.push_sockets, change);
-  figures_.groups.store(hub_.group_count(), std::memory_order_relaxed);
-  hub_.forget_rested(now());
+  figures_.groups.store(directory_.group_count(), std::memory_order_relaxed);
+  evict_idle();
 }
 
 void RelayService::on_closed(const Connection& connection, SocketKind kind,
@@ -120,7 +127,7 @@ void RelayService::refresh(Connection& connection, Member& member, std::string u
     to.send({error_text(ErrorCode::bad_token, problem, {}), {}, {}}, nullptr);
   };
   if (refresher_ == nullptr) {
-    return refuse(member, "this server takes no tokens: who is calling is known in another way");
+    return refuse(member, "token: not accepted; this server identifies callers in another way");
   }
   refresher_->refresh(std::move(user), std::move(token),
                       [this, refuse, id = connection.id(), &member](RefreshAnswer token_) {

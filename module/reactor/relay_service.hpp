@@ -1,4 +1,5 @@
-// The relay as other threads see it: a hub and a reactor, spoken to by messages.
+// The relay as other threads see it: the router, the backplane and the reactor, behind calls that
+// any thread may make.
 #pragma once
 
 #include <array>
@@ -14,8 +15,11 @@
 
 #include "reactor/reactor.hpp"
 #include "reactor/relay_session.hpp"
-#include "relay/hub.hpp"
+#include "relay/directory.hpp"
+#include "relay/fanout.hpp"
+#include "relay/local_backplane.hpp"
 #include "relay/observer.hpp"
+#include "relay/router.hpp"
 
 namespace waystation {
 
@@ -96,8 +100,8 @@ class RelayService final : private Observer {
   bool open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> place,
             SessionParameters parameters);
 
-  /// See Hub. Each waits for the reactor's answer until `deadline`; after a timeout what was asked
-  /// may still be done. Each throws std::bad_alloc.
+  /// See Backplane. Each waits for the reactor's answer until `deadline`; after a timeout what was
+  /// asked may still be done. Each throws std::bad_alloc.
   CallResult<std::size_t> notify(std::string user, std::string json,
                                  std::chrono::milliseconds deadline);
   CallResult<UserPresence> presence(std::string user, std::chrono::milliseconds deadline);
@@ -114,7 +118,8 @@ class RelayService final : private Observer {
 
   // ---- the reactor's thread, for sessions
 
-  Hub& hub() noexcept { return hub_; }
+  Router& router() noexcept { return router_; }
+  void evict_idle() noexcept { directory_.evict_idle(now()); }
   const Now& now() const noexcept { return reactor_->now(); }
   std::size_t max_queue_bytes() const noexcept { return reactor_->pool().limits().max_queue_bytes; }
   void count_open(SocketKind kind, int change) noexcept;
@@ -128,13 +133,16 @@ class RelayService final : private Observer {
   void on_error_sent(ErrorCode code) noexcept override;
   void set_expiry(Connection& connection, std::int64_t expires_at);
   template <typename T>
-  CallResult<T> call(std::chrono::milliseconds deadline, std::function<T()> ask);
+  CallResult<T> call(std::chrono::milliseconds deadline, std::function<void(Answer<T>)> ask);
 
   RelayFigures figures_;
   Observer* listener_;
   TokenRefresher* refresher_;
   SocketLog* log_;
-  Hub hub_;
+  Directory directory_;
+  Fanout fanout_;
+  LocalBackplane backplane_;
+  Router router_;
   // Behind a pointer so that its thread ends before anything that its sessions use is gone.
   std::unique_ptr<Reactor> reactor_;
 };

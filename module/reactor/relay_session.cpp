@@ -23,7 +23,7 @@ class RelaySession final : public Session, public Base {
   static constexpr bool kIsChat = std::is_same_v<Base, ChatMember>;
 
   RelaySession(RelayService& service, Connection& connection, SessionParameters parameters)
-      : Base(parameters.dialect),
+      : Base(parameters.protocol),
         service_(service),
         connection_(connection),
         name_(kIsChat ? std::move(parameters.group) : parameters.user) {
@@ -38,29 +38,25 @@ class RelaySession final : public Session, public Base {
 
   void on_open() override {
     if constexpr (kIsChat) {
-      service_.hub().join_chat(*this, name_, user());
+      service_.router().join(*this, name_, user());
     } else {
-      service_.hub().join_push(*this, user());
+      service_.router().join(*this, user());
     }
-    service_.count_open(kind(), 1);
   }
 
   void on_message(Opcode, std::string_view payload) override {
-    service_.hub().receive(*this, payload, service_.now());
+    service_.router().receive(*this, payload, service_.now());
   }
 
   void on_heartbeat() override {
     if (ledger_.size() != 0) acknowledge();
-    service_.hub().forget_rested(service_.now());
+    service_.evict_idle();
   }
 
   void on_end() noexcept override {
-    if constexpr (kIsChat) {
-      service_.hub().leave_chat(*this);
-    } else {
-      service_.hub().leave_push(*this);
-    }
-    service_.on_closed(connection_, kind(), user());
+    const bool was_joined = Base::is_joined();
+    service_.router().leave(*this);
+    if (was_joined) service_.on_closed(connection_, kind(), user());
   }
 
   void on_lost(std::uint64_t offset) noexcept override {
@@ -68,14 +64,17 @@ class RelaySession final : public Session, public Base {
     ledger_.lose_beyond(offset, [&](const DeliveryLedger::Entry& entry) {
       const std::string_view group = kIsChat ? name_ : entry.group;
       const auto users = kIsChat ? own_users : parse_group(group);
-      const auto to = !users ? user() : entry.to_lo ? users->lo : users->hi;
-      const auto from = !users ? std::string_view() : entry.to_lo ? users->hi : users->lo;
+      const bool to_lo = entry.to_side == Side::lo;
+      const auto to = !users ? user() : to_lo ? users->lo : users->hi;
+      const auto from = !users ? std::string_view() : to_lo ? users->hi : users->lo;
       service_.on_delivery({Outcome::dropped, entry.at, group, from, to, entry.id, 0, entry.bytes,
                             connection_.end_reason()});
     });
   }
 
   // ---- Member
+
+  void on_joined() noexcept override { service_.count_open(kind(), 1); }
 
   bool send(const OutgoingText& text, const Message* delivery) override {
     // Whose memory runs out is closed, and not the one who is talking to them.

@@ -1,4 +1,4 @@
-// A chat or push socket: a connection that is a member of the hub.
+// A chat or push socket: a connection that is a member of the relay.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include "reactor/connection.hpp"
 #include "reactor/delivery_ledger.hpp"
 #include "reactor/session.hpp"
-#include "relay/hub.hpp"
+#include "relay/router.hpp"
 
 namespace waystation {
 
@@ -17,7 +17,7 @@ class RelayService;
 /// Who opened which socket.
 struct SessionParameters {
   SocketKind kind = SocketKind::chat;
-  Dialect dialect = Dialect::plain;
+  Protocol protocol = Protocol::plain;
   std::string group;            // for chat: a valid group name
   std::string user;             // empty: anonymous, for plain chat sockets only
   std::int64_t expires_at = 0;  // ms since 1970; 0: never

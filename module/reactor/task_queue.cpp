@@ -20,8 +20,20 @@ bool TaskQueue::post(Task task) {
     if (closed_) return false;
     tasks_.push_back(std::move(task));
     first = tasks_.size() == 1;
+    is_posted_.store(true, std::memory_order_release);
   }
   if (first) announce();
+  return true;
+}
+
+bool TaskQueue::post_without_memory(Task task) noexcept {
+  {
+    const MutexLock lock(mutex_);
+    if (closed_) return false;
+    reserved_ = std::move(task);
+    is_posted_.store(true, std::memory_order_release);
+  }
+  announce();
   return true;
 }
 
@@ -30,7 +42,8 @@ void TaskQueue::close(Task last) noexcept {
     const MutexLock lock(mutex_);
     if (closed_) return;
     closed_ = true;
-    last_ = std::move(last);
+    reserved_ = std::move(last);
+    is_posted_.store(true, std::memory_order_release);
   }
   announce();
 }
@@ -41,14 +54,21 @@ void TaskQueue::announce() noexcept {
   [[maybe_unused]] const auto written = ::write(event_.get(), &one, sizeof one);
 }
 
-void TaskQueue::run() noexcept {
+void TaskQueue::on_readable() noexcept {
   std::uint64_t count = 0;
+  // It can only fail where somebody else has read it, and then it is not readable either.
   [[maybe_unused]] const auto read = ::read(event_.get(), &count, sizeof count);
-  Task last;
+  run();
+}
+
+void TaskQueue::run() noexcept {
+  if (!is_posted_.load(std::memory_order_acquire)) return;
+  Task reserved;
   {
     const MutexLock lock(mutex_);
     running_.swap(tasks_);
-    last = std::exchange(last_, nullptr);
+    reserved = std::exchange(reserved_, nullptr);
+    is_posted_.store(false, std::memory_order_relaxed);
   }
   for (auto& task : running_) {
     try {
@@ -58,7 +78,7 @@ void TaskQueue::run() noexcept {
     }
   }
   running_.clear();
-  if (last) last();
+  if (reserved) reserved();
 }
 
 }  // namespace waystation

@@ -1,6 +1,7 @@
 // How other threads speak to the reactor's.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <vector>
 
@@ -21,12 +22,21 @@ class TaskQueue {
   /// and the task is not kept.
   bool post(Task task);
 
+  /// As post, for a task that must be taken also where there is no memory: one that captures a
+  /// pointer at most. There is room for one. A further one takes its place if it has not run yet.
+  bool post_without_memory(Task task) noexcept;
+
   /// The one thread: runs what was posted up to now. What a task throws ends that task alone; who
-  /// waits for its answer must learn from the task itself that there is none.
+  /// waits for its answer must learn from the task itself that there is none. Costs one load where
+  /// nothing was posted, and leaves the descriptor as it is.
   void run() noexcept;
 
-  /// Any thread: closes the queue, and `last` is run behind all that was posted before. Nothing
-  /// where the queue is closed already.
+  /// The one thread, when descriptor() is readable: makes it unreadable, and then runs what was
+  /// posted up to now.
+  void on_readable() noexcept;
+
+  /// Any thread: closes the queue, and `last` is run behind all that was posted before. Takes the
+  /// place of what post_without_memory posted. Nothing where the queue is closed already.
   void close(Task last) noexcept;
 
   int descriptor() const noexcept { return event_.get(); }
@@ -37,8 +47,13 @@ class TaskQueue {
   FileDescriptor event_;
   Mutex mutex_;
   std::vector<Task> tasks_ WAYSTATION_GUARDED_BY(mutex_);
-  Task last_ WAYSTATION_GUARDED_BY(mutex_);  // not in tasks_, so that closing needs no memory
+  Task reserved_ WAYSTATION_GUARDED_BY(mutex_);  // not in tasks_, so that it needs no memory
   bool closed_ WAYSTATION_GUARDED_BY(mutex_) = false;
+  // Whether tasks_ or reserved_ holds a task. Written with the mutex held, read without. A post sets it
+  // before it makes the descriptor readable, and on_readable() reads it after the descriptor: a
+  // wake-up whose announcement is taken away there is seen here. A run() that reads it too early is
+  // followed by an on_readable(), since the announcement is still to come.
+  std::atomic<bool> is_posted_ = false;
   std::vector<Task> running_;
 };
 

@@ -12,10 +12,12 @@ namespace {
 
 enum class Name : std::uint8_t { unknown, message, to_user, id, signal, token, ping };
 
-/// The characters of a string's contents: themselves where nothing in them is escaped. Nothing
-/// where what was escaped is not ASCII or does not fit into `buffer`.
-std::optional<std::string_view> characters_of(std::string_view contents,
-                                              std::span<char> buffer) noexcept {
+constexpr const char* kRepeatedName = "frame: a known name occurs twice; send each name once";
+
+/// The unescaped contents of a string: the same bytes if nothing is escaped, else a copy in
+/// `buffer`. Nothing if that copy is not ASCII or does not fit.
+inline std::optional<std::string_view> unescape(std::string_view contents,
+                                                std::span<char> buffer) noexcept {
   if (contents.find('\\') == std::string_view::npos) return contents;
   return unescape_ascii(contents, buffer.data(), buffer.size());
 }
@@ -24,14 +26,14 @@ std::string_view contents_of(std::string_view string) noexcept {
   return string.substr(1, string.size() - 2);
 }
 
-Name name_of(std::string_view escaped, Dialect dialect) noexcept {
-  // "message" and "to_user" are the longest names: what does not fit is none of them.
+Name name_of(std::string_view escaped, Protocol protocol) noexcept {
+  // "message" and "to_user" are the longest names: a longer one is unknown.
   std::array<char, 7> buffer;
-  const auto name = characters_of(escaped, buffer);
+  const auto name = unescape(escaped, buffer);
   if (!name) return Name::unknown;
   if (*name == "message") return Name::message;
   if (*name == "to_user") return Name::to_user;
-  if (dialect == Dialect::plain) return Name::unknown;
+  if (protocol == Protocol::plain) return Name::unknown;
   if (*name == "id") return Name::id;
   if (*name == "signal") return Name::signal;
   if (*name == "token") return Name::token;
@@ -39,22 +41,22 @@ Name name_of(std::string_view escaped, Dialect dialect) noexcept {
   return Name::unknown;
 }
 
-/// Reads the members of the envelope one by one.
+/// Reads the members of one frame.
 class EnvelopeReader {
  public:
-  /// What is read goes to `envelope`, which must outlive the reader.
-  EnvelopeReader(std::string_view text, Dialect dialect, SocketKind kind,
+  /// The result is written to `envelope`, which must outlive the reader.
+  EnvelopeReader(std::string_view text, Protocol protocol, SocketKind kind,
                  Envelope& envelope) noexcept
-      : scanner_(text), dialect_(dialect), kind_(kind), envelope_(envelope) {}
+      : scanner_(text), protocol_(protocol), kind_(kind), envelope_(envelope) {}
 
-  /// False where there is an error to take.
+  /// False: take_error() returns the reason.
   bool read() {
     scanner_.skip_space();
     if (!scanner_.at_end() && scanner_.peek() != '{') {
-      // Anything else is an error in any case; which one depends on whether it is JSON.
+      // An error in any case. Its code depends on whether the text is JSON.
       std::string_view value;
       if (!scanner_.value(&value) || !scanner_.end()) return bad_json();
-      return bad_envelope("a frame holds one JSON object");
+      return bad_envelope("frame: not an object; send one JSON object");
     }
     if (!scanner_.expect('{', "the text is empty")) return bad_json();
     scanner_.skip_space();
@@ -63,7 +65,7 @@ class EnvelopeReader {
         if (!read_member()) return false;
         scanner_.skip_space();
       } while (scanner_.accept(','));
-      if (!scanner_.expect('}', "',' or '}' should stand here")) return bad_json();
+      if (!scanner_.expect('}', "expected ',' or '}'")) return bad_json();
     }
     if (!scanner_.end()) return bad_json();
     return problem_ == nullptr ? check_kind() : bad_envelope(problem_);
@@ -78,18 +80,18 @@ class EnvelopeReader {
     scanner_.skip_space();
     if (!scanner_.string(&escaped)) return bad_json();
     scanner_.skip_space();
-    if (!scanner_.expect(':', "a name in an object is followed by ':'")) return bad_json();
+    if (!scanner_.expect(':', "expected ':' after a name")) return bad_json();
     if (!scanner_.value(&value, 1)) return bad_json();
-    const auto name = name_of(escaped, dialect_);
+    const auto name = name_of(escaped, protocol_);
     if (name == Name::unknown) return true;
     if (name == Name::ping) {
-      // In a frame of another kind it is one more name that nobody knows.
+      // In a frame of another kind, ping is ignored like an unknown name.
       ++pings_;
       ping_ = value;
       return true;
     }
     const auto bit = 1U << static_cast<unsigned>(name);
-    if ((seen_ & bit) != 0) return note("a known name stands twice in the frame");
+    if ((seen_ & bit) != 0) return note(kRepeatedName);
     seen_ |= bit;
     take(name, value);
     return true;
@@ -119,21 +121,21 @@ class EnvelopeReader {
   void take_to_user(std::string_view value) {
     if (value == "null") return;
     if (value.front() != '"') {
-      note("to_user is a user's id in a string, or null");
+      note("to_user: not a string; send a user id, or null for the other user");
       return;
     }
     envelope_.has_to_user = true;
     std::array<char, ShortText::kMaxBytes> buffer;
-    const auto user = characters_of(contents_of(value), buffer);
+    const auto user = unescape(contents_of(value), buffer);
     if (user && is_user_id(*user)) envelope_.to_user = ShortText(*user);
   }
 
   void take_id(std::string_view value) {
     if (value == "null") return;
     std::array<char, ShortText::kMaxBytes> buffer;
-    const auto id = value.front() != '"' ? std::nullopt : characters_of(contents_of(value), buffer);
+    const auto id = value.front() != '"' ? std::nullopt : unescape(contents_of(value), buffer);
     if (!id || !is_message_id(*id)) {
-      note("id is a string of 1 to 64 of the characters A-Z, a-z, 0-9, _ and -");
+      note("id: not valid; allowed are 1 to 64 of the characters A-Z, a-z, 0-9, _ and -");
       return;
     }
     envelope_.id = ShortText(*id);
@@ -141,14 +143,14 @@ class EnvelopeReader {
 
   void take_token(std::string_view value) {
     if (value.front() != '"') {
-      note("token is a string");
+      note("token: not a string; send a JWT");
       return;
     }
     envelope_.token.resize(value.size() - 2);
     const auto token =
         unescape_ascii(contents_of(value), envelope_.token.data(), envelope_.token.size());
     if (!token) {
-      note("token is a JWT, which is ASCII");
+      note("token: not ASCII; send a JWT");
       return;
     }
     envelope_.token.resize(token->size());
@@ -157,29 +159,32 @@ class EnvelopeReader {
   bool check_kind() {
     const auto has = [this](Name name) { return (seen_ >> static_cast<unsigned>(name) & 1U) != 0; };
     const int kinds = has(Name::message) + has(Name::signal) + has(Name::token);
-    if (dialect_ == Dialect::plain) {
+    if (protocol_ == Protocol::plain) {
       if (kinds == 0) envelope_.value = "null";
       return true;
     }
     if (kinds > 1) {
-      return bad_envelope("a frame holds one of message, signal and token, not several");
+      return bad_envelope(
+          "frame: more than one of message, signal and token; send one in each frame");
     }
     if (kinds == 0 && pings_ != 0) {
-      if (pings_ > 1) return bad_envelope("a known name stands twice in the frame");
+      if (pings_ > 1) return bad_envelope(kRepeatedName);
       envelope_.kind = Envelope::Kind::ping;
       envelope_.value = ping_;
       return true;
     }
     if (kind_ == SocketKind::push && !has(Name::token)) {
-      return bad_envelope("a push socket takes only {\"token\": …}; messages go to a chat socket");
+      return bad_envelope(
+          "frame: not allowed on a push socket; send token or ping, or use a chat socket");
     }
-    if (kinds == 0) return bad_envelope("a frame holds message, signal or token; this has none");
+    if (kinds == 0)
+      return bad_envelope("frame: no message, signal, token or ping; send one of them");
     if (has(Name::signal)) envelope_.kind = Envelope::Kind::signal;
     if (has(Name::token)) envelope_.kind = Envelope::Kind::token;
     return true;
   }
 
-  /// Remembers what is wrong with the envelope, to be said once the whole text is known to be JSON.
+  /// Keeps the first problem of the envelope, which is reported if the whole text is JSON.
   bool note(const char* problem) {
     if (problem_ == nullptr) problem_ = problem;
     return true;
@@ -191,21 +196,21 @@ class EnvelopeReader {
   }
 
   bool bad_json() {
-    error_.emplace(EnvelopeError{
-        ErrorCode::bad_json,
-        "not JSON at byte " + std::to_string(scanner_.position()) + ": " + scanner_.problem(),
-        {}});
+    error_.emplace(EnvelopeError{ErrorCode::bad_json,
+                                 "frame: not JSON at byte " + std::to_string(scanner_.position()) +
+                                     ", " + scanner_.problem() + "; send one JSON object",
+                                 {}});
     return false;
   }
 
   JsonScanner scanner_;
-  Dialect dialect_;
+  Protocol protocol_;
   SocketKind kind_;
   unsigned seen_ = 0;  // a bit for each Name
   Envelope& envelope_;
   const char* problem_ = nullptr;
   int pings_ = 0;
-  std::string_view ping_;  // the last one's value
+  std::string_view ping_;  // the value of the last one
   std::optional<EnvelopeError> error_;
 };
 
@@ -224,11 +229,11 @@ bool is_message_id(std::string_view text) noexcept {
          });
 }
 
-std::variant<Envelope, EnvelopeError> read_envelope(std::string_view text, Dialect dialect,
+std::variant<Envelope, EnvelopeError> read_envelope(std::string_view text, Protocol protocol,
                                                     SocketKind kind) {
-  // Filled in where it stands, since it is too large to be passed from hand to hand.
+  // Filled in place: an Envelope is large, and copies would show.
   std::variant<Envelope, EnvelopeError> frame;
-  EnvelopeReader reader(text, dialect, kind, std::get<Envelope>(frame));
+  EnvelopeReader reader(text, protocol, kind, std::get<Envelope>(frame));
   if (!reader.read()) frame = reader.take_error();
   return frame;
 }

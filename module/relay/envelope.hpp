@@ -1,4 +1,4 @@
-// What a client says in one text frame, and where in it the value lies that is passed on.
+// The contents of one text frame from a client.
 #pragma once
 
 #include <array>
@@ -10,13 +10,13 @@
 
 namespace waystation {
 
-/// How a socket speaks: the original protocol, or the subprotocol `waystation.v1`.
-enum class Dialect : std::uint8_t { plain, v1 };
+/// The protocol of a socket: the original one, or the subprotocol `waystation.v1`.
+enum class Protocol : std::uint8_t { plain, v1 };
 
-/// Where a frame arrived.
+/// The kind of a socket, by its path: /ws/chat/ or /push/.
 enum class SocketKind : std::uint8_t { chat, push };
 
-/// A short text with a bound, held in place.
+/// A short text, stored in place.
 class ShortText {
  public:
   static constexpr std::size_t kMaxBytes = 64;
@@ -33,16 +33,16 @@ class ShortText {
   std::uint8_t size_ = 0;
 };
 
-/// A frame that is well-formed. Views point into the frame's text.
+/// A valid frame. Views point into the text of the frame.
 struct Envelope {
   enum class Kind : std::uint8_t { message, signal, token, ping };
 
   Kind kind = Kind::message;
-  std::string_view value;    // of `message`, `signal` or `ping`; "null" where plain had none
+  std::string_view value;    // of message, signal or ping; "null" if a plain frame has none
   std::string token;         // for Kind::token
-  bool has_to_user = false;  // `to_user` was there and not null
-  ShortText to_user;         // empty where it was no user id at all
-  ShortText id;              // empty: none was given
+  bool has_to_user = false;  // to_user is present and not null
+  ShortText to_user;         // empty if it is not a valid user id
+  ShortText id;              // empty: the frame has none
 };
 
 /// The codes of {"error":…} frames (module/PROTOCOL.md, "What is checked").
@@ -64,20 +64,20 @@ constexpr std::string_view error_code_name(ErrorCode code) noexcept {
   return kErrorCodeNames[static_cast<std::size_t>(code)];
 }
 
-/// Why a frame was refused. `id` is the frame's, where it could still be read.
+/// Why a frame is refused. `id` is the id of the frame, if it could be read.
 struct EnvelopeError {
   ErrorCode code;
   std::string detail;
   ShortText id;
 };
 
-/// Reads a frame. `text` must be UTF-8. Unknown names are ignored; which are known depends on the
-/// dialect: plain knows `message` and `to_user`, v1 also `id`, `signal`, `token` and, where
-/// it is the only one of the four kinds, `ping`.
-std::variant<Envelope, EnvelopeError> read_envelope(std::string_view text, Dialect dialect,
+/// Reads a frame. `text` must be UTF-8. Unknown names are ignored. Plain has the names `message`
+/// and `to_user`; v1 also has `id`, `signal`, `token`, and `ping` if the frame has none of
+/// `message`, `signal` and `token`. Throws std::bad_alloc.
+std::variant<Envelope, EnvelopeError> read_envelope(std::string_view text, Protocol protocol,
                                                     SocketKind kind);
 
-/// Whether `text` may be a message's id: 1 to 64 of A-Z, a-z, 0-9, '_' and '-'.
+/// Whether `text` is a valid message id: 1 to 64 of A-Z, a-z, 0-9, '_' and '-'.
 bool is_message_id(std::string_view text) noexcept;
 
 }  // namespace waystation

@@ -17,17 +17,13 @@ constexpr bool is_digit(char c) noexcept {
   return c >= '0' && c <= '9';
 }
 
-constexpr bool is_space(char c) noexcept {
-  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-/// Whether a byte inside a string needs a look: the end, an escape, or a control character.
+/// Whether a byte of a string is special: the closing quote, an escape or a control character.
 constexpr bool is_special(char c) noexcept {
   return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20;
 }
 
 #if defined(__SSE2__)
-/// A bit for each of the 16 bytes at `at` that is special.
+/// One bit for each of the 16 bytes at `at`, set if the byte is special.
 unsigned special_of_16(const char* at) noexcept {
   const auto bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
   const auto control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
@@ -45,7 +41,7 @@ const char* find_special(const char* at, const char* end) noexcept {
     const auto mask = special_of_16(at);
     if (mask != 0) return at + __builtin_ctz(mask);
   }
-  // The rest, less than 16 bytes, is looked at in one step too, with a special byte behind it.
+  // The remaining bytes, fewer than 16, are checked in one step too, padded with special bytes.
   std::array<char, 16> rest;
   rest.fill('"');
   const auto left = static_cast<std::size_t>(end - at);
@@ -53,8 +49,8 @@ const char* find_special(const char* at, const char* end) noexcept {
   const auto mask = special_of_16(rest.data());
   return mask == 0 ? end : at + std::min(left, static_cast<std::size_t>(__builtin_ctz(mask)));
 #else
-  // Eight bytes at a time: a byte of the word gets its top bit set where it is special. Bytes of
-  // 0x80 and more are masked out first, and a false hit only ends the loop early.
+  // Eight bytes at a time: the top bit of a byte is set if the byte is special. Bytes of 0x80 and
+  // more are masked out. A false positive only ends the loop early.
   constexpr std::uint64_t ones = 0x0101010101010101U;
   constexpr std::uint64_t tops = 0x8080808080808080U;
   const auto has_below = [](std::uint64_t x, std::uint64_t n) {
@@ -82,28 +78,9 @@ int hex_value(char c) noexcept {
 
 }  // namespace
 
-bool JsonScanner::fail(const char* problem) noexcept {
-  problem_ = problem;
-  return false;
-}
-
-void JsonScanner::skip_space() noexcept {
-  while (at_ != end_ && is_space(*at_)) ++at_;
-}
-
-bool JsonScanner::accept(char c) noexcept {
-  if (at_ == end_ || *at_ != c) return false;
-  ++at_;
-  return true;
-}
-
-bool JsonScanner::expect(char c, const char* problem) noexcept {
-  return accept(c) || fail(problem);
-}
-
 bool JsonScanner::string(std::string_view* contents) noexcept {
   const char* start = at_ + 1;
-  if (at_ == end_ || *at_ != '"') return fail("a string in double quotes should stand here");
+  if (at_ == end_ || *at_ != '"') return fail("expected a string in double quotes");
   if (!skip_string()) return false;
   *contents = {start, static_cast<std::size_t>(at_ - 1 - start)};
   return true;
@@ -113,35 +90,36 @@ bool JsonScanner::skip_string() noexcept {
   ++at_;
   for (;;) {
     at_ = find_special(at_, end_);
-    if (at_ == end_) return fail("a string is not ended");
+    if (at_ == end_) return fail("unterminated string");
     if (*at_ == '"') {
       ++at_;
       return true;
     }
-    if (*at_ != '\\') return fail("a control character in a string must be escaped");
+    if (*at_ != '\\') return fail("a control character in a string is not escaped");
     if (!skip_escape()) return false;
   }
 }
 
 bool JsonScanner::skip_escape() noexcept {
   ++at_;
-  if (at_ == end_) return fail("a string is not ended");
+  if (at_ == end_) return fail("unterminated string");
   if (*at_ != 'u') {
     if (std::string_view("\"\\/bfnrt").find(*at_) == std::string_view::npos) {
-      return fail("there is no such escape");
+      return fail("unknown escape sequence");
     }
     ++at_;
     return true;
   }
   ++at_;
   for (int i = 0; i < 4; ++i, ++at_) {
-    if (at_ == end_ || hex_value(*at_) < 0) return fail("\\u takes four hexadecimal digits");
+    if (at_ == end_ || hex_value(*at_) < 0)
+      return fail("expected four hexadecimal digits after \\u");
   }
   return true;
 }
 
 bool JsonScanner::skip_digits() noexcept {
-  if (at_ == end_ || !is_digit(*at_)) return fail("a digit should stand here");
+  if (at_ == end_ || !is_digit(*at_)) return fail("expected a digit");
   while (at_ != end_ && is_digit(*at_)) ++at_;
   return true;
 }
@@ -149,7 +127,7 @@ bool JsonScanner::skip_digits() noexcept {
 bool JsonScanner::skip_number() noexcept {
   accept('-');
   if (accept('0')) {
-    if (at_ != end_ && is_digit(*at_)) return fail("a number has no leading zero");
+    if (at_ != end_ && is_digit(*at_)) return fail("a number has a leading zero");
   } else if (!skip_digits()) {
     return false;
   }
@@ -164,7 +142,7 @@ bool JsonScanner::skip_number() noexcept {
 bool JsonScanner::skip_literal(std::string_view word) noexcept {
   const auto left = static_cast<std::size_t>(end_ - at_);
   if (left < word.size() || std::memcmp(at_, word.data(), word.size()) != 0) {
-    return fail("a value should stand here");
+    return fail("expected a value");
   }
   at_ += word.size();
   return true;
@@ -182,7 +160,7 @@ bool JsonScanner::skip_scalar() noexcept {
       return skip_literal("null");
     default:
       if (*at_ == '-' || is_digit(*at_)) return skip_number();
-      return fail("a value should stand here");
+      return fail("expected a value");
   }
 }
 
@@ -199,9 +177,9 @@ bool JsonScanner::value(std::string_view* value, std::size_t level) noexcept {
   for (;;) {
     // A value starts here.
     skip_space();
-    if (at_ == end_) return fail("the text ends where a value should stand");
+    if (at_ == end_) return fail("expected a value before the end of the text");
     if (*at_ == '{' || *at_ == '[') {
-      if (level >= kMaxJsonLevels) return fail("more than 512 levels of arrays and objects");
+      if (level >= kMaxJsonLevels) return fail("more than 512 nested arrays and objects");
       const bool object = *at_ == '{';
       is_object[level++] = object;
       ++at_;
@@ -212,7 +190,7 @@ bool JsonScanner::value(std::string_view* value, std::size_t level) noexcept {
         std::string_view name;
         if (!string(&name)) return false;
         skip_space();
-        if (!expect(':', "a name in an object is followed by ':'")) return false;
+        if (!expect(':', "expected ':' after a name")) return false;
         continue;
       } else {
         continue;
@@ -220,7 +198,7 @@ bool JsonScanner::value(std::string_view* value, std::size_t level) noexcept {
     } else if (!skip_scalar()) {
       return false;
     }
-    // A value ended here: on to the next one, or out of containers as far as they end.
+    // A value ended here. Close containers up to the next value.
     for (;;) {
       if (level == outermost) {
         *value = {start, static_cast<std::size_t>(at_ - start)};
@@ -232,7 +210,7 @@ bool JsonScanner::value(std::string_view* value, std::size_t level) noexcept {
         --level;
         continue;
       }
-      if (!expect(',', object ? "',' or '}' should stand here" : "',' or ']' should stand here")) {
+      if (!expect(',', object ? "expected ',' or '}'" : "expected ',' or ']'")) {
         return false;
       }
       if (object) {
@@ -240,7 +218,7 @@ bool JsonScanner::value(std::string_view* value, std::size_t level) noexcept {
         std::string_view name;
         if (!string(&name)) return false;
         skip_space();
-        if (!expect(':', "a name in an object is followed by ':'")) return false;
+        if (!expect(':', "expected ':' after a name")) return false;
       }
       break;
     }
@@ -249,13 +227,13 @@ bool JsonScanner::value(std::string_view* value, std::size_t level) noexcept {
 
 bool JsonScanner::end() noexcept {
   skip_space();
-  return at_ == end_ || fail("nothing may follow the text's one value");
+  return at_ == end_ || fail("expected the end of the text after its value");
 }
 
-bool is_json(std::string_view text) noexcept {
+bool is_json(std::string_view text, std::size_t max_levels) noexcept {
   JsonScanner scanner(text);
   std::string_view value;
-  return scanner.value(&value) && scanner.end();
+  return scanner.value(&value, kMaxJsonLevels - max_levels) && scanner.end();
 }
 
 std::optional<std::string_view> unescape_ascii(std::string_view contents, char* buffer,

@@ -21,7 +21,7 @@ std::string_view without_leading_zeros(std::string_view digits) noexcept {
   return digits;
 }
 
-constexpr std::string_view kUserRule = "a user is 1 to 64 of the characters 0-9 and a-z";
+constexpr std::string_view kGroupRule = "a group is named <lo>_<hi> after its two users";
 
 }  // namespace
 
@@ -46,19 +46,20 @@ std::optional<GroupUsers> parse_group(std::string_view name, std::string* why) {
   };
   const auto split = name.find('_');
   if (split == std::string_view::npos) {
-    return fail("a group is named <lo>_<hi> after its two users, such as alice_bob");
+    return fail("group: no '_' in its name; " + std::string(kGroupRule) + ", such as alice_bob");
   }
   const GroupUsers users{name.substr(0, split), name.substr(split + 1)};
   if (!is_user_id(users.lo) || !is_user_id(users.hi)) {
-    return fail("a group is named <lo>_<hi> after its two users, and " + std::string(kUserRule));
+    return fail("group: not two valid users; " + std::string(kGroupRule) +
+                ", and a user is 1 to 64 of the characters 0-9 and a-z");
   }
   const auto order = compare_users(users.lo, users.hi);
   if (order == 0) {
-    return fail("a group has two different users; this name has " + std::string(users.lo) +
-                " twice");
+    return fail("group: " + std::string(users.lo) +
+                " is named twice; a group has two different users");
   }
   if (order > 0) {
-    return fail("the two users are in the wrong order: this group is named " +
+    return fail("group: its users are in the wrong order; this group is named " +
                 std::string(users.hi) + "_" + std::string(users.lo));
   }
   return users;

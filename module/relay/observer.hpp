@@ -1,5 +1,5 @@
-// What happened to a message, told to those who count or audit. There is no field for what a
-// message said, so nothing behind this interface can keep it.
+// The outcome of messages, for counters and the audit. There is no field for content, so nothing
+// behind this interface can store it.
 #pragma once
 
 #include <cstddef>
@@ -11,44 +11,44 @@
 namespace waystation {
 
 enum class Outcome : std::uint8_t {
-  chat,         // taken by at least one of the receiver's chat sockets
-  pushed,       // taken by at least one of their push sockets
-  undelivered,  // reached no socket
-  dropped,      // taken by a queue whose socket ended before the peer's kernel had it
+  chat,         // accepted by at least one chat socket of the receiver
+  pushed,       // accepted by at least one push socket of the receiver
+  undelivered,  // accepted by no socket
+  dropped,      // accepted by a socket that ended before its peer acknowledged the bytes
 };
 
 /// Why a socket ended.
 enum class EndReason : std::uint8_t {
-  closed,      // its peer closed it, or the network did
-  slow,        // its peer did not read (4408)
-  dead,        // nothing was heard of its peer for two ping intervals
+  closed,      // by its peer or the network
+  slow,        // its peer read too slowly (4408)
+  dead,        // its peer sent nothing for two ping intervals
   ended,       // by an administrator (4403)
-  expired,     // its token did (4401)
+  expired,     // its token expired (4401)
   violation,   // its peer broke the protocol (1002, 1003, 1007, 1008, 1009)
   going_away,  // the relay was drained or freed (1001)
-  failed,      // the relay had no memory for it (1011)
+  failed,      // the relay was out of memory (1011)
 };
 inline constexpr std::size_t kEndReasons = 8;
 std::string_view end_reason_name(EndReason reason) noexcept;
 
-/// One outcome. The views live as long as the call.
+/// One outcome. The views are valid for the duration of the call.
 struct Delivery {
   Outcome outcome;
   std::int64_t at;         // ms since 1970, of the message
-  std::string_view group;  // empty: the appliance's own notification
-  std::string_view from;   // empty likewise
+  std::string_view group;  // empty: a notification from the host application
+  std::string_view from;   // empty: likewise
   std::string_view to;
   std::string_view id;                   // empty: the client gave none
-  std::size_t reached;                   // sockets whose queue took it
+  std::size_t reached;                   // sockets whose queue accepted it
   std::size_t bytes;                     // of the message's value
   EndReason reason = EndReason::closed;  // of Outcome::dropped: why the socket ended
 };
 
-/// Called on the relay's thread, once a message; it must neither wait nor throw.
+/// Called on the relay's thread, once for each message. Must not wait.
 class Observer {
  public:
   virtual void on_delivery(const Delivery& delivery) noexcept = 0;
-  /// An {"error":…} frame went out.
+  /// An error frame was sent to a client.
   virtual void on_error_sent(ErrorCode code) noexcept = 0;
 
  protected:

@@ -1,4 +1,4 @@
-// The queue of bytes that a socket still has to send: bounded, and without memory while empty.
+// The queue of bytes that a socket has to send: bounded, and without memory while empty.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace waystation {
 
-/// What all outboxes of a relay share: one budget of bytes, and the memory they lend. One thread.
+/// Shared by all outboxes of a relay: one limit on their bytes, and reusable memory. One thread.
 class OutboxPool {
  public:
   struct Limits {
@@ -22,29 +22,29 @@ class OutboxPool {
 
   const Limits& limits() const noexcept { return limits_; }
   void set_limits(const Limits& limits) noexcept { limits_ = limits; }
-  /// Bytes waiting in all outboxes.
+  /// Bytes queued in all outboxes.
   std::size_t queued_bytes() const noexcept { return queued_; }
-  /// Whether `size` more bytes are within the budget of all together.
-  bool has_room(std::size_t size) const noexcept {
+  /// Whether `size` more bytes are within max_total_queue_bytes.
+  bool has_capacity(std::size_t size) const noexcept {
     return queued_ + size <= limits_.max_total_queue_bytes;
   }
 
  private:
   friend class Outbox;
 
-  /// Memory lent to an outbox that has something to send.
+  /// The memory of an outbox that is not empty.
   struct Block {
     std::unique_ptr<char[]> bytes;
     std::size_t capacity = 0;
-    std::size_t head = 0;                // first byte not sent
-    std::size_t tail = 0;                // behind the last byte queued
-    std::vector<std::size_t> unit_ends;  // where each unit ends, in order
-    std::size_t first_unit = 0;          // the first of them that is not wholly sent
-    bool last_joins = false;
+    std::size_t head = 0;                // the first byte not sent
+    std::size_t tail = 0;                // the end of the queued bytes
+    std::vector<std::size_t> unit_ends;  // the end of each unit, in order
+    std::size_t first_unit = 0;          // the first unit that is not sent completely
+    bool last_is_mergeable = false;
   };
 
-  std::unique_ptr<Block> lend();
-  void take_back(std::unique_ptr<Block> block) noexcept;
+  std::unique_ptr<Block> acquire();
+  void release(std::unique_ptr<Block> block) noexcept;
 
   Limits limits_;
   std::size_t queued_ = 0;
@@ -52,8 +52,8 @@ class OutboxPool {
   std::size_t spare_bytes_ = 0;
 };
 
-/// A first-in, first-out queue of units (frames), sent byte by byte but never cut for good: what
-/// was begun can always be completed. One thread.
+/// A first-in, first-out queue of units (frames). A unit of which a byte was sent is never dropped.
+/// One thread.
 class Outbox {
  public:
   /// `pool` must outlive the outbox.
@@ -62,41 +62,42 @@ class Outbox {
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
 
-  /// Whether a unit may become one with those queued before and after it that may, up to a thousand
-  /// bytes: memory for where each ends is in no bound.
-  enum class Unit : std::uint8_t { stands_alone, joins };
+  /// Mergeable units next to each other become one, up to 1,024 bytes: the limits do not count the
+  /// memory for unit_ends.
+  enum class Unit : std::uint8_t { separate, mergeable };
 
-  /// Queues one unit made of `parts`, whole or not at all. False where that would pass the bound
-  /// of this outbox or of all together. Throws std::bad_alloc, and nothing was queued.
-  bool append(std::initializer_list<std::string_view> parts, Unit kind = Unit::stands_alone);
+  /// Queues one unit made of `parts`. False, and nothing is queued, beyond the limit of this outbox
+  /// or of all outboxes. Throws std::bad_alloc, and nothing is queued.
+  bool append(std::initializer_list<std::string_view> parts, Unit kind = Unit::separate);
 
-  /// Queues one unit whatever the bounds say. For what must be said last, such as a Close frame.
+  /// Queues one unit regardless of the limits: for the 101 and the Close frame. Throws
+  /// std::bad_alloc.
   void append_always(std::initializer_list<std::string_view> parts);
 
-  /// The bytes to send next; empty when there are none.
+  /// The bytes to send next; empty if there are none.
   std::string_view unsent() const noexcept;
 
-  /// Takes the first `count` bytes off the queue: they were sent.
+  /// Removes the first `count` bytes, which were sent.
   void consume(std::size_t count);
 
-  /// Takes back every unit of which no byte was sent.
-  void drop_unbegun() noexcept;
+  /// Removes every unit of which no byte was sent.
+  void drop_unstarted() noexcept;
 
-  /// Takes back everything, what was begun included. For a socket that is closed.
+  /// Removes everything: for a socket that is closed.
   void discard() noexcept;
 
-  /// How many bytes were ever queued, less those taken back: where the last unit ends.
+  /// The end of the last unit, in bytes since the start of the connection.
   std::uint64_t queued_offset() const noexcept;
-  /// How many bytes were ever consumed.
+  /// The bytes sent since the start of the connection.
   std::uint64_t sent_offset() const noexcept { return sent_; }
 
  private:
   void put(std::initializer_list<std::string_view> parts, std::size_t size, Unit kind);
-  bool may_join_last(std::size_t size) const noexcept;
-  void make_room(std::size_t size);
-  std::size_t begin_of_begun() const noexcept;
+  bool can_merge_with_last(std::size_t size) const noexcept;
+  void reserve(std::size_t size);
+  std::size_t begin_of_started() const noexcept;
   void move_front(std::size_t capacity);
-  void give_back_unused() noexcept;
+  void release_unused() noexcept;
 
   OutboxPool* pool_;
   std::unique_ptr<OutboxPool::Block> block_;

@@ -44,18 +44,6 @@ void append_escaped(std::string& text, std::string_view plain) {
 
 }  // namespace
 
-std::string_view route_name(Route route) noexcept {
-  switch (route) {
-    case Route::none:
-      return "none";
-    case Route::chat:
-      return "chat";
-    case Route::push:
-      return "push";
-  }
-  return "";
-}
-
 void TextBuffer::append(std::string_view text) noexcept {
   const auto size = std::min(text.size(), bytes_.size() - size_);
   std::memcpy(bytes_.data() + size_, text.data(), size);
@@ -68,20 +56,20 @@ void TextBuffer::append_number(std::uint64_t number) noexcept {
   append({digits.data(), static_cast<std::size_t>(end - digits.data())});
 }
 
-OutgoingText chat_text(Dialect dialect, const Message& message, TextBuffer& buffer) noexcept {
+OutgoingText chat_text(Protocol protocol, const Message& message, TextBuffer& buffer) noexcept {
   constexpr std::string_view head = "{\"message\":";
-  if (dialect == Dialect::plain) return {head, message.value, "}"};
+  if (protocol == Protocol::plain) return {head, message.value, "}"};
   buffer.clear();
   append_from_id_and_time(buffer, message);
   buffer.append("}");
   return {head, message.value, buffer.view()};
 }
 
-OutgoingText push_text(Dialect dialect, const Message& message, TextBuffer& buffer) noexcept {
+OutgoingText push_text(Protocol protocol, const Message& message, TextBuffer& buffer) noexcept {
   buffer.clear();
   buffer.append(",\"group\":");
   append_quoted_or_null(buffer, message.group);
-  if (dialect == Dialect::v1) append_from_id_and_time(buffer, message);
+  if (protocol == Protocol::v1) append_from_id_and_time(buffer, message);
   buffer.append("}}");
   return {"{\"event\":{\"message\":", message.value, buffer.view()};
 }
@@ -95,15 +83,14 @@ OutgoingText signal_text(std::string_view value, std::string_view from,
   return {"{\"signal\":", value, buffer.view()};
 }
 
-OutgoingText ack_text(const Message& message, Route route, std::size_t reached,
-                      TextBuffer& buffer) noexcept {
+OutgoingText ack_text(const Message& message, Decision decision, TextBuffer& buffer) noexcept {
   buffer.clear();
   buffer.append("{\"ack\":{\"id\":");
   append_quoted_or_null(buffer, message.id);
   buffer.append(",\"route\":\"");
-  buffer.append(route_name(route));
+  buffer.append(route_name(decision.route));
   buffer.append("\",\"reached\":");
-  buffer.append_number(reached);
+  buffer.append_number(decision.reached);
   buffer.append(",\"at\":");
   buffer.append_number(static_cast<std::uint64_t>(message.at));
   buffer.append("}}");

@@ -6,7 +6,7 @@ namespace waystation {
 
 bool TokenBucket::take(const RateLimit& limit, std::int64_t now_ms) noexcept {
   if (limit.per_second == 0) return true;
-  // A step of the clock backwards gives nothing back, and one forwards no more than a full bucket.
+  // A clock that steps back adds nothing; one that steps forward fills the bucket at most.
   const auto elapsed = std::clamp<std::int64_t>(now_ms - since_ms_, 0, 3'600'000);
   since_ms_ = now_ms;
   used_ = std::max<std::int64_t>(0, used_ - elapsed * limit.per_second);

@@ -5,25 +5,25 @@
 
 namespace waystation {
 
-/// How much one sender may say. `per_second` 0: as much as it likes.
+/// The limit for one sender, in messages. `per_second` 0: no limit.
 struct RateLimit {
   std::uint32_t per_second = 0;
   std::uint32_t burst = 0;
 };
 
-/// The bucket of one sender. It starts full. One thread.
+/// The bucket of one sender. It starts full. One thread at a time.
 class TokenBucket {
  public:
-  /// Takes one message's worth at `now_ms`; false where the bucket is empty.
+  /// Takes one message at `now_ms`. False: the bucket is empty, and nothing was taken.
   bool take(const RateLimit& limit, std::int64_t now_ms) noexcept;
 
-  /// When it will be full again; in the past if it is.
+  /// When the bucket will be full again; a time in the past if it is full.
   std::int64_t full_at_ms(const RateLimit& limit) const noexcept;
-  /// When something was last taken from it.
+  /// The time of the last take().
   std::int64_t since_ms() const noexcept { return since_ms_; }
 
  private:
-  // In thousandths of a message, so that slow rates refill between two messages of a millisecond.
+  // In thousandths of a message: a rate of 1 per second refills one unit per millisecond.
   std::int64_t used_ = 0;
   std::int64_t since_ms_ = 0;
 };

@@ -68,8 +68,9 @@ bool is_defined(Opcode opcode) noexcept {
 
 }  // namespace
 
-std::optional<CloseCode> FrameReader::feed(std::span<char> bytes, FrameHandler& handler) {
-  for (;;) {
+std::optional<CloseCode> FrameReader::feed(std::span<char>& bytes, FrameHandler& handler,
+                                           std::size_t max_frames) {
+  for (; max_frames != 0; --max_frames) {
     Step step = Step::go_on;
     if (!in_frame_) {
       if (bytes.empty()) return std::nullopt;
@@ -83,6 +84,7 @@ std::optional<CloseCode> FrameReader::feed(std::span<char> bytes, FrameHandler& 
     }
     if (step == Step::need_more) return std::nullopt;
   }
+  return std::nullopt;
 }
 
 FrameReader::Step FrameReader::fail(CloseCode code) noexcept {

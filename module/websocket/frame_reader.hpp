@@ -14,7 +14,8 @@
 
 namespace waystation {
 
-/// What a FrameReader hands on. The views live until the call returns; true goes on reading.
+/// What a FrameReader hands on. The views live until the call returns. True continues with the next
+/// frame; after false the reader leaves the bytes behind this one unread.
 class FrameHandler {
  public:
   /// A whole message, unmasked and reassembled; `opcode` is text (checked UTF-8) or binary.
@@ -42,12 +43,15 @@ class FrameReader {
   /// `limits` must outlive the reader.
   explicit FrameReader(const FrameLimits& limits) noexcept : limits_(&limits) {}
 
-  /// Reads `bytes`, unmasking them in place, and calls `handler` for what is complete.
+  /// Reads at most `max_frames` frames (at least 1) off the front of `bytes`, unmasking them in
+  /// place, and calls `handler` for what is complete. `bytes` is then what was not read: the frames
+  /// beyond that number, or behind one for which the handler returned false. Feed them next.
   ///
   /// Returns the code to close with where the peer broke the protocol: protocol_error,
   /// unsupported_data, invalid_payload or message_too_big. Nothing may be fed after that, nor
-  /// after the handler returned false or on_close was called.
-  std::optional<CloseCode> feed(std::span<char> bytes, FrameHandler& handler);
+  /// after on_close was called.
+  std::optional<CloseCode> feed(std::span<char>& bytes, FrameHandler& handler,
+                                std::size_t max_frames);
 
   /// Whether a frame or a fragmented message has begun and is not complete.
   bool is_unfinished() const noexcept { return header_size_ != 0 || in_frame_ || in_message_; }

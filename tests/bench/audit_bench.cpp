@@ -96,7 +96,7 @@ void fill(Audit& audit, Rows& rows, const std::string& file) {
     for (std::uint64_t i = 0; i < kAtOnce; ++i) audit.on_delivery(rows.next(now_ms()));
     if (!audit.flush(std::chrono::minutes(1))) throw std::runtime_error("it cannot be filled");
     kept = AuditReader(file).totals({});
-  } while (kept.pushed + kept.undelivered == audit.figures().rows_written);
+  } while (kept.pushed + kept.undelivered == audit.stats().rows_written);
 }
 
 /// Tells rows at a pace (0: as fast as can be) and reports what became of them. Where the size
@@ -105,9 +105,9 @@ void run(const char* name, const std::string& file, std::uint64_t max_bytes, dou
          double pace) {
   Rows rows;
   Audit audit(options(file, max_bytes));
-  while (audit.figures().state == AuditState::starting) std::this_thread::yield();
+  while (audit.stats().state == AuditState::starting) std::this_thread::yield();
   if (max_bytes != 0) fill(audit, rows, file);
-  const auto before = audit.figures();
+  const auto before = audit.stats();
   std::uint64_t told = 0;
   std::uint64_t most_waiting[2] = {};  // in the first half of the time, and in the second
   const double all_before = processor_seconds(CLOCK_PROCESS_CPUTIME_ID);
@@ -119,7 +119,7 @@ void run(const char* name, const std::string& file, std::uint64_t max_bytes, dou
     const auto at = now_ms();
     for (; told < due; ++told) audit.on_delivery(rows.next(at));
     auto& most = most_waiting[seconds_since(begin) < seconds / 2 ? 0 : 1];
-    most = std::max(most, audit.figures().rows_waiting);
+    most = std::max(most, audit.stats().rows_waiting);
     if (pace != 0) std::this_thread::sleep_for(milliseconds(1));  // what is due then comes at once
   }
   const double took = seconds_since(begin);
@@ -127,7 +127,7 @@ void run(const char* name, const std::string& file, std::uint64_t max_bytes, dou
   const double until_written = seconds_since(begin);
   const double own = processor_seconds(CLOCK_THREAD_CPUTIME_ID) - own_before;
   const double writers = processor_seconds(CLOCK_PROCESS_CPUTIME_ID) - all_before - own;
-  const auto figures = audit.figures();
+  const auto stats = audit.stats();
   const auto written = static_cast<double>(figures.rows_written - before.rows_written);
   // A writer that does not keep up has more waiting the longer it lasts, before it loses any. The
   // processor's time says what a machine that others use could do if they did not.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "admission/client_address.hpp"
+#include "fuzz/one_input.hpp"
 
 using namespace waystation;
 
@@ -18,7 +19,7 @@ void must(bool holds) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
 
   if (const auto address = Address::parse(text)) {

@@ -5,8 +5,9 @@
 #include <string_view>
 
 #include "admission/keys.hpp"
+#include "fuzz/one_input.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   using namespace waystation;
   const auto parsed = KeyRing::parse(std::string_view(reinterpret_cast<const char*>(data), size));
   if (const auto* problem = std::get_if<std::string>(&parsed)) {

@@ -1,13 +1,20 @@
 // Whole requests: a target and header fields of any kind, one a line. Whatever they say, nobody
-// gets in from elsewhere, and no answer has a line that was not ours to write.
+// gets in from elsewhere or without a signature, and no answer has a line that was not ours to
+// write.
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "admission/admission.hpp"
+#include "fuzz/one_input.hpp"
 
 using namespace waystation;
 
@@ -25,10 +32,24 @@ std::string_view next_line(std::string_view& rest) {
   return line;
 }
 
+/// Tokens from all places, of which no input has one that is signed.
+AdmissionOptions with_tokens() {
+  constexpr std::string_view kKey = "c3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3M=";
+  const int file = memfd_create("keys", MFD_CLOEXEC);
+  must(file >= 0 && fchmod(file, S_IRUSR | S_IWUSR) == 0);
+  must(write(file, kKey.data(), kKey.size()) == static_cast<ssize_t>(kKey.size()));
+  AdmissionOptions options;
+  options.auth = Auth::jwt;
+  options.jwt_key_file = "/proc/self/fd/" + std::to_string(file);
+  options.allow_query_token = true;
+  return options;
+}
+
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   static Admission open({});
+  static Admission jwt(with_tokens());
   std::string_view rest(reinterpret_cast<const char*>(data), size);
   Request request;
   request.method = "GET";
@@ -48,6 +69,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   must(!open.is_operator(request));
 
   request.remote_address = "127.0.0.1";
+  must(!std::holds_alternative<Admitted>(jwt.admit(request, kNow)));
+  must(jwt.authorize(request, Scope::push, kNow).has_value());
   const auto result = open.admit(request, kNow);
   if (const auto* refusal = std::get_if<Refusal>(&result)) {
     const std::string text = render(*refusal);
@@ -58,7 +81,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
          4 + static_cast<std::ptrdiff_t>(refusal->headers.size()) +
              (info_of(refusal->code).retry_after_seconds != 0 ? 1 : 0));
   } else if (const auto* admitted = std::get_if<Admitted>(&result)) {
-    must(admitted->caller ? is_user_id(*admitted->caller) : admitted->dialect == Dialect::plain);
+    must(admitted->caller ? is_user_id(*admitted->caller) : admitted->protocol == Protocol::plain);
     must(admitted->kind == SocketKind::push ? admitted->caller == admitted->user
                                             : parse_group(admitted->group).has_value());
     must(admitted->key.size() == 24);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "admission/routes.hpp"
+#include "fuzz/one_input.hpp"
 
 using namespace waystation;
 
@@ -16,7 +17,7 @@ void must(bool holds) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   for (const std::string_view prefix : {"", "/ws/chat/", "/push/"}) {
     const std::string path = std::string(prefix) + std::string(text);

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "admission/token.hpp"
+#include "fuzz/one_input.hpp"
 
 using namespace waystation;
 
@@ -35,7 +36,7 @@ std::string base64url(std::string_view text) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   static const std::string kSecret(32, 's');
   static const auto kKeys = std::get<std::shared_ptr<const KeyRing>>(
       KeyRing::parse("k:c3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3M="));

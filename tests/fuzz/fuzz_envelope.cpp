@@ -1,5 +1,5 @@
 // Frames of clients: what is taken is JSON by a second parser, what is refused as no JSON is none,
-// and the value that is passed on is a JSON text within the frame. The first byte chooses dialect
+// and the value that is passed on is a JSON text within the frame. The first byte chooses protocol
 // and route.
 #include <cstddef>
 #include <cstdint>
@@ -29,13 +29,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // In memory of its own, so that reading a byte too far is seen.
   const std::vector<char> bytes(data + 1, data + size);
   const std::string_view text(bytes.data(), bytes.size());
-  const auto dialect = (data[0] & 1U) != 0 ? Dialect::v1 : Dialect::plain;
+  const auto protocol = (data[0] & 1U) != 0 ? Protocol::v1 : Protocol::plain;
   const auto kind = (data[0] & 2U) != 0 ? SocketKind::push : SocketKind::chat;
 
   const bool is_good = ReferenceJson::is_json(text, kMaxJsonLevels);
   must(is_json(text) == is_good);
 
-  const auto frame = read_envelope(text, dialect, kind);
+  const auto frame = read_envelope(text, protocol, kind);
   if (const auto* error = std::get_if<EnvelopeError>(&frame)) {
     must((error->code == ErrorCode::bad_json) == !is_good);
     must(is_good || error->code == ErrorCode::bad_json);
@@ -49,18 +49,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   must(envelope.to_user.empty() || is_user_id(envelope.to_user.view()));
   must(envelope.has_to_user || envelope.to_user.empty());
   if (envelope.kind == Envelope::Kind::token) {
-    must(dialect == Dialect::v1);
+    must(protocol == Protocol::v1);
     return 0;
   }
   const bool is_ping = envelope.kind == Envelope::Kind::ping;
-  must(!is_ping || dialect == Dialect::v1);
-  must(is_ping || dialect == Dialect::plain || kind == SocketKind::chat);
+  must(!is_ping || protocol == Protocol::v1);
+  must(is_ping || protocol == Protocol::plain || kind == SocketKind::chat);
   const auto value = envelope.value;
   must(ReferenceJson::is_json(value, kMaxJsonLevels - 1));
   must(!value.empty() && std::string_view(" \t\r\n").find(value.front()) == std::string_view::npos);
   must(std::string_view(" \t\r\n").find(value.back()) == std::string_view::npos);
   const bool is_within =
       value.data() >= text.data() && value.data() + value.size() <= text.data() + text.size();
-  must(is_within || (dialect == Dialect::plain && value == "null"));
+  must(is_within || (protocol == Protocol::plain && value == "null"));
   return 0;
 }

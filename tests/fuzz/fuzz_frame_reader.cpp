@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -92,17 +94,26 @@ struct Outcome {
   friend bool operator==(const Outcome&, const Outcome&) = default;
 };
 
-/// Feeds `bytes` in pieces of the sizes that `next_size` gives.
+constexpr std::size_t kAllFrames = std::numeric_limits<std::size_t>::max();
+
+/// Feeds `bytes` in pieces of the sizes that `next_size` gives, `frames` frames at a time.
 template <typename F>
-Outcome feed(std::string_view bytes, const FrameLimits& limits, F&& next_size) {
+Outcome feed(std::string_view bytes, const FrameLimits& limits, std::size_t frames, F&& next_size) {
   FrameReader reader(limits);
   Recorder recorder(limits);
   while (!bytes.empty()) {
     const auto size = std::min(bytes.size(), next_size());
     std::vector<char> piece(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
     bytes.remove_prefix(size);
-    if (const auto code = reader.feed(piece, recorder)) return {recorder.seen, code, false};
-    if (recorder.closed) return {recorder.seen, std::nullopt, false};
+    std::span<char> unread = piece;
+    do {
+      const auto before = unread.size();
+      if (const auto code = reader.feed(unread, recorder, frames)) {
+        return {recorder.seen, code, false};
+      }
+      if (recorder.closed) return {recorder.seen, std::nullopt, false};
+      must(unread.size() < before);
+    } while (!unread.empty());
   }
   return {recorder.seen, std::nullopt, reader.is_unfinished()};
 }
@@ -114,11 +125,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const FrameLimits limits{(data[0] & 2U) != 0 ? std::size_t{100} : std::size_t{65536},
                            (data[0] & 1U) != 0};
   const std::string_view bytes(reinterpret_cast<const char*>(data + 2), size - 2);
-  const auto whole = feed(bytes, limits, [&bytes] { return bytes.size(); });
-  const auto single = feed(bytes, limits, [] { return std::size_t{1}; });
+  const auto whole = feed(bytes, limits, kAllFrames, [&bytes] { return bytes.size(); });
+  const auto single = feed(bytes, limits, kAllFrames, [] { return std::size_t{1}; });
   must(single == whole);
   std::uint32_t state = data[1] + 1U;
-  const auto cut = feed(bytes, limits, [&state] {
+  const auto cut = feed(bytes, limits, 1 + data[1] % 3U, [&state] {
     state = state * 1664525U + 1013904223U;
     return std::size_t{1} + (state >> 24) % 23;
   });

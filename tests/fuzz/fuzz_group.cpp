@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "fuzz/one_input.hpp"
 #include "relay/names.hpp"
 
 using namespace waystation;
@@ -17,7 +18,7 @@ void must(bool holds) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   const std::string name(reinterpret_cast<const char*>(data), size);
   std::string why;
   const auto users = parse_group(name, &why);

@@ -1,4 +1,4 @@
-"""The value of `message` arrives byte for byte, on both routes, in both dialects."""
+"""The value of `message` arrives byte for byte, on both routes, in both protocols."""
 
 import asyncio
 import json

@@ -199,6 +199,66 @@ class Places(Tokens):
                         await round_trip(push)
 
 
+class Nesting(Tokens):
+    """Parsers of tokens recurse, and the server's workers have stacks of 100 KB."""
+
+    # As deep as a token of 8192 bytes can be.
+    LEVELS = 2900
+
+    def deep_tokens(self):
+        good = json.dumps({"alg": "HS256"})
+        claims = json.dumps({"sub": "alice", "exp": time.time() + 3600})
+
+        def nested(text, levels=self.LEVELS, brackets=("[", "]")):
+            return text[:-1] + ',"x":' + brackets[0] * levels + "0" + brackets[1] * levels + "}"
+
+        def token(header, claims, signature=None):
+            text = f"{encode(header.encode())}.{encode(claims.encode())}"
+            if signature is None:
+                signature = hmac.new(self.key, text.encode(), hashlib.sha256).digest()
+            return f"{text}.{encode(signature)}"
+
+        objects = ('{"":', "}")
+        return {
+            "header, unsigned": token(nested('{"alg":"none"}'), claims, b""),
+            "header, any algorithm": token(nested('{"alg":"nothing"}'), claims, b"x"),
+            "header, signed": token(nested(good), claims),
+            "header, objects": token(nested(good, 1100, objects), claims),
+            "header, just enough for a small stack": token(nested(good, 1000), claims, b"x"),
+            "claims, unsigned": token(good, nested(claims), b"x"),
+            "claims, signed": token(good, nested(claims)),
+            "claims, objects": token(good, nested(claims, 1100, objects)),
+            "claims that do not end": token(good, "[" * 2 * self.LEVELS),
+            "claims, 17 levels": token(good, nested(claims, 16)),
+        }
+
+    async def test_a_token_that_nests_deeply_is_refused_wherever_it_stands(self):
+        with self.server("--allow-query-token") as server:
+            async with self.open(server, "/push/alice/", self.token()) as push:
+                for name, token in self.deep_tokens().items():
+                    self.assertLessEqual(len(token), 8192)
+                    places = {
+                        "authorization": {"headers": [("Authorization", f"Bearer {token}")]},
+                        "cookie": {"headers": [("Cookie", f"waystation_token={token}")]},
+                        "subprotocol": {"subprotocols": (V1, f"bearer.{token}")},
+                        "query": {"path": f"/push/alice/?access_token={token}"},
+                    }
+                    for place, options in places.items():
+                        with self.subTest(token=name, place=place):
+                            path = options.pop("path", "/push/alice/")
+                            self.assertEqual(
+                                await asyncio.to_thread(refuse, server, path, **options),
+                                (401, "unauthenticated"))
+                    with self.subTest(token=name, place="HTTP API"):
+                        self.assertEqual(self.status(server, token, "/api/v1/presence/alice"), 401)
+                    with self.subTest(token=name, place="open socket"):
+                        await push.send(json.dumps({"token": token}))
+                        self.assertEqual((await receive_json(push))["error"]["code"], "bad_token")
+                await round_trip(push)
+                good = self.token(x=[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]])  # 16 levels with the claims
+                self.assertEqual(self.status(server, good), 426)
+
+
 class Expiry(Tokens):
     async def test_open_sockets_end_with_their_token(self):
         with self.server() as server:

@@ -5,6 +5,7 @@ import collections
 import contextlib
 import json
 import os
+import resource
 import select
 import signal
 import sqlite3
@@ -12,8 +13,9 @@ import tempfile
 import time
 import unittest
 
-from harness import (CLOSE, PATIENCE, PING, PONG, TEXT, AsyncCase, RawSocket, Server, close_code,
-                     connect, frame, receive, scaled)
+from exhaustion import address_space, end_in_order
+from harness import (CLOSE, PATIENCE, PING, PONG, SANITIZED, TEXT, AsyncCase, RawSocket, Server,
+                     close_code, connect, frame, receive, scaled)
 
 
 class Shutdown(AsyncCase):
@@ -119,6 +121,19 @@ class Shutdown(AsyncCase):
                                  [f'{{"message":{n}}}' for n in range(50)])
                 bob.close()
                 self.assertEqual(await close_code(alice), 1001)
+
+
+if not SANITIZED:  # a sanitizer's own needs of address space and threads go on to the end
+    class Exhausted(AsyncCase):
+        async def test_no_address_space_is_left(self):
+            with tempfile.TemporaryDirectory(prefix="waystation-shutdown-") as folder:
+                audit = os.path.join(folder, "audit.db")
+                with Server("--audit", audit) as server:
+                    def exhaust():
+                        used = address_space(server.pid)
+                        resource.prlimit(server.pid, resource.RLIMIT_AS, (used, used))
+
+                    await end_in_order(self, server, audit, exhaust)
 
 
 class Pair:

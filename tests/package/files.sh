@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what packaging/ ships against the program in WAYSTATION_BIN (build/release, unless set),
-# without building packages. Ends with a line `N passed, N failed`.
+# Checks what packaging/ ships against the program in WAYSTATION_BIN (build/release, unless set), and
+# how that is built and installed, without building packages. Ends with a line `N passed, N failed`.
 # shellcheck disable=SC2317 # what check() is given is called by it
 set -uo pipefail
 
@@ -9,6 +9,8 @@ root="$(cd -- "$here/../.." && pwd)"
 program="${WAYSTATION_BIN:-$root/build/release/embed/waystation}"
 # shellcheck source=tests/support/check.sh
 . "$root/tests/support/check.sh"
+# shellcheck source=tests/support/hardening.sh
+. "$root/tests/support/hardening.sh"
 
 # What a template becomes in a package.
 installed() {
@@ -149,6 +151,29 @@ unit_is_confined() {
     { cat "$scratch/exposure"; return 1; }
 }
 
+# unit_setting SECTION KEY DEFAULT: the last value of a key, and of a number of seconds only the number.
+unit_setting() {
+  local value
+  value="$(awk -F= -v section="[$1]" -v key="$2" \
+    '/^\[/ { inside = $0 == section } inside && $1 == key { value = $2 } END { print value }' \
+    "$root/packaging/systemd/waystation.service.in" | sed -E 's/^([0-9]+)s$/\1/')"
+  printf '%s' "${value:-$3}"
+}
+
+# However often it fails it is started again: at the pace of RestartSec the limit of starts, five in ten
+# seconds unless set, is never reached. A mistake in the configuration is another matter.
+unit_always_comes_back() {
+  local restart pause interval burst
+  restart="$(unit_setting Service Restart no)"
+  pause="$(unit_setting Service RestartSec 0)"
+  interval="$(unit_setting Unit StartLimitIntervalSec 10)"
+  burst="$(unit_setting Unit StartLimitBurst 5)"
+  echo "Restart $restart, RestartSec $pause, limit of starts: $burst in $interval s"
+  [ "$restart" = on-failure ] && [ "$pause" -ge 1 ] &&
+    { [ "$interval" -eq 0 ] || [ $((burst * pause)) -gt "$interval" ]; } &&
+    [ "$(unit_setting Service RestartPreventExitStatus none)" = 2 ]
+}
+
 # systemd knows each line of it. That the program is not installed here is no matter.
 unit_is_understood() {
   local complaints
@@ -169,9 +194,24 @@ unit_fits_the_defaults() {
   [ "$descriptors" -ge $((connections + 1200)) ]
 }
 
+library_of() { ldd "$1" | sed -nE 's/.*libwaystation\.so\.0 => (\S+).*/\1/p'; }
+
+build_is_hardened() { hardened "$program" "$(library_of "$program")"; }
+
+# From the build folder that the program lies in, with the library that it finds there.
+installation_is_hardened() {
+  local prefix="$scratch/installed" component
+  for component in library server; do
+    cmake --install "${program%/embed/waystation}" --prefix "$prefix" \
+      --component "$component" >/dev/null || return
+  done
+  [[ "$(library_of "$prefix/bin/waystation")" = "$prefix"/* ]] &&
+    hardened "$prefix/bin/waystation" "$(library_of "$prefix/bin/waystation")"
+}
+
 symbols_are_listed() {
   local library
-  library="$(ldd "$program" | sed -nE 's/.*libwaystation\.so\.0 => (\S+).*/\1/p')"
+  library="$(library_of "$program")"
   diff <(sed -nE 's/^ (waystation_\S+)@Base .*/\1/p' "$root/packaging/debian/libwaystation0.symbols" | sort) \
     <(nm -D --defined-only "$library" | awk '{ print $NF }' | sort)
 }
@@ -233,10 +273,13 @@ check "libwaystation(3) has every function and status" library_page_is_complete
 check "the copyright names what the page contains" copyright_names_what_the_page_contains
 for page in "$root"/packaging/man/*; do check "${page##*/} is well-formed" page_is_sound "$page"; done
 check "the versions agree" versions_agree "$version"
+check "what is built is hardened" build_is_hardened
+check "what is installed is hardened" installation_is_hardened
 check "the symbols file lists what is exported" symbols_are_listed
 check "the metrics that the dashboard and the rules ask for exist" metrics_exist
 check "the dashboard is JSON" dashboard_is_json
 check "the unit's limits fit the defaults" unit_fits_the_defaults
+check "the unit is started again however often it fails" unit_always_comes_back
 if command -v systemd-analyze >/dev/null; then
   check "systemd understands the unit" unit_is_understood
   check "the unit's exposure is 2.0 or lower" unit_is_confined

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Tests that need root: small file systems of their own, remounts, another user's file, networks that
-# go away.
+# Tests that need root: small file systems of their own, remounts, another user's file, a user who may
+# start no thread, networks that go away.
 #
 #     tests/root/run.sh [PROGRAM]      PROGRAM: build/release/embed/waystation unless named
 #
@@ -43,6 +43,7 @@ run() {
 }
 
 run /usr/bin/python3 "$here/test_audit.py"
+run /usr/bin/python3 "$here/test_exhausted.py"
 if unshare --net true 2>/dev/null; then
   # In a network of its own, of which nobody else notices anything.
   run unshare --net /usr/bin/python3 "$here/test_network.py"

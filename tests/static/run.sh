@@ -35,6 +35,20 @@ scripts() {
 
 scripts_are_sound() { scripts | xargs shellcheck --external-sources --severity=warning; }
 
+# Each kind of violation, in a tree of its own.
+rule_is_checked() {
+  local tree="$scratch/tree" found=0
+  mkdir -p "$tree/module/relay" "$tree/module/http" "$tree/module/unknown" "$tree/embed"
+  echo '#include "api/relay.hpp"' >"$tree/module/relay/a.cpp"
+  echo '#include <sqlite3.h>' >"$tree/module/http/b.cpp"
+  echo '#include "relay/hub.hpp"' >"$tree/embed/c.cpp"
+  /usr/bin/python3 "$here/modules.py" "$tree" >"$scratch/violations" && return 1
+  for name in relay/a.cpp:1 http/b.cpp:1 embed/c.cpp:1 module/unknown; do
+    grep -qF "$name" "$scratch/violations" && found=$((found + 1))
+  done
+  [ "$found" -eq 4 ] && [ "$(wc -l <"$scratch/violations")" -eq 4 ]
+}
+
 tidy() { run-clang-tidy -quiet -p "$root/build/release" "^$root/(module|embed)/.*\.cpp$"; }
 
 if ! git rev-parse --is-inside-work-tree >/dev/null; then
@@ -49,5 +63,7 @@ check "the sources are formatted (tests/static/run.sh --format)" format --dry-ru
 check "clang finds nothing wrong, locks included" \
   /usr/bin/python3 "$here/clang.py" "$root/build/release/compile_commands.json"
 check "shellcheck finds nothing wrong" scripts_are_sound
+check "includes follow the dependency rule" /usr/bin/python3 "$here/modules.py" "$root"
+check "a violation of the rule is found" rule_is_checked
 if [ "${1:-}" = --tidy ]; then check "clang-tidy finds nothing wrong" tidy; fi
 finish

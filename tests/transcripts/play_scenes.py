@@ -1,4 +1,4 @@
-"""Plays the scenes of this folder against the real server: one test a scene."""
+"""Plays the scenes of this folder against the real server: one test for each scene."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from harness import (PATIENCE, AsyncCase, Server, close_code,  # noqa: E402
 
 
 class Scene:
-    """A scene as it stands in its file."""
+    """A scene of a file."""
 
     def __init__(self, file, heading, player):
         self.file, self.heading, self.player = file, heading, player
@@ -50,7 +50,7 @@ def read_scenes():
 
 
 def members(text):
-    """The members of a JSON object as (name, text of the value); None where it is none."""
+    """The members of a JSON object as (name, text of the value); None if it is not an object."""
     decoder = json.JSONDecoder()
     space = re.compile(r"[ \t\r\n]*")
     at = space.match(text).end()
@@ -73,7 +73,7 @@ def members(text):
 
 
 def is_expected(expected, got):
-    """Whether a frame is what a scene expects, by the rules of README.md."""
+    """Whether a frame matches the expectation of a scene, by the rules of README.md."""
     if expected in ('"…"', got):
         return True
     expected, got = members(expected), members(got)
@@ -92,7 +92,7 @@ def is_expected(expected, got):
 
 
 class Player(AsyncCase):
-    """Plays scenes. Those without options of their own share one server."""
+    """Plays scenes. Scenes without options share one server."""
 
     servers = {}
 
@@ -116,8 +116,8 @@ class Player(AsyncCase):
         return await self.play_lines(lines)
 
     async def play_within_a_second(self, options, lines):
-        """Plays a scene that ends before the rate gives back anything. On a machine that was too
-        slow for that it proves nothing, and is played again."""
+        """Plays a scene that must end before the rate limit refills. If the machine was too slow for
+        that, the scene is played again."""
         for left in reversed(range(10)):
             with Server(*options) as self.server:
                 started = time.monotonic()
@@ -145,10 +145,10 @@ class Player(AsyncCase):
     async def step(self, line):
         subject, verb, rest = (line.split(" ", 2) + [""])[:3]
         if subject == "the":
-            return await self.appliance(rest)
+            return await self.application(rest)
         if verb == "opens":
             self.assertFalse(subject in self.sockets and self.sockets[subject].open)
-            path, user, options = self.whom(subject, rest)
+            path, user, options = self.connection(subject, rest)
             self.sockets[subject] = await connect_where_places_are_given_back(
                 self.server, path, user, **options)
             wanted = options.get("subprotocols")
@@ -156,7 +156,7 @@ class Player(AsyncCase):
             return None
         if verb == "is" and rest.startswith("refused "):
             asked, answer = rest.removeprefix("refused ").split(" with ")
-            path, user, options = self.whom(subject, asked)
+            path, user, options = self.connection(subject, asked)
             status, code = answer.split(" ")
             self.assertEqual(await refusal(self.server, path, user, **options),
                              (int(status), code))
@@ -168,8 +168,8 @@ class Player(AsyncCase):
             got = await asyncio.wait_for(ws.recv(), PATIENCE)
             expected = rest.replace("…", '"…"')
             self.assertTrue(is_expected(expected, got), f"got {got}")
-        elif verb == "hears":
-            # What anyone else said before may have been meant for this one.
+        elif verb == "receives":
+            # A frame that another socket sent before may be for this one.
             for other in [*self.sockets.values(), ws]:
                 if other.open:
                     await round_trip(other)
@@ -192,8 +192,8 @@ class Player(AsyncCase):
             self.fail(f"there is no verb {verb}")
         return None
 
-    def whom(self, subject, words):
-        """Path, user and options of connect() for what stands behind `opens`."""
+    def connection(self, subject, words):
+        """Path, user and options of connect() for the words after `opens`."""
         path, *words = words.split(" ")
         user = subject.split(".")[0]
         if words[:1] == ["anonymously"]:
@@ -203,8 +203,8 @@ class Player(AsyncCase):
             options["subprotocols"] = [words[1]]
         return path, user, options
 
-    async def appliance(self, words):
-        # What was said on any socket before comes first.
+    async def application(self, words):
+        # Frames that were sent before come first.
         for ws in self.sockets.values():
             if ws.open:
                 await round_trip(ws)
@@ -225,12 +225,12 @@ class Player(AsyncCase):
                                                       f"/api/v1/sessions/{user}")
             self.assertEqual((status, json.loads(body)), (200, {"closed": int(count)}))
         else:
-            self.fail(f"the appliance cannot {verb}")
+            self.fail(f"the application cannot {verb}")
 
 
 def add_tests():
     for scene in read_scenes():
-        if scene.player == "hub":
+        if scene.player == "router":
             continue
 
         async def test(self, scene=scene):

@@ -39,7 +39,7 @@ void read_file(const std::filesystem::path& file, std::vector<Scene>& scenes) {
   if (in_fence) throw std::runtime_error("a fence is not ended in " + file.string());
 }
 
-/// The members of an object by name; nothing where `text` is none.
+/// The members of an object by name; nothing if `text` is not an object.
 std::optional<std::map<std::string_view, std::string_view>> members(std::string_view text) {
   JsonScanner scanner(text);
   std::map<std::string_view, std::string_view> result;
@@ -89,7 +89,7 @@ std::vector<Scene> read_scenes(const std::filesystem::path& folder) {
 }
 
 bool is_expected(std::string_view expected, std::string_view frame) {
-  // What stands for anything is made a string, so that the expectation is JSON itself.
+  // The placeholder becomes a string, so that the expectation is valid JSON.
   std::string text(expected);
   constexpr std::string_view dots = "…";
   for (auto at = text.find(dots); at != std::string::npos;

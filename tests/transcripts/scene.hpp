@@ -1,4 +1,4 @@
-// Scenes as they stand in the Markdown files of this folder; README.md describes the language.
+// Reads the scenes of the Markdown files in this folder. README.md describes their language.
 #pragma once
 
 #include <filesystem>
@@ -17,15 +17,15 @@ struct Scene {
   std::filesystem::path file;
   int number = 0;       // of the line where it begins
   std::string heading;  // above it
-  std::string player;   // "hub" or "transport" where only that one can play it; else empty
+  std::string player;   // "router" or "transport" if only that one can play it; else empty
   std::vector<SceneLine> lines;
 };
 
 /// The scenes of all *.md files in `folder`, in the order of their names.
-/// Throws std::runtime_error where a file cannot be read or a scene never ends.
+/// Throws std::runtime_error if a file cannot be read or a scene has no end.
 std::vector<Scene> read_scenes(const std::filesystem::path& folder);
 
-/// Whether a frame is what a scene expects, by the rules of README.md.
+/// Whether a frame matches the expectation of a scene, by the rules of README.md.
 bool is_expected(std::string_view expected, std::string_view frame);
 
 }  // namespace waystation::test

@@ -41,7 +41,7 @@ TEST(Scene, EverySceneHasANameAndAPlayer) {
     EXPECT_FALSE(scene.lines.empty()) << scene.file << ':' << scene.number;
     EXPECT_TRUE(names.insert(scene.file.stem().string() + scene.heading).second)
         << scene.heading << " has two scenes";
-    EXPECT_TRUE(scene.player.empty() || scene.player == "hub" || scene.player == "transport")
+    EXPECT_TRUE(scene.player.empty() || scene.player == "router" || scene.player == "transport")
         << scene.file << ':' << scene.number << ": " << scene.player;
   }
   EXPECT_GT(names.size(), 50U);

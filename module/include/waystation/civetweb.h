@@ -38,6 +38,8 @@
  *   - Set `request_timeout_ms` to a few seconds, such as 5000; the default is 30 seconds. A slow
  *     request header occupies a worker for up to twice that, and a slow body of a permitted caller for
  *     ten seconds more. `tcp_nodelay` matters for your own pages only: the relay sets it itself.
+ *   - As many silent connections as CivetWeb has workers keep all others waiting for that time. If
+ *     strangers can reach the port, call waystation_civetweb_end_slow_connections twice a second.
  *   - Requests of which CivetWeb hides a part are refused, see waystation_civetweb_check. Every answer
  *     of the relay ends its connection.
  */
@@ -47,6 +49,7 @@
 #include <civetweb.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -63,6 +66,8 @@ extern "C" {
 
 /* How much of a body that is too long is still read, so that the client can read its 413. */
 #define WAYSTATION_CIVETWEB_DISCARD_BYTES 65536
+/* How many listening ports are looked at, see waystation_civetweb_end_slow_connections. */
+#define WAYSTATION_CIVETWEB_MAX_PORTS 32
 
 /* A request as the library wants it. It points into CivetWeb's memory and is valid until the handler
  * returns. It also points to itself: do not copy it. */
@@ -178,7 +183,7 @@ static inline int waystation_civetweb_refuse(struct mg_connection *conn, int sta
   const char *code = "internal";
   const char *detail = "the server cannot answer this request";
   char body[160];
-  char head[192];
+  char head[256];
   if (status == 400) {
     reason = "Bad Request";
     code = "bad_request";
@@ -197,6 +202,7 @@ static inline int waystation_civetweb_refuse(struct mg_connection *conn, int sta
   (void)snprintf(body, sizeof body, "{\"error\":{\"code\":\"%s\",\"detail\":\"%s\"}}", code, detail);
   (void)snprintf(head, sizeof head,
                  "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %u\r\n"
+                 "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
                  "Connection: close\r\n\r\n",
                  status, reason, (unsigned)strlen(body));
   (void)mg_write(conn, head, strlen(head));
@@ -337,6 +343,23 @@ static inline int waystation_civetweb_attach_api(waystation_relay *relay, struct
   /* Ended by '$', so that /healthzone stays the host application's. */
   mg_set_request_handler(ctx, "/healthz$|/healthz/$", waystation_civetweb_on_api, id);
   return 0;
+}
+
+/* Ends connections that keep CivetWeb's workers waiting: with `num_threads` connections that say
+ * nothing a stranger would otherwise shut everybody else out for `request_timeout_ms`, again and
+ * again. Call it about twice a second from a thread of your own, until mg_stop. What it does and for
+ * which hosts it is not waystation_end_slow_connections says. Returns how many were ended. */
+static inline size_t waystation_civetweb_end_slow_connections(waystation_relay *relay,
+                                                              const struct mg_context *ctx) {
+  struct mg_server_port opened[WAYSTATION_CIVETWEB_MAX_PORTS];
+  uint16_t ports[WAYSTATION_CIVETWEB_MAX_PORTS];
+  const char *workers = mg_get_option(ctx, "num_threads");
+  int count = mg_get_server_ports(ctx, WAYSTATION_CIVETWEB_MAX_PORTS, opened);
+  int i;
+  if (relay == NULL || workers == NULL) return 0;
+  for (i = 0; i < count; i++) ports[i] = (uint16_t)opened[i].port;
+  return waystation_end_slow_connections(waystation_id(relay), ports, count < 0 ? 0 : (size_t)count,
+                                         (size_t)strtoul(workers, NULL, 10));
 }
 
 #ifdef __cplusplus

@@ -135,9 +135,9 @@ typedef struct waystation_response {
   size_t size;   /* sizeof(waystation_response) */
   int action;    /* a waystation_action */
   int status;    /* the HTTP status of `bytes`; 101 if the socket was adopted */
-  char *bytes;   /* status line, header fields and body; the library's until
+  char *bytes;   /* status line, header fields and body, then a NUL; the library's until
                     waystation_response_clear */
-  size_t length;
+  size_t length; /* of `bytes`, without the NUL */
 } waystation_response;
 
 /* Frees the memory of a response. Allowed on a zeroed response, and twice. */
@@ -378,6 +378,25 @@ WAYSTATION_API waystation_status waystation_upgrade(uint32_t relay_id,
 WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
                                                  const waystation_request *request,
                                                  waystation_response *response);
+
+/* Ends connections that keep your web server waiting, for servers with a thread for each connection
+ * that they read from, such as CivetWeb. Call it about twice a second, from any thread.
+ *
+ * It considers the TCP connections of this process whose local port is one of `ports`, except those
+ * that the relay adopted. If there are more than `workers`, the number of connections that your
+ * server reads from at a time, it ends slow ones until half of `workers` are left. A connection is
+ * slow if it was there in the previous call and no whole request is waiting in it. The address with
+ * the most connections goes first, the oldest of its connections first; those of `trusted_proxies`
+ * stay. Your server reads end-of-file from an ended connection; an answer that it is writing still
+ * goes out.
+ *
+ * Do not call it if your server keeps connections of its own open, such as its own WebSockets: they
+ * look like slow ones.
+ *
+ * Returns the number of ended connections. It is 0 too if `ports` is NULL, `workers` is 0, the relay
+ * is gone, memory ran out, or /proc is not mounted. */
+WAYSTATION_API size_t waystation_end_slow_connections(uint32_t relay_id, const uint16_t *ports,
+                                                      size_t port_count, size_t workers);
 
 /* Checks Host and Origin of a request that the host application serves itself, such as the page of
  * the chat, by the same rules as the relay's own routes.

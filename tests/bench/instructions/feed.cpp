@@ -46,7 +46,7 @@ constexpr Names kLong{"10000000000000000001", "10000000000000000002",
 struct Scene {
   std::string_view name;
   SocketKind receiver;
-  Dialect dialect;
+  Protocol protocol;
   std::size_t bytes;
   std::size_t frames_a_round;
   bool ascii = true;
@@ -54,16 +54,16 @@ struct Scene {
 };
 
 constexpr Scene kScenes[] = {
-    {"plain_chat_64_alone", SocketKind::chat, Dialect::plain, 64, 1},
-    {"plain_chat_64", SocketKind::chat, Dialect::plain, 64, 4},
-    {"v1_chat_64", SocketKind::chat, Dialect::v1, 64, 4},
-    {"v1_chat_64_long_names", SocketKind::chat, Dialect::v1, 64, 4, true, kLong},
-    {"plain_push_64", SocketKind::push, Dialect::plain, 64, 4},
-    {"v1_push_64", SocketKind::push, Dialect::v1, 64, 4},
-    {"v1_push_64_long_names", SocketKind::push, Dialect::v1, 64, 4, true, kLong},
-    {"plain_chat_2048", SocketKind::chat, Dialect::plain, 2048, 4},
-    {"plain_chat_2048_chinese", SocketKind::chat, Dialect::plain, 2048, 4, false},
-    {"plain_chat_32768", SocketKind::chat, Dialect::plain, 32768, 1},
+    {"plain_chat_64_alone", SocketKind::chat, Protocol::plain, 64, 1},
+    {"plain_chat_64", SocketKind::chat, Protocol::plain, 64, 4},
+    {"v1_chat_64", SocketKind::chat, Protocol::v1, 64, 4},
+    {"v1_chat_64_long_names", SocketKind::chat, Protocol::v1, 64, 4, true, kLong},
+    {"plain_push_64", SocketKind::push, Protocol::plain, 64, 4},
+    {"v1_push_64", SocketKind::push, Protocol::v1, 64, 4},
+    {"v1_push_64_long_names", SocketKind::push, Protocol::v1, 64, 4, true, kLong},
+    {"plain_chat_2048", SocketKind::chat, Protocol::plain, 2048, 4},
+    {"plain_chat_2048_chinese", SocketKind::chat, Protocol::plain, 2048, 4, false},
+    {"plain_chat_32768", SocketKind::chat, Protocol::plain, 32768, 1},
 };
 
 std::string client_frame(const Scene& scene) {
@@ -73,7 +73,7 @@ std::string client_frame(const Scene& scene) {
   value.append(scene.bytes - 1 - value.size(), '.');
   value += '"';
   auto text = "{\"message\":" + value + ",\"to_user\":\"" + std::string(scene.names.to) + '"';
-  if (scene.dialect == Dialect::v1) text += ",\"id\":\"" + std::string(scene.names.id) + '"';
+  if (scene.protocol == Protocol::v1) text += ",\"id\":\"" + std::string(scene.names.id) + '"';
   text += '}';
   const std::string mask = "\x37\xfa\x21\x3d";
   std::string frame(FrameHeader(Opcode::text, text.size()).view());
@@ -185,10 +185,10 @@ int run(const Scene& scene, std::size_t messages) {
   const std::string to(scene.names.to);
   const auto group = from + "_" + to;
   const bool is_push = scene.receiver == SocketKind::push;
-  const bool is_v1 = scene.dialect == Dialect::v1;
-  Client sender(service, {SocketKind::chat, scene.dialect, group, from, 0});
+  const bool is_v1 = scene.protocol == Protocol::v1;
+  Client sender(service, {SocketKind::chat, scene.protocol, group, from, 0});
   if (is_v1) sender.hear(1);  // that the other one is not there
-  Client receiver(service, {scene.receiver, scene.dialect, is_push ? "" : group, to, 0});
+  Client receiver(service, {scene.receiver, scene.protocol, is_push ? "" : group, to, 0});
   if (is_v1 && !is_push) {
     sender.hear(1);
     receiver.hear(1);

@@ -2,7 +2,9 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include "micro/texts.hpp"
@@ -35,8 +37,8 @@ void unmask_and_assemble(benchmark::State& state) {
     std::memcpy(bytes.data(), frame.data(), frame.size());
     const auto step = (bytes.size() + pieces - 1) / pieces;
     for (std::size_t at = 0; at < bytes.size(); at += step) {
-      const auto size = std::min(step, bytes.size() - at);
-      if (reader.feed({bytes.data() + at, size}, sink)) state.SkipWithError("not a frame");
+      auto piece = std::span(bytes).subspan(at, std::min(step, bytes.size() - at));
+      if (reader.feed(piece, sink, 1)) state.SkipWithError("not a frame");
     }
   }
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(frame.size()));

@@ -7,21 +7,23 @@
 #include <string>
 
 #include "micro/texts.hpp"
-#include "relay/hub.hpp"
+#include "relay/local_backplane.hpp"
 #include "relay/outbox.hpp"
+#include "relay/router.hpp"
 
 namespace waystation::bench {
 namespace {
 
-class Nobody final : public Observer {
+class NullObserver final : public Observer {
  public:
   void on_delivery(const Delivery&) noexcept override {}
   void on_error_sent(ErrorCode) noexcept override {}
 };
 
-class Deaf final : public ChatMember {
+class NullMember final : public ChatMember {
  public:
-  Deaf() : ChatMember(Dialect::plain) {}
+  NullMember() : ChatMember(Protocol::plain) {}
+  void on_joined() noexcept override {}
   bool send(const OutgoingText& text, const Message*) override {
     benchmark::DoNotOptimize(text.value.data());
     return true;
@@ -31,29 +33,32 @@ class Deaf final : public ChatMember {
   void throttle(std::int64_t) override {}
 };
 
-/// A text of one of range(0) pairs in turn, from the envelope to the members' send().
+/// One text of each of range(0) pairs in turn, from the envelope to Member::send().
 void route(benchmark::State& state) {
-  Nobody nobody;
-  Hub hub(nobody, {1'000'000, 1'000'000});
+  NullObserver observer;
+  Directory directory({1'000'000, 1'000'000});
+  Fanout fanout(directory, observer);
+  LocalBackplane backplane(directory, fanout);
+  Router router(directory, fanout, backplane);
   struct Pair {
-    Deaf a, b;
+    NullMember a, b;
   };
   std::deque<Pair> pairs(static_cast<std::size_t>(state.range(0)));
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     const auto number = std::to_string(i);
-    hub.join_chat(pairs[i].a, "a" + number + "_bob", "a" + number);
-    hub.join_chat(pairs[i].b, "a" + number + "_bob", "bob");
+    router.join(pairs[i].a, "a" + number + "_bob", "a" + number);
+    router.join(pairs[i].b, "a" + number + "_bob", "bob");
   }
   const auto text = words(64);
   std::size_t next = 0;
   for (auto _ : state) {
-    hub.receive(pairs[next].a, text, {1'700'000'000'000, 1});
+    router.receive(pairs[next].a, text, {1'700'000'000'000, 1});
     if (++next == pairs.size()) next = 0;
   }
   state.SetItemsProcessed(state.iterations());
   for (auto& pair : pairs) {
-    hub.leave_chat(pair.a);
-    hub.leave_chat(pair.b);
+    router.leave(pair.a);
+    router.leave(pair.b);
   }
 }
 

@@ -29,7 +29,7 @@ void check_and_read(benchmark::State& state, Maker make) {
   const auto text = make(static_cast<std::size_t>(state.range(0)));
   for (auto _ : state) {
     benchmark::DoNotOptimize(is_utf8(text));
-    benchmark::DoNotOptimize(read_envelope(text, Dialect::plain, SocketKind::chat));
+    benchmark::DoNotOptimize(read_envelope(text, Protocol::plain, SocketKind::chat));
   }
   count_bytes(state, text.size());
 }

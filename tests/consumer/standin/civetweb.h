@@ -68,6 +68,15 @@ void mg_set_auth_handler(struct mg_context *, const char *, mg_authorization_han
 void mg_set_websocket_handler(struct mg_context *, const char *, mg_websocket_connect_handler,
                               mg_websocket_ready_handler, mg_websocket_data_handler,
                               mg_websocket_close_handler, void *);
+struct mg_server_port {
+  int protocol;
+  int port;
+  int is_ssl;
+  int is_redirect;
+  int _reserved1, _reserved2, _reserved3, _reserved4;
+};
+const char *mg_get_option(const struct mg_context *, const char *);
+int mg_get_server_ports(const struct mg_context *, int, struct mg_server_port *);
 const struct mg_request_info *mg_get_request_info(const struct mg_connection *);
 const char *mg_get_header(const struct mg_connection *, const char *);
 int mg_strcasecmp(const char *, const char *);

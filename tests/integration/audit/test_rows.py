@@ -141,7 +141,7 @@ class Rows(Case):
         with open(newer, "rb") as file:
             before = file.read()
         for path, why in ((link, "it is a link"), (newer, "a newer program made it"),
-                          (os.path.join(self.folder, "none/audit.db"), "make the folder first"),
+                          (os.path.join(self.folder, "none/audit.db"), "create the folder first"),
                           (self.folder, "it is not a file")):
             for command in (("serve", "--listen", "127.0.0.1:0", "--www", ""),
                             ("config", "check")):

@@ -104,6 +104,10 @@ int main(int argc, char **argv) {
     } else if (strcmp(command, "stop") == 0) {
       mg_stop(ctx);
       ctx = NULL;
+    } else if (strcmp(command, "end slow") == 0) {
+      printf("%d\n", (int)waystation_civetweb_end_slow_connections(relay, ctx));
+      fflush(stdout);
+      continue;
     } else if (strcmp(command, "closed") == 0) {
       printf("%d\n", atomic_load(&connections_closed));
       fflush(stdout);

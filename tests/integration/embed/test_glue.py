@@ -1,13 +1,15 @@
 """What the CivetWeb glue promises a program that embeds the relay."""
 
 import asyncio
+import contextlib
 import json
 import os
+import socket
 import unittest
 
 import websockets
 
-from support import PATIENCE, Program, get, handshake, raw, request
+from support import PATIENCE, Program, get, handshake, raw, request, until
 
 UPGRADE = ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 
@@ -51,6 +53,19 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual(response.json(), {"reached": 1})
                 self.assertEqual((await next_json(bob))["event"]["message"], [1])
             self.assertEqual(get(host.port, "/healthz").json()["status"], "ok")
+
+    async def test_ends_slow_connections_where_others_wait(self):
+        with Host() as host:
+            with contextlib.ExitStack() as silent:
+                for _ in range(20):  # the host has three workers
+                    silent.enter_context(socket.create_connection(("127.0.0.1", host.port)))
+
+                def end():
+                    host.tell("end slow")
+                    return int(host.line())
+
+                until(end, "those that wait and say nothing are ended")
+                self.assertEqual(get(host.port, "/healthz").status, 200)
 
     async def test_works_beneath_an_auth_handler_that_comes_first(self):
         with Host("auth") as host:

@@ -7,6 +7,7 @@ as long as they like, the newcomer gets no answer; how long exactly it waits is 
 import concurrent.futures
 import contextlib
 import http.client
+import select
 import socket
 import threading
 import unittest
@@ -64,6 +65,36 @@ KINDS = {
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000\r\n\r\n", b"1", DRIP),
     "one request after the other": (GET, GET, 0.05),
 }
+
+
+class Crowds(unittest.TestCase):
+    """Ten times as many connections of one address as there are workers."""
+
+    def answers_before_a_deadline(self, source):
+        """Whether somebody at `source` is answered before a silent connection that came first, from
+        a proxy, whose connections are not ended early, has met the server's deadline."""
+        with contextlib.ExitStack() as opened:
+            server = opened.enter_context(Server("--www", "", "--trusted-proxies", "127.0.0.3"))
+
+            def connect(address):
+                link = socket.create_connection(("127.0.0.1", server.port), BOUND, (address, 0))
+                return opened.enter_context(link)
+
+            first = connect("127.0.0.3")
+            for _ in range(5 * WORKERS):
+                connect("127.0.0.2")
+                connect("127.0.0.2").sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
+            newcomer = connect(source)
+            newcomer.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            self.assertIn(b" 200 ", newcomer.makefile("rb").readline())
+            is_in_time = not select.select([first], [], [], 0)[0]
+            self.assertEqual(first.recv(1), b"")
+            return is_in_time
+
+    def test_keep_nobody_from_a_worker(self):
+        for source in ("127.0.0.1", "127.0.0.2"):
+            with self.subTest(source=source):
+                self.assertTrue(self.answers_before_a_deadline(source))
 
 
 class Slow(unittest.TestCase):

@@ -45,6 +45,13 @@ FLOODS = 2
 PINGS_READ = scaled(50_000, 5_000)
 # Receivers that stop reading, one after the other:
 SLOW = scaled(3, 1)
+# Sockets of one address that send small frames without an end, as many as one address may have by
+# default; how long, for each kind of frame; and how much of them at once:
+FLOODERS = 64
+FLOOD_S = scaled(3, 1)
+FLOOD_BYTES = 60_000
+# Between two messages of the pair that chats beside them:
+BETWEEN_MESSAGES_S = 0.005
 # Connections that say nothing, and those that send their header a byte at a time: fewer than the
 # web server has workers while sockets come and go, then twice as many.
 WORKERS = 20
@@ -61,8 +68,8 @@ OPTIONS = ("--messages-per-second", "0", "--max-connections-per-address", "0",
            "--max-connections-per-user", "0", "--ping-interval-seconds", str(PING_INTERVAL_S),
            "--max-queue-bytes", str(QUEUE_BYTES), "--max-total-queue-bytes", str(BUDGET_BYTES))
 
-# With N strangers a newcomer waits N / workers times the request timeout (SECURITY.md), and here
-# for as long again, on a machine that is busy with other things.
+# Without the server's defence a newcomer among N strangers waits N / workers times the request
+# timeout, and longer on a machine that is busy with other things.
 NEWCOMER_S = 2 * sum(MANY) / WORKERS * REQUEST_TIMEOUT_S
 
 # ---- What it may take. In memory, over what it had when all that chat were there: a few full queues
@@ -363,7 +370,73 @@ class Strangers:
                 raw.send(b"a")
 
 
-KINDS = {"chatters": Chatters, "churn": Churn, "frames": Frames, "slow": Slow,
+class Floods:
+    """Many sockets of one address that send one kind of small frame as fast as the server reads
+    them. What the server answers is read and thrown away."""
+
+    def __init__(self, server):
+        self.server = server
+        self.done = threading.Event()
+        self.pouring = None
+
+    def texts(self):
+        """Refused for the rate, but for the first few."""
+        return self.begin(frame(TEXT))
+
+    def unread(self):
+        """Nobody reads what a plain client sends on a push socket."""
+        return self.begin(frame(TEXT), path="/push/flooder{0}/")
+
+    def pings(self):
+        return self.begin(frame(PING))
+
+    def pongs(self):
+        return self.begin(frame(PONG))
+
+    def fragments(self):
+        return self.begin(frame(0, fin=False), begin=frame(TEXT, fin=False))
+
+    def begin(self, piece, begin=b"", path="/ws/chat/flooder{0}_other{0}/"):
+        user = None if path.startswith("/push") else "flooder{0}"
+        sockets = [RawSocket(self.server).open(path.format(n), user and user.format(n))
+                   for n in range(FLOODERS)]
+        for raw in sockets:
+            raw.send(begin)
+        self.done.clear()
+        self.sent = 0
+        self.pouring = threading.Thread(target=self.pour, args=(sockets, piece))
+        self.pouring.start()
+        return {}
+
+    def pour(self, sockets, piece):
+        flood = piece * (FLOOD_BYTES // len(piece))
+        rest = {raw.socket: b"" for raw in sockets}
+        poller = select.poll()
+        by_number = {}
+        for one in rest:
+            one.setblocking(False)
+            by_number[one.fileno()] = one
+            poller.register(one, select.POLLIN | select.POLLOUT)
+        while not self.done.is_set():
+            for number, ready in poller.poll(100):
+                one = by_number[number]
+                if ready & select.POLLIN:
+                    one.recv(1 << 20)
+                if ready & select.POLLOUT:
+                    data = rest[one] or flood
+                    sent = one.send(data)
+                    rest[one] = data[sent:]
+                    self.sent += sent
+        for raw in sockets:
+            raw.reset()
+
+    def end(self):
+        self.done.set()
+        self.pouring.join()
+        return {"sent": self.sent}
+
+
+KINDS = {"chatters": Chatters, "churn": Churn, "floods": Floods, "frames": Frames, "slow": Slow,
          "strangers": Strangers}
 
 
@@ -431,6 +504,64 @@ class Clients:
         self.process.stdout.close()
 
 
+# Those that are there at the same time.
+TOGETHER = [kind for kind in KINDS if kind != "floods"]
+
+
+def percentile(sorted_values, percent):
+    return sorted_values[min(len(sorted_values) * percent // 100, len(sorted_values) - 1)]
+
+
+class Beside(unittest.TestCase):
+    """What one pair that chats notices of floods, at the limits that a server has by default. How
+    long it waits is printed: it depends on the machine."""
+
+    def test_a_pair_is_served_beside_every_kind_of_flood(self):
+        with Server() as self.server, contextlib.ExitStack() as stack:
+            floods = Clients("floods", self.server.port)
+            stack.callback(floods.end)
+            for kind in ("nothing", "texts", "unread", "pings", "pongs", "fragments"):
+                if kind != "nothing":
+                    floods.ask(kind)
+                waits = self.chat(kind)
+                if kind != "nothing":
+                    self.assertGreater(floods.ask("end")["sent"], FLOODERS * FLOOD_BYTES)
+                self.wait_for_all_to_leave()
+                figures = ((name, 1000 * percentile(waits, percent))
+                           for name, percent in (("median", 50), ("p99", 99), ("most", 100)))
+                print(f"{len(waits)} messages of a pair beside {FLOODERS} floods of {kind}: "
+                      + ", ".join(f"{name} {ms:.1f} ms" for name, ms in figures), flush=True)
+            self.assertGreater(self.health()["errors_sent"], FLOODERS, "no text was refused")
+
+    def health(self):
+        return json.loads(self.server.http("GET", "/healthz")[2])
+
+    def wait_for_all_to_leave(self):
+        deadline = time.monotonic() + PATIENCE
+        while (health := self.health())["chat_sockets"] + health["push_sockets"] != 0:
+            self.assertLess(time.monotonic(), deadline, "a socket that was reset is still there")
+            time.sleep(0.01)
+
+    def chat(self, name):
+        """How long each message took to its receiver and back, sorted. The pair has another
+        address than the floods, and sends less than its rate."""
+        group = (f"alice{name}", f"bob{name}")
+        waits = []
+        with contextlib.ExitStack() as stack:
+            pair = [stack.enter_context(RawSocket(self.server, source="127.0.0.2"))
+                    .open(f"/ws/chat/{'_'.join(group)}/", user) for user in group]
+            end = time.monotonic() + FLOOD_S
+            while time.monotonic() < end:
+                message = f'{{"message":{len(waits)}}}'
+                begin = time.monotonic()
+                pair[len(waits) % 2].say(message)
+                for raw in pair:
+                    self.assertEqual(raw.read_message(), message)
+                waits.append(time.monotonic() - begin)
+                time.sleep(BETWEEN_MESSAGES_S)
+        return sorted(waits)
+
+
 class Hostile(unittest.TestCase):
     def setUp(self):
         self.clients = {}
@@ -467,7 +598,7 @@ class Hostile(unittest.TestCase):
 
     def test_all_are_served_and_nothing_is_left_behind(self):
         with Server(*OPTIONS) as self.server:
-            for kind in KINDS:
+            for kind in TOGETHER:
                 self.clients[kind] = Clients(kind, self.server.port)
             for order in ("open", "talk", "round"):
                 self.clients["chatters"].ask(order)

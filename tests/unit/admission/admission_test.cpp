@@ -107,7 +107,7 @@ TEST(Admission, AdmitsAnAnonymousPlainSocketWhereNobodyAuthenticates) {
   const Outcome found = admit(admission, RequestBuilder::upgrade("/ws/chat/alice_bob/"));
   ASSERT_EQ(found.text(), "admitted");
   EXPECT_EQ(found.admitted().kind, SocketKind::chat);
-  EXPECT_EQ(found.admitted().dialect, Dialect::plain);
+  EXPECT_EQ(found.admitted().protocol, Protocol::plain);
   EXPECT_EQ(found.admitted().group, "alice_bob");
   EXPECT_EQ(found.admitted().user, "");
   EXPECT_EQ(found.admitted().caller, std::nullopt);
@@ -123,7 +123,7 @@ TEST(Admission, AdmitsANamedSocketOfTheSubprotocol) {
       admit(admission, RequestBuilder::upgrade("/ws/chat/alice_bob?user=bob")
                            .header("Sec-WebSocket-Protocol", "other, waystation.v1"));
   ASSERT_EQ(found.text(), "admitted");
-  EXPECT_EQ(found.admitted().dialect, Dialect::v1);
+  EXPECT_EQ(found.admitted().protocol, Protocol::v1);
   EXPECT_EQ(found.admitted().subprotocol, "waystation.v1");
   EXPECT_EQ(found.admitted().caller, "bob");
 }
@@ -328,14 +328,14 @@ TEST(Admission, NeedsASubprotocolOfOursWhereAnyIsOffered) {
   EXPECT_EQ(with("Waystation.V1").text(), "400 bad_subprotocol");
   EXPECT_EQ(with("waystation.v11").text(), "400 bad_subprotocol");
   EXPECT_EQ(with("").text(), "admitted");
-  EXPECT_EQ(with("").admitted().dialect, Dialect::plain);
+  EXPECT_EQ(with("").admitted().protocol, Protocol::plain);
   EXPECT_EQ(with("waystation.v1, bearer.abc").admitted().subprotocol, "waystation.v1");
   EXPECT_EQ(admit(admission, RequestBuilder::upgrade("/push/alice/")
                                  .add("Sec-WebSocket-Protocol", "chat")
                                  .add("sec-websocket-protocol", "waystation.v1"))
                 .admitted()
-                .dialect,
-            Dialect::v1);
+                .protocol,
+            Protocol::v1);
 }
 
 TEST(Admission, NeedsANamedUserForTheSubprotocol) {
@@ -538,6 +538,32 @@ TEST(JwtMode, RefusesWithoutAGoodToken) {
   }
   EXPECT_EQ(outcome(admission, base().header("Authorization", "Bearer " + token), kNow + 60'000),
             "401 unauthenticated");
+}
+
+TEST(JwtMode, RefusesATokenThatNestsDeeplyInEachOfItsPlaces) {
+  Tokens tokens;
+  tokens.options.allow_query_token = true;
+  Admission admission(tokens.options);
+  const auto base = [](const std::string& query = "") {
+    return RequestBuilder::upgrade("/push/alice/" + query);
+  };
+  const std::string header = R"({"alg":"none"})";
+  const std::string claims = R"({"exp":1700000060,"sub":"alice"})";
+  for (const std::string& token :
+       {test::signing_input(test::with_nested(header, 2000), claims) + ".",
+        test::signing_input(R"({"alg":"HS256"})", test::with_nested(claims, 2000)) + ".",
+        test::hs256_token(kSecret, test::with_nested(claims, 2000))}) {
+    for (const RequestBuilder& request :
+         {base().header("Authorization", "Bearer " + token),
+          base().header("Cookie", "waystation_token=" + token),
+          base().header("Sec-WebSocket-Protocol", "waystation.v1, bearer." + token),
+          base("?access_token=" + token)}) {
+      EXPECT_EQ(outcome(admission, request), "401 unauthenticated");
+    }
+    EXPECT_EQ(text(admission.authorize(base().header("Authorization", "Bearer " + token),
+                                       Scope::push, kNow)),
+              "401 unauthenticated");
+  }
 }
 
 TEST(JwtMode, TakesATokenFromTheQueryOnlyWhereAllowed) {

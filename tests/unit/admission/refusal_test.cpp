@@ -16,6 +16,7 @@ TEST(Refusal, IsAWholePlainHttpResponse) {
             "Content-Type: application/json\r\n"
             "Content-Length: 45\r\n"
             "Cache-Control: no-store\r\n"
+            "X-Content-Type-Options: nosniff\r\n"
             "Connection: close\r\n"
             "\r\n"
             "{\"error\":{\"code\":\"bad_origin\",\"detail\":\"no\"}}");
@@ -76,7 +77,8 @@ TEST(HttpResponse, LeavesTheBodyOutForHead) {
 
 TEST(HttpResponse, HasNoBodyAndNoLengthWithoutContent) {
   EXPECT_EQ(render(HttpResponse{204, "", "", {}}),
-            "HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n");
+            "HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n"
+            "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n");
 }
 
 TEST(HttpResponse, HasAReasonForEveryStatusInUse) {

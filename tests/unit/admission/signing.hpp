@@ -133,6 +133,16 @@ inline std::string signed_token(const KeyHandle& key, std::string_view claims,
   return input + "." + base64url(signature(key, input));
 }
 
+/// An object of one member whose value nests `levels` deep, written before the other members.
+inline std::string with_nested(std::string_view object, std::size_t levels,
+                               std::string_view open = "[", std::string_view close = "]") {
+  std::string text = "{\"x\":";
+  for (std::size_t i = 0; i < levels; ++i) text += open;
+  text += '0';
+  for (std::size_t i = 0; i < levels; ++i) text += close;
+  return text + "," + std::string(object.substr(1));
+}
+
 /// A folder that is gone afterwards.
 class Folder {
  public:

@@ -243,31 +243,113 @@ TEST(Token, HasThreePartsOfBase64UrlThatAreJson) {
   const std::string header = base64url(R"({"alg":"HS256"})");
   const std::string input = header + "." + base64url("[1]");
   const std::string broken = header + "." + base64url("{");
-  std::string deep(3000, '[');
-  const std::string nested = header + "." + base64url(deep);
-  for (const std::string& token : {std::string(),
-                                   std::string("."),
-                                   std::string(".."),
-                                   std::string("..."),
-                                   good + ".",
-                                   "." + good,
-                                   good + " ",
-                                   " " + good,
-                                   good + "\n",
-                                   std::string("Bearer ") + good,
-                                   good.substr(0, good.rfind('.')),
-                                   std::string(good).replace(3, 1, "="),
-                                   std::string(good).replace(3, 1, "+"),
-                                   input + "." + base64url(test::hmac(kSecret, input)),
-                                   broken + "." + base64url(test::hmac(kSecret, broken)),
-                                   nested + "." + base64url(test::hmac(kSecret, nested)),
-                                   base64url("[]") + ".e30.e30",
-                                   base64url("{}") + ".e30.e30",
-                                   base64url(R"({"alg":"HS256"}x)") + ".e30.e30",
-                                   base64url(R"({"alg":7})") + ".e30.e30"}) {
+  for (const std::string& token :
+       {std::string(), std::string("."), std::string(".."), std::string("..."), good + ".",
+        "." + good, good + " ", " " + good, good + "\n", std::string("Bearer ") + good,
+        good.substr(0, good.rfind('.')), std::string(good).replace(3, 1, "="),
+        std::string(good).replace(3, 1, "+"), input + "." + base64url(test::hmac(kSecret, input)),
+        broken + "." + base64url(test::hmac(kSecret, broken)), base64url("[]") + ".e30.e30",
+        base64url("{}") + ".e30.e30", base64url(R"({"alg":"HS256"}x)") + ".e30.e30",
+        base64url(R"({"alg":7})") + ".e30.e30"}) {
     EXPECT_NE(problem(check(token)), "good") << token;
   }
   EXPECT_NE(problem(check(std::string(good).insert(5, 1, '\0'))), "good");
+}
+
+TEST(Token, MayNest16LevelsDeep) {
+  const std::string header = R"({"alg":"HS256"})";
+  const auto verify = [](std::string_view claims, std::string_view header_text) {
+    return problem(check(test::hs256_token(kSecret, claims, header_text)));
+  };
+  for (const auto& [open, close] : {std::pair("[", "]"), std::pair("{\"y\":", "}")}) {
+    const auto nested = [open, close](const std::string& object, std::size_t levels) {
+      return test::with_nested(object, levels, open, close);
+    };
+    EXPECT_EQ(verify(nested(kClaims, 15), header), "good");
+    EXPECT_THAT(verify(nested(kClaims, 16), header), HasSubstr("at most 16 levels"));
+    EXPECT_EQ(verify(kClaims, nested(header, 15)), "good");
+    EXPECT_THAT(verify(kClaims, nested(header, 16)), HasSubstr("at most 16 levels"));
+  }
+}
+
+// The parsers of libjwt and cJSON recurse, and these tests run on a small stack.
+TEST(Token, IsRefusedHoweverDeeplyItNests) {
+  const std::string header = R"({"alg":"HS256"})";
+  constexpr std::string_view kObject = "{\"\":";
+  for (const std::size_t levels : {17UL, 500UL, 900UL, 1100UL, 2048UL, 2900UL}) {
+    const auto deep = [levels](const std::string& object) {
+      return levels > 1100 ? test::with_nested(object, levels)
+                           : test::with_nested(object, levels, kObject, "}");
+    };
+    const std::string signed_claims = hs256(deep(kClaims));
+    ASSERT_LE(signed_claims.size(), kMaxTokenBytes);
+    for (const std::string& token : {
+             signed_claims,
+             test::hs256_token(kSecret, kClaims, deep(header)),
+             test::signing_input(deep(header), kClaims) + ".",
+             test::signing_input(deep(R"({"alg":"none"})"), kClaims) + ".",
+             test::signing_input(deep(R"({"alg":7})"), kClaims) + ".eA",
+             test::signing_input(header, deep(kClaims)) + ".",
+             test::signing_input(deep(header), deep(kClaims).substr(0, 100)) + ".eA",
+         }) {
+      EXPECT_NE(problem(check(token)), "good") << token;
+    }
+  }
+  // Parsers recurse on their way to a mistake, too.
+  for (const std::string& text : {std::string(5900, '['), std::string(2900, '[') + "]",
+                                  R"({"a":)" + std::string(5800, '[') + "}"}) {
+    EXPECT_NE(problem(check(hs256(text))), "good") << text;
+    EXPECT_NE(problem(check(test::hs256_token(kSecret, kClaims, text))), "good") << text;
+  }
+}
+
+TEST(Token, HidesNoLevelsBehindStringsAndEscapes) {
+  const std::string deep = std::string(1000, '[') + std::string(1000, ']');
+  const auto with = [](const std::string& members) {
+    return problem(check(hs256(R"({"sub":"alice","exp":1700000060,)" + members + "}")));
+  };
+  // Brackets in strings are no levels.
+  EXPECT_EQ(with(R"("x":")" + std::string(3000, '[') + "\""), "good");
+  EXPECT_EQ(with(R"("x":"\"[[[[[[[[[[[[[[[[[[[[","y":"{{{{{{{{{{{{{{{{{{")"), "good");
+  // Levels behind a string that ends are levels, whatever it ends in.
+  for (const char* before : {R"("x":"\\","y":)", R"("x":"]]]]]]","y":)", R"("x\"":)",
+                             R"("x":"\u0022","y":)", R"("sub":"alice","sub":)"}) {
+    EXPECT_NE(with(before + deep), "good") << before;
+  }
+}
+
+TEST(Token, IsRefusedWhereTwoDecodersCouldReadItDifferently) {
+  const auto verify = [](const std::string& header, const std::string& claims) {
+    const std::string input = header + "." + claims;
+    return problem(check(input + "." + base64url(test::hmac(kSecret, input))));
+  };
+  const auto encoded = [](std::string text, std::size_t remainder) {
+    while (text.size() % 3 != remainder) text.insert(1, 1, ' ');
+    return base64url(text);
+  };
+  const auto last_bit_set = [](std::string text) {
+    ++text.back();
+    return text;
+  };
+  const std::string header = R"({"alg":"HS256"})";
+  for (const std::size_t remainder : {1U, 2U}) {  // bits are left over in the last character
+    const std::string first = encoded(header, remainder);
+    const std::string second = encoded(kClaims, remainder);
+    EXPECT_EQ(verify(first, second), "good");
+    EXPECT_NE(verify(last_bit_set(first), second), "good") << remainder;
+    EXPECT_NE(verify(first, last_bit_set(second)), "good") << remainder;
+  }
+  // A character that completes no byte.
+  EXPECT_NE(verify(encoded(header, 0) + "A", encoded(kClaims, 0)), "good");
+  EXPECT_NE(verify(encoded(header, 0), encoded(kClaims, 0) + "A"), "good");
+  // Texts that a parser could take to end at a zero byte, or at the end of the object.
+  const std::string deep = std::string(1000, '[');
+  for (const std::string& tail : {std::string(1, '\0'), '\0' + deep, deep, std::string("{}")}) {
+    EXPECT_NE(problem(check(hs256(kClaims + tail))), "good") << tail;
+    EXPECT_NE(problem(check(test::hs256_token(kSecret, kClaims, R"({"alg":"HS256"})" + tail))),
+              "good")
+        << tail;
+  }
 }
 
 TEST(Token, IsNotLookedAtWhereItIsTooLong) {

@@ -1,5 +1,5 @@
 /* Goes through the whole C interface as an embedder written in C would. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <waystation/waystation.h>
 
 #include "check.h"
+#include "support/small_stack.h"
 
 /* ---- a web server of a few lines ------------------------------------------------------------- */
 
@@ -128,6 +129,8 @@ static void expect_refusal(uint32_t id, const waystation_request *request, int s
   CHECK(response.action == WAYSTATION_REPLY && response.status == status);
   snprintf(quoted, sizeof quoted, "\"%s\"", code);
   CHECK(strstr(response.bytes, quoted) != NULL);
+  /* A C string, too, though `length` is what counts. */
+  CHECK(response.bytes[response.length] == '\0' && strlen(response.bytes) == response.length);
   waystation_response_clear(&response);
 }
 
@@ -476,6 +479,7 @@ static void nothing_at_all(void) {
   /* A relay that is not there: handlers may outlive it. */
   CHECK(waystation_max_body_bytes(0) == 0 && waystation_max_body_bytes(0xFFFFFFFF) == 0);
   CHECK(waystation_is_operator(0xFFFFFFFF, &request) == 0);
+  CHECK(waystation_end_slow_connections(0xFFFFFFFF, &request.local_port, 1, 1) == 0);
   CHECK(waystation_upgrade(0xFFFFFFFF, &request, &response) == WAYSTATION_OK);
   CHECK(response.action == WAYSTATION_REPLY && response.status == 503);
   CHECK(response.length > 13 && memcmp(response.bytes, "HTTP/1.1 503 ", 13) == 0);
@@ -504,6 +508,8 @@ static void wrong_requests(void) {
   CHECK(waystation_http(id, NULL, &response) == WAYSTATION_INVALID);
   CHECK(waystation_http(id, &request, NULL) == WAYSTATION_INVALID);
   CHECK(waystation_is_operator(id, NULL) == 0);
+  CHECK(waystation_end_slow_connections(id, NULL, 1, 1) == 0);
+  CHECK(waystation_end_slow_connections(id, &request.local_port, 1, 0) == 0);
   request.size = 0;
   CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_INVALID);
   CHECK(waystation_is_operator(id, &request) == 0);
@@ -884,7 +890,7 @@ static void tokens(void) {
   (void)remove(path);
 }
 
-int main(void) {
+static int run(void) {
   words();
   defaults();
   options_of_an_older_header();
@@ -899,4 +905,8 @@ int main(void) {
   tokens();
   if (failures != 0) fprintf(stderr, "%d checks failed\n", failures);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(void) {
+  return run_on_small_stacks(run);
 }

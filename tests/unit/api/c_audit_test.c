@@ -1,5 +1,5 @@
 /* The audit as an embedder written in C keeps and reads it: no server, no web server. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 
 #include <pthread.h>
 #include <signal.h>
@@ -15,6 +15,7 @@
 #include <waystation/waystation.h>
 
 #include "check.h"
+#include "support/small_stack.h"
 
 enum { PATIENCE_MS = 20000, MOST = 64 };
 
@@ -311,7 +312,7 @@ static void limited(void) {
   CHECK(status == 0);
 }
 
-int main(void) {
+static int run(void) {
   char command[96];
   if (mkdtemp(folder) == NULL) return 1;
   snprintf(file, sizeof file, "%s/audit.db", folder);
@@ -325,4 +326,8 @@ int main(void) {
   snprintf(command, sizeof command, "rm -r '%s'", folder);
   if (system(command) != 0) failures++;
   return failures == 0 ? 0 : 1;
+}
+
+int main(void) {
+  return run_on_small_stacks(run);
 }

@@ -8,6 +8,7 @@
 
 #include <waystation/civetweb.h>
 
+#include "unit/admission/signing.hpp"
 #include "unit/api/embedder.hpp"
 
 namespace waystation::test {
@@ -36,27 +37,31 @@ class Host {
     if (context_ != nullptr) mg_stop(std::exchange(context_, nullptr));
   }
 
-  WebSocketClient ask(const std::string& target) const {
+  /// `fields`: more lines of the header.
+  WebSocketClient ask(const std::string& target, const std::string& fields = "") const {
     WebSocketClient client(connect_to({"127.0.0.1", port_}));
     client.send("GET " + target +
                 " HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+                fields + "\r\n");
     return client;
   }
 
-  WebSocketClient open(const std::string& target) const {
-    auto client = ask(target);
+  WebSocketClient open(const std::string& target, const std::string& fields = "") const {
+    auto client = ask(target, fields);
     const auto head = client.read_head();
     if (!head.starts_with("HTTP/1.1 101 ")) throw std::runtime_error(head);
     return client;
   }
 
-  int status_of(const std::string& target) const { return status_in(ask(target)); }
+  int status_of(const std::string& target, const std::string& fields = "") const {
+    return status_in(ask(target, fields));
+  }
 
   /// Of a plain request: CivetWeb asks no request handler about an upgrade.
-  int plain_status_of(const std::string& target) const {
+  int plain_status_of(const std::string& target, const std::string& fields = "") const {
     WebSocketClient client(connect_to({"127.0.0.1", port_}));
-    client.send("GET " + target + " HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.send("GET " + target + " HTTP/1.1\r\nHost: localhost\r\n" + fields + "\r\n");
     return status_in(std::move(client));
   }
 
@@ -89,6 +94,42 @@ TEST(Civetweb, NothingIsAttachedToNothing) {
   EXPECT_EQ(waystation_civetweb_attach(relay.get(), nullptr), -1);
   EXPECT_EQ(waystation_civetweb_attach_api(nullptr, host.get()), -1);
   EXPECT_EQ(waystation_civetweb_attach_api(relay.get(), nullptr), -1);
+}
+
+// CivetWeb's workers have stacks of 100 KiB.
+TEST(Civetweb, SurvivesTokensThatNestDeeply) {
+  const std::string secret(32, 's');
+  Folder folder;
+  const std::string keys = folder.file("keys", base64(secret));
+  auto options = default_options();
+  options.auth = WAYSTATION_AUTH_JWT;
+  options.jwt_key_file = keys.c_str();
+  options.allow_query_token = 1;
+  const Host host;
+  const Embedded relay(options);
+  waystation_civetweb_attach(relay.get(), host.get());
+  waystation_civetweb_attach_api(relay.get(), host.get());
+
+  const std::string target = "/push/bob/";
+  const std::string header = R"({"alg":"none"})";
+  const std::string claims = R"({"sub":"bob","exp":4000000000})";
+  for (const std::string& token :
+       {signing_input(with_nested(header, 2000), claims) + ".",
+        signing_input(R"({"alg":"HS256"})", with_nested(claims, 2000)) + ".",
+        hs256_token(secret, with_nested(claims, 2000))}) {
+    const std::string authorization = "Authorization: Bearer " + token + "\r\n";
+    EXPECT_EQ(host.status_of(target, authorization), 401);
+    EXPECT_EQ(host.status_of(target, "Cookie: waystation_token=" + token + "\r\n"), 401);
+    EXPECT_EQ(
+        host.status_of(target, "Sec-WebSocket-Protocol: waystation.v1, bearer." + token + "\r\n"),
+        401);
+    EXPECT_EQ(host.status_of(target + "?access_token=" + token), 401);
+    EXPECT_EQ(host.plain_status_of("/api/v1/presence/bob", authorization), 401);
+  }
+  const std::string good = hs256_token(secret, with_nested(claims, 15));
+  auto bob = host.open(target, "Authorization: Bearer " + good + "\r\n");
+  relay.push("bob");
+  EXPECT_NE(bob.hear().find("event"), std::string::npos);
 }
 
 TEST(Civetweb, OpenSocketsHoldNoWorker) {

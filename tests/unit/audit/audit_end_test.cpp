@@ -48,7 +48,7 @@ class AuditEndTest : public AuditTest {
   }
   /// Tells it of new rows, and ends it within `deadline` once `other` has let the lock go.
   static void tell_and_stop(Audit& audit, Peek& other, std::chrono::milliseconds deadline) {
-    ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+    ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::locked; }));
     for (std::uint64_t i = 0; i < kRows; ++i) audit.on_delivery(pushed(now_ms()));
     ASSERT_EQ(other.run("COMMIT"), SQLITE_OK);
     audit.stop(deadline);
@@ -70,10 +70,10 @@ TEST_F(AuditEndTest, ItsDeadlineHoldsWhileAFullFileGivesUpRows) {
   Peek other(file_);
   ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
   audit.on_delivery(pushed(now_ms()));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::locked; }));
   audit.set_retention(0, 64 * 1024);
   tell_and_stop(audit, other, std::chrono::milliseconds(0));
-  const auto lost = audit.figures().rows_lost;
+  const auto lost = audit.stats().rows_lost;
   EXPECT_GT(lost, 0U);
   EXPECT_EQ(count(), std::to_string(20'001 + kRows - lost)) << "there was no time to take any out";
 }
@@ -84,7 +84,7 @@ TEST_F(AuditEndTest, ItsDeadlineHoldsWhileOldRowsAreTakenOut) {
   Peek other(file_);
   const auto left = lock_while_retiring(other);
   tell_and_stop(audit, other, std::chrono::milliseconds(0));
-  const auto lost = audit.figures().rows_lost;
+  const auto lost = audit.stats().rows_lost;
   EXPECT_GT(lost, 0U);
   EXPECT_EQ(count(), std::to_string(left + kRows - lost)) << "there was no time to take any out";
 }
@@ -95,7 +95,7 @@ TEST_F(AuditEndTest, RetentionByAgeKeepsPaceWithRowsThatCome) {
   Peek other(file_);
   const auto left = lock_while_retiring(other);
   tell_and_stop(audit, other, kPatience);
-  EXPECT_EQ(audit.figures().rows_lost, 0U);
+  EXPECT_EQ(audit.stats().rows_lost, 0U);
   // Two for each that came; one step of retention, which makes its way when nothing comes, is less.
   const auto old = std::stoull(count("at = " + std::to_string(too_old_)));
   EXPECT_LE(old, left - 2 * kRows);

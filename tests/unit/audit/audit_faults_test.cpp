@@ -33,14 +33,14 @@ TEST_F(AuditFaultsTest, WaitsForAnothersLockWithoutLosingARow) {
   Peek other(file_);
   ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
   for (int i = 1; i <= 100; ++i) audit.on_delivery(pushed(now + i));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
-  EXPECT_EQ(audit.figures().rows_waiting, 100U);
-  ASSERT_TRUE(eventually([&] { return audit.figures().lag_ms > 600; }));  // several attempts
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::locked; }));
+  EXPECT_EQ(audit.stats().rows_waiting, 100U);
+  ASSERT_TRUE(eventually([&] { return audit.stats().lag_ms > 600; }));  // several attempts
   EXPECT_EQ(other.run("COMMIT"), SQLITE_OK);
   ASSERT_TRUE(audit.flush(kPatience));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   EXPECT_EQ(other.value("SELECT count(*) FROM deliveries"), "101");
-  EXPECT_EQ(audit.figures().rows_lost, 0U);
+  EXPECT_EQ(audit.stats().rows_lost, 0U);
   EXPECT_EQ(lines_.count("error: "), 1U);  // once, not once an attempt
   EXPECT_EQ(lines_.count("is written again"), 1U);
 }
@@ -51,7 +51,7 @@ TEST_F(AuditFaultsTest, StartsWhileAnotherHoldsTheLock) {
   ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
   Audit audit(options());
   audit.on_delivery(pushed(now_ms()));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::locked; }));
   EXPECT_EQ(other.run("COMMIT"), SQLITE_OK);
   ASSERT_TRUE(audit.flush(kPatience));
   EXPECT_EQ(other.value("SELECT count(*) FROM deliveries"), "1");
@@ -59,37 +59,37 @@ TEST_F(AuditFaultsTest, StartsWhileAnotherHoldsTheLock) {
 
 TEST_F(AuditFaultsTest, EndsWhileAnotherHoldsTheLockAndSaysWhatIsLost) {
   Audit audit(options());
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   Peek other(file_);
   ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
   audit.on_delivery(pushed(now_ms()));
   audit.stop(std::chrono::milliseconds(300));
   EXPECT_EQ(lines_.count("1 row could not be written"), 1U);
-  EXPECT_EQ(audit.figures().rows_lost, 1U);
+  EXPECT_EQ(audit.stats().rows_lost, 1U);
 }
 
 TEST_F(AuditFaultsTest, UsesItsTimeAtTheEndForALockThatIsLetGo) {
   Audit audit(options());
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   Peek other(file_);
   ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
   audit.on_delivery(pushed(now_ms()));
   auto stopped = std::async(std::launch::async, [&] { audit.stop(kPatience); });
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::locked; }));
   EXPECT_EQ(other.run("COMMIT"), SQLITE_OK);
   stopped.get();
-  EXPECT_EQ(audit.figures().rows_lost, 0U);
+  EXPECT_EQ(audit.stats().rows_lost, 0U);
   EXPECT_EQ(count(), "1");
 }
 
 TEST_F(AuditFaultsTest, APipeInPlaceOfItsFileHoldsNothingUp) {
   Audit audit(options());
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file_ + part);
   ASSERT_EQ(::mkfifo(file_.c_str(), 0600), 0);
   audit.on_delivery(pushed(now_ms()));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::failed; }));
-  EXPECT_THAT(audit.figures().fault, HasSubstr("it is not a file"));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::failed; }));
+  EXPECT_THAT(audit.stats().fault, HasSubstr("it is not a file"));
   std::filesystem::remove(file_);
   ASSERT_TRUE(audit.flush(kPatience));
   EXPECT_EQ(count(), "1");
@@ -139,7 +139,7 @@ TEST_F(AuditFaultsTest, WritesIntoTheFileThatReplacedItsOwn) {
 TEST_F(AuditFaultsTest, AFileThatWasMovedAwayTakesItsRowsAlong) {
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
-  const int rows = fill_log(audit);  // which stays where it was
+  const int rows = fill_wal(audit);  // which stays where it was
   const auto away = folder_.file("away.db");
   std::filesystem::rename(file_, away);
   audit.on_delivery(pushed(now_ms(), "carol", "dave", "carol_dave"));
@@ -170,13 +170,13 @@ TEST_F(AuditFaultsTest, LosesNothingWhenItsLogIsDeletedWhileAnotherHasTheFileOpe
   ASSERT_TRUE(audit.flush(kPatience));
   Peek idle(file_);
   ASSERT_EQ(idle.value("SELECT count(*) FROM deliveries"), "0");
-  const int rows = fill_log(audit);
+  const int rows = fill_wal(audit);
   std::filesystem::remove(file_ + "-wal");
   audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(audit.flush(kPatience));
   ASSERT_TRUE(eventually([&] { return lines_.count("nothing is lost") == 1; }));  // as above
   EXPECT_EQ(count(), std::to_string(rows + 1));
-  EXPECT_EQ(audit.figures().state, AuditState::ok);
+  EXPECT_EQ(audit.stats().state, AuditState::ok);
   EXPECT_EQ(Peek(file_).value("PRAGMA integrity_check"), "ok");
 }
 
@@ -184,7 +184,7 @@ TEST_F(AuditFaultsTest, LosesNothingWhenItsLogIsDeletedWhileAnotherHasTheFileOpe
 TEST_F(AuditFaultsTest, LosesNothingWhenTheIndexOfItsLogIsDeleted) {
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
-  const int rows = fill_log(audit);
+  const int rows = fill_wal(audit);
   std::filesystem::remove(file_ + "-shm");
   audit.on_delivery(pushed(now_ms(), "carol", "dave", "carol_dave"));
   ASSERT_TRUE(eventually([&] { return lines_.count("nothing is lost") == 1; }));
@@ -202,7 +202,7 @@ TEST_F(AuditFaultsTest, TakesItsRunFileAgainWhenThatIsDeleted) {
   auto often = options();
   often.idle_interval = std::chrono::milliseconds(10);
   Audit audit(often);
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   std::filesystem::remove(file_ + ".run-here");
   ASSERT_TRUE(eventually([&] { return std::filesystem::exists(file_ + ".run-here"); }));
   EXPECT_THROW(Audit{options()}, AuditRefused);
@@ -211,13 +211,13 @@ TEST_F(AuditFaultsTest, TakesItsRunFileAgainWhenThatIsDeleted) {
 TEST_F(AuditFaultsTest, KeepsADeletedLogUntilAReaderThatIsInTheWayEnds) {
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
-  int rows = fill_log(audit);
+  int rows = fill_wal(audit);
   Peek reader(file_);
   ASSERT_EQ(reader.run("BEGIN; SELECT count(*) FROM deliveries"), SQLITE_OK);
-  rows += fill_log(audit);
+  rows += fill_wal(audit);
   std::filesystem::remove(file_ + "-wal");
   audit.on_delivery(pushed(now_ms()));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::locked; }));
   EXPECT_EQ(lines_.count("nothing is lost"), 0U);
   EXPECT_EQ(reader.run("COMMIT"), SQLITE_OK);
   ASSERT_TRUE(eventually([&] { return lines_.count("nothing is lost") == 1; }));
@@ -228,7 +228,7 @@ TEST_F(AuditFaultsTest, KeepsADeletedLogUntilAReaderThatIsInTheWayEnds) {
 /// Ten rows, for whose commit the hook is called.
 void write_ten_rows(Audit& audit, const CommitHook& hook) {
   ASSERT_TRUE(audit.flush(kPatience));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   hook.arm();
   for (int i = 0; i < 10; ++i) audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(audit.flush(kPatience));
@@ -242,7 +242,7 @@ TEST_F(AuditFaultsTest, WritesRowsOnceWhoseLogIsDeletedAsTheyAreCommitted) {
   audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(audit.flush(kPatience));
   EXPECT_EQ(count(), "11");
-  EXPECT_EQ(audit.figures().rows_written, 11U);
+  EXPECT_EQ(audit.stats().rows_written, 11U);
 }
 
 TEST_F(AuditFaultsTest, WritesRowsAgainWhoseFileIsDeletedAsTheyAreCommitted) {
@@ -262,9 +262,9 @@ TEST_F(AuditFaultsTest, ARunThatNeverGotTheFileOpenLeavesAGap) {
     ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
     Audit audit(options());
     for (int i = 0; i < 3; ++i) audit.on_delivery(pushed(now_ms()));
-    ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+    ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::locked; }));
     audit.stop();
-    EXPECT_EQ(audit.figures().rows_lost, 3U);
+    EXPECT_EQ(audit.stats().rows_lost, 3U);
     EXPECT_EQ(other.run("ROLLBACK"), SQLITE_OK);
     EXPECT_TRUE(std::filesystem::exists(file_ + ".run-here"));
   }
@@ -286,7 +286,7 @@ TEST_F(AuditFaultsTest, ALostFileIsAGapEvenIfTheNextOneOpensInALaterRunOnly) {
     ASSERT_TRUE(audit.flush(kPatience));
     for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file_ + part);
     std::filesystem::create_directory(file_);
-    ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::failed; }));
+    ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::failed; }));
   }
   std::filesystem::remove(file_);
   { Audit audit(options()); }
@@ -321,10 +321,10 @@ TEST_F(AuditFaultsTest, SaysHowOldTheOldestWaitingRowIsDuringAFault) {
   Audit audit(options());
   audit.on_delivery(pushed(now_ms() - 60'000));
   audit.on_delivery(pushed(now_ms()));
-  EXPECT_TRUE(eventually([&] { return audit.figures().lag_ms >= 60'000; }));
+  EXPECT_TRUE(eventually([&] { return audit.stats().lag_ms >= 60'000; }));
   EXPECT_EQ(other.run("COMMIT"), SQLITE_OK);
   ASSERT_TRUE(audit.flush(kPatience));
-  EXPECT_EQ(audit.figures().lag_ms, 0U);
+  EXPECT_EQ(audit.stats().lag_ms, 0U);
 }
 
 TEST_F(AuditFaultsTest, EndsAtItsDeadlineAndCountsTheRest) {
@@ -335,9 +335,9 @@ TEST_F(AuditFaultsTest, EndsAtItsDeadlineAndCountsTheRest) {
   ASSERT_TRUE(audit.flush(kPatience));
   for (std::uint64_t i = 0; i < kRows; ++i) audit.on_delivery(pushed(now_ms()));
   audit.stop(std::chrono::milliseconds(0));
-  const auto figures = audit.figures();
-  EXPECT_GT(figures.rows_lost, 0U);
-  EXPECT_EQ(count(), std::to_string(kRows - figures.rows_lost));
+  const auto stats = audit.stats();
+  EXPECT_GT(stats.rows_lost, 0U);
+  EXPECT_EQ(count(), std::to_string(kRows - stats.rows_lost));
   EXPECT_EQ(lines_.count("could not be written before the end"), 1U);
   { Audit next(options()); }
   EXPECT_EQ(count("outcome = 'gap' AND lost IS NULL"), "1");
@@ -351,7 +351,7 @@ TEST_F(AuditFaultsTest, ALimitOfTheSizeOfFilesEndsNoProcess) {
     if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(3);
     Audit audit(options());
     for (int i = 0; i < 20'000; ++i) audit.on_delivery(pushed(now_ms()));
-    const bool is_full = eventually([&] { return audit.figures().state == AuditState::disk_full; });
+    const bool is_full = eventually([&] { return audit.stats().state == AuditState::disk_full; });
     audit.stop();
     ::_exit(is_full ? 0 : 2);
   }
@@ -374,31 +374,31 @@ TEST_F(AuditFaultsTest, ALimitOfTheSizeOfFilesEndsNoProcess) {
 
 TEST_F(AuditFaultsTest, WaitsForMemoryWithoutLosingARow) {
   Audit audit(options());
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   {
     const NoMemoryForOthers nothing_left;
     audit.on_delivery(pushed(now_ms()));
-    EXPECT_TRUE(eventually([&] { return audit.figures().state == AuditState::failed; }));
+    EXPECT_TRUE(eventually([&] { return audit.stats().state == AuditState::failed; }));
   }
   ASSERT_TRUE(audit.flush(kPatience));
-  EXPECT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  EXPECT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   EXPECT_EQ(count(), "1");
 }
 
 TEST_F(AuditFaultsTest, NeverFollowsALinkThatReplacedItsFile) {
   Audit audit(options());
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   std::filesystem::remove(file_);
   std::filesystem::create_symlink(folder_.file("trap"), file_);
   audit.on_delivery(pushed(now_ms()));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::failed; }));
-  EXPECT_THAT(audit.figures().fault, HasSubstr("it is a link"));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::failed; }));
+  EXPECT_THAT(audit.stats().fault, HasSubstr("it is a link"));
   EXPECT_FALSE(std::filesystem::exists(folder_.file("trap")));
   // The figures say what is the matter now, not what was first.
   std::filesystem::remove(file_);
   std::filesystem::create_directory(file_);
   EXPECT_TRUE(eventually(
-      [&] { return audit.figures().fault.find("it is not a file") != std::string::npos; }));
+      [&] { return audit.stats().fault.find("it is not a file") != std::string::npos; }));
   std::filesystem::remove(file_);
   ASSERT_TRUE(audit.flush(kPatience));
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
@@ -433,14 +433,14 @@ TEST_F(AuditFaultsTest, ADiskThatDamagesFileAfterFileIsAFaultAndNoReasonForMoreF
   damaged();
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   EXPECT_EQ(aside(), 1);
   damaged();
   audit.on_delivery(pushed(now_ms()));
-  EXPECT_TRUE(eventually([&] { return audit.figures().state == AuditState::failed; }));
-  EXPECT_THAT(audit.figures().fault, HasSubstr("not a database"));
+  EXPECT_TRUE(eventually([&] { return audit.stats().state == AuditState::failed; }));
+  EXPECT_THAT(audit.stats().fault, HasSubstr("not a database"));
   EXPECT_EQ(aside(), 1);
-  EXPECT_EQ(audit.figures().rows_waiting, 1U);
+  EXPECT_EQ(audit.stats().rows_waiting, 1U);
 }
 
 TEST_F(AuditFaultsTest, SetsAFileAsideWhosePagesAreDamaged) {
@@ -498,7 +498,7 @@ TEST_F(AuditFaultsTest, StopsWritingWhenAReaderThatNeverEndsMakesTheLogGrow) {
   const auto now = now_ms();
   auto bounded = options();
   bounded.max_bytes = 1 << 20;
-  bounded.log_bytes = 20 << 20;
+  bounded.wal_bytes = 20 << 20;
   Audit audit(bounded);
   audit.on_delivery(pushed(now));
   ASSERT_TRUE(audit.flush(kPatience));
@@ -509,14 +509,14 @@ TEST_F(AuditFaultsTest, StopsWritingWhenAReaderThatNeverEndsMakesTheLogGrow) {
     audit.on_delivery(pushed(now + i));
     if (i % 5000 == 0) {
       audit.flush(std::chrono::seconds(2));
-      is_held = audit.figures().state == AuditState::held;
+      is_held = audit.stats().state == AuditState::blocked;
     }
   }
   EXPECT_TRUE(is_held);
   EXPECT_LT(std::filesystem::file_size(file_ + "-wal"), 64U << 20);
   EXPECT_EQ(reader.run("COMMIT"), SQLITE_OK);
   ASSERT_TRUE(audit.flush(kPatience));
-  EXPECT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  EXPECT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   EXPECT_EQ(lines_.count("error: "), 1U);
 }
 

@@ -46,9 +46,9 @@ TEST(AuditFile, RefusesWhatIsNoFile) {
   EXPECT_THAT(refusal([] { resolve_audit_path("/tmp/"); }), HasSubstr("it names no file"));
   EXPECT_THAT(refusal([] { resolve_audit_path(".."); }), HasSubstr("it is a folder"));
   EXPECT_THAT(refusal([&] { resolve_audit_path(folder.file("none/audit.db")); }),
-              HasSubstr("make the folder first"));
+              HasSubstr("create the folder first"));
   EXPECT_THAT(refusal([&] { check_audit_file(folder.path()); }),
-              HasSubstr("it is not a file but a folder; name a file, which need not be there yet"));
+              HasSubstr("it is not a file but a folder; name a file (it need not exist)"));
   EXPECT_THAT(refusal([&] { check_readable_audit_file(folder.path()); }),
               HasSubstr("it is not a file but a folder; name the file that the server writes"));
   ASSERT_EQ(::mkfifo(folder.file("pipe").c_str(), 0600), 0);

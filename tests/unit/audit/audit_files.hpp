@@ -169,7 +169,7 @@ class AuditTest : public ::testing::Test {
     return Peek(file_).value("SELECT count(*) FROM deliveries WHERE " + where);
   }
   /// Writes rows until some are in the log alone, and says how many there are in all.
-  int fill_log(Audit& audit) {
+  int fill_wal(Audit& audit) {
     int rows = 0;
     do {
       audit.on_delivery(pushed(now_ms()));

@@ -68,13 +68,13 @@ class AuditLossTest : public AuditTest {
   /// of the row that would be the next.
   static std::int64_t tell_many(Audit& audit, std::int64_t from) {
     constexpr std::uint64_t kMany = 1000;  // the queue holds some sixty
-    const auto enough = audit.figures().rows_written + kMany;
+    const auto enough = audit.stats().rows_written + kMany;
     std::atomic<bool> is_enough = false;
     std::int64_t next = from;
     std::thread relay([&] {
       while (!is_enough.load(std::memory_order_relaxed)) audit.on_delivery(pushed(next++));
     });
-    EXPECT_TRUE(eventually([&] { return audit.figures().rows_written >= enough; }));
+    EXPECT_TRUE(eventually([&] { return audit.stats().rows_written >= enough; }));
     is_enough = true;
     relay.join();
     return next;
@@ -116,8 +116,8 @@ TEST_F(AuditLossTest, EveryRowIsWrittenOrCountedAndGapsSayWhenTheyAreMissing) {
     }
     EXPECT_EQ(static_cast<std::int64_t>(rows.size()) + counted, end - from);
     lost += counted;
-    EXPECT_EQ(audit.figures().rows_lost, static_cast<std::uint64_t>(lost));
-    EXPECT_EQ(audit.figures().rows_written, static_cast<std::uint64_t>(told - lost));
+    EXPECT_EQ(audit.stats().rows_lost, static_cast<std::uint64_t>(lost));
+    EXPECT_EQ(audit.stats().rows_written, static_cast<std::uint64_t>(told - lost));
   }
 }
 
@@ -133,8 +133,8 @@ TEST_F(AuditLossTest, WhatIsLostAsTheLastRowsAreCommittedIsInAGapOfItsOwn) {
   Audit full(gathering);
   audit = &full;
   // From then on it gathers for an hour; what came sooner would be written at once.
-  ASSERT_TRUE(eventually([&] { return full.figures().state == AuditState::ok; }));
-  while (full.figures().rows_lost == 0) full.on_delivery(pushed(now));
+  ASSERT_TRUE(eventually([&] { return full.stats().state == AuditState::ok; }));
+  while (full.stats().rows_lost == 0) full.on_delivery(pushed(now));
   hook.arm();
   ASSERT_TRUE(full.flush(kPatience));
   ASSERT_TRUE(hook.was_called());
@@ -144,7 +144,7 @@ TEST_F(AuditLossTest, WhatIsLostAsTheLastRowsAreCommittedIsInAGapOfItsOwn) {
   EXPECT_EQ(gaps[0].lost, 1);
   EXPECT_EQ(gaps[1].lost, 3);
   EXPECT_EQ(gaps[1].until, now + 1000);
-  EXPECT_EQ(full.figures().rows_lost, 4U);
+  EXPECT_EQ(full.stats().rows_lost, 4U);
 }
 
 TEST_F(AuditLossTest, OfTwoNodesEachCountsItsOwn) {
@@ -160,10 +160,10 @@ TEST_F(AuditLossTest, OfTwoNodesEachCountsItsOwn) {
   ASSERT_TRUE(b.flush(kPatience));
   for (const auto& [node, audit] : {std::pair<std::string, const Audit&>{"a", a}, {"b", b}}) {
     const auto of_node = "node = '" + node + "' AND outcome ";
-    const auto figures = audit.figures();
+    const auto stats = audit.stats();
     EXPECT_EQ(Peek(file_).value("SELECT sum(lost) FROM deliveries WHERE " + of_node + "= 'gap'"),
-              std::to_string(figures.rows_lost));
-    EXPECT_EQ(count(of_node + "= 'pushed'"), std::to_string(figures.rows_written));
+              std::to_string(stats.rows_lost));
+    EXPECT_EQ(count(of_node + "= 'pushed'"), std::to_string(stats.rows_written));
   }
 }
 

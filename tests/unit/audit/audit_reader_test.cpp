@@ -8,6 +8,7 @@
 
 #include "audit/audit_file.hpp"
 #include "audit/audit_store.hpp"
+#include "support/failing_calls.hpp"
 #include "unit/audit/audit_files.hpp"
 
 namespace waystation {
@@ -294,17 +295,17 @@ TEST_F(AuditReaderTest, CountsTotals) {
   EXPECT_EQ(totals.unknown_gaps, 0U);
   EXPECT_EQ(totals.first_at, 1);
   EXPECT_EQ(totals.last_at, 8);
-  const auto users = reader.most_receivers(AuditOutcome::undelivered, {}, 10);
+  const auto users = reader.top_receivers(AuditOutcome::undelivered, {}, 10);
   ASSERT_EQ(users.size(), 2U);
   EXPECT_EQ(users[0].name, "bob");
   EXPECT_EQ(users[0].count, 2U);
-  const auto droppers = reader.most_receivers(AuditOutcome::dropped, {}, 10);
+  const auto droppers = reader.top_receivers(AuditOutcome::dropped, {}, 10);
   ASSERT_EQ(droppers.size(), 1U);
   EXPECT_EQ(droppers[0].name, "alice");
   AuditFilter pushed_only;
   pushed_only.add(AuditOutcome::pushed);
-  EXPECT_TRUE(reader.most_receivers(AuditOutcome::dropped, pushed_only, 10).empty());
-  const auto pairs = reader.most_missed_pairs({}, 1);
+  EXPECT_TRUE(reader.top_receivers(AuditOutcome::dropped, pushed_only, 10).empty());
+  const auto pairs = reader.top_fallbacks({}, 1);
   ASSERT_EQ(pairs.size(), 1U);
   EXPECT_EQ(pairs[0].name, "alice_bob");
 }
@@ -347,10 +348,10 @@ TEST_F(AuditReaderTest, RefusesWhatIsNoAudit) {
   };
   EXPECT_THAT(refusal(), HasSubstr("there is no such file"));
   std::ofstream(file_) << std::string(2000, 'x');
-  EXPECT_THAT(refusal(), HasSubstr("damaged, or no audit"));
+  EXPECT_THAT(refusal(), HasSubstr("damaged or not an audit"));
   std::filesystem::remove(file_);
   Peek(file_).run("CREATE TABLE theirs (x)");
-  EXPECT_THAT(refusal(), HasSubstr("it is no audit"));
+  EXPECT_THAT(refusal(), HasSubstr("it is not an audit"));
   std::filesystem::remove(file_);
   { AuditStore store(file_, "here", true); }
   Peek(file_).run("PRAGMA user_version = 99");
@@ -432,6 +433,20 @@ TEST_F(AuditReaderTest, PruningGivesRoomBackAndLeavesNoTrace) {
   EXPECT_EQ(bytes.find("mallory"), std::string::npos);
 }
 
+TEST_F(AuditReaderTest, PruningFailsIfDeletedRowsMayStillBeInTheWal) {
+  AuditStore store(file_, "here", true);
+  store.begin();
+  for (int i = 0; i < 100; ++i) store.insert(pushed(i, "mallory", "bob", "bob_mallory"));
+  store.commit();
+  test::where_it_fails({SYS_ftruncate, EIO}, [&] {
+    AuditFilter filter;
+    filter.user = "mallory";
+    std::uint64_t count = 0;
+    EXPECT_THROW(prune_audit(file_, filter, &count), SqliteError);
+    EXPECT_EQ(count, 100U);
+  });
+}
+
 TEST_F(AuditReaderTest, PruningDoesNotDisturbAWriter) {
   const auto now = now_ms();
   Lines lines;
@@ -449,7 +464,7 @@ TEST_F(AuditReaderTest, PruningDoesNotDisturbAWriter) {
   }
   pruner.join();
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries"), "200");
-  EXPECT_EQ(audit.figures().rows_lost, 0U);
+  EXPECT_EQ(audit.stats().rows_lost, 0U);
   // On a machine with other things to do a step may hold the lock for longer than the writer waits
   // for it, who then says so and tries again. Nothing else is wrong.
   EXPECT_EQ(lines.count("error: "), lines.count(": locked ("));

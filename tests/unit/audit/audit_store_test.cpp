@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "audit/migrations.hpp"
+#include "support/failing_calls.hpp"
 #include "unit/audit/audit_files.hpp"
 #include "unit/audit/sqlite_hook.hpp"
 
@@ -45,6 +48,24 @@ TEST_F(AuditStoreTest, BringsAnOlderFileToTheNewestVersionAndKeepsItsRows) {
   EXPECT_EQ(peek.value("PRAGMA user_version"), std::to_string(newest_audit_version()));
   EXPECT_EQ(peek.value("SELECT at FROM deliveries"), "5");
   EXPECT_EQ(peek.value("SELECT count(*) FROM pairs_that_miss_each_other"), "0");
+}
+
+TEST_F(AuditStoreTest, AppliesItsWalToNoOtherFileEvenIfItCannotBeRemoved) {
+  const auto other = folder_.file("other.db");
+  { AuditStore there(other, "here", true); }
+  AuditStore store(file_, "here", true);
+  Peek reader(file_);
+  ASSERT_EQ(reader.run("BEGIN; SELECT * FROM runs"), SQLITE_OK);
+  store.begin();
+  store.insert(pushed(1));
+  store.commit();
+  std::filesystem::rename(other, file_);
+  // Neither emptied, since it is being read, nor renamed nor removed.
+  test::where_it_fails({SYS_rename, EACCES}, [&] {
+    test::make_fail({SYS_unlink, EACCES});
+    store.abandon_moved_file(2);
+  });
+  EXPECT_EQ(std::filesystem::file_size(file_ + "-wal"), 0U);
 }
 
 TEST_F(AuditStoreTest, AMigrationThatFailsLeavesTheFileAsItWas) {
@@ -91,17 +112,17 @@ TEST_F(AuditStoreTest, AGapIsAsOldAsItsEnd) {
   store.insert(AuditGap{0, 20, 1});
   store.insert(AuditGap{0, 500, 2});
   for (int at = 10; at < 110; ++at) store.insert(pushed(at));
-  EXPECT_EQ(store.retire_before(40, 1000), 31U);  // 30 rows, and the gap that ended before
+  EXPECT_EQ(store.delete_before(40, 1000), 31U);  // 30 rows, and the gap that ended before
   store.commit();
   EXPECT_EQ(gaps(), "2");
   store.begin();
   store.insert(AuditGap{0, 49, 3});
-  EXPECT_EQ(store.retire_oldest(10), 11U);  // up to 49, and the gap that ended there
+  EXPECT_EQ(store.delete_oldest(10), 11U);  // up to 49, and the gap that ended there
   store.commit();
   EXPECT_EQ(gaps(), "2");
   EXPECT_EQ(Peek(file_).value("SELECT min(at) FROM deliveries WHERE outcome <> 'gap'"), "50");
   store.begin();
-  EXPECT_EQ(store.retire_oldest(1000), 61U);  // nothing is kept for ever
+  EXPECT_EQ(store.delete_oldest(1000), 61U);  // nothing is kept for ever
   store.commit();
   EXPECT_EQ(gaps(), "");
 }
@@ -143,7 +164,7 @@ TEST_F(AuditStoreTest, UndoesABatchThatWasNotCommitted) {
   AuditStore store(file_, "here", true);
   store.begin();
   store.insert(pushed(1));
-  store.abandon();
+  store.rollback();
   store.begin();
   store.insert(pushed(2));
   store.commit();
@@ -154,8 +175,8 @@ TEST_F(AuditStoreTest, RetiresTheOldestFirstWhateverTheOrderTheyCameIn) {
   AuditStore store(file_, "here", true);
   store.begin();
   for (const int at : {5, 1, 4, 2, 3}) store.insert(pushed(at));
-  EXPECT_EQ(store.retire_oldest(2), 2U);
-  EXPECT_EQ(store.retire_before(4, 10), 1U);
+  EXPECT_EQ(store.delete_oldest(2), 2U);
+  EXPECT_EQ(store.delete_before(4, 10), 1U);
   store.commit();
   EXPECT_EQ(Peek(file_).value("SELECT group_concat(at) FROM deliveries"), "4,5");
 }

@@ -31,7 +31,7 @@ TEST_F(AuditTest, KeepsARowForEachOutcomeButChat) {
   audit.on_delivery({Outcome::dropped, now + 2, "alice_bob", "bob", "alice", "m3", 0, 9});
   audit.on_delivery({Outcome::chat, now + 3, "alice_bob", "bob", "alice", "m4", 1, 9});  // no row
   ASSERT_TRUE(audit.flush(kPatience));
-  EXPECT_EQ(audit.figures().rows_written, 3U);
+  EXPECT_EQ(audit.stats().rows_written, 3U);
   Peek peek(file_);
   EXPECT_EQ(peek.value("SELECT group_concat(at || ',' || ifnull(group_name, '-') || ',' || "
                        "ifnull(from_user, '-') || ',' || to_user || ',' || outcome || ',' || "
@@ -83,14 +83,14 @@ constexpr int kManySleeps = 60;
 /// How often the writer sleeps while it writes so many rows, which all wait when it begins.
 int sleeps_for_many_rows(const AuditOptions& options) {
   Audit audit(options);
-  EXPECT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  EXPECT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   Peek other(options.file);
   EXPECT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
   for (int i = 0; i < kRowsOfManyTurns; ++i) audit.on_delivery(pushed(now_ms()));
-  EXPECT_TRUE(eventually([&] { return audit.figures().state == AuditState::locked; }));
+  EXPECT_TRUE(eventually([&] { return audit.stats().state == AuditState::locked; }));
   const int before = writer_sleeps();
   EXPECT_EQ(other.run("COMMIT"), SQLITE_OK);
-  EXPECT_TRUE(eventually([&] { return audit.figures().rows_written == kRowsOfManyTurns; }));
+  EXPECT_TRUE(eventually([&] { return audit.stats().rows_written == kRowsOfManyTurns; }));
   return writer_sleeps() - before;
 }
 
@@ -108,7 +108,7 @@ TEST_F(AuditTest, DoesNotRestWhileSomeoneWaitsForTheRows) {
   auto unhurried = options();
   unhurried.batch_interval = std::chrono::hours(1);  // the flush comes first
   Audit audit(unhurried);
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   const int before = writer_sleeps();
   for (int i = 0; i < kRowsOfManyTurns; ++i) audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(audit.flush(kPatience));
@@ -122,7 +122,7 @@ TEST_F(AuditTest, IsWokenByTheFirstRow) {
   ASSERT_TRUE(audit.flush(kPatience));
   for (std::uint64_t rows = 1; rows <= 20; ++rows) {
     audit.on_delivery(pushed(now_ms()));
-    ASSERT_TRUE(eventually([&] { return audit.figures().rows_written == rows; }));
+    ASSERT_TRUE(eventually([&] { return audit.stats().rows_written == rows; }));
   }
 }
 
@@ -183,9 +183,9 @@ TEST_F(AuditTest, CountsWhatTheQueueCannotTakeAndSaysSoInARow) {
   {
     Audit audit(small);
     // From then on it gathers for an hour; what came sooner would be written at once.
-    ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+    ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
     for (int i = 0; i < 1000; ++i) audit.on_delivery(pushed(now + i));
-    lost = audit.figures().rows_lost;
+    lost = audit.stats().rows_lost;
     EXPECT_GT(lost, 500U);
     ASSERT_TRUE(audit.flush(kPatience));
   }
@@ -214,14 +214,14 @@ TEST_F(AuditTest, ARunThatWasCutLeavesAGapOfUnknownSize) {
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_EQ(status, 0);
   Audit audit(options());
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   Peek peek(file_);
   EXPECT_EQ(peek.value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
   EXPECT_EQ(peek.value("SELECT (at >= " + std::to_string(now) +
                        ") || ifnull(lost, 'unknown') "
                        "FROM deliveries WHERE outcome = 'gap'"),
             "1unknown");
-  EXPECT_EQ(lines_.count("ended without closing it"), 1U);
+  EXPECT_EQ(lines_.count("did not end cleanly"), 1U);
 }
 
 TEST_F(AuditTest, TheGapOfARunThatWasCutBeginsWithThatNodesLastRow) {
@@ -277,7 +277,7 @@ TEST_F(AuditTest, ARunWhoseThreadCannotBeHadLeavesNoGap) {
 TEST_F(AuditTest, ARunThatEndedWellLeavesNoGap) {
   { Audit audit(options()); }
   Audit audit(options());
-  ASSERT_TRUE(eventually([&] { return audit.figures().state == AuditState::ok; }));
+  ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries"), "0");
   EXPECT_TRUE(lines_.all().empty());
 }
@@ -318,7 +318,7 @@ TEST_F(AuditTest, KeepsTheFileWithinItsSize) {
   EXPECT_EQ(peek.value("SELECT max(at) FROM deliveries"), std::to_string(now + 59'999));
   EXPECT_GT(std::stoll(peek.value("SELECT count(*) FROM deliveries")), 5000);
   EXPECT_EQ(peek.value("SELECT count(*) = max(at) - min(at) + 1 FROM deliveries"), "1");
-  EXPECT_EQ(audit.figures().rows_lost, 0U);
+  EXPECT_EQ(audit.stats().rows_lost, 0U);
 }
 
 TEST_F(AuditTest, GivesRoomBackWhenTheSizeIsLowered) {
@@ -332,7 +332,7 @@ TEST_F(AuditTest, GivesRoomBackWhenTheSizeIsLowered) {
     return std::filesystem::file_size(file_) + std::filesystem::file_size(file_ + "-wal");
   };
   EXPECT_TRUE(eventually([&] { return on_disk() <= kMax; }));
-  EXPECT_TRUE(eventually([&] { return audit.figures().file_bytes == on_disk(); }));
+  EXPECT_TRUE(eventually([&] { return audit.stats().file_bytes == on_disk(); }));
   EXPECT_EQ(Peek(file_).value("PRAGMA integrity_check"), "ok");
 }
 

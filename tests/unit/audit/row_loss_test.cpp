@@ -10,9 +10,9 @@ namespace {
 
 TEST(RowLoss, TellsHowManyAndFromWhenToWhen) {
   RowLoss loss;
-  EXPECT_EQ(loss.unsettled().lost, 0);
+  EXPECT_EQ(loss.unrecorded().lost, 0);
   for (const std::int64_t at : {500, 400, 700}) loss.add(at);
-  const auto gap = loss.unsettled();
+  const auto gap = loss.unrecorded();
   EXPECT_EQ(gap.lost, 3);
   EXPECT_EQ(gap.since, 400);
   EXPECT_EQ(gap.until, 700);
@@ -21,11 +21,11 @@ TEST(RowLoss, TellsHowManyAndFromWhenToWhen) {
 TEST(RowLoss, BeginsAnewOnceItIsSettled) {
   RowLoss loss;
   loss.add(500);
-  loss.settle(loss.unsettled());
-  EXPECT_EQ(loss.unsettled().lost, 0);
-  EXPECT_EQ(loss.count(), loss.settled());
+  loss.mark_recorded(loss.unrecorded());
+  EXPECT_EQ(loss.unrecorded().lost, 0);
+  EXPECT_EQ(loss.count(), loss.recorded());
   loss.add(900);
-  const auto gap = loss.unsettled();
+  const auto gap = loss.unrecorded();
   EXPECT_EQ(gap.lost, 1);
   EXPECT_EQ(gap.since, 900);
   EXPECT_EQ(gap.until, 900);
@@ -35,10 +35,10 @@ TEST(RowLoss, BeginsAnewOnceItIsSettled) {
 TEST(RowLoss, WhatCameAfterALookIsInTheNextGap) {
   RowLoss loss;
   loss.add(500);
-  const auto first = loss.unsettled();
+  const auto first = loss.unrecorded();
   loss.add(600);
-  loss.settle(first);
-  const auto second = loss.unsettled();
+  loss.mark_recorded(first);
+  const auto second = loss.unrecorded();
   EXPECT_EQ(second.lost, 1);
   EXPECT_EQ(second.since, 500) << "not before what was settled";
   EXPECT_EQ(second.until, 600);
@@ -48,10 +48,10 @@ TEST(RowLoss, AGapThatEndsInTheMillisecondOfTheLastOneGoesBackNoFurther) {
   RowLoss loss;
   loss.add(400);
   loss.add(1000);
-  const auto first = loss.unsettled();
+  const auto first = loss.unrecorded();
   loss.add(1000);
-  loss.settle(first);
-  const auto second = loss.unsettled();
+  loss.mark_recorded(first);
+  const auto second = loss.unrecorded();
   EXPECT_EQ(second.lost, 1);
   EXPECT_EQ(second.since, 1000);
   EXPECT_EQ(second.until, 1000);
@@ -60,10 +60,10 @@ TEST(RowLoss, AGapThatEndsInTheMillisecondOfTheLastOneGoesBackNoFurther) {
 TEST(RowLoss, AClockThatWasSetBackHidesNothing) {
   RowLoss loss;
   loss.add(1000);
-  loss.settle(loss.unsettled());
+  loss.mark_recorded(loss.unrecorded());
   loss.add(500);
   loss.add(600);
-  const auto gap = loss.unsettled();
+  const auto gap = loss.unrecorded();
   EXPECT_EQ(gap.since, 500);
   EXPECT_EQ(gap.until, 600);
 }
@@ -78,8 +78,8 @@ TEST(RowLoss, LosesNoCountBetweenTwoThreads) {
   });
   std::int64_t told = 0;
   std::int64_t until = 0;
-  while (!is_done || loss.count() != loss.settled()) {
-    const auto gap = loss.unsettled();
+  while (!is_done || loss.count() != loss.recorded()) {
+    const auto gap = loss.unrecorded();
     if (gap.lost == 0) continue;
     // Time passes with each row: those of this gap are in its range, however the threads meet.
     EXPECT_LE(gap.since, told + 1);
@@ -87,7 +87,7 @@ TEST(RowLoss, LosesNoCountBetweenTwoThreads) {
     EXPECT_GE(gap.until, until);
     told += gap.lost;
     until = gap.until;
-    loss.settle(gap);
+    loss.mark_recorded(gap);
   }
   producer.join();
   EXPECT_EQ(told, kRows);

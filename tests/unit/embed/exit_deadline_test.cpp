@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 
 using testing::ExitedWithCode;
 using waystation::server::ExitDeadline;
@@ -28,8 +29,8 @@ class ExitDeadlineDeathTest : public testing::Test {
 TEST_F(ExitDeadlineDeathTest, EndsAProcessThatHangsAndSaysSo) {
   EXPECT_EXIT(
       {
-        ExitDeadline exit_deadline;
-        exit_deadline.set(Clock::now(), [] { std::fputs("it was cut\n", stderr); });
+        ExitDeadline exit_deadline{[] { std::fputs("it was cut\n", stderr); }};
+        exit_deadline.set(Clock::now());
         hang();
       },
       ExitedWithCode(0), "it was cut");
@@ -38,8 +39,18 @@ TEST_F(ExitDeadlineDeathTest, EndsAProcessThatHangsAndSaysSo) {
 TEST_F(ExitDeadlineDeathTest, EndsItAlsoWhereItsLastWordsHang) {
   EXPECT_EXIT(
       {
-        ExitDeadline exit_deadline;
-        exit_deadline.set(Clock::now(), hang);
+        ExitDeadline exit_deadline{hang};
+        exit_deadline.set(Clock::now());
+        hang();
+      },
+      ExitedWithCode(0), "");
+}
+
+TEST_F(ExitDeadlineDeathTest, EndsItAlsoWhereThereIsNoMemoryForThem) {
+  EXPECT_EXIT(
+      {
+        ExitDeadline exit_deadline{[] { throw std::bad_alloc{}; }};
+        exit_deadline.set(Clock::now());
         hang();
       },
       ExitedWithCode(0), "");
@@ -49,8 +60,8 @@ TEST_F(ExitDeadlineDeathTest, LeavesAnEndInTimeAlone) {
   EXPECT_EXIT(
       {
         {
-          ExitDeadline exit_deadline;
-          exit_deadline.set(Clock::now() + std::chrono::hours(1), hang);
+          ExitDeadline exit_deadline{hang};
+          exit_deadline.set(Clock::now() + std::chrono::hours(1));
         }
         std::_Exit(3);
       },

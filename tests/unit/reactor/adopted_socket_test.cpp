@@ -12,6 +12,7 @@
 #include <random>
 #include <thread>
 
+#include "support/failing_calls.hpp"
 #include "support/sockets.hpp"
 
 namespace waystation {
@@ -164,6 +165,60 @@ TEST(AdoptedSocket, ASecondConnectionAtAHighNumberMakesItAmbiguousToo) {
   EXPECT_EQ(cause_of(adopt(from.address(), from.port(), listener.port())), Cause::ambiguous);
   expect_untouched(first, first_server);
   expect_untouched(second, second_server);
+}
+
+// poll() takes so many at once.
+constexpr std::uint32_t kNumbersPerPoll = 1024;
+constexpr test::FailingCall kShortPollsFail{
+    SYS_poll, ENOMEM, test::FailingCall::When::second_is_not, kNumbersPerPoll};
+
+TEST(AdoptedSocket, NobodyIsAdoptedWhereASecondMatchCouldNotBeSeen) {
+  const Listener listener("0.0.0.0");
+  const Endpoint any_port("127.0.0.1", 0);
+  const auto earlier = connect_to({"127.0.0.1", listener.port()});
+  const auto earlier_server = listener.accept();
+  const auto first = connect_to({"127.0.0.1", listener.port()}, &any_port);
+  const auto from = Endpoint::local_of(first.get());
+  const auto first_server = listener.accept();
+  const auto second = connect_to({"127.0.0.2", listener.port()}, &from);
+  const auto second_server = listener.accept();
+  in_child([&] {
+    if (!limit_descriptors(4096)) return std::string();
+    // All numbers up to somewhat above this one's are searched from now on.
+    const auto taken = adopt_accepted(earlier_server.get());
+    const auto* adopted = std::get_if<AdoptedSocket>(&taken);
+    if (adopted == nullptr) return std::get<AdoptionFailure>(taken).detail;
+    // In the second poll(), which is shorter.
+    const FileDescriptor high(fcntl(second_server.get(), F_DUPFD_CLOEXEC, adopted->get() + 10));
+    ::close(second_server.get());
+    const auto result = [&] { return adopt(from.address(), from.port(), listener.port()); };
+    if (cause_of(result()) != Cause::ambiguous) return std::string("not ambiguous");
+    if (!has_descriptors(0)) return std::string("no descriptors");
+    test::make_fail(kShortPollsFail);
+    if (cause_of(result()) != Cause::failed) return std::string("it did not fail");
+    if (has_descriptors(0)) return std::string("descriptors that were not counted");
+    return std::string();
+  });
+  expect_untouched(first, first_server);
+  expect_untouched(second, second_server);
+}
+
+TEST(AdoptedSocket, NobodyIsAdoptedWhereADescriptorCannotBeAskedForItsAddresses) {
+  const Listener listener;
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto server = listener.accept();
+  const auto from = Endpoint::local_of(client.get());
+  const auto port = listener.port();
+  for (const long call : {SYS_getsockname, SYS_getsockopt}) {
+    test::where_it_fails({call, ENOBUFS}, [&] {
+      EXPECT_EQ(cause_of(adopt(from.address(), from.port(), port)), Cause::failed);
+    });
+  }
+  expect_untouched(client, server);
+  // What this process may not look at is another program's, and in nobody's way.
+  test::where_it_fails({SYS_getsockname, EACCES}, [&] {
+    EXPECT_EQ(cause_of(adopt(from.address(), from.port(), port)), Cause::not_found);
+  });
 }
 
 TEST(AdoptedSocket, WhoTakesThePortOfAPeerThatResetIsNotTakenForIt) {

@@ -2,17 +2,20 @@
 
 #include <gtest/gtest.h>
 #include <linux/sockios.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 
 #include <atomic>
 #include <charconv>
 #include <deque>
+#include <future>
 #include <map>
 #include <mutex>
 #include <new>
 #include <set>
 #include <thread>
 
+#include "support/failing_calls.hpp"
 #include "support/websocket_client.hpp"
 
 namespace waystation {
@@ -31,7 +34,8 @@ struct Record {
   std::atomic<int> descriptor = -1;
   std::atomic<int> opened = 0, ended = 0, heartbeats = 0;
   std::atomic<int> messages = 0;
-  std::atomic<std::int64_t> heard_ms = 0;   // when the last of them was, by the reactor's clock
+  // When the first and the last of them were, by the reactor's clock.
+  std::atomic<std::int64_t> first_heard_ms = 0, heard_ms = 0;
   std::atomic<int> taken = 0, refused = 0;  // what the session sent, or tried to
   std::atomic<bool> place_held = true;
 
@@ -91,6 +95,7 @@ class EchoSession final : public Session {
 
   void on_message(Opcode opcode, std::string_view payload) override {
     record_->heard_ms = reactor_.now_ms();
+    if (record_->messages == 0) record_->first_heard_ms = reactor_.now_ms();
     ++record_->messages;
     ++all_messages;
     const auto words = words_of(payload);
@@ -106,6 +111,9 @@ class EchoSession final : public Session {
       connection_.set_expiry(reactor_.now_ms() + std::stoi(words[1]));
     } else if (words[0] == "/pause") {
       connection_.pause_reading(1000LL * std::stoi(words[1]));
+    } else if (words[0] == "/throttle") {  // echoes, and is throttled as the hub does it
+      connection_.send(opcode, {payload});
+      connection_.pause_reading(100);
     } else if (words[0] == "/never") {
       connection_.set_expiry(0);
     } else if (words[0] == "/send") {  // /send <name> <count> <size>
@@ -121,7 +129,7 @@ class EchoSession final : public Session {
   void on_end() noexcept override {
     ++record_->ended;
     names_.erase(name_);
-    // As the hub tells those who stay.
+    // The relay tells the others of the group.
     for (const auto& [name, other] : names_) {
       if (name.starts_with("watcher")) other->send(Opcode::text, {name_, " left"});
     }
@@ -606,34 +614,151 @@ TEST_F(ReactorTest, WhoHoldsTheMostOfTheCommonBudgetIsClosedAndNobodyElse) {
   for (int i = 0; i < 10; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
 }
 
+/// Holds the reactor's thread until it is released.
+class Hold {
+ public:
+  explicit Hold(Reactor& reactor) {
+    reactor.post([this] {
+      entered_.set_value();
+      released_.get_future().wait();
+    });
+    entered_.get_future().wait();
+  }
+  ~Hold() { released_.set_value(); }
+
+ private:
+  std::promise<void> entered_, released_;
+};
+
+/// Returns when so many bytes from a peer wait to be read, or are all that its kernel takes.
+void expect_waiting(const Peer& peer, int bytes) {
+  EXPECT_TRUE(eventually([&] {
+    int waiting = 0;
+    return ioctl(peer.record->descriptor, FIONREAD, &waiting) == 0 && waiting >= bytes;
+  }));
+}
+
 TEST_F(ReactorTest, OnesManySmallMessagesKeepNobodyElseWaitingForAllOfThem) {
   start(options());
   auto flooder = open("flooder");
   auto other = open("other");
-  // Both have written before either is read.
-  std::promise<void> written;
-  ASSERT_TRUE(reactor_->post([is_written = written.get_future().share()] { is_written.wait(); }));
   const int before = all_messages;
   std::string flood;
   for (int i = 0; i < 30'000; ++i) flood += frame(Opcode::text, "");
-  ASSERT_TRUE(flooder.client.send(flood));
-  other.client.say("/messages");
-  written.set_value();
-  EXPECT_LT(std::stoi(other.client.hear()) - before, 3000);
+  {
+    // Both have written before either is read.
+    const Hold hold(*reactor_);
+    ASSERT_TRUE(flooder.client.send(flood));
+    expect_waiting(flooder, 10'000);
+    other.client.say("/messages");
+    expect_waiting(other, 1);
+  }
+  EXPECT_LE(std::stoi(other.client.hear()) - before, 128 + 1);
   EXPECT_TRUE(eventually([&] { return flooder.record->messages == 30'000; }));
+}
+
+TEST_F(ReactorTest, OfEachThrottledSocketOneFrameIsHandledInARound) {
+  constexpr int kFlooders = 40;
+  start(options());
+  std::vector<Peer> flooders;
+  for (int i = 0; i < kFlooders; ++i) flooders.push_back(open("flooder" + std::to_string(i)));
+  auto other = open("other");
+  const int before = all_messages;
+  std::string flood;
+  for (int i = 0; i < 600; ++i) flood += frame(Opcode::text, "/throttle");
+  {
+    const Hold hold(*reactor_);
+    for (auto& flooder : flooders) {
+      ASSERT_TRUE(flooder.client.send(flood));
+      expect_waiting(flooder, static_cast<int>(flood.size()));
+    }
+    other.client.say("/messages");
+    expect_waiting(other, 1);
+  }
+  // All of them are read in one round.
+  EXPECT_LE(std::stoi(other.client.hear()) - before, kFlooders + 1);
+  for (const auto& flooder : flooders) {
+    EXPECT_TRUE(eventually([&] { return flooder.record->messages == 600; }));
+  }
+}
+
+TEST_F(ReactorTest, AThrottledSocketIsHeardInOrderToItsClose) {
+  start(options());
+  auto peer = open();
+  std::vector<std::string> messages;
+  for (int i = 0; i < 200; ++i) messages.push_back(numbered(i, 8));
+  for (int i = 0; i < 1500; ++i) messages.push_back("/throttle " + std::to_string(i));
+  // One that lacks most of its bytes when what comes before it is throttled, and several behind.
+  messages.push_back(std::string(60'000, 'x'));
+  for (int i = 0; i < 200; ++i) messages.push_back("/throttle " + numbered(i, 10));
+  std::string flood;
+  for (const auto& message : messages) flood += frame(Opcode::text, message);
+  flood += close_frame(1000);
+  std::thread sender([&] { peer.client.send(flood); });
+  for (const auto& message : messages) ASSERT_EQ(peer.client.hear(), message);
+  EXPECT_EQ(peer.client.hear(), "(closed 1000)");
+  sender.join();
+  EXPECT_TRUE(peer.client.is_at_end());
+  EXPECT_FALSE(peer.client.is_reset());
+  peer.client.vanish();
+  expect_ended(peer);
+}
+
+TEST_F(ReactorTest, ACloseBehindFramesThatWaitForTheEndOfAPauseAnswersOurs) {
+  start(options());
+  auto peer = open("paused");
+  std::string bytes = frame(Opcode::text, "/pause 3600000");
+  for (int i = 0; i < 300; ++i) bytes += frame(Opcode::text, "not handled");
+  ASSERT_TRUE(peer.client.send(bytes + close_frame(4403)));
+  ASSERT_TRUE(eventually([&] { return peer.record->messages == 1; }));
+  on_reactor([&] { names_.at("paused")->close(CloseCode::ended_by_administrator); });
+  EXPECT_EQ(peer.client.hear(), "(closed 4403)");
+  EXPECT_TRUE(peer.client.is_at_end());
+  EXPECT_FALSE(peer.client.is_reset());
+  EXPECT_EQ(peer.record->messages, 1);
+  // The server ended its side first, and now waits for the peer's. Without its Close it would have
+  // given up the whole connection.
+  EXPECT_TRUE(peer.record->place_held);
+  peer.client.vanish();
+  expect_ended(peer);
+}
+
+TEST_F(ReactorTest, AViolationBehindFramesThatWaitForTheEndOfAPauseEndsIt) {
+  start(options());
+  auto peer = open();
+  ASSERT_TRUE(peer.client.send(frame(Opcode::text, "/pause 50") + frame(Opcode::text, "heard") +
+                               frame(Opcode::text, "unmasked", {.masked = false}) +
+                               frame(Opcode::text, "not handled")));
+  EXPECT_EQ(peer.client.hear(), "heard");
+  EXPECT_EQ(peer.client.hear(), "(closed 1002)");
+  EXPECT_TRUE(peer.client.is_at_end());
+  peer.client.vanish();
+  expect_ended(peer);
+  EXPECT_EQ(peer.record->messages, 2);
+}
+
+TEST_F(ReactorTest, ASocketThatEpollCannotBeToldAboutIsGivenUp) {
+  test::where_it_fails({SYS_epoll_ctl, ENOMEM, test::FailingCall::When::second_is, EPOLL_CTL_MOD},
+                       [&] {
+                         start(options());
+                         auto other = open("other");
+                         auto peer = open();
+                         pause(peer);
+                         // Not watched for its input, it could never end.
+                         expect_ended(peer);
+                         expect_served(other);
+                         reactor_.reset();
+                       });
 }
 
 TEST_F(ReactorTest, APausedSocketIsReadAfterwards) {
   start(options());
   auto peer = open();
-  // Twice, since what came in the same read adds up.
-  ASSERT_TRUE(
-      peer.client.send(frame(Opcode::text, "/pause 200") + frame(Opcode::text, "/pause 300")));
-  ASSERT_TRUE(eventually([&] { return peer.record->messages == 2; }));
-  const auto began_ms = peer.record->heard_ms.load();
-  peer.client.say("later");
+  // What was read together with the first waits for the end of its pause, and may make another.
+  ASSERT_TRUE(peer.client.send(frame(Opcode::text, "/pause 200") +
+                               frame(Opcode::text, "/pause 300") + frame(Opcode::text, "later")));
   EXPECT_EQ(peer.client.hear(), "later");
-  EXPECT_GE(peer.record->heard_ms - began_ms, 500);
+  EXPECT_GE(peer.record->heard_ms - peer.record->first_heard_ms, 500);
 }
 
 TEST_F(ReactorTest, APauseSparesEverybodyElse) {

@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <future>
 #include <limits>
 #include <mutex>
 #include <thread>
@@ -129,12 +130,13 @@ class RelayServiceTest : public testing::Test {
     return client;
   }
 
-  WebSocketClient chat(std::string user, Dialect dialect = Dialect::plain,
+  WebSocketClient chat(std::string user, Protocol protocol = Protocol::plain,
                        std::string group = "alice_bob", int client_buffer = 0) {
-    return open({SocketKind::chat, dialect, std::move(group), std::move(user), 0}, client_buffer);
+    return open({SocketKind::chat, protocol, std::move(group), std::move(user), 0}, client_buffer);
   }
-  WebSocketClient push(std::string user, Dialect dialect = Dialect::plain, int client_buffer = 0) {
-    return open({SocketKind::push, dialect, "", std::move(user), 0}, client_buffer);
+  WebSocketClient push(std::string user, Protocol protocol = Protocol::plain,
+                       int client_buffer = 0) {
+    return open({SocketKind::push, protocol, "", std::move(user), 0}, client_buffer);
   }
 
   std::size_t notified(const std::string& user, const std::string& json) {
@@ -175,7 +177,7 @@ class RelayServiceTest : public testing::Test {
 
 TEST_F(RelayServiceTest, PassesMessagesOnAndCountsThem) {
   start();
-  auto alice = chat("alice", Dialect::v1);
+  auto alice = chat("alice", Protocol::v1);
   EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
   auto bob_push = push("bob");
   alice.say(R"({"message":1e400,"id":"x1"})");
@@ -220,7 +222,7 @@ TEST_F(RelayServiceTest, WhoHoldsA101IsPresent) {
 TEST_F(RelayServiceTest, NotifiesEveryPushSocketOfAUser) {
   start();
   auto first = push("bob");
-  auto second = push("bob", Dialect::v1);
+  auto second = push("bob", Protocol::v1);
   auto other = push("carol");
   EXPECT_EQ(notified("bob", R"({"a": 1})"), 2U);
   EXPECT_EQ(first.hear(), R"({"event":{"message":{"a": 1},"group":null}})");
@@ -238,8 +240,8 @@ TEST_F(RelayServiceTest, TellsWhoIsThere) {
   start();
   auto a = push("bob");
   auto b = chat("bob");
-  auto c = chat("bob", Dialect::plain, "bob_carol");
-  auto d = chat("carol", Dialect::plain, "bob_carol");
+  auto c = chat("bob", Protocol::plain, "bob_carol");
+  auto d = chat("carol", Protocol::plain, "bob_carol");
   const auto bob = presence("bob");
   EXPECT_EQ(bob.push_sockets, 1U);
   EXPECT_EQ(bob.groups, (std::vector<std::string>{"alice_bob", "bob_carol"}));
@@ -262,9 +264,9 @@ TEST_F(RelayServiceTest, EndsTheSessionsOfOneUserOnly) {
 
 TEST_F(RelayServiceTest, DroppedChatDeliveriesAreToldWithWhoSaidThemToWhom) {
   start(options(), 8192);
-  auto alice = chat("alice", Dialect::v1);
+  auto alice = chat("alice", Protocol::v1);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
-  auto bob = chat("bob", Dialect::plain, "alice_bob", 4096);
+  auto bob = chat("bob", Protocol::plain, "alice_bob", 4096);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
   const auto value = '"' + std::string(9998, 'x') + '"';
   constexpr int kCount = 30;
@@ -292,9 +294,9 @@ TEST_F(RelayServiceTest, DroppedChatDeliveriesAreToldWithWhoSaidThemToWhom) {
 
 TEST_F(RelayServiceTest, DroppedPushDeliveriesAreToldOfEachGroupAndOfNone) {
   start(options(), 8192);
-  auto alice = chat("alice", Dialect::v1);
-  auto carol = chat("carol", Dialect::plain, "bob_carol");
-  auto stuck = push("bob", Dialect::plain, 4096);
+  auto alice = chat("alice", Protocol::v1);
+  auto carol = chat("carol", Protocol::plain, "bob_carol");
+  auto stuck = push("bob", Protocol::plain, 4096);
   // Fills what the kernel takes, so that nothing of the rest can have arrived.
   const auto filler = '"' + std::string(50'000, 'x') + '"';
   for (int i = 0; i < 4; ++i) EXPECT_EQ(notified("bob", filler), 1U);
@@ -320,7 +322,7 @@ class DropReasonTest : public RelayServiceTest {
                     const RelayOptions& options = DropReasonTest::options(),
                     std::int64_t expires_at = 0) {
     start(options, 8192);
-    auto bob = open({SocketKind::push, Dialect::plain, "", "bob", expires_at}, 4096);
+    auto bob = open({SocketKind::push, Protocol::plain, "", "bob", expires_at}, 4096);
     const auto filler = '"' + std::string(50'000, 'x') + '"';
     for (int i = 0; i < 4; ++i) EXPECT_EQ(notified("bob", filler), 1U);
     end(bob);
@@ -421,12 +423,12 @@ TEST_F(DropReasonTest, TheRelayWasStopped) {
 
 TEST_F(RelayServiceTest, ADropAtAnAnonymousSocketIsTheUsersForWhomItWasMeant) {
   start(options(), 8192);
-  auto anonymous = chat("", Dialect::plain, "alice_bob", 4096);
-  auto alice = chat("alice", Dialect::v1);
+  auto anonymous = chat("", Protocol::plain, "alice_bob", 4096);
+  auto alice = chat("alice", Protocol::v1);
   const auto value = '"' + std::string(50'000, 'x') + '"';
   for (int i = 0; i < 4; ++i) alice.say("{\"message\":" + value + "}");
   ASSERT_TRUE(eventually([&] { return service_->figures().messages_chat == 4; }));
-  auto other = chat("", Dialect::plain);
+  auto other = chat("", Protocol::plain);
   other.say("{\"to_user\":\"alice\",\"message\":" + value + "}");
   ASSERT_TRUE(eventually([&] { return service_->figures().messages_chat == 5; }));
   anonymous.reset();
@@ -443,9 +445,9 @@ TEST_F(RelayServiceTest, ASenderHearsThatASlowReceiverIsNotThereAnyMore) {
   auto tight = options();
   tight.reactor.queues.max_queue_bytes = 100'000;
   start(tight, 8192);
-  auto alice = chat("alice", Dialect::v1);
+  auto alice = chat("alice", Protocol::v1);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
-  auto bob = chat("bob", Dialect::plain, "alice_bob", 4096);
+  auto bob = chat("bob", Protocol::plain, "alice_bob", 4096);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
   auto bob_push = push("bob");
   const auto value = '"' + std::string(50'000, 'x') + '"';
@@ -472,9 +474,9 @@ TEST_F(RelayServiceTest, TheListOfWhatTheKernelHoldsIsBoundedToo) {
   auto tight = options();
   tight.reactor.queues.max_queue_bytes = 4096;
   start(tight);
-  auto alice = chat("alice", Dialect::v1);
+  auto alice = chat("alice", Protocol::v1);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
-  auto bob = chat("bob", Dialect::plain, "alice_bob", 4096);
+  auto bob = chat("bob", Protocol::plain, "alice_bob", 4096);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
   // Short enough that the kernel holds tens of thousands of them for bob, who reads nothing.
   constexpr int kMost = 20'000;
@@ -492,9 +494,9 @@ TEST_F(RelayServiceTest, TheBoundOfThatListIsLookedAtWithEachMessage) {
   auto tight = options();
   tight.reactor.queues.max_queue_bytes = kMostBytes;
   start(tight, 512 * 1024);
-  auto alice = chat("alice", Dialect::v1);
+  auto alice = chat("alice", Protocol::v1);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
-  auto bob = chat("bob", Dialect::v1, "alice_bob", 4096);
+  auto bob = chat("bob", Protocol::v1, "alice_bob", 4096);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
   // Several times what bob's kernel takes, and signals are in no list: nothing behind them arrives.
   const auto signal = R"({"signal":")" + std::string(500, 'x') + "\"}";
@@ -518,7 +520,7 @@ TEST_F(RelayServiceTest, ATokenThatIsGoodPutsTheExpiryOff) {
   for (int lifetime_ms = 500;; lifetime_ms *= 2) {
     ASSERT_LT(lifetime_ms, 60'000);
     const auto expires_at = wall_ms() + lifetime_ms;
-    auto alice = open({SocketKind::push, Dialect::v1, "", "alice", expires_at});
+    auto alice = open({SocketKind::push, Protocol::v1, "", "alice", expires_at});
     alice.say(R"({"token":"good"})");
     const auto asked = refresher_.next_before(expires_at);
     if (!asked) continue;
@@ -527,7 +529,7 @@ TEST_F(RelayServiceTest, ATokenThatIsGoodPutsTheExpiryOff) {
     asked->answer({wall_ms() + 3'600'000, {}});
     presence("alice");  // behind it
     if (wall_ms() >= expires_at) continue;
-    auto other = open({SocketKind::push, Dialect::v1, "", "bob", expires_at});
+    auto other = open({SocketKind::push, Protocol::v1, "", "bob", expires_at});
     EXPECT_EQ(other.hear(), "(closed 4401)");
     EXPECT_EQ(notified("alice", "1"), 1U);
     EXPECT_NE(alice.hear().find("event"), std::string::npos);
@@ -540,7 +542,7 @@ TEST_F(RelayServiceTest, ATokenThatIsRefusedIsAnErrorAndTheOldExpiryStays) {
   for (int lifetime_ms = 500;; lifetime_ms *= 2) {  // as above
     ASSERT_LT(lifetime_ms, 60'000);
     const auto expires_at = wall_ms() + lifetime_ms;
-    auto bob = open({SocketKind::push, Dialect::v1, "", "bob", expires_at});
+    auto bob = open({SocketKind::push, Protocol::v1, "", "bob", expires_at});
     bob.say(R"({"token":"bad"})");
     const auto asked = refresher_.next_before(expires_at);
     if (!asked) continue;
@@ -555,14 +557,14 @@ TEST_F(RelayServiceTest, ATokenThatIsRefusedIsAnErrorAndTheOldExpiryStays) {
 
 TEST_F(RelayServiceTest, AnAnswerThatComesTooLateChangesNothing) {
   start();
-  auto bob = push("bob", Dialect::v1);
+  auto bob = push("bob", Protocol::v1);
   bob.say(R"({"token":"late"})");
   auto asked = refresher_.next();
   bob.reset();
   ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 0; }));
   asked.answer({0, "no good"});
   EXPECT_EQ(presence("bob").push_sockets, 0U);
-  auto closing = push("bob", Dialect::v1);
+  auto closing = push("bob", Protocol::v1);
   closing.say(R"({"token":"late"})");
   asked = refresher_.next();
   std::get<std::size_t>(service_->end_sessions("bob", 20s));
@@ -575,18 +577,18 @@ TEST_F(RelayServiceTest, AnAnswerThatComesTooLateChangesNothing) {
 TEST_F(RelayServiceTest, WithoutARefresherTokensAreRefused) {
   server_.emplace();
   service_.emplace(options(), nullptr, nullptr);
-  auto bob = push("bob", Dialect::v1);
+  auto bob = push("bob", Protocol::v1);
   bob.say(R"({"token":"any"})");
   EXPECT_NE(bob.hear().find("bad_token"), std::string::npos);
 }
 
 TEST_F(RelayServiceTest, AnExpiryMayBeAsFarAwayAsANumberGoes) {
   start();
-  auto far =
-      open({SocketKind::push, Dialect::plain, "", "bob", std::numeric_limits<std::int64_t>::max()});
-  auto past = open({SocketKind::push, Dialect::plain, "", "bob", 1});
-  auto before =
-      open({SocketKind::push, Dialect::plain, "", "bob", std::numeric_limits<std::int64_t>::min()});
+  auto far = open(
+      {SocketKind::push, Protocol::plain, "", "bob", std::numeric_limits<std::int64_t>::max()});
+  auto past = open({SocketKind::push, Protocol::plain, "", "bob", 1});
+  auto before = open(
+      {SocketKind::push, Protocol::plain, "", "bob", std::numeric_limits<std::int64_t>::min()});
   EXPECT_EQ(past.hear(), "(closed 4401)");
   EXPECT_EQ(before.hear(), "(closed 4401)");
   EXPECT_EQ(notified("bob", "1"), 1U);
@@ -601,7 +603,7 @@ TEST_F(RelayServiceTest, AUserWhoReconnectsHasNoFreshBurst) {
   const auto began = std::chrono::steady_clock::now();
   int taken = 0;
   for (int visit = 0; visit < kVisits; ++visit) {
-    auto alice = chat("alice", Dialect::v1);
+    auto alice = chat("alice", Protocol::v1);
     EXPECT_NE(alice.hear().find("presence"), std::string::npos);
     taken += say_many(alice);
     alice.reset();
@@ -615,7 +617,7 @@ TEST_F(RelayServiceTest, AUserWhoReconnectsHasNoFreshBurst) {
 
 TEST_F(RelayServiceTest, NewLimitsAreInForce) {
   start();
-  auto alice = chat("alice", Dialect::v1);
+  auto alice = chat("alice", Protocol::v1);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
   auto limited = options();
   limited.rate = {1, 1};
@@ -655,7 +657,7 @@ TEST_F(RelayServiceTest, ACallThatTheReactorIsTooBusyForTimesOut) {
 
 TEST_F(RelayServiceTest, WhatWasQueuedAtTheEndIsCounted) {
   start(options(), 8192);
-  auto stuck = push("bob", Dialect::plain, 4096);
+  auto stuck = push("bob", Protocol::plain, 4096);
   const auto filler = '"' + std::string(50'000, 'x') + '"';
   for (int i = 0; i < 10; ++i) EXPECT_EQ(notified("bob", filler), 1U);
   service_->stop();

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <unistd.h>
 
+#include <cstdint>
+#include <memory>
 #include <new>
 #include <thread>
 #include <vector>
@@ -32,7 +35,35 @@ TEST(TaskQueue, IsReadableWhileThereAreTasks) {
   queue.post([] {});
   queue.post([] {});
   EXPECT_TRUE(is_readable(queue));
+  queue.on_readable();
+  EXPECT_FALSE(is_readable(queue));
+}
+
+TEST(TaskQueue, DoesNotTouchItsDescriptorUntilThatIsReadable) {
+  TaskQueue queue;
+  int ran = 0;
+  const std::uint64_t one = 1;
+  ASSERT_EQ(::write(queue.descriptor(), &one, sizeof one), ssize_t{sizeof one});
+  for (int round = 0; round < 100; ++round) queue.run();
+  EXPECT_TRUE(is_readable(queue)) << "a system call in each round";
+  queue.post([&] { ++ran; });
   queue.run();
+  EXPECT_EQ(ran, 1);
+  EXPECT_TRUE(is_readable(queue));
+  queue.on_readable();
+  EXPECT_EQ(ran, 1);
+  EXPECT_FALSE(is_readable(queue));
+}
+
+TEST(TaskQueue, WhatIsAnnouncedTogetherWithAnEarlierTaskIsRun) {
+  TaskQueue queue;
+  int ran = 0;
+  queue.post([&] { ++ran; });
+  queue.run();
+  // Announced by the descriptor, which is readable for the first one, too.
+  queue.post([&] { ++ran; });
+  queue.on_readable();
+  EXPECT_EQ(ran, 2);
   EXPECT_FALSE(is_readable(queue));
 }
 
@@ -40,7 +71,7 @@ TEST(TaskQueue, WhatATaskPostsIsRunTheNextTime) {
   TaskQueue queue;
   int ran = 0;
   queue.post([&] { queue.post([&] { ++ran; }); });
-  queue.run();
+  queue.on_readable();
   EXPECT_EQ(ran, 0);
   EXPECT_TRUE(is_readable(queue));
   queue.run();
@@ -58,6 +89,22 @@ TEST(TaskQueue, TheLastTaskRunsBehindAllOthersAndNothingIsTakenAfterIt) {
   queue.run();
   queue.run();
   EXPECT_EQ(ran, (std::vector{1, 2}));
+}
+
+TEST(TaskQueue, WhatNeedsNoMemoryRunsOnceBehindAllOthersAndBeforeItIsClosedOnly) {
+  TaskQueue queue;
+  std::vector<int> ran;
+  EXPECT_TRUE(queue.post_without_memory([&] { ran.push_back(1); }));
+  EXPECT_TRUE(queue.post_without_memory([&] { ran.push_back(2); }));
+  EXPECT_TRUE(is_readable(queue));
+  queue.post([&] { ran.push_back(3); });
+  queue.run();
+  queue.run();
+  EXPECT_EQ(ran, (std::vector{3, 2}));
+  queue.close([&] { ran.push_back(4); });
+  EXPECT_FALSE(queue.post_without_memory([&] { ran.push_back(5); }));
+  queue.run();
+  EXPECT_EQ(ran, (std::vector{3, 2, 4}));
 }
 
 TEST(TaskQueue, ATaskThatThrowsEndsAlone) {
@@ -102,7 +149,7 @@ TEST(TaskQueue, LosesNothingThatManyThreadsPost) {
   while (ran < kThreads * kEach) {
     pollfd ready{queue.descriptor(), POLLIN, 0};
     ASSERT_EQ(poll(&ready, 1, 20'000), 1) << "a task was posted without a word";
-    queue.run();
+    queue.on_readable();
   }
   for (auto& thread : threads) thread.join();
 }

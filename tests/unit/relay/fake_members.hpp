@@ -1,5 +1,7 @@
-// Sockets that are none: what the hub sends them is kept, so that tests can look at it.
+// A relay without sockets: what it sends to a member is recorded for the test.
 #pragma once
+
+#include <gtest/gtest.h>
 
 #include <cstddef>
 #include <deque>
@@ -8,27 +10,16 @@
 #include <string_view>
 #include <vector>
 
-#include "relay/hub.hpp"
+#include "relay/local_backplane.hpp"
 #include "relay/observer.hpp"
+#include "relay/router.hpp"
 
 namespace waystation::test {
 
-/// What a fake socket got, and how much it still takes.
+/// What a fake socket received, and how much more its queue accepts.
 class Inbox {
  public:
-  bool put(const OutgoingText& text, const Message* delivery) {
-    if (room == 0) {
-      ++refused;
-      return false;
-    }
-    if (room != kEndless) --room;
-    auto& whole = texts.emplace_back(text.head);
-    whole.append(text.value).append(text.tail);
-    if (delivery != nullptr) deliveries.emplace_back(delivery->to);
-    return true;
-  }
-
-  /// The next text, taken out; empty where there is none.
+  /// The next text, taken out; empty if there is none.
   std::string next() {
     if (texts.empty()) return {};
     auto text = std::move(texts.front());
@@ -43,60 +34,77 @@ class Inbox {
     return result;
   }
 
-  static constexpr std::size_t kEndless = static_cast<std::size_t>(-1);
-  std::size_t room = kEndless;  // texts that are still taken
+  static constexpr std::size_t kUnlimited = static_cast<std::size_t>(-1);
+  std::size_t capacity = kUnlimited;  // texts that are still accepted
   std::size_t refused = 0;
   std::deque<std::string> texts;
-  std::vector<std::string> deliveries;  // to whom, for each text that counts as a delivery
+  std::vector<std::string> deliveries;  // the receiver of each text that counts as a delivery
+  std::vector<Side> delivery_sides;     // where that user stands in the group's name
   std::vector<std::string> tokens;
+  int joins = 0;
   int ended = 0;
   std::int64_t throttled_us = 0;
+
+ protected:
+  bool put(const OutgoingText& text, const Message* delivery, bool is_joined) {
+    EXPECT_TRUE(is_joined) << "a text was sent before the join was confirmed";
+    if (capacity == 0) {
+      ++refused;
+      return false;
+    }
+    if (capacity != kUnlimited) --capacity;
+    auto& whole = texts.emplace_back(text.head);
+    whole.append(text.value).append(text.tail);
+    if (delivery != nullptr) {
+      deliveries.emplace_back(delivery->to);
+      delivery_sides.push_back(delivery->to_side);
+    }
+    return true;
+  }
 };
 
-/// A chat socket, in its group for as long as it lives.
-class FakeChat final : public ChatMember, public Inbox {
+/// A fake socket. `Base` is ChatMember or PushMember.
+template <typename Base>
+class FakeMember : public Base, public Inbox {
  public:
-  FakeChat(Hub& hub, Dialect dialect, std::string_view group, std::string_view user)
-      : ChatMember(dialect), hub_(hub) {
-    hub_.join_chat(*this, group, user);
+  void say(std::string_view text, const Now& now = {1000, 1000}) {
+    router_.receive(*this, text, now);
   }
-  ~FakeChat() { hub_.leave_chat(*this); }
 
-  void say(std::string_view text, const Now& now = {1000, 1000}) { hub_.receive(*this, text, now); }
-
+  void on_joined() noexcept override { ++joins; }
   bool send(const OutgoingText& text, const Message* delivery) override {
-    return put(text, delivery);
+    return put(text, delivery, this->is_joined());
   }
   void refresh(std::string token) override { tokens.push_back(std::move(token)); }
   void end_session() override { ++ended; }
   void throttle(std::int64_t us) override { throttled_us += us; }
 
- private:
-  Hub& hub_;
+ protected:
+  FakeMember(Router& router, Protocol protocol) : Base(protocol), router_(router) {}
+  ~FakeMember() { router_.leave(*this); }
+
+  Router& router_;
+};
+
+/// A chat socket that belongs to its group during its lifetime.
+class FakeChat final : public FakeMember<ChatMember> {
+ public:
+  FakeChat(Router& router, Protocol protocol, std::string_view group, std::string_view user)
+      : FakeMember(router, protocol) {
+    router_.join(*this, group, user);
+  }
 };
 
 /// A push socket, likewise.
-class FakePush final : public PushMember, public Inbox {
+class FakePush final : public FakeMember<PushMember> {
  public:
-  FakePush(Hub& hub, Dialect dialect, std::string_view user) : PushMember(dialect), hub_(hub) {
-    hub_.join_push(*this, user);
+  FakePush(Router& router, Protocol protocol, std::string_view user)
+      : FakeMember(router, protocol) {
+    router_.join(*this, user);
   }
-  ~FakePush() { hub_.leave_push(*this); }
-
-  void say(std::string_view text, const Now& now = {1000, 1000}) { hub_.receive(*this, text, now); }
-
-  bool send(const OutgoingText& text, const Message* delivery) override {
-    return put(text, delivery);
-  }
-  void refresh(std::string token) override { tokens.push_back(std::move(token)); }
-  void end_session() override { ++ended; }
-  void throttle(std::int64_t us) override { throttled_us += us; }
-
- private:
-  Hub& hub_;
 };
 
-/// Keeps what the hub reports.
+/// Records what the relay reports.
 class Recorder final : public Observer {
  public:
   struct Entry {
@@ -119,6 +127,34 @@ class Recorder final : public Observer {
   std::vector<Entry> entries;
   int errors = 0;
   std::vector<ErrorCode> codes;
+};
+
+/// A relay of one node, as RelayService builds it.
+struct LocalRelay {
+  explicit LocalRelay(const RateLimit& limit = {}) : directory(limit) {}
+
+  // Each throws std::bad_optional_access if the answer does not come within the call.
+  std::size_t notify(std::string_view user, std::string_view json, const Now& now) {
+    std::optional<std::size_t> reached;
+    router.notify(user, json, now, [&](std::size_t answer) { reached = answer; });
+    return reached.value();
+  }
+  UserPresence presence(std::string_view user) {
+    std::optional<UserPresence> presence;
+    backplane.presence(user, [&](UserPresence answer) { presence = std::move(answer); });
+    return presence.value();
+  }
+  std::size_t end_sessions(std::string_view user) {
+    std::optional<std::size_t> ended;
+    backplane.end_sessions(user, [&](std::size_t answer) { ended = answer; });
+    return ended.value();
+  }
+
+  Recorder recorder;
+  Directory directory;
+  Fanout fanout{directory, recorder};
+  LocalBackplane backplane{directory, fanout};
+  Router router{directory, fanout, backplane};
 };
 
 }  // namespace waystation::test

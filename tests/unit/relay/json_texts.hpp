@@ -1,4 +1,4 @@
-// Texts that are JSON and texts that are not (RFC 8259), for whoever has to tell them apart.
+// Valid and invalid JSON texts (RFC 8259).
 #pragma once
 
 #include <string>
@@ -27,7 +27,7 @@ inline const std::vector<std::string>& json_texts() {
       "[ 1 , 2 ]",
       "{ \"a\" : 1 , \"b\" : 2 }",
       "{\r\n\t\"a\"\r\n\t:\r\n\t1\r\n}",
-      // Section 4: objects. Names may repeat.
+      // Section 4: objects. Names may be repeated.
       R"({"a":1})",
       R"({"a":1,"a":2})",
       R"({"":0})",
@@ -78,7 +78,7 @@ inline const std::vector<std::string>& json_texts() {
       R"("\u0000")",
       R"("\ud834\udd1e")",
       R"("\uFFFF")",
-      // Lone surrogates are grammatical; what they mean is the receiver's affair (section 8.2).
+      // Lone surrogates are valid; their meaning is up to the receiver (section 8.2).
       R"("\ud800")",
       R"("\udfff")",
       R"("\udfff\ud800")",
@@ -121,7 +121,7 @@ inline const std::vector<std::string>& no_json_texts() {
       "t",
       "f",
       "none",
-      // More than one value, or something behind it.
+      // More than one value, or other bytes after it.
       "null null",
       "1 2",
       "{}{}",
@@ -137,7 +137,7 @@ inline const std::vector<std::string>& no_json_texts() {
       "null;",
       "\"\"\"",
       "{}x",
-      // What looks like white space and is none.
+      // Characters that look like white space.
       "\vnull",
       "\fnull",
       "null\v",

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::HasSubstr;
@@ -16,7 +16,7 @@ bool is_before(std::string_view a, std::string_view b) {
   return compare_users(a, b) < 0;
 }
 
-TEST(Names, AUserIsOneTo64DigitsAndSmallLetters) {
+TEST(Names, AUserIdIs1To64DigitsAndLowerCaseLetters) {
   EXPECT_TRUE(is_user_id("a"));
   EXPECT_TRUE(is_user_id("0"));
   EXPECT_TRUE(is_user_id("0123456789abcdefghijklmnopqrstuvwxyz"));
@@ -25,7 +25,7 @@ TEST(Names, AUserIsOneTo64DigitsAndSmallLetters) {
   EXPECT_FALSE(is_user_id(std::string(65, 'z')));
 }
 
-TEST(Names, EveryOtherByteMakesItNoUser) {
+TEST(Names, AUserIdHasNoOtherBytes) {
   for (int byte = 0; byte < 256; ++byte) {
     const char c = static_cast<char>(byte);
     const bool good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z');
@@ -59,7 +59,7 @@ TEST(Names, EqualNumbersAreComparedByteByByte) {
   EXPECT_TRUE(compare_users("07", "07") == 0);
 }
 
-TEST(Names, AnythingElseIsComparedByteByByte) {
+TEST(Names, OtherUserIdsAreComparedByteByByte) {
   EXPECT_TRUE(is_before("alice", "bob"));
   EXPECT_TRUE(is_before("a", "aa"));
   EXPECT_TRUE(is_before("10a", "9a"));
@@ -69,7 +69,7 @@ TEST(Names, AnythingElseIsComparedByteByByte) {
 }
 
 TEST(Names, ComparingIsATotalOrder) {
-  // What the rule says of any three must not contradict itself, digits and letters mixed.
+  // The order of any three ids is consistent, also with digits and letters mixed.
   const std::vector<std::string> users = {"0", "00", "1",  "01", "7",   "07", "9",  "10",
                                           "a", "1a", "9a", "a1", "010", "z",  "0a", "99"};
   for (const auto& a : users) {
@@ -111,14 +111,14 @@ TEST(Names, AMalformedGroupIsRefusedWithTheRule) {
   EXPECT_FALSE(parse_group(std::string("alice_bob\0", 10)));
 }
 
-TEST(Names, AUserOf65CharactersMakesItNoGroup) {
+TEST(Names, AGroupWithAUserOf65CharactersIsRefused) {
   std::string why;
   EXPECT_FALSE(parse_group("a_" + std::string(65, 'b'), &why));
   EXPECT_THAT(why, HasSubstr("64"));
   EXPECT_FALSE(parse_group(std::string(65, 'a') + "_b", &why));
 }
 
-TEST(Names, AReversedGroupIsToldItsRightName) {
+TEST(Names, AReversedGroupIsRefusedWithItsCorrectName) {
   std::string why;
   EXPECT_FALSE(parse_group("bob_alice", &why));
   EXPECT_THAT(why, HasSubstr("alice_bob"));
@@ -128,7 +128,7 @@ TEST(Names, AReversedGroupIsToldItsRightName) {
   EXPECT_THAT(why, HasSubstr("07_7"));
 }
 
-TEST(Names, TheSameUserTwiceIsNoGroup) {
+TEST(Names, AGroupOfOneUserIsRefused) {
   std::string why;
   EXPECT_FALSE(parse_group("bob_bob", &why));
   EXPECT_THAT(why, HasSubstr("bob"));
@@ -136,7 +136,7 @@ TEST(Names, TheSameUserTwiceIsNoGroup) {
   EXPECT_THAT(why, HasSubstr("twice"));
 }
 
-TEST(Names, OfTwoUsersExactlyOneOrderIsAGroup) {
+TEST(Names, TwoUsersHaveExactlyOneGroupName) {
   std::mt19937 random(20240229);
   const auto user = [&] {
     constexpr std::string_view characters = "0123456789az";
@@ -154,4 +154,4 @@ TEST(Names, OfTwoUsersExactlyOneOrderIsAGroup) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -10,12 +10,12 @@
 #include <string>
 #include <vector>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 constexpr OutboxPool::Limits kRoomy{1 << 20, 1 << 24};
 
-/// Takes everything there is, `step` bytes at a time.
+/// Consumes everything, `step` bytes at a time.
 std::string drain(Outbox& outbox, std::size_t step = 1 << 30) {
   std::string text;
   while (!outbox.unsent().empty()) {
@@ -33,12 +33,12 @@ TEST(Outbox, IsEmptyAtFirst) {
   EXPECT_EQ(outbox.queued_offset(), 0U);
   EXPECT_EQ(outbox.sent_offset(), 0U);
   EXPECT_EQ(pool.queued_bytes(), 0U);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   outbox.consume(0);
   EXPECT_EQ(outbox.unsent(), "");
 }
 
-TEST(Outbox, GivesBackWhatWasQueuedInOrder) {
+TEST(Outbox, ReturnsUnitsInOrder) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   EXPECT_TRUE(outbox.append({"one ", "unit", " in parts"}));
@@ -51,7 +51,7 @@ TEST(Outbox, GivesBackWhatWasQueuedInOrder) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-TEST(Outbox, KeepsNoMoreMemoryThanItsLastUnitsNeed) {
+TEST(Outbox, ReleasesMemoryThatItsLastUnitsDoNotNeed) {
   OutboxPool pool({1 << 20, 1 << 30});
   const auto in_use = [] {
     const auto info = mallinfo2();
@@ -71,36 +71,36 @@ TEST(Outbox, KeepsNoMoreMemoryThanItsLastUnitsNeed) {
 }
 #endif
 
-TEST(Outbox, UnitsThatJoinLeaveTogether) {
+TEST(Outbox, JoinedUnitsAreDroppedTogether) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
-  constexpr auto joins = Outbox::Unit::joins;
+  constexpr auto mergeable = Outbox::Unit::mergeable;
   EXPECT_TRUE(outbox.append({"message"}));
-  EXPECT_TRUE(outbox.append({"a"}, joins));
-  EXPECT_TRUE(outbox.append({"b"}, joins));
+  EXPECT_TRUE(outbox.append({"a"}, mergeable));
+  EXPECT_TRUE(outbox.append({"b"}, mergeable));
   EXPECT_TRUE(outbox.append({"another"}));
-  EXPECT_TRUE(outbox.append({"c"}, joins));
+  EXPECT_TRUE(outbox.append({"c"}, mergeable));
   outbox.consume(8);
-  // "a" and "b" are one, and begun; what joins does not join a message.
-  EXPECT_TRUE(outbox.append({"d"}, joins));
-  outbox.drop_unbegun();
+  // "a" and "b" are one unit, which is started. "d" is not merged with "another".
+  EXPECT_TRUE(outbox.append({"d"}, mergeable));
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "b");
-  EXPECT_TRUE(outbox.append({"e"}, joins)) << "what was begun has its end";
-  outbox.drop_unbegun();
+  EXPECT_TRUE(outbox.append({"e"}, mergeable)) << "a started unit does not grow";
+  outbox.drop_unstarted();
   EXPECT_EQ(drain(outbox), "b");
 }
 
-TEST(Outbox, UnitsThatJoinStayShort) {
+TEST(Outbox, JoinedUnitsHaveAMaximumSize) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
-  for (int i = 0; i < 5000; ++i) EXPECT_TRUE(outbox.append({"xy"}, Outbox::Unit::joins));
+  for (int i = 0; i < 5000; ++i) EXPECT_TRUE(outbox.append({"xy"}, Outbox::Unit::mergeable));
   outbox.consume(1);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent().size(), 1023U);
   EXPECT_EQ(pool.queued_bytes(), 1023U);
 }
 
-TEST(Outbox, EmptyPartsAndUnitsAreNothing) {
+TEST(Outbox, IgnoresEmptyPartsAndUnits) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   EXPECT_TRUE(outbox.append({std::string_view(), "", std::string_view()}));
@@ -108,11 +108,11 @@ TEST(Outbox, EmptyPartsAndUnitsAreNothing) {
   EXPECT_TRUE(outbox.append({"a", std::string_view(), "b"}));
   EXPECT_TRUE(outbox.append({}));
   EXPECT_EQ(outbox.unsent(), "ab");
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "");
 }
 
-TEST(Outbox, TakesUpToItsBoundAndNotAByteMore) {
+TEST(Outbox, AcceptsUpToItsLimit) {
   OutboxPool pool({100, 1000});
   Outbox outbox(pool);
   EXPECT_TRUE(outbox.append({std::string(60, 'a')}));
@@ -127,7 +127,7 @@ TEST(Outbox, TakesUpToItsBoundAndNotAByteMore) {
             std::string(59, 'a') + std::string(30, 'c') + std::string(10, 'd') + "f");
 }
 
-TEST(Outbox, AllTogetherTakeUpToTheirBound) {
+TEST(Outbox, AllOutboxesTogetherAcceptUpToTheTotalLimit) {
   OutboxPool pool({100, 150});
   Outbox a(pool);
   Outbox b(pool);
@@ -142,7 +142,7 @@ TEST(Outbox, AllTogetherTakeUpToTheirBound) {
   EXPECT_EQ(pool.queued_bytes(), 150U);
 }
 
-TEST(Outbox, LimitsMayChange) {
+TEST(Outbox, LimitsCanChange) {
   OutboxPool pool({10, 100});
   Outbox outbox(pool);
   EXPECT_FALSE(outbox.append({std::string(11, 'a')}));
@@ -153,7 +153,7 @@ TEST(Outbox, LimitsMayChange) {
   EXPECT_FALSE(outbox.append({"b"}));
 }
 
-TEST(Outbox, WhatMustBeSaidIsQueuedBeyondAnyBound) {
+TEST(Outbox, AppendAlwaysIgnoresTheLimits) {
   OutboxPool pool({4, 4});
   Outbox outbox(pool);
   EXPECT_TRUE(outbox.append({"full"}));
@@ -163,7 +163,7 @@ TEST(Outbox, WhatMustBeSaidIsQueuedBeyondAnyBound) {
   EXPECT_FALSE(outbox.append({"x"}));
 }
 
-TEST(Outbox, AnOutboxThatEndsGivesItsBytesBackToTheBudget) {
+TEST(Outbox, ADestroyedOutboxReleasesItsBytes) {
   OutboxPool pool({100, 100});
   auto first = std::make_unique<Outbox>(pool);
   EXPECT_TRUE(first->append({std::string(100, 'a')}));
@@ -175,7 +175,7 @@ TEST(Outbox, AnOutboxThatEndsGivesItsBytesBackToTheBudget) {
   EXPECT_TRUE(second.append({std::string(100, 'b')}));
 }
 
-TEST(Outbox, CountsWhatWasEverQueuedAndSent) {
+TEST(Outbox, CountsAllBytesQueuedAndSent) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   outbox.append({"12345"});
@@ -187,18 +187,18 @@ TEST(Outbox, CountsWhatWasEverQueuedAndSent) {
   outbox.append({"678"});
   EXPECT_EQ(outbox.sent_offset(), 5U);
   EXPECT_EQ(outbox.queued_offset(), 8U);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.queued_offset(), 5U);
 }
 
-TEST(Outbox, DroppingKeepsAUnitThatWasBegun) {
+TEST(Outbox, DropKeepsAPartlySentUnit) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   outbox.append({"first"});
   outbox.append({"second"});
   outbox.append({"third"});
   outbox.consume(7);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "cond");
   EXPECT_EQ(pool.queued_bytes(), 4U);
   EXPECT_EQ(outbox.queued_offset(), 11U);
@@ -206,34 +206,34 @@ TEST(Outbox, DroppingKeepsAUnitThatWasBegun) {
   EXPECT_EQ(drain(outbox), "condclose");
 }
 
-TEST(Outbox, DroppingAtTheEndOfAUnitLeavesNothing) {
+TEST(Outbox, DropAtTheEndOfAUnitLeavesNothing) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   outbox.append({"first"});
   outbox.append({"second"});
   outbox.consume(5);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "");
   EXPECT_EQ(pool.queued_bytes(), 0U);
   EXPECT_EQ(outbox.queued_offset(), 5U);
   outbox.append({"third"});
   outbox.consume(1);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "hird");
 }
 
-TEST(Outbox, DroppingTwiceDropsNoMore) {
+TEST(Outbox, ASecondDropHasNoEffect) {
   OutboxPool pool(kRoomy);
   Outbox outbox(pool);
   outbox.append({"first"});
   outbox.append({"second"});
   outbox.consume(1);
-  outbox.drop_unbegun();
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "irst");
 }
 
-TEST(Outbox, AUnitMayBeLargerThanAnyBlock) {
+TEST(Outbox, AUnitCanBeLargerThanABlock) {
   OutboxPool pool({1 << 23, 1 << 24});
   Outbox outbox(pool);
   std::string large(3'000'000, ' ');
@@ -245,7 +245,7 @@ TEST(Outbox, AUnitMayBeLargerThanAnyBlock) {
   EXPECT_EQ(pool.queued_bytes(), 0U);
 }
 
-TEST(Outbox, ABlockThatWasLentBeforeIsAsGoodAsNew) {
+TEST(Outbox, AReusedBlockIsEmpty) {
   OutboxPool pool(kRoomy);
   {
     Outbox outbox(pool);
@@ -258,59 +258,59 @@ TEST(Outbox, ABlockThatWasLentBeforeIsAsGoodAsNew) {
   outbox.append({"b"});
   EXPECT_EQ(outbox.unsent(), "ab");
   outbox.consume(1);
-  outbox.drop_unbegun();
+  outbox.drop_unstarted();
   EXPECT_EQ(outbox.unsent(), "");
 }
 
-TEST(Outbox, WhatIsDiscardedIsRoomForOthersAtOnce) {
+TEST(Outbox, DiscardedBytesAreAvailableToOthersAtOnce) {
   OutboxPool pool({100, 100});
   Outbox closed(pool);
   Outbox other(pool);
   EXPECT_TRUE(closed.append({std::string(100, 'a')}));
   closed.consume(10);
-  EXPECT_FALSE(pool.has_room(11));
+  EXPECT_FALSE(pool.has_capacity(11));
   closed.discard();
   EXPECT_EQ(closed.unsent(), "");
   EXPECT_EQ(closed.sent_offset(), 10U);
   EXPECT_EQ(closed.queued_offset(), 10U);
-  EXPECT_TRUE(pool.has_room(100));
-  EXPECT_FALSE(pool.has_room(101));
+  EXPECT_TRUE(pool.has_capacity(100));
+  EXPECT_FALSE(pool.has_capacity(101));
   EXPECT_TRUE(other.append({std::string(100, 'b')}));
   closed.discard();
   EXPECT_EQ(pool.queued_bytes(), 100U);
 }
 
-/// What an outbox should be: its units, as strings, and nothing clever.
+/// A simple model of an outbox: its units as strings.
 struct Model {
   std::deque<std::string> units;
-  std::size_t begun = 0;  // bytes of the first unit that were sent
+  std::size_t started = 0;  // bytes of the first unit that were sent
   std::uint64_t sent = 0;
 
   std::size_t size() const {
     std::size_t bytes = 0;
     for (const auto& unit : units) bytes += unit.size();
-    return bytes - begun;
+    return bytes - started;
   }
 
   std::string unsent() const {
     std::string text;
     for (const auto& unit : units) text += unit;
-    return text.substr(begun);
+    return text.substr(started);
   }
 
   void consume(std::size_t count) {
     sent += count;
-    begun += count;
-    while (!units.empty() && begun >= units.front().size()) {
-      begun -= units.front().size();
+    started += count;
+    while (!units.empty() && started >= units.front().size()) {
+      started -= units.front().size();
       units.pop_front();
     }
   }
 
-  void drop_unbegun() { units.resize(begun == 0 ? 0 : 1); }
+  void drop_unstarted() { units.resize(started == 0 ? 0 : 1); }
 };
 
-TEST(Outbox, DoesWhatAStringWouldDo) {
+TEST(Outbox, BehavesLikeAString) {
   constexpr unsigned kSeed = 4408;
   SCOPED_TRACE("seed " + std::to_string(kSeed));
   std::mt19937 random(kSeed);
@@ -336,7 +336,7 @@ TEST(Outbox, DoesWhatAStringWouldDo) {
     auto& model = models[which];
     const auto action = below(100);
     if (action < 55) {
-      // Mostly small units, some of which fill a block and more.
+      // Mostly small units; some are larger than a block.
       const std::size_t most = below(20) == 0 ? 40'000 : 300;
       std::string parts[3];
       for (auto& part : parts) {
@@ -359,8 +359,8 @@ TEST(Outbox, DoesWhatAStringWouldDo) {
       outbox->consume(count);
       model.consume(count);
     } else if (action < 99) {
-      outbox->drop_unbegun();
-      model.drop_unbegun();
+      outbox->drop_unstarted();
+      model.drop_unstarted();
     } else {
       outbox = std::make_unique<Outbox>(pool);
       model = {};
@@ -374,4 +374,4 @@ TEST(Outbox, DoesWhatAStringWouldDo) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -9,7 +9,7 @@
 
 #include "relay/json_scanner.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 std::string whole(const OutgoingText& text) {
@@ -35,41 +35,41 @@ Message notification() {
 
 TEST(Outgoing, AChatMessageInPlain) {
   TextBuffer buffer;
-  EXPECT_EQ(whole(chat_text(Dialect::plain, message(), buffer)), R"({"message":{"a" :1.0}})");
+  EXPECT_EQ(whole(chat_text(Protocol::plain, message(), buffer)), R"({"message":{"a" :1.0}})");
 }
 
 TEST(Outgoing, AChatMessageInV1) {
   TextBuffer buffer;
-  EXPECT_EQ(whole(chat_text(Dialect::v1, message(), buffer)),
+  EXPECT_EQ(whole(chat_text(Protocol::v1, message(), buffer)),
             R"({"message":{"a" :1.0},"from":"alice","id":"m-1","at":1700000000123})");
-  EXPECT_EQ(whole(chat_text(Dialect::v1, without_id(), buffer)),
+  EXPECT_EQ(whole(chat_text(Protocol::v1, without_id(), buffer)),
             R"({"message":{"a" :1.0},"from":"alice","id":null,"at":1700000000123})");
 }
 
 TEST(Outgoing, APushInPlain) {
   TextBuffer buffer;
-  EXPECT_EQ(whole(push_text(Dialect::plain, message(), buffer)),
+  EXPECT_EQ(whole(push_text(Protocol::plain, message(), buffer)),
             R"({"event":{"message":{"a" :1.0},"group":"alice_bob"}})");
-  EXPECT_EQ(whole(push_text(Dialect::plain, notification(), buffer)),
+  EXPECT_EQ(whole(push_text(Protocol::plain, notification(), buffer)),
             R"({"event":{"message":"full","group":null}})");
 }
 
 TEST(Outgoing, APushInV1) {
   TextBuffer buffer;
   EXPECT_EQ(
-      whole(push_text(Dialect::v1, message(), buffer)),
+      whole(push_text(Protocol::v1, message(), buffer)),
       R"({"event":{"message":{"a" :1.0},"group":"alice_bob","from":"alice","id":"m-1","at":1700000000123}})");
   EXPECT_EQ(
-      whole(push_text(Dialect::v1, notification(), buffer)),
+      whole(push_text(Protocol::v1, notification(), buffer)),
       R"({"event":{"message":"full","group":null,"from":null,"id":null,"at":1700000000123}})");
 }
 
 TEST(Outgoing, TheValueIsNotCopied) {
   TextBuffer buffer;
   const auto m = message();
-  EXPECT_EQ(chat_text(Dialect::plain, m, buffer).value.data(), m.value.data());
-  EXPECT_EQ(chat_text(Dialect::v1, m, buffer).value.data(), m.value.data());
-  EXPECT_EQ(push_text(Dialect::v1, m, buffer).value.data(), m.value.data());
+  EXPECT_EQ(chat_text(Protocol::plain, m, buffer).value.data(), m.value.data());
+  EXPECT_EQ(chat_text(Protocol::v1, m, buffer).value.data(), m.value.data());
+  EXPECT_EQ(push_text(Protocol::v1, m, buffer).value.data(), m.value.data());
   EXPECT_EQ(signal_text(m.value, "alice", buffer).value.data(), m.value.data());
 }
 
@@ -79,13 +79,13 @@ TEST(Outgoing, ASignal) {
             R"({"signal":{"typing":true},"from":"alice"})");
 }
 
-TEST(Outgoing, AnAckSaysTheRoute) {
+TEST(Outgoing, AnAckNamesTheRoute) {
   TextBuffer buffer;
-  EXPECT_EQ(whole(ack_text(message(), Route::chat, 2, buffer)),
+  EXPECT_EQ(whole(ack_text(message(), {Route::chat, 2}, buffer)),
             R"({"ack":{"id":"m-1","route":"chat","reached":2,"at":1700000000123}})");
-  EXPECT_EQ(whole(ack_text(message(), Route::push, 11, buffer)),
+  EXPECT_EQ(whole(ack_text(message(), {Route::push, 11}, buffer)),
             R"({"ack":{"id":"m-1","route":"push","reached":11,"at":1700000000123}})");
-  EXPECT_EQ(whole(ack_text(without_id(), Route::none, 0, buffer)),
+  EXPECT_EQ(whole(ack_text(without_id(), {Route::none, 0}, buffer)),
             R"({"ack":{"id":null,"route":"none","reached":0,"at":1700000000123}})");
 }
 
@@ -97,22 +97,22 @@ TEST(Outgoing, Presence) {
             R"({"presence":{"user":"7","present":false}})");
 }
 
-TEST(Outgoing, HasRoomForTheLongestNames) {
+TEST(Outgoing, TheBufferHoldsTheLongestNames) {
   const std::string lo(kMaxUserBytes, 'a');
   const std::string hi(kMaxUserBytes, 'b');
   const std::string id(ShortText::kMaxBytes, 'i');
   const auto group = lo + "_" + hi;
   const Message longest{"1", group, lo, hi, id, std::numeric_limits<std::int64_t>::max()};
   TextBuffer buffer;
-  EXPECT_EQ(whole(push_text(Dialect::v1, longest, buffer)),
+  EXPECT_EQ(whole(push_text(Protocol::v1, longest, buffer)),
             "{\"event\":{\"message\":1,\"group\":\"" + group + "\",\"from\":\"" + lo +
                 "\",\"id\":\"" + id + "\",\"at\":9223372036854775807}}");
-  whole(chat_text(Dialect::v1, longest, buffer));
-  whole(ack_text(longest, Route::none, std::numeric_limits<std::size_t>::max(), buffer));
+  whole(chat_text(Protocol::v1, longest, buffer));
+  whole(ack_text(longest, {Route::none, std::numeric_limits<std::size_t>::max()}, buffer));
   whole(presence_text(lo, false, buffer));
 }
 
-TEST(Outgoing, AnErrorNamesTheIdWhereThereIsOne) {
+TEST(Outgoing, AnErrorHasTheIdIfThereIsOne) {
   EXPECT_EQ(error_text(ErrorCode::bad_envelope, "no", ""),
             R"({"error":{"code":"bad_envelope","detail":"no"}})");
   EXPECT_EQ(error_text(ErrorCode::rate_limited, "slowly", "m-1"),
@@ -131,11 +131,11 @@ TEST(Outgoing, AnErrorsDetailIsEscaped) {
   EXPECT_TRUE(is_json(error_text(ErrorCode::bad_json, std::string(1, '\0'), "")));
 }
 
-TEST(Outgoing, EveryRouteHasItsName) {
+TEST(Outgoing, EveryRouteHasAName) {
   EXPECT_EQ(route_name(Route::none), "none");
   EXPECT_EQ(route_name(Route::chat), "chat");
   EXPECT_EQ(route_name(Route::push), "push");
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

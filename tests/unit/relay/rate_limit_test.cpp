@@ -5,22 +5,22 @@
 #include <cstdint>
 #include <limits>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-/// How many of `tries` messages at `now_ms` the bucket lets pass.
+/// How many of `tries` messages the bucket allows at `now_ms`.
 int passed(TokenBucket& bucket, const RateLimit& limit, std::int64_t now_ms, int tries) {
   int count = 0;
   for (int i = 0; i < tries; ++i) count += bucket.take(limit, now_ms) ? 1 : 0;
   return count;
 }
 
-TEST(TokenBucket, LetsABurstPassAndNoMore) {
+TEST(TokenBucket, AllowsABurstAndNoMore) {
   TokenBucket bucket;
   EXPECT_EQ(passed(bucket, {50, 200}, 1000, 500), 200);
 }
 
-TEST(TokenBucket, StartsFullWhateverTheClockSays) {
+TEST(TokenBucket, StartsFullAtAnyTime) {
   for (const std::int64_t now : {std::int64_t{0}, std::int64_t{1}, std::int64_t{1} << 52}) {
     TokenBucket bucket;
     EXPECT_EQ(passed(bucket, {1, 5}, now, 10), 5) << now;
@@ -52,7 +52,7 @@ TEST(TokenBucket, NeverHoldsMoreThanABurst) {
   EXPECT_EQ(passed(bucket, limit, 10'000'000'000, 500), 200);
 }
 
-TEST(TokenBucket, SeveralMessagesAMillisecondArePossible) {
+TEST(TokenBucket, AllowsSeveralMessagesPerMillisecond) {
   TokenBucket bucket;
   const RateLimit limit{5000, 5};
   passed(bucket, limit, 0, 5);
@@ -61,7 +61,7 @@ TEST(TokenBucket, SeveralMessagesAMillisecondArePossible) {
   EXPECT_EQ(count, 5000);
 }
 
-TEST(TokenBucket, OneMessageASecondIsNotRoundedAway) {
+TEST(TokenBucket, AllowsARateOfOneMessagePerSecond) {
   TokenBucket bucket;
   const RateLimit limit{1, 1};
   int count = 0;
@@ -69,7 +69,7 @@ TEST(TokenBucket, OneMessageASecondIsNotRoundedAway) {
   EXPECT_EQ(count, 10);
 }
 
-TEST(TokenBucket, AClockThatStepsBackGivesNothing) {
+TEST(TokenBucket, AClockThatStepsBackAddsNothing) {
   TokenBucket bucket;
   const RateLimit limit{50, 10};
   passed(bucket, limit, 100'000, 10);
@@ -77,7 +77,7 @@ TEST(TokenBucket, AClockThatStepsBackGivesNothing) {
   EXPECT_EQ(passed(bucket, limit, 51'000, 100), 10);
 }
 
-TEST(TokenBucket, ARateOf0LetsEverythingPass) {
+TEST(TokenBucket, ARateOf0AllowsEverything) {
   TokenBucket bucket;
   EXPECT_EQ(passed(bucket, {0, 0}, 5, 100'000), 100'000);
   EXPECT_EQ(passed(bucket, {0, 1}, 5, 1000), 1000);
@@ -89,7 +89,7 @@ TEST(TokenBucket, ABurstOf0CountsAsOne) {
   EXPECT_EQ(passed(bucket, {10, 0}, 100, 5), 1);
 }
 
-TEST(TokenBucket, ALimitThatChangesHoldsFromTheNextMessage) {
+TEST(TokenBucket, AChangedLimitAppliesToTheNextMessage) {
   TokenBucket bucket;
   passed(bucket, {50, 100}, 0, 100);
   EXPECT_FALSE(bucket.take({50, 10}, 0));
@@ -106,4 +106,4 @@ TEST(TokenBucket, TheLargestNumbersDoNotOverflow) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

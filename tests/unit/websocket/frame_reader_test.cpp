@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -71,25 +72,33 @@ void PrintTo(const Outcome& outcome, std::ostream* out) {
 constexpr FrameLimits kTextOnly{65536, false};
 constexpr FrameLimits kBoth{65536, true};
 
-/// Feeds pieces of exactly their size, each in memory of its own.
-Outcome feed(const std::vector<std::string>& pieces, const FrameLimits& limits = kTextOnly) {
+constexpr std::size_t kAllFrames = std::numeric_limits<std::size_t>::max();
+
+/// Feeds pieces of exactly their size, each in memory of its own, `frames` frames at a time.
+Outcome feed(const std::vector<std::string>& pieces, const FrameLimits& limits = kTextOnly,
+             std::size_t frames = kAllFrames) {
   FrameReader reader(limits);
   Recorder recorder;
   for (const auto& piece : pieces) {
     std::vector<char> bytes(piece.begin(), piece.end());
-    if (const auto code = reader.feed(bytes, recorder)) {
-      return {recorder.seen, static_cast<int>(*code), false};
-    }
-    if (!recorder.seen.empty() && recorder.seen.back().starts_with("close")) {
-      return {recorder.seen, 0, false};
-    }
+    std::span<char> unread = bytes;
+    do {
+      if (const auto code = reader.feed(unread, recorder, frames)) {
+        return {recorder.seen, static_cast<int>(*code), false};
+      }
+      if (!recorder.seen.empty() && recorder.seen.back().starts_with("close")) {
+        return {recorder.seen, 0, false};
+      }
+    } while (!unread.empty());
   }
   return {recorder.seen, 0, reader.is_unfinished()};
 }
 
-/// The outcome of `bytes`, which must be the same however they are cut.
+/// The outcome of `bytes`, which must be the same however they are cut, and however many frames are
+/// read at a time.
 Outcome read(const std::string& bytes, const FrameLimits& limits = kTextOnly) {
   const auto whole = feed({bytes}, limits);
+  EXPECT_EQ(feed({bytes}, limits, 1), whole) << "frame by frame";
   std::vector<std::string> single;
   for (const char c : bytes) single.emplace_back(1, c);
   EXPECT_EQ(feed(single, limits), whole) << "byte by byte";
@@ -465,7 +474,8 @@ TEST(FrameReader, UnmasksInPlace) {
     void on_close(CloseCode, std::string_view) override {}
   } handler;
   FrameReader reader(kTextOnly);
-  EXPECT_FALSE(reader.feed(bytes, handler));
+  std::span<char> unread = bytes;
+  EXPECT_FALSE(reader.feed(unread, handler, kAllFrames));
   EXPECT_EQ(handler.at, begin + 6);
 }
 
@@ -542,17 +552,42 @@ TEST(FrameReader, NothingFedIsNothingBegun) {
   EXPECT_EQ(feed({"", "", text("a").substr(0, 6), "", ""}).unfinished, true);
 }
 
-// ---- the handler stops -----------------------------------------------------------------------
+// ---- it stops before the end -----------------------------------------------------------------
 
-TEST(FrameReader, StopsWhereTheHandlerSaysSo) {
-  for (const auto& first : {text("a"), ping("a"), Frame{.opcode = kPong, .payload = "a"}.bytes()}) {
+TEST(FrameReader, LeavesTheBytesBehindTheFrameAtWhichTheHandlerStopsIt) {
+  const auto pong = Frame{.opcode = kPong, .payload = "a"}.bytes();
+  const auto rest = text("b") + text("c").substr(0, 3);
+  for (const auto& first : {text("a"), ping("a"), pong, part(kText, "", true)}) {
     FrameReader reader(kTextOnly);
     Recorder recorder;
     recorder.go_on = false;
-    auto bytes = first + text("b") + "\xff\xff";
-    EXPECT_FALSE(reader.feed(bytes, recorder));
+    auto bytes = first + rest;
+    std::span<char> unread = bytes;
+    EXPECT_FALSE(reader.feed(unread, recorder, kAllFrames));
     EXPECT_EQ(recorder.seen.size(), 1U);
+    EXPECT_EQ(std::string_view(unread.data(), unread.size()), rest);
+    EXPECT_FALSE(reader.is_unfinished());
+    recorder.go_on = true;
+    EXPECT_FALSE(reader.feed(unread, recorder, kAllFrames));
+    EXPECT_TRUE(unread.empty());
+    EXPECT_EQ(recorder.seen.back(), "text b");
+    EXPECT_TRUE(reader.is_unfinished());
   }
+}
+
+TEST(FrameReader, ReadsNoMoreFramesThanItIsToldWhateverTheyAre) {
+  auto bytes = ping("1") + part(kText, "2", false) + part(kContinuation, "", false) +
+               Frame{.opcode = kPong}.bytes() + part(kContinuation, "5", true) + text("6");
+  const std::size_t sizes[] = {7, 7, 6, 6, 7, 7};
+  FrameReader reader(kTextOnly);
+  Recorder recorder;
+  std::span<char> unread = bytes;
+  for (const auto size : sizes) {
+    const auto before = unread.size();
+    EXPECT_FALSE(reader.feed(unread, recorder, 1));
+    EXPECT_EQ(before - unread.size(), size);
+  }
+  EXPECT_THAT(recorder.seen, ElementsAre("ping 1", "pong ", "text 25", "text 6"));
 }
 
 // ---- memory ----------------------------------------------------------------------------------
@@ -569,8 +604,9 @@ struct Sink final : FrameHandler {
 std::size_t largest_allocation(std::string bytes, const FrameLimits& limits) {
   FrameReader reader(limits);
   Sink sink;
+  std::span<char> unread = bytes;
   test::forget_allocations();
-  reader.feed(bytes, sink);
+  reader.feed(unread, sink, kAllFrames);
   return test::largest_allocation();
 }
 

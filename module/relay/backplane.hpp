@@ -1,0 +1,62 @@
+// What connects the nodes of one relay, and decides where each message goes.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string_view>
+
+#include "relay/directory.hpp"
+#include "relay/member.hpp"
+#include "relay/message.hpp"
+
+namespace waystation {
+
+/// Receives the result of a call, once.
+template <typename T>
+using Answer = std::function<void(T)>;
+
+/// Stands between the router, which checks what a socket sends, and the fan-out, which sends to the
+/// sockets of this node. Every function may answer inside the call or later, through Fanout, on the
+/// relay's thread. Whatever the time of the answers:
+///
+/// - Each group has one order: chat messages, echoes and signals reach all its sockets in the order
+///   of the decisions.
+/// - Each message has one decision. The sender's node reports it to the observer, also if the
+///   sender's socket has left. If the socket is still there, it gets the ack.
+/// - Views and references in arguments are valid for the call only; OwnedMessage keeps a message.
+///
+/// Functions that are not noexcept may throw std::bad_alloc, and then have had no effect.
+class Backplane {
+ public:
+  /// A socket that the directory has reserved. The answer is Fanout::confirm(), with the presence
+  /// of the other user behind it for chat sockets.
+  virtual void join(ChatMember& member) = 0;
+  virtual void join(PushMember& member) = 0;
+
+  /// A socket that leaves, whether its join was confirmed or not. It receives nothing any more, and
+  /// still has its group or user. No pointer to it may be used after the call.
+  virtual void leave(ChatMember& member) noexcept = 0;
+  virtual void leave(PushMember& member) noexcept = 0;
+
+  /// A message of a chat socket that has joined: Fanout::send_chat() if the receiver is present,
+  /// else send_push(); then echo(), acknowledge() and report().
+  virtual void publish(ChatMember& sender, const Message& message) = 0;
+
+  /// A signal of a chat socket that has joined: Fanout::send_signal(), with no decision and no
+  /// report.
+  virtual void publish_signal(ChatMember& sender, const Message& signal) = 0;
+
+  /// A notification from the host application: Fanout::send_push() and report(). The answer is the
+  /// number of push sockets that accepted it.
+  virtual void notify(const Message& notification, Answer<std::size_t> answer) = 0;
+
+  virtual void presence(std::string_view user, Answer<UserPresence> answer) = 0;
+
+  /// Ends every socket of `user`. The answer is their number.
+  virtual void end_sessions(std::string_view user, Answer<std::size_t> answer) = 0;
+
+ protected:
+  ~Backplane() = default;
+};
+
+}  // namespace waystation

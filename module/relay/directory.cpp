@@ -1,0 +1,219 @@
+#include "relay/directory.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "relay/names.hpp"
+
+namespace waystation {
+namespace {
+
+template <typename T>
+void erase_unordered(std::vector<T>& values, const T& value) noexcept {
+  const auto found = std::ranges::find(values, value);
+  *found = values.back();
+  values.pop_back();
+}
+
+/// Grows the capacity to `count` at least, so that push_back does not throw. The smallest block of
+/// the allocator holds three pointers.
+template <typename T>
+void reserve_capacity(std::vector<T>& values, std::size_t count) {
+  if (values.capacity() >= count) return;
+  values.reserve(std::max<std::size_t>({3, count, 2 * values.capacity()}));
+}
+
+}  // namespace
+
+Directory::Directory(const RateLimit& limit) : limit_(limit) {}
+Directory::~Directory() = default;
+
+// ---- users
+
+User& Directory::reference_user(std::string_view id) {
+  auto found = users_.find(id);
+  if (found == users_.end()) {
+    auto user = std::make_unique<User>();
+    user->id = id;
+    found = users_.insert(std::move(user)).first;
+  }
+  ++(*found)->references;
+  return **found;
+}
+
+void Directory::release_user(User& user) noexcept {
+  if (--user.references != 0 || user.is_idle) return;
+  try {
+    add_idle(user);
+  } catch (...) {
+    // Without memory for the list, the user is destroyed now and their next burst is a new one.
+  }
+  if (!user.is_idle) users_.erase(users_.find(user.id));
+}
+
+void Directory::add_idle(User& user) {
+  const auto until_ms = user.bucket.full_at_ms(limit_);
+  if (until_ms <= user.bucket.since_ms()) return;  // nothing was taken
+  idle_.push_back({until_ms, &user});
+  std::ranges::push_heap(idle_, std::greater<>());
+  user.is_idle = true;
+}
+
+void Directory::evict_idle(const Now& now) noexcept {
+  while (!idle_.empty() && idle_.front().until_ms <= now.steady_ms) {
+    std::ranges::pop_heap(idle_, std::greater<>());
+    auto& last = idle_.back();
+    auto& user = *last.user;
+    // The user may have reconnected, sent more, and left again.
+    const auto until_ms = user.bucket.full_at_ms(limit_);
+    if (user.references == 0 && until_ms > now.steady_ms) {
+      last.until_ms = until_ms;
+      std::ranges::push_heap(idle_, std::greater<>());
+      continue;
+    }
+    idle_.pop_back();
+    user.is_idle = false;
+    if (user.references == 0) users_.erase(users_.find(user.id));
+  }
+}
+
+User* Directory::find_user(std::string_view id) noexcept {
+  const auto found = users_.find(id);
+  return found == users_.end() ? nullptr : found->get();
+}
+
+// ---- groups
+
+Group& Directory::find_or_create_group(std::string_view name) {
+  if (auto* const found = find_group(name)) return *found;
+  auto created = std::make_unique<Group>();
+  auto& group = *created;
+  group.name = name;
+  const auto ids = parse_group(name);
+  std::array<User*, 2> users{};
+  try {
+    users[0] = &reference_user(ids->lo);
+    users[1] = &reference_user(ids->hi);
+    for (auto* user : users) reserve_capacity(user->groups, user->groups.size() + 1);
+    groups_.insert(std::move(created));
+  } catch (...) {
+    for (auto* user : users) {
+      if (user != nullptr) release_user(*user);
+    }
+    throw;
+  }
+  group.users = users;
+  for (auto* user : users) user->groups.push_back(&group);
+  return group;
+}
+
+void Directory::destroy_if_unused(Group& group) noexcept {
+  if (group.reserved != 0) return;
+  for (auto* user : group.users) {
+    erase_unordered(user->groups, &group);
+    release_user(*user);
+  }
+  groups_.erase(groups_.find(group.name));
+}
+
+Group* Directory::find_group(std::string_view name) noexcept {
+  const auto found = groups_.find(name);
+  return found == groups_.end() ? nullptr : found->get();
+}
+
+// ---- sockets
+
+void Directory::reserve(ChatMember& member, std::string_view group_name, std::string_view user) {
+  auto& group = find_or_create_group(group_name);
+  try {
+    reserve_capacity(group.members, std::size_t{group.reserved} + 1);
+  } catch (...) {
+    destroy_if_unused(group);
+    throw;
+  }
+  ++group.reserved;
+  member.group_ = &group;
+  member.side_ = user.empty() ? Side::anonymous : user == group.users[0]->id ? Side::lo : Side::hi;
+  member.user_ = user.empty() ? nullptr : &group.user(member.side_);
+}
+
+void Directory::reserve(PushMember& member, std::string_view id) {
+  auto& user = reference_user(id);
+  try {
+    reserve_capacity(user.push, std::size_t{user.push_reserved} + 1);
+  } catch (...) {
+    release_user(user);
+    throw;
+  }
+  ++user.push_reserved;
+  member.user_ = &user;
+}
+
+void Directory::add(ChatMember& member) noexcept {
+  auto& group = *member.group_;
+  group.members.push_back(&member);
+  ++group.sockets[static_cast<std::size_t>(member.side_)];
+  member.is_joined_ = true;
+}
+
+void Directory::add(PushMember& member) noexcept {
+  member.user_->push.push_back(&member);
+  member.is_joined_ = true;
+}
+
+void Directory::remove(ChatMember& member) noexcept {
+  if (!std::exchange(member.is_joined_, false)) return;
+  auto& group = *member.group_;
+  erase_unordered(group.members, &member);
+  --group.sockets[static_cast<std::size_t>(member.side_)];
+}
+
+void Directory::remove(PushMember& member) noexcept {
+  if (std::exchange(member.is_joined_, false)) erase_unordered(member.user_->push, &member);
+}
+
+void Directory::release(ChatMember& member) noexcept {
+  auto& group = *std::exchange(member.group_, nullptr);
+  member.user_ = nullptr;
+  --group.reserved;
+  destroy_if_unused(group);
+}
+
+void Directory::release(PushMember& member) noexcept {
+  auto& user = *std::exchange(member.user_, nullptr);
+  --user.push_reserved;
+  release_user(user);
+}
+
+// ---- calls about one user
+
+UserPresence Directory::presence(std::string_view user) const {
+  UserPresence presence;
+  const auto found = users_.find(user);
+  if (found == users_.end()) return presence;
+  presence.push_sockets = (*found)->push.size();
+  for (const auto* group : (*found)->groups) {
+    const std::size_t side = group->users[0] == found->get() ? 0 : 1;
+    if (group->sockets[side] != 0) presence.groups.push_back(group->name);
+  }
+  std::ranges::sort(presence.groups);
+  return presence;
+}
+
+std::size_t Directory::end_sessions(std::string_view id) {
+  const auto* const user = find_user(id);
+  if (user == nullptr) return 0;
+  std::size_t ended = user->push.size();
+  for (auto* member : user->push) member->end_session();
+  for (const auto* group : user->groups) {
+    for (auto* member : group->members) {
+      if (member->user() != user) continue;
+      member->end_session();
+      ++ended;
+    }
+  }
+  return ended;
+}
+
+}  // namespace waystation

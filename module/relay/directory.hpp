@@ -1,0 +1,149 @@
+// Who is here: the users, groups and sockets of this node. It sends nothing and decides nothing.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include "relay/member.hpp"
+#include "relay/now.hpp"
+#include "relay/rate_limit.hpp"
+
+namespace waystation {
+
+/// A user with a socket, with a group that has one, or with a rate bucket that is not full again.
+struct User {
+  std::string id;
+  std::uint32_t references = 0;     // groups and push sockets
+  std::uint32_t push_reserved = 0;  // push sockets that joined or wait for it
+  TokenBucket bucket;               // for all sockets of the user together
+  std::vector<PushMember*> push;    // those that joined
+  std::vector<Group*> groups;       // named after the user, with a socket
+  bool is_idle = false;             // stands in the directory's list of idle users
+};
+
+/// A group with at least one socket.
+struct Group {
+  std::string name;
+  std::array<User*, 2> users{};            // by Side
+  std::vector<ChatMember*> members;        // those that joined
+  std::array<std::uint32_t, 3> sockets{};  // of `members`, by Side
+  std::uint32_t reserved = 0;              // sockets that joined or wait for it
+  std::array<bool, 2> is_present{};        // by Side: as last announced to the group
+
+  User& user(Side side) const noexcept { return *users[static_cast<std::size_t>(side)]; }
+
+  /// Whether `side` has a socket here. An anonymous socket counts for both sides.
+  bool has_socket(Side side) const noexcept {
+    return sockets[static_cast<std::size_t>(side)] != 0 ||
+           sockets[static_cast<std::size_t>(Side::anonymous)] != 0;
+  }
+};
+
+inline TokenBucket& ChatMember::rate_bucket() noexcept {
+  return user_ != nullptr ? user_->bucket : own_bucket_;
+}
+
+/// Where a user is present.
+struct UserPresence {
+  std::size_t push_sockets = 0;
+  std::vector<std::string> groups;  // by name; anonymous sockets do not count
+};
+
+/// The users and groups by name. One thread.
+///
+/// A socket joins in two steps, since a backplane may confirm the join later. reserve() assigns its
+/// group and user, add() makes it present. On leaving, remove() undoes add(), then release() undoes
+/// reserve().
+class Directory {
+ public:
+  explicit Directory(const RateLimit& limit);
+  ~Directory();
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+
+  const RateLimit& rate_limit() const noexcept { return limit_; }
+  void set_rate_limit(const RateLimit& limit) noexcept { limit_ = limit; }
+
+  /// `group` is a valid group name and `user` one of its two users, or empty: anonymous. Throws
+  /// std::bad_alloc, and nothing is reserved.
+  void reserve(ChatMember& member, std::string_view group, std::string_view user);
+  void reserve(PushMember& member, std::string_view user);
+
+  /// Once, after reserve().
+  void add(ChatMember& member) noexcept;
+  void add(PushMember& member) noexcept;
+
+  /// After reserve(); no effect on a member that was not added.
+  void remove(ChatMember& member) noexcept;
+  void remove(PushMember& member) noexcept;
+
+  /// After remove(). The group and the user are destroyed if this was their last socket.
+  void release(ChatMember& member) noexcept;
+  void release(PushMember& member) noexcept;
+
+  /// Null: nobody here belongs to it. The pointer is valid until the next release() or
+  /// evict_idle().
+  Group* find_group(std::string_view name) noexcept;
+  User* find_user(std::string_view id) noexcept;
+
+  UserPresence presence(std::string_view user) const;
+
+  /// Ends every socket of `user` and returns their number.
+  std::size_t end_sessions(std::string_view user);
+
+  /// A user without a socket is kept until their rate bucket is full again, so that a user who
+  /// reconnects gets no new burst. This destroys the users whose time has come. To be called
+  /// regularly.
+  void evict_idle(const Now& now) noexcept;
+
+  std::size_t group_count() const noexcept { return groups_.size(); }
+
+ private:
+  // Sets that find their elements by name, so that each name is stored once.
+  static std::string_view name_of(std::string_view name) noexcept { return name; }
+  static std::string_view name_of(const std::unique_ptr<User>& user) noexcept { return user->id; }
+  static std::string_view name_of(const std::unique_ptr<Group>& group) noexcept {
+    return group->name;
+  }
+  struct Hash {
+    using is_transparent = void;
+    template <typename Named>
+    std::size_t operator()(const Named& named) const noexcept {
+      return std::hash<std::string_view>{}(name_of(named));
+    }
+  };
+  struct Equal {
+    using is_transparent = void;
+    template <typename Left, typename Right>
+    bool operator()(const Left& left, const Right& right) const noexcept {
+      return name_of(left) == name_of(right);
+    }
+  };
+  template <typename T>
+  using ByName = std::unordered_set<std::unique_ptr<T>, Hash, Equal>;
+
+  User& reference_user(std::string_view id);
+  void release_user(User& user) noexcept;
+  void add_idle(User& user);
+  Group& find_or_create_group(std::string_view name);
+  void destroy_if_unused(Group& group) noexcept;
+
+  RateLimit limit_;
+  ByName<User> users_;
+  ByName<Group> groups_;
+
+  /// A user without a socket, and when to check whether to destroy them.
+  struct IdleUser {
+    std::int64_t until_ms;
+    User* user;
+    bool operator>(const IdleUser& other) const noexcept { return until_ms > other.until_ms; }
+  };
+  std::vector<IdleUser> idle_;  // a heap, the earliest first
+};
+
+}  // namespace waystation

@@ -1,0 +1,111 @@
+#include "relay/fanout.hpp"
+
+namespace waystation {
+namespace {
+
+/// An anonymous socket receives what is for either user.
+bool is_receiver(const ChatMember& member, Side to, const ChatMember* sender) noexcept {
+  return &member != sender && (member.side() == to || member.side() == Side::anonymous);
+}
+
+}  // namespace
+
+void Fanout::confirm(ChatMember& member) noexcept {
+  directory_.add(member);
+  member.on_joined();
+}
+
+void Fanout::confirm(PushMember& member) noexcept {
+  directory_.add(member);
+  member.on_joined();
+}
+
+void Fanout::send_presence(ChatMember& member) noexcept {
+  if (member.protocol() != Protocol::v1) return;
+  const auto& group = *member.group();
+  const auto side = opposite(member.side());  // v1 sockets have a user
+  TextBuffer buffer;
+  member.send(
+      presence_text(group.user(side).id, group.is_present[static_cast<std::size_t>(side)], buffer),
+      nullptr);
+}
+
+void Fanout::set_presence(Group& group, Side side, bool present) noexcept {
+  auto& announced = group.is_present[static_cast<std::size_t>(side)];
+  if (announced == present) return;
+  announced = present;
+  TextBuffer buffer;
+  const auto text = presence_text(group.user(side).id, present, buffer);
+  for (auto* member : group.members) {
+    if (member->protocol() == Protocol::v1 && member->side() == opposite(side)) {
+      member->send(text, nullptr);
+    }
+  }
+}
+
+std::size_t Fanout::send_chat(const Group& group, MessageTexts& texts, const ChatMember* sender) {
+  const auto& message = texts.message();
+  std::size_t reached = 0;
+  for (auto* member : group.members) {
+    if (is_receiver(*member, message.to_side, sender) &&
+        member->send(texts.in(member->protocol()), &message)) {
+      ++reached;
+    }
+  }
+  return reached;
+}
+
+std::size_t Fanout::send_push(const Message& message) {
+  const auto* const user = directory_.find_user(message.to);
+  return user == nullptr ? 0 : send_push(*user, message);
+}
+
+std::size_t Fanout::send_push(const User& user, const Message& message) {
+  MessageTexts texts(push_text, message);
+  std::size_t reached = 0;
+  for (auto* member : user.push) {
+    if (member->send(texts.in(member->protocol()), &message)) ++reached;
+  }
+  return reached;
+}
+
+void Fanout::echo(const Group& group, MessageTexts& texts, const ChatMember* sender, Route route) {
+  const auto& message = texts.message();
+  const bool from_plain = message.from_protocol == Protocol::plain;
+  for (auto* member : group.members) {
+    if (is_receiver(*member, message.to_side, sender)) continue;
+    if (member == sender && !from_plain) continue;  // it gets the ack
+    if (route != Route::chat && from_plain && member->protocol() == Protocol::plain) continue;
+    member->send(texts.in(member->protocol()), nullptr);
+  }
+}
+
+void Fanout::acknowledge(ChatMember& sender, const Message& message, Decision decision) {
+  if (sender.protocol() != Protocol::v1) return;
+  TextBuffer buffer;
+  sender.send(ack_text(message, decision, buffer), nullptr);
+}
+
+void Fanout::report(const Message& message, Decision decision) noexcept {
+  const auto outcome = decision.route == Route::chat   ? Outcome::chat
+                       : decision.route == Route::push ? Outcome::pushed
+                                                       : Outcome::undelivered;
+  observer_.on_delivery({outcome, message.at, message.group, message.from, message.to, message.id,
+                         decision.reached, message.value.size()});
+}
+
+void Fanout::send_signal(const Group& group, const Message& signal, const ChatMember* sender) {
+  TextBuffer buffer;
+  const auto text = signal_text(signal.value, signal.from, buffer);
+  for (auto* member : group.members) {
+    if (member != sender && member->protocol() == Protocol::v1) member->send(text, nullptr);
+  }
+}
+
+void Fanout::send_error(Member& member, const EnvelopeError& error) {
+  observer_.on_error_sent(error.code);
+  member.on_error_sent(error.code, error.detail);
+  member.send({error_text(error.code, error.detail, error.id.view()), {}, {}}, nullptr);
+}
+
+}  // namespace waystation

@@ -1,0 +1,72 @@
+// The last step of everything that is sent: from a decision to the sockets of this node.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include "relay/directory.hpp"
+#include "relay/envelope.hpp"
+#include "relay/member.hpp"
+#include "relay/message.hpp"
+#include "relay/observer.hpp"
+#include "relay/outgoing.hpp"
+
+namespace waystation {
+
+/// Writes texts and hands them to members, and reports outcomes to the observer. It keeps no state
+/// and decides nothing: the router calls it for errors and pongs, the backplane for
+/// everything that others receive. One thread.
+///
+/// `sender` is the socket that a message came from, or null if it has left or belongs to another
+/// node.
+class Fanout {
+ public:
+  /// Both must outlive this object.
+  Fanout(Directory& directory, Observer& observer) noexcept
+      : directory_(directory), observer_(observer) {}
+
+  // ---- joins and presence
+
+  /// Confirms a join: the member is present and receives texts from now on.
+  void confirm(ChatMember& member) noexcept;
+  void confirm(PushMember& member) noexcept;
+
+  /// Tells a v1 member whether the other user is present; others get nothing.
+  void send_presence(ChatMember& member) noexcept;
+
+  /// Sets whether `side` is present in the group. A change is sent to the v1 members of the other
+  /// side.
+  void set_presence(Group& group, Side side, bool present) noexcept;
+
+  // ---- messages
+
+  /// Sends to the receiver's chat sockets, and returns how many accepted the message.
+  std::size_t send_chat(const Group& group, MessageTexts& texts, const ChatMember* sender);
+
+  /// Sends to the push sockets of message.to, and returns how many accepted the message.
+  std::size_t send_push(const Message& message);
+  std::size_t send_push(const User& user, const Message& message);
+
+  /// Shows a message to the sockets on its sender's side. A plain sender sees its own message only
+  /// if it went by chat, as in the original protocol; v1 sockets see it on every route.
+  void echo(const Group& group, MessageTexts& texts, const ChatMember* sender, Route route);
+
+  /// Sends the ack, if the sender speaks v1.
+  void acknowledge(ChatMember& sender, const Message& message, Decision decision);
+
+  /// Reports the outcome to the observer: once a message, on the node that it came from.
+  void report(const Message& message, Decision decision) noexcept;
+
+  /// Sends a signal to all v1 members of the group but its sender.
+  void send_signal(const Group& group, const Message& signal, const ChatMember* sender);
+
+  // ---- errors
+
+  void send_error(Member& member, const EnvelopeError& error);
+
+ private:
+  Directory& directory_;
+  Observer& observer_;
+};
+
+}  // namespace waystation

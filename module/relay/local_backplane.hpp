@@ -1,0 +1,33 @@
+// The backplane of a relay that runs on one node.
+#pragma once
+
+#include "relay/backplane.hpp"
+#include "relay/fanout.hpp"
+
+namespace waystation {
+
+/// Answers everything inside the call, from the directory, without allocating.
+class LocalBackplane final : public Backplane {
+ public:
+  /// Both must outlive this object.
+  LocalBackplane(Directory& directory, Fanout& fanout) noexcept
+      : directory_(directory), fanout_(fanout) {}
+
+  void join(ChatMember& member) override;
+  void join(PushMember& member) override { fanout_.confirm(member); }
+  void leave(ChatMember& member) noexcept override { update_presence(*member.group()); }
+  void leave(PushMember&) noexcept override {}
+  void publish(ChatMember& sender, const Message& message) override;
+  void publish_signal(ChatMember& sender, const Message& signal) override;
+  void notify(const Message& notification, Answer<std::size_t> answer) override;
+  void presence(std::string_view user, Answer<UserPresence> answer) override;
+  void end_sessions(std::string_view user, Answer<std::size_t> answer) override;
+
+ private:
+  void update_presence(Group& group) noexcept;
+
+  Directory& directory_;
+  Fanout& fanout_;
+};
+
+}  // namespace waystation

@@ -1,0 +1,76 @@
+/* Threads with the smallest stacks that the library works on, see "Stacks" in module/EMBEDDING.md.
+ * For C and C++; _GNU_SOURCE must be defined first. */
+#ifndef WAYSTATION_TESTS_SMALL_STACK_H
+#define WAYSTATION_TESTS_SMALL_STACK_H
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __has_feature
+#define WAYSTATION_HAS_FEATURE(name) __has_feature(name)
+#else
+#define WAYSTATION_HAS_FEATURE(name) 0
+#endif
+
+/* What the library is stated to need. */
+enum { SMALL_STACK_BYTES = 64 * 1024 };
+
+/* What tests get. Sanitizers put space around each variable and call their runtimes on the same
+ * stack: with AddressSanitizer tests need between 96 and 128 KiB. ThreadSanitizer also keeps 767 KiB of
+ * its own at the end of each stack. */
+#if defined(__SANITIZE_THREAD__) || WAYSTATION_HAS_FEATURE(thread_sanitizer)
+enum { TEST_STACK_BYTES = 1024 * 1024 };
+#elif defined(__SANITIZE_ADDRESS__) || WAYSTATION_HAS_FEATURE(address_sanitizer)
+enum { TEST_STACK_BYTES = 128 * 1024 };
+#else
+enum { TEST_STACK_BYTES = SMALL_STACK_BYTES };
+#endif
+
+/* No frame may step over the guard into other memory. */
+enum { SMALL_STACK_GUARD_BYTES = 256 * 1024 };
+
+/* Ends the program if a function of the pthread library returned an error. */
+static inline void small_stack_require(int error, const char *function) {
+  if (error == 0) return;
+  fprintf(stderr, "small stack: %s: %s\n", function, strerror(error));
+  abort();
+}
+
+/* Initializes attributes of threads with a stack of so many bytes. */
+static inline void small_stack_attributes(pthread_attr_t *attributes, size_t bytes) {
+  small_stack_require(pthread_attr_init(attributes), "pthread_attr_init");
+  small_stack_require(pthread_attr_setstacksize(attributes, bytes), "pthread_attr_setstacksize");
+  small_stack_require(pthread_attr_setguardsize(attributes, SMALL_STACK_GUARD_BYTES),
+                      "pthread_attr_setguardsize");
+}
+
+struct small_stack_call {
+  int (*function)(void);
+  int result;
+};
+
+static inline void *small_stack_start(void *argument) {
+  struct small_stack_call *call = (struct small_stack_call *)argument;
+  call->result = call->function();
+  return NULL;
+}
+
+/* Calls `function` on a thread with a small stack and returns its result. From now on all threads of
+ * the program have one, unless they ask for another size. Code that needs more ends the program with
+ * SIGSEGV. */
+static inline int run_on_small_stacks(int (*function)(void)) {
+  struct small_stack_call call = {function, 0};
+  pthread_attr_t attributes;
+  pthread_t thread;
+  small_stack_attributes(&attributes, TEST_STACK_BYTES);
+  small_stack_require(pthread_setattr_default_np(&attributes), "pthread_setattr_default_np");
+  small_stack_require(pthread_create(&thread, &attributes, small_stack_start, &call),
+                      "pthread_create");
+  small_stack_require(pthread_join(thread, NULL), "pthread_join");
+  pthread_attr_destroy(&attributes);
+  return call.result;
+}
+
+#endif

@@ -1,0 +1,172 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, markSeen, messageText, moveToEnd, readNotices, setTyping, unreadNotices, unreadTotal,
+  type Entry, type Status,
+} from './conversation_store';
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_700_000_000_000 });
+});
+
+afterEach(() => {
+  clearConversations();
+  vi.useRealTimers();
+});
+
+const bob = () => conversationState('bob');
+const own = (id: string, status: Status = 'chat'): Entry | null => append(bob(), { id, own: true, value: id, at: 1, status });
+const theirs = (id: string | null, at = 1): Entry | null => append(bob(), { id, own: false, value: id, at, status: null });
+
+describe('a conversation', () => {
+  it('is stored in chunks, in the order of arrival', () => {
+    for (let i = 0; i < chunkSize + 1; i += 1) theirs(`m${i}`);
+    const { chunks, count, last } = bob();
+    expect(chunks.map((chunk) => chunk.entries.length)).toEqual([chunkSize, 1]);
+    expect(chunks[1]?.before).toBe(chunks[0]?.entries[chunkSize - 1]);
+    expect(count).toBe(chunkSize + 1);
+    expect(last?.id).toBe(`m${chunkSize}`);
+  });
+
+  it('stores a repeated message once', () => {
+    expect(theirs('m1')).not.toBe(null);
+    expect(theirs('m1')).toBe(null);
+    expect(bob().count).toBe(1);
+  });
+
+  it('stores another message with the same id, and the same message after some time', () => {
+    const say = (value: string, at: number): Entry | null => append(bob(), { id: 'm1', own: false, value, at, status: null });
+    expect(say('one', 1)).not.toBe(null);
+    expect(say('two', 2)).not.toBe(null);
+    expect(say('two', 3)).toBe(null);
+    expect(say('two', 2 + 10 * 60_000)).not.toBe(null);
+    expect(bob().count).toBe(3);
+  });
+
+  it('stores equal ids of both users, and messages without an id', () => {
+    theirs('m1');
+    own('m1');
+    theirs(null);
+    theirs(null);
+    expect(bob().count).toBe(4);
+  });
+
+  it('is listed before conversations with older messages', () => {
+    append(conversationState('carol'), { id: null, own: false, value: '', at: 5, status: null });
+    theirs(null, 9);
+    expect(conversationList.value.map(({ peer }) => peer)).toEqual(['bob', 'carol']);
+  });
+
+  it('adds its unread messages to the notices', () => {
+    bob().unread = 2;
+    appendNotice('disk full', 1, false);
+    appendNotice('seen', 2, true);
+    expect([unreadTotal.value, unreadNotices.value]).toEqual([3, 1]);
+    readNotices();
+    expect(unreadTotal.value).toBe(2);
+  });
+
+  it('is removed with all others when the user changes', () => {
+    theirs('m1');
+    appendNotice('x', 1, false);
+    clearConversations();
+    expect(conversationList.value).toEqual([]);
+    expect(unreadTotal.value).toBe(0);
+  });
+});
+
+describe('moveToEnd', () => {
+  const order = (): (string | null)[] => bob().chunks.flatMap((chunk) => chunk.entries.map((entry) => entry.id));
+
+  it('moves a message to the end, with the current time', () => {
+    const first = own('first', 'none');
+    theirs('second');
+    if (first === null) throw new Error('not taken');
+    moveToEnd(bob(), first);
+    expect(order()).toEqual(['second', 'first']);
+    expect(first.at).toBe(Date.now());
+    expect(bob().last).toBe(first);
+    expect(bob().count).toBe(2);
+  });
+
+  it('updates the entry before each chunk, also around an empty chunk', () => {
+    const all = Array.from({ length: chunkSize + 1 }, (_, i) => own(`m${i}`, 'none'));
+    const [last, alone] = all.slice(-2);
+    if (last == null || alone == null) throw new Error('not taken');
+    moveToEnd(bob(), last);
+    expect(bob().chunks[1]?.before?.id).toBe(`m${chunkSize - 2}`);
+    moveToEnd(bob(), alone);
+    moveToEnd(bob(), last);
+    expect(order().slice(-3)).toEqual([`m${chunkSize - 2}`, alone.id, last.id]);
+    expect(new Set(order()).size).toBe(chunkSize + 1);
+  });
+
+  it('keeps the last message in place', () => {
+    const only = own('only', 'none');
+    if (only === null) throw new Error('not taken');
+    moveToEnd(bob(), only);
+    expect(order()).toEqual(['only']);
+    expect(beginsDay(only, bob().chunks[0]?.before ?? null)).toBe(true);
+  });
+});
+
+describe('beginsDay', () => {
+  const at = (text: string): Entry => {
+    const entry = append(conversationState(text), { id: null, own: false, value: '', at: new Date(text).getTime(), status: null });
+    if (entry === null) throw new Error('not taken');
+    return entry;
+  };
+
+  it('is true after midnight only', () => {
+    expect(beginsDay(at('2026-03-01T00:00'), null)).toBe(true);
+    expect(beginsDay(at('2026-03-02T00:00'), at('2026-03-01T23:59:59'))).toBe(true);
+    expect(beginsDay(at('2026-03-02T23:59'), at('2026-03-02T00:00'))).toBe(false);
+    expect(beginsDay(at('2027-03-02T12:00'), at('2026-03-02T12:00'))).toBe(true);
+  });
+
+  it('is false for an earlier day', () => {
+    expect(beginsDay(at('2026-03-01T23:59'), at('2026-03-02T00:01'))).toBe(false);
+  });
+});
+
+describe('markSeen', () => {
+  it('marks delivered messages up to the seen one', () => {
+    const entries = [own('m1'), own('m2', 'none'), own('m3', 'push'), own('m4')];
+    markSeen(bob(), 'm3');
+    expect(entries.map((entry) => entry?.seen)).toEqual([true, false, true, false]);
+  });
+
+  it('marks nothing for an unknown id', () => {
+    const entry = own('m1');
+    markSeen(bob(), 'other');
+    expect(entry?.seen).toBe(false);
+  });
+
+  it('marks messages across chunks', () => {
+    const first = own('first');
+    for (let i = 0; i < chunkSize * 2; i += 1) theirs(`t${i}`);
+    own('last');
+    markSeen(bob(), 'last');
+    expect(first?.seen).toBe(true);
+  });
+});
+
+describe('typing', () => {
+  it('ends after a timeout, and with the message', () => {
+    setTyping(bob(), true);
+    vi.advanceTimersByTime(5_999);
+    expect(bob().typing).toBe(true);
+    vi.advanceTimersByTime(1);
+    expect(bob().typing).toBe(false);
+    setTyping(bob(), true);
+    theirs('m1');
+    expect(bob().typing).toBe(false);
+  });
+});
+
+describe('messageText', () => {
+  it('returns a string unchanged, and other values as JSON', () => {
+    expect(messageText('<b>"')).toBe('<b>"');
+    expect(messageText({ a: 1 })).toBe('{"a":1}');
+    expect(messageText(null)).toBe('null');
+  });
+});

@@ -1,0 +1,218 @@
+import { computed, shallowReactive } from 'vue';
+
+export type Status =
+  /** In the offline queue. */
+  | 'queued'
+  /** Sent, not acknowledged. */
+  | 'sending'
+  /** The routes of the acknowledgement. */
+  | 'chat'
+  | 'push'
+  | 'none'
+  /** Not sent, or rejected by the server. */
+  | 'failed'
+  /** The message may have arrived. */
+  | 'unknown'
+  /** Sent by another tab, which handles the acknowledgement. */
+  | 'other_tab';
+
+export interface Failure {
+  readonly code: string;
+  readonly detail: string;
+}
+
+export interface Entry {
+  readonly key: number;
+  readonly id: string | null;
+  readonly own: boolean;
+  readonly value: unknown;
+  at: number;
+  status: Status | null;
+  failure: Failure | null;
+  seen: boolean;
+}
+
+/**
+ * Part of a conversation. A new entry renders only the last chunk again. Chunks far outside the view are not in the
+ * document.
+ */
+export interface Chunk {
+  readonly key: number;
+  /** The entry before the first one. */
+  before: Entry | null;
+  readonly entries: Entry[];
+}
+
+export interface ConversationState {
+  readonly peer: string;
+  readonly chunks: Chunk[];
+  /** The newest entry for each id. */
+  readonly ids: Map<string, Entry>;
+  last: Entry | null;
+  count: number;
+  unread: number;
+  typing: boolean;
+  /** Whether the peer is present; null if unknown. */
+  present: boolean | null;
+  /** Whether its view is open, and scrolled to the end. */
+  open: boolean;
+  atEnd: boolean;
+  /** Text that is not sent yet, kept while another conversation is open. */
+  draft: string;
+  /** The id of the peer's newest message, for the signal that it was seen. */
+  lastReceived: string | null;
+}
+
+export const chunkSize = 50;
+
+let nextKey = 1;
+
+const byPeer = shallowReactive(new Map<string, ConversationState>());
+const noticeEntries = shallowReactive<Entry[]>([]);
+const noticeState = shallowReactive({ unread: 0 });
+const typingTimers = new Map<string, ReturnType<typeof setTimeout>>();
+
+/** The peer repeats the typing signal. Without one for this time, the peer has stopped. */
+const typingTimeoutMs = 6_000;
+
+export function conversationState(peer: string): ConversationState {
+  const existing = byPeer.get(peer);
+  if (existing !== undefined) return existing;
+  const created: ConversationState = shallowReactive({
+    peer,
+    chunks: shallowReactive([]),
+    ids: new Map<string, Entry>(),
+    last: null,
+    count: 0,
+    unread: 0,
+    typing: false,
+    present: null,
+    open: false,
+    atEnd: true,
+    draft: '',
+    lastReceived: null,
+  });
+  byPeer.set(peer, created);
+  return created;
+}
+
+/** Newest first. Conversations without a message follow in the order of opening. */
+export const conversationList = computed(() => [...byPeer.values()].sort((a, b) => (b.last?.at ?? 0) - (a.last?.at ?? 0)));
+
+export const notices: readonly Entry[] = noticeEntries;
+export const unreadNotices = computed(() => noticeState.unread);
+
+export const unreadTotal = computed(() => {
+  let total = noticeState.unread;
+  for (const one of byPeer.values()) total += one.unread;
+  return total;
+});
+
+interface NewEntry {
+  readonly id: string | null;
+  readonly own: boolean;
+  readonly value: unknown;
+  readonly at: number;
+  readonly status: Status | null;
+}
+
+function makeEntry(entry: NewEntry): Entry {
+  return shallowReactive({ ...entry, key: nextKey++, failure: null, seen: false });
+}
+
+/** The same message with the same id is a repetition within this time, and a new message later. */
+const repetitionMs = 10 * 60_000;
+
+/** Adds a message. Null for a repetition, since a message may arrive twice. Clients may reuse ids: the text is compared too. */
+export function append(into: ConversationState, entry: NewEntry): Entry | null {
+  const idKey = entry.id === null ? null : `${entry.own ? '>' : '<'}${entry.id}`;
+  const existing = idKey === null ? undefined : into.ids.get(idKey);
+  if (existing !== undefined && entry.at - existing.at < repetitionMs && messageText(existing.value) === messageText(entry.value)) return null;
+  const created = makeEntry(entry);
+  if (idKey !== null) into.ids.set(idKey, created);
+  insert(into, created);
+  into.count += 1;
+  if (!entry.own) {
+    if (entry.id !== null) into.lastReceived = entry.id;
+    setTyping(into, false);
+  }
+  return created;
+}
+
+function insert(into: ConversationState, entry: Entry): void {
+  let chunk = into.chunks[into.chunks.length - 1];
+  if (chunk === undefined || chunk.entries.length >= chunkSize) {
+    chunk = shallowReactive({ key: nextKey++, before: into.last, entries: shallowReactive([]) });
+    into.chunks.push(chunk);
+  }
+  chunk.entries.push(entry);
+  into.last = entry;
+}
+
+/** Moves an entry that is sent again to the end, with the current time. */
+export function moveToEnd(within: ConversationState, entry: Entry): void {
+  let before: Entry | null = null;
+  for (const chunk of within.chunks) {
+    chunk.before = before;
+    const index = chunk.entries.indexOf(entry);
+    if (index >= 0) chunk.entries.splice(index, 1);
+    before = chunk.entries[chunk.entries.length - 1] ?? before;
+  }
+  within.last = before;
+  entry.at = Date.now();
+  insert(within, entry);
+}
+
+const midnight = (at: number): number => new Date(at).setHours(0, 0, 0, 0);
+
+/** Whether a new day begins with this entry. Clocks differ, so that an entry may be older than the one before it. */
+export function beginsDay(entry: Entry, before: Entry | null): boolean {
+  return before === null || midnight(entry.at) > midnight(before.at);
+}
+
+export function appendNotice(value: unknown, at: number, read: boolean): void {
+  noticeEntries.push(makeEntry({ id: null, own: false, value, at, status: null }));
+  if (!read) noticeState.unread += 1;
+}
+
+export function readNotices(): void {
+  noticeState.unread = 0;
+}
+
+/** The peer saw all own messages up to this one. */
+export function markSeen(within: ConversationState, id: string): void {
+  let reached = false;
+  for (let c = within.chunks.length - 1; c >= 0; c -= 1) {
+    const entries = within.chunks[c]?.entries ?? [];
+    for (let e = entries.length - 1; e >= 0; e -= 1) {
+      const entry = entries[e];
+      if (entry === undefined || !entry.own) continue;
+      if (entry.id === id) reached = true;
+      if (!reached || (entry.status !== 'chat' && entry.status !== 'push')) continue;
+      // Earlier entries are marked already.
+      if (entry.seen) return;
+      entry.seen = true;
+    }
+  }
+}
+
+export function setTyping(within: ConversationState, typing: boolean): void {
+  clearTimeout(typingTimers.get(within.peer));
+  typingTimers.delete(within.peer);
+  within.typing = typing;
+  if (typing) typingTimers.set(within.peer, setTimeout(() => setTyping(within, false), typingTimeoutMs));
+}
+
+/** The user of this tab changed, and must not see the conversations of the previous one. */
+export function clearConversations(): void {
+  for (const timer of typingTimers.values()) clearTimeout(timer);
+  typingTimers.clear();
+  byPeer.clear();
+  noticeEntries.splice(0);
+  noticeState.unread = 0;
+}
+
+/** A message as text. Values other than strings are shown as JSON. */
+export function messageText(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}

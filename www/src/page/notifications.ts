@@ -1,0 +1,143 @@
+import { computed, shallowReactive, shallowRef, watch, watchEffect } from 'vue';
+import { pageVisible } from './browser_state';
+import { unreadTotal } from './conversation_store';
+import { t } from './i18n';
+import { go, route } from './route';
+import { session } from './session';
+
+export interface Toast {
+  readonly key: number;
+  /** Null for a notice. */
+  readonly peer: string | null;
+  readonly text: string;
+}
+
+const maxToasts = 3;
+let nextKey = 1;
+
+const shownNotifications = new Set<Notification>();
+
+export const toasts = shallowReactive<Toast[]>([]);
+
+export function addToast(peer: string | null, text: string): void {
+  // One toast per peer: the newest.
+  const older = toasts.findIndex((toast) => toast.peer === peer);
+  if (older >= 0) toasts.splice(older, 1);
+  toasts.push({ key: nextKey++, peer, text });
+  if (toasts.length > maxToasts) toasts.shift();
+}
+
+export function dismissToast(key: number): void {
+  const index = toasts.findIndex((toast) => toast.key === key);
+  if (index >= 0) toasts.splice(index, 1);
+}
+
+export function dismissToastsOf(peer: string | null): void {
+  for (const toast of toasts.filter((one) => one.peer === peer)) dismissToast(toast.key);
+}
+
+/** The user of this tab changed, and must not see the messages of the previous one. */
+export function clearNotifications(): void {
+  toasts.splice(0);
+  for (const one of shownNotifications) one.close();
+  shownNotifications.clear();
+}
+
+export type Permission = 'default' | 'granted' | 'denied' | 'missing';
+
+function readPermission(): Permission {
+  return 'Notification' in window ? Notification.permission : 'missing';
+}
+
+export const permission = shallowRef<Permission>(readPermission());
+
+export async function requestPermission(): Promise<void> {
+  if (permission.value !== 'default') return;
+  await Notification.requestPermission();
+  permission.value = readPermission();
+}
+
+const visibleTabLock = (user: string): string => `waystation: ${user} visible`;
+
+// Each visible tab holds this lock, and the browser releases it with the tab.
+// Browsers have locks wherever they have notifications.
+watch(
+  [pageVisible, session.me],
+  ([visible, user], _, onCleanup) => {
+    if (!visible || user === null || !('locks' in navigator)) return;
+    const left = new Promise<void>((resolve) => onCleanup(resolve));
+    navigator.locks.request(visibleTabLock(user), { mode: 'shared' }, () => left).catch(() => {
+      // The site may not store anything: each tab decides alone.
+    });
+  },
+  { immediate: true, flush: 'sync' },
+);
+
+async function hasVisibleTab(user: string): Promise<boolean> {
+  try {
+    const { held = [] } = await navigator.locks.query();
+    return held.some(({ name }) => name === visibleTabLock(user));
+  } catch {
+    return false;
+  }
+}
+
+/** Shows a desktop notification if no tab of this user is visible. A visible tab shows a toast. */
+export async function notifyDesktop(peer: string | null, text: string, id: string | null): Promise<void> {
+  const user = session.me.value;
+  if (permission.value !== 'granted' || pageVisible.value || user === null || (await hasVisibleTab(user))) return;
+  if (user === session.me.value) showNotification(user, peer, text, id);
+}
+
+/**
+ * The tag of a notification: the browser replaces a notification by a later one with the same tag. It is equal in all
+ * tabs of a user, so that they show one. The sender chooses the id, so that the tag contains sender and receiver.
+ * Notices have the sender null.
+ */
+export function notificationTag(user: string, peer: string | null, id: string | null): string {
+  return JSON.stringify(['waystation', user, peer, id]);
+}
+
+function showNotification(user: string, peer: string | null, text: string, id: string | null): void {
+  try {
+    const title = peer === null ? t('toast.notice') : t('toast.from', { user: peer });
+    const shown = new Notification(title, { body: text.slice(0, 200), tag: notificationTag(user, peer, id), icon: './icon.svg' });
+    shownNotifications.add(shown);
+    shown.onclose = () => shownNotifications.delete(shown);
+    shown.onclick = () => {
+      window.focus();
+      go(peer === null ? { page: 'notices' } : { page: 'chat', peer });
+      shown.close();
+    };
+  } catch {
+    // Some phones have the permission without the constructor. The badge remains.
+  }
+}
+
+/** The name of the open page, for the title. */
+const pageName = computed(() => {
+  const { value } = route;
+  switch (value.page) {
+    case 'chat':
+      return value.peer;
+    case 'notices':
+      return t('notices.title');
+    case 'operator':
+      return t('op.title');
+    case 'home':
+      return null;
+  }
+});
+
+/** Shows page and unread messages in the title, and the number on the icon of an installed page. */
+export function startBadge(): void {
+  watchEffect(() => {
+    const unread = unreadTotal.value;
+    document.title = `${unread > 0 ? `(${unread}) ` : ''}${pageName.value === null || session.me.value === null ? '' : `${pageName.value} · `}${t('app.name')}`;
+    if ('setAppBadge' in navigator) {
+      navigator.setAppBadge(unread).catch(() => {
+        // Only an installed page has an icon.
+      });
+    }
+  });
+}
