@@ -213,6 +213,7 @@ void Connection::note_end(EndReason reason) noexcept {
 
 void Connection::start_closing(CloseCode code, std::string_view reason) {
   state_ = State::closing;
+  close_code_ = code;
   note_end(reason_for(code));
   // The peer's Close is waited for, however long the pause was to be.
   resumes_us_ = std::min(resumes_us_, reactor_.now_ms() * 1000);

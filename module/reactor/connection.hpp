@@ -74,6 +74,12 @@ class Connection final : private FrameHandler {
   /// Why it ended, or is about to; from when the session's on_lost is called on.
   EndReason end_reason() const noexcept { return end_reason_.value_or(EndReason::closed); }
 
+  /// The code that it is or was closed with; no_status where it ended without a Close.
+  CloseCode close_code() const noexcept { return close_code_; }
+
+  /// What it was given to keep until it is closed.
+  const void* place() const noexcept { return place_.get(); }
+
   /// Up to where the peer's kernel has acknowledged what was sent.
   std::uint64_t acknowledged_offset() const noexcept;
 
@@ -157,6 +163,7 @@ class Connection final : private FrameHandler {
 
   // The small ones together, behind the reactor's: there may be many thousand connections.
   CloseCode wanted_close_ = CloseCode::no_status;  // no_status: none
+  CloseCode close_code_ = CloseCode::no_status;    // no_status: none was sent
   std::optional<EndReason> end_reason_;            // the first that there was
   State state_ = State::open;
   bool in_session_ = false;  // between the session's on_open and on_end

@@ -50,6 +50,7 @@ struct RelayFigures {
 struct RefreshAnswer {
   std::int64_t expires_at = 0;  // ms since 1970; of no meaning where problem is not empty
   std::string problem;          // why it was not taken
+  std::string log_detail = {};  // the rest of it, which only the log may say
 };
 
 /// Checks such tokens, away from the reactor's thread, since a signature takes its time.
@@ -64,6 +65,20 @@ class TokenRefresher {
   ~TokenRefresher() = default;
 };
 
+/// Hears of single sockets, for a log. On the reactor's thread; must neither wait nor throw.
+/// `place` is what open() was given for the socket, `user` empty where it is anonymous.
+class SocketLog {
+ public:
+  virtual void on_error_frame(const void* place, std::string_view user, ErrorCode code,
+                              std::string_view detail) noexcept = 0;
+  /// Of a socket that the relay closed, not its peer. `code` is no_status where no Close was sent.
+  virtual void on_close(const void* place, std::string_view user, EndReason reason,
+                        CloseCode code) noexcept = 0;
+
+ protected:
+  ~SocketLog() = default;
+};
+
 /// Why a call had no answer.
 enum class CallProblem : std::uint8_t { timeout, stopped };
 
@@ -72,9 +87,10 @@ using CallResult = std::variant<T, CallProblem>;
 
 class RelayService final : private Observer {
  public:
-  /// `listener` hears of every outcome but Outcome::chat, on the reactor's thread; it and
-  /// `refresher` may be null, and otherwise must outlive the service. Throws std::system_error.
-  RelayService(const RelayOptions& options, Observer* listener, TokenRefresher* refresher);
+  /// `listener` hears of every outcome but Outcome::chat, on the reactor's thread; it, `refresher`
+  /// and `log` may be null, and otherwise must outlive the service. Throws std::system_error.
+  RelayService(const RelayOptions& options, Observer* listener, TokenRefresher* refresher,
+               SocketLog* log = nullptr);
   ~RelayService();
 
   // ---- any thread but the reactor's
@@ -107,7 +123,9 @@ class RelayService final : private Observer {
   const Now& now() const noexcept { return reactor_->now(); }
   std::size_t max_queue_bytes() const noexcept { return reactor_->pool().limits().max_queue_bytes; }
   void count_open(SocketKind kind, int change) noexcept;
-  void on_closed(SocketKind kind, EndReason reason) noexcept;
+  void on_closed(const Connection& connection, SocketKind kind, std::string_view user) noexcept;
+  void log_error_frame(const Connection& connection, std::string_view user, ErrorCode code,
+                       std::string_view detail) noexcept;
   void refresh(Connection& connection, Member& member, std::string user, std::string token);
   void on_delivery(const Delivery& delivery) noexcept override;
 
@@ -120,6 +138,7 @@ class RelayService final : private Observer {
   RelayFigures figures_;
   Observer* listener_;
   TokenRefresher* refresher_;
+  SocketLog* log_;
   Directory directory_;
   Fanout fanout_;
   LocalBackplane backplane_;
