@@ -97,7 +97,7 @@ class RelayService final : private Observer {
   void stop() { reactor_->stop(); }
 
   const RelayFigures& figures() const noexcept { return figures_; }
-  const ReactorFigures& reactor_figures() const noexcept { return reactor_->figures(); }
+  const ReactorStats& reactor_figures() const noexcept { return reactor_->stats(); }
 
   // ---- the reactor's thread, for sessions
 

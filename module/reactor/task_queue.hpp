@@ -2,16 +2,18 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <vector>
 
+#include "reactor/event_source.hpp"
 #include "reactor/file_descriptor.hpp"
 #include "reactor/mutex.hpp"
 
 namespace waystation {
 
 /// Tasks from any thread, run by one. descriptor() becomes readable when there are any.
-class TaskQueue {
+class TaskQueue final : public EventSource {
  public:
   using Task = std::function<void()>;
 
@@ -34,6 +36,7 @@ class TaskQueue {
   /// The one thread, when descriptor() is readable: makes it unreadable, and then runs what was
   /// posted up to now.
   void on_readable() noexcept;
+  void on_events(std::uint32_t) noexcept override { on_readable(); }
 
   /// Any thread: closes the queue, and `last` is run behind all that was posted before. Takes the
   /// place of what post_without_memory posted. Nothing where the queue is closed already.
@@ -49,10 +52,10 @@ class TaskQueue {
   std::vector<Task> tasks_ WAYSTATION_GUARDED_BY(mutex_);
   Task reserved_ WAYSTATION_GUARDED_BY(mutex_);  // not in tasks_, so that it needs no memory
   bool closed_ WAYSTATION_GUARDED_BY(mutex_) = false;
-  // Whether tasks_ or reserved_ holds a task. Written with the mutex held, read without. A post sets it
-  // before it makes the descriptor readable, and on_readable() reads it after the descriptor: a
-  // wake-up whose announcement is taken away there is seen here. A run() that reads it too early is
-  // followed by an on_readable(), since the announcement is still to come.
+  // Whether tasks_ or reserved_ holds a task. Written with the mutex held, read without. A post
+  // sets it before it makes the descriptor readable, and on_readable() reads it after the
+  // descriptor: a wake-up whose announcement is taken away there is seen here. A run() that reads
+  // it too early is followed by an on_readable(), since the announcement is still to come.
   std::atomic<bool> is_posted_ = false;
   std::vector<Task> running_;
 };

@@ -233,7 +233,7 @@ TEST_F(ReactorTest, AnswersAfterTheHandshake) {
   peer.client.say("how are you");
   EXPECT_EQ(peer.client.hear(), "how are you");
   EXPECT_EQ(peer.record->opened, 1);
-  EXPECT_EQ(reactor_->figures().connections, 1U);
+  EXPECT_EQ(reactor_->stats().connections, 1U);
 }
 
 TEST_F(ReactorTest, ReadsFramesHoweverTheyAreCut) {
@@ -399,7 +399,7 @@ TEST_F(ReactorTest, DoesNotWaitForEverForAPeerThatKeepsTheConnectionOpen) {
   peer.client.send(close_frame(1000));
   EXPECT_EQ(peer.client.hear(), "(closed 1000)");
   expect_ended(peer);  // while `peer` holds its end open
-  EXPECT_TRUE(eventually([&] { return reactor_->figures().connections == 0; }));
+  EXPECT_TRUE(eventually([&] { return reactor_->stats().connections == 0; }));
 }
 
 TEST_F(ReactorTest, APeerThatGoesIsGone) {
@@ -417,7 +417,7 @@ TEST_F(ReactorTest, APeerThatGoesIsGone) {
   auto before = connect();
   before.client.reset();
   EXPECT_TRUE(eventually([&] { return !before.record->place_held; }));
-  EXPECT_TRUE(eventually([&] { return reactor_->figures().connections == 0; }));
+  EXPECT_TRUE(eventually([&] { return reactor_->stats().connections == 0; }));
 }
 
 TEST_F(ReactorTest, WhoLeavesInAnEventIsToldToTheOthersInTheSame) {
@@ -448,7 +448,7 @@ TEST_F(ReactorTest, PingsAndEndsWhoSaysNothingForTwoIntervals) {
     }
   });
   expect_ended(silent);
-  EXPECT_EQ(reactor_->figures().closed_dead, 1U);
+  EXPECT_EQ(reactor_->stats().closed_dead, 1U);
   answers.join();
   EXPECT_EQ(alive.record->ended, 0);
   EXPECT_GE(alive.record->heartbeats, 3);
@@ -498,7 +498,7 @@ TEST_F(ReactorTest, AMessageThatIsNeverCompletedEndsIn1008) {
   for (auto& drip : drips) drip.join();
   for (auto& peer : peers) peer.client.vanish();
   for (auto& peer : peers) expect_ended(peer);
-  EXPECT_EQ(reactor_->figures().closed_dead, 0U);
+  EXPECT_EQ(reactor_->stats().closed_dead, 0U);
 }
 
 TEST_F(ReactorTest, AnExpiredTokenEndsIn4401) {
@@ -536,7 +536,7 @@ TEST_F(ReactorTest, ASlowReceiverIsClosedAtItsBoundAndWhatWasBegunIsCompleted) {
   auto sender = open("sender");
   sender.client.say("/send slow 1000 " + std::to_string(kSize));
   EXPECT_TRUE(eventually([&] { return slow.record->ended == 1; }));
-  EXPECT_EQ(reactor_->figures().closed_slow, 1U);
+  EXPECT_EQ(reactor_->stats().closed_slow, 1U);
   EXPECT_TRUE(slow.record->place_held);
   const int taken = sender.record->taken;
   EXPECT_EQ(taken + sender.record->refused, 1000);
@@ -579,7 +579,7 @@ TEST_F(ReactorTest, ABurstBeyondTheBoundIsNoFaultOfAReceiverWhoseKernelTakesIt) 
   sender.client.say("/send receiver 12 4000");
   for (int i = 0; i < 12; ++i) ASSERT_EQ(receiver.client.hear(), numbered(i, 4000));
   EXPECT_EQ(sender.record->refused, 0);
-  EXPECT_EQ(reactor_->figures().closed_slow, 0U);
+  EXPECT_EQ(reactor_->stats().closed_slow, 0U);
 }
 
 TEST_F(ReactorTest, WhoHoldsTheMostOfTheCommonBudgetIsClosedAndNobodyElse) {
@@ -601,7 +601,7 @@ TEST_F(ReactorTest, WhoHoldsTheMostOfTheCommonBudgetIsClosedAndNobodyElse) {
   sender.client.say("sync");
   ASSERT_EQ(sender.client.hear(), "sync");
   EXPECT_EQ(sender.record->refused, 0);
-  EXPECT_EQ(reactor_->figures().closed_slow, 1U);
+  EXPECT_EQ(reactor_->stats().closed_slow, 1U);
   EXPECT_EQ(hog.record->ended, 1);
   EXPECT_EQ(modest.record->ended, 0);
 
@@ -877,7 +877,7 @@ TEST_F(ReactorTest, WhoHoldsTheMostPaysForItsOwnMessageToo) {
   ASSERT_EQ(sender.client.hear(), "sync");
   EXPECT_EQ(hog.record->ended, 1);
   EXPECT_EQ(modest.record->ended, 0);
-  EXPECT_EQ(reactor_->figures().closed_slow, 1U);
+  EXPECT_EQ(reactor_->stats().closed_slow, 1U);
   for (int i = 0; i < 10; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
 }
 
@@ -897,7 +897,7 @@ TEST_F(ReactorTest, WhoIsBeyondItsOwnBoundCostsNobodyElseTheirs) {
   ASSERT_EQ(sender.client.hear(), "sync");
   EXPECT_EQ(sender.record->refused, 1);
   EXPECT_EQ(slow.record->ended, 1);
-  EXPECT_EQ(reactor_->figures().closed_slow, 1U);
+  EXPECT_EQ(reactor_->stats().closed_slow, 1U);
   EXPECT_EQ(hog.record->ended, 0);
   for (int i = 0; i < 28; ++i) ASSERT_EQ(hog.client.hear(), numbered(i, 10'000));
 }
@@ -998,7 +998,7 @@ TEST_F(ReactorTest, DrainSaysGoingAwayAndReturnsWhenAllHaveAnswered) {
   reactor_->drain(600'000);
   for (auto& thread : answers) thread.join();
   for (auto& peer : peers) expect_ended(peer);
-  EXPECT_EQ(reactor_->figures().connections, 0U);
+  EXPECT_EQ(reactor_->stats().connections, 0U);
   reactor_->drain(600'000);  // again, with nobody there
 }
 
@@ -1006,7 +1006,7 @@ TEST_F(ReactorTest, DrainCutsWhoDoesNotAnswer) {
   start(options());
   auto peer = open();
   reactor_->drain(50);
-  EXPECT_EQ(reactor_->figures().connections, 0U);
+  EXPECT_EQ(reactor_->stats().connections, 0U);
   expect_ended(peer);
   EXPECT_EQ(peer.client.hear(), "(closed 1001)");
 }
@@ -1165,7 +1165,7 @@ TEST_F(ReactorTest, AShorterPingIntervalIsInForceAtOnce) {
   peer.client.send(frame(Opcode::pong, ""));
   peer.client.say("alive");
   EXPECT_EQ(peer.client.hear(), "alive");
-  EXPECT_EQ(reactor_->figures().closed_dead, 0U);
+  EXPECT_EQ(reactor_->stats().closed_dead, 0U);
 }
 
 TEST_F(ReactorTest, WhatThrowsEndsItsOwnConnectionWith1011AndNoOther) {
