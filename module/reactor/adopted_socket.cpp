@@ -34,6 +34,8 @@ constexpr int kLimitForHighBase = 4096;
 constexpr int kNumbersPerPoll = 1024;
 // How far above the adopted ones the mark is put.
 constexpr int kMarkDistance = 256;
+// At most so many given descriptors are adopted between two counts of all descriptors.
+constexpr std::int64_t kAdoptionsPerCount = 64;
 
 /// Which descriptors of the process are adopted: a bit each, readable without a lock.
 class AdoptedNumbers {
@@ -220,19 +222,25 @@ class Adopter {
     if (!dead_) {
       if (auto problem = open_dead_socket()) return std::move(*problem);
     }
-    const int limit = descriptor_limit();
-    if (target.descriptor >= 0) {
-      if (auto problem = check_given(target.descriptor)) return std::move(*problem);
-    }
     try {
-      auto found = target.descriptor >= 0 ? check_reserve(target, limit) : find(target, limit);
-      if (auto* problem = std::get_if<AdoptionFailure>(&found)) return std::move(*problem);
-      return take(std::get<int>(found), limit);
+      return adopt_from_server(target, descriptor_limit());
     } catch (const SearchFailed& failed) {
-      return system_failure(
-          "the descriptors in use cannot be searched with " + std::string(failed.call),
-          failed.error);
+      return search_failure(failed);
     }
+  }
+
+  std::variant<AdoptedSocket, AdoptionFailure> adopt_own(FileDescriptor& descriptor,
+                                                         std::uint32_t reserve) {
+    const MutexLock lock(search_);
+    const int limit = descriptor_limit();
+    try {
+      if (auto problem = check_given(descriptor.get(), reserve, limit)) return std::move(*problem);
+    } catch (const SearchFailed& failed) {
+      return search_failure(failed);
+    }
+    auto taken = take(descriptor.get(), limit);
+    if (std::holds_alternative<AdoptedSocket>(taken)) descriptor.reset();
+    return taken;
   }
 
   bool has_descriptors(std::uint32_t reserve) {
@@ -284,6 +292,11 @@ class Adopter {
     return std::int64_t{adopted_numbers.count()} + others + reserve <= limit;
   }
 
+  static AdoptionFailure search_failure(const SearchFailed& failed) {
+    return system_failure(
+        "the descriptors in use cannot be searched with " + std::string(failed.call), failed.error);
+  }
+
   static AdoptionFailure too_few(int limit) {
     return failure(Cause::exhausted, "too few descriptors are left of the " +
                                          std::to_string(limit) + " this process may open");
@@ -314,10 +327,41 @@ class Adopter {
     void operator()(DIR* folder) const noexcept { (void)closedir(folder); }
   };
 
-  std::variant<int, AdoptionFailure> check_reserve(const AdoptionTarget& target, int limit)
+  /// Whether `reserve` stay free when one more is adopted. Throws SearchFailed.
+  bool keeps_reserve(std::uint32_t reserve, int limit) WAYSTATION_REQUIRES(search_) {
+    // A smaller limit or a larger reserve makes an earlier count worthless.
+    if (until_count_ > 0 && limit >= counted_limit_ && reserve <= counted_reserve_) {
+      --until_count_;
+      return true;
+    }
+    const std::int64_t in_use = std::int64_t{adopted_numbers.count()} + search(nullptr, limit);
+    const std::int64_t left = limit - in_use - reserve;
+    // The host may open descriptors meanwhile, so only half of them are counted on.
+    until_count_ = std::clamp<std::int64_t>(left / 2, 0, kAdoptionsPerCount);
+    counted_limit_ = limit;
+    counted_reserve_ = reserve;
+    return left >= 0;
+  }
+
+  /// Throws SearchFailed.
+  std::variant<AdoptedSocket, AdoptionFailure> adopt_from_server(const AdoptionTarget& target,
+                                                                 int limit)
       WAYSTATION_REQUIRES(search_) {
-    if (!leaves(target.descriptor_reserve, search(nullptr, limit), limit)) return too_few(limit);
-    return target.descriptor;
+    int fd = target.descriptor;
+    if (fd >= 0) {
+      auto problem = check_given(fd, target.descriptor_reserve, limit);
+      if (problem) return std::move(*problem);
+    } else {
+      auto found = find(target, limit);
+      if (auto* problem = std::get_if<AdoptionFailure>(&found)) return std::move(*problem);
+      fd = std::get<int>(found);
+    }
+    auto taken = take(fd, limit);
+    if (std::holds_alternative<AdoptedSocket>(taken) && dup3(dead_.get(), fd, O_CLOEXEC) < 0) {
+      // Nothing was taken: the duplicate closes, the server keeps its own.
+      return system_failure("the server's descriptor cannot be replaced");
+    }
+    return taken;
   }
 
   std::variant<int, AdoptionFailure> find(const AdoptionTarget& target, int limit)
@@ -430,9 +474,11 @@ class Adopter {
     matches_.push_back({fd, is_connected(fd)});
   }
 
-  /// A given descriptor needs no search, but must be what a server would hand over.
-  static std::optional<AdoptionFailure> check_given(int fd) {
-    if (adopted_numbers.contains(fd)) {
+  /// Whether `fd` is a connected stream socket that was not adopted before, and leaves the reserve.
+  /// Throws SearchFailed.
+  std::optional<AdoptionFailure> check_given(int fd, std::uint32_t reserve, int limit)
+      WAYSTATION_REQUIRES(search_) {
+    if (fd >= 0 && adopted_numbers.contains(fd)) {
       return failure(Cause::failed, "the descriptor is one that was taken over before");
     }
     int type = 0;
@@ -445,6 +491,7 @@ class Adopter {
       return failure(Cause::unsupported, "the descriptor is not a stream socket");
     }
     if (!is_connected(fd)) return gone();
+    if (!keeps_reserve(reserve, limit)) return too_few(limit);
     return std::nullopt;
   }
 
@@ -452,6 +499,7 @@ class Adopter {
     return failure(Cause::not_found, "the connection's peer has gone");
   }
 
+  /// A duplicate of `fd`, on record as adopted.
   std::variant<AdoptedSocket, AdoptionFailure> take(int fd, int limit)
       WAYSTATION_REQUIRES(search_) {
     const int ours = fcntl(fd, F_DUPFD_CLOEXEC, first_number(limit));
@@ -462,12 +510,7 @@ class Adopter {
     }
     adopted_numbers.insert(ours);
     highest_ = std::max(highest_, ours);
-    AdoptedSocket socket(ours);
-    if (dup3(dead_.get(), fd, O_CLOEXEC) < 0) {
-      // Nothing was taken: the duplicate closes, the server keeps its own.
-      return system_failure("the server's descriptor cannot be replaced");
-    }
-    return socket;
+    return AdoptedSocket(ours);
   }
 
   Mutex search_;  // no two searches overlap
@@ -476,6 +519,10 @@ class Adopter {
   // is room for.
   FileDescriptor dead_ WAYSTATION_GUARDED_BY(search_);
   int highest_ WAYSTATION_GUARDED_BY(search_) = 0;  // number that was ever adopted
+  // For given descriptors: how many more rely on the last count, and what that was made for.
+  std::int64_t until_count_ WAYSTATION_GUARDED_BY(search_) = 0;
+  int counted_limit_ WAYSTATION_GUARDED_BY(search_) = 0;
+  std::uint32_t counted_reserve_ WAYSTATION_GUARDED_BY(search_) = 0;
   std::vector<int> above_ WAYSTATION_GUARDED_BY(search_);
   std::vector<pollfd> candidates_ WAYSTATION_GUARDED_BY(search_);
   std::vector<Match> matches_ WAYSTATION_GUARDED_BY(search_);
@@ -486,6 +533,11 @@ void AdoptedSocket::reset() noexcept {
   // Forgotten before it is closed: the number may be the server's again at once.
   adopted_numbers.erase(fd_);
   (void)::close(std::exchange(fd_, -1));  // on Linux it is closed, whatever is returned
+}
+
+std::variant<AdoptedSocket, AdoptionFailure> AdoptedSocket::from(FileDescriptor& descriptor,
+                                                                 std::uint32_t reserve) {
+  return Adopter::instance().adopt_own(descriptor, reserve);
 }
 
 bool has_descriptors(std::uint32_t reserve) {

@@ -219,7 +219,9 @@ void Connection::start_closing(CloseCode code, std::string_view reason) {
 }
 
 void Connection::end_session() noexcept {
-  if (std::exchange(in_session_, false)) session_->on_end();
+  if (!in_session_) return;
+  in_session_ = false;
+  session_->on_end();
 }
 
 void Connection::on_events(std::uint32_t events) noexcept {
@@ -249,7 +251,8 @@ void Connection::on_writable() noexcept {
   if (state_ == State::closed) return;
   if (!write_wants_read_) set_blocked(false);
   touch();
-  if (std::exchange(read_wants_write_, false)) {
+  if (read_wants_write_) {
+    read_wants_write_ = false;
     watch();
     read_again_ = true;
     loop_.revisit(*this);
@@ -357,11 +360,9 @@ void Connection::transmit() noexcept {
     if (bytes.empty() && !write_unfinished_) return;
     const auto result = stream_->write(bytes);
     outbox_.consume(result.bytes);
-    if (result.status == Stream::Status::ok) {
-      write_unfinished_ = false;
-    } else {
-      wait_to_write(result.status);
-    }
+    if (result.status != Stream::Status::ok) return wait_to_write(result.status);
+    write_unfinished_ = false;
+    if (result.bytes == bytes.size()) return;
   }
 }
 

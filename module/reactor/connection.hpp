@@ -120,11 +120,6 @@ class Connection final : public EventSource, private FrameHandler, private Timer
   bool is_spent() const noexcept { return is_closed() || (state_ == State::open && too_slow_); }
   std::size_t backlog() const noexcept { return outbox_.unsent().size(); }
 
-  // Places in the reactor's queues.
-  QueueLink<Connection> touched_link;
-  QueueLink<Connection> revisit_link;
-  QueueLink<Connection> closed_link;
-
  private:
   enum class State : std::uint8_t {
     open,
@@ -177,15 +172,15 @@ class Connection final : public EventSource, private FrameHandler, private Timer
   CloseCode wanted_close_ = CloseCode::no_status;  // no_status: none
   std::optional<EndReason> end_reason_;            // the first that there was
   State state_ = State::open;
-  bool in_session_ = false;  // between the session's on_open and on_end
-  bool peer_done_ = false;   // its Close arrived or it broke the protocol: the rest is discarded
-  bool broken_ = false;      // sending failed; to be terminated
-  bool too_slow_ = false;    // its queue was full, and counted
-  bool blocked_ = false;     // writing waits for the descriptor
-  bool write_wants_read_ = false;  // while blocked: to be readable, not writable
-  bool write_unfinished_ = false;  // the stream may hold bytes that it took
-  bool read_wants_write_ = false;  // reading waits for the descriptor to be writable
-  bool read_again_ = false;        // the stream has bytes that epoll does not tell of
+  bool in_session_ : 1 = false;  // between the session's on_open and on_end
+  bool peer_done_ : 1 = false;  // its Close arrived or it broke the protocol: the rest is discarded
+  bool broken_ : 1 = false;     // sending failed; to be terminated
+  bool too_slow_ : 1 = false;   // its queue was full, and counted
+  bool blocked_ : 1 = false;    // writing waits for the descriptor
+  bool write_wants_read_ : 1 = false;  // while blocked: to be readable, not writable
+  bool write_unfinished_ : 1 = false;  // the stream may hold bytes that it took
+  bool read_wants_write_ : 1 = false;  // reading waits for the descriptor to be writable
+  bool read_again_ : 1 = false;        // the stream has bytes that epoll does not tell of
   Loop& loop_;
   std::uint64_t id_;
   std::unique_ptr<Stream> stream_;  // null once closed
@@ -196,6 +191,12 @@ class Connection final : public EventSource, private FrameHandler, private Timer
   UnreadBytes unread_;  // their frames follow those that reader_ handled
   ConnectionDeadlines deadlines_;
   ReadPause pause_;  // set: epoll does not watch for bytes
+
+ public:
+  // Places in the reactor's queues.
+  QueueLink<Connection> touched_link;
+  QueueLink<Connection> revisit_link;
+  QueueLink<Connection> closed_link;
 };
 
 }  // namespace waystation

@@ -25,7 +25,7 @@ void ReadPause::shorten(std::int64_t now_ms) noexcept {
 }
 
 void ConnectionDeadlines::restart(std::int64_t now_ms, std::int64_t ping_interval_ms) noexcept {
-  if (is_closing_) return;
+  if (is_closing()) return;
   last_received_ms_ = now_ms;
   next_ping_or_close_ms_ = now_ms + ping_interval_ms;
   if (message_began_ms_ != 0) message_began_ms_ = now_ms;
@@ -33,7 +33,7 @@ void ConnectionDeadlines::restart(std::int64_t now_ms, std::int64_t ping_interva
 
 ConnectionDeadlines::Due ConnectionDeadlines::due(std::int64_t now_ms,
                                                   std::int64_t ping_interval_ms) const noexcept {
-  if (is_closing_) return now_ms >= next_ping_or_close_ms_ ? Due::close : Due::nothing;
+  if (is_closing()) return now_ms >= next_ping_or_close_ms_ ? Due::close : Due::nothing;
   const auto patience = patience_ms(ping_interval_ms);
   if (now_ms - last_received_ms_ >= patience) return Due::dead;
   if (expires_ms_ != 0 && now_ms >= expires_ms_) return Due::expired;
@@ -42,7 +42,7 @@ ConnectionDeadlines::Due ConnectionDeadlines::due(std::int64_t now_ms,
 }
 
 std::int64_t ConnectionDeadlines::next(std::int64_t ping_interval_ms) const noexcept {
-  if (is_closing_) return next_ping_or_close_ms_;
+  if (is_closing()) return next_ping_or_close_ms_;
   const auto patience = patience_ms(ping_interval_ms);
   auto next = std::min(next_ping_or_close_ms_, last_received_ms_ + patience);
   if (expires_ms_ != 0) next = std::min(next, expires_ms_);

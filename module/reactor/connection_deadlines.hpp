@@ -54,13 +54,15 @@ class ConnectionDeadlines {
   void on_ping_sent(std::int64_t now_ms, std::int64_t ping_interval_ms) noexcept {
     next_ping_or_close_ms_ = now_ms + ping_interval_ms;
   }
-  /// Ends the session at `steady_ms`; 0: never.
-  void set_expiry(std::int64_t steady_ms) noexcept { expires_ms_ = steady_ms; }
+  /// Ends the session at `steady_ms`, which is not negative; 0: never.
+  void set_expiry(std::int64_t steady_ms) noexcept {
+    if (!is_closing()) expires_ms_ = steady_ms;
+  }
   /// All intervals begin anew.
   void restart(std::int64_t now_ms, std::int64_t ping_interval_ms) noexcept;
   /// From now on the only deadline: the peer has until then to end the connection. May be repeated.
   void close_by(std::int64_t steady_ms) noexcept {
-    is_closing_ = true;
+    expires_ms_ = kClosing;
     next_ping_or_close_ms_ = steady_ms;
   }
 
@@ -70,11 +72,14 @@ class ConnectionDeadlines {
   std::int64_t next(std::int64_t ping_interval_ms) const noexcept;
 
  private:
+  // In place of a bool, which would cost eight bytes.
+  static constexpr std::int64_t kClosing = -1;
+  bool is_closing() const noexcept { return expires_ms_ == kClosing; }
+
   std::int64_t last_received_ms_;
   std::int64_t next_ping_or_close_ms_;  // there are no pings after close_by()
   std::int64_t message_began_ms_ = 0;   // 0: there is none
-  std::int64_t expires_ms_ = 0;         // 0: never
-  bool is_closing_ = false;
+  std::int64_t expires_ms_ = 0;         // 0: never; kClosing after close_by()
 };
 
 }  // namespace waystation

@@ -227,7 +227,7 @@ void Reactor::finish_touched() noexcept {
   while (!touched_.empty()) {
     for (auto* connection = touched_.front(); connection != nullptr;
          connection = touched_.after(*connection)) {
-      connection->on_close_request();
+      if (connection->has_close_request()) connection->on_close_request();
     }
     auto flushing = std::exchange(touched_, {});
     while (auto* const connection = flushing.pop()) {

@@ -22,7 +22,7 @@ void TimerQueue::reserve() {
 void TimerQueue::move(Timer& timer, std::int64_t deadline_ms) noexcept {
   // While timers are run, one that sets itself again and again must not keep the thread.
   if (deadline_ms <= running_ms_) deadline_ms = running_ms_ + 1;
-  const auto at = timer.at_;
+  const std::size_t at = timer.at_;
   if (deadline_ms == kNever) {
     if (at == Timer::kNowhere) return;
     timer.at_ = Timer::kNowhere;
@@ -47,7 +47,7 @@ void TimerQueue::move(Timer& timer, std::int64_t deadline_ms) noexcept {
 
 void TimerQueue::place(std::size_t at, Entry entry) noexcept {
   heap_[at] = entry;
-  entry.timer->at_ = at;
+  entry.timer->at_ = static_cast<std::uint32_t>(at);
 }
 
 void TimerQueue::sift_up(std::size_t at, Entry entry) noexcept {

@@ -71,13 +71,13 @@ class Timer {
 
  private:
   friend class TimerQueue;
-  static constexpr std::size_t kNowhere = std::numeric_limits<std::size_t>::max();
+  static constexpr std::uint32_t kNowhere = std::numeric_limits<std::uint32_t>::max();
 
   /// The deadline has come. The timer is not set any more; it may be set again, or destroyed.
   virtual void on_timer() noexcept = 0;
 
   TimerQueue& queue_;
-  std::size_t at_ = kNowhere;  // in the queue's heap
+  std::uint32_t at_ = kNowhere;  // in the queue's heap
 };
 
 inline std::int64_t Timer::deadline_ms() const noexcept {

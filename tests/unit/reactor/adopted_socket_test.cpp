@@ -305,6 +305,105 @@ TEST(AdoptedSocket, AGivenDescriptorMustBeAConnectedStreamOfTheServers) {
   EXPECT_EQ(receive_exactly(client.get(), 1), "x");
 }
 
+/// Two connected sockets of this process.
+struct Pair {
+  Pair() {
+    std::array<int, 2> fds{};
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()), 0);
+    peer = FileDescriptor(fds[0]);
+    own = FileDescriptor(fds[1]);
+  }
+  FileDescriptor peer, own;
+};
+
+TEST(AdoptedSocket, AnOwnDescriptorIsMovedAndNothingElseIsOpened) {
+  Pair pair;
+  const auto before = test::open_descriptors();
+  auto result = AdoptedSocket::from(pair.own, 0);
+  const auto* adopted = std::get_if<AdoptedSocket>(&result);
+  ASSERT_NE(adopted, nullptr) << std::get<AdoptionFailure>(result).detail;
+  EXPECT_FALSE(pair.own);
+  EXPECT_EQ(test::open_descriptors(), before);
+  EXPECT_NE(fcntl(adopted->get(), F_GETFD) & FD_CLOEXEC, 0);
+  ASSERT_TRUE(test::send_all(adopted->get(), "hello"));
+  EXPECT_EQ(receive_exactly(pair.peer.get(), 5), "hello");
+  result = AdoptedSocket();
+  EXPECT_TRUE(test::reads_eof(pair.peer.get())) << "closed with its owner";
+}
+
+TEST(AdoptedSocket, AnOwnDescriptorIsNotTheWebServersAnyMore) {
+  const Listener listener;
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  auto server = listener.accept();
+  const auto from = Endpoint::local_of(client.get());
+  const auto result = AdoptedSocket::from(server, 0);
+  ASSERT_EQ(cause_of(result), std::nullopt);
+  EXPECT_EQ(cause_of(adopt(from.address(), from.port(), listener.port())), Cause::not_found);
+}
+
+TEST(AdoptedSocket, AnOwnDescriptorMustBeAConnectedStreamAndStaysWithItsOwnerOtherwise) {
+  const auto refused = [](FileDescriptor& descriptor) {
+    const int number = descriptor.get();
+    const auto cause = cause_of(AdoptedSocket::from(descriptor, 0));
+    EXPECT_EQ(descriptor.get(), number);
+    EXPECT_NE(fcntl(number, F_GETFD), -1) << "it is still open";
+    return cause;
+  };
+  FileDescriptor none;
+  EXPECT_EQ(cause_of(AdoptedSocket::from(none, 0)), Cause::failed);
+  FileDescriptor file(open("/dev/null", O_RDWR | O_CLOEXEC));
+  EXPECT_EQ(refused(file), Cause::unsupported);
+  FileDescriptor datagrams(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(refused(datagrams), Cause::unsupported);
+  FileDescriptor unconnected(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(refused(unconnected), Cause::not_found);
+  Pair pair;
+  const auto adopted = AdoptedSocket::from(pair.own, 0);
+  ASSERT_EQ(cause_of(adopted), std::nullopt);
+  // By its number, as a mistaken caller would have it.
+  FileDescriptor again(std::get<AdoptedSocket>(adopted).get());
+  EXPECT_EQ(cause_of(AdoptedSocket::from(again, 0)), Cause::failed);
+  again.release();
+}
+
+TEST(AdoptedSocket, GivenDescriptorsAreAdoptedWithoutALookAtAllOthers) {
+  // Larger than any other test's, so that the first adoption counts all descriptors.
+  constexpr std::uint32_t kReserve = 100;
+  Pair first;
+  ASSERT_EQ(cause_of(AdoptedSocket::from(first.own, kReserve)), std::nullopt);
+  Pair own;
+  const Pair servers;
+  test::where_it_fails({SYS_poll, ENOMEM}, [&] {
+    EXPECT_EQ(cause_of(AdoptedSocket::from(own.own, kReserve)), std::nullopt);
+    EXPECT_EQ(cause_of(adopt_socket({servers.own.get(), "", 0, 0, kReserve})), std::nullopt);
+    // What the count does not answer is counted anew.
+    Pair other;
+    EXPECT_EQ(cause_of(AdoptedSocket::from(other.own, kReserve + 1)), Cause::failed);
+  });
+}
+
+TEST(AdoptedSocket, OwnDescriptorsKeepTheReserve) {
+  in_child([] {
+    constexpr int kLimit = 256;
+    constexpr std::uint32_t kReserve = 64;
+    if (!limit_descriptors(kLimit)) return std::string("no such limit");
+    std::vector<FileDescriptor> peers;
+    std::vector<AdoptedSocket> adopted;
+    for (;;) {
+      Pair pair;
+      auto result = AdoptedSocket::from(pair.own, kReserve);
+      if (cause_of(result) == Cause::exhausted) break;
+      if (cause_of(result)) return std::get<AdoptionFailure>(result).detail;
+      adopted.push_back(std::move(std::get<AdoptedSocket>(result)));
+      peers.push_back(std::move(pair.peer));
+    }
+    const auto left = kLimit - static_cast<int>(test::open_descriptors());
+    return left + 8 >= int{kReserve} && left <= int{kReserve} + 8
+               ? std::string()
+               : std::to_string(left) + " descriptors are left";
+  });
+}
+
 TEST(AdoptedSocket, IsNeverFoundAgain) {
   const Listener listener;
   const auto client = connect_to({"127.0.0.1", listener.port()});
