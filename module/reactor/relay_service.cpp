@@ -1,8 +1,8 @@
 #include "reactor/relay_service.hpp"
 
 #include <algorithm>
-#include <exception>
 #include <future>
+#include <new>
 #include <utility>
 
 namespace waystation {
@@ -14,6 +14,21 @@ constexpr std::int64_t kLongestMs = std::int64_t{100} * 365 * 24 * 3600 * 1000;
 void add(std::atomic<std::uint64_t>& figure, std::int64_t change) noexcept {
   figure.store(figure.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(change),
                std::memory_order_relaxed);
+}
+
+/// Starts a call with a completion and waits for that.
+template <typename T, typename F>
+CallResult<T> wait_for(std::chrono::milliseconds deadline, F&& start) {
+  const auto result = std::make_shared<std::promise<CallResult<T>>>();
+  auto future = result->get_future();
+  if (!start([result](CallResult<T> value) { result->set_value(std::move(value)); })) {
+    return CallProblem::stopped;
+  }
+  if (future.wait_for(deadline) != std::future_status::ready) return CallProblem::timeout;
+  auto value = future.get();
+  const auto* const problem = std::get_if<CallProblem>(&value);
+  if (problem != nullptr && *problem == CallProblem::no_memory) throw std::bad_alloc();
+  return value;
 }
 
 }  // namespace
@@ -50,42 +65,58 @@ void RelayService::set_expiry(Connection& connection, std::int64_t expires_at) {
   connection.set_expiry(std::max<std::int64_t>(now().steady_ms + in_ms, 1));
 }
 
-template <typename T>
-CallResult<T> RelayService::call(std::chrono::milliseconds deadline,
-                                 std::function<void(Answer<T>)> ask) {
-  const auto result = std::make_shared<std::promise<T>>();
-  auto future = result->get_future();
-  const bool posted = reactor_->post([result, ask = std::move(ask)] {
+/// Calls `ask` with the Answer that `done` waits for, on the reactor's thread.
+template <typename T, typename F>
+bool RelayService::call_async(Completion<T> done, F ask) {
+  return reactor_->post([done = std::move(done), ask = std::move(ask)] {
     try {
-      ask([result](T value) { result->set_value(std::move(value)); });
-    } catch (...) {
-      result->set_exception(std::current_exception());
+      ask([done](T value) { done(std::move(value)); });
+    } catch (const std::bad_alloc&) {
+      done(CallProblem::no_memory);
     }
   });
-  if (!posted) return CallProblem::stopped;
-  if (future.wait_for(deadline) != std::future_status::ready) return CallProblem::timeout;
-  return future.get();
 }
 
-CallResult<std::size_t> RelayService::notify(std::string user, std::string json,
-                                             std::chrono::milliseconds deadline) {
-  return call<std::size_t>(
-      deadline, [this, user = std::move(user), json = std::move(json)](Answer<std::size_t> answer) {
+bool RelayService::notify_async(std::string user, std::string json, Completion<std::size_t> done) {
+  return call_async<std::size_t>(
+      std::move(done),
+      [this, user = std::move(user), json = std::move(json)](Answer<std::size_t> answer) {
         router_.notify(user, json, now(), std::move(answer));
       });
 }
 
+bool RelayService::presence_async(std::string user, Completion<UserPresence> done) {
+  return call_async<UserPresence>(std::move(done),
+                                  [this, user = std::move(user)](Answer<UserPresence> answer) {
+                                    backplane_.presence(user, std::move(answer));
+                                  });
+}
+
+bool RelayService::end_sessions_async(std::string user, Completion<std::size_t> done) {
+  return call_async<std::size_t>(std::move(done),
+                                 [this, user = std::move(user)](Answer<std::size_t> answer) {
+                                   backplane_.end_sessions(user, std::move(answer));
+                                 });
+}
+
+CallResult<std::size_t> RelayService::notify(std::string user, std::string json,
+                                             std::chrono::milliseconds deadline) {
+  return wait_for<std::size_t>(deadline, [&](Completion<std::size_t> done) {
+    return notify_async(std::move(user), std::move(json), std::move(done));
+  });
+}
+
 CallResult<UserPresence> RelayService::presence(std::string user,
                                                 std::chrono::milliseconds deadline) {
-  return call<UserPresence>(deadline, [this, user = std::move(user)](Answer<UserPresence> answer) {
-    backplane_.presence(user, std::move(answer));
+  return wait_for<UserPresence>(deadline, [&](Completion<UserPresence> done) {
+    return presence_async(std::move(user), std::move(done));
   });
 }
 
 CallResult<std::size_t> RelayService::end_sessions(std::string user,
                                                    std::chrono::milliseconds deadline) {
-  return call<std::size_t>(deadline, [this, user = std::move(user)](Answer<std::size_t> answer) {
-    backplane_.end_sessions(user, std::move(answer));
+  return wait_for<std::size_t>(deadline, [&](Completion<std::size_t> done) {
+    return end_sessions_async(std::move(user), std::move(done));
   });
 }
 

@@ -64,10 +64,18 @@ class TokenRefresher {
 };
 
 /// Why a call had no answer.
-enum class CallProblem : std::uint8_t { timeout, stopped };
+enum class CallProblem : std::uint8_t {
+  timeout,    // calls that wait only; the relay may still do what was asked
+  stopped,    // the relay has stopped
+  no_memory,  // asynchronous calls only; the others throw std::bad_alloc
+};
 
 template <typename T>
 using CallResult = std::variant<T, CallProblem>;
+
+/// Gets the result of an asynchronous call, once, on the reactor's thread. It must not wait.
+template <typename T>
+using Completion = std::function<void(CallResult<T>)>;
 
 class RelayService final : private Observer {
  public:
@@ -83,8 +91,8 @@ class RelayService final : private Observer {
   bool open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> place,
             SessionParameters parameters);
 
-  /// See Backplane. Each waits for the reactor's answer until `deadline`; after a timeout what was
-  /// asked may still be done. Each throws std::bad_alloc.
+  /// See Router and Backplane. Each waits for the answer until `deadline`. Each throws
+  /// std::bad_alloc.
   CallResult<std::size_t> notify(std::string user, std::string json,
                                  std::chrono::milliseconds deadline);
   CallResult<UserPresence> presence(std::string user, std::chrono::milliseconds deadline);
@@ -99,6 +107,15 @@ class RelayService final : private Observer {
   const RelayFigures& figures() const noexcept { return figures_; }
   const ReactorStats& reactor_figures() const noexcept { return reactor_->stats(); }
 
+  // ---- any thread
+
+  /// The same calls, which do not wait. False once stopped: `done` is then not called. Otherwise it
+  /// is called once, never before this returns where the caller is the reactor's thread. Each
+  /// throws std::bad_alloc, and `done` is not called.
+  bool notify_async(std::string user, std::string json, Completion<std::size_t> done);
+  bool presence_async(std::string user, Completion<UserPresence> done);
+  bool end_sessions_async(std::string user, Completion<std::size_t> done);
+
   // ---- the reactor's thread, for sessions
 
   Router& router() noexcept { return router_; }
@@ -112,8 +129,8 @@ class RelayService final : private Observer {
  private:
   void on_error_sent(ErrorCode code) noexcept override;
   void set_expiry(Connection& connection, std::int64_t expires_at);
-  template <typename T>
-  CallResult<T> call(std::chrono::milliseconds deadline, std::function<void(Answer<T>)> ask);
+  template <typename T, typename F>
+  bool call_async(Completion<T> done, F ask);
 
   RelayFigures figures_;
   Observer* listener_;

@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <atomic>
 #include <future>
 #include <limits>
 #include <mutex>
@@ -634,6 +635,59 @@ TEST_F(RelayServiceTest, CallsEndWhereThereIsNoAnswer) {
   EXPECT_EQ(std::get<CallProblem>(service_->notify("bob", "1", 20s)), CallProblem::stopped);
   EXPECT_EQ(std::get<CallProblem>(service_->presence("bob", 20s)), CallProblem::stopped);
   EXPECT_EQ(std::get<CallProblem>(service_->end_sessions("bob", 20s)), CallProblem::stopped);
+}
+
+TEST_F(RelayServiceTest, AsynchronousCallsAreAnsweredOnTheReactorsThreadInOrder) {
+  start();
+  auto push_socket = push("bob");
+  auto chat_socket = chat("bob");
+  std::promise<void> done;
+  // The reactor's thread alone, until it is done.
+  std::vector<std::string> answers;
+  std::vector<std::thread::id> threads;
+  const auto note = [&](std::string answer) {
+    answers.push_back(std::move(answer));
+    threads.push_back(std::this_thread::get_id());
+  };
+  EXPECT_TRUE(service_->presence_async("bob", [&](CallResult<UserPresence> result) {
+    note("present " + std::to_string(std::get<UserPresence>(result).push_sockets));
+  }));
+  EXPECT_TRUE(service_->notify_async("bob", "1", [&](CallResult<std::size_t> result) {
+    note("notified " + std::to_string(std::get<std::size_t>(result)));
+    // From there, too: it is not answered before this returns.
+    EXPECT_TRUE(service_->end_sessions_async("bob", [&](CallResult<std::size_t> ended) {
+      note("ended " + std::to_string(std::get<std::size_t>(ended)));
+      done.set_value();
+    }));
+    note("asked");
+  }));
+  ASSERT_EQ(done.get_future().wait_for(20s), std::future_status::ready);
+  EXPECT_EQ(answers, (std::vector<std::string>{"present 1", "notified 1", "asked", "ended 2"}));
+  for (const auto thread : threads) {
+    EXPECT_EQ(thread, threads.front());
+    EXPECT_NE(thread, std::this_thread::get_id());
+  }
+}
+
+TEST_F(RelayServiceTest, AnAsynchronousCallIsAnsweredBeforeAStopOrNotTaken) {
+  start();
+  std::promise<void> release;
+  std::atomic<int> answered = 0;
+  const auto count = [&](const CallResult<std::size_t>&) { ++answered; };
+  EXPECT_TRUE(service_->notify_async("bob", "1", [&](const CallResult<std::size_t>& result) {
+    release.get_future().wait();
+    count(result);
+  }));
+  // Behind one that the reactor is busy with.
+  EXPECT_TRUE(service_->notify_async("bob", "2", count));
+  std::thread stopping([&] { service_->stop(); });
+  EXPECT_TRUE(eventually([&] { return !service_->presence_async("bob", [](const auto&) {}); }));
+  release.set_value();
+  stopping.join();
+  EXPECT_EQ(answered, 2);
+  EXPECT_FALSE(service_->notify_async("bob", "3", count));
+  EXPECT_FALSE(service_->end_sessions_async("bob", count));
+  EXPECT_EQ(answered, 2);
 }
 
 TEST_F(RelayServiceTest, ACallThatTheReactorIsTooBusyForTimesOut) {
