@@ -90,30 +90,4 @@ std::string listen_address_objection(std::string_view text) {
   return "the address is a name, and names are not looked up";
 }
 
-bool is_address_or_block(std::string_view text) {
-  const auto slash = text.find('/');
-  const auto address = parse_address(text.substr(0, slash));
-  if (!address) return false;
-  return slash == std::string_view::npos ||
-         parse_number(text.substr(slash + 1), address->is_v6 ? 128 : 32).has_value();
-}
-
-bool is_everybody(std::string_view block) {
-  if (!is_address_or_block(block)) return false;
-  const auto slash = block.find('/');
-  if (slash == std::string_view::npos) return false;
-  const auto bits = *parse_number(block.substr(slash + 1), 128);
-  if (bits == 0) return true;
-  // An IPv6 block may hold all of IPv4 in its mapped form, ::ffff:0:0/96.
-  const auto address = *parse_address(block.substr(0, slash));
-  if (!address.is_v6 || bits > 96) return false;
-  std::array<unsigned char, 16> mapped{};
-  mapped[10] = mapped[11] = 0xff;
-  for (unsigned bit = 0; bit < bits; ++bit) {
-    const auto mask = static_cast<unsigned char>(0x80U >> (bit % 8));
-    if ((address.bytes[bit / 8] & mask) != (mapped[bit / 8] & mask)) return false;
-  }
-  return true;
-}
-
 }  // namespace waystation::server

@@ -1,4 +1,4 @@
-// Addresses as an operator writes them: listeners and CIDR blocks.
+// Addresses to listen on, as an administrator writes them.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,5 @@ std::optional<ListenAddress> parse_listen_address(std::string_view text);
 
 /// Which part of it is wrong, in words that follow "TEXT: "; empty where nothing is.
 std::string listen_address_objection(std::string_view text);
-
-/// Whether `text` is an address or a CIDR block, such as "192.0.2.7", "10.0.0.0/8" or "fd00::/8".
-bool is_address_or_block(std::string_view text);
-
-/// Whether the block holds every IPv4 or every IPv6 address. False for what is no block.
-bool is_everybody(std::string_view block);
 
 }  // namespace waystation::server

@@ -29,8 +29,8 @@ AuditCommands::AuditCommands(CLI::App& app)
     : command_(*app.add_subcommand("audit", "see who was sent what when, and what became of it")) {
   command_.require_subcommand(1);
   command_.footer(
-      "The file is --file's, or else the one that the server's configuration names (audit). A "
-      "TIME\n"
+      "The file is --file's, or else the one that the server's configuration names "
+      "(audit_file). A TIME\n"
       "is 2026-03-01, \"2026-03-01 14:30\" (local), 2026-03-01T13:30:00Z, today, yesterday, 30m, "
       "2h\n"
       "or 3d (before now), or ms since 1970. `waystation audit list --help` says what outcomes "
@@ -90,12 +90,12 @@ int AuditCommands::run() {
     ConfigurationSources sources;
     if (command.count("--config") > 0) sources.file = config_;
     sources.environment = waystation_environment();
-    request.file = load_configuration(sources).settings.audit;
+    request.file = load_configuration(sources).settings.text("audit_file");
     if (request.file.empty()) {
       throw ConfigurationError{
           "audit " + command.get_name() +
-          ": which file? Allowed is --file FILE, or a configuration (--config FILE, "
-          "WAYSTATION_AUDIT) in which audit names one"};
+          ": no file; allowed: --file FILE, or a configuration (--config FILE, "
+          "WAYSTATION_AUDIT_FILE) with audit_file"};
     }
     return request;
   };

@@ -15,6 +15,7 @@
 #include "embed/audit_time.hpp"
 #include "embed/log.hpp"
 #include "embed/options.hpp"
+#include "embed/relay_options.hpp"
 
 namespace waystation::server {
 namespace {
@@ -42,8 +43,8 @@ std::int64_t time_of(const char* flag, const std::string& text, std::int64_t now
   if (text.empty()) return 0;
   const auto time = parse_time(text, now);
   if (!time) {
-    throw ConfigurationError{std::string{flag} + " " + quoted(text) + ": allowed is " +
-                             std::string{allowed_times()}};
+    throw ConfigurationError{std::string{flag} + " " + quoted(text) +
+                             ": not a time; allowed: " + std::string{allowed_times()}};
   }
   return *time;
 }
@@ -54,7 +55,7 @@ const char* user_of(const char* flag, const std::string& user) {
                       });
   if (!is_one) {
     throw ConfigurationError{std::string{flag} + " " + quoted(user) +
-                             ": allowed is a user, 1 to 64 of the characters 0-9 and a-z"};
+                             ": not a user; allowed: 1 to 64 of the characters 0-9 and a-z"};
   }
   return user.c_str();
 }
@@ -66,7 +67,7 @@ std::uint64_t limit_of(const AuditRequest& request, const char* zero) {
   const auto [stop, error] = std::from_chars(request.limit.data(), end, limit);
   if (error != std::errc{} || stop != end) {
     throw ConfigurationError{"--limit " + quoted(request.limit) +
-                             ": allowed is a whole number; 0: " + zero};
+                             ": not a whole number; allowed: 0 (" + zero + ") and more"};
   }
   return limit;
 }
@@ -83,7 +84,7 @@ waystation_audit_filter filter_of(const AuditRequest& request) {
                              local_time(filter.since) + ", and --until " + quoted(request.until) +
                              (filter.since == filter.until ? " is the same" : " is before that, ") +
                              (filter.since == filter.until ? "" : local_time(filter.until)) +
-                             ": nothing can lie between them; allowed is a --since before --until"};
+                             ": nothing can lie between them; allowed: a --since before --until"};
   }
   // 0 would be no limit to the library; nothing but gaps without a known beginning is as old as
   // this.
@@ -96,22 +97,11 @@ waystation_audit_filter filter_of(const AuditRequest& request) {
         std::ranges::find_if(kOutcomes, [&](const auto& pair) { return pair.first == text; });
     if (found == kOutcomes.end()) {
       throw ConfigurationError{"--outcome " + quoted(text) +
-                               ": allowed is pushed, undelivered, dropped or gap"};
+                               ": unknown value; allowed: pushed, undelivered, dropped or gap"};
     }
     filter.outcomes |= 1U << found->second;
   }
   return filter;
-}
-
-/// Turns an error of the library's into an exception. Its own name for the file is audit_file; the
-/// person at the prompt knows another.
-void check(waystation_status status, const std::array<char, 1024>& error) {
-  if (status == WAYSTATION_OK) return;
-  std::string line = error[0] != '\0' ? error.data() : waystation_status_text(status);
-  constexpr std::string_view field = "audit_file = ";
-  if (line.starts_with(field)) line = "the audit " + line.substr(field.size());
-  if (status == WAYSTATION_INVALID) throw ConfigurationError{line};
-  throw std::runtime_error{"the audit cannot be used: " + line};
 }
 
 struct Close {
@@ -123,45 +113,42 @@ class Audit {
  public:
   explicit Audit(const std::string& file) {
     waystation_audit* audit = nullptr;
-    std::array<char, 1024> error{};
-    const auto status = waystation_audit_open(file.c_str(), &audit, error.data(), error.size());
+    LibraryError error;
+    const auto status = waystation_audit_open(file.c_str(), &audit, error);
     audit_.reset(audit);
-    check(status, error);
+    error.check(status);
   }
 
-  template <typename Take>
-  void read(const waystation_audit_filter& filter, std::uint64_t newest, Take take) {
-    std::array<char, 1024> error{};
-    check(waystation_audit_read(
-              audit_.get(), &filter, newest,
-              [](void* function, const waystation_audit_row* row) {
-                return (*static_cast<Take*>(function))(*row) ? 1 : 0;
-              },
-              &take, error.data(), error.size()),
-          error);
+  template <typename Visit>
+  void read(const waystation_audit_filter& filter, std::uint64_t newest, Visit visit) {
+    LibraryError error;
+    error.check(waystation_audit_read(
+        audit_.get(), &filter, newest,
+        [](void* function, const waystation_audit_row* row) {
+          return (*static_cast<Visit*>(function))(*row) ? 1 : 0;
+        },
+        &visit, error));
   }
 
-  waystation_audit_totals totals(const waystation_audit_filter& filter) {
-    waystation_audit_totals totals{};
-    totals.size = sizeof totals;
-    std::array<char, 1024> error{};
-    check(waystation_audit_total(audit_.get(), &filter, &totals, error.data(), error.size()),
-          error);
-    return totals;
+  waystation_audit_counts counts(const waystation_audit_filter& filter) {
+    waystation_audit_counts counts{};
+    counts.size = sizeof counts;
+    LibraryError error;
+    error.check(waystation_audit_count(audit_.get(), &filter, &counts, error));
+    return counts;
   }
 
-  template <typename Take>
-  void most(const waystation_audit_filter& filter, waystation_audit_ranking ranking,
-            std::uint64_t limit, Take take) {
-    std::array<char, 1024> error{};
-    check(waystation_audit_most(
-              audit_.get(), &filter, ranking, limit,
-              [](void* function, const char* name, uint64_t count) {
-                (*static_cast<Take*>(function))(name, count);
-                return 1;
-              },
-              &take, error.data(), error.size()),
-          error);
+  template <typename Visit>
+  void top(const waystation_audit_filter& filter, waystation_audit_ranking ranking,
+           std::uint64_t limit, Visit visit) {
+    LibraryError error;
+    error.check(waystation_audit_top(
+        audit_.get(), &filter, ranking, limit,
+        [](void* function, const char* name, uint64_t count) {
+          (*static_cast<Visit*>(function))(name, count);
+          return 1;
+        },
+        &visit, error));
   }
 
  private:
@@ -327,9 +314,9 @@ bool names_a_user(const AuditRequest& request) {
 /// What waystation_audit_prune would take out now.
 Pruned prunable(const AuditRequest& request, const waystation_audit_filter& filter) {
   Audit audit{request.file};
-  const auto totals = audit.totals(filter);
-  Pruned pruned{totals.pushed + totals.undelivered + totals.dropped, 0, totals.first_at,
-                totals.last_at};
+  const auto counts = audit.counts(filter);
+  Pruned pruned{counts.pushed + counts.undelivered + counts.dropped, 0, counts.first_at,
+                counts.last_at};
   const bool wants_gaps = filter.outcomes == 0 || (filter.outcomes & 1U << WAYSTATION_GAP) != 0;
   if (names_a_user(request) || !wants_gaps) return pruned;
   auto gaps = filter;
@@ -387,40 +374,40 @@ int audit_stats(const AuditRequest& request) {
   const auto filter = filter_of(request);
   const auto limit = limit_of(request, "nobody");
   Audit audit{request.file};
-  const auto totals = audit.totals(filter);
+  const auto counts = audit.counts(filter);
   Output out;
   const auto line = [&](const char* name, const std::string& value) {
     std::array<char, 24> head{};
     std::snprintf(head.data(), head.size(), "%-14s", name);
     out.write(std::string{head.data()} + value + "\n");
   };
-  line("pushed", std::to_string(totals.pushed));
-  line("undelivered", std::to_string(totals.undelivered));
-  line("dropped", std::to_string(totals.dropped));
-  std::string gaps = std::to_string(totals.gaps);
-  if (totals.gaps != 0) {
-    const auto known = totals.gaps - totals.unknown_gaps;
-    const auto lost = rows_text(static_cast<std::int64_t>(totals.lost)) + " missing";
-    if (totals.unknown_gaps == 0) {
+  line("pushed", std::to_string(counts.pushed));
+  line("undelivered", std::to_string(counts.undelivered));
+  line("dropped", std::to_string(counts.dropped));
+  std::string gaps = std::to_string(counts.gaps);
+  if (counts.gaps != 0) {
+    const auto known = counts.gaps - counts.unknown_gaps;
+    const auto lost = rows_text(static_cast<std::int64_t>(counts.lost)) + " missing";
+    if (counts.unknown_gaps == 0) {
       gaps += ", with " + lost;
     } else if (known == 0) {
       gaps += ", with " + rows_text(-1) + " missing";
     } else {
       gaps += ", with " + lost + " in " + std::to_string(known) + " and an unknown number in " +
-              std::to_string(totals.unknown_gaps);
+              std::to_string(counts.unknown_gaps);
     }
   }
   line("gaps", gaps);
-  if (totals.pushed != 0 && totals.dropped != 0) {
+  if (counts.pushed != 0 && counts.dropped != 0) {
     out.write("(A pushed message that was dropped afterwards is counted in both.)\n");
   }
-  if (totals.first_at != 0) {
-    line("first", local_time(totals.first_at));
-    line("last", local_time(totals.last_at));
+  if (counts.first_at != 0) {
+    line("first", local_time(counts.first_at));
+    line("last", local_time(counts.last_at));
   }
   const auto ranking = [&](waystation_audit_ranking which, const char* title) {
     bool is_begun = false;
-    audit.most(filter, which, limit, [&](const char* name, std::uint64_t count) {
+    audit.top(filter, which, limit, [&](const char* name, std::uint64_t count) {
       if (!is_begun) out.write(std::string{"\n"} + title + "\n");
       is_begun = true;
       std::array<char, 24> head{};
@@ -428,9 +415,10 @@ int audit_stats(const AuditRequest& request) {
       out.write(std::string{head.data()} + shown(name) + "\n");
     });
   };
-  ranking(WAYSTATION_AUDIT_MOST_UNDELIVERED, "Undelivered, by receiver:");
-  ranking(WAYSTATION_AUDIT_MOST_DROPPED, "Dropped, by receiver:");
-  ranking(WAYSTATION_AUDIT_MOST_MISSED, "Pairs that miss each other most (pushed or undelivered):");
+  ranking(WAYSTATION_AUDIT_TOP_UNDELIVERED, "Undelivered, by receiver:");
+  ranking(WAYSTATION_AUDIT_TOP_DROPPED, "Dropped, by receiver:");
+  ranking(WAYSTATION_AUDIT_TOP_FALLBACKS,
+          "Pairs that miss each other most (pushed or undelivered):");
   out.finish();
   return 0;
 }
@@ -440,7 +428,8 @@ int audit_export(const AuditRequest& request) {
   const auto limit = limit_of(request, "all");
   const bool is_csv = request.format == "csv";
   if (!is_csv && request.format != "jsonl") {
-    throw ConfigurationError{"--format " + quoted(request.format) + ": allowed is csv or jsonl"};
+    throw ConfigurationError{"--format " + quoted(request.format) +
+                             ": unknown value; allowed: csv or jsonl"};
   }
   Audit audit{request.file};
   Output out;
@@ -461,9 +450,9 @@ int audit_prune(const AuditRequest& request) {
       filter.since != 0 || filter.until != 0 || filter.outcomes != 0 || names_a_user(request);
   if (!names_some) {
     throw ConfigurationError{
-        "audit prune: which rows? Allowed is at least one of --before, --since, --user, --from, "
-        "--to "
-        "and --outcome (all of them: --before now)"};
+        "audit prune: no rows selected; allowed: at least one of --before, --since, --user, "
+        "--from, "
+        "--to and --outcome (all rows: --before now)"};
   }
   // Seen before, since afterwards nothing tells of it. What a server adds meanwhile and the filter
   // names goes, too, and is in the count alone.
@@ -474,14 +463,13 @@ int audit_prune(const AuditRequest& request) {
     out.finish();
     return 0;
   }
-  std::array<char, 1024> error{};
-  const auto status = waystation_audit_prune(request.file.c_str(), &filter, &pruned.rows,
-                                             error.data(), error.size());
+  LibraryError error;
+  const auto status = waystation_audit_prune(request.file.c_str(), &filter, &pruned.rows, error);
   if (status == WAYSTATION_OK || pruned.rows != 0) {
     out.write(text_of(pruned, "was taken out", "were taken out"));
     out.finish();
   }
-  check(status, error);
+  error.check(status);
   return 0;
 }
 

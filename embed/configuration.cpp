@@ -3,19 +3,19 @@
 #include <unistd.h>
 
 #include <toml++/toml.h>
+#include <waystation/waystation.h>
+
 #include <algorithm>
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include "embed/addresses.hpp"
+#include "embed/relay_options.hpp"
 
 namespace waystation::server {
 namespace {
-
-/// The bytes that a message may gain on its way: the other keys of its frame, and the frame's
-/// header.
-constexpr std::uint64_t kEnvelopeBytes = 1024;
 
 std::string one_line(std::string_view text) {
   std::string line{text};
@@ -40,28 +40,36 @@ std::string read_file(const std::string& path) {
   return text.str();
 }
 
-Value from_toml(const Option& option, const toml::node& node, std::string_view where) {
-  if (const auto* text = node.as_string()) {
-    if (!option.is_list()) return text->get();
-    throw not_allowed(option, quoted(text->get()), where);
-  }
-  if (const auto* flag = node.as_boolean()) return flag->get();
+/// The value of a key, or how to show what stands there instead.
+std::variant<Value, std::string> from_toml(const toml::node& node) {
+  if (const auto* text = node.as_string()) return Value{text->get()};
+  if (const auto* flag = node.as_boolean()) return Value{flag->get()};
   if (const auto* number = node.as_integer()) {
-    if (number->get() < 0) throw not_allowed(option, std::to_string(number->get()), where);
-    return static_cast<std::uint64_t>(number->get());
+    if (number->get() < 0) return std::to_string(number->get());
+    return Value{static_cast<std::uint64_t>(number->get())};
   }
   if (const auto* array = node.as_array()) {
     std::vector<std::string> entries;
     for (const auto& entry : *array) {
       const auto* text = entry.as_string();
-      if (!text) throw not_allowed(option, "a list of other things than texts", where);
+      if (!text) return std::string{"a list with other entries"};
       entries.push_back(text->get());
     }
-    return entries;
+    return Value{entries};
   }
   std::ostringstream kind;
   kind << "a " << node.type();
-  throw not_allowed(option, kind.str(), where);
+  return kind.str();
+}
+
+/// Takes a value from `where`, or notes what is wrong with it.
+void set(Configuration& configuration, const Option& option, const std::string& where,
+         std::optional<Value> value, const std::string& shown) {
+  configuration.origins[option.key] = where;
+  configuration.mistakes.erase(option.key);  // of a source that this one is above
+  const auto mistake = value ? mistake_in(option, *value) : wrong_type(option, shown);
+  if (!mistake.empty()) return configuration.add_mistake(option.key, mistake);
+  configuration.settings.set(option, std::move(*value));
 }
 
 void load_file(const std::string& path, Configuration& configuration) {
@@ -74,17 +82,22 @@ void load_file(const std::string& path, Configuration& configuration) {
   }
   for (const auto& [key, node] : table) {
     // toml++ gives an array no place of its own in some cases; its key has one.
-    const auto line = key.source().begin.line;
-    const auto where = path + ":" + std::to_string(line);
+    const auto where = path + ":" + std::to_string(key.source().begin.line);
     const auto* option = find_option(key.str());
     if (!option) {
       const auto nearest = nearest_key(key.str());
-      throw ConfigurationError{where + ": " + quoted(key.str()) + " is no option" +
-                               (nearest.empty() ? "; `waystation config show` lists those there are"
-                                                : "; did you mean " + std::string{nearest} + "?")};
+      configuration.mistakes.emplace(
+          where, where + ": " + quoted(key.str()) + " is no option" +
+                     (nearest.empty() ? "; `waystation config show` lists the options"
+                                      : "; did you mean " + std::string{nearest} + "?"));
+      continue;
     }
-    assign(*option, from_toml(*option, node, where), where, configuration.settings);
-    configuration.origins[std::string{option->key}] = where;
+    auto value = from_toml(node);
+    if (auto* good = std::get_if<Value>(&value)) {
+      set(configuration, *option, where, std::move(*good), {});
+    } else {
+      set(configuration, *option, where, std::nullopt, std::get<std::string>(value));
+    }
   }
 }
 
@@ -96,10 +109,10 @@ void load_environment(const std::map<std::string, std::string>& environment,
     known.insert(name);
     const auto found = environment.find(name);
     if (found == environment.end()) continue;
-    assign(option, parse_value(option, found->second, name), name, configuration.settings);
-    configuration.origins[std::string{option.key}] = name;
+    set(configuration, option, name, parse_value(option, found->second), quoted(found->second));
   }
-  // Not an error: a variable may be there for someone else. A misspelt one should be seen, though.
+  // Not an error: a variable may be there for another program. A misspelt one should be seen,
+  // though.
   for (const auto& [name, value] : environment) {
     if (known.contains(name)) continue;
     std::string key = name.substr(std::string_view{"WAYSTATION_"}.size());
@@ -119,86 +132,74 @@ void load_flags(const std::map<std::string, std::vector<std::string>>& flags,
   for (const auto& [key, texts] : flags) {
     const auto& option = *find_option(key);
     const auto where = option.flag();
-    if (!option.is_list() && texts.size() > 1) {
-      throw ConfigurationError{where + ": given " + std::to_string(texts.size()) +
-                               " times; allowed is once"};
+    if (option.type != Option::Type::list && texts.size() > 1) {
+      configuration.mistakes.emplace(
+          key, where + ": given " + std::to_string(texts.size()) + " times; allowed: once");
+      continue;
     }
-    Value value = parse_value(option, texts.front(), where);
+    auto value = parse_value(option, texts.front());
     for (std::size_t i = 1; i < texts.size(); ++i) {
-      auto more = std::get<std::vector<std::string>>(parse_value(option, texts[i], where));
-      auto& list = std::get<std::vector<std::string>>(value);
-      std::ranges::move(more, std::back_inserter(list));
+      auto more = std::get<std::vector<std::string>>(*parse_value(option, texts[i]));
+      std::ranges::move(more, std::back_inserter(std::get<std::vector<std::string>>(*value)));
     }
-    assign(option, std::move(value), where, configuration.settings);
-    configuration.origins[key] = where;
+    set(configuration, option, where, std::move(value), quoted(texts.front()));
   }
 }
 
-/// The line for a value that is legal by itself and not together with another.
-ConfigurationError conflict(const Configuration& configuration, std::string_view key,
-                            std::string_view value, std::string_view allowed) {
-  return ConfigurationError{std::string{key} + " = " + std::string{value} + " (" +
-                            configuration.origin(key) + "): allowed is " + std::string{allowed}};
-}
-
-void check_listeners(const Configuration& configuration) {
+void check_listeners(Configuration& configuration) {
   const auto& settings = configuration.settings;
-  if (settings.listen.empty()) {
-    throw conflict(configuration, "listen", "[]",
-                   "at least one address and port, such as 127.0.0.1:8080");
+  const auto& allowed = find_option("listen")->allowed;
+  if (settings.list("listen").empty()) {
+    return configuration.add_mistake("listen", "listen = []: no address; allowed: " + allowed);
   }
   std::set<std::string> seen;
-  for (const auto& text : settings.listen) {
+  for (const auto& text : settings.list("listen")) {
     const auto listener = *parse_listen_address(text);
     if (listener.port != 0 && !seen.insert(listener.text()).second) {
-      throw conflict(configuration, "listen", quoted(text), "each address and port once");
+      configuration.add_mistake(
+          "listen", "listen = " + quoted(text) + ": there twice; allowed: each address once");
     }
-    if (settings.auth == "open" && !settings.allow_open_network && !listener.is_loopback()) {
-      throw conflict(configuration, "listen", quoted(text),
-                     "a loopback address (127.0.0.1, ::1) while auth is \"open\", where anyone "
-                     "can be anyone; or set allow_open_network = true");
+    if (settings.text("auth") == "open" && !settings.flag("allow_open_network") &&
+        !listener.is_loopback()) {
+      configuration.add_mistake(
+          "listen", "listen = " + quoted(text) +
+                        ": auth = \"open\" has no authentication; allowed: a loopback address "
+                        "(127.0.0.1, ::1), or set allow_open_network = true");
     }
   }
 }
 
-void check_identity(const Configuration& configuration) {
-  const auto& settings = configuration.settings;
-  for (const auto& block : settings.trusted_proxies) {
-    if (is_everybody(block)) {
-      throw conflict(configuration, "trusted_proxies", quoted(block),
-                     "the addresses of your own proxies: this one trusts everybody, who could "
-                     "then claim any address and any name");
-    }
+/// What a library's check found.
+struct Findings {
+  Configuration& configuration;
+  // An option with a mistake in it has its default here, about which there is nothing to say.
+  std::set<std::string> unread;
+  std::vector<std::string> warnings;
+};
+
+int on_finding(void* into, waystation_log_level severity, const waystation_error* problem) {
+  auto& findings = *static_cast<Findings*>(into);
+  if (findings.unread.contains(problem->option)) return 1;
+  if (severity == WAYSTATION_LOG_ERROR) {
+    findings.configuration.add_mistake(problem->option, one_line(problem->message));
+  } else {
+    findings.warnings.push_back(one_line(problem->message) + " (" +
+                                findings.configuration.origin(problem->option) + ")");
   }
-  if (settings.auth == "header" && settings.trusted_proxies.empty()) {
-    throw conflict(configuration, "auth", "\"header\"",
-                   "open or jwt while trusted_proxies is empty: nobody's header would be believed");
-  }
-  if (settings.auth == "jwt" && settings.jwt_key_file.empty()) {
-    throw ConfigurationError{"auth = \"jwt\" (" + configuration.origin("auth") +
-                             "): it needs jwt_key_file (--jwt-key-file FILE), the file with the "
-                             "keys that tokens are signed with; allowed without one is open or "
-                             "header"};
-  }
-  if (!settings.jwt_key_file.empty() && access(settings.jwt_key_file.c_str(), R_OK) != 0) {
-    throw conflict(configuration, "jwt_key_file", quoted(settings.jwt_key_file),
-                   "the path of a file that this user can read");
-  }
+  return 1;
 }
 
-void check_queues(const Configuration& configuration) {
-  const auto& settings = configuration.settings;
-  const auto least = settings.max_message_bytes + kEnvelopeBytes;
-  if (settings.max_queue_bytes < least) {
-    throw conflict(configuration, "max_queue_bytes", std::to_string(settings.max_queue_bytes),
-                   "at least " + std::to_string(least) +
-                       ", so that one message of max_message_bytes fits with its envelope");
+/// Sentences as lines of comments.
+std::string as_comment(std::string_view text) {
+  constexpr std::size_t kWidth = 96;
+  std::string out;
+  while (!text.empty()) {
+    auto length = text.size() <= kWidth ? text.size() : text.rfind(' ', kWidth);
+    if (length == std::string_view::npos) length = text.size();
+    out.append("# ").append(text.substr(0, length)).append("\n");
+    text.remove_prefix(std::min(length + 1, text.size()));
   }
-  if (settings.max_total_queue_bytes < settings.max_queue_bytes) {
-    throw conflict(configuration, "max_total_queue_bytes",
-                   std::to_string(settings.max_total_queue_bytes),
-                   "at least max_queue_bytes, " + std::to_string(settings.max_queue_bytes));
-  }
+  return out;
 }
 
 }  // namespace
@@ -219,42 +220,64 @@ std::map<std::string, std::string> waystation_environment() {
   return variables;
 }
 
-Configuration load_configuration(const ConfigurationSources& sources) {
+void Configuration::add_mistake(std::string_view key, std::string_view line) {
+  mistakes.emplace(std::string{key}, std::string{line} + " (" + one_line(origin(key)) + ")");
+}
+
+void Configuration::throw_mistakes() const {
+  if (mistakes.empty()) return;
+  std::vector<std::string> lines;
+  // In the order of the options, and then those that are in none.
+  auto rest = mistakes;
+  for (const auto& option : all_options()) {
+    while (auto node = rest.extract(option.key)) lines.push_back(std::move(node.mapped()));
+  }
+  for (auto& [where, line] : rest) lines.push_back(std::move(line));
+  throw ConfigurationError{std::move(lines)};
+}
+
+Configuration read_configuration(const ConfigurationSources& sources) {
   Configuration configuration;
   if (sources.file) load_file(*sources.file, configuration);
   load_environment(sources.environment, configuration);
   load_flags(sources.flags, configuration);
-  check_configuration(configuration);
   return configuration;
 }
 
-void check_configuration(Configuration& configuration) {
-  check_listeners(configuration);
-  check_identity(configuration);
-  check_queues(configuration);
+Configuration load_configuration(const ConfigurationSources& sources) {
+  auto configuration = read_configuration(sources);
+  configuration.throw_mistakes();
+  return configuration;
+}
+
+std::vector<std::string> check_configuration(Configuration& configuration) {
+  Findings findings{configuration, {}, {}};
+  for (const auto& [key, line] : configuration.mistakes) findings.unread.insert(key);
+  if (!findings.unread.contains("listen")) check_listeners(configuration);
+  const RelayOptions options{configuration.settings};
+  waystation_options_check_all(options.get(), on_finding, &findings);
+  return std::move(findings.warnings);
 }
 
 std::string show_configuration(const Configuration& configuration) {
   std::string out;
+  std::string_view group;
   for (const auto& option : all_options()) {
-    out += "# " + std::string{option.doc} + "\n" + std::string{option.key} + " = " +
-           to_toml(value_of(option, configuration.settings)) + "  # " +
-           one_line(configuration.origin(option.key)) + "\n\n";
+    if (option.group != group) {
+      out += "# ---- " + option.group + "\n\n";
+      group = option.group;
+    }
+    out += as_comment(option.help);
+    const bool has_range =
+        option.type == Option::Type::number || option.type == Option::Type::choice;
+    std::string more = has_range ? "Allowed: " + option.allowed : "";
+    if (!option.unit.empty()) more += " " + option.unit;
+    if (!more.empty()) more += ".";
+    if (!option.is_live) more += more.empty() ? "Needs a restart." : " Needs a restart.";
+    out += as_comment(more) + option.key + " = " + to_toml(configuration.settings.value(option)) +
+           "  # " + one_line(configuration.origin(option.key)) + "\n\n";
   }
   out.pop_back();
-  return out;
-}
-
-std::string with_origin(const Configuration& configuration, std::string_view line) {
-  // The longest key wins: max_connections also stands in max_connections_per_user.
-  std::string_view named;
-  for (const auto& option : all_options()) {
-    if (option.key.size() > named.size() && line.find(option.key) != std::string_view::npos) {
-      named = option.key;
-    }
-  }
-  auto out = one_line(line);
-  if (!named.empty()) out += " (" + std::string{named} + ": " + configuration.origin(named) + ")";
   return out;
 }
 

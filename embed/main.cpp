@@ -54,8 +54,8 @@ ConfigurationError half_a_command(const CLI::App& command, const std::string& wo
   for (const auto* each : command.get_subcommands(nullptr)) {
     allowed += (allowed.empty() ? "" : " or ") + words + ' ' + each->get_name();
   }
-  return ConfigurationError{quoted(std::string_view{words}) + " is half a command; allowed is " +
-                            allowed};
+  return ConfigurationError{quoted(std::string_view{words}) +
+                            " needs a subcommand; allowed: " + allowed};
 }
 
 /// What to listen on, for who knows other programs' words for it; empty: the flag means something
@@ -164,7 +164,7 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const ConfigurationError& error) {
-    write_final_line(error.what());
+    for (const auto& line : error.lines()) write_final_line(line);
     return kMistaken;
   } catch (const std::exception& error) {
     write_final_line(error.what());

@@ -9,6 +9,7 @@
 #include <array>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
@@ -30,19 +31,19 @@ struct Sample {
 
   explicit Sample(double number, std::vector<ClientMetric::Label> pairs = {})
       : value{number}, labels{std::move(pairs)} {}
-  explicit Sample(std::uint64_t number, std::vector<ClientMetric::Label> pairs = {})
-      : value{static_cast<double>(number)}, labels{std::move(pairs)} {}
 };
+
+void add(MetricFamily& family, const Sample& sample) {
+  ClientMetric metric;
+  metric.label = sample.labels;
+  (family.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = sample.value;
+  family.metric.push_back(std::move(metric));
+}
 
 MetricFamily family(const char* name, MetricType type, const char* help,
                     const std::vector<Sample>& samples) {
   MetricFamily result{name, help, type, {}};
-  for (const auto& sample : samples) {
-    ClientMetric metric;
-    metric.label = sample.labels;
-    (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = sample.value;
-    result.metric.push_back(std::move(metric));
-  }
+  for (const auto& sample : samples) add(result, sample);
   return result;
 }
 
@@ -54,83 +55,53 @@ MetricFamily counter(const char* name, const char* help, const std::vector<Sampl
   return family(name, MetricType::Counter, help, samples);
 }
 
-/// The parts of a tally, each with its name under `label`. Nothing where there is no memory.
-std::vector<Sample> parts_of(const waystation_relay* relay, waystation_tally which,
-                             const char* label) {
-  struct Parts {
-    const char* label;
-    std::vector<Sample> samples;
-  } parts{label, {}};
-  const auto take = [](void* into, const char* name, std::uint64_t count) {
-    auto& [label_name, samples] = *static_cast<Parts*>(into);
-    samples.emplace_back(count, std::vector<ClientMetric::Label>{{label_name, name}});
-    return 1;
-  };
-  if (waystation_tally_read(relay, which, take, &parts) != WAYSTATION_OK) return {};
-  return std::move(parts.samples);
-}
-
-void add_relay(const waystation_relay* relay, const waystation_figures& f,
-               std::vector<MetricFamily>& families) {
-  const auto add = [&](MetricFamily one) { families.push_back(std::move(one)); };
-  add(gauge("waystation_build_info", "Always 1; the version is in the label.",
-            {Sample{1.0, {{"version", waystation_version()}}}}));
-  add(gauge(
-      "waystation_sockets", "Sockets that are open, by route.",
-      {Sample{f.chat_sockets, {{"route", "chat"}}}, Sample{f.push_sockets, {{"route", "push"}}}}));
-  add(gauge("waystation_groups", "Groups with a socket in them.", {Sample{f.groups}}));
-  add(gauge("waystation_queue_bytes", "Bytes that wait in all sockets' queues.",
-            {Sample{f.queued_bytes}}));
-  add(counter("waystation_sockets_accepted_total", "Sockets taken over from the web server.",
-              {Sample{f.accepted}}));
-  add(counter("waystation_sockets_refused_total",
-              "Requests for a socket that were refused, by the code that they were answered with.",
-              parts_of(relay, WAYSTATION_TALLY_SOCKETS_REFUSED, "code")));
-  add(counter(
-      "waystation_messages_total",
-      "Messages by where they went: into the group, by push, or to nobody.",
-      {Sample{f.messages_chat, {{"route", "chat"}}}, Sample{f.messages_pushed, {{"route", "push"}}},
-       Sample{f.messages_undelivered, {{"route", "none"}}}}));
-  add(counter("waystation_notifications_total", "The appliance's own notifications.",
-              {Sample{f.notifications}}));
-  add(counter("waystation_deliveries_dropped_total",
-              "Deliveries that were queued for a socket that ended first, by why it ended.",
-              parts_of(relay, WAYSTATION_TALLY_DELIVERIES_DROPPED, "reason")));
-  add(counter(
-      "waystation_sockets_closed_total",
-      "Sockets that the relay gave up: too slow to read, or not heard of any more.",
-      {Sample{f.closed_slow, {{"reason", "slow"}}}, Sample{f.closed_dead, {{"reason", "dead"}}}}));
-  add(counter("waystation_errors_sent_total", "Error frames that clients were sent, by their code.",
-              parts_of(relay, WAYSTATION_TALLY_ERRORS_SENT, "code")));
-}
-
-void add_log(const waystation_figures& f, std::vector<MetricFamily>& families) {
-  families.push_back(counter("waystation_log_lines_lost_total",
-                             "Lines of the relay's that came faster than the log took them.",
-                             {Sample{f.log_lines_lost}}));
-}
-
-void add_audit(const waystation_figures& f, std::vector<MetricFamily>& families) {
-  constexpr std::array kStates = {"off",    "starting",  "ok",   "disk_full",
-                                  "locked", "read_only", "held", "failed"};
+/// The fields of waystation_stats, as the library's table describes them.
+void add_stats(const waystation_relay* relay, std::vector<MetricFamily>& families) {
+  waystation_stats stats{};
+  stats.size = sizeof stats;
+  if (waystation_stats_read(relay, &stats) != WAYSTATION_OK) return;
+  for (std::size_t i = 0; i < waystation_stat_count(); ++i) {
+    waystation_stat_info info{};
+    info.size = sizeof info;
+    waystation_stat_at(i, &info);
+    if (*info.metric == '\0') continue;
+    if (families.empty() || families.back().name != info.metric) {
+      const auto type = info.is_counter != 0 ? MetricType::Counter : MetricType::Gauge;
+      families.push_back(family(info.metric, type, info.help, {}));
+    }
+    std::uint64_t value = 0;
+    std::memcpy(&value, reinterpret_cast<const unsigned char*>(&stats) + info.field_offset,
+                sizeof value);
+    Sample sample{static_cast<double>(value) / static_cast<double>(info.divisor)};
+    if (*info.label != '\0') sample.labels.push_back({info.label, info.label_value});
+    add(families.back(), sample);
+  }
+  constexpr std::array kStates = {"off",    "starting",  "ok",      "disk_full",
+                                  "locked", "read_only", "blocked", "failed"};
   std::vector<Sample> states;
   for (std::size_t i = 0; i < kStates.size(); ++i) {
-    states.emplace_back(f.audit_state == i ? 1.0 : 0.0,
+    states.emplace_back(stats.audit_state == i ? 1.0 : 0.0,
                         std::vector<ClientMetric::Label>{{"state", kStates[i]}});
   }
-  const auto add = [&](MetricFamily one) { families.push_back(std::move(one)); };
-  add(gauge("waystation_audit_state", "1 for the state that the audit's writing is in.", states));
-  add(counter("waystation_audit_rows_written_total", "Rows committed to the audit's file.",
-              {Sample{f.audit_rows_written}}));
-  add(counter("waystation_audit_rows_lost_total",
-              "Rows that could not be kept and are missing in the audit.",
-              {Sample{f.audit_rows_lost}}));
-  add(gauge("waystation_audit_rows_waiting", "Rows that wait in memory for the disk.",
-            {Sample{f.audit_rows_waiting}}));
-  add(gauge("waystation_audit_lag_seconds", "How long the oldest of them has been waiting.",
-            {Sample{static_cast<double>(f.audit_lag_ms) / 1e3}}));
-  add(gauge("waystation_audit_file_bytes", "What the audit's file takes on the disk, with its log.",
-            {Sample{f.audit_file_bytes}}));
+  families.push_back(
+      gauge("waystation_audit_state", "1 for the state that the audit's writer is in.", states));
+}
+
+/// The samples of a counter with a label. Nothing where there is no memory.
+std::vector<Sample> samples_of(const waystation_relay* relay, waystation_counter counter,
+                               const char* label) {
+  struct Samples {
+    const char* label;
+    std::vector<Sample> all;
+  } samples{label, {}};
+  const auto visit = [](void* into, const char* value, std::uint64_t count) {
+    auto& [label_name, all] = *static_cast<Samples*>(into);
+    all.emplace_back(static_cast<double>(count),
+                     std::vector<ClientMetric::Label>{{label_name, value}});
+    return 1;
+  };
+  if (waystation_counter_read(relay, counter, visit, &samples) != WAYSTATION_OK) return {};
+  return std::move(samples.all);
 }
 
 /// Seconds since 1970 at which this process started, by the clocks as they stand now.
@@ -229,25 +200,24 @@ std::string error_body(const char* code, const char* detail) {
 }  // namespace
 
 std::string Metrics::text() const {
-  waystation_figures figures{};
-  figures.size = sizeof figures;
   std::vector<MetricFamily> families;
-  if (waystation_figures_read(relay_, &figures) == WAYSTATION_OK) {
-    add_relay(relay_, figures, families);
-    auto refused = parts_of(relay_, WAYSTATION_TALLY_HTTP_REFUSED, "code");
-    for (auto& sample : refused) {
+  families.push_back(gauge("waystation_build_info", "Always 1; the version is in the label.",
+                           {Sample{1.0, {{"version", waystation_version()}}}}));
+  add_stats(relay_, families);
+  for (std::size_t i = 0; i < waystation_counter_count(); ++i) {
+    const auto which = static_cast<waystation_counter>(i);
+    waystation_counter_info info{};
+    info.size = sizeof info;
+    waystation_counter_at(which, &info);
+    auto samples = samples_of(relay_, which, info.label);
+    for (auto& sample : samples) {  // with the refusals of /metrics itself
+      if (which != WAYSTATION_COUNTER_HTTP_REFUSED) break;
       const auto& code = sample.labels.front().value;
       if (code == "not_found") sample.value += static_cast<double>(not_found_);
       if (code == "method_not_allowed") sample.value += static_cast<double>(method_not_allowed_);
       if (code == "not_an_operator") sample.value += static_cast<double>(not_an_operator_);
     }
-    families.push_back(
-        counter("waystation_http_refused_total",
-                "Requests for the HTTP API, /healthz, /metrics and the page that were "
-                "refused, by the code that they were answered with.",
-                refused));
-    add_log(figures, families);
-    add_audit(figures, families);
+    families.push_back(counter(info.metric, info.help, samples));
   }
   add_process(families);
   return prometheus::TextSerializer{}.Serialize(families);
@@ -281,9 +251,9 @@ int Metrics::answer_request(mg_connection* connection) {
   waystation_response refusal{};
   refusal.size = sizeof refusal;
   const auto checked = waystation_origin_check(waystation_id(relay_), &call.request, &refusal);
-  if (checked != WAYSTATION_OK || refusal.action != WAYSTATION_NOT_OURS) {
+  if (checked != WAYSTATION_OK || refusal.action != WAYSTATION_ALLOWED) {
     mg_disable_connection_keep_alive(connection);
-    return refusal.action == WAYSTATION_NOT_OURS ? waystation_civetweb_refuse(connection, 500)
+    return refusal.action == WAYSTATION_DECLINED ? waystation_civetweb_refuse(connection, 500)
                                                  : waystation_civetweb_answer(connection, &refusal);
   }
   if (waystation_is_operator(waystation_id(relay_), &call.request) == 0) {

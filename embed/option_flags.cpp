@@ -1,5 +1,7 @@
 #include "embed/option_flags.hpp"
 
+#include <algorithm>
+
 #include "embed/options.hpp"
 
 namespace waystation::server {
@@ -16,29 +18,42 @@ std::string shown(const Value& value) {
   return to_toml(value);
 }
 
+/// BYTES, SECONDS, NUMBER, LIST, …
+std::string type_name(const Option& option) {
+  switch (option.type) {
+    case Option::Type::number: {
+      std::string name = option.unit.empty() ? "number" : option.unit;
+      std::ranges::transform(name, name.begin(), [](char c) {
+        return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+      });
+      return name;
+    }
+    case Option::Type::list:
+      return "LIST";
+    default:
+      return "TEXT";
+  }
+}
+
 }  // namespace
 
 OptionFlags::OptionFlags(CLI::App& command, std::string_view prefix) : command_(command) {
-  const Settings defaults;
   command.add_option("--config", config_, "TOML file with options")->type_name("FILE");
   for (const auto& option : all_options()) {
     if (!option.key.starts_with(prefix)) continue;
     auto names = option.flag();
     // As the key is written, too, so that a line of the file can be pasted.
-    if (option.key.find('_') != std::string_view::npos) names += ",--" + std::string{option.key};
-    auto& values = values_[std::string{option.key}];
-    const std::string doc{option.doc};
-    const auto standard = shown(value_of(option, defaults));
-    if (option.is_switch()) {
-      command.add_flag(names, values, doc)
+    if (option.key.find('_') != std::string::npos) names += ",--" + option.key;
+    auto& values = values_[option.key];
+    const auto standard = shown(option.standard);
+    if (option.type == Option::Type::boolean) {
+      command.add_flag(names, values, option.help)
           ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
           ->default_str(standard);
     } else {
-      command.add_option(names, values, doc)
+      command.add_option(names, values, option.help)
           ->allow_extra_args(false)
-          ->type_name(option.is_list()     ? "LIST"
-                      : option.highest > 0 ? "NUMBER"
-                                           : "TEXT")
+          ->type_name(type_name(option))
           ->default_str(standard);
     }
   }

@@ -1,8 +1,10 @@
-// The one table of options. A row gives an option its flag, its key in the TOML file, its
-// environment variable, its help text and its checks.
+// The server's options: those of the library's table, and a few of its own. A flag, a TOML key, a
+// variable, the help text and the checks of an option come from its row here.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -10,41 +12,50 @@
 #include <variant>
 #include <vector>
 
-#include "embed/settings.hpp"
+struct waystation_option_info;
 
 namespace waystation::server {
 
-/// A mistake in an option or a configuration: one line for the person who made it.
+/// Mistakes in options, the configuration or a command line: one line each.
 class ConfigurationError : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit ConfigurationError(const std::string& line) : ConfigurationError(std::vector{line}) {}
+  /// At least one.
+  explicit ConfigurationError(std::vector<std::string> lines);
+
+  const std::vector<std::string>& lines() const noexcept { return lines_; }
+
+ private:
+  std::vector<std::string> lines_;
 };
 
 using Value = std::variant<bool, std::uint64_t, std::string, std::vector<std::string>>;
 
-/// Where an option's value stands in Settings. It also says of which type the option is.
-using Field = std::variant<bool Settings::*, std::uint64_t Settings::*, std::string Settings::*,
-                           std::vector<std::string> Settings::*>;
-
 struct Option {
-  std::string_view key;
-  Field field;
-  std::string_view doc;      // one line, for --help and `config show`
-  std::string_view allowed;  // what may stand here, in words that follow "allowed is"
-  bool (*accepts)(std::string_view text) = nullptr;  // a text or each entry of a list; null: any
-  // What is wrong with a text that is not accepted, in words before "; allowed is".
-  std::string (*objection)(std::string_view text) = nullptr;
-  std::uint64_t lowest = 0;  // of a number
-  std::uint64_t highest = 0;
-  bool needs_restart = false;  // SIGHUP cannot apply it
+  enum class Type { boolean, number, choice, text, list };
+
+  std::string key;
+  std::string group;    // "server", "identity", …
+  std::string help;     // sentences, for --help, `config show` and the shipped file
+  std::string allowed;  // the values that are allowed
+  Type type;
+  Value standard;       // the default
+  bool is_live = true;  // SIGHUP applies it; else only a restart
+
+  std::string unit = {};  // of a number; empty: a count
+  std::uint64_t minimum = 0;
+  std::uint64_t maximum = 0;
+  bool zero_allowed = false;  // although it is less than the minimum
+  std::vector<std::string> choices = {};
+  // What is wrong with an entry of a list; empty: nothing. Null: any text is good.
+  std::string (*objection)(std::string_view entry) = nullptr;
+  const waystation_option_info* info = nullptr;  // the library's row; null: the server's own
 
   std::string flag() const;         // "--max-connections"
   std::string environment() const;  // "WAYSTATION_MAX_CONNECTIONS"
-  bool is_list() const;
-  bool is_switch() const;
 };
 
-/// Every option, in the order in which people should read of them.
+/// Every option, in the order of the configuration file.
 std::span<const Option> all_options();
 
 /// The option with that key, or null.
@@ -53,24 +64,43 @@ const Option* find_option(std::string_view key);
 /// The key that was probably meant, or empty.
 std::string_view nearest_key(std::string_view key);
 
-/// Reads a value as flags and variables write it; a list's entries are separated by commas.
-/// Throws ConfigurationError; `where` says where the text stands.
-Value parse_value(const Option& option, std::string_view text, std::string_view where);
+/// The value of every option.
+class Settings {
+ public:
+  /// Every option at its default.
+  Settings();
 
-/// Puts a value into `settings`. Throws ConfigurationError where its type is another than the
-/// option's, or where it is not allowed.
-void assign(const Option& option, Value value, std::string_view where, Settings& settings);
+  const Value& value(const Option& option) const;
+  void set(const Option& option, Value value);
 
-Value value_of(const Option& option, const Settings& settings);
+  // By key, which must be one of that type.
+  bool flag(std::string_view key) const;
+  std::uint64_t number(std::string_view key) const;
+  const std::string& text(std::string_view key) const;
+  const std::vector<std::string>& list(std::string_view key) const;
+
+ private:
+  std::vector<Value> values_;  // in the order of the options
+};
+
+/// Reads a value as flags and variables write it; the entries of a list are separated by commas.
+/// Nothing where the text is no value of the option's type.
+std::optional<Value> parse_value(const Option& option, std::string_view text);
+
+/// What is wrong with a value, as a line "<key> = <value>: <problem>; allowed: <allowed>". Empty
+/// where nothing is.
+std::string mistake_in(const Option& option, const Value& value);
+
+/// The same for what is no value of the option's type; `value` is how to show it.
+std::string wrong_type(const Option& option, std::string_view value);
 
 /// As TOML: `true`, `16`, `"open"`, `["127.0.0.1:8080"]`.
 std::string to_toml(const Value& value);
 
-/// The line for a value that is not allowed; `why` may be empty.
-ConfigurationError not_allowed(const Option& option, std::string_view value, std::string_view where,
-                               std::string_view why = {});
-
 /// `text` in quotes with control characters escaped, cut where it is long: fit for one line.
 std::string quoted(std::string_view text);
+
+/// The folder of the page that was installed with this program.
+std::string installed_www();
 
 }  // namespace waystation::server

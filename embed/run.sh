@@ -19,7 +19,8 @@ each_option() {
   local line doc='' key
   while IFS= read -r line; do
     case "$line" in
-      '# '*) doc="${line#'# '}" ;;
+      '') doc='' ;;
+      '# '*) doc="${doc:+$doc }${line#'# '}" ;;
       '#'[a-z]*' = '*)
         key="${line#'#'}"
         "$1" "${key%% = *}" "${line#* = }" "$doc"

@@ -3,13 +3,11 @@
 #include <waystation/civetweb.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -70,40 +68,24 @@ class Signals {
 
 std::vector<ListenAddress> listeners_of(const Settings& settings) {
   std::vector<ListenAddress> listeners;
-  for (const auto& text : settings.listen) listeners.push_back(*parse_listen_address(text));
+  for (const auto& text : settings.list("listen")) listeners.push_back(*parse_listen_address(text));
   return listeners;
 }
 
-/// What only this machine can say of a configuration.
-void check_platform(const Configuration& configuration) {
-  for (const auto& listener : listeners_of(configuration.settings)) {
-    if (listener.is_v6 && !WebServer::has_ipv6()) {
-      throw ConfigurationError{"listen = " + quoted(listener.text()) + " (" +
-                               configuration.origin("listen") +
-                               "): allowed is an IPv4 address, because the CivetWeb on this "
-                               "machine was built without IPv6; let nginx listen there"};
+/// Checks a configuration completely. Throws ConfigurationError with all mistakes; returns the
+/// library's warnings.
+std::vector<std::string> check(Configuration& configuration) {
+  auto warnings = check_configuration(configuration);
+  if (!configuration.mistakes.contains("listen")) {
+    for (const auto& listener : listeners_of(configuration.settings)) {
+      if (!listener.is_v6 || WebServer::has_ipv6()) continue;
+      configuration.add_mistake("listen", "listen = " + quoted(listener.text()) +
+                                              ": this machine's CivetWeb was built without IPv6; "
+                                              "allowed: an IPv4 address, or nginx in front");
     }
   }
-}
-
-/// Starts a relay; a complaint of the library's gets the place where its option was set.
-Relay start_relay(const Configuration& configuration, const RelayOptions& options) {
-  try {
-    return server::start_relay(options);
-  } catch (const ConfigurationError& error) {
-    throw ConfigurationError{with_origin(configuration, error.what())};
-  }
-}
-
-/// Whether the relay would take this file for its audit.
-void check_audit(const Configuration& configuration, const std::string& file) {
-  if (file.empty()) return;
-  std::array<char, 1024> error{};
-  if (waystation_audit_check(file.c_str(), error.data(), error.size()) == WAYSTATION_OK) return;
-  std::string line = error.data();
-  constexpr std::string_view field = "audit_file";
-  if (line.starts_with(field)) line.replace(0, field.size(), "audit");
-  throw ConfigurationError{with_origin(configuration, line)};
+  configuration.throw_mistakes();
+  return warnings;
 }
 
 /// The site of `www`. A page that is not there is no reason not to serve the chat.
@@ -130,11 +112,12 @@ std::shared_ptr<const Site> read_site(const std::string& folder, Log& log) {
 
 void warn_of_descriptors(const Settings& settings, std::uint64_t limit, Log& log) {
   const std::uint64_t own = own_descriptors();
-  if (limit >= settings.max_connections + own) return;
-  log.warning("max_connections = " + std::to_string(settings.max_connections) +
-              " is more than this process may open: its limit is " + std::to_string(limit) +
-              " descriptors (ulimit -Hn, or LimitNOFILE in a service), " + std::to_string(own) +
-              " of which it needs itself");
+  const auto connections = settings.number("max_connections");
+  if (limit >= connections + own) return;
+  log.warning("max_connections = " + std::to_string(connections) +
+              ": more than this process may open; its limit is " + std::to_string(limit) +
+              " descriptors (ulimit -Hn, or LimitNOFILE in a service), and the server needs " +
+              std::to_string(own) + " of them itself");
 }
 
 /// Tells whoever started this where it can be reached. Standard output has nothing else on it.
@@ -145,6 +128,10 @@ void announce(const WebServer& server) {
   std::fflush(stdout);
 }
 
+void configure(Log& log, const Settings& settings) {
+  log.configure(parse_log_level(settings.text("log_level")), settings.text("log_format") == "json");
+}
+
 /// Reads the configuration again and applies what can be applied while sockets are open: all of it,
 /// or nothing where there is a mistake in it.
 void reload(const ConfigurationSources& sources, Configuration& current, waystation_relay* relay,
@@ -153,43 +140,36 @@ void reload(const ConfigurationSources& sources, Configuration& current, waystat
   std::vector<std::string> changes;
   std::vector<std::string> put_off;
   try {
-    next = load_configuration(sources);
+    next = read_configuration(sources);
+    check(next);
     for (const auto& option : all_options()) {
-      const auto before = value_of(option, current.settings);
-      const auto after = value_of(option, next.settings);
+      const auto before = current.settings.value(option);
+      const auto after = next.settings.value(option);
       if (before == after) continue;
-      auto& list = option.needs_restart ? put_off : changes;
-      list.push_back(std::string{option.key} + ": " + to_toml(before) + " becomes " +
-                     to_toml(after));
-      if (option.needs_restart) assign(option, before, "before", next.settings);
+      auto& list = option.is_live ? changes : put_off;
+      list.push_back(option.key + ": " + to_toml(before) + " becomes " + to_toml(after));
+      if (!option.is_live) next.settings.set(option, before);
     }
     // Once more, with what stays: the open mode, say, must not come to listeners on the network
     // because others were to take their place.
-    check_configuration(next);
-    const RelayOptions options{next.settings, log};
-    try {
-      reconfigure_relay(relay, options);
-    } catch (const ConfigurationError& error) {
-      throw ConfigurationError{with_origin(next, error.what())};
-    }
+    check(next);
+    reconfigure_relay(relay, RelayOptions{next.settings});
   } catch (const ConfigurationError& error) {
-    log.error("SIGHUP: nothing was changed: " + std::string{error.what()});
+    for (const auto& line : error.lines()) log.error("SIGHUP: nothing was changed: " + line);
     return;
   } catch (const std::exception& error) {
-    log.error("SIGHUP: some of it may be in force, send it again: " + std::string{error.what()});
+    log.error("SIGHUP: a part may be in force, send it again: " + std::string{error.what()});
     return;
   }
-  for (const auto& warning : std::set(next.warnings.begin(), next.warnings.end())) {
-    log.warning(warning);
-  }
+  for (const auto& warning : next.warnings) log.warning(warning);
   if (changes.empty() && put_off.empty()) {
-    log.info("SIGHUP: the configuration is read, keys included, and says what it did before");
+    log.info("SIGHUP: the configuration and its keys were read again; no option has changed");
   }
   for (const auto& change : changes) log.info("SIGHUP: " + change);
   for (const auto& change : put_off) log.warning("SIGHUP: " + change + ", after a restart only");
   current = std::move(next);
-  log.configure(parse_log_level(current.settings.log_level), current.settings.log_format == "json");
-  server.replace_site(read_site(current.settings.www, log));
+  configure(log, current.settings);
+  server.replace_site(read_site(current.settings.text("www"), log));
 }
 
 /// Feeds systemd's watchdog if the relay's thread, which carries every socket, answers.
@@ -216,18 +196,19 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
            const Signals& signals, Log& log) {
   const auto& settings = configuration.settings;
   ExitDeadline exit_deadline{[&log] {
-    log.warning("something did not end in time and was cut: a request, or the audit's disk");
+    log.warning("shutdown: a request or the audit's disk did not end in time; exiting without it");
   }};
-  const RelayOptions options{settings, log};
-  auto relay = start_relay(configuration, options);
+  RelayOptions options{settings};
+  auto relay = start_relay(options, log);
   Metrics metrics{relay.get()};
-  WebServer server{listeners_of(settings), read_site(settings.www, log), log};
+  WebServer server{listeners_of(settings), read_site(settings.text("www"), log), log};
   waystation_civetweb_attach(relay.get(), server.context());
   waystation_civetweb_attach_api(relay.get(), server.context());
   metrics.attach(server.context());
   server.open(relay.get());
   announce(server);
-  log.info("waystation " + std::string{waystation_version()} + " serves, auth = " + settings.auth);
+  log.info("waystation " + std::string{waystation_version()} +
+           " serves, auth = " + settings.text("auth"));
 
   notify_ready();
   const auto watchdog = watchdog_period();
@@ -259,19 +240,25 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
 }  // namespace
 
 int serve(const ConfigurationSources& sources) {
-  auto configuration = load_configuration(sources);
-  check_platform(configuration);
+  auto configuration = read_configuration(sources);
   const auto& settings = configuration.settings;
-
   const Signals signals;
-  Log log{parse_log_level(settings.log_level), settings.log_format == "json"};
+  Log log{LogLevel::info, false};
+  configure(log, settings);
+  try {
+    check(configuration);
+  } catch (const ConfigurationError& error) {
+    if (settings.text("log_format") == "text") throw;
+    for (const auto& line : error.lines()) log.error(line);
+    return kMistaken;
+  }
   try {
     for (const auto& warning : configuration.warnings) log.warning(warning);
     warn_of_descriptors(settings, raise_descriptor_limit(), log);
     serve(sources, configuration, signals, log);
     return 0;
   } catch (const ConfigurationError& error) {
-    log.error(error.what());
+    for (const auto& line : error.lines()) log.error(line);
     return kMistaken;
   } catch (const std::exception& error) {
     log.error(error.what());
@@ -280,16 +267,10 @@ int serve(const ConfigurationSources& sources) {
 }
 
 int config_check(const ConfigurationSources& sources) {
-  const auto configuration = load_configuration(sources);
-  check_platform(configuration);
-  // The relay checks what only it knows, such as key files. It opens no port.
-  Log log{LogLevel::warning, false};
-  auto settings = configuration.settings;
-  // The audit's file is looked at only: a server may be writing it.
-  check_audit(configuration, std::exchange(settings.audit, {}));
-  const RelayOptions options{settings, log};
-  (void)start_relay(configuration, options);
-  for (const auto& warning : configuration.warnings) {
+  auto configuration = read_configuration(sources);
+  auto warnings = check(configuration);
+  warnings.insert(warnings.begin(), configuration.warnings.begin(), configuration.warnings.end());
+  for (const auto& warning : warnings) {
     std::fprintf(stderr, "waystation: warning: %s\n", warning.c_str());
   }
   std::printf("waystation: the configuration is good\n");

@@ -11,10 +11,11 @@ inline constexpr int kMistaken = 2;
 
 /// Serves until SIGTERM or SIGINT; SIGHUP reads the configuration again. To be called before the
 /// process has other threads. Returns the exit code, and has logged why where that is not 0; throws
-/// ConfigurationError for a mistake that is found before it is known how to log.
+/// ConfigurationError for mistakes in the configuration, unless the log is JSON.
 int serve(const ConfigurationSources& sources);
 
-/// Checks what `serve` would check, down to the relay itself, and says so on standard output.
+/// Checks everything that `serve` checks, opens no port and writes no file. Throws
+/// ConfigurationError with all mistakes.
 int config_check(const ConfigurationSources& sources);
 
 /// Prints the effective settings and where each comes from.

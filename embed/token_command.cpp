@@ -9,8 +9,7 @@
 #include <string_view>
 
 #include "embed/configuration.hpp"
-#include "embed/log.hpp"
-#include "embed/relay.hpp"
+#include "embed/relay_options.hpp"
 
 namespace waystation::server {
 namespace {
@@ -26,8 +25,9 @@ std::string joined(const std::vector<std::string>& scopes) {
 /// Refuses the rest, in the words of the options.
 CLI::Validator allowed_only(bool (*accepts)(const std::string& text), const std::string& allowed) {
   return {[accepts, allowed](std::string& text) {
-            return accepts(text) ? std::string{}
-                                 : quoted(std::string_view{text}) + ": allowed is " + allowed;
+            return accepts(text)
+                       ? std::string{}
+                       : quoted(std::string_view{text}) + ": not allowed; allowed: " + allowed;
           },
           ""};
 }
@@ -75,14 +75,8 @@ TokenCommand::TokenCommand(CLI::App& app)
 }
 
 int TokenCommand::run() const {
-  const auto configuration = load_configuration(flags_.sources());
-  if (configuration.settings.jwt_key_file.empty()) {
-    throw ConfigurationError{"jwt_key_file = \"\" (" + configuration.origin("jwt_key_file") +
-                             "): allowed is the path of a file with a secret or a private key; "
-                             "see waystation token issue --help"};
-  }
-  Log log{LogLevel::warning, false};
-  const RelayOptions options{configuration.settings, log};
+  auto configuration = load_configuration(flags_.sources());
+  const RelayOptions options{configuration.settings};
   const auto scopes = joined(scopes_);
   waystation_token_request request{};
   request.size = sizeof request;
@@ -91,13 +85,14 @@ int TokenCommand::run() const {
   request.lifetime_seconds = lifetime_seconds_;
   request.key_id = key_id_.c_str();
   std::array<char, 8192> token{};
-  std::array<char, 512> error{};
-  const auto status = waystation_token_issue(options.get(), &request, token.data(), token.size(),
-                                             error.data(), error.size());
-  if (status == WAYSTATION_INVALID) {
-    throw ConfigurationError{with_origin(configuration, error.data())};
+  LibraryError error;
+  const auto status =
+      waystation_token_issue(options.get(), &request, token.data(), token.size(), error);
+  if (find_option(error.option()) != nullptr) {
+    configuration.add_mistake(error.option(), error.message());
+    configuration.throw_mistakes();
   }
-  if (status != WAYSTATION_OK) throw std::runtime_error{waystation_status_text(status)};
+  error.check(status);
   return std::printf("%s\n", token.data()) > 0 && std::fflush(stdout) == 0 ? 0 : 1;
 }
 

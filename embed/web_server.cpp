@@ -347,19 +347,19 @@ void WebServer::end_slow_connections() {
 }
 
 int WebServer::on_begin(mg_connection* connection) {
+  // CivetWeb accepts connections from the moment it starts, before any handler is attached; a
+  // request that comes so early waits.
+  auto* const self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
+  self->is_open_.wait(false);
   // Before any handler, so that none judges a client by a header with something missing.
   if (const int status = waystation_civetweb_check(connection); status != 0) {
-    return waystation_civetweb_refuse(connection, status);
+    return waystation_civetweb_reject(connection, self->relay_id_, status);
   }
   // Behind a request line alone there may have been more that was dropped. Nobody is let in without
   // a Host; here it is kept from becoming the next request.
   if (is_old(connection) || mg_get_request_info(connection)->num_headers == 0) {
     mg_disable_connection_keep_alive(connection);
   }
-  // CivetWeb accepts connections from the moment it starts, before any handler is attached; a
-  // request that comes so early waits.
-  auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
-  self->is_open_.wait(false);
   return 0;
 }
 
@@ -374,9 +374,9 @@ void WebServer::serve(mg_connection* connection) {
   waystation_response refusal{};
   refusal.size = sizeof refusal;
   const auto checked = waystation_origin_check(relay_id_, &call.request, &refusal);
-  if (checked != WAYSTATION_OK || refusal.action != WAYSTATION_NOT_OURS) {
+  if (checked != WAYSTATION_OK || refusal.action != WAYSTATION_ALLOWED) {
     mg_disable_connection_keep_alive(connection);
-    if (refusal.action == WAYSTATION_NOT_OURS) {
+    if (refusal.action == WAYSTATION_DECLINED) {
       waystation_civetweb_refuse(connection, 500);
     } else {
       waystation_civetweb_answer(connection, &refusal);

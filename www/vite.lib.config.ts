@@ -1,6 +1,6 @@
 import { defineConfig } from 'vite';
 
-/** The client by itself: one ES module without a dependency. */
+/** The client: one ES module without dependencies. */
 export default defineConfig({
   publicDir: false,
   build: {

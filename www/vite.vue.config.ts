@@ -3,7 +3,7 @@ import { defineConfig } from 'vite';
 
 const client = fileURLToPath(new URL('src/waystation/index.ts', import.meta.url));
 
-/** The Vue composables, on top of the client's own module. */
+/** The Vue composables, which import the client's module. */
 export default defineConfig({
   publicDir: false,
   build: {

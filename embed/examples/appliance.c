@@ -58,7 +58,7 @@ int main(int argc, char **argv) {
 
   waystation_options options; /* chat */
   waystation_relay *relay;
-  char error[256];
+  waystation_error error = WAYSTATION_ERROR_INIT;
 
   /* Signals are waited for below; blocked here, so that the threads to come leave them alone. */
   sigemptyset(&ending);
@@ -68,8 +68,8 @@ int main(int argc, char **argv) {
 
   waystation_options_init(&options, sizeof options); /* chat: defaults, */
   options.on_event = on_event;                       /* and what this appliance wants to hear */
-  if (waystation_new(&options, &relay, error, sizeof error) != WAYSTATION_OK) {
-    fprintf(stderr, "appliance: %s\n", error);
+  if (waystation_new(&options, &relay, &error) != WAYSTATION_OK) {
+    fprintf(stderr, "appliance: %s\n", error.message);
     return 1;
   }
 

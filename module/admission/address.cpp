@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "admission/request.hpp"
+#include "base/error.hpp"
 
 namespace waystation {
 namespace {
@@ -96,7 +97,7 @@ std::variant<AddressBlock, std::string> AddressBlock::parse(std::string_view tex
   const std::size_t slash = text.find('/');
   const auto base = text.find('%') == std::string_view::npos ? Address::parse(text.substr(0, slash))
                                                              : std::nullopt;
-  if (!base) return "it is neither an address nor a block of addresses";
+  if (!base) return "neither an address nor a CIDR block";
   AddressBlock block;
   block.base_ = *base;
   if (slash == std::string_view::npos) return block;
@@ -105,13 +106,13 @@ std::variant<AddressBlock, std::string> AddressBlock::parse(std::string_view tex
   const bool is_dotted = text.substr(0, slash).find(':') == std::string_view::npos;
   const auto bits = parse_bits(text.substr(slash + 1), is_dotted ? 32 : 128);
   if (!bits) {
-    return std::string("its prefix must be a number from 0 to ") + (is_dotted ? "32" : "128");
+    return std::string("the prefix is not a number from 0 to ") + (is_dotted ? "32" : "128");
   }
   block.bits_ = *bits + (is_dotted ? 96 : 0);
   if (base->is_v4() && block.bits_ < 96) return "a block of mapped addresses starts at /96";
   const Address lowest = base->masked(block.bits_);
   if (lowest != *base) {
-    return "it has bits beyond its prefix; the block is " + lowest.to_string() + "/" +
+    return "bits beyond the prefix; the block is " + lowest.to_string() + "/" +
            std::to_string(block.bits_ - (lowest.is_v4() ? 96 : 0));
   }
   return block;

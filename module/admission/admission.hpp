@@ -16,6 +16,8 @@
 #include "admission/refusal.hpp"
 #include "admission/request.hpp"
 #include "admission/routes.hpp"
+#include "admission/token.hpp"
+#include "base/result.hpp"
 #include "relay/envelope.hpp"
 
 namespace waystation {
@@ -30,50 +32,50 @@ struct Admitted {
   std::string key;                    // the Sec-WebSocket-Key to answer
   std::string_view subprotocol;       // to name in the answer; empty: none. Static storage
   std::int64_t expires_at_ms = 0;     // ms since 1970; 0: never
-  Place place;                        // to be held as long as the socket
+  Permit permit;                      // to be held as long as the socket
 };
 
-/// The answer to a refreshed token.
+/// A refreshed token.
 struct RefreshedToken {
   std::int64_t expires_at_ms = 0;
 };
 
-/// Decides who gets in. Any thread; a call sees one state of the options from its beginning to its
-/// end. Nothing but std::bad_alloc is thrown, the constructor aside.
+/// Decides who gets in. Any thread; each call uses one state of the options from its beginning to
+/// its end. Nothing but std::bad_alloc is thrown, the constructor aside.
 class Admission {
  public:
-  /// Throws std::invalid_argument: one line naming the key, the value and what is allowed.
+  /// Throws OptionError.
   explicit Admission(AdmissionOptions options);
   ~Admission();
 
-  /// Puts other options in force, keys read anew; open sockets stay. Nothing on success; else the
-  /// line that the constructor would throw, and everything stays as it was.
-  std::optional<std::string> reconfigure(AdmissionOptions options);
+  /// Puts other options in force, keys read anew; open sockets stay. On an error, the one that the
+  /// constructor would throw, everything stays as it was.
+  Result<void> reconfigure(AdmissionOptions options);
 
-  /// Reads the key file again. Nothing on success; else why not, and the old keys stay.
-  std::optional<std::string> reload_keys();
+  /// Reads the key file again. On an error the old keys stay.
+  Result<void> reload_keys();
 
   /// Checks a request for a socket route, in this order: route and method, host, origin, identity,
-  /// membership, subprotocol, TLS, limits, handshake (RFC 6455, section 4.2.1). The place in the
+  /// membership, subprotocol, TLS, limits, handshake (RFC 6455, section 4.2.1). The permit in the
   /// limits is reserved in the result. A plain GET on a route gets 426 only where an upgrade would
   /// have been admitted.
-  std::variant<NotOurs, Refusal, Admitted> admit(const Request& request, std::int64_t now_ms);
+  std::variant<Declined, Refusal, Admitted> admit(const Request& request, std::int64_t now_ms);
 
-  /// The check of host and origin by itself, for paths that somebody else serves. Nothing: they are
-  /// right. Refused with 403 bad_host, bad_origin.
-  std::optional<Refusal> check_host_and_origin(const Request& request) const;
+  /// The check of host and origin alone, for paths that the host application serves. Refused with
+  /// 403 bad_host, bad_origin.
+  Result<void, Refusal> check_host_and_origin(const Request& request) const;
 
-  /// Whether the caller may use what `scope` guards: host, origin, identity, scope. Nothing: they
-  /// may. Refused with 403 bad_host, bad_origin, missing_scope, not_an_operator (open mode, where
-  /// the scopes belong to operators), 401 unauthenticated.
-  std::optional<Refusal> authorize(const Request& request, Scope scope, std::int64_t now_ms) const;
+  /// Whether the caller may use what `scope` protects: host, origin, identity, scope. Refused with
+  /// 403 bad_host, bad_origin, missing_scope, not_an_operator (open mode, where the scopes belong
+  /// to operators), 401 unauthenticated.
+  Result<void, Refusal> authorize(const Request& request, Scope scope, std::int64_t now_ms) const;
 
-  /// Whether the caller may see how we are: host, origin, and the client address is one of
-  /// `operators`. Nothing: they may. Refused with 403.
-  std::optional<Refusal> authorize_operator(const Request& request) const;
+  /// Whether the caller may see the health status and the statistics: host, origin, and the client
+  /// address is one of `operators`. Refused with 403.
+  Result<void, Refusal> authorize_operator(const Request& request) const;
 
-  /// The same as a plain answer.
-  bool is_operator(const Request& request) const { return !authorize_operator(request); }
+  /// The same as yes or no.
+  bool is_operator(const Request& request) const { return authorize_operator(request).has_value(); }
 
   /// Whether `address` is one of `trusted_proxies`.
   bool is_trusted_proxy(const Address& address) const;
@@ -81,10 +83,12 @@ class Admission {
   /// Whether refresh() has a signature to check, which takes its time.
   bool takes_tokens() const;
 
-  /// Checks a token that `user` sent on an open socket: good, and theirs. The refusal's code and
-  /// detail are for an {"error":…} frame.
-  std::variant<RefreshedToken, Refusal> refresh(std::string_view token, std::string_view user,
-                                                std::int64_t now_ms) const;
+  /// Checks a token that `user` sent on an open socket: valid, and theirs.
+  Result<RefreshedToken, TokenProblem> refresh(std::string_view token, std::string_view user,
+                                               std::int64_t now_ms) const;
+
+  /// The client address of a request as text, for the log; "unknown" if it has none.
+  std::string client_of(const Request& request) const;
 
   /// The header fields that let the page of an allowed origin read the answer (Fetch, section
   /// 3.2); none for any other.
@@ -104,12 +108,12 @@ class Admission {
 
  private:
   struct Settings;
-  std::variant<NotOurs, Refusal, Admitted> admit(const Settings& settings, const Request& request,
-                                                 std::int64_t now_ms);
+  std::variant<Declined, Refusal, Admitted> admit(const Settings& settings, const Request& request,
+                                                  std::int64_t now_ms);
   std::shared_ptr<const Settings> settings() const;
-  static std::shared_ptr<const Settings> read(AdmissionOptions options);
+  static Result<std::shared_ptr<const Settings>> read(AdmissionOptions options);
 
-  std::optional<std::string> change(AdmissionOptions options);
+  Result<void> change(AdmissionOptions options);
 
   std::mutex change_mutex_;            // one change after the other
   mutable std::mutex settings_mutex_;  // held to copy or swap the pointer only

@@ -4,6 +4,8 @@
 #include <array>
 #include <vector>
 
+#include "base/ascii.hpp"
+#include "base/error.hpp"
 #include "websocket/handshake.hpp"
 
 namespace waystation {

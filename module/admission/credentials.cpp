@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/ascii.hpp"
 #include "websocket/handshake.hpp"
 
 namespace waystation {
@@ -86,14 +87,13 @@ FoundToken token_of_query(const Request& request) {
 }  // namespace
 
 Refusal bad_token(std::string detail) {
-  return {401, "unauthenticated", std::move(detail), {{"WWW-Authenticate", "Bearer"}}};
+  return {RefusalCode::unauthenticated, std::move(detail), {{"WWW-Authenticate", "Bearer"}}};
 }
 
 FoundToken find_token(const Request& request, bool allow_query) {
   for (const auto source : {token_of_authorization, token_of_subprotocol, token_of_cookie}) {
     auto found = source(request);
-    const auto* token = std::get_if<std::optional<std::string>>(&found);
-    if (token == nullptr || *token) return found;
+    if (!found || *found) return found;
   }
   return allow_query ? token_of_query(request) : std::optional<std::string>();
 }

@@ -3,10 +3,10 @@
 
 #include <optional>
 #include <string>
-#include <variant>
 
 #include "admission/refusal.hpp"
 #include "admission/request.hpp"
+#include "base/result.hpp"
 
 namespace waystation {
 
@@ -15,7 +15,7 @@ namespace waystation {
 Refusal bad_token(std::string detail);
 
 /// A token as it came, or nothing where there is none; or why what came cannot be taken.
-using FoundToken = std::variant<std::optional<std::string>, Refusal>;
+using FoundToken = Result<std::optional<std::string>, Refusal>;
 
 /// The token of a request: from `Authorization: Bearer`, a subprotocol entry `bearer.<token>`, the
 /// cookie `waystation_token` or, where `allow_query`, the parameter `access_token`. Where a client

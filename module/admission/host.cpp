@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "admission/address.hpp"
+#include "base/ascii.hpp"
+#include "base/error.hpp"
 
 namespace waystation {
 namespace {
@@ -52,8 +54,13 @@ std::optional<HostPort> host_of(const Request& request) {
   return host;
 }
 
-Refusal bad_host(std::string detail) {
-  return {403, "bad_host", std::move(detail)};
+Refusal bad_host(const Request& request, std::string detail) {
+  Refusal refusal{RefusalCode::bad_host, std::move(detail)};
+  const OneValue field = header_value(request, "Host");
+  refusal.log_detail = "Host " + (field.is_one()    ? in_quotes(field.value)
+                                  : field.is_none() ? "is missing"
+                                                    : "is there twice");
+  return refusal;
 }
 
 }  // namespace
@@ -124,54 +131,58 @@ std::optional<std::uint16_t> default_port(std::string_view scheme) noexcept {
   return std::nullopt;
 }
 
-std::variant<HostRules, std::string> HostRules::parse(
+Result<HostRules, std::vector<Error>> HostRules::parse(
     std::span<const std::string> allowed_hosts, std::span<const std::string> allowed_origins) {
   HostRules rules;
+  std::vector<Error> errors;
   for (const std::string& entry : allowed_hosts) {
     auto host = HostPort::parse(entry);
-    if (!host) {
-      return "allowed_hosts = " + in_quotes(entry) +
-             ": allowed are host names and addresses, with or without a port, such as "
-             "chat.example or [2001:db8::1]:8080";
+    if (host) {
+      rules.hosts_.push_back(std::move(*host));
+    } else {
+      errors.push_back(option_error("allowed_hosts", in_quotes(entry), "not a host",
+                                    "host names and addresses, with or without a port, such as "
+                                    "chat.example or [2001:db8::1]:8080"));
     }
-    rules.hosts_.push_back(std::move(*host));
   }
   for (const std::string& entry : allowed_origins) {
     auto origin = WebOrigin::parse(entry);
-    if (!origin) {
-      return "allowed_origins = " + in_quotes(entry) +
-             ": allowed are origins, such as https://chat.example or http://localhost:5173, "
-             "without a path and without wildcards";
+    if (origin) {
+      rules.origins_.push_back(std::move(*origin));
+    } else {
+      errors.push_back(option_error("allowed_origins", in_quotes(entry), "not an origin",
+                                    "scheme://host[:port] without a path or wildcard, such as "
+                                    "https://chat.example"));
     }
-    rules.origins_.push_back(std::move(*origin));
   }
+  if (!errors.empty()) return errors;
   return rules;
 }
 
-std::optional<Refusal> HostRules::check_host(const Request& request, bool open_mode,
-                                             bool open_network) const {
+Result<void, Refusal> HostRules::check_host(const Request& request, bool open_mode,
+                                            bool open_network) const {
   const auto host = host_of(request);
   if (!host) {
-    return bad_host("the request must name one host, with or without a port, in its Host field");
+    return bad_host(request, "the request must name one host, with or without a port, in Host");
   }
-  if (!open_mode || host->is_loopback()) return std::nullopt;
+  if (!open_mode || host->is_loopback()) return {};
   if (!open_network) {
-    return bad_host(
-        "while nobody authenticates (auth = \"open\") the host must be a loopback name or address, "
-        "such as localhost or 127.0.0.1");
+    return bad_host(request,
+                    "without authentication (auth = \"open\") the host must be a loopback name or "
+                    "address, such as localhost or 127.0.0.1");
   }
   const bool is_allowed = std::ranges::any_of(hosts_, [&](const HostPort& entry) {
     return entry.host == host->host && (!entry.port || entry.port == host->port);
   });
-  if (host->is_address || is_allowed) return std::nullopt;
-  return bad_host(
-      "while nobody authenticates (auth = \"open\") the host must be an IP address or one of "
-      "allowed_hosts");
+  if (host->is_address || is_allowed) return {};
+  return bad_host(request,
+                  "without authentication (auth = \"open\") the host must be an IP address or one "
+                  "of allowed_hosts");
 }
 
-std::optional<Refusal> HostRules::check_origin(const Request& request) const {
+Result<void, Refusal> HostRules::check_origin(const Request& request) const {
   const OneValue field = header_value(request, "Origin");
-  if (field.is_none()) return std::nullopt;
+  if (field.is_none()) return {};
   if (field.is_one()) {
     if (const auto origin = WebOrigin::parse(field.value)) {
       // Which of http and https the client spoke is known to the TLS proxy in front alone, so that
@@ -179,11 +190,12 @@ std::optional<Refusal> HostRules::check_origin(const Request& request) const {
       const auto scheme_port = default_port(origin->scheme);
       auto own = scheme_port ? host_of(request) : std::nullopt;
       if (own && !own->port) own->port = scheme_port;
-      if (own == origin->host || is_allowed(*origin)) return std::nullopt;
+      if (own == origin->host || is_allowed(*origin)) return {};
     }
   }
-  return Refusal{403, "bad_origin",
-                 "the page's origin is neither this host and port nor one of allowed_origins"};
+  Refusal refusal{RefusalCode::bad_origin};
+  refusal.log_detail = "Origin " + (field.is_one() ? in_quotes(field.value) : "is there twice");
+  return refusal;
 }
 
 std::string_view HostRules::allowed_origin(const Request& request) const {

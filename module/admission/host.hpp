@@ -6,11 +6,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "admission/refusal.hpp"
 #include "admission/request.hpp"
+#include "base/result.hpp"
 
 namespace waystation {
 
@@ -49,19 +49,18 @@ class HostRules {
  public:
   HostRules() = default;
 
-  /// The error is one line that names the key, the value and what is allowed.
-  static std::variant<HostRules, std::string> parse(std::span<const std::string> allowed_hosts,
-                                                    std::span<const std::string> allowed_origins);
+  /// The errors name every entry that is wrong.
+  static Result<HostRules, std::vector<Error>> parse(std::span<const std::string> allowed_hosts,
+                                                     std::span<const std::string> allowed_origins);
 
   /// 403 bad_host where the request names no host, several, one that is none, or, in absolute form,
   /// another than its Host field (RFC 9112, section 3.2.2). With `open_mode` moreover where the
   /// host is not loopback; `open_network` then also allows IP addresses and `allowed_hosts`.
-  std::optional<Refusal> check_host(const Request& request, bool open_mode,
-                                    bool open_network) const;
+  Result<void, Refusal> check_host(const Request& request, bool open_mode, bool open_network) const;
 
   /// 403 bad_origin where there is an Origin that is neither the request's own host and port nor
   /// allowed, or more than one. Call check_host first.
-  std::optional<Refusal> check_origin(const Request& request) const;
+  Result<void, Refusal> check_origin(const Request& request) const;
 
   /// The request's Origin as it stands if it is one of `allowed_origins`; else empty. It alone may
   /// get CORS headers.

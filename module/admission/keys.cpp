@@ -20,6 +20,7 @@
 
 #include "admission/base64.hpp"
 #include "admission/request.hpp"
+#include "base/error.hpp"
 
 namespace waystation {
 namespace {

@@ -7,10 +7,10 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 
 #include "admission/address.hpp"
 #include "admission/refusal.hpp"
+#include "base/result.hpp"
 
 namespace waystation {
 
@@ -21,55 +21,59 @@ struct ConnectionLimits {
   std::uint32_t max_connections_per_address = 64;
 };
 
-/// A socket's place in the limits, held from before it is taken until it is closed. Move-only;
-/// given back when destroyed, on any thread, even after the Limits it came from.
-class Place {
+/// The right to one open socket, held from before it is adopted until it is closed. Move-only;
+/// released when destroyed, on any thread, even after the Limits it came from.
+class Permit {
  public:
-  Place() noexcept = default;
-  Place(Place&& other) noexcept;
-  Place& operator=(Place&& other) noexcept;
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-  ~Place() { give_back(); }
+  Permit() noexcept = default;
+  Permit(Permit&& other) noexcept;
+  Permit& operator=(Permit&& other) noexcept;
+  Permit(const Permit&) = delete;
+  Permit& operator=(const Permit&) = delete;
+  ~Permit() { release(); }
 
-  /// Gives the place back before its time. Legal twice.
-  void give_back() noexcept;
+  /// Releases it early. Legal twice.
+  void release() noexcept;
 
-  /// Whether it holds a place.
-  explicit operator bool() const noexcept { return book_ != nullptr; }
+  /// The client address that it is counted under; null: none, or not held.
+  const Address* address() const noexcept {
+    return counts_ && address_ != nullptr ? &address_->first : nullptr;
+  }
+
+  /// Whether it is held.
+  explicit operator bool() const noexcept { return counts_ != nullptr; }
 
  private:
   friend class Limits;
-  struct Book;
+  struct Counts;
 
-  // The book's own entries, which stay where they are as long as somebody is counted in them.
-  std::shared_ptr<Book> book_;
+  // Entries of the counts, which stay where they are while a permit is counted in them.
+  std::shared_ptr<Counts> counts_;
   std::pair<const std::string, std::uint64_t>* user_ = nullptr;  // null: anonymous
   std::pair<const Address, std::uint64_t>* address_ = nullptr;   // null: not counted
 };
 
-/// Counts the places. Every function may be called from any thread; a lock is held for a few
+/// Counts the permits. Every function may be called from any thread; a lock is held for a few
 /// look-ups only.
 class Limits {
  public:
   explicit Limits(const ConnectionLimits& limits);
 
-  /// Reserves a place, in all three counts or in none, so that a burst cannot overshoot. `user`
+  /// Reserves a permit, in all three counts or in none, so that a burst cannot overshoot. `user`
   /// empty: anonymous, counted in all and per address only. `address` nothing: not counted per
   /// address.
   ///
-  /// Refused with 503 full and Retry-After, or 429 too_many, whose detail names the limit.
-  std::variant<Place, Refusal> reserve(std::string_view user,
-                                       const std::optional<Address>& address);
+  /// Refused with 503 full, or 429 too_many; the detail names the limit.
+  Result<Permit, Refusal> reserve(std::string_view user, const std::optional<Address>& address);
 
   /// From now on. Sockets that are open stay open.
   void set(const ConnectionLimits& limits) noexcept;
 
-  /// Places held now.
+  /// Permits held now.
   std::uint64_t in_all() const noexcept;
 
  private:
-  std::shared_ptr<Place::Book> book_;
+  std::shared_ptr<Permit::Counts> counts_;
 };
 
 }  // namespace waystation

@@ -1,17 +1,20 @@
 #include "admission/options.hpp"
 
 #include <algorithm>
-#include <stdexcept>
+#include <iterator>
 #include <utility>
 
 #include "admission/request.hpp"
+#include "base/error.hpp"
 #include "websocket/handshake.hpp"
 
 namespace waystation {
 namespace {
 
 constexpr std::string_view kAddressesAllowed =
-    "; allowed are addresses and blocks such as 192.0.2.7, 10.0.0.0/8 or fd00::/8";
+    "addresses and CIDR blocks, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8";
+constexpr std::string_view kFieldNameAllowed =
+    "the name of an HTTP header field, such as X-Forwarded-User";
 
 // Of a block that may be somebody's own network: 10.0.0.0/8 and fd00::/8 are the largest there are.
 constexpr unsigned kShortestPrefix = 8;
@@ -24,45 +27,50 @@ bool is_field_name(std::string_view name) noexcept {
   });
 }
 
-/// Reads a list of addresses; throws the line that names the key.
-AddressList read_addresses(std::string_view key, const std::vector<std::string>& entries) {
+using Errors = std::vector<Error>;
+
+AddressList read_addresses(std::string_view option, const std::vector<std::string>& entries,
+                           Errors& errors) {
+  for (const auto& entry : entries) {
+    const auto block = AddressBlock::parse(entry);
+    if (const auto* problem = std::get_if<std::string>(&block)) {
+      errors.push_back(option_error(option, in_quotes(entry), *problem, kAddressesAllowed));
+    }
+  }
   auto list = AddressList::parse(entries);
-  if (const auto* problem = std::get_if<std::string>(&list)) {
-    throw std::invalid_argument(std::string(key) + " = " + *problem +
-                                std::string(kAddressesAllowed));
-  }
-  return std::move(std::get<AddressList>(list));
+  auto* const good = std::get_if<AddressList>(&list);
+  return good != nullptr ? std::move(*good) : AddressList{};
 }
 
-HostRules read_hosts(const AdmissionOptions& options) {
-  auto rules = HostRules::parse(options.allowed_hosts, options.allowed_origins);
-  if (const auto* problem = std::get_if<std::string>(&rules)) {
-    throw std::invalid_argument(*problem);
-  }
-  return std::move(std::get<HostRules>(rules));
+/// `entries` of an option in one text, for an error.
+std::string in_quotes(const std::vector<std::string>& entries) {
+  std::string text;
+  for (const auto& entry : entries) text += (text.empty() ? "" : ",") + entry;
+  return waystation::in_quotes(text);
 }
 
-std::shared_ptr<const KeyRing> read_keys(const AdmissionOptions& options) {
-  if (options.auth != Auth::jwt) return std::make_shared<const KeyRing>();
-  return load_keys(options.jwt_key_file);
+AddressList read_proxies(const AdmissionOptions& options, Errors& errors) {
+  auto proxies = read_addresses("trusted_proxies", options.trusted_proxies, errors);
+  if (proxies.is_everybody()) {
+    errors.push_back(option_error("trusted_proxies", in_quotes(options.trusted_proxies),
+                                  "every address would be trusted, so that every client could "
+                                  "claim to be another",
+                                  "the addresses of your own proxies"));
+  }
+  if (options.auth == Auth::header && options.trusted_proxies.empty()) {
+    errors.push_back(option_error("trusted_proxies", "\"\"",
+                                  "auth = \"header\" needs the proxies that set identity_header",
+                                  kAddressesAllowed));
+  }
+  return proxies;
 }
 
-void check_header_options(const AdmissionOptions& options) {
-  if (options.auth != Auth::header) return;
-  if (!is_field_name(options.identity_header)) {
-    throw std::invalid_argument("identity_header = " + in_quotes(options.identity_header) +
-                                ": allowed is the name of a header field, such as "
-                                "X-Forwarded-User");
-  }
-  if (!options.scopes_header.empty() && !is_field_name(options.scopes_header)) {
-    throw std::invalid_argument("scopes_header = " + in_quotes(options.scopes_header) +
-                                ": allowed is the name of a header field, or nothing");
-  }
-  if (options.trusted_proxies.empty()) {
-    throw std::invalid_argument(
-        "trusted_proxies is empty: auth = \"header\" needs the addresses of the proxies that set "
-        "identity_header");
-  }
+void check_field_name(std::string_view option, const std::string& name, bool may_be_empty,
+                      Errors& errors) {
+  if (name.empty() ? may_be_empty : is_field_name(name)) return;
+  errors.push_back(option_error(option, waystation::in_quotes(name),
+                                name.empty() ? "auth = \"header\" needs it" : "not a field name",
+                                kFieldNameAllowed));
 }
 
 }  // namespace
@@ -73,76 +81,90 @@ std::vector<std::string> split_list(std::string_view text) {
   return entries;
 }
 
-std::shared_ptr<const KeyRing> load_keys(const std::string& jwt_key_file) {
+Result<std::shared_ptr<const KeyRing>> load_keys(const std::string& jwt_key_file) {
+  constexpr std::string_view kAllowed =
+      "a regular file that only its owner may use, with secrets in base64 or keys in PEM";
   if (jwt_key_file.empty()) {
-    throw std::invalid_argument("jwt_key_file is empty: tokens need a file of keys");
+    return option_error("jwt_key_file", "\"\"", "tokens need a file of keys", kAllowed);
   }
   auto keys = KeyRing::load(jwt_key_file);
   if (const auto* problem = std::get_if<std::string>(&keys)) {
-    throw std::invalid_argument("jwt_key_file = " + in_quotes(jwt_key_file) + ": " + *problem +
-                                "; allowed is a regular file that nobody else may use, with "
-                                "secrets in base64 or keys in PEM");
+    return option_error("jwt_key_file", waystation::in_quotes(jwt_key_file), *problem, kAllowed);
   }
   return std::move(std::get<std::shared_ptr<const KeyRing>>(keys));
 }
 
-std::vector<std::string> doubts_about(const AdmissionOptions& options) {
-  std::vector<std::string> doubts;
+std::vector<Error> config_warnings(const AdmissionOptions& options) {
+  Errors warnings;
+  const auto warn = [&](std::string_view option, std::string_view value, std::string_view problem) {
+    warnings.push_back(option_error(option, value, problem));
+  };
   if (options.auth == Auth::open && options.allow_open_network) {
-    doubts.emplace_back(
-        "allow_open_network = true: everyone who can reach the relay may be any user");
+    warn("allow_open_network", "true", "everyone who can reach the relay may be any user");
   }
   if (options.auth != Auth::open && options.allow_open_network) {
-    doubts.emplace_back("allow_open_network = true: means nothing unless auth = \"open\"");
+    warn("allow_open_network", "true", "has no effect unless auth = \"open\"");
   }
   if (options.auth != Auth::jwt && !options.jwt_key_file.empty()) {
-    doubts.emplace_back("jwt_key_file = " + in_quotes(options.jwt_key_file) +
-                        ": means nothing unless auth = \"jwt\"");
+    warn("jwt_key_file", waystation::in_quotes(options.jwt_key_file),
+         "has no effect unless auth = \"jwt\"");
   }
   if (options.auth == Auth::jwt && options.jwt_issuer.empty() && options.jwt_audience.empty()) {
-    doubts.emplace_back(
-        "jwt_issuer and jwt_audience are empty: a token that was signed with one of the keys for "
-        "something else is good here too");
+    warn("jwt_audience", "\"\"",
+         "jwt_issuer is empty too: a token that one of the keys signed for another service is "
+         "accepted here");
   }
   if (options.auth == Auth::jwt && options.allow_query_token) {
-    doubts.emplace_back(
-        "allow_query_token = true: tokens in the query end up in logs and histories");
+    warn("allow_query_token", "true", "tokens in the query end up in logs and browser histories");
   }
   const auto proxies = AddressList::parse(options.trusted_proxies);
-  if (const auto* list = std::get_if<AddressList>(&proxies)) {
+  if (const auto* list = std::get_if<AddressList>(&proxies); list && !list->is_everybody()) {
     for (const AddressBlock& block : list->blocks()) {
       if (block.prefix() >= kShortestPrefix) continue;
-      doubts.push_back("trusted_proxies holds " + block.to_string() +
-                       ": so many addresses are hardly all proxies, and every other client there "
-                       "may say that it is someone else");
+      warn("trusted_proxies", waystation::in_quotes(block.to_string()),
+           "so many addresses can hardly all be proxies, and every other client there can claim to "
+           "be another");
     }
   }
   const auto operators = AddressList::parse(options.operators);
-  if (const auto* list = std::get_if<AddressList>(&operators)) {
-    if (list->is_everybody()) {
-      doubts.emplace_back(
-          "operators holds every address: everyone may read the figures" +
-          std::string(options.auth == Auth::open ? ", send notifications and end sessions" : ""));
-    }
+  if (const auto* list = std::get_if<AddressList>(&operators); list && list->is_everybody()) {
+    warn(
+        "operators", in_quotes(options.operators),
+        options.auth == Auth::open
+            ? "every address: everyone may read the statistics, send notifications and end sessions"
+            : "every address: everyone may read the statistics");
   }
-  return doubts;
+  return warnings;
 }
 
-AdmissionRules read_rules(AdmissionOptions options) {
+Result<AdmissionRules, std::vector<Error>> read_rules(AdmissionOptions options) {
+  Errors errors;
   AdmissionRules rules;
-  rules.trusted_proxies = read_addresses("trusted_proxies", options.trusted_proxies);
-  if (rules.trusted_proxies.is_everybody()) {
-    throw std::invalid_argument(
-        "trusted_proxies holds every address, so that every client could say that it is someone "
-        "else; allowed are the addresses of the proxies");
-  }
-  rules.operators = read_addresses("operators", options.operators);
-  rules.hosts = read_hosts(options);
-  check_header_options(options);
   if (options.auth == Auth::callback && !options.identify) {
-    throw std::invalid_argument("auth = \"callback\" needs the function identify");
+    errors.push_back(option_error("auth", "\"callback\"", "needs the function identify"));
   }
-  rules.keys = read_keys(options);
+  if (options.auth == Auth::jwt) {
+    auto keys = load_keys(options.jwt_key_file);
+    if (keys) {
+      rules.keys = std::move(*keys);
+    } else {
+      errors.push_back(std::move(keys.error()));
+    }
+  } else {
+    rules.keys = std::make_shared<const KeyRing>();
+  }
+  const bool needs_header = options.auth == Auth::header;
+  check_field_name("identity_header", options.identity_header, !needs_header, errors);
+  check_field_name("scopes_header", options.scopes_header, true, errors);
+  rules.trusted_proxies = read_proxies(options, errors);
+  auto hosts = HostRules::parse(options.allowed_hosts, options.allowed_origins);
+  if (hosts) {
+    rules.hosts = std::move(*hosts);
+  } else {
+    std::ranges::move(hosts.error(), std::back_inserter(errors));
+  }
+  rules.operators = read_addresses("operators", options.operators, errors);
+  if (!errors.empty()) return errors;
   rules.options = std::move(options);
   return rules;
 }

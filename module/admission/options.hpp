@@ -12,6 +12,7 @@
 #include "admission/identity.hpp"
 #include "admission/keys.hpp"
 #include "admission/limits.hpp"
+#include "base/result.hpp"
 
 namespace waystation {
 
@@ -39,11 +40,11 @@ struct AdmissionOptions {
 /// The entries of a list separated by commas, stripped of blanks; empty ones left out.
 std::vector<std::string> split_list(std::string_view text);
 
-/// Reads the keys of the option of that name. Throws std::invalid_argument, whose line names it.
-std::shared_ptr<const KeyRing> load_keys(const std::string& jwt_key_file);
+/// Reads the keys of the option of that name.
+Result<std::shared_ptr<const KeyRing>> load_keys(const std::string& jwt_key_file);
 
-/// What is legal and yet probably a mistake, one line each; for `config check` and the log.
-std::vector<std::string> doubts_about(const AdmissionOptions& options);
+/// Options that are allowed, but probably not what was meant; for `config check` and the log.
+std::vector<Error> config_warnings(const AdmissionOptions& options);
 
 /// The options, read: what a request is held against. Immutable.
 struct AdmissionRules {
@@ -54,7 +55,7 @@ struct AdmissionRules {
   std::shared_ptr<const KeyRing> keys;
 };
 
-/// Throws std::invalid_argument: one line that names the key, the value and what is allowed.
-AdmissionRules read_rules(AdmissionOptions options);
+/// The rules, or every mistake in the options.
+Result<AdmissionRules, std::vector<Error>> read_rules(AdmissionOptions options);
 
 }  // namespace waystation

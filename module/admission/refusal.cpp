@@ -1,32 +1,18 @@
 #include "admission/refusal.hpp"
 
-#include <cjson/cJSON.h>
-
-#include <memory>
-#include <new>
-
 #include "admission/request.hpp"
+#include "base/ascii.hpp"
+#include "base/cjson.hpp"
 
 namespace waystation {
 namespace {
 
-struct JsonDelete {
-  void operator()(cJSON* item) const noexcept { cJSON_Delete(item); }
-};
-struct TextFree {
-  void operator()(char* text) const noexcept { cJSON_free(text); }
-};
-
 std::string error_body(const Refusal& refusal) {
-  const std::unique_ptr<cJSON, JsonDelete> root(cJSON_CreateObject());
-  cJSON* error = root ? cJSON_AddObjectToObject(root.get(), "error") : nullptr;
-  if (error == nullptr || !cJSON_AddStringToObject(error, "code", refusal.code.c_str()) ||
-      !cJSON_AddStringToObject(error, "detail", refusal.detail.c_str())) {
-    throw std::bad_alloc();
-  }
-  const std::unique_ptr<char, TextFree> text(cJSON_PrintUnformatted(root.get()));
-  if (!text) throw std::bad_alloc();
-  return text.get();
+  const CJson root(require(cJSON_CreateObject()));
+  cJSON* const error = require(cJSON_AddObjectToObject(root.get(), "error"));
+  require(cJSON_AddStringToObject(error, "code", info_of(refusal.code).name.data()));
+  require(cJSON_AddStringToObject(error, "detail", std::string(refusal.text()).c_str()));
+  return print(root);
 }
 
 bool has_line_break(std::string_view text) noexcept {
@@ -36,7 +22,11 @@ bool has_line_break(std::string_view text) noexcept {
 }  // namespace
 
 HttpResponse to_response(const Refusal& refusal) {
-  return {refusal.status, "application/json", error_body(refusal), refusal.headers, refusal.code};
+  HttpResponse response{refusal.status(), "application/json", error_body(refusal), refusal.headers};
+  if (const int seconds = info_of(refusal.code).retry_after_seconds; seconds != 0) {
+    response.headers.emplace_back("Retry-After", std::to_string(seconds));
+  }
+  return response;
 }
 
 std::string render(const HttpResponse& response, bool head_only) {
@@ -49,7 +39,8 @@ std::string render(const HttpResponse& response, bool head_only) {
     out += "\r\nContent-Type: " + response.content_type;
     out += "\r\nContent-Length: " + std::to_string(response.body.size());
   }
-  out += "\r\nCache-Control: no-store";
+  // A browser takes no answer for another type than the one stated.
+  out += "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff";
   std::string connection = "close";
   for (const auto& [name, value] : response.headers) {
     if (has_line_break(name) || has_line_break(value)) continue;
@@ -94,6 +85,8 @@ std::string_view reason_phrase(int status) noexcept {
       return "Upgrade Required";
     case 429:
       return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
     case 500:
       return "Internal Server Error";
     case 501:

@@ -2,12 +2,10 @@
 
 #include <algorithm>
 
+#include "base/ascii.hpp"
+
 namespace waystation {
 namespace {
-
-constexpr char lower(char c) noexcept {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
 
 constexpr bool is_blank(char c) noexcept {
   return c == ' ' || c == '\t';
@@ -130,28 +128,10 @@ std::optional<std::string> unknown_parameter(std::string_view query,
   return std::nullopt;
 }
 
-bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
-  return std::ranges::equal(a, b, {}, lower, lower);
-}
-
 std::string_view without_blanks(std::string_view text) noexcept {
   while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
   while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
   return text;
-}
-
-std::string to_lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), lower);
-  return out;
-}
-
-std::string in_quotes(std::string_view text) {
-  constexpr std::size_t kMost = 80;
-  std::string out = "\"";
-  for (const char c : text.substr(0, kMost)) out += c < ' ' || c > '~' || c == '"' ? '?' : c;
-  out += text.size() > kMost ? "…\"" : "\"";
-  return out;
 }
 
 }  // namespace waystation

@@ -95,17 +95,7 @@ std::vector<std::optional<std::string>> query_values(std::string_view query, std
 std::optional<std::string> unknown_parameter(std::string_view query,
                                              std::span<const std::string_view> known);
 
-/// Whether two ASCII texts differ in their cases at most.
-bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept;
-
 /// `text` without the spaces and tabs around it.
 std::string_view without_blanks(std::string_view text) noexcept;
-
-/// `text` with A-Z made a-z.
-std::string to_lower(std::string_view text);
-
-/// `text` made fit to stand in one line of a log or an answer: quoted, shortened, and with all but
-/// printable ASCII replaced.
-std::string in_quotes(std::string_view text);
 
 }  // namespace waystation

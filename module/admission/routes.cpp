@@ -10,7 +10,7 @@ constexpr std::string_view kChatPrefix = "/ws/chat/";
 constexpr std::string_view kPushPrefix = "/push/";
 
 /// Whether a segment is more than a wrong name: a path that some server would resolve elsewhere.
-bool is_devious(std::string_view segment) noexcept {
+bool has_unsafe_characters(std::string_view segment) noexcept {
   return segment == "." || segment == ".." || std::ranges::any_of(segment, [](char c) {
            return c == '/' || c == '\\' || c == '%' || static_cast<unsigned char>(c) < 0x20 ||
                   c == 0x7F;
@@ -19,7 +19,7 @@ bool is_devious(std::string_view segment) noexcept {
 
 }  // namespace
 
-std::variant<NotOurs, SocketRoute, Refusal> parse_socket_route(std::string_view path) {
+std::variant<Declined, SocketRoute, Refusal> parse_socket_route(std::string_view path) {
   SocketRoute route;
   if (path.starts_with(kChatPrefix)) {
     route.kind = SocketKind::chat;
@@ -28,17 +28,17 @@ std::variant<NotOurs, SocketRoute, Refusal> parse_socket_route(std::string_view 
     route.kind = SocketKind::push;
     path.remove_prefix(kPushPrefix.size());
   } else {
-    return NotOurs{};
+    return Declined{};
   }
   if (path.ends_with('/')) path.remove_suffix(1);
-  if (is_devious(path)) {
-    return Refusal{404, "not_found",
+  if (has_unsafe_characters(path)) {
+    return Refusal{RefusalCode::not_found,
                    "the socket routes are /ws/chat/<group>/ and /push/<user>/, to the letter"};
   }
   route.name = path;
   if (route.kind == SocketKind::push) {
     if (!is_user_id(path)) {
-      return Refusal{400, "bad_user",
+      return Refusal{RefusalCode::bad_user,
                      "the route is /push/<user>/, and a user is 1 to 64 of the characters 0-9 and "
                      "a-z"};
     }
@@ -46,7 +46,7 @@ std::variant<NotOurs, SocketRoute, Refusal> parse_socket_route(std::string_view 
   }
   std::string why;
   const auto users = parse_group(path, &why);
-  if (!users) return Refusal{400, "bad_group", std::move(why)};
+  if (!users) return Refusal{RefusalCode::bad_group, std::move(why)};
   route.users = *users;
   return route;
 }

@@ -11,7 +11,7 @@
 namespace waystation {
 
 /// Not a route of ours: the path belongs to someone else.
-struct NotOurs {};
+struct Declined {};
 
 /// A socket route. Views into the path.
 struct SocketRoute {
@@ -24,6 +24,6 @@ struct SocketRoute {
 /// decoded or normalised. Under /ws/chat/ and /push/ everything else is refused: 400 bad_group or
 /// bad_user where only the name is wrong (the detail says what is right), 404 not_found where the
 /// path has more to it: further segments, dot segments, '%', '\', control characters.
-std::variant<NotOurs, SocketRoute, Refusal> parse_socket_route(std::string_view path);
+std::variant<Declined, SocketRoute, Refusal> parse_socket_route(std::string_view path);
 
 }  // namespace waystation

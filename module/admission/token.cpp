@@ -12,6 +12,7 @@
 #include <new>
 
 #include "admission/base64.hpp"
+#include "base/error.hpp"
 #include "relay/json_scanner.hpp"
 #include "relay/names.hpp"
 
@@ -197,7 +198,8 @@ bool is_token_text(std::string_view token) noexcept {
 }  // namespace
 
 std::variant<Identity, std::string> verify_token(const KeyRing& keys, const TokenRules& rules,
-                                                 std::string_view token, std::int64_t now_ms) {
+                                                 std::string_view token, std::int64_t now_ms,
+                                                 std::string* log_detail) {
   if (!is_token_text(token)) return std::string(kNotAToken);
   const std::size_t dot = token.find('.');
   const Segment header_segment = decode_segment(token.substr(0, dot));
@@ -212,6 +214,7 @@ std::variant<Identity, std::string> verify_token(const KeyRing& keys, const Toke
                              return !key.id.empty() && key.id == *header.key_id;
                            });
   const std::string terminated(token);
+  std::string tried;  // ids of the keys that did not verify it
   for (const Key& key : keys.keys()) {
     // A token that names its key is checked with that one; if there is no such key, with those
     // that have no name. One that names none, with all.
@@ -220,6 +223,14 @@ std::variant<Identity, std::string> verify_token(const KeyRing& keys, const Toke
     if (const Json claims = claims_if_signed(terminated, key)) {
       return read_claims(claims.get(), rules, now_ms);
     }
+    if (log_detail != nullptr) {
+      tried += (tried.empty() ? "" : ", ") + (key.id.empty() ? "without id" : in_quotes(key.id));
+    }
+  }
+  if (log_detail != nullptr) {
+    *log_detail = "kid " + (header.key_id ? in_quotes(*header.key_id) : "missing") + ", alg " +
+                  in_quotes(header.algorithm) + ", " +
+                  (tried.empty() ? "no key of jwt_key_file fits" : "keys tried: " + tried);
   }
   return "the token is not signed with a key that is accepted here";
 }

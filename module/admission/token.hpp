@@ -33,8 +33,18 @@ struct TokenRules {
 /// The error is a clause for the client: what is wrong with it, and nothing about the keys. Any
 /// thread. The memory used is bounded by kMaxTokenBytes, the stack by kMaxTokenLevels as well:
 /// EMBEDDING.md states how much of it.
+///
+/// `*log_detail`, if it is there, gets what only the log may say: which key and algorithm the token
+/// names, and which keys were tried.
 std::variant<Identity, std::string> verify_token(const KeyRing& keys, const TokenRules& rules,
-                                                 std::string_view token, std::int64_t now_ms);
+                                                 std::string_view token, std::int64_t now_ms,
+                                                 std::string* log_detail = nullptr);
+
+/// Why a token is not accepted.
+struct TokenProblem {
+  std::string detail;      // for the client
+  std::string log_detail;  // for the log only; may be empty
+};
 
 /// What `waystation token issue` puts into a token.
 struct TokenRequest {

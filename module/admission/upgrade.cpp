@@ -3,18 +3,18 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/ascii.hpp"
 #include "websocket/handshake.hpp"
 
 namespace waystation {
 namespace {
 
 Refusal bad_handshake(std::string detail) {
-  return {400, "bad_handshake", std::move(detail)};
+  return {RefusalCode::bad_handshake, std::move(detail)};
 }
 
 Refusal upgrade_required(std::string detail) {
-  return {426,
-          "upgrade_required",
+  return {RefusalCode::upgrade_required,
           std::move(detail),
           {{"Upgrade", "websocket"}, {"Sec-WebSocket-Version", "13"}}};
 }
@@ -40,7 +40,7 @@ Offers subprotocol_offers(const Request& request) {
   return offers;
 }
 
-std::optional<Refusal> check_handshake(const Request& request, std::string* key) {
+Result<void, Refusal> check_handshake(const Request& request, std::string* key) {
   if (!lists_token(request, "Upgrade", "websocket")) {
     return upgrade_required(
         "this route speaks WebSocket, and an upgrade would succeed (a proxy in between has to pass "
@@ -67,7 +67,7 @@ std::optional<Refusal> check_handshake(const Request& request, std::string* key)
     return bad_handshake("there must be one Sec-WebSocket-Key: 16 bytes in base64");
   }
   *key = field.value;
-  return std::nullopt;
+  return {};
 }
 
 }  // namespace waystation

@@ -1,12 +1,12 @@
 // The opening handshake of a request for a socket (RFC 6455, section 4.2.1).
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "admission/refusal.hpp"
 #include "admission/request.hpp"
+#include "base/result.hpp"
 
 namespace waystation {
 
@@ -19,7 +19,7 @@ struct Offers {
 };
 Offers subprotocol_offers(const Request& request);
 
-/// The last check: whether it asks for a WebSocket as it should. Nothing: `*key` is its key.
-std::optional<Refusal> check_handshake(const Request& request, std::string* key);
+/// The last check: whether it is a WebSocket handshake. On success `*key` is its key.
+Result<void, Refusal> check_handshake(const Request& request, std::string* key);
 
 }  // namespace waystation

@@ -13,15 +13,16 @@
 #include <vector>
 
 #include "api/guarded.hpp"
+#include "api/option_table.hpp"
 #include "api/options.hpp"
 #include "api/registry.hpp"
 #include "api/relay.hpp"
+#include "api/stats.hpp"
 #include "relay/names.hpp"
 #include "waystation/waystation.h"
 
 namespace ws = waystation;
 using ws::guarded;
-using ws::guarded_with_error;
 
 /// The handle: keeps the relay for as long as the embedder does.
 struct waystation_relay {
@@ -29,6 +30,8 @@ struct waystation_relay {
 };
 
 namespace {
+
+constexpr char kNeedsOptions[] = "options: must not be NULL; call waystation_options_init";
 
 /// The part of a request that a caller of another version has, the rest at its default.
 waystation_request read_sized(const waystation_request& from) noexcept {
@@ -39,26 +42,19 @@ waystation_request read_sized(const waystation_request& from) noexcept {
 }
 
 bool is_usable(const waystation_request* request) noexcept {
-  if (request == nullptr || request->size < sizeof(std::size_t)) return false;
+  if (!ws::is_sized(request)) return false;
   const auto whole = read_sized(*request);
   return (whole.headers != nullptr || whole.header_count == 0) &&
          (whole.body != nullptr || whole.body_size == 0);
 }
 
-/// Writes a struct to a caller who may have a shorter one, whose size stays as it was.
-template <typename T>
-void write_sized(T& to, const T& whole) noexcept {
-  const auto size = to.size;
-  std::memcpy(&to, &whole, std::min(size, sizeof whole));
-  to.size = size;
-}
-
 waystation_status reply(waystation_response& response, int status, std::string_view bytes) {
   // malloc, since the struct is C's and may outlive this library's allocator of choice.
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): waystation_response_clear frees it
-  auto* const copy = static_cast<char*>(std::malloc(bytes.size()));
+  auto* const copy = static_cast<char*>(std::malloc(bytes.size() + 1));
   if (copy == nullptr) throw std::bad_alloc();
   std::memcpy(copy, bytes.data(), bytes.size());
+  copy[bytes.size()] = '\0';  // for callers who treat it as a C string
   response.action = WAYSTATION_REPLY;
   response.status = status;
   response.bytes = copy;
@@ -66,35 +62,30 @@ waystation_status reply(waystation_response& response, int status, std::string_v
   return WAYSTATION_OK;
 }
 
-waystation_status reply_if_any(waystation_response& response, const int& status,
-                               const std::variant<ws::NotOurs, std::string>& result) {
-  const auto* bytes = std::get_if<std::string>(&result);
-  return bytes == nullptr ? WAYSTATION_OK : reply(response, status, *bytes);
+waystation_status reply(waystation_response& response, const ws::Reply& reply_to_send) {
+  return reply(response, reply_to_send.status, reply_to_send.bytes);
 }
 
-waystation_status refuse(waystation_response& response, const ws::Refusal& refusal) {
-  return reply(response, refusal.status, ws::render(refusal));
+waystation_status reply(waystation_response& response, const ws::Refusal& refusal) {
+  return reply(response, refusal.status(), ws::render(refusal));
 }
 
 /// A response's size in the first header that had one. Whoever has less cannot be answered.
-constexpr std::size_t kLeastResponseSize =
+constexpr std::size_t kMinResponseSize =
     offsetof(waystation_response, length) + sizeof(waystation_response::length);
 
-/// What both waystation_upgrade and waystation_http have around their one call of the relay.
+/// What every function that answers a request has around its one call of the relay.
 template <typename F>
 waystation_status answer(std::uint32_t relay_id, const waystation_request* request,
                          waystation_response* response, F&& serve) noexcept {
-  if (!is_usable(request) || response == nullptr || response->size < kLeastResponseSize) {
+  if (!is_usable(request) || response == nullptr || response->size < kMinResponseSize) {
     return WAYSTATION_INVALID;
   }
   // Filled in here and not in the caller's, who may have a shorter one.
   waystation_response whole_response{};
   const auto status = guarded([&] {
     const auto relay = ws::registry::find(relay_id);
-    const auto gone = [&] {
-      return refuse(whole_response,
-                    {503, "stopped", "the relay is not running", {{"Retry-After", "5"}}});
-    };
+    const auto gone = [&] { return reply(whole_response, ws::Refusal{ws::RefusalCode::stopped}); };
     if (relay == nullptr) return gone();
     const ws::Relay::Use use(*relay);
     if (!use) return gone();
@@ -102,27 +93,24 @@ waystation_status answer(std::uint32_t relay_id, const waystation_request* reque
     std::vector<ws::HeaderField> fields;
     return serve(*relay, ws::to_request(whole, fields), whole, whole_response);
   });
-  if (status != WAYSTATION_OK && whole_response.action == WAYSTATION_NOT_OURS) {
-    guarded([&] {
-      return refuse(whole_response,
-                    {500, "internal", "the server could not deal with this request"});
-    });
+  if (status != WAYSTATION_OK && whole_response.action == WAYSTATION_DECLINED) {
+    guarded([&] { return reply(whole_response, ws::Refusal{ws::RefusalCode::internal}); });
   }
-  write_sized(*response, whole_response);
+  ws::write_sized(*response, whole_response);
   return status;
 }
 
 /// Asks the relay something about a user, and unpacks what it answers.
-template <typename Ask, typename Take>
+template <typename Ask, typename Use>
 waystation_status ask(waystation_relay* handle, const char* user, std::uint32_t deadline_ms,
-                      Ask&& question, Take&& take) noexcept {
+                      Ask&& question, Use&& use) noexcept {
   if (handle == nullptr || user == nullptr || !ws::is_user_id(user)) return WAYSTATION_INVALID;
   return guarded([&] {
     auto result = question(handle->relay->service(), std::chrono::milliseconds(deadline_ms));
     if (const auto* problem = std::get_if<ws::CallProblem>(&result)) {
       return *problem == ws::CallProblem::timeout ? WAYSTATION_TIMEOUT : WAYSTATION_STOPPED;
     }
-    take(std::get<0>(result));
+    use(std::get<0>(result));
     return WAYSTATION_OK;
   });
 }
@@ -134,15 +122,15 @@ const char* waystation_status_text(waystation_status status) {
     case WAYSTATION_OK:
       return "done";
     case WAYSTATION_INVALID:
-      return "an argument is not what the function takes";
+      return "an argument or an option is not allowed";
     case WAYSTATION_EXHAUSTED:
       return "memory, threads or descriptors ran out";
     case WAYSTATION_STOPPED:
-      return "the relay is gone";
+      return "the relay is being freed";
     case WAYSTATION_TIMEOUT:
       return "the relay did not answer in time";
     case WAYSTATION_INTERNAL:
-      return "the library has a defect";
+      return "an error in the library";
     case WAYSTATION_FAILED:
       return "a file could not be read or written";
   }
@@ -162,38 +150,66 @@ void waystation_response_clear(waystation_response* response) {
 
 void waystation_options_init(waystation_options* options, size_t size) {
   if (options == nullptr || size < sizeof(std::size_t)) return;
-  waystation_options defaults{};
-  defaults.auth = WAYSTATION_AUTH_OPEN;
-  defaults.identity_header = "X-Forwarded-User";
-  defaults.operators = "127.0.0.0/8,::1";
-  defaults.max_connections = 10000;
-  defaults.max_connections_per_user = 16;
-  defaults.max_connections_per_address = 64;
-  defaults.messages_per_second = 50;
-  defaults.message_burst = 200;
-  defaults.max_message_bytes = 65536;
-  defaults.max_queue_bytes = 1 << 20;
-  defaults.max_total_queue_bytes = 256 << 20;
-  defaults.ping_interval_seconds = 25;
-  defaults.audit_retention_days = 30;
-  defaults.audit_max_bytes = 64 << 20;
-  defaults.descriptor_reserve = 64;
   std::memset(options, 0, size);
   options->size = size;
-  write_sized(*options, defaults);
+  ws::write_sized(*options, ws::default_options());
+}
+
+size_t waystation_option_count(void) {
+  return ws::option_table().size();
+}
+
+waystation_status waystation_option_at(size_t index, waystation_option_info* info) {
+  if (!ws::is_sized(info) || index >= ws::option_table().size()) return WAYSTATION_INVALID;
+  ws::write_sized(*info, ws::option_table()[index]);
+  return WAYSTATION_OK;
+}
+
+waystation_status waystation_options_check(const waystation_options* options,
+                                           waystation_error* error) {
+  return guarded(error, [&] {
+    ws::need(ws::is_sized(options), kNeedsOptions);
+    auto errors = ws::all_errors(ws::with_defaults(*options));
+    if (!errors.empty()) throw ws::OptionError(std::move(errors.front()));
+    return WAYSTATION_OK;
+  });
+}
+
+waystation_status waystation_options_check_all(const waystation_options* options,
+                                               int (*visit)(void* user_data,
+                                                            waystation_log_level severity,
+                                                            const waystation_error* problem),
+                                               void* user_data) {
+  if (!ws::is_sized(options) || visit == nullptr) return WAYSTATION_INVALID;
+  return guarded([&] {
+    const auto whole = ws::with_defaults(*options);
+    const auto errors = ws::all_errors(whole);
+    const auto result = errors.empty() ? WAYSTATION_OK : WAYSTATION_INVALID;
+    const auto give = [&](waystation_log_level severity, const ws::Error& error) {
+      waystation_error problem = WAYSTATION_ERROR_INIT;
+      ws::fail(&problem, severity == WAYSTATION_LOG_ERROR ? WAYSTATION_INVALID : WAYSTATION_OK,
+               error.message, error.option);
+      return visit(user_data, severity, &problem) != 0;
+    };
+    for (const auto& error : errors) {
+      if (!give(WAYSTATION_LOG_ERROR, error)) return result;
+    }
+    for (const auto& warning : ws::config_warnings(whole)) {
+      if (!give(WAYSTATION_LOG_WARNING, warning)) return result;
+    }
+    return result;
+  });
 }
 
 waystation_status waystation_new(const waystation_options* options, waystation_relay** relay,
-                                 char* error, size_t error_size) {
-  if (relay == nullptr) return WAYSTATION_INVALID;
-  *relay = nullptr;
-  return guarded_with_error(error, error_size, [&] {
-    if (options == nullptr || options->size < sizeof(std::size_t)) {
-      throw std::invalid_argument("options: a struct filled in by waystation_options_init");
-    }
+                                 waystation_error* error) {
+  if (relay != nullptr) *relay = nullptr;
+  return guarded(error, [&] {
+    ws::need(relay != nullptr, "relay: must not be NULL");
+    ws::need(ws::is_sized(options), kNeedsOptions);
     auto handle = std::make_unique<waystation_relay>();
     const auto id = ws::registry::next_id();
-    handle->relay = std::make_shared<ws::Relay>(id, ws::with_defaults(*options));
+    handle->relay = std::make_shared<ws::Relay>(id, ws::checked(ws::with_defaults(*options)));
     ws::registry::insert(id, handle->relay);
     *relay = handle.release();
     return WAYSTATION_OK;
@@ -201,11 +217,10 @@ waystation_status waystation_new(const waystation_options* options, waystation_r
 }
 
 waystation_status waystation_reconfigure(waystation_relay* relay, const waystation_options* options,
-                                         char* error, size_t error_size) {
-  return guarded_with_error(error, error_size, [&] {
-    if (relay == nullptr || options == nullptr || options->size < sizeof(std::size_t)) {
-      throw std::invalid_argument("a relay and options filled in by waystation_options_init");
-    }
+                                         waystation_error* error) {
+  return guarded(error, [&] {
+    ws::need(relay != nullptr, "relay: must not be NULL");
+    ws::need(ws::is_sized(options), kNeedsOptions);
     relay->relay->reconfigure(ws::with_defaults(*options));
     return WAYSTATION_OK;
   });
@@ -245,14 +260,13 @@ waystation_status waystation_upgrade(uint32_t relay_id, const waystation_request
   return answer(relay_id, request, response,
                 [](ws::Relay& relay, const ws::Request& asked, const waystation_request& whole,
                    waystation_response& answer) {
-                  int status = 0;
-                  auto result = relay.upgrade(asked, whole.descriptor, &status);
-                  if (const auto* bytes = std::get_if<std::string>(&result)) {
-                    return reply(answer, status, *bytes);
+                  const auto result = relay.upgrade(asked, whole.descriptor);
+                  if (const auto* refusal = std::get_if<ws::Reply>(&result)) {
+                    return reply(answer, *refusal);
                   }
-                  if (std::holds_alternative<ws::Taken>(result)) {
-                    answer.action = WAYSTATION_TAKEN;
-                    answer.status = status;
+                  if (std::holds_alternative<ws::Adopted>(result)) {
+                    answer.action = WAYSTATION_ADOPTED;
+                    answer.status = std::get<ws::Adopted>(result).status;
                   }
                   return WAYSTATION_OK;
                 });
@@ -263,8 +277,8 @@ waystation_status waystation_http(uint32_t relay_id, const waystation_request* r
   return answer(relay_id, request, response,
                 [](ws::Relay& relay, const ws::Request& asked, const waystation_request&,
                    waystation_response& answer) {
-                  int status = 0;
-                  return reply_if_any(answer, status, relay.http(asked, &status));
+                  const auto result = relay.http(asked);
+                  return result ? reply(answer, *result) : WAYSTATION_OK;
                 });
 }
 
@@ -273,9 +287,34 @@ waystation_status waystation_origin_check(uint32_t relay_id, const waystation_re
   return answer(relay_id, request, response,
                 [](ws::Relay& relay, const ws::Request& asked, const waystation_request&,
                    waystation_response& answer) {
-                  int status = 0;
-                  return reply_if_any(answer, status, relay.check_origin(asked, &status));
+                  const auto refused = relay.check_origin(asked);
+                  if (refused) return reply(answer, *refused);
+                  answer.action = WAYSTATION_ALLOWED;
+                  return WAYSTATION_OK;
                 });
+}
+
+waystation_status waystation_refuse(uint32_t relay_id, int status,
+                                    const waystation_request* request,
+                                    waystation_response* response) {
+  const auto code = ws::code_for_unread_request(status);
+  if (!code || !is_usable(request) || response == nullptr || response->size < kMinResponseSize) {
+    return WAYSTATION_INVALID;
+  }
+  waystation_response whole_response{};
+  const auto result = guarded([&] {
+    const auto whole = read_sized(*request);
+    std::vector<ws::HeaderField> fields;
+    const auto asked = ws::to_request(whole, fields);
+    if (const auto relay = ws::registry::find(relay_id)) {
+      if (const ws::Relay::Use use(*relay); use) {
+        return reply(whole_response, relay->refuse_unread(asked, *code));
+      }
+    }
+    return reply(whole_response, ws::Refusal{*code});
+  });
+  ws::write_sized(*response, whole_response);
+  return result;
 }
 
 int waystation_is_operator(uint32_t relay_id, const waystation_request* request) {
@@ -356,32 +395,43 @@ waystation_status waystation_end_sessions(waystation_relay* relay, const char* u
       });
 }
 
-waystation_status waystation_figures_read(const waystation_relay* relay,
-                                          waystation_figures* figures) {
-  if (relay == nullptr || figures == nullptr || figures->size < sizeof(std::size_t)) {
-    return WAYSTATION_INVALID;
-  }
-  write_sized(*figures, relay->relay->figures());
+waystation_status waystation_stats_read(const waystation_relay* relay, waystation_stats* stats) {
+  if (relay == nullptr || !ws::is_sized(stats)) return WAYSTATION_INVALID;
+  ws::write_sized(*stats, relay->relay->stats());
   return WAYSTATION_OK;
 }
 
-waystation_status waystation_refusals_read(const waystation_relay* relay,
-                                           int (*take)(void* user_data, const char* code,
-                                                       uint64_t count),
-                                           void* user_data) {
-  return waystation_tally_read(relay, WAYSTATION_TALLY_SOCKETS_REFUSED, take, user_data);
+size_t waystation_stat_count(void) {
+  return ws::stat_table().size();
 }
 
-waystation_status waystation_tally_read(const waystation_relay* relay, waystation_tally which,
-                                        int (*take)(void* user_data, const char* name,
-                                                    uint64_t count),
-                                        void* user_data) {
-  if (relay == nullptr || take == nullptr) return WAYSTATION_INVALID;
+waystation_status waystation_stat_at(size_t index, waystation_stat_info* info) {
+  if (!ws::is_sized(info) || index >= ws::stat_table().size()) return WAYSTATION_INVALID;
+  ws::write_sized(*info, ws::stat_table()[index]);
+  return WAYSTATION_OK;
+}
+
+size_t waystation_counter_count(void) {
+  return ws::counter_table().size();
+}
+
+waystation_status waystation_counter_at(waystation_counter counter, waystation_counter_info* info) {
+  const auto number = static_cast<std::size_t>(ws::number_of(counter));
+  if (!ws::is_sized(info) || number >= ws::counter_table().size()) return WAYSTATION_INVALID;
+  ws::write_sized(*info, ws::counter_table()[number]);
+  return WAYSTATION_OK;
+}
+
+waystation_status waystation_counter_read(const waystation_relay* relay, waystation_counter counter,
+                                          int (*visit)(void* user_data, const char* value,
+                                                       uint64_t count),
+                                          void* user_data) {
+  if (relay == nullptr || visit == nullptr) return WAYSTATION_INVALID;
   return guarded([&] {
-    const auto tally = relay->relay->tally(ws::number_of(which));
-    if (!tally) return WAYSTATION_INVALID;
-    for (const auto& [name, count] : *tally) {
-      if (take(user_data, name, count) == 0) break;
+    const auto counts = relay->relay->counts(ws::number_of(counter));
+    if (!counts) return WAYSTATION_INVALID;
+    for (const auto& [value, count] : *counts) {
+      if (visit(user_data, value, count) == 0) break;
     }
     return WAYSTATION_OK;
   });

@@ -23,31 +23,22 @@ struct waystation_audit {
 
 namespace {
 
-/// Runs `f`, lets no exception out, and puts what one said into `error`.
+/// Runs `f` where a file that may not grow is an error and not a signal: reading writes, too, an
+/// index of the WAL.
 template <typename F>
-waystation_status guarded(char* error, std::size_t error_size, F&& f) noexcept {
-  const auto say = [&](const char* text, waystation_status status) {
-    ws::write_error(error, error_size, text);
-    return status;
-  };
-  say("", WAYSTATION_OK);
-  const ws::FileSizeSignalBlocker no_signal;  // reading writes, too: an index of the log
-  try {
-    f();
-    return WAYSTATION_OK;
-  } catch (const std::invalid_argument& problem) {
-    return say(problem.what(), WAYSTATION_INVALID);
-  } catch (const std::bad_alloc&) {
-    return say("there is no memory for it", WAYSTATION_EXHAUSTED);
-  } catch (const std::runtime_error& problem) {  // SQLite, the file system
-    return say(problem.what(), WAYSTATION_FAILED);
-  } catch (...) {
-    return say("", WAYSTATION_INTERNAL);
-  }
-}
-
-void need(bool is_there, const char* what) {
-  if (!is_there) throw std::invalid_argument(what);
+waystation_status guarded(waystation_error* error, F&& f) noexcept {
+  const ws::FileSizeSignalBlocker no_signal;
+  return ws::guarded(
+      error,
+      [&] {
+        try {
+          f();
+        } catch (const ws::AuditRefused& refused) {
+          throw ws::OptionError({"audit_file", refused.what()});
+        }
+        return WAYSTATION_OK;
+      },
+      WAYSTATION_FAILED);
 }
 
 const char* null_if_empty(const std::string& text) {
@@ -57,8 +48,8 @@ const char* null_if_empty(const std::string& text) {
 std::string user_of(const char* name, const char* user) {
   if (user == nullptr || *user == '\0') return {};
   if (!ws::is_user_id(user)) {
-    throw std::invalid_argument(std::string(name) +
-                                ": a user is 1 to 64 of the characters 0-9 and a-z");
+    throw std::invalid_argument(std::string(name) + " = " + ws::in_quotes(user) +
+                                ": not a user; allowed: 1 to 64 of the characters 0-9 and a-z");
   }
   return user;
 }
@@ -78,8 +69,7 @@ waystation_outcome to_public(ws::AuditOutcome outcome) noexcept {
 }
 
 ws::AuditFilter filter_of(const waystation_audit_filter* given) {
-  need(given != nullptr && given->size >= sizeof(std::size_t),
-       "filter: a zeroed struct with its size set");
+  ws::need(ws::is_sized(given), "filter: must not be NULL; zero it and set its size");
   waystation_audit_filter whole{};
   std::memcpy(&whole, given, std::min(given->size, sizeof whole));
   ws::AuditFilter filter;
@@ -91,7 +81,8 @@ ws::AuditFilter filter_of(const waystation_audit_filter* given) {
   for (const auto outcome : ws::kAuditOutcomes) {
     if ((whole.outcomes & (1U << to_public(outcome))) != 0) filter.add(outcome);
   }
-  need(filter.outcomes != 0 || whole.outcomes == 0, "outcomes: bits 1u << WAYSTATION_PUSHED, …");
+  ws::need(filter.outcomes != 0 || whole.outcomes == 0,
+           "outcomes: unknown bits; allowed: 1u << WAYSTATION_PUSHED and the like");
   return filter;
 }
 
@@ -116,18 +107,11 @@ waystation_audit_row to_public(const ws::AuditRow& row) noexcept {
 
 }  // namespace
 
-waystation_status waystation_audit_check(const char* file, char* error, size_t error_size) {
-  return guarded(error, error_size, [&] {
-    need(file != nullptr, "audit_file: the path of a file");
-    ws::Audit::check(file);
-  });
-}
-
-waystation_status waystation_audit_open(const char* file, waystation_audit** audit, char* error,
-                                        size_t error_size) {
+waystation_status waystation_audit_open(const char* file, waystation_audit** audit,
+                                        waystation_error* error) {
   if (audit != nullptr) *audit = nullptr;
-  return guarded(error, error_size, [&] {
-    need(file != nullptr && audit != nullptr, "audit_file: the path of a file");
+  return guarded(error, [&] {
+    ws::need(file != nullptr && audit != nullptr, "file, audit: must not be NULL");
     // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the caller's, who gives it to _close
     *audit = new waystation_audit{ws::AuditReader(file)};
   });
@@ -139,13 +123,13 @@ void waystation_audit_close(waystation_audit* audit) {
 
 waystation_status waystation_audit_read(waystation_audit* audit,
                                         const waystation_audit_filter* filter, uint64_t newest,
-                                        int (*take)(void*, const waystation_audit_row*),
-                                        void* user_data, char* error, size_t error_size) {
-  return guarded(error, error_size, [&] {
-    need(audit != nullptr && take != nullptr, "an open audit and a function");
+                                        int (*visit)(void*, const waystation_audit_row*),
+                                        void* user_data, waystation_error* error) {
+  return guarded(error, [&] {
+    ws::need(audit != nullptr && visit != nullptr, "audit, visit: must not be NULL");
     const auto give = [&](const ws::AuditRow& row) {
       const auto out = to_public(row);
-      return take(user_data, &out) != 0;
+      return visit(user_data, &out) != 0;
     };
     const auto which = filter_of(filter);
     if (newest == 0) return audit->reader.each(which, give);
@@ -155,49 +139,46 @@ waystation_status waystation_audit_read(waystation_audit* audit,
   });
 }
 
-waystation_status waystation_audit_total(waystation_audit* audit,
+waystation_status waystation_audit_count(waystation_audit* audit,
                                          const waystation_audit_filter* filter,
-                                         waystation_audit_totals* totals, char* error,
-                                         size_t error_size) {
-  return guarded(error, error_size, [&] {
-    need(audit != nullptr && totals != nullptr && totals->size >= sizeof(std::size_t),
-         "an open audit and a struct with its size set");
+                                         waystation_audit_counts* counts, waystation_error* error) {
+  return guarded(error, [&] {
+    ws::need(audit != nullptr && ws::is_sized(counts),
+             "audit, counts: must not be NULL; zero counts and set its size");
     const auto found = audit->reader.totals(filter_of(filter));
-    const waystation_audit_totals whole{totals->size,       found.pushed,   found.undelivered,
-                                        found.dropped,      found.gaps,     found.lost,
-                                        found.unknown_gaps, found.first_at, found.last_at};
-    std::memcpy(totals, &whole, std::min(totals->size, sizeof whole));
+    ws::write_sized(*counts,
+                    {counts->size, found.pushed, found.undelivered, found.dropped, found.gaps,
+                     found.lost, found.unknown_gaps, found.first_at, found.last_at});
   });
 }
 
-waystation_status waystation_audit_most(waystation_audit* audit,
-                                        const waystation_audit_filter* filter,
-                                        waystation_audit_ranking ranking, uint64_t limit,
-                                        int (*take)(void*, const char*, uint64_t), void* user_data,
-                                        char* error, size_t error_size) {
-  return guarded(error, error_size, [&] {
-    need(audit != nullptr && take != nullptr, "an open audit and a function");
+waystation_status waystation_audit_top(waystation_audit* audit,
+                                       const waystation_audit_filter* filter,
+                                       waystation_audit_ranking ranking, uint64_t limit,
+                                       int (*visit)(void*, const char*, uint64_t), void* user_data,
+                                       waystation_error* error) {
+  return guarded(error, [&] {
+    ws::need(audit != nullptr && visit != nullptr, "audit, visit: must not be NULL");
     const int rank_by = ws::number_of(ranking);
-    need(rank_by == WAYSTATION_AUDIT_MOST_UNDELIVERED || rank_by == WAYSTATION_AUDIT_MOST_MISSED ||
-             rank_by == WAYSTATION_AUDIT_MOST_DROPPED,
-         "ranking: one of the values of waystation_audit_ranking");
+    ws::need(rank_by >= WAYSTATION_AUDIT_TOP_UNDELIVERED && rank_by <= WAYSTATION_AUDIT_TOP_DROPPED,
+             "ranking: unknown value; allowed: the values of waystation_audit_ranking");
     const auto which = filter_of(filter);
-    const auto outcome = rank_by == WAYSTATION_AUDIT_MOST_DROPPED ? ws::AuditOutcome::dropped
-                                                                  : ws::AuditOutcome::undelivered;
-    const auto found = rank_by == WAYSTATION_AUDIT_MOST_MISSED
+    const auto outcome = rank_by == WAYSTATION_AUDIT_TOP_DROPPED ? ws::AuditOutcome::dropped
+                                                                 : ws::AuditOutcome::undelivered;
+    const auto found = rank_by == WAYSTATION_AUDIT_TOP_FALLBACKS
                            ? audit->reader.top_fallbacks(which, limit)
                            : audit->reader.top_receivers(outcome, which, limit);
     for (const auto& [name, count] : found) {
-      if (take(user_data, name.c_str(), count) == 0) return;
+      if (visit(user_data, name.c_str(), count) == 0) return;
     }
   });
 }
 
 waystation_status waystation_audit_prune(const char* file, const waystation_audit_filter* filter,
-                                         uint64_t* rows, char* error, size_t error_size) {
+                                         uint64_t* rows, waystation_error* error) {
   std::uint64_t pruned = 0;
-  const auto status = guarded(error, error_size, [&] {
-    need(file != nullptr, "audit_file: the path of a file");
+  const auto status = guarded(error, [&] {
+    ws::need(file != nullptr, "file: must not be NULL");
     ws::prune_audit(file, filter_of(filter), &pruned);
   });
   if (rows != nullptr) *rows = pruned;

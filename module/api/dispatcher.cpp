@@ -30,11 +30,11 @@ bool Dispatcher::post(Job job) {
   return true;
 }
 
-void Dispatcher::nudge() noexcept {
+void Dispatcher::wake() noexcept {
   bool wake = false;
   {
     const MutexLock lock(mutex_);
-    is_nudged_ = true;
+    is_woken_ = true;
     wake = std::exchange(is_idle_, false);
   }
   if (wake) wake_.notify_one();
@@ -42,11 +42,11 @@ void Dispatcher::nudge() noexcept {
 
 bool Dispatcher::take(std::vector<Job>& batch) {
   const MutexLock lock(mutex_);
-  while (jobs_.empty() && !is_nudged_ && !stopping_) {
+  while (jobs_.empty() && !is_woken_ && !stopping_) {
     is_idle_ = true;
     wake_.wait(mutex_);
   }
-  is_nudged_ = false;
+  is_woken_ = false;
   batch.swap(jobs_);
   return !batch.empty() || !stopping_;
 }

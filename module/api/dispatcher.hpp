@@ -18,7 +18,7 @@ class Dispatcher {
   using Job = std::function<void()>;
 
   /// `max_jobs` is how many may wait, `name` the thread's, at most 15 characters. `between` is run
-  /// on it before and after each job, after nudge(), and as the last thing there is. Throws
+  /// on it before and after each job, after wake(), and as the last thing there is. Throws
   /// std::system_error where no thread can be had.
   explicit Dispatcher(
       std::size_t max_jobs, const char* name = "waystation-call", Job between = [] {});
@@ -32,7 +32,7 @@ class Dispatcher {
   bool post(Job job);
 
   /// Any thread: lets `between` be run soon, however many jobs wait.
-  void nudge() noexcept;
+  void wake() noexcept;
 
   /// Any thread but its own: takes nothing more, waits for the job that is running, however long
   /// it takes, and ends the thread. Of the jobs that wait, those are run that can be begun within
@@ -60,7 +60,7 @@ class Dispatcher {
   Condition wake_;
   std::vector<Job> jobs_ WAYSTATION_GUARDED_BY(mutex_);
   bool is_idle_ WAYSTATION_GUARDED_BY(mutex_) = false;
-  bool is_nudged_ WAYSTATION_GUARDED_BY(mutex_) = false;
+  bool is_woken_ WAYSTATION_GUARDED_BY(mutex_) = false;
   bool stopping_ WAYSTATION_GUARDED_BY(mutex_) = false;
   const Last* last_ WAYSTATION_GUARDED_BY(mutex_) = nullptr;  // lives until stop() returns
   std::thread thread_;

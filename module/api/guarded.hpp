@@ -2,24 +2,19 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <exception>
 #include <new>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
+#include "base/error.hpp"
 #include "waystation/waystation.h"
 
 namespace waystation {
-
-/// Puts a line into a caller's buffer, cut off where that ends. `error` may be null.
-inline void write_error(char* error, std::size_t error_size, const char* text) noexcept {
-  if (error == nullptr || error_size == 0) return;
-  const auto length = std::min(std::strlen(text), error_size - 1);
-  std::memcpy(error, text, length);
-  error[length] = '\0';
-}
 
 /// The number that a caller in C gave for an enumeration. It may be none of its values, which C++
 /// must not read as one.
@@ -31,34 +26,76 @@ int number_of(const Enum& value) noexcept {
   return number;
 }
 
-/// Runs `f`, which returns a status, and lets no exception out.
+/// Whether a versioned struct is there and holds at least its own size.
+template <typename T>
+bool is_sized(const T* from) noexcept {
+  return from != nullptr && from->size >= sizeof(std::size_t);
+}
+
+/// Writes a struct to a caller who may have a shorter one, whose size stays as it was.
+template <typename T>
+void write_sized(T& to, const T& whole) noexcept {
+  const auto size = to.size;
+  std::memcpy(&to, &whole, std::min(size, sizeof whole));
+  to.size = size;
+}
+
+/// Copies a text into a field, cut at the end of a character where it is too long.
+template <std::size_t Size>
+void copy_text(char (&to)[Size], std::string_view text) noexcept {
+  auto length = std::min(text.size(), Size - 1);
+  const auto is_continuation = [&](std::size_t i) {
+    return (static_cast<unsigned char>(text[i]) & 0xC0U) == 0x80U;
+  };
+  if (length < text.size()) {
+    while (length > 0 && is_continuation(length)) --length;
+  }
+  std::memcpy(to, text.data(), length);
+  to[length] = '\0';
+}
+
+/// Fills in a caller's error, which may be null.
+inline waystation_status fail(waystation_error* error, waystation_status status,
+                              std::string_view message = {},
+                              std::string_view option = {}) noexcept {
+  if (!is_sized(error)) return status;
+  waystation_error whole{};
+  whole.status = status;
+  copy_text(whole.option, option);
+  if (message.empty() && status != WAYSTATION_OK) message = waystation_status_text(status);
+  copy_text(whole.message, message);
+  write_sized(*error, whole);
+  return status;
+}
+
+/// Runs `f`, which returns a status, and lets no exception out. `on_runtime_error` is the status
+/// for what the operating system or SQLite reports.
 template <typename F>
-waystation_status guarded(F&& f) noexcept {
+waystation_status guarded(waystation_error* error, F&& f,
+                          waystation_status on_runtime_error = WAYSTATION_EXHAUSTED) noexcept {
   try {
-    return std::forward<F>(f)();
-  } catch (const std::invalid_argument&) {
-    return WAYSTATION_INVALID;
+    return fail(error, std::forward<F>(f)());
+  } catch (const OptionError& problem) {
+    return fail(error, WAYSTATION_INVALID, problem.what(), problem.error().option);
+  } catch (const std::invalid_argument& problem) {
+    return fail(error, WAYSTATION_INVALID, problem.what());
   } catch (const std::bad_alloc&) {
-    return WAYSTATION_EXHAUSTED;
-  } catch (const std::system_error&) {
-    return WAYSTATION_EXHAUSTED;
+    return fail(error, WAYSTATION_EXHAUSTED, "out of memory; try again later");
+  } catch (const std::runtime_error& problem) {
+    return fail(error, on_runtime_error, problem.what());
   } catch (...) {
-    return WAYSTATION_INTERNAL;
+    return fail(error, WAYSTATION_INTERNAL);
   }
 }
 
-/// As guarded, and puts into `error` what the exception said.
 template <typename F>
-waystation_status guarded_with_error(char* error, std::size_t error_size, F&& f) noexcept {
-  write_error(error, error_size, "");
-  return guarded([&] {
-    try {
-      return std::forward<F>(f)();
-    } catch (const std::exception& problem) {
-      write_error(error, error_size, problem.what());
-      throw;
-    }
-  });
+waystation_status guarded(F&& f) noexcept {
+  return guarded(nullptr, std::forward<F>(f));
+}
+
+/// For an argument that is missing or wrong.
+inline void need(bool is_right, const char* otherwise) {
+  if (!is_right) throw std::invalid_argument(otherwise);
 }
 
 }  // namespace waystation

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
-#include <stdexcept>
+#include <iterator>
 #include <string>
+
+#include "api/audit.hpp"
+#include "api/option_table.hpp"
+#include "audit/audit.hpp"
 
 namespace waystation {
 namespace {
@@ -16,14 +19,8 @@ std::string_view view_or_empty(const char* text) {
   return text == nullptr ? "" : text;
 }
 
-[[noreturn]] void refuse(const char* key, std::uint64_t value, const std::string& allowed) {
-  throw std::invalid_argument(std::string(key) + " = " + std::to_string(value) + ": " + allowed);
-}
-
 Auth auth_of(int auth) {
   switch (auth) {
-    case WAYSTATION_AUTH_OPEN:
-      return Auth::open;
     case WAYSTATION_AUTH_JWT:
       return Auth::jwt;
     case WAYSTATION_AUTH_HEADER:
@@ -31,8 +28,7 @@ Auth auth_of(int auth) {
     case WAYSTATION_AUTH_CALLBACK:
       return Auth::callback;
     default:
-      throw std::invalid_argument("auth = " + std::to_string(auth) +
-                                  ": one of the values of waystation_auth");
+      return Auth::open;
   }
 }
 
@@ -51,18 +47,83 @@ Identify identify_with(const waystation_options& options) {
   };
 }
 
+/// A number or choice that is out of its range.
+bool is_out_of_range(std::uint64_t number, const waystation_option_info& info) {
+  if (info.type != WAYSTATION_OPTION_NUMBER && info.type != WAYSTATION_OPTION_CHOICE) return false;
+  if (number == 0 && info.zero_allowed != 0) return false;
+  return number < info.minimum || number > info.maximum;
+}
+
 }  // namespace
 
 std::string text_or_empty(const char* text) {
   return text == nullptr ? "" : text;
 }
 
-waystation_options with_defaults(const waystation_options& options) {
-  waystation_options whole;
-  waystation_options_init(&whole, sizeof whole);
+waystation_options with_defaults(const waystation_options& options) noexcept {
+  auto whole = default_options();
   std::memcpy(&whole, &options, std::min(options.size, sizeof whole));
   whole.size = sizeof whole;
   return whole;
+}
+
+std::vector<Error> value_errors(const waystation_options& options) {
+  std::vector<Error> errors;
+  const auto is_wrong = [&](std::string_view option) {
+    return std::ranges::find(errors, option, &Error::option) != errors.end();
+  };
+  for (const auto& info : option_table()) {
+    const auto number = number_in(options, info);
+    if (!is_out_of_range(number, info)) continue;
+    const bool is_choice = info.type == WAYSTATION_OPTION_CHOICE;
+    errors.push_back(option_error(
+        info.name,
+        is_choice ? std::to_string(static_cast<std::int32_t>(number)) : std::to_string(number),
+        is_choice ? "unknown value" : "out of range", info.allowed));
+  }
+  const auto min_queue = options.max_message_bytes + kFrameOverhead;
+  if (options.max_queue_bytes < min_queue && !is_wrong("max_message_bytes") &&
+      !is_wrong("max_queue_bytes")) {
+    errors.push_back(option_error("max_queue_bytes", std::to_string(options.max_queue_bytes),
+                                  "too small for a message of max_message_bytes, " +
+                                      std::to_string(options.max_message_bytes),
+                                  "at least " + std::to_string(min_queue)));
+  }
+  if (options.max_total_queue_bytes < options.max_queue_bytes && !is_wrong("max_queue_bytes") &&
+      !is_wrong("max_total_queue_bytes")) {
+    errors.push_back(option_error(
+        "max_total_queue_bytes", std::to_string(options.max_total_queue_bytes),
+        "smaller than max_queue_bytes", "at least " + std::to_string(options.max_queue_bytes)));
+  }
+  const auto name = view_or_empty(options.node_name);
+  if (!name.empty() && !is_audit_node(name)) {
+    errors.push_back(option_error("node_name", in_quotes(name), "not a node's name",
+                                  find_option("node_name")->allowed));
+  }
+  return errors;
+}
+
+const waystation_options& checked(const waystation_options& options) {
+  auto errors = value_errors(options);
+  if (!errors.empty()) throw OptionError(std::move(errors.front()));
+  return options;
+}
+
+std::vector<Error> all_errors(const waystation_options& options) {
+  auto errors = value_errors(options);
+  auto rules = read_rules(admission_options(options));
+  if (!rules) std::ranges::move(rules.error(), std::back_inserter(errors));
+  if (auto file = check_audit_file(options); !file) {
+    errors.push_back(std::move(file.error()));
+  }
+  // As the table has them, which is the order in which people read their configuration.
+  std::ranges::stable_sort(errors, {},
+                           [](const Error& error) { return find_option(error.option); });
+  return errors;
+}
+
+std::vector<Error> config_warnings(const waystation_options& options) {
+  return config_warnings(admission_options(options));
 }
 
 AdmissionOptions admission_options(const waystation_options& options) {
@@ -81,36 +142,13 @@ AdmissionOptions admission_options(const waystation_options& options) {
   result.allow_query_token = options.allow_query_token != 0;
   result.limits = {options.max_connections, options.max_connections_per_user,
                    options.max_connections_per_address};
-  if (result.auth == Auth::callback) {
-    if (options.identify == nullptr) {
-      throw std::invalid_argument("identify = NULL: auth = callback needs a function");
-    }
+  if (result.auth == Auth::callback && options.identify != nullptr) {
     result.identify = identify_with(options);
   }
   return result;
 }
 
 RelayOptions relay_options(const waystation_options& options) {
-  constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
-  if (options.max_message_bytes == 0 || options.max_message_bytes > most) {
-    refuse("max_message_bytes", options.max_message_bytes, "1 to 4294967295");
-  }
-  const auto least_queue = options.max_message_bytes + kFrameOverhead;
-  if (options.max_queue_bytes < least_queue) {
-    refuse("max_queue_bytes", options.max_queue_bytes,
-           "at least max_message_bytes and " + std::to_string(kFrameOverhead) + " more, " +
-               std::to_string(least_queue));
-  }
-  if (options.max_total_queue_bytes < options.max_queue_bytes) {
-    refuse("max_total_queue_bytes", options.max_total_queue_bytes,
-           "at least max_queue_bytes, " + std::to_string(options.max_queue_bytes));
-  }
-  if (options.ping_interval_seconds == 0 || options.ping_interval_seconds > 86400) {
-    refuse("ping_interval_seconds", options.ping_interval_seconds, "1 to 86400");
-  }
-  if (options.busy_poll_microseconds > 1'000'000) {
-    refuse("busy_poll_microseconds", options.busy_poll_microseconds, "0 to 1000000");
-  }
   RelayOptions result;
   result.reactor.frames.max_message_bytes = options.max_message_bytes;
   result.reactor.queues = {options.max_queue_bytes, options.max_total_queue_bytes};

@@ -7,7 +7,9 @@
 #include <system_error>
 #include <utility>
 
+#include "admission/routes.hpp"
 #include "api/options.hpp"
+#include "base/clock.hpp"
 #include "reactor/adopted_socket.hpp"
 #include "relay/json_scanner.hpp"
 #include "websocket/handshake.hpp"
@@ -35,14 +37,8 @@ CallStatus status_of(CallProblem problem) {
   return problem == CallProblem::timeout ? CallStatus::timeout : CallStatus::stopped;
 }
 
-Refusal stopping() {
-  return {
-      503, "stopping", "the relay is going away; try again in a moment", {{"Retry-After", "5"}}};
-}
-
-Refusal no_socket(const char* code, std::string detail) {
-  return {503, code, std::move(detail), {{"Retry-After", "1"}}};
-}
+// How often the log warns, at most, of sockets that could not be adopted: strangers can cause that.
+constexpr std::int64_t kAdoptionWarningMs = 60'000;
 
 }  // namespace
 
@@ -54,6 +50,7 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
       log_lines_(options.on_log, options.user_data),
       max_message_bytes_(options.max_message_bytes),
       descriptor_reserve_(options.descriptor_reserve),
+      log_level_(options.log_level),
       admission_(admission_options(options)),
       http_(admission_, *this),
       dispatcher_(kMaxEvents, "waystation-call", [this] { log_lines_.deliver(); }),
@@ -61,16 +58,29 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
                                         const std::string& line) { log(level, line); })),
       service_(relay_options(options),
                options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this) {
-  log_doubts(options);
+  log_warnings(options);
 }
 
 Relay::~Relay() {
   stop();
 }
 
-void Relay::log_doubts(const waystation_options& options) {
-  for (const auto& doubt : doubts_about(admission_options(options))) {
-    log(WAYSTATION_LOG_WARNING, doubt);
+void Relay::log_warnings(const waystation_options& options) {
+  for (const auto& warning : config_warnings(options)) {
+    log(WAYSTATION_LOG_WARNING, warning.message);
+  }
+}
+
+std::optional<RefusalCode> code_for_unread_request(int status) noexcept {
+  switch (status) {
+    case 400:
+      return RefusalCode::bad_request;
+    case 404:
+      return RefusalCode::not_found;
+    case 431:
+      return RefusalCode::too_many_fields;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -134,48 +144,93 @@ void Relay::drain(std::uint32_t deadline_ms) {
 }
 
 void Relay::log(waystation_log_level level, std::string_view line) noexcept {
-  if (log_lines_.add(level, line)) dispatcher_.nudge();
+  if (logs(level) && log_lines_.add(level, line)) dispatcher_.wake();
 }
 
 std::size_t Relay::max_message_bytes() const {
   return max_message_bytes_.load(std::memory_order_relaxed);
 }
 
-std::string Relay::refuse(const Refusal& refusal, int* status) {
-  refused_.fetch_add(1, std::memory_order_relaxed);
-  socket_refusals_.add(refusal.code);
-  *status = refusal.status;
-  return render(refusal);
+void Relay::log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept {
+  if (!logs(WAYSTATION_LOG_DEBUG)) return;
+  try {
+    const auto& info = info_of(refusal.code);
+    std::string line = what;
+    line.append(" refused with ").append(std::to_string(info.status)).append(" ");
+    line.append(info.name).append(": ");
+    // The detail of bad_query repeats what the client wrote, which may be anything.
+    line.append(refusal.code == RefusalCode::bad_query ? info.text : refusal.text());
+    if (!refusal.log_detail.empty()) line.append("; ").append(refusal.log_detail);
+    line.append(" (client ").append(admission_.client_of(request));
+    if (!refusal.user.empty()) line.append(", user ").append(refusal.user);
+    log(WAYSTATION_LOG_DEBUG, line.append(")"));
+  } catch (const std::bad_alloc&) {
+    // A line of the log is not worth the answer.
+  }
 }
 
-/// A refusal that is not admission's, which lets the page of an allowed origin read its own.
-std::string Relay::refuse(const Request& request, Refusal refusal, int* status) {
+void Relay::log_adoption_failure(const AdoptionFailure& failure) noexcept {
+  // A peer that has gone is an everyday thing.
+  if (failure.cause == AdoptionFailure::Cause::not_found) return;
+  const auto now = wall_clock_ms();
+  auto last = warned_of_adoption_at_.load(std::memory_order_relaxed);
+  if (now - last < kAdoptionWarningMs ||
+      !warned_of_adoption_at_.compare_exchange_strong(last, now, std::memory_order_relaxed)) {
+    return;
+  }
+  try {
+    log(WAYSTATION_LOG_WARNING, "sockets cannot be adopted: " + failure.detail +
+                                    "; clients get 503, and the next warning is a minute away");
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+/// A refusal of admission's, which has the header fields for pages of allowed origins.
+Reply Relay::refuse_upgrade(const Request& request, const Refusal& refusal) {
+  upgrades_refused_.fetch_add(1, std::memory_order_relaxed);
+  upgrade_refusals_.add(refusal.code);
+  log_refusal("upgrade", request, refusal);
+  return {refusal.status(), render(refusal)};
+}
+
+/// A refusal of a request that admission has admitted.
+Reply Relay::refuse_admitted(const Request& request, Refusal refusal) {
   for (auto& line : admission_.cors_headers(request)) refusal.headers.push_back(std::move(line));
-  return refuse(refusal, status);
+  return refuse_upgrade(request, refusal);
 }
 
-std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request, int descriptor,
-                                                         int* status) {
-  if (const auto asked = admission_.preflight(request)) {
-    *status = asked->status;
-    return render(*asked);
-  }
+Reply Relay::refuse_http(const Request& request, const Refusal& refusal) {
+  http_refusals_.add(refusal.code);
+  log_refusal("HTTP request", request, refusal);
+  return {refusal.status(), render_for(request, to_response(refusal))};
+}
+
+Reply Relay::refuse_unread(const Request& request, RefusalCode code) {
+  const auto target = split_target(request);
+  const bool is_upgrade =
+      target && !std::holds_alternative<Declined>(parse_socket_route(target->path));
+  return is_upgrade ? refuse_upgrade(request, {code}) : refuse_http(request, {code});
+}
+
+std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, int descriptor) {
+  if (const auto asked = admission_.preflight(request)) return Reply{asked->status, render(*asked)};
   auto verdict = admission_.admit(request, wall_clock_ms());
-  if (std::holds_alternative<NotOurs>(verdict)) return NotOurs{};
+  if (std::holds_alternative<Declined>(verdict)) return Declined{};
   if (const auto* refusal = std::get_if<Refusal>(&verdict)) {
-    if (refusal->status != 426) return refuse(*refusal, status);
-    // Which promises that an upgrade would succeed.
-    if (draining_) return refuse(request, stopping(), status);
-    if (!has_descriptors(descriptor_reserve_)) {
-      return refuse(request, no_socket("full", "too few descriptors are left"), status);
+    if (refusal->status() == 426) {
+      // Which promises that an upgrade would succeed.
+      if (draining_) return refuse_admitted(request, {RefusalCode::stopping});
+      if (!has_descriptors(descriptor_reserve_)) {
+        return refuse_admitted(request, {RefusalCode::full, "too few descriptors are left"});
+      }
     }
-    return refuse(*refusal, status);
+    return refuse_upgrade(request, *refusal);
   }
-  if (draining_) return refuse(request, stopping(), status);
+  if (draining_) return refuse_admitted(request, {RefusalCode::stopping});
 
   auto& admitted = std::get<Admitted>(verdict);
   auto response = switching_protocols(admitted.key, admitted.subprotocol);
-  auto place = std::make_shared<Place>(std::move(admitted.place));
+  auto permit = std::make_shared<Permit>(std::move(admitted.permit));
   SessionParameters session{admitted.kind, admitted.protocol, std::move(admitted.group),
                             std::move(admitted.caller).value_or(std::move(admitted.user)),
                             admitted.expires_at_ms};
@@ -183,46 +238,42 @@ std::variant<NotOurs, std::string, Taken> Relay::upgrade(const Request& request,
   auto adopted = adopt_socket({descriptor, request.remote_address, request.remote_port,
                                request.local_port, descriptor_reserve_});
   if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
-    using Cause = AdoptionFailure::Cause;
-    const bool full = failure->cause == Cause::exhausted;
-    // A peer that has gone is an everyday thing; the rest somebody should know of.
-    log(failure->cause == Cause::not_found ? WAYSTATION_LOG_DEBUG : WAYSTATION_LOG_WARNING,
-        "a socket was refused: " + failure->detail);
-    return refuse(request, no_socket(full ? "full" : "not_adoptable", failure->detail), status);
+    log_adoption_failure(*failure);
+    const bool full = failure->cause == AdoptionFailure::Cause::exhausted;
+    Refusal refusal{full ? RefusalCode::full : RefusalCode::not_adoptable, failure->detail};
+    refusal.user = std::move(session.user);
+    return refuse_admitted(request, std::move(refusal));
   }
   auto& socket = std::get<AdoptedSocket>(adopted);
   try {
-    if (service_.open(socket, std::move(response), std::move(place), std::move(session))) {
-      *status = 101;
-      return Taken{};
+    if (service_.open(socket, std::move(response), std::move(permit), std::move(session))) {
+      return Adopted{};
     }
   } catch (const std::bad_alloc&) {
     // The web server has nothing any more to answer on.
   }
-  return refuse_taken(request, std::move(socket), status);
+  return refuse_adopted(request, std::move(socket));
 }
 
-Taken Relay::refuse_taken(const Request& request, AdoptedSocket socket, int* status) {
-  const auto bytes = refuse(request, stopping(), status);
+Adopted Relay::refuse_adopted(const Request& request, AdoptedSocket socket) {
+  const auto reply = refuse_admitted(request, {RefusalCode::stopping});
   // It is short, and nothing was sent before it: the kernel has room.
-  ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-  return Taken{};
+  ::send(socket.get(), reply.bytes.data(), reply.bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  return {reply.status};
 }
 
-std::variant<NotOurs, std::string> Relay::http(const Request& request, int* status) {
-  const auto response = http_.handle(request, wall_clock_ms());
-  if (!response) return NotOurs{};
-  if (!response->code.empty()) http_refusals_.add(response->code);
-  *status = response->status;
-  return render_for(request, *response);
+std::optional<Reply> Relay::http(const Request& request) {
+  const auto answered = http_.handle(request, wall_clock_ms());
+  if (std::holds_alternative<Declined>(answered)) return std::nullopt;
+  if (const auto* refusal = std::get_if<Refusal>(&answered)) return refuse_http(request, *refusal);
+  const auto& response = std::get<HttpResponse>(answered);
+  return Reply{response.status, render_for(request, response)};
 }
 
-std::variant<NotOurs, std::string> Relay::check_origin(const Request& request, int* status) {
-  const auto refusal = admission_.check_host_and_origin(request);
-  if (!refusal) return NotOurs{};
-  http_refusals_.add(refusal->code);
-  *status = refusal->status;
-  return render_for(request, to_response(*refusal));
+std::optional<Reply> Relay::check_origin(const Request& request) {
+  const auto checked = admission_.check_host_and_origin(request);
+  if (checked) return std::nullopt;
+  return refuse_http(request, checked.error());
 }
 
 std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers) {
@@ -244,17 +295,15 @@ void Relay::reconfigure(const waystation_options& changed) {
   auto options = changed;
   options.user_data = user_data_;
   options.identify = identify_;
-  auto admission = admission_options(options);
-  const auto relay = relay_options(options);
-  check_audit_options(options);
-  if (const auto problem = admission_.reconfigure(std::move(admission))) {
-    throw std::invalid_argument(*problem);
-  }
+  checked(options);
+  auto changed_rules = admission_.reconfigure(admission_options(options));
+  if (!changed_rules) throw OptionError(std::move(changed_rules.error()));
   max_message_bytes_ = options.max_message_bytes;
   descriptor_reserve_ = options.descriptor_reserve;
-  service_.apply(relay);
+  log_level_ = options.log_level;
+  service_.apply(relay_options(options));
   if (audit_) audit_->set_retention(options.audit_retention_days, options.audit_max_bytes);
-  log_doubts(options);
+  log_warnings(options);
 }
 
 void Relay::on_delivery(const Delivery& delivery) noexcept {
@@ -302,11 +351,11 @@ void Relay::on_delivery(const Delivery& delivery) noexcept {
 
 void Relay::refresh(std::string user, std::string token, Answer answer) {
   auto check = [this, user = std::move(user), token = std::move(token), answer] {
-    const auto verdict = admission_.refresh(token, user, wall_clock_ms());
-    if (const auto* refusal = std::get_if<Refusal>(&verdict)) {
-      answer({0, refusal->detail});
+    auto refreshed = admission_.refresh(token, user, wall_clock_ms());
+    if (refreshed) {
+      answer({refreshed->expires_at_ms, {}});
     } else {
-      answer({std::get<RefreshedToken>(verdict).expires_at_ms, {}});
+      answer({0, std::move(refreshed.error().detail)});
     }
   };
   if (!admission_.takes_tokens()) return check();
@@ -357,25 +406,14 @@ RelayCalls::Ended Relay::end_sessions(std::string_view user) {
 }
 
 RelayCalls::Health Relay::health() {
-  const auto f = figures();
-  Health health{draining_,
-                waystation_version(),
-                {{"chat_sockets", f.chat_sockets},
-                 {"push_sockets", f.push_sockets},
-                 {"groups", f.groups},
-                 {"queued_bytes", f.queued_bytes},
-                 {"accepted", f.accepted},
-                 {"refused", f.refused},
-                 {"messages_chat", f.messages_chat},
-                 {"messages_pushed", f.messages_pushed},
-                 {"messages_undelivered", f.messages_undelivered},
-                 {"notifications", f.notifications},
-                 {"deliveries_dropped", f.deliveries_dropped},
-                 {"errors_sent", f.errors_sent},
-                 {"closed_slow", f.closed_slow},
-                 {"closed_dead", f.closed_dead},
-                 {"events_lost", f.events_lost}}};
-  add_audit_health(audit_.get(), health);
+  Health health{draining_, waystation_version(), {}};
+  const auto stats = this->stats();
+  for (const auto& info : stat_table()) {
+    // Which is told in words.
+    if (info.field_offset == offsetof(waystation_stats, audit_state)) continue;
+    health.stats.emplace_back(info.name, value_of(stats, info));
+  }
+  add_audit_state(audit_.get(), health);
   return health;
 }
 
@@ -384,56 +422,59 @@ RelayCalls::AuditPage Relay::audit(const AuditFilter& filter, std::optional<Audi
   return audit_page(audit_.get(), filter, after, limit, order);
 }
 
-waystation_figures Relay::figures() const {
-  const auto read = [](const std::atomic<std::uint64_t>& figure) {
-    return figure.load(std::memory_order_relaxed);
+waystation_stats Relay::stats() const {
+  const auto read = [](const std::atomic<std::uint64_t>& counter) {
+    return counter.load(std::memory_order_relaxed);
   };
   const auto& relay = service_.figures();
   const auto& reactor = service_.reactor_figures();
-  waystation_figures figures{};
-  figures.size = sizeof figures;
-  figures.chat_sockets = read(relay.chat_sockets);
-  figures.push_sockets = read(relay.push_sockets);
-  figures.groups = read(relay.groups);
-  figures.queued_bytes = read(reactor.queued_bytes);
-  figures.accepted = read(relay.accepted);
-  figures.refused = read(refused_);
-  figures.messages_chat = read(relay.messages_chat);
-  figures.messages_pushed = read(relay.messages_pushed);
-  figures.messages_undelivered = read(relay.messages_undelivered);
-  figures.notifications = read(relay.notifications);
-  figures.deliveries_dropped = read(relay.deliveries_dropped);
-  figures.errors_sent = read(relay.errors_sent);
-  figures.closed_slow = read(reactor.closed_slow);
-  figures.closed_dead = read(reactor.closed_dead);
-  figures.events_lost = read(events_lost_);
-  figures.log_lines_lost = log_lines_.lost();
-  add_audit_figures(audit_.get(), figures);
-  return figures;
+  waystation_stats stats{};
+  stats.size = sizeof stats;
+  stats.chat_sockets = read(relay.chat_sockets);
+  stats.push_sockets = read(relay.push_sockets);
+  stats.groups = read(relay.groups);
+  stats.queued_bytes = read(reactor.queued_bytes);
+  stats.upgrades_accepted = read(relay.accepted);
+  stats.upgrades_refused = read(upgrades_refused_);
+  stats.messages_chat = read(relay.messages_chat);
+  stats.messages_pushed = read(relay.messages_pushed);
+  stats.messages_undelivered = read(relay.messages_undelivered);
+  stats.notifications = read(relay.notifications);
+  stats.deliveries_dropped = read(relay.deliveries_dropped);
+  stats.errors_sent = read(relay.errors_sent);
+  stats.closed_slow = read(reactor.closed_slow);
+  stats.closed_dead = read(reactor.closed_dead);
+  stats.events_lost = read(events_lost_);
+  stats.log_lines_lost = log_lines_.lost();
+  add_audit_stats(audit_.get(), stats);
+  return stats;
 }
 
-std::optional<Tally> Relay::tally(int which) const {
+std::optional<LabelCounts> Relay::counts(int counter) const {
   // Names are literals, which end with a NUL.
   const auto collect = [](const auto& counts, auto name_of) {
-    Tally result;
+    LabelCounts result;
     for (std::size_t i = 0; i < counts.size(); ++i) {
       result.emplace_back(name_of(i).data(), counts[i].load(std::memory_order_relaxed));
     }
     return result;
   };
-  switch (which) {
-    case WAYSTATION_TALLY_SOCKETS_REFUSED:
-      return socket_refusals_.tally();
-    case WAYSTATION_TALLY_HTTP_REFUSED:
-      return http_refusals_.tally();
-    case WAYSTATION_TALLY_DELIVERIES_DROPPED:
-      return collect(service_.figures().dropped_by_reason,
-                     [](std::size_t i) { return end_reason_name(static_cast<EndReason>(i)); });
-    case WAYSTATION_TALLY_ERRORS_SENT:
+  const auto reason = [](std::size_t i) { return end_reason_name(static_cast<EndReason>(i)); };
+  switch (counter) {
+    case WAYSTATION_COUNTER_UPGRADES_REFUSED:
+      return upgrade_refusals_.read(RefusedBy::upgrade);
+    case WAYSTATION_COUNTER_HTTP_REFUSED:
+      return http_refusals_.read(RefusedBy::http);
+    case WAYSTATION_COUNTER_DELIVERIES_DROPPED:
+      return collect(service_.figures().dropped_by_reason, reason);
+    case WAYSTATION_COUNTER_ERRORS_SENT:
       return collect(service_.figures().errors_by_code,
                      [](std::size_t i) { return error_code_name(static_cast<ErrorCode>(i)); });
+    case WAYSTATION_COUNTER_SOCKETS_CLOSED:
+      return collect(service_.figures().closed_by_reason, reason);
+    default:
+      return std::nullopt;
   }
-  return std::nullopt;
 }
 
 std::string problem_with_json(std::string_view json) {
@@ -442,12 +483,6 @@ std::string problem_with_json(std::string_view json) {
   std::string_view value;
   if (scanner.value(&value) && scanner.end()) return {};
   return "not JSON at byte " + std::to_string(scanner.position()) + ": " + scanner.problem();
-}
-
-std::int64_t wall_clock_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
 }
 
 }  // namespace waystation

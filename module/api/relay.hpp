@@ -12,9 +12,9 @@
 
 #include "admission/admission.hpp"
 #include "api/audit.hpp"
-#include "api/code_counts.hpp"
 #include "api/dispatcher.hpp"
 #include "api/log_lines.hpp"
+#include "api/stats.hpp"
 #include "http/http_api.hpp"
 #include "reactor/mutex.hpp"
 #include "reactor/relay_service.hpp"
@@ -23,37 +23,50 @@
 
 namespace waystation {
 
-/// The socket was taken over: there is nothing to send.
-struct Taken {};
+/// A response to send as it is.
+struct Reply {
+  int status = 500;
+  std::string bytes;
+};
 
-/// Puts the rooms together. Every function may be called from any thread but the reactor's;
+/// The relay owns the socket: there is nothing to send.
+struct Adopted {
+  int status = 101;  // as the client got it
+};
+
+/// The refusal for a status that a web server's glue may refuse with; nothing for any other.
+std::optional<RefusalCode> code_for_unread_request(int status) noexcept;
+
+/// Puts the modules together. Every function may be called from any thread but the reactor's;
 /// stop() from none that runs a callback of this relay.
 class Relay final : private Observer, private TokenRefresher, private RelayCalls {
  public:
-  /// Throws std::invalid_argument (an option), std::system_error or std::bad_alloc.
+  /// For options that are checked. Throws OptionError (a file), std::system_error or
+  /// std::bad_alloc.
   Relay(std::uint32_t id, const waystation_options& options);
   ~Relay() override;
 
   std::uint32_t id() const noexcept { return id_; }
 
-  /// The response to send as it is, or that the socket was taken, or that the path is not ours.
-  std::variant<NotOurs, std::string, Taken> upgrade(const Request& request, int descriptor,
-                                                    int* status);
-  std::variant<NotOurs, std::string> http(const Request& request, int* status);
-  /// The refusal to send where a page of somebody else's asks, or one whose name was pointed here.
-  std::variant<NotOurs, std::string> check_origin(const Request& request, int* status);
+  std::variant<Declined, Reply, Adopted> upgrade(const Request& request, int descriptor);
+  /// Nothing: the path is not the relay's.
+  std::optional<Reply> http(const Request& request);
+  /// The refusal to send where Host or Origin is not allowed; nothing where both are.
+  std::optional<Reply> check_origin(const Request& request);
+  /// Counts and logs a request that the web server could not read.
+  Reply refuse_unread(const Request& request, RefusalCode code);
   bool is_operator(const Request& request) const { return admission_.is_operator(request); }
   /// See waystation_end_slow_connections. Throws std::bad_alloc.
   std::size_t end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers);
 
   RelayService& service() noexcept { return service_; }
   std::size_t max_message_bytes() const override;
-  waystation_figures figures() const;
-  /// Nothing for a value that is none of the enumeration's. Throws std::bad_alloc.
-  std::optional<Tally> tally(int which) const;  // a waystation_tally, or nothing
+  waystation_stats stats() const;
+  /// Nothing for a number that is no waystation_counter. Throws std::bad_alloc.
+  std::optional<LabelCounts> counts(int counter) const;
 
-  /// Takes other options where they can be changed live: identity, limits, intervals; the
-  /// callbacks stay. Throws as the constructor does, and everything stays as it was.
+  /// Takes the options that are live; the callbacks stay. Throws OptionError, and everything stays
+  /// as it was, or what the constructor throws.
   void reconfigure(const waystation_options& options);
 
   void drain(std::uint32_t deadline_ms);
@@ -90,7 +103,7 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
     static thread_local const Use* innermost;
   };
 
-  /// Any thread; never waits for the embedder's function, which gets the line on its own.
+  /// Any thread; never waits for on_log. Lines beyond the log level are left out.
   void log(waystation_log_level level, std::string_view line) noexcept;
 
  private:
@@ -109,10 +122,16 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
   AuditPage audit(const AuditFilter& filter, std::optional<AuditCursor> after, std::size_t limit,
                   AuditOrder order) override;
 
-  std::string refuse(const Refusal& refusal, int* status);
-  std::string refuse(const Request& request, Refusal refusal, int* status);
-  Taken refuse_taken(const Request& request, AdoptedSocket socket, int* status);
-  void log_doubts(const waystation_options& options);
+  Reply refuse_upgrade(const Request& request, const Refusal& refusal);
+  Reply refuse_admitted(const Request& request, Refusal refusal);
+  Adopted refuse_adopted(const Request& request, AdoptedSocket socket);
+  Reply refuse_http(const Request& request, const Refusal& refusal);
+  void log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept;
+  void log_adoption_failure(const AdoptionFailure& failure) noexcept;
+  void log_warnings(const waystation_options& options);
+  bool logs(waystation_log_level level) const noexcept {
+    return static_cast<int>(level) <= log_level_.load(std::memory_order_relaxed);
+  }
 
   const std::uint32_t id_;
   void* const user_data_;
@@ -121,9 +140,11 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
   LogLines log_lines_;
   std::atomic<std::size_t> max_message_bytes_;
   std::atomic<std::uint32_t> descriptor_reserve_;
-  std::atomic<std::uint64_t> refused_ = 0;
-  CodeCounts<kSocketRefusalCodes> socket_refusals_;
-  CodeCounts<kHttpRefusalCodes> http_refusals_;
+  std::atomic<int> log_level_;                           // a waystation_log_level
+  std::atomic<std::int64_t> warned_of_adoption_at_ = 0;  // ms since 1970
+  std::atomic<std::uint64_t> upgrades_refused_ = 0;
+  RefusalCounts upgrade_refusals_;
+  RefusalCounts http_refusals_;
   std::atomic<std::uint64_t> events_lost_ = 0;
   std::atomic<bool> draining_ = false;
 
@@ -145,7 +166,5 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
 
 /// What is wrong with a JSON text that is to be passed on; empty where nothing is.
 std::string problem_with_json(std::string_view json);
-
-std::int64_t wall_clock_ms();
 
 }  // namespace waystation

@@ -94,7 +94,8 @@ void AuditStore::abandon_moved_file(std::int64_t now_ms) noexcept {
   }
   // Lost rather than applied to another file: an empty WAL holds nothing. If neither works, the file
   // system is read-only, and nothing is applied.
-  if (::unlink(wal_path_.c_str()) != 0) (void)::truncate(wal_path_.c_str(), 0);
+  if (::unlink(wal_path_.c_str()) == 0) return;
+  [[maybe_unused]] const int truncated = ::truncate(wal_path_.c_str(), 0);
 }
 
 }  // namespace waystation

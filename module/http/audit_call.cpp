@@ -1,16 +1,14 @@
 #include "http/audit_call.hpp"
 
-#include <cjson/cJSON.h>
-
 #include <array>
 #include <charconv>
-#include <memory>
-#include <new>
 #include <span>
 #include <stdexcept>
 #include <string>
 
 #include "admission/request.hpp"
+#include "base/cjson.hpp"
+#include "base/error.hpp"
 #include "relay/names.hpp"
 
 namespace waystation {
@@ -108,31 +106,18 @@ AuditOrder order_of(std::string_view query) {
 
 // ---- JSON
 
-struct Delete {
-  void operator()(cJSON* item) const noexcept { cJSON_Delete(item); }
-};
-struct Free {
-  void operator()(char* text) const noexcept { cJSON_free(text); }
-};
-
-template <typename T>
-T* need(T* made) {
-  if (made == nullptr) throw std::bad_alloc();
-  return made;
-}
-
 void add(cJSON* object, const char* name, const std::string& text) {
-  need(text.empty() ? cJSON_AddNullToObject(object, name)
-                    : cJSON_AddStringToObject(object, name, text.c_str()));
+  require(text.empty() ? cJSON_AddNullToObject(object, name)
+                       : cJSON_AddStringToObject(object, name, text.c_str()));
 }
 
 template <typename T>
 void add_number(cJSON* object, const char* name, T number) {
-  need(cJSON_AddNumberToObject(object, name, static_cast<double>(number)));
+  require(cJSON_AddNumberToObject(object, name, static_cast<double>(number)));
 }
 
 void add_row(cJSON* rows, const AuditRow& row) {
-  cJSON* const object = need(cJSON_CreateObject());
+  cJSON* const object = require(cJSON_CreateObject());
   cJSON_AddItemToArray(rows, object);
   add_number(object, "id", row.id);
   add_number(object, "at", row.at);
@@ -144,7 +129,7 @@ void add_row(cJSON* rows, const AuditRow& row) {
   const bool is_gap = row.outcome == AuditOutcome::gap;
   for (const auto& [name, number] : {std::pair{"reached", row.reached}, {"bytes", row.bytes}}) {
     if (is_gap) {
-      need(cJSON_AddNullToObject(object, name));
+      require(cJSON_AddNullToObject(object, name));
     } else {
       add_number(object, name, number);
     }
@@ -154,26 +139,25 @@ void add_row(cJSON* rows, const AuditRow& row) {
   if (row.lost) {
     add_number(object, "lost", *row.lost);
   } else {
-    need(cJSON_AddNullToObject(object, "lost"));
+    require(cJSON_AddNullToObject(object, "lost"));
   }
   add_number(object, "lost_until", row.lost_until);
 }
 
 HttpResponse page_of(std::vector<AuditRow> found, std::size_t limit, AuditOrder order) {
-  const std::unique_ptr<cJSON, Delete> page(need(cJSON_CreateObject()));
+  const CJson page(require(cJSON_CreateObject()));
   // One more than was asked for was fetched, to know whether there is one.
   const bool has_more = found.size() > limit;
   if (has_more) found.resize(limit);
-  cJSON* const rows = need(cJSON_AddArrayToObject(page.get(), "rows"));
+  cJSON* const rows = require(cJSON_AddArrayToObject(page.get(), "rows"));
   for (const AuditRow& row : found) add_row(rows, row);
   add(page.get(), "next", has_more ? AuditCursor::of(found.back(), order).text() : std::string());
-  const std::unique_ptr<char, Free> text(need(cJSON_PrintUnformatted(page.get())));
-  return {200, "application/json", text.get(), {}};
+  return {200, "application/json", print(page), {}};
 }
 
 }  // namespace
 
-HttpResponse answer_audit(RelayCalls& relay, std::string_view query) {
+Result<HttpResponse, Refusal> answer_audit(RelayCalls& relay, std::string_view query) {
   try {
     refuse_unknown(query);
     const AuditFilter filter = filter_of(query);
@@ -192,16 +176,16 @@ HttpResponse answer_audit(RelayCalls& relay, std::string_view query) {
       case CallStatus::done:
         return page_of(std::move(page.rows), limit, order);
       case CallStatus::off:
-        return to_response({404, "audit_off", "this server keeps no audit (option audit)"});
+        return Refusal{RefusalCode::audit_off};
       case CallStatus::timeout:
-        return to_response({504, "timeout", page.problem});
+        return Refusal{RefusalCode::timeout, page.problem};
       case CallStatus::failed:
-        return to_response({503, "audit_unavailable", page.problem, {{"Retry-After", "5"}}});
+        return Refusal{RefusalCode::audit_unavailable, page.problem};
       default:
-        return to_response({503, "stopping", "the relay is going away", {{"Retry-After", "5"}}});
+        return Refusal{RefusalCode::stopping};
     }
   } catch (const BadQuery& bad) {
-    return to_response({400, "bad_query", bad.what()});
+    return Refusal{RefusalCode::bad_query, bad.what()};
   }
 }
 

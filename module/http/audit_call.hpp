@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "admission/refusal.hpp"
+#include "base/result.hpp"
 #include "http/http_api.hpp"
 
 namespace waystation {
@@ -15,6 +16,6 @@ namespace waystation {
 /// Others are refused, but for access_token, which is for others to judge.
 ///
 /// Refused with 400 bad_query, 404 audit_off, 503 stopping, audit_unavailable; 504 timeout.
-HttpResponse answer_audit(RelayCalls& relay, std::string_view query);
+Result<HttpResponse, Refusal> answer_audit(RelayCalls& relay, std::string_view query);
 
 }  // namespace waystation

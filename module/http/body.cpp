@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <optional>
 
 namespace waystation {
 namespace {
 
 Refusal too_large(std::size_t most) {
-  return {413, "too_large",
+  return {RefusalCode::too_large,
           "the body may have up to " + std::to_string(most) + " bytes (max_message_bytes)"};
 }
 
@@ -23,40 +24,36 @@ std::optional<std::size_t> parse_length(std::string_view text) noexcept {
 
 }  // namespace
 
-std::optional<Refusal> read_body(const Request& request, const BodyLimits& limits,
-                                 std::string& room, std::string_view* body) {
+Result<std::string_view, Refusal> read_body(const Request& request, const BodyLimits& limits,
+                                            std::string& buffer) {
   if (request.body_source.read == nullptr) {
     if (request.body_truncated || request.body.size() > limits.max_bytes) {
       return too_large(limits.max_bytes);
     }
-    *body = request.body;
-    return std::nullopt;
+    return request.body;
   }
 
   if (!header_value(request, "Transfer-Encoding").is_none()) {
-    return Refusal{411, "length_required", "the body needs a Content-Length, and no chunks"};
+    return Refusal{RefusalCode::length_required};
   }
   const OneValue field = header_value(request, "Content-Length");
   const auto length = field.is_none() ? std::size_t{0} : parse_length(field.value);
-  if (!length) return Refusal{400, "bad_request", "Content-Length must be one number"};
+  if (!length) return Refusal{RefusalCode::bad_request, "Content-Length must be one number"};
   if (*length > limits.max_bytes) return too_large(limits.max_bytes);
 
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
-  std::array<char, 4096> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init)
-  room.clear();                   // it grows with what arrives, not with what is claimed
-  while (room.size() < *length) {
-    const auto want = std::min(buffer.size(), *length - room.size());
-    const int got = request.body_source.read(request.body_source.data, buffer.data(), want);
-    if (got < 0) return Refusal{400, "bad_request", "the body broke off before its end"};
-    room.append(buffer.data(), std::min(static_cast<std::size_t>(got), want));
+  std::array<char, 4096> chunk;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+  buffer.clear();                // it grows with what arrives, not with what is claimed
+  while (buffer.size() < *length) {
+    const auto want = std::min(chunk.size(), *length - buffer.size());
+    const int got = request.body_source.read(request.body_source.data, chunk.data(), want);
+    if (got < 0) return Refusal{RefusalCode::bad_request, "the body broke off before its end"};
+    buffer.append(chunk.data(), std::min(static_cast<std::size_t>(got), want));
     const bool is_late = Clock::now() - start >= limits.patience;
-    if (room.size() < *length && (got == 0 || is_late)) {
-      return Refusal{408, "timeout", "the body took too long to arrive"};
-    }
+    if (buffer.size() < *length && (got == 0 || is_late)) return Refusal{RefusalCode::body_timeout};
   }
-  *body = room;
-  return std::nullopt;
+  return std::string_view(buffer);
 }
 
 }  // namespace waystation

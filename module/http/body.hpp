@@ -3,12 +3,12 @@
 
 #include <chrono>
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "admission/refusal.hpp"
 #include "admission/request.hpp"
+#include "base/result.hpp"
 
 namespace waystation {
 
@@ -21,15 +21,14 @@ struct BodyLimits {
   std::chrono::milliseconds patience;
 };
 
-/// Puts the request's body into `*body`; it may be a view into the request or into `room`. Reads it
-/// from the request's source, if it has one: call it once it is known that the caller may do what
-/// they ask for.
+/// The request's body: a view into the request or into `buffer`. Reads it from the request's
+/// source, if it has one: call it once it is known that the caller has permission.
 ///
 /// Refused with 411 length_required (no Content-Length, but a transfer coding: how much a chunk's
 /// frame takes to come is not ours to bound), 413 too_large (before anything is read),
 /// 400 bad_request (no length, or it broke off), 408 timeout. After any of them there may be more
 /// of the body to come: the connection must not carry another request.
-std::optional<Refusal> read_body(const Request& request, const BodyLimits& limits,
-                                 std::string& room, std::string_view* body);
+Result<std::string_view, Refusal> read_body(const Request& request, const BodyLimits& limits,
+                                            std::string& buffer);
 
 }  // namespace waystation

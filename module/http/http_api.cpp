@@ -1,14 +1,12 @@
 #include "http/http_api.hpp"
 
-#include <cjson/cJSON.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <memory>
-#include <new>
 #include <span>
 
+#include "base/ascii.hpp"
+#include "base/cjson.hpp"
 #include "http/audit_call.hpp"
 #include "http/body.hpp"
 #include "relay/names.hpp"
@@ -16,48 +14,31 @@
 namespace waystation {
 namespace {
 
-struct JsonDelete {
-  void operator()(cJSON* item) const noexcept { cJSON_Delete(item); }
-};
-struct TextFree {
-  void operator()(char* text) const noexcept { cJSON_free(text); }
-};
-using Json = std::unique_ptr<cJSON, JsonDelete>;
+using Answer = Result<HttpResponse, Refusal>;
 
 /// A JSON object being put together.
 class Object {
  public:
-  Object() : root_(cJSON_CreateObject()) { need(root_.get()); }
-
   void add(const char* name, std::string_view text) {
-    need(cJSON_AddStringToObject(root_.get(), name, std::string(text).c_str()));
+    require(cJSON_AddStringToObject(root_.get(), name, std::string(text).c_str()));
   }
   /// Exact up to 2^53; nothing counted here comes near it.
   void add(const char* name, std::uint64_t number) {
-    need(cJSON_AddNumberToObject(root_.get(), name, static_cast<double>(number)));
+    require(cJSON_AddNumberToObject(root_.get(), name, static_cast<double>(number)));
   }
   void add(const char* name, const std::vector<std::string>& texts) {
-    cJSON* list = cJSON_AddArrayToObject(root_.get(), name);
-    need(list);
+    cJSON* const list = require(cJSON_AddArrayToObject(root_.get(), name));
     for (const std::string& text : texts) {
-      cJSON* item = cJSON_CreateString(text.c_str());
-      need(item);
-      cJSON_AddItemToArray(list, item);
+      cJSON_AddItemToArray(list, require(cJSON_CreateString(text.c_str())));
     }
   }
 
   HttpResponse respond(int status = 200) const {
-    const std::unique_ptr<char, TextFree> text(cJSON_PrintUnformatted(root_.get()));
-    need(text.get());
-    return {status, "application/json", text.get(), {}};
+    return {status, "application/json", print(root_), {}};
   }
 
  private:
-  static void need(const void* made) {
-    if (made == nullptr) throw std::bad_alloc();
-  }
-
-  Json root_;
+  CJson root_{require(cJSON_CreateObject())};
 };
 
 /// The calls there are.
@@ -128,44 +109,38 @@ bool is_json_type(std::string_view type) noexcept {
   return true;
 }
 
-/// What went wrong between us and the relay.
+/// Why the relay did not execute a call.
 Refusal failure(CallStatus status) {
-  if (status == CallStatus::timeout) {
-    return {504, "timeout", "the relay did not answer in time; it may still do what was asked"};
-  }
-  return {503, "stopping", "the relay is going away", {{"Retry-After", "5"}}};
+  return {status == CallStatus::timeout ? RefusalCode::timeout : RefusalCode::stopping};
 }
 
 // How long a body may take from its first byte to its last.
 constexpr std::chrono::seconds kBodyPatience{10};
 
-HttpResponse push(RelayCalls& relay, const Request& request, std::string_view user) {
+Answer push(RelayCalls& relay, const Request& request, std::string_view user) {
   // Before its type is judged, since there is less to go wrong with a body that was read.
-  std::string room;
-  std::string_view body;
-  if (const auto refusal =
-          read_body(request, {relay.max_message_bytes(), kBodyPatience}, room, &body)) {
-    return to_response(*refusal);
-  }
+  std::string buffer;
+  auto body = read_body(request, {relay.max_message_bytes(), kBodyPatience}, buffer);
+  if (!body) return std::move(body.error());
   const OneValue type = header_value(request, "Content-Type");
   const OneValue encoding = header_value(request, "Content-Encoding");
   if (!type.is_one() || !is_json_type(type.value) ||
       (!encoding.is_none() && !equal_ignoring_case(encoding.value, "identity"))) {
-    return to_response({415, "unsupported_media_type", "the body must be application/json"});
+    return Refusal{RefusalCode::unsupported_media_type};
   }
-  const RelayCalls::Pushed pushed = relay.push(user, body);
+  const RelayCalls::Pushed pushed = relay.push(user, *body);
   if (pushed.status == CallStatus::not_json) {
-    return to_response({400, "bad_json", "the body is not JSON: " + pushed.problem});
+    return Refusal{RefusalCode::bad_json, "the body is not JSON: " + pushed.problem};
   }
-  if (pushed.status != CallStatus::done) return to_response(failure(pushed.status));
+  if (pushed.status != CallStatus::done) return failure(pushed.status);
   Object answer;
   answer.add("reached", pushed.reached);
   return answer.respond();
 }
 
-HttpResponse presence(RelayCalls& relay, std::string_view user) {
+Answer presence(RelayCalls& relay, std::string_view user) {
   const RelayCalls::Presence found = relay.presence(user);
-  if (found.status != CallStatus::done) return to_response(failure(found.status));
+  if (found.status != CallStatus::done) return failure(found.status);
   Object answer;
   answer.add("user", user);
   answer.add("push", found.push_sockets);
@@ -173,22 +148,22 @@ HttpResponse presence(RelayCalls& relay, std::string_view user) {
   return answer.respond();
 }
 
-HttpResponse end_sessions(RelayCalls& relay, std::string_view user) {
+Answer end_sessions(RelayCalls& relay, std::string_view user) {
   const RelayCalls::Ended ended = relay.end_sessions(user);
-  if (ended.status != CallStatus::done) return to_response(failure(ended.status));
+  if (ended.status != CallStatus::done) return failure(ended.status);
   Object answer;
   answer.add("closed", ended.closed);
   return answer.respond();
 }
 
-HttpResponse health(RelayCalls& relay) {
+Answer health(RelayCalls& relay) {
   const RelayCalls::Health found = relay.health();
   Object answer;
   answer.add("status", std::string_view(found.is_draining ? "draining" : "ok"));
   answer.add("version", found.version);
   answer.add("audit", found.audit);
   if (!found.audit_fault.empty()) answer.add("audit_fault", found.audit_fault);
-  for (const auto& [name, value] : found.figures) answer.add(name.c_str(), value);
+  for (const auto& [name, value] : found.stats) answer.add(name.c_str(), value);
   // So that a load balancer sends newcomers elsewhere.
   return answer.respond(found.is_draining ? 503 : 200);
 }
@@ -200,37 +175,44 @@ RelayCalls::AuditPage RelayCalls::audit(const AuditFilter&, std::optional<AuditC
   return {CallStatus::off, {}, {}};
 }
 
-std::optional<HttpResponse> HttpApi::handle(const Request& request, std::int64_t now_ms) {
+std::variant<Declined, Refusal, HttpResponse> HttpApi::handle(const Request& request,
+                                                              std::int64_t now_ms) {
   const auto target = split_target(request);
-  if (!target || !is_ours(target->path)) return std::nullopt;
+  if (!target || !is_ours(target->path)) return Declined{};
   if (const auto found = match(target->path)) {
-    if (auto asked = admission_.preflight(request, found->endpoint->allow)) return asked;
+    if (auto asked = admission_.preflight(request, found->endpoint->allow)) {
+      return std::move(*asked);
+    }
   }
-  HttpResponse response = answer(request, target->path, now_ms);
-  for (auto& line : admission_.cors_headers(request)) response.headers.push_back(std::move(line));
-  return response;
+  auto answered = answer(request, target->path, now_ms);
+  auto& headers = answered ? answered->headers : answered.error().headers;
+  for (auto& line : admission_.cors_headers(request)) headers.push_back(std::move(line));
+  if (answered) return std::move(*answered);
+  return std::move(answered.error());
 }
 
-HttpResponse HttpApi::answer(const Request& request, std::string_view path, std::int64_t now_ms) {
+Result<HttpResponse, Refusal> HttpApi::answer(const Request& request, std::string_view path,
+                                              std::int64_t now_ms) {
   const auto found = match(path);
-  if (!found) return to_response({404, "not_found", "there is nothing at this path"});
+  if (!found) return Refusal{RefusalCode::not_found};
   const Endpoint& endpoint = *found->endpoint;
   const bool is_health = endpoint.call == Call::health;
   if (names_user(endpoint.call) && !is_user_id(found->user)) {
-    return to_response({400, "bad_user", "a user is 1 to 64 of the characters 0-9 and a-z"});
+    return Refusal{RefusalCode::bad_user};
   }
   const bool is_get = endpoint.method == "GET";
   if (request.method != endpoint.method && !(is_get && request.method == "HEAD")) {
-    return to_response({405,
-                        "method_not_allowed",
-                        "the method here is " + std::string(endpoint.allow),
-                        {{"Allow", std::string(endpoint.allow)}}});
+    return Refusal{RefusalCode::method_not_allowed,
+                   "the method here is " + std::string(endpoint.allow),
+                   {{"Allow", std::string(endpoint.allow)}}};
   }
   const bool is_admins = endpoint.call == Call::sessions || endpoint.call == Call::audit;
   const Scope scope = is_admins ? Scope::admin : Scope::push;
-  const auto refusal = is_health ? admission_.authorize_operator(request)
-                                 : admission_.authorize(request, scope, now_ms);
-  if (refusal) return to_response(*refusal);
+  if (auto allowed = is_health ? admission_.authorize_operator(request)
+                               : admission_.authorize(request, scope, now_ms);
+      !allowed) {
+    return std::move(allowed.error());
+  }
   switch (endpoint.call) {
     case Call::push:
       return push(relay_, request, found->user);

@@ -7,12 +7,15 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "admission/admission.hpp"
 #include "admission/refusal.hpp"
 #include "admission/request.hpp"
+#include "admission/routes.hpp"
 #include "audit/audit_reader.hpp"
+#include "base/result.hpp"
 
 namespace waystation {
 
@@ -48,7 +51,7 @@ class RelayCalls {
   struct Health {
     bool is_draining = false;
     std::string version;
-    std::vector<std::pair<std::string, std::uint64_t>> figures;  // as waystation_figures names them
+    std::vector<std::pair<std::string, std::uint64_t>> stats;  // as waystation_stats names them
     std::string audit = "off";     // how its writing goes: "ok", "disk full", …
     std::string audit_fault = {};  // in a sentence; empty where there is none
   };
@@ -81,18 +84,19 @@ class HttpApi {
   /// Both must outlive it.
   HttpApi(Admission& admission, RelayCalls& relay) : admission_(admission), relay_(relay) {}
 
-  /// The answer, or nothing where the path is not ours: ours are /healthz and all under /api/. The
+  /// The answer, or that the path is not the relay's: those are /healthz and all under /api/. The
   /// body of an answer to HEAD is still there; render_for() leaves it out. A request's body is read
-  /// only where one is due, and only for callers who may do what they ask for.
+  /// only for a call that has one, and only for callers with permission.
   ///
   /// Refused with 400 bad_user, bad_request, bad_json, bad_query; 401, 403 (Admission::authorize);
   /// 404 not_found, audit_off; 405 method_not_allowed with Allow; 408 timeout;
   /// 411 length_required; 413 too_large;
   /// 415 unsupported_media_type; 503 stopping, audit_unavailable; 504 timeout.
-  std::optional<HttpResponse> handle(const Request& request, std::int64_t now_ms);
+  std::variant<Declined, Refusal, HttpResponse> handle(const Request& request, std::int64_t now_ms);
 
  private:
-  HttpResponse answer(const Request& request, std::string_view path, std::int64_t now_ms);
+  Result<HttpResponse, Refusal> answer(const Request& request, std::string_view path,
+                                       std::int64_t now_ms);
 
   Admission& admission_;
   RelayCalls& relay_;

@@ -133,6 +133,11 @@ void RelayService::count_open(SocketKind kind, int change) noexcept {
   evict_idle();
 }
 
+void RelayService::on_closed(SocketKind kind, EndReason reason) noexcept {
+  count_open(kind, -1);
+  add(figures_.closed_by_reason[static_cast<std::size_t>(reason)], 1);
+}
+
 void RelayService::refresh(Connection& connection, Member& member, std::string user,
                            std::string token) {
   const auto refuse = [this](Member& to, const std::string& problem) {

@@ -43,6 +43,7 @@ struct RelayFigures {
   // The last two, in parts.
   std::array<std::atomic<std::uint64_t>, kEndReasons> dropped_by_reason{};
   std::array<std::atomic<std::uint64_t>, kErrorCodes> errors_by_code{};
+  std::array<std::atomic<std::uint64_t>, kEndReasons> closed_by_reason{};  // sockets
 };
 
 /// What a token that a client sent to go on with was good for.
@@ -123,6 +124,7 @@ class RelayService final : private Observer {
   const Now& now() const noexcept { return reactor_->now(); }
   std::size_t max_queue_bytes() const noexcept { return reactor_->pool().limits().max_queue_bytes; }
   void count_open(SocketKind kind, int change) noexcept;
+  void on_closed(SocketKind kind, EndReason reason) noexcept;
   void refresh(Connection& connection, Member& member, std::string user, std::string token);
   void on_delivery(const Delivery& delivery) noexcept override;
 

@@ -56,7 +56,7 @@ class RelaySession final : public Session, public Base {
   void on_end() noexcept override {
     const bool was_joined = Base::is_joined();
     service_.router().leave(*this);
-    if (was_joined) service_.count_open(kind(), -1);
+    if (was_joined) service_.on_closed(kind(), connection_.end_reason());
   }
 
   void on_lost(std::uint64_t offset) noexcept override {

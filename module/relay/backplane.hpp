@@ -21,8 +21,8 @@ using Answer = std::function<void(T)>;
 ///
 /// - Each group has one order: chat messages, echoes and signals reach all its sockets in the order
 ///   of the decisions.
-/// - Each message has one decision. The node that it came from echoes it, acknowledges it to the
-///   sender's socket if that is still there, and reports it to the observer in any case.
+/// - Each message has one decision. The sender's node reports it to the observer, also if the
+///   sender's socket has left. If the socket is still there, it gets the ack.
 /// - Views and references in arguments are valid for the call only; OwnedMessage keeps a message.
 ///
 /// Functions that are not noexcept may throw std::bad_alloc, and then have had no effect.

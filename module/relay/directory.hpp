@@ -56,8 +56,9 @@ struct UserPresence {
 
 /// The users and groups by name. One thread.
 ///
-/// A socket joins in two steps, since a backplane may confirm the join later: reserve() gives it
-/// its group and user, add() makes it present. remove() and release() undo them in turn.
+/// A socket joins in two steps, since a backplane may confirm the join later. reserve() assigns its
+/// group and user, add() makes it present. On leaving, remove() undoes add(), then release() undoes
+/// reserve().
 class Directory {
  public:
   explicit Directory(const RateLimit& limit);

@@ -16,8 +16,8 @@ constexpr const char* kRepeatedName = "frame: a known name occurs twice; send ea
 
 /// The unescaped contents of a string: the same bytes if nothing is escaped, else a copy in
 /// `buffer`. Nothing if that copy is not ASCII or does not fit.
-std::optional<std::string_view> unescape(std::string_view contents,
-                                         std::span<char> buffer) noexcept {
+inline std::optional<std::string_view> unescape(std::string_view contents,
+                                                std::span<char> buffer) noexcept {
   if (contents.find('\\') == std::string_view::npos) return contents;
   return unescape_ascii(contents, buffer.data(), buffer.size());
 }
@@ -219,22 +219,6 @@ class EnvelopeReader {
 ShortText::ShortText(std::string_view text) noexcept
     : size_(static_cast<std::uint8_t>(text.size())) {
   text.copy(bytes_.data(), text.size());
-}
-
-std::string_view error_code_name(ErrorCode code) noexcept {
-  switch (code) {
-    case ErrorCode::bad_json:
-      return "bad_json";
-    case ErrorCode::bad_envelope:
-      return "bad_envelope";
-    case ErrorCode::not_a_member:
-      return "not_a_member";
-    case ErrorCode::rate_limited:
-      return "rate_limited";
-    case ErrorCode::bad_token:
-      return "bad_token";
-  }
-  return "";
 }
 
 bool is_message_id(std::string_view text) noexcept {

@@ -45,7 +45,7 @@ struct Envelope {
   ShortText id;              // empty: the frame has none
 };
 
-/// The codes of {"error":…} frames.
+/// The codes of {"error":…} frames (module/PROTOCOL.md, "What is checked").
 enum class ErrorCode : std::uint8_t {
   bad_json,
   bad_envelope,
@@ -53,8 +53,16 @@ enum class ErrorCode : std::uint8_t {
   rate_limited,
   bad_token
 };
-inline constexpr std::size_t kErrorCodes = 5;
-std::string_view error_code_name(ErrorCode code) noexcept;
+
+/// Their names, in the order of the enumeration; each ends with a NUL.
+inline constexpr std::array<std::string_view, 5> kErrorCodeNames{
+    "bad_json", "bad_envelope", "not_a_member", "rate_limited", "bad_token"};
+inline constexpr std::size_t kErrorCodes = kErrorCodeNames.size();
+static_assert(static_cast<std::size_t>(ErrorCode::bad_token) + 1 == kErrorCodes);
+
+constexpr std::string_view error_code_name(ErrorCode code) noexcept {
+  return kErrorCodeNames[static_cast<std::size_t>(code)];
+}
 
 /// Why a frame is refused. `id` is the id of the frame, if it could be read.
 struct EnvelopeError {

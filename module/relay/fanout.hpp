@@ -14,7 +14,7 @@
 namespace waystation {
 
 /// Writes texts and hands them to members, and reports outcomes to the observer. It keeps no state
-/// of its own and decides nothing: the router calls it for errors and pongs, the backplane for
+/// and decides nothing: the router calls it for errors and pongs, the backplane for
 /// everything that others receive. One thread.
 ///
 /// `sender` is the socket that a message came from, or null if it has left or belongs to another

@@ -78,11 +78,6 @@ int hex_value(char c) noexcept {
 
 }  // namespace
 
-bool JsonScanner::fail(const char* problem) noexcept {
-  problem_ = problem;
-  return false;
-}
-
 bool JsonScanner::string(std::string_view* contents) noexcept {
   const char* start = at_ + 1;
   if (at_ == end_ || *at_ != '"') return fail("expected a string in double quotes");

@@ -55,7 +55,10 @@ class JsonScanner {
   char peek() const noexcept { return *at_; }
 
  private:
-  bool fail(const char* problem) noexcept;
+  bool fail(const char* problem) noexcept {
+    problem_ = problem;
+    return false;
+  }
   bool skip_string() noexcept;
   bool skip_escape() noexcept;
   bool skip_number() noexcept;

@@ -32,8 +32,8 @@ struct Decision {
   std::size_t reached = 0;  // sockets of the receiver whose queue accepted it
 };
 
-/// A message without memory of its own. All views are valid for the duration of the call that gets
-/// it; what has to wait is kept as an OwnedMessage.
+/// A message as views into memory of others. All views are valid for the duration of the call that
+/// gets it; what has to wait is kept as an OwnedMessage.
 struct Message {
   std::string_view value;
   std::string_view group;  // empty: a notification from the host application

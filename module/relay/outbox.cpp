@@ -83,7 +83,7 @@ bool Outbox::can_merge_with_last(std::size_t size) const noexcept {
 
 void Outbox::put(std::initializer_list<std::string_view> parts, std::size_t size, Unit kind) {
   if (size == 0) return;
-  reserve(size);
+  if (block_ == nullptr || block_->capacity - block_->tail < size) reserve(size);
   auto& block = *block_;
   if (kind == Unit::mergeable && can_merge_with_last(size)) {
     block.unit_ends.back() += size;
@@ -99,7 +99,7 @@ void Outbox::put(std::initializer_list<std::string_view> parts, std::size_t size
 
 void Outbox::reserve(std::size_t size) {
   if (block_ == nullptr) block_ = pool_->acquire();
-  auto& block = *block_;
+  const auto& block = *block_;
   if (block.capacity - block.tail >= size) return;
 
   const auto started = begin_of_started();

@@ -14,7 +14,7 @@
 namespace waystation {
 
 /// Reads envelopes, applies the rate limit, finds out who a message is from and for, and hands it
-/// to the backplane. Errors go back to the socket. It has no socket, clock or thread of its own:
+/// to the backplane. Errors go back to the socket. It uses no socket, clock or thread:
 /// sockets are members, the time is an argument, and all calls come on one thread.
 class Router {
  public:

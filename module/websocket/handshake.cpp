@@ -5,21 +5,15 @@
 #include <algorithm>
 #include <array>
 
+#include "base/ascii.hpp"
+
 namespace waystation {
 namespace {
 
 constexpr std::string_view kGuid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";  // section 1.3
 
-constexpr char lower(char c) noexcept {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 constexpr bool is_blank(char c) noexcept {
   return c == ' ' || c == '\t';
-}
-
-bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
-  return std::ranges::equal(a, b, {}, lower, lower);
 }
 
 constexpr bool is_base64(char c) noexcept {

@@ -99,7 +99,7 @@ class Server:
             key.touch(mode=0o600)
             key.write_bytes(base64.b64encode(SECRET) + b"\n")
             self.audit = self.scratch / "audit.db"
-            command += ["--auth", "jwt", "--jwt-key-file", str(key), "--audit", str(self.audit)]
+            command += ["--auth", "jwt", "--jwt-key-file", str(key), "--audit-file", str(self.audit)]
             if self.kind == "waystation_guarded_full":
                 command += ["--audit-max-bytes", str(FULL_BYTES)]
         return command

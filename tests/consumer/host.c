@@ -90,7 +90,7 @@ int main(void) {
   socklen_t length = sizeof address;
   waystation_options options;
   waystation_relay *relay;
-  char error[256];
+  waystation_error error = WAYSTATION_ERROR_INIT;
   int alice, bob, port;
   int listener = socket(AF_INET, SOCK_STREAM, 0);
   if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0
@@ -101,7 +101,7 @@ int main(void) {
   port = ntohs(address.sin_port);
 
   waystation_options_init(&options, sizeof options);
-  if (waystation_new(&options, &relay, error, sizeof error) != WAYSTATION_OK) talk_fail(error);
+  if (waystation_new(&options, &relay, &error) != WAYSTATION_OK) talk_fail(error.message);
   alice = let_in(relay, listener, port, "/ws/chat/alice_bob/?user=alice", 101);
   bob = let_in(relay, listener, port, "/ws/chat/alice_bob/?user=bob", 101);
   close(let_in(relay, listener, port, "/ws/chat/bob_alice/?user=bob", 400));

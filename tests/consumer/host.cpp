@@ -24,9 +24,9 @@ int main() {
   waystation_options options;
   waystation_options_init(&options, sizeof options);
   waystation_relay* made = nullptr;
-  std::array<char, 256> error{};
-  if (waystation_new(&options, &made, error.data(), error.size()) != WAYSTATION_OK) {
-    talk_fail(error.data());
+  waystation_error error = WAYSTATION_ERROR_INIT;
+  if (waystation_new(&options, &made, &error) != WAYSTATION_OK) {
+    talk_fail(error.message);
   }
   const std::unique_ptr<waystation_relay, FreeRelay> relay{made};
 

@@ -74,25 +74,25 @@ int main(void) {
   waystation_header host = {"Host", "127.0.0.1:1"};
   struct old_response *response = before_the_edge(sizeof *response);
   waystation_relay *relay;
-  char error[256];
+  waystation_error error = WAYSTATION_ERROR_INIT;
 
   waystation_options_init((waystation_options *)options, sizeof *options);
   expect(options->size == sizeof *options, "the size is not the caller's");
   expect(options->auth == WAYSTATION_AUTH_OPEN, "auth is not its default");
   expect(strcmp(options->identity_header, "X-Forwarded-User") == 0,
          "identity_header is not its default");
-  if (waystation_new((const waystation_options *)options, &relay, error, sizeof error)
+  if (waystation_new((const waystation_options *)options, &relay, &error)
       != WAYSTATION_OK) {
-    fprintf(stderr, "%s\n", error);
+    fprintf(stderr, "%s\n", error.message);
     return 1;
   }
-  expect(waystation_reconfigure(relay, (const waystation_options *)options, error, sizeof error)
+  expect(waystation_reconfigure(relay, (const waystation_options *)options, &error)
              == WAYSTATION_OK,
          "old options cannot be put in force again");
 
   memset(figures, 0, sizeof *figures);
   figures->size = sizeof *figures;
-  expect(waystation_figures_read(relay, (waystation_figures *)figures) == WAYSTATION_OK,
+  expect(waystation_stats_read(relay, (waystation_stats *)figures) == WAYSTATION_OK,
          "old figures cannot be read");
   expect(figures->size == sizeof *figures && figures->chat_sockets == 0,
          "old figures are not what they were");
@@ -118,7 +118,7 @@ int main(void) {
   expect(response->bytes == NULL && response->length == 0, "an old response is not cleared");
   expect(waystation_upgrade(waystation_id(relay), (const waystation_request *)request,
                             (waystation_response *)response) == WAYSTATION_OK
-             && response->action == WAYSTATION_NOT_OURS,
+             && response->action == WAYSTATION_DECLINED,
          "an old request for an upgrade is not taken");
   waystation_response_clear((waystation_response *)response);
 
@@ -126,14 +126,14 @@ int main(void) {
   options = before_the_edge(sizeof options->size);
   options->size = sizeof options->size;
   waystation_free(relay);
-  expect(waystation_new((const waystation_options *)options, &relay, error, sizeof error)
+  expect(waystation_new((const waystation_options *)options, &relay, &error)
              == WAYSTATION_OK,
          "options that hold their size alone are not taken");
   expect(waystation_max_body_bytes(waystation_id(relay)) > 0, "a default is not in force");
   waystation_free(relay);
 
   options->size = 1;
-  expect(waystation_new((const waystation_options *)options, &relay, error, sizeof error)
+  expect(waystation_new((const waystation_options *)options, &relay, &error)
              == WAYSTATION_INVALID && relay == NULL,
          "options shorter than their own size are taken");
   printf("old structs: taken\n");

@@ -1,7 +1,8 @@
-// Plays all scenes, or those whose name contains the first argument.
+// Runs all scenes, or those whose name contains the first argument.
 import { playAll } from './lib/harness.mjs';
 import { launch, makeWorld } from './lib/world.mjs';
 import './scenes/conversation.mjs';
+import './scenes/identity.mjs';
 import './scenes/network.mjs';
 import './scenes/appearance.mjs';
 import './scenes/operator.mjs';

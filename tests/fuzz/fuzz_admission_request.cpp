@@ -65,7 +65,7 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
 
   request.remote_address = "203.0.113.9";
   must(!std::holds_alternative<Admitted>(open.admit(request, kNow)));
-  must(open.authorize(request, Scope::push, kNow).has_value());
+  must(!open.authorize(request, Scope::push, kNow));
   must(!open.is_operator(request));
 
   request.remote_address = "127.0.0.1";
@@ -78,7 +78,8 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
     must(end != std::string::npos && text.starts_with("HTTP/1.1 "));
     // Status, four fields and those of the refusal.
     must(std::ranges::count(text.substr(0, end), '\n') ==
-         4 + static_cast<std::ptrdiff_t>(refusal->headers.size()));
+         4 + static_cast<std::ptrdiff_t>(refusal->headers.size()) +
+             (info_of(refusal->code).retry_after_seconds != 0 ? 1 : 0));
   } else if (const auto* admitted = std::get_if<Admitted>(&result)) {
     must(admitted->caller ? is_user_id(*admitted->caller) : admitted->protocol == Protocol::plain);
     must(admitted->kind == SocketKind::push ? admitted->caller == admitted->user

@@ -32,7 +32,7 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
                          compare_users(route->users.lo, route->users.hi) < 0
                    : is_user_id(route->name));
     } else if (const auto* refusal = std::get_if<Refusal>(&parsed)) {
-      must(refusal->status == 400 || refusal->status == 404);
+      must(refusal->status() == 400 || refusal->status() == 404);
       must(path.starts_with("/ws/chat/") || path.starts_with("/push/"));
       must(render(*refusal).starts_with("HTTP/1.1 4"));
     } else {

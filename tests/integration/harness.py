@@ -120,6 +120,7 @@ class Server:
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
+            assert_not_sniffed(response.status, response.headers)
             return response.status, response.headers, response.read()
         finally:
             connection.close()
@@ -147,6 +148,12 @@ class Server:
         """How much memory of the program is resident."""
         with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
             return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1))
+
+
+def assert_not_sniffed(status, headers):
+    """Every answer but a 101 tells browsers to believe its Content-Type."""
+    if status != 101:
+        assert headers.get("x-content-type-options") == "nosniff", (status, headers)
 
 
 async def until(condition, what, patience=PATIENCE):
@@ -336,6 +343,7 @@ class RawSocket:
         for line in head[1:-2]:
             name, value = line.split(":", 1)
             headers[name.lower()] = value.strip()
+        assert_not_sniffed(int(found.group(1)), headers)
         body = b""
         if int(found.group(1)) != 101:
             body = self.read(int(headers.get("content-length", 0)))

@@ -197,7 +197,7 @@ class BusyShutdown(unittest.TestCase):
     def test_no_message_is_lost_uncounted(self):
         with tempfile.TemporaryDirectory(prefix="waystation-shutdown-") as folder:
             audit = os.path.join(folder, "audit.db")
-            with Server("--audit", audit, "--messages-per-second", "0",
+            with Server("--audit-file", audit, "--messages-per-second", "0",
                         "--max-connections-per-address", "0",
                         "--max-queue-bytes", str(16 << 20)) as server:
                 pairs = [Pair(server, n, n < self.STALLED) for n in range(self.PAIRS)]

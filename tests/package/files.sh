@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what packaging/ ships against the program in WAYSTATION_BIN (build/release, unless set),
-# without building packages. Ends with a line `N passed, N failed`.
+# Checks what packaging/ ships against the program in WAYSTATION_BIN (build/release, unless set), and
+# how that is built and installed, without building packages. Ends with a line `N passed, N failed`.
 # shellcheck disable=SC2317 # what check() is given is called by it
 set -uo pipefail
 
@@ -9,6 +9,8 @@ root="$(cd -- "$here/../.." && pwd)"
 program="${WAYSTATION_BIN:-$root/build/release/embed/waystation}"
 # shellcheck source=tests/support/check.sh
 . "$root/tests/support/check.sh"
+# shellcheck source=tests/support/hardening.sh
+. "$root/tests/support/hardening.sh"
 
 # What a template becomes in a package.
 installed() {
@@ -19,8 +21,17 @@ installed() {
 }
 
 configuration_is_current() {
-  diff -u "$root/packaging/waystation.toml.in" <("$root/packaging/configuration.sh" "$program") ||
-    { echo "write it anew: packaging/configuration.sh $program >packaging/waystation.toml.in"; return 1; }
+  diff -u "$root/packaging/waystation.toml.in" \
+    <("$root/packaging/configuration.sh" --toml "$program") ||
+    { echo "write it anew: packaging/configuration.sh $program"; return 1; }
+}
+
+# The options of waystation.toml(5) are the program's.
+page_is_current() {
+  local page="$root/packaging/man/waystation.toml.5"
+  diff -u <(sed -n '/^\.\\" options: begin/,/^\.\\" options: end/p' "$page" | sed '1d;$d') \
+    <("$root/packaging/configuration.sh" --man "$program") ||
+    { echo "write it anew: packaging/configuration.sh $program"; return 1; }
 }
 
 # With every # before a key taken away it says what the program does without it.
@@ -31,28 +42,6 @@ configuration_shows_defaults() {
   [ "$(grep -c ' = ' "$scratch/all.toml")" -ge 20 ] || return
   diff <(env -i "$program" config show | sed 's/  # .*//') \
     <(env -i "$program" config show --config "$scratch/all.toml" | sed 's/  # .*//')
-}
-
-# Each key is in waystation.toml(5), at its default.
-page_names_every_key() {
-  local key value missing=0
-  while IFS=$'\t' read -r key value; do
-    [ "$key" = www ] && value='"/usr/share/waystation/www"'
-    grep -qF -- "\\fB$key\\fR = $value" "$root/packaging/man/waystation.toml.5" && continue
-    echo "waystation.toml.5 lacks: \\fB$key\\fR = $value"
-    missing=1
-  done < <(env -i "$program" config show | sed -nE 's/^([a-z_]+) = (.*)  # default$/\1\t\2/p')
-  return "$missing"
-}
-
-page_names_no_other() {
-  local key unknown=0
-  for key in $(sed -nE 's/^\\fB([a-z_]+)\\fR = .*/\1/p' "$root/packaging/man/waystation.toml.5"); do
-    "$program" config show | grep -q "^$key = " && continue
-    echo "$key is no key any more"
-    unknown=1
-  done
-  return "$unknown"
 }
 
 # A page's words, without roff's escapes.
@@ -130,15 +119,6 @@ first_start_answers_at_once() {
   [ "$code" -eq 2 ] && grep -q -- '--max-conections is no option' "$scratch/first"
 }
 
-# A bound that the program keeps stands in the page: what is one less is refused, and the page says
-# what is allowed.
-page_states_the_audits_least_size() {
-  local bound
-  bound="$(env -i "$program" config check --audit-max-bytes 1 2>&1 |
-    sed -nE 's/.* at least ([0-9]+) .*/\1/p')"
-  [ -n "$bound" ] && in_page waystation.toml.5 "at least $bound"
-}
-
 # Whose work the page's bundle contains: the packages that its sources import.
 copyright_names_what_the_page_contains() {
   local name missing=0 names
@@ -214,9 +194,24 @@ unit_fits_the_defaults() {
   [ "$descriptors" -ge $((connections + 1200)) ]
 }
 
+library_of() { ldd "$1" | sed -nE 's/.*libwaystation\.so\.0 => (\S+).*/\1/p'; }
+
+build_is_hardened() { hardened "$program" "$(library_of "$program")"; }
+
+# From the build folder that the program lies in, with the library that it finds there.
+installation_is_hardened() {
+  local prefix="$scratch/installed" component
+  for component in library server; do
+    cmake --install "${program%/embed/waystation}" --prefix "$prefix" \
+      --component "$component" >/dev/null || return
+  done
+  [[ "$(library_of "$prefix/bin/waystation")" = "$prefix"/* ]] &&
+    hardened "$prefix/bin/waystation" "$(library_of "$prefix/bin/waystation")"
+}
+
 symbols_are_listed() {
   local library
-  library="$(ldd "$program" | sed -nE 's/.*libwaystation\.so\.0 => (\S+).*/\1/p')"
+  library="$(library_of "$program")"
   diff <(sed -nE 's/^ (waystation_\S+)@Base .*/\1/p' "$root/packaging/debian/libwaystation0.symbols" | sort) \
     <(nm -D --defined-only "$library" | awk '{ print $NF }' | sort)
 }
@@ -270,9 +265,7 @@ version="$(sed -nE 's/^project\(waystation VERSION ([0-9.]+).*/\1/p' "$root/CMak
 
 check "the configuration that is shipped has every key, at its default" configuration_is_current
 check "with every key in force it changes nothing" configuration_shows_defaults
-check "waystation.toml(5) has every key, at its default" page_names_every_key
-check "waystation.toml(5) has no other" page_names_no_other
-check "waystation.toml(5) says how small the audit may be" page_states_the_audits_least_size
+check "waystation.toml(5) has every option, as the program's table says" page_is_current
 check "waystation(1) has every command and its options" command_page_is_complete
 check "waystation(1) has every route" command_page_names_every_route
 check "embed/run.sh answers help and mistakes where nothing is built" first_start_answers_at_once
@@ -280,6 +273,8 @@ check "libwaystation(3) has every function and status" library_page_is_complete
 check "the copyright names what the page contains" copyright_names_what_the_page_contains
 for page in "$root"/packaging/man/*; do check "${page##*/} is well-formed" page_is_sound "$page"; done
 check "the versions agree" versions_agree "$version"
+check "what is built is hardened" build_is_hardened
+check "what is installed is hardened" installation_is_hardened
 check "the symbols file lists what is exported" symbols_are_listed
 check "the metrics that the dashboard and the rules ask for exist" metrics_exist
 check "the dashboard is JSON" dashboard_is_json

@@ -14,6 +14,8 @@ here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd -- "$here/../.." && pwd)"
 # shellcheck source=tests/support/check.sh
 . "$root/tests/support/check.sh"
+# shellcheck source=tests/support/hardening.sh
+. "$root/tests/support/hardening.sh"
 
 packages="$root/build/packages"
 case "${1:-}" in
@@ -80,6 +82,8 @@ scripts_are_sound() {
   done
 }
 
+is_hardened() { hardened "$machine/usr/bin/waystation" "$machine"/usr/lib64/libwaystation.so.0.*; }
+
 # Nothing of the machine that made them, and no way to a library but the loader's.
 knows_no_builder() {
   local file
@@ -137,6 +141,7 @@ check "they ask for each other in one version" asks_for_its_library
 check "their scripts are sound" scripts_are_sound
 check "they install into an empty root" installs
 check "what was installed runs, with the configuration that is shipped" runs
+check "what was installed is hardened" is_hardened
 check "it knows nothing of where it was built" knows_no_builder
 check "the manual pages name files that there are" pages_name_what_there_is
 check "Vue's notice is there" names_vue

@@ -177,7 +177,7 @@ class FileSystems(Case):
         with self.server():
             pass
         os.chown(self.file, 4711, 4711)
-        code, _, error = run("serve", "--listen", "127.0.0.1:0", "--www", "", "--audit", self.file)
+        code, _, error = run("serve", "--listen", "127.0.0.1:0", "--www", "", "--audit-file", self.file)
         self.assertEqual(code, 2)
         self.assertIn("belongs to user 4711", error)
         # Root may read it all the same, as it may read everything.

@@ -1,5 +1,5 @@
-// What the maker of another page writes. It is compiled at the end of the
-// build, against the package as it will be packed, and never run.
+// A program that uses the package. The build compiles it against the packed
+// files and does not run it.
 import { connectPush, groupName, openChat, SendError, type LinkState } from 'waystation-client';
 import { useChat, usePush } from 'waystation-client/vue';
 
@@ -12,7 +12,7 @@ chat.on('state', (state: LinkState) => {
 });
 chat.send({ text: 'hello' }).then(
   ({ route, reached }) => console.log(route, reached),
-  (error: unknown) => console.log(error instanceof SendError ? error.fate : error),
+  (error: unknown) => console.log(error instanceof SendError ? error.outcome : error),
 );
 connectPush('alice').on('event', ({ from, message }) => console.log(from, message));
 

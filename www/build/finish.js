@@ -1,6 +1,6 @@
-// The last step of the build: types that resolve everywhere, the client beside
-// the page, and a compressed copy of every file that gains from it, so that the
-// server never compresses.
+// The last step of the build: types that resolve everywhere, the client next to
+// the page, and compressed copies of all files that get smaller. The server
+// never compresses.
 import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
@@ -17,8 +17,8 @@ function* files(folder) {
   }
 }
 
-// The compiler leaves import paths as they are in the sources. With their
-// endings the types are found by every way of resolving modules, Node's too.
+// The compiler keeps the import paths of the sources. With file endings, every
+// module resolution finds the types, including Node's.
 for (const path of files('lib/types')) {
   const types = readFileSync(path, 'utf8').replace(/(from |import\()'(\.[^']*)'/g, (whole, before, target) => {
     const file = join(dirname(path), target);
@@ -37,17 +37,17 @@ for (const path of [...files(dist)].sort()) {
   const brotli = brotliCompressSync(content, {
     params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: content.length },
   });
-  // A copy that is not smaller would only cost the client work.
+  // A copy that is not smaller has no use.
   if (gzip.length < content.length) writeFileSync(`${path}.gz`, gzip);
   if (brotli.length < content.length) writeFileSync(`${path}.br`, brotli);
   const name = relative(dist, path);
-  // waystation.js is for other people's pages; ours carries the client in its own bundle.
+  // waystation.js is for other pages: the page has the client in its own bundle.
   if (name !== 'waystation.js') bundle += Math.min(gzip.length, content.length);
   console.log(`${name.padEnd(36)} ${String(statSync(path).size).padStart(7)}  gzip ${String(gzip.length).padStart(6)}  brotli ${String(brotli.length).padStart(6)}`);
 }
 
-console.log(`the page in all: ${bundle} bytes gzipped, of ${bundleLimit} allowed`);
+console.log(`page: ${bundle} bytes with gzip; at most ${bundleLimit} are allowed`);
 if (bundle > bundleLimit) {
-  console.error('the page is larger than it may be: find what made it grow');
+  console.error(`page: ${bundle} bytes with gzip are too many; at most ${bundleLimit} are allowed`);
   process.exit(1);
 }

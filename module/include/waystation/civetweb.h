@@ -1,49 +1,47 @@
 /* The glue between CivetWeb and libwaystation.
  *
- * Everything here is `static inline` and compiled by the host against its own <civetweb.h>: the
- * library links no CivetWeb, so that its version, its build options and whether it is linked or
- * compiled in stay the host's own affair. C99 or C++11 and CivetWeb 1.14 or later, with or without
- * USE_WEBSOCKET.
+ * Every function here is `static inline` and compiled by the host application against its own
+ * <civetweb.h>. The library links no CivetWeb, so the host application chooses its version and build
+ * options, and whether it is linked or compiled in. C99 or C++11, and CivetWeb 1.14 or later, with or
+ * without USE_WEBSOCKET.
  *
  *     struct mg_context *ctx = mg_start(…);
  *     waystation_civetweb_attach(relay, ctx);      // /ws/chat/<group>/ and /push/<user>/
- *     waystation_civetweb_attach_api(relay, ctx);  // /api/v1/… and /healthz, if you want them
+ *     waystation_civetweb_attach_api(relay, ctx);  // optional: /api/v1/… and /healthz
  *
- * What a host should know
- *   - An open socket is not CivetWeb's any more. The relay takes over its descriptor before
- *     anything was answered, and CivetWeb is left with a dead one in its place: no worker waits for
- *     it, `websocket_timeout_ms` and the ping-pong option do not reach it, mg_stop does not end it.
- *   - Its access log shows status -1 for a socket that was taken over, and its end_request,
- *     connection_close and connection_closed callbacks fire at once, not when the chat ends.
- *   - TLS ports: upgrades get 501 tls_unsupported, because the TLS session would stay CivetWeb's.
- *     Let a TLS proxy in front speak plain HTTP to CivetWeb. Unix-domain ports are refused too:
- *     their connections have no address by which the descriptor could be found.
- *   - The paths belong to the relay from then on, upper case included, since CivetWeb matches
- *     patterns without regard to it: whatever is not exactly a route gets 404. Your own protection
- *     of other paths is not touched: the patterns end in a slash, so /pushover stays yours.
- *   - Handlers that CivetWeb asks before ours go before ours: begin_request, and an auth handler of
- *     yours whose pattern covers these paths and which was registered earlier. It may turn callers
- *     away; the ones it lets through reach the relay. A handshake without a key or with a version
- *     other than 13 CivetWeb then refuses by itself, without a status line: only ahead of that can
- *     the relay give the 400 or 426 that it should be. (Where CivetWeb was built without
- *     USE_WEBSOCKET, such a handler must leave out /ws/chat/ and /push/: nothing runs after it.)
- *   - Attach before you register a request handler that matches everything, such as "/": of several
- *     patterns CivetWeb takes the one that came first, and the API is such a pattern. The socket
- *     routes do not depend on it.
+ * What to know
+ *   - The relay adopts the descriptor of a socket before anything is answered; CivetWeb keeps a dead
+ *     one in its place. No worker waits for an open socket, `websocket_timeout_ms` and the ping-pong
+ *     option do not apply to it, and mg_stop does not close it.
+ *   - CivetWeb's access log shows status -1 for an adopted socket. Its callbacks end_request,
+ *     connection_close and connection_closed run at once, not when the chat ends.
+ *   - On TLS ports upgrades get 501 tls_unsupported, because CivetWeb would keep the TLS session. Put
+ *     a TLS proxy in front that speaks plain HTTP to CivetWeb. Unix-domain ports are refused too:
+ *     their connections have no address by which to find the descriptor.
+ *   - The relay answers everything under its paths, also in upper case, since CivetWeb's patterns
+ *     ignore case: a path that is not exactly a route gets 404. Your protection of other paths does
+ *     not change: the patterns end in a slash, so /pushover stays yours.
+ *   - Handlers that CivetWeb calls before ours come first: begin_request, and an auth handler of yours
+ *     that was registered earlier for these paths. They may refuse requests; all others reach the
+ *     relay. Behind such an auth handler CivetWeb itself refuses a handshake without a key, or with a
+ *     version other than 13, and sends no status line; only without one can the relay answer 400 or
+ *     426. If CivetWeb was built without USE_WEBSOCKET, your auth handler must not cover /ws/chat/
+ *     and /push/: nothing runs after it.
+ *   - Attach before you register a request handler that matches every path, such as "/": CivetWeb
+ *     calls the first handler whose pattern matches, and the HTTP API is such a handler. The socket
+ *     routes do not depend on the order.
  *   - By default CivetWeb itself answers CORS preflights, for every path and with "*". Set
- *     `access_control_allow_origin` and `access_control_allow_methods` to "" if pages elsewhere
- *     should not be told that they may call the API.
- *   - To detach, free the relay, before or after mg_stop: the handlers stay registered and answer
- *     503. They hold the relay's number, never a pointer. Attaching another relay to the same
- *     context replaces them.
- *   - Set a short `request_timeout_ms`, such as 5000; CivetWeb's default is 30 seconds. A stranger
- *     who dawdles over a header keeps a worker for twice that, and one who may push and dawdles over
- *     a body for ten seconds more than it. `tcp_nodelay` is for your own pages' sake: the relay's
- *     sockets set it themselves.
- *   - As many silent connections as CivetWeb has workers keep everybody else out for that long. Call
- *     waystation_civetweb_end_slow_connections twice a second where strangers reach the port itself.
- *   - Requests of which CivetWeb does not show everything are refused, see
- *     waystation_civetweb_check. Each answer of the relay's ends its connection.
+ *     `access_control_allow_origin` and `access_control_allow_methods` to "" unless pages of other
+ *     sites may call the API.
+ *   - To detach, free the relay, before or after mg_stop. The handlers stay registered and answer
+ *     503: they keep the relay's id, never a pointer. Attach another relay to replace them.
+ *   - Set `request_timeout_ms` to a few seconds, such as 5000; the default is 30 seconds. A slow
+ *     request header occupies a worker for up to twice that, and a slow body of a permitted caller for
+ *     ten seconds more. `tcp_nodelay` matters for your own pages only: the relay sets it itself.
+ *   - As many silent connections as CivetWeb has workers keep all others waiting for that time. If
+ *     strangers can reach the port, call waystation_civetweb_end_slow_connections twice a second.
+ *   - Requests of which CivetWeb hides a part are refused, see waystation_civetweb_check. Every answer
+ *     of the relay ends its connection.
  */
 #ifndef WAYSTATION_CIVETWEB_H
 #define WAYSTATION_CIVETWEB_H
@@ -59,37 +57,37 @@
 
 #if !defined(CIVETWEB_VERSION_MAJOR)                                                               \
     || (CIVETWEB_VERSION_MAJOR == 1 && CIVETWEB_VERSION_MINOR < 14)
-#error "waystation needs CivetWeb 1.14 or later: earlier ones do not tell a handler its own port"
+#error "waystation needs CivetWeb 1.14 or later: earlier versions do not tell a handler its port"
 #endif
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* How much of a body that is too long is still read, so that the client gets to read its 413. */
+/* How much of a body that is too long is still read, so that the client can read its 413. */
 #define WAYSTATION_CIVETWEB_DISCARD_BYTES 65536
 /* How many listening ports are looked at, see waystation_civetweb_end_slow_connections. */
 #define WAYSTATION_CIVETWEB_MAX_PORTS 32
 
-/* A request in the library's words. It points into CivetWeb's memory and is good until the handler
- * returns; it also points at itself, so it must not be copied. */
+/* A request as the library wants it. It points into CivetWeb's memory and is valid until the handler
+ * returns. It also points to itself: do not copy it. */
 typedef struct waystation_civetweb_call {
   waystation_request request;
   waystation_header headers[MG_MAX_HEADERS];
   int body_begun;
 } waystation_civetweb_call;
 
-/* Whether CivetWeb handed over all that the client sent as header, and one way only to tell where
- * the body ends. Returns 0, or the status to refuse with: 431, 400.
+/* Checks that CivetWeb passed on the whole request header, and that the length of the body is
+ * unambiguous. Returns 0, or the status to refuse with: 400 or 431; see waystation_civetweb_reject.
  *
- * CivetWeb drops header fields without a word: those after the MG_MAX_HEADERSth, and all behind a
- * line that begins with anything but a visible ASCII character, such as a folded one. Were they the
- * proxy's X-Forwarded-For or the body's length, a stranger would be taken for the proxy, or a body
- * for the next request (RFC 9112, section 11.2). And of two lengths it believes the first, where
- * whoever stands in front may have believed the other (section 6.3).
+ * CivetWeb drops header fields silently: those after number MG_MAX_HEADERS, and all behind a line that
+ * begins with anything but a visible ASCII character, such as a folded one. A dropped X-Forwarded-For
+ * would make a stranger look like the proxy, and a dropped length would make a body look like the next
+ * request (RFC 9112, section 11.2). Of two lengths CivetWeb uses the first, while a proxy in front may
+ * have used the other (section 6.3).
  *
- * Ask it in your own handlers, too, where they judge clients by header fields, and in begin_request
- * if you have one: it covers every path. */
+ * Call it in your own handlers too if they judge clients by header fields, and in begin_request if you
+ * have one: that covers every path. */
 static inline int waystation_civetweb_check(const struct mg_connection *conn) {
   const struct mg_request_info *info = mg_get_request_info(conn);
   const char *value = NULL;
@@ -119,9 +117,9 @@ static inline int waystation_civetweb_check(const struct mg_connection *conn) {
   return 0;
 }
 
-/* The next byte of a body, for the library. One at a time: CivetWeb comes back only when all that it
- * was asked for is there, and starts its timeout anew with each byte until then, so that a client
- * could make it wait that long for each. What came with the header costs no system call. */
+/* Reads the next byte of a body, for the library. One at a time: mg_read returns only when it has all
+ * that it was asked for, and restarts its timeout with each byte, so that a client could hold it that
+ * long for each. Bytes that came with the header cost no system call. */
 static inline int waystation_civetweb_read_body(void *body_source, char *buffer, size_t size) {
   waystation_civetweb_call *call = (waystation_civetweb_call *)body_source;
   struct mg_connection *conn = (struct mg_connection *)call->request.connection;
@@ -133,9 +131,9 @@ static inline int waystation_civetweb_read_body(void *body_source, char *buffer,
   return mg_read(conn, buffer, 1);
 }
 
-/* Whether CivetWeb decoded the path where it stands, as it does unless `decode_url` is "no": of
- * /ws%2Fchat/alice_bob/ and of /push/alice%00junk nothing tells then that they are no routes. What
- * followed the path on the request line, the query or the version, no longer follows its end. */
+/* Whether CivetWeb decoded the path in place, which it does unless `decode_url` is "no". Then
+ * /ws%2Fchat/alice_bob/ and /push/alice%00junk look like routes. A decoded path is shorter: the query
+ * or the version no longer follows its end. */
 static inline int waystation_civetweb_was_decoded(const struct mg_request_info *info) {
   const char *end;
   if (info->request_uri == NULL || info->http_version == NULL) return 0;
@@ -146,23 +144,23 @@ static inline int waystation_civetweb_was_decoded(const struct mg_request_info *
   return end + 5 != info->http_version; /* "HTTP/" */
 }
 
-/* Describes CivetWeb's request; its body is read when the library asks for it. Repeated header
- * fields are handed on repeated. */
+/* Fills in a request from CivetWeb's. The body is read when the library asks for it. Repeated header
+ * fields stay repeated. */
 static inline void waystation_civetweb_request(struct mg_connection *conn,
                                                waystation_civetweb_call *call) {
   const struct mg_request_info *info = mg_get_request_info(conn);
   int i;
   memset(call, 0, sizeof *call);
   call->request.size = sizeof call->request;
-  call->request.descriptor = -1; /* CivetWeb does not tell; the library finds it by the addresses */
+  call->request.descriptor = -1; /* CivetWeb has no call for it; the library finds it */
   call->request.headers = call->headers;
   call->request.connection = conn;
   call->request.read_body = waystation_civetweb_read_body;
   call->request.body_source = call;
   if (info == NULL) return;
   call->request.method = info->request_method;
-  /* Not local_uri, which was tidied up: /x/../push/alice is no route of ours. One that was decoded
-   * is no route either, whatever it has become. */
+  /* Not local_uri, which was normalised: /x/../push/alice is no route. A decoded path is no route
+   * either, whatever it looks like. */
   call->request.target = waystation_civetweb_was_decoded(info) ? "" : info->request_uri;
   call->request.query = info->query_string;
   call->request.version = info->http_version;
@@ -178,14 +176,14 @@ static inline void waystation_civetweb_request(struct mg_connection *conn,
   }
 }
 
-/* Sends what the library cannot: it had no memory, said that the path is not its own, or was not
- * asked because of the header. Returns the status that was sent, 500 for one it does not know. */
+/* Sends a refusal without the library: it had no memory, or declined the path. 400, 404, 431, or 500
+ * for any other `status`. Returns the status that was sent. */
 static inline int waystation_civetweb_refuse(struct mg_connection *conn, int status) {
   const char *reason = "Internal Server Error";
   const char *code = "internal";
-  const char *detail = "the relay could not answer";
+  const char *detail = "the server cannot answer this request";
   char body[160];
-  char head[192];
+  char head[256];
   if (status == 400) {
     reason = "Bad Request";
     code = "bad_request";
@@ -204,6 +202,7 @@ static inline int waystation_civetweb_refuse(struct mg_connection *conn, int sta
   (void)snprintf(body, sizeof body, "{\"error\":{\"code\":\"%s\",\"detail\":\"%s\"}}", code, detail);
   (void)snprintf(head, sizeof head,
                  "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %u\r\n"
+                 "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
                  "Connection: close\r\n\r\n",
                  status, reason, (unsigned)strlen(body));
   (void)mg_write(conn, head, strlen(head));
@@ -212,19 +211,35 @@ static inline int waystation_civetweb_refuse(struct mg_connection *conn, int sta
   return status;
 }
 
-/* Sends the library's answer and gives it back. The HTTP status, 101 for a socket taken over. */
+/* Sends the library's response and clears it. Returns the HTTP status, 101 for an adopted socket. */
 static inline int waystation_civetweb_answer(struct mg_connection *conn,
                                              waystation_response *response) {
   int status = response->status;
   if (response->action == WAYSTATION_REPLY && response->bytes != NULL) {
     (void)mg_write(conn, response->bytes, response->length);
-  } else if (response->action == WAYSTATION_NOT_OURS) {
+  } else if (response->action == WAYSTATION_DECLINED) {
     status = waystation_civetweb_refuse(conn, 404);
-  } else if (response->action != WAYSTATION_TAKEN) {
+  } else if (response->action != WAYSTATION_ADOPTED) {
     status = waystation_civetweb_refuse(conn, 500);
   }
   waystation_response_clear(response);
   return status > 0 ? status : 500;
+}
+
+/* Refuses a request that waystation_civetweb_check found incomplete, with the status it returned. The
+ * relay counts and logs the refusal. Returns the status that was sent. */
+static inline int waystation_civetweb_reject(struct mg_connection *conn, uint32_t relay_id,
+                                             int status) {
+  waystation_civetweb_call call;
+  waystation_response response;
+  waystation_civetweb_request(conn, &call);
+  memset(&response, 0, sizeof response);
+  response.size = sizeof response;
+  if (waystation_refuse(relay_id, status, &call.request, &response) != WAYSTATION_OK) {
+    return waystation_civetweb_refuse(conn, status);
+  }
+  mg_disable_connection_keep_alive(conn);
+  return waystation_civetweb_answer(conn, &response);
 }
 
 static inline int waystation_civetweb_upgrade(struct mg_connection *conn, void *relay_id) {
@@ -232,29 +247,31 @@ static inline int waystation_civetweb_upgrade(struct mg_connection *conn, void *
   waystation_response response;
   waystation_status done;
   int refused = waystation_civetweb_check(conn);
-  if (refused != 0) return waystation_civetweb_refuse(conn, refused);
+  if (refused != 0) {
+    return waystation_civetweb_reject(conn, (uint32_t)(uintptr_t)relay_id, refused);
+  }
   waystation_civetweb_request(conn, &call);
   memset(&response, 0, sizeof response);
   response.size = sizeof response;
   done = waystation_upgrade((uint32_t)(uintptr_t)relay_id, &call.request, &response);
-  if (done != WAYSTATION_OK && response.action == WAYSTATION_NOT_OURS) {
+  if (done != WAYSTATION_OK && response.action == WAYSTATION_DECLINED) {
     return waystation_civetweb_refuse(conn, 500);
   }
-  /* One request a connection: a refused client has nothing more to ask of it, and what it may
-   * already have sent behind its request would be read as the next one. */
+  /* One request per connection: bytes that a refused client sent behind its request would be read as
+   * the next one. */
   mg_disable_connection_keep_alive(conn);
   return waystation_civetweb_answer(conn, &response);
 }
 
-/* Runs for every request on our paths, before CivetWeb looks at the handshake: a missing key or a
- * wrong version would otherwise be answered without a status line. "Not authorized" is what tells
- * CivetWeb that nothing is left to do. */
+/* Runs for every request on our paths, before CivetWeb checks the handshake: it would answer a missing
+ * key or a wrong version without a status line. The result 0, "not authorized", tells CivetWeb that
+ * the request is done. */
 static inline int waystation_civetweb_on_auth(struct mg_connection *conn, void *relay_id) {
   (void)waystation_civetweb_upgrade(conn, relay_id);
   return 0;
 }
 
-/* Reached where an auth handler of the host's own hides ours. Non-zero: no handshake. */
+/* Runs where an auth handler of the host application hides ours. Non-zero: no handshake. */
 static inline int waystation_civetweb_on_connect(const struct mg_connection *conn,
                                                  void *relay_id) {
   (void)waystation_civetweb_upgrade((struct mg_connection *)(uintptr_t)conn, relay_id);
@@ -265,8 +282,8 @@ static inline int waystation_civetweb_on_request(struct mg_connection *conn, voi
   return waystation_civetweb_upgrade(conn, relay_id);
 }
 
-/* Reads on for a moment where a body was too long, so that closing does not reset the connection
- * under the answer. Byte by byte, see waystation_civetweb_read_body. */
+/* Reads on for a moment after a body that was too long: closing with unread bytes resets the
+ * connection, and the client would lose the answer. Byte by byte, see waystation_civetweb_read_body. */
 static inline void waystation_civetweb_discard_body(struct mg_connection *conn) {
   char byte;
   time_t start = time(NULL);
@@ -283,29 +300,28 @@ static inline int waystation_civetweb_on_api(struct mg_connection *conn, void *r
   waystation_status done;
   int status = waystation_civetweb_check(conn);
 
-  if (status != 0) return waystation_civetweb_refuse(conn, status);
+  if (status != 0) return waystation_civetweb_reject(conn, (uint32_t)(uintptr_t)relay_id, status);
   waystation_civetweb_request(conn, &call);
   memset(&response, 0, sizeof response);
   response.size = sizeof response;
   done = waystation_http((uint32_t)(uintptr_t)relay_id, &call.request, &response);
-  /* The answer says that it is the last. Otherwise CivetWeb itself would read what is left of a
-   * body, for as long as the client likes. */
+  /* The answer says that it is the last. Otherwise CivetWeb itself would read the rest of the body,
+   * for as long as the client likes. */
   mg_disable_connection_keep_alive(conn);
-  if (done != WAYSTATION_OK && response.action == WAYSTATION_NOT_OURS) {
+  if (done != WAYSTATION_OK && response.action == WAYSTATION_DECLINED) {
     return waystation_civetweb_refuse(conn, 500);
   }
   status = waystation_civetweb_answer(conn, &response);
-  /* Only those who may push hear of that. */
+  /* Only callers with permission get this far. */
   if (status == 413) waystation_civetweb_discard_body(conn);
   return status;
 }
 
 /* Registers both socket routes, /ws/chat/<group>/ and /push/<user>/, with the context's default
- * domain. Returns 0, or -1 where `relay` or `ctx` is NULL. To be called before clients are told
- * the address, since CivetWeb already listens. */
+ * domain. Returns 0, or -1 if `relay` or `ctx` is NULL. Call it before you publish the address, since
+ * CivetWeb already listens. */
 static inline int waystation_civetweb_attach(waystation_relay *relay, struct mg_context *ctx) {
-  /* Not "/push": that would match /pushover as well, and answering for a path that is not ours
-   * would lift the host's own protection from it. */
+  /* Not "/push": it would match /pushover too, and remove the host application's protection of it. */
   static const char *const paths[] = {"/ws/chat/**", "/push/**"};
   void *id = (void *)(uintptr_t)waystation_id(relay);
   size_t i;
@@ -318,13 +334,13 @@ static inline int waystation_civetweb_attach(waystation_relay *relay, struct mg_
   return 0;
 }
 
-/* Registers the HTTP API: /api/v1/… and /healthz. Who may ask it is the relay's affair (its
- * operators or scopes), and an auth handler of the host's own comes first. Returns as above. */
+/* Registers the HTTP API: /api/v1/… and /healthz. The relay checks the caller's permission (operators
+ * or scopes); an auth handler of the host application comes first. Returns as above. */
 static inline int waystation_civetweb_attach_api(waystation_relay *relay, struct mg_context *ctx) {
   void *id = (void *)(uintptr_t)waystation_id(relay);
   if (relay == NULL || ctx == NULL) return -1;
   mg_set_request_handler(ctx, "/api/v1/**", waystation_civetweb_on_api, id);
-  /* Ended by '$', so that /healthzone stays the host's. */
+  /* Ended by '$', so that /healthzone stays the host application's. */
   mg_set_request_handler(ctx, "/healthz$|/healthz/$", waystation_civetweb_on_api, id);
   return 0;
 }

@@ -1,30 +1,31 @@
 /* Waystation: a one-to-one chat and push relay over WebSocket that stores no conversation.
  *
- * This is the whole public interface of libwaystation. It is plain C, knows no web server, throws
- * nothing and never ends the host's process. The glue for CivetWeb is <waystation/civetweb.h>.
+ * This header is the whole public interface of libwaystation. It is plain C. The library knows no
+ * web server, throws no exception and never ends the process. The glue for CivetWeb is
+ * <waystation/civetweb.h>.
  *
  * A relay in four steps:
  *
  *     waystation_options options;
- *     waystation_options_init(&options, sizeof options);
  *     waystation_relay *relay;
- *     char error[256];
- *     if (waystation_new(&options, &relay, error, sizeof error) != WAYSTATION_OK) …
- *     waystation_civetweb_attach(relay, ctx);         // both socket routes are there
- *     …
- *     waystation_free(relay);                         // before or after mg_stop(ctx)
+ *     waystation_error error = WAYSTATION_ERROR_INIT;
+ *
+ *     waystation_options_init(&options, sizeof options);             // 1. the defaults
+ *     if (waystation_new(&options, &relay, &error) != WAYSTATION_OK) // 2. start
+ *       fprintf(stderr, "%s\n", error.message);
+ *     waystation_civetweb_attach(relay, ctx);                        // 3. serve both socket routes
+ *     waystation_free(relay);                                        // 4. before or after mg_stop(ctx)
  *
  * Conventions
- *   - Strings are NUL-terminated UTF-8. What goes in is copied before the call returns unless the
- *     function says otherwise; what comes out belongs to whom the function says.
- *   - Every function may be called from any thread, and from the callbacks, except waystation_free,
- *     which says why.
- *   - A handle is good until waystation_free is called with it: then no thread may be in a function
- *     that takes it, nor begin one, but for callbacks until they return. Functions that take the
- *     relay's id instead may be called at any time.
- *   - Structs that carry `size` are versioned by it: fields are only ever added at the end, a field
- *     beyond the caller's `size` takes its default. Zero a struct and set `size`, or use the
- *     function that does.
+ *   - Strings are NUL-terminated UTF-8. The library copies its arguments before a function returns,
+ *     unless the function's comment says otherwise. The comment also says who owns a result.
+ *   - Every function may be called from any thread, and from the callbacks. The exceptions are
+ *     waystation_free and the handle of an open audit; their comments say why.
+ *   - A relay's handle is valid until waystation_free. No other thread may be inside a function that
+ *     takes the handle at that time. Functions that take the relay's id may be called at any time.
+ *   - A struct with a field `size` is versioned by it. New versions only add fields at the end. A
+ *     field beyond the caller's `size` is neither read nor written, and an option there has its
+ *     default. Zero such a struct and set `size`, or use the initializer or function that does both.
  *   - Times are milliseconds since 1970-01-01 UTC.
  */
 #ifndef WAYSTATION_WAYSTATION_H
@@ -47,24 +48,40 @@ extern "C" {
 
 typedef enum waystation_status {
   WAYSTATION_OK = 0,
-  /* An argument, an option or a JSON text is not what the function takes. Nothing was done. */
+  /* An argument, an option or a JSON text is not allowed. Nothing was done. */
   WAYSTATION_INVALID = 1,
-  /* Memory, threads or descriptors ran out. Nothing was done; it may work later. */
+  /* Memory, threads or descriptors ran out. Nothing was done; try again later. */
   WAYSTATION_EXHAUSTED = 2,
-  /* The relay is being freed. Nothing was done, and nothing will be. (One that drains still answers,
-   * and reaches whoever is left.) */
+  /* The relay is being freed. Nothing was done. A relay that only drains does not return this: it
+   * still answers. */
   WAYSTATION_STOPPED = 3,
-  /* The relay did not answer within the deadline. It may still do what was asked. */
+  /* The relay did not answer within the deadline. It may still execute the request. */
   WAYSTATION_TIMEOUT = 4,
-  /* A defect of the library's own. Nothing is known of what was done. Please report it. */
+  /* An error in the library itself. The result is unknown. Please report it. */
   WAYSTATION_INTERNAL = 5,
   /* A file could not be read or written, or another process holds its lock. Nothing was done, or
-   * only in part; it may work later. */
+   * only a part; try again later. */
   WAYSTATION_FAILED = 6
 } waystation_status;
 
-/* The words for a status, in English; static storage, never NULL. */
+/* A status in English; static storage, never NULL. */
 WAYSTATION_API const char *waystation_status_text(waystation_status status);
+
+/* Why a function failed. Functions that take one overwrite it in each call, also on success. Every
+ * `error` parameter may be NULL. */
+typedef struct waystation_error {
+  size_t size;              /* sizeof(waystation_error), set by the caller; 0: nothing is written */
+  waystation_status status; /* the same as the function's result */
+  char option[48];          /* the option that is wrong, named as in the TOML file; "": none */
+  char message[512];        /* one line without a line end, cut if longer; "" on success. About an
+                               option: "<option> = <value>: <what is wrong>; <what is allowed>" */
+} waystation_error;
+
+/* waystation_error error = WAYSTATION_ERROR_INIT; */
+#define WAYSTATION_ERROR_INIT                        \
+  {                                                  \
+    sizeof(waystation_error), WAYSTATION_OK, "", "" \
+  }
 
 /* The version of the library that is running, such as "0.1.0"; static storage. */
 WAYSTATION_API const char *waystation_version(void);
@@ -76,64 +93,67 @@ typedef struct waystation_header {
   const char *value;
 } waystation_header;
 
-/* An HTTP request as a web server read it. Everything it points to stays the caller's and need
- * only live until the call that takes it returns. */
+/* An HTTP request as the web server read it. All of its pointers stay the caller's and must be valid
+ * until the function returns. */
 typedef struct waystation_request {
   size_t size;            /* sizeof(waystation_request) */
   const char *method;     /* "GET" */
-  const char *target;     /* path or absolute URI as on the request line, still percent-encoded
-                             where the server keeps it so; up to the '?' or with the query */
-  const char *query;      /* what follows the '?', or NULL */
+  const char *target;     /* path or absolute URI of the request line, not percent-decoded, with or
+                             without the query */
+  const char *query;      /* the part behind the '?', or NULL */
   const char *version;    /* "1.1" */
-  const waystation_header *headers; /* every header field, in order, repeated ones repeated */
+  const waystation_header *headers; /* every header field in order; repeated fields stay repeated */
   size_t header_count;
   const char *remote_address; /* the peer's address as text, such as "192.0.2.7" or "::1" */
   uint16_t remote_port;
   uint16_t local_port;
-  int is_tls;             /* not 0: the server itself speaks TLS on this connection */
-  int descriptor;         /* the connection's socket; -1, not 0: find it by address and ports */
+  int is_tls;             /* not 0: the web server itself speaks TLS on this connection */
+  int descriptor;         /* the connection's socket, or -1: the library finds it by the addresses */
   const char *body;       /* for waystation_http: the body, or NULL */
-  size_t body_size;       /* bytes of it that are there */
+  size_t body_size;       /* bytes at `body` */
   int body_truncated;     /* not 0: the client sent more than `body_size` */
-  void *connection;       /* the server's own connection, only handed on to `identify` */
-  /* For waystation_http, where `body` is NULL and one is due: puts the next bytes of it into
-   * `buffer`, at least one and at most `size`, and returns how many; 0 where none came for too long,
-   * negative where it broke off. Called on the same thread, only once the caller is known to be
-   * allowed what they ask for, never for more than the Content-Length, and not again after some ten
-   * seconds: it should wait for a few at most. NULL: there is nothing to read. */
+  void *connection;       /* the web server's connection; the library only passes it to `identify` */
+  /* For waystation_http, if `body` is NULL: reads the next bytes of the body into `buffer`, at least
+   * one and at most `size`, and returns their number. Returns 0 if the client sent nothing for too
+   * long, a negative number if the body ended early. The library calls it on the same thread, only
+   * for callers with permission, never for more than the Content-Length, and for about ten seconds
+   * at most. It should wait a few seconds at most. NULL: there is no body to read. */
   int (*read_body)(void *body_source, char *buffer, size_t size);
   void *body_source;
 } waystation_request;
 
-/* What to do with a request. */
+/* What the host application does with a request. */
 typedef enum waystation_action {
-  WAYSTATION_NOT_OURS = 0, /* no route of the relay's: serve it yourself */
-  WAYSTATION_REPLY = 1,    /* send `bytes` as they are, then treat the request as served */
-  WAYSTATION_TAKEN = 2     /* the socket is the relay's: write nothing, end the request */
+  WAYSTATION_DECLINED = 0, /* the path is not the relay's: serve it yourself */
+  WAYSTATION_REPLY = 1,    /* send `bytes` unchanged; the request is then served */
+  WAYSTATION_ADOPTED = 2,  /* the relay owns the socket now: write nothing, end the request */
+  WAYSTATION_ALLOWED = 3   /* waystation_origin_check only: serve the path yourself */
 } waystation_action;
 
-/* A response to send. Zero it, set `size`, clear it after use. */
+/* A response to send. Zero it and set `size` before use; clear it after use. */
 typedef struct waystation_response {
   size_t size;   /* sizeof(waystation_response) */
   int action;    /* a waystation_action */
-  int status;    /* the HTTP status of `bytes`; 101 where the socket was taken */
-  char *bytes;   /* status line, header fields and body; the library's until
+  int status;    /* the HTTP status of `bytes`; 101 if the socket was adopted */
+  char *bytes;   /* status line, header fields and body, then a NUL; the library's until
                     waystation_response_clear */
-  size_t length;
+  size_t length; /* of `bytes`, without the NUL */
 } waystation_response;
 
-/* Gives back what a response holds. Legal on a zeroed one, and twice. */
+/* Frees the memory of a response. Allowed on a zeroed response, and twice. */
 WAYSTATION_API void waystation_response_clear(waystation_response *response);
 
 /* ---- options ------------------------------------------------------------------------------- */
 
 typedef struct waystation_relay waystation_relay;
 
+/* How callers are identified. */
 typedef enum waystation_auth {
-  WAYSTATION_AUTH_OPEN = 0,    /* `?user=` names the caller; loopback only, unless allowed */
+  WAYSTATION_AUTH_OPEN = 0,    /* no authentication: `?user=` names the caller; loopback only, unless
+                                  allow_open_network is set */
   WAYSTATION_AUTH_JWT = 1,     /* a signed token; see jwt_key_file */
   WAYSTATION_AUTH_HEADER = 2,  /* header fields set by a proxy in trusted_proxies */
-  WAYSTATION_AUTH_CALLBACK = 3 /* the `identify` function */
+  WAYSTATION_AUTH_CALLBACK = 3 /* the function `identify` */
 } waystation_auth;
 
 typedef enum waystation_log_level {
@@ -143,211 +163,270 @@ typedef enum waystation_log_level {
   WAYSTATION_LOG_DEBUG = 3
 } waystation_log_level;
 
-/* Who a caller is, as the embedder's `identify` says. */
+/* A caller, as the host application's function `identify` describes them. */
 typedef struct waystation_identity {
   size_t size;         /* set by the library */
   char user[65];       /* [0-9a-z]{1,64} */
   char scopes[192];    /* separated by spaces: "push", "admin" */
-  int64_t expires_at;  /* when the sockets end with 4401; 0: never */
+  int64_t expires_at;  /* when the relay closes the user's sockets with 4401; 0: never */
 } waystation_identity;
 
-/* How a message that was not delivered in its group ended. There is no field for what it said. */
+/* The outcome of a message that was not delivered in its group. */
 typedef enum waystation_outcome {
-  WAYSTATION_PUSHED = 1,      /* taken by at least one push socket */
-  WAYSTATION_UNDELIVERED = 2, /* reached no socket */
-  WAYSTATION_DROPPED = 3,     /* queued for a socket that ended before its kernel had it */
-  WAYSTATION_GAP = 4          /* only in an audit: rows are missing here */
+  WAYSTATION_PUSHED = 1,      /* at least one push socket took it */
+  WAYSTATION_UNDELIVERED = 2, /* no socket took it */
+  WAYSTATION_DROPPED = 3,     /* queued for a socket that closed before its kernel had it */
+  WAYSTATION_GAP = 4          /* in an audit only: rows are missing here */
 } waystation_outcome;
 
+/* One outcome. No field holds the content of the message. */
 typedef struct waystation_event {
   size_t size;
   waystation_outcome outcome;
   int64_t at;
-  const char *group;      /* NULL: the appliance's own notification */
+  const char *group;      /* NULL: the host application's own notification */
   const char *from;       /* NULL likewise */
   const char *to;
   const char *message_id; /* NULL: the client gave none */
   uint64_t reached;       /* sockets whose queue took it */
-  uint64_t bytes;         /* of the message's value */
+  uint64_t bytes;         /* length of the message's JSON */
 } waystation_event;
 
+/* The options of a relay. waystation_option_at describes each of them but the callbacks: default,
+ * range, unit, help, and whether waystation_reconfigure changes it. The options of `waystation serve`
+ * have the same names and are documented in waystation.toml(5). */
 typedef struct waystation_options {
   size_t size; /* set by waystation_options_init */
 
-  /* Identity. Lists are separated by commas; NULL or "" is an empty list. */
-  int auth;                       /* a waystation_auth; WAYSTATION_AUTH_OPEN */
+  /* Identity. The entries of a list are separated by commas; NULL or "" is an empty list. */
+  int auth;                       /* a waystation_auth */
   const char *jwt_key_file;
   const char *jwt_issuer;
-  const char *jwt_audience;
-  const char *identity_header;    /* "X-Forwarded-User" */
+  const char *jwt_audience;       /* a list */
+  const char *identity_header;
   const char *scopes_header;
-  const char *trusted_proxies;    /* addresses and CIDR blocks */
-  const char *allowed_origins;    /* such as "https://chat.example" */
-  const char *allowed_hosts;
-  const char *operators;          /* addresses and CIDR blocks; "127.0.0.0/8,::1" */
-  int allow_open_network;         /* 0 */
-  int allow_query_token;          /* 0 */
+  const char *trusted_proxies;    /* a list of addresses and CIDR blocks */
+  const char *allowed_origins;    /* a list, such as "https://chat.example" */
+  const char *allowed_hosts;      /* a list */
+  const char *operators;          /* a list of addresses and CIDR blocks */
+  int allow_open_network;         /* 0 or 1 */
+  int allow_query_token;          /* 0 or 1 */
 
-  /* Limits. The first four are switched off by 0. */
-  uint32_t max_connections;             /* 10000 */
-  uint32_t max_connections_per_user;    /* 16 */
-  uint32_t max_connections_per_address; /* 64 */
-  uint32_t messages_per_second;         /* 50, a user */
-  uint32_t message_burst;               /* 200 */
-  uint64_t max_message_bytes;           /* 65536 */
-  uint64_t max_queue_bytes;             /* 1048576, a socket; 1 KiB more than a message, at least */
-  uint64_t max_total_queue_bytes;       /* 268435456, all sockets together */
+  /* Limits. In the first four, 0 means no limit. */
+  uint32_t max_connections;
+  uint32_t max_connections_per_user;
+  uint32_t max_connections_per_address;
+  uint32_t messages_per_second;
+  uint32_t message_burst;
+  uint64_t max_message_bytes;
+  uint64_t max_queue_bytes;       /* at least max_message_bytes + 1024 */
+  uint64_t max_total_queue_bytes; /* at least max_queue_bytes */
 
-  uint32_t busy_poll_microseconds; /* 0 */
-  uint32_t ping_interval_seconds;  /* 25 */
+  uint32_t busy_poll_microseconds;
+  uint32_t ping_interval_seconds;
 
-  /* Callbacks. Each gets `user_data`. */
+  /* Callbacks. Each gets `user_data`. They must not throw. */
   void *user_data;
 
-  /* Who is calling? Called for WAYSTATION_AUTH_CALLBACK on the web server's thread, for socket
-   * routes and the HTTP API. Returns 1 with `identity` filled in, or 0: 401 unauthenticated. */
+  /* Identifies the caller of a request, with WAYSTATION_AUTH_CALLBACK. Called on the web server's
+   * thread, for the socket routes and for the HTTP API; several threads may call it at once. Returns
+   * 1 and fills in `identity`, or returns 0: the request is refused with 401 unauthenticated. */
   int (*identify)(void *user_data, const waystation_request *request,
                   waystation_identity *identity);
 
-  /* A push fallback, an undelivered message or a dropped delivery. On the library's callback
-   * thread, which carries nothing else; the event's strings live until it returns. Events that
-   * come faster than the callback takes them are counted in waystation_figures.events_lost. */
+  /* Reports a push fallback, an undelivered message or a dropped delivery. Called on the library's
+   * callback thread. The event's strings are valid until the function returns. Up to 8192 events
+   * wait for a slow callback; further ones are counted in waystation_stats.events_lost. */
   void (*on_event)(void *user_data, const waystation_event *event);
 
-  /* A line for the log, without a line end. NULL: nothing is logged. On the callback thread as well,
-   * one call at a time with `on_event`, so a moment after what it tells of: it may come before
-   * waystation_new has returned, or when that fails. What was logged before waystation_free, or by
-   * it, has been handed over when it returns. Up to 256 lines wait for a callback that is slow, and
-   * what comes beyond them is counted in waystation_figures.log_lines_lost. Strangers can cause
-   * lines, such as of sockets that are refused: limit how many of a kind you keep. */
+  /* Receives a line of the log, without a line end; see log_level. NULL: no log. Called on the same
+   * thread as on_event and never at the same time, so a moment after the event that it reports:
+   * possibly before waystation_new has returned, or when it fails. waystation_free delivers the
+   * waiting lines. Up to 256 lines wait for a slow callback; further ones are counted in
+   * waystation_stats.log_lines_lost. */
   void (*on_log)(void *user_data, waystation_log_level level, const char *line);
 
-  /* The audit: a file that keeps who was sent what when and what became of it, never what it said;
-   * see "the audit" below. `on_event` is called as well, if it is there. */
-  const char *audit_file;         /* its path; NULL or "": none is kept */
-  uint32_t audit_retention_days;  /* 30; older rows are taken out. 0: whatever their age */
-  uint64_t audit_max_bytes;       /* 67108864, at least 1048576; beyond it the oldest rows are taken
-                                     out. 0: whatever the size */
-  const char *audit_node;         /* which of several relays writes a row: 1 to 64 of the characters
-                                     A-Z, a-z, 0-9, '.', '_', '-'; NULL or "": the host's name */
+  /* The audit: a file of outcomes without content, see "the audit" below. on_event is called too. */
+  const char *audit_file;         /* path; NULL or "": no audit */
+  uint32_t audit_retention_days;  /* 0: rows are kept whatever their age */
+  uint64_t audit_max_bytes;       /* 0: no limit */
+  const char *node_name;          /* NULL or "": the host name */
 
-  /* 64: how many descriptors stay free when a socket is taken over; without, it is refused with 503.
-   * A server that has none left can accept nobody, and some try without a pause. As many as your
-   * server may need at once, for CivetWeb `num_threads` and `connection_queue` and a few. */
   uint32_t descriptor_reserve;
+  int log_level;                  /* a waystation_log_level: on_log gets lines up to this level */
 } waystation_options;
 
-/* Fills in the defaults stated above. `size` is sizeof(waystation_options) as the caller knows it. */
+/* Fills in the defaults. `size` is the caller's sizeof(waystation_options). */
 WAYSTATION_API void waystation_options_init(waystation_options *options, size_t size);
+
+typedef enum waystation_option_type {
+  WAYSTATION_OPTION_BOOLEAN = 0, /* an int, 0 or 1 */
+  WAYSTATION_OPTION_NUMBER = 1,  /* a uint32_t or uint64_t; field_size says which */
+  WAYSTATION_OPTION_CHOICE = 2,  /* an int, an index into `choices` */
+  WAYSTATION_OPTION_TEXT = 3,    /* a const char * */
+  WAYSTATION_OPTION_LIST = 4     /* a const char *, entries separated by commas */
+} waystation_option_type;
+
+/* One option. The strings are static storage and never NULL. */
+typedef struct waystation_option_info {
+  size_t size;              /* sizeof(waystation_option_info), set by the caller */
+  const char *name;         /* of the field, the TOML key and the flag: "max_connections" */
+  const char *group;        /* "identity", "limits", "audit" or "operation" */
+  const char *help;         /* what it does, in one or more sentences */
+  const char *allowed;      /* the values that are allowed: "0 to 10000000" */
+  const char *unit;         /* of a number: "bytes", "seconds", …; "": a count */
+  int type;                 /* a waystation_option_type */
+  int is_live;              /* 1: waystation_reconfigure changes it; 0: only waystation_new sets it */
+  size_t field_offset;      /* offsetof(waystation_options, <the field>) */
+  size_t field_size;        /* sizeof the field */
+  uint64_t default_number;  /* of a boolean, a number and a choice */
+  const char *default_text; /* of a text and a list; "" for the other types */
+  uint64_t minimum;         /* of a number */
+  uint64_t maximum;
+  int zero_allowed;         /* 1: 0 is allowed as well, although it is less than the minimum */
+  const char *const *choices; /* of a choice: its names, then NULL. NULL for the other types */
+} waystation_option_info;
+
+/* The number of options that waystation_option_at describes. */
+WAYSTATION_API size_t waystation_option_count(void);
+
+/* Describes an option; `index` is less than waystation_option_count(). The order is that of the
+ * configuration file. Errors: WAYSTATION_INVALID (no such index, no `size`), WAYSTATION_EXHAUSTED. */
+WAYSTATION_API waystation_status waystation_option_at(size_t index, waystation_option_info *info);
+
+/* Checks options as waystation_new does, without starting a relay: ranges, lists, and options that
+ * contradict each other. It reads jwt_key_file, and looks at audit_file without changing it.
+ *
+ * Errors: WAYSTATION_INVALID (`error` has the first mistake), WAYSTATION_EXHAUSTED. */
+WAYSTATION_API waystation_status waystation_options_check(const waystation_options *options,
+                                                          waystation_error *error);
+
+/* The same for all mistakes at once: calls `visit` for each on the calling thread.
+ *   - WAYSTATION_LOG_ERROR: waystation_new refuses this option.
+ *   - WAYSTATION_LOG_WARNING: the option is allowed, but probably not what was meant.
+ * `problem` is valid until `visit` returns. `visit` returns not 0 to continue.
+ *
+ * Errors: WAYSTATION_INVALID (there is a mistake, or an argument is NULL), WAYSTATION_EXHAUSTED.
+ * Warnings alone are WAYSTATION_OK. */
+WAYSTATION_API waystation_status waystation_options_check_all(
+    const waystation_options *options,
+    int (*visit)(void *user_data, waystation_log_level severity, const waystation_error *problem),
+    void *user_data);
 
 /* ---- a relay's life ------------------------------------------------------------------------ */
 
-/* Starts a relay: two threads of its own, three with an audit, no socket yet. One more is started when
- * the first client sends a fresh token on its open socket. The threads keep the signal mask of the
- * caller: block what your own threads are to receive.
+/* Starts a relay with two threads of its own, three with an audit, and no socket. One more thread
+ * starts when the first client sends a new token on its open socket. The threads inherit the
+ * caller's signal mask: block the signals that your own threads wait for.
  *
- * Errors: WAYSTATION_INVALID (an option; `error` names it, its value and what is allowed),
- * WAYSTATION_EXHAUSTED. On any error *relay is NULL. `error` may be NULL. */
+ * Errors: WAYSTATION_INVALID (an option; `error` names it), WAYSTATION_EXHAUSTED. On any error *relay
+ * is NULL. */
 WAYSTATION_API waystation_status waystation_new(const waystation_options *options,
-                                                waystation_relay **relay, char *error,
-                                                size_t error_size);
+                                                waystation_relay **relay, waystation_error *error);
 
-/* Puts other options in force: identity (keys are read anew), limits, intervals, and what the audit
- * keeps. The audit's file and node stay those given to waystation_new. Open sockets stay.
- * `user_data` and the callbacks are those given to waystation_new, whatever stands here.
+/* Changes the options that are live (waystation_option_info.is_live); the key file is read again.
+ * Open sockets stay open. All other options and the callbacks keep the values from waystation_new.
  *
- * Errors: WAYSTATION_INVALID (as for waystation_new; everything stays as it was),
- * WAYSTATION_EXHAUSTED (some of it may be in force already: call it again). */
+ * Errors: WAYSTATION_INVALID (an option; nothing was changed), WAYSTATION_EXHAUSTED (a part may be
+ * in force already; call it again). */
 WAYSTATION_API waystation_status waystation_reconfigure(waystation_relay *relay,
                                                         const waystation_options *options,
-                                                        char *error, size_t error_size);
+                                                        waystation_error *error);
 
-/* Ends service kindly: new sockets are refused with 503, open ones get Close 1001 and up to
- * `deadline_ms` to answer it. Returns when the last socket is closed, or the deadline has passed
- * and the rest was cut, and the audit's rows are on the disk: for that it takes what is left of the
- * deadline, half a second at least. Legal twice.
+/* Shuts the service down in order. The relay refuses new sockets with 503 stopping, sends Close 1001
+ * to the open ones and waits up to `deadline_ms` for their answer. Returns when the last socket is
+ * closed, or at the deadline, when it terminates the rest. Also waits until the audit's rows are on
+ * the disk: for the rest of the deadline, at least half a second. May be called twice.
  *
  * Errors: WAYSTATION_INVALID (NULL), WAYSTATION_EXHAUSTED (new sockets are refused, open ones stay;
  * call it again), WAYSTATION_INTERNAL. */
 WAYSTATION_API waystation_status waystation_drain(waystation_relay *relay, uint32_t deadline_ms);
 
-/* Ends the relay at once and gives everything back: sockets, threads, memory. When it returns no
- * callback is running or will run. Drain first if peers should hear 1001. NULL is legal.
+/* Ends the relay at once and frees its sockets, threads and memory. No callback runs when it has
+ * returned. Call waystation_drain first if clients should get Close 1001. NULL is allowed.
  *
- * It waits up to a second for the audit's rows to be written, up to another for events and lines of the
- * log to be handed over, and for a callback that is running however long that takes.
+ * Waits up to one second for the audit's rows, up to one second for waiting events and log lines, and
+ * without limit for a callback that is running.
  *
- * Must not be called from a callback of this relay, `identify` included: it would wait for that
- * callback to return. It then does nothing but log that. Handlers that stay registered with a web
- * server answer 503 from now on. */
+ * Must not be called from a callback of this relay, including `identify`: it would wait for itself.
+ * It then only logs an error. Handlers that stay registered with a web server answer 503. */
 WAYSTATION_API void waystation_free(waystation_relay *relay);
 
-/* A number that names this relay for as long as the process lives and is never given to another.
- * What a web server keeps beside its handlers instead of a pointer. 0 for NULL. */
+/* The relay's id: unique in this process, and never used again. A web server's handlers keep the id
+ * instead of a pointer. 0 for NULL. */
 WAYSTATION_API uint32_t waystation_id(const waystation_relay *relay);
 
 /* ---- serving ------------------------------------------------------------------------------- */
 
-/* Answers a request for a socket route, /ws/chat/<group>/ or /push/<user>/: either `response`
- * holds the refusal to send (WAYSTATION_REPLY), or the socket was taken over (WAYSTATION_TAKEN),
- * and the server's descriptor now reads end-of-file.
+/* Answers a request for a socket route, /ws/chat/<group>/ or /push/<user>/.
+ *   - WAYSTATION_REPLY: `response` holds the refusal to send.
+ *   - WAYSTATION_ADOPTED: the relay owns the socket; the server's descriptor reads end-of-file now.
+ *   - WAYSTATION_DECLINED: the path is no socket route.
  *
- * The relay is named by its id, so that a handler which outlives it is answered with 503.
- * WAYSTATION_NOT_OURS for any other path.
+ * The relay is named by its id: a handler that outlives it answers 503.
  *
  * Errors: WAYSTATION_INVALID (request or response NULL or of no known size), WAYSTATION_EXHAUSTED,
- * WAYSTATION_INTERNAL.
- * On an error `response` is WAYSTATION_REPLY with a 500 wherever memory for it could be had. */
+ * WAYSTATION_INTERNAL. On an error `response` is WAYSTATION_REPLY with a 500 if there was memory for
+ * it. */
 WAYSTATION_API waystation_status waystation_upgrade(uint32_t relay_id,
                                                     const waystation_request *request,
                                                     waystation_response *response);
 
-/* Answers a request for the HTTP API: /api/v1/… and /healthz. WAYSTATION_REPLY with the whole
- * response, WAYSTATION_NOT_OURS for any other path. Each response says `Connection: close`, and
- * there may be a body that nobody wanted to read: end the connection. Errors as
- * waystation_upgrade. */
+/* Answers a request for the HTTP API, /api/v1/… and /healthz: WAYSTATION_REPLY with the whole
+ * response, or WAYSTATION_DECLINED for any other path. The response says `Connection: close`: end the
+ * connection, since a rest of the body may be unread. Errors as waystation_upgrade. */
 WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
                                                  const waystation_request *request,
                                                  waystation_response *response);
 
 /* Ends connections that keep your web server waiting, for servers with a thread for each connection
- * that they read from, such as CivetWeb. Call it about twice a second, on any thread.
+ * that they read from, such as CivetWeb. Call it about twice a second, from any thread.
  *
- * It looks at the TCP connections of this process whose local port is one of `ports`, those of the
- * relay aside. Where there are more than `workers`, which is how many your server reads from at one
- * time, slow ones are ended until half of `workers` are left. A connection is slow if it was there
- * in the call before and no whole request is waiting in it. Those of the address with the most
- * connections go first, and of these the oldest; those of `trusted_proxies` stay. Your server reads
- * end-of-file from a connection that was ended; an answer that it is writing still goes out.
+ * It considers the TCP connections of this process whose local port is one of `ports`, except those
+ * that the relay adopted. If there are more than `workers`, the number of connections that your
+ * server reads from at a time, it ends slow ones until half of `workers` are left. A connection is
+ * slow if it was there in the previous call and no whole request is waiting in it. The address with
+ * the most connections goes first, the oldest of its connections first; those of `trusted_proxies`
+ * stay. Your server reads end-of-file from an ended connection; an answer that it is writing still
+ * goes out.
  *
- * It cannot tell a connection on which your server waits for a request from one that your server
- * itself keeps open, such as a WebSocket of your own: do not call it if you have such.
+ * Do not call it if your server keeps connections of its own open, such as its own WebSockets: they
+ * look like slow ones.
  *
- * Returns how many were ended; 0 also where `ports` is NULL or `workers` 0, the relay is gone,
- * there is no memory for it or no /proc. */
+ * Returns the number of ended connections. It is 0 too if `ports` is NULL, `workers` is 0, the relay
+ * is gone, memory ran out, or /proc is not mounted. */
 WAYSTATION_API size_t waystation_end_slow_connections(uint32_t relay_id, const uint16_t *ports,
                                                       size_t port_count, size_t workers);
 
-/* For what your server serves itself beside the relay, such as the page of the chat: whether Host and
- * Origin are right, as on every route of the relay's. WAYSTATION_REPLY with a 403 where a page of
- * somebody else's asks, or one whose name was pointed here while nobody authenticates;
- * WAYSTATION_NOT_OURS: serve it. Errors as waystation_upgrade. */
+/* Checks Host and Origin of a request that the host application serves itself, such as the page of
+ * the chat, by the same rules as the relay's own routes.
+ *   - WAYSTATION_ALLOWED: serve it.
+ *   - WAYSTATION_REPLY: send the refusal, 403 bad_host or bad_origin.
+ * Errors as waystation_upgrade; `action` is then never WAYSTATION_ALLOWED. */
 WAYSTATION_API waystation_status waystation_origin_check(uint32_t relay_id,
                                                          const waystation_request *request,
                                                          waystation_response *response);
 
-/* 1 if the request's client address is one of `operators`, else 0 (also once the relay is gone). */
+/* Refuses a request that the web server could not read completely, so that the relay must not see
+ * it: WAYSTATION_REPLY with `status` 400 bad_request, 404 not_found or 431 too_many_fields. The
+ * refusal is counted and logged like the relay's own; without a relay of that id it is only made.
+ * Errors as waystation_upgrade, WAYSTATION_INVALID also for any other status. */
+WAYSTATION_API waystation_status waystation_refuse(uint32_t relay_id, int status,
+                                                   const waystation_request *request,
+                                                   waystation_response *response);
+
+/* 1 if the request's client address is one of `operators`, else 0. 0 if there is no such relay. */
 WAYSTATION_API int waystation_is_operator(uint32_t relay_id, const waystation_request *request);
 
-/* The longest body in bytes that waystation_http takes; 0 once the relay is gone. A server that reads
- * bodies itself, instead of giving `read_body`, reads no more of it than one byte beyond. */
+/* The longest body in bytes that waystation_http accepts; 0 if there is no such relay. A web server
+ * that fills in `body` itself should read at most one byte more. */
 WAYSTATION_API uint64_t waystation_max_body_bytes(uint32_t relay_id);
 
-/* ---- asking and telling -------------------------------------------------------------------- */
+/* ---- notifications, presence, sessions ------------------------------------------------------ */
 
-/* Sends the appliance's own notification to every push socket of `user`: `json` of `length` bytes
- * is passed on byte for byte. *reached (may be NULL) is the number of sockets whose queue took it.
- * Waits up to `deadline_ms`.
+/* Sends the host application's own notification to every push socket of `user`: `json`, of `length`
+ * bytes, unchanged. *reached (may be NULL) is the number of sockets whose queue took it. Waits up to
+ * `deadline_ms`.
  *
  * Errors: WAYSTATION_INVALID (not a user id, not JSON, longer than max_message_bytes),
  * WAYSTATION_STOPPED, WAYSTATION_TIMEOUT, WAYSTATION_EXHAUSTED. */
@@ -355,236 +434,257 @@ WAYSTATION_API waystation_status waystation_push(waystation_relay *relay, const 
                                                  const char *json, size_t length,
                                                  uint32_t deadline_ms, uint64_t *reached);
 
-/* Who is there: the number of `user`'s push sockets, and of groups in which they are present.
- * Either pointer may be NULL. Errors: WAYSTATION_INVALID (not a user id), WAYSTATION_STOPPED,
- * WAYSTATION_TIMEOUT, WAYSTATION_EXHAUSTED. */
+/* The number of a user's push sockets, and of the groups in which they are present. Either pointer
+ * may be NULL. Errors: WAYSTATION_INVALID (not a user id), WAYSTATION_STOPPED, WAYSTATION_TIMEOUT,
+ * WAYSTATION_EXHAUSTED. */
 WAYSTATION_API waystation_status waystation_presence(waystation_relay *relay, const char *user,
                                                      uint32_t deadline_ms, uint64_t *push_sockets,
                                                      uint64_t *groups);
 
-/* Ends all sockets of `user` with Close 4403. *closed (may be NULL) is their number. Errors as
+/* Closes all sockets of `user` with Close 4403. *closed (may be NULL) is their number. Errors as
  * waystation_presence. */
 WAYSTATION_API waystation_status waystation_end_sessions(waystation_relay *relay, const char *user,
                                                          uint32_t deadline_ms, uint64_t *closed);
 
-/* What the relay counted since it started, and what is open now. */
-typedef struct waystation_figures {
-  size_t size; /* sizeof(waystation_figures), set by the caller */
-  uint64_t chat_sockets;      /* open now */
-  uint64_t push_sockets;      /* open now */
-  uint64_t groups;            /* with a socket in them, now */
-  uint64_t queued_bytes;      /* waiting in all queues, now */
-  uint64_t accepted;          /* sockets taken over */
-  uint64_t refused;           /* requests for a socket route that were refused */
-  uint64_t messages_chat;     /* delivered in the group */
-  uint64_t messages_pushed;   /* push fallbacks that reached a push socket */
-  uint64_t messages_undelivered; /* push fallbacks that reached none */
-  uint64_t notifications;     /* the appliance's own */
-  uint64_t deliveries_dropped;   /* queued for a socket that ended first */
-  uint64_t errors_sent;       /* {"error":…} frames */
-  uint64_t closed_slow;       /* closed with 4408 */
-  uint64_t closed_dead;       /* heard nothing for two ping intervals */
-  uint64_t events_lost;       /* not handed to on_event, which was too slow */
-  uint64_t audit_state;        /* a waystation_audit_state */
-  uint64_t audit_rows_written; /* committed to the audit's file */
-  uint64_t audit_rows_lost;    /* counted instead, because they came faster than the disk took them
-                                  or it took none; a row says so once it does again */
-  uint64_t audit_rows_waiting; /* in memory, now */
-  uint64_t audit_lag_ms;       /* how long the oldest of them has been waiting */
-  uint64_t audit_file_bytes;   /* what the file takes on the disk, with its log */
-  uint64_t log_lines_lost;     /* not handed to on_log, which was too slow */
-} waystation_figures;
+/* ---- statistics ---------------------------------------------------------------------------- */
 
-/* Reads the figures; never waits for the relay. Errors: WAYSTATION_INVALID. */
-WAYSTATION_API waystation_status waystation_figures_read(const waystation_relay *relay,
-                                                         waystation_figures *figures);
+/* Counters since the relay started, and gauges (now). waystation_stat_at describes each field. */
+typedef struct waystation_stats {
+  size_t size; /* sizeof(waystation_stats), set by the caller */
+  uint64_t chat_sockets;         /* open now */
+  uint64_t push_sockets;         /* open now */
+  uint64_t groups;               /* with an open chat socket, now */
+  uint64_t queued_bytes;         /* in all outgoing queues, now */
+  uint64_t upgrades_accepted;    /* sockets adopted */
+  uint64_t upgrades_refused;     /* requests for a socket route that were refused */
+  uint64_t messages_chat;        /* delivered in the group */
+  uint64_t messages_pushed;      /* push fallbacks that reached a push socket */
+  uint64_t messages_undelivered; /* push fallbacks that reached no socket */
+  uint64_t notifications;        /* the host application's own */
+  uint64_t deliveries_dropped;   /* queued for a socket that closed first */
+  uint64_t errors_sent;          /* {"error":…} frames */
+  uint64_t closed_slow;          /* sockets closed with 4408 */
+  uint64_t closed_dead;          /* sockets from which nothing came for two ping intervals */
+  uint64_t events_lost;          /* not delivered to on_event, which was too slow */
+  uint64_t audit_state;          /* a waystation_audit_state */
+  uint64_t audit_rows_written;   /* committed to the audit's file */
+  uint64_t audit_rows_lost;      /* not kept, because the disk took none or was too slow; a gap in the
+                                    file reports them later */
+  uint64_t audit_rows_waiting;   /* in memory, now */
+  uint64_t audit_lag_ms;         /* age of the oldest waiting row, now */
+  uint64_t audit_file_bytes;     /* size of the file and its WAL, now */
+  uint64_t log_lines_lost;       /* not delivered to on_log, which was too slow */
+} waystation_stats;
 
-/* Hands to `take` each code with which requests for a socket route are refused, such as
- * "unauthenticated", and how often it was since the relay started: some twenty, always the same, also
- * those that were not needed yet. It returns not 0 to go on; `code` is static storage. Never waits
- * for the relay. Errors: WAYSTATION_INVALID, WAYSTATION_EXHAUSTED. */
-WAYSTATION_API waystation_status waystation_refusals_read(
-    const waystation_relay *relay,
-    int (*take)(void *user_data, const char *code, uint64_t count), void *user_data);
+/* Reads the statistics; never waits for the relay. Errors: WAYSTATION_INVALID. */
+WAYSTATION_API waystation_status waystation_stats_read(const waystation_relay *relay,
+                                                       waystation_stats *stats);
 
-/* What is counted in parts. */
-typedef enum waystation_tally {
-  WAYSTATION_TALLY_SOCKETS_REFUSED = 0,    /* by the code of the refusal; as waystation_refusals_read */
-  WAYSTATION_TALLY_HTTP_REFUSED = 1,       /* by waystation_http and waystation_origin_check, by the
-                                              code of the refusal */
-  WAYSTATION_TALLY_DELIVERIES_DROPPED = 2, /* by why the socket ended: "closed" by its peer or the
-                                              network, "slow", "dead", "ended" by an administrator,
-                                              "expired", "violation" of the protocol, "going_away",
-                                              "failed" for want of memory */
-  WAYSTATION_TALLY_ERRORS_SENT = 3         /* {"error":…} frames, by their code */
-} waystation_tally;
+/* One field of waystation_stats. The strings are static storage and never NULL. */
+typedef struct waystation_stat_info {
+  size_t size;             /* sizeof(waystation_stat_info), set by the caller */
+  const char *name;        /* of the field, and of the member in GET /healthz: "chat_sockets" */
+  const char *help;        /* one sentence */
+  size_t field_offset;     /* offsetof(waystation_stats, <the field>) */
+  int is_counter;          /* 1: it only grows; 0: a gauge */
+  const char *metric;      /* its name for Prometheus; "": a waystation_counter covers it */
+  const char *label;       /* that tells it from the others of this metric; "": none */
+  const char *label_value;
+  uint64_t divisor;        /* the metric's value is the field's divided by this: 1000 for ms */
+} waystation_stat_info;
 
-/* Hands to `take` each part of a tally and how much it came to since the relay started: some two
- * dozen at most, always the same, also those that nothing was counted in yet; later versions may
- * have more. It returns not 0 to go on; `name` is static storage. Never waits for the relay.
- * Errors: WAYSTATION_INVALID (also a tally that there is not), WAYSTATION_EXHAUSTED. */
-WAYSTATION_API waystation_status waystation_tally_read(
-    const waystation_relay *relay, waystation_tally which,
-    int (*take)(void *user_data, const char *name, uint64_t count), void *user_data);
+/* The number of fields that waystation_stat_at describes. */
+WAYSTATION_API size_t waystation_stat_count(void);
+
+/* Describes a field; `index` is less than waystation_stat_count(). Fields of one metric follow each
+ * other. Errors: WAYSTATION_INVALID (no such index, no `size`). */
+WAYSTATION_API waystation_status waystation_stat_at(size_t index, waystation_stat_info *info);
+
+/* Counters with a label. */
+typedef enum waystation_counter {
+  WAYSTATION_COUNTER_UPGRADES_REFUSED = 0,   /* by refusal code */
+  WAYSTATION_COUNTER_HTTP_REFUSED = 1,       /* by refusal code: by waystation_http and
+                                                waystation_origin_check */
+  WAYSTATION_COUNTER_DELIVERIES_DROPPED = 2, /* by the reason why the socket closed: "closed" by its
+                                                peer or the network, "slow", "dead", "ended" by an
+                                                administrator, "expired", "violation" of the protocol,
+                                                "going_away", "failed" (out of memory) */
+  WAYSTATION_COUNTER_ERRORS_SENT = 3,        /* {"error":…} frames, by error code */
+  WAYSTATION_COUNTER_SOCKETS_CLOSED = 4      /* by the same reasons as deliveries */
+} waystation_counter;
+
+/* One of these counters. The strings are static storage and never NULL. */
+typedef struct waystation_counter_info {
+  size_t size;        /* sizeof(waystation_counter_info), set by the caller */
+  const char *metric; /* its name for Prometheus: "waystation_upgrades_refused_total" */
+  const char *label;  /* "code" or "reason" */
+  const char *help;   /* one sentence */
+} waystation_counter_info;
+
+/* The number of counters with a label; they are numbered from 0. */
+WAYSTATION_API size_t waystation_counter_count(void);
+
+/* Describes a counter. Errors: WAYSTATION_INVALID (no such counter, no `size`). */
+WAYSTATION_API waystation_status waystation_counter_at(waystation_counter counter,
+                                                       waystation_counter_info *info);
+
+/* Calls `visit` with each value of a counter's label and its count, on the calling thread. The set of
+ * values is always the same, about 25 at most, also those with a count of 0; later versions may have
+ * more. `value` is static storage. `visit` returns not 0 to continue. Never waits for the relay.
+ * Errors: WAYSTATION_INVALID (also: no such counter), WAYSTATION_EXHAUSTED. */
+WAYSTATION_API waystation_status waystation_counter_read(
+    const waystation_relay *relay, waystation_counter counter,
+    int (*visit)(void *user_data, const char *value, uint64_t count), void *user_data);
 
 /* ---- tokens --------------------------------------------------------------------------------- */
 
-/* What waystation_token_issue puts into a token. Zero it and set `size`. */
+/* The claims that waystation_token_issue puts into a token. Zero it and set `size`. */
 typedef struct waystation_token_request {
   size_t size;               /* sizeof(waystation_token_request) */
   const char *user;          /* `sub`: [0-9a-z]{1,64} */
   const char *scopes;        /* `scope`: "push", "admin" or both, separated by a space; NULL: none */
   uint32_t lifetime_seconds; /* until `exp`; 0: 3600 */
-  const char *key_id;        /* which key of the file (`kid`); NULL: the first that can sign */
+  const char *key_id;        /* the key of the file that signs (`kid`); NULL: the first that can */
 } waystation_token_request;
 
-/* Signs a token that a relay with these options takes: with a secret or private key of
- * `jwt_key_file`, for `jwt_issuer` and all of `jwt_audience`. For trying a set-up, and for an
- * embedder who has the logins and wants no JWT library. Needs no relay; `auth` may be anything.
- * The token and a NUL go to `token`, which has room for `token_size` bytes: 8192 are always enough.
+/* Signs a token that a relay with these options accepts: with a secret or private key of
+ * `jwt_key_file`, for `jwt_issuer` and every entry of `jwt_audience`. It is meant for trying a
+ * configuration, and for host applications that have logins and no JWT library. It needs no relay,
+ * and `auth` may have any value. The token and a NUL are written to `token`, a buffer of `token_size`
+ * bytes; 8192 are always enough.
  *
- * Errors: WAYSTATION_INVALID (`error` names the option or field, its value and what is allowed; or
- * no key of the file can sign; or `token_size` is too small), WAYSTATION_EXHAUSTED. On any error
- * *token is an empty string. `error` may be NULL. */
+ * Errors: WAYSTATION_INVALID (an option or a field of `request`; no key of the file can sign; the
+ * buffer is too small), WAYSTATION_EXHAUSTED. On any error *token is an empty string. */
 WAYSTATION_API waystation_status waystation_token_issue(const waystation_options *options,
                                                         const waystation_token_request *request,
-                                                        char *token, size_t token_size, char *error,
-                                                        size_t error_size);
+                                                        char *token, size_t token_size,
+                                                        waystation_error *error);
 
 /* ---- the audit ----------------------------------------------------------------------------- */
 
-/* With `audit_file`, a relay keeps a row for each push fallback, undelivered message and dropped
- * delivery, and for its own notifications: when, from whom, to whom, what became of it, how long it
- * was and the id that the client gave it. Messages delivered in their group make no row.
+/* With `audit_file`, a relay writes a row for each push fallback, undelivered message, dropped
+ * delivery and notification of the host application: time, sender, receiver, outcome, length and the
+ * client's message id. A message that is delivered in its group makes no row. No row has content.
  *
- * The file is an SQLite database in WAL mode, with mode 0600; it must belong to the caller and be no
- * link. Beside it lie its log (FILE-wal, FILE-shm) and, while a relay writes it, FILE.run-NODE. Two
- * relays may write one file if each has an audit_node of its own, and a second one of the same node is
- * refused; where both have thousands of rows a second, each is better off with a file of its own, since
- * it finds the other's lock and says so. `audit_max_bytes` bounds the file; the log takes up to 16 MiB more under load, and 64 MiB
- * or a quarter of that limit while another process reads without an end; 256 MiB where there is no
- * limit.
+ * The file is an SQLite database in WAL mode with mode 0600. It must belong to the caller and must
+ * not be a link. Next to it are the WAL (FILE-wal, FILE-shm) and, while a relay writes it,
+ * FILE.run-NODE. Two relays may write one file if their node_name differs; a second relay with the
+ * same name is refused. Where each has thousands of rows a second, give each its own file.
+ * `audit_max_bytes` bounds the file. The WAL takes up to 16 MiB more; up to 64 MiB, or a quarter of
+ * that limit if it is more, while another process keeps reading; up to 256 MiB if there is no limit.
  *
- * The relay never waits for it. Rows are gathered for a tenth of a second (for a second, while more
- * than a thousand come in a tenth), then written and synced in one transaction of 50,000 at most. A
- * sudden end, a loss of power included, costs at most the rows of that time and of the writing: some
- * milliseconds more, half a second where tens of thousands come in one. A row of the outcome
- * WAYSTATION_GAP says that it happened. While the disk is full, the file locked, its file system
- * read-only or the file gone, chat goes on, rows wait in memory (16 MiB of it, some 200,000) and are
- * then counted; it is tried again until it works. A damaged file is set aside under a name that says
- * so. Rows that are lost leave a gap, in the next run if not in this one; without a trace but the log
- * they are lost only if nothing could be written beside the file either (a read-only file system),
- * from the start of a run to its end.
+ * The relay never waits for the disk. The writer collects rows for 100 ms, or for 1 s while more than
+ * a thousand come in 100 ms. It then commits and syncs up to 50,000 of them in one transaction. A
+ * crash or a loss of power loses at most the rows of that time and of the running commit. A row with
+ * the outcome WAYSTATION_GAP reports the loss. While the disk is full, the file locked, read-only or
+ * deleted, the chat goes on: rows wait in memory (16 MiB, about 200,000 rows) and are counted when
+ * that is full; the writer retries. A damaged file is renamed and kept. Only if nothing can be
+ * written next to the file either, from the start of a run to its end, a loss leaves no gap.
  *
- * The functions below read such a file from any process, while a relay writes it or not. A handle
- * is for one thread at a time. `error` may be NULL; it gets one line. */
+ * The functions below read such a file from any process, with or without a relay that writes it. One
+ * thread at a time may use a handle. */
 
-/* How the writing goes. */
+/* The state of the audit's writer. */
 typedef enum waystation_audit_state {
   WAYSTATION_AUDIT_OFF = 0,
   WAYSTATION_AUDIT_STARTING = 1,
   WAYSTATION_AUDIT_OK = 2,
-  WAYSTATION_AUDIT_DISK_FULL = 3, /* or a quota, or a limit of the size of files */
+  WAYSTATION_AUDIT_DISK_FULL = 3, /* or a quota, or a limit of file sizes */
   WAYSTATION_AUDIT_LOCKED = 4,    /* another process holds the file's lock */
   WAYSTATION_AUDIT_READ_ONLY = 5, /* the file system, or the file */
-  WAYSTATION_AUDIT_HELD = 6,      /* another process reads it without an end */
-  WAYSTATION_AUDIT_FAILED = 7     /* anything else; the log says what */
+  WAYSTATION_AUDIT_BLOCKED = 6,   /* a reader keeps the WAL from being checkpointed */
+  WAYSTATION_AUDIT_FAILED = 7     /* any other error; the log has it */
 } waystation_audit_state;
 
 typedef struct waystation_audit waystation_audit;
 
-/* Which rows. Zero it and set `size`: every row. */
+/* A selection of rows. Zero it and set `size`: every row. */
 typedef struct waystation_audit_filter {
   size_t size;      /* sizeof(waystation_audit_filter) */
-  int64_t since;    /* ms since 1970 */
-  int64_t until;    /* the first that is too late; 0: none is */
+  int64_t since;    /* inclusive */
+  int64_t until;    /* exclusive; 0: no end */
   const char *user; /* sender or receiver; NULL or "": anyone, here and below */
   const char *from;
   const char *to;
-  uint32_t outcomes; /* 1u << WAYSTATION_PUSHED | …; 0: all. Gaps are always among what is read,
-                        whatever the users and outcomes: any row may be what is missing */
+  uint32_t outcomes; /* 1u << WAYSTATION_PUSHED | …; 0: all. Gaps are always selected, whatever the
+                        users and outcomes: any row may be missing there */
 } waystation_audit_filter;
 
 typedef struct waystation_audit_row {
   size_t size; /* set by the library */
   int64_t id;
-  int64_t at;  /* of a gap: when it began */
+  int64_t at;  /* of a gap: its begin */
   waystation_outcome outcome;
-  const char *node;
-  const char *group;      /* NULL: the appliance's own notification, or a gap */
+  const char *node;       /* the relay's node_name */
+  const char *group;      /* NULL: the host application's own notification, or a gap */
   const char *from;       /* NULL likewise */
   const char *to;         /* NULL: a gap */
   const char *message_id; /* NULL: the client gave none */
   uint64_t reached;       /* sockets whose queue took it */
-  uint64_t bytes;         /* of the message's value */
-  int64_t lost;           /* of a gap: rows that are missing; -1: nobody knows how many */
-  int64_t lost_until;     /* of a gap: when it ended */
+  uint64_t bytes;         /* length of the message's JSON */
+  int64_t lost;           /* of a gap: the number of missing rows; -1: unknown */
+  int64_t lost_until;     /* of a gap: its end */
 } waystation_audit_row;
 
-typedef struct waystation_audit_totals {
-  size_t size;           /* sizeof(waystation_audit_totals), set by the caller */
+typedef struct waystation_audit_counts {
+  size_t size;           /* sizeof(waystation_audit_counts), set by the caller */
   uint64_t pushed;       /* rows of each outcome */
   uint64_t undelivered;
   uint64_t dropped;
   uint64_t gaps;
-  uint64_t lost;         /* rows missing in the gaps whose size is known */
-  uint64_t unknown_gaps; /* gaps whose size is not */
-  int64_t first_at;      /* of rows that are no gaps; 0: there is none */
+  uint64_t lost;         /* missing rows, in the gaps of known size */
+  uint64_t unknown_gaps; /* gaps of unknown size */
+  int64_t first_at;      /* of rows that are not gaps; 0: there is none */
   int64_t last_at;
-} waystation_audit_totals;
+} waystation_audit_counts;
 
-/* What waystation_audit_most counts. */
+/* What waystation_audit_top counts. */
 typedef enum waystation_audit_ranking {
-  WAYSTATION_AUDIT_MOST_UNDELIVERED = 0, /* users, by undelivered messages to them */
-  WAYSTATION_AUDIT_MOST_MISSED = 1,      /* groups, by messages whose receiver was not present */
-  WAYSTATION_AUDIT_MOST_DROPPED = 2      /* users, by deliveries to a socket of theirs that were
-                                            dropped: a message counts once for each such socket */
+  WAYSTATION_AUDIT_TOP_UNDELIVERED = 0, /* users, by undelivered messages to them */
+  WAYSTATION_AUDIT_TOP_FALLBACKS = 1,   /* groups, by messages whose receiver was not present */
+  WAYSTATION_AUDIT_TOP_DROPPED = 2      /* users, by dropped deliveries to their sockets: a message
+                                           counts once for each socket */
 } waystation_audit_ranking;
 
-/* Says whether waystation_new would take this `audit_file`, and touches nothing.
- * Errors: WAYSTATION_INVALID (`error` says what is wrong and what would be right). */
-WAYSTATION_API waystation_status waystation_audit_check(const char *file, char *error,
-                                                        size_t error_size);
-
-/* Opens a file for reading. Errors: WAYSTATION_INVALID (no audit, not the caller's, a newer
- * program's), WAYSTATION_FAILED, WAYSTATION_EXHAUSTED. On any error *audit is NULL. */
+/* Opens a file for reading. Errors: WAYSTATION_INVALID (not an audit, not the caller's, written by a
+ * newer version), WAYSTATION_FAILED, WAYSTATION_EXHAUSTED. On any error *audit is NULL. Close it with
+ * waystation_audit_close. */
 WAYSTATION_API waystation_status waystation_audit_open(const char *file, waystation_audit **audit,
-                                                       char *error, size_t error_size);
+                                                       waystation_error *error);
 
-/* NULL is legal. */
+/* NULL is allowed. */
 WAYSTATION_API void waystation_audit_close(waystation_audit *audit);
 
-/* Hands rows to `take`, oldest first: all of them, or the newest `newest` where that is not 0. All
- * of them in constant memory, and without keeping the writer from anything, however slow `take` is.
- * It returns not 0 to go on. What the row points to lives until it returns.
- * Errors: WAYSTATION_INVALID (a filter), WAYSTATION_FAILED, WAYSTATION_EXHAUSTED. */
+/* Calls `visit` for rows, oldest first, on the calling thread: for all of them, or for the last
+ * `newest` if that is not 0. Reading all of them takes constant memory and never blocks the writer,
+ * however slow `visit` is. `visit` returns not 0 to continue. The row's strings are valid until it
+ * returns. Errors: WAYSTATION_INVALID (the filter), WAYSTATION_FAILED, WAYSTATION_EXHAUSTED. */
 WAYSTATION_API waystation_status waystation_audit_read(
     waystation_audit *audit, const waystation_audit_filter *filter, uint64_t newest,
-    int (*take)(void *user_data, const waystation_audit_row *row), void *user_data, char *error,
-    size_t error_size);
+    int (*visit)(void *user_data, const waystation_audit_row *row), void *user_data,
+    waystation_error *error);
 
 /* Counts rows. Errors as waystation_audit_read. */
-WAYSTATION_API waystation_status waystation_audit_total(waystation_audit *audit,
+WAYSTATION_API waystation_status waystation_audit_count(waystation_audit *audit,
                                                         const waystation_audit_filter *filter,
-                                                        waystation_audit_totals *totals,
-                                                        char *error, size_t error_size);
+                                                        waystation_audit_counts *counts,
+                                                        waystation_error *error);
 
-/* The first `limit` of a ranking, the highest first. Errors as waystation_audit_read. */
-WAYSTATION_API waystation_status waystation_audit_most(
+/* Calls `visit` for the first `limit` entries of a ranking, highest first. `visit` returns not 0 to
+ * continue. Errors as waystation_audit_read. */
+WAYSTATION_API waystation_status waystation_audit_top(
     waystation_audit *audit, const waystation_audit_filter *filter,
     waystation_audit_ranking ranking, uint64_t limit,
-    int (*take)(void *user_data, const char *name, uint64_t count), void *user_data, char *error,
-    size_t error_size);
+    int (*visit)(void *user_data, const char *name, uint64_t count), void *user_data,
+    waystation_error *error);
 
-/* Takes rows out, in small steps, and gives their room back, while a relay writes the file or not.
- * What they held is overwritten. A gap goes only where the filter names no user and no outcomes, or
- * WAYSTATION_GAP among them, and where the whole of it lies within the filter's time: one that lasts
- * beyond it tells of what stays. Nothing is kept of what was taken out, not even that it was.
- * *rows (may be NULL) is how many went, also on an error. Errors as waystation_audit_open. */
+/* Deletes rows in small steps and frees their space, with or without a relay that writes the file.
+ * Their bytes are overwritten. A gap is deleted only if it lies completely within the filter's time
+ * and the filter names no user and no outcomes other than WAYSTATION_GAP. No trace remains. *rows
+ * (may be NULL) is the number of deleted rows, also on an error. Errors as waystation_audit_open. */
 WAYSTATION_API waystation_status waystation_audit_prune(const char *file,
                                                         const waystation_audit_filter *filter,
-                                                        uint64_t *rows, char *error,
-                                                        size_t error_size);
+                                                        uint64_t *rows, waystation_error *error);
 
 #ifdef __cplusplus
 }

@@ -21,9 +21,9 @@ int main(void) {
   struct mg_context *ctx = mg_start(NULL, NULL, NULL);
   waystation_options options;
   waystation_relay *relay;
-  char error[256];
+  waystation_error error = WAYSTATION_ERROR_INIT;
   waystation_options_init(&options, sizeof options);
-  if (waystation_new(&options, &relay, error, sizeof error) != WAYSTATION_OK) talk_fail(error);
+  if (waystation_new(&options, &relay, &error) != WAYSTATION_OK) talk_fail(error.message);
   if (waystation_civetweb_attach(relay, ctx) != 0) talk_fail("cannot attach");
   port = standin_open(ctx);
   talk_scene(port);

@@ -1,11 +1,11 @@
-// A runner for scenes that share one browser and run one after the other.
+// Runs scenes one after the other, in one browser.
 const scenes = [];
 
 export function scene(name, play, { seconds = 60 } = {}) {
   scenes.push({ name, play, seconds });
 }
 
-/** Waits until a condition holds, and returns what it returned. */
+/** Waits until a condition is true, and returns its value. */
 export async function until(what, condition, seconds = 15) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
@@ -28,7 +28,7 @@ async function within(seconds, promise) {
   }
 }
 
-/** Plays every scene whose name contains `only`. `world` makes what a scene needs, and takes it away. */
+/** Runs every scene whose name contains `only`. `world` creates and removes the resources of a scene. */
 export async function playAll(world, only) {
   let passed = 0;
   let failed = 0;

@@ -2,8 +2,8 @@ import { connect, createServer } from 'node:net';
 
 /**
  * A TCP proxy between browser and server: a network that can be slow, dead or
- * cut. With a `folder`, such as `/relay`, the server lies below it, as behind a
- * site that takes the folder away from the path.
+ * cut. With a `folder`, such as `/relay`, the proxy removes it from the path, as
+ * a larger site does.
  */
 export async function startProxy(targetPort, folder = '') {
   const pairs = new Set();
@@ -51,7 +51,7 @@ export async function startProxy(targetPort, folder = '') {
     get open() {
       return pairs.size;
     },
-    /** Breaks every connection, without a word to either end. */
+    /** Resets every connection. */
     cut() {
       for (const [client, upstream] of pairs) {
         client.resetAndDestroy?.();
@@ -66,7 +66,7 @@ export async function startProxy(targetPort, folder = '') {
   };
 }
 
-/** A request as the server sees it; one for anywhere else asks for what does not exist. */
+/** The request without the folder. A path outside the folder becomes one that does not exist. */
 function withoutFolder(data, folder) {
   const request = /^([A-Z]+) (\/\S*) HTTP/.exec(data.subarray(0, 300).toString('latin1'));
   if (folder === '' || request === null) return data;
@@ -75,7 +75,7 @@ function withoutFolder(data, folder) {
   return Buffer.concat([Buffer.from(`${method} ${inside} HTTP`, 'latin1'), data.subarray(whole.length)]);
 }
 
-/** The code of a masked Close frame at the end of what a browser sent. */
+/** The code of a masked Close frame at the end of a browser's data. */
 function closeCode(data) {
   if (data.length < 8) return null;
   const frame = data.subarray(data.length - 8);

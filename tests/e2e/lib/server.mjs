@@ -16,7 +16,7 @@ export function freePort() {
   });
 }
 
-/** Starts the real server. Resolves once it says that it listens. */
+/** Starts the server. Resolves when it listens. */
 export async function startServer(options = [], port = 0) {
   const child = spawn(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--www', www, ...options], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -38,17 +38,17 @@ export async function startServer(options = [], port = 0) {
     get log() {
       return log;
     },
-    /** How it ended, although nobody ended it; null while it runs, or was ended. */
+    /** The exit code or signal of a crash; null otherwise. */
     get crash() {
       return wanted ? null : exit;
     },
-    /** A clean end: sockets are told 1001. */
+    /** A clean shutdown, with close code 1001. */
     async stop() {
       wanted = true;
       child.kill('SIGTERM');
       return gone;
     },
-    /** An end as in a power cut. */
+    /** Kills the server without a shutdown. */
     async kill() {
       wanted = true;
       child.kill('SIGKILL');

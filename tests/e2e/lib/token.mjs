@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-/** A key file for the server, and tokens that it believes. */
+/** A key file for the server, and valid tokens. */
 export function makeKey() {
   const secret = randomBytes(48);
   const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));

@@ -33,11 +33,10 @@ export const desktop = { viewport: { width: 1180, height: 760 } };
 export const phone = { viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 export const smallest = { viewport: { width: 320, height: 568 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 
-// A socket that fails is written to the console by the browser itself, and so is
-// a request whose refusal the page asked for.
+// The browser writes failed sockets and refused requests to the console.
 const expected = /WebSocket connection to|Failed to load resource|net::ERR_/;
 
-/** What one scene needs; everything in it is gone afterwards. */
+/** Creates the resources of one scene, and removes them afterwards. */
 export function makeWorld(browser) {
   return () => {
     const contexts = [];
@@ -63,8 +62,8 @@ export function makeWorld(browser) {
         cleanups.push(run);
       },
 
-      /** A browser of its own: its tabs share nothing with anybody else's. */
-      async person(options = desktop) {
+      /** A separate browser context. */
+      async browserContext(options = desktop) {
         const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Europe/Berlin', ...options });
         context.setDefaultTimeout(15_000);
         contexts.push(context);
@@ -81,9 +80,9 @@ export function makeWorld(browser) {
         return page;
       },
 
-      /** Opens a conversation in a browser of its own. */
+      /** Opens a conversation in a separate browser context. */
       async chat(base, me, to, options) {
-        const page = await stage.tab(await stage.person(options), `${base}/#/?me=${me}&to=${to}`);
+        const page = await stage.tab(await stage.browserContext(options), `${base}/#/?me=${me}&to=${to}`);
         await connected(page);
         return page;
       },
@@ -92,14 +91,14 @@ export function makeWorld(browser) {
         await page.screenshot({ path: `${screenshots}/${name}.png`, animations: 'disabled' });
       },
 
-      /** Nothing went wrong that nobody looked for: uncaught errors, the Content-Security-Policy. */
+      /** Fails on unexpected errors: uncaught, or of the Content-Security-Policy. */
       async check() {
-        for (const { crash } of servers) if (crash !== null) troubles.push(`the server ended by itself, with ${crash}`);
+        for (const { crash } of servers) if (crash !== null) troubles.push(`the server crashed with ${crash}`);
         assert.deepEqual(troubles, []);
       },
 
       async explain() {
-        for (const { crash } of servers) if (crash !== null) troubles.push(`the server ended by itself, with ${crash}`);
+        for (const { crash } of servers) if (crash !== null) troubles.push(`the server crashed with ${crash}`);
         for (const line of new Set(troubles)) console.log(`      ${line}`);
         for (const server of servers) console.log(server.log.split('\n').slice(-15).join('\n').replace(/^/gm, '      server: '));
         let n = 0;
@@ -119,7 +118,7 @@ export function makeWorld(browser) {
   };
 }
 
-// --- what people do ------------------------------------------------------------
+// --- actions and conditions ------------------------------------------------------------
 
 export const connected = (page) => page.locator('[data-test=view][data-link=open]').waitFor();
 export const loggedIn = (page) => page.locator('[data-test=messenger][data-push=open]').waitFor();
@@ -127,8 +126,8 @@ export const isThere = (page) => page.locator('[data-test=view][data-present=tru
 
 /**
  * Pages that the test can hide with `globalThis.show('hidden')`, and a desktop
- * that keeps what was shown on it in `globalThis.shown`. `answer`: what a
- * person says when the browser asks whether the page may.
+ * that keeps what is shown on it in `globalThis.shown`: of each tag, the newest.
+ * `answer`: the user's answer to the permission request.
  */
 export function stageDesktop(context, permission = 'granted', answer = 'granted') {
   return context.addInitScript(
@@ -139,12 +138,16 @@ export function stageDesktop(context, permission = 'granted', answer = 'granted'
         static async requestPermission() {
           return (this.permission = later);
         }
-        constructor(title, { body }) {
+        static #tags = new Map();
+        constructor(title, { body, tag }) {
+          Notification.#tags.get(tag)?.close();
+          Notification.#tags.set(tag, this);
           this.said = `${title}: ${body}`;
           globalThis.shown.push(this.said);
         }
         close() {
-          globalThis.shown.splice(globalThis.shown.indexOf(this.said), 1);
+          const index = globalThis.shown.indexOf(this.said);
+          if (index >= 0) globalThis.shown.splice(index, 1);
         }
       };
       let state = 'visible';
@@ -169,8 +172,8 @@ export const message = (page, text) => {
   return page.locator('[data-test=message]', { has: page.locator(`[data-test=text]:text-is(${words})`) });
 };
 
-/** Waits until the message with this text has one of these verdicts. */
-export async function verdict(page, text, ...wanted) {
+/** Waits until the message with this text has one of these statuses. */
+export async function waitForStatus(page, text, ...wanted) {
   const found = message(page, text).last();
   await page.waitForFunction(
     ([element, statuses]) => statuses.includes(element.dataset.status),
@@ -181,9 +184,9 @@ export async function verdict(page, text, ...wanted) {
 
 /** axe finds nothing serious or critical. */
 export async function accessible(page, what) {
-  // What is still fading in has not its own colours yet.
+  // Animated elements do not have their final colors.
   await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
-  // Added over the debugging protocol: the page's own policy allows no foreign script.
+  // Added over the debugging protocol, since the page's policy allows no other scripts.
   await page.evaluate(readFileSync(axe, 'utf8'));
   const serious = await page.evaluate(async () => {
     const { violations } = await globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] });
@@ -195,7 +198,7 @@ export async function accessible(page, what) {
   assert.deepEqual(await faintFields(page), [], `${what}: fields that are hard to see (WCAG 1.4.11)`);
 }
 
-/** Fields whose border has less than 3:1 against what is in them or around them. axe does not look at that. */
+/** Fields whose border has a contrast below 3:1 with the background inside or outside. axe does not check that. */
 function faintFields(page) {
   return page.evaluate(() => {
     const rgb = (colour) => colour.match(/[\d.]+/g).map(Number);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { scene, until } from '../lib/harness.mjs';
 import { freePort } from '../lib/server.mjs';
 import { makeKey } from '../lib/token.mjs';
-import { accessible, connected, desktop, isThere, loggedIn, message, phone, say, smallest, verdict } from '../lib/world.mjs';
+import { accessible, connected, desktop, isThere, loggedIn, message, phone, say, smallest, waitForStatus } from '../lib/world.mjs';
 
 const sideways = (page) => page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
 
@@ -14,14 +14,14 @@ for (const [what, options] of [
   scene(`axe finds nothing serious, ${what}`, async (stage) => {
     const { url } = await stage.server();
     const name = what.replaceAll(' ', '-');
-    const page = await stage.tab(await stage.person(options), url);
+    const page = await stage.tab(await stage.browserContext(options), url);
     await page.locator('#me').waitFor();
     await accessible(page, 'signing in');
     await stage.shot(page, `sign-in-${name}`);
     await page.getByRole('button', { name: 'I have a token' }).click();
     await page.getByRole('button', { name: 'Use the token' }).click();
-    await page.getByText('That is not a token').waitFor();
-    await accessible(page, 'a token that is none');
+    await page.getByText('Not a valid token').waitFor();
+    await accessible(page, 'an invalid token');
     await page.getByRole('button', { name: 'I have a token' }).click();
     await page.locator('#me').fill('alice');
     await page.keyboard.press('Enter');
@@ -42,9 +42,9 @@ for (const [what, options] of [
     await bob.close();
     await until('bob is away', () => page.locator('[data-test=view][data-present=false]').count());
     await say(page, 'Still there?');
-    await page.locator('[data-test=status]').getByText('Nobody there').waitFor();
+    await page.locator('[data-test=status]').getByText('Not delivered').waitFor();
     await accessible(page, 'a conversation');
-    await stage.shot(page, `verdicts-${name}`);
+    await stage.shot(page, `statuses-${name}`);
 
     await page.goto(`${url}/#/operator`);
     await page.locator('[data-test=push-user]').fill('alice');
@@ -59,14 +59,14 @@ for (const [what, options] of [
 }
 
 for (const colorScheme of ['light', 'dark']) {
-  scene(`axe finds nothing serious in what goes wrong, ${colorScheme}`, async (stage) => {
+  scene(`axe finds nothing serious in error states, ${colorScheme}`, async (stage) => {
     const key = makeKey();
     stage.onClear(key.remove);
     const port = await freePort();
     const options = ['--auth', 'jwt', '--jwt-key-file', key.file, '--messages-per-second', '1', '--message-burst', '2'];
     const server = await stage.server(options, port);
     const network = await stage.proxy(server);
-    const page = await stage.tab(await stage.person({ ...desktop, colorScheme }), `${network.url}/#/?token=${key.token('alice', 3600)}&to=bob`);
+    const page = await stage.tab(await stage.browserContext({ ...desktop, colorScheme }), `${network.url}/#/?token=${key.token('alice', 3600)}&to=bob`);
     await connected(page);
     await loggedIn(page);
     await fetch(`${server.url}/api/v1/push/alice`, {
@@ -82,38 +82,38 @@ for (const colorScheme of ['light', 'dark']) {
     await page.goto(`${network.url}/#/with/bob`);
     await connected(page);
     for (const text of ['one', 'two', 'three', 'four']) await say(page, text);
-    await verdict(page, 'four', 'failed');
+    await waitForStatus(page, 'four', 'failed');
     network.network.dead = true;
     await say(page, 'into the void');
     network.cut();
-    await verdict(page, 'into the void', 'unknown');
-    // The first wait may be over before it is seen, and the next attempt is swallowed: each one that is cut brings a longer wait.
-    const waiting = page.locator('[data-test=link-line][data-state=waiting]');
+    await waitForStatus(page, 'into the void', 'unknown');
+    // The first wait may end before the test sees it. Each broken attempt leads to a longer one.
+    const waiting = page.locator('[data-test=connection-status][data-state=waiting]');
     const isWaiting = () => waiting.waitFor({ timeout: 1000 }).then(() => true, () => false);
     for (let attempts = 0; attempts < 10 && !(await isWaiting()); attempts += 1) network.cut();
     await waiting.waitFor();
-    await accessible(page, 'a failed and an unknown message, and a line that says when it tries again');
+    await accessible(page, 'a failed and an unknown message, and a waiting connection');
     await stage.shot(page, `wrong-${colorScheme}`);
 
     network.network.dead = false;
     await connected(page);
     await loggedIn(page);
     await fetch(`${server.url}/api/v1/sessions/alice`, { method: 'DELETE', headers: { Authorization: `Bearer ${key.token('op', 3600, 'admin')}` } });
-    await page.locator('[data-test=link-line][data-state=closed]').waitFor();
-    await accessible(page, 'a line that says that it is closed');
+    await page.locator('[data-test=connection-status][data-state=closed]').waitFor();
+    await accessible(page, 'a closed connection');
 
-    const nobody = await stage.tab(await stage.person({ ...desktop, colorScheme }), `${server.url}/#/?me=bob&to=alice`);
-    await nobody.getByRole('button', { name: 'Enter a token' }).click();
-    await nobody.locator('#token').waitFor();
-    await accessible(nobody, 'a line that asks for a token');
-    await stage.shot(nobody, `token-${colorScheme}`);
+    const unsigned = await stage.tab(await stage.browserContext({ ...desktop, colorScheme }), `${server.url}/#/?me=bob&to=alice`);
+    await unsigned.getByRole('button', { name: 'Enter a token' }).click();
+    await unsigned.locator('#token').waitFor();
+    await accessible(unsigned, 'a status that asks for a token');
+    await stage.shot(unsigned, `token-${colorScheme}`);
   }, { seconds: 120 });
 }
 
-scene('both languages, chosen by the browser and switched', async (stage) => {
+scene('both languages, from the browser and switched', async (stage) => {
   const { url } = await stage.server();
-  const chinese = await stage.tab(await stage.person({ ...desktop, locale: 'zh-CN' }), url);
-  await chinese.getByText('您是谁？').waitFor();
+  const chinese = await stage.tab(await stage.browserContext({ ...desktop, locale: 'zh-CN' }), url);
+  await chinese.getByText('登录').waitFor();
   assert.equal(await chinese.locator('html').getAttribute('lang'), 'zh-CN');
   assert.equal(await chinese.title(), '驿站');
   await chinese.locator('#me').fill('alice');
@@ -123,37 +123,37 @@ scene('both languages, chosen by the browser and switched', async (stage) => {
   await chinese.keyboard.press('Enter');
   await connected(chinese);
   await say(chinese, '第二个里程碑');
-  await chinese.locator('[data-test=status]').getByText('对方不在线').waitFor();
+  await chinese.locator('[data-test=status]').getByText('未送达').waitFor();
   await accessible(chinese, 'Chinese');
   await stage.shot(chinese, 'chinese');
 
   await chinese.getByRole('button', { name: '语言: English' }).click();
-  await chinese.locator('[data-test=status]').getByText('Nobody there').waitFor();
+  await chinese.locator('[data-test=status]').getByText('Not delivered').waitFor();
   assert.equal(await chinese.locator('html').getAttribute('lang'), 'en');
   await chinese.reload();
   await connected(chinese);
   assert.equal(await chinese.locator('[data-test=me]').innerText(), 'You are alice');
 });
 
-scene('light and dark, chosen by the system and switched', async (stage) => {
+scene('light and dark, from the system and switched', async (stage) => {
   const { url } = await stage.server();
-  const context = await stage.person({ ...desktop, colorScheme: 'dark' });
+  const context = await stage.browserContext({ ...desktop, colorScheme: 'dark' });
   const page = await stage.tab(context, url);
   const theme = () => page.locator('html').getAttribute('data-theme');
   assert.equal(await theme(), 'dark');
   await page.emulateMedia({ colorScheme: 'light' });
   await until('the page follows the system', async () => (await theme()) === 'light');
-  await page.getByRole('button', { name: 'Theme: as the system' }).click();
+  await page.getByRole('button', { name: 'Theme: system' }).click();
   await page.getByRole('button', { name: 'Theme: light' }).click();
   assert.equal(await theme(), 'dark');
   await page.reload();
   assert.equal(await theme(), 'dark');
 });
 
-scene('a screen of 320 pixels is enough', async (stage) => {
+scene('the page fits a screen of 320 pixels', async (stage) => {
   const { url } = await stage.server();
   const bob = await stage.chat(url, 'bob', 'alice');
-  const page = await stage.tab(await stage.person(smallest), url);
+  const page = await stage.tab(await stage.browserContext(smallest), url);
   await page.locator('#me').fill('alice');
   await page.keyboard.press('Enter');
   await loggedIn(page);
@@ -168,7 +168,7 @@ scene('a screen of 320 pixels is enough', async (stage) => {
   assert.equal(await sideways(page), 0);
   await stage.shot(page, 'smallest-conversation');
 
-  // The longest id there is, in the list, in an empty conversation and above it.
+  // The longest id, in the list, in an empty conversation and in its header.
   const longest = 'w'.repeat(64);
   const other = await stage.chat(url, longest, 'alice');
   await page.goto(`${url}/#/with/${longest}`);
@@ -180,11 +180,11 @@ scene('a screen of 320 pixels is enough', async (stage) => {
       const presence = document.querySelector('[data-test=presence]').getBoundingClientRect();
       return [log.scrollWidth - log.clientWidth, Math.max(0, presence.right - header.right), document.documentElement.scrollWidth - window.innerWidth];
     });
-  await page.getByText('closing or reloading the tab forgets it').waitFor();
+  await page.getByText('closing or reloading the tab deletes them').waitFor();
   assert.deepEqual(await overflows(), [0, 0, 0]);
   await stage.shot(page, 'smallest-longest-id');
   await other.locator('[data-test=composer]').fill('…');
-  await page.getByText('is writing…').waitFor();
+  await page.getByText('is typing…').waitFor();
   assert.deepEqual(await overflows(), [0, 0, 0]);
   await other.close();
   await page.goto(`${url}/#/with/bob`);

@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { scene, until } from '../lib/harness.mjs';
-import { connected, desktop, isThere, loggedIn, message, phone, say, stageDesktop, verdict } from '../lib/world.mjs';
+import { connected, desktop, isThere, loggedIn, message, phone, say, stageDesktop, waitForStatus } from '../lib/world.mjs';
 
 const presence = (page) => page.locator('[data-test=presence]').innerText();
 const shown = (page) => page.evaluate(() => globalThis.shown);
 const texts = (page) => page.locator('[data-test=text]').allInnerTexts();
 const unread = (page, peer) => page.locator(`[data-test=conversation][data-peer=${peer}] [data-test=unread]`);
 
-scene('somebody signs in and opens a conversation', async (stage) => {
+scene('a user signs in and opens a conversation', async (stage) => {
   const { url } = await stage.server();
-  const page = await stage.tab(await stage.person(), url);
+  const page = await stage.tab(await stage.browserContext(), url);
   await page.locator('#me').fill('Not an id!');
   await page.keyboard.press('Enter');
-  await page.getByText('“not an id!” is no id').waitFor();
+  await page.getByText('“not an id!” is not a user id').waitFor();
   await page.locator('#me').fill('alice');
   await page.keyboard.press('Enter');
   await loggedIn(page);
@@ -21,66 +21,66 @@ scene('somebody signs in and opens a conversation', async (stage) => {
 
   await page.locator('#peer').fill('alice');
   await page.keyboard.press('Enter');
-  await page.getByText('That is you.').waitFor();
+  await page.getByText('This is your own id.').waitFor();
   await page.locator('#peer').fill('bob');
   await page.keyboard.press('Enter');
   await connected(page);
   assert.equal(new URL(page.url()).hash, '#/with/bob');
-  await page.getByText('closing or reloading the tab forgets it').waitFor();
+  await page.getByText('closing or reloading the tab deletes them').waitFor();
   await stage.shot(page, 'empty-conversation');
 
-  // Who one is survives a reload of the tab; the history is said not to.
+  // The user survives a reload of the tab; the history does not.
   await page.reload();
   await connected(page);
   assert.equal(await page.locator('[data-test=me]').innerText(), 'You are alice');
 });
 
-scene('two people chat', async (stage) => {
+scene('two users chat', async (stage) => {
   const { url } = await stage.server();
   const alice = await stage.chat(url, 'alice', 'bob');
   const bob = await stage.chat(url, 'bob', 'alice', phone);
   await isThere(alice);
   await isThere(bob);
-  assert.equal(await presence(alice), 'looking at this conversation');
+  assert.equal(await presence(alice), 'in this conversation');
 
-  await say(alice, 'Has the parcel left the second milestone?');
-  await message(bob, 'Has the parcel left the second milestone?').waitFor();
-  await verdict(alice, 'Has the parcel left the second milestone?', 'chat', 'seen');
+  await say(alice, 'Has the backup finished?');
+  await message(bob, 'Has the backup finished?').waitFor();
+  await waitForStatus(alice, 'Has the backup finished?', 'chat', 'seen');
 
   await bob.locator('[data-test=composer]').fill('It');
-  await alice.getByText('bob is writing…').waitFor();
-  await say(bob, 'It has. The rider changed horses at noon and took the hill road.');
-  await message(alice, 'It has. The rider changed horses at noon and took the hill road.').waitFor();
-  await until('bob no longer seems to write', async () => (await presence(alice)) === 'looking at this conversation');
-  await say(alice, 'Then it will be here by five. Did she take the lantern?');
-  await say(alice, 'It is dark early now.');
-  await say(bob, 'She did.\nAnd bread for two days, in case the bridge is out.');
-  await verdict(alice, 'It is dark early now.', 'seen');
-  await verdict(bob, 'She did.\nAnd bread for two days, in case the bridge is out.', 'seen');
-  await say(alice, 'Good. I will light the lamp at the gate.');
-  await verdict(alice, 'Good. I will light the lamp at the gate.', 'seen');
-  await message(bob, 'Good. I will light the lamp at the gate.').waitFor();
+  await alice.getByText('bob is typing…').waitFor();
+  await say(bob, 'It has: 42 GB in 38 minutes, without errors.');
+  await message(alice, 'It has: 42 GB in 38 minutes, without errors.').waitFor();
+  await until('bob is not shown as typing', async () => (await presence(alice)) === 'in this conversation');
+  await say(alice, 'Good. Can you check the second disk too?');
+  await say(alice, 'Its status light is yellow.');
+  await say(bob, 'Checked.\nIt has reallocated sectors, so I ordered a new one.');
+  await waitForStatus(alice, 'Its status light is yellow.', 'seen');
+  await waitForStatus(bob, 'Checked.\nIt has reallocated sectors, so I ordered a new one.', 'seen');
+  await say(alice, 'Thanks. I will replace it on Monday.');
+  await waitForStatus(alice, 'Thanks. I will replace it on Monday.', 'seen');
+  await message(bob, 'Thanks. I will replace it on Monday.').waitFor();
   assert.deepEqual(await texts(alice), await texts(bob));
 
-  // As in the README: one conversation on the phone; on the desktop a pushed message and two more people.
+  // The screenshots of the README.
   const blur = (page) => page.evaluate(() => document.activeElement?.blur());
   await blur(bob);
   await stage.shot(bob, 'conversation-phone');
   await bob.getByRole('button', { name: 'Back to the conversations' }).click();
-  await until('alice sees that bob left', async () => (await presence(alice)) === 'not looking at this conversation');
-  await say(alice, 'And keep the dog inside.');
-  await verdict(alice, 'And keep the dog inside.', 'push');
-  for (const [peer, words] of [['dora', 'The mare is shod.'], ['carol', 'Soup is on the stove']]) {
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'not in this conversation');
+  await say(alice, 'Please keep the old disk.');
+  await waitForStatus(alice, 'Please keep the old disk.', 'push');
+  for (const [peer, words] of [['dora', 'The gateway is updated.'], ['carol', 'Lunch at one?']]) {
     const other = await stage.chat(url, peer, 'alice');
     await say(other, words);
-    await verdict(other, words, 'push');
+    await waitForStatus(other, words, 'push');
     await alice.getByRole('button', { name: 'Dismiss' }).first().click();
   }
   await blur(alice);
   await stage.shot(alice, 'conversation');
 });
 
-scene('one leaves and the message is pushed', async (stage) => {
+scene('a message to a user in another conversation is pushed', async (stage) => {
   const { url } = await stage.server();
   const alice = await stage.chat(url, 'alice', 'bob');
   const bob = await stage.chat(url, 'bob', 'alice');
@@ -88,34 +88,34 @@ scene('one leaves and the message is pushed', async (stage) => {
   await bob.locator('#peer').fill('carol');
   await bob.keyboard.press('Enter');
   await connected(bob);
-  await bob.locator('[data-test=composer]').fill('Dear Carol');
-  await until('alice sees that bob left', async () => (await presence(alice)) === 'not looking at this conversation');
+  await bob.locator('[data-test=composer]').fill('Hello Carol');
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'not in this conversation');
 
-  await say(alice, 'Come back to the gate');
-  await verdict(alice, 'Come back to the gate', 'push');
+  await say(alice, 'Are you there?');
+  await waitForStatus(alice, 'Are you there?', 'push');
   await bob.locator('[data-test=toast]').getByText('Message from alice').waitFor();
-  await say(alice, 'The rider waits');
+  await say(alice, 'It is urgent');
   await until('bob has two unread messages', async () => (await unread(bob, 'alice').innerText()).endsWith('2'));
   assert.equal(await bob.title(), '(2) carol · Waystation');
   await stage.shot(bob, 'pushed');
 
   await bob.locator('[data-test=toast] .open').click();
   await connected(bob);
-  await message(bob, 'The rider waits').waitFor();
+  await message(bob, 'It is urgent').waitFor();
   assert.equal(await bob.title(), 'alice · Waystation');
   assert.equal(await bob.locator('[data-test=toast]').count(), 0);
-  await verdict(alice, 'The rider waits', 'seen');
-  await verdict(alice, 'Come back to the gate', 'seen');
+  await waitForStatus(alice, 'It is urgent', 'seen');
+  await waitForStatus(alice, 'Are you there?', 'seen');
 
-  // What was begun elsewhere waits there.
+  // Each conversation keeps its draft.
   assert.equal(await bob.locator('[data-test=composer]').inputValue(), '');
   await bob.locator('[data-test=conversation][data-peer=carol]').click();
-  assert.equal(await bob.locator('[data-test=composer]').inputValue(), 'Dear Carol');
+  assert.equal(await bob.locator('[data-test=composer]').inputValue(), 'Hello Carol');
 });
 
-scene('the next user of a tab sees nothing of the last one’s', async (stage) => {
+scene('the next user of a tab sees no data of the previous one', async (stage) => {
   const { url } = await stage.server();
-  const page = await stage.tab(await stage.person(), `${url}/#/?me=alice`);
+  const page = await stage.tab(await stage.browserContext(), `${url}/#/?me=alice`);
   await loggedIn(page);
   const bob = await stage.chat(url, 'bob', 'alice');
   await say(bob, 'For alice only');
@@ -129,9 +129,9 @@ scene('the next user of a tab sees nothing of the last one’s', async (stage) =
   assert.equal(await page.locator('[data-test=conversation]').count(), 0);
 });
 
-scene('a page that cannot be seen counts and notifies', async (stage) => {
+scene('a hidden page counts and notifies', async (stage) => {
   const { url } = await stage.server();
-  const bobs = await stage.person();
+  const bobs = await stage.browserContext();
   await stageDesktop(bobs);
   const bob = await stage.tab(bobs, `${url}/#/?me=bob&to=alice`);
   await connected(bob);
@@ -140,25 +140,25 @@ scene('a page that cannot be seen counts and notifies', async (stage) => {
   await bob.evaluate(() => globalThis.show('hidden'));
   await say(alice, 'Look here');
   await message(bob, 'Look here').waitFor();
-  await verdict(alice, 'Look here', 'chat');
+  await waitForStatus(alice, 'Look here', 'chat');
   assert.equal(await bob.title(), '(1) alice · Waystation');
   await until('it is shown on the desktop', async () => (await shown(bob)).length > 0);
   assert.deepEqual(await shown(bob), ['Message from alice: Look here']);
-  assert.equal(await message(alice, 'Look here').getAttribute('data-status'), 'chat', 'what is not looked at is not seen');
+  assert.equal(await message(alice, 'Look here').getAttribute('data-status'), 'chat', 'a message on a hidden page is not seen');
   await bob.evaluate(() => globalThis.show('visible'));
-  await verdict(alice, 'Look here', 'seen');
+  await waitForStatus(alice, 'Look here', 'seen');
   assert.equal(await bob.title(), 'alice · Waystation');
 });
 
-scene('a push is shown on the desktop, unless another tab of the user is looked at', async (stage) => {
+scene('a push is shown on the desktop, unless another tab of the user is visible', async (stage) => {
   const { url } = await stage.server();
-  const bobs = await stage.person();
+  const bobs = await stage.browserContext();
   await stageDesktop(bobs, 'default');
   const one = await stage.tab(bobs, `${url}/#/?me=bob`);
   const two = await stage.tab(bobs, `${url}/#/?me=bob`);
   await loggedIn(one);
   await loggedIn(two);
-  // Somebody else in this browser, whose eyes are not bob's.
+  // A visible tab of another user in this browser.
   const dora = await stage.tab(bobs, `${url}/#/?me=dora`);
   await loggedIn(dora);
   for (const tab of [one, two]) {
@@ -169,7 +169,7 @@ scene('a push is shown on the desktop, unless another tab of the user is looked 
   await one.evaluate(() => globalThis.show('hidden'));
   await say(alice, 'In sight');
   for (const tab of [one, two]) await tab.locator('[data-test=toast]').getByText('In sight').waitFor();
-  // The browser answers in order: what the first tab asked on the message's arrival is answered, too.
+  // The browser answers in order: the query of the first tab on the message's arrival is answered, too.
   await one.evaluate(() => navigator.locks.query());
   await two.evaluate(() => globalThis.show('hidden'));
   await say(alice, 'Out of sight');
@@ -179,9 +179,40 @@ scene('a push is shown on the desktop, unless another tab of the user is looked 
   assert.deepEqual(await shown(one), []);
 });
 
+scene('no client can replace another sender’s notification, or the server’s', async (stage) => {
+  const { url } = await stage.server();
+  const bobs = await stage.browserContext();
+  await stageDesktop(bobs);
+  const bob = await stage.tab(bobs, `${url}/#/?me=bob`);
+  await loggedIn(bob);
+  await bob.evaluate(() => globalThis.show('hidden'));
+  const notice = await fetch(`${url}/api/v1/push/bob`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '"The disk is full"' });
+  assert.equal((await notice.json()).reached, 1);
+  /** A client that chooses the id of its message. */
+  const say = async (user, id) => {
+    const page = await stage.tab(await stage.browserContext(), `${url}/icon.svg`);
+    await page.evaluate(
+      ([from, key]) =>
+        new Promise((resolve, reject) => {
+          const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/ws/chat/bob_${from}/?user=${from}`, 'waystation.v1');
+          socket.onerror = () => reject(new Error('no connection'));
+          socket.onopen = () => socket.send(JSON.stringify({ message: `from ${from}`, id: key }));
+          socket.onmessage = ({ data }) => 'ack' in JSON.parse(data) && resolve();
+        }),
+      [user, id],
+    );
+  };
+  await say('carol', 'waystation-notice');
+  await say('dora', 'waystation-carol');
+  await say('eve', 'waystation-carol');
+  const all = ['Notice: The disk is full', ...['carol', 'dora', 'eve'].map((user) => `Message from ${user}: from ${user}`)];
+  await until('each is shown', async () => (await shown(bob)).includes(all[3]));
+  assert.deepEqual(await shown(bob), all);
+});
+
 scene('a browser that forbids notifications is not asked again', async (stage) => {
   const { url } = await stage.server();
-  const bobs = await stage.person();
+  const bobs = await stage.browserContext();
   await stageDesktop(bobs, 'default', 'denied');
   const bob = await stage.tab(bobs, `${url}/#/?me=bob`);
   await loggedIn(bob);
@@ -196,41 +227,41 @@ scene('a browser that forbids notifications is not asked again', async (stage) =
   assert.deepEqual(await shown(bob), []);
 });
 
-scene('what is below the part in sight is not seen', async (stage) => {
+scene('a message below the visible part is not seen', async (stage) => {
   const { url } = await stage.server();
   const alice = await stage.chat(url, 'alice', 'bob');
   const bob = await stage.chat(url, 'bob', 'alice');
   await isThere(alice);
   for (let i = 0; i < 30; i += 1) await say(alice, `line ${i}`);
-  await verdict(alice, 'line 29', 'seen');
+  await waitForStatus(alice, 'line 29', 'seen');
   await bob.locator('[data-test=log]').evaluate((log) => log.scrollTo(0, 0));
-  await bob.getByRole('button', { name: 'To the latest message' }).waitFor();
+  await bob.getByRole('button', { name: 'Latest message' }).waitFor();
   await say(alice, 'far below');
   await bob.getByRole('button', { name: 'New messages: 1' }).waitFor();
-  await verdict(alice, 'far below', 'chat');
-  // Signals and messages keep their order: had it been told, it would be here by now.
+  await waitForStatus(alice, 'far below', 'chat');
+  // Signals and messages keep their order: a signal would be here by now.
   await bob.locator('[data-test=composer]').pressSequentially('x');
-  await alice.getByText('bob is writing…').waitFor();
+  await alice.getByText('bob is typing…').waitFor();
   assert.equal(await message(alice, 'far below').getAttribute('data-status'), 'chat');
   assert.ok((await unread(bob, 'alice').innerText()).endsWith('1'));
   await bob.getByRole('button', { name: 'New messages: 1' }).click();
-  await verdict(alice, 'far below', 'seen');
+  await waitForStatus(alice, 'far below', 'seen');
   assert.equal(await unread(bob, 'alice').count(), 0);
 });
 
-scene('nobody is there, and the message is sent again later', async (stage) => {
+scene('a message that reached no socket is sent again', async (stage) => {
   const { url } = await stage.server();
   const alice = await stage.chat(url, 'alice', 'bob');
   await say(alice, 'Anybody?');
-  await verdict(alice, 'Anybody?', 'none');
+  await waitForStatus(alice, 'Anybody?', 'none');
   await say(alice, 'Then I wait.');
-  await verdict(alice, 'Then I wait.', 'none');
+  await waitForStatus(alice, 'Then I wait.', 'none');
   const bob = await stage.chat(url, 'bob', 'alice');
   await isThere(alice);
   await message(alice, 'Anybody?').getByRole('button', { name: 'Send again' }).click();
   await message(bob, 'Anybody?').waitFor();
-  await verdict(alice, 'Anybody?', 'seen');
-  // It was said after what it once came before.
+  await waitForStatus(alice, 'Anybody?', 'seen');
+  // The message moved to the end.
   assert.deepEqual(await texts(alice), ['Then I wait.', 'Anybody?']);
 });
 
@@ -242,26 +273,26 @@ scene('leaving the page closes both sockets with 1000', async (stage) => {
   await loggedIn(bob);
   await isThere(alice);
   await bob.goto('about:blank');
-  await until('alice sees that bob left', async () => (await presence(alice)) === 'not looking at this conversation');
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'not in this conversation');
   await until('both sockets said why', () => proxy.closeCodes.length === 2);
   assert.deepEqual(proxy.closeCodes, [1000, 1000]);
 });
 
 scene('a sender’s other tab shows the message too', async (stage) => {
   const { url } = await stage.server();
-  const context = await stage.person();
+  const context = await stage.browserContext();
   const one = await stage.tab(context, `${url}/#/?me=alice&to=bob`);
   const two = await stage.tab(context, `${url}/#/?me=alice&to=bob`);
   await connected(one);
   await connected(two);
   await say(one, 'From the first tab');
-  await verdict(two, 'From the first tab', 'other_tab');
+  await waitForStatus(two, 'From the first tab', 'other_tab');
 });
 
 scene('three tabs of one user share one push socket', async (stage) => {
   const server = await stage.server();
   const proxy = await stage.proxy(server);
-  const context = await stage.person();
+  const context = await stage.browserContext();
   const tabs = [];
   for (let i = 0; i < 3; i += 1) {
     const tab = await stage.tab(context, `${proxy.url}/#/?me=bob`);
@@ -273,23 +304,23 @@ scene('three tabs of one user share one push socket', async (stage) => {
 
   const alice = await stage.chat(server.url, 'alice', 'bob');
   await say(alice, 'To all your tabs');
-  await verdict(alice, 'To all your tabs', 'push');
+  await waitForStatus(alice, 'To all your tabs', 'push');
   for (const tab of tabs) await tab.locator('[data-test=toast]').getByText('To all your tabs').waitFor();
 
-  // The tab that has the socket goes, and the next one takes over.
+  // The leader closes, and another tab connects.
   await tabs[0].close();
   await until('another tab has opened the socket', () => pushSockets() === 2);
   for (const tab of tabs.slice(1)) await loggedIn(tab);
   await until('the message reaches the two that are left', async () => {
     await say(alice, 'And now?');
-    await verdict(alice, 'And now?', 'push', 'none');
+    await waitForStatus(alice, 'And now?', 'push', 'none');
     return (await message(alice, 'And now?').last().getAttribute('data-status')) === 'push';
   });
   for (const tab of tabs.slice(1)) await tab.locator('[data-test=toast]').getByText('And now?').waitFor();
   assert.equal(pushSockets(), 2);
 });
 
-scene('nothing that is typed is ever HTML', async (stage) => {
+scene('user text is never HTML', async (stage) => {
   const { url } = await stage.server();
   const alice = await stage.chat(url, 'alice', 'bob');
   const bob = await stage.chat(url, 'bob', 'alice', { viewport: { width: 320, height: 568 } });
@@ -332,14 +363,14 @@ scene('a message too long for the server is refused before it is sent', async (s
   assert.equal(await alice.getByRole('button', { name: 'Send', exact: true }).isDisabled(), true);
   await alice.locator('[data-test=composer]').fill('驿'.repeat(20_000));
   await alice.keyboard.press('Enter');
-  await verdict(alice, '驿'.repeat(20_000), 'none');
+  await waitForStatus(alice, '驿'.repeat(20_000), 'none');
 });
 
-scene('a message that the server refuses says why and can be sent again', async (stage) => {
+scene('a rejected message shows the reason and can be sent again', async (stage) => {
   const { url } = await stage.server(['--messages-per-second', '1', '--message-burst', '2']);
   const alice = await stage.chat(url, 'alice', 'bob');
   for (const text of ['one', 'two', 'three', 'four']) await say(alice, text);
-  await verdict(alice, 'four', 'failed');
+  await waitForStatus(alice, 'four', 'failed');
   const four = message(alice, 'four');
   await four.getByText('Too many messages at once').waitFor();
   await until('it goes through', async () => {
@@ -350,11 +381,11 @@ scene('a message that the server refuses says why and can be sent again', async 
 
 const focused = (page) => page.evaluate(() => document.activeElement?.id || document.activeElement?.innerText || document.activeElement?.tagName);
 
-scene('the keyboard is enough', async (stage) => {
+scene('the page works with the keyboard alone', async (stage) => {
   const { url } = await stage.server();
   const bob = await stage.chat(url, 'bob', 'alice', desktop);
-  const page = await stage.tab(await stage.person(), url);
-  /** Tab, until it is there. */
+  const page = await stage.tab(await stage.browserContext(), url);
+  /** Presses Tab until the condition holds. */
   const reach = (what, found) =>
     until(`${what} has the focus`, async () => {
       if (await page.evaluate(found)) return true;
@@ -364,62 +395,62 @@ scene('the keyboard is enough', async (stage) => {
   await page.keyboard.type('alice');
   await page.keyboard.press('Enter');
   await loggedIn(page);
-  await until('one begins at the heading', async () => (await focused(page)) === 'A relay post for two');
+  await until('the heading has the focus', async () => (await focused(page)) === 'No conversation selected');
   await reach('the field', () => document.activeElement?.id === 'peer');
   await page.keyboard.type('bob');
   await page.keyboard.press('Enter');
   await connected(page);
-  await until('one begins where one writes', async () => (await focused(page)) === 'composer');
+  await until('the composer has the focus', async () => (await focused(page)) === 'composer');
   await page.keyboard.type('line one');
   await page.keyboard.press('Shift+Enter');
   await page.keyboard.type('line two');
   await page.keyboard.press('Enter');
   await message(bob, 'line one\nline two').waitFor();
 
-  // Back and forth between the pages.
-  await reach('the operator’s page', () => document.activeElement?.getAttribute('aria-label') === 'Operator’s page');
+  // To the operator page and back.
+  await reach('the operator’s page', () => document.activeElement?.getAttribute('aria-label') === 'Operator page');
   await page.keyboard.press('Enter');
-  await until('one begins at its heading', async () => (await focused(page)) === 'Operator');
+  await until('its heading has the focus', async () => (await focused(page)) === 'Operator');
   assert.equal(await page.title(), 'Operator · Waystation');
-  await reach('the way back', () => document.activeElement?.getAttribute('aria-label') === 'To the conversations');
+  await reach('the way back', () => document.activeElement?.getAttribute('aria-label') === 'Back to the conversations');
   await page.keyboard.press('Space');
-  await until('one begins at the heading', async () => (await focused(page)) === 'A relay post for two');
+  await until('the heading has the focus', async () => (await focused(page)) === 'No conversation selected');
   assert.equal(await page.title(), 'Waystation');
 
-  // A toast, dismissed and opened.
+  // A toast.
   await say(bob, 'first');
   await page.locator('[data-test=toast]').getByText('first').waitFor();
   await reach('its button', () => document.activeElement?.getAttribute('aria-label') === 'Dismiss');
   await page.keyboard.press('Enter');
-  await until('one goes on at the heading', async () => (await focused(page)) === 'A relay post for two');
+  await until('the heading has the focus again', async () => (await focused(page)) === 'No conversation selected');
   await say(bob, 'second');
   await page.locator('[data-test=toast]').getByText('second').waitFor();
   await reach('the toast', () => document.activeElement?.closest('[data-test=toast]') != null);
   await page.keyboard.press('Escape');
-  await until('one goes on at the heading', async () => (await focused(page)) === 'A relay post for two');
+  await until('the heading has the focus again', async () => (await focused(page)) === 'No conversation selected');
 
-  // A message to nobody, sent again.
+  // A message that reached no socket, sent again.
   await bob.close();
   await page.goto(`${url}/#/with/bob`);
   await until('bob is away', () => page.locator('[data-test=view][data-present=false]').count());
-  await until('one begins where one writes', async () => (await focused(page)) === 'composer');
+  await until('the composer has the focus', async () => (await focused(page)) === 'composer');
   await page.keyboard.type('Still there?');
   await page.keyboard.press('Enter');
-  await verdict(page, 'Still there?', 'none');
-  await page.getByRole('status').getByText('Nobody there: bob was not connected').waitFor({ state: 'attached' });
+  await waitForStatus(page, 'Still there?', 'none');
+  await page.getByRole('status').getByText('Not delivered: bob is not connected').waitFor({ state: 'attached' });
   await reach('"Send again"', () => document.activeElement?.innerText === 'Send again');
   await page.keyboard.press('Enter');
-  await until('one goes on where one writes', async () => (await focused(page)) === 'composer');
+  await until('the composer has the focus again', async () => (await focused(page)) === 'composer');
 });
 
-scene('the Enter that ends a word of Chinese or Japanese sends nothing', async (stage) => {
+scene('Enter during a Chinese or Japanese composition does not send', async (stage) => {
   const { url } = await stage.server();
   const alice = await stage.chat(url, 'alice', 'bob');
   const field = alice.locator('[data-test=composer]');
   await field.fill('第二');
   const press = (how) => field.evaluate((box, init) => box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true, ...init })), how);
   await press({ isComposing: true, keyCode: 229 });
-  // Safari's: after the composition, and told by its code alone.
+  // Safari reports it after the composition, with this code only.
   await press({ keyCode: 229 });
   assert.equal(await field.inputValue(), '第二');
   await press({ keyCode: 13 });

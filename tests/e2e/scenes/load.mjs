@@ -8,9 +8,9 @@ import WebSocket from 'ws';
 import { scene, until } from '../lib/harness.mjs';
 import { connected, isThere, message, say } from '../lib/world.mjs';
 
-scene('the page is there within a second', async (stage) => {
+scene('the page loads within a second', async (stage) => {
   const { url } = await stage.server();
-  const context = await stage.person();
+  const context = await stage.browserContext();
   const page = await stage.tab(context, url);
   await page.locator('#me').waitFor();
   const first = await page.evaluate(() => {
@@ -27,9 +27,9 @@ scene('the page is there within a second', async (stage) => {
   assert.deepEqual(first.origins, [url]);
 });
 
-scene('the client’s own module is served', async (stage) => {
+scene('the client is served as a module', async (stage) => {
   const { url } = await stage.server();
-  const page = await stage.tab(await stage.person(), url);
+  const page = await stage.tab(await stage.browserContext(), url);
   const names = await page.evaluate(async () => {
     const client = await import('/waystation.js');
     return [typeof client.openChat, typeof client.connectPush, client.groupName('10', '9')];
@@ -37,7 +37,7 @@ scene('the client’s own module is served', async (stage) => {
   assert.deepEqual(names, ['function', 'function', '9_10']);
 });
 
-scene('the package works in a program of its own', async (stage) => {
+scene('the package works in another program', async (stage) => {
   const { url } = await stage.server();
   const sources = fileURLToPath(new URL('../../../www', import.meta.url));
   const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
@@ -48,7 +48,7 @@ scene('the package works in a program of its own', async (stage) => {
     return stdout;
   };
 
-  // As built already: the scripts would build it again.
+  // Without scripts, which would build it again.
   const [{ filename, files }] = JSON.parse(run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], sources));
   const names = files.map(({ path }) => path);
   for (const one of ['lib/waystation.js', 'lib/vue.js', 'lib/types/waystation/index.d.ts', 'src/waystation/README.md']) assert.ok(names.includes(one), one);
@@ -59,13 +59,13 @@ scene('the package works in a program of its own', async (stage) => {
   run('tar', ['-xzf', filename, '-C', installed, '--strip-components=1']);
 
   mkdirSync(join(folder, 'build'));
-  // Its types, as another program's compiler finds them. Vue is the other program's own.
+  // The types, with another program's compiler and Vue.
   symlinkSync(join(sources, 'node_modules/vue'), join(folder, 'node_modules/vue'));
   copyFileSync(join(sources, 'build/consumer.ts'), join(folder, 'build/consumer.ts'));
   copyFileSync(join(sources, 'tsconfig.consumer.json'), join(folder, 'tsconfig.json'));
   run(join(sources, 'node_modules/.bin/tsc'), ['-p', '.']);
 
-  // And itself, against a real server.
+  // The client, against a real server.
   writeFileSync(join(folder, 'program.js'), `
     import { browserEnvironment, groupName, openChat } from 'waystation-client';
     import { createRequire } from 'node:module';
@@ -90,7 +90,7 @@ scene('10,000 messages scroll smoothly', async (stage) => {
     bob.on('error', reject);
   });
   await isThere(page);
-  // The page's own time on the processor: it does not depend on what else the machine does.
+  // The page's processor time does not depend on the load of the machine.
   const session = await page.context().newCDPSession(page);
   await session.send('Performance.enable', { timeDomain: 'threadTicks' });
   const busyMs = async () => (await session.send('Performance.getMetrics')).metrics.find(({ name }) => name === 'TaskDuration').value * 1000;
@@ -106,7 +106,7 @@ scene('10,000 messages scroll smoothly', async (stage) => {
   const rendered = () => page.locator('[data-test=message]').count();
   await until('most messages are out of the document again', async () => (await rendered()) < 1000);
 
-  // From the end to the beginning, a screen a frame: faster than any hand.
+  // From the end to the beginning, one screen per frame.
   before = await busyMs();
   const result = await log.evaluate(async (element) => {
     const frames = [];
@@ -128,7 +128,7 @@ scene('10,000 messages scroll smoothly', async (stage) => {
   assert.ok(work < 16, `a frame took ${work} ms of work`);
   assert.ok(each < 5, `a message took ${each} ms of work`);
 
-  await page.getByRole('button', { name: 'To the latest message' }).click();
+  await page.getByRole('button', { name: 'Latest message' }).click();
   await message(page, `message ${count}`).waitFor();
   const typing = Date.now();
   await say(page, 'and an answer');

@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { scene, until } from '../lib/harness.mjs';
 import { freePort, www } from '../lib/server.mjs';
 import { makeKey } from '../lib/token.mjs';
-import { connected, isThere, loggedIn, message, say, verdict } from '../lib/world.mjs';
+import { connected, isThere, loggedIn, message, say, waitForStatus } from '../lib/world.mjs';
 
-const line = (page) => page.locator('[data-test=link-line]');
-const waiting = (page) => page.locator('[data-test=link-line][data-state=waiting]').waitFor();
+const line = (page) => page.locator('[data-test=connection-status]');
+const waiting = (page) => page.locator('[data-test=connection-status][data-state=waiting]').waitFor();
 
-scene('the server is killed and comes back', async (stage) => {
+scene('the page reconnects after the server was killed', async (stage) => {
   const port = await freePort();
   const before = await stage.server([], port);
   const alice = await stage.chat(before.url, 'alice', 'bob');
@@ -23,36 +23,36 @@ scene('the server is killed and comes back', async (stage) => {
   await waiting(alice);
   await waiting(bob);
   await say(alice, 'while it was away');
-  await verdict(alice, 'while it was away', 'queued');
+  await waitForStatus(alice, 'while it was away', 'queued');
   await until('the line says that one message waits', async () => (await line(alice).innerText()).includes('Messages waiting: 1'));
   await stage.shot(alice, 'server-away');
 
   await stage.server([], port);
   await connected(bob);
   await connected(alice);
-  await verdict(alice, 'while it was away', 'chat', 'push', 'none', 'seen');
+  await waitForStatus(alice, 'while it was away', 'chat', 'push', 'none', 'seen');
   await isThere(alice);
   await say(alice, 'after');
   await message(bob, 'after').waitFor();
-  // The history is the tab's, not the server's.
+  // The history is in the tab, not on the server.
   assert.ok(await message(bob, 'before').isVisible());
   await loggedIn(alice);
   await until('nothing is said to be wrong any more', async () => (await line(alice).count()) === 0);
 }, { seconds: 120 });
 
-scene('the server is restarted properly', async (stage) => {
+scene('the page reconnects after a clean restart of the server', async (stage) => {
   const port = await freePort();
   const before = await stage.server([], port);
   const alice = await stage.chat(before.url, 'alice', 'bob');
   await before.stop();
   await waiting(alice);
   await stage.server([], port);
-  // Whoever does not want to wait need not; but the page may be faster.
-  await Promise.any([alice.getByRole('button', { name: 'Try now' }).click(), connected(alice)]);
+  // The page may reconnect before the click.
+  await Promise.any([alice.getByRole('button', { name: 'Retry now' }).click(), connected(alice)]);
   await connected(alice);
 }, { seconds: 90 });
 
-scene('what was written is sent although the conversation was left', async (stage) => {
+scene('a message is sent although the conversation was closed', async (stage) => {
   const port = await freePort();
   const before = await stage.server([], port);
   const alice = await stage.chat(before.url, 'alice', 'bob');
@@ -62,7 +62,7 @@ scene('what was written is sent although the conversation was left', async (stag
   const home = (page) => page.locator('[data-test=conversation][data-peer=dora]').click();
   const back = (page, peer) => page.locator(`[data-test=conversation][data-peer=${peer}]`).click();
 
-  // Under way: left within the round trip.
+  // Sent: closed within the round trip.
   const carol = await stage.chat(proxied.url, 'carol', 'bob');
   await carol.locator('#peer').fill('dora');
   await carol.keyboard.press('Enter');
@@ -73,10 +73,10 @@ scene('what was written is sent although the conversation was left', async (stag
   await home(carol);
   await bob.locator('[data-test=toast]').getByText('on the way').waitFor();
   await back(carol, 'bob');
-  await verdict(carol, 'on the way', 'push');
+  await waitForStatus(carol, 'on the way', 'push');
   proxied.network.delayMs = 0;
 
-  // Queued: left while there is no connection.
+  // Queued: closed while there is no connection.
   await alice.locator('#peer').fill('dora');
   await alice.keyboard.press('Enter');
   await back(alice, 'bob');
@@ -84,37 +84,37 @@ scene('what was written is sent although the conversation was left', async (stag
   await before.kill();
   await waiting(alice);
   await say(alice, 'written away from home');
-  await verdict(alice, 'written away from home', 'queued');
+  await waitForStatus(alice, 'written away from home', 'queued');
   await home(alice);
   const after = await stage.server([], port);
   const ask = async (path) => (await fetch(after.url + path)).json();
-  // To whom it went depends on who of them was back first.
+  // The route depends on which socket reconnected first.
   await until('the message was sent', async () => {
     const { messages_chat: chat, messages_pushed: pushed, messages_undelivered: undelivered } = await ask('/healthz');
     return chat + pushed + undelivered === 1;
   }, 60);
-  await until('nobody pretends to look any more', async () => !(await ask('/api/v1/presence/alice')).groups.includes('alice_bob'));
+  await until('alice has closed the conversation', async () => !(await ask('/api/v1/presence/alice')).groups.includes('alice_bob'));
   await back(alice, 'bob');
-  await verdict(alice, 'written away from home', 'chat', 'push', 'none', 'seen');
+  await waitForStatus(alice, 'written away from home', 'chat', 'push', 'none', 'seen');
 }, { seconds: 120 });
 
-scene('the line says which of the connections is away', async (stage) => {
+scene('the status names the lost connection', async (stage) => {
   const port = await freePort();
   const before = await stage.server([], port);
-  const context = await stage.person();
+  const context = await stage.browserContext();
   // The push socket of this browser breaks as soon as it is open.
   await context.routeWebSocket(/\/push\//, (socket) => socket.close());
   const alice = await stage.tab(context, `${before.url}/#/?me=alice&to=bob`);
   await connected(alice);
-  await line(alice).getByText('Notifications: The connection broke.').waitFor();
+  await line(alice).getByText('Notifications: The connection was lost.').waitFor();
 
   const small = await stage.server(['--max-connections-per-user', '1']);
-  const bob = await stage.tab(await stage.person(), `${small.url}/#/?me=bob`);
+  const bob = await stage.tab(await stage.browserContext(), `${small.url}/#/?me=bob`);
   await loggedIn(bob);
   await bob.goto(`${small.url}/#/with/alice`);
-  await line(bob).getByText('This conversation: The server has no room at the moment.').waitFor();
+  await line(bob).getByText('This conversation: The server has reached its connection limit.').waitFor();
 
-  const carol = await stage.tab(await stage.person(), `${before.url}/#/?me=carol`);
+  const carol = await stage.tab(await stage.browserContext(), `${before.url}/#/?me=carol`);
   await loggedIn(carol);
   await carol.goto(`${before.url}/#/notices`);
   await carol.getByText('No notices yet.').waitFor();
@@ -123,12 +123,12 @@ scene('the line says which of the connections is away', async (stage) => {
   await waiting(carol);
   assert.ok(!(await line(carol).innerText()).includes('Notifications:'), 'there is but one');
   await stage.server([], port);
-  await carol.getByRole('button', { name: 'Try now' }).click().catch(() => {});
+  await carol.getByRole('button', { name: 'Retry now' }).click().catch(() => {});
   await loggedIn(carol);
   await until('nothing is said to be wrong any more', async () => (await line(carol).count()) === 0);
 }, { seconds: 90 });
 
-scene('the page and its sockets work below a folder of a larger site', async (stage) => {
+scene('the page and its sockets work in a folder of a larger site', async (stage) => {
   const site = await stage.proxy(await stage.server(), '/relay');
   const alice = await stage.chat(`${site.url}/relay`, 'alice', 'bob');
   await loggedIn(alice);
@@ -140,7 +140,7 @@ scene('the page and its sockets work below a folder of a larger site', async (st
   await alice.locator('[data-test=metrics] tbody tr').first().waitFor();
 });
 
-scene('on a slow network the message is under way for a while', async (stage) => {
+scene('on a slow network the message is shown as sending', async (stage) => {
   const server = await stage.server();
   const proxy = await stage.proxy(server);
   const bob = await stage.chat(server.url, 'bob', 'alice');
@@ -148,38 +148,38 @@ scene('on a slow network the message is under way for a while', async (stage) =>
   await isThere(alice);
   proxy.network.delayMs = 2000;
   await say(alice, 'slowly');
-  await verdict(alice, 'slowly', 'sending');
+  await waitForStatus(alice, 'slowly', 'sending');
   await stage.shot(alice, 'slow-network');
   await message(bob, 'slowly').waitFor();
-  await verdict(alice, 'slowly', 'chat', 'seen');
+  await waitForStatus(alice, 'slowly', 'chat', 'seen');
 });
 
-scene('a network that swallows everything is noticed', async (stage) => {
+scene('a dead network is detected', async (stage) => {
   const server = await stage.server();
   const proxy = await stage.proxy(server);
   const alice = await stage.chat(proxy.url, 'alice', 'bob');
   await loggedIn(alice);
-  // The heartbeat must have been answered once before its silence counts.
+  // The server must have answered a ping once.
   await alice.evaluate(() => window.dispatchEvent(new Event('online')));
   await say(alice, 'heard');
-  await verdict(alice, 'heard', 'none');
+  await waitForStatus(alice, 'heard', 'none');
   assert.equal((await (await fetch(`${server.url}/healthz`)).json()).errors_sent, 0, 'a heartbeat is no error');
   proxy.network.dead = true;
   await say(alice, 'into the void');
   await alice.evaluate(() => window.dispatchEvent(new Event('online')));
   await line(alice).waitFor();
-  await verdict(alice, 'into the void', 'unknown');
+  await waitForStatus(alice, 'into the void', 'unknown');
   proxy.network.dead = false;
   proxy.cut();
   await connected(alice);
   await message(alice, 'into the void').getByRole('button', { name: 'Send again' }).click();
-  await verdict(alice, 'into the void', 'none');
+  await waitForStatus(alice, 'into the void', 'none');
 }, { seconds: 120 });
 
-scene('a device goes offline and comes back', async (stage) => {
+scene('a device goes offline and online', async (stage) => {
   const server = await stage.server();
   const proxy = await stage.proxy(server);
-  const context = await stage.person();
+  const context = await stage.browserContext();
   const alice = await stage.tab(context, `${proxy.url}/#/?me=alice&to=bob`);
   await connected(alice);
   await context.setOffline(true);
@@ -187,34 +187,34 @@ scene('a device goes offline and comes back', async (stage) => {
   await line(alice).getByText('This device is offline').waitFor();
   await stage.shot(alice, 'offline');
   await say(alice, 'written offline');
-  await verdict(alice, 'written offline', 'queued');
+  await waitForStatus(alice, 'written offline', 'queued');
   await context.setOffline(false);
   await connected(alice);
-  await verdict(alice, 'written offline', 'none');
+  await waitForStatus(alice, 'written offline', 'none');
 }, { seconds: 90 });
 
 scene('a refusal is shown with the server’s reason', async (stage) => {
   const { url } = await stage.server(['--max-connections-per-user', '2']);
   const one = await stage.chat(url, 'alice', 'bob');
   await loggedIn(one);
-  const two = await stage.tab(await stage.person(), `${url}/#/?me=alice&to=carol`);
-  await line(two).getByText('The server has no room at the moment.').waitFor();
+  const two = await stage.tab(await stage.browserContext(), `${url}/#/?me=alice&to=carol`);
+  await line(two).getByText('The server has reached its connection limit.').waitFor();
   await one.close();
   await connected(two);
 }, { seconds: 90 });
 
-scene('where tokens are asked for, that is the first question', async (stage) => {
+scene('a server with tokens gets the token form first', async (stage) => {
   const key = makeKey();
   stage.onClear(key.remove);
   const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
-  const page = await stage.tab(await stage.person(), url);
+  const page = await stage.tab(await stage.browserContext(), url);
   await until('the keyboard is in the field', () => page.evaluate(() => document.activeElement.id === 'token'));
   assert.equal(await page.locator('#me').count(), 0);
   await page.keyboard.type(key.token('alice', 3600));
   await page.keyboard.press('Enter');
   await loggedIn(page);
-  // A cookie says it as well; then the server is asked by name, as ever.
-  const known = await stage.person();
+  // With a token in the cookie, the page asks for the name.
+  const known = await stage.browserContext();
   await known.addCookies([{ name: 'waystation_token', value: key.token('bob', 3600), url }]);
   const bob = await stage.tab(known, url);
   await bob.locator('#me').fill('bob');
@@ -222,20 +222,20 @@ scene('where tokens are asked for, that is the first question', async (stage) =>
   await loggedIn(bob);
 });
 
-scene('a token expires, and a new one goes on', async (stage) => {
+scene('a new token reconnects after expiry', async (stage) => {
   const key = makeKey();
   stage.onClear(key.remove);
   const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
-  const page = await stage.tab(await stage.person(), `${url}/#/?token=${key.token('alice', 6)}&to=bob`);
+  const page = await stage.tab(await stage.browserContext(), `${url}/#/?token=${key.token('alice', 6)}&to=bob`);
   await connected(page);
   assert.equal(await page.locator('[data-test=me]').innerText(), 'You are alice');
   assert.ok(!page.url().includes('token'), 'the address keeps no token');
-  await page.locator('[data-test=link-line][data-state=closed]').getByText('Your token has expired').waitFor();
+  await page.locator('[data-test=connection-status][data-state=closed]').getByText('Your token has expired').waitFor();
   await stage.shot(page, 'token-expired');
   await page.getByRole('button', { name: 'Enter a token' }).click();
   await page.locator('#token').fill('not a token');
   await page.getByRole('button', { name: 'Use the token' }).click();
-  await page.getByText('That is not a token that names a user').waitFor();
+  await page.getByText('Not a valid token').waitFor();
   await page.locator('#token').fill(key.token('alice', 3600));
   await page.getByRole('button', { name: 'Use the token' }).click();
   await connected(page);
@@ -246,8 +246,8 @@ scene('without a token the page asks for one', async (stage) => {
   const key = makeKey();
   stage.onClear(key.remove);
   const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
-  const page = await stage.tab(await stage.person(), `${url}/#/?me=alice&to=bob`);
-  await page.locator('[data-test=link-line][data-state=closed]').waitFor();
+  const page = await stage.tab(await stage.browserContext(), `${url}/#/?me=alice&to=bob`);
+  await page.locator('[data-test=connection-status][data-state=closed]').waitFor();
   await page.getByRole('button', { name: 'Enter a token' }).click();
   await page.locator('#token').fill(key.token('alice', 3600));
   await page.getByRole('button', { name: 'Use the token' }).click();
@@ -258,7 +258,7 @@ scene('the client renews a token on the open socket', async (stage) => {
   const key = makeKey();
   stage.onClear(key.remove);
   const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
-  const page = await stage.tab(await stage.person(), url);
+  const page = await stage.tab(await stage.browserContext(), url);
   await page.evaluate(async ([short, long]) => {
     const { connectPush, openChat } = await import('/waystation.js');
     const follow = (one) => {
@@ -273,7 +273,7 @@ scene('the client renews a token on the open socket', async (stage) => {
     };
     globalThis.asked = asked;
     globalThis.renewed = [follow(connectPush('alice', { token, shared: false })), follow(openChat('alice_bob', { user: 'alice', token }))];
-    // It has no other: when it has ended, the time of the short one is over.
+    // It has no other token: it closes when the short one expires.
     globalThis.ended = follow(connectPush('alice', { token: short, shared: false }));
   }, [key.token('alice', 12), key.token('alice', 3600)]);
   await page.waitForFunction(() => globalThis.ended.at(-1) === 'expired', null, { timeout: 40_000 });
@@ -281,10 +281,10 @@ scene('the client renews a token on the open socket', async (stage) => {
   assert.deepEqual(await page.evaluate(() => globalThis.asked.sort().join()), 'connect,connect,expiring,expiring');
 });
 
-scene('a page of another origin hears why it is refused', async (stage) => {
+scene('a page of another origin gets the reason of a refusal', async (stage) => {
   const key = makeKey();
   stage.onClear(key.remove);
-  // Somebody else's page, with the client of ours, whose origin the relay allows.
+  // A page with the client, from an origin that the relay allows.
   const site = createServer(({ url: path }, response) => {
     const script = path === '/waystation.js';
     response.setHeader('Content-Type', script ? 'text/javascript' : 'text/html');
@@ -294,7 +294,7 @@ scene('a page of another origin hears why it is refused', async (stage) => {
   await new Promise((resolve) => site.listen(0, '127.0.0.1', resolve));
   const home = `http://127.0.0.1:${site.address().port}`;
   const { url: relay } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file, '--allowed-origins', home]);
-  const page = await stage.tab(await stage.person(), home);
+  const page = await stage.tab(await stage.browserContext(), home);
   const ends = (options) =>
     page.evaluate(async ([server, token]) => {
       const { openChat, connectPush } = await import('/waystation.js');
@@ -311,7 +311,7 @@ scene('a page of another origin hears why it is refused', async (stage) => {
   assert.deepEqual(await ends([relay, key.token('alice', 3600)]), ['open', 'open']);
   assert.deepEqual(await ends([relay, key.token('carol', 3600)]), ['403 not_that_user', '403 not_a_member']);
   assert.deepEqual(await ends([relay, `${key.token('alice', 3600)}x`]), ['401 unauthenticated', '401 unauthenticated']);
-  // Without a token nothing but the cookie could say who is calling.
+  // Without a token, only the cookie identifies the user.
   await page.context().addCookies([{ name: 'waystation_token', value: key.token('carol', 3600), url: relay }]);
   assert.deepEqual(await ends([relay, null]), ['403 not_that_user', '403 not_a_member']);
 });
@@ -322,6 +322,6 @@ scene('an administrator ends a session', async (stage) => {
   const response = await fetch(`${url}/api/v1/sessions/alice`, { method: 'DELETE' });
   assert.equal(response.status, 200);
   await line(alice).getByText('An administrator ended your session.').waitFor();
-  await alice.getByRole('button', { name: 'Connect again' }).click();
+  await alice.getByRole('button', { name: 'Reconnect' }).click();
   await connected(alice);
 });

@@ -4,17 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { scene, until } from '../lib/harness.mjs';
 import { makeKey } from '../lib/token.mjs';
-import { accessible, desktop, loggedIn, phone, say, verdict } from '../lib/world.mjs';
+import { accessible, desktop, loggedIn, phone, say, waitForStatus } from '../lib/world.mjs';
 
-scene('an operator pushes a test and sees who is there', async (stage) => {
+scene('an operator sends a test push and sees sessions', async (stage) => {
   const { url } = await stage.server();
-  const alice = await stage.tab(await stage.person(), `${url}/#/?me=alice`);
+  const alice = await stage.tab(await stage.browserContext(), `${url}/#/?me=alice`);
   await loggedIn(alice);
-  const operator = await stage.tab(await stage.person(), `${url}/#/operator`);
+  const operator = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
   await operator.locator('[data-test=push-user]').fill('alice');
   await operator.locator('[data-test=push-json]').fill('{"disk":"full"');
   await operator.getByRole('button', { name: 'Push', exact: true }).click();
-  await operator.getByText('That is not JSON').waitFor();
+  await operator.getByText('Not valid JSON').waitFor();
   await operator.locator('[data-test=push-json]').fill('{"disk":"full"}');
   await operator.getByRole('button', { name: 'Push', exact: true }).click();
   await operator.getByText('Sockets reached: 1').waitFor();
@@ -24,14 +24,14 @@ scene('an operator pushes a test and sees who is there', async (stage) => {
   await stage.shot(alice, 'notices');
 
   await operator.locator('[data-test=presence-user]').fill('alice');
-  await operator.getByRole('button', { name: 'Look', exact: true }).click();
+  await operator.getByRole('button', { name: 'Look up', exact: true }).click();
   await operator.getByText('Push sockets: 1').waitFor();
   await operator.getByText('No open conversation').waitFor();
 });
 
-scene('on the operator’s page one stays logged in', async (stage) => {
+scene('a user stays connected on the operator page', async (stage) => {
   const { url } = await stage.server();
-  const alice = await stage.tab(await stage.person(), `${url}/#/?me=alice`);
+  const alice = await stage.tab(await stage.browserContext(), `${url}/#/?me=alice`);
   await loggedIn(alice);
   await alice.goto(`${url}/#/operator`);
   await alice.locator('[data-test=push-user]').fill('alice');
@@ -40,22 +40,22 @@ scene('on the operator’s page one stays logged in', async (stage) => {
   await alice.locator('[data-test=toast]').getByText('Test').waitFor();
 });
 
-scene('who is no operator is told what is missing', async (stage) => {
+scene('a user who is not an operator gets the reason', async (stage) => {
   const { url } = await stage.server(['--operators', '192.0.2.1']);
-  const page = await stage.tab(await stage.person(), `${url}/#/operator`);
-  await page.getByRole('alert').getByText('only to the addresses that this server counts among its operators').waitFor();
+  const page = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
+  await page.getByRole('alert').getByText('not in the option “operators”').waitFor();
   await page.locator('[data-test=push-user]').fill('alice');
   await page.getByRole('button', { name: 'Push', exact: true }).click();
-  await until('it is said of the push, too', async () => (await page.getByText('only to the addresses that').count()) === 2);
-  assert.equal(await page.getByText('a token with').count(), 0);
+  await until('the push shows it, too', async () => (await page.getByText('not in the option').count()) === 2);
+  assert.equal(await page.getByText('A token with').count(), 0);
 });
 
-scene('an operator sees live figures', async (stage) => {
+scene('an operator sees live statistics', async (stage) => {
   const { url } = await stage.server();
-  const operator = await stage.tab(await stage.person(), `${url}/#/operator`);
+  const operator = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
   await operator.locator('[data-test=metrics] tbody tr').first().waitFor();
-  await stage.shot(operator, 'operator-figures');
-  // Every figure that the server tells has a name in the page's own words.
+  await stage.shot(operator, 'operator-statistics');
+  // Every member of /healthz has a label.
   const names = Object.keys(await (await fetch(`${url}/healthz`)).json()).map((name) => name.replaceAll('_', ' '));
   const shown = await operator.locator('.health dt').allInnerTexts();
   assert.equal(shown.length, names.length);
@@ -65,16 +65,16 @@ scene('an operator sees live figures', async (stage) => {
 scene('an operator searches the audit and saves it as CSV', async (stage) => {
   const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
   stage.onClear(() => rmSync(folder, { recursive: true }));
-  const { url } = await stage.server(['--audit', join(folder, 'audit.sqlite')]);
-  const bob = await stage.tab(await stage.person(), `${url}/#/?me=bob`);
+  const { url } = await stage.server(['--audit-file', join(folder, 'audit.sqlite')]);
+  const bob = await stage.tab(await stage.browserContext(), `${url}/#/?me=bob`);
   await loggedIn(bob);
   const alice = await stage.chat(url, 'alice', 'bob');
   await say(alice, 'secret words');
-  await verdict(alice, 'secret words', 'push');
-  const operator = await stage.tab(await stage.person(), `${url}/#/operator`);
+  await waitForStatus(alice, 'secret words', 'push');
+  const operator = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
   await operator.locator('[data-test=audit-from]').fill('alice');
   const rows = operator.locator('[data-test=audit] tbody tr');
-  // The audit is written behind the relay's back, a moment later.
+  // The audit is written asynchronously.
   await until('the entry is there', async () => {
     await operator.locator('[data-test=audit-search]').click();
     return (await rows.count()) === 1;
@@ -86,11 +86,11 @@ scene('an operator searches the audit and saves it as CSV', async (stage) => {
   assert.match(csv, /alice_bob,alice,bob,/);
   assert.ok(!csv.includes('secret'));
 
-  // Each filter by itself, with a value that finds the entry and one that does not.
+  // Each filter alone, with a value that matches and one that does not.
   await operator.locator('[data-test=audit-from]').fill('');
-  // With seconds, which the field would leave out where they are none.
+  // With seconds, since the field omits zero seconds.
   const minute = (ms) => new Date(Math.floor((Date.now() + ms) / 60_000) * 60_000 + 1_000);
-  // As the page's clock has it: the browser lives in Berlin.
+  // The time zone of the browser is Berlin.
   const local = (date) => new Intl.DateTimeFormat('sv-SE', { timeZone: 'Europe/Berlin', dateStyle: 'short', timeStyle: 'medium' }).format(date).replace(' ', 'T');
   for (const [label, good, bad] of [
     ['From', 'alice', 'carol'],
@@ -105,7 +105,7 @@ scene('an operator searches the audit and saves it as CSV', async (stage) => {
     const set = (value) => (choice ? field.selectOption(value) : field.fill(value));
     await set(bad);
     await operator.locator('[data-test=audit-search]').click();
-    await operator.getByText('No entry matches.').waitFor();
+    await operator.getByText('No matching row.').waitFor();
     await set(good);
     await operator.locator('[data-test=audit-search]').click();
     await operator.getByText('Rows: 1').waitFor();
@@ -120,11 +120,11 @@ scene('an operator searches the audit and saves it as CSV', async (stage) => {
 scene('the newest entries come first, and the page says that there are more', async (stage) => {
   const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
   stage.onClear(() => rmSync(folder, { recursive: true }));
-  const { url } = await stage.server(['--audit', join(folder, 'audit.sqlite')]);
+  const { url } = await stage.server(['--audit-file', join(folder, 'audit.sqlite')]);
   for (let n = 1; n <= 105; n += 1) {
     await fetch(`${url}/api/v1/push/bob`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '"'.padEnd(n + 1, '.') + '"' });
   }
-  const operator = await stage.tab(await stage.person(), `${url}/#/operator`);
+  const operator = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
   const rows = operator.locator('[data-test=audit] tbody tr');
   const bytes = (row) => row.locator('td').nth(5).innerText();
   await until('the last entry is there', async () => {
@@ -133,7 +133,7 @@ scene('the newest entries come first, and the page says that there are more', as
     return (await bytes(rows.first())) === '107';
   });
   await operator.getByText('the newest 100, and more').waitFor();
-  // One line an entry, and the newest without scrolling the page; on a phone the table is scrolled sideways.
+  // One line per row, the newest without scrolling. On a phone the table scrolls sideways.
   const { height } = await rows.first().boundingBox();
   assert.ok(height < 40);
   const { y } = await rows.first().boundingBox();
@@ -153,12 +153,12 @@ scene('with tokens, an operator needs the scope for what they do', async (stage)
   stage.onClear(key.remove);
   const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
   stage.onClear(() => rmSync(folder, { recursive: true }));
-  const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file, '--audit', join(folder, 'audit.sqlite')]);
-  const alice = await stage.tab(await stage.person(), `${url}/#/?token=${key.token('alice', 3600)}`);
+  const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file, '--audit-file', join(folder, 'audit.sqlite')]);
+  const alice = await stage.tab(await stage.browserContext(), `${url}/#/?token=${key.token('alice', 3600)}`);
   await loggedIn(alice);
-  const operator = await stage.tab(await stage.person(), `${url}/#/operator`);
+  const operator = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
   const token = async (scope) => {
-    await operator.getByLabel('Operator’s token').fill(key.token('op', 3600, scope));
+    await operator.getByLabel('Operator token').fill(key.token('op', 3600, scope));
     await operator.keyboard.press('Tab');
   };
   const push = async () => {
@@ -168,9 +168,9 @@ scene('with tokens, an operator needs the scope for what they do', async (stage)
   const search = () => operator.locator('[data-test=audit-search]').click();
 
   await push();
-  await operator.getByText('a token with the scope “push”').waitFor();
+  await operator.getByText('A token with the scope “push”').waitFor();
   assert.equal(await operator.getByText('address').count(), 0);
-  await operator.getByLabel('Operator’s token').fill(key.token('op', -3600, 'push'));
+  await operator.getByLabel('Operator token').fill(key.token('op', -3600, 'push'));
   await push();
   await operator.getByText(/The server answered 401: .*expired/).waitFor();
   await token('push');
@@ -178,15 +178,15 @@ scene('with tokens, an operator needs the scope for what they do', async (stage)
   await operator.getByText('Sockets reached: 1').waitFor();
   await alice.locator('[data-test=toast]').waitFor();
   await search();
-  await operator.getByText('a token with the scope “admin”').waitFor();
+  await operator.getByText('A token with the scope “admin”').waitFor();
   await token('push admin');
   await search();
-  await operator.getByText(/No entry matches|Rows: /).waitFor();
+  await operator.getByText(/No matching row|Rows: /).waitFor();
   await operator.locator('[data-test=presence-user]').fill('alice');
-  await operator.getByRole('button', { name: 'Look', exact: true }).click();
+  await operator.getByRole('button', { name: 'Look up', exact: true }).click();
   await operator.getByText('Push sockets: 1').waitFor();
   await operator.getByRole('button', { name: 'End all sessions' }).click();
-  await operator.getByRole('button', { name: 'Really end every session of alice?' }).click();
+  await operator.getByRole('button', { name: 'Confirm: end all sessions of alice' }).click();
   await operator.getByText('Sockets closed: 1').waitFor();
-  await alice.locator('[data-test=link-line]').getByText('An administrator ended your session.').waitFor();
+  await alice.locator('[data-test=connection-status]').getByText('An administrator ended your session.').waitFor();
 });

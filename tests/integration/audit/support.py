@@ -31,7 +31,7 @@ class Case(AsyncCase):
         self.file = os.path.join(self.folder, "audit.db")
 
     def server(self, *options, **more):
-        return Server("--audit", self.file, *NO_LIMITS, *options, **more)
+        return Server("--audit-file", self.file, *NO_LIMITS, *options, **more)
 
     def query(self, sql, *parameters, file=None):
         """All rows of a query, by SQLite's own Python module: not our code."""

@@ -162,7 +162,7 @@ class Canary(Case):
         self.assert_folder_is_clean()
 
     async def test_nor_where_too_many_messages_come(self):
-        with Server("--audit", self.file, "--log-level", "debug", "--messages-per-second", "1",
+        with Server("--audit-file", self.file, "--log-level", "debug", "--messages-per-second", "1",
                     "--message-burst", "3") as server:
             async with alice(server) as ws:
                 for n in range(20):

@@ -241,26 +241,26 @@ class Command(Case):
             pass
         config = os.path.join(self.folder, "site.toml")
         with open(config, "w", encoding="utf-8") as file:
-            file.write(f'audit = "{self.file}"\n')
+            file.write(f'audit_file = "{self.file}"\n')
         self.assertEqual(run("audit", "list", "--config", config)[0], 0)
-        self.assertEqual(run("audit", "list", env={"WAYSTATION_AUDIT": self.file})[0], 0)
+        self.assertEqual(run("audit", "list", env={"WAYSTATION_AUDIT_FILE": self.file})[0], 0)
         code, _, error = run("audit", "list")
         self.assertEqual(code, 2)
-        self.assertIn("which file?", error)
+        self.assertIn("no file; allowed: --file", error)
 
     def test_says_what_is_wrong_in_one_line_with_exit_code_2(self):
         with self.server():
             pass
-        for arguments, why in ((("list", "--since", "soon"), "--since \"soon\": allowed is"),
-                               (("list", "--user", "Bob!"), '--user "Bob!": allowed is a user, 1 to'),
-                               (("stats", "--to", "Bob"), '--to "Bob": allowed is a user, 1 to 64'),
-                               (("list", "--limit", "-1"), '--limit "-1": allowed is a whole number'),
-                               (("stats", "--limit", "x"), '--limit "x": allowed is a whole number'),
+        for arguments, why in ((("list", "--since", "soon"), "--since \"soon\": not a time; allowed: "),
+                               (("list", "--user", "Bob!"), '--user "Bob!": not a user; allowed: 1 to'),
+                               (("stats", "--to", "Bob"), '--to "Bob": not a user; allowed: 1 to 64'),
+                               (("list", "--limit", "-1"), '--limit "-1": not a whole number'),
+                               (("stats", "--limit", "x"), '--limit "x": not a whole number'),
                                (("list", "--since", "1h", "--until", "2h"), "nothing can lie between"),
                                (("list", "--since", "today", "--until", "today"), "is the same"),
-                               (("list", "--outcome", "lost"), "allowed is pushed"),
-                               (("export", "--format", "xml"), "allowed is csv or jsonl"),
-                               (("prune",), "which rows?")):
+                               (("list", "--outcome", "lost"), "allowed: pushed"),
+                               (("export", "--format", "xml"), "allowed: csv or jsonl"),
+                               (("prune",), "no rows selected")):
             error = self.audit(*arguments, code=2)
             self.assertEqual(error.count("\n"), 1)
             self.assertIn(why, error)

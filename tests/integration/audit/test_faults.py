@@ -95,11 +95,11 @@ class Faults(Case):
     async def test_a_second_server_on_the_same_file_is_refused(self):
         with self.server() as server:
             code, _, error = run("serve", "--listen", "127.0.0.1:0", "--www", "",
-                                 "--audit", self.file)
+                                 "--audit-file", self.file)
             self.assertEqual(code, 2, error)
             self.assertIn("another program is writing it as node", error)
             # To check a configuration beside a running server is no such thing.
-            self.assertEqual(run("config", "check", "--audit", self.file)[0], 0)
+            self.assertEqual(run("config", "check", "--audit-file", self.file)[0], 0)
             async with alice(server) as ws:
                 await send(ws, 0, 3)
         self.assertEqual(self.count("outcome = 'gap'"), 0)

@@ -145,20 +145,20 @@ class Rows(Case):
                           (self.folder, "it is not a file")):
             for command in (("serve", "--listen", "127.0.0.1:0", "--www", ""),
                             ("config", "check")):
-                code, _, error = run(*command, "--audit", path)
+                code, _, error = run(*command, "--audit-file", path)
                 self.assertEqual(code, 2, error)
                 # A line of the log, or of the command's.
                 line = [line for line in error.splitlines()
                         if line.startswith("waystation: ") or " error " in line]
                 self.assertEqual(len(line), 1, error)
-                self.assertIn(f'audit = "{path}"', line[0])
+                self.assertIn(f'audit_file = "{path}"', line[0])
                 self.assertIn(why, line[0])
         with open(newer, "rb") as file:
             self.assertEqual(file.read(), before)
         self.assertFalse(os.path.exists(self.file))
 
     def test_checking_the_configuration_makes_no_file(self):
-        self.assertEqual(run("config", "check", "--audit", self.file)[0], 0)
+        self.assertEqual(run("config", "check", "--audit-file", self.file)[0], 0)
         self.assertEqual(os.listdir(self.folder), [])
 
 

@@ -458,7 +458,7 @@ class Chaos(unittest.TestCase):
         settings = self.folder / "waystation.toml"
         write_settings(settings, random.Random(f"{seed} settings"))
         with Server("--auth", "jwt", "--jwt-key-file", str(keys.file), "--config", str(settings),
-                    "--audit", str(self.folder / "audit.db")) as server:
+                    "--audit-file", str(self.folder / "audit.db")) as server:
             # One more is kept: what stands for a socket that was taken from the web server.
             # The thread that checks tokens starts with the first of them.
             descriptors, threads = self.descriptors(server) + 1, server.threads() + 1

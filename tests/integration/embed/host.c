@@ -47,11 +47,11 @@ static void on_closed(const struct mg_connection *conn) {
 static waystation_relay *new_relay(void) {
   waystation_options options;
   waystation_relay *relay;
-  char error[256];
+  waystation_error error = WAYSTATION_ERROR_INIT;
   waystation_options_init(&options, sizeof options);
   options.allowed_origins = "https://page.example";
-  if (waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_OK) return relay;
-  fprintf(stderr, "host: %s\n", error);
+  if (waystation_new(&options, &relay, &error) == WAYSTATION_OK) return relay;
+  fprintf(stderr, "host: %s\n", error.message);
   return NULL;
 }
 

@@ -56,7 +56,8 @@ class Commands(CommandCase):
             self.assertEqual(result.stderr, "")
         result = run("serve", "--help")
         self.assertIn("--max-connections", result.stdout)
-        self.assertIn("sockets of one user; 0: no limit (default: 16)", result.stdout)
+        self.assertIn("open sockets of one user. 0: no limit. (default:", result.stdout)
+        self.assertIn("--max-queue-bytes BYTES", result.stdout)
         self.assertIn("Usage: waystation serve", result.stdout)
         self.assertNotIn("--max_connections", result.stdout)
         self.assertNotIn("...", result.stdout)
@@ -125,7 +126,7 @@ class Commands(CommandCase):
 
     def test_refuses_proxies_that_are_everybody(self):
         self.assert_mistake(run("config", "check", "--trusted-proxies", "10.0.0.1,0.0.0.0/0"),
-                            "trusted_proxies", "0.0.0.0/0", "everybody")
+                            "trusted_proxies", "0.0.0.0/0", "every address")
         # Everybody in two halves.
         self.assert_mistake(run("config", "check", "--trusted-proxies", "0.0.0.0/1,128.0.0.0/1"),
                             "trusted_proxies", "every address")
@@ -133,6 +134,27 @@ class Commands(CommandCase):
     def test_refuses_queues_too_small_for_a_message(self):
         self.assert_mistake(run("config", "check", "--max-message-bytes", "2000000"),
                             "max_queue_bytes", "1048576", "at least")
+
+    def test_says_every_mistake_at_once(self):
+        path = self.file("max_connections = 'many'\nauth = 'jwt'\noperators = ['x', 'y']\nwhat = 1\n")
+        env = environment(WAYSTATION_MESSAGE_BURST="0")
+        for command in (["config", "check"], ["serve"]):
+            result = run(*command, "--config", path, "--listen", "localhost:80", "--node-name",
+                         "no name", env=env)
+            self.assertEqual((result.returncode, result.stdout), (2, ""), result)
+            lines = result.stderr.splitlines()
+            for line, (start, end) in zip(lines, (
+                    ('listen = "localhost:80": ', "(--listen)"),
+                    ('jwt_key_file = "": ', "(default)"),
+                    ('operators = "x": ', f"({path}:3)"),
+                    ('operators = "y": ', f"({path}:3)"),
+                    ('max_connections = "many": ', f"({path}:1)"),
+                    ("message_burst = 0: ", "(WAYSTATION_MESSAGE_BURST)"),
+                    ('node_name = "no name": ', "(--node-name)"),
+                    (f"{path}:4: ", "lists the options")), strict=True):
+                self.assertTrue(line.startswith("waystation: " + start), line)
+                self.assertTrue(line.endswith(end), line)
+                self.assertTrue("; allowed: " in line or "is no option" in line, line)
 
     def test_says_that_all_is_well(self):
         result = run("config", "check")
@@ -215,7 +237,7 @@ class Commands(CommandCase):
                      "--jwt-key-file", key)
         self.assertEqual(result.returncode, 0, result.stderr)
         for option in ("allow_open_network", "operators", "jwt_key_file"):
-            self.assertEqual(result.stderr.count(option), 1, result.stderr)
+            self.assertEqual(result.stderr.count(f"warning: {option} = "), 1, result.stderr)
 
     def test_says_which_address_is_not_there(self):
         result = run("serve", "--listen", "192.0.2.1:0", "--allow-open-network", "--log-level",
@@ -269,7 +291,7 @@ class Commands(CommandCase):
             # Some machines have that many.
             limit = int(pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
                         .split("Max open files")[1].split()[0])
-            self.assertEqual(limit < 10_001_108, "max_connections = 10000000 is more" in server.log())
+            self.assertEqual(limit < 10_001_108, "max_connections = 10000000: more than" in server.log())
 
 
 class KeyFiles(CommandCase):

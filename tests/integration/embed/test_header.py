@@ -38,6 +38,8 @@ class Header(unittest.TestCase):
         self.assertEqual(re.findall(rb"HTTP/1\.[01] (\d+) ", answer), [str(status).encode()],
                          (answer, bytes_sent))
         self.assertIn(b"\r\nConnection: close\r\n", answer)
+        if answer.startswith(b"HTTP/1.1 "):
+            self.assertIn(b"\r\nX-Content-Type-Options: nosniff\r\n", answer)
 
     def refuses_what_is_missing(self, port, ways):
         for line, fields in ways:

@@ -31,7 +31,7 @@ class Metrics(unittest.IsolatedAsyncioTestCase):
     def test_counts_refusals_of_the_http_api_by_their_code(self):
         with tempfile.TemporaryDirectory() as folder, \
                 Server("--max-message-bytes", "10", "--max-queue-bytes", "2000",
-                       "--audit", str(pathlib.Path(folder, "audit.sqlite"))) as server:
+                       "--audit-file", str(pathlib.Path(folder, "audit.sqlite"))) as server:
             elsewhere = {"X-Forwarded-For": "192.0.2.7"}
             expected = {}
             for method, path, headers, body, status, code in (

@@ -130,7 +130,7 @@ class Serving(unittest.IsolatedAsyncioTestCase):
 
                     file.write_text("log_level = 'info'\n")
                     server.send(signal.SIGHUP)
-                    await asyncio.to_thread(server.await_log, "says what it did before")
+                    await asyncio.to_thread(server.await_log, "no option has changed")
 
                     file.write_text("log_format = 'json'\nlisten = ['127.0.0.1:1']\n"
                                     "ping_interval_seconds = 24\n")

@@ -107,9 +107,9 @@ TEST(AddressBlock, SaysWhatIsWrong) {
            Case{"10.0.0.0/8/8", "from 0 to 32"},
            Case{"::/129", "from 0 to 128"},
            Case{"::ffff:0:0/95", "starts at /96"},
-           Case{"example.org", "neither an address nor a block"},
-           Case{"/8", "neither an address nor a block"},
-           Case{"fe80::%eth0/64", "neither an address nor a block"},
+           Case{"example.org", "neither an address nor a CIDR block"},
+           Case{"/8", "neither an address nor a CIDR block"},
+           Case{"fe80::%eth0/64", "neither an address nor a CIDR block"},
        }) {
     const auto parsed = AddressBlock::parse(text);
     ASSERT_TRUE(std::holds_alternative<std::string>(parsed)) << text;
@@ -160,7 +160,7 @@ TEST(AddressList, NamesTheEntryThatIsWrong) {
   const std::vector<std::string> entries{"::1", "nonsense"};
   const auto parsed = AddressList::parse(entries);
   ASSERT_TRUE(std::holds_alternative<std::string>(parsed));
-  EXPECT_THAT(std::get<std::string>(parsed), HasSubstr("\"nonsense\": it is neither"));
+  EXPECT_THAT(std::get<std::string>(parsed), HasSubstr("\"nonsense\": neither"));
 }
 
 }  // namespace

@@ -20,22 +20,22 @@ class Held {
  public:
   explicit Held(Limits& limits) : limits_(limits) {}
 
-  /// 0 where a place was had, else the status of the refusal.
+  /// 0 where a permit was had, else the status of the refusal.
   int take(std::string_view user, const std::optional<Address>& address) {
     auto result = limits_.reserve(user, address);
-    if (auto* refusal = std::get_if<Refusal>(&result)) {
-      last_ = *refusal;
-      return refusal->status;
+    if (!result) {
+      last_ = result.error();
+      return last_.status();
     }
-    places_.push_back(std::move(std::get<Place>(result)));
+    permits_.push_back(std::move(*result));
     return 0;
   }
-  void give_back_one() { places_.pop_back(); }
+  void release_one() { permits_.pop_back(); }
   const Refusal& last() const { return last_; }
 
  private:
   Limits& limits_;
-  std::vector<Place> places_;
+  std::vector<Permit> permits_;
   Refusal last_;
 };
 
@@ -45,11 +45,10 @@ TEST(Limits, RefuseMoreThanInAllWithATimeToComeBack) {
   EXPECT_EQ(held.take("a", kHere), 0);
   EXPECT_EQ(held.take("", kHere), 0);
   EXPECT_EQ(held.take("b", kThere), 503);
-  EXPECT_EQ(held.last().code, "full");
+  EXPECT_EQ(held.last().code, RefusalCode::full);
   EXPECT_THAT(held.last().detail, HasSubstr("max_connections"));
-  ASSERT_EQ(held.last().headers.size(), 1U);
-  EXPECT_EQ(held.last().headers[0].first, "Retry-After");
-  held.give_back_one();
+  EXPECT_THAT(render(held.last()), HasSubstr("\r\nRetry-After: 5\r\n"));
+  held.release_one();
   EXPECT_EQ(held.take("b", kThere), 0);
 }
 
@@ -59,11 +58,11 @@ TEST(Limits, RefuseMoreThanPerUser) {
   EXPECT_EQ(held.take("a", kHere), 0);
   EXPECT_EQ(held.take("a", kThere), 0);
   EXPECT_EQ(held.take("a", kHere), 429);
-  EXPECT_EQ(held.last().code, "too_many");
+  EXPECT_EQ(held.last().code, RefusalCode::too_many);
   EXPECT_THAT(held.last().detail, HasSubstr("2 sockets open, as many as max_connections_per_user"));
   EXPECT_EQ(held.take("b", kHere), 0);
-  held.give_back_one();
-  held.give_back_one();
+  held.release_one();
+  held.release_one();
   EXPECT_EQ(held.take("a", kHere), 0);
 }
 
@@ -112,39 +111,39 @@ TEST(Limits, ChangeWhilePlacesAreHeld) {
   EXPECT_EQ(held.take("a", kHere), 0);
 }
 
-TEST(Place, IsGivenBackOnce) {
+TEST(Permit, IsGivenBackOnce) {
   Limits limits({0, 0, 0});
   auto result = limits.reserve("a", kHere);
-  Place place = std::move(std::get<Place>(result));
+  Permit permit = std::move(*result);
   EXPECT_EQ(limits.in_all(), 1U);
-  EXPECT_TRUE(place);
-  Place other = std::move(place);
-  EXPECT_FALSE(place);  // NOLINT: what is left of it is the point
+  EXPECT_TRUE(permit);
+  Permit other = std::move(permit);
+  EXPECT_FALSE(permit);  // NOLINT: what is left of it is the point
   EXPECT_EQ(limits.in_all(), 1U);
-  other.give_back();
-  other.give_back();
+  other.release();
+  other.release();
   EXPECT_EQ(limits.in_all(), 0U);
 }
 
-TEST(Place, GivesBackWhatItHeldWhenAnotherIsMovedIn) {
+TEST(Permit, GivesBackWhatItHeldWhenAnotherIsMovedIn) {
   Limits limits({0, 1, 0});
   auto first = limits.reserve("a", kHere);
   auto second = limits.reserve("b", kThere);
-  std::get<Place>(first) = std::move(std::get<Place>(second));
+  *first = std::move(*second);
   EXPECT_EQ(limits.in_all(), 1U);
-  EXPECT_TRUE(std::holds_alternative<Place>(limits.reserve("a", kHere)));
-  EXPECT_TRUE(std::holds_alternative<Refusal>(limits.reserve("b", kHere)));
+  EXPECT_TRUE(limits.reserve("a", kHere));
+  EXPECT_FALSE(limits.reserve("b", kHere));
 }
 
-TEST(Place, OutlivesTheLimitsItCameFrom) {
-  Place place;
+TEST(Permit, OutlivesTheLimitsItCameFrom) {
+  Permit permit;
   {
     Limits limits({0, 0, 0});
     auto result = limits.reserve("a", kHere);
-    place = std::move(std::get<Place>(result));
+    permit = std::move(*result);
   }
-  place.give_back();
-  EXPECT_FALSE(place);
+  permit.release();
+  EXPECT_FALSE(permit);
 }
 
 TEST(Limits, AreNeverOvershotByABurst) {
@@ -156,20 +155,20 @@ TEST(Limits, AreNeverOvershotByABurst) {
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&] {
       for (int round = 0; round < 200; ++round) {
-        std::vector<Place> places;
+        std::vector<Permit> permits;
         for (int j = 0; j < 20; ++j) {
           auto result = limits.reserve("user" + std::to_string(j), kHere);
-          if (auto* place = std::get_if<Place>(&result)) {
+          if (result) {
             const auto now = ++admitted;
             auto before = highest.load();
             while (before < now && !highest.compare_exchange_weak(before, now)) {
             }
-            places.push_back(std::move(*place));
+            permits.push_back(std::move(*result));
           }
         }
-        for (auto& place : places) {
+        for (auto& permit : permits) {
           --admitted;
-          place.give_back();
+          permit.release();
         }
       }
     });

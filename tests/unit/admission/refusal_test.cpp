@@ -11,35 +11,59 @@ using testing::HasSubstr;
 using testing::Not;
 
 TEST(Refusal, IsAWholePlainHttpResponse) {
-  EXPECT_EQ(render(Refusal{403, "bad_origin", "no"}),
+  EXPECT_EQ(render(Refusal{RefusalCode::bad_origin, "no"}),
             "HTTP/1.1 403 Forbidden\r\n"
             "Content-Type: application/json\r\n"
             "Content-Length: 45\r\n"
             "Cache-Control: no-store\r\n"
+            "X-Content-Type-Options: nosniff\r\n"
             "Connection: close\r\n"
             "\r\n"
             "{\"error\":{\"code\":\"bad_origin\",\"detail\":\"no\"}}");
 }
 
 TEST(Refusal, EscapesItsDetail) {
-  EXPECT_THAT(render(Refusal{400, "bad_json", "a \"b\" \\ \n"}),
+  EXPECT_THAT(render(Refusal{RefusalCode::bad_json, "a \"b\" \\ \n"}),
               EndsWith(R"({"error":{"code":"bad_json","detail":"a \"b\" \\ \n"}})"));
 }
 
 TEST(Refusal, SendsItsOwnFields) {
-  const std::string text = render(Refusal{503, "full", "later", {{"Retry-After", "5"}}});
+  const std::string text = render(Refusal{RefusalCode::full, "later", {{"Vary", "Origin"}}});
   EXPECT_THAT(text, HasSubstr("HTTP/1.1 503 Service Unavailable\r\n"));
-  EXPECT_THAT(text, HasSubstr("\r\nRetry-After: 5\r\n"));
+  EXPECT_THAT(text, HasSubstr("\r\nVary: Origin\r\n"));
+}
+
+TEST(Refusal, SaysWhenToTryAgainWhereItsCodeDoes) {
+  EXPECT_THAT(render(Refusal{RefusalCode::full}), HasSubstr("\r\nRetry-After: 5\r\n"));
+  EXPECT_THAT(render(Refusal{RefusalCode::not_adoptable}), HasSubstr("\r\nRetry-After: 1\r\n"));
+  EXPECT_THAT(render(Refusal{RefusalCode::bad_host}), Not(HasSubstr("Retry-After")));
+}
+
+TEST(Refusal, KeepsTheLogsDetailToItself) {
+  Refusal refusal{RefusalCode::unauthenticated, "no"};
+  refusal.log_detail = "kid secret";
+  refusal.user = "alice";
+  EXPECT_THAT(render(refusal), Not(HasSubstr("secret")));
+  EXPECT_THAT(render(refusal), Not(HasSubstr("alice")));
+}
+
+TEST(RefusalCodes, AreOfAStatusWithAReasonAndHaveAText) {
+  for (const auto& info : kRefusalCodes) {
+    EXPECT_NE(reason_phrase(info.status), "Unknown") << info.name;
+    EXPECT_FALSE(info.text.empty()) << info.name;
+    EXPECT_EQ(info.retry_after_seconds != 0, info.status == 503) << info.name;
+    EXPECT_THAT(render(Refusal{info.code}), HasSubstr(std::string(info.text))) << info.name;
+  }
 }
 
 TEST(Refusal, NamesUpgradeAsAnOptionOfTheConnectionToo) {
-  EXPECT_THAT(render(Refusal{426, "upgrade_required", "", {{"Upgrade", "websocket"}}}),
+  EXPECT_THAT(render(Refusal{RefusalCode::upgrade_required, "", {{"Upgrade", "websocket"}}}),
               HasSubstr("\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n"));
 }
 
 TEST(Refusal, LetsNobodyWriteAFieldOfTheirOwn) {
-  const std::string text =
-      render(Refusal{400, "x", "", {{"A", "1\r\nSet-Cookie: a"}, {"B\n", "2"}, {"C", "3\r"}}});
+  const std::string text = render(Refusal{
+      RefusalCode::internal, "", {{"A", "1\r\nSet-Cookie: a"}, {"B\n", "2"}, {"C", "3\r"}}});
   EXPECT_THAT(text, Not(HasSubstr("Set-Cookie")));
   EXPECT_THAT(text, Not(HasSubstr("B\n")));
   EXPECT_THAT(text, Not(HasSubstr("C: 3")));
@@ -53,7 +77,8 @@ TEST(HttpResponse, LeavesTheBodyOutForHead) {
 
 TEST(HttpResponse, HasNoBodyAndNoLengthWithoutContent) {
   EXPECT_EQ(render(HttpResponse{204, "", "", {}}),
-            "HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n");
+            "HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n"
+            "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n");
 }
 
 TEST(HttpResponse, HasAReasonForEveryStatusInUse) {

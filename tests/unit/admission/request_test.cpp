@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.hpp"
 #include "unit/admission/request_builder.hpp"
 
 namespace waystation {

@@ -111,7 +111,7 @@ static connection open_socket(uint32_t id, const char *target, const char *query
   char head[1024];
   char byte;
   CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
-  CHECK(response.action == WAYSTATION_TAKEN && response.status == 101);
+  CHECK(response.action == WAYSTATION_ADOPTED && response.status == 101);
   CHECK(response.bytes == NULL && response.length == 0);
   waystation_response_clear(&response);
   CHECK(recv(c.server, &byte, 1, 0) == 0);
@@ -129,6 +129,8 @@ static void expect_refusal(uint32_t id, const waystation_request *request, int s
   CHECK(response.action == WAYSTATION_REPLY && response.status == status);
   snprintf(quoted, sizeof quoted, "\"%s\"", code);
   CHECK(strstr(response.bytes, quoted) != NULL);
+  /* A C string, too, though `length` is what counts. */
+  CHECK(response.bytes[response.length] == '\0' && strlen(response.bytes) == response.length);
   waystation_response_clear(&response);
 }
 
@@ -144,9 +146,9 @@ static void expect_frame(int fd, const char *text) {
 
 static waystation_relay *started(waystation_options *options) {
   waystation_relay *relay = NULL;
-  char error[256];
-  CHECK(waystation_new(options, &relay, error, sizeof error) == WAYSTATION_OK);
-  CHECK(strcmp(error, "") == 0);
+  waystation_error error = WAYSTATION_ERROR_INIT;
+  CHECK(waystation_new(options, &relay, &error) == WAYSTATION_OK);
+  CHECK(strcmp(error.message, "") == 0);
   return relay;
 }
 
@@ -207,51 +209,224 @@ static void options_of_an_older_header(void) {
 static void wrong_options(void) {
   waystation_options options;
   waystation_relay *relay = (waystation_relay *)&options;
-  char error[200];
-  char little[8];
+  waystation_error error = WAYSTATION_ERROR_INIT;
+  struct {
+    size_t size;
+    waystation_status status;
+    char canary;
+  } older = {offsetof(waystation_error, option), WAYSTATION_OK, 'x'};
   waystation_options_init(&options, sizeof options);
 
-  CHECK(waystation_new(&options, NULL, error, sizeof error) == WAYSTATION_INVALID);
-  CHECK(waystation_new(NULL, &relay, error, sizeof error) == WAYSTATION_INVALID);
-  CHECK(relay == NULL && strstr(error, "waystation_options_init") != NULL);
+  CHECK(waystation_new(&options, NULL, &error) == WAYSTATION_INVALID);
+  CHECK(waystation_new(NULL, &relay, &error) == WAYSTATION_INVALID);
+  CHECK(relay == NULL && strstr(error.message, "waystation_options_init") != NULL);
   options.size = 1;
-  CHECK(waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(waystation_new(&options, &relay, &error) == WAYSTATION_INVALID);
   options.size = sizeof options;
 
   options.auth = 17;
-  CHECK(waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_INVALID);
-  CHECK(relay == NULL && strstr(error, "auth = 17") != NULL);
-  CHECK(waystation_new(&options, &relay, little, sizeof little) == WAYSTATION_INVALID);
-  CHECK(strcmp(little, "auth = ") == 0);
-  CHECK(waystation_new(&options, &relay, NULL, 0) == WAYSTATION_INVALID);
-  CHECK(waystation_new(&options, &relay, error, 0) == WAYSTATION_INVALID);
+  CHECK(waystation_new(&options, &relay, &error) == WAYSTATION_INVALID);
+  CHECK(relay == NULL && error.status == WAYSTATION_INVALID);
+  CHECK(strcmp(error.option, "auth") == 0);
+  CHECK(strcmp(error.message,
+               "auth = 17: unknown value; allowed: open, jwt, header or callback") == 0);
+  CHECK(waystation_new(&options, &relay, NULL) == WAYSTATION_INVALID);
+  /* A caller whose struct is shorter, and one that forgot its size. */
+  CHECK(waystation_new(&options, &relay, (waystation_error *)(void *)&older) ==
+        WAYSTATION_INVALID);
+  CHECK(older.size == offsetof(waystation_error, option) && older.status == WAYSTATION_INVALID);
+  CHECK(older.canary == 'x');
+  older.size = 0;
+  older.status = WAYSTATION_OK;
+  CHECK(waystation_new(&options, &relay, (waystation_error *)(void *)&older) ==
+        WAYSTATION_INVALID);
+  CHECK(older.size == 0 && older.status == WAYSTATION_OK);
 
   options.auth = WAYSTATION_AUTH_CALLBACK;
-  CHECK(waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_INVALID);
-  CHECK(strstr(error, "identify") != NULL);
+  CHECK(waystation_new(&options, &relay, &error) == WAYSTATION_INVALID);
+  CHECK(strstr(error.message, "identify") != NULL);
   options.auth = WAYSTATION_AUTH_JWT;
   options.jwt_key_file = "/nowhere/at/all";
-  CHECK(waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_INVALID);
-  CHECK(strstr(error, "jwt_key_file") != NULL && strstr(error, "/nowhere/at/all") != NULL);
+  CHECK(waystation_new(&options, &relay, &error) == WAYSTATION_INVALID);
+  CHECK(strcmp(error.option, "jwt_key_file") == 0);
+  CHECK(strstr(error.message, "/nowhere/at/all") != NULL);
 
-#define REFUSED(field, value)                                                              \
-  waystation_options_init(&options, sizeof options);                                       \
-  options.field = value;                                                                   \
-  CHECK(waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_INVALID);      \
-  CHECK(strstr(error, #field) != NULL);
-  REFUSED(max_message_bytes, 0)
-  REFUSED(max_message_bytes, (uint64_t)1 << 32)
+#define REFUSED(field, value)                                                    \
+  waystation_options_init(&options, sizeof options);                             \
+  options.field = value;                                                         \
+  CHECK(waystation_new(&options, &relay, &error) == WAYSTATION_INVALID);         \
+  CHECK(strcmp(error.option, #field) == 0);                                      \
+  CHECK(strncmp(error.message, #field " = ", strlen(#field " = ")) == 0);        \
+  CHECK(waystation_options_check(&options, &error) == WAYSTATION_INVALID);       \
+  CHECK(strcmp(error.option, #field) == 0);
   REFUSED(max_queue_bytes, 65536)
-  REFUSED(max_total_queue_bytes, 1)
-  REFUSED(ping_interval_seconds, 0)
-  REFUSED(ping_interval_seconds, 86401)
-  REFUSED(busy_poll_microseconds, 1000001)
+  REFUSED(max_total_queue_bytes, 1048575)
   REFUSED(trusted_proxies, "not an address")
+  REFUSED(trusted_proxies, "0.0.0.0/1,128.0.0.0/1")
   REFUSED(operators, "127.0.0.1/99")
   REFUSED(allowed_origins, "no scheme")
+  REFUSED(allowed_hosts, "no host!")
+  REFUSED(scopes_header, "no field name")
+  REFUSED(node_name, "no name")
+  REFUSED(audit_file, "/nowhere/at/all")
 }
 
-/* The part of a tally that is looked for, and what it came to. */
+/* Writes a number into the field that a row of the table names. */
+static void put(waystation_options *options, const waystation_option_info *info, uint64_t number) {
+  uint32_t narrow = (uint32_t)number;
+  memcpy((char *)options + info->field_offset,
+         info->field_size == sizeof number ? (const void *)&number : &narrow, info->field_size);
+}
+
+/* That one number is refused, and the refusal names the option, the value and the range. */
+static void expect_out_of_range(const waystation_option_info *info, uint64_t number) {
+  waystation_options options;
+  waystation_error error = WAYSTATION_ERROR_INIT;
+  char expected[200];
+  if (info->field_size == sizeof(uint32_t) && number > UINT32_MAX) return;
+  waystation_options_init(&options, sizeof options);
+  put(&options, info, number);
+  snprintf(expected, sizeof expected, "%s = %llu: out of range; allowed: %s", info->name,
+           (unsigned long long)number, info->allowed);
+  CHECK(waystation_options_check(&options, &error) == WAYSTATION_INVALID);
+  CHECK(strcmp(error.option, info->name) == 0 && strcmp(error.message, expected) == 0);
+}
+
+/* The defaults and ranges of the table are those in force. */
+static void the_table_of_options(void) {
+  waystation_options defaults, options;
+  waystation_option_info info;
+  struct {
+    size_t size;
+    const char *name;
+    const char *canary;
+  } older = {offsetof(waystation_option_info, group), NULL, "x"};
+  size_t i;
+  memset(&info, 0, sizeof info);
+  CHECK(waystation_option_at(0, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_option_at(0, &info) == WAYSTATION_INVALID);
+  info.size = sizeof info;
+  CHECK(waystation_option_at(waystation_option_count(), &info) == WAYSTATION_INVALID);
+  CHECK(waystation_option_at(0, (waystation_option_info *)(void *)&older) == WAYSTATION_OK);
+  CHECK(strcmp(older.name, "auth") == 0 && strcmp(older.canary, "x") == 0);
+  waystation_options_init(&defaults, sizeof defaults);
+  CHECK(waystation_option_count() == 28);
+  for (i = 0; i < waystation_option_count(); i++) {
+    const char *field;
+    CHECK(waystation_option_at(i, &info) == WAYSTATION_OK);
+    field = (const char *)&defaults + info.field_offset;
+    CHECK(strlen(info.name) < sizeof((waystation_error){0}).option);
+    CHECK(*info.group != '\0' && *info.allowed != '\0' && strlen(info.help) > 20);
+    CHECK(info.help[strlen(info.help) - 1] == '.');
+    if (info.type == WAYSTATION_OPTION_TEXT || info.type == WAYSTATION_OPTION_LIST) {
+      const char *text;
+      memcpy(&text, field, sizeof text);
+      CHECK(info.field_size == sizeof text);
+      CHECK(strcmp(text == NULL ? "" : text, info.default_text) == 0);
+    } else if (info.field_size == sizeof(uint64_t)) {
+      CHECK(memcmp(field, &info.default_number, sizeof(uint64_t)) == 0);
+    } else {
+      uint32_t number = (uint32_t)info.default_number;
+      CHECK(info.field_size == sizeof number && memcmp(field, &number, sizeof number) == 0);
+    }
+    if (info.type == WAYSTATION_OPTION_CHOICE) {
+      CHECK(info.choices[info.default_number] != NULL && info.choices[info.maximum + 1] == NULL);
+    }
+    if (info.type != WAYSTATION_OPTION_NUMBER) continue;
+    expect_out_of_range(&info, info.maximum + 1);
+    if (info.minimum > 0) expect_out_of_range(&info, info.minimum - 1);
+    options = defaults;
+    put(&options, &info, 0);
+    CHECK((waystation_options_check(&options, NULL) == WAYSTATION_OK)
+          == (info.minimum == 0 || info.zero_allowed));
+  }
+}
+
+/* What waystation_options_check_all found. */
+typedef struct findings {
+  size_t mistakes;
+  size_t warnings;
+  char options[1000];
+  size_t most;
+} findings;
+
+static int note_finding(void *user_data, waystation_log_level severity,
+                        const waystation_error *problem) {
+  findings *found = user_data;
+  size_t length = strlen(found->options);
+  CHECK(problem->size == sizeof *problem && problem->message[0] != '\0');
+  CHECK(severity == WAYSTATION_LOG_ERROR || severity == WAYSTATION_LOG_WARNING);
+  CHECK((problem->status == WAYSTATION_INVALID) == (severity == WAYSTATION_LOG_ERROR));
+  if (severity == WAYSTATION_LOG_ERROR) found->mistakes++;
+  if (severity == WAYSTATION_LOG_WARNING) found->warnings++;
+  snprintf(found->options + length, sizeof found->options - length, "%s ", problem->option);
+  return found->mistakes + found->warnings != found->most;
+}
+
+static void every_mistake(void) {
+  waystation_options options;
+  findings found = {0, 0, "", 0};
+  waystation_options_init(&options, sizeof options);
+  CHECK(waystation_options_check_all(NULL, note_finding, &found) == WAYSTATION_INVALID);
+  CHECK(waystation_options_check_all(&options, NULL, &found) == WAYSTATION_INVALID);
+  CHECK(waystation_options_check_all(&options, note_finding, &found) == WAYSTATION_OK);
+  CHECK(found.mistakes == 0 && found.warnings == 0);
+
+  options.jwt_key_file = "/nowhere/at/all";
+  CHECK(waystation_options_check_all(&options, note_finding, &found) == WAYSTATION_OK);
+  CHECK(found.mistakes == 0 && found.warnings == 1);
+
+  options.auth = WAYSTATION_AUTH_JWT;
+  options.trusted_proxies = "a, 192.0.2.1, b";
+  options.allowed_origins = "c";
+  options.ping_interval_seconds = 0;
+  options.max_message_bytes = 1;
+  options.message_burst = 0;
+  options.audit_max_bytes = 5;
+  options.log_level = -1;
+  options.allow_query_token = 1;
+  memset(&found, 0, sizeof found);
+  CHECK(waystation_options_check_all(&options, note_finding, &found) == WAYSTATION_INVALID);
+  CHECK(found.mistakes == 8 && found.warnings == 2);
+  /* In the order of the table, warnings at the end. */
+  CHECK(strcmp(found.options,
+               "jwt_key_file trusted_proxies trusted_proxies allowed_origins message_burst "
+               "ping_interval_seconds audit_max_bytes log_level jwt_audience allow_query_token ")
+        == 0);
+  memset(&found, 0, sizeof found);
+  found.most = 3;
+  CHECK(waystation_options_check_all(&options, note_finding, &found) == WAYSTATION_INVALID);
+  CHECK(found.mistakes == 3 && found.warnings == 0);
+}
+
+/* Every field of the statistics has a row, and every counter too. */
+static void the_tables_of_statistics(void) {
+  waystation_stat_info stat;
+  waystation_counter_info counter;
+  size_t i;
+  memset(&stat, 0, sizeof stat);
+  memset(&counter, 0, sizeof counter);
+  CHECK(waystation_stat_at(0, &stat) == WAYSTATION_INVALID);
+  CHECK(waystation_counter_at(WAYSTATION_COUNTER_ERRORS_SENT, &counter) == WAYSTATION_INVALID);
+  stat.size = sizeof stat;
+  counter.size = sizeof counter;
+  CHECK(waystation_stat_count() == (sizeof(waystation_stats) - sizeof(size_t)) / sizeof(uint64_t));
+  CHECK(waystation_stat_at(waystation_stat_count(), &stat) == WAYSTATION_INVALID);
+  for (i = 0; i < waystation_stat_count(); i++) {
+    CHECK(waystation_stat_at(i, &stat) == WAYSTATION_OK);
+    CHECK(stat.field_offset == sizeof(size_t) + i * sizeof(uint64_t) && stat.divisor > 0);
+    CHECK(*stat.name != '\0' && stat.help[strlen(stat.help) - 1] == '.');
+  }
+  CHECK(waystation_counter_at((waystation_counter)waystation_counter_count(), &counter)
+        == WAYSTATION_INVALID);
+  CHECK(waystation_counter_at((waystation_counter)-1, &counter) == WAYSTATION_INVALID);
+  for (i = 0; i < waystation_counter_count(); i++) {
+    CHECK(waystation_counter_at((waystation_counter)i, &counter) == WAYSTATION_OK);
+    CHECK(strncmp(counter.metric, "waystation_", 11) == 0 && *counter.label != '\0');
+  }
+}
+
+/* The value of a counter's label that is looked for, and its count. */
 typedef struct part {
   const char *name;
   uint64_t count;
@@ -266,39 +441,38 @@ static int count_part(void *user_data, const char *name, uint64_t count) {
   return 0;
 }
 
-static uint64_t tally(const waystation_relay *relay, waystation_tally which, const char *name) {
+static uint64_t counted(const waystation_relay *relay, waystation_counter which, const char *name) {
   part wanted = {name, UINT64_MAX, 0};
-  CHECK(waystation_tally_read(relay, which, count_part, &wanted) == WAYSTATION_OK);
-  CHECK(wanted.parts > 0 && wanted.parts < 40);
+  CHECK(waystation_counter_read(relay, which, count_part, &wanted) == WAYSTATION_OK);
+  CHECK(wanted.parts > 0 && wanted.parts < 40 && wanted.count != UINT64_MAX);
   return wanted.count;
 }
 
 static void nothing_at_all(void) {
   waystation_request request;
   waystation_response response = empty_response();
-  waystation_figures figures;
+  waystation_stats stats;
   uint64_t number = 7;
   connection c = {-1, -1, 1, 2};
   waystation_options options;
-  char error[64];
+  waystation_error error = WAYSTATION_ERROR_INIT;
   request = upgrade_of(&c, "/push/alice/", NULL);
   waystation_options_init(&options, sizeof options);
-  memset(&figures, 0, sizeof figures);
-  figures.size = sizeof figures;
+  memset(&stats, 0, sizeof stats);
+  stats.size = sizeof stats;
 
   waystation_free(NULL);
   waystation_response_clear(NULL);
   waystation_response_clear(&response);
   CHECK(waystation_id(NULL) == 0);
-  CHECK(waystation_reconfigure(NULL, &options, error, sizeof error) == WAYSTATION_INVALID);
-  CHECK(error[0] != '\0');
+  CHECK(waystation_reconfigure(NULL, &options, &error) == WAYSTATION_INVALID);
+  CHECK(error.message[0] != '\0');
   CHECK(waystation_drain(NULL, 0) == WAYSTATION_INVALID);
   CHECK(waystation_push(NULL, "bob", "1", 1, 0, &number) == WAYSTATION_INVALID);
   CHECK(waystation_presence(NULL, "bob", 0, &number, &number) == WAYSTATION_INVALID);
   CHECK(waystation_end_sessions(NULL, "bob", 0, &number) == WAYSTATION_INVALID);
-  CHECK(waystation_figures_read(NULL, &figures) == WAYSTATION_INVALID);
-  CHECK(waystation_refusals_read(NULL, count_part, &number) == WAYSTATION_INVALID);
-  CHECK(waystation_tally_read(NULL, WAYSTATION_TALLY_ERRORS_SENT, count_part, &number) ==
+  CHECK(waystation_stats_read(NULL, &stats) == WAYSTATION_INVALID);
+  CHECK(waystation_counter_read(NULL, WAYSTATION_COUNTER_ERRORS_SENT, count_part, &number) ==
         WAYSTATION_INVALID);
   CHECK(number == 7);
 
@@ -354,7 +528,7 @@ static void wrong_requests(void) {
   memset(&request, 0, sizeof request);
   request.size = sizeof request;
   CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
-  CHECK(response.action != WAYSTATION_TAKEN);
+  CHECK(response.action != WAYSTATION_ADOPTED);
   waystation_response_clear(&response);
   request.size = sizeof(size_t);
   CHECK(waystation_http(id, &request, &response) == WAYSTATION_OK);
@@ -363,9 +537,9 @@ static void wrong_requests(void) {
   /* Somebody else's path. */
   request = upgrade_of(&c, "/elsewhere", NULL);
   CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
-  CHECK(response.action == WAYSTATION_NOT_OURS && response.bytes == NULL);
+  CHECK(response.action == WAYSTATION_DECLINED && response.bytes == NULL);
   CHECK(waystation_http(id, &request, &response) == WAYSTATION_OK);
-  CHECK(response.action == WAYSTATION_NOT_OURS);
+  CHECK(response.action == WAYSTATION_DECLINED);
 
   /* A connection that is not there, and one over the server's own TLS. */
   request = upgrade_of(&c, "/push/alice/", NULL);
@@ -387,7 +561,7 @@ static void wrong_requests(void) {
     request.size = offsetof(waystation_request, descriptor);
     memcpy(older, &request, request.size);
     CHECK(waystation_upgrade(id, older, &response) == WAYSTATION_OK);
-    CHECK(response.action == WAYSTATION_TAKEN);
+    CHECK(response.action == WAYSTATION_ADOPTED);
     waystation_response_clear(&response);
     free(older);
     disconnect(&other);
@@ -415,7 +589,7 @@ static void a_life(void) {
   size_t i;
   waystation_options options;
   waystation_relay *relay;
-  waystation_figures figures;
+  waystation_stats stats;
   struct {
     size_t size;
     uint64_t chat_sockets;
@@ -427,7 +601,7 @@ static void a_life(void) {
   waystation_response response = empty_response();
   const waystation_header elsewhere = {"Host", "elsewhere.example"};
   uint32_t id;
-  char error[200];
+  waystation_error error = WAYSTATION_ERROR_INIT;
   char byte;
 
   waystation_options_init(&options, sizeof options);
@@ -461,15 +635,15 @@ static void a_life(void) {
   CHECK(waystation_presence(relay, "", 20000, &sockets, NULL) == WAYSTATION_INVALID);
   CHECK(waystation_presence(relay, NULL, 20000, &sockets, NULL) == WAYSTATION_INVALID);
 
-  memset(&figures, 0, sizeof figures);
-  CHECK(waystation_figures_read(relay, NULL) == WAYSTATION_INVALID);
-  CHECK(waystation_figures_read(relay, &figures) == WAYSTATION_INVALID);
-  figures.size = sizeof figures;
-  CHECK(waystation_figures_read(relay, &figures) == WAYSTATION_OK);
-  CHECK(figures.size == sizeof figures);
-  CHECK(figures.push_sockets == 1 && figures.chat_sockets == 1 && figures.groups == 1);
-  CHECK(figures.accepted == 2 && figures.notifications == 3);
-  CHECK(waystation_figures_read(relay, (waystation_figures *)(void *)&older) == WAYSTATION_OK);
+  memset(&stats, 0, sizeof stats);
+  CHECK(waystation_stats_read(relay, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_stats_read(relay, &stats) == WAYSTATION_INVALID);
+  stats.size = sizeof stats;
+  CHECK(waystation_stats_read(relay, &stats) == WAYSTATION_OK);
+  CHECK(stats.size == sizeof stats);
+  CHECK(stats.push_sockets == 1 && stats.chat_sockets == 1 && stats.groups == 1);
+  CHECK(stats.upgrades_accepted == 2 && stats.notifications == 3);
+  CHECK(waystation_stats_read(relay, (waystation_stats *)(void *)&older) == WAYSTATION_OK);
   CHECK(older.size == sizeof older - sizeof(uint64_t) && older.chat_sockets == 1);
   CHECK(older.canary == 0xA5A5);
 
@@ -483,25 +657,25 @@ static void a_life(void) {
   CHECK(waystation_is_operator(id, &request) == 0);
 
   /* What is counted in parts. Each has every part, also those that nothing was counted in. */
-  CHECK(tally(relay, WAYSTATION_TALLY_HTTP_REFUSED, "not_an_operator") == 0);
+  CHECK(counted(relay, WAYSTATION_COUNTER_HTTP_REFUSED, "not_an_operator") == 0);
   CHECK(waystation_http(id, &request, &response) == WAYSTATION_OK && response.status == 403);
   waystation_response_clear(&response);
-  CHECK(tally(relay, WAYSTATION_TALLY_HTTP_REFUSED, "not_an_operator") == 1);
-  CHECK(tally(relay, WAYSTATION_TALLY_HTTP_REFUSED, "unauthenticated") == 0);
+  CHECK(counted(relay, WAYSTATION_COUNTER_HTTP_REFUSED, "not_an_operator") == 1);
+  CHECK(counted(relay, WAYSTATION_COUNTER_HTTP_REFUSED, "unauthenticated") == 0);
   request = upgrade_of(&push, "/push/Alice/", NULL);
   CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK && response.status == 400);
   waystation_response_clear(&response);
-  CHECK(tally(relay, WAYSTATION_TALLY_SOCKETS_REFUSED, "bad_user") == 1);
-  CHECK(tally(relay, WAYSTATION_TALLY_HTTP_REFUSED, "bad_user") == 0);
+  CHECK(counted(relay, WAYSTATION_COUNTER_UPGRADES_REFUSED, "bad_user") == 1);
+  CHECK(counted(relay, WAYSTATION_COUNTER_HTTP_REFUSED, "bad_user") == 0);
   for (i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
-    CHECK(tally(relay, WAYSTATION_TALLY_DELIVERIES_DROPPED, reasons[i]) == 0);
+    CHECK(counted(relay, WAYSTATION_COUNTER_DELIVERIES_DROPPED, reasons[i]) == 0);
   }
   for (i = 0; i < sizeof codes / sizeof codes[0]; i++) {
-    CHECK(tally(relay, WAYSTATION_TALLY_ERRORS_SENT, codes[i]) == 0);
+    CHECK(counted(relay, WAYSTATION_COUNTER_ERRORS_SENT, codes[i]) == 0);
   }
-  CHECK(waystation_tally_read(relay, (waystation_tally)4711, count_part, NULL) ==
+  CHECK(waystation_counter_read(relay, (waystation_counter)4711, count_part, NULL) ==
         WAYSTATION_INVALID);
-  CHECK(waystation_tally_read(relay, WAYSTATION_TALLY_ERRORS_SENT, NULL, NULL) ==
+  CHECK(waystation_counter_read(relay, WAYSTATION_COUNTER_ERRORS_SENT, NULL, NULL) ==
         WAYSTATION_INVALID);
 
   /* Somebody else's page hears so on any path. */
@@ -509,7 +683,7 @@ static void a_life(void) {
   CHECK(waystation_origin_check(id, &request, NULL) == WAYSTATION_INVALID);
   request = plain_get_of(&push, "/page.html");
   CHECK(waystation_origin_check(id, &request, &response) == WAYSTATION_OK);
-  CHECK(response.action == WAYSTATION_NOT_OURS && response.bytes == NULL);
+  CHECK(response.action == WAYSTATION_ALLOWED && response.bytes == NULL);
   request.headers = &elsewhere;
   CHECK(waystation_origin_check(id, &request, &response) == WAYSTATION_OK);
   CHECK(response.action == WAYSTATION_REPLY && response.status == 403);
@@ -519,17 +693,36 @@ static void a_life(void) {
   CHECK(response.action == WAYSTATION_REPLY && response.status == 503);
   waystation_response_clear(&response);
 
+  /* A request that the web server could not read is refused by the relay, which counts it. */
+  request = plain_get_of(&push, "/push/alice/");
+  CHECK(waystation_refuse(id, 431, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_REPLY && response.status == 431);
+  CHECK(strstr(response.bytes, "\"too_many_fields\"") != NULL);
+  waystation_response_clear(&response);
+  CHECK(counted(relay, WAYSTATION_COUNTER_UPGRADES_REFUSED, "too_many_fields") == 1);
+  CHECK(counted(relay, WAYSTATION_COUNTER_HTTP_REFUSED, "too_many_fields") == 0);
+  request = plain_get_of(&push, "/page.html");
+  CHECK(waystation_refuse(id, 400, &request, &response) == WAYSTATION_OK);
+  CHECK(response.status == 400);
+  waystation_response_clear(&response);
+  CHECK(counted(relay, WAYSTATION_COUNTER_HTTP_REFUSED, "bad_request") == 1);
+  CHECK(waystation_refuse(id, 402, &request, &response) == WAYSTATION_INVALID);
+  CHECK(waystation_refuse(id, 400, NULL, &response) == WAYSTATION_INVALID);
+  CHECK(waystation_refuse(0, 404, &request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_REPLY && response.status == 404);
+  waystation_response_clear(&response);
+
   /* Options that are wrong change nothing; others do. */
   options.max_message_bytes = 0;
-  CHECK(waystation_reconfigure(relay, &options, error, sizeof error) == WAYSTATION_INVALID);
-  CHECK(strstr(error, "max_message_bytes") != NULL);
+  CHECK(waystation_reconfigure(relay, &options, &error) == WAYSTATION_INVALID);
+  CHECK(strcmp(error.option, "max_message_bytes") == 0);
   CHECK(waystation_max_body_bytes(id) == 65536);
-  CHECK(waystation_reconfigure(relay, NULL, error, sizeof error) == WAYSTATION_INVALID);
+  CHECK(waystation_reconfigure(relay, NULL, &error) == WAYSTATION_INVALID);
   options.max_message_bytes = 1000;
   options.on_event = NULL;
   options.user_data = NULL;
-  CHECK(waystation_reconfigure(relay, &options, error, sizeof error) == WAYSTATION_OK);
-  CHECK(error[0] == '\0' && waystation_max_body_bytes(id) == 1000);
+  CHECK(waystation_reconfigure(relay, &options, &error) == WAYSTATION_OK);
+  CHECK(error.message[0] == '\0' && waystation_max_body_bytes(id) == 1000);
   CHECK(waystation_push(relay, "bob", "1", 1, 20000, NULL) == WAYSTATION_OK);
   expect_frame(push.client, "{\"event\":{\"message\":1,\"group\":null}}");
 
@@ -538,7 +731,7 @@ static void a_life(void) {
   request = plain_get_of(&late, "/push/bob/");
   expect_refusal(id, &request, 426, "upgrade_required");
   options.descriptor_reserve = UINT32_MAX;
-  CHECK(waystation_reconfigure(relay, &options, error, sizeof error) == WAYSTATION_OK);
+  CHECK(waystation_reconfigure(relay, &options, &error) == WAYSTATION_OK);
   expect_refusal(id, &request, 503, "full");
   request = upgrade_of(&late, "/push/bob/", NULL);
   expect_refusal(id, &request, 503, "full");
@@ -605,7 +798,7 @@ static void identity_from_the_host(void) {
   request.connection = &options;
   request.descriptor = c.server;
   CHECK(waystation_upgrade(waystation_id(relay), &request, &response) == WAYSTATION_OK);
-  CHECK(response.action == WAYSTATION_TAKEN);
+  CHECK(response.action == WAYSTATION_ADOPTED);
   waystation_free(relay);
   disconnect(&c);
 }
@@ -624,7 +817,7 @@ static void tokens(void) {
   char token[8192];
   char short_token[16];
   char bearer[8300];
-  char error[256];
+  waystation_error error = WAYSTATION_ERROR_INIT;
   waystation_options options;
   waystation_token_request asked;
   waystation_relay *relay;
@@ -647,7 +840,7 @@ static void tokens(void) {
   asked.user = "alice";
   asked.key_id = "new";
 
-  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, error, sizeof error) ==
+  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, &error) ==
         WAYSTATION_OK);
   relay = started(&options);
   for (i = 0; i < sizeof upgrade_headers / sizeof *upgrade_headers; i++) {
@@ -666,35 +859,34 @@ static void tokens(void) {
   request.headers = headers;
   request.header_count = i + 1;
   CHECK(waystation_upgrade(waystation_id(relay), &request, &response) == WAYSTATION_OK);
-  CHECK(response.action == WAYSTATION_TAKEN);
+  CHECK(response.action == WAYSTATION_ADOPTED);
   waystation_free(relay);
   disconnect(&c);
 
-  CHECK(waystation_token_issue(&options, &asked, short_token, sizeof short_token, error,
-                               sizeof error) == WAYSTATION_INVALID);
-  CHECK(strstr(error, "token_size = 16") != NULL && *short_token == '\0');
+  CHECK(waystation_token_issue(&options, &asked, short_token, sizeof short_token, &error) == WAYSTATION_INVALID);
+  CHECK(strstr(error.message, "token_size = 16") != NULL && *short_token == '\0');
   asked.key_id = "lost";
-  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, error, sizeof error) ==
+  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, &error) ==
         WAYSTATION_INVALID);
-  CHECK(strstr(error, "lost") != NULL && *token == '\0');
+  CHECK(strstr(error.message, "lost") != NULL && *token == '\0');
   asked.key_id = NULL;
   asked.user = "Alice";
-  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, error, sizeof error) ==
+  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, &error) ==
         WAYSTATION_INVALID);
-  CHECK(strstr(error, "user = \"Alice\"") != NULL);
+  CHECK(strstr(error.message, "user = \"Alice\"") != NULL);
   asked.user = "alice";
   asked.scopes = "push rule";
-  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, error, sizeof error) ==
+  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, &error) ==
         WAYSTATION_INVALID);
-  CHECK(strstr(error, "push rule") != NULL);
-  CHECK(waystation_token_issue(NULL, &asked, token, sizeof token, NULL, 0) == WAYSTATION_INVALID);
-  CHECK(waystation_token_issue(&options, NULL, token, sizeof token, NULL, 0) ==
+  CHECK(strstr(error.message, "push rule") != NULL);
+  CHECK(waystation_token_issue(NULL, &asked, token, sizeof token, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_token_issue(&options, NULL, token, sizeof token, NULL) ==
         WAYSTATION_INVALID);
-  CHECK(waystation_token_issue(&options, &asked, NULL, 0, NULL, 0) == WAYSTATION_INVALID);
+  CHECK(waystation_token_issue(&options, &asked, NULL, 0, NULL) == WAYSTATION_INVALID);
   CHECK(chmod(path, 0644) == 0);
-  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, error, sizeof error) ==
+  CHECK(waystation_token_issue(&options, &asked, token, sizeof token, &error) ==
         WAYSTATION_INVALID);
-  CHECK(strstr(error, "jwt_key_file") != NULL);
+  CHECK(strstr(error.message, "jwt_key_file") != NULL);
   (void)remove(path);
 }
 
@@ -703,6 +895,9 @@ static int run(void) {
   defaults();
   options_of_an_older_header();
   wrong_options();
+  the_table_of_options();
+  every_mistake();
+  the_tables_of_statistics();
   nothing_at_all();
   wrong_requests();
   a_life();

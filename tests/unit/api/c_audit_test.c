@@ -74,14 +74,14 @@ static int on_row(void *user_data, const waystation_audit_row *row) {
 static waystation_relay *started(notes *events) {
   waystation_options options;
   waystation_relay *relay = NULL;
-  char error[512];
+  waystation_error error = WAYSTATION_ERROR_INIT;
   waystation_options_init(&options, sizeof options);
   options.audit_file = file;
-  options.audit_node = "here";
+  options.node_name = "here";
   options.on_event = events == NULL ? NULL : on_event;
   options.user_data = events;
-  CHECK(waystation_new(&options, &relay, error, sizeof error) == WAYSTATION_OK);
-  CHECK(strcmp(error, "") == 0);
+  CHECK(waystation_new(&options, &relay, &error) == WAYSTATION_OK);
+  CHECK(strcmp(error.message, "") == 0);
   return relay;
 }
 
@@ -94,18 +94,18 @@ static waystation_audit_filter everything(void) {
 
 static waystation_audit *opened(void) {
   waystation_audit *audit = NULL;
-  char error[512];
-  CHECK(waystation_audit_open(file, &audit, error, sizeof error) == WAYSTATION_OK);
+  waystation_error error = WAYSTATION_ERROR_INIT;
+  CHECK(waystation_audit_open(file, &audit, &error) == WAYSTATION_OK);
   CHECK(audit != NULL);
   return audit;
 }
 
-static waystation_audit_totals total(const waystation_audit_filter *filter) {
-  waystation_audit_totals totals;
+static waystation_audit_counts total(const waystation_audit_filter *filter) {
+  waystation_audit_counts totals;
   waystation_audit *audit = opened();
   memset(&totals, 0, sizeof totals);
   totals.size = sizeof totals;
-  CHECK(waystation_audit_total(audit, filter, &totals, NULL, 0) == WAYSTATION_OK);
+  CHECK(waystation_audit_count(audit, filter, &totals, NULL) == WAYSTATION_OK);
   waystation_audit_close(audit);
   return totals;
 }
@@ -133,7 +133,7 @@ static void events_equal_rows(void) {
   CHECK(stat(file, &status) == 0 && (status.st_mode & 0777) == 0600);
 
   audit = opened();
-  CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, NULL, 0) == WAYSTATION_OK);
+  CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, NULL) == WAYSTATION_OK);
   CHECK(events.count == 3 && rows.count == 3);
   for (i = 0; i < 3; i++) {
     const note *event = &events.all[i];
@@ -148,11 +148,11 @@ static void events_equal_rows(void) {
 
   /* The newest, and no more than are wanted. */
   rows.count = 0;
-  CHECK(waystation_audit_read(audit, &filter, 2, on_row, &rows, NULL, 0) == WAYSTATION_OK);
+  CHECK(waystation_audit_read(audit, &filter, 2, on_row, &rows, NULL) == WAYSTATION_OK);
   CHECK(rows.count == 2 && strcmp(rows.all[0].to, "carol") == 0);
   rows.count = 0;
   rows.most = 1;
-  CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, NULL, 0) == WAYSTATION_OK);
+  CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, NULL) == WAYSTATION_OK);
   CHECK(rows.count == 1);
   waystation_audit_close(audit);
   waystation_audit_close(NULL);
@@ -165,7 +165,7 @@ static int first_name(void *user_data, const char *name, uint64_t count) {
 
 static void counts(void) {
   waystation_audit_filter filter = everything();
-  waystation_audit_totals totals = total(&filter);
+  waystation_audit_counts totals = total(&filter);
   waystation_audit *audit = opened();
   char most[80] = "";
   CHECK(totals.undelivered == 3 && totals.pushed == 0 && totals.dropped == 0 && totals.gaps == 0);
@@ -179,15 +179,15 @@ static void counts(void) {
   filter.until = totals.first_at; /* without it */
   CHECK(total(&filter).undelivered == 0);
   filter.until = 0;
-  CHECK(waystation_audit_most(audit, &filter, WAYSTATION_AUDIT_MOST_UNDELIVERED, 10, first_name,
-                              most, NULL, 0) == WAYSTATION_OK);
+  CHECK(waystation_audit_top(audit, &filter, WAYSTATION_AUDIT_TOP_UNDELIVERED, 10, first_name,
+                              most, NULL) == WAYSTATION_OK);
   CHECK(strcmp(most, "bob 2") == 0);
   strcpy(most, "none");
-  CHECK(waystation_audit_most(audit, &filter, WAYSTATION_AUDIT_MOST_MISSED, 10, first_name, most,
-                              NULL, 0) == WAYSTATION_OK);
+  CHECK(waystation_audit_top(audit, &filter, WAYSTATION_AUDIT_TOP_FALLBACKS, 10, first_name, most,
+                              NULL) == WAYSTATION_OK);
   CHECK(strcmp(most, "none") == 0); /* notifications are of no pair */
-  CHECK(waystation_audit_most(audit, &filter, WAYSTATION_AUDIT_MOST_DROPPED, 10, first_name, most,
-                              NULL, 0) == WAYSTATION_OK);
+  CHECK(waystation_audit_top(audit, &filter, WAYSTATION_AUDIT_TOP_DROPPED, 10, first_name, most,
+                              NULL) == WAYSTATION_OK);
   CHECK(strcmp(most, "none") == 0); /* none was */
   waystation_audit_close(audit);
 }
@@ -196,44 +196,48 @@ static void mistakes(void) {
   waystation_audit_filter filter = everything();
   waystation_audit *audit = opened();
   waystation_audit *none = audit;
-  char error[512];
+  waystation_error error = WAYSTATION_ERROR_INIT;
+  waystation_options options;
   char path[96];
   notes rows = {PTHREAD_MUTEX_INITIALIZER, {{0}}, 0, 0};
   filter.user = "Bob!";
-  CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, error, sizeof error) ==
+  CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, &error) ==
         WAYSTATION_INVALID);
-  CHECK(strstr(error, "user") != NULL);
+  CHECK(strstr(error.message, "user") != NULL);
   filter = everything();
   filter.outcomes = 1u << 30;
-  CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, error, sizeof error) ==
+  CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, &error) ==
         WAYSTATION_INVALID);
   filter = everything();
-  CHECK(waystation_audit_read(audit, NULL, 0, on_row, &rows, NULL, 0) == WAYSTATION_INVALID);
-  CHECK(waystation_audit_read(audit, &filter, 0, NULL, &rows, NULL, 0) == WAYSTATION_INVALID);
-  CHECK(waystation_audit_most(audit, &filter, (waystation_audit_ranking)7, 1, first_name, path,
-                              NULL, 0) == WAYSTATION_INVALID);
+  CHECK(waystation_audit_read(audit, NULL, 0, on_row, &rows, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_audit_read(audit, &filter, 0, NULL, &rows, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_audit_top(audit, &filter, (waystation_audit_ranking)7, 1, first_name, path,
+                              NULL) == WAYSTATION_INVALID);
   waystation_audit_close(audit);
   snprintf(path, sizeof path, "%s/none", folder);
-  CHECK(waystation_audit_open(path, &none, error, sizeof error) == WAYSTATION_INVALID);
-  CHECK(none == NULL && strstr(error, "there is no such file") != NULL);
-  CHECK(waystation_audit_check(path, NULL, 0) == WAYSTATION_OK);
+  CHECK(waystation_audit_open(path, &none, &error) == WAYSTATION_INVALID);
+  CHECK(none == NULL && strstr(error.message, "there is no such file") != NULL);
+  waystation_options_init(&options, sizeof options);
+  options.audit_file = path;
+  CHECK(waystation_options_check(&options, NULL) == WAYSTATION_OK);
   CHECK(access(path, F_OK) != 0);
-  CHECK(waystation_audit_check(folder, error, sizeof error) == WAYSTATION_INVALID);
-  CHECK(strstr(error, "it is not a file") != NULL);
+  options.audit_file = folder;
+  CHECK(waystation_options_check(&options, &error) == WAYSTATION_INVALID);
+  CHECK(strcmp(error.option, "audit_file") == 0);
 }
 
 static void a_second_relay(void) {
   waystation_options options;
   waystation_relay *first = started(NULL);
   waystation_relay *second = NULL;
-  char error[512];
+  waystation_error error = WAYSTATION_ERROR_INIT;
   waystation_options_init(&options, sizeof options);
   options.audit_file = file;
-  options.audit_node = "here";
-  CHECK(waystation_new(&options, &second, error, sizeof error) == WAYSTATION_INVALID);
-  CHECK(second == NULL && strstr(error, "another program is writing it as node here") != NULL);
-  options.audit_node = "there";
-  CHECK(waystation_new(&options, &second, error, sizeof error) == WAYSTATION_OK);
+  options.node_name = "here";
+  CHECK(waystation_new(&options, &second, &error) == WAYSTATION_INVALID);
+  CHECK(second == NULL && strstr(error.message, "another program is writing it as node here") != NULL);
+  options.node_name = "there";
+  CHECK(waystation_new(&options, &second, &error) == WAYSTATION_OK);
   waystation_free(second);
   waystation_free(first);
 }
@@ -242,23 +246,23 @@ static void a_second_relay(void) {
 static void reconfigured(void) {
   waystation_options options;
   waystation_relay *relay = started(NULL);
-  waystation_figures figures;
-  char error[512];
-  memset(&figures, 0, sizeof figures);
-  figures.size = sizeof figures;
+  waystation_stats stats;
+  waystation_error error = WAYSTATION_ERROR_INIT;
+  memset(&stats, 0, sizeof stats);
+  stats.size = sizeof stats;
   waystation_options_init(&options, sizeof options);
   options.audit_max_bytes = 1;
-  CHECK(waystation_reconfigure(relay, &options, error, sizeof error) == WAYSTATION_INVALID);
-  CHECK(strstr(error, "audit_max_bytes = 1: 0, or at least 1048576") != NULL);
+  CHECK(waystation_reconfigure(relay, &options, &error) == WAYSTATION_INVALID);
+  CHECK(strcmp(error.option, "audit_max_bytes") == 0);
   options.audit_max_bytes = 1048576;
   options.audit_retention_days = 1;
-  CHECK(waystation_reconfigure(relay, &options, error, sizeof error) == WAYSTATION_OK);
+  CHECK(waystation_reconfigure(relay, &options, &error) == WAYSTATION_OK);
   CHECK(waystation_push(relay, "dave", "1", 1, PATIENCE_MS, NULL) == WAYSTATION_OK);
   CHECK(waystation_drain(relay, 100) == WAYSTATION_OK); /* the rows are on the disk */
-  CHECK(waystation_figures_read(relay, &figures) == WAYSTATION_OK);
-  CHECK(figures.audit_state == WAYSTATION_AUDIT_OK && figures.audit_rows_written == 1);
-  CHECK(figures.audit_rows_lost == 0 && figures.audit_rows_waiting == 0);
-  CHECK(figures.audit_file_bytes > 0);
+  CHECK(waystation_stats_read(relay, &stats) == WAYSTATION_OK);
+  CHECK(stats.audit_state == WAYSTATION_AUDIT_OK && stats.audit_rows_written == 1);
+  CHECK(stats.audit_rows_lost == 0 && stats.audit_rows_waiting == 0);
+  CHECK(stats.audit_file_bytes > 0);
   waystation_free(relay);
 }
 
@@ -266,7 +270,7 @@ static void pruned(void) {
   waystation_audit_filter filter = everything();
   uint64_t rows = 99;
   filter.user = "bob";
-  CHECK(waystation_audit_prune(file, &filter, &rows, NULL, 0) == WAYSTATION_OK);
+  CHECK(waystation_audit_prune(file, &filter, &rows, NULL) == WAYSTATION_OK);
   CHECK(rows == 2);
   filter = everything();
   CHECK(total(&filter).undelivered == 2);
@@ -279,7 +283,7 @@ static void limited(void) {
   if (child == 0) {
     const struct rlimit limit = {1024, RLIM_INFINITY};
     const waystation_audit_filter filter = everything();
-    waystation_audit_totals totals;
+    waystation_audit_counts totals;
     waystation_relay *relay;
     waystation_audit *audit = NULL;
     struct sigaction action;
@@ -289,11 +293,11 @@ static void limited(void) {
     relay = started(NULL);
     CHECK(waystation_push(relay, "bob", "1", 1, PATIENCE_MS, NULL) == WAYSTATION_OK);
     waystation_free(relay);
-    waystation_audit_prune(file, &filter, NULL, NULL, 0);
+    waystation_audit_prune(file, &filter, NULL, NULL);
     memset(&totals, 0, sizeof totals);
     totals.size = sizeof totals;
-    if (waystation_audit_open(file, &audit, NULL, 0) == WAYSTATION_OK) {
-      waystation_audit_total(audit, &filter, &totals, NULL, 0);
+    if (waystation_audit_open(file, &audit, NULL) == WAYSTATION_OK) {
+      waystation_audit_count(audit, &filter, &totals, NULL);
       waystation_audit_close(audit);
     }
     /* And the signal is the host's as before. */

@@ -151,10 +151,10 @@ TEST_F(CallbacksTest, MayCallBackIn) {
     std::vector<int> statuses;
     statuses.push_back(waystation_push(handle, event.to, "2", 1, 20'000, &reached));
     statuses.push_back(waystation_presence(handle, event.to, 20'000, &sockets, nullptr));
-    statuses.push_back(waystation_reconfigure(handle, &options_, nullptr, 0));
-    waystation_figures figures{};
+    statuses.push_back(waystation_reconfigure(handle, &options_, nullptr));
+    waystation_stats figures{};
     figures.size = sizeof figures;
-    statuses.push_back(waystation_figures_read(handle, &figures));
+    statuses.push_back(waystation_stats_read(handle, &figures));
     statuses.push_back(waystation_end_sessions(handle, event.to, 20'000, &closed));
     statuses.push_back(waystation_drain(handle, 0));
     statuses.push_back(static_cast<int>(sockets * 100 + closed * 10 + reached));
@@ -198,12 +198,12 @@ TEST_F(CallbacksTest, MayCallBackInFromIdentify) {
     if (request.query == nullptr) return 1;
     // A new login: the old ones hear of it, and end.
     auto* const handle = relay->get();
-    waystation_figures figures{};
+    waystation_stats figures{};
     figures.size = sizeof figures;
     statuses = {waystation_push(handle, "alice", "2", 1, 20'000, &reached),
                 waystation_presence(handle, "alice", 20'000, &sockets, nullptr),
-                waystation_reconfigure(handle, &options_, nullptr, 0),
-                waystation_figures_read(handle, &figures),
+                waystation_reconfigure(handle, &options_, nullptr),
+                waystation_stats_read(handle, &figures),
                 waystation_end_sessions(handle, "alice", 20'000, &closed)};
     return 1;
   };
@@ -257,7 +257,7 @@ TEST_F(CallbacksTest, GetLogLinesOnTheThreadOfEventsAndMayCallBackInFromThere) {
     std::uint64_t sockets = 0, closed = 0, reached = 0;
     statuses.push_back(waystation_push(relay, "bob", "2", 1, 20'000, &reached));
     statuses.push_back(waystation_presence(relay, "bob", 20'000, &sockets, nullptr));
-    statuses.push_back(waystation_reconfigure(relay, &options_, nullptr, 0));
+    statuses.push_back(waystation_reconfigure(relay, &options_, nullptr));
     statuses.push_back(waystation_end_sessions(relay, "bob", 20'000, &closed));
     statuses.push_back(static_cast<int>(sockets * 100 + closed * 10 + reached));
   };
@@ -304,7 +304,7 @@ TEST_F(CallbacksTest, OneThatIsSlowToLogLosesLinesThatAreCountedWhileSocketsGoOn
   Embedded relay(options_);
   entered.get_future().wait();
   for (std::uint64_t i = 0; i < LogLines::kMaxLines + kLost; ++i) {
-    ASSERT_EQ(waystation_reconfigure(relay.get(), &options_, nullptr, 0), WAYSTATION_OK);
+    ASSERT_EQ(waystation_reconfigure(relay.get(), &options_, nullptr), WAYSTATION_OK);
   }
   EXPECT_EQ(relay.figures().log_lines_lost, kLost);
   auto bob = relay.open("/push/bob/");
@@ -591,9 +591,8 @@ TEST_F(CallbacksTest, StayTheSameWhateverStandsInNewOptions) {
   Embedded relay(options_);
   auto changed = default_options();
   changed.auth = WAYSTATION_AUTH_CALLBACK;
-  char error[200];
-  ASSERT_EQ(waystation_reconfigure(relay.get(), &changed, error, sizeof error), WAYSTATION_OK)
-      << error;
+  waystation_error error = WAYSTATION_ERROR_INIT;
+  ASSERT_EQ(waystation_reconfigure(relay.get(), &changed, &error), WAYSTATION_OK) << error.message;
   // Held open: a socket that went while the push was under way would make a second event.
   const auto alice = relay.open("/push/alice/");
   relay.push("alice");
@@ -612,9 +611,8 @@ TEST_F(CallbacksTest, TokensAreTakenOnceTheRelayIsToldToTakeThem) {
   const auto path = keys.path();
   options_.auth = WAYSTATION_AUTH_JWT;
   options_.jwt_key_file = path.c_str();
-  char error[200];
-  ASSERT_EQ(waystation_reconfigure(relay.get(), &options_, error, sizeof error), WAYSTATION_OK)
-      << error;
+  waystation_error error = WAYSTATION_ERROR_INIT;
+  ASSERT_EQ(waystation_reconfigure(relay.get(), &options_, &error), WAYSTATION_OK) << error.message;
   alice.say(R"({"token":"a.b.c"})");
   const auto refused = alice.hear();
   EXPECT_NE(refused.find("bad_token"), std::string::npos);
@@ -632,7 +630,7 @@ TEST_F(CallbacksTest, OneThatBlocksKeepsNoTokenFromBeingTaken) {
     request.user = "alice";
     request.lifetime_seconds = lifetime_seconds;
     std::string text(8192, '\0');
-    EXPECT_EQ(waystation_token_issue(&options_, &request, text.data(), text.size(), nullptr, 0),
+    EXPECT_EQ(waystation_token_issue(&options_, &request, text.data(), text.size(), nullptr),
               WAYSTATION_OK);
     return text.substr(0, text.find('\0'));
   };

@@ -131,7 +131,7 @@ TEST(Dispatcher, RunsBetweenWhenNudgedWithoutAJob) {
     if (is_awaited.exchange(false)) ran.set_value();
   });
   is_awaited = true;
-  dispatcher.nudge();
+  dispatcher.wake();
   ran.get_future().wait();
 }
 
@@ -146,7 +146,7 @@ TEST(Dispatcher, RunsBetweenWhileJobsWait) {
   ASSERT_TRUE(dispatcher.post(second.job()));
   first.entered.get_future().wait();
   is_awaited = true;
-  dispatcher.nudge();
+  dispatcher.wake();
   first.opened.set_value();
   ran.get_future().wait();
   second.opened.set_value();

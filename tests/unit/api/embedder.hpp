@@ -24,9 +24,9 @@ inline waystation_options default_options() {
 class Embedded {
  public:
   explicit Embedded(const waystation_options& options) {
-    char error[256];
-    if (waystation_new(&options, &relay_, error, sizeof error) != WAYSTATION_OK) {
-      throw std::runtime_error(error);
+    waystation_error error = WAYSTATION_ERROR_INIT;
+    if (waystation_new(&options, &relay_, &error) != WAYSTATION_OK) {
+      throw std::runtime_error(error.message);
     }
     id_ = waystation_id(relay_);
   }
@@ -40,10 +40,10 @@ class Embedded {
   /// Somebody else freed it.
   void forget() noexcept { relay_ = nullptr; }
 
-  waystation_figures figures() const {
-    waystation_figures figures{};
+  waystation_stats figures() const {
+    waystation_stats figures{};
     figures.size = sizeof figures;
-    waystation_figures_read(relay_, &figures);
+    waystation_stats_read(relay_, &figures);
     return figures;
   }
 

@@ -8,10 +8,13 @@
 #include <fstream>
 
 using namespace waystation::server;
+using testing::AllOf;
 using testing::Contains;
 using testing::ElementsAre;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 namespace {
 
@@ -31,7 +34,7 @@ class ConfigurationTest : public testing::Test {
     return path;
   }
 
-  /// The line that refuses a file of that text; empty where it is taken.
+  /// The lines that refuse a file of that text; empty where it is taken.
   std::string refusal(std::string_view text) {
     sources_.file = write("site.toml", text);
     return refusal();
@@ -39,9 +42,13 @@ class ConfigurationTest : public testing::Test {
 
   std::string refusal() {
     try {
-      load_configuration(sources_);
+      auto configuration = read_configuration(sources_);
+      check_configuration(configuration);
+      configuration.throw_mistakes();
     } catch (const ConfigurationError& error) {
-      EXPECT_EQ(std::string_view{error.what()}.find('\n'), std::string_view::npos);
+      for (const auto& line : error.lines()) {
+        EXPECT_EQ(line.find('\n'), std::string_view::npos);
+      }
       return error.what();
     }
     return {};
@@ -56,7 +63,7 @@ class ConfigurationTest : public testing::Test {
 
 TEST_F(ConfigurationTest, IsGoodWithNoSourceAtAll) {
   const auto configuration = load_configuration(sources_);
-  EXPECT_THAT(configuration.settings.listen, ElementsAre("127.0.0.1:8080"));
+  EXPECT_THAT(configuration.settings.list("listen"), ElementsAre("127.0.0.1:8080"));
   EXPECT_EQ(configuration.origin("listen"), "default");
   EXPECT_THAT(configuration.warnings, IsEmpty());
 }
@@ -69,10 +76,10 @@ TEST_F(ConfigurationTest, ReadsEveryTypeFromAFile) {
                         "allow_query_token = true\n"
                         "www = ''\n");
   const auto configuration = load_configuration(sources_);
-  EXPECT_THAT(configuration.settings.listen, ElementsAre("127.0.0.1:1", "127.0.0.2:2"));
-  EXPECT_EQ(configuration.settings.max_connections, 20000);
-  EXPECT_TRUE(configuration.settings.allow_query_token);
-  EXPECT_EQ(configuration.settings.www, "");
+  EXPECT_THAT(configuration.settings.list("listen"), ElementsAre("127.0.0.1:1", "127.0.0.2:2"));
+  EXPECT_EQ(configuration.settings.number("max_connections"), 20000);
+  EXPECT_TRUE(configuration.settings.flag("allow_query_token"));
+  EXPECT_EQ(configuration.settings.text("www"), "");
   EXPECT_EQ(configuration.origin("max_connections"), *sources_.file + ":3");
   EXPECT_EQ(configuration.origin("max_message_bytes"), "default");
 }
@@ -86,10 +93,10 @@ TEST_F(ConfigurationTest, PutsTheEnvironmentAboveTheFileAndTheFlagAboveBoth) {
   sources_.environment = {{"WAYSTATION_MAX_CONNECTIONS", "3"}, {"WAYSTATION_MESSAGE_BURST", "4"}};
   sources_.flags = {{"max_connections", {"5"}}};
   const auto configuration = load_configuration(sources_);
-  EXPECT_EQ(configuration.settings.max_connections, 5);
-  EXPECT_EQ(configuration.settings.message_burst, 4);
-  EXPECT_EQ(configuration.settings.www, "file");
-  EXPECT_EQ(configuration.settings.max_queue_bytes, 1048576);
+  EXPECT_EQ(configuration.settings.number("max_connections"), 5);
+  EXPECT_EQ(configuration.settings.number("message_burst"), 4);
+  EXPECT_EQ(configuration.settings.text("www"), "file");
+  EXPECT_EQ(configuration.settings.number("max_queue_bytes"), 1048576);
   EXPECT_EQ(configuration.origin("max_connections"), "--max-connections");
   EXPECT_EQ(configuration.origin("message_burst"), "WAYSTATION_MESSAGE_BURST");
   EXPECT_EQ(configuration.origin("www"), *sources_.file + ":3");
@@ -98,17 +105,18 @@ TEST_F(ConfigurationTest, PutsTheEnvironmentAboveTheFileAndTheFlagAboveBoth) {
 TEST_F(ConfigurationTest, ReplacesListsInsteadOfJoiningThemAcrossSources) {
   sources_.file = write("site.toml", "operators = ['10.0.0.1']\n");
   sources_.environment = {{"WAYSTATION_OPERATORS", "10.0.0.2,10.0.0.3"}};
-  EXPECT_THAT(load_configuration(sources_).settings.operators, ElementsAre("10.0.0.2", "10.0.0.3"));
+  EXPECT_THAT(load_configuration(sources_).settings.list("operators"),
+              ElementsAre("10.0.0.2", "10.0.0.3"));
   sources_.flags = {{"operators", {"10.0.0.4", "10.0.0.5,10.0.0.6"}}};
-  EXPECT_THAT(load_configuration(sources_).settings.operators,
+  EXPECT_THAT(load_configuration(sources_).settings.list("operators"),
               ElementsAre("10.0.0.4", "10.0.0.5", "10.0.0.6"));
 }
 
 TEST_F(ConfigurationTest, TakesAnEmptyVariableForAnEmptyValue) {
   sources_.environment = {{"WAYSTATION_WWW", ""}, {"WAYSTATION_OPERATORS", ""}};
   const auto configuration = load_configuration(sources_);
-  EXPECT_EQ(configuration.settings.www, "");
-  EXPECT_THAT(configuration.settings.operators, IsEmpty());
+  EXPECT_EQ(configuration.settings.text("www"), "");
+  EXPECT_THAT(configuration.settings.list("operators"), IsEmpty());
 }
 
 TEST_F(ConfigurationTest, NamesFileAndLineOfAnUnknownKey) {
@@ -121,15 +129,15 @@ TEST_F(ConfigurationTest, NamesFileAndLineOfAnUnknownKey) {
 TEST_F(ConfigurationTest, NamesKeyValueAndLineOfAWrongType) {
   EXPECT_EQ(
       refusal("\nmax_connections = 'many'\n"),
-      "max_connections = \"many\" (" + path_ + ":2): allowed is a whole number from 0 to 10000000");
+      "max_connections = \"many\": not a whole number; allowed: 0 to 10000000 (" + path_ + ":2)");
   EXPECT_THAT(refusal("max_connections = 1.5\n"), HasSubstr("a floating-point"));
   EXPECT_THAT(refusal("max_connections = true\n"), HasSubstr("max_connections = true"));
   EXPECT_THAT(refusal("max_connections = -1\n"), HasSubstr("max_connections = -1"));
-  EXPECT_THAT(refusal("max_connections = [1]\n"), HasSubstr("a list of other things"));
+  EXPECT_THAT(refusal("max_connections = [1]\n"), HasSubstr("a list with other entries"));
   EXPECT_THAT(refusal("max_connections = 10000001\n"), HasSubstr("max_connections = 10000001"));
-  EXPECT_THAT(refusal("listen = '127.0.0.1:1'\n"), HasSubstr("allowed is a list of"));
-  EXPECT_THAT(refusal("listen = [8080]\n"), HasSubstr("allowed is a list of"));
-  EXPECT_THAT(refusal("allow_open_network = 1\n"), HasSubstr("allowed is true or false"));
+  EXPECT_THAT(refusal("listen = '127.0.0.1:1'\n"), HasSubstr("not a list of texts"));
+  EXPECT_THAT(refusal("listen = [8080]\n"), HasSubstr("not a list of texts"));
+  EXPECT_THAT(refusal("allow_open_network = 1\n"), HasSubstr("allowed: true or false"));
   EXPECT_THAT(refusal("www = 2020-01-01\n"), HasSubstr("a date"));
   EXPECT_THAT(refusal("www.root = 'x'\n"), HasSubstr("a table"));
 }
@@ -150,23 +158,24 @@ TEST_F(ConfigurationTest, SaysWhichFileCannotBeRead) {
 
 TEST_F(ConfigurationTest, NamesTheVariableOrFlagOfAMistake) {
   sources_.environment = {{"WAYSTATION_AUTH", "none"}};
-  EXPECT_EQ(refusal(), "auth = \"none\" (WAYSTATION_AUTH): allowed is open, jwt or header");
+  EXPECT_EQ(refusal(),
+            "auth = \"none\": unknown value; allowed: open, jwt or header (WAYSTATION_AUTH)");
   sources_.flags = {{"auth", {"nobody"}}};
   sources_.environment.clear();
-  EXPECT_EQ(refusal(), "auth = \"nobody\" (--auth): allowed is open, jwt or header");
+  EXPECT_EQ(refusal(), "auth = \"nobody\": unknown value; allowed: open, jwt or header (--auth)");
 }
 
 TEST_F(ConfigurationTest, TakesNoBytesThatAFileCouldNotHold) {
   sources_.flags["jwt_issuer"] = {"us\xff"};
   EXPECT_EQ(refusal(),
-            "jwt_issuer = \"us\xEF\xBF\xBD\" (not UTF-8) (--jwt-issuer): allowed is any text");
+            "jwt_issuer = \"us\xEF\xBF\xBD\": not UTF-8; allowed: any text (--jwt-issuer)");
   sources_.flags["jwt_issuer"] = {"\xC3\xA9"};
   EXPECT_EQ(refusal(), "");
 }
 
 TEST_F(ConfigurationTest, RefusesASingleOptionGivenTwice) {
   sources_.flags = {{"www", {"a", "b"}}};
-  EXPECT_EQ(refusal(), "--www: given 2 times; allowed is once");
+  EXPECT_EQ(refusal(), "--www: given 2 times; allowed: once");
 }
 
 TEST_F(ConfigurationTest, WarnsOfAVariableThatIsNearlyAnOption) {
@@ -186,32 +195,35 @@ TEST_F(ConfigurationTest, KeepsTheOpenModeOnThisMachineUnlessAllowed) {
 }
 
 TEST_F(ConfigurationTest, NeedsAListenerAndEachOnce) {
-  EXPECT_THAT(refusal("listen = []\n"), HasSubstr("at least one address"));
+  EXPECT_THAT(refusal("listen = []\n"), HasSubstr("listen = []: no address"));
   EXPECT_THAT(refusal("listen = ['127.0.0.1:1', '127.0.0.1:1']\n"), HasSubstr("once"));
   EXPECT_EQ(refusal("listen = ['127.0.0.1:0', '127.0.0.1:0']\n"), "");
 }
 
 TEST_F(ConfigurationTest, TrustsNobodyByTheDozen) {
-  EXPECT_THAT(refusal("trusted_proxies = ['10.0.0.1', '0.0.0.0/0']\n"),
-              HasSubstr("trusts everybody"));
-  EXPECT_THAT(refusal("trusted_proxies = ['::/0']\n"), HasSubstr("trusts everybody"));
+  EXPECT_THAT(refusal("trusted_proxies = ['10.0.0.1', '0.0.0.0/0']\n"), HasSubstr("every address"));
+  EXPECT_THAT(refusal("trusted_proxies = ['::/0']\n"), HasSubstr("every address"));
 }
 
 TEST_F(ConfigurationTest, NeedsWhatTheChosenIdentityNeeds) {
-  EXPECT_THAT(refusal("auth = 'header'\n"), HasSubstr("trusted_proxies is empty"));
-  EXPECT_THAT(refusal("auth = 'jwt'\n"), HasSubstr("it needs jwt_key_file (--jwt-key-file FILE)"));
+  EXPECT_THAT(refusal("auth = 'header'\n"),
+              HasSubstr("trusted_proxies = \"\": auth = \"header\" needs"));
+  EXPECT_THAT(refusal("auth = 'jwt'\n"),
+              HasSubstr("jwt_key_file = \"\": tokens need a file of keys"));
   EXPECT_THAT(refusal("auth = 'jwt'\njwt_key_file = '/no/such/file'\n"),
               HasSubstr("jwt_key_file = \"/no/such/file\""));
-  const auto key = write("key", "secret");
+  const auto key = write("key", "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3JldCBzZWNyZXQ=\n");
+  std::filesystem::permissions(key, std::filesystem::perms::owner_read);
   EXPECT_EQ(refusal("auth = 'jwt'\njwt_key_file = '" + key + "'\n"), "");
 }
 
 TEST_F(ConfigurationTest, NeedsQueuesThatHoldAMessage) {
   EXPECT_THAT(refusal("max_queue_bytes = 65536\n"),
-              HasSubstr("max_queue_bytes = 65536 (" + path_ + ":1): allowed is at least "));
+              AllOf(HasSubstr("max_queue_bytes = 65536: too small"),
+                    HasSubstr("allowed: at least 66560 (" + path_ + ":1)")));
   EXPECT_EQ(refusal("max_queue_bytes = 66560\n"), "");
   EXPECT_THAT(refusal("max_message_bytes = 1048576\n"),
-              HasSubstr("max_queue_bytes = 1048576 (default)"));
+              AllOf(HasSubstr("max_queue_bytes = 1048576: too small"), HasSubstr("(default)")));
   EXPECT_THAT(refusal("max_total_queue_bytes = 1048575\n"), HasSubstr("max_total_queue_bytes"));
 }
 
@@ -231,16 +243,49 @@ TEST_F(ConfigurationTest, ShowsItselfAsAFileThatMeansTheSame) {
   again.file = write("shown.toml", text);
   const auto same = load_configuration(again);
   for (const auto& option : all_options()) {
-    EXPECT_EQ(value_of(option, same.settings), value_of(option, configuration.settings))
-        << option.key;
+    EXPECT_EQ(same.settings.value(option), configuration.settings.value(option)) << option.key;
   }
 }
 
-TEST_F(ConfigurationTest, AddsWhereTheKeyThatTheLibraryNamesWasSet) {
-  sources_.flags = {{"max_connections_per_user", {"3"}}};
-  const auto configuration = load_configuration(sources_);
-  EXPECT_EQ(with_origin(configuration, "max_connections_per_user = 3 is odd"),
-            "max_connections_per_user = 3 is odd (max_connections_per_user: "
-            "--max-connections-per-user)");
-  EXPECT_EQ(with_origin(configuration, "no such thing"), "no such thing");
+TEST_F(ConfigurationTest, SaysEveryMistakeAtOnceWithWhereItWasSet) {
+  sources_.file = write("site.toml",
+                        "max_connections = 'many'\n"
+                        "operators = ['x', '::1', 'y']\n"
+                        "messages_a_second = 7\n"
+                        "auth = 'jwt'\n");
+  sources_.environment = {{"WAYSTATION_PING_INTERVAL_SECONDS", "0"}};
+  sources_.flags = {{"node_name", {"no name"}}, {"listen", {"localhost:1"}}};
+  auto configuration = read_configuration(sources_);
+  check_configuration(configuration);
+  try {
+    configuration.throw_mistakes();
+    FAIL();
+  } catch (const ConfigurationError& error) {
+    // In the order of the options, a key that is none at the end.
+    EXPECT_THAT(
+        error.lines(),
+        ElementsAre(AllOf(StartsWith("listen = \"localhost:1\": "), EndsWith(" (--listen)")),
+                    AllOf(StartsWith("jwt_key_file = \"\": "), EndsWith(" (default)")),
+                    AllOf(StartsWith("operators = \"x\": "), EndsWith(" (" + path_ + ":2)")),
+                    AllOf(StartsWith("operators = \"y\": "), EndsWith(" (" + path_ + ":2)")),
+                    AllOf(StartsWith("max_connections = \"many\": "), EndsWith(":1)")),
+                    "ping_interval_seconds = 0: out of range; allowed: 1 to 3600 "
+                    "(WAYSTATION_PING_INTERVAL_SECONDS)",
+                    AllOf(StartsWith("node_name = \"no name\": "), EndsWith(" (--node-name)")),
+                    HasSubstr(":3: \"messages_a_second\" is no option")));
+  }
+}
+
+TEST_F(ConfigurationTest, ForgetsTheMistakeOfASourceThatAnotherIsAbove) {
+  sources_.environment = {{"WAYSTATION_MAX_CONNECTIONS", "many"}};
+  sources_.flags = {{"max_connections", {"3"}}};
+  EXPECT_EQ(refusal(), "");
+}
+
+TEST_F(ConfigurationTest, ReturnsTheLibrarysWarningsWithWhereTheOptionWasSet) {
+  sources_.flags = {{"allow_open_network", {"true"}}};
+  auto configuration = read_configuration(sources_);
+  EXPECT_THAT(check_configuration(configuration),
+              ElementsAre(AllOf(StartsWith("allow_open_network = true: "),
+                                EndsWith(" (--allow-open-network)"))));
 }

@@ -29,11 +29,17 @@ AuditRow row(std::int64_t id) {
   return result;
 }
 
+/// The answer, also where it is a refusal.
+HttpResponse answer(RelayCalls& relay, std::string_view query) {
+  auto answered = answer_audit(relay, query);
+  return answered ? std::move(*answered) : to_response(answered.error());
+}
+
 TEST(AuditCall, AsksForOneRowMoreToKnowWhetherThereIsOne) {
   FakeRelay relay;
-  EXPECT_EQ(answer_audit(relay, "").body, R"({"rows":[],"next":null})");
+  EXPECT_EQ(answer(relay, "").body, R"({"rows":[],"next":null})");
   relay.page.rows = {row(1), row(2), row(3)};
-  const HttpResponse response = answer_audit(relay, "limit=2");
+  const HttpResponse response = answer(relay, "limit=2");
   EXPECT_EQ(response.status, 200);
   EXPECT_THAT(response.body, HasSubstr(R"("id":2)"));
   EXPECT_THAT(response.body, testing::Not(HasSubstr(R"("id":3)")));
@@ -44,7 +50,7 @@ TEST(AuditCall, AsksForOneRowMoreToKnowWhetherThereIsOne) {
 
 TEST(AuditCall, GoesBackwardsWhereToldTo) {
   FakeRelay relay;
-  answer_audit(relay, "");
+  answer(relay, "");
   EXPECT_EQ(relay.order, AuditOrder::oldest);
   AuditRow gap;
   gap.id = 4;
@@ -52,16 +58,16 @@ TEST(AuditCall, GoesBackwardsWhereToldTo) {
   gap.at = 5;
   gap.lost_until = 9;
   relay.page.rows = {gap, row(1)};
-  EXPECT_THAT(answer_audit(relay, "order=newest&limit=1").body, EndsWith(R"("next":"9.4"})"));
+  EXPECT_THAT(answer(relay, "order=newest&limit=1").body, EndsWith(R"("next":"9.4"})"));
   EXPECT_EQ(relay.order, AuditOrder::newest);
-  EXPECT_THAT(answer_audit(relay, "order=oldest&limit=1").body, EndsWith(R"("next":"5.4"})"));
+  EXPECT_THAT(answer(relay, "order=oldest&limit=1").body, EndsWith(R"("next":"5.4"})"));
   EXPECT_EQ(relay.order, AuditOrder::oldest);
 }
 
 TEST(AuditCall, WritesEveryFieldOfARow) {
   FakeRelay relay;
   relay.page.rows = {row(1)};
-  EXPECT_EQ(answer_audit(relay, "").body,
+  EXPECT_EQ(answer(relay, "").body,
             R"({"rows":[{"id":1,"at":1700000000001,"node":"n1","group":"alice_bob",)"
             R"("from":"alice","to":"bob","outcome":"pushed","reached":2,"bytes":10,)"
             R"("message_id":"m1"}],"next":null})");
@@ -75,17 +81,16 @@ TEST(AuditCall, SaysHowMuchAGapLost) {
   gap.lost_until = 5;
   relay.page.rows = {gap};
   EXPECT_THAT(
-      answer_audit(relay, "").body,
+      answer(relay, "").body,
       HasSubstr(R"("reached":null,"bytes":null,"message_id":null,"lost":7,"lost_until":5)"));
   relay.page.rows[0].lost.reset();
-  EXPECT_THAT(answer_audit(relay, "").body, HasSubstr(R"("lost":null,"lost_until":5)"));
+  EXPECT_THAT(answer(relay, "").body, HasSubstr(R"("lost":null,"lost_until":5)"));
 }
 
 TEST(AuditCall, PassesTheFilterOn) {
   FakeRelay relay;
   const AuditCursor cursor{7, 8};
-  answer_audit(relay,
-               "since=5&until=9&user=a&from=b&to=c&outcome=dropped,gap&after=" + cursor.text());
+  answer(relay, "since=5&until=9&user=a&from=b&to=c&outcome=dropped,gap&after=" + cursor.text());
   EXPECT_EQ(relay.filter.since, 5);
   EXPECT_EQ(relay.filter.until, 9);
   EXPECT_EQ(relay.filter.user, "a");
@@ -102,7 +107,7 @@ TEST(AuditCall, PassesTheFilterOn) {
 TEST(AuditCall, TakesSeveralOutcomesEitherWay) {
   FakeRelay relay;
   for (const char* query : {"outcome=pushed,gap", "outcome=pushed&limit=5&outcome=gap"}) {
-    EXPECT_EQ(answer_audit(relay, query).status, 200);
+    EXPECT_EQ(answer(relay, query).status, 200);
     EXPECT_TRUE(relay.filter.wants(AuditOutcome::pushed)) << query;
     EXPECT_TRUE(relay.filter.wants(AuditOutcome::gap)) << query;
     EXPECT_FALSE(relay.filter.wants(AuditOutcome::dropped)) << query;
@@ -113,16 +118,16 @@ TEST(AuditCall, RefusesAParameterThatItDoesNotKnowAndNamesThoseThatItDoes) {
   FakeRelay relay;
   for (const char* query :
        {"form=bob", "to=bob&form=bob", "From=bob", "form", "=bob", "f%6frm=bob"}) {
-    const HttpResponse response = answer_audit(relay, query);
+    const HttpResponse response = answer(relay, query);
     EXPECT_EQ(response.status, 400) << query;
     EXPECT_THAT(response.body, HasSubstr("there are since, until, user, from, to, outcome, order, "
                                          "limit, after\""))
         << query;
   }
-  EXPECT_THAT(answer_audit(relay, "f%6frm=bob").body, HasSubstr("form"));
-  EXPECT_EQ(answer_audit(relay, "%zz=1").status, 400);
+  EXPECT_THAT(answer(relay, "f%6frm=bob").body, HasSubstr("form"));
+  EXPECT_EQ(answer(relay, "%zz=1").status, 400);
   EXPECT_THAT(relay.asked, IsEmpty());
-  EXPECT_EQ(answer_audit(relay, "&fr%6fm=bob&&access_token=x&").status, 200);
+  EXPECT_EQ(answer(relay, "&fr%6fm=bob&&access_token=x&").status, 200);
   EXPECT_EQ(relay.filter.from, "bob");
 }
 
@@ -148,7 +153,7 @@ TEST(AuditCall, RefusesWhatItCannotRead) {
                             "outcome=pushed&outcome=lost",
                             "outcome=%2",
                             "outcome=pushed&outcome=%"}) {
-    const HttpResponse response = answer_audit(relay, query);
+    const HttpResponse response = answer(relay, query);
     EXPECT_EQ(response.status, 400) << query;
     EXPECT_THAT(response.body, HasSubstr("bad_query")) << query;
   }
@@ -169,7 +174,7 @@ TEST(AuditCall, SaysWhyThereIsNoAnswer) {
        }) {
     FakeRelay relay;
     relay.page = {status, {}, "because"};
-    const HttpResponse response = answer_audit(relay, "");
+    const HttpResponse response = answer(relay, "");
     EXPECT_EQ(response.status, http) << code;
     EXPECT_THAT(response.body, HasSubstr(code));
   }

@@ -38,12 +38,10 @@ constexpr BodyLimits kLimits{.max_bytes = 10'000, .patience = std::chrono::hours
 std::string outcome(const RequestBuilder& builder, Client& client, const BodyLimits& limits) {
   Request request = builder;
   request.body_source = {Client::read, &client};
-  std::string room;
-  std::string_view body;
-  if (const auto refusal = read_body(request, limits, room, &body)) {
-    return std::to_string(refusal->status) + " " + refusal->code;
-  }
-  return std::string(body);
+  std::string buffer;
+  const auto body = read_body(request, limits, buffer);
+  if (body) return std::string(*body);
+  return std::to_string(body.error().status()) + " " + std::string(info_of(body.error().code).name);
 }
 
 RequestBuilder post(const std::string& length) {

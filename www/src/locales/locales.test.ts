@@ -6,7 +6,7 @@ const keys = Object.keys(en) as TextKey[];
 const places = (text: string): string[] => (text.match(/\{\w+\}/g) ?? []).sort();
 
 describe('the languages', () => {
-  it('have the same texts with the same places to fill', () => {
+  it('have the same keys with the same placeholders', () => {
     expect(Object.keys(zh)).toEqual(keys);
     for (const key of keys) expect(places(zh[key]), key).toEqual(places(en[key]));
   });

@@ -2,9 +2,9 @@ import { readonly, shallowRef } from 'vue';
 
 const text = shallowRef('');
 
-/** For those who listen instead of looking. It has one place in the page, which is always there: one that comes with its text may go unheard. */
+/** Text for screen readers. Its element is always in the page: screen readers may miss an element that is added with its text. */
 export const announcement = readonly(text);
 
-export function announce(what: string): void {
-  text.value = what;
+export function announce(message: string): void {
+  text.value = message;
 }

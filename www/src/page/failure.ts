@@ -1,16 +1,16 @@
 import type { ClosedReason, LinkState } from '../waystation';
-import type { Failure } from './conversations';
+import type { Failure } from './conversation_store';
 import { t, type TextKey } from './i18n';
 
-const known: readonly string[] = ['queue_full', 'too_large', 'expired', 'no_verdict', 'link_lost', 'rate_limited'];
+const knownCodes: readonly string[] = ['queue_full', 'too_large', 'expired', 'no_ack', 'link_lost', 'rate_limited'];
 
-/** What was wrong with a message that did not go through, and what to do. */
+/** Why a message failed, and what to do. */
 export function failureText({ code, detail }: Failure): string {
-  return known.includes(code) ? t(`fail.${code}` as TextKey) : t('fail.other', { detail: detail || code });
+  return knownCodes.includes(code) ? t(`fail.${code}` as TextKey) : t('fail.other', { detail: detail || code });
 }
 
-/** The server's codes for which the page has its own words; other refusals are told in the server's. */
-const codes: Readonly<Record<string, TextKey>> = {
+/** Refusal codes with a text of the page. Other refusals show the server's text. */
+const refusalTexts: Readonly<Record<string, TextKey>> = {
   unauthenticated: 'code.unauthenticated',
   not_that_user: 'code.not_that_user',
   not_a_member: 'code.not_that_user',
@@ -21,12 +21,12 @@ const codes: Readonly<Record<string, TextKey>> = {
 
 export function closedText({ cause, status, code, detail }: ClosedReason): string {
   if (cause !== 'refused') return t(`link.closed.${cause}`);
-  const key = codes[code ?? ''];
+  const key = refusalTexts[code ?? ''];
   const why = key === undefined ? detail || code : t(key);
   return why ? t('link.closed.refused', { detail: why }) : t('link.closed.refused.plain', { status: status ?? '?' });
 }
 
-/** Whether a token may help: without one nothing more is tried. */
-export function wantsToken(state: LinkState): boolean {
+/** Whether another token may open the closed link. */
+export function tokenMayHelp(state: LinkState): boolean {
   return state.name === 'closed' && (state.reason.cause === 'expired' || state.reason.cause === 'unusable' || state.reason.status === 401 || state.reason.status === 403);
 }

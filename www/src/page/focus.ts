@@ -1,22 +1,22 @@
 import { nextTick } from 'vue';
 
-/** Goes where one begins on the page that is shown: to its heading, or to the field to write in. */
+/** Focuses the start of the visible page: its heading, or its text field. */
 export function focusStart(): void {
   const visible = [...document.querySelectorAll<HTMLElement>('[data-start]')].filter((one) => one.offsetParent !== null);
   visible.pop()?.focus({ preventScroll: true });
 }
 
-/** A control that went away with its own press, such as "Send again", would leave the keyboard nowhere. */
-export function keepFocus(): void {
-  const look = async (): Promise<void> => {
+/** Focuses the start of the page when a control disappears on its own key press, such as "Send again". */
+export function restoreFocus(): void {
+  const restore = async (): Promise<void> => {
     await nextTick();
     if (document.activeElement === document.body) focusStart();
   };
   document.addEventListener('click', (event) => {
-    // 0: pressed by the keyboard.
-    if (event.detail === 0) void look();
+    // A key press has detail 0.
+    if (event.detail === 0) void restore();
   });
   document.addEventListener('keydown', ({ key }) => {
-    if (key === 'Escape' || key === 'Enter') void look();
+    if (key === 'Escape' || key === 'Enter') void restore();
   });
 }

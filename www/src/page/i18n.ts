@@ -13,9 +13,9 @@ export function fill(text: string, values: TextValues): string {
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 
-export const has = (key: string): key is TextKey => key in en;
+export const hasText = (key: string): key is TextKey => key in en;
 
-/** The page's text in the language of the moment; a template that uses it follows a change. */
+/** The text in the current language. Templates that call it update when the language changes. */
 export function t(key: TextKey, values: TextValues = {}): string {
   return fill(texts[locale.value][key], values);
 }
@@ -24,7 +24,7 @@ const tag = computed(() => (locale.value === 'zh' ? 'zh-CN' : navigator.language
 const timeFormat = computed(() => new Intl.DateTimeFormat(tag.value, { hour: '2-digit', minute: '2-digit' }));
 const dayFormat = computed(() => new Intl.DateTimeFormat(tag.value, { weekday: 'long', year: 'numeric', month: 'long', day: 'numeric' }));
 const fullFormat = computed(() => new Intl.DateTimeFormat(tag.value, { dateStyle: 'medium', timeStyle: 'medium' }));
-// For comparing one with the next: short, all of one width, and down to the millisecond.
+// For tables: short, of equal width, with milliseconds.
 const stampFormats = computed(() =>
   ([undefined, 'numeric'] as const).map(
     (year) =>
@@ -35,15 +35,15 @@ const stampFormats = computed(() =>
 );
 const numberFormat = computed(() => new Intl.NumberFormat(tag.value, { maximumFractionDigits: 2 }));
 
-export const clock = (at: number): string => timeFormat.value.format(at);
-export const moment = (at: number): string => fullFormat.value.format(at);
-/** The year only where it is not this one. */
-export const stamp = (at: number): string => stampFormats.value[+(new Date(at).getFullYear() !== new Date().getFullYear())]!.format(at);
-export const figure = (value: number): string => numberFormat.value.format(value);
+export const formatTime = (at: number): string => timeFormat.value.format(at);
+export const formatDateTime = (at: number): string => fullFormat.value.format(at);
+/** Without the year if it is the current one. */
+export const formatTimestamp = (at: number): string => stampFormats.value[+(new Date(at).getFullYear() !== new Date().getFullYear())]!.format(at);
+export const formatNumber = (value: number): string => numberFormat.value.format(value);
 
-export function day(at: number, now: number = Date.now()): string {
+export function formatDay(at: number, now: number = Date.now()): string {
   const midnight = (time: number): number => new Date(time).setHours(0, 0, 0, 0);
-  // Rounded: a day of the clock change has 23 or 25 hours.
+  // Rounded, since a day with a clock change has 23 or 25 hours.
   const ago = Math.round((midnight(now) - midnight(at)) / 86_400_000);
   return ago === 0 ? t('chat.today') : ago === 1 ? t('chat.yesterday') : dayFormat.value.format(at);
 }

@@ -1,23 +1,23 @@
 import { watch } from 'vue';
 import { usePush } from '../composables';
-import { pageVisible } from './attention';
-import { appendNotice, messageText } from './conversations';
-import { addToast, notifyDesktop } from './notify';
+import { pageVisible } from './browser_state';
+import { appendNotice, messageText } from './conversation_store';
+import { addToast, notifyDesktop } from './notifications';
 import { route } from './route';
 import { server } from './server';
 import { session } from './session';
-import { receive } from './talk';
+import { receiveMessage } from './conversation';
 
-/** What arrives for the user of this tab, whatever page is open. */
+/** The push socket of this tab's user, on every page. */
 export const inbox = usePush(session.me, {
   server,
-  token: session.bringToken,
+  token: session.fetchToken,
   onEvent({ from, message, id, at }) {
-    if (from !== null) return receive(from, { id, message, at });
+    if (from !== null) return receiveMessage(from, { id, message, at });
     const text = messageText(message);
-    const looking = route.value.page === 'notices' && pageVisible.value;
-    appendNotice(message, at, looking);
-    if (!looking) addToast(null, text);
+    const isRead = route.value.page === 'notices' && pageVisible.value;
+    appendNotice(message, at, isRead);
+    if (!isRead) addToast(null, text);
     void notifyDesktop(null, text, id);
   },
 });

@@ -19,11 +19,11 @@ function store(key: string, value: string): void {
   try {
     localStorage.setItem(key, value);
   } catch {
-    // Without storage a choice holds until the page is closed.
+    // Without storage, a choice lasts until the page is closed.
   }
 }
 
-/** The first of the browser's languages that the page speaks. */
+/** The first of the browser's languages that the page supports. */
 export function browserLocale(languages: readonly string[]): Locale {
   for (const language of languages) {
     const found = locales.find((locale) => language.toLowerCase().split('-')[0] === locale);

@@ -10,18 +10,18 @@ describe('readHash', () => {
     expect(readHash('#/operator').route).toEqual({ page: 'operator' });
   });
 
-  it('reads who to be, with whom and the token', () => {
+  it('reads user, peer and token', () => {
     expect(readHash('#/?me=alice&to=bob')).toEqual({ route: { page: 'chat', peer: 'bob' }, me: 'alice', token: null });
     expect(readHash('#/?token=a.b.c').token).toBe('a.b.c');
   });
 
-  it('takes nothing for a user that is none', () => {
+  it('ignores invalid user ids', () => {
     expect(readHash('#/?me=Al%20ice&to=%3Cb%3E')).toEqual({ route: { page: 'home' }, me: null, token: null });
     expect(readHash('#/with/BOB').route).toEqual({ page: 'home' });
     expect(readHash('#/nowhere').route).toEqual({ page: 'home' });
   });
 
-  it('reads what writeHash writes', () => {
+  it('reads the result of writeHash', () => {
     for (const route of [{ page: 'home' }, { page: 'chat', peer: 'bob' }, { page: 'notices' }, { page: 'operator' }] as const) {
       expect(readHash(writeHash(route)).route).toEqual(route);
     }

@@ -1,7 +1,7 @@
 import { shallowRef, type Ref } from 'vue';
 import { isUser } from '../waystation';
 
-/** The server has no pages of its own beside files, so that addresses live behind the `#`. */
+/** A page. The server has files only, so that the page's address is behind the `#`. */
 export type Route =
   | { readonly page: 'home' }
   | { readonly page: 'chat'; readonly peer: string }
@@ -10,7 +10,7 @@ export type Route =
 
 export interface Arrival {
   readonly route: Route;
-  /** Who to be, for links such as `#/?me=alice&to=bob`. */
+  /** The user to sign in as, from links such as `#/?me=alice&to=bob`. */
   readonly me: string | null;
   readonly token: string | null;
 }
@@ -54,13 +54,13 @@ export function go(to: Route, how: 'push' | 'replace' = 'push'): void {
   current.value = to;
 }
 
-/** Follows the address from now on. `arrive` hears of what a link brings beside the page. */
-export function startRouting(arrive: (arrival: Arrival) => void): void {
+/** Follows the address. `arrive` handles the identity of a link, and calls `open` to show its page. */
+export function startRouting(arrive: (arrival: Arrival, open: () => void) => void): void {
   const read = (): void => {
     const arrival = readHash(location.hash);
-    arrive(arrival);
-    // A token, and who one is, have no place in an address that is shown, kept and shared.
-    go(arrival.route, 'replace');
+    // The address is visible, stored and shared, so that token and user are removed at once.
+    go(current.value, 'replace');
+    arrive(arrival, () => go(arrival.route, 'replace'));
   };
   window.addEventListener('hashchange', read);
   window.addEventListener('popstate', read);

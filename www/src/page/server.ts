@@ -1,11 +1,11 @@
-/** The relay's address for the client: the folder that the page came from, so that both may lie below a larger site. */
+/** The relay's address: the folder of the page, so that both may be part of a larger site. */
 export const server = '.';
 
 /**
- * Whether nobody is let in here without a token, and this browser has none in its cookie. Asked in a
- * way that is answered, and not refused, where no tokens are taken and the page is on the same machine.
+ * Whether the server requires a token, and this browser has none in its cookie. A server without tokens answers the
+ * request to pages on the same machine.
  */
-export async function wantsToken(): Promise<boolean> {
+export async function requiresToken(): Promise<boolean> {
   try {
     const { status, headers } = await fetch('api/v1/presence/0', { cache: 'no-store' });
     return status === 401 && headers.has('WWW-Authenticate');

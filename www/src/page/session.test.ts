@@ -1,29 +1,176 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { fakeToken } from '../waystation/testing/fake_browser';
 import { session } from './session';
-import { scriptedToken } from '../waystation/testing/scripted';
 
-afterEach(() => session.leave());
+const otherTabs: (typeof session)[] = [];
 
-describe('session', () => {
-  it('takes the user that a token names', () => {
-    const token = scriptedToken({ sub: 'alice' });
-    expect(session.useToken(token)).toBe(true);
-    expect([session.me.value, session.token.value]).toEqual(['alice', token]);
+/** Another tab of the same browser. */
+async function otherTab(): Promise<typeof session> {
+  vi.resetModules();
+  const tab = (await import('./session')).session;
+  otherTabs.push(tab);
+  return tab;
+}
+
+const tokenOf = (sub: string, exp = 2_000_000_000): string => fakeToken({ sub, exp });
+const garbage = ['', 'a.b.c', fakeToken({ sub: 'Al ice' }), fakeToken({}), `${tokenOf('eve')}=`];
+
+const opened: string[] = [];
+const follow = (link: { readonly me?: string; readonly token?: string }): Promise<void> =>
+  session.followLink({ me: null, token: null, ...link }, () => opened.push(link.me ?? link.token ?? ''));
+const who = (): unknown => [session.me.value, session.token.value];
+
+beforeEach(() => {
+  opened.length = 0;
+});
+
+afterEach(() => {
+  session.declineReplacement();
+  for (const tab of [session, ...otherTabs.splice(0)]) tab.signOut();
+});
+
+describe('signing in', () => {
+  it('uses the user of a token', () => {
+    const token = tokenOf('alice');
+    expect(session.signInWithToken(token)).toBe(true);
+    expect(who()).toEqual(['alice', token]);
   });
 
-  it('takes no token that names nobody, or that no browser could send', () => {
-    for (const bad of ['', 'a.b.c', scriptedToken({ sub: 'Al ice' }), `${scriptedToken({ sub: 'alice' })}=`]) {
-      expect(session.useToken(bad), bad).toBe(false);
-    }
+  it('rejects a token without a user, and one that a browser cannot send', () => {
+    for (const bad of garbage) expect(session.signInWithToken(bad), bad).toBe(false);
     expect(session.me.value).toBe(null);
   });
 
-  it('takes nobody else’s token along', () => {
-    const token = scriptedToken({ sub: 'alice' });
-    session.useToken(token);
-    session.be('alice');
-    expect(session.token.value).toBe(token);
-    session.be('bob');
-    expect([session.me.value, session.token.value]).toEqual(['bob', null]);
+  it('keeps the token when its user signs in by name', () => {
+    const token = tokenOf('alice');
+    session.signInWithToken(token);
+    session.signIn('alice');
+    expect(who()).toEqual(['alice', token]);
+  });
+
+  it('uses the user of a link', async () => {
+    await follow({ token: tokenOf('alice') });
+    expect(who()).toEqual(['alice', tokenOf('alice')]);
+    session.signOut();
+    await follow({ me: 'bob' });
+    expect(who()).toEqual(['bob', null]);
+    expect(opened).toEqual([tokenOf('alice'), 'bob']);
+    expect(session.replacement.value).toBe(null);
+  });
+});
+
+describe('replacing one user by another', () => {
+  const eve = tokenOf('eve');
+
+  it.each([
+    ['a token in a link', () => follow({ token: eve }), ['eve', eve]],
+    ['a name in a link', () => follow({ me: 'eve' }), ['eve', null]],
+    ['a token that is entered', () => session.signInWithToken(eve), ['eve', eve]],
+    ['a name that is entered', () => session.signIn('eve'), ['eve', null]],
+  ])('needs a confirmation: %s', async (_, replace, then) => {
+    session.signInWithToken(tokenOf('alice'));
+    await replace();
+    expect(session.replacement.value).toMatchObject({ from: 'alice', to: 'eve' });
+    expect(who()).toEqual(['alice', tokenOf('alice')]);
+    expect(opened).toEqual([]);
+
+    session.declineReplacement();
+    expect(session.replacement.value).toBe(null);
+    expect(who()).toEqual(['alice', tokenOf('alice')]);
+    expect(opened).toEqual([]);
+
+    await replace();
+    session.acceptReplacement();
+    expect(session.replacement.value).toBe(null);
+    expect(who()).toEqual(then);
+  });
+
+  it('opens the page of the link after the confirmation', async () => {
+    session.signIn('alice');
+    await follow({ me: 'eve' });
+    session.acceptReplacement();
+    expect(opened).toEqual(['eve']);
+  });
+
+  it('does not change an open question', async () => {
+    session.signIn('alice');
+    await follow({ me: 'bob' });
+    await follow({ token: eve });
+    session.acceptReplacement();
+    expect(session.me.value).toBe('bob');
+  });
+
+  it('never happens with a token without a user', async () => {
+    session.signInWithToken(tokenOf('alice'));
+    for (const token of garbage) await follow({ me: 'eve', token });
+    expect(session.replacement.value).toBe(null);
+    expect(who()).toEqual(['alice', tokenOf('alice')]);
+    expect(opened).toEqual(garbage.map(() => 'eve'));
+  });
+});
+
+describe('a token of the same user', () => {
+  it('is used without a question if it is newer', async () => {
+    session.signInWithToken(tokenOf('alice', 2_000_000_000));
+    await follow({ token: tokenOf('alice', 2_000_000_100) });
+    expect(session.replacement.value).toBe(null);
+    expect(who()).toEqual(['alice', tokenOf('alice', 2_000_000_100)]);
+  });
+
+  it('is used for a user without a token', async () => {
+    session.signIn('alice');
+    await follow({ token: tokenOf('alice') });
+    expect(who()).toEqual(['alice', tokenOf('alice')]);
+  });
+
+  it('is ignored in an old link, and used when entered', async () => {
+    const old = tokenOf('alice', 1_000_000_000);
+    session.signInWithToken(tokenOf('alice'));
+    await follow({ token: old });
+    expect(who()).toEqual(['alice', tokenOf('alice')]);
+    session.signInWithToken(old);
+    expect(who()).toEqual(['alice', old]);
+  });
+});
+
+describe('a token in a link, with a user in another tab', () => {
+  it('needs a confirmation for another user', async () => {
+    const tab = await otherTab();
+    tab.signIn('alice');
+    await follow({ token: tokenOf('eve') });
+    expect(session.replacement.value).toMatchObject({ from: 'alice', to: 'eve' });
+    expect(who()).toEqual([null, null]);
+    session.declineReplacement();
+    expect(who()).toEqual([null, null]);
+    await follow({ token: tokenOf('eve') });
+    session.acceptReplacement();
+    expect(who()).toEqual(['eve', tokenOf('eve')]);
+    expect(tab.me.value).toBe('alice');
+  });
+
+  it('is used for the same user, and if no tab has a user', async () => {
+    const [other, alice, nobody] = [await otherTab(), await otherTab(), await otherTab()];
+    alice.signIn('alice');
+    other.signIn('bob');
+    await follow({ token: tokenOf('alice') });
+    expect(session.replacement.value).toBe(null);
+    expect(session.me.value).toBe('alice');
+    session.signOut();
+    for (const tab of [alice, other, nobody]) tab.signOut();
+    await follow({ token: tokenOf('eve') });
+    expect(session.me.value).toBe('eve');
+  });
+
+  it('waits for the answers of the tabs', async () => {
+    const tab = await otherTab();
+    tab.signIn('alice');
+    const following = follow({ token: tokenOf('eve') });
+    expect(session.checkingTabs.value).toBe(true);
+    expect(who()).toEqual([null, null]);
+    // A second link does not overtake the first.
+    await follow({ token: tokenOf('bob') });
+    await following;
+    expect(session.checkingTabs.value).toBe(false);
+    expect(session.replacement.value).toMatchObject({ to: 'eve' });
   });
 });

@@ -1,21 +1,32 @@
 import { computed, shallowRef } from 'vue';
 import { isUser, readToken, type TokenReason } from '../waystation';
+import { answerOtherTabs, usersElsewhere } from './other_tabs';
 
-/**
- * Who this tab is. Kept for the tab alone, so that two tabs can be two users,
- * and only until it is closed.
- */
+/** The user of this tab. Each tab has its own sessionStorage until it is closed, so that two tabs can have two users. */
 const meKey = 'waystation.me';
 const tokenKey = 'waystation.token';
 
+interface Identity {
+  readonly user: string;
+  readonly token: string | null;
+}
+
+/** A new user, waiting for the confirmation. `from`: the user of this tab, or of another tab if this one has none. */
+export interface Replacement {
+  readonly from: string;
+  readonly to: string;
+}
+
 const me = shallowRef<string | null>(null);
 const token = shallowRef<string | null>(null);
+const replacement = shallowRef<(Replacement & { readonly accept: () => void }) | null>(null);
+const checkingTabs = shallowRef(false);
 
 function stored(key: string): string | null {
   try {
     return sessionStorage.getItem(key);
   } catch {
-    // Storage may be switched off; the page then forgets at a reload.
+    // Without storage, the page forgets the user on reload.
     return null;
   }
 }
@@ -29,14 +40,53 @@ function store(key: string, value: string | null): void {
   }
 }
 
-function forgetToken(): void {
-  token.value = null;
-  store(tokenKey, null);
+function setToken(value: string | null): void {
+  token.value = value;
+  store(tokenKey, value);
 }
+
+function setUser(user: string | null): void {
+  me.value = user;
+  store(meKey, user);
+}
+
+/** Null for a token without a valid user, and for one that a browser cannot send. */
+function identityOf(text: string): Identity | null {
+  const user = readToken(text)?.sub ?? null;
+  return user !== null && isUser(user) ? { user, token: text } : null;
+}
+
+const expiry = (text: string | null): number => readToken(text ?? '')?.expiresAt ?? 0;
+
+/** The only function that sets or changes the user. */
+function setIdentity({ user, token: fresh }: Identity): void {
+  // A name without a token keeps the token of that user only.
+  if (fresh !== null || readToken(token.value ?? '')?.sub !== user) setToken(fresh);
+  setUser(user);
+}
+
+/** Sets the identity, or asks for a confirmation if it replaces another user. `then` runs after the identity is set. */
+function requestIdentity(identity: Identity, then: () => void, otherTabUser: string | null = null): void {
+  const from = me.value ?? otherTabUser;
+  const accept = (): void => {
+    replacement.value = null;
+    setIdentity(identity);
+    then();
+  };
+  if (from === null || from === identity.user) accept();
+  // A second link must not change the question that the user is reading.
+  else replacement.value ??= { from, to: identity.user, accept };
+}
+
+answerOtherTabs(() => me.value);
 
 export const session = {
   me: computed(() => me.value),
   token: computed(() => token.value),
+  /** The change that the user has to confirm, or null. */
+  replacement: computed<Replacement | null>(() => replacement.value),
+  /** True while a link waits for the answers of the other tabs. */
+  checkingTabs: computed(() => checkingTabs.value),
 
   restore(): void {
     const name = stored(meKey);
@@ -44,29 +94,44 @@ export const session = {
     token.value = stored(tokenKey);
   },
 
-  be(user: string): void {
-    // A token says who one is: somebody else's is not taken along.
-    if (token.value !== null && readToken(token.value)?.sub !== user) forgetToken();
-    me.value = user;
-    store(meKey, user);
+  /** Signs in by name. Needs a confirmation if another user is signed in. */
+  signIn(user: string): void {
+    requestIdentity({ user, token: null }, () => {});
   },
 
-  /** Takes a token, and with it the user that it names. Returns false if it names none. */
-  useToken(text: string): boolean {
-    const user = readToken(text)?.sub ?? null;
-    if (user === null || !isUser(user)) return false;
-    token.value = text;
-    store(tokenKey, text);
-    this.be(user);
-    return true;
+  /** Signs in as the user of a token. Needs a confirmation if another user is signed in. False for an invalid token. */
+  signInWithToken(text: string): boolean {
+    const identity = identityOf(text);
+    if (identity !== null) requestIdentity(identity, () => {});
+    return identity !== null;
   },
 
-  leave(): void {
-    me.value = null;
-    store(meKey, null);
-    forgetToken();
+  /**
+   * Signs in by link. Anyone can send a link. Needs a confirmation if another user is signed in in this tab; for a token,
+   * also in another tab. `open` shows the page of the link, and does not run if the user declines.
+   */
+  async followLink({ me: name, token: text }: { readonly me: string | null; readonly token: string | null }, open: () => void): Promise<void> {
+    const identity = text !== null ? identityOf(text) : name !== null ? { user: name, token: null } : null;
+    // An old link must not replace a renewed token.
+    if (identity === null || (identity.user === me.value && identity.token !== null && expiry(identity.token) < expiry(token.value))) return open();
+    if (me.value !== null || identity.token === null) return requestIdentity(identity, open);
+    if (checkingTabs.value) return;
+    checkingTabs.value = true;
+    const users = await usersElsewhere();
+    checkingTabs.value = false;
+    requestIdentity(identity, open, users.has(identity.user) ? null : ([...users][0] ?? null));
   },
 
-  /** For the client: it goes on only if what it gets is not the token that was turned away. */
-  bringToken: (_reason: TokenReason): string | null => token.value,
+  acceptReplacement: () => replacement.value?.accept(),
+  declineReplacement(): void {
+    replacement.value = null;
+  },
+
+  signOut(): void {
+    setUser(null);
+    setToken(null);
+  },
+
+  /** The token function of the client. */
+  fetchToken: (_reason: TokenReason): string | null => token.value,
 };

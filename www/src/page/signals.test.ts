@@ -7,7 +7,7 @@ describe('readSignal', () => {
     expect(readSignal({ seen: 'm1', more: 1 })).toEqual({ seen: 'm1' });
   });
 
-  it('passes over another program’s signals', () => {
+  it('ignores signals of other programs', () => {
     for (const other of [null, 1, 'typing', [], {}, { typing: 'yes' }, { seen: 7 }]) expect(readSignal(other)).toBe(null);
   });
 });

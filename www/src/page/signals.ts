@@ -1,4 +1,4 @@
-/** What the page's signals mean. Another program's signals are passed over. */
+/** The signals of the page. Signals of other programs are ignored. */
 export type Signal = { readonly typing: boolean } | { readonly seen: string };
 
 export function readSignal(value: unknown): Signal | null {

@@ -1,8 +1,8 @@
 import { t } from './i18n';
 import { isUser } from '../waystation';
 
-/** What is wrong with a user id as typed, or null. */
-export function userProblem(text: string, self: string | null = null): string | null {
+/** The error of a user id as typed, or null. `self`: the user of this tab, who is no valid peer. */
+export function userError(text: string, self: string | null = null): string | null {
   if (text === '') return t('user.empty');
   if (/^[0-9a-z]*$/.test(text) && text.length > 64) return t('user.long', { n: text.length });
   if (!isUser(text)) return t('user.bad', { text: text.length > 24 ? `${text.slice(0, 24)}…` : text });
@@ -10,7 +10,7 @@ export function userProblem(text: string, self: string | null = null): string | 
   return null;
 }
 
-/** People write their names with capitals and blanks around; the server knows small letters. */
-export function tidyUser(text: string): string {
+/** Users type capitals and spaces; user ids have lower-case letters only. */
+export function normalizeUser(text: string): string {
   return text.trim().toLowerCase();
 }

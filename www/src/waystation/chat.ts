@@ -1,35 +1,36 @@
 import { routeAddress } from './address';
 import { Emitter, type Listener } from './emitter';
 import { browserEnvironment, type Environment } from './environment';
-import { defaultTuning, Link, type LinkState, type LinkTuning } from './link';
+import { Link } from './link';
+import { defaultTuning, type LinkState, type LinkTuning } from './link_state';
 import { otherUser } from './names';
-import { encodeMessage, isMessageId, newMessageId, type Dialect, type Frame, type Route, type ServerError } from './protocol';
+import { encodeMessage, isMessageId, newMessageId, type Protocol, type Frame, type Route, type ServerError } from './protocol';
 import type { TokenSource } from './token';
 
-/** What became of a message that the server took. */
-export interface Verdict {
+/** The server's acknowledgement of a message. */
+export interface Ack {
   readonly id: string;
   readonly route: Route;
-  /** How many of the receiver's sockets took it. */
+  /** The number of the receiver's sockets that took the message. */
   readonly reached: number;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** Milliseconds since 1970, server time. */
   readonly at: number;
 }
 
 export type SendErrorCode =
-  /** The queue of messages written while offline has no room. */
+  /** The offline queue is full. */
   | 'queue_full'
-  /** The frame would be larger than the server takes. */
+  /** The frame is larger than `maxMessageBytes`. */
   | 'too_large'
-  /** It waited in the queue for too long. */
+  /** The message was in the offline queue for `queueDeadlineMs`. */
   | 'expired'
-  /** The chat was closed before it was sent. */
+  /** The chat was closed before the message was sent. */
   | 'closed'
-  /** Sent, and no verdict came in time. */
-  | 'no_verdict'
-  /** Sent, and the link broke before the verdict. */
+  /** Sent, but not acknowledged within `ackDeadlineMs`. */
+  | 'no_ack'
+  /** Sent, but the connection was lost before the acknowledgement. */
   | 'link_lost'
-  /** The server's own refusal, such as `rate_limited`. */
+  /** An error code of the server, such as `rate_limited`. */
   | (string & {});
 
 export class SendError extends Error {
@@ -37,8 +38,8 @@ export class SendError extends Error {
 
   constructor(
     readonly code: SendErrorCode,
-    /** `unknown`: it may have arrived, and sending it again may deliver it twice. */
-    readonly fate: 'not_sent' | 'refused' | 'unknown',
+    /** `unknown`: the message may have arrived. Sending it again may deliver it twice. */
+    readonly outcome: 'not_sent' | 'refused' | 'unknown',
     message: string,
   ) {
     super(message);
@@ -47,13 +48,13 @@ export class SendError extends Error {
 
 export interface ChatMessage {
   readonly message: unknown;
-  /** Null in the plain dialect, which does not say. */
+  /** Null in the plain protocol. */
   readonly from: string | null;
-  /** True for what another tab or device of the same user sent. */
+  /** Another tab or device of the same user sent the message. */
   readonly own: boolean;
   readonly id: string | null;
   readonly at: number;
-  /** The frame as it came, for values that JavaScript's numbers cannot hold. */
+  /** The frame's text, for numbers that JavaScript cannot hold. */
   readonly source: string;
 }
 
@@ -63,25 +64,25 @@ export interface ChatEvents {
   presence: boolean | null;
   signal: { readonly signal: unknown; readonly from: string };
   queue: { readonly messages: number; readonly bytes: number };
-  /** A refusal that belongs to no message of this client. */
+  /** An error that belongs to no message of this client. */
   error: ServerError;
 }
 
 export interface ChatOptions {
-  /** Who is calling: one of the two users of the group. */
+  /** The user of this client: one of the two users of the group. */
   readonly user: string;
   readonly token?: TokenSource | null;
-  /** The server's address. Default: where the page came from. */
+  /** The server's address. Default: the origin of the page. */
   readonly server?: string | URL;
-  readonly dialect?: Dialect;
-  /** How many messages may wait for a connection, and how many bytes of them. */
+  readonly protocol?: Protocol;
+  /** Limits of the offline queue. Default: 100 messages, 256 KiB. */
   readonly queueMessages?: number;
   readonly queueBytes?: number;
-  /** How long a message may wait for a connection. */
+  /** The longest time of a message in the offline queue, in milliseconds. Default: 5 minutes. */
   readonly queueDeadlineMs?: number;
-  /** How long the verdict on a sent message may take. */
-  readonly verdictDeadlineMs?: number;
-  /** The server's `max_message_bytes`: it closes the socket on a longer frame, so that none is sent. */
+  /** The longest time until the acknowledgement, in milliseconds. Default: 10 seconds. */
+  readonly ackDeadlineMs?: number;
+  /** The server's `max_message_bytes`. The client sends no longer frame, since the server would close the socket. Default: 64 KiB. */
   readonly maxMessageBytes?: number;
   readonly tuning?: Partial<LinkTuning>;
   readonly environment?: Environment;
@@ -91,29 +92,29 @@ interface Outgoing {
   readonly id: string;
   readonly text: string;
   readonly bytes: number;
-  readonly resolve: (verdict: Verdict) => void;
+  readonly resolve: (ack: Ack) => void;
   readonly reject: (error: SendError) => void;
-  /** First the deadline of the queue, then that of the verdict. */
+  /** The deadline of the queue, then of the acknowledgement. */
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
-const closedError = (): SendError => new SendError('closed', 'not_sent', 'the conversation was closed before the message was sent');
+const closedError = (): SendError => new SendError('closed', 'not_sent', 'message: not sent; the chat is closed');
 
-/** One conversation, as long as somebody looks at it. */
+/** The chat socket of one conversation, open while the user looks at it. */
 export class Chat {
   readonly user: string;
   readonly peer: string;
   private readonly link: Link;
   private readonly events = new Emitter<ChatEvents>();
-  private readonly dialect: Dialect;
-  private readonly limits: { messages: number; bytes: number; queueMs: number; verdictMs: number; frame: number };
-  /** Written while there was no connection, in the order written. */
-  private readonly waiting: Outgoing[] = [];
+  private readonly protocol: Protocol;
+  private readonly limits: { messages: number; bytes: number; queueMs: number; ackMs: number; frame: number };
+  /** Messages without a connection, in order. */
+  private readonly queue: Outgoing[] = [];
   private waitingBytes = 0;
-  /** Sent, and without a verdict so far. */
-  private readonly unanswered = new Map<string, Outgoing>();
+  /** Messages that are sent and not acknowledged, by id. */
+  private readonly unacknowledged = new Map<string, Outgoing>();
   private peerPresent: boolean | null = null;
-  private left = false;
+  private closed = false;
 
   constructor(
     readonly group: string,
@@ -121,12 +122,12 @@ export class Chat {
   ) {
     this.peer = otherUser(group, options.user);
     this.user = options.user;
-    this.dialect = options.dialect ?? 'v1';
+    this.protocol = options.protocol ?? 'v1';
     this.limits = {
       messages: options.queueMessages ?? 100,
       bytes: options.queueBytes ?? 256 * 1024,
       queueMs: options.queueDeadlineMs ?? 5 * 60_000,
-      verdictMs: options.verdictDeadlineMs ?? 10_000,
+      ackMs: options.ackDeadlineMs ?? 10_000,
       frame: options.maxMessageBytes ?? 65_536,
     };
     const environment = options.environment ?? browserEnvironment();
@@ -135,7 +136,7 @@ export class Chat {
         url: routeAddress(options.server, `ws/chat/${group}/`, environment),
         user: options.user,
         token: options.token ?? null,
-        dialect: this.dialect,
+        protocol: this.protocol,
         tuning: { ...defaultTuning, ...options.tuning },
         environment,
       },
@@ -150,14 +151,14 @@ export class Chat {
     return this.link.state;
   }
 
-  /** Whether the other user is there; null while that is not known. */
+  /** Whether the other user is present; null if unknown. */
   get present(): boolean | null {
     return this.peerPresent;
   }
 
-  /** How many messages wait for a connection. */
+  /** The number of messages in the offline queue. */
   get queued(): number {
-    return this.waiting.length;
+    return this.queue.length;
   }
 
   on<K extends keyof ChatEvents>(event: K, listener: Listener<ChatEvents[K]>): () => void {
@@ -165,31 +166,30 @@ export class Chat {
   }
 
   /**
-   * Sends a message, at once or when the connection is back. Resolves with the
-   * verdict; rejects with a SendError whose `fate` says whether it may have
-   * arrived. Throws TypeError for what JSON cannot say, and for an id that is
-   * malformed or in use.
+   * Sends a message now, or when the connection is back. Resolves with the acknowledgement. Rejects with a SendError,
+   * whose `outcome` tells whether the message may have arrived. Throws TypeError for a value that JSON cannot express,
+   * and for an id that is invalid or in use.
    */
-  send(message: unknown, id: string = newMessageId()): Promise<Verdict> {
-    if (!isMessageId(id)) throw new TypeError(`"${id}" is not a message id: 1 to 64 characters of A-Z a-z 0-9 _ - are`);
-    if (this.unanswered.has(id) || this.waiting.some((other) => other.id === id)) {
-      throw new TypeError(`the message id "${id}" is in use`);
+  send(message: unknown, id: string = newMessageId()): Promise<Ack> {
+    if (!isMessageId(id)) throw new TypeError(`message id "${id}": not a message id; use 1 to 64 characters of A-Z a-z 0-9 _ -`);
+    if (this.unacknowledged.has(id) || this.queue.some((other) => other.id === id)) {
+      throw new TypeError(`message id "${id}": in use; use another`);
     }
-    const text = encodeMessage(message, this.peer, this.dialect === 'v1' ? id : null);
-    const promise = new Promise<Verdict>((resolve, reject) => {
-      this.take({ id, text, bytes: new TextEncoder().encode(text).length, resolve, reject, timer: undefined });
+    const text = encodeMessage(message, this.peer, this.protocol === 'v1' ? id : null);
+    const promise = new Promise<Ack>((resolve, reject) => {
+      this.enqueue({ id, text, bytes: new TextEncoder().encode(text).length, resolve, reject, timer: undefined });
     });
-    // Whoever does not care about the verdict gets no uncaught rejection.
+    // No uncaught rejection for callers that ignore the result.
     promise.catch(() => {});
     return promise;
   }
 
   /**
-   * Tells the other user's sockets something of the moment, such as typing.
-   * Never queued, pushed or acknowledged: false means that it was not sent.
+   * Sends a signal, such as typing, to the other user's chat sockets. Signals are never queued, pushed or acknowledged.
+   * False if it was not sent.
    */
   signal(signal: unknown): boolean {
-    return this.dialect === 'v1' && this.link.send(JSON.stringify({ signal }));
+    return this.protocol === 'v1' && this.link.send(JSON.stringify({ signal }));
   }
 
   retry(): void {
@@ -200,93 +200,93 @@ export class Chat {
     this.link.setToken(token);
   }
 
-  /** Leaves the conversation, for good. Messages that still wait are rejected, and so is what is sent from now on. */
+  /** Closes for good. Queued messages are rejected, and so are later calls of `send`. */
   close(): void {
-    this.left = true;
+    this.closed = true;
     this.link.dispose();
-    for (const outgoing of [...this.waiting]) {
-      this.unqueue(outgoing);
-      this.settle(outgoing, closedError());
+    for (const outgoing of [...this.queue]) {
+      this.dequeue(outgoing);
+      this.complete(outgoing, closedError());
     }
     this.events.clear();
   }
 
-  private take(outgoing: Outgoing): void {
+  private enqueue(outgoing: Outgoing): void {
     const { messages, bytes, frame, queueMs } = this.limits;
-    if (this.left) return outgoing.reject(closedError());
+    if (this.closed) return outgoing.reject(closedError());
     if (outgoing.bytes > frame) {
       return outgoing.reject(
-        new SendError('too_large', 'not_sent', `the message takes ${outgoing.bytes} bytes; at most ${frame} are allowed`),
+        new SendError('too_large', 'not_sent', `message: ${outgoing.bytes} bytes; at most ${frame} are allowed`),
       );
     }
-    if (this.waiting.length === 0 && this.transmit(outgoing)) return;
-    if (this.waiting.length >= messages || this.waitingBytes + outgoing.bytes > bytes) {
+    if (this.queue.length === 0 && this.transmit(outgoing)) return;
+    if (this.queue.length >= messages || this.waitingBytes + outgoing.bytes > bytes) {
       return outgoing.reject(
-        new SendError('queue_full', 'not_sent', `${this.waiting.length} messages wait for the connection already; there is no room for another`),
+        new SendError('queue_full', 'not_sent', `message: not sent; the offline queue is full with ${this.queue.length} messages`),
       );
     }
     outgoing.timer = setTimeout(() => {
-      this.unqueue(outgoing);
-      outgoing.reject(new SendError('expired', 'not_sent', 'there was no connection for too long'));
+      this.dequeue(outgoing);
+      outgoing.reject(new SendError('expired', 'not_sent', 'message: not sent; there was no connection before the deadline'));
     }, queueMs);
-    this.waiting.push(outgoing);
+    this.queue.push(outgoing);
     this.waitingBytes += outgoing.bytes;
-    this.announceQueue();
+    this.emitQueue();
   }
 
   private transmit(outgoing: Outgoing): boolean {
     if (!this.link.send(outgoing.text)) return false;
     clearTimeout(outgoing.timer);
-    if (this.dialect === 'plain') {
+    if (this.protocol === 'plain') {
       outgoing.resolve({ id: outgoing.id, route: 'unconfirmed', reached: 0, at: Date.now() });
       return true;
     }
-    this.unanswered.set(outgoing.id, outgoing);
+    this.unacknowledged.set(outgoing.id, outgoing);
     outgoing.timer = setTimeout(() => {
-      this.settle(outgoing, new SendError('no_verdict', 'unknown', 'the server did not say what became of the message'));
-      // Either the link is dead or the server is in trouble: find out.
+      this.complete(outgoing, new SendError('no_ack', 'unknown', 'message: no acknowledgement before the deadline'));
+      // The connection may be dead.
       this.link.check();
-    }, this.limits.verdictMs);
+    }, this.limits.ackMs);
     return true;
   }
 
-  private unqueue(outgoing: Outgoing): void {
-    const index = this.waiting.indexOf(outgoing);
+  private dequeue(outgoing: Outgoing): void {
+    const index = this.queue.indexOf(outgoing);
     if (index < 0) return;
-    this.waiting.splice(index, 1);
+    this.queue.splice(index, 1);
     this.waitingBytes -= outgoing.bytes;
-    this.announceQueue();
+    this.emitQueue();
   }
 
-  private announceQueue(): void {
-    this.events.emit('queue', { messages: this.waiting.length, bytes: this.waitingBytes });
+  private emitQueue(): void {
+    this.events.emit('queue', { messages: this.queue.length, bytes: this.waitingBytes });
   }
 
-  private settle(outgoing: Outgoing, result: Verdict | SendError): void {
+  private complete(outgoing: Outgoing, result: Ack | SendError): void {
     clearTimeout(outgoing.timer);
-    this.unanswered.delete(outgoing.id);
+    this.unacknowledged.delete(outgoing.id);
     if (result instanceof SendError) outgoing.reject(result);
     else outgoing.resolve(result);
   }
 
   private onState(state: LinkState): void {
     if (state.name === 'open') {
-      for (let next = this.waiting[0]; next !== undefined && this.transmit(next); next = this.waiting[0]) this.unqueue(next);
+      for (let next = this.queue[0]; next !== undefined && this.transmit(next); next = this.queue[0]) this.dequeue(next);
     } else {
-      if (state.name === 'waiting' && state.code === 1009) this.blameLargest();
-      for (const outgoing of [...this.unanswered.values()]) {
-        this.settle(outgoing, new SendError('link_lost', 'unknown', 'the connection broke before the server said what became of the message'));
+      if (state.name === 'waiting' && state.code === 1009) this.rejectLargest();
+      for (const outgoing of [...this.unacknowledged.values()]) {
+        this.complete(outgoing, new SendError('link_lost', 'unknown', 'message: the connection was lost before the acknowledgement'));
       }
       this.setPresent(null);
     }
     this.events.emit('state', state);
   }
 
-  /** The server takes less than `maxMessageBytes` says, and closed for a frame that was too long for it. */
-  private blameLargest(): void {
-    const largest = [...this.unanswered.values()].sort((a, b) => b.bytes - a.bytes)[0];
+  /** The server's limit is below `maxMessageBytes`, and it closed the socket because of a longer frame. */
+  private rejectLargest(): void {
+    const largest = [...this.unacknowledged.values()].sort((a, b) => b.bytes - a.bytes)[0];
     if (largest === undefined) return;
-    this.settle(largest, new SendError('too_large', 'refused', `the server takes no frame of ${largest.bytes} bytes`));
+    this.complete(largest, new SendError('too_large', 'refused', `message: ${largest.bytes} bytes; the server's limit is lower`));
   }
 
   private setPresent(present: boolean | null): void {
@@ -307,15 +307,15 @@ export class Chat {
           source,
         });
       case 'ack': {
-        const outgoing = frame.id === null ? undefined : this.unanswered.get(frame.id);
+        const outgoing = frame.id === null ? undefined : this.unacknowledged.get(frame.id);
         if (outgoing === undefined) return;
-        return this.settle(outgoing, { id: outgoing.id, route: frame.route, reached: frame.reached, at: frame.at ?? Date.now() });
+        return this.complete(outgoing, { id: outgoing.id, route: frame.route, reached: frame.reached, at: frame.at ?? Date.now() });
       }
       case 'error': {
         const { code, detail, id } = frame.error;
-        const outgoing = id === null ? undefined : this.unanswered.get(id);
+        const outgoing = id === null ? undefined : this.unacknowledged.get(id);
         if (outgoing === undefined) return this.events.emit('error', frame.error);
-        return this.settle(outgoing, new SendError(code, 'refused', detail));
+        return this.complete(outgoing, new SendError(code, 'refused', detail));
       }
       case 'presence':
         if (frame.user === this.peer) this.setPresent(frame.present);
@@ -331,7 +331,7 @@ export class Chat {
   }
 }
 
-/** Opens the conversation of a group. Throws NameError if the group, or the user in it, is not right. */
+/** Opens the chat socket of a group. Throws NameError for an invalid group, or a user who is not in it. */
 export function openChat(group: string, options: ChatOptions): Chat {
   return new Chat(group, options);
 }

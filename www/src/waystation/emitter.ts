@@ -1,10 +1,10 @@
 export type Listener<T> = (value: T) => void;
 
-/** Typed events. A listener that throws is reported as an uncaught error and stops nobody else. */
+/** Typed events. A listener that throws causes an uncaught error, and the other listeners still run. */
 export class Emitter<Events extends object> {
   private readonly listeners = new Map<keyof Events, Set<Listener<never>>>();
 
-  /** Returns the function that takes the listener away again. */
+  /** Returns the function that removes the listener. */
   on<K extends keyof Events>(event: K, listener: Listener<Events[K]>): () => void {
     const set = this.listeners.get(event) ?? new Set<Listener<never>>();
     this.listeners.set(event, set);

@@ -1,4 +1,4 @@
-/** What a link needs of a browser. Tests, and programs that are not browsers, bring their own. */
+/** The browser, as the client uses it. Tests and programs that are not browsers supply their own. */
 export interface Environment {
   readonly WebSocket: new (url: string, protocols: string[]) => SocketLike;
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
@@ -7,7 +7,7 @@ export interface Environment {
   readonly page: EventTarget | null;
   /** `visibilitychange`. */
   readonly document: (EventTarget & { readonly visibilityState: string }) | null;
-  /** Where relative server addresses start. */
+  /** The base of relative server addresses. */
   readonly location: string;
   readonly locks: LockManager | null;
   readonly BroadcastChannel: (new (name: string) => ChannelLike) | null;
@@ -38,7 +38,7 @@ export function browserEnvironment(): Environment {
     page: typeof window === 'undefined' ? null : window,
     document: typeof document === 'undefined' ? null : document,
     location: typeof location === 'undefined' ? 'http://127.0.0.1:8080/' : location.href,
-    // Web Locks exist in secure contexts only: https, and loopback addresses.
+    // Web Locks exist only in secure contexts: https and loopback addresses.
     locks: typeof navigator !== 'undefined' && 'locks' in navigator ? navigator.locks : null,
     BroadcastChannel: typeof BroadcastChannel === 'undefined' ? null : BroadcastChannel,
   };

@@ -1,7 +1,7 @@
-export { openChat, SendError, type Chat, type ChatEvents, type ChatMessage, type ChatOptions, type SendErrorCode, type Verdict } from './chat';
+export { openChat, SendError, type Chat, type ChatEvents, type ChatMessage, type ChatOptions, type SendErrorCode, type Ack } from './chat';
 export { connectPush, type Push, type PushEvent, type PushEvents, type PushOptions } from './push';
-export { defaultTuning, type ClosedReason, type LinkState, type LinkTuning, type WaitCause } from './link';
+export { defaultTuning, type ClosedReason, type LinkState, type LinkTuning, type WaitCause } from './link_state';
 export { compareUsers, groupName, isUser, NameError, otherUser, parseGroup } from './names';
-export { newMessageId, type Dialect, type Route, type ServerError } from './protocol';
+export { newMessageId, type Protocol, type Route, type ServerError } from './protocol';
 export { readToken, type TokenClaims, type TokenReason, type TokenSource } from './token';
 export { browserEnvironment, type Environment } from './environment';

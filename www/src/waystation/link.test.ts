@@ -1,17 +1,18 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { defaultTuning, Link, type LinkOptions, type LinkState } from './link';
+import { Link, type LinkOptions } from './link';
+import { defaultTuning, type LinkState } from './link_state';
 import type { Frame } from './protocol';
-import { ScriptedBrowser, scriptedToken, type ScriptedTab } from './testing/scripted';
+import { FakeBrowser, fakeToken, type FakeTab } from './testing/fake_browser';
 
-let browser: ScriptedBrowser;
-let tab: ScriptedTab;
+let browser: FakeBrowser;
+let tab: FakeTab;
 let states: LinkState[];
 let frames: Frame[];
 let link: Link | null = null;
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_700_000_000_000 });
-  browser = new ScriptedBrowser();
+  browser = new FakeBrowser();
   tab = browser.tab();
   states = [];
   frames = [];
@@ -29,7 +30,7 @@ function start(options: Partial<LinkOptions> = {}): Link {
       url: new URL('http://relay.example:8080/push/alice/'),
       user: null,
       token: null,
-      dialect: 'v1',
+      protocol: 'v1',
       tuning: defaultTuning,
       environment: tab.environment,
       ...options,
@@ -39,12 +40,12 @@ function start(options: Partial<LinkOptions> = {}): Link {
   return link;
 }
 
-/** Lets what waits on promises go on, without letting time pass. */
-const settle = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
+/** Runs pending promise callbacks without advancing the time. */
+const flushPromises = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
 
 const openFor = async (options: Partial<LinkOptions> = {}): Promise<Link> => {
   const started = start(options);
-  await settle();
+  await flushPromises();
   browser.socket.accept();
   return started;
 };
@@ -66,28 +67,28 @@ describe('Link, connecting', () => {
     expect(browser.socket.url).toBe('wss://relay.example/push/alice/');
   });
 
-  it('names the user in the query where no token does', () => {
+  it('names the user in the query if there is no token', () => {
     start({ user: 'alice' });
     expect(browser.socket.url).toContain('?user=alice');
   });
 
-  it('offers a token beside the subprotocol, and names nobody in the query', async () => {
+  it('offers a token next to the subprotocol, without a user in the query', async () => {
     start({ token: 'a.b.c', user: 'alice' });
-    await settle();
+    await flushPromises();
     expect(browser.socket.protocols).toEqual(['waystation.v1', 'bearer.a.b.c']);
     expect(browser.socket.url).not.toContain('user=');
   });
 
-  it('offers no subprotocol in the plain dialect', () => {
-    start({ dialect: 'plain' });
+  it('offers no subprotocol in the plain protocol', () => {
+    start({ protocol: 'plain' });
     expect(browser.socket.protocols).toEqual([]);
   });
 
-  it('refuses a token in the plain dialect, which has no place for it', () => {
-    expect(() => start({ dialect: 'plain', token: 'a.b.c' })).toThrow(/cookie/);
+  it('rejects a token in the plain protocol', () => {
+    expect(() => start({ protocol: 'plain', token: 'a.b.c' })).toThrow(/cookie/);
   });
 
-  it('gives up a handshake that takes too long', async () => {
+  it('abandons an upgrade at its deadline', async () => {
     start();
     const slow = browser.socket;
     await vi.advanceTimersByTimeAsync(defaultTuning.connectDeadlineMs);
@@ -96,13 +97,13 @@ describe('Link, connecting', () => {
   });
 });
 
-describe('Link, coming back', () => {
+describe('Link, reconnecting', () => {
   it('waits longer after each failure, up to the cap', async () => {
     start();
     const delays: number[] = [];
     for (let i = 0; i < 10; i += 1) {
       browser.socket.drop();
-      await settle();
+      await flushPromises();
       const state = link?.state;
       if (state?.name !== 'waiting') throw new Error(`not waiting but ${state?.name}`);
       delays.push(state.retryAt - Date.now());
@@ -115,11 +116,11 @@ describe('Link, coming back', () => {
     browser.random = 0.25;
     start();
     browser.socket.drop();
-    await settle();
+    await flushPromises();
     expect(link?.state).toMatchObject({ name: 'waiting', retryAt: Date.now() + 125 });
   });
 
-  it('starts from the beginning once a link has held for a while', async () => {
+  it('resets the backoff after a stable connection', async () => {
     await openFor();
     browser.socket.drop(1006);
     await vi.advanceTimersByTimeAsync(500);
@@ -129,7 +130,7 @@ describe('Link, coming back', () => {
     expect(link?.state).toMatchObject({ name: 'waiting', retryAt: Date.now() + 500 });
   });
 
-  it('does not start from the beginning with a server that closes at once', async () => {
+  it('does not reset the backoff with a server that closes at once', async () => {
     await openFor();
     browser.socket.drop(1006);
     await vi.advanceTimersByTimeAsync(500);
@@ -168,11 +169,11 @@ describe('Link, coming back', () => {
     expect(browser.sockets).toHaveLength(2);
   });
 
-  it('asks a full server no earlier than it said, also when woken', async () => {
-    browser.answer = { status: 503, headers: { 'Retry-After': '5' }, body: { error: { code: 'full', detail: 'no room' } } };
+  it('obeys Retry-After, even when the network returns', async () => {
+    browser.probeAnswer = { status: 503, headers: { 'Retry-After': '5' }, body: { error: { code: 'full', detail: 'no room' } } };
     start();
     browser.socket.drop();
-    await settle();
+    await flushPromises();
     expect(link?.state).toMatchObject({ name: 'waiting', cause: 'full', retryAt: Date.now() + 5000 + 500 });
     tab.fire('online');
     expect(browser.sockets).toHaveLength(1);
@@ -180,11 +181,11 @@ describe('Link, coming back', () => {
     expect(browser.sockets).toHaveLength(2);
   });
 
-  it.each(['99999999999', '1e400', 'Wed, 21 Oct 2015 07:28:00 GMT', '-5'])('takes a Retry-After of %s for no more than minutes', async (after) => {
-    browser.answer = { status: 503, headers: { 'Retry-After': after } };
+  it.each(['99999999999', '1e400', 'Wed, 21 Oct 2015 07:28:00 GMT', '-5'])('limits a Retry-After of %s to five minutes', async (after) => {
+    browser.probeAnswer = { status: 503, headers: { 'Retry-After': after } };
     start();
     browser.socket.drop();
-    await settle();
+    await flushPromises();
     const { state } = link ?? {};
     if (state?.name !== 'waiting') throw new Error(`not waiting but ${state?.name}`);
     expect(state.retryAt).toBeLessThanOrEqual(Date.now() + 6 * 60_000);
@@ -194,7 +195,7 @@ describe('Link, coming back', () => {
     expect(browser.sockets).toHaveLength(2);
   });
 
-  it('starts a handshake over that began before the network came back', async () => {
+  it('restarts an upgrade that began before the network returned', async () => {
     start();
     const stale = browser.socket;
     await vi.advanceTimersByTimeAsync(900);
@@ -208,37 +209,37 @@ describe('Link, coming back', () => {
     expect(link?.state.name).toBe('open');
   });
 
-  it('begins its delays anew when the network comes back', async () => {
+  it('resets the backoff when the network returns', async () => {
     start();
     for (let i = 0; i < 5; i += 1) {
       browser.socket.drop();
       await vi.advanceTimersByTimeAsync(30_000);
     }
     browser.socket.drop();
-    await settle();
+    await flushPromises();
     tab.fire('online');
     browser.socket.drop();
-    await settle();
+    await flushPromises();
     expect(link?.state).toMatchObject({ name: 'waiting', retryAt: Date.now() + 500 });
   });
 
-  it('says that the server is unreachable where it answers nothing at all', async () => {
-    browser.answer = 'unreachable';
+  it('reports a server that does not answer as unreachable', async () => {
+    browser.probeAnswer = 'unreachable';
     start();
     browser.socket.drop();
-    await settle();
+    await flushPromises();
     expect(link?.state).toMatchObject({ name: 'waiting', cause: 'unreachable' });
   });
 
-  it('takes another page at the address for an unreachable server', async () => {
-    browser.answer = { status: 200, body: 'sign in to the hotel network' };
+  it('reports another page at the address as unreachable', async () => {
+    browser.probeAnswer = { status: 200, body: 'sign in to the hotel network' };
     start();
     browser.socket.drop();
-    await settle();
+    await flushPromises();
     expect(link?.state).toMatchObject({ name: 'waiting', cause: 'unreachable' });
   });
 
-  it('tries at once when asked to', async () => {
+  it('connects at once on retry', async () => {
     await openFor();
     browser.socket.drop();
     link?.retry();
@@ -246,41 +247,41 @@ describe('Link, coming back', () => {
   });
 });
 
-describe('Link, closed for good', () => {
-  it.each([401, 403])('stops after a refusal with %i, and says the server’s reason', async (status) => {
-    browser.answer = { status, body: { error: { code: 'not_that_user', detail: 'you are bob' } } };
+describe('Link, closed', () => {
+  it.each([401, 403])('stops after a refusal with %i, and reports the reason', async (status) => {
+    browser.probeAnswer = { status, body: { error: { code: 'not_that_user', detail: 'you are bob' } } };
     start();
     browser.socket.drop();
-    await settle();
+    await flushPromises();
     expect(link?.state).toEqual({ name: 'closed', reason: { cause: 'refused', status, code: 'not_that_user', detail: 'you are bob' } });
     await vi.advanceTimersByTimeAsync(3_600_000);
     tab.fire('online');
     expect(browser.sockets).toHaveLength(1);
   });
 
-  it.each([400, 404, 501])('stops after a refusal with %i, which would come again', async (status) => {
-    browser.answer = { status, body: { error: { code: 'bad_user', detail: 'no' } } };
+  it.each([400, 404, 501])('stops after a final refusal with %i', async (status) => {
+    browser.probeAnswer = { status, body: { error: { code: 'bad_user', detail: 'no' } } };
     start({ token: () => 'a.b.c' });
-    await settle();
+    await flushPromises();
     browser.socket.drop();
-    await settle();
+    await flushPromises();
     expect(link?.state).toMatchObject({ name: 'closed', reason: { status } });
   });
 
   it.each([
     [4401, 'expired'],
     [4403, 'ended'],
-  ])('stops after %i where nobody brings another token', async (code, cause) => {
+  ])('stops after close code %i without another token', async (code, cause) => {
     await openFor({ token: () => 'a.b.c' });
     browser.socket.drop(code);
-    await settle();
+    await flushPromises();
     expect(link?.state).toMatchObject({ name: 'closed', reason: { cause } });
     await vi.advanceTimersByTimeAsync(3_600_000);
     tab.show('visible');
     expect(browser.sockets).toHaveLength(1);
   });
 
-  it('closes with 1000 when it is told to, and stays closed', async () => {
+  it('closes with 1000 on close, and stays closed', async () => {
     await openFor();
     const { socket } = browser;
     link?.close();
@@ -291,7 +292,7 @@ describe('Link, closed for good', () => {
     expect(browser.sockets).toHaveLength(1);
   });
 
-  it('closes with 1000 when the page is left, and comes back with the page', async () => {
+  it('closes with 1000 when the user leaves the page, and reconnects when the page returns', async () => {
     await openFor();
     const { socket } = browser;
     tab.fire('pagehide');
@@ -300,7 +301,7 @@ describe('Link, closed for good', () => {
     expect(browser.sockets).toHaveLength(2);
   });
 
-  it('does not come back with the page if it was closed before', async () => {
+  it('does not reconnect with the page if it was closed before', async () => {
     await openFor();
     link?.close();
     tab.fire('pagehide');
@@ -308,24 +309,24 @@ describe('Link, closed for good', () => {
     expect(browser.sockets).toHaveLength(1);
   });
 
-  it('keeps its reason when it is told to close afterwards', async () => {
+  it('keeps its reason on a later close', async () => {
     await openFor();
     browser.socket.drop(4403);
-    await settle();
+    await flushPromises();
     link?.close();
     expect(link?.state).toMatchObject({ name: 'closed', reason: { cause: 'ended' } });
   });
 
-  it('stays closed, whatever is asked of it, once it is disposed of', async () => {
+  it('stays closed after dispose', async () => {
     await openFor();
     link?.dispose();
     link?.retry();
     link?.setToken('new.new.new');
-    await settle();
+    await flushPromises();
     expect(browser.sockets).toHaveLength(1);
   });
 
-  it.each(['a.b.c=', 'a b'])('says that the browser takes no token such as %s, and goes on with another', async (token) => {
+  it.each(['a.b.c=', 'a b'])('reports a token such as %s as unusable, and connects with another', async (token) => {
     start({ token });
     expect(link?.state).toMatchObject({ name: 'closed', reason: { cause: 'unusable', detail: 'no such subprotocol' } });
     link?.setToken('a.b.c');
@@ -333,7 +334,7 @@ describe('Link, closed for good', () => {
     expect(link?.state.name).toBe('open');
   });
 
-  it('hears nothing of the page once it is disposed of', async () => {
+  it('stops listening to the page on dispose', async () => {
     await openFor();
     link?.dispose();
     tab.fire('pageshow');
@@ -343,7 +344,7 @@ describe('Link, closed for good', () => {
 });
 
 describe('Link, tokens', () => {
-  it('asks for a token for each connection', async () => {
+  it('fetches a token for each connection', async () => {
     const source = vi.fn(() => 'a.b.c');
     await openFor({ token: source });
     browser.socket.drop();
@@ -351,10 +352,10 @@ describe('Link, tokens', () => {
     expect(source.mock.calls).toEqual([['connect'], ['connect']]);
   });
 
-  it('waits and tries again where the token function fails', async () => {
+  it('retries when the token function fails', async () => {
     const source = vi.fn().mockRejectedValueOnce(new Error('offline')).mockResolvedValue('a.b.c');
     start({ token: source });
-    await settle();
+    await flushPromises();
     expect(link?.state).toMatchObject({ name: 'waiting', cause: 'token_failed' });
     await vi.advanceTimersByTimeAsync(500);
     expect(browser.sockets).toHaveLength(1);
@@ -363,16 +364,16 @@ describe('Link, tokens', () => {
   it.each([
     [4401, 'expired'],
     [4403, 'ended'],
-  ])('goes on after %i with a new token', async (code, reason) => {
+  ])('reconnects after close code %i with a new token', async (code, reason) => {
     const source = vi.fn((why: string) => (why === 'connect' ? 'old.old.old' : 'new.new.new'));
     await openFor({ token: source });
     browser.socket.drop(code);
-    await settle();
+    await flushPromises();
     expect(source).toHaveBeenLastCalledWith(reason);
     expect(browser.socket.protocols).toContain('bearer.new.new.new');
   });
 
-  it('waits and tries again where the token function does not answer', async () => {
+  it('retries when the token function does not answer', async () => {
     const source = vi.fn((): string | Promise<string> => 'a.b.c').mockReturnValueOnce(new Promise<string>(() => {}));
     start({ token: source });
     await vi.advanceTimersByTimeAsync(defaultTuning.connectDeadlineMs);
@@ -381,34 +382,34 @@ describe('Link, tokens', () => {
     expect(browser.socket.protocols).toContain('bearer.a.b.c');
   });
 
-  it('connects with a token that comes while the function is still asked', async () => {
-    let bring: (token: string) => void = () => {};
-    start({ token: () => new Promise<string>((resolve) => { bring = resolve; }) });
+  it('connects with a token that arrives while the function still runs', async () => {
+    let resolveToken: (token: string) => void = () => {};
+    start({ token: () => new Promise<string>((resolve) => { resolveToken = resolve; }) });
     link?.setToken('new.new.new');
     expect(browser.socket.protocols).toContain('bearer.new.new.new');
-    bring('old.old.old');
-    await settle();
+    resolveToken('old.old.old');
+    await flushPromises();
     expect(browser.sockets).toHaveLength(1);
   });
 
-  it('tries one new token at once, and further ones with growing delays', async () => {
-    browser.answer = { status: 401, body: { error: { code: 'unauthenticated', detail: 'no' } } };
+  it('tries one new token at once, and later ones with growing delays', async () => {
+    browser.probeAnswer = { status: 401, body: { error: { code: 'unauthenticated', detail: 'no' } } };
     let minted = 0;
     start({ token: () => `new.token.${(minted += 1)}` });
     const at: number[] = [];
     const begun = Date.now();
     for (let i = 0; i < 5; i += 1) {
-      await settle();
+      await flushPromises();
       at.push(Date.now() - begun);
       browser.socket.drop();
-      await settle();
+      await flushPromises();
       const { state } = link ?? {};
       if (state?.name === 'waiting') {
-        expect(state.cause).toBe('turned_away');
+        expect(state.cause).toBe('token_rejected');
         await vi.advanceTimersByTimeAsync(state.retryAt - Date.now());
       }
     }
-    // Full jitter at its upper end: 1 s, 2 s, 4 s.
+    // Full jitter at its limit: 1 s, 2 s, 4 s.
     expect(at).toEqual([0, 0, 1000, 3000, 7000]);
     expect(browser.sockets).toHaveLength(6);
     expect(minted).toBe(6);
@@ -418,38 +419,38 @@ describe('Link, tokens', () => {
     let minted = 0;
     start({ token: () => `new.token.${(minted += 1)}` });
     for (let i = 0; i < 20; i += 1) {
-      await settle();
+      await flushPromises();
       if (link?.state.name !== 'connecting') break;
       browser.socket.accept();
       browser.socket.drop(code);
     }
-    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'turned_away' });
+    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'token_rejected' });
     expect(browser.sockets).toHaveLength(2);
   });
 
-  it('asks why with the cookie that the socket was sent with', async () => {
+  it('probes with the cookie of the upgrade', async () => {
     start();
     browser.socket.drop();
-    await settle();
-    expect(browser.asked[0]?.credentials).toBe('include');
+    await flushPromises();
+    expect(browser.probes[0]?.credentials).toBe('include');
   });
 
-  it('shows a refusal’s question the token that was refused', async () => {
-    browser.answer = { status: 401, body: { error: { code: 'unauthenticated', detail: 'expired' } } };
+  it('probes with the refused token', async () => {
+    browser.probeAnswer = { status: 401, body: { error: { code: 'unauthenticated', detail: 'expired' } } };
     const source = vi.fn((why: string) => (why === 'connect' ? 'old.old.old' : 'new.new.new'));
     start({ token: source });
-    await settle();
+    await flushPromises();
     browser.socket.drop();
-    await settle();
-    expect(browser.asked[0]?.authorization).toBe('Bearer old.old.old');
+    await flushPromises();
+    expect(browser.probes[0]?.authorization).toBe('Bearer old.old.old');
     expect(source).toHaveBeenLastCalledWith('refused');
     expect(browser.socket.protocols).toContain('bearer.new.new.new');
   });
 
   it('renews a token on the open socket before it expires', async () => {
     const seconds = Date.now() / 1000;
-    const first = scriptedToken({ sub: 'alice', exp: seconds + 300 });
-    const second = scriptedToken({ sub: 'alice', exp: seconds + 900 });
+    const first = fakeToken({ sub: 'alice', exp: seconds + 300 });
+    const second = fakeToken({ sub: 'alice', exp: seconds + 900 });
     const source = vi.fn((why: string) => (why === 'connect' ? first : second));
     await openFor({ token: source, tuning: { ...defaultTuning, heartbeatMs: 0 } });
     await vi.advanceTimersByTimeAsync(300_000 - defaultTuning.renewMs - 1);
@@ -461,55 +462,55 @@ describe('Link, tokens', () => {
   });
 
   it.each([20, 5, 1])('does not renew again and again a token that lives for %i s', async (life) => {
-    const source = vi.fn(() => scriptedToken({ sub: 'alice', exp: Date.now() / 1000 + life, jti: source.mock.calls.length }));
+    const source = vi.fn(() => fakeToken({ sub: 'alice', exp: Date.now() / 1000 + life, jti: source.mock.calls.length }));
     await openFor({ token: source, tuning: { ...defaultTuning, heartbeatMs: 0 } });
     await vi.advanceTimersByTimeAsync(60_000);
     expect(source.mock.calls.length).toBeLessThanOrEqual(60 / 5 + 1);
-    // Half of its life before its end, where that leaves time.
+    // At half of its remaining life.
     if (life === 20) expect(source).toHaveBeenCalledTimes(1 + 6);
   });
 
-  it('goes on with the old token where the server refuses the new one', async () => {
-    const first = scriptedToken({ sub: 'alice', exp: Date.now() / 1000 + 60 });
-    const source = vi.fn((why: string) => (why === 'connect' ? first : scriptedToken({ sub: 'alice', exp: Date.now() / 1000 + 600, jti: why })));
+  it('keeps the old token if the server rejects the new one', async () => {
+    const first = fakeToken({ sub: 'alice', exp: Date.now() / 1000 + 60 });
+    const source = vi.fn((why: string) => (why === 'connect' ? first : fakeToken({ sub: 'alice', exp: Date.now() / 1000 + 600, jti: why })));
     await openFor({ token: source, tuning: { ...defaultTuning, heartbeatMs: 0 } });
     link?.setToken('bad.bad.bad');
-    browser.socket.say({ error: { code: 'bad_token', detail: 'not for this user' } });
+    browser.socket.sendFrame({ error: { code: 'bad_token', detail: 'not for this user' } });
     expect(frames.map((frame) => frame.kind)).toEqual(['error']);
-    // The renewal is still that of the first one.
+    // The renewal time is still that of the first token.
     await vi.advanceTimersByTimeAsync(30_000);
     expect(source).toHaveBeenLastCalledWith('expiring');
-    // And a new connection asks again instead of taking the one that was refused.
+    // A new connection fetches a token again.
     browser.socket.drop(1006);
     await vi.advanceTimersByTimeAsync(500);
     expect(browser.socket.protocols).toContain(`bearer.${first}`);
   });
 
-  it('sends a token that the application just received over the open socket', async () => {
+  it('sends a token from setToken over the open socket', async () => {
     await openFor({ token: 'old.old.old' });
     link?.setToken('new.new.new');
     expect(browser.socket.frames).toEqual([{ token: 'new.new.new' }]);
   });
 
-  it('connects with a token that comes after the end', async () => {
+  it('connects with a token that arrives after the link closed', async () => {
     await openFor({ token: 'old.old.old' });
     browser.socket.drop(4401);
-    await settle();
+    await flushPromises();
     expect(link?.state.name).toBe('closed');
     link?.setToken('new.new.new');
-    await settle();
+    await flushPromises();
     expect(browser.socket.protocols).toContain('bearer.new.new.new');
   });
 
-  it('does not connect with the token that was just turned away', async () => {
+  it('does not connect with the token that was just rejected', async () => {
     await openFor({ token: 'old.old.old' });
     browser.socket.drop(4401);
-    await settle();
+    await flushPromises();
     link?.setToken('old.old.old');
     expect(browser.sockets).toHaveLength(1);
   });
 
-  it('does not wake a link that was closed on purpose', async () => {
+  it('does not open a link that was closed by the application', async () => {
     await openFor({ token: 'old.old.old' });
     link?.close();
     link?.setToken('new.new.new');
@@ -524,108 +525,108 @@ describe('Link, heartbeat', () => {
   it.each([
     ['an answer', { pong: 1 }],
     ['a refusal', refusal('ping-1')],
-  ])('asks a silent link for a sign of life, and takes %s for one', async (_what, answer) => {
+  ])('pings a silent connection, and accepts %s as the answer', async (_what, answer) => {
     await openFor();
     await vi.advanceTimersByTimeAsync(heartbeatMs);
     expect(browser.socket.frames).toEqual([{ ping: 1, id: 'ping-1' }]);
-    browser.socket.say(answer);
-    browser.answer = 'unreachable';
+    browser.socket.sendFrame(answer);
+    browser.probeAnswer = 'unreachable';
     await vi.advanceTimersByTimeAsync(heartbeatDeadlineMs);
     expect(link?.state.name).toBe('open');
     expect(frames).toEqual([]);
-    // It has answered once: its silence counts.
+    // The server has answered once.
     await vi.advanceTimersByTimeAsync(heartbeatMs + heartbeatDeadlineMs);
     expect(states.some((state) => state.name === 'waiting' && state.cause === 'silent')).toBe(true);
   });
 
-  it('keeps an answer to itself that nobody asked for', async () => {
+  it('does not pass on an unexpected pong', async () => {
     await openFor();
-    browser.socket.say({ pong: 1 });
-    browser.socket.say(refusal(null));
+    browser.socket.sendFrame({ pong: 1 });
+    browser.socket.sendFrame(refusal(null));
     expect(frames.map((frame) => frame.kind)).toEqual(['error']);
   });
 
-  it('asks nothing while frames arrive', async () => {
+  it('sends no ping while frames arrive', async () => {
     await openFor();
     for (let i = 0; i < 10; i += 1) {
       await vi.advanceTimersByTimeAsync(heartbeatMs / 2);
-      browser.socket.say({ signal: i, from: 'bob' });
+      browser.socket.sendFrame({ signal: i, from: 'bob' });
     }
     expect(browser.socket.received).toEqual([]);
   });
 
-  it('closes a link that answered before and now does not', async () => {
+  it('closes a connection that stopped answering pings', async () => {
     await openFor();
     await vi.advanceTimersByTimeAsync(heartbeatMs);
-    browser.socket.say(refusal('ping-1'));
+    browser.socket.sendFrame(refusal('ping-1'));
     const { socket } = browser;
     await vi.advanceTimersByTimeAsync(heartbeatMs * 2 + heartbeatDeadlineMs);
     expect(socket.clientClosed).toBe(4000);
     expect(states.some((state) => state.name === 'waiting' && state.cause === 'silent')).toBe(true);
   });
 
-  it('keeps a link that never answers while the server does', async () => {
+  it('keeps a connection that never answered while the server is reachable', async () => {
     await openFor();
     await vi.advanceTimersByTimeAsync(heartbeatMs * 5);
     expect(link?.state.name).toBe('open');
-    expect(browser.asked.length).toBeGreaterThan(1);
+    expect(browser.probes.length).toBeGreaterThan(1);
   });
 
-  it('closes a link that never answered when the server does not either', async () => {
+  it('closes a connection that never answered when the server is unreachable', async () => {
     await openFor();
-    browser.answer = 'unreachable';
+    browser.probeAnswer = 'unreachable';
     await vi.advanceTimersByTimeAsync(heartbeatMs + heartbeatDeadlineMs);
     expect(link?.state).toMatchObject({ name: 'waiting', cause: 'silent' });
   });
 
-  it('keeps a link of which something was heard while it asked whether the server lives', async () => {
+  it('keeps a connection that receives a frame during the probe', async () => {
     let fail: (error: Error) => void = () => {};
     const environment = { ...tab.environment, fetch: () => new Promise<Response>((_, reject) => { fail = reject; }) };
     await openFor({ environment });
     await vi.advanceTimersByTimeAsync(heartbeatMs + heartbeatDeadlineMs);
     await vi.advanceTimersByTimeAsync(1);
-    browser.socket.say({ signal: 1, from: 'bob' });
+    browser.socket.sendFrame({ signal: 1, from: 'bob' });
     fail(new TypeError('failed to fetch'));
-    await settle();
+    await flushPromises();
     expect(link?.state.name).toBe('open');
   });
 
-  it('keeps to itself that a ping was one frame too many', async () => {
+  it('does not pass on a rate limit error for a ping', async () => {
     await openFor();
     await vi.advanceTimersByTimeAsync(heartbeatMs);
-    browser.socket.say({ error: { code: 'rate_limited', detail: 'slower', id: 'ping-1' } });
+    browser.socket.sendFrame({ error: { code: 'rate_limited', detail: 'slower', id: 'ping-1' } });
     expect(frames).toEqual([]);
   });
 
-  it('takes any other frame for a sign of life too, and passes it on', async () => {
+  it('accepts any other frame as a sign of life, and passes it on', async () => {
     await openFor();
     await vi.advanceTimersByTimeAsync(heartbeatMs);
-    browser.socket.say({ signal: 1, from: 'bob' });
-    browser.answer = 'unreachable';
+    browser.socket.sendFrame({ signal: 1, from: 'bob' });
+    browser.probeAnswer = 'unreachable';
     await vi.advanceTimersByTimeAsync(heartbeatDeadlineMs);
     expect(link?.state.name).toBe('open');
-    browser.socket.say(refusal(null));
+    browser.socket.sendFrame(refusal(null));
     expect(frames.map((frame) => frame.kind)).toEqual(['signal']);
   });
 
-  it('passes on a refusal that no ping asked for', async () => {
+  it('passes on an error that no ping caused', async () => {
     await openFor();
-    browser.socket.say(refusal(null));
+    browser.socket.sendFrame(refusal(null));
     expect(frames.map((frame) => frame.kind)).toEqual(['error']);
   });
 
-  it('asks at once when the tab becomes visible or the network comes back', async () => {
+  it('pings at once when the tab becomes visible or the network changes', async () => {
     await openFor();
     tab.show('visible');
     expect(browser.socket.frames).toEqual([{ ping: 1, id: 'ping-1' }]);
-    browser.socket.say(refusal('ping-1'));
+    browser.socket.sendFrame(refusal('ping-1'));
     tab.fire('online');
     expect(browser.socket.frames).toHaveLength(2);
   });
 });
 
 describe('Link, late events of a stale socket', () => {
-  const replaced = async (): Promise<{ old: ScriptedBrowser['socket'] }> => {
+  const replaced = async (): Promise<{ old: FakeBrowser['socket'] }> => {
     await openFor();
     const old = browser.socket;
     old.drop(1006);
@@ -636,21 +637,21 @@ describe('Link, late events of a stale socket', () => {
     return { old };
   };
 
-  it('are no messages', async () => {
+  it('deliver no message', async () => {
     const { old } = await replaced();
     old.late.message({ event: { message: 'late', group: null, from: null, id: null, at: 1 } });
     expect(frames).toEqual([]);
   });
 
-  it('do not close the new one', async () => {
+  it('do not close the new socket', async () => {
     const { old } = await replaced();
     old.late.close(4403);
-    await settle();
+    await flushPromises();
     expect(states).toEqual([]);
     expect(link?.state.name).toBe('open');
   });
 
-  it('do not open a link that is waiting', async () => {
+  it('do not open a waiting link', async () => {
     start();
     const slow = browser.socket;
     await vi.advanceTimersByTimeAsync(defaultTuning.connectDeadlineMs);
@@ -659,7 +660,7 @@ describe('Link, late events of a stale socket', () => {
     expect(link?.state.name).toBe('waiting');
   });
 
-  it('do not revive a closed link', async () => {
+  it('do not open a closed link', async () => {
     await openFor();
     const old = browser.socket;
     link?.close();
@@ -672,7 +673,7 @@ describe('Link, late events of a stale socket', () => {
     expect(browser.sockets).toHaveLength(1);
   });
 
-  it('include the answer to an old question why', async () => {
+  it('include the answer to an old probe', async () => {
     let answerNow: (response: Response) => void = () => {};
     const environment = {
       ...tab.environment,
@@ -684,16 +685,16 @@ describe('Link, late events of a stale socket', () => {
     link?.retry();
     browser.socket.accept();
     answerNow(new Response('{"error":{"code":"not_that_user","detail":""}}', { status: 403 }));
-    await settle();
+    await flushPromises();
     expect(link?.state.name).toBe('open');
   });
 
-  it('include a token that comes after the link was closed', async () => {
-    let bring: (token: string) => void = () => {};
-    start({ token: () => new Promise<string>((resolve) => { bring = resolve; }) });
+  it('include a token that arrives after the link was closed', async () => {
+    let resolveToken: (token: string) => void = () => {};
+    start({ token: () => new Promise<string>((resolve) => { resolveToken = resolve; }) });
     link?.close();
-    bring('a.b.c');
-    await settle();
+    resolveToken('a.b.c');
+    await flushPromises();
     expect(browser.sockets).toHaveLength(0);
     expect(link?.state.name).toBe('closed');
   });
@@ -703,12 +704,12 @@ describe('Link, late events of a stale socket', () => {
     start({ token: () => new Promise<string>((_, reject) => { fail = reject; }) });
     link?.close();
     fail(new Error('offline'));
-    await settle();
+    await flushPromises();
     expect(link?.state).toMatchObject({ name: 'closed', reason: { cause: 'left' } });
   });
 
-  it.each(['brings one', 'fails'])('include a token function that %s after the refusal it was asked about is over', async (how) => {
-    browser.answer = { status: 401 };
+  it.each(['returns a token', 'fails'])('include a token function that %s after another attempt has begun', async (how) => {
+    browser.probeAnswer = { status: 401 };
     let answer: () => void = () => {};
     const source = (why: string): string | Promise<string> =>
       why === 'connect'
@@ -717,19 +718,19 @@ describe('Link, late events of a stale socket', () => {
             answer = () => (how === 'fails' ? reject(new Error('offline')) : resolve('late.late.late'));
           });
     start({ token: source });
-    await settle();
+    await flushPromises();
     browser.socket.drop();
-    await settle();
+    await flushPromises();
     link?.setToken('new.new.new');
     browser.socket.accept();
     answer();
-    await settle();
+    await flushPromises();
     expect(link?.state.name).toBe('open');
     expect(browser.sockets).toHaveLength(2);
     expect(browser.socket.received).toEqual([]);
   });
 
-  it('include the answer to whether a server lives whose link is another by now', async () => {
+  it('include the answer to a heartbeat probe of an old connection', async () => {
     let fail: (error: Error) => void = () => {};
     const environment = { ...tab.environment, fetch: () => new Promise<Response>((_, reject) => { fail = reject; }) };
     await openFor({ environment });
@@ -738,23 +739,23 @@ describe('Link, late events of a stale socket', () => {
     await vi.advanceTimersByTimeAsync(500);
     browser.socket.accept();
     fail(new TypeError('failed to fetch'));
-    await settle();
+    await flushPromises();
     expect(link?.state.name).toBe('open');
     expect(browser.socket.clientClosed).toBe(null);
   });
 
-  it('include a renewed token that was meant for the old one', async () => {
-    const first = scriptedToken({ sub: 'alice', exp: Date.now() / 1000 + 60 });
-    let bring: (token: string) => void = () => {};
+  it('include a renewed token of an old connection', async () => {
+    const first = fakeToken({ sub: 'alice', exp: Date.now() / 1000 + 60 });
+    let resolveToken: (token: string) => void = () => {};
     const source = (why: string): string | Promise<string> =>
-      why === 'expiring' ? new Promise<string>((resolve) => { bring = resolve; }) : first;
+      why === 'expiring' ? new Promise<string>((resolve) => { resolveToken = resolve; }) : first;
     await openFor({ token: source });
     await vi.advanceTimersByTimeAsync(30_000);
     browser.socket.drop(1006);
     await vi.advanceTimersByTimeAsync(500);
     browser.socket.accept();
-    bring('new.new.new');
-    await settle();
+    resolveToken('new.new.new');
+    await flushPromises();
     expect(browser.socket.frames.filter((frame) => 'token' in frame)).toEqual([]);
   });
 });

@@ -2,20 +2,20 @@ import { describe, expect, it } from 'vitest';
 import { compareUsers, groupName, isUser, NameError, otherUser, parseGroup } from './names';
 
 describe('user ids', () => {
-  it('are 1 to 64 digits and small letters', () => {
+  it('are 1 to 64 digits and lower-case letters', () => {
     for (const good of ['0', 'alice', '195752', 'a0', 'z'.repeat(64)]) expect(isUser(good), good).toBe(true);
     for (const bad of ['', 'Alice', 'a_b', 'a-b', 'é', 'z'.repeat(65), 'a ', 'a\n']) expect(isUser(bad), bad).toBe(false);
   });
 });
 
 describe('group names', () => {
-  it('compare ids that are all digits as numbers', () => {
+  it('compare ids of digits as numbers', () => {
     expect(groupName('10', '9')).toBe('9_10');
     expect(groupName('748418', '195752')).toBe('195752_748418');
     expect(groupName('0100', '99')).toBe('99_0100');
   });
 
-  it('compare all others byte by byte', () => {
+  it('compare all other ids byte by byte', () => {
     expect(groupName('bob', 'alice')).toBe('alice_bob');
     expect(groupName('a', '10')).toBe('10_a');
     expect(groupName('9a', '10')).toBe('10_9a');
@@ -36,7 +36,7 @@ describe('group names', () => {
     expect(groupName(`${'0'.repeat(63)}2`, '10')).toBe(`${'0'.repeat(63)}2_10`);
   });
 
-  it('are the same from both ends', () => {
+  it('are the same for both users', () => {
     const users = ['0', '00', '7', '07', '9', '10', '9a', 'a', 'a9', 'a10', 'zz'];
     for (const a of users) {
       for (const b of users) {
@@ -47,20 +47,20 @@ describe('group names', () => {
     }
   });
 
-  it('refuse what is no pair of users, and say why', () => {
+  it('reject an invalid pair with the reason', () => {
     expect(() => groupName('alice', 'alice')).toThrow(/two different users/);
-    expect(() => groupName('alice', 'Bob')).toThrow(/"Bob" is not a user id/);
+    expect(() => groupName('alice', 'Bob')).toThrow(/user "Bob": not a user id/);
     expect(() => groupName('', 'bob')).toThrow(NameError);
   });
 
-  it('are taken apart again', () => {
+  it('are parsed into the two users', () => {
     expect(parseGroup('9_10')).toEqual(['9', '10']);
     expect(otherUser('alice_bob', 'alice')).toBe('bob');
     expect(otherUser('alice_bob', 'bob')).toBe('alice');
   });
 
-  it('name the right form when they are reversed', () => {
-    expect(() => parseGroup('10_9')).toThrow(/write "9_10"/);
+  it('report the correct name if reversed', () => {
+    expect(() => parseGroup('10_9')).toThrow(/use "9_10"/);
     expect(() => parseGroup('a_b_c')).toThrow(/two user ids joined by "_"/);
     expect(() => parseGroup('alice')).toThrow(/two user ids joined by "_"/);
     expect(() => otherUser('alice_bob', 'carol')).toThrow(/not one of the two users/);

@@ -1,4 +1,4 @@
-/** A user id: what the server accepts on every route. */
+/** A user id, as the server accepts it on every route. */
 const userPattern = /^[0-9a-z]{1,64}$/;
 const digitsPattern = /^[0-9]+$/;
 
@@ -6,19 +6,23 @@ export class NameError extends Error {
   override readonly name = 'NameError';
 }
 
+/** The error for an invalid user id. */
+export function userIdError(text: string): NameError {
+  return new NameError(`user "${text}": not a user id; use 1 to 64 characters of 0-9 and a-z`);
+}
+
 export function isUser(text: string): boolean {
   return userPattern.test(text);
 }
 
 /**
- * The order of the two users in a group name. Ids that are both all digits are
- * compared as numbers, of any length; every other pair, and equal numbers such
- * as `7` and `07`, byte by byte.
+ * The order of the two users in a group name. Two ids of digits only compare as numbers of any length. Every other pair
+ * compares byte by byte, and so do equal numbers such as `7` and `07`.
  */
 export function compareUsers(a: string, b: string): -1 | 0 | 1 {
   if (digitsPattern.test(a) && digitsPattern.test(b)) {
-    // Without leading zeros the longer one is the greater one, and equal
-    // lengths compare as text: no number type has to hold 64 digits.
+    // No number type holds 64 digits. Without leading zeros the longer id is
+    // greater, and ids of equal length compare as text.
     const left = a.replace(/^0+/, '');
     const right = b.replace(/^0+/, '');
     if (left.length !== right.length) return left.length < right.length ? -1 : 1;
@@ -28,34 +32,32 @@ export function compareUsers(a: string, b: string): -1 | 0 | 1 {
   return a === b ? 0 : a < b ? -1 : 1;
 }
 
-/** The group of two users: `<lo>_<hi>`. Throws NameError saying what is wrong with the pair. */
+/** The group of two users: `<lo>_<hi>`. Throws NameError for an invalid or equal user id. */
 export function groupName(one: string, other: string): string {
   for (const user of [one, other]) {
-    if (!isUser(user)) {
-      throw new NameError(`"${user}" is not a user id: 1 to 64 characters of 0-9 and a-z are`);
-    }
+    if (!isUser(user)) throw userIdError(user);
   }
   const order = compareUsers(one, other);
-  if (order === 0) throw new NameError(`a group needs two different users, not "${one}" twice`);
+  if (order === 0) throw new NameError(`group of "${one}": both users are the same; use two different users`);
   return order < 0 ? `${one}_${other}` : `${other}_${one}`;
 }
 
-/** The two users of a group name. Throws NameError; for a reversed name it gives the right form. */
+/** The two users of a group name. Throws NameError; for a reversed name, the error has the correct one. */
 export function parseGroup(group: string): readonly [lo: string, hi: string] {
   const parts = group.split('_');
   const [lo, hi] = parts;
   if (parts.length !== 2 || lo === undefined || hi === undefined) {
-    throw new NameError(`"${group}" is not a group: two user ids joined by "_" are`);
+    throw new NameError(`group "${group}": not a group name; use two user ids joined by "_"`);
   }
   const right = groupName(lo, hi);
-  if (right !== group) throw new NameError(`"${group}" is in the wrong order: write "${right}"`);
+  if (right !== group) throw new NameError(`group "${group}": wrong order; use "${right}"`);
   return [lo, hi];
 }
 
-/** The one that `user` talks to in `group`. Throws NameError if `user` is not in it. */
+/** The other user of a group. Throws NameError if `user` is not in it. */
 export function otherUser(group: string, user: string): string {
   const [lo, hi] = parseGroup(group);
   if (user === lo) return hi;
   if (user === hi) return lo;
-  throw new NameError(`"${user}" is not one of the two users of "${group}"`);
+  throw new NameError(`user "${user}": not one of the two users of "${group}"`);
 }

@@ -14,33 +14,33 @@ describe('parseFrame', () => {
     for (const [kind, text] of kinds) expect(parseFrame(text).kind).toBe(kind);
   });
 
-  it('passes over everything else', () => {
+  it('reports everything else as unknown', () => {
     for (const text of ['', '{', '1', 'null', '[]', '{}', '{"event":1}', '{"presence":{}}', '{"ack":[]}', '{"error":"x"}']) {
       expect(parseFrame(text).kind, text).toBe('unknown');
     }
     expect(parseFrame(new ArrayBuffer(2)).kind).toBe('unknown');
   });
 
-  it('takes nothing of the wrong type for what it should be', () => {
+  it('ignores members of the wrong type', () => {
     expect(parseFrame('{"message":1,"from":7,"id":{},"at":"x"}')).toEqual({ kind: 'message', message: 1, from: null, id: null, at: null });
     expect(parseFrame('{"ack":{"id":1,"route":"moon","reached":"x"}}')).toEqual({ kind: 'ack', id: null, route: 'unconfirmed', reached: 0, at: null });
   });
 
-  it('is not led astray by keys of every object’s own', () => {
+  it('ignores inherited keys', () => {
     expect(parseFrame('{"__proto__":{"message":1}}').kind).toBe('unknown');
     expect(parseFrame('{"constructor":1}').kind).toBe('unknown');
   });
 });
 
 describe('encodeMessage', () => {
-  it('writes both dialects', () => {
+  it('writes both protocols', () => {
     expect(encodeMessage('x', 'bob', 'm1')).toBe('{"message":"x","to_user":"bob","id":"m1"}');
     expect(encodeMessage('x', 'bob', null)).toBe('{"message":"x","to_user":"bob"}');
   });
 });
 
 describe('newMessageId', () => {
-  it('is another each time', () => {
+  it('is unique', () => {
     expect(new Set(Array.from({ length: 1000 }, newMessageId)).size).toBe(1000);
   });
 });

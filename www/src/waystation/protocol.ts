@@ -1,11 +1,11 @@
-/** Both dialects of the relay's frames: from text to typed frames and back. */
+/** Frames of both protocols: from text to typed frames, and back. */
 
 export const subprotocol = 'waystation.v1';
 
-/** `v1` tells who, when and how it went. `plain` is the original protocol, which has only the message. */
-export type Dialect = 'v1' | 'plain';
+/** `v1`: the subprotocol `waystation.v1`, with sender, time and acknowledgement. `plain`: the original protocol, with the message only. */
+export type Protocol = 'v1' | 'plain';
 
-/** Where a message went. `unconfirmed`: the plain dialect has no acknowledgement. */
+/** The route of a message. `unconfirmed`: the plain protocol has no acknowledgement. */
 export type Route = 'chat' | 'push' | 'none' | 'unconfirmed';
 
 export interface ServerError {
@@ -22,7 +22,7 @@ export type Frame =
   | { readonly kind: 'event'; readonly message: unknown; readonly group: string | null; readonly from: string | null; readonly id: string | null; readonly at: number | null }
   | { readonly kind: 'pong' }
   | { readonly kind: 'error'; readonly error: ServerError }
-  /** Something that a later server may say. Not an error: it is passed over. */
+  /** A frame of a newer server. Not an error: it is ignored. */
   | { readonly kind: 'unknown' };
 
 const messageIdPattern = /^[A-Za-z0-9_-]{1,64}$/;
@@ -31,7 +31,7 @@ export function isMessageId(text: string): boolean {
   return messageIdPattern.test(text);
 }
 
-/** A new message id. Not from `crypto.randomUUID`: that is missing where the page came over plain HTTP. */
+/** A new message id. `crypto.randomUUID` does not exist on pages from plain HTTP. */
 export function newMessageId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(12));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -91,10 +91,10 @@ export function parseFrame(source: unknown): Frame {
   return { kind: 'unknown' };
 }
 
-/** Throws TypeError for what JSON cannot say: undefined, functions, symbols, BigInt, cycles. */
+/** Throws TypeError for values that JSON cannot express: undefined, functions, symbols, BigInt, cycles. */
 export function encodeMessage(message: unknown, to: string, id: string | null): string {
   if (JSON.stringify(message) === undefined) {
-    throw new TypeError('a message must be something that JSON can say: not undefined, a function or a symbol');
+    throw new TypeError('message: not a JSON value; undefined, functions and symbols are not allowed');
   }
   return JSON.stringify(id === null ? { message, to_user: to } : { message, to_user: to, id });
 }

@@ -1,14 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { connectPush, type Push, type PushEvent, type PushOptions } from './push';
 import { NameError } from './names';
-import { ScriptedBrowser, ScriptedTab } from './testing/scripted';
+import { FakeBrowser, FakeTab } from './testing/fake_browser';
 
-let browser: ScriptedBrowser;
+let browser: FakeBrowser;
 const pushes: Push[] = [];
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_700_000_000_000 });
-  browser = new ScriptedBrowser();
+  browser = new FakeBrowser();
 });
 
 afterEach(() => {
@@ -16,47 +16,47 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const settle = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
+const flushPromises = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
 
-async function connect(tab: ScriptedTab, options: PushOptions = {}): Promise<{ push: Push; heard: PushEvent[] }> {
+async function connect(tab: FakeTab, options: PushOptions = {}): Promise<{ push: Push; heard: PushEvent[] }> {
   const push = connectPush('alice', { environment: tab.environment, ...options });
   pushes.push(push);
   const heard: PushEvent[] = [];
   push.on('event', (event) => heard.push(event));
-  await settle();
+  await flushPromises();
   return { push, heard };
 }
 
 const event = (message: unknown): unknown => ({ event: { message, group: 'alice_bob', from: 'bob', id: 'm1', at: 7 } });
 
 describe('connectPush', () => {
-  it('opens the user’s route', async () => {
+  it('opens the route of the user', async () => {
     await connect(browser.tab());
     expect(browser.socket.url).toBe('ws://relay.example:8080/push/alice/');
   });
 
-  it('refuses what is no user id', () => {
+  it('rejects an invalid user id', () => {
     expect(() => connectPush('Alice', { environment: browser.tab().environment })).toThrow(NameError);
   });
 
-  it('tells what arrived, from whom and where', async () => {
+  it('reports value, sender and group', async () => {
     const { heard } = await connect(browser.tab());
     browser.socket.accept();
-    browser.socket.say(event({ any: 'json' }));
+    browser.socket.sendFrame(event({ any: 'json' }));
     expect(heard).toEqual([expect.objectContaining({ message: { any: 'json' }, group: 'alice_bob', from: 'bob', id: 'm1', at: 7 })]);
   });
 
-  it('tells the appliance’s own notifications by their missing sender', async () => {
+  it('reports notifications of the host application without a sender', async () => {
     const { heard } = await connect(browser.tab());
     browser.socket.accept();
-    browser.socket.say({ event: { message: 'disk full', group: null, from: null, id: null, at: 7 } });
+    browser.socket.sendFrame({ event: { message: 'disk full', group: null, from: null, id: null, at: 7 } });
     expect(heard[0]).toMatchObject({ message: 'disk full', group: null, from: null });
   });
 
-  it('hears the plain dialect too', async () => {
-    const { heard } = await connect(browser.tab(), { dialect: 'plain' });
+  it('receives events of the plain protocol', async () => {
+    const { heard } = await connect(browser.tab(), { protocol: 'plain' });
     browser.socket.accept();
-    browser.socket.say({ event: { message: 'hi', group: 'alice_bob' } });
+    browser.socket.sendFrame({ event: { message: 'hi', group: 'alice_bob' } });
     expect(heard[0]).toMatchObject({ message: 'hi', group: 'alice_bob', from: null });
   });
 });
@@ -69,75 +69,75 @@ describe('one socket for all tabs', () => {
     expect(browser.sockets).toHaveLength(1);
   });
 
-  it('brings each event to each tab, once', async () => {
+  it('delivers each event to each tab once', async () => {
     const tabs = [await connect(browser.tab()), await connect(browser.tab()), await connect(browser.tab())];
     browser.socket.accept();
-    browser.socket.say(event('hi'));
+    browser.socket.sendFrame(event('hi'));
     for (const { heard, push } of tabs) {
       expect(heard.map(({ message }) => message)).toEqual(['hi']);
       expect(push.state.name).toBe('open');
     }
   });
 
-  it('tells a new tab how things stand', async () => {
+  it('reports its state to a new tab', async () => {
     await connect(browser.tab());
     browser.socket.accept();
     const { push } = await connect(browser.tab());
     expect(push.state.name).toBe('open');
   });
 
-  it('goes to the next tab when the one that has it is closed', async () => {
+  it('moves to the next tab when the leader closes', async () => {
     const first = await connect(browser.tab());
     const second = await connect(browser.tab());
     browser.socket.accept();
     const { socket } = browser;
     first.push.close();
-    await settle();
+    await flushPromises();
     expect(socket.clientClosed).toBe(1000);
     expect(browser.sockets).toHaveLength(2);
     expect(second.push.state.name).toBe('connecting');
     browser.socket.accept();
-    browser.socket.say(event('hi'));
+    browser.socket.sendFrame(event('hi'));
     expect(second.heard).toHaveLength(1);
     expect(first.heard).toHaveLength(0);
   });
 
-  it('goes to the next tab when the page that has it is left', async () => {
+  it('moves to the next tab when the user leaves the leader’s page', async () => {
     const leaving = browser.tab();
     await connect(leaving);
     const second = await connect(browser.tab());
     browser.socket.accept();
     leaving.fire('pagehide');
-    await settle();
+    await flushPromises();
     expect(browser.sockets).toHaveLength(2);
     expect(second.push.state.name).toBe('connecting');
   });
 
-  it('stays where it is when another tab is closed', async () => {
+  it('stays when another tab closes', async () => {
     await connect(browser.tab());
     const second = await connect(browser.tab());
     const third = await connect(browser.tab());
     second.push.close();
-    await settle();
+    await flushPromises();
     expect(browser.sockets).toHaveLength(1);
     browser.socket.accept();
     expect(third.push.state.name).toBe('open');
   });
 
-  it('is had again by a page that comes back', async () => {
+  it('opens again in a page that returns', async () => {
     const tab = browser.tab();
     const { push } = await connect(tab);
     browser.socket.accept();
     tab.fire('pagehide');
-    await settle();
+    await flushPromises();
     tab.fire('pageshow');
-    await settle();
+    await flushPromises();
     expect(browser.sockets).toHaveLength(2);
     browser.socket.accept();
     expect(push.state.name).toBe('open');
   });
 
-  it('is tried again from any tab', async () => {
+  it('is retried from any tab', async () => {
     await connect(browser.tab());
     const { push } = await connect(browser.tab());
     browser.socket.accept();
@@ -155,71 +155,71 @@ describe('one socket for all tabs', () => {
     expect(browser.socket.frames).toEqual([{ token: 'new.new.new' }]);
   });
 
-  it('goes on with another tab’s token when the first has no good one', async () => {
+  it('uses a token of another tab if the leader has none', async () => {
     const { push } = await connect(browser.tab(), { token: 'old.old.old' });
     browser.socket.accept();
     await connect(browser.tab(), { token: () => 'new.new.new' });
     browser.socket.drop(4401);
-    await settle();
+    await flushPromises();
     expect(browser.socket.protocols).toContain('bearer.new.new.new');
     browser.socket.accept();
     expect(push.state.name).toBe('open');
   });
 
-  it('does not offer the server the same bad token again and again', async () => {
-    browser.answer = { status: 401, body: { error: { code: 'unauthenticated', detail: 'no' } } };
+  it('does not repeat a rejected token', async () => {
+    browser.probeAnswer = { status: 401, body: { error: { code: 'unauthenticated', detail: 'no' } } };
     const { push } = await connect(browser.tab(), { token: 'bad.one.x' });
     await connect(browser.tab(), { token: 'bad.two.x' });
     await connect(browser.tab(), { token: 'bad.one.x' });
     for (let i = 0; i < 20; i += 1) {
       if (browser.socket.readyState === 0) browser.socket.drop();
-      await settle();
+      await flushPromises();
     }
     expect(push.state.name).toBe('closed');
     expect(browser.sockets.length).toBeLessThanOrEqual(4);
   });
 
-  it('is not revived by another tab once an administrator ended it', async () => {
+  it('stays closed in all tabs after an administrator ended the session', async () => {
     const { push } = await connect(browser.tab(), { token: 'one.one.one' });
     const other = await connect(browser.tab(), { token: 'two.two.two' });
     browser.socket.accept();
     browser.socket.drop(4403);
-    await settle();
+    await flushPromises();
     expect(other.push.state).toMatchObject({ name: 'closed', reason: { cause: 'ended' } });
-    // Nor by a new one, nor by the one that comes next.
+    // Nor by a new tab, nor by the next leader.
     await connect(browser.tab(), { token: 'three.three.three' });
     push.close();
-    await settle();
+    await flushPromises();
     expect(other.push.state).toMatchObject({ name: 'closed', reason: { cause: 'ended' } });
     expect(browser.sockets).toHaveLength(1);
     other.push.retry();
     expect(browser.sockets).toHaveLength(2);
   });
 
-  it('asks no other tab for a token after a refusal that none would change', async () => {
-    browser.answer = { status: 400, body: { error: { code: 'bad_user', detail: 'no' } } };
+  it('asks no tab for a token after a final refusal', async () => {
+    browser.probeAnswer = { status: 400, body: { error: { code: 'bad_user', detail: 'no' } } };
     await connect(browser.tab(), { token: 'one.one.one' });
     await connect(browser.tab(), { token: 'two.two.two' });
     browser.socket.drop();
-    await settle();
+    await flushPromises();
     expect(browser.sockets).toHaveLength(1);
   });
 
-  it('is offered one token of another tab, however many that tab makes', async () => {
-    browser.answer = { status: 401, body: { error: { code: 'unauthenticated', detail: 'no' } } };
+  it('is offered one token per tab', async () => {
+    browser.probeAnswer = { status: 401, body: { error: { code: 'unauthenticated', detail: 'no' } } };
     let minted = 0;
     const { push } = await connect(browser.tab(), { token: 'bad.one.x' });
     await connect(browser.tab(), { token: () => `new.token.${(minted += 1)}` });
     for (let i = 0; i < 20; i += 1) {
       if (browser.socket.readyState === 0) browser.socket.drop();
-      await settle();
+      await flushPromises();
     }
     expect(push.state).toMatchObject({ name: 'closed', reason: { cause: 'refused' } });
     expect(minted).toBe(1);
     expect(browser.sockets.length).toBeLessThanOrEqual(3);
   });
 
-  it('is helped again once the link has held', async () => {
+  it('is offered a token again after a stable connection', async () => {
     let minted = 0;
     await connect(browser.tab(), { token: 'old.old.old' });
     await connect(browser.tab(), { token: () => `new.token.${(minted += 1)}` });
@@ -227,66 +227,66 @@ describe('one socket for all tabs', () => {
       browser.socket.accept();
       await vi.advanceTimersByTimeAsync(10_000);
       browser.socket.drop(4401);
-      await settle();
+      await flushPromises();
       if (browser.socket.protocols.includes('bearer.old.old.old')) {
-        // Its own token once more, which is as old as before.
+        // The same token again.
         browser.socket.accept();
         browser.socket.drop(4401);
-        await settle();
+        await flushPromises();
       }
       expect(minted).toBe(expected);
     }
   });
 
-  it('is each user’s own', async () => {
+  it('is separate for each user', async () => {
     await connect(browser.tab());
     const bob = connectPush('bob', { environment: browser.tab().environment });
     pushes.push(bob);
-    await settle();
+    await flushPromises();
     expect(browser.sockets.map((socket) => new URL(socket.url).pathname)).toEqual(['/push/alice/', '/push/bob/']);
   });
 
-  it('brings a closed tab nothing more', async () => {
+  it('delivers nothing to a closed tab', async () => {
     await connect(browser.tab());
     const second = await connect(browser.tab());
     browser.socket.accept();
     second.push.close();
-    browser.socket.say(event('late'));
+    browser.socket.sendFrame(event('late'));
     expect(second.heard).toEqual([]);
   });
 
-  it('does not open where the tab was closed before its turn', async () => {
+  it('does not open in a tab that closed while it waited', async () => {
     const tab = browser.tab();
     connectPush('alice', { environment: tab.environment }).close();
-    await settle();
+    await flushPromises();
     expect(browser.sockets).toHaveLength(0);
   });
 });
 
-describe('without a way to share', () => {
-  it('has one socket a tab', async () => {
-    await connect(new ScriptedTab(browser, false));
-    await connect(new ScriptedTab(browser, false));
+describe('without sharing', () => {
+  it('opens one socket per tab', async () => {
+    await connect(new FakeTab(browser, false));
+    await connect(new FakeTab(browser, false));
     expect(browser.sockets).toHaveLength(2);
   });
 
-  it('has one socket a tab where the browser has locks and gives none', async () => {
+  it('opens one socket per tab if the browser refuses locks', async () => {
     browser.givesLocks = false;
     const one = await connect(browser.tab());
     browser.socket.accept();
     const two = await connect(browser.tab());
     browser.socket.accept();
     expect([one.push.state.name, two.push.state.name]).toEqual(['open', 'open']);
-    browser.socket.say(event('hi'));
+    browser.socket.sendFrame(event('hi'));
     expect([one.heard.length, two.heard.length]).toEqual([0, 1]);
     expect(browser.sockets).toHaveLength(2);
   });
 
-  it('refuses a token in the plain dialect at once', () => {
-    expect(() => connectPush('alice', { dialect: 'plain', token: 'a.b.c', environment: browser.tab().environment })).toThrow(/cookie/);
+  it('rejects a token in the plain protocol at once', () => {
+    expect(() => connectPush('alice', { protocol: 'plain', token: 'a.b.c', environment: browser.tab().environment })).toThrow(/cookie/);
   });
 
-  it('has one socket a tab where the caller wants it so', async () => {
+  it('opens one socket per tab on request', async () => {
     await connect(browser.tab(), { shared: false });
     await connect(browser.tab(), { shared: false });
     expect(browser.sockets).toHaveLength(2);

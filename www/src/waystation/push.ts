@@ -1,20 +1,21 @@
 import { routeAddress } from './address';
 import { Emitter, type Listener } from './emitter';
 import { browserEnvironment, type Environment } from './environment';
-import { defaultTuning, Link, type LinkOptions, type LinkState, type LinkTuning } from './link';
-import { isUser, NameError } from './names';
-import type { Dialect, Frame, ServerError } from './protocol';
+import { Link, type LinkOptions } from './link';
+import { defaultTuning, type LinkState, type LinkTuning } from './link_state';
+import { isUser, userIdError } from './names';
+import type { Protocol, Frame, ServerError } from './protocol';
 import { SharedLink } from './shared_link';
 import type { TokenSource } from './token';
 
 export interface PushEvent {
   readonly message: unknown;
-  /** Null, like `from`, for the appliance's own notifications. */
+  /** Null, like `from`, for notifications of the host application. */
   readonly group: string | null;
   readonly from: string | null;
   readonly id: string | null;
   readonly at: number;
-  /** The frame as it came, for values that JavaScript's numbers cannot hold. */
+  /** The frame's text, for numbers that JavaScript cannot hold. */
   readonly source: string;
 }
 
@@ -26,27 +27,27 @@ export interface PushEvents {
 
 export interface PushOptions {
   readonly token?: TokenSource | null;
-  /** The server's address. Default: where the page came from. */
+  /** The server's address. Default: the origin of the page. */
   readonly server?: string | URL;
-  readonly dialect?: Dialect;
+  readonly protocol?: Protocol;
   /**
-   * One socket for all tabs of this user in this browser, where the browser
-   * has BroadcastChannel and Web Locks; elsewhere one a tab. Default: true.
+   * One socket for all tabs of this user in this browser. Needs BroadcastChannel and Web Locks; without them each tab
+   * has its own. Default: true.
    */
   readonly shared?: boolean;
   readonly tuning?: Partial<LinkTuning>;
   readonly environment?: Environment;
 }
 
-/** What a link and a shared link have in common. */
-export interface PushLink {
+/** What Link and SharedLink have in common. */
+interface PushLink {
   readonly state: LinkState;
   retry(): void;
   setToken(token: string): void;
   dispose(): void;
 }
 
-/** What arrives for a user while they do not look at the conversation: from login to logout. */
+/** The push socket of a user, from login to logout: messages of conversations that are not open. */
 export class Push {
   private readonly link: PushLink;
   private readonly events = new Emitter<PushEvents>();
@@ -55,14 +56,14 @@ export class Push {
     readonly user: string,
     options: PushOptions,
   ) {
-    if (!isUser(user)) throw new NameError(`"${user}" is not a user id: 1 to 64 characters of 0-9 and a-z are`);
+    if (!isUser(user)) throw userIdError(user);
     const environment = options.environment ?? browserEnvironment();
     const linkOptions: LinkOptions = {
       url: routeAddress(options.server, `push/${user}/`, environment),
-      // The path names the caller.
+      // The path names the user.
       user: null,
       token: options.token ?? null,
-      dialect: options.dialect ?? 'v1',
+      protocol: options.protocol ?? 'v1',
       tuning: { ...defaultTuning, ...options.tuning },
       environment,
     };
@@ -92,7 +93,7 @@ export class Push {
     this.link.setToken(token);
   }
 
-  /** Logs out, for good. */
+  /** Closes for good. */
   close(): void {
     this.link.dispose();
     this.events.clear();
@@ -114,7 +115,7 @@ export class Push {
   }
 }
 
-/** Connects a user's push socket. Throws NameError if the user id is not one. */
+/** Connects the push socket of a user. Throws NameError for an invalid user id. */
 export function connectPush(user: string, options: PushOptions = {}): Push {
   return new Push(user, options);
 }

@@ -1,39 +1,41 @@
 import type { ChannelLike, Environment } from './environment';
-import { checkOptions, Link, type ClosedReason, type LinkHandlers, type LinkOptions, type LinkState } from './link';
+import { checkOptions, Link, type LinkHandlers, type LinkOptions } from './link';
+import type { ClosedReason, LinkState } from './link_state';
+import { listenToPage } from './page_events';
 import { parseFrame } from './protocol';
 
-/** What the tabs tell each other. */
-type Note =
-  /** A tab is new and wants to know how things stand. */
+/** A message between the tabs. */
+type TabMessage =
+  /** A new tab asks for the state. */
   | { readonly kind: 'hello' }
   | { readonly kind: 'state'; readonly state: LinkState }
   | { readonly kind: 'frame'; readonly source: string }
   | { readonly kind: 'retry' }
   | { readonly kind: 'token'; readonly token: string };
 
-interface Part {
-  readonly stopWaiting: AbortController;
+interface LockRequest {
+  readonly abort: AbortController;
   release: (() => void) | null;
 }
 
 /**
- * One link for all tabs of a browser. The tab that holds a Web Lock has the
- * socket and passes on what it hears; when that tab goes, the browser gives
- * the lock, and with it the socket, to the next. Between the two nobody is
- * connected for a moment, and the relay says so to whoever sends meanwhile.
+ * One link for all tabs of a browser. The tab that holds a Web Lock is the leader: it has the socket, and broadcasts each
+ * frame to the other tabs. When that tab closes, the browser gives the lock to another one, which connects. For a moment
+ * no tab is connected, and the relay reports the user as not reached.
  */
 export class SharedLink {
   private current: LinkState = { name: 'connecting', attempt: 0 };
   private readonly name: string;
-  /** Null once it is disposed of, or where the browser lets nobody share. */
+  /** Null if disposed, or if the browser refuses locks. */
   private channel: ChannelLike | null;
   private readonly stopListening: () => void;
-  /** While it takes part: from the first request for the lock to `leave`. */
-  private part: Part | null = null;
+  /** Null while the page is hidden away in the browser's cache. */
+  private lock: LockRequest | null = null;
+  /** Null in tabs that are not the leader. */
   private link: Link | null = null;
   private newestToken: string | null = null;
-  /** It has offered a token since the link last held. */
-  private helped = false;
+  /** This tab has offered a token since the link was last stable. */
+  private tokenOffered = false;
   private disposed = false;
 
   static supported(environment: Environment): boolean {
@@ -46,21 +48,15 @@ export class SharedLink {
   ) {
     const { locks, BroadcastChannel } = options.environment;
     checkOptions(options);
-    if (locks === null || BroadcastChannel === null) throw new TypeError('this browser cannot share a link between tabs');
-    this.name = `waystation ${options.dialect} ${options.url.href}`;
+    if (locks === null || BroadcastChannel === null) throw new TypeError('shared: this browser has no Web Locks; use a link per tab');
+    this.name = `waystation ${options.protocol} ${options.url.href}`;
     this.channel = new BroadcastChannel(this.name);
-    this.channel.onmessage = (event) => this.onNote(event.data as Note);
-
-    const { page } = options.environment;
-    const onHide = (): void => this.leave();
-    // Only a page that the browser kept comes back; the first showing is no news.
-    const onShow = (): void => this.join(locks);
-    page?.addEventListener('pagehide', onHide);
-    page?.addEventListener('pageshow', onShow);
-    this.stopListening = () => {
-      page?.removeEventListener('pagehide', onHide);
-      page?.removeEventListener('pageshow', onShow);
-    };
+    this.channel.onmessage = (event) => this.onMessage(event.data as TabMessage);
+    this.stopListening = listenToPage(options.environment, {
+      pagehide: () => this.leave(),
+      // `join` has no effect when the page is shown for the first time.
+      pageshow: () => this.join(locks),
+    });
     this.join(locks);
   }
 
@@ -75,13 +71,13 @@ export class SharedLink {
 
   retry(): void {
     if (this.link !== null) this.link.retry();
-    else this.tell({ kind: 'retry' });
+    else this.broadcast({ kind: 'retry' });
   }
 
   setToken(token: string): void {
     this.newestToken = token;
     if (this.link !== null) this.link.setToken(token);
-    else this.tell({ kind: 'token', token });
+    else this.broadcast({ kind: 'token', token });
   }
 
   dispose(): void {
@@ -100,48 +96,48 @@ export class SharedLink {
   }
 
   private join(locks: LockManager): void {
-    if (this.part !== null || this.disposed) return;
-    const part: Part = { stopWaiting: new AbortController(), release: null };
-    this.part = part;
+    if (this.lock !== null || this.disposed) return;
+    const lock: LockRequest = { abort: new AbortController(), release: null };
+    this.lock = lock;
     locks
-      .request(this.name, { signal: part.stopWaiting.signal }, () => {
-        if (part !== this.part) return;
+      .request(this.name, { signal: lock.abort.signal }, () => {
+        if (lock !== this.lock) return;
         this.lead();
-        // The lock is held until this promise is settled.
+        // The browser holds the lock until this promise is settled.
         return new Promise<void>((resolve) => {
-          part.release = resolve;
+          lock.release = resolve;
         });
       })
       .catch(() => {
-        // Left while it waited: nothing is left to do. Otherwise the browser
-        // gives no locks here, where a site may not store anything for example.
-        if (part !== this.part) return;
+        // This tab left while it waited. Otherwise the browser refuses locks,
+        // for example because the site may not store anything.
+        if (lock !== this.lock) return;
         this.stopSharing();
         this.lead();
       });
-    this.tell({ kind: 'hello' });
+    this.broadcast({ kind: 'hello' });
   }
 
   private leave(): void {
-    const { part, link } = this;
-    this.part = null;
+    const { lock, link } = this;
+    this.lock = null;
     link?.dispose();
     this.link = null;
-    part?.release?.();
-    part?.stopWaiting.abort();
+    lock?.release?.();
+    lock?.abort.abort();
   }
 
   private lead(): void {
     const { current } = this;
-    // What ended for all tabs does not begin again because one of them goes.
+    // A link that was closed for all tabs stays closed under the next leader.
     const closed = current.name === 'closed' && current.reason.cause !== 'left' ? current.reason : null;
     const handlers: LinkHandlers = {
       onState: (state) => {
-        this.enter(state);
-        this.tell({ kind: 'state', state });
+        this.setState(state);
+        this.broadcast({ kind: 'state', state });
       },
       onFrame: (frame, source) => {
-        this.tell({ kind: 'frame', source });
+        this.broadcast({ kind: 'frame', source });
         this.handlers.onFrame(frame, source);
       },
     };
@@ -149,50 +145,48 @@ export class SharedLink {
     if (this.newestToken !== null) this.link.setToken(this.newestToken);
   }
 
-  private onNote(note: Note): void {
+  private onMessage(message: TabMessage): void {
     const { link } = this;
     if (link !== null) {
-      if (note.kind === 'hello') this.tell({ kind: 'state', state: link.state });
-      else if (note.kind === 'retry') link.retry();
-      else if (note.kind === 'token') link.setToken(note.token);
-    } else if (note.kind === 'state') {
+      if (message.kind === 'hello') this.broadcast({ kind: 'state', state: link.state });
+      else if (message.kind === 'retry') link.retry();
+      else if (message.kind === 'token') link.setToken(message.token);
+    } else if (message.kind === 'state') {
       const before = this.current;
-      if (before.name === 'open' && Date.now() - before.since >= this.options.tuning.stableMs) this.helped = false;
-      this.enter(note.state);
-      if (note.state.name === 'closed') void this.helpOut(note.state.reason);
-    } else if (note.kind === 'frame') {
-      this.handlers.onFrame(parseFrame(note.source), note.source);
+      if (before.name === 'open' && Date.now() - before.since >= this.options.tuning.stableMs) this.tokenOffered = false;
+      this.setState(message.state);
+      if (message.state.name === 'closed') void this.offerToken(message.state.reason);
+    } else if (message.kind === 'frame') {
+      this.handlers.onFrame(parseFrame(message.source), message.source);
     }
   }
 
   /**
-   * The tab that has the socket ran out of tokens: this one may have another.
-   * It offers one, and the next only after that one held, so that the tabs do
-   * not go on bringing the server what it turns away.
+   * Offers the leader a token when it has none left. A tab offers one token, and another only after the link was stable,
+   * so that the tabs do not repeat tokens that the server rejects.
    */
-  private async helpOut({ cause, status }: ClosedReason): Promise<void> {
+  private async offerToken({ cause, status }: ClosedReason): Promise<void> {
     const source = this.options.token;
     const reason = cause === 'expired' || (cause === 'refused' && (status === 401 || status === 403)) ? cause : null;
-    if (reason === null || source === null || this.helped) return;
-    this.helped = true;
+    if (reason === null || source === null || this.tokenOffered) return;
+    this.tokenOffered = true;
     try {
       const token = typeof source === 'function' ? await source(reason) : source;
-      if (token !== null) this.tell({ kind: 'token', token });
+      if (token !== null) this.broadcast({ kind: 'token', token });
     } catch {
-      // Then this tab has none either.
+      // This tab has no token either.
     }
   }
 
-  private enter(state: LinkState): void {
-    // A tab that leaves says "left" of itself; for the others the link is
-    // about to be taken over.
+  private setState(state: LinkState): void {
+    // The leader reports `left` when it closes. For the other tabs, a takeover follows.
     const shown: LinkState =
       this.link === null && state.name === 'closed' && state.reason.cause === 'left' ? { name: 'connecting', attempt: 0 } : state;
     this.current = shown;
     this.handlers.onState(shown);
   }
 
-  private tell(note: Note): void {
-    this.channel?.postMessage(note);
+  private broadcast(message: TabMessage): void {
+    this.channel?.postMessage(message);
   }
 }

@@ -1,13 +1,12 @@
 /**
- * Why a token is asked for: for a new connection, because the present one is
- * about to expire, or because the server turned the last one away.
+ * Why the client fetches a token: for a new connection, because the current token is about to expire, or because the
+ * server rejected it.
  */
 export type TokenReason = 'connect' | 'expiring' | 'expired' | 'ended' | 'refused';
 
 /**
- * A token, or the application's function that brings one. After `expired`,
- * `ended` and `refused` only a token other than the last one leads to another
- * attempt; null means that there is none.
+ * A token, or the application's function that fetches one. Null: there is no token. After `expired`, `ended` and
+ * `refused`, only a token other than the last one leads to another attempt.
  */
 export type TokenSource = string | ((reason: TokenReason) => string | null | Promise<string | null>);
 
@@ -17,9 +16,9 @@ export interface TokenClaims {
   readonly expiresAt: number | null;
 }
 
-/** What a JWT says of itself. It is read, not verified: that is the server's part. Null if it is no JWT. */
+/** The claims of a JWT. The server verifies them; the client does not. Null if the text is not a JWT. */
 export function readToken(token: string): TokenClaims | null {
-  // Without padding: "=" could not go into a subprotocol's name, where a browser puts it.
+  // No padding: the browser sends the token in a subprotocol's name, which cannot contain "=".
   const payload = /^[\w-]+\.([\w-]+)\.[\w-]*$/.exec(token)?.[1];
   if (payload === undefined) return null;
   try {

@@ -2,15 +2,15 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { effectScope, shallowRef, type EffectScope } from 'vue';
 import { useChat, type UseChatOptions, type UseChatReturn } from '.';
 import { SendError } from '../../waystation';
-import { ScriptedBrowser, type ScriptedTab } from '../../waystation/testing/scripted';
+import { FakeBrowser, type FakeTab } from '../../waystation/testing/fake_browser';
 
-let browser: ScriptedBrowser;
-let tab: ScriptedTab;
+let browser: FakeBrowser;
+let tab: FakeTab;
 let scope: EffectScope;
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_700_000_000_000 });
-  browser = new ScriptedBrowser();
+  browser = new FakeBrowser();
   tab = browser.tab();
   scope = effectScope();
 });
@@ -27,7 +27,7 @@ function use(group: Parameters<typeof useChat>[0] = 'alice_bob', options: Partia
 }
 
 describe('useChat', () => {
-  it('follows the link', () => {
+  it('follows the state of the link', () => {
     const { state, isOpen } = use();
     expect(state.value?.name).toBe('connecting');
     browser.socket.accept();
@@ -36,38 +36,38 @@ describe('useChat', () => {
     expect(state.value).toMatchObject({ name: 'waiting', cause: 'going_away' });
   });
 
-  it('hands over each message, and keeps the newest', () => {
+  it('reports each message, and keeps the newest', () => {
     const heard: unknown[] = [];
     const { message } = use('alice_bob', { onMessage: (one) => heard.push(one.message) });
     browser.socket.accept();
-    browser.socket.say({ message: 'one', from: 'bob', id: null, at: 1 });
-    browser.socket.say({ message: 'two', from: 'bob', id: null, at: 2 });
+    browser.socket.sendFrame({ message: 'one', from: 'bob', id: null, at: 1 });
+    browser.socket.sendFrame({ message: 'two', from: 'bob', id: null, at: 2 });
     expect(heard).toEqual(['one', 'two']);
     expect(message.value?.message).toBe('two');
   });
 
-  it('follows presence, the queue and errors, and hands over signals', () => {
+  it('follows presence, queue and errors, and reports signals', () => {
     const signals: unknown[] = [];
     const { present, queued, error, send } = use('alice_bob', { onSignal: (signal) => signals.push(signal) });
     void send('hello', 'm1');
     expect(queued.value).toBe(1);
     browser.socket.accept();
-    browser.socket.say({ presence: { user: 'bob', present: true } });
-    browser.socket.say({ signal: { typing: true }, from: 'bob' });
-    browser.socket.say({ error: { code: 'bad_json', detail: '' } });
+    browser.socket.sendFrame({ presence: { user: 'bob', present: true } });
+    browser.socket.sendFrame({ signal: { typing: true }, from: 'bob' });
+    browser.socket.sendFrame({ error: { code: 'bad_json', detail: '' } });
     expect([queued.value, present.value, error.value?.code]).toEqual([0, true, 'bad_json']);
     expect(signals).toEqual([{ typing: true }]);
   });
 
-  it('brings the verdict of what is sent', async () => {
+  it('resolves with the acknowledgement', async () => {
     const { send } = use();
     browser.socket.accept();
-    const verdict = send('hello', 'm1');
-    browser.socket.say({ ack: { id: 'm1', route: 'none', reached: 0, at: 5 } });
-    await expect(verdict).resolves.toMatchObject({ route: 'none' });
+    const ack = send('hello', 'm1');
+    browser.socket.sendFrame({ ack: { id: 'm1', route: 'none', reached: 0, at: 5 } });
+    await expect(ack).resolves.toMatchObject({ route: 'none' });
   });
 
-  it('leaves with the scope', () => {
+  it('closes with the scope', () => {
     const { state } = use();
     browser.socket.accept();
     scope.stop();
@@ -75,19 +75,19 @@ describe('useChat', () => {
     expect(state.value).toBe(null);
   });
 
-  it('leaves earlier when it is told to', () => {
+  it('closes on close', () => {
     const { close } = use();
     browser.socket.accept();
     close();
     expect(browser.socket.clientClosed).toBe(1000);
   });
 
-  it('moves with the group, and starts anew', () => {
+  it('opens another chat when the group changes', () => {
     const group = shallowRef('alice_bob');
     const { present, message } = use(group);
     browser.socket.accept();
-    browser.socket.say({ presence: { user: 'bob', present: true } });
-    browser.socket.say({ message: 'hi', from: 'bob', id: null, at: 1 });
+    browser.socket.sendFrame({ presence: { user: 'bob', present: true } });
+    browser.socket.sendFrame({ message: 'hi', from: 'bob', id: null, at: 1 });
     const before = browser.socket;
     group.value = 'alice_carol';
     expect(before.clientClosed).toBe(1000);
@@ -95,7 +95,7 @@ describe('useChat', () => {
     expect([present.value, message.value]).toEqual([null, null]);
   });
 
-  it('hears no late event of the group before', () => {
+  it('ignores late events of the previous group', () => {
     const group = shallowRef('alice_bob');
     const heard: unknown[] = [];
     const { state } = use(group, { onMessage: (one) => heard.push(one.message) });
@@ -109,7 +109,7 @@ describe('useChat', () => {
     expect(state.value?.name).toBe('open');
   });
 
-  it('waits without a group', async () => {
+  it('is idle without a group', async () => {
     const group = shallowRef<string | null>(null);
     const { state, send, signal } = use(group);
     expect(browser.sockets).toHaveLength(0);
@@ -120,7 +120,7 @@ describe('useChat', () => {
     expect(browser.sockets).toHaveLength(1);
   });
 
-  it('throws for a group that is not the user’s', () => {
+  it('throws for a group without the user', () => {
     expect(() => use('bob_carol')).toThrow(/not one of the two users/);
   });
 });

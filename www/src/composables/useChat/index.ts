@@ -1,8 +1,8 @@
 import { computed, getCurrentScope, onScopeDispose, readonly, shallowRef, toValue, watch, type ComputedRef, type MaybeRefOrGetter, type Ref } from 'vue';
-import { openChat, SendError, type Chat, type ChatMessage, type ChatOptions, type LinkState, type ServerError, type Verdict } from '../../waystation';
+import { openChat, SendError, type Chat, type ChatMessage, type ChatOptions, type LinkState, type ServerError, type Ack } from '../../waystation';
 
 export interface UseChatOptions extends Omit<ChatOptions, 'user'> {
-  /** Who is calling: one of the two users of the group. */
+  /** The user of this client: one of the two users of the group. */
   readonly user: MaybeRefOrGetter<string>;
   readonly onMessage?: (message: ChatMessage, group: string) => void;
   readonly onSignal?: (signal: unknown, from: string, group: string) => void;
@@ -10,25 +10,25 @@ export interface UseChatOptions extends Omit<ChatOptions, 'user'> {
 }
 
 export interface UseChatReturn {
-  /** Null while there is no group. */
+  /** Null without a group. */
   readonly state: Readonly<Ref<LinkState | null>>;
   readonly isOpen: ComputedRef<boolean>;
-  /** Whether the other user is there; null while that is not known. */
+  /** Whether the other user is present; null if unknown. */
   readonly present: Readonly<Ref<boolean | null>>;
-  /** How many messages wait for a connection. */
+  /** The number of messages in the offline queue. */
   readonly queued: Readonly<Ref<number>>;
-  /** The newest message. `onMessage` sees each one, also where several arrive in one turn. */
+  /** The newest message. `onMessage` is called for each one. */
   readonly message: Readonly<Ref<ChatMessage | null>>;
   readonly error: Readonly<Ref<ServerError | null>>;
-  readonly send: (message: unknown, id?: string) => Promise<Verdict>;
+  readonly send: (message: unknown, id?: string) => Promise<Ack>;
   readonly signal: (signal: unknown) => boolean;
   readonly retry: () => void;
   readonly setToken: (token: string) => void;
-  /** Leaves before the scope ends. */
+  /** Closes before the scope ends. */
   readonly close: () => void;
 }
 
-/** The conversation of a group, open as long as the scope lives and the group stays the same. */
+/** Opens the chat socket of a group until the scope ends or the group changes. */
 export function useChat(group: MaybeRefOrGetter<string | null>, options: UseChatOptions): UseChatReturn {
   const state = shallowRef<LinkState | null>(null);
   const present = shallowRef<boolean | null>(null);
@@ -38,11 +38,10 @@ export function useChat(group: MaybeRefOrGetter<string | null>, options: UseChat
   let chat: Chat | null = null;
 
   function close(): void {
-    // From here on the events of this chat go nowhere: `close` takes its
-    // listeners away, and each of them asks whether the chat is still the one.
-    const leaving = chat;
+    // First, so that the listeners ignore the events of the closing chat.
+    const closing = chat;
     chat = null;
-    leaving?.close();
+    closing?.close();
     state.value = null;
     present.value = null;
     queued.value = 0;
@@ -80,11 +79,11 @@ export function useChat(group: MaybeRefOrGetter<string | null>, options: UseChat
     { immediate: true, flush: 'sync' },
   );
 
-  function leave(): void {
+  function dispose(): void {
     stop();
     close();
   }
-  if (getCurrentScope()) onScopeDispose(leave);
+  if (getCurrentScope()) onScopeDispose(dispose);
 
   return {
     state: readonly(state) as Readonly<Ref<LinkState | null>>,
@@ -94,10 +93,10 @@ export function useChat(group: MaybeRefOrGetter<string | null>, options: UseChat
     message: readonly(message) as Readonly<Ref<ChatMessage | null>>,
     error: readonly(error),
     send: (value, id) =>
-      chat?.send(value, id) ?? Promise.reject(new SendError('closed', 'not_sent', 'there is no open conversation to send to')),
+      chat?.send(value, id) ?? Promise.reject(new SendError('closed', 'not_sent', 'message: not sent; no chat is open')),
     signal: (value) => chat?.signal(value) ?? false,
     retry: () => chat?.retry(),
     setToken: (token) => chat?.setToken(token),
-    close: leave,
+    close: dispose,
   };
 }

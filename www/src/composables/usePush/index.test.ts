@@ -1,15 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { effectScope, shallowRef, type EffectScope } from 'vue';
 import { usePush, type UsePushOptions, type UsePushReturn } from '.';
-import { ScriptedBrowser, type ScriptedTab } from '../../waystation/testing/scripted';
+import { FakeBrowser, type FakeTab } from '../../waystation/testing/fake_browser';
 
-let browser: ScriptedBrowser;
-let tab: ScriptedTab;
+let browser: FakeBrowser;
+let tab: FakeTab;
 let scope: EffectScope;
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_700_000_000_000 });
-  browser = new ScriptedBrowser();
+  browser = new FakeBrowser();
   tab = browser.tab();
   scope = effectScope();
 });
@@ -19,36 +19,36 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const settle = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
+const flushPromises = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
 
 async function use(user: Parameters<typeof usePush>[0] = 'alice', options: UsePushOptions = {}): Promise<UsePushReturn> {
   const made = scope.run(() => usePush(user, { environment: tab.environment, ...options }));
   if (made === undefined) throw new Error('the scope has ended');
-  await settle();
+  await flushPromises();
   return made;
 }
 
 const event = (message: unknown): unknown => ({ event: { message, group: 'alice_bob', from: 'bob', id: 'm1', at: 7 } });
 
 describe('usePush', () => {
-  it('follows the link', async () => {
+  it('follows the state of the link', async () => {
     const { state, isOpen } = await use();
     expect(state.value?.name).toBe('connecting');
     browser.socket.accept();
     expect(isOpen.value).toBe(true);
   });
 
-  it('hands over each event, and keeps the newest', async () => {
+  it('reports each event, and keeps the newest', async () => {
     const heard: unknown[] = [];
     const { event: newest } = await use('alice', { onEvent: (one, user) => heard.push([one.message, user]) });
     browser.socket.accept();
-    browser.socket.say(event('one'));
-    browser.socket.say(event('two'));
+    browser.socket.sendFrame(event('one'));
+    browser.socket.sendFrame(event('two'));
     expect(heard).toEqual([['one', 'alice'], ['two', 'alice']]);
     expect(newest.value?.message).toBe('two');
   });
 
-  it('logs out with the scope', async () => {
+  it('closes with the scope', async () => {
     const { state } = await use();
     browser.socket.accept();
     scope.stop();
@@ -56,14 +56,14 @@ describe('usePush', () => {
     expect(state.value).toBe(null);
   });
 
-  it('moves with the user, and hears no late event of the one before', async () => {
+  it('reconnects when the user changes, and ignores late events of the previous one', async () => {
     const user = shallowRef<string | null>('alice');
     const heard: unknown[] = [];
     await use(user, { shared: false, onEvent: (one) => heard.push(one.message) });
     browser.socket.accept();
     const before = browser.socket;
     user.value = 'carol';
-    await settle();
+    await flushPromises();
     browser.socket.accept();
     expect(before.clientClosed).toBe(1000);
     expect(browser.socket.url).toContain('/push/carol/');
@@ -71,13 +71,13 @@ describe('usePush', () => {
     expect(heard).toEqual([]);
   });
 
-  it('is nobody’s without a user', async () => {
+  it('is idle without a user', async () => {
     const { state } = await use(null);
     expect(browser.sockets).toHaveLength(0);
     expect(state.value).toBe(null);
   });
 
-  it('tries again when it is told to', async () => {
+  it('connects on retry', async () => {
     const { retry } = await use();
     browser.socket.accept();
     browser.socket.drop(1006);

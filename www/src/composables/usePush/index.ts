@@ -7,19 +7,19 @@ export interface UsePushOptions extends PushOptions {
 }
 
 export interface UsePushReturn {
-  /** Null while there is no user. */
+  /** Null without a user. */
   readonly state: Readonly<Ref<LinkState | null>>;
   readonly isOpen: ComputedRef<boolean>;
-  /** The newest event. `onEvent` sees each one, also where several arrive in one turn. */
+  /** The newest event. `onEvent` is called for each one. */
   readonly event: Readonly<Ref<PushEvent | null>>;
   readonly error: Readonly<Ref<ServerError | null>>;
   readonly retry: () => void;
   readonly setToken: (token: string) => void;
-  /** Logs out before the scope ends. */
+  /** Closes before the scope ends. */
   readonly close: () => void;
 }
 
-/** A user's push events, as long as the scope lives and the user stays the same. */
+/** Opens the push socket of a user until the scope ends or the user changes. */
 export function usePush(user: MaybeRefOrGetter<string | null>, options: UsePushOptions = {}): UsePushReturn {
   const state = shallowRef<LinkState | null>(null);
   const event = shallowRef<PushEvent | null>(null);
@@ -27,9 +27,9 @@ export function usePush(user: MaybeRefOrGetter<string | null>, options: UsePushO
   let push: Push | null = null;
 
   function close(): void {
-    const leaving = push;
+    const closing = push;
     push = null;
-    leaving?.close();
+    closing?.close();
     state.value = null;
     event.value = null;
     error.value = null;
@@ -39,7 +39,7 @@ export function usePush(user: MaybeRefOrGetter<string | null>, options: UsePushO
     const opened = connectPush(name, options);
     push = opened;
     state.value = opened.state;
-    // A late event of a push that was closed meanwhile goes nowhere.
+    // A late event of a closed socket has no effect.
     const current = <T>(listener: (value: T) => void) => (value: T): void => {
       if (opened === push) listener(value);
     };
@@ -63,11 +63,11 @@ export function usePush(user: MaybeRefOrGetter<string | null>, options: UsePushO
     { immediate: true, flush: 'sync' },
   );
 
-  function leave(): void {
+  function dispose(): void {
     stop();
     close();
   }
-  if (getCurrentScope()) onScopeDispose(leave);
+  if (getCurrentScope()) onScopeDispose(dispose);
 
   return {
     state: readonly(state) as Readonly<Ref<LinkState | null>>,
@@ -76,6 +76,6 @@ export function usePush(user: MaybeRefOrGetter<string | null>, options: UsePushO
     error: readonly(error),
     retry: () => push?.retry(),
     setToken: (token) => push?.setToken(token),
-    close: leave,
+    close: dispose,
   };
 }

@@ -1,16 +1,16 @@
-/** A scripted server, and a browser around it, for tests with fake timers. */
+/** A fake browser and server, for tests with fake timers. */
 import type { ChannelLike, Environment, SocketLike } from '../environment';
 
 type Handlers = Pick<SocketLike, 'onopen' | 'onmessage' | 'onclose'>;
 
-/** One WebSocket, seen from the server. */
-export class ScriptedSocket implements SocketLike {
+/** One WebSocket, from the server's side. */
+export class FakeSocket implements SocketLike {
   readyState = 0;
   readonly received: string[] = [];
-  /** The code that the client closed with; null while it has not. */
+  /** The close code of the client; null before it closes. */
   clientClosed: number | 'no code' | null = null;
-  /** Handlers as last set: what a browser may still call although the client has let go. */
-  private readonly kept: Handlers = { onopen: null, onmessage: null, onclose: null };
+  /** The last handlers: a browser may still call them after the client has removed them. */
+  private readonly last: Handlers = { onopen: null, onmessage: null, onclose: null };
   private readonly live: Handlers = { onopen: null, onmessage: null, onclose: null };
 
   constructor(
@@ -23,21 +23,21 @@ export class ScriptedSocket implements SocketLike {
   }
   set onopen(handler: Handlers['onopen']) {
     this.live.onopen = handler;
-    this.kept.onopen = handler ?? this.kept.onopen;
+    this.last.onopen = handler ?? this.last.onopen;
   }
   get onmessage(): Handlers['onmessage'] {
     return this.live.onmessage;
   }
   set onmessage(handler: Handlers['onmessage']) {
     this.live.onmessage = handler;
-    this.kept.onmessage = handler ?? this.kept.onmessage;
+    this.last.onmessage = handler ?? this.last.onmessage;
   }
   get onclose(): Handlers['onclose'] {
     return this.live.onclose;
   }
   set onclose(handler: Handlers['onclose']) {
     this.live.onclose = handler;
-    this.kept.onclose = handler ?? this.kept.onclose;
+    this.last.onclose = handler ?? this.last.onclose;
   }
 
   send(text: string): void {
@@ -50,7 +50,7 @@ export class ScriptedSocket implements SocketLike {
     this.clientClosed = code ?? 'no code';
   }
 
-  /** What the client sent, read as JSON. */
+  /** The frames of the client. */
   get frames(): Record<string, unknown>[] {
     return this.received.map((text) => JSON.parse(text) as Record<string, unknown>);
   }
@@ -60,11 +60,11 @@ export class ScriptedSocket implements SocketLike {
     this.live.onopen?.(new Event('open'));
   }
 
-  say(frame: unknown): void {
-    this.sayText(JSON.stringify(frame));
+  sendFrame(frame: unknown): void {
+    this.sendText(JSON.stringify(frame));
   }
 
-  sayText(text: string): void {
+  sendText(text: string): void {
     this.live.onmessage?.({ data: text } as MessageEvent);
   }
 
@@ -73,40 +73,40 @@ export class ScriptedSocket implements SocketLike {
     this.live.onclose?.({ code } as CloseEvent);
   }
 
-  /** The events of a connection that the client has let go of. */
+  /** Events of a released connection. */
   readonly late = {
-    open: (): void => this.kept.onopen?.(new Event('open')),
-    message: (frame: unknown): void => this.kept.onmessage?.({ data: JSON.stringify(frame) } as MessageEvent),
-    close: (code: number): void => this.kept.onclose?.({ code } as CloseEvent),
+    open: (): void => this.last.onopen?.(new Event('open')),
+    message: (frame: unknown): void => this.last.onmessage?.({ data: JSON.stringify(frame) } as MessageEvent),
+    close: (code: number): void => this.last.onclose?.({ code } as CloseEvent),
   };
 }
 
-/** Answers to the plain GET that asks why a socket was refused. */
-export type Answer = { readonly status: number; readonly body?: unknown; readonly headers?: Record<string, string> } | 'unreachable';
+/** The answer to a probe. */
+export type ProbeAnswer = { readonly status: number; readonly body?: unknown; readonly headers?: Record<string, string> } | 'unreachable';
 
-class ScriptedDocument extends EventTarget {
+class FakeDocument extends EventTarget {
   visibilityState = 'visible';
 }
 
-/** What all tabs of a browser share. */
-export class ScriptedBrowser {
-  readonly sockets: ScriptedSocket[] = [];
-  readonly asked: { url: string; authorization: string | null; credentials: string | undefined }[] = [];
-  answer: Answer = { status: 426 };
-  /** False where a site may store nothing: requests for a lock are rejected. */
+/** The state that all tabs of a browser share. */
+export class FakeBrowser {
+  readonly sockets: FakeSocket[] = [];
+  readonly probes: { url: string; authorization: string | null; credentials: string | undefined }[] = [];
+  probeAnswer: ProbeAnswer = { status: 426 };
+  /** False: requests for a lock are rejected, as for a site that may not store anything. */
   givesLocks = true;
   random = 1;
   private readonly channels = new Map<string, Set<ChannelLike>>();
   private readonly lockQueues = new Map<string, (() => void)[]>();
 
-  get socket(): ScriptedSocket {
+  get socket(): FakeSocket {
     const last = this.sockets[this.sockets.length - 1];
     if (last === undefined) throw new Error('no socket was opened');
     return last;
   }
 
-  tab(): ScriptedTab {
-    return new ScriptedTab(this);
+  tab(): FakeTab {
+    return new FakeTab(this);
   }
 
   openChannel(name: string): ChannelLike {
@@ -133,7 +133,7 @@ export class ScriptedBrowser {
       start = resolve;
       signal?.addEventListener('abort', () => {
         const index = queue.indexOf(start);
-        // The holder's request is over with its callback, whatever the signal says.
+        // The signal has no effect on the holder of the lock.
         if (index > 0) {
           queue.splice(index, 1);
           reject(new Error('aborted'));
@@ -152,20 +152,20 @@ export class ScriptedBrowser {
   }
 }
 
-/** One tab: its page's events, and the environment for the client in it. */
-export class ScriptedTab {
+/** One tab: page events, and the environment for the client. */
+export class FakeTab {
   readonly page = new EventTarget();
-  readonly document = new ScriptedDocument();
+  readonly document = new FakeDocument();
   readonly environment: Environment;
 
-  constructor(browser: ScriptedBrowser, sharing = true) {
+  constructor(browser: FakeBrowser, sharing = true) {
     const locks = {
       request: (name: string, options: { signal?: AbortSignal }, run: () => unknown) => browser.requestLock(name, options.signal, run),
     };
     this.environment = {
-      WebSocket: class extends ScriptedSocket {
+      WebSocket: class extends FakeSocket {
         constructor(url: string, protocols: string[]) {
-          // As a browser does: each is a token in the sense of HTTP.
+          // As in a browser, each must be an HTTP token.
           if (protocols.some((one) => !/^[\w!#$%&'*+.^`|~-]+$/.test(one))) throw new DOMException('no such subprotocol', 'SyntaxError');
           super(url, protocols);
           browser.sockets.push(this);
@@ -173,9 +173,9 @@ export class ScriptedTab {
       },
       fetch: (url, init) => {
         const headers = new Headers(init.headers);
-        browser.asked.push({ url, authorization: headers.get('Authorization'), credentials: init.credentials });
-        if (browser.answer === 'unreachable') return Promise.reject(new TypeError('failed to fetch'));
-        const { status, body, headers: sent } = browser.answer;
+        browser.probes.push({ url, authorization: headers.get('Authorization'), credentials: init.credentials });
+        if (browser.probeAnswer === 'unreachable') return Promise.reject(new TypeError('failed to fetch'));
+        const { status, body, headers: sent } = browser.probeAnswer;
         return Promise.resolve(new Response(JSON.stringify(body ?? null), { status, headers: sent ?? {} }));
       },
       random: () => browser.random,
@@ -203,8 +203,8 @@ export class ScriptedTab {
   }
 }
 
-/** A token that says what a JWT says; nobody here verifies it. */
-export function scriptedToken(claims: Record<string, unknown>): string {
+/** A JWT without a valid signature. */
+export function fakeToken(claims: Record<string, unknown>): string {
   const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
   return `${part({ alg: 'HS256' })}.${part(claims)}.signature`;
 }

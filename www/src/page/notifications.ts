@@ -1,6 +1,6 @@
 import { computed, shallowReactive, shallowRef, watch, watchEffect } from 'vue';
-import { pageVisible } from './attention';
-import { unreadTotal } from './conversations';
+import { pageVisible } from './browser_state';
+import { unreadTotal } from './conversation_store';
 import { t } from './i18n';
 import { go, route } from './route';
 import { session } from './session';
@@ -12,7 +12,7 @@ export interface Toast {
   readonly text: string;
 }
 
-const shownAtOnce = 3;
+const maxToasts = 3;
 let nextKey = 1;
 
 const shownNotifications = new Set<Notification>();
@@ -20,24 +20,24 @@ const shownNotifications = new Set<Notification>();
 export const toasts = shallowReactive<Toast[]>([]);
 
 export function addToast(peer: string | null, text: string): void {
-  // One a person is enough: the newest.
+  // One toast per peer: the newest.
   const older = toasts.findIndex((toast) => toast.peer === peer);
   if (older >= 0) toasts.splice(older, 1);
   toasts.push({ key: nextKey++, peer, text });
-  if (toasts.length > shownAtOnce) toasts.shift();
+  if (toasts.length > maxToasts) toasts.shift();
 }
 
-export function dropToast(key: number): void {
+export function dismissToast(key: number): void {
   const index = toasts.findIndex((toast) => toast.key === key);
   if (index >= 0) toasts.splice(index, 1);
 }
 
-export function dropToastsOf(peer: string | null): void {
-  for (const toast of toasts.filter((one) => one.peer === peer)) dropToast(toast.key);
+export function dismissToastsOf(peer: string | null): void {
+  for (const toast of toasts.filter((one) => one.peer === peer)) dismissToast(toast.key);
 }
 
-/** The user of this tab changed: what was said to the last one is nobody's business. */
-export function forgetNotifications(): void {
+/** The user of this tab changed, and must not see the messages of the previous one. */
+export function clearNotifications(): void {
   toasts.splice(0);
   for (const one of shownNotifications) one.close();
   shownNotifications.clear();
@@ -51,49 +51,57 @@ function readPermission(): Permission {
 
 export const permission = shallowRef<Permission>(readPermission());
 
-export async function askPermission(): Promise<void> {
+export async function requestPermission(): Promise<void> {
   if (permission.value !== 'default') return;
   await Notification.requestPermission();
   permission.value = readPermission();
 }
 
-const lookedAt = (user: string): string => `waystation: ${user} looks`;
+const visibleTabLock = (user: string): string => `waystation: ${user} visible`;
 
-// Each tab that can be seen holds a lock of this name, which goes with the tab
-// however it ends. Browsers have locks where they have notifications.
+// Each visible tab holds this lock, and the browser releases it with the tab.
+// Browsers have locks wherever they have notifications.
 watch(
   [pageVisible, session.me],
   ([visible, user], _, onCleanup) => {
     if (!visible || user === null || !('locks' in navigator)) return;
     const left = new Promise<void>((resolve) => onCleanup(resolve));
-    navigator.locks.request(lookedAt(user), { mode: 'shared' }, () => left).catch(() => {
-      // Where a site may not store anything; then each tab is for itself.
+    navigator.locks.request(visibleTabLock(user), { mode: 'shared' }, () => left).catch(() => {
+      // The site may not store anything: each tab decides alone.
     });
   },
   { immediate: true, flush: 'sync' },
 );
 
-async function isLookedAt(user: string): Promise<boolean> {
+async function hasVisibleTab(user: string): Promise<boolean> {
   try {
     const { held = [] } = await navigator.locks.query();
-    return held.some(({ name }) => name === lookedAt(user));
+    return held.some(({ name }) => name === visibleTabLock(user));
   } catch {
     return false;
   }
 }
 
-/** Only where no tab of this user can be seen: otherwise a toast says it there. */
+/** Shows a desktop notification if no tab of this user is visible. A visible tab shows a toast. */
 export async function notifyDesktop(peer: string | null, text: string, id: string | null): Promise<void> {
   const user = session.me.value;
-  if (permission.value !== 'granted' || pageVisible.value || user === null || (await isLookedAt(user))) return;
-  if (user === session.me.value) showNotification(peer, text, id);
+  if (permission.value !== 'granted' || pageVisible.value || user === null || (await hasVisibleTab(user))) return;
+  if (user === session.me.value) showNotification(user, peer, text, id);
 }
 
-function showNotification(peer: string | null, text: string, id: string | null): void {
+/**
+ * The tag of a notification: the browser replaces a notification by a later one with the same tag. It is equal in all
+ * tabs of a user, so that they show one. The sender chooses the id, so that the tag contains sender and receiver.
+ * Notices have the sender null.
+ */
+export function notificationTag(user: string, peer: string | null, id: string | null): string {
+  return JSON.stringify(['waystation', user, peer, id]);
+}
+
+function showNotification(user: string, peer: string | null, text: string, id: string | null): void {
   try {
     const title = peer === null ? t('toast.notice') : t('toast.from', { user: peer });
-    // The same tag in every tab of a user: the browser shows one.
-    const shown = new Notification(title, { body: text.slice(0, 200), tag: id ?? `waystation-${peer ?? 'notice'}`, icon: './icon.svg' });
+    const shown = new Notification(title, { body: text.slice(0, 200), tag: notificationTag(user, peer, id), icon: './icon.svg' });
     shownNotifications.add(shown);
     shown.onclose = () => shownNotifications.delete(shown);
     shown.onclick = () => {
@@ -102,12 +110,12 @@ function showNotification(peer: string | null, text: string, id: string | null):
       shown.close();
     };
   } catch {
-    // Some phones have the permission and not the constructor; the badge has to do.
+    // Some phones have the permission without the constructor. The badge remains.
   }
 }
 
-/** What is open, in the title. */
-const place = computed(() => {
+/** The name of the open page, for the title. */
+const pageName = computed(() => {
   const { value } = route;
   switch (value.page) {
     case 'chat':
@@ -121,14 +129,14 @@ const place = computed(() => {
   }
 });
 
-/** Where one is and how much is unread, in the title and on the installed page's icon. */
+/** Shows page and unread messages in the title, and the number on the icon of an installed page. */
 export function startBadge(): void {
   watchEffect(() => {
     const unread = unreadTotal.value;
-    document.title = `${unread > 0 ? `(${unread}) ` : ''}${place.value === null || session.me.value === null ? '' : `${place.value} · `}${t('app.name')}`;
+    document.title = `${unread > 0 ? `(${unread}) ` : ''}${pageName.value === null || session.me.value === null ? '' : `${pageName.value} · `}${t('app.name')}`;
     if ('setAppBadge' in navigator) {
       navigator.setAppBadge(unread).catch(() => {
-        // Only an installed page has an icon to put it on.
+        // Only an installed page has an icon.
       });
     }
   });

@@ -17,9 +17,9 @@ setInterval(() => {
   now.value = Date.now();
 }, 1_000);
 
-/** Whether the page can be seen: only then is a message read by being shown. */
+/** Whether the page is visible. A message counts as read only if it is shown on a visible page. */
 export const pageVisible = readonly(visible);
-/** False only where the device itself knows of no network. */
+/** False if the device reports that it has no network. */
 export const deviceOnline = readonly(online);
-/** The time, to the second. */
+/** The time in milliseconds, updated each second. */
 export const wallClock = readonly(now);

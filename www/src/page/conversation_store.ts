@@ -1,19 +1,19 @@
 import { computed, shallowReactive } from 'vue';
 
 export type Status =
-  /** Written while there is no connection. */
+  /** In the offline queue. */
   | 'queued'
-  /** On its way, without a verdict so far. */
+  /** Sent, not acknowledged. */
   | 'sending'
-  /** The verdicts. */
+  /** The routes of the acknowledgement. */
   | 'chat'
   | 'push'
   | 'none'
-  /** Not sent, or refused. */
+  /** Not sent, or rejected by the server. */
   | 'failed'
-  /** It may have arrived. */
+  /** The message may have arrived. */
   | 'unknown'
-  /** Written in another tab, whose business the verdict is. */
+  /** Sent by another tab, which handles the acknowledgement. */
   | 'other_tab';
 
 export interface Failure {
@@ -33,33 +33,33 @@ export interface Entry {
 }
 
 /**
- * Entries are kept in chunks so that a new one makes only the last chunk
- * render again, and so that chunks out of sight need not be in the document.
+ * Part of a conversation. A new entry renders only the last chunk again. Chunks far outside the view are not in the
+ * document.
  */
 export interface Chunk {
   readonly key: number;
-  /** The one before its first. */
+  /** The entry before the first one. */
   before: Entry | null;
   readonly entries: Entry[];
 }
 
-export interface Conversation {
+export interface ConversationState {
   readonly peer: string;
   readonly chunks: Chunk[];
-  /** The newest under each id. */
+  /** The newest entry for each id. */
   readonly ids: Map<string, Entry>;
   last: Entry | null;
   count: number;
   unread: number;
   typing: boolean;
-  /** Whether the other one is there; null while that is not known. */
+  /** Whether the peer is present; null if unknown. */
   present: boolean | null;
-  /** Whether its view is open, and shows the end of it. */
+  /** Whether its view is open, and scrolled to the end. */
   open: boolean;
   atEnd: boolean;
-  /** Written and not sent: it waits here while another conversation is open. */
+  /** Text that is not sent yet, kept while another conversation is open. */
   draft: string;
-  /** The newest message of the other one, to tell them that it was seen. */
+  /** The id of the peer's newest message, for the signal that it was seen. */
   lastReceived: string | null;
 }
 
@@ -67,18 +67,18 @@ export const chunkSize = 50;
 
 let nextKey = 1;
 
-const byPeer = shallowReactive(new Map<string, Conversation>());
+const byPeer = shallowReactive(new Map<string, ConversationState>());
 const noticeEntries = shallowReactive<Entry[]>([]);
 const noticeState = shallowReactive({ unread: 0 });
 const typingTimers = new Map<string, ReturnType<typeof setTimeout>>();
 
-/** The other side repeats itself while it goes on writing; after silence it has stopped. */
-const typingMs = 6_000;
+/** The peer repeats the typing signal. Without one for this time, the peer has stopped. */
+const typingTimeoutMs = 6_000;
 
-export function conversation(peer: string): Conversation {
-  const known = byPeer.get(peer);
-  if (known !== undefined) return known;
-  const made: Conversation = shallowReactive({
+export function conversationState(peer: string): ConversationState {
+  const existing = byPeer.get(peer);
+  if (existing !== undefined) return existing;
+  const created: ConversationState = shallowReactive({
     peer,
     chunks: shallowReactive([]),
     ids: new Map<string, Entry>(),
@@ -92,11 +92,11 @@ export function conversation(peer: string): Conversation {
     draft: '',
     lastReceived: null,
   });
-  byPeer.set(peer, made);
-  return made;
+  byPeer.set(peer, created);
+  return created;
 }
 
-/** Newest first; those without a message as they were opened. */
+/** Newest first. Conversations without a message follow in the order of opening. */
 export const conversationList = computed(() => [...byPeer.values()].sort((a, b) => (b.last?.at ?? 0) - (a.last?.at ?? 0)));
 
 export const notices: readonly Entry[] = noticeEntries;
@@ -120,26 +120,26 @@ function makeEntry(entry: NewEntry): Entry {
   return shallowReactive({ ...entry, key: nextKey++, failure: null, seen: false });
 }
 
-/** Within so long the same message under the same id has come a second time; later it was said again. */
-const repeatMs = 10 * 60_000;
+/** The same message with the same id is a repetition within this time, and a new message later. */
+const repetitionMs = 10 * 60_000;
 
-/** Null if this message is there already: one that was sent again may arrive twice. An id alone says nothing, a client may use it again. */
-export function append(into: Conversation, entry: NewEntry): Entry | null {
-  const mark = entry.id === null ? null : `${entry.own ? '>' : '<'}${entry.id}`;
-  const known = mark === null ? undefined : into.ids.get(mark);
-  if (known !== undefined && entry.at - known.at < repeatMs && messageText(known.value) === messageText(entry.value)) return null;
-  const made = makeEntry(entry);
-  if (mark !== null) into.ids.set(mark, made);
-  place(into, made);
+/** Adds a message. Null for a repetition, since a message may arrive twice. Clients may reuse ids: the text is compared too. */
+export function append(into: ConversationState, entry: NewEntry): Entry | null {
+  const idKey = entry.id === null ? null : `${entry.own ? '>' : '<'}${entry.id}`;
+  const existing = idKey === null ? undefined : into.ids.get(idKey);
+  if (existing !== undefined && entry.at - existing.at < repetitionMs && messageText(existing.value) === messageText(entry.value)) return null;
+  const created = makeEntry(entry);
+  if (idKey !== null) into.ids.set(idKey, created);
+  insert(into, created);
   into.count += 1;
   if (!entry.own) {
     if (entry.id !== null) into.lastReceived = entry.id;
     setTyping(into, false);
   }
-  return made;
+  return created;
 }
 
-function place(into: Conversation, entry: Entry): void {
+function insert(into: ConversationState, entry: Entry): void {
   let chunk = into.chunks[into.chunks.length - 1];
   if (chunk === undefined || chunk.entries.length >= chunkSize) {
     chunk = shallowReactive({ key: nextKey++, before: into.last, entries: shallowReactive([]) });
@@ -149,8 +149,8 @@ function place(into: Conversation, entry: Entry): void {
   into.last = entry;
 }
 
-/** What is sent again is said now. */
-export function moveToEnd(within: Conversation, entry: Entry): void {
+/** Moves an entry that is sent again to the end, with the current time. */
+export function moveToEnd(within: ConversationState, entry: Entry): void {
   let before: Entry | null = null;
   for (const chunk of within.chunks) {
     chunk.before = before;
@@ -160,12 +160,12 @@ export function moveToEnd(within: Conversation, entry: Entry): void {
   }
   within.last = before;
   entry.at = Date.now();
-  place(within, entry);
+  insert(within, entry);
 }
 
 const midnight = (at: number): number => new Date(at).setHours(0, 0, 0, 0);
 
-/** Whether a day begins with this entry. Clocks differ, so that one may seem to be from before the one before. */
+/** Whether a new day begins with this entry. Clocks differ, so that an entry may be older than the one before it. */
 export function beginsDay(entry: Entry, before: Entry | null): boolean {
   return before === null || midnight(entry.at) > midnight(before.at);
 }
@@ -179,8 +179,8 @@ export function readNotices(): void {
   noticeState.unread = 0;
 }
 
-/** Everything of ours up to this message was seen. */
-export function markSeen(within: Conversation, id: string): void {
+/** The peer saw all own messages up to this one. */
+export function markSeen(within: ConversationState, id: string): void {
   let reached = false;
   for (let c = within.chunks.length - 1; c >= 0; c -= 1) {
     const entries = within.chunks[c]?.entries ?? [];
@@ -189,22 +189,22 @@ export function markSeen(within: Conversation, id: string): void {
       if (entry === undefined || !entry.own) continue;
       if (entry.id === id) reached = true;
       if (!reached || (entry.status !== 'chat' && entry.status !== 'push')) continue;
-      // What came before was marked when it was seen.
+      // Earlier entries are marked already.
       if (entry.seen) return;
       entry.seen = true;
     }
   }
 }
 
-export function setTyping(within: Conversation, typing: boolean): void {
+export function setTyping(within: ConversationState, typing: boolean): void {
   clearTimeout(typingTimers.get(within.peer));
   typingTimers.delete(within.peer);
   within.typing = typing;
-  if (typing) typingTimers.set(within.peer, setTimeout(() => setTyping(within, false), typingMs));
+  if (typing) typingTimers.set(within.peer, setTimeout(() => setTyping(within, false), typingTimeoutMs));
 }
 
-/** The user of this tab changed: what the last one saw is nobody's business. */
-export function forgetEverything(): void {
+/** The user of this tab changed, and must not see the conversations of the previous one. */
+export function clearConversations(): void {
   for (const timer of typingTimers.values()) clearTimeout(timer);
   typingTimers.clear();
   byPeer.clear();
@@ -212,7 +212,7 @@ export function forgetEverything(): void {
   noticeState.unread = 0;
 }
 
-/** A message as text: what is not a string is shown as the JSON that it is. */
+/** A message as text. Values other than strings are shown as JSON. */
 export function messageText(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }

@@ -1,24 +1,24 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
-  append, appendNotice, beginsDay, chunkSize, conversation, conversationList, forgetEverything, markSeen, messageText, moveToEnd, readNotices, setTyping, unreadNotices, unreadTotal,
+  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, markSeen, messageText, moveToEnd, readNotices, setTyping, unreadNotices, unreadTotal,
   type Entry, type Status,
-} from './conversations';
+} from './conversation_store';
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_700_000_000_000 });
 });
 
 afterEach(() => {
-  forgetEverything();
+  clearConversations();
   vi.useRealTimers();
 });
 
-const bob = () => conversation('bob');
+const bob = () => conversationState('bob');
 const own = (id: string, status: Status = 'chat'): Entry | null => append(bob(), { id, own: true, value: id, at: 1, status });
 const theirs = (id: string | null, at = 1): Entry | null => append(bob(), { id, own: false, value: id, at, status: null });
 
 describe('a conversation', () => {
-  it('is kept in chunks, in the order of arrival', () => {
+  it('is stored in chunks, in the order of arrival', () => {
     for (let i = 0; i < chunkSize + 1; i += 1) theirs(`m${i}`);
     const { chunks, count, last } = bob();
     expect(chunks.map((chunk) => chunk.entries.length)).toEqual([chunkSize, 1]);
@@ -27,13 +27,13 @@ describe('a conversation', () => {
     expect(last?.id).toBe(`m${chunkSize}`);
   });
 
-  it('takes the same message once', () => {
+  it('stores a repeated message once', () => {
     expect(theirs('m1')).not.toBe(null);
     expect(theirs('m1')).toBe(null);
     expect(bob().count).toBe(1);
   });
 
-  it('takes another message under an id that is used again, and the same one once it is old', () => {
+  it('stores another message with the same id, and the same message after some time', () => {
     const say = (value: string, at: number): Entry | null => append(bob(), { id: 'm1', own: false, value, at, status: null });
     expect(say('one', 1)).not.toBe(null);
     expect(say('two', 2)).not.toBe(null);
@@ -42,7 +42,7 @@ describe('a conversation', () => {
     expect(bob().count).toBe(3);
   });
 
-  it('takes the same id from both sides, and any number without one', () => {
+  it('stores equal ids of both users, and messages without an id', () => {
     theirs('m1');
     own('m1');
     theirs(null);
@@ -50,13 +50,13 @@ describe('a conversation', () => {
     expect(bob().count).toBe(4);
   });
 
-  it('comes before those with older messages', () => {
-    append(conversation('carol'), { id: null, own: false, value: '', at: 5, status: null });
+  it('is listed before conversations with older messages', () => {
+    append(conversationState('carol'), { id: null, own: false, value: '', at: 5, status: null });
     theirs(null, 9);
     expect(conversationList.value.map(({ peer }) => peer)).toEqual(['bob', 'carol']);
   });
 
-  it('counts towards the unread, with the notices', () => {
+  it('adds its unread messages to the notices', () => {
     bob().unread = 2;
     appendNotice('disk full', 1, false);
     appendNotice('seen', 2, true);
@@ -65,10 +65,10 @@ describe('a conversation', () => {
     expect(unreadTotal.value).toBe(2);
   });
 
-  it('is forgotten with all others when the user changes', () => {
+  it('is removed with all others when the user changes', () => {
     theirs('m1');
     appendNotice('x', 1, false);
-    forgetEverything();
+    clearConversations();
     expect(conversationList.value).toEqual([]);
     expect(unreadTotal.value).toBe(0);
   });
@@ -77,7 +77,7 @@ describe('a conversation', () => {
 describe('moveToEnd', () => {
   const order = (): (string | null)[] => bob().chunks.flatMap((chunk) => chunk.entries.map((entry) => entry.id));
 
-  it('puts what is sent again after everything else, with the time of now', () => {
+  it('moves a message to the end, with the current time', () => {
     const first = own('first', 'none');
     theirs('second');
     if (first === null) throw new Error('not taken');
@@ -88,7 +88,7 @@ describe('moveToEnd', () => {
     expect(bob().count).toBe(2);
   });
 
-  it('keeps what comes before each chunk right, also where one becomes empty', () => {
+  it('updates the entry before each chunk, also around an empty chunk', () => {
     const all = Array.from({ length: chunkSize + 1 }, (_, i) => own(`m${i}`, 'none'));
     const [last, alone] = all.slice(-2);
     if (last == null || alone == null) throw new Error('not taken');
@@ -100,7 +100,7 @@ describe('moveToEnd', () => {
     expect(new Set(order()).size).toBe(chunkSize + 1);
   });
 
-  it('leaves the last one where it is', () => {
+  it('keeps the last message in place', () => {
     const only = own('only', 'none');
     if (only === null) throw new Error('not taken');
     moveToEnd(bob(), only);
@@ -111,37 +111,37 @@ describe('moveToEnd', () => {
 
 describe('beginsDay', () => {
   const at = (text: string): Entry => {
-    const entry = append(conversation(text), { id: null, own: false, value: '', at: new Date(text).getTime(), status: null });
+    const entry = append(conversationState(text), { id: null, own: false, value: '', at: new Date(text).getTime(), status: null });
     if (entry === null) throw new Error('not taken');
     return entry;
   };
 
-  it('separates midnight, and nothing else', () => {
+  it('is true after midnight only', () => {
     expect(beginsDay(at('2026-03-01T00:00'), null)).toBe(true);
     expect(beginsDay(at('2026-03-02T00:00'), at('2026-03-01T23:59:59'))).toBe(true);
     expect(beginsDay(at('2026-03-02T23:59'), at('2026-03-02T00:00'))).toBe(false);
     expect(beginsDay(at('2027-03-02T12:00'), at('2026-03-02T12:00'))).toBe(true);
   });
 
-  it('does not go back to a day that is over', () => {
+  it('is false for an earlier day', () => {
     expect(beginsDay(at('2026-03-01T23:59'), at('2026-03-02T00:01'))).toBe(false);
   });
 });
 
 describe('markSeen', () => {
-  it('marks what arrived up to the message that was seen', () => {
+  it('marks delivered messages up to the seen one', () => {
     const entries = [own('m1'), own('m2', 'none'), own('m3', 'push'), own('m4')];
     markSeen(bob(), 'm3');
     expect(entries.map((entry) => entry?.seen)).toEqual([true, false, true, false]);
   });
 
-  it('marks nothing for a message that is not known', () => {
+  it('marks nothing for an unknown id', () => {
     const entry = own('m1');
     markSeen(bob(), 'other');
     expect(entry?.seen).toBe(false);
   });
 
-  it('reaches back over chunks', () => {
+  it('marks messages across chunks', () => {
     const first = own('first');
     for (let i = 0; i < chunkSize * 2; i += 1) theirs(`t${i}`);
     own('last');
@@ -151,7 +151,7 @@ describe('markSeen', () => {
 });
 
 describe('typing', () => {
-  it('ends by itself, and with the message', () => {
+  it('ends after a timeout, and with the message', () => {
     setTyping(bob(), true);
     vi.advanceTimersByTime(5_999);
     expect(bob().typing).toBe(true);
@@ -164,7 +164,7 @@ describe('typing', () => {
 });
 
 describe('messageText', () => {
-  it('shows a string as it is, and anything else as the JSON that it is', () => {
+  it('returns a string unchanged, and other values as JSON', () => {
     expect(messageText('<b>"')).toBe('<b>"');
     expect(messageText({ a: 1 })).toBe('{"a":1}');
     expect(messageText(null)).toBe('null');

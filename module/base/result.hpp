@@ -1,0 +1,57 @@
+// The result of a function that may fail for a reason that its caller has to know.
+#pragma once
+
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "base/error.hpp"
+
+namespace waystation {
+
+/// A value, or an error that says why there is none. `E` must be another type than `T`.
+template <typename T, typename E = Error>
+class [[nodiscard]] Result {
+ public:
+  // NOLINTNEXTLINE(google-explicit-constructor): `return value;`
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
+  // NOLINTNEXTLINE(google-explicit-constructor): `return error;`
+  Result(E error) : state_(std::in_place_index<1>, std::move(error)) {}
+
+  bool has_value() const noexcept { return state_.index() == 0; }
+  explicit operator bool() const noexcept { return has_value(); }
+
+  /// Only where there is a value.
+  T& operator*() noexcept { return *std::get_if<0>(&state_); }
+  const T& operator*() const noexcept { return *std::get_if<0>(&state_); }
+  T* operator->() noexcept { return std::get_if<0>(&state_); }
+  const T* operator->() const noexcept { return std::get_if<0>(&state_); }
+
+  /// Only where there is none.
+  E& error() noexcept { return *std::get_if<1>(&state_); }
+  const E& error() const noexcept { return *std::get_if<1>(&state_); }
+
+ private:
+  std::variant<T, E> state_;
+};
+
+/// Success without a value, or an error.
+template <typename E>
+class [[nodiscard]] Result<void, E> {
+ public:
+  Result() = default;
+  // NOLINTNEXTLINE(google-explicit-constructor): `return error;`
+  Result(E error) : error_(std::move(error)) {}
+
+  bool has_value() const noexcept { return !error_; }
+  explicit operator bool() const noexcept { return has_value(); }
+
+  /// Only where there is one.
+  E& error() noexcept { return *error_; }
+  const E& error() const noexcept { return *error_; }
+
+ private:
+  std::optional<E> error_;
+};
+
+}  // namespace waystation

@@ -1,0 +1,179 @@
+import { computed, effectScope, onScopeDispose, watch, type EffectScope } from 'vue';
+import { useChat, type UseChatReturn } from '../composables';
+import { announce } from './announce';
+import { pageVisible } from './browser_state';
+import { append, conversationState, markSeen, messageText, moveToEnd, setTyping, type ConversationState, type Entry } from './conversation_store';
+import { failureText } from './failure';
+import { t } from './i18n';
+import { addToast, dismissToastsOf, notifyDesktop } from './notifications';
+import { server } from './server';
+import { session } from './session';
+import { readSignal } from './signals';
+import { groupName, newMessageId, SendError } from '../waystation';
+
+/** The default of the server's `max_message_bytes`. */
+export const maxMessageBytes = 65_536;
+
+/** A conversation with its chat socket. */
+export interface Conversation {
+  readonly state: ConversationState;
+  readonly chat: UseChatReturn;
+  readonly send: (text: string) => void;
+  readonly sendAgain: (entry: Entry) => void;
+  readonly sendTyping: (typing: boolean) => void;
+  /** The view is closed. The socket closes once every message is acknowledged. */
+  readonly leave: () => void;
+}
+
+const conversations = new Map<string, { readonly conversation: Conversation; readonly scope: EffectScope }>();
+
+/** Messages below the visible part are not read. */
+const isReading = (state: ConversationState): boolean => state.open && state.atEnd && pageVisible.value;
+
+/** Adds a message of the peer, from the chat socket or the push socket. */
+export function receiveMessage(peer: string, { id, message, at }: { readonly id: string | null; readonly message: unknown; readonly at: number }): void {
+  const state = conversationState(peer);
+  const entry = append(state, { id, own: false, value: message, at, status: null });
+  if (entry === null) return;
+  const text = messageText(message);
+  if (state.open) announce(t('chat.arrived', { user: peer, text }));
+  else addToast(peer, text);
+  if (isReading(state)) return;
+  state.unread += 1;
+  void notifyDesktop(peer, text, id);
+}
+
+export function openConversation(me: string, peer: string): Conversation {
+  let existing = conversations.get(peer);
+  if (existing === undefined) {
+    const scope = effectScope(true);
+    const conversation = scope.run(() => startConversation(me, peer, () => scope.stop()));
+    if (conversation === undefined) throw new Error('a new scope is active');
+    existing = { conversation, scope };
+    conversations.set(peer, existing);
+  }
+  existing.conversation.state.open = true;
+  return existing.conversation;
+}
+
+/** The user of this tab changed. */
+export function closeConversations(): void {
+  for (const { scope } of conversations.values()) scope.stop();
+}
+
+function startConversation(me: string, peer: string, end: () => void): Conversation {
+  const state = conversationState(peer);
+  const chat = useChat(groupName(me, peer), {
+    user: me,
+    server,
+    token: session.fetchToken,
+    maxMessageBytes,
+    onMessage(message) {
+      if (message.own) append(state, { id: message.id, own: true, value: message.message, at: message.at, status: 'other_tab' });
+      else receiveMessage(peer, message);
+    },
+    onSignal(value) {
+      const signal = readSignal(value);
+      if (signal === null) return;
+      if ('typing' in signal) setTyping(state, signal.typing);
+      else markSeen(state, signal.seen);
+    },
+  });
+  watch(session.token, (token) => {
+    if (token !== null) chat.setToken(token);
+  });
+
+  /** In a burst of messages, one signal for the newest is enough. */
+  const seenIntervalMs = 250;
+  let seenTimer: ReturnType<typeof setTimeout> | undefined;
+  const reading = computed(() => isReading(state));
+  watch(
+    // Presence too: a peer who returns did not receive the earlier signal.
+    [reading, chat.present, () => state.count],
+    ([now]) => {
+      if (!now) return;
+      state.unread = 0;
+      dismissToastsOf(peer);
+      seenTimer ??= setTimeout(() => {
+        seenTimer = undefined;
+        if (state.lastReceived !== null && reading.value) chat.signal({ seen: state.lastReceived });
+      }, seenIntervalMs);
+    },
+    { immediate: true },
+  );
+  watch(
+    chat.present,
+    (present) => {
+      state.present = present;
+      if (!present) setTyping(state, false);
+    },
+    { immediate: true },
+  );
+
+  /** Messages that are not acknowledged. */
+  const pending = new Set<Entry>();
+  watch(chat.isOpen, (open) => {
+    if (open) for (const entry of pending) entry.status = 'sending';
+  });
+
+  async function transmit(entry: Entry): Promise<void> {
+    entry.failure = null;
+    entry.status = chat.isOpen.value ? 'sending' : 'queued';
+    pending.add(entry);
+    try {
+      const ack = await chat.send(entry.value, entry.id ?? newMessageId());
+      entry.at = ack.at;
+      entry.status = ack.route === 'unconfirmed' ? 'unknown' : ack.route;
+      if (ack.route === 'none') announce(t('status.none.long', { user: peer }));
+    } catch (error) {
+      const failure = error instanceof SendError ? error : null;
+      entry.status = failure?.outcome === 'unknown' ? 'unknown' : 'failed';
+      entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
+      // No announcement after the user has signed out.
+      if (conversations.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);
+    }
+    pending.delete(entry);
+    endIfIdle();
+  }
+
+  /** The signal is repeated, since a peer who opens the conversation later has missed it. */
+  const typingIntervalMs = 3_000;
+  let typingSentAt = 0;
+  function sendTyping(typing: boolean): void {
+    const now = Date.now();
+    if (typing ? now - typingSentAt < typingIntervalMs : typingSentAt === 0) return;
+    typingSentAt = typing ? now : 0;
+    chat.signal({ typing });
+  }
+
+  function endIfIdle(): void {
+    if (!state.open && pending.size === 0) end();
+  }
+
+  onScopeDispose(() => {
+    conversations.delete(peer);
+    clearTimeout(seenTimer);
+    state.present = null;
+    setTyping(state, false);
+  });
+
+  return {
+    state,
+    chat,
+    sendTyping,
+    send(text) {
+      sendTyping(false);
+      const entry = append(state, { id: newMessageId(), own: true, value: text, at: Date.now(), status: 'sending' });
+      if (entry !== null) void transmit(entry);
+    },
+    sendAgain(entry) {
+      moveToEnd(state, entry);
+      void transmit(entry);
+    },
+    leave() {
+      state.open = false;
+      sendTyping(false);
+      endIfIdle();
+    },
+  };
+}

@@ -1,0 +1,15 @@
+import { describe, expect, it, vi } from 'vitest';
+import { shallowRef } from 'vue';
+import { healthLabel } from './health';
+
+// The preferences need a browser.
+vi.mock('../preferences', () => ({ locale: shallowRef('en') }));
+
+describe('healthLabel', () => {
+  it('labels the members of /healthz, and unknown ones by their name', () => {
+    expect(healthLabel('queued_bytes')).toBe('Queued bytes');
+    expect(healthLabel('accepted')).toBe(healthLabel('upgrades_accepted'));
+    expect(healthLabel('refused')).toBe(healthLabel('upgrades_refused'));
+    expect(healthLabel('some_new_member')).toBe('some new member');
+  });
+});
