@@ -77,8 +77,8 @@ struct AdoptionFailure {
 };
 
 /// Whether `reserve` descriptors are free. Counts all descriptors of the process. Adoptions of
-/// given descriptors count only now and then: after a count that found room for n more, the next n
-/// / 2 of them, and at most 64, rely on it. Any thread, as below.
+/// given descriptors do not count each time: if there was room for n more, the next n / 2 rely on
+/// that, and at most 64. Any thread, as below.
 bool has_descriptors(std::uint32_t reserve);
 
 /// Adopts the one socket that `target` describes, and leaves a dead socket under the server's

@@ -15,15 +15,15 @@
 namespace waystation {
 namespace {
 
-// How long a peer may take to answer our Close, or to take in what was queued before it.
+// Time for a peer to receive what is queued before our Close, and to answer it.
 constexpr std::int64_t kCloseMs = 10'000;
-// How long it may then take to end the TCP connection (section 7.1.1: the client should not have
-// to).
+// Time for it to end the TCP connection after that. The server ends its direction first (section
+// 7.1.1).
 constexpr std::int64_t kLingerMs = 2'000;
-// The frames of one socket that are handled at once: the smallest cost most for their size, and all
-// others wait for them. More than there are usual messages in one read.
+// Frames of one socket that are handled at once, while all others wait. Small frames cost most for
+// their size. More than the usual number of messages in one read.
 constexpr std::size_t kFramesAtOnce = 128;
-/// Why a connection ends that is closed with a code of ours.
+/// The reason for the end of a connection that this side closes with `code`.
 EndReason reason_for(CloseCode code) noexcept {
   switch (code) {
     case CloseCode::going_away:

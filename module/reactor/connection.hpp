@@ -106,9 +106,9 @@ class Connection final : public EventSource, private FrameHandler, private Timer
   /// Waits a whole ping interval, the one now in force, for the next bytes of the peer.
   void restart_heartbeat() noexcept;
 
-  /// Frees what it can of the budget that all queues share: first what the kernel takes, otherwise
-  /// all messages that were not begun, and the connection ends as a receiver that is too slow. Does
-  /// not end the session. Not for one that is_spent().
+  /// Frees memory of the budget that all queues share. Sends what the kernel takes. If that is
+  /// little, drops all messages that were not begun, and the connection ends as a receiver that is
+  /// too slow. Does not end the session. Not for one that is_spent().
   void shed_backlog() noexcept;
 
   bool is_closed() const noexcept { return state_ == State::closed; }

@@ -14,8 +14,8 @@
 namespace waystation {
 namespace {
 
-// Few enough that what a round touches is still in the processor's cache when it is sent, and that
-// the outboxes it fills find their memory among the spare blocks.
+// With few events, the data of a round is still in the processor's cache when it is sent, and the
+// spare blocks suffice for the outboxes.
 constexpr std::size_t kEventsPerRound = 64;
 // Connections that a round revisits, for the same reason.
 constexpr std::size_t kRevisitsPerRound = 64;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::int64_t kLongestMs = std::int64_t{100} * 365 * 24 * 3600 * 1000;
 
-/// Adds to a figure that one thread writes: cheaper than a locked addition, and as safe.
+/// Adds to a counter that one thread writes: cheaper than a locked addition, and as safe.
 void add(std::atomic<std::uint64_t>& figure, std::int64_t change) noexcept {
   figure.store(figure.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(change),
                std::memory_order_relaxed);
@@ -59,7 +59,7 @@ bool RelayService::open(AdoptedSocket& socket, std::string response, std::shared
 
 void RelayService::set_expiry(Connection& connection, std::int64_t expires_at) {
   if (expires_at == 0) return connection.set_expiry(0);
-  // In bounds first: who says when is somebody else's code, and "never" may be a very large number.
+  // Clamped first: the host application chooses the number, and "never" may be a very large one.
   const auto wall = now().wall_ms;
   const auto in_ms = std::clamp<std::int64_t>(expires_at, 0, wall + kLongestMs) - wall;
   connection.set_expiry(std::max<std::int64_t>(now().steady_ms + in_ms, 1));
@@ -163,7 +163,7 @@ void RelayService::on_delivery(const Delivery& delivery) noexcept {
   switch (delivery.outcome) {
     case Outcome::chat:
       add(figures_.messages_chat, 1);
-      return;  // nobody else hears of these
+      return;  // the listener does not get these
     case Outcome::dropped:
       add(figures_.deliveries_dropped, 1);
       add(figures_.dropped_by_reason[static_cast<std::size_t>(delivery.reason)], 1);

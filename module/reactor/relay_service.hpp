@@ -1,5 +1,5 @@
-// The relay as other threads see it: the router, the backplane and the reactor, behind calls that
-// any thread may make.
+// The relay for other threads: the router, the backplane and the reactor behind calls that any
+// thread may make.
 #pragma once
 
 #include <array>
@@ -40,19 +40,19 @@ struct RelayFigures {
   std::atomic<std::uint64_t> notifications = 0;
   std::atomic<std::uint64_t> deliveries_dropped = 0;
   std::atomic<std::uint64_t> errors_sent = 0;
-  // The last two, in parts.
+  // The last two by reason and by code.
   std::array<std::atomic<std::uint64_t>, kEndReasons> dropped_by_reason{};
   std::array<std::atomic<std::uint64_t>, kErrorCodes> errors_by_code{};
   std::array<std::atomic<std::uint64_t>, kEndReasons> closed_by_reason{};  // sockets
 };
 
-/// What a token that a client sent to go on with was good for.
+/// The result of checking a token that a client sent to extend its session.
 struct RefreshAnswer {
-  std::int64_t expires_at = 0;  // ms since 1970; of no meaning where problem is not empty
-  std::string problem;          // why it was not taken
+  std::int64_t expires_at = 0;  // ms since 1970; unspecified if problem is not empty
+  std::string problem;          // why it was refused; empty: accepted
 };
 
-/// Checks such tokens, away from the reactor's thread, since a signature takes its time.
+/// Checks such tokens on another thread, because a signature takes long to check.
 class TokenRefresher {
  public:
   using Answer = std::function<void(RefreshAnswer)>;
@@ -80,14 +80,14 @@ using Completion = std::function<void(CallResult<T>)>;
 
 class RelayService final : private Observer {
  public:
-  /// `listener` hears of every outcome but Outcome::chat, on the reactor's thread; it and
-  /// `refresher` may be null, and otherwise must outlive the service. Throws std::system_error.
+  /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It and
+  /// `refresher` may be null; otherwise they must outlive the service. Throws std::system_error.
   RelayService(const RelayOptions& options, Observer* listener, TokenRefresher* refresher);
   ~RelayService();
 
   // ---- any thread but the reactor's
 
-  /// Takes over a socket whose request was admitted. False once draining or stopped; see
+  /// Adopts a socket whose request was admitted. False while draining and once stopped; see
   /// Reactor::adopt.
   bool open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> place,
             SessionParameters parameters);
@@ -99,7 +99,7 @@ class RelayService final : private Observer {
   CallResult<UserPresence> presence(std::string user, std::chrono::milliseconds deadline);
   CallResult<std::size_t> end_sessions(std::string user, std::chrono::milliseconds deadline);
 
-  /// Takes new limits, from now on.
+  /// Applies new limits from now on.
   void apply(const RelayOptions& options);
 
   void drain(std::uint32_t deadline_ms) { reactor_->drain(deadline_ms); }
@@ -141,7 +141,7 @@ class RelayService final : private Observer {
   Fanout fanout_;
   LocalBackplane backplane_;
   Router router_;
-  // Behind a pointer so that its thread ends before anything that its sessions use is gone.
+  // A pointer, so that the destructor can end its thread before the members that sessions use.
   std::unique_ptr<Reactor> reactor_;
 };
 

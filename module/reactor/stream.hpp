@@ -41,9 +41,10 @@ class Stream {
   /// be read now, as for want_read.
   virtual Result read(std::span<char> buffer) noexcept = 0;
 
-  /// Takes bytes from the front of `bytes`, and no more than it can keep. A want says that not all
-  /// bytes that were taken, or that were offered, have reached the kernel: the caller calls again
-  /// when the descriptor is ready, with the bytes that were not taken, or with none.
+  /// Takes bytes from the front of `bytes`; at least one with `ok`, unless there are none. With a
+  /// want, bytes were left over or are still held by the stream. The caller then calls again when
+  /// the descriptor is ready, with the bytes that were not taken. If all were taken, `bytes` is
+  /// empty.
   virtual Result write(std::span<const char> bytes) noexcept = 0;
 
   /// Ends the direction to the peer. Called when everything was written; after a want, called again

@@ -32,7 +32,7 @@ struct Heard {
   friend bool operator==(const Heard&, const Heard&) = default;
 };
 
-/// What the service tells the one who listens.
+/// Records the outcomes that the service reports.
 class Listening final : public Observer {
  public:
   void on_delivery(const Delivery& d) noexcept override {
@@ -87,7 +87,7 @@ class Refresher final : public TokenRefresher {
     EXPECT_TRUE(eventually([&] { return (asked = take()).has_value(); }));
     return std::move(asked).value_or(Asked{});
   }
-  /// Nothing where none came until then.
+  /// Empty if none came until then.
   std::optional<Asked> next_before(std::int64_t at_ms) {
     std::optional<Asked> asked;
     eventually([&] { return (asked = take()).has_value() || wall_ms() >= at_ms; });
@@ -148,7 +148,8 @@ class RelayServiceTest : public testing::Test {
   }
 
   static constexpr int kManyMessages = 60;
-  /// Says it so often that what is given back meanwhile does not matter; how many were let through.
+  /// Sends so many messages that the refill meanwhile does not matter. Returns how many were
+  /// accepted.
   static int say_many(WebSocketClient& client) {
     std::string frames;
     for (int i = 0; i < kManyMessages; ++i) frames += frame(Opcode::text, R"({"message":1})");
@@ -176,7 +177,7 @@ class RelayServiceTest : public testing::Test {
   std::optional<RelayService> service_;
 };
 
-TEST_F(RelayServiceTest, PassesMessagesOnAndCountsThem) {
+TEST_F(RelayServiceTest, RelaysMessagesAndCountsThem) {
   start();
   auto alice = chat("alice", Protocol::v1);
   EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
@@ -210,7 +211,7 @@ TEST_F(RelayServiceTest, PassesMessagesOnAndCountsThem) {
   EXPECT_TRUE(eventually([&] { return figures.groups == 0; }));
 }
 
-TEST_F(RelayServiceTest, WhoHoldsA101IsPresent) {
+TEST_F(RelayServiceTest, AClientWithA101IsPresent) {
   start();
   for (int i = 0; i < 50; ++i) {
     auto bob = chat("bob");
@@ -237,7 +238,7 @@ TEST_F(RelayServiceTest, NotifiesEveryPushSocketOfAUser) {
   EXPECT_EQ(heard[1], (Heard{Outcome::undelivered, "", "", "nobody", "", 0, 1}));
 }
 
-TEST_F(RelayServiceTest, TellsWhoIsThere) {
+TEST_F(RelayServiceTest, ReportsPresence) {
   start();
   auto a = push("bob");
   auto b = chat("bob");
@@ -263,7 +264,7 @@ TEST_F(RelayServiceTest, EndsTheSessionsOfOneUserOnly) {
   EXPECT_TRUE(eventually([&] { return service_->figures().messages_undelivered == 1; }));
 }
 
-TEST_F(RelayServiceTest, DroppedChatDeliveriesAreToldWithWhoSaidThemToWhom) {
+TEST_F(RelayServiceTest, DroppedChatDeliveriesAreReportedWithSenderAndReceiver) {
   start(options(), 8192);
   auto alice = chat("alice", Protocol::v1);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
@@ -276,7 +277,7 @@ TEST_F(RelayServiceTest, DroppedChatDeliveriesAreToldWithWhoSaidThemToWhom) {
     ASSERT_NE(alice.hear().find(R"("route":"chat","reached":1)"), std::string::npos);
   }
   ASSERT_TRUE(is_stuck(bob));
-  // What bob reads is his; the rest was not.
+  // bob receives some of them; the rest is lost.
   int received = 0;
   for (; received < 3; ++received) bob.hear();
   bob.reset();
@@ -293,7 +294,7 @@ TEST_F(RelayServiceTest, DroppedChatDeliveriesAreToldWithWhoSaidThemToWhom) {
   EXPECT_EQ(service_->figures().deliveries_dropped, dropped.size());
 }
 
-TEST_F(RelayServiceTest, DroppedPushDeliveriesAreToldOfEachGroupAndOfNone) {
+TEST_F(RelayServiceTest, DroppedPushDeliveriesAreReportedWithTheirGroup) {
   start(options(), 8192);
   auto alice = chat("alice", Protocol::v1);
   auto carol = chat("carol", Protocol::plain, "bob_carol");
@@ -316,8 +317,8 @@ TEST_F(RelayServiceTest, DroppedPushDeliveriesAreToldOfEachGroupAndOfNone) {
 
 class DropReasonTest : public RelayServiceTest {
  protected:
-  /// Gives bob, who reads nothing, more than kernels hold, ends his socket by `end`, and expects
-  /// that what was lost is put down to `reason`.
+  /// Sends bob, who reads nothing, more than kernels hold. Ends the socket by `end`, and expects
+  /// that the losses are reported with `reason`.
   template <typename F>
   void expect_drops(EndReason reason, F&& end,
                     const RelayOptions& options = DropReasonTest::options(),
@@ -341,7 +342,7 @@ class DropReasonTest : public RelayServiceTest {
   }
 };
 
-TEST_F(DropReasonTest, ThePeerWasCutOff) {
+TEST_F(DropReasonTest, ThePeerReset) {
   expect_drops(EndReason::closed, [](WebSocketClient& bob) { bob.reset(); });
 }
 
@@ -422,7 +423,7 @@ TEST_F(DropReasonTest, TheRelayWasStopped) {
   expect_drops(EndReason::going_away, [&](WebSocketClient&) { service_->stop(); });
 }
 
-TEST_F(RelayServiceTest, ADropAtAnAnonymousSocketIsTheUsersForWhomItWasMeant) {
+TEST_F(RelayServiceTest, ADropAtAnAnonymousSocketNamesTheReceiver) {
   start(options(), 8192);
   auto anonymous = chat("", Protocol::plain, "alice_bob", 4096);
   auto alice = chat("alice", Protocol::v1);
@@ -442,7 +443,7 @@ TEST_F(RelayServiceTest, ADropAtAnAnonymousSocketIsTheUsersForWhomItWasMeant) {
   EXPECT_EQ(dropped.end()[-2].to, "bob");
 }
 
-TEST_F(RelayServiceTest, ASenderHearsThatASlowReceiverIsNotThereAnyMore) {
+TEST_F(RelayServiceTest, ASenderLearnsThatASlowReceiverHasLeft) {
   auto tight = options();
   tight.reactor.queues.max_queue_bytes = 100'000;
   start(tight, 8192);
@@ -459,7 +460,7 @@ TEST_F(RelayServiceTest, ASenderHearsThatASlowReceiverIsNotThereAnyMore) {
     verdict = alice.hear();
     ++taken;
   } while (verdict.find(R"("route":"chat")") != std::string::npos);
-  // The one that found the queue full went another way.
+  // The message that did not fit the queue took the other route.
   EXPECT_NE(verdict.find(R"("route":"push","reached":1)"), std::string::npos);
   EXPECT_NE(bob_push.hear().find("event"), std::string::npos);
   EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
@@ -471,7 +472,7 @@ TEST_F(RelayServiceTest, ASenderHearsThatASlowReceiverIsNotThereAnyMore) {
   EXPECT_EQ(listening_.dropped().size(), static_cast<std::size_t>(taken - 1 - received));
 }
 
-TEST_F(RelayServiceTest, TheListOfWhatTheKernelHoldsIsBoundedToo) {
+TEST_F(RelayServiceTest, TheLedgerOfBytesInTheKernelIsBounded) {
   auto tight = options();
   tight.reactor.queues.max_queue_bytes = 4096;
   start(tight);
@@ -490,7 +491,7 @@ TEST_F(RelayServiceTest, TheListOfWhatTheKernelHoldsIsBoundedToo) {
   EXPECT_EQ(service_->reactor_figures().closed_slow, 1U);
 }
 
-TEST_F(RelayServiceTest, TheBoundOfThatListIsLookedAtWithEachMessage) {
+TEST_F(RelayServiceTest, TheLimitOfTheLedgerIsCheckedWithEachMessage) {
   constexpr std::size_t kMostBytes = 1000;
   auto tight = options();
   tight.reactor.queues.max_queue_bytes = kMostBytes;
@@ -515,7 +516,7 @@ TEST_F(RelayServiceTest, TheBoundOfThatListIsLookedAtWithEachMessage) {
   EXPECT_EQ(service_->reactor_figures().closed_slow, 1U);
 }
 
-TEST_F(RelayServiceTest, ATokenThatIsGoodPutsTheExpiryOff) {
+TEST_F(RelayServiceTest, AValidTokenPostponesTheExpiry) {
   start();
   // A machine that does not come to the answer before the expiry gets more time, and starts anew.
   for (int lifetime_ms = 500;; lifetime_ms *= 2) {
@@ -538,7 +539,7 @@ TEST_F(RelayServiceTest, ATokenThatIsGoodPutsTheExpiryOff) {
   }
 }
 
-TEST_F(RelayServiceTest, ATokenThatIsRefusedIsAnErrorAndTheOldExpiryStays) {
+TEST_F(RelayServiceTest, ARefusedTokenIsAnErrorAndTheOldExpiryStays) {
   start();
   for (int lifetime_ms = 500;; lifetime_ms *= 2) {  // as above
     ASSERT_LT(lifetime_ms, 60'000);
@@ -556,7 +557,7 @@ TEST_F(RelayServiceTest, ATokenThatIsRefusedIsAnErrorAndTheOldExpiryStays) {
   }
 }
 
-TEST_F(RelayServiceTest, AnAnswerThatComesTooLateChangesNothing) {
+TEST_F(RelayServiceTest, ALateAnswerChangesNothing) {
   start();
   auto bob = push("bob", Protocol::v1);
   bob.say(R"({"token":"late"})");
@@ -583,7 +584,7 @@ TEST_F(RelayServiceTest, WithoutARefresherTokensAreRefused) {
   EXPECT_NE(bob.hear().find("bad_token"), std::string::npos);
 }
 
-TEST_F(RelayServiceTest, AnExpiryMayBeAsFarAwayAsANumberGoes) {
+TEST_F(RelayServiceTest, AnExpiryMayBeAnyNumber) {
   start();
   auto far = open(
       {SocketKind::push, Protocol::plain, "", "bob", std::numeric_limits<std::int64_t>::max()});
@@ -616,7 +617,7 @@ TEST_F(RelayServiceTest, AUserWhoReconnectsHasNoFreshBurst) {
   EXPECT_LE(taken, 5 + seconds.count()) << "the burst, and one more each second";
 }
 
-TEST_F(RelayServiceTest, NewLimitsAreInForce) {
+TEST_F(RelayServiceTest, NewRateLimitsApply) {
   start();
   auto alice = chat("alice", Protocol::v1);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
@@ -629,7 +630,7 @@ TEST_F(RelayServiceTest, NewLimitsAreInForce) {
   EXPECT_LT(taken, kManyMessages);
 }
 
-TEST_F(RelayServiceTest, CallsEndWhereThereIsNoAnswer) {
+TEST_F(RelayServiceTest, CallsAfterAStopEnd) {
   start();
   service_->stop();
   EXPECT_EQ(std::get<CallProblem>(service_->notify("bob", "1", 20s)), CallProblem::stopped);
@@ -669,7 +670,7 @@ TEST_F(RelayServiceTest, AsynchronousCallsAreAnsweredOnTheReactorsThreadInOrder)
   }
 }
 
-TEST_F(RelayServiceTest, AnAsynchronousCallIsAnsweredBeforeAStopOrNotTaken) {
+TEST_F(RelayServiceTest, AnAsynchronousCallIsAnsweredBeforeAStopOrRefused) {
   start();
   std::promise<void> release;
   std::atomic<int> answered = 0;
@@ -709,7 +710,7 @@ TEST_F(RelayServiceTest, ACallThatTheReactorIsTooBusyForTimesOut) {
   service_.reset();
 }
 
-TEST_F(RelayServiceTest, WhatWasQueuedAtTheEndIsCounted) {
+TEST_F(RelayServiceTest, DeliveriesQueuedAtTheEndAreCounted) {
   start(options(), 8192);
   auto stuck = push("bob", Protocol::plain, 4096);
   const auto filler = '"' + std::string(50'000, 'x') + '"';

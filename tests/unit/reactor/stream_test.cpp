@@ -126,14 +126,15 @@ class LayeredStream final : public Stream {
 
   Result read(std::span<char> buffer) noexcept override {
     ++script_->reads;
-    if (script_->reads_that_want_write > 0) {
-      --script_->reads_that_want_write;
-      return {0, Status::want_write};
-    }
     if (decrypted_.empty()) {
       const auto result = plain_.read(received_);
       if (result.bytes == 0) return result;
       decrypted_.assign(received_.data(), result.bytes);
+    }
+    // From here on the descriptor is not readable any more.
+    if (script_->reads_that_want_write > 0) {
+      --script_->reads_that_want_write;
+      return {0, Status::want_write};
     }
     const auto size = std::min({decrypted_.size(), buffer.size(), script_->bytes_per_read.load()});
     std::copy_n(decrypted_.data(), size, buffer.data());
