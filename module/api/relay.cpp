@@ -426,8 +426,8 @@ waystation_stats Relay::stats() const {
   const auto read = [](const std::atomic<std::uint64_t>& counter) {
     return counter.load(std::memory_order_relaxed);
   };
-  const auto& relay = service_.figures();
-  const auto& reactor = service_.reactor_figures();
+  const auto& relay = service_.stats();
+  const auto& reactor = service_.reactor_stats();
   waystation_stats stats{};
   stats.size = sizeof stats;
   stats.chat_sockets = read(relay.chat_sockets);
@@ -466,12 +466,12 @@ std::optional<LabelCounts> Relay::counts(int counter) const {
     case WAYSTATION_COUNTER_HTTP_REFUSED:
       return http_refusals_.read(RefusedBy::http);
     case WAYSTATION_COUNTER_DELIVERIES_DROPPED:
-      return collect(service_.figures().dropped_by_reason, reason);
+      return collect(service_.stats().dropped_by_reason, reason);
     case WAYSTATION_COUNTER_ERRORS_SENT:
-      return collect(service_.figures().errors_by_code,
+      return collect(service_.stats().errors_by_code,
                      [](std::size_t i) { return error_code_name(static_cast<ErrorCode>(i)); });
     case WAYSTATION_COUNTER_SOCKETS_CLOSED:
-      return collect(service_.figures().closed_by_reason, reason);
+      return collect(service_.stats().closed_by_reason, reason);
     default:
       return std::nullopt;
   }

@@ -11,9 +11,9 @@ namespace {
 constexpr std::int64_t kLongestMs = std::int64_t{100} * 365 * 24 * 3600 * 1000;
 
 /// Adds to a counter that one thread writes: cheaper than a locked addition, and as safe.
-void add(std::atomic<std::uint64_t>& figure, std::int64_t change) noexcept {
-  figure.store(figure.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(change),
-               std::memory_order_relaxed);
+void add(std::atomic<std::uint64_t>& counter, std::int64_t change) noexcept {
+  counter.store(counter.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(change),
+                std::memory_order_relaxed);
 }
 
 /// Starts a call with a completion and waits for that.
@@ -51,7 +51,7 @@ bool RelayService::open(AdoptedSocket& socket, std::string response, std::shared
                         SessionParameters parameters) {
   return reactor_->adopt(socket, std::move(response), std::move(place),
                          [this, parameters = std::move(parameters)](Connection& connection) {
-                           add(figures_.accepted, 1);
+                           add(stats_.accepted, 1);
                            set_expiry(connection, parameters.expires_at);
                            return make_relay_session(*this, connection, parameters);
                          });
@@ -128,14 +128,14 @@ void RelayService::apply(const RelayOptions& options) {
 }
 
 void RelayService::count_open(SocketKind kind, int change) noexcept {
-  add(kind == SocketKind::chat ? figures_.chat_sockets : figures_.push_sockets, change);
-  figures_.groups.store(directory_.group_count(), std::memory_order_relaxed);
+  add(kind == SocketKind::chat ? stats_.chat_sockets : stats_.push_sockets, change);
+  stats_.groups.store(directory_.group_count(), std::memory_order_relaxed);
   evict_idle();
 }
 
 void RelayService::on_closed(SocketKind kind, EndReason reason) noexcept {
   count_open(kind, -1);
-  add(figures_.closed_by_reason[static_cast<std::size_t>(reason)], 1);
+  add(stats_.closed_by_reason[static_cast<std::size_t>(reason)], 1);
 }
 
 void RelayService::refresh(Connection& connection, Member& member, std::string user,
@@ -162,19 +162,19 @@ void RelayService::refresh(Connection& connection, Member& member, std::string u
 void RelayService::on_delivery(const Delivery& delivery) noexcept {
   switch (delivery.outcome) {
     case Outcome::chat:
-      add(figures_.messages_chat, 1);
+      add(stats_.messages_chat, 1);
       return;  // the listener does not get these
     case Outcome::dropped:
-      add(figures_.deliveries_dropped, 1);
-      add(figures_.dropped_by_reason[static_cast<std::size_t>(delivery.reason)], 1);
+      add(stats_.deliveries_dropped, 1);
+      add(stats_.dropped_by_reason[static_cast<std::size_t>(delivery.reason)], 1);
       break;
     case Outcome::pushed:
     case Outcome::undelivered:
       if (delivery.group.empty()) {
-        add(figures_.notifications, 1);
+        add(stats_.notifications, 1);
       } else {
-        add(delivery.outcome == Outcome::pushed ? figures_.messages_pushed
-                                                : figures_.messages_undelivered,
+        add(delivery.outcome == Outcome::pushed ? stats_.messages_pushed
+                                                : stats_.messages_undelivered,
             1);
       }
       break;
@@ -183,8 +183,8 @@ void RelayService::on_delivery(const Delivery& delivery) noexcept {
 }
 
 void RelayService::on_error_sent(ErrorCode code) noexcept {
-  add(figures_.errors_sent, 1);
-  add(figures_.errors_by_code[static_cast<std::size_t>(code)], 1);
+  add(stats_.errors_sent, 1);
+  add(stats_.errors_by_code[static_cast<std::size_t>(code)], 1);
 }
 
 }  // namespace waystation

@@ -28,8 +28,8 @@ struct RelayOptions {
   RateLimit rate;
 };
 
-/// Figures that any thread may read. Written by the reactor's thread only.
-struct RelayFigures {
+/// Statistics that any thread may read. Written by the reactor's thread only.
+struct RelayStats {
   std::atomic<std::uint64_t> chat_sockets = 0;  // open now
   std::atomic<std::uint64_t> push_sockets = 0;  // open now
   std::atomic<std::uint64_t> groups = 0;        // with a socket in them, now
@@ -105,8 +105,8 @@ class RelayService final : private Observer {
   void drain(std::uint32_t deadline_ms) { reactor_->drain(deadline_ms); }
   void stop() { reactor_->stop(); }
 
-  const RelayFigures& figures() const noexcept { return figures_; }
-  const ReactorStats& reactor_figures() const noexcept { return reactor_->stats(); }
+  const RelayStats& stats() const noexcept { return stats_; }
+  const ReactorStats& reactor_stats() const noexcept { return reactor_->stats(); }
 
   // ---- any thread
 
@@ -134,7 +134,7 @@ class RelayService final : private Observer {
   template <typename T, typename F>
   bool call_async(Completion<T> done, F ask);
 
-  RelayFigures figures_;
+  RelayStats stats_;
   Observer* listener_;
   TokenRefresher* refresher_;
   Directory directory_;

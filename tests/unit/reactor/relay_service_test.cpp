@@ -192,23 +192,23 @@ TEST_F(RelayServiceTest, RelaysMessagesAndCountsThem) {
   alice.say("nonsense");
   alice.say(R"({"message":2,"to_user":"carol"})");
 
-  const auto& figures = service_->figures();
-  EXPECT_TRUE(eventually([&] { return figures.errors_sent == 2; }));
-  EXPECT_EQ(figures.errors_by_code[static_cast<std::size_t>(ErrorCode::bad_json)], 1U);
-  EXPECT_EQ(figures.errors_by_code[static_cast<std::size_t>(ErrorCode::not_a_member)], 1U);
-  EXPECT_EQ(figures.chat_sockets, 2U);
-  EXPECT_EQ(figures.push_sockets, 1U);
-  EXPECT_EQ(figures.groups, 1U);
-  EXPECT_EQ(figures.accepted, 3U);
-  EXPECT_EQ(figures.messages_chat, 1U);
-  EXPECT_EQ(figures.messages_pushed, 1U);
+  const auto& stats = service_->stats();
+  EXPECT_TRUE(eventually([&] { return stats.errors_sent == 2; }));
+  EXPECT_EQ(stats.errors_by_code[static_cast<std::size_t>(ErrorCode::bad_json)], 1U);
+  EXPECT_EQ(stats.errors_by_code[static_cast<std::size_t>(ErrorCode::not_a_member)], 1U);
+  EXPECT_EQ(stats.chat_sockets, 2U);
+  EXPECT_EQ(stats.push_sockets, 1U);
+  EXPECT_EQ(stats.groups, 1U);
+  EXPECT_EQ(stats.accepted, 3U);
+  EXPECT_EQ(stats.messages_chat, 1U);
+  EXPECT_EQ(stats.messages_pushed, 1U);
   EXPECT_EQ(listening_.all(),
             (std::vector<Heard>{{Outcome::pushed, "alice_bob", "alice", "bob", "x1", 1, 5}}));
   alice.vanish();
   bob.vanish();
   bob_push.vanish();
-  EXPECT_TRUE(eventually([&] { return figures.chat_sockets == 0 && figures.push_sockets == 0; }));
-  EXPECT_TRUE(eventually([&] { return figures.groups == 0; }));
+  EXPECT_TRUE(eventually([&] { return stats.chat_sockets == 0 && stats.push_sockets == 0; }));
+  EXPECT_TRUE(eventually([&] { return stats.groups == 0; }));
 }
 
 TEST_F(RelayServiceTest, AClientWithA101IsPresent) {
@@ -231,7 +231,7 @@ TEST_F(RelayServiceTest, NotifiesEveryPushSocketOfAUser) {
   EXPECT_NE(second.hear().find(R"("message":{"a": 1},"group":null,"from":null,"id":null)"),
             std::string::npos);
   EXPECT_EQ(notified("nobody", "1"), 0U);
-  EXPECT_EQ(service_->figures().notifications, 2U);
+  EXPECT_EQ(service_->stats().notifications, 2U);
   const auto heard = listening_.all();
   ASSERT_EQ(heard.size(), 2U);
   EXPECT_EQ(heard[0], (Heard{Outcome::pushed, "", "", "bob", "", 2, 8}));
@@ -261,7 +261,7 @@ TEST_F(RelayServiceTest, EndsTheSessionsOfOneUserOnly) {
   EXPECT_TRUE(presence("bob").groups.empty());
   EXPECT_EQ(std::get<std::size_t>(service_->end_sessions("bob", 20s)), 0U);
   c.say(R"({"message":1})");
-  EXPECT_TRUE(eventually([&] { return service_->figures().messages_undelivered == 1; }));
+  EXPECT_TRUE(eventually([&] { return service_->stats().messages_undelivered == 1; }));
 }
 
 TEST_F(RelayServiceTest, DroppedChatDeliveriesAreReportedWithSenderAndReceiver) {
@@ -291,7 +291,7 @@ TEST_F(RelayServiceTest, DroppedChatDeliveriesAreReportedWithSenderAndReceiver) 
                           "m" + std::to_string(number), 0, 10'000}));
     ++number;
   }
-  EXPECT_EQ(service_->figures().deliveries_dropped, dropped.size());
+  EXPECT_EQ(service_->stats().deliveries_dropped, dropped.size());
 }
 
 TEST_F(RelayServiceTest, DroppedPushDeliveriesAreReportedWithTheirGroup) {
@@ -303,11 +303,11 @@ TEST_F(RelayServiceTest, DroppedPushDeliveriesAreReportedWithTheirGroup) {
   const auto filler = '"' + std::string(50'000, 'x') + '"';
   for (int i = 0; i < 4; ++i) EXPECT_EQ(notified("bob", filler), 1U);
   alice.say(R"({"message":1,"id":"a1"})");
-  ASSERT_TRUE(eventually([&] { return service_->figures().messages_pushed == 1; }));
+  ASSERT_TRUE(eventually([&] { return service_->stats().messages_pushed == 1; }));
   carol.say(R"({"message":22})");
-  ASSERT_TRUE(eventually([&] { return service_->figures().messages_pushed == 2; }));
+  ASSERT_TRUE(eventually([&] { return service_->stats().messages_pushed == 2; }));
   stuck.reset();
-  ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 2; }));
+  ASSERT_TRUE(eventually([&] { return service_->reactor_stats().connections == 2; }));
   auto dropped = listening_.dropped();
   ASSERT_GE(dropped.size(), 3U);
   EXPECT_EQ(dropped.end()[-1], (Heard{Outcome::dropped, "bob_carol", "carol", "bob", "", 0, 2}));
@@ -328,13 +328,13 @@ class DropReasonTest : public RelayServiceTest {
     const auto filler = '"' + std::string(50'000, 'x') + '"';
     for (int i = 0; i < 4; ++i) EXPECT_EQ(notified("bob", filler), 1U);
     end(bob);
-    const auto& figures = service_->figures();
-    EXPECT_TRUE(eventually([&] { return service_->reactor_figures().connections == 0; }));
+    const auto& stats = service_->stats();
+    EXPECT_TRUE(eventually([&] { return service_->reactor_stats().connections == 0; }));
     const auto reasons = listening_.reasons();
     EXPECT_FALSE(reasons.empty());
     for (const auto one : reasons) EXPECT_EQ(end_reason_name(one), end_reason_name(reason));
-    EXPECT_EQ(figures.deliveries_dropped, reasons.size());
-    EXPECT_EQ(figures.dropped_by_reason[static_cast<std::size_t>(reason)], reasons.size());
+    EXPECT_EQ(stats.deliveries_dropped, reasons.size());
+    EXPECT_EQ(stats.dropped_by_reason[static_cast<std::size_t>(reason)], reasons.size());
   }
 
   bool is_gone() {
@@ -429,12 +429,12 @@ TEST_F(RelayServiceTest, ADropAtAnAnonymousSocketNamesTheReceiver) {
   auto alice = chat("alice", Protocol::v1);
   const auto value = '"' + std::string(50'000, 'x') + '"';
   for (int i = 0; i < 4; ++i) alice.say("{\"message\":" + value + "}");
-  ASSERT_TRUE(eventually([&] { return service_->figures().messages_chat == 4; }));
+  ASSERT_TRUE(eventually([&] { return service_->stats().messages_chat == 4; }));
   auto other = chat("", Protocol::plain);
   other.say("{\"to_user\":\"alice\",\"message\":" + value + "}");
-  ASSERT_TRUE(eventually([&] { return service_->figures().messages_chat == 5; }));
+  ASSERT_TRUE(eventually([&] { return service_->stats().messages_chat == 5; }));
   anonymous.reset();
-  ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 2; }));
+  ASSERT_TRUE(eventually([&] { return service_->reactor_stats().connections == 2; }));
   const auto dropped = listening_.dropped();
   ASSERT_GE(dropped.size(), 2U);
   EXPECT_EQ(dropped.end()[-1].from, "bob");
@@ -464,7 +464,7 @@ TEST_F(RelayServiceTest, ASenderLearnsThatASlowReceiverHasLeft) {
   EXPECT_NE(verdict.find(R"("route":"push","reached":1)"), std::string::npos);
   EXPECT_NE(bob_push.hear().find("event"), std::string::npos);
   EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
-  EXPECT_EQ(service_->reactor_figures().closed_slow, 1U);
+  EXPECT_EQ(service_->reactor_stats().closed_slow, 1U);
   int received = 0;
   std::string heard;
   while ((heard = bob.hear()).starts_with("{\"message\"")) ++received;
@@ -488,7 +488,7 @@ TEST_F(RelayServiceTest, TheLedgerOfBytesInTheKernelIsBounded) {
     if (alice.hear().find(R"("route":"chat")") == std::string::npos) break;
   }
   EXPECT_LT(taken, kMost);
-  EXPECT_EQ(service_->reactor_figures().closed_slow, 1U);
+  EXPECT_EQ(service_->reactor_stats().closed_slow, 1U);
 }
 
 TEST_F(RelayServiceTest, TheLimitOfTheLedgerIsCheckedWithEachMessage) {
@@ -513,7 +513,7 @@ TEST_F(RelayServiceTest, TheLimitOfTheLedgerIsCheckedWithEachMessage) {
     if (alice.hear().find(R"("route":"chat")") == std::string::npos) break;
   }
   EXPECT_LE(taken, most);
-  EXPECT_EQ(service_->reactor_figures().closed_slow, 1U);
+  EXPECT_EQ(service_->reactor_stats().closed_slow, 1U);
 }
 
 TEST_F(RelayServiceTest, AValidTokenPostponesTheExpiry) {
@@ -563,7 +563,7 @@ TEST_F(RelayServiceTest, ALateAnswerChangesNothing) {
   bob.say(R"({"token":"late"})");
   auto asked = refresher_.next();
   bob.reset();
-  ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 0; }));
+  ASSERT_TRUE(eventually([&] { return service_->reactor_stats().connections == 0; }));
   asked.answer({0, "no good"});
   EXPECT_EQ(presence("bob").push_sockets, 0U);
   auto closing = push("bob", Protocol::v1);
@@ -609,7 +609,7 @@ TEST_F(RelayServiceTest, AUserWhoReconnectsHasNoFreshBurst) {
     EXPECT_NE(alice.hear().find("presence"), std::string::npos);
     taken += say_many(alice);
     alice.reset();
-    ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 0; }));
+    ASSERT_TRUE(eventually([&] { return service_->reactor_stats().connections == 0; }));
   }
   const auto seconds =
       std::chrono::ceil<std::chrono::seconds>(std::chrono::steady_clock::now() - began);
@@ -719,7 +719,7 @@ TEST_F(RelayServiceTest, DeliveriesQueuedAtTheEndAreCounted) {
   int received = 0;
   while (stuck.hear().starts_with("{\"event\"")) ++received;
   EXPECT_GE(static_cast<int>(listening_.dropped().size()) + received, 10);
-  EXPECT_EQ(service_->figures().push_sockets, 0U);
+  EXPECT_EQ(service_->stats().push_sockets, 0U);
 }
 
 }  // namespace
