@@ -49,9 +49,9 @@ std::string caller(std::string_view client, std::string_view user) {
   return text.append(")");
 }
 
-/// The client address of an open socket, whose place in the limits is its permit.
-std::string client_of(const void* place) {
-  const auto* const permit = static_cast<const Permit*>(place);
+/// The client address of an open socket, from its permit.
+std::string client_of(const void* opaque) {
+  const auto* const permit = static_cast<const Permit*>(opaque);
   const auto* const address = permit == nullptr ? nullptr : permit->address();
   return address == nullptr ? "unknown" : address->to_string();
 }
@@ -199,19 +199,19 @@ void Relay::log_adoption_failure(const AdoptionFailure& failure) noexcept {
   }
 }
 
-void Relay::on_error_frame(const void* place, std::string_view user, ErrorCode code,
+void Relay::on_error_frame(const void* permit, std::string_view user, ErrorCode code,
                            std::string_view detail) noexcept {
   if (!logs(WAYSTATION_LOG_DEBUG)) return;
   try {
     std::string line = "error frame ";
     line.append(error_code_name(code)).append(": ").append(detail);
-    log(WAYSTATION_LOG_DEBUG, line + caller(client_of(place), user));
+    log(WAYSTATION_LOG_DEBUG, line + caller(client_of(permit), user));
   } catch (const std::bad_alloc&) {
     // A line of the log is worth no socket.
   }
 }
 
-void Relay::on_close(const void* place, std::string_view user, EndReason reason,
+void Relay::on_close(const void* permit, std::string_view user, EndReason reason,
                      CloseCode code) noexcept {
   if (!logs(WAYSTATION_LOG_DEBUG)) return;
   try {
@@ -225,7 +225,7 @@ void Relay::on_close(const void* place, std::string_view user, EndReason reason,
       line.append("with ").append(std::to_string(static_cast<int>(code))).append(" ");
       line.append(end_reason_name(reason)).append(": ").append(close_reason(code));
     }
-    log(WAYSTATION_LOG_DEBUG, line + caller(client_of(place), user));
+    log(WAYSTATION_LOG_DEBUG, line + caller(client_of(permit), user));
   } catch (const std::bad_alloc&) {
     // As above.
   }
@@ -472,8 +472,8 @@ waystation_stats Relay::stats() const {
   const auto read = [](const std::atomic<std::uint64_t>& counter) {
     return counter.load(std::memory_order_relaxed);
   };
-  const auto& relay = service_.figures();
-  const auto& reactor = service_.reactor_figures();
+  const auto& relay = service_.stats();
+  const auto& reactor = service_.reactor_stats();
   waystation_stats stats{};
   stats.size = sizeof stats;
   stats.chat_sockets = read(relay.chat_sockets);
@@ -512,12 +512,12 @@ std::optional<LabelCounts> Relay::counts(int counter) const {
     case WAYSTATION_COUNTER_HTTP_REFUSED:
       return http_refusals_.read(RefusedBy::http);
     case WAYSTATION_COUNTER_DELIVERIES_DROPPED:
-      return collect(service_.figures().dropped_by_reason, reason);
+      return collect(service_.stats().dropped_by_reason, reason);
     case WAYSTATION_COUNTER_ERRORS_SENT:
-      return collect(service_.figures().errors_by_code,
+      return collect(service_.stats().errors_by_code,
                      [](std::size_t i) { return error_code_name(static_cast<ErrorCode>(i)); });
     case WAYSTATION_COUNTER_SOCKETS_CLOSED:
-      return collect(service_.figures().closed_by_reason, reason);
+      return collect(service_.stats().closed_by_reason, reason);
     default:
       return std::nullopt;
   }

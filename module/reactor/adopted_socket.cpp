@@ -27,13 +27,15 @@ namespace {
 
 using Cause = AdoptionFailure::Cause;
 
-// Adopted sockets are numbered from here where the limit allows it. The server's own, and those
-// of a host that uses select(), keep the numbers below, and the search stays short.
+// Adopted sockets are numbered from here, where the limit allows it. The numbers below stay free
+// for the server and for hosts that use select(), and the search stays short.
 constexpr int kHighBase = 1024;
 constexpr int kLimitForHighBase = 4096;
 constexpr int kNumbersPerPoll = 1024;
 // How far above the adopted ones the mark is put.
 constexpr int kMarkDistance = 256;
+// At most so many given descriptors are adopted between two counts of all descriptors.
+constexpr std::int64_t kAdoptionsPerCount = 64;
 
 /// Which descriptors of the process are adopted: a bit each, readable without a lock.
 class AdoptedNumbers {
@@ -102,15 +104,15 @@ std::optional<Endpoint> read_endpoint(const sockaddr_storage& storage) noexcept 
   return endpoint;
 }
 
-/// A search could not look at a descriptor. It may be the second match, so nothing is adopted.
+/// A search could not examine a descriptor. It may be a second match, so nothing is adopted.
 struct SearchFailed {
   const char* call;
   int error;
 };
 
-/// Throws SearchFailed unless errno says that a descriptor cannot be a connection of the server's:
-/// it is no socket, not connected, of another family, closed meanwhile, or another program's, given
-/// to this process by its parent, which a security module keeps from it.
+/// Throws SearchFailed unless errno says that a descriptor cannot be a connection of the server. It
+/// may be no socket, not connected, of another family, or closed meanwhile. It may also belong to
+/// another program: inherited from the parent, and forbidden by a security module.
 void require_other_descriptor(const char* call) {
   switch (errno) {
     case EBADF:
@@ -144,7 +146,7 @@ bool is_connected(int fd) noexcept {
   return getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) == 0;
 }
 
-/// Whom a socket is connected to, or was until its peer reset the connection. Throws SearchFailed.
+/// The peer of a socket, also after the peer has reset the connection. Throws SearchFailed.
 std::optional<Endpoint> peer_endpoint(int fd) {
   // SO_PEERNAME wants room for exactly as much as there is, which depends on the family.
   for (const socklen_t length : {socklen_t{sizeof(sockaddr_in)}, socklen_t{sizeof(sockaddr_in6)}}) {
@@ -184,8 +186,8 @@ int descriptor_limit() noexcept {
   return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, AdoptedNumbers::kMax));
 }
 
-/// A number above all that are in use: the size of the kernel's table of them, which grows as they
-/// do. Where /proc does not tell, it is the limit, which takes longer to search.
+/// A number above all that are in use: the size of the kernel's descriptor table. Without /proc it
+/// is the limit, which takes longer to search.
 int descriptor_table_size(int limit) noexcept {
   constexpr std::string_view kField = "\nFDSize:";
   const FileDescriptor status(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
@@ -206,7 +208,7 @@ int descriptor_table_size(int limit) noexcept {
 
 }  // namespace
 
-/// Searches and takes. One for the process, since descriptors are.
+/// Searches and adopts. One per process, like the descriptors.
 class Adopter {
  public:
   static Adopter& instance() {
@@ -220,19 +222,25 @@ class Adopter {
     if (!dead_) {
       if (auto problem = open_dead_socket()) return std::move(*problem);
     }
-    const int limit = descriptor_limit();
-    if (target.descriptor >= 0) {
-      if (auto problem = check_given(target.descriptor)) return std::move(*problem);
-    }
     try {
-      auto found = target.descriptor >= 0 ? check_reserve(target, limit) : find(target, limit);
-      if (auto* problem = std::get_if<AdoptionFailure>(&found)) return std::move(*problem);
-      return take(std::get<int>(found), limit);
+      return adopt_from_server(target, descriptor_limit());
     } catch (const SearchFailed& failed) {
-      return system_failure(
-          "the descriptors in use cannot be searched with " + std::string(failed.call),
-          failed.error);
+      return search_failure(failed);
     }
+  }
+
+  std::variant<AdoptedSocket, AdoptionFailure> adopt_own(FileDescriptor& descriptor,
+                                                         std::uint32_t reserve) {
+    const MutexLock lock(search_);
+    const int limit = descriptor_limit();
+    try {
+      if (auto problem = check_given(descriptor.get(), reserve, limit)) return std::move(*problem);
+    } catch (const SearchFailed& failed) {
+      return search_failure(failed);
+    }
+    auto taken = take(descriptor.get(), limit);
+    if (std::holds_alternative<AdoptedSocket>(taken)) descriptor.reset();
+    return taken;
   }
 
   bool has_descriptors(std::uint32_t reserve) {
@@ -264,8 +272,7 @@ class Adopter {
 
   bool end_reading(const OpenConnection& connection) noexcept {
     const MutexLock lock(search_);
-    // What was looked at is what is ended: a number may be another connection's at any moment, a
-    // duplicate may not.
+    // The number may belong to another connection at any moment; a duplicate cannot.
     const FileDescriptor ours(
         fcntl(connection.descriptor, F_DUPFD_CLOEXEC, first_number(descriptor_limit())));
     return ours && !adopted_numbers.contains(connection.descriptor) &&
@@ -273,15 +280,20 @@ class Adopter {
   }
 
  private:
-  /// What the connection that is looked for has at its two ends.
+  /// The two ends of the wanted connection.
   struct Ends {
     Endpoint peer;
     std::uint16_t local_port;
   };
 
-  /// Whether so many stay free of the limit, with all adopted ones and `others` open.
+  /// Whether `reserve` of the limit stay free, with all adopted ones and `others` open.
   static bool leaves(std::uint32_t reserve, int others, int limit) noexcept {
     return std::int64_t{adopted_numbers.count()} + others + reserve <= limit;
+  }
+
+  static AdoptionFailure search_failure(const SearchFailed& failed) {
+    return system_failure(
+        "the descriptors in use cannot be searched with " + std::string(failed.call), failed.error);
   }
 
   static AdoptionFailure too_few(int limit) {
@@ -314,10 +326,41 @@ class Adopter {
     void operator()(DIR* folder) const noexcept { (void)closedir(folder); }
   };
 
-  std::variant<int, AdoptionFailure> check_reserve(const AdoptionTarget& target, int limit)
+  /// Whether `reserve` stay free when one more is adopted. Throws SearchFailed.
+  bool keeps_reserve(std::uint32_t reserve, int limit) WAYSTATION_REQUIRES(search_) {
+    // A smaller limit or a larger reserve makes an earlier count worthless.
+    if (until_count_ > 0 && limit >= counted_limit_ && reserve <= counted_reserve_) {
+      --until_count_;
+      return true;
+    }
+    const std::int64_t in_use = std::int64_t{adopted_numbers.count()} + search(nullptr, limit);
+    const std::int64_t left = limit - in_use - reserve;
+    // The host may open descriptors meanwhile, so only half of them are counted on.
+    until_count_ = std::clamp<std::int64_t>(left / 2, 0, kAdoptionsPerCount);
+    counted_limit_ = limit;
+    counted_reserve_ = reserve;
+    return left >= 0;
+  }
+
+  /// Throws SearchFailed.
+  std::variant<AdoptedSocket, AdoptionFailure> adopt_from_server(const AdoptionTarget& target,
+                                                                 int limit)
       WAYSTATION_REQUIRES(search_) {
-    if (!leaves(target.descriptor_reserve, search(nullptr, limit), limit)) return too_few(limit);
-    return target.descriptor;
+    int fd = target.descriptor;
+    if (fd >= 0) {
+      auto problem = check_given(fd, target.descriptor_reserve, limit);
+      if (problem) return std::move(*problem);
+    } else {
+      auto found = find(target, limit);
+      if (auto* problem = std::get_if<AdoptionFailure>(&found)) return std::move(*problem);
+      fd = std::get<int>(found);
+    }
+    auto taken = take(fd, limit);
+    if (std::holds_alternative<AdoptedSocket>(taken) && dup3(dead_.get(), fd, O_CLOEXEC) < 0) {
+      // Nothing was taken: the duplicate closes, the server keeps its own.
+      return system_failure("the server's descriptor cannot be replaced");
+    }
+    return taken;
   }
 
   std::variant<int, AdoptionFailure> find(const AdoptionTarget& target, int limit)
@@ -341,13 +384,13 @@ class Adopter {
     return matches_.front().fd;
   }
 
-  /// Counts all open descriptors that are not adopted, and collects those of them that are what is
-  /// `wanted`, unless that is null. Every one is looked at: to stop at the first match would be to
-  /// trust that there is no second. Throws SearchFailed where one could not be.
+  /// Counts all open descriptors that are not adopted, and collects those that match `wanted`,
+  /// unless that is null. It does not stop at the first match, because there may be a second.
+  /// Throws SearchFailed.
   int search(const Ends* wanted, int limit) WAYSTATION_REQUIRES(search_) {
     const int end = end_of_search(limit);
-    // One poll() tells which numbers are open, for much less than a call for each; it takes no
-    // more at once than the process may open.
+    // One poll() tells which numbers are open, at a lower cost than a call for each. It accepts no
+    // more numbers than the process may open.
     const auto most = static_cast<std::size_t>(std::clamp(limit, 1, kNumbersPerPoll));
     int open = 0;
     candidates_.clear();
@@ -367,8 +410,8 @@ class Adopter {
     return open + static_cast<int>(above_.size());
   }
 
-  /// Where the numbers end that may be in use and have to be tried. Those in use from there on, of
-  /// which there are hardly ever any, are in above_.
+  /// The end of the numbers that have to be tried. Open numbers from there on are in above_; there
+  /// are hardly ever any.
   int end_of_search(int limit) WAYSTATION_REQUIRES(search_) {
     above_.clear();
     if (dead_.get() <= highest_) {
@@ -380,8 +423,8 @@ class Adopter {
     return descriptor_table_size(limit);
   }
 
-  /// Puts the open numbers above the mark into above_. False where the kernel's list of them cannot
-  /// be had, or does not begin with the mark and so is not what we take it for.
+  /// Puts the open numbers above the mark into above_. False if the kernel's list is not available,
+  /// or does not begin with the mark.
   bool list_above_mark() WAYSTATION_REQUIRES(search_) {
     const std::unique_ptr<DIR, CloseFolder> list(opendir("/proc/self/fd"));
     if (list == nullptr) return false;
@@ -421,8 +464,8 @@ class Adopter {
   void match(int fd, const Ends& wanted) WAYSTATION_REQUIRES(search_) {
     const auto local = own_endpoint(fd);
     if (!local || local->port != wanted.local_port) return;
-    // Of a connection that its peer reset, getpeername() says nothing, but it may be the one that
-    // is meant: the other one from the same client port came later and is somebody else's.
+    // getpeername() fails after the peer has reset the connection. Such a connection may still be
+    // the wanted one: another connection from the same client port then belongs to another client.
     const auto remote = peer_endpoint(fd);
     if (!remote || remote->port != wanted.peer.port || remote->address != wanted.peer.address) {
       return;
@@ -430,9 +473,11 @@ class Adopter {
     matches_.push_back({fd, is_connected(fd)});
   }
 
-  /// A given descriptor needs no search, but must be what a server would hand over.
-  static std::optional<AdoptionFailure> check_given(int fd) {
-    if (adopted_numbers.contains(fd)) {
+  /// Whether `fd` is a connected stream socket that was not adopted before, and leaves the reserve.
+  /// Throws SearchFailed.
+  std::optional<AdoptionFailure> check_given(int fd, std::uint32_t reserve, int limit)
+      WAYSTATION_REQUIRES(search_) {
+    if (fd >= 0 && adopted_numbers.contains(fd)) {
       return failure(Cause::failed, "the descriptor is one that was taken over before");
     }
     int type = 0;
@@ -445,6 +490,7 @@ class Adopter {
       return failure(Cause::unsupported, "the descriptor is not a stream socket");
     }
     if (!is_connected(fd)) return gone();
+    if (!keeps_reserve(reserve, limit)) return too_few(limit);
     return std::nullopt;
   }
 
@@ -452,6 +498,7 @@ class Adopter {
     return failure(Cause::not_found, "the connection's peer has gone");
   }
 
+  /// A duplicate of `fd`, on record as adopted.
   std::variant<AdoptedSocket, AdoptionFailure> take(int fd, int limit)
       WAYSTATION_REQUIRES(search_) {
     const int ours = fcntl(fd, F_DUPFD_CLOEXEC, first_number(limit));
@@ -462,20 +509,18 @@ class Adopter {
     }
     adopted_numbers.insert(ours);
     highest_ = std::max(highest_, ours);
-    AdoptedSocket socket(ours);
-    if (dup3(dead_.get(), fd, O_CLOEXEC) < 0) {
-      // Nothing was taken: the duplicate closes, the server keeps its own.
-      return system_failure("the server's descriptor cannot be replaced");
-    }
-    return socket;
+    return AdoptedSocket(ours);
   }
 
   Mutex search_;  // no two searches overlap
-  // The dead socket. Its number is also the mark: above all adopted ones, as a rule. Whether others
-  // are open beyond it the kernel tells for less than it would cost to try all numbers that there
-  // is room for.
+  // The dead socket. Its number is also the mark, usually above all adopted ones. The kernel can
+  // list the numbers beyond it, which costs less than to try all possible numbers.
   FileDescriptor dead_ WAYSTATION_GUARDED_BY(search_);
   int highest_ WAYSTATION_GUARDED_BY(search_) = 0;  // number that was ever adopted
+  // For given descriptors: how many more rely on the last count, and what that was made for.
+  std::int64_t until_count_ WAYSTATION_GUARDED_BY(search_) = 0;
+  int counted_limit_ WAYSTATION_GUARDED_BY(search_) = 0;
+  std::uint32_t counted_reserve_ WAYSTATION_GUARDED_BY(search_) = 0;
   std::vector<int> above_ WAYSTATION_GUARDED_BY(search_);
   std::vector<pollfd> candidates_ WAYSTATION_GUARDED_BY(search_);
   std::vector<Match> matches_ WAYSTATION_GUARDED_BY(search_);
@@ -486,6 +531,11 @@ void AdoptedSocket::reset() noexcept {
   // Forgotten before it is closed: the number may be the server's again at once.
   adopted_numbers.erase(fd_);
   (void)::close(std::exchange(fd_, -1));  // on Linux it is closed, whatever is returned
+}
+
+std::variant<AdoptedSocket, AdoptionFailure> AdoptedSocket::from(FileDescriptor& descriptor,
+                                                                 std::uint32_t reserve) {
+  return Adopter::instance().adopt_own(descriptor, reserve);
 }
 
 bool has_descriptors(std::uint32_t reserve) {

@@ -1,8 +1,8 @@
-// Taking a connected socket away from the web server that accepted it.
+// Adopting a connected socket from the web server that accepted it.
 //
-// A web server such as CivetWeb does not say which descriptor a request came in on. It is found by
-// the connection's addresses, duplicated, and a dead socket is put under the server's number: the
-// server then reads end-of-file from what it still holds, and the connection is ours alone.
+// A web server such as CivetWeb does not tell the descriptor of a request. The library finds it by
+// the addresses of the connection and duplicates it. It then puts a dead socket under the server's
+// number: the server reads end-of-file there, and only the library has the connection.
 #pragma once
 
 #include <array>
@@ -15,10 +15,14 @@
 #include <variant>
 #include <vector>
 
+#include "reactor/file_descriptor.hpp"
+
 namespace waystation {
 
-/// A socket of ours, known process-wide as adopted so that no later search takes it for the web
-/// server's. Closed with its owner.
+struct AdoptionFailure;
+
+/// An adopted socket. The process keeps a record of it, so that no later search takes it for a
+/// socket of the web server. Closed with its owner.
 class AdoptedSocket {
  public:
   AdoptedSocket() = default;
@@ -32,6 +36,14 @@ class AdoptedSocket {
     return *this;
   }
 
+  /// Adopts the connected stream socket `descriptor`, which this process owns: one that was
+  /// received with SCM_RIGHTS, or accepted. It is moved to a high number, as adopted sockets are.
+  /// No other descriptor is looked at and no dead socket is needed, but for the `reserve`: see
+  /// has_descriptors(). On failure, and where std::bad_alloc is thrown, nothing was changed and the
+  /// descriptor stays the caller's. Any thread.
+  static std::variant<AdoptedSocket, AdoptionFailure> from(FileDescriptor& descriptor,
+                                                           std::uint32_t reserve);
+
   int get() const noexcept { return fd_; }
   void reset() noexcept;
 
@@ -41,41 +53,44 @@ class AdoptedSocket {
   int fd_ = -1;
 };
 
-/// Which connection is meant.
+/// The connection that is to be adopted.
 struct AdoptionTarget {
-  int descriptor = -1;  // where the server knows it; otherwise -1 and the rest
+  int descriptor = -1;  // where the server knows it; otherwise -1, and the addresses decide
   std::string_view remote_address;
   std::uint16_t remote_port = 0;
   std::uint16_t local_port = 0;
-  // Descriptors that stay free: without any, a server's accept loop would spin.
+  // Descriptors that stay free. Without any, a server's accept loop would spin.
   std::uint32_t descriptor_reserve = 64;
 };
 
 /// Why a socket could not be adopted.
 struct AdoptionFailure {
   enum class Cause : std::uint8_t {
-    not_found,    // no such connection; the peer may just have gone
-    ambiguous,    // more than one: another user's might be taken, so none is
+    not_found,    // no such connection; the peer may have disconnected
+    ambiguous,    // more than one connection matches; none is adopted
     exhausted,    // too few descriptors are left for the server to go on accepting
-    unsupported,  // not a TCP connection
-    failed,       // the system said no
+    unsupported,  // not a connection that can be adopted
+    failed,       // a system call failed
   };
   Cause cause;
   std::string detail;
 };
 
-/// Whether a socket could be adopted as far as descriptors go. Any thread, as below.
+/// Whether `reserve` descriptors are free. Counts all descriptors of the process. Adoptions of
+/// given descriptors do not count each time: if there was room for n more, the next n / 2 rely on
+/// that, and at most 64. Any thread, as below.
 bool has_descriptors(std::uint32_t reserve);
 
-/// Adopts the one socket that `target` describes. On failure nothing was changed. Any thread; all
-/// searches of the process take turns.
+/// Adopts the one socket that `target` describes, and leaves a dead socket under the server's
+/// number. On failure nothing was changed. A given descriptor is not searched for. Any thread; the
+/// searches of a process run one after the other.
 std::variant<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target);
 
-/// An address as 16 bytes in network order, IPv4 in its mapped form, so that both ways of writing
-/// it compare equal.
+/// An address as 16 bytes in network order. IPv4 addresses are mapped to IPv6, so that both
+/// spellings of an address are equal.
 using AddressBytes = std::array<unsigned char, 16>;
 
-/// What tells a connection from others of the same server.
+/// Identifies a connection among those of the same server.
 struct ConnectionEnds {
   AddressBytes peer{};
   std::uint16_t peer_port = 0;
@@ -83,18 +98,18 @@ struct ConnectionEnds {
   friend auto operator<=>(const ConnectionEnds&, const ConnectionEnds&) = default;
 };
 
-/// A connection under the descriptor that the web server has for it, which may close it any time.
+/// A connection and the web server's descriptor for it. The server may close it at any time.
 struct OpenConnection {
   int descriptor = -1;
   ConnectionEnds ends;
 };
 
-/// The TCP connections of this process with one of those local ports, but for the adopted ones.
-/// None where /proc is not there. Throws std::bad_alloc. Any thread, as above.
+/// The TCP connections of this process with one of those local ports, except the adopted ones.
+/// Empty where /proc is not mounted. Throws std::bad_alloc. Any thread, as above.
 std::vector<OpenConnection> open_connections(std::span<const std::uint16_t> local_ports);
 
-/// Ends the reading side of `connection`: whoever waits for its bytes reads end-of-file. False, and
-/// nothing was done, where the descriptor is another connection's by now. Any thread, as above.
+/// Shuts down the reading side of `connection`, so that the server reads end-of-file. False, and
+/// nothing was done, where the descriptor now belongs to another connection. Any thread, as above.
 bool end_reading(const OpenConnection& connection) noexcept;
 
 }  // namespace waystation

@@ -1,36 +1,29 @@
 #include "reactor/connection.hpp"
 
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/ioctl.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <string>
 #include <utility>
 
-#include "reactor/reactor.hpp"
 #include "websocket/frame_writer.hpp"
 
 namespace waystation {
 namespace {
 
-// How long a peer may take to answer our Close, or to take in what was queued before it.
+// Time for a peer to receive what is queued before our Close, and to answer it.
 constexpr std::int64_t kCloseMs = 10'000;
-// How long it may then take to end the TCP connection (section 7.1.1: the client should not have
-// to).
+// Time for it to end the TCP connection after that. The server ends its direction first (section
+// 7.1.1).
 constexpr std::int64_t kLingerMs = 2'000;
-// The frames of one socket that are handled at once: the smallest cost most for their size, and all
-// others wait for them. More than there are usual messages in one read.
+// Frames of one socket that are handled at once, while all others wait. Small frames cost most for
+// their size. More than the usual number of messages in one read.
 constexpr std::size_t kFramesAtOnce = 128;
-// The clock of a round counts milliseconds, so a pause may end this much late. Frames behind it
-// make up for that and no more, however late a busy thread is.
-constexpr std::int64_t kPauseSlackUs = 1'000;
-
-/// Why a connection ends that is closed with a code of ours.
+/// The reason for the end of a connection that this side closes with `code`.
 EndReason reason_for(CloseCode code) noexcept {
   switch (code) {
     case CloseCode::going_away:
@@ -69,24 +62,29 @@ void UnreadBytes::keep(std::span<const char> rest) {
   }
 }
 
-Connection::Connection(Reactor& reactor, std::uint64_t id, AdoptedSocket socket,
-                       std::shared_ptr<void> place)
-    : reactor_(reactor),
+Connection::Connection(Loop& loop, std::uint64_t id, std::unique_ptr<Stream> stream,
+                       std::shared_ptr<void> permit)
+    : Timer(loop.timers()),
+      loop_(loop),
       id_(id),
-      socket_(std::move(socket)),
-      place_(std::move(place)),
-      outbox_(reactor.pool()),
-      reader_(reactor.frame_limits()),
-      last_received_ms_(reactor.now_ms()),
-      next_ping_ms_(reactor.now_ms() + reactor.ping_interval_ms()) {
+      stream_(std::move(stream)),
+      permit_(std::move(permit)),
+      outbox_(loop.pool()),
+      reader_(loop.frame_limits()),
+      deadlines_(loop.now_ms(), loop.ping_interval_ms()) {
   const int on = 1;
   // A unix socket has no such option, and without it only latency suffers.
-  (void)setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  (void)setsockopt(stream_->descriptor(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 Connection::~Connection() = default;
 
-void Connection::open(std::unique_ptr<Session> session, std::string_view response) {
+bool Connection::start_watching() noexcept {
+  Timer::set(next_deadline());
+  return loop_.add(stream_->descriptor(), *this, EPOLLIN);
+}
+
+void Connection::open_session(std::unique_ptr<Session> session, std::string_view response) {
   outbox_.append_always({response});
   session_ = std::move(session);
   touch();
@@ -95,7 +93,7 @@ void Connection::open(std::unique_ptr<Session> session, std::string_view respons
 }
 
 void Connection::touch() noexcept {
-  if (!is_touched) reactor_.add_touched(*this);
+  if (!touched_link.is_queued()) loop_.touch(*this);
 }
 
 bool Connection::send(Opcode opcode, std::initializer_list<std::string_view> parts) {
@@ -113,28 +111,28 @@ bool Connection::send(Opcode opcode, std::initializer_list<std::string_view> par
   const auto kind = is_control(opcode) ? Outbox::Unit::mergeable : Outbox::Unit::separate;
   const auto queue = [&] { return outbox_.append({header.view(), first, second, third}, kind); };
   touch();
-  if (queue() || (make_room(header.view().size() + size) && queue())) return true;
+  if (queue() || (reclaim(header.view().size() + size) && queue())) return true;
   too_slow_ = true;
   note_end(EndReason::slow);
   wanted_close_ = CloseCode::receiver_too_slow;
   return false;
 }
 
-bool Connection::make_room(std::size_t size) noexcept {
+bool Connection::reclaim(std::size_t size) noexcept {
   // The events of this round may have filled the queue before the kernel was offered any of it.
   transmit();
-  if (backlog() + size > reactor_.pool().limits().max_queue_bytes) return false;
-  return reactor_.make_room(size, *this);
+  if (backlog() + size > loop_.pool().limits().max_queue_bytes) return false;
+  return loop_.reclaim(size, *this);
 }
 
-void Connection::yield_room() noexcept {
+void Connection::shed_backlog() noexcept {
   const auto before = backlog();
   transmit();
-  // A quarter at least: each time all connections are looked at for the largest queue, and a peer
-  // that takes a few bytes now and then could have that done for every message of everybody else.
+  // Less than a quarter does not count. Each reclaim looks at all connections for the largest
+  // queue: a peer that takes a few bytes at a time could cause that for every message of others.
   const auto now = backlog();
   if (now < before && now <= before - before / 4) return;
-  // Where its session is over, what holds the room is a peer that does not take its last words.
+  // Its session is over, and its peer does not take the last bytes.
   if (state_ != State::open) return abort();
   too_slow_ = true;
   note_end(EndReason::slow);
@@ -158,53 +156,46 @@ void Connection::close(CloseCode code) noexcept {
 
 void Connection::pause_reading(std::int64_t us) noexcept {
   if (state_ != State::open) return;
-  const auto now_us = reactor_.now_ms() * 1000;
-  const bool was_watched = resumes_us_ == 0;
-  resumes_us_ = (was_watched ? now_us : std::max(resumes_us_, now_us - kPauseSlackUs)) + us;
-  if (is_paused()) reactor_.wake_at(resumes_ms(), *this);
-  if (was_watched) watch();
+  const bool was_set = pause_.is_set();
+  pause_.extend(us, loop_.now_ms());
+  if (is_paused()) Timer::set_sooner(pause_.end_ms());
+  if (!was_set) watch();
 }
 
-bool Connection::is_paused() const noexcept {
-  return resumes_us_ != 0 && resumes_us_ > reactor_.now_ms() * 1000;
-}
-
-/// Goes on with what was read before, or else with reading.
-void Connection::resume_reading() {
+/// Continues with bytes that were read before, otherwise with reading.
+void Connection::resume_reading() noexcept {
   if (state_ == State::closed) return;
-  if (unread_) return reactor_.add_unread(*this);
-  if (std::exchange(resumes_us_, 0) != 0) watch();
+  if (unread_) return loop_.revisit(*this);
+  if (pause_.is_set()) {
+    pause_.clear();
+    watch();
+  }
+  if (read_again_) loop_.revisit(*this);
 }
 
-std::int64_t Connection::resumes_ms() const noexcept {
-  return (resumes_us_ + 999) / 1000;
-}
-
-void Connection::set_expiry(std::int64_t steady_ms) {
-  expires_ms_ = steady_ms;
-  // The heartbeat comes sooner, as a rule: a timer of its own would outlive the connection.
-  if (state_ == State::open) reactor_.wake_at(next_deadline(), *this);
+void Connection::set_expiry(std::int64_t steady_ms) noexcept {
+  deadlines_.set_expiry(steady_ms);
+  if (state_ == State::open) Timer::set_sooner(next_deadline());
 }
 
 std::uint64_t Connection::acknowledged_offset() const noexcept {
-  int unacknowledged = 0;
-  // A socket that cannot be asked counts as one whose peer received everything.
-  if (ioctl(socket_.get(), SIOCOUTQ, &unacknowledged) != 0) return outbox_.sent_offset();
-  return outbox_.sent_offset() -
-         std::min(outbox_.sent_offset(), static_cast<std::uint64_t>(unacknowledged));
+  const auto sent = outbox_.sent_offset();
+  return stream_ ? sent - std::min(sent, stream_->unacknowledged_bytes()) : sent;
 }
 
-void Connection::settle() {
-  if (!is_unsettled()) return;
-  const auto code = wanted_close_;
-  if (too_slow_) {
-    // The kernel gets what it can still take; after that, only what was begun is completed.
-    transmit();
-    if (broken_) return cut();
-    drop_unbegun();
-  }
-  if (code == CloseCode::receiver_too_slow) reactor_.count_closed_slow();
-  start_closing(code, close_reason(code));
+void Connection::on_close_request() noexcept {
+  if (!has_close_request()) return;
+  guard([this] {
+    const auto code = wanted_close_;
+    if (too_slow_) {
+      // The kernel gets what it can still take; after that, only what was begun is completed.
+      transmit();
+      if (broken_) return terminate();
+      drop_unbegun();
+    }
+    if (code == CloseCode::receiver_too_slow) loop_.count_closed_slow();
+    start_closing(code, close_reason(code));
+  });
 }
 
 void Connection::note_end(EndReason reason) noexcept {
@@ -215,52 +206,100 @@ void Connection::start_closing(CloseCode code, std::string_view reason) {
   state_ = State::closing;
   close_code_ = code;
   note_end(reason_for(code));
-  // The peer's Close is waited for, however long the pause was to be.
-  resumes_us_ = std::min(resumes_us_, reactor_.now_ms() * 1000);
+  // The peer's Close is waited for, so the pause ends now.
+  pause_.shorten(loop_.now_ms());
   resume_reading();
   end_session();
-  // Others heard of it, and one of them may have needed the room that this one held.
+  // The session told others, and one of them may have needed the memory that this one held.
   if (state_ == State::closed) return;
   const auto payload = close_payload(code, reason);
   outbox_.append_always({FrameHeader(Opcode::close, payload.size()).view(), payload});
-  close_by_ms_ = reactor_.now_ms() + kCloseMs;
-  reactor_.wake_at(close_by_ms_, *this);
+  deadlines_.close_by(loop_.now_ms() + kCloseMs);
+  Timer::set_sooner(next_deadline());
   touch();
 }
 
 void Connection::end_session() noexcept {
-  if (std::exchange(in_session_, false)) session_->on_end();
+  if (!in_session_) return;
+  in_session_ = false;
+  session_->on_end();
+}
+
+void Connection::on_events(std::uint32_t events) noexcept {
+  guard([this, events] {
+    if ((events & EPOLLOUT) != 0) on_writable();
+    const bool has_ended = (events & (EPOLLERR | EPOLLHUP)) != 0;
+    if (has_ended || (events & EPOLLIN) != 0) on_readable(has_ended);
+  });
 }
 
 void Connection::on_readable(bool has_ended) {
   if (state_ == State::closed) return;
-  if (resumes_us_ != 0) {
-    // Epoll reports the end of one that it does not watch, too.
-    if (has_ended) cut();
+  if (blocked_ && write_wants_read_) {
+    set_blocked(false);
+    touch();
+  }
+  if (pause_.is_set()) {
+    // Epoll reports the end of a descriptor that it does not watch, too.
+    if (has_ended) terminate();
     return;
   }
-  if (unread_) return;  // comes first, in its turn
-  const auto buffer = reactor_.read_buffer(reader_.frame_rest());
-  const auto received = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-  if (received < 0) {
-    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) cut();
-    return;
+  // Bytes that were read before come first, when the reactor revisits this.
+  if (!unread_) read();
+}
+
+void Connection::on_writable() noexcept {
+  if (state_ == State::closed) return;
+  if (!write_wants_read_) set_blocked(false);
+  touch();
+  if (read_wants_write_) {
+    read_wants_write_ = false;
+    watch();
+    read_again_ = true;
+    loop_.revisit(*this);
   }
-  if (received == 0) return cut();
-  last_received_ms_ = reactor_.now_ms();
-  if (reading_) handle(buffer.first(static_cast<std::size_t>(received)));
 }
 
-void Connection::on_unread() {
-  if (state_ != State::closed) handle(unread_.view());
+void Connection::on_revisit() noexcept {
+  guard([this] {
+    if (state_ == State::closed) return;
+    if (unread_) {
+      handle(unread_.view());
+    } else if (read_again_ && !pause_.is_set()) {
+      read();
+    }
+  });
 }
 
-/// Handles frames at the front of `bytes`, as far as a pause and all others allow, and keeps the
-/// rest. `bytes` may be those that it kept before.
+void Connection::read() {
+  const auto buffer = loop_.read_buffer(reader_.frame_rest());
+  const auto result = stream_->read(buffer);
+  read_again_ = result.has_pending;
+  if (result.bytes != 0) {
+    deadlines_.on_received(loop_.now_ms());
+    if (!peer_done_) handle(buffer.first(result.bytes));
+    if (state_ == State::closed) return;
+  }
+  switch (result.status) {
+    case Stream::Status::ok:
+    case Stream::Status::want_read:
+      break;
+    case Stream::Status::want_write:
+      read_wants_write_ = true;
+      watch();
+      break;
+    case Stream::Status::ended:
+    case Stream::Status::broken:
+      return terminate();
+  }
+  if (read_again_ && !unread_ && !pause_.is_set()) loop_.revisit(*this);
+}
+
+/// Handles frames at the front of `bytes`, as far as a pause and fairness allow, and keeps the
+/// rest. `bytes` may be those that were kept before.
 void Connection::handle(std::span<char> bytes) {
-  if (reading_) {
+  if (!peer_done_) {
     if (const auto failure = reader_.feed(bytes, *this, kFramesAtOnce)) {
-      reading_ = false;
       peer_done_ = true;
       if (state_ == State::open) {
         start_closing(*failure, close_reason(*failure));
@@ -268,20 +307,20 @@ void Connection::handle(std::span<char> bytes) {
         touch();
       }
     } else if (!reader_.is_unfinished()) {
-      message_began_ms_ = 0;
-    } else if (message_began_ms_ == 0) {
-      message_began_ms_ = reactor_.now_ms();
+      deadlines_.on_message_complete();
+    } else {
+      deadlines_.on_message_incomplete(loop_.now_ms());
     }
   }
-  if (bytes.empty() && !unread_ && resumes_us_ == 0) return;
-  // Nothing counts behind a Close of the peer's or a violation.
-  unread_.keep(reading_ ? bytes : std::span<char>());
+  if (bytes.empty() && !unread_ && !pause_.is_set()) return;
+  // What follows the peer's Close, or a violation, is discarded.
+  unread_.keep(peer_done_ ? std::span<char>() : bytes);
   if (!is_paused()) resume_reading();
 }
 
 bool Connection::on_message(Opcode opcode, std::string_view payload) {
-  message_began_ms_ = 0;
-  // Once our Close is said, section 1.4 lets us pass over what still comes before the peer's.
+  deadlines_.on_message_complete();
+  // After our Close, messages that precede the peer's are ignored (section 1.4).
   if (state_ == State::open && wanted_close_ == CloseCode::no_status) {
     session_->on_message(opcode, payload);
   }
@@ -298,11 +337,10 @@ bool Connection::on_pong(std::string_view) {
 }
 
 void Connection::on_close(CloseCode code, std::string_view) {
-  reading_ = false;
   peer_done_ = true;
   note_end(EndReason::closed);  // whatever the peer's reason
-  // Section 5.5.1: the answer repeats the peer's code. Where ours was said first, its flush may be
-  // long done, and there is only the end of the connection left to see to.
+  // The answer repeats the peer's code (section 5.5.1). If our Close came first, its flush may have
+  // ended long ago, and only the end of the connection remains.
   if (state_ == State::open) {
     start_closing(code, {});
   } else {
@@ -310,44 +348,47 @@ void Connection::on_close(CloseCode code, std::string_view) {
   }
 }
 
-void Connection::on_writable() {
-  if (state_ == State::closed) return;
-  set_blocked(false);
-  touch();
-}
-
-void Connection::flush() {
+void Connection::flush() noexcept {
   if (state_ == State::closed) return;
   transmit();
-  if (broken_) return cut();
+  if (broken_) return terminate();
   if (state_ == State::closing && peer_done_ && !blocked_) finish_sending();
 }
 
 void Connection::transmit() noexcept {
   while (!blocked_ && !broken_ && state_ != State::closed) {
     const auto bytes = outbox_.unsent();
-    if (bytes.empty()) return;
-    const auto sent =
-        ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK) return set_blocked(true);
-      broken_ = true;
-      return;
-    }
-    outbox_.consume(static_cast<std::size_t>(sent));
-    // A short send means that the kernel is full; it will say when it is not.
-    if (static_cast<std::size_t>(sent) < bytes.size()) set_blocked(true);
+    if (bytes.empty() && !write_unfinished_) return;
+    const auto result = stream_->write(bytes);
+    outbox_.consume(result.bytes);
+    if (result.status != Stream::Status::ok) return wait_to_write(result.status);
+    write_unfinished_ = false;
+    if (result.bytes == bytes.size()) return;
   }
 }
 
-void Connection::finish_sending() {
-  // Our side ends first, and the peer's end-of-file is waited for: to close with its bytes unread
-  // would reset the connection, and our Close could be lost with it.
+void Connection::wait_to_write(Stream::Status status) noexcept {
+  if (status != Stream::Status::want_write && status != Stream::Status::want_read) {
+    broken_ = true;
+    return;
+  }
+  write_unfinished_ = true;
+  write_wants_read_ = status == Stream::Status::want_read;
+  set_blocked(true);
+}
+
+void Connection::finish_sending() noexcept {
+  // The server ends its direction first and waits for the peer's end-of-file. Closing the socket
+  // with unread bytes would reset the connection, and our Close could be lost with it.
+  const auto result = stream_->shutdown();
+  if (result.status != Stream::Status::ok) {
+    wait_to_write(result.status);
+    if (broken_) terminate();
+    return;
+  }
   state_ = State::lingering;
-  (void)shutdown(socket_.get(), SHUT_WR);  // fails where the peer has gone, which epoll reports
-  close_by_ms_ = reactor_.now_ms() + kLingerMs;
-  reactor_.wake_at(close_by_ms_, *this);
+  deadlines_.close_by(loop_.now_ms() + kLingerMs);
+  Timer::set_sooner(next_deadline());
 }
 
 void Connection::set_blocked(bool blocked) noexcept {
@@ -357,88 +398,90 @@ void Connection::set_blocked(bool blocked) noexcept {
 }
 
 void Connection::watch() noexcept {
-  if (reactor_.watch(*this, resumes_us_ == 0, blocked_)) return;
-  // It would never be read or written to again: it is cut at the end of the round.
+  const bool readable =
+      blocked_ && write_wants_read_ ? true : !pause_.is_set() && !read_wants_write_;
+  const bool writable = (blocked_ && !write_wants_read_) || read_wants_write_;
+  const std::uint32_t events = (readable ? EPOLLIN : 0U) | (writable ? EPOLLOUT : 0U);
+  if (loop_.change(stream_->descriptor(), *this, events)) return;
+  // It would never be read or written to again: it is terminated at the end of the round.
   broken_ = true;
   touch();
 }
 
-void Connection::cut(EndReason reason) noexcept {
+void Connection::terminate(EndReason reason) noexcept {
   if (state_ == State::closed) return;
   note_end(reason);
   state_ = State::closed;
   end_session();
   if (session_ != nullptr) session_->on_lost(acknowledged_offset());
-  outbox_.discard();  // at once: others may be waiting for the room
-  reactor_.forget(*this);
-  socket_.reset();
-  place_.reset();
+  outbox_.discard();  // at once: others may be waiting for the memory
+  loop_.remove(stream_->descriptor(), *this);
+  Timer::set(TimerQueue::kNever);
+  loop_.on_closed(*this);
+  stream_.reset();
+  permit_.reset();
 }
 
 void Connection::abort() noexcept {
-  // What the kernel still holds is given up for lost; without this it would go on trying, and keep
-  // the memory, for minutes.
+  // Without this the kernel would keep what it holds, and go on trying, for minutes.
   if (acknowledged_offset() < outbox_.sent_offset()) {
     const linger at_once{1, 0};
     // Where it fails, the kernel goes on trying.
-    (void)setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    (void)setsockopt(stream_->descriptor(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   }
-  cut();
+  terminate();
 }
 
 void Connection::fail() noexcept {
-  reading_ = false;
   peer_done_ = true;
   // Without a session there was no 101 either, behind which a Close could stand.
-  if (state_ != State::open || session_ == nullptr) return cut(EndReason::failed);
+  if (state_ != State::open || session_ == nullptr) return terminate(EndReason::failed);
   try {
     start_closing(CloseCode::internal_error, close_reason(CloseCode::internal_error));
   } catch (...) {
-    cut(EndReason::failed);
+    terminate(EndReason::failed);
   }
 }
 
-void Connection::restart_heartbeat() {
+void Connection::restart_heartbeat() noexcept {
   if (state_ != State::open) return;
-  last_received_ms_ = reactor_.now_ms();
-  next_ping_ms_ = last_received_ms_ + reactor_.ping_interval_ms();
-  if (message_began_ms_ != 0) message_began_ms_ = last_received_ms_;
-  reactor_.wake_at(next_deadline(), *this);
+  deadlines_.restart(loop_.now_ms(), loop_.ping_interval_ms());
+  Timer::set_sooner(next_deadline());
 }
 
-std::int64_t Connection::on_timer() {
-  const auto now = reactor_.now_ms();
-  if (state_ == State::closing || state_ == State::lingering) {
-    if (now >= close_by_ms_) abort();
-    return next_deadline();
+void Connection::on_timer() noexcept {
+  guard([this] { handle_due_deadline(); });
+  if (state_ != State::closed) Timer::set_sooner(next_deadline());
+}
+
+void Connection::handle_due_deadline() {
+  using Due = ConnectionDeadlines::Due;
+  const auto now = loop_.now_ms();
+  if (state_ == State::open && pause_.is_set() && pause_.is_over(now)) resume_reading();
+  switch (deadlines_.due(now, loop_.ping_interval_ms())) {
+    case Due::nothing:
+      return;
+    case Due::close:
+      return abort();
+    case Due::dead:
+      loop_.count_closed_dead();
+      note_end(EndReason::dead);
+      return abort();
+    case Due::expired:
+      return close(CloseCode::token_expired);
+    case Due::stalled:
+      return close(CloseCode::policy_violation);
+    case Due::ping:
+      deadlines_.on_ping_sent(now, loop_.ping_interval_ms());
+      send(Opcode::ping, {});
+      session_->on_heartbeat();
+      return;
   }
-  if (state_ == State::closed) return next_deadline();
-  if (resumes_us_ != 0 && !is_paused()) resume_reading();
-  const auto patience = 2 * reactor_.ping_interval_ms();
-  if (now - last_received_ms_ >= patience) {
-    reactor_.count_closed_dead();
-    note_end(EndReason::dead);
-    abort();
-  } else if (expires_ms_ != 0 && now >= expires_ms_) {
-    close(CloseCode::token_expired);
-  } else if (message_began_ms_ != 0 && now - message_began_ms_ >= patience) {
-    close(CloseCode::policy_violation);
-  } else if (now >= next_ping_ms_) {
-    next_ping_ms_ = now + reactor_.ping_interval_ms();
-    send(Opcode::ping, {});
-    session_->on_heartbeat();
-  }
-  return next_deadline();
 }
 
 std::int64_t Connection::next_deadline() const noexcept {
-  if (state_ != State::open) return close_by_ms_;
-  const auto patience = 2 * reactor_.ping_interval_ms();
-  auto next = std::min(next_ping_ms_, last_received_ms_ + patience);
-  if (expires_ms_ != 0) next = std::min(next, expires_ms_);
-  if (is_paused()) next = std::min(next, resumes_ms());
-  if (message_began_ms_ != 0) next = std::min(next, message_began_ms_ + patience);
-  return next;
+  const auto next = deadlines_.next(loop_.ping_interval_ms());
+  return state_ == State::open && is_paused() ? std::min(next, pause_.end_ms()) : next;
 }
 
 }  // namespace waystation

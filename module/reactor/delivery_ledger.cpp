@@ -21,7 +21,7 @@ void DeliveryLedger::add(std::uint64_t end_offset, const Message& message, bool 
                       static_cast<std::uint8_t>(group.size()),
                       static_cast<std::uint8_t>(message.id.size()),
                       message.to_side};
-  make_room(record.size());
+  reserve(record.size());
   char* at = memory_.get() + tail_;
   std::memcpy(at, &record, sizeof record);
   at += sizeof record;
@@ -58,7 +58,7 @@ DeliveryLedger::Entry DeliveryLedger::entry_at(std::uint32_t at) const noexcept 
           record.to_side};
 }
 
-void DeliveryLedger::make_room(std::uint32_t size) {
+void DeliveryLedger::reserve(std::uint32_t size) {
   if (capacity_ - tail_ >= size) return;
   const auto kept = tail_ - head_;
   const std::uint64_t needed = std::uint64_t{kept} + size;

@@ -1,4 +1,4 @@
-// Which messages are on their way through one socket, without what they say.
+// The messages under way through one socket, without their content.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,8 @@
 
 namespace waystation {
 
-/// The deliveries that a socket's queue took and its peer's kernel has not acknowledged, one behind
-/// the other in one piece of memory, of which there is none while nothing is on its way. One
-/// thread.
+/// The deliveries that a socket's queue took and its peer's kernel has not acknowledged. They are
+/// kept in one piece of memory, which is freed when there are none. One thread.
 class DeliveryLedger {
  public:
   struct Entry {
@@ -21,24 +20,25 @@ class DeliveryLedger {
     std::size_t bytes;
     std::string_view group;  // empty: the appliance's own, or the socket's group where it has one
     std::string_view id;     // empty: none was given
-    Side to_side;            // the receiver's, of the group's two users
+    Side to_side;            // the receiver, one of the two users of the group
   };
 
-  /// A message whose last byte is at `end_offset`, beyond those before. `keep_group` where the
-  /// socket itself does not say which group it was. Throws std::bad_alloc, and it was not added.
+  /// Adds a message whose last byte is at `end_offset`, which must grow. `keep_group`: the group is
+  /// stored, because the socket does not determine it. Throws std::bad_alloc, and nothing was
+  /// added.
   void add(std::uint64_t end_offset, const Message& message, bool keep_group);
 
-  /// Forgets what ends at or before `offset`: it arrived.
+  /// Removes the entries that end at or before `offset`: they arrived.
   void acknowledge(std::uint64_t offset) noexcept;
 
-  /// Takes out what ends beyond `offset`, calling `lost(const Entry&)` for each, oldest first. The
-  /// entry's views live as long as the call.
+  /// Removes the entries that end beyond `offset`, and calls `lost(const Entry&)` for each, oldest
+  /// first. The views of the entry are valid during the call.
   template <typename F>
   void lose_beyond(std::uint64_t offset, F&& lost) noexcept {
     auto at = head_;
     for (; at != tail_; at += record_at(at).size()) {
       if (record_at(at).end_offset > offset) break;
-      // What has arrived stays for acknowledge() to forget.
+      // Entries that have arrived stay until acknowledge() removes them.
     }
     const auto first_lost = at;
     for (; at != tail_; at += record_at(at).size(), --count_) lost(entry_at(at));
@@ -47,7 +47,7 @@ class DeliveryLedger {
   }
 
   std::size_t size() const noexcept { return count_; }
-  /// The memory that they take.
+  /// The memory of all entries.
   std::size_t used_bytes() const noexcept { return tail_ - head_; }
 
  private:
@@ -67,7 +67,7 @@ class DeliveryLedger {
 
   Record record_at(std::uint32_t at) const noexcept;
   Entry entry_at(std::uint32_t at) const noexcept;
-  void make_room(std::uint32_t size);
+  void reserve(std::uint32_t size);
   void release_if_empty() noexcept;
 
   std::unique_ptr<char[]> memory_;

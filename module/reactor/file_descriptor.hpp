@@ -23,6 +23,8 @@ class FileDescriptor {
 
   int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
+  /// Gives the descriptor to the caller, who closes it.
+  int release() noexcept { return std::exchange(fd_, -1); }
   void reset() noexcept {
     if (fd_ >= 0) (void)::close(std::exchange(fd_, -1));  // closed, whatever is returned
   }

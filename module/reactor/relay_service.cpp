@@ -1,8 +1,8 @@
 #include "reactor/relay_service.hpp"
 
 #include <algorithm>
-#include <exception>
 #include <future>
+#include <new>
 #include <utility>
 
 namespace waystation {
@@ -10,10 +10,25 @@ namespace {
 
 constexpr std::int64_t kLongestMs = std::int64_t{100} * 365 * 24 * 3600 * 1000;
 
-/// Adds to a figure that one thread writes: cheaper than a locked addition, and as safe.
-void add(std::atomic<std::uint64_t>& figure, std::int64_t change) noexcept {
-  figure.store(figure.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(change),
-               std::memory_order_relaxed);
+/// Adds to a counter that one thread writes: cheaper than a locked addition, and as safe.
+void add(std::atomic<std::uint64_t>& counter, std::int64_t change) noexcept {
+  counter.store(counter.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(change),
+                std::memory_order_relaxed);
+}
+
+/// Starts a call with a completion and waits for that.
+template <typename T, typename F>
+CallResult<T> wait_for(std::chrono::milliseconds deadline, F&& start) {
+  const auto result = std::make_shared<std::promise<CallResult<T>>>();
+  auto future = result->get_future();
+  if (!start([result](CallResult<T> value) { result->set_value(std::move(value)); })) {
+    return CallProblem::stopped;
+  }
+  if (future.wait_for(deadline) != std::future_status::ready) return CallProblem::timeout;
+  auto value = future.get();
+  const auto* const problem = std::get_if<CallProblem>(&value);
+  if (problem != nullptr && *problem == CallProblem::no_memory) throw std::bad_alloc();
+  return value;
 }
 
 }  // namespace
@@ -33,11 +48,11 @@ RelayService::~RelayService() {
   reactor_->stop();
 }
 
-bool RelayService::open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> place,
+bool RelayService::open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
                         SessionParameters parameters) {
-  return reactor_->adopt(socket, std::move(response), std::move(place),
+  return reactor_->adopt(socket, std::move(response), std::move(permit),
                          [this, parameters = std::move(parameters)](Connection& connection) {
-                           add(figures_.accepted, 1);
+                           add(stats_.accepted, 1);
                            set_expiry(connection, parameters.expires_at);
                            return make_relay_session(*this, connection, parameters);
                          });
@@ -45,48 +60,64 @@ bool RelayService::open(AdoptedSocket& socket, std::string response, std::shared
 
 void RelayService::set_expiry(Connection& connection, std::int64_t expires_at) {
   if (expires_at == 0) return connection.set_expiry(0);
-  // In bounds first: who says when is somebody else's code, and "never" may be a very large number.
+  // Clamped first: the host application chooses the number, and "never" may be a very large one.
   const auto wall = now().wall_ms;
   const auto in_ms = std::clamp<std::int64_t>(expires_at, 0, wall + kLongestMs) - wall;
   connection.set_expiry(std::max<std::int64_t>(now().steady_ms + in_ms, 1));
 }
 
-template <typename T>
-CallResult<T> RelayService::call(std::chrono::milliseconds deadline,
-                                 std::function<void(Answer<T>)> ask) {
-  const auto result = std::make_shared<std::promise<T>>();
-  auto future = result->get_future();
-  const bool posted = reactor_->post([result, ask = std::move(ask)] {
+/// Calls `ask` with the Answer that `done` waits for, on the reactor's thread.
+template <typename T, typename F>
+bool RelayService::call_async(Completion<T> done, F ask) {
+  return reactor_->post([done = std::move(done), ask = std::move(ask)] {
     try {
-      ask([result](T value) { result->set_value(std::move(value)); });
-    } catch (...) {
-      result->set_exception(std::current_exception());
+      ask([done](T value) { done(std::move(value)); });
+    } catch (const std::bad_alloc&) {
+      done(CallProblem::no_memory);
     }
   });
-  if (!posted) return CallProblem::stopped;
-  if (future.wait_for(deadline) != std::future_status::ready) return CallProblem::timeout;
-  return future.get();
 }
 
-CallResult<std::size_t> RelayService::notify(std::string user, std::string json,
-                                             std::chrono::milliseconds deadline) {
-  return call<std::size_t>(
-      deadline, [this, user = std::move(user), json = std::move(json)](Answer<std::size_t> answer) {
+bool RelayService::notify_async(std::string user, std::string json, Completion<std::size_t> done) {
+  return call_async<std::size_t>(
+      std::move(done),
+      [this, user = std::move(user), json = std::move(json)](Answer<std::size_t> answer) {
         router_.notify(user, json, now(), std::move(answer));
       });
 }
 
+bool RelayService::presence_async(std::string user, Completion<UserPresence> done) {
+  return call_async<UserPresence>(std::move(done),
+                                  [this, user = std::move(user)](Answer<UserPresence> answer) {
+                                    backplane_.presence(user, std::move(answer));
+                                  });
+}
+
+bool RelayService::end_sessions_async(std::string user, Completion<std::size_t> done) {
+  return call_async<std::size_t>(std::move(done),
+                                 [this, user = std::move(user)](Answer<std::size_t> answer) {
+                                   backplane_.end_sessions(user, std::move(answer));
+                                 });
+}
+
+CallResult<std::size_t> RelayService::notify(std::string user, std::string json,
+                                             std::chrono::milliseconds deadline) {
+  return wait_for<std::size_t>(deadline, [&](Completion<std::size_t> done) {
+    return notify_async(std::move(user), std::move(json), std::move(done));
+  });
+}
+
 CallResult<UserPresence> RelayService::presence(std::string user,
                                                 std::chrono::milliseconds deadline) {
-  return call<UserPresence>(deadline, [this, user = std::move(user)](Answer<UserPresence> answer) {
-    backplane_.presence(user, std::move(answer));
+  return wait_for<UserPresence>(deadline, [&](Completion<UserPresence> done) {
+    return presence_async(std::move(user), std::move(done));
   });
 }
 
 CallResult<std::size_t> RelayService::end_sessions(std::string user,
                                                    std::chrono::milliseconds deadline) {
-  return call<std::size_t>(deadline, [this, user = std::move(user)](Answer<std::size_t> answer) {
-    backplane_.end_sessions(user, std::move(answer));
+  return wait_for<std::size_t>(deadline, [&](Completion<std::size_t> done) {
+    return end_sessions_async(std::move(user), std::move(done));
   });
 }
 
@@ -98,8 +129,8 @@ void RelayService::apply(const RelayOptions& options) {
 }
 
 void RelayService::count_open(SocketKind kind, int change) noexcept {
-  add(kind == SocketKind::chat ? figures_.chat_sockets : figures_.push_sockets, change);
-  figures_.groups.store(directory_.group_count(), std::memory_order_relaxed);
+  add(kind == SocketKind::chat ? stats_.chat_sockets : stats_.push_sockets, change);
+  stats_.groups.store(directory_.group_count(), std::memory_order_relaxed);
   evict_idle();
 }
 
@@ -107,14 +138,14 @@ void RelayService::on_closed(const Connection& connection, SocketKind kind,
                              std::string_view user) noexcept {
   const auto reason = connection.end_reason();
   count_open(kind, -1);
-  add(figures_.closed_by_reason[static_cast<std::size_t>(reason)], 1);
+  add(stats_.closed_by_reason[static_cast<std::size_t>(reason)], 1);
   if (log_ == nullptr || reason == EndReason::closed) return;
-  log_->on_close(connection.place(), user, reason, connection.close_code());
+  log_->on_close(connection.permit(), user, reason, connection.close_code());
 }
 
 void RelayService::log_error_frame(const Connection& connection, std::string_view user,
                                    ErrorCode code, std::string_view detail) noexcept {
-  if (log_ != nullptr) log_->on_error_frame(connection.place(), user, code, detail);
+  if (log_ != nullptr) log_->on_error_frame(connection.permit(), user, code, detail);
 }
 
 void RelayService::refresh(Connection& connection, Member& member, std::string user,
@@ -146,19 +177,19 @@ void RelayService::refresh(Connection& connection, Member& member, std::string u
 void RelayService::on_delivery(const Delivery& delivery) noexcept {
   switch (delivery.outcome) {
     case Outcome::chat:
-      add(figures_.messages_chat, 1);
-      return;  // nobody else hears of these
+      add(stats_.messages_chat, 1);
+      return;  // the listener does not get these
     case Outcome::dropped:
-      add(figures_.deliveries_dropped, 1);
-      add(figures_.dropped_by_reason[static_cast<std::size_t>(delivery.reason)], 1);
+      add(stats_.deliveries_dropped, 1);
+      add(stats_.dropped_by_reason[static_cast<std::size_t>(delivery.reason)], 1);
       break;
     case Outcome::pushed:
     case Outcome::undelivered:
       if (delivery.group.empty()) {
-        add(figures_.notifications, 1);
+        add(stats_.notifications, 1);
       } else {
-        add(delivery.outcome == Outcome::pushed ? figures_.messages_pushed
-                                                : figures_.messages_undelivered,
+        add(delivery.outcome == Outcome::pushed ? stats_.messages_pushed
+                                                : stats_.messages_undelivered,
             1);
       }
       break;
@@ -167,8 +198,8 @@ void RelayService::on_delivery(const Delivery& delivery) noexcept {
 }
 
 void RelayService::on_error_sent(ErrorCode code) noexcept {
-  add(figures_.errors_sent, 1);
-  add(figures_.errors_by_code[static_cast<std::size_t>(code)], 1);
+  add(stats_.errors_sent, 1);
+  add(stats_.errors_by_code[static_cast<std::size_t>(code)], 1);
 }
 
 }  // namespace waystation

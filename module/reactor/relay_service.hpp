@@ -1,5 +1,5 @@
-// The relay as other threads see it: the router, the backplane and the reactor, behind calls that
-// any thread may make.
+// The relay for other threads: the router, the backplane and the reactor behind calls that any
+// thread may make.
 #pragma once
 
 #include <array>
@@ -28,8 +28,8 @@ struct RelayOptions {
   RateLimit rate;
 };
 
-/// Figures that any thread may read. Written by the reactor's thread only.
-struct RelayFigures {
+/// Statistics that any thread may read. Written by the reactor's thread only.
+struct RelayStats {
   std::atomic<std::uint64_t> chat_sockets = 0;  // open now
   std::atomic<std::uint64_t> push_sockets = 0;  // open now
   std::atomic<std::uint64_t> groups = 0;        // with a socket in them, now
@@ -40,20 +40,20 @@ struct RelayFigures {
   std::atomic<std::uint64_t> notifications = 0;
   std::atomic<std::uint64_t> deliveries_dropped = 0;
   std::atomic<std::uint64_t> errors_sent = 0;
-  // The last two, in parts.
+  // The last two by reason and by code.
   std::array<std::atomic<std::uint64_t>, kEndReasons> dropped_by_reason{};
   std::array<std::atomic<std::uint64_t>, kErrorCodes> errors_by_code{};
   std::array<std::atomic<std::uint64_t>, kEndReasons> closed_by_reason{};  // sockets
 };
 
-/// What a token that a client sent to go on with was good for.
+/// The result of checking a token that a client sent to extend its session.
 struct RefreshAnswer {
-  std::int64_t expires_at = 0;  // ms since 1970; of no meaning where problem is not empty
-  std::string problem;          // why it was not taken
-  std::string log_detail = {};  // the rest of it, which only the log may say
+  std::int64_t expires_at = 0;  // ms since 1970; unspecified if problem is not empty
+  std::string problem;          // why it was refused; empty: accepted
+  std::string log_detail = {};  // more of the reason, for the log only
 };
 
-/// Checks such tokens, away from the reactor's thread, since a signature takes its time.
+/// Checks such tokens on another thread, because a signature takes long to check.
 class TokenRefresher {
  public:
   using Answer = std::function<void(RefreshAnswer)>;
@@ -65,14 +65,14 @@ class TokenRefresher {
   ~TokenRefresher() = default;
 };
 
-/// Hears of single sockets, for a log. On the reactor's thread; must neither wait nor throw.
-/// `place` is what open() was given for the socket, `user` empty where it is anonymous.
+/// Gets the events of single sockets, for a log. On the reactor's thread; must not wait or throw.
+/// `permit` is the object that open() was given for the socket; `user` is empty if it is anonymous.
 class SocketLog {
  public:
-  virtual void on_error_frame(const void* place, std::string_view user, ErrorCode code,
+  virtual void on_error_frame(const void* permit, std::string_view user, ErrorCode code,
                               std::string_view detail) noexcept = 0;
-  /// Of a socket that the relay closed, not its peer. `code` is no_status where no Close was sent.
-  virtual void on_close(const void* place, std::string_view user, EndReason reason,
+  /// The relay, not the peer, closed a socket. `code` is no_status if no Close was sent.
+  virtual void on_close(const void* permit, std::string_view user, EndReason reason,
                         CloseCode code) noexcept = 0;
 
  protected:
@@ -80,41 +80,58 @@ class SocketLog {
 };
 
 /// Why a call had no answer.
-enum class CallProblem : std::uint8_t { timeout, stopped };
+enum class CallProblem : std::uint8_t {
+  timeout,    // calls that wait only; the relay may still do what was asked
+  stopped,    // the relay has stopped
+  no_memory,  // asynchronous calls only; the others throw std::bad_alloc
+};
 
 template <typename T>
 using CallResult = std::variant<T, CallProblem>;
 
+/// Gets the result of an asynchronous call, once, on the reactor's thread. It must not wait.
+template <typename T>
+using Completion = std::function<void(CallResult<T>)>;
+
 class RelayService final : private Observer {
  public:
-  /// `listener` hears of every outcome but Outcome::chat, on the reactor's thread; it, `refresher`
-  /// and `log` may be null, and otherwise must outlive the service. Throws std::system_error.
+  /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher` and
+  /// `log` may be null; otherwise they must outlive the service. Throws std::system_error.
   RelayService(const RelayOptions& options, Observer* listener, TokenRefresher* refresher,
                SocketLog* log = nullptr);
   ~RelayService();
 
   // ---- any thread but the reactor's
 
-  /// Takes over a socket whose request was admitted. False once draining or stopped; see
+  /// Adopts a socket whose request was admitted. False while draining and once stopped; see
   /// Reactor::adopt.
-  bool open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> place,
+  bool open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
             SessionParameters parameters);
 
-  /// See Backplane. Each waits for the reactor's answer until `deadline`; after a timeout what was
-  /// asked may still be done. Each throws std::bad_alloc.
+  /// See Router and Backplane. Each waits for the answer until `deadline`. Each throws
+  /// std::bad_alloc.
   CallResult<std::size_t> notify(std::string user, std::string json,
                                  std::chrono::milliseconds deadline);
   CallResult<UserPresence> presence(std::string user, std::chrono::milliseconds deadline);
   CallResult<std::size_t> end_sessions(std::string user, std::chrono::milliseconds deadline);
 
-  /// Takes new limits, from now on.
+  /// Applies new limits from now on.
   void apply(const RelayOptions& options);
 
   void drain(std::uint32_t deadline_ms) { reactor_->drain(deadline_ms); }
   void stop() { reactor_->stop(); }
 
-  const RelayFigures& figures() const noexcept { return figures_; }
-  const ReactorFigures& reactor_figures() const noexcept { return reactor_->figures(); }
+  const RelayStats& stats() const noexcept { return stats_; }
+  const ReactorStats& reactor_stats() const noexcept { return reactor_->stats(); }
+
+  // ---- any thread
+
+  /// The same calls, which do not wait. False once stopped: `done` is then not called. Otherwise it
+  /// is called once, never before this returns where the caller is the reactor's thread. Each
+  /// throws std::bad_alloc, and `done` is not called.
+  bool notify_async(std::string user, std::string json, Completion<std::size_t> done);
+  bool presence_async(std::string user, Completion<UserPresence> done);
+  bool end_sessions_async(std::string user, Completion<std::size_t> done);
 
   // ---- the reactor's thread, for sessions
 
@@ -132,10 +149,10 @@ class RelayService final : private Observer {
  private:
   void on_error_sent(ErrorCode code) noexcept override;
   void set_expiry(Connection& connection, std::int64_t expires_at);
-  template <typename T>
-  CallResult<T> call(std::chrono::milliseconds deadline, std::function<void(Answer<T>)> ask);
+  template <typename T, typename F>
+  bool call_async(Completion<T> done, F ask);
 
-  RelayFigures figures_;
+  RelayStats stats_;
   Observer* listener_;
   TokenRefresher* refresher_;
   SocketLog* log_;
@@ -143,7 +160,7 @@ class RelayService final : private Observer {
   Fanout fanout_;
   LocalBackplane backplane_;
   Router router_;
-  // Behind a pointer so that its thread ends before anything that its sessions use is gone.
+  // A pointer, so that the destructor can end its thread before the members that sessions use.
   std::unique_ptr<Reactor> reactor_;
 };
 

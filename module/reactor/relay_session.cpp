@@ -12,11 +12,11 @@
 namespace waystation {
 namespace {
 
-// How many deliveries a socket may have in its ledger before the kernel is first asked which have
-// arrived; then after as many again as were left. So a system call for so many messages at most.
+// Entries in the ledger of a socket before the kernel is first asked which have arrived. The next
+// time is when the remaining entries have doubled: at most one system call for so many messages.
 constexpr std::size_t kLedgerEntries = 32;
 
-/// `Base` is ChatMember or PushMember; the two differ only in how they join and leave.
+/// `Base` is ChatMember or PushMember. The two differ only in joining and leaving.
 template <typename Base>
 class RelaySession final : public Session, public Base {
  public:
@@ -77,12 +77,12 @@ class RelaySession final : public Session, public Base {
   void on_joined() noexcept override { service_.count_open(kind(), 1); }
 
   bool send(const OutgoingText& text, const Message* delivery) override {
-    // Whose memory runs out is closed, and not the one who is talking to them.
+    // Out of memory for this receiver closes the receiver, not the sender.
     try {
       if (!connection_.send(Opcode::text, {text.head, text.value, text.tail})) return false;
       if (delivery == nullptr) return true;
       ledger_.add(connection_.queued_offset(), *delivery, !kIsChat);
-      // What the kernel holds is in no queue of ours, but the list of it is as long as one may be.
+      // Bytes in the kernel are in no queue here, but the ledger may be as large as a queue.
       const auto most = service_.max_queue_bytes();
       if (ledger_.size() >= ask_kernel_at_ || ledger_.used_bytes() > most) {
         acknowledge();

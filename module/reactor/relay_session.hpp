@@ -14,7 +14,7 @@ namespace waystation {
 
 class RelayService;
 
-/// Who opened which socket.
+/// The kind of a socket and its user.
 struct SessionParameters {
   SocketKind kind = SocketKind::chat;
   Protocol protocol = Protocol::plain;
@@ -23,7 +23,7 @@ struct SessionParameters {
   std::int64_t expires_at = 0;  // ms since 1970; 0: never
 };
 
-/// Makes the session for `parameters`, to be given to the reactor. `service` must outlive it.
+/// Makes the session of `connection`, for the reactor. `service` must outlive it.
 std::unique_ptr<Session> make_relay_session(RelayService& service, Connection& connection,
                                             SessionParameters parameters);
 

@@ -1,4 +1,4 @@
-// What runs on a connection.
+// The application side of a connection.
 #pragma once
 
 #include <cstdint>
@@ -8,28 +8,27 @@
 
 namespace waystation {
 
-/// The application's side of one connection. All calls come on the reactor's thread. What one of
-/// them throws ends the connection with internal_error; those that end it must not throw.
+/// The application side of one connection. All calls come on the reactor's thread. An exception
+/// ends the connection with internal_error.
 class Session {
  public:
   virtual ~Session() = default;
 
-  /// The 101 is in the queue: what is sent from now on comes behind it. If it throws, on_end does
-  /// not come.
+  /// The 101 is queued; messages sent from now on follow it. If this throws, on_end is not called.
   virtual void on_open() = 0;
 
-  /// A whole message; text is UTF-8. The view lives until the call returns.
+  /// A complete message; text is valid UTF-8. The view is valid until the call returns.
   virtual void on_message(Opcode opcode, std::string_view payload) = 0;
 
   /// Once in a ping interval.
   virtual void on_heartbeat() = 0;
 
-  /// The connection takes nothing more. Called once after on_open, before on_lost.
+  /// The connection takes no more messages. Called once after on_open.
   virtual void on_end() noexcept = 0;
 
-  /// What was queued beyond `offset` (in bytes since the start of the connection, see
-  /// Connection::queued_offset) will not arrive. May be called more than once, before on_end too,
-  /// and while another session is at work.
+  /// Messages queued beyond `offset` will not arrive. It counts bytes since the start of the
+  /// connection, see Connection::queued_offset. May be called more than once, also before on_end,
+  /// and during a call to another session.
   virtual void on_lost(std::uint64_t offset) noexcept = 0;
 };
 

@@ -10,7 +10,7 @@
 namespace waystation {
 namespace {
 
-// As much of a request as is looked at. A header that is longer is slow enough.
+// Bytes of a request that are examined. A longer header counts as incomplete.
 constexpr std::size_t kPeekBytes = 16 * 1024;
 
 /// The connections of one address.
@@ -46,12 +46,12 @@ std::size_t SlowConnections::end(const Server& server) {
     if (since == call) continue;
     const auto size =
         ::recv(connection.descriptor, waiting.data(), waiting.size(), MSG_PEEK | MSG_DONTWAIT);
-    if (size == 0) continue;  // its peer ended it: nobody waits for more
+    if (size == 0) continue;  // its peer ended it
     if (size > 0 && server.is_whole({waiting.data(), static_cast<std::size_t>(size)})) continue;
     crowd.slow.emplace_back(since, connection);
   }
   for (auto& [address, crowd] : crowds) {
-    // Of those that came together the lowest numbers first: the server got to them first.
+    // Among those of the same age, the server read from the lowest numbers first.
     std::ranges::sort(crowd.slow, {}, [](const auto& slow) {
       return std::pair(slow.first, slow.second.descriptor);
     });

@@ -13,8 +13,8 @@
 
 namespace waystation {
 
-/// A web server with a thread for each connection that it reads from serves nobody while as many
-/// connections as it has threads say nothing. This ends some of them where others wait for a
+/// Protects a web server that needs a thread for each connection that it reads from: as many silent
+/// connections as threads would stop it. This class ends some of them when others wait for a
 /// thread.
 class SlowConnections {
  public:
@@ -29,16 +29,16 @@ class SlowConnections {
     std::function<bool(std::string_view)> is_whole;
   };
 
-  /// To be called every so often; a connection is slow that was there in the call before and has no
+  /// To be called at intervals. A connection is slow if it was open in the previous call and has no
   /// whole request waiting to be read.
   ///
-  /// Where the server holds more connections than it has workers, the slow ones of the address with
-  /// the most connections are ended, the oldest first, until it holds half as many as workers: what
-  /// one address has is ended at its own cost. Of a connection only the reading side is ended. The
-  /// server reads end-of-file, and an answer that it is writing still goes out.
+  /// If the server holds more connections than it has workers, slow ones are ended until it holds
+  /// half as many as workers. They are taken from the address with the most connections, the oldest
+  /// first, so that an address with many connections pays for them. Only the reading side of a
+  /// connection is ended. The server reads end-of-file, and an answer that it is writing is sent.
   ///
-  /// Returns how many were ended. Any thread; no socket is adopted while the list of them is made.
-  /// Throws std::bad_alloc.
+  /// Returns how many were ended. Any thread; no socket is adopted while the connections are
+  /// listed. Throws std::bad_alloc.
   std::size_t end(const Server& server);
 
  private:

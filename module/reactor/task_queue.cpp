@@ -50,13 +50,13 @@ void TaskQueue::close(Task last) noexcept {
 
 void TaskQueue::announce() noexcept {
   const std::uint64_t one = 1;
-  // It can only fail where the counter is full, and then the descriptor is readable anyway.
+  // It fails only if the counter is full, and then the descriptor is readable.
   [[maybe_unused]] const auto written = ::write(event_.get(), &one, sizeof one);
 }
 
 void TaskQueue::on_readable() noexcept {
   std::uint64_t count = 0;
-  // It can only fail where somebody else has read it, and then it is not readable either.
+  // It fails only if the descriptor is not readable any more.
   [[maybe_unused]] const auto read = ::read(event_.get(), &count, sizeof count);
   run();
 }
@@ -74,7 +74,7 @@ void TaskQueue::run() noexcept {
     try {
       task();
     } catch (...) {
-      // Out of memory, as a rule. There is nobody here to tell.
+      // Usually out of memory. The task itself reports it where somebody waits for its result.
     }
   }
   running_.clear();

@@ -206,10 +206,10 @@ int run(const Scene& scene, std::size_t messages) {
   }
 
   service.stop();
-  const auto& figures = service.figures();
-  const auto passed = is_push ? figures.messages_pushed.load() : figures.messages_chat.load();
+  const auto& stats = service.stats();
+  const auto passed = is_push ? stats.messages_pushed.load() : stats.messages_chat.load();
   std::printf("%llu messages passed\n", static_cast<unsigned long long>(passed));
-  return passed == rounds * scene.frames_a_round && figures.errors_sent.load() == 0 ? 0 : 1;
+  return passed == rounds * scene.frames_a_round && stats.errors_sent.load() == 0 ? 0 : 1;
 }
 
 }  // namespace

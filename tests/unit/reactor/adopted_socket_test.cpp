@@ -59,7 +59,7 @@ void expect_untouched(const FileDescriptor& client, const FileDescriptor& server
   EXPECT_EQ(receive_exactly(server.get(), 1), "x");
 }
 
-/// Runs `check` in a process of its own, which may change limits; it returns what is wrong.
+/// Runs `check` in a child process, which may change limits. It returns the error, or nothing.
 template <typename F>
 void in_child(F&& check) {
   const auto pid = fork();
@@ -101,7 +101,7 @@ TEST(AdoptedSocket, IsFoundByItsIPv6Address) {
   expect_taken(adopt_accepted(server.get()), client, server);
 }
 
-TEST(AdoptedSocket, IsFoundByAMappedAddressHoweverItIsWritten) {
+TEST(AdoptedSocket, IsFoundByEverySpellingOfAMappedAddress) {
   for (const char* written : {"127.0.0.1", "::ffff:127.0.0.1", "::ffff:7f00:1"}) {
     const Listener listener("::", true);
     const auto client = connect_to({"127.0.0.1", listener.port()});
@@ -111,7 +111,7 @@ TEST(AdoptedSocket, IsFoundByAMappedAddressHoweverItIsWritten) {
   }
 }
 
-TEST(AdoptedSocket, IsFoundWhateverScopeTheServerWroteBehindTheAddress) {
+TEST(AdoptedSocket, IsFoundByAnAddressWithAScope) {
   const Listener listener("::1");
   const auto client = connect_to({"::1", listener.port()});
   const auto server = listener.accept();
@@ -172,7 +172,7 @@ constexpr std::uint32_t kNumbersPerPoll = 1024;
 constexpr test::FailingCall kShortPollsFail{
     SYS_poll, ENOMEM, test::FailingCall::When::second_is_not, kNumbersPerPoll};
 
-TEST(AdoptedSocket, NobodyIsAdoptedWhereASecondMatchCouldNotBeSeen) {
+TEST(AdoptedSocket, NothingIsAdoptedIfTheSearchFails) {
   const Listener listener("0.0.0.0");
   const Endpoint any_port("127.0.0.1", 0);
   const auto earlier = connect_to({"127.0.0.1", listener.port()});
@@ -203,7 +203,7 @@ TEST(AdoptedSocket, NobodyIsAdoptedWhereASecondMatchCouldNotBeSeen) {
   expect_untouched(second, second_server);
 }
 
-TEST(AdoptedSocket, NobodyIsAdoptedWhereADescriptorCannotBeAskedForItsAddresses) {
+TEST(AdoptedSocket, NothingIsAdoptedIfAnAddressCannotBeRead) {
   const Listener listener;
   const auto client = connect_to({"127.0.0.1", listener.port()});
   const auto server = listener.accept();
@@ -215,13 +215,13 @@ TEST(AdoptedSocket, NobodyIsAdoptedWhereADescriptorCannotBeAskedForItsAddresses)
     });
   }
   expect_untouched(client, server);
-  // What this process may not look at is another program's, and in nobody's way.
+  // A descriptor that this process may not examine belongs to another program, and is ignored.
   test::where_it_fails({SYS_getsockname, EACCES}, [&] {
     EXPECT_EQ(cause_of(adopt(from.address(), from.port(), port)), Cause::not_found);
   });
 }
 
-TEST(AdoptedSocket, WhoTakesThePortOfAPeerThatResetIsNotTakenForIt) {
+TEST(AdoptedSocket, AReusedClientPortIsAmbiguous) {
   const Listener listener;
   const Endpoint any_port("127.0.0.1", 0);
   auto first = connect_to({"127.0.0.1", listener.port()}, &any_port);
@@ -236,7 +236,7 @@ TEST(AdoptedSocket, WhoTakesThePortOfAPeerThatResetIsNotTakenForIt) {
   expect_untouched(second, second_server);
 }
 
-TEST(AdoptedSocket, WhatIsNotThereIsNotFound) {
+TEST(AdoptedSocket, AnUnknownConnectionIsNotFound) {
   const Listener listener;
   const auto client = connect_to({"127.0.0.1", listener.port()});
   const auto server = listener.accept();
@@ -257,7 +257,7 @@ TEST(AdoptedSocket, TheClientsEndInTheSameProcessIsNotMistakenForTheServers) {
   EXPECT_EQ(cause_of(adopt_accepted(client.get())), std::nullopt);
 }
 
-TEST(AdoptedSocket, APeerThatHasGoneIsNotFound) {
+TEST(AdoptedSocket, ADisconnectedPeerIsNotFound) {
   const Listener listener;
   auto client = connect_to({"127.0.0.1", listener.port()});
   const auto from = Endpoint::local_of(client.get());
@@ -305,6 +305,105 @@ TEST(AdoptedSocket, AGivenDescriptorMustBeAConnectedStreamOfTheServers) {
   EXPECT_EQ(receive_exactly(client.get(), 1), "x");
 }
 
+/// Two connected sockets of this process.
+struct Pair {
+  Pair() {
+    std::array<int, 2> fds{};
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()), 0);
+    peer = FileDescriptor(fds[0]);
+    own = FileDescriptor(fds[1]);
+  }
+  FileDescriptor peer, own;
+};
+
+TEST(AdoptedSocket, AnOwnDescriptorIsMovedAndNothingElseIsOpened) {
+  Pair pair;
+  const auto before = test::open_descriptors();
+  auto result = AdoptedSocket::from(pair.own, 0);
+  const auto* adopted = std::get_if<AdoptedSocket>(&result);
+  ASSERT_NE(adopted, nullptr) << std::get<AdoptionFailure>(result).detail;
+  EXPECT_FALSE(pair.own);
+  EXPECT_EQ(test::open_descriptors(), before);
+  EXPECT_NE(fcntl(adopted->get(), F_GETFD) & FD_CLOEXEC, 0);
+  ASSERT_TRUE(test::send_all(adopted->get(), "hello"));
+  EXPECT_EQ(receive_exactly(pair.peer.get(), 5), "hello");
+  result = AdoptedSocket();
+  EXPECT_TRUE(test::reads_eof(pair.peer.get())) << "closed with its owner";
+}
+
+TEST(AdoptedSocket, AnOwnDescriptorIsNotTheWebServersAnyMore) {
+  const Listener listener;
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  auto server = listener.accept();
+  const auto from = Endpoint::local_of(client.get());
+  const auto result = AdoptedSocket::from(server, 0);
+  ASSERT_EQ(cause_of(result), std::nullopt);
+  EXPECT_EQ(cause_of(adopt(from.address(), from.port(), listener.port())), Cause::not_found);
+}
+
+TEST(AdoptedSocket, AnOwnDescriptorMustBeAConnectedStreamAndStaysWithItsOwnerOtherwise) {
+  const auto refused = [](FileDescriptor& descriptor) {
+    const int number = descriptor.get();
+    const auto cause = cause_of(AdoptedSocket::from(descriptor, 0));
+    EXPECT_EQ(descriptor.get(), number);
+    EXPECT_NE(fcntl(number, F_GETFD), -1) << "it is still open";
+    return cause;
+  };
+  FileDescriptor none;
+  EXPECT_EQ(cause_of(AdoptedSocket::from(none, 0)), Cause::failed);
+  FileDescriptor file(open("/dev/null", O_RDWR | O_CLOEXEC));
+  EXPECT_EQ(refused(file), Cause::unsupported);
+  FileDescriptor datagrams(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(refused(datagrams), Cause::unsupported);
+  FileDescriptor unconnected(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(refused(unconnected), Cause::not_found);
+  Pair pair;
+  const auto adopted = AdoptedSocket::from(pair.own, 0);
+  ASSERT_EQ(cause_of(adopted), std::nullopt);
+  // By its number, as a mistaken caller would have it.
+  FileDescriptor again(std::get<AdoptedSocket>(adopted).get());
+  EXPECT_EQ(cause_of(AdoptedSocket::from(again, 0)), Cause::failed);
+  again.release();
+}
+
+TEST(AdoptedSocket, GivenDescriptorsAreAdoptedWithoutASearch) {
+  // Larger than any other test's, so that the first adoption counts all descriptors.
+  constexpr std::uint32_t kReserve = 100;
+  Pair first;
+  ASSERT_EQ(cause_of(AdoptedSocket::from(first.own, kReserve)), std::nullopt);
+  Pair own;
+  const Pair servers;
+  test::where_it_fails({SYS_poll, ENOMEM}, [&] {
+    EXPECT_EQ(cause_of(AdoptedSocket::from(own.own, kReserve)), std::nullopt);
+    EXPECT_EQ(cause_of(adopt_socket({servers.own.get(), "", 0, 0, kReserve})), std::nullopt);
+    // What the count does not answer is counted anew.
+    Pair other;
+    EXPECT_EQ(cause_of(AdoptedSocket::from(other.own, kReserve + 1)), Cause::failed);
+  });
+}
+
+TEST(AdoptedSocket, OwnDescriptorsKeepTheReserve) {
+  in_child([] {
+    constexpr int kLimit = 256;
+    constexpr std::uint32_t kReserve = 64;
+    if (!limit_descriptors(kLimit)) return std::string("no such limit");
+    std::vector<FileDescriptor> peers;
+    std::vector<AdoptedSocket> adopted;
+    for (;;) {
+      Pair pair;
+      auto result = AdoptedSocket::from(pair.own, kReserve);
+      if (cause_of(result) == Cause::exhausted) break;
+      if (cause_of(result)) return std::get<AdoptionFailure>(result).detail;
+      adopted.push_back(std::move(std::get<AdoptedSocket>(result)));
+      peers.push_back(std::move(pair.peer));
+    }
+    const auto left = kLimit - static_cast<int>(test::open_descriptors());
+    return left + 8 >= int{kReserve} && left <= int{kReserve} + 8
+               ? std::string()
+               : std::to_string(left) + " descriptors are left";
+  });
+}
+
 TEST(AdoptedSocket, IsNeverFoundAgain) {
   const Listener listener;
   const auto client = connect_to({"127.0.0.1", listener.port()});
@@ -344,7 +443,7 @@ TEST(AdoptedSocket, LeavesTheLowNumbersToTheServerWhereTheLimitAllows) {
   });
 }
 
-/// Adopts sockets until there is no room, then gives one back: what is wrong with that, or nothing.
+/// Adopts sockets until the reserve is reached, then closes some. Returns the error, or nothing.
 std::string adopt_to_the_limit(std::uint32_t reserve, bool by_descriptor) {
   constexpr rlim_t kLimit = 256;
   const auto adopt = [&](int fd) {
@@ -377,7 +476,7 @@ std::string adopt_to_the_limit(std::uint32_t reserve, bool by_descriptor) {
   const auto left = kLimit - test::open_descriptors();
   if (left + 8 < reserve) return std::to_string(left) + " descriptors are left";
   if (left > reserve + 8) return std::to_string(left) + " descriptors are kept from sockets";
-  // Room again, service again.
+  // Adoption works again when descriptors are free.
   adopted.pop_back();
   adopted.pop_back();
   if (!has_descriptors(reserve)) return std::string("there is no room, and there is some");
@@ -423,7 +522,7 @@ TEST(AdoptedSocket, IsFoundInACrowdedHost) {
   });
 }
 
-TEST(AdoptedSocket, TheHostsOwnDescriptorsCountAgainstTheReserveWhereverTheyAre) {
+TEST(AdoptedSocket, AllDescriptorsOfTheHostCountAgainstTheReserve) {
   in_child([] {
     constexpr int kLimit = 4096;
     if (!limit_descriptors(kLimit)) return std::string();
@@ -441,11 +540,11 @@ TEST(AdoptedSocket, TheHostsOwnDescriptorsCountAgainstTheReserveWhereverTheyAre)
 }
 
 /// Clients come and go in every way while a server's workers adopt and the host opens and closes
-/// descriptors of its own. Each connection carries a nonce, and whoever gets a reply checks it.
+/// other descriptors. Each connection carries a nonce, and the receiver of a reply checks it.
 /// Where the server has two addresses of IPv4, some clients are connected to both from one port.
-class Storm {
+class LoadTest {
  public:
-  Storm(const std::string& listen_on, bool dual, std::vector<std::string> connect_to)
+  LoadTest(const std::string& listen_on, bool dual, std::vector<std::string> connect_to)
       : listener_(listen_on, dual), addresses_(std::move(connect_to)) {
     for (const auto& address : addresses_) {
       const Endpoint to(address, listener_.port());
@@ -585,7 +684,7 @@ class Storm {
     if (got != nonce) ++wrong;
   }
 
-  /// The host, busy with things of its own.
+  /// The other work of the host.
   void churn(unsigned seed) {
     std::mt19937 random(seed);
     const Listener elsewhere;
@@ -613,33 +712,33 @@ class Storm {
   std::atomic<bool> done_ = false;
 };
 
-void weather(Storm& storm) {
+void expect_no_mixup(LoadTest& load) {
   std::random_device device;
   const unsigned seed = device();
   SCOPED_TRACE("seed " + std::to_string(seed));
-  storm.run(seed, 400);
-  EXPECT_EQ(storm.wrong, 0);
-  EXPECT_EQ(storm.touched, 0);
-  EXPECT_GT(storm.adopted, 100);
-  EXPECT_GT(storm.answered, 100);
-  if (storm.has_twins()) {
-    EXPECT_GT(storm.ambiguous, 0);
+  load.run(seed, 400);
+  EXPECT_EQ(load.wrong, 0);
+  EXPECT_EQ(load.touched, 0);
+  EXPECT_GT(load.adopted, 100);
+  EXPECT_GT(load.answered, 100);
+  if (load.has_twins()) {
+    EXPECT_GT(load.ambiguous, 0);
   }
 }
 
-TEST(AdoptedSocket, IsNeverAnothersInAStormOnIPv4) {
-  Storm storm("0.0.0.0", false, {"127.0.0.1", "127.0.0.2"});
-  weather(storm);
+TEST(AdoptedSocket, IsNeverAnotherConnectionUnderLoadOnIPv4) {
+  LoadTest load("0.0.0.0", false, {"127.0.0.1", "127.0.0.2"});
+  expect_no_mixup(load);
 }
 
-TEST(AdoptedSocket, IsNeverAnothersInAStormOnIPv6) {
-  Storm storm("::1", false, {"::1"});
-  weather(storm);
+TEST(AdoptedSocket, IsNeverAnotherConnectionUnderLoadOnIPv6) {
+  LoadTest load("::1", false, {"::1"});
+  expect_no_mixup(load);
 }
 
-TEST(AdoptedSocket, IsNeverAnothersInAStormOnMappedAddresses) {
-  Storm storm("::", true, {"127.0.0.1", "127.0.0.2", "::1"});
-  weather(storm);
+TEST(AdoptedSocket, IsNeverAnotherConnectionUnderLoadOnMappedAddresses) {
+  LoadTest load("::", true, {"127.0.0.1", "127.0.0.2", "::1"});
+  expect_no_mixup(load);
 }
 
 }  // namespace

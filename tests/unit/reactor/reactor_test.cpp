@@ -29,7 +29,7 @@ using test::WebSocketClient;
 
 constexpr std::string_view kResponse = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
-/// What became of one session, for the test's thread to see.
+/// The state of one session, for the test's thread.
 struct Record {
   std::atomic<int> descriptor = -1;
   std::atomic<int> opened = 0, ended = 0, heartbeats = 0;
@@ -37,7 +37,7 @@ struct Record {
   // When the first and the last of them were, by the reactor's clock.
   std::atomic<std::int64_t> first_heard_ms = 0, heard_ms = 0;
   std::atomic<int> taken = 0, refused = 0;  // what the session sent, or tried to
-  std::atomic<bool> place_held = true;
+  std::atomic<bool> permit_held = true;
 
   void lose(std::uint64_t offset) {
     const std::lock_guard lock(mutex);
@@ -68,13 +68,13 @@ std::string numbered(int number, std::size_t size) {
   return text;
 }
 
-/// Messages that any session was given.
+/// Messages of all sessions.
 std::atomic<int> all_messages = 0;
 
 /// The sessions by name; the reactor's thread only.
 using Names = std::map<std::string, Connection*, std::less<>>;
 
-/// Echoes, or does what it is told.
+/// Echoes messages and runs commands.
 class EchoSession final : public Session {
  public:
   EchoSession(Reactor& reactor, Connection& connection, std::string name, Names& names,
@@ -111,7 +111,7 @@ class EchoSession final : public Session {
       connection_.set_expiry(reactor_.now_ms() + std::stoi(words[1]));
     } else if (words[0] == "/pause") {
       connection_.pause_reading(1000LL * std::stoi(words[1]));
-    } else if (words[0] == "/throttle") {  // echoes, and is throttled as the hub does it
+    } else if (words[0] == "/throttle") {  // echoes, and is throttled as by the router
       connection_.send(opcode, {payload});
       connection_.pause_reading(100);
     } else if (words[0] == "/never") {
@@ -184,9 +184,9 @@ class ReactorTest : public testing::Test {
   bool adopt(std::string name, const std::shared_ptr<Record>& record) {
     const auto server = listener_->accept();
     auto adopted = adopt_socket({server.get(), "", 0, 0});
-    std::shared_ptr<void> place(nullptr, [record](void*) { record->place_held = false; });
+    std::shared_ptr<void> permit(nullptr, [record](void*) { record->permit_held = false; });
     return reactor_->adopt(
-        std::get<AdoptedSocket>(adopted), std::string(kResponse), std::move(place),
+        std::get<AdoptedSocket>(adopted), std::string(kResponse), std::move(permit),
         [this, name = std::move(name), record](Connection& connection) -> std::unique_ptr<Session> {
           if (name == "unmakeable") throw std::bad_alloc();
           return std::make_unique<EchoSession>(*reactor_, connection, name, names_, record);
@@ -218,7 +218,7 @@ class ReactorTest : public testing::Test {
   }
 
   static void expect_ended(const Peer& peer) {
-    EXPECT_TRUE(eventually([&] { return peer.record->ended == 1 && !peer.record->place_held; }));
+    EXPECT_TRUE(eventually([&] { return peer.record->ended == 1 && !peer.record->permit_held; }));
   }
 
   Names names_;
@@ -233,10 +233,10 @@ TEST_F(ReactorTest, AnswersAfterTheHandshake) {
   peer.client.say("how are you");
   EXPECT_EQ(peer.client.hear(), "how are you");
   EXPECT_EQ(peer.record->opened, 1);
-  EXPECT_EQ(reactor_->figures().connections, 1U);
+  EXPECT_EQ(reactor_->stats().connections, 1U);
 }
 
-TEST_F(ReactorTest, ReadsFramesHoweverTheyAreCut) {
+TEST_F(ReactorTest, ReadsFramesSplitAnywhere) {
   start(options());
   auto peer = open();
   const auto bytes = frame(Opcode::text, "one") + frame(Opcode::text, "tw", {.fin = false}) +
@@ -254,7 +254,7 @@ TEST_F(ReactorTest, ReadsFramesHoweverTheyAreCut) {
   EXPECT_EQ(peer.client.read()->payload, std::string(60'000, 'x'));
 }
 
-TEST_F(ReactorTest, AnswersAFloodOfPingsEachWithItsOwnPayload) {
+TEST_F(ReactorTest, AnswersEachPingOfAFloodWithItsPayload) {
   start(options());
   auto peer = open();
   std::string flood;
@@ -269,7 +269,7 @@ TEST_F(ReactorTest, AnswersAFloodOfPingsEachWithItsOwnPayload) {
   sender.join();
 }
 
-TEST_F(ReactorTest, RepeatsTheCodeOfAPeersCloseAndEndsTheConnectionFirst) {
+TEST_F(ReactorTest, AnswersACloseWithItsCodeAndEndsTheConnectionFirst) {
   start(options());
   for (const auto code :
        std::initializer_list<std::uint16_t>{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011,
@@ -288,7 +288,7 @@ TEST_F(ReactorTest, RepeatsTheCodeOfAPeersCloseAndEndsTheConnectionFirst) {
   }
 }
 
-TEST_F(ReactorTest, AnswersACloseWithoutACodeLikewise) {
+TEST_F(ReactorTest, AnswersACloseWithoutACode) {
   start(options());
   auto peer = open();
   peer.client.send(frame(Opcode::close, ""));
@@ -299,7 +299,7 @@ TEST_F(ReactorTest, AnswersACloseWithoutACodeLikewise) {
   EXPECT_TRUE(peer.client.is_at_end());
 }
 
-TEST_F(ReactorTest, AnswersACloseThatComesTogetherWithTheEndOfTheStream) {
+TEST_F(ReactorTest, AnswersACloseFollowedByEndOfFile) {
   start(options());
   auto peer = open();
   peer.client.send(frame(Opcode::text, "last words") + close_frame(1000));
@@ -312,7 +312,7 @@ TEST_F(ReactorTest, AnswersACloseThatComesTogetherWithTheEndOfTheStream) {
   expect_ended(peer);
 }
 
-TEST_F(ReactorTest, ClosesWithEveryCodeOfItsOwnAndItsReason) {
+TEST_F(ReactorTest, ClosesWithEveryServerCodeAndItsReason) {
   start(options());
   for (const auto code :
        std::initializer_list<std::uint16_t>{1000, 1001, 1008, 1011, 1013, 4401, 4403}) {
@@ -327,7 +327,7 @@ TEST_F(ReactorTest, ClosesWithEveryCodeOfItsOwnAndItsReason) {
     EXPECT_EQ(close->close_code(), code);
     EXPECT_EQ(close->payload.substr(2), close_reason(static_cast<CloseCode>(code)));
     EXPECT_TRUE(eventually([&] { return peer.record->ended == 1; }));
-    EXPECT_TRUE(peer.record->place_held) << "until the peer has answered";
+    EXPECT_TRUE(peer.record->permit_held) << "until the peer has answered";
     peer.client.send(close_frame(code));
     EXPECT_TRUE(peer.client.is_at_end());
     peer.client.vanish();
@@ -350,7 +350,7 @@ struct Violation {
   std::uint16_t code;
 };
 
-TEST_F(ReactorTest, ClosesOnEachViolationWithTheRightCodeAndWithoutAReset) {
+TEST_F(ReactorTest, ClosesOnEachViolationWithItsCodeAndWithoutAReset) {
   auto limited = options();
   limited.frames.max_message_bytes = 1000;
   start(limited);
@@ -370,7 +370,7 @@ TEST_F(ReactorTest, ClosesOnEachViolationWithTheRightCodeAndWithoutAReset) {
     SCOPED_TRACE(violation.name);
     auto peer = open();
     peer.client.say("before");
-    // What follows is read and thrown away, or else the reset would take our Close with it.
+    // The rest is read and discarded. Otherwise a reset could destroy our Close.
     peer.client.send(violation.bytes + frame(Opcode::text, std::string(500, 'y')));
     EXPECT_EQ(peer.client.hear(), "before");
     EXPECT_EQ(peer.client.hear(), "(closed " + std::to_string(violation.code) + ")");
@@ -381,7 +381,7 @@ TEST_F(ReactorTest, ClosesOnEachViolationWithTheRightCodeAndWithoutAReset) {
   }
 }
 
-TEST_F(ReactorTest, TakesBinaryMessagesWhereTheyAreAccepted) {
+TEST_F(ReactorTest, AcceptsBinaryMessagesIfConfigured) {
   auto binary = options();
   binary.frames.accept_binary = true;
   start(binary);
@@ -393,16 +393,16 @@ TEST_F(ReactorTest, TakesBinaryMessagesWhereTheyAreAccepted) {
   EXPECT_EQ(echo->payload, std::string("\0\xFF", 2));
 }
 
-TEST_F(ReactorTest, DoesNotWaitForEverForAPeerThatKeepsTheConnectionOpen) {
+TEST_F(ReactorTest, APeerThatKeepsTheConnectionOpenIsTerminated) {
   start(options());
   auto peer = open();
   peer.client.send(close_frame(1000));
   EXPECT_EQ(peer.client.hear(), "(closed 1000)");
   expect_ended(peer);  // while `peer` holds its end open
-  EXPECT_TRUE(eventually([&] { return reactor_->figures().connections == 0; }));
+  EXPECT_TRUE(eventually([&] { return reactor_->stats().connections == 0; }));
 }
 
-TEST_F(ReactorTest, APeerThatGoesIsGone) {
+TEST_F(ReactorTest, APeerThatDisconnectsEndsTheSession) {
   start(options());
   auto half = open();
   half.client.half_close();
@@ -416,11 +416,11 @@ TEST_F(ReactorTest, APeerThatGoesIsGone) {
   expect_ended(reset);
   auto before = connect();
   before.client.reset();
-  EXPECT_TRUE(eventually([&] { return !before.record->place_held; }));
-  EXPECT_TRUE(eventually([&] { return reactor_->figures().connections == 0; }));
+  EXPECT_TRUE(eventually([&] { return !before.record->permit_held; }));
+  EXPECT_TRUE(eventually([&] { return reactor_->stats().connections == 0; }));
 }
 
-TEST_F(ReactorTest, WhoLeavesInAnEventIsToldToTheOthersInTheSame) {
+TEST_F(ReactorTest, AnEndIsReportedToOthersInTheSameRound) {
   start(options());
   auto watcher = open("watcher");
   auto peer = open("alice");
@@ -431,7 +431,7 @@ TEST_F(ReactorTest, WhoLeavesInAnEventIsToldToTheOthersInTheSame) {
   EXPECT_EQ(watcher.client.hear(), "bob left");
 }
 
-TEST_F(ReactorTest, PingsAndEndsWhoSaysNothingForTwoIntervals) {
+TEST_F(ReactorTest, TerminatesAPeerThatIsSilentForTwoPingIntervals) {
   auto brisk = options();
   brisk.ping_interval_seconds = 1;
   start(brisk);
@@ -448,7 +448,7 @@ TEST_F(ReactorTest, PingsAndEndsWhoSaysNothingForTwoIntervals) {
     }
   });
   expect_ended(silent);
-  EXPECT_EQ(reactor_->figures().closed_dead, 1U);
+  EXPECT_EQ(reactor_->stats().closed_dead, 1U);
   answers.join();
   EXPECT_EQ(alive.record->ended, 0);
   EXPECT_GE(alive.record->heartbeats, 3);
@@ -457,12 +457,12 @@ TEST_F(ReactorTest, PingsAndEndsWhoSaysNothingForTwoIntervals) {
   EXPECT_EQ(silent.client.read()->opcode, Opcode::ping);
 }
 
-TEST_F(ReactorTest, AMessageThatIsNeverCompletedEndsIn1008) {
+TEST_F(ReactorTest, AnIncompleteMessageEndsIn1008) {
   auto brisk = options();
   brisk.ping_interval_seconds = 1;
   brisk.frames.max_message_bytes = 1 << 20;
   start(brisk);
-  // Each goes on with a little more, so that none is dead; it is the message that must end.
+  // Each peer keeps sending, so that none is dead: the message must end.
   struct Endless {
     const char* name;
     std::string begin, more;
@@ -498,7 +498,7 @@ TEST_F(ReactorTest, AMessageThatIsNeverCompletedEndsIn1008) {
   for (auto& drip : drips) drip.join();
   for (auto& peer : peers) peer.client.vanish();
   for (auto& peer : peers) expect_ended(peer);
-  EXPECT_EQ(reactor_->figures().closed_dead, 0U);
+  EXPECT_EQ(reactor_->stats().closed_dead, 0U);
 }
 
 TEST_F(ReactorTest, AnExpiredTokenEndsIn4401) {
@@ -508,7 +508,7 @@ TEST_F(ReactorTest, AnExpiredTokenEndsIn4401) {
   EXPECT_EQ(peer.client.hear(), "(closed 4401)");
 }
 
-TEST_F(ReactorTest, AnExpiryCanBePutOffAndTakenBack) {
+TEST_F(ReactorTest, AnExpiryCanBePostponedAndRemoved) {
   start(options());
   // Both of each are read at once, so that no time passes between them.
   const auto say_both = [](Peer& peer, std::string_view first, std::string_view second) {
@@ -527,7 +527,7 @@ TEST_F(ReactorTest, AnExpiryCanBePutOffAndTakenBack) {
   EXPECT_EQ(never.client.hear(), "still here");
 }
 
-TEST_F(ReactorTest, ASlowReceiverIsClosedAtItsBoundAndWhatWasBegunIsCompleted) {
+TEST_F(ReactorTest, ASlowReceiverIsClosedAtItsLimitAndTheBegunMessageIsCompleted) {
   constexpr std::size_t kSize = 10'000;
   auto tight = options();
   tight.queues = {64 * 1024, 1 << 24};
@@ -536,16 +536,16 @@ TEST_F(ReactorTest, ASlowReceiverIsClosedAtItsBoundAndWhatWasBegunIsCompleted) {
   auto sender = open("sender");
   sender.client.say("/send slow 1000 " + std::to_string(kSize));
   EXPECT_TRUE(eventually([&] { return slow.record->ended == 1; }));
-  EXPECT_EQ(reactor_->figures().closed_slow, 1U);
-  EXPECT_TRUE(slow.record->place_held);
+  EXPECT_EQ(reactor_->stats().closed_slow, 1U);
+  EXPECT_TRUE(slow.record->permit_held);
   const int taken = sender.record->taken;
   EXPECT_EQ(taken + sender.record->refused, 1000);
 
-  // Nobody else noticed.
+  // Others are not affected.
   sender.client.say("hello");
   EXPECT_EQ(sender.client.hear(), "hello");
 
-  // Whole frames in order, and then the Close: no gap, nothing cut.
+  // Whole frames in order, and then the Close: no gap, no partial frame.
   int received = 0;
   std::uint64_t end = kResponse.size();
   for (;;) {
@@ -570,7 +570,7 @@ TEST_F(ReactorTest, ASlowReceiverIsClosedAtItsBoundAndWhatWasBegunIsCompleted) {
   for (const auto offset : slow.record->lost_offsets()) EXPECT_GE(offset, end);
 }
 
-TEST_F(ReactorTest, ABurstBeyondTheBoundIsNoFaultOfAReceiverWhoseKernelTakesIt) {
+TEST_F(ReactorTest, ABurstBeyondTheLimitIsAcceptedIfTheKernelTakesIt) {
   auto tight = options();
   tight.queues = {20'000, 1 << 24};
   start(tight);
@@ -579,10 +579,10 @@ TEST_F(ReactorTest, ABurstBeyondTheBoundIsNoFaultOfAReceiverWhoseKernelTakesIt) 
   sender.client.say("/send receiver 12 4000");
   for (int i = 0; i < 12; ++i) ASSERT_EQ(receiver.client.hear(), numbered(i, 4000));
   EXPECT_EQ(sender.record->refused, 0);
-  EXPECT_EQ(reactor_->figures().closed_slow, 0U);
+  EXPECT_EQ(reactor_->stats().closed_slow, 0U);
 }
 
-TEST_F(ReactorTest, WhoHoldsTheMostOfTheCommonBudgetIsClosedAndNobodyElse) {
+TEST_F(ReactorTest, OnlyTheLargestQueueOfTheTotalBudgetIsClosed) {
   auto tight = options();
   tight.queues = {300'000, 400'000};
   start(tight, 8192);
@@ -601,7 +601,7 @@ TEST_F(ReactorTest, WhoHoldsTheMostOfTheCommonBudgetIsClosedAndNobodyElse) {
   sender.client.say("sync");
   ASSERT_EQ(sender.client.hear(), "sync");
   EXPECT_EQ(sender.record->refused, 0);
-  EXPECT_EQ(reactor_->figures().closed_slow, 1U);
+  EXPECT_EQ(reactor_->stats().closed_slow, 1U);
   EXPECT_EQ(hog.record->ended, 1);
   EXPECT_EQ(modest.record->ended, 0);
 
@@ -638,7 +638,7 @@ void expect_waiting(const Peer& peer, int bytes) {
   }));
 }
 
-TEST_F(ReactorTest, OnesManySmallMessagesKeepNobodyElseWaitingForAllOfThem) {
+TEST_F(ReactorTest, AFloodOfSmallMessagesDoesNotDelayOthersUntilItsEnd) {
   start(options());
   auto flooder = open("flooder");
   auto other = open("other");
@@ -657,7 +657,7 @@ TEST_F(ReactorTest, OnesManySmallMessagesKeepNobodyElseWaitingForAllOfThem) {
   EXPECT_TRUE(eventually([&] { return flooder.record->messages == 30'000; }));
 }
 
-TEST_F(ReactorTest, OfEachThrottledSocketOneFrameIsHandledInARound) {
+TEST_F(ReactorTest, EachThrottledSocketHasOneFrameHandledPerRound) {
   constexpr int kFlooders = 40;
   start(options());
   std::vector<Peer> flooders;
@@ -682,7 +682,7 @@ TEST_F(ReactorTest, OfEachThrottledSocketOneFrameIsHandledInARound) {
   }
 }
 
-TEST_F(ReactorTest, AThrottledSocketIsHeardInOrderToItsClose) {
+TEST_F(ReactorTest, AThrottledSocketIsHandledInOrderUpToItsClose) {
   start(options());
   auto peer = open();
   std::vector<std::string> messages;
@@ -704,7 +704,7 @@ TEST_F(ReactorTest, AThrottledSocketIsHeardInOrderToItsClose) {
   expect_ended(peer);
 }
 
-TEST_F(ReactorTest, ACloseBehindFramesThatWaitForTheEndOfAPauseAnswersOurs) {
+TEST_F(ReactorTest, ACloseAfterPausedFramesAnswersOurs) {
   start(options());
   auto peer = open("paused");
   std::string bytes = frame(Opcode::text, "/pause 3600000");
@@ -718,12 +718,12 @@ TEST_F(ReactorTest, ACloseBehindFramesThatWaitForTheEndOfAPauseAnswersOurs) {
   EXPECT_EQ(peer.record->messages, 1);
   // The server ended its side first, and now waits for the peer's. Without its Close it would have
   // given up the whole connection.
-  EXPECT_TRUE(peer.record->place_held);
+  EXPECT_TRUE(peer.record->permit_held);
   peer.client.vanish();
   expect_ended(peer);
 }
 
-TEST_F(ReactorTest, AViolationBehindFramesThatWaitForTheEndOfAPauseEndsIt) {
+TEST_F(ReactorTest, AViolationAfterPausedFramesEndsTheConnection) {
   start(options());
   auto peer = open();
   ASSERT_TRUE(peer.client.send(frame(Opcode::text, "/pause 50") + frame(Opcode::text, "heard") +
@@ -737,7 +737,7 @@ TEST_F(ReactorTest, AViolationBehindFramesThatWaitForTheEndOfAPauseEndsIt) {
   EXPECT_EQ(peer.record->messages, 2);
 }
 
-TEST_F(ReactorTest, ASocketThatEpollCannotBeToldAboutIsGivenUp) {
+TEST_F(ReactorTest, ASocketThatEpollRefusesIsTerminated) {
   test::where_it_fails({SYS_epoll_ctl, ENOMEM, test::FailingCall::When::second_is, EPOLL_CTL_MOD},
                        [&] {
                          start(options());
@@ -751,7 +751,7 @@ TEST_F(ReactorTest, ASocketThatEpollCannotBeToldAboutIsGivenUp) {
                        });
 }
 
-TEST_F(ReactorTest, APausedSocketIsReadAfterwards) {
+TEST_F(ReactorTest, APausedSocketIsReadAfterThePause) {
   start(options());
   auto peer = open();
   // What was read together with the first waits for the end of its pause, and may make another.
@@ -761,7 +761,7 @@ TEST_F(ReactorTest, APausedSocketIsReadAfterwards) {
   EXPECT_GE(peer.record->heard_ms - peer.record->first_heard_ms, 500);
 }
 
-TEST_F(ReactorTest, APauseSparesEverybodyElse) {
+TEST_F(ReactorTest, APauseDoesNotAffectOthers) {
   start(options());
   auto peer = open();
   auto other = open("other");
@@ -781,7 +781,7 @@ TEST_F(ReactorTest, APausedSocketIsWrittenTo) {
   for (int i = 0; i < 50; ++i) ASSERT_EQ(peer.client.hear(), numbered(i, 10'000));
 }
 
-TEST_F(ReactorTest, AnEndDoesNotCutAPauseShort) {
+TEST_F(ReactorTest, AnEndOfFileDoesNotShortenAPause) {
   start(options());
   auto peer = open();
   auto other = open("other");
@@ -791,7 +791,7 @@ TEST_F(ReactorTest, AnEndDoesNotCutAPauseShort) {
   EXPECT_EQ(peer.record->ended, 0);
 }
 
-TEST_F(ReactorTest, AnEndIsSeenBehindAllThatWasSaid) {
+TEST_F(ReactorTest, AnEndOfFileIsSeenAfterAllMessages) {
   start(options());
   auto peer = open();
   std::string flood;
@@ -804,7 +804,7 @@ TEST_F(ReactorTest, AnEndIsSeenBehindAllThatWasSaid) {
   EXPECT_EQ(peer.record->messages, kMessages + 1);
 }
 
-TEST_F(ReactorTest, AResetEndsAPausedSocketUnheard) {
+TEST_F(ReactorTest, AResetEndsAPausedSocketAtOnce) {
   start(options());
   auto peer = open();
   pause(peer);
@@ -814,7 +814,7 @@ TEST_F(ReactorTest, AResetEndsAPausedSocketUnheard) {
   EXPECT_EQ(peer.record->messages, 1);
 }
 
-TEST_F(ReactorTest, APausedSocketThatIsClosedIsReadForItsAnswer) {
+TEST_F(ReactorTest, APausedSocketThatIsClosedIsReadForThePeersClose) {
   start(options());
   auto peer = open("paused");
   pause(peer);
@@ -827,7 +827,7 @@ TEST_F(ReactorTest, APausedSocketThatIsClosedIsReadForItsAnswer) {
   expect_ended(peer);
 }
 
-TEST_F(ReactorTest, ThereIsAnEndToLookingForRoomWhereNobodyHasAnyLeftToGive) {
+TEST_F(ReactorTest, ReclaimEndsIfNoQueueCanBeShed) {
   auto tight = options();
   tight.queues = {300'000, 400'000};
   start(tight, 8192);
@@ -846,7 +846,7 @@ TEST_F(ReactorTest, ThereIsAnEndToLookingForRoomWhereNobodyHasAnyLeftToGive) {
     on_reactor([&] { rest = names_.at(name)->backlog(); });
     return rest;
   };
-  // Begun, and all but two bytes of it gone: what the kernel takes of one, it takes of the next.
+  // All but two bytes of it are sent: the kernel takes the same number of bytes each time.
   constexpr std::size_t kProbe = 60'000;
   std::size_t size = kProbe - rest_of(kProbe) + 2;
   for (int i = 0; i < 10; ++i) {
@@ -860,11 +860,11 @@ TEST_F(ReactorTest, ThereIsAnEndToLookingForRoomWhereNobodyHasAnyLeftToGive) {
   EXPECT_GT(rest_of(290'000), 200'000U);
 
   auto receiver = open("receiver");
-  send("receiver", 250'000);  // for which there is no room
+  send("receiver", 250'000);  // for which there is no memory
   EXPECT_EQ(receiver.client.hear(), "(closed 4408)");
 }
 
-TEST_F(ReactorTest, WhoHoldsTheMostPaysForItsOwnMessageToo) {
+TEST_F(ReactorTest, TheLargestQueueIsShedForItsOwnMessageToo) {
   auto tight = options();
   tight.queues = {300'000, 300'000};
   start(tight, 8192);
@@ -877,11 +877,11 @@ TEST_F(ReactorTest, WhoHoldsTheMostPaysForItsOwnMessageToo) {
   ASSERT_EQ(sender.client.hear(), "sync");
   EXPECT_EQ(hog.record->ended, 1);
   EXPECT_EQ(modest.record->ended, 0);
-  EXPECT_EQ(reactor_->figures().closed_slow, 1U);
+  EXPECT_EQ(reactor_->stats().closed_slow, 1U);
   for (int i = 0; i < 10; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
 }
 
-TEST_F(ReactorTest, WhoIsBeyondItsOwnBoundCostsNobodyElseTheirs) {
+TEST_F(ReactorTest, AQueueBeyondItsOwnLimitDoesNotShedOthers) {
   auto tight = options();
   tight.queues = {300'000, 500'000};
   start(tight, 8192);
@@ -890,19 +890,18 @@ TEST_F(ReactorTest, WhoIsBeyondItsOwnBoundCostsNobodyElseTheirs) {
   auto sender = open("sender");
   sender.client.say("/send hog 28 10000");
   sender.client.say("/send slow 20 10000");
-  // More than there is room for in all queues together, and than its own may hold: in vain whoever
-  // gave up theirs.
+  // More than the budget of all queues, and than one queue may hold: to shed others would not help.
   sender.client.say("/send slow 1 200000");
   sender.client.say("sync");
   ASSERT_EQ(sender.client.hear(), "sync");
   EXPECT_EQ(sender.record->refused, 1);
   EXPECT_EQ(slow.record->ended, 1);
-  EXPECT_EQ(reactor_->figures().closed_slow, 1U);
+  EXPECT_EQ(reactor_->stats().closed_slow, 1U);
   EXPECT_EQ(hog.record->ended, 0);
   for (int i = 0; i < 28; ++i) ASSERT_EQ(hog.client.hear(), numbered(i, 10'000));
 }
 
-TEST_F(ReactorTest, APeerThatDoesNotTakeItsLastWordsGivesItsRoomToOthers) {
+TEST_F(ReactorTest, AClosingPeerThatDoesNotReadIsShedForOthers) {
   auto tight = options();
   tight.queues = {300'000, 300'000};
   start(tight, 8192);
@@ -912,14 +911,14 @@ TEST_F(ReactorTest, APeerThatDoesNotTakeItsLastWordsGivesItsRoomToOthers) {
   sender.client.say("/send ending 28 10000");
   ending.client.say("/close 1000");
   ASSERT_TRUE(eventually([&] { return ending.record->ended == 1; }));
-  EXPECT_TRUE(ending.record->place_held);
+  EXPECT_TRUE(ending.record->permit_held);
   sender.client.say("/send modest 10 10000");
   for (int i = 0; i < 10; ++i) ASSERT_EQ(modest.client.hear(), numbered(i, 10'000));
   EXPECT_EQ(modest.record->ended, 0);
-  EXPECT_FALSE(ending.record->place_held);
+  EXPECT_FALSE(ending.record->permit_held);
 }
 
-TEST_F(ReactorTest, WhoGivesItsRoomWhileOthersHearOfItsEndIsGoneForGood) {
+TEST_F(ReactorTest, AConnectionShedDuringItsOwnEndIsDestroyed) {
   auto tight = options();
   tight.queues = {300'000, 300'000};
   start(tight, 8192);
@@ -946,7 +945,7 @@ TEST_F(ReactorTest, WhoGivesItsRoomWhileOthersHearOfItsEndIsGoneForGood) {
   EXPECT_EQ(watcher.client.hear(), "still here");
 }
 
-TEST_F(ReactorTest, TellsExactlyWhatTheKernelHadNotAcknowledged) {
+TEST_F(ReactorTest, ReportsExactlyTheUnacknowledgedBytesAsLost) {
   constexpr std::size_t kSize = 1000;
   constexpr std::size_t kCount = 100;
   start(options(), 512 * 1024);
@@ -968,7 +967,7 @@ TEST_F(ReactorTest, TellsExactlyWhatTheKernelHadNotAcknowledged) {
   EXPECT_EQ(peer.record->lost_offsets(), std::vector{arrived});
 }
 
-TEST_F(ReactorTest, LosesNothingThatArrived) {
+TEST_F(ReactorTest, AcknowledgedMessagesAreNotReportedAsLost) {
   start(options());
   auto peer = open();
   auto sender = open("sender");
@@ -982,7 +981,7 @@ TEST_F(ReactorTest, LosesNothingThatArrived) {
   for (const auto offset : peer.record->lost_offsets()) EXPECT_GE(offset, received);
 }
 
-TEST_F(ReactorTest, DrainSaysGoingAwayAndReturnsWhenAllHaveAnswered) {
+TEST_F(ReactorTest, DrainSendsGoingAwayAndReturnsWhenAllHaveAnswered) {
   start(options());
   std::vector<Peer> peers;
   for (int i = 0; i < 10; ++i) peers.push_back(open("peer" + std::to_string(i)));
@@ -998,34 +997,34 @@ TEST_F(ReactorTest, DrainSaysGoingAwayAndReturnsWhenAllHaveAnswered) {
   reactor_->drain(600'000);
   for (auto& thread : answers) thread.join();
   for (auto& peer : peers) expect_ended(peer);
-  EXPECT_EQ(reactor_->figures().connections, 0U);
-  reactor_->drain(600'000);  // again, with nobody there
+  EXPECT_EQ(reactor_->stats().connections, 0U);
+  reactor_->drain(600'000);  // again, without connections
 }
 
-TEST_F(ReactorTest, DrainCutsWhoDoesNotAnswer) {
+TEST_F(ReactorTest, DrainTerminatesPeersThatDoNotAnswer) {
   start(options());
   auto peer = open();
   reactor_->drain(50);
-  EXPECT_EQ(reactor_->figures().connections, 0U);
+  EXPECT_EQ(reactor_->stats().connections, 0U);
   expect_ended(peer);
   EXPECT_EQ(peer.client.hear(), "(closed 1001)");
 }
 
-TEST_F(ReactorTest, DrainEndsWhereTheReactorDoesNotComeToIt) {
+TEST_F(ReactorTest, DrainReturnsIfTheReactorIsBusy) {
   start(options());
   auto peer = open();
   std::promise<void> release;
   ASSERT_TRUE(reactor_->post([held = release.get_future().share()] { held.wait(); }));
   auto drained = std::async(std::launch::async, [&] { reactor_->drain(0); });
   EXPECT_EQ(drained.wait_for(test::kPatience), std::future_status::ready);
-  // It is not forgotten: the reactor drains as soon as it can.
+  // The request is kept: the reactor drains as soon as it can.
   release.set_value();
   drained.wait();
   expect_ended(peer);
   EXPECT_EQ(peer.client.hear(), "(closed 1001)");
 }
 
-TEST_F(ReactorTest, ASecondDrainMayHurryTheFirst) {
+TEST_F(ReactorTest, ASecondDrainMayShortenTheFirst) {
   start(options());
   auto peer = open();
   std::thread patient([&] { reactor_->drain(3'600'000); });
@@ -1035,7 +1034,7 @@ TEST_F(ReactorTest, ASecondDrainMayHurryTheFirst) {
   expect_ended(peer);
 }
 
-TEST_F(ReactorTest, ADrainThatBeganTakesNoNewSocketsButGivesThemBack) {
+TEST_F(ReactorTest, NewSocketsAreReturnedDuringADrain) {
   start(options());
   auto peer = open();
   std::thread drain([&] { reactor_->drain(3'600'000); });
@@ -1056,7 +1055,7 @@ TEST_F(ReactorTest, ADrainThatBeganTakesNoNewSocketsButGivesThemBack) {
   drain.join();
 }
 
-TEST_F(ReactorTest, WhatWasAdmittedJustBeforeADrainHearsTheSame) {
+TEST_F(ReactorTest, ASocketAdmittedJustBeforeADrainIsClosedToo) {
   start(options());
   std::promise<void> go;
   // The reactor is held up, so that the socket is still on its way when the drain begins.
@@ -1072,24 +1071,24 @@ TEST_F(ReactorTest, WhatWasAdmittedJustBeforeADrainHearsTheSame) {
   expect_ended(peer);
 }
 
-TEST_F(ReactorTest, StopCutsEverythingAndRunsNothingAfterwards) {
+TEST_F(ReactorTest, StopTerminatesAllAndRunsNothingAfterwards) {
   start(options());
   auto peer = open();
   reactor_->stop();
   EXPECT_EQ(peer.record->ended, 1);
-  EXPECT_FALSE(peer.record->place_held);
+  EXPECT_FALSE(peer.record->permit_held);
   EXPECT_EQ(peer.client.hear(), "(eof)");
   EXPECT_FALSE(reactor_->post([] { FAIL(); }));
   auto record = std::make_shared<Record>();
   WebSocketClient late(test::connect_to({"127.0.0.1", listener_->port()}));
   EXPECT_FALSE(adopt("late", record));
-  EXPECT_FALSE(record->place_held);
+  EXPECT_FALSE(record->permit_held);
   EXPECT_EQ(late.read_head(), "");
   reactor_->drain(1000);
   reactor_->stop();
 }
 
-TEST_F(ReactorTest, StopDoesNotReadWhatIsStillThere) {
+TEST_F(ReactorTest, StopDoesNotReadPendingInput) {
   start(options());
   std::vector<Peer> peers;
   for (int i = 0; i < 10; ++i) peers.push_back(open("peer" + std::to_string(i)));
@@ -1099,7 +1098,6 @@ TEST_F(ReactorTest, StopDoesNotReadWhatIsStillThere) {
     release.get_future().wait();
   });
   entered.get_future().wait();
-  // However much there is to read, and however long it would take.
   for (auto& peer : peers) peer.client.say("too late");
   std::thread stopping([&] { reactor_->stop(); });
   EXPECT_TRUE(eventually([&] { return !reactor_->post([] {}); }));
@@ -1111,7 +1109,7 @@ TEST_F(ReactorTest, StopDoesNotReadWhatIsStillThere) {
   }
 }
 
-TEST_F(ReactorTest, StopEndsADrainThatWaits) {
+TEST_F(ReactorTest, StopEndsADrain) {
   start(options());
   auto peer = open();
   std::thread drain([&] { reactor_->drain(3'600'000); });
@@ -1120,7 +1118,7 @@ TEST_F(ReactorTest, StopEndsADrainThatWaits) {
   drain.join();
 }
 
-TEST_F(ReactorTest, RunsWhatWasPostedBeforeItStopped) {
+TEST_F(ReactorTest, RunsTasksPostedBeforeTheStop) {
   start(options());
   int ran = 0;
   for (int i = 0; i < 100; ++i) reactor_->post([&] { ++ran; });
@@ -1128,7 +1126,7 @@ TEST_F(ReactorTest, RunsWhatWasPostedBeforeItStopped) {
   EXPECT_EQ(ran, 100);
 }
 
-TEST_F(ReactorTest, GivesBackEveryDescriptor) {
+TEST_F(ReactorTest, ClosesEveryDescriptor) {
   const auto before = test::open_descriptors();
   {
     start(options());
@@ -1141,7 +1139,7 @@ TEST_F(ReactorTest, GivesBackEveryDescriptor) {
   EXPECT_LE(test::open_descriptors(), before + 1);  // the dead socket stays
 }
 
-TEST_F(ReactorTest, NewLimitsCountFromNowOn) {
+TEST_F(ReactorTest, NewLimitsApplyAtOnce) {
   start(options());
   auto peer = open();
   peer.client.say(std::string(2000, 'x'));
@@ -1153,7 +1151,7 @@ TEST_F(ReactorTest, NewLimitsCountFromNowOn) {
   EXPECT_EQ(peer.client.hear(), "(closed 1009)");
 }
 
-TEST_F(ReactorTest, AShorterPingIntervalIsInForceAtOnce) {
+TEST_F(ReactorTest, AShorterPingIntervalAppliesAtOnce) {
   start(options());
   auto peer = open();
   auto brisk = options();
@@ -1165,10 +1163,10 @@ TEST_F(ReactorTest, AShorterPingIntervalIsInForceAtOnce) {
   peer.client.send(frame(Opcode::pong, ""));
   peer.client.say("alive");
   EXPECT_EQ(peer.client.hear(), "alive");
-  EXPECT_EQ(reactor_->figures().closed_dead, 0U);
+  EXPECT_EQ(reactor_->stats().closed_dead, 0U);
 }
 
-TEST_F(ReactorTest, WhatThrowsEndsItsOwnConnectionWith1011AndNoOther) {
+TEST_F(ReactorTest, AnExceptionEndsItsOwnConnectionWith1011) {
   start(options());
   auto other = open("other");
   auto peer = open();
@@ -1181,19 +1179,19 @@ TEST_F(ReactorTest, WhatThrowsEndsItsOwnConnectionWith1011AndNoOther) {
   auto at_opening = open("throws");
   EXPECT_EQ(at_opening.client.hear(), "(closed 1011)");
   at_opening.client.vanish();
-  EXPECT_TRUE(eventually([&] { return !at_opening.record->place_held; }));
+  EXPECT_TRUE(eventually([&] { return !at_opening.record->permit_held; }));
   EXPECT_EQ(at_opening.record->ended, 0) << "it had not begun";
 
   auto unmakeable = connect("unmakeable");
   EXPECT_EQ(unmakeable.client.read_head(), "");
-  EXPECT_TRUE(eventually([&] { return !unmakeable.record->place_held; }));
+  EXPECT_TRUE(eventually([&] { return !unmakeable.record->permit_held; }));
 
   ASSERT_TRUE(reactor_->post([] { throw std::bad_alloc(); }));
   other.client.say("still here");
   EXPECT_EQ(other.client.hear(), "still here");
 }
 
-TEST_F(ReactorTest, SpinningBeforeItSleepsChangesNothing) {
+TEST_F(ReactorTest, BusyPollingChangesNoResult) {
   auto spinning = options();
   spinning.busy_poll_microseconds = 200;
   start(spinning);

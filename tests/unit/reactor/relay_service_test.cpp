@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <atomic>
 #include <future>
 #include <limits>
 #include <mutex>
@@ -31,7 +32,7 @@ struct Heard {
   friend bool operator==(const Heard&, const Heard&) = default;
 };
 
-/// What the service tells the one who listens.
+/// Records the outcomes that the service reports.
 class Listening final : public Observer {
  public:
   void on_delivery(const Delivery& d) noexcept override {
@@ -86,7 +87,7 @@ class Refresher final : public TokenRefresher {
     EXPECT_TRUE(eventually([&] { return (asked = take()).has_value(); }));
     return std::move(asked).value_or(Asked{});
   }
-  /// Nothing where none came until then.
+  /// Empty if none came until then.
   std::optional<Asked> next_before(std::int64_t at_ms) {
     std::optional<Asked> asked;
     eventually([&] { return (asked = take()).has_value() || wall_ms() >= at_ms; });
@@ -147,7 +148,8 @@ class RelayServiceTest : public testing::Test {
   }
 
   static constexpr int kManyMessages = 60;
-  /// Says it so often that what is given back meanwhile does not matter; how many were let through.
+  /// Sends so many messages that the refill meanwhile does not matter. Returns how many were
+  /// accepted.
   static int say_many(WebSocketClient& client) {
     std::string frames;
     for (int i = 0; i < kManyMessages; ++i) frames += frame(Opcode::text, R"({"message":1})");
@@ -175,7 +177,7 @@ class RelayServiceTest : public testing::Test {
   std::optional<RelayService> service_;
 };
 
-TEST_F(RelayServiceTest, PassesMessagesOnAndCountsThem) {
+TEST_F(RelayServiceTest, RelaysMessagesAndCountsThem) {
   start();
   auto alice = chat("alice", Protocol::v1);
   EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
@@ -190,26 +192,26 @@ TEST_F(RelayServiceTest, PassesMessagesOnAndCountsThem) {
   alice.say("nonsense");
   alice.say(R"({"message":2,"to_user":"carol"})");
 
-  const auto& figures = service_->figures();
-  EXPECT_TRUE(eventually([&] { return figures.errors_sent == 2; }));
-  EXPECT_EQ(figures.errors_by_code[static_cast<std::size_t>(ErrorCode::bad_json)], 1U);
-  EXPECT_EQ(figures.errors_by_code[static_cast<std::size_t>(ErrorCode::not_a_member)], 1U);
-  EXPECT_EQ(figures.chat_sockets, 2U);
-  EXPECT_EQ(figures.push_sockets, 1U);
-  EXPECT_EQ(figures.groups, 1U);
-  EXPECT_EQ(figures.accepted, 3U);
-  EXPECT_EQ(figures.messages_chat, 1U);
-  EXPECT_EQ(figures.messages_pushed, 1U);
+  const auto& stats = service_->stats();
+  EXPECT_TRUE(eventually([&] { return stats.errors_sent == 2; }));
+  EXPECT_EQ(stats.errors_by_code[static_cast<std::size_t>(ErrorCode::bad_json)], 1U);
+  EXPECT_EQ(stats.errors_by_code[static_cast<std::size_t>(ErrorCode::not_a_member)], 1U);
+  EXPECT_EQ(stats.chat_sockets, 2U);
+  EXPECT_EQ(stats.push_sockets, 1U);
+  EXPECT_EQ(stats.groups, 1U);
+  EXPECT_EQ(stats.accepted, 3U);
+  EXPECT_EQ(stats.messages_chat, 1U);
+  EXPECT_EQ(stats.messages_pushed, 1U);
   EXPECT_EQ(listening_.all(),
             (std::vector<Heard>{{Outcome::pushed, "alice_bob", "alice", "bob", "x1", 1, 5}}));
   alice.vanish();
   bob.vanish();
   bob_push.vanish();
-  EXPECT_TRUE(eventually([&] { return figures.chat_sockets == 0 && figures.push_sockets == 0; }));
-  EXPECT_TRUE(eventually([&] { return figures.groups == 0; }));
+  EXPECT_TRUE(eventually([&] { return stats.chat_sockets == 0 && stats.push_sockets == 0; }));
+  EXPECT_TRUE(eventually([&] { return stats.groups == 0; }));
 }
 
-TEST_F(RelayServiceTest, WhoHoldsA101IsPresent) {
+TEST_F(RelayServiceTest, AClientWithA101IsPresent) {
   start();
   for (int i = 0; i < 50; ++i) {
     auto bob = chat("bob");
@@ -229,14 +231,14 @@ TEST_F(RelayServiceTest, NotifiesEveryPushSocketOfAUser) {
   EXPECT_NE(second.hear().find(R"("message":{"a": 1},"group":null,"from":null,"id":null)"),
             std::string::npos);
   EXPECT_EQ(notified("nobody", "1"), 0U);
-  EXPECT_EQ(service_->figures().notifications, 2U);
+  EXPECT_EQ(service_->stats().notifications, 2U);
   const auto heard = listening_.all();
   ASSERT_EQ(heard.size(), 2U);
   EXPECT_EQ(heard[0], (Heard{Outcome::pushed, "", "", "bob", "", 2, 8}));
   EXPECT_EQ(heard[1], (Heard{Outcome::undelivered, "", "", "nobody", "", 0, 1}));
 }
 
-TEST_F(RelayServiceTest, TellsWhoIsThere) {
+TEST_F(RelayServiceTest, ReportsPresence) {
   start();
   auto a = push("bob");
   auto b = chat("bob");
@@ -259,10 +261,10 @@ TEST_F(RelayServiceTest, EndsTheSessionsOfOneUserOnly) {
   EXPECT_TRUE(presence("bob").groups.empty());
   EXPECT_EQ(std::get<std::size_t>(service_->end_sessions("bob", 20s)), 0U);
   c.say(R"({"message":1})");
-  EXPECT_TRUE(eventually([&] { return service_->figures().messages_undelivered == 1; }));
+  EXPECT_TRUE(eventually([&] { return service_->stats().messages_undelivered == 1; }));
 }
 
-TEST_F(RelayServiceTest, DroppedChatDeliveriesAreToldWithWhoSaidThemToWhom) {
+TEST_F(RelayServiceTest, DroppedChatDeliveriesAreReportedWithSenderAndReceiver) {
   start(options(), 8192);
   auto alice = chat("alice", Protocol::v1);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
@@ -275,7 +277,7 @@ TEST_F(RelayServiceTest, DroppedChatDeliveriesAreToldWithWhoSaidThemToWhom) {
     ASSERT_NE(alice.hear().find(R"("route":"chat","reached":1)"), std::string::npos);
   }
   ASSERT_TRUE(is_stuck(bob));
-  // What bob reads is his; the rest was not.
+  // bob receives some of them; the rest is lost.
   int received = 0;
   for (; received < 3; ++received) bob.hear();
   bob.reset();
@@ -289,10 +291,10 @@ TEST_F(RelayServiceTest, DroppedChatDeliveriesAreToldWithWhoSaidThemToWhom) {
                           "m" + std::to_string(number), 0, 10'000}));
     ++number;
   }
-  EXPECT_EQ(service_->figures().deliveries_dropped, dropped.size());
+  EXPECT_EQ(service_->stats().deliveries_dropped, dropped.size());
 }
 
-TEST_F(RelayServiceTest, DroppedPushDeliveriesAreToldOfEachGroupAndOfNone) {
+TEST_F(RelayServiceTest, DroppedPushDeliveriesAreReportedWithTheirGroup) {
   start(options(), 8192);
   auto alice = chat("alice", Protocol::v1);
   auto carol = chat("carol", Protocol::plain, "bob_carol");
@@ -301,11 +303,11 @@ TEST_F(RelayServiceTest, DroppedPushDeliveriesAreToldOfEachGroupAndOfNone) {
   const auto filler = '"' + std::string(50'000, 'x') + '"';
   for (int i = 0; i < 4; ++i) EXPECT_EQ(notified("bob", filler), 1U);
   alice.say(R"({"message":1,"id":"a1"})");
-  ASSERT_TRUE(eventually([&] { return service_->figures().messages_pushed == 1; }));
+  ASSERT_TRUE(eventually([&] { return service_->stats().messages_pushed == 1; }));
   carol.say(R"({"message":22})");
-  ASSERT_TRUE(eventually([&] { return service_->figures().messages_pushed == 2; }));
+  ASSERT_TRUE(eventually([&] { return service_->stats().messages_pushed == 2; }));
   stuck.reset();
-  ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 2; }));
+  ASSERT_TRUE(eventually([&] { return service_->reactor_stats().connections == 2; }));
   auto dropped = listening_.dropped();
   ASSERT_GE(dropped.size(), 3U);
   EXPECT_EQ(dropped.end()[-1], (Heard{Outcome::dropped, "bob_carol", "carol", "bob", "", 0, 2}));
@@ -315,8 +317,8 @@ TEST_F(RelayServiceTest, DroppedPushDeliveriesAreToldOfEachGroupAndOfNone) {
 
 class DropReasonTest : public RelayServiceTest {
  protected:
-  /// Gives bob, who reads nothing, more than kernels hold, ends his socket by `end`, and expects
-  /// that what was lost is put down to `reason`.
+  /// Sends bob, who reads nothing, more than kernels hold. Ends the socket by `end`, and expects
+  /// that the losses are reported with `reason`.
   template <typename F>
   void expect_drops(EndReason reason, F&& end,
                     const RelayOptions& options = DropReasonTest::options(),
@@ -326,13 +328,13 @@ class DropReasonTest : public RelayServiceTest {
     const auto filler = '"' + std::string(50'000, 'x') + '"';
     for (int i = 0; i < 4; ++i) EXPECT_EQ(notified("bob", filler), 1U);
     end(bob);
-    const auto& figures = service_->figures();
-    EXPECT_TRUE(eventually([&] { return service_->reactor_figures().connections == 0; }));
+    const auto& stats = service_->stats();
+    EXPECT_TRUE(eventually([&] { return service_->reactor_stats().connections == 0; }));
     const auto reasons = listening_.reasons();
     EXPECT_FALSE(reasons.empty());
     for (const auto one : reasons) EXPECT_EQ(end_reason_name(one), end_reason_name(reason));
-    EXPECT_EQ(figures.deliveries_dropped, reasons.size());
-    EXPECT_EQ(figures.dropped_by_reason[static_cast<std::size_t>(reason)], reasons.size());
+    EXPECT_EQ(stats.deliveries_dropped, reasons.size());
+    EXPECT_EQ(stats.dropped_by_reason[static_cast<std::size_t>(reason)], reasons.size());
   }
 
   bool is_gone() {
@@ -340,7 +342,7 @@ class DropReasonTest : public RelayServiceTest {
   }
 };
 
-TEST_F(DropReasonTest, ThePeerWasCutOff) {
+TEST_F(DropReasonTest, ThePeerReset) {
   expect_drops(EndReason::closed, [](WebSocketClient& bob) { bob.reset(); });
 }
 
@@ -421,18 +423,18 @@ TEST_F(DropReasonTest, TheRelayWasStopped) {
   expect_drops(EndReason::going_away, [&](WebSocketClient&) { service_->stop(); });
 }
 
-TEST_F(RelayServiceTest, ADropAtAnAnonymousSocketIsTheUsersForWhomItWasMeant) {
+TEST_F(RelayServiceTest, ADropAtAnAnonymousSocketNamesTheReceiver) {
   start(options(), 8192);
   auto anonymous = chat("", Protocol::plain, "alice_bob", 4096);
   auto alice = chat("alice", Protocol::v1);
   const auto value = '"' + std::string(50'000, 'x') + '"';
   for (int i = 0; i < 4; ++i) alice.say("{\"message\":" + value + "}");
-  ASSERT_TRUE(eventually([&] { return service_->figures().messages_chat == 4; }));
+  ASSERT_TRUE(eventually([&] { return service_->stats().messages_chat == 4; }));
   auto other = chat("", Protocol::plain);
   other.say("{\"to_user\":\"alice\",\"message\":" + value + "}");
-  ASSERT_TRUE(eventually([&] { return service_->figures().messages_chat == 5; }));
+  ASSERT_TRUE(eventually([&] { return service_->stats().messages_chat == 5; }));
   anonymous.reset();
-  ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 2; }));
+  ASSERT_TRUE(eventually([&] { return service_->reactor_stats().connections == 2; }));
   const auto dropped = listening_.dropped();
   ASSERT_GE(dropped.size(), 2U);
   EXPECT_EQ(dropped.end()[-1].from, "bob");
@@ -441,7 +443,7 @@ TEST_F(RelayServiceTest, ADropAtAnAnonymousSocketIsTheUsersForWhomItWasMeant) {
   EXPECT_EQ(dropped.end()[-2].to, "bob");
 }
 
-TEST_F(RelayServiceTest, ASenderHearsThatASlowReceiverIsNotThereAnyMore) {
+TEST_F(RelayServiceTest, ASenderLearnsThatASlowReceiverHasLeft) {
   auto tight = options();
   tight.reactor.queues.max_queue_bytes = 100'000;
   start(tight, 8192);
@@ -458,11 +460,11 @@ TEST_F(RelayServiceTest, ASenderHearsThatASlowReceiverIsNotThereAnyMore) {
     verdict = alice.hear();
     ++taken;
   } while (verdict.find(R"("route":"chat")") != std::string::npos);
-  // The one that found the queue full went another way.
+  // The message that did not fit the queue took the other route.
   EXPECT_NE(verdict.find(R"("route":"push","reached":1)"), std::string::npos);
   EXPECT_NE(bob_push.hear().find("event"), std::string::npos);
   EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
-  EXPECT_EQ(service_->reactor_figures().closed_slow, 1U);
+  EXPECT_EQ(service_->reactor_stats().closed_slow, 1U);
   int received = 0;
   std::string heard;
   while ((heard = bob.hear()).starts_with("{\"message\"")) ++received;
@@ -470,7 +472,7 @@ TEST_F(RelayServiceTest, ASenderHearsThatASlowReceiverIsNotThereAnyMore) {
   EXPECT_EQ(listening_.dropped().size(), static_cast<std::size_t>(taken - 1 - received));
 }
 
-TEST_F(RelayServiceTest, TheListOfWhatTheKernelHoldsIsBoundedToo) {
+TEST_F(RelayServiceTest, TheLedgerOfBytesInTheKernelIsBounded) {
   auto tight = options();
   tight.reactor.queues.max_queue_bytes = 4096;
   start(tight);
@@ -486,10 +488,10 @@ TEST_F(RelayServiceTest, TheListOfWhatTheKernelHoldsIsBoundedToo) {
     if (alice.hear().find(R"("route":"chat")") == std::string::npos) break;
   }
   EXPECT_LT(taken, kMost);
-  EXPECT_EQ(service_->reactor_figures().closed_slow, 1U);
+  EXPECT_EQ(service_->reactor_stats().closed_slow, 1U);
 }
 
-TEST_F(RelayServiceTest, TheBoundOfThatListIsLookedAtWithEachMessage) {
+TEST_F(RelayServiceTest, TheLimitOfTheLedgerIsCheckedWithEachMessage) {
   constexpr std::size_t kMostBytes = 1000;
   auto tight = options();
   tight.reactor.queues.max_queue_bytes = kMostBytes;
@@ -511,10 +513,10 @@ TEST_F(RelayServiceTest, TheBoundOfThatListIsLookedAtWithEachMessage) {
     if (alice.hear().find(R"("route":"chat")") == std::string::npos) break;
   }
   EXPECT_LE(taken, most);
-  EXPECT_EQ(service_->reactor_figures().closed_slow, 1U);
+  EXPECT_EQ(service_->reactor_stats().closed_slow, 1U);
 }
 
-TEST_F(RelayServiceTest, ATokenThatIsGoodPutsTheExpiryOff) {
+TEST_F(RelayServiceTest, AValidTokenPostponesTheExpiry) {
   start();
   // A machine that does not come to the answer before the expiry gets more time, and starts anew.
   for (int lifetime_ms = 500;; lifetime_ms *= 2) {
@@ -537,7 +539,7 @@ TEST_F(RelayServiceTest, ATokenThatIsGoodPutsTheExpiryOff) {
   }
 }
 
-TEST_F(RelayServiceTest, ATokenThatIsRefusedIsAnErrorAndTheOldExpiryStays) {
+TEST_F(RelayServiceTest, ARefusedTokenIsAnErrorAndTheOldExpiryStays) {
   start();
   for (int lifetime_ms = 500;; lifetime_ms *= 2) {  // as above
     ASSERT_LT(lifetime_ms, 60'000);
@@ -555,13 +557,13 @@ TEST_F(RelayServiceTest, ATokenThatIsRefusedIsAnErrorAndTheOldExpiryStays) {
   }
 }
 
-TEST_F(RelayServiceTest, AnAnswerThatComesTooLateChangesNothing) {
+TEST_F(RelayServiceTest, ALateAnswerChangesNothing) {
   start();
   auto bob = push("bob", Protocol::v1);
   bob.say(R"({"token":"late"})");
   auto asked = refresher_.next();
   bob.reset();
-  ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 0; }));
+  ASSERT_TRUE(eventually([&] { return service_->reactor_stats().connections == 0; }));
   asked.answer({0, "no good"});
   EXPECT_EQ(presence("bob").push_sockets, 0U);
   auto closing = push("bob", Protocol::v1);
@@ -582,7 +584,7 @@ TEST_F(RelayServiceTest, WithoutARefresherTokensAreRefused) {
   EXPECT_NE(bob.hear().find("bad_token"), std::string::npos);
 }
 
-TEST_F(RelayServiceTest, AnExpiryMayBeAsFarAwayAsANumberGoes) {
+TEST_F(RelayServiceTest, AnExpiryMayBeAnyNumber) {
   start();
   auto far = open(
       {SocketKind::push, Protocol::plain, "", "bob", std::numeric_limits<std::int64_t>::max()});
@@ -607,7 +609,7 @@ TEST_F(RelayServiceTest, AUserWhoReconnectsHasNoFreshBurst) {
     EXPECT_NE(alice.hear().find("presence"), std::string::npos);
     taken += say_many(alice);
     alice.reset();
-    ASSERT_TRUE(eventually([&] { return service_->reactor_figures().connections == 0; }));
+    ASSERT_TRUE(eventually([&] { return service_->reactor_stats().connections == 0; }));
   }
   const auto seconds =
       std::chrono::ceil<std::chrono::seconds>(std::chrono::steady_clock::now() - began);
@@ -615,7 +617,7 @@ TEST_F(RelayServiceTest, AUserWhoReconnectsHasNoFreshBurst) {
   EXPECT_LE(taken, 5 + seconds.count()) << "the burst, and one more each second";
 }
 
-TEST_F(RelayServiceTest, NewLimitsAreInForce) {
+TEST_F(RelayServiceTest, NewRateLimitsApply) {
   start();
   auto alice = chat("alice", Protocol::v1);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
@@ -628,12 +630,65 @@ TEST_F(RelayServiceTest, NewLimitsAreInForce) {
   EXPECT_LT(taken, kManyMessages);
 }
 
-TEST_F(RelayServiceTest, CallsEndWhereThereIsNoAnswer) {
+TEST_F(RelayServiceTest, CallsAfterAStopEnd) {
   start();
   service_->stop();
   EXPECT_EQ(std::get<CallProblem>(service_->notify("bob", "1", 20s)), CallProblem::stopped);
   EXPECT_EQ(std::get<CallProblem>(service_->presence("bob", 20s)), CallProblem::stopped);
   EXPECT_EQ(std::get<CallProblem>(service_->end_sessions("bob", 20s)), CallProblem::stopped);
+}
+
+TEST_F(RelayServiceTest, AsynchronousCallsAreAnsweredOnTheReactorsThreadInOrder) {
+  start();
+  auto push_socket = push("bob");
+  auto chat_socket = chat("bob");
+  std::promise<void> done;
+  // The reactor's thread alone, until it is done.
+  std::vector<std::string> answers;
+  std::vector<std::thread::id> threads;
+  const auto note = [&](std::string answer) {
+    answers.push_back(std::move(answer));
+    threads.push_back(std::this_thread::get_id());
+  };
+  EXPECT_TRUE(service_->presence_async("bob", [&](CallResult<UserPresence> result) {
+    note("present " + std::to_string(std::get<UserPresence>(result).push_sockets));
+  }));
+  EXPECT_TRUE(service_->notify_async("bob", "1", [&](CallResult<std::size_t> result) {
+    note("notified " + std::to_string(std::get<std::size_t>(result)));
+    // From there, too: it is not answered before this returns.
+    EXPECT_TRUE(service_->end_sessions_async("bob", [&](CallResult<std::size_t> ended) {
+      note("ended " + std::to_string(std::get<std::size_t>(ended)));
+      done.set_value();
+    }));
+    note("asked");
+  }));
+  ASSERT_EQ(done.get_future().wait_for(20s), std::future_status::ready);
+  EXPECT_EQ(answers, (std::vector<std::string>{"present 1", "notified 1", "asked", "ended 2"}));
+  for (const auto thread : threads) {
+    EXPECT_EQ(thread, threads.front());
+    EXPECT_NE(thread, std::this_thread::get_id());
+  }
+}
+
+TEST_F(RelayServiceTest, AnAsynchronousCallIsAnsweredBeforeAStopOrRefused) {
+  start();
+  std::promise<void> release;
+  std::atomic<int> answered = 0;
+  const auto count = [&](const CallResult<std::size_t>&) { ++answered; };
+  EXPECT_TRUE(service_->notify_async("bob", "1", [&](const CallResult<std::size_t>& result) {
+    release.get_future().wait();
+    count(result);
+  }));
+  // Behind one that the reactor is busy with.
+  EXPECT_TRUE(service_->notify_async("bob", "2", count));
+  std::thread stopping([&] { service_->stop(); });
+  EXPECT_TRUE(eventually([&] { return !service_->presence_async("bob", [](const auto&) {}); }));
+  release.set_value();
+  stopping.join();
+  EXPECT_EQ(answered, 2);
+  EXPECT_FALSE(service_->notify_async("bob", "3", count));
+  EXPECT_FALSE(service_->end_sessions_async("bob", count));
+  EXPECT_EQ(answered, 2);
 }
 
 TEST_F(RelayServiceTest, ACallThatTheReactorIsTooBusyForTimesOut) {
@@ -655,7 +710,7 @@ TEST_F(RelayServiceTest, ACallThatTheReactorIsTooBusyForTimesOut) {
   service_.reset();
 }
 
-TEST_F(RelayServiceTest, WhatWasQueuedAtTheEndIsCounted) {
+TEST_F(RelayServiceTest, DeliveriesQueuedAtTheEndAreCounted) {
   start(options(), 8192);
   auto stuck = push("bob", Protocol::plain, 4096);
   const auto filler = '"' + std::string(50'000, 'x') + '"';
@@ -664,7 +719,7 @@ TEST_F(RelayServiceTest, WhatWasQueuedAtTheEndIsCounted) {
   int received = 0;
   while (stuck.hear().starts_with("{\"event\"")) ++received;
   EXPECT_GE(static_cast<int>(listening_.dropped().size()) + received, 10);
-  EXPECT_EQ(service_->figures().push_sockets, 0U);
+  EXPECT_EQ(service_->stats().push_sockets, 0U);
 }
 
 }  // namespace

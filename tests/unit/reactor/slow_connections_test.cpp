@@ -66,14 +66,14 @@ class SlowConnectionsTest : public testing::Test {
   SlowConnections slow_;
 };
 
-TEST_F(SlowConnectionsTest, NobodyIsEndedWhereEachHasAWorker) {
+TEST_F(SlowConnectionsTest, NoConnectionIsEndedIfEachHasAWorker) {
   const auto few = connect_many(2, kWorkers);
   EXPECT_EQ(end(), 0U);
   EXPECT_EQ(end(), 0U);
   EXPECT_EQ(count_ended(few), 0U);
 }
 
-TEST_F(SlowConnectionsTest, HalfOfTheWorkersAreLeftToThoseThatWereThereBefore) {
+TEST_F(SlowConnectionsTest, EndsSlowConnectionsDownToHalfOfTheWorkers) {
   const auto crowd = connect_many(2, 20);
   EXPECT_EQ(end(), 0U) << "they have only just come";
   EXPECT_EQ(end(), 20 - kWorkers / 2);
@@ -81,7 +81,7 @@ TEST_F(SlowConnectionsTest, HalfOfTheWorkersAreLeftToThoseThatWereThereBefore) {
   EXPECT_EQ(end(), 0U) << "those that were ended count no longer, though they are still open";
 }
 
-TEST_F(SlowConnectionsTest, TheAddressWithTheMostPays) {
+TEST_F(SlowConnectionsTest, ConnectionsOfTheAddressWithTheMostAreEnded) {
   const auto crowd = connect_many(2, 20);
   const auto newcomer = connect(3);
   end();
@@ -89,7 +89,7 @@ TEST_F(SlowConnectionsTest, TheAddressWithTheMostPays) {
   EXPECT_FALSE(is_at_end(newcomer.server));
 }
 
-TEST_F(SlowConnectionsTest, TheOldestGoFirst) {
+TEST_F(SlowConnectionsTest, TheOldestAreEndedFirst) {
   const auto old = connect_many(2, 20);
   end();
   const auto younger = connect_many(2, 2);
@@ -98,7 +98,7 @@ TEST_F(SlowConnectionsTest, TheOldestGoFirst) {
   EXPECT_EQ(count_ended(younger), 0U);
 }
 
-TEST_F(SlowConnectionsTest, AWholeRequestThatWaitsIsNotSlow) {
+TEST_F(SlowConnectionsTest, AConnectionWithAWholeRequestIsNotSlow) {
   const auto patient = connect_many(2, 20);
   const auto slow = connect_many(3, 2);
   for (const auto& connection : patient) test::send_all(connection.client.get(), "a request.");
@@ -110,14 +110,14 @@ TEST_F(SlowConnectionsTest, AWholeRequestThatWaitsIsNotSlow) {
   EXPECT_TRUE(is_at_end(slow[0].server));
 }
 
-TEST_F(SlowConnectionsTest, ExemptAddressesStay) {
+TEST_F(SlowConnectionsTest, ExemptAddressesAreNotEnded) {
   const auto proxy = connect_many(9, 20);
   end();
   EXPECT_EQ(end(), 0U);
   EXPECT_EQ(count_ended(proxy), 0U);
 }
 
-TEST_F(SlowConnectionsTest, WhatIsWrittenStillGoesOut) {
+TEST_F(SlowConnectionsTest, AnswersAreStillSent) {
   const auto crowd = connect_many(2, 20);
   end();
   end();
@@ -141,7 +141,7 @@ TEST_F(SlowConnectionsTest, AdoptedSocketsAndOthersAreNotTheWebServers) {
   EXPECT_FALSE(is_at_end(server));
 }
 
-TEST_F(SlowConnectionsTest, ADescriptorThatIsAnotherConnectionsByNowIsLeftAlone) {
+TEST_F(SlowConnectionsTest, AReusedDescriptorIsNotTouched) {
   const auto first = connect(2);
   const auto second = connect(2);
   const std::uint16_t port = listener_.port();

@@ -55,7 +55,7 @@ TEST(TaskQueue, DoesNotTouchItsDescriptorUntilThatIsReadable) {
   EXPECT_FALSE(is_readable(queue));
 }
 
-TEST(TaskQueue, WhatIsAnnouncedTogetherWithAnEarlierTaskIsRun) {
+TEST(TaskQueue, ATaskAnnouncedTogetherWithAnEarlierOneIsRun) {
   TaskQueue queue;
   int ran = 0;
   queue.post([&] { ++ran; });
@@ -67,7 +67,7 @@ TEST(TaskQueue, WhatIsAnnouncedTogetherWithAnEarlierTaskIsRun) {
   EXPECT_FALSE(is_readable(queue));
 }
 
-TEST(TaskQueue, WhatATaskPostsIsRunTheNextTime) {
+TEST(TaskQueue, ATaskPostedByATaskIsRunNextTime) {
   TaskQueue queue;
   int ran = 0;
   queue.post([&] { queue.post([&] { ++ran; }); });
@@ -78,7 +78,7 @@ TEST(TaskQueue, WhatATaskPostsIsRunTheNextTime) {
   EXPECT_EQ(ran, 1);
 }
 
-TEST(TaskQueue, TheLastTaskRunsBehindAllOthersAndNothingIsTakenAfterIt) {
+TEST(TaskQueue, TheLastTaskRunsAfterAllOthersAndTheQueueIsClosed) {
   TaskQueue queue;
   std::vector<int> ran;
   queue.post([&] { ran.push_back(1); });
@@ -91,7 +91,7 @@ TEST(TaskQueue, TheLastTaskRunsBehindAllOthersAndNothingIsTakenAfterIt) {
   EXPECT_EQ(ran, (std::vector{1, 2}));
 }
 
-TEST(TaskQueue, WhatNeedsNoMemoryRunsOnceBehindAllOthersAndBeforeItIsClosedOnly) {
+TEST(TaskQueue, ATaskWithoutMemoryRunsOnceAfterAllOthersUntilTheQueueIsClosed) {
   TaskQueue queue;
   std::vector<int> ran;
   EXPECT_TRUE(queue.post_without_memory([&] { ran.push_back(1); }));
@@ -118,7 +118,7 @@ TEST(TaskQueue, ATaskThatThrowsEndsAlone) {
   EXPECT_EQ(ran, 2);
 }
 
-TEST(TaskQueue, ForgetsWhatATaskHeldOnceItRan) {
+TEST(TaskQueue, ReleasesATaskAfterItRan) {
   TaskQueue queue;
   const auto held = std::make_shared<int>();
   queue.post([held] {});
@@ -127,7 +127,7 @@ TEST(TaskQueue, ForgetsWhatATaskHeldOnceItRan) {
   EXPECT_EQ(held.use_count(), 1);
 }
 
-TEST(TaskQueue, LosesNothingThatManyThreadsPost) {
+TEST(TaskQueue, RunsAllTasksOfManyThreads) {
   TaskQueue queue;
   constexpr int kThreads = 4;
   constexpr int kEach = 5000;

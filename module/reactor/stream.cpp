@@ -1,0 +1,46 @@
+#include "reactor/stream.hpp"
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+namespace waystation {
+
+Stream::Result PlainStream::read(std::span<char> buffer) noexcept {
+  const auto received = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+  if (received > 0) return {static_cast<std::size_t>(received)};
+  if (received == 0) return {0, Status::ended};
+  if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return {0, Status::want_read};
+  return {0, Status::broken};
+}
+
+Stream::Result PlainStream::write(std::span<const char> bytes) noexcept {
+  if (bytes.empty()) return {};
+  for (;;) {
+    const auto sent =
+        ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0) {
+      const auto taken = static_cast<std::size_t>(sent);
+      // A short send means that the kernel's buffer is full.
+      return {taken, taken < bytes.size() ? Status::want_write : Status::ok};
+    }
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return {0, Status::want_write};
+    return {0, Status::broken};
+  }
+}
+
+Stream::Result PlainStream::shutdown() noexcept {
+  (void)::shutdown(socket_.get(), SHUT_WR);  // fails where the peer has gone, which epoll reports
+  return {};
+}
+
+std::uint64_t PlainStream::unacknowledged_bytes() const noexcept {
+  int bytes = 0;
+  if (ioctl(socket_.get(), SIOCOUTQ, &bytes) != 0) return 0;
+  return static_cast<std::uint64_t>(bytes);
+}
+
+}  // namespace waystation
