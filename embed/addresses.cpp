@@ -59,7 +59,7 @@ std::optional<ListenAddress> parse_listen_address(std::string_view text) {
   return ListenAddress{std::string{host}, static_cast<std::uint16_t>(*port), bracketed};
 }
 
-std::string listen_address_objection(std::string_view text) {
+std::string listen_address_problem(std::string_view text) {
   if (parse_listen_address(text)) return {};
   const auto is_digits = [](std::string_view part) {
     return !part.empty() && part.find_first_not_of("0123456789") == std::string_view::npos;

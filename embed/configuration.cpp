@@ -254,7 +254,7 @@ std::vector<std::string> check_configuration(Configuration& configuration) {
   Findings findings{configuration, {}, {}};
   for (const auto& [key, line] : configuration.mistakes) findings.unread.insert(key);
   if (!findings.unread.contains("listen")) check_listeners(configuration);
-  const RelayOptions options{configuration.settings};
+  const LibraryOptions options{configuration.settings};
   waystation_options_check_all(options.get(), on_finding, &findings);
   return std::move(findings.warnings);
 }

@@ -164,17 +164,17 @@ struct Log::Sink {
   std::mutex mutex;  // guards limiter
   LogLimiter limiter;
 
-  std::vector<LogLimiter::LeftOut> settle(LogLimiter::Clock::time_point now) {
+  std::vector<LogLimiter::Suppressed> end_intervals(LogLimiter::Clock::time_point now) {
     const std::lock_guard lock{mutex};
-    return limiter.settle(now);
+    return limiter.end_intervals(now);
   }
 };
 
 namespace {
 
-std::string line_for(const LogLimiter::LeftOut& left_out) {
-  return std::to_string(left_out.count) + " more like this were left out within " +
-         std::to_string(LogLimiter::kInterval.count()) + " s: " + left_out.kind;
+std::string line_for(const LogLimiter::Suppressed& suppressed) {
+  return std::to_string(suppressed.count) + " more like this were left out within " +
+         std::to_string(LogLimiter::kInterval.count()) + " s: " + suppressed.kind;
 }
 
 }  // namespace
@@ -184,7 +184,7 @@ Log::Log(LogLevel level, bool json) : sink_{std::make_unique<Sink>()} {
 }
 
 Log::~Log() {
-  settle(LogLimiter::Clock::time_point::max());
+  report_suppressed(LogLimiter::Clock::time_point::max());
 }
 
 void Log::configure(LogLevel level, bool json) {
@@ -192,13 +192,13 @@ void Log::configure(LogLevel level, bool json) {
   sink_->logger.set_level(to_spdlog(level));
 }
 
-void Log::settle() noexcept {
-  settle(LogLimiter::Clock::now());
+void Log::report_suppressed() noexcept {
+  report_suppressed(LogLimiter::Clock::now());
 }
 
-void Log::settle(std::chrono::steady_clock::time_point now) noexcept {
+void Log::report_suppressed(std::chrono::steady_clock::time_point now) noexcept {
   try {
-    for (const auto& kind : sink_->settle(now)) write_unlimited(kind.level, line_for(kind));
+    for (const auto& kind : sink_->end_intervals(now)) write_unlimited(kind.level, line_for(kind));
   } catch (const std::bad_alloc&) {
     // As below.
   }
@@ -206,7 +206,7 @@ void Log::settle(std::chrono::steady_clock::time_point now) noexcept {
 
 void Log::write(LogLevel level, std::string_view text) noexcept {
   if (!sink_->logger.should_log(to_spdlog(level))) return;
-  settle();
+  report_suppressed();
   try {
     {
       const std::lock_guard lock{sink_->mutex};

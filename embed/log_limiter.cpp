@@ -11,8 +11,8 @@ constexpr std::string_view kOthers = "lines of other kinds";
 
 }  // namespace
 
-std::vector<LogLimiter::LeftOut> LogLimiter::settle(Clock::time_point now) {
-  std::vector<LeftOut> result;
+std::vector<LogLimiter::Suppressed> LogLimiter::end_intervals(Clock::time_point now) {
+  std::vector<Suppressed> result;
   const auto is_over = [&](const Kind& kind) { return now - kind.began >= kInterval; };
   for (const auto& kind : kinds_) {
     if (!is_over(kind) || kind.lines <= kLines) continue;

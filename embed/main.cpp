@@ -49,7 +49,7 @@ std::pair<const CLI::App*, std::string> command_given(const CLI::App& app) {
 }
 
 /// For a command that is one of several, and was not said which.
-ConfigurationError half_a_command(const CLI::App& command, const std::string& words) {
+ConfigurationError missing_subcommand(const CLI::App& command, const std::string& words) {
   std::string allowed;
   for (const auto* each : command.get_subcommands(nullptr)) {
     allowed += (allowed.empty() ? "" : " or ") + words + ' ' + each->get_name();
@@ -60,7 +60,7 @@ ConfigurationError half_a_command(const CLI::App& command, const std::string& wo
 
 /// What to listen on, for who knows other programs' words for it; empty: the flag means something
 /// else.
-std::string listen_instead(std::string_view flag, std::string_view next) {
+std::string suggested_listen_flag(std::string_view flag, std::string_view next) {
   constexpr std::array<std::string_view, 7> words{"-p",     "--port",    "--http-port", "--bind",
                                                   "--host", "--address", "-l"};
   if (std::ranges::find(words, flag.substr(0, flag.find('='))) == words.end()) return {};
@@ -80,7 +80,7 @@ ConfigurationError unexpected_argument(const CLI::App& app) {
   const auto flag = argument.substr(0, argument.find('='));
   if (command->get_option_no_throw("--listen") != nullptr) {
     const auto next = arguments.size() > 1 ? std::string_view{arguments[1]} : std::string_view{};
-    if (const auto listen = listen_instead(argument, next); !listen.empty()) {
+    if (const auto listen = suggested_listen_flag(argument, next); !listen.empty()) {
       return ConfigurationError{flag + " is no option of " + words + "; did you mean " + listen +
                                 "?"};
     }
@@ -132,11 +132,11 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
   } catch (const CLI::RequiredError& error) {
-    if (token_command.was_asked_for() && argc > 2) {
+    if (token_command.is_selected() && argc > 2) {
       throw ConfigurationError{std::string{error.what()} + "; see waystation token issue --help"};
     }
     const auto [command, words] = command_given(app);
-    if (command != &app) throw half_a_command(*command, words);
+    if (command != &app) throw missing_subcommand(*command, words);
     const auto last = argc > 1 ? "; " + quoted(argv[argc - 1]) + " is none" : std::string{};
     throw ConfigurationError{
         "a command is needed: serve, audit list, audit stats, audit export, audit "
@@ -148,8 +148,8 @@ int run(int argc, char** argv) {
     throw ConfigurationError{std::string{error.what()} + "; see " + command_given(app).second +
                              " --help"};
   }
-  if (audit_commands.was_asked_for()) return audit_commands.run();
-  if (token_command.was_asked_for()) return token_command.run();
+  if (audit_commands.is_selected()) return audit_commands.run();
+  if (token_command.is_selected()) return token_command.run();
   if (serve_command.parsed()) return serve(serve_flags.sources());
   if (check_command.parsed()) return config_check(check_flags.sources());
   return config_show(show_flags.sources());
@@ -165,7 +165,7 @@ int main(int argc, char** argv) {
     return run(argc, argv);
   } catch (const ConfigurationError& error) {
     for (const auto& line : error.lines()) write_final_line(line);
-    return kMistaken;
+    return kUsageError;
   } catch (const std::exception& error) {
     write_final_line(error.what());
     return kFailed;

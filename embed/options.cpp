@@ -96,7 +96,7 @@ std::vector<Option> make_options() {
        .type = Option::Type::list,
        .standard = std::vector<std::string>{"127.0.0.1:8080"},
        .is_live = false,
-       .objection = listen_address_objection});
+       .entry_problem = listen_address_problem});
   options.push_back({.key = "www",
                      .group = "server",
                      .help = "Folder of static files to serve, the page. Empty: no page.",
@@ -330,7 +330,7 @@ std::string mistake_in(const Option& option, const Value& value) {
       std::string problem{problem_of_text(entry)};
       if (problem.empty() && entry.empty()) problem = "an empty entry";
       if (problem.empty() && entry.find(',') != std::string::npos) problem = "a comma in an entry";
-      if (problem.empty() && option.objection != nullptr) problem = option.objection(entry);
+      if (problem.empty() && option.entry_problem != nullptr) problem = option.entry_problem(entry);
       if (!problem.empty()) return line(option, quoted(std::string_view{entry}), problem);
     }
   }

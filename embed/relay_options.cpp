@@ -17,7 +17,7 @@ std::string joined(const std::vector<std::string>& list) {
 
 }  // namespace
 
-RelayOptions::RelayOptions(const Settings& settings) {
+LibraryOptions::LibraryOptions(const Settings& settings) {
   waystation_options_init(&options_, sizeof options_);
   for (const auto& option : all_options()) {
     if (option.info != nullptr) put(option, settings.value(option));
@@ -26,7 +26,7 @@ RelayOptions::RelayOptions(const Settings& settings) {
 }
 
 /// Writes a value into the field that the library's table names.
-void RelayOptions::put(const Option& option, const Value& value) {
+void LibraryOptions::put(const Option& option, const Value& value) {
   const auto& info = *option.info;
   auto* const field = reinterpret_cast<unsigned char*>(&options_) + info.field_offset;
   const auto put_number = [&](std::uint64_t number) {

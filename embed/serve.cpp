@@ -153,7 +153,7 @@ void reload(const ConfigurationSources& sources, Configuration& current, waystat
     // Once more, with what stays: the open mode, say, must not come to listeners on the network
     // because others were to take their place.
     check(next);
-    reconfigure_relay(relay, RelayOptions{next.settings});
+    reconfigure_relay(relay, LibraryOptions{next.settings});
   } catch (const ConfigurationError& error) {
     for (const auto& line : error.lines()) log.error("SIGHUP: nothing was changed: " + line);
     return;
@@ -183,7 +183,7 @@ void feed_watchdog(waystation_relay* relay, std::chrono::milliseconds period, Lo
 }
 
 /// Ends kindly: no new connection, 1001 to the open sockets.
-void drain(WebServer& server, Relay& relay) {
+void drain(WebServer& server, RelayHandle& relay) {
   server.begin_stop();
   waystation_drain(relay.get(), kDrainMs);
   server.stop();
@@ -198,7 +198,7 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   ExitDeadline exit_deadline{[&log] {
     log.warning("shutdown: a request or the audit's disk did not end in time; exiting without it");
   }};
-  RelayOptions options{settings};
+  LibraryOptions options{settings};
   auto relay = start_relay(options, log);
   Metrics metrics{relay.get()};
   WebServer server{listeners_of(settings), read_site(settings.text("www"), log), log};
@@ -228,7 +228,7 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
       notify_ready();
     }
     if (watchdog) feed_watchdog(relay.get(), *watchdog, log);
-    log.settle();
+    log.report_suppressed();
   }
   exit_deadline.set(std::chrono::steady_clock::now() + kStopWithin);
   notify_stopping();
@@ -250,7 +250,7 @@ int serve(const ConfigurationSources& sources) {
   } catch (const ConfigurationError& error) {
     if (settings.text("log_format") == "text") throw;
     for (const auto& line : error.lines()) log.error(line);
-    return kMistaken;
+    return kUsageError;
   }
   try {
     for (const auto& warning : configuration.warnings) log.warning(warning);
@@ -259,7 +259,7 @@ int serve(const ConfigurationSources& sources) {
     return 0;
   } catch (const ConfigurationError& error) {
     for (const auto& line : error.lines()) log.error(line);
-    return kMistaken;
+    return kUsageError;
   } catch (const std::exception& error) {
     log.error(error.what());
     return kFailed;

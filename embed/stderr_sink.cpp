@@ -12,18 +12,18 @@ namespace waystation::server {
 namespace {
 
 /// Whether standard error takes PIPE_BUF bytes without waiting (pipe(7)), at once or within
-/// `patience`. One that is closed takes them, too: write() says so, and nobody is kept waiting.
-bool is_writable(std::chrono::milliseconds patience) {
+/// `timeout`. One that is closed takes them, too: write() says so, and nobody is kept waiting.
+bool is_writable(std::chrono::milliseconds timeout) {
   pollfd error{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
-  return ::poll(&error, 1, static_cast<int>(patience.count())) != 0;
+  return ::poll(&error, 1, static_cast<int>(timeout.count())) != 0;
 }
 
 enum class Written { all, nothing, some };
 
-Written write_all(std::string_view text, std::chrono::milliseconds patience) {
+Written write_all(std::string_view text, std::chrono::milliseconds timeout) {
   const auto whole = text.size();
   while (!text.empty()) {
-    if (!is_writable(patience)) return text.size() == whole ? Written::nothing : Written::some;
+    if (!is_writable(timeout)) return text.size() == whole ? Written::nothing : Written::some;
     const auto piece = text.substr(0, PIPE_BUF);
     const auto written = ::write(STDERR_FILENO, piece.data(), piece.size());
     if (written < 0 && errno == EINTR) continue;
@@ -44,16 +44,15 @@ void StderrSink::sink_it_(const spdlog::details::log_msg& message) {
       lost_ = 0;
     }
   }
-  if (!write(message, lost_ == 0 ? kPatience : milliseconds(0))) ++lost_;
+  if (!write(message, lost_ == 0 ? kWriteTimeout : milliseconds(0))) ++lost_;
 }
 
-bool StderrSink::write(const spdlog::details::log_msg& message,
-                       std::chrono::milliseconds patience) {
+bool StderrSink::write(const spdlog::details::log_msg& message, std::chrono::milliseconds timeout) {
   spdlog::memory_buf_t line;
-  if (is_torn_) line.push_back('\n');
+  if (is_partial_) line.push_back('\n');
   formatter_->format(message, line);
-  const auto written = write_all({line.data(), line.size()}, patience);
-  if (written != Written::nothing) is_torn_ = written == Written::some;
+  const auto written = write_all({line.data(), line.size()}, timeout);
+  if (written != Written::nothing) is_partial_ = written == Written::some;
   return written == Written::all;
 }
 

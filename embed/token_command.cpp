@@ -76,7 +76,7 @@ TokenCommand::TokenCommand(CLI::App& app)
 
 int TokenCommand::run() const {
   auto configuration = load_configuration(flags_.sources());
-  const RelayOptions options{configuration.settings};
+  const LibraryOptions options{configuration.settings};
   const auto scopes = joined(scopes_);
   waystation_token_request request{};
   request.size = sizeof request;

@@ -55,17 +55,17 @@ TEST(ListenAddress, IsNothingElse) {
                            "x/tmp/socket",
                            "127.0.0.1:80,127.0.0.1:81"}) {
     EXPECT_FALSE(parse_listen_address(text)) << text;
-    EXPECT_NE(listen_address_objection(text), "") << text;
+    EXPECT_NE(listen_address_problem(text), "") << text;
   }
   EXPECT_FALSE(parse_listen_address(std::string_view{"127.0.0.1\0:80", 13}));
 }
 
 TEST(ListenAddress, SaysWhichPartIsWrong) {
   const auto expect = [](std::string_view text, std::string_view why) {
-    EXPECT_THAT(listen_address_objection(text), ::testing::HasSubstr(std::string{why})) << text;
+    EXPECT_THAT(listen_address_problem(text), ::testing::HasSubstr(std::string{why})) << text;
   };
-  EXPECT_EQ(listen_address_objection("127.0.0.1:8080"), "");
-  EXPECT_EQ(listen_address_objection("[::1]:0"), "");
+  EXPECT_EQ(listen_address_problem("127.0.0.1:8080"), "");
+  EXPECT_EQ(listen_address_problem("[::1]:0"), "");
   expect("8080", "no address before the port");
   expect(":8080", "no address before the port");
   expect("127.0.0.1", "no port");
