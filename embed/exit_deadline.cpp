@@ -16,7 +16,7 @@ ExitDeadline::ExitDeadline(std::function<void()> report)
                   try {
                     report();
                   } catch (...) {
-                    // Out of memory, as a rule. The process ends without them.
+                    // Usually out of memory. The process exits without the report.
                   }
                   reported_.set_value();
                 }},

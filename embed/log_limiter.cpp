@@ -7,7 +7,7 @@ namespace waystation::server {
 namespace {
 
 constexpr std::size_t kMaxNameBytes = 64;
-constexpr std::string_view kOthers = "lines of other kinds";
+constexpr std::string_view kOthers = "other kinds of lines";
 
 }  // namespace
 

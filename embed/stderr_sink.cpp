@@ -11,8 +11,8 @@
 namespace waystation::server {
 namespace {
 
-/// Whether standard error takes PIPE_BUF bytes without waiting (pipe(7)), at once or within
-/// `timeout`. One that is closed takes them, too: write() says so, and nobody is kept waiting.
+/// Whether standard error accepts PIPE_BUF bytes without blocking (pipe(7)), now or within
+/// `timeout`. Also true if it is closed: write() then fails at once.
 bool is_writable(std::chrono::milliseconds timeout) {
   pollfd error{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
   return ::poll(&error, 1, static_cast<int>(timeout.count())) != 0;
@@ -27,7 +27,7 @@ Written write_all(std::string_view text, std::chrono::milliseconds timeout) {
     const auto piece = text.substr(0, PIPE_BUF);
     const auto written = ::write(STDERR_FILENO, piece.data(), piece.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) break;  // nowhere to say it
+    if (written < 0) break;  // there is no place to report this error
     text.remove_prefix(static_cast<std::size_t>(written));
   }
   return Written::all;
@@ -38,7 +38,8 @@ Written write_all(std::string_view text, std::chrono::milliseconds timeout) {
 void StderrSink::sink_it_(const spdlog::details::log_msg& message) {
   using std::chrono::milliseconds;
   if (lost_ != 0) {
-    const auto text = std::to_string(lost_) + " lines of the log were lost: nothing took them";
+    const auto text =
+        std::to_string(lost_) + " lines of the log were lost: standard error was full";
     if (write({message.time, {}, message.logger_name, spdlog::level::warn, text},
               milliseconds(0))) {
       lost_ = 0;

@@ -69,17 +69,17 @@ TEST(ListenAddress, SaysWhichPartIsWrong) {
   expect("8080", "no address before the port");
   expect(":8080", "no address before the port");
   expect("127.0.0.1", "no port");
-  expect("127.0.0.1:", "no port behind");
+  expect("127.0.0.1:", "no port after");
   expect("[::1]", "no port");
   expect("localhost", "no port");
   expect("::1", "no port");
-  expect("127.0.0.1:http", "no number");
-  expect("127.0.0.1:65536", "beyond 65535");
+  expect("127.0.0.1:http", "not a number");
+  expect("127.0.0.1:65536", "greater than 65535");
   expect("localhost:80", "a name");
   expect("*:80", "0.0.0.0");
   expect("fe80::1:8080", "brackets");
   expect("[127.0.0.1]:80", "brackets are for IPv6");
-  expect("127.0.0:80", "no address");
+  expect("127.0.0:80", "not an address");
   expect("http://127.0.0.1:80", "URL");
 }
 
