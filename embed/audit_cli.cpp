@@ -27,7 +27,7 @@ constexpr const char* kOutcomes =
 
 AuditCommands::AuditCommands(CLI::App& app)
     : command_(*app.add_subcommand(
-          "audit", "list outcomes of messages: who sent to whom, when, and the result")) {
+          "audit", "list outcomes of messages: sender, receiver, time and result")) {
   command_.require_subcommand(1);
   command_.footer(
       "Without --file, the file is the one in the server's configuration (audit_file). A TIME is\n"

@@ -33,8 +33,8 @@ struct SiteResponse {
 /// A snapshot of a folder's files. Immutable, so any thread may use it.
 ///
 /// A client cannot reach a file outside of the folder: a path is decoded once and must be a key of
-/// the map. read() skips names that begin with a dot (except .well-known), symbolic links that lead
-/// out of the folder, and everything that is not a regular file.
+/// the map. The map contains regular files only. It excludes symbolic links out of the folder, and
+/// names that begin with a dot (except .well-known).
 class Site {
  public:
   /// A site without files: every response is 404. `advice` is the text of the error page.
