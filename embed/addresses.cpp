@@ -8,15 +8,15 @@
 namespace waystation::server {
 namespace {
 
-struct Address {
+struct IpAddress {
   bool is_v6 = false;
   std::array<unsigned char, 16> bytes{};
 };
 
-std::optional<Address> parse_address(std::string_view text) {
+std::optional<IpAddress> parse_address(std::string_view text) {
   const std::string terminated{text};
   if (terminated.find('\0') != std::string::npos) return {};
-  Address address;
+  IpAddress address;
   if (inet_pton(AF_INET, terminated.c_str(), address.bytes.data()) == 1) return address;
   address.is_v6 = true;
   if (inet_pton(AF_INET6, terminated.c_str(), address.bytes.data()) == 1) return address;

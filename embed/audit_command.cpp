@@ -27,7 +27,7 @@ constexpr std::array kOutcomes{
     std::pair{"pushed", WAYSTATION_PUSHED}, std::pair{"undelivered", WAYSTATION_UNDELIVERED},
     std::pair{"dropped", WAYSTATION_DROPPED}, std::pair{"gap", WAYSTATION_GAP}};
 
-const char* text_of(waystation_outcome outcome) {
+const char* outcome_name(waystation_outcome outcome) {
   const auto found =
       std::ranges::find_if(kOutcomes, [&](const auto& pair) { return pair.second == outcome; });
   return found == kOutcomes.end() ? "unknown" : found->first;
@@ -200,9 +200,9 @@ class Table {
            std::string{row.lost == 1 ? "-- 1 row is" : "-- " + rows_text(row.lost) + " are"} +
                " missing, until " + local_time(row.lost_until)});
     } else {
-      lines_.push_back({local_time(row.at), shown(row.from), shown(row.to), text_of(row.outcome),
-                        std::to_string(row.reached), std::to_string(row.bytes),
-                        shown(row.message_id), shown(row.node), ""});
+      lines_.push_back({local_time(row.at), shown(row.from), shown(row.to),
+                        outcome_name(row.outcome), std::to_string(row.reached),
+                        std::to_string(row.bytes), shown(row.message_id), shown(row.node), ""});
     }
     return lines_.size() < kBlockRows || write();
   }
@@ -269,7 +269,7 @@ std::string csv_line(const waystation_audit_row& row) {
   const bool is_gap = row.outcome == WAYSTATION_GAP;
   std::string line = std::to_string(row.id) + ',' + std::to_string(row.at) + ',' +
                      utc_time(row.at) + ',' + csv(row.node) + ',' + csv(row.group) + ',' +
-                     csv(row.from) + ',' + csv(row.to) + ',' + text_of(row.outcome) + ',';
+                     csv(row.from) + ',' + csv(row.to) + ',' + outcome_name(row.outcome) + ',';
   // Fields that are unknown or do not apply are empty.
   line += is_gap ? "," : std::to_string(row.reached) + ',' + std::to_string(row.bytes);
   line += ',' + csv(row.message_id) + ',';
@@ -287,7 +287,7 @@ std::string json_line(const waystation_audit_row& row) {
   std::string line = "{\"id\":" + std::to_string(row.id) + ",\"at\":" + std::to_string(row.at) +
                      ",\"node\":" + json(row.node) + ",\"group\":" + json(row.group) +
                      ",\"from\":" + json(row.from) + ",\"to\":" + json(row.to) + ",\"outcome\":\"" +
-                     text_of(row.outcome) +
+                     outcome_name(row.outcome) +
                      "\",\"reached\":" + (is_gap ? "null" : std::to_string(row.reached)) +
                      ",\"bytes\":" + (is_gap ? "null" : std::to_string(row.bytes)) +
                      ",\"message_id\":" + json(row.message_id);
@@ -331,9 +331,9 @@ Pruned prunable(const AuditRequest& request, const waystation_audit_filter& filt
   return pruned;
 }
 
-std::string text_of(const Pruned& pruned, const char* of_one, const char* of_several) {
+std::string describe(const Pruned& pruned, const char* singular, const char* plural) {
   auto text = rows_text(static_cast<std::int64_t>(pruned.rows)) + " " +
-              (pruned.rows == 1 ? of_one : of_several);
+              (pruned.rows == 1 ? singular : plural);
   if (pruned.rows != 0 && pruned.first_at != 0) {
     text += ", " + local_time(pruned.first_at);
     if (pruned.last_at != pruned.first_at) text += " to " + local_time(pruned.last_at);
@@ -460,14 +460,14 @@ int audit_prune(const AuditRequest& request) {
   auto pruned = prunable(request, filter);
   Output out;
   if (request.dry_run) {
-    out.write(text_of(pruned, "would be deleted", "would be deleted"));
+    out.write(describe(pruned, "would be deleted", "would be deleted"));
     out.finish();
     return 0;
   }
   LibraryError error;
   const auto status = waystation_audit_prune(request.file.c_str(), &filter, &pruned.rows, error);
   if (status == WAYSTATION_OK || pruned.rows != 0) {
-    out.write(text_of(pruned, "was deleted", "were deleted"));
+    out.write(describe(pruned, "was deleted", "were deleted"));
     out.finish();
   }
   error.check(status);
