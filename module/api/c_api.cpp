@@ -1,4 +1,5 @@
-// The C functions. Each converts handles into objects and exceptions into statuses.
+// The C functions. Each converts handles into objects, and exceptions into statuses.
+
 #include <algorithm>
 #include <chrono>
 #include <cstddef>

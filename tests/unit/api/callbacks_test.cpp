@@ -340,8 +340,7 @@ TEST_F(CallbacksTest, FreeWaitsForTheOneThatRunsAndForNoOther) {
     EXPECT_EQ(running, 0);
     EXPECT_GE(heard, 1);
     EXPECT_LT(heard, kEvents);
-    EXPECT_TRUE(
-        callbacks_.logged(std::to_string(kEvents - heard) + " events were not delivered"));
+    EXPECT_TRUE(callbacks_.logged(std::to_string(kEvents - heard) + " events were not delivered"));
   });
   EXPECT_TRUE(eventually([&] { return waystation_max_body_bytes(id) == 0; }));
   release.set_value();
