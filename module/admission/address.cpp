@@ -19,8 +19,8 @@ bool is_zone(std::string_view text) noexcept {
   });
 }
 
-/// A prefix length without sign or leading zeros, at most `most`.
-std::optional<unsigned> parse_bits(std::string_view text, unsigned most) noexcept {
+/// A prefix length without sign or leading zeros, at most `max`.
+std::optional<unsigned> parse_bits(std::string_view text, unsigned max) noexcept {
   if (text.empty() || text.size() > 3 || (text.size() > 1 && text.front() == '0')) {
     return std::nullopt;
   }
@@ -29,7 +29,7 @@ std::optional<unsigned> parse_bits(std::string_view text, unsigned most) noexcep
     if (c < '0' || c > '9') return std::nullopt;
     bits = bits * 10 + static_cast<unsigned>(c - '0');
   }
-  if (bits > most) return std::nullopt;
+  if (bits > max) return std::nullopt;
   return bits;
 }
 
@@ -134,7 +134,7 @@ std::variant<AddressList, std::string> AddressList::parse(std::span<const std::s
   return list;
 }
 
-bool AddressList::is_everybody() const noexcept {
+bool AddressList::contains_all_addresses() const noexcept {
   AddressBlock v6;
   v6.bits_ = 0;
   AddressBlock v4;

@@ -81,7 +81,7 @@ class AddressList {
   bool contains(const Address& address) const noexcept;
 
   /// Whether one block, or several together, hold every IPv4 or every IPv6 address.
-  bool is_everybody() const noexcept;
+  bool contains_all_addresses() const noexcept;
 
   bool empty() const noexcept { return blocks_.empty(); }
   const std::vector<AddressBlock>& blocks() const noexcept { return blocks_; }

@@ -22,7 +22,7 @@ Refusal not_an_operator(const ClientAddress& client) {
           client.address ? client.address->to_string() + " is not one of operators"
                          : "only operators may do this, and the request has no trustworthy client "
                            "address: " +
-                               client.why_nobody};
+                               client.why_unidentified};
 }
 
 }  // namespace
@@ -80,7 +80,7 @@ struct Admission::Settings : AdmissionRules {
       return unauthenticated(
           "there is no authentication (auth = \"open\"), and the request has no trustworthy client "
           "address: " +
-          client.why_nobody);
+          client.why_unidentified);
     }
     if (!options.allow_open_network && !client.address->is_loopback()) {
       return unauthenticated("there is no authentication (auth = \"open\"), and " +
@@ -262,7 +262,7 @@ std::variant<Declined, Refusal, Admitted> Admission::admit(const Settings& setti
   if (offers.any && !offers.v1) return refuse({RefusalCode::bad_subprotocol});
   if (request.is_tls) return refuse({RefusalCode::tls_unsupported});
 
-  auto permit = limits_.reserve(identity->user.value_or(""), client.counted_as());
+  auto permit = limits_.reserve(identity->user.value_or(""), client.address_for_limits());
   if (!permit) return refuse(std::move(permit.error()));
 
   Admitted admitted;
@@ -315,11 +315,11 @@ Result<void, Refusal> Admission::authorize_operator(const Request& request) cons
 
 std::string Admission::client_of(const Request& request) const {
   const auto client = client_address(request, settings()->trusted_proxies);
-  const auto& address = client.counted_as();
+  const auto& address = client.address_for_limits();
   return address ? address->to_string() : "unknown";
 }
 
-bool Admission::takes_tokens() const {
+bool Admission::accepts_tokens() const {
   return settings()->options.auth == Auth::jwt;
 }
 

@@ -81,7 +81,7 @@ class Admission {
   bool is_trusted_proxy(const Address& address) const;
 
   /// Whether refresh() has a signature to check, which takes its time.
-  bool takes_tokens() const;
+  bool accepts_tokens() const;
 
   /// Checks a token that `user` sent on an open socket: valid, and theirs.
   Result<RefreshedToken, TokenProblem> refresh(std::string_view token, std::string_view user,

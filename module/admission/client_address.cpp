@@ -64,7 +64,7 @@ ClientAddress client_address(const Request& request, const AddressList& trusted)
   ClientAddress client;
   client.peer = Address::parse(request.remote_address);
   if (!client.peer) {
-    client.why_nobody = "the connection has no IP address";
+    client.why_unidentified = "the connection has no IP address";
     return client;
   }
   client.through_trusted_proxy = trusted.contains(*client.peer);
@@ -87,12 +87,12 @@ ClientAddress client_address(const Request& request, const AddressList& trusted)
     return client;
   }
   if (!client.through_trusted_proxy) {
-    client.why_nobody = "it came with " + std::string(sign) + " from " + client.peer->to_string() +
-                        ", not one of trusted_proxies";
+    client.why_unidentified = "it came with " + std::string(sign) + " from " +
+                              client.peer->to_string() + ", not one of trusted_proxies";
     return client;
   }
   if (entries.empty()) {
-    client.why_nobody = "the trusted proxy names the client in no X-Forwarded-For";
+    client.why_unidentified = "the trusted proxy names the client in no X-Forwarded-For";
     return client;
   }
   // What stands further left than the first address that is not a proxy's was written by the
@@ -101,7 +101,7 @@ ClientAddress client_address(const Request& request, const AddressList& trusted)
     const auto address = parse_entry(*entry);
     if (!address) {
       client.address.reset();
-      client.why_nobody =
+      client.why_unidentified =
           "its X-Forwarded-For holds " + in_quotes(*entry) + ", which is no address";
       return client;
     }

@@ -20,13 +20,15 @@ struct ClientAddress {
   std::optional<Address> peer;
 
   /// Where nobody's: why, as a clause.
-  std::string why_nobody;
+  std::string why_unidentified;
 
   /// The peer is one of the trusted proxies: its header fields may be believed.
   bool through_trusted_proxy = false;
 
   /// What limits per address count it under: the client's, or the peer's where it is nobody's.
-  const std::optional<Address>& counted_as() const noexcept { return address ? address : peer; }
+  const std::optional<Address>& address_for_limits() const noexcept {
+    return address ? address : peer;
+  }
 };
 
 /// Finds out who the client is.

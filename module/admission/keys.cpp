@@ -44,13 +44,13 @@ struct KeyFree {
 using Bio = std::unique_ptr<BIO, BioFree>;
 using KeyHandle = std::unique_ptr<EVP_PKEY, KeyFree>;
 
-/// A text that is wiped when done with.
-struct Wiped {
+/// A text whose bytes are overwritten when it is destroyed.
+struct SecretString {
   std::string text;
-  Wiped() = default;
-  Wiped(const Wiped&) = delete;
-  Wiped& operator=(const Wiped&) = delete;
-  ~Wiped() { OPENSSL_cleanse(text.data(), text.size()); }
+  SecretString() = default;
+  SecretString(const SecretString&) = delete;
+  SecretString& operator=(const SecretString&) = delete;
+  ~SecretString() { OPENSSL_cleanse(text.data(), text.size()); }
 };
 
 /// Never asks anyone for a passphrase, as OpenSSL does on the terminal when left to itself.
@@ -294,7 +294,7 @@ std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::load(const st
   }
   if (status.st_size > static_cast<off_t>(kMaxFileBytes)) return "it is larger than 1 MiB";
 
-  Wiped file;
+  SecretString file;
   // All at once, so that growing leaves no copies behind; and no more than it was said to hold.
   file.text.resize(static_cast<std::size_t>(status.st_size));
   std::size_t size = 0;

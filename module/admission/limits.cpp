@@ -9,7 +9,7 @@ namespace waystation {
 struct Permit::Counts {
   mutable std::mutex mutex;  // guards all below
   ConnectionLimits limits;
-  std::uint64_t in_all = 0;
+  std::uint64_t total = 0;
   std::map<std::string, std::uint64_t, std::less<>> per_user;
   std::map<Address, std::uint64_t> per_address;
 };
@@ -51,7 +51,7 @@ void Permit::release() noexcept {
   const auto counts = std::move(counts_);
   if (!counts) return;
   const std::lock_guard lock(counts->mutex);
-  --counts->in_all;
+  --counts->total;
   if (user_ != nullptr) take_off(counts->per_user, *user_);
   if (address_ != nullptr) take_off(counts->per_address, *address_);
 }
@@ -64,7 +64,7 @@ Result<Permit, Refusal> Limits::reserve(std::string_view user,
                                         const std::optional<Address>& address) {
   const std::lock_guard lock(counts_->mutex);
   const ConnectionLimits& limits = counts_->limits;
-  if (limits.max_connections != 0 && counts_->in_all >= limits.max_connections) {
+  if (limits.max_connections != 0 && counts_->total >= limits.max_connections) {
     return Refusal{RefusalCode::full,
                    "the relay holds " + std::to_string(limits.max_connections) +
                        " sockets, as many as max_connections allows; try again later"};
@@ -85,7 +85,7 @@ Result<Permit, Refusal> Limits::reserve(std::string_view user,
   if (address) permit.address_ = &*counts_->per_address.try_emplace(*address, 0).first;
   if (permit.user_ != nullptr) ++permit.user_->second;
   if (permit.address_ != nullptr) ++permit.address_->second;
-  ++counts_->in_all;
+  ++counts_->total;
   permit.counts_ = counts_;
   return permit;
 }
@@ -95,9 +95,9 @@ void Limits::set(const ConnectionLimits& limits) noexcept {
   counts_->limits = limits;
 }
 
-std::uint64_t Limits::in_all() const noexcept {
+std::uint64_t Limits::total() const noexcept {
   const std::lock_guard lock(counts_->mutex);
-  return counts_->in_all;
+  return counts_->total;
 }
 
 }  // namespace waystation

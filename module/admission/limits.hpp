@@ -70,7 +70,7 @@ class Limits {
   void set(const ConnectionLimits& limits) noexcept;
 
   /// Permits held now.
-  std::uint64_t in_all() const noexcept;
+  std::uint64_t total() const noexcept;
 
  private:
   std::shared_ptr<Permit::Counts> counts_;

@@ -51,7 +51,7 @@ std::string in_quotes(const std::vector<std::string>& entries) {
 
 AddressList read_proxies(const AdmissionOptions& options, Errors& errors) {
   auto proxies = read_addresses("trusted_proxies", options.trusted_proxies, errors);
-  if (proxies.is_everybody()) {
+  if (proxies.contains_all_addresses()) {
     errors.push_back(option_error("trusted_proxies", in_quotes(options.trusted_proxies),
                                   "every address would be trusted, so that every client could "
                                   "claim to be another",
@@ -118,7 +118,8 @@ std::vector<Error> config_warnings(const AdmissionOptions& options) {
     warn("allow_query_token", "true", "tokens in the query end up in logs and browser histories");
   }
   const auto proxies = AddressList::parse(options.trusted_proxies);
-  if (const auto* list = std::get_if<AddressList>(&proxies); list && !list->is_everybody()) {
+  if (const auto* list = std::get_if<AddressList>(&proxies);
+      list && !list->contains_all_addresses()) {
     for (const AddressBlock& block : list->blocks()) {
       if (block.prefix() >= kShortestPrefix) continue;
       warn("trusted_proxies", waystation::in_quotes(block.to_string()),
@@ -127,7 +128,8 @@ std::vector<Error> config_warnings(const AdmissionOptions& options) {
     }
   }
   const auto operators = AddressList::parse(options.operators);
-  if (const auto* list = std::get_if<AddressList>(&operators); list && list->is_everybody()) {
+  if (const auto* list = std::get_if<AddressList>(&operators);
+      list && list->contains_all_addresses()) {
     warn(
         "operators", in_quotes(options.operators),
         options.auth == Auth::open

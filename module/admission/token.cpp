@@ -77,7 +77,7 @@ const cJSON* member(const cJSON* object, const char* name) noexcept {
   return cJSON_GetObjectItemCaseSensitive(object, name);
 }
 
-std::optional<std::string_view> text_of(const cJSON* item) noexcept {
+std::optional<std::string_view> string_value(const cJSON* item) noexcept {
   if (!cJSON_IsString(item)) return std::nullopt;
   return std::string_view(item->valuestring);
 }
@@ -116,7 +116,7 @@ struct Header {
 std::variant<Header, std::string> parse_header(std::string_view segment) {
   const Json json = parse_object(segment);
   if (!json || has_duplicates(json.get())) return std::string(kNotAToken);
-  const auto algorithm = text_of(member(json.get(), "alg"));
+  const auto algorithm = string_value(member(json.get(), "alg"));
   if (!algorithm) return std::string(kNotAToken);
   // Extensions that must be understood, and none of them is (RFC 7515, section 4.1.11).
   if (member(json.get(), "crit") != nullptr) {
@@ -125,7 +125,7 @@ std::variant<Header, std::string> parse_header(std::string_view segment) {
   Header header{std::string(*algorithm), std::nullopt};
   const cJSON* key_id = member(json.get(), "kid");
   if (key_id != nullptr) {
-    const auto text = text_of(key_id);
+    const auto text = string_value(key_id);
     if (!text) return std::string(kNotAToken);
     header.key_id = *text;
   }
@@ -155,7 +155,7 @@ std::optional<std::int64_t> date_of(const cJSON* item) noexcept {
 
 bool is_for(const cJSON* audience, const std::vector<std::string>& wanted) {
   const auto is_wanted = [&](const cJSON* item) {
-    const auto text = text_of(item);
+    const auto text = string_value(item);
     return text && std::ranges::find(wanted, *text) != wanted.end();
   };
   if (!cJSON_IsArray(audience)) return is_wanted(audience);
@@ -174,15 +174,16 @@ std::variant<Identity, std::string> read_claims(const cJSON* claims, const Token
     const auto not_before = date_of(from);
     if (!not_before || now_ms < *not_before) return "the token is not good yet (nbf)";
   }
-  if (!rules.issuer.empty() && text_of(member(claims, "iss")) != rules.issuer) {
+  if (!rules.issuer.empty() && string_value(member(claims, "iss")) != rules.issuer) {
     return "the token is from another issuer (iss)";
   }
   if (!rules.audiences.empty() && !is_for(member(claims, "aud"), rules.audiences)) {
     return "the token is for another audience (aud)";
   }
   Identity identity;
-  if (const auto subject = text_of(member(claims, "sub"))) identity.user = *subject;
-  if (const auto scope = text_of(member(claims, "scope"))) identity.scopes = Scopes::parse(*scope);
+  if (const auto subject = string_value(member(claims, "sub"))) identity.user = *subject;
+  if (const auto scope = string_value(member(claims, "scope")))
+    identity.scopes = Scopes::parse(*scope);
   identity.expires_at_ms = *expires;
   return identity;
 }

@@ -21,7 +21,7 @@ constexpr std::int64_t kWalBytesKept = 16 << 20;
 // is found when it is read.
 constexpr std::int64_t kFullCheckBytes = std::int64_t{256} << 20;
 
-std::string_view text_of(Outcome outcome) noexcept {
+std::string_view outcome_name(Outcome outcome) noexcept {
   switch (outcome) {
     case Outcome::pushed:
       return "pushed";
@@ -254,7 +254,7 @@ void AuditStore::insert(const Delivery& row) {
   insert_.bind_or_null(2, row.group);
   insert_.bind_or_null(3, row.from);
   insert_.bind(4, row.to);
-  insert_.bind(5, text_of(row.outcome));
+  insert_.bind(5, outcome_name(row.outcome));
   insert_.bind(6, static_cast<std::int64_t>(row.reached));
   insert_.bind(7, static_cast<std::int64_t>(row.bytes));
   insert_.bind_or_null(8, row.id);

@@ -15,7 +15,7 @@ namespace waystation {
 namespace {
 
 constexpr std::size_t kDefaultRows = 100;
-constexpr std::size_t kMostRows = 1000;
+constexpr std::size_t kMaxRows = 1000;
 
 constexpr char kEscapes[] = "a '%' must be followed by two hexadecimal digits";
 
@@ -125,7 +125,7 @@ void add_row(cJSON* rows, const AuditRow& row) {
   add(object, "group", row.group);
   add(object, "from", row.from);
   add(object, "to", row.to);
-  add(object, "outcome", std::string(text_of(row.outcome)));
+  add(object, "outcome", std::string(outcome_name(row.outcome)));
   const bool is_gap = row.outcome == AuditOutcome::gap;
   for (const auto& [name, number] : {std::pair{"reached", row.reached}, {"bytes", row.bytes}}) {
     if (is_gap) {
@@ -162,9 +162,9 @@ Result<HttpResponse, Refusal> answer_audit(RelayCalls& relay, std::string_view q
     refuse_unknown(query);
     const AuditFilter filter = filter_of(query);
     std::size_t limit = kDefaultRows;
-    const std::string limits = "1 to " + std::to_string(kMostRows);
+    const std::string limits = "1 to " + std::to_string(kMaxRows);
     read_number(query, "limit", limits, limit);
-    if (limit == 0 || limit > kMostRows) throw BadQuery("limit", limits);
+    if (limit == 0 || limit > kMaxRows) throw BadQuery("limit", limits);
     std::optional<AuditCursor> after;
     if (const std::string text = value_of(query, "after"); !text.empty()) {
       after = AuditCursor::parse(text);

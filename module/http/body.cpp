@@ -8,9 +8,9 @@
 namespace waystation {
 namespace {
 
-Refusal too_large(std::size_t most) {
+Refusal too_large(std::size_t max_bytes) {
   return {RefusalCode::too_large,
-          "the body may have up to " + std::to_string(most) + " bytes (max_message_bytes)"};
+          "the body may have up to " + std::to_string(max_bytes) + " bytes (max_message_bytes)"};
 }
 
 /// The length that a Content-Length field states (RFC 9110, section 8.6); nothing where it is none.

@@ -133,7 +133,7 @@ TEST(AddressList, KnowsWhenItIsEverybody) {
            {"::/1", "10.0.0.0/8", "8000::/1"},
            {"128.0.0.0/2", "0.0.0.0/2", "192.0.0.0/2", "64.0.0.0/3", "96.0.0.0/3"},
            {"0.0.0.0/1", "10.0.0.0/8", "128.0.0.0/1", "::1"}}) {
-    EXPECT_TRUE(list(entries).is_everybody()) << testing::PrintToString(entries);
+    EXPECT_TRUE(list(entries).contains_all_addresses()) << testing::PrintToString(entries);
   }
   for (const auto& entries :
        std::vector<std::vector<std::string>>{{},
@@ -144,7 +144,7 @@ TEST(AddressList, KnowsWhenItIsEverybody) {
                                              {"0.0.0.0/1", "0.0.0.0/1"},
                                              {"0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"},
                                              {"8000::/1", "::1"}}) {
-    EXPECT_FALSE(list(entries).is_everybody()) << testing::PrintToString(entries);
+    EXPECT_FALSE(list(entries).contains_all_addresses()) << testing::PrintToString(entries);
   }
 }
 

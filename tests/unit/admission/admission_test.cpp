@@ -312,7 +312,7 @@ TEST(Admission, GivesThePlaceBackWhereTheHandshakeFails) {
                       RequestBuilder::upgrade("/push/alice/").header("Sec-WebSocket-Key", "bad")),
               "400 bad_handshake");
   }
-  EXPECT_EQ(admission.limits().in_all(), 0U);
+  EXPECT_EQ(admission.limits().total(), 0U);
 }
 
 // ---- subprotocols ------------------------------------------------------------------------------
@@ -1067,7 +1067,7 @@ TEST(Admission, ServesManyThreadsWhileItsOptionsChange) {
   for (int round = 0; round < 50; ++round) EXPECT_TRUE(admission.reload_keys());
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(admitted, 800);
-  EXPECT_EQ(admission.limits().in_all(), 0U);
+  EXPECT_EQ(admission.limits().total(), 0U);
 }
 
 }  // namespace

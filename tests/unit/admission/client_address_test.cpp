@@ -39,9 +39,9 @@ TEST(ClientAddress, IsNobodysWhereSomeoneUnknownForwards) {
       const ClientAddress found = client(RequestBuilder("/").from("203.0.113.9").add(field, value));
       EXPECT_EQ(name(found), "nobody") << field << " " << value;
       EXPECT_FALSE(found.through_trusted_proxy);
-      EXPECT_THAT(found.why_nobody, HasSubstr("203.0.113.9, not one of trusted_proxies"));
-      ASSERT_TRUE(found.counted_as());
-      EXPECT_EQ(found.counted_as()->to_string(), "203.0.113.9");
+      EXPECT_THAT(found.why_unidentified, HasSubstr("203.0.113.9, not one of trusted_proxies"));
+      ASSERT_TRUE(found.address_for_limits());
+      EXPECT_EQ(found.address_for_limits()->to_string(), "203.0.113.9");
     }
   }
 }
@@ -51,7 +51,7 @@ TEST(ClientAddress, IsNobodysInTheHttpOfAProxyThatSaysNothing) {
     for (const char* version : {"1.0", "0.9"}) {
       const ClientAddress found = client(RequestBuilder("/").from(peer).version(version));
       EXPECT_EQ(name(found), "nobody") << peer;
-      EXPECT_EQ(found.counted_as()->to_string(), peer);
+      EXPECT_EQ(found.address_for_limits()->to_string(), peer);
     }
   }
   EXPECT_EQ(name(client(RequestBuilder("/")
@@ -101,7 +101,7 @@ TEST(ClientAddress, IsTheRightmostForwardedOneThatIsNoProxys) {
     const ClientAddress found =
         client(RequestBuilder("/").from("127.0.0.1").add("X-Forwarded-For", forwarded));
     EXPECT_EQ(name(found), expected) << forwarded;
-    EXPECT_EQ(found.why_nobody.empty(), found.address.has_value()) << forwarded;
+    EXPECT_EQ(found.why_unidentified.empty(), found.address.has_value()) << forwarded;
     EXPECT_TRUE(found.through_trusted_proxy);
   }
 }
@@ -132,15 +132,15 @@ TEST(ClientAddress, IsNobodysWhereATrustedProxySaysItInAnotherWay) {
 TEST(ClientAddress, IsNobodysWithoutAnIpAddress) {
   const ClientAddress found = client(RequestBuilder("/").from("/run/waystation.sock"));
   EXPECT_EQ(name(found), "nobody");
-  EXPECT_FALSE(found.counted_as());
+  EXPECT_FALSE(found.address_for_limits());
   EXPECT_FALSE(found.through_trusted_proxy);
 }
 
 TEST(ClientAddress, CountsTheClientBehindAProxy) {
   const ClientAddress found =
       client(RequestBuilder("/").from("127.0.0.1").add("X-Forwarded-For", "203.0.113.9"));
-  ASSERT_TRUE(found.counted_as());
-  EXPECT_EQ(found.counted_as()->to_string(), "203.0.113.9");
+  ASSERT_TRUE(found.address_for_limits());
+  EXPECT_EQ(found.address_for_limits()->to_string(), "203.0.113.9");
 }
 
 }  // namespace

@@ -82,7 +82,7 @@ TEST(Limits, CountTheAnonymousInAllAndPerAddressOnly) {
   Held held(limits);
   EXPECT_EQ(held.take("", kHere), 0);
   EXPECT_EQ(held.take("", kHere), 0);
-  EXPECT_EQ(limits.in_all(), 2U);
+  EXPECT_EQ(limits.total(), 2U);
 }
 
 TEST(Limits, TakeNothingWhereTheyRefuse) {
@@ -90,7 +90,7 @@ TEST(Limits, TakeNothingWhereTheyRefuse) {
   Held held(limits);
   EXPECT_EQ(held.take("a", kHere), 0);
   for (int i = 0; i < 5; ++i) EXPECT_EQ(held.take("a", kHere), 429);
-  EXPECT_EQ(limits.in_all(), 1U);
+  EXPECT_EQ(limits.total(), 1U);
   EXPECT_EQ(held.take("b", kHere), 0);  // the refused ones were not counted per address either
 }
 
@@ -115,14 +115,14 @@ TEST(Permit, IsGivenBackOnce) {
   Limits limits({0, 0, 0});
   auto result = limits.reserve("a", kHere);
   Permit permit = std::move(*result);
-  EXPECT_EQ(limits.in_all(), 1U);
+  EXPECT_EQ(limits.total(), 1U);
   EXPECT_TRUE(permit);
   Permit other = std::move(permit);
   EXPECT_FALSE(permit);  // NOLINT: what is left of it is the point
-  EXPECT_EQ(limits.in_all(), 1U);
+  EXPECT_EQ(limits.total(), 1U);
   other.release();
   other.release();
-  EXPECT_EQ(limits.in_all(), 0U);
+  EXPECT_EQ(limits.total(), 0U);
 }
 
 TEST(Permit, GivesBackWhatItHeldWhenAnotherIsMovedIn) {
@@ -130,7 +130,7 @@ TEST(Permit, GivesBackWhatItHeldWhenAnotherIsMovedIn) {
   auto first = limits.reserve("a", kHere);
   auto second = limits.reserve("b", kThere);
   *first = std::move(*second);
-  EXPECT_EQ(limits.in_all(), 1U);
+  EXPECT_EQ(limits.total(), 1U);
   EXPECT_TRUE(limits.reserve("a", kHere));
   EXPECT_FALSE(limits.reserve("b", kHere));
 }
@@ -147,8 +147,8 @@ TEST(Permit, OutlivesTheLimitsItCameFrom) {
 }
 
 TEST(Limits, AreNeverOvershotByABurst) {
-  constexpr std::uint32_t kMost = 50;
-  Limits limits({kMost, 0, 0});
+  constexpr std::uint32_t kMax = 50;
+  Limits limits({kMax, 0, 0});
   std::atomic<std::uint32_t> admitted{0};
   std::atomic<std::uint64_t> highest{0};
   std::vector<std::thread> threads;
@@ -174,8 +174,8 @@ TEST(Limits, AreNeverOvershotByABurst) {
     });
   }
   for (auto& thread : threads) thread.join();
-  EXPECT_LE(highest.load(), kMost);
-  EXPECT_EQ(limits.in_all(), 0U);
+  EXPECT_LE(highest.load(), kMax);
+  EXPECT_EQ(limits.total(), 0U);
 }
 
 }  // namespace

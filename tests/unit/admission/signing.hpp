@@ -42,7 +42,7 @@ inline KeyHandle ec_key(const char* curve = "P-256") {
   return hold(EVP_EC_gen(curve));
 }
 
-inline std::string text_of(BIO* bio) {
+inline std::string bio_text(BIO* bio) {
   char* data = nullptr;
   const long size = BIO_get_mem_data(bio, &data);
   std::string text(data, static_cast<std::size_t>(size));
@@ -52,23 +52,23 @@ inline std::string text_of(BIO* bio) {
 inline std::string public_pem(const KeyHandle& key) {
   BIO* bio = BIO_new(BIO_s_mem());
   PEM_write_bio_PUBKEY(bio, key.get());
-  return text_of(bio);
+  return bio_text(bio);
 }
 inline std::string private_pem(const KeyHandle& key) {
   BIO* bio = BIO_new(BIO_s_mem());
   PEM_write_bio_PKCS8PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-  return text_of(bio);
+  return bio_text(bio);
 }
 /// "RSA PRIVATE KEY" or "EC PRIVATE KEY".
 inline std::string traditional_pem(const KeyHandle& key) {
   BIO* bio = BIO_new(BIO_s_mem());
   PEM_write_bio_PrivateKey_traditional(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-  return text_of(bio);
+  return bio_text(bio);
 }
 inline std::string encrypted_pem(const KeyHandle& key) {
   BIO* bio = BIO_new(BIO_s_mem());
   PEM_write_bio_PKCS8PrivateKey(bio, key.get(), EVP_aes_128_cbc(), "pass", 4, nullptr, nullptr);
-  return text_of(bio);
+  return bio_text(bio);
 }
 
 inline std::string base64(std::string_view data) {
