@@ -49,8 +49,8 @@ struct Admission::Settings : AdmissionRules {
     return client.address && operators.contains(*client.address);
   }
 
-  /// Who is calling. `route` is the socket route they are calling; none for the HTTP API, which
-  /// does not ask in open mode.
+  /// Identifies the caller. `route` is null for the HTTP API, which does not call this in open
+  /// mode.
   Answer identify(const Request& request, const ClientAddress& client, const SocketRoute* route,
                   std::int64_t now_ms) const {
     Answer answer = Identity{};
@@ -91,7 +91,7 @@ struct Admission::Settings : AdmissionRules {
     const auto target = split_target(request);
     const Parameter named = target ? query_parameter(target->query, "user") : Parameter{};
     if (!named.is_none()) {
-      if (!is_user_id(named.value)) {  // which is empty where there are several
+      if (!is_user_id(named.value)) {  // several values: it is empty
         return bad_subject("?user= must name one user: 1 to 64 of the characters 0-9 and a-z");
       }
       identity.user = named.value;
@@ -137,7 +137,7 @@ struct Admission::Settings : AdmissionRules {
     Identity identity;
     identity.user = user.value;
     if (!options.scopes_header.empty()) {
-      // None, and so no scopes, where there are several.
+      // If the field is repeated, the value is empty and gives no scopes.
       identity.scopes = Scopes::parse(header_value(request, options.scopes_header).value);
     }
     return identity;
@@ -161,7 +161,7 @@ struct Admission::Settings : AdmissionRules {
       if (*caller == route.name) return {};
       return Refusal{RefusalCode::not_that_user};
     }
-    // The same words whoever the others are, and whether or not they exist.
+    // The answer must not reveal whether the users of the group exist.
     if (*caller == route.users.lo || *caller == route.users.hi) return {};
     return Refusal{RefusalCode::not_a_member};
   }
@@ -212,7 +212,7 @@ std::variant<Declined, Refusal, Admitted> Admission::admit(const Request& reques
   const auto settings = this->settings();
   auto result = admit(*settings, request, now_ms);
   if (auto* refusal = std::get_if<Refusal>(&result)) {
-    // So that the page of an allowed origin can read why.
+    // Lets a page of an allowed origin read the reason.
     for (auto& line : settings->cors_headers(request)) refusal->headers.push_back(std::move(line));
   }
   return result;

@@ -7,7 +7,7 @@
 namespace waystation {
 
 struct Permit::Counts {
-  mutable std::mutex mutex;  // guards all below
+  mutable std::mutex mutex;  // guards all members
   ConnectionLimits limits;
   std::uint64_t total = 0;
   std::map<std::string, std::uint64_t, std::less<>> per_user;
@@ -78,8 +78,8 @@ Result<Permit, Refusal> Limits::reserve(std::string_view user,
     return too_many("this address", "max_connections_per_address",
                     limits.max_connections_per_address);
   }
-  // What can fail for want of memory comes first; at worst it leaves an empty count behind, which
-  // the next permit under that name takes over.
+  // Allocations come first. If one throws, at most a count of 0 remains, which the next permit for
+  // that key reuses.
   Permit permit;  // holds nothing until counts_ is set
   if (!user.empty()) permit.user_ = &*counts_->per_user.try_emplace(std::string(user), 0).first;
   if (address) permit.address_ = &*counts_->per_address.try_emplace(*address, 0).first;

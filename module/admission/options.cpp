@@ -16,7 +16,7 @@ constexpr std::string_view kAddressesAllowed =
 constexpr std::string_view kFieldNameAllowed =
     "the name of an HTTP header field, such as X-Forwarded-User";
 
-// Of a block that may be somebody's own network: 10.0.0.0/8 and fd00::/8 are the largest there are.
+// A larger block cannot be a private network: the largest ones are 10.0.0.0/8 and fd00::/8.
 constexpr unsigned kShortestPrefix = 8;
 
 /// Whether a field name is a token (RFC 9110, section 5.6.2).
@@ -42,7 +42,7 @@ AddressList read_addresses(std::string_view option, const std::vector<std::strin
   return good != nullptr ? std::move(*good) : AddressList{};
 }
 
-/// `entries` of an option in one text, for an error.
+/// The entries of an option as one text, for an error.
 std::string in_quotes(const std::vector<std::string>& entries) {
   std::string text;
   for (const auto& entry : entries) text += (text.empty() ? "" : ",") + entry;

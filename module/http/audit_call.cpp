@@ -19,18 +19,18 @@ constexpr std::size_t kMaxRows = 1000;
 
 constexpr char kEscapes[] = "a '%' must be followed by two hexadecimal digits";
 
-/// What a query may hold; the last is the caller's token, where they may give it there.
+/// The allowed parameters. The last one is the token of the caller.
 constexpr std::array<std::string_view, 10> kParameters{
     "since", "until", "user", "from", "to", "outcome", "order", "limit", "after", "access_token"};
 
-/// A parameter that is not what it should be.
+/// An invalid parameter.
 class BadQuery : public std::runtime_error {
  public:
   BadQuery(std::string_view name, const std::string& should)
       : std::runtime_error(std::string(name) + ": " + should) {}
 };
 
-/// The value of a parameter; empty where it is not there or has none.
+/// The value of a parameter; empty if it is missing.
 std::string value_of(std::string_view query, std::string_view name) {
   Parameter parameter = query_parameter(query, name);
   switch (parameter.found) {
@@ -62,7 +62,7 @@ std::string user_of(std::string_view query, std::string_view name) {
   return user;
 }
 
-/// One that is not understood, and so not obeyed, would show more than was asked for.
+/// An ignored parameter, such as a misspelt filter, would return more rows than requested.
 void refuse_unknown(std::string_view query) {
   const auto name = unknown_parameter(query, kParameters);
   if (!name) return;
@@ -146,7 +146,7 @@ void add_row(cJSON* rows, const AuditRow& row) {
 
 HttpResponse page_of(std::vector<AuditRow> found, std::size_t limit, AuditOrder order) {
   const CJson page(require(cJSON_CreateObject()));
-  // One more than was asked for was fetched, to know whether there is one.
+  // One row more than the limit was requested, to know whether there are more.
   const bool has_more = found.size() > limit;
   if (has_more) found.resize(limit);
   cJSON* const rows = require(cJSON_AddArrayToObject(page.get(), "rows"));
