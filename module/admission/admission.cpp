@@ -128,7 +128,9 @@ struct Admission::Settings : AdmissionRules {
   Answer identify_header(const Request& request, const ClientAddress& client) const {
     if (!client.through_trusted_proxy) {
       return unauthenticated(
-          "callers are named by a proxy, and this request came from none of trusted_proxies");
+          "auth = \"header\" needs a proxy that names the caller, and this request did not come "
+          "from one "
+          "of trusted_proxies");
     }
     const OneValue user = header_value(request, options.identity_header);
     if (!user.is_one() || user.value.empty()) {

@@ -102,7 +102,7 @@ ClientAddress client_address(const Request& request, const AddressList& trusted)
     if (!address) {
       client.address.reset();
       client.why_unidentified =
-          "its X-Forwarded-For holds " + in_quotes(*entry) + ", which is no address";
+          "its X-Forwarded-For holds " + in_quotes(*entry) + ", which is not an address";
       return client;
     }
     client.address = address;

@@ -59,7 +59,7 @@ Refusal bad_host(const Request& request, std::string detail) {
   const OneValue field = header_value(request, "Host");
   refusal.log_detail = "Host " + (field.is_one()    ? in_quotes(field.value)
                                   : field.is_none() ? "is missing"
-                                                    : "is there twice");
+                                                    : "is repeated");
   return refusal;
 }
 
@@ -194,7 +194,7 @@ Result<void, Refusal> HostRules::check_origin(const Request& request) const {
     }
   }
   Refusal refusal{RefusalCode::bad_origin};
-  refusal.log_detail = "Origin " + (field.is_one() ? in_quotes(field.value) : "is there twice");
+  refusal.log_detail = "Origin " + (field.is_one() ? in_quotes(field.value) : "is repeated");
   return refusal;
 }
 

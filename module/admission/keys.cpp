@@ -94,7 +94,7 @@ std::variant<Key, std::string> parse_pem(std::string_view block, std::string_vie
       label == "PRIVATE KEY" || label == "RSA PRIVATE KEY" || label == "EC PRIVATE KEY";
   if (!is_public && !is_private) {
     return "a block " + in_quotes(label) +
-           " is not taken; PUBLIC KEY and PRIVATE KEY (without a passphrase) are";
+           " is not supported; allowed are PUBLIC KEY and PRIVATE KEY (without a passphrase)";
   }
   const Bio in(BIO_new_mem_buf(block.data(), static_cast<int>(block.size())));
   const KeyHandle key(!in ? nullptr
@@ -167,7 +167,7 @@ class KeyFileReader {
       auto problem = line.starts_with(kBegin) ? take_pem(begin, line) : take_line(line);
       if (problem) return std::move(*problem);
     }
-    if (!pending_id_.empty()) return at_line("a key id without a key behind it");
+    if (!pending_id_.empty()) return at_line("a key id without a key after it");
     if (keys_.empty()) return "it holds no key";
     return std::make_shared<const KeyRing>(std::move(keys_));
   }
@@ -214,7 +214,7 @@ class KeyFileReader {
 
   Problem take_line(std::string_view line) {
     if (!pending_id_.empty()) {
-      return at_line("behind a key id alone on its line there must be a key in PEM");
+      return at_line("a key id alone on its line must be followed by a key in PEM");
     }
     const std::size_t colon = line.rfind(':');
     const bool has_id = colon != std::string_view::npos;
@@ -287,7 +287,7 @@ std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::load(const st
   } const closer{descriptor};
 
   struct stat status {};
-  if (fstat(descriptor, &status) != 0) return "it cannot be looked at: " + system_error();
+  if (fstat(descriptor, &status) != 0) return "its status cannot be read: " + system_error();
   if (!S_ISREG(status.st_mode)) return "it is not a regular file";
   if (!is_private_key_file(status.st_mode, status.st_uid)) {
     return "it may be used by its group or by others; `chmod 600` makes it its owner's alone";

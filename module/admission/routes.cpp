@@ -33,7 +33,7 @@ std::variant<Declined, SocketRoute, Refusal> parse_socket_route(std::string_view
   if (path.ends_with('/')) path.remove_suffix(1);
   if (has_unsafe_characters(path)) {
     return Refusal{RefusalCode::not_found,
-                   "the socket routes are /ws/chat/<group>/ and /push/<user>/, to the letter"};
+                   "the socket routes are exactly /ws/chat/<group>/ and /push/<user>/"};
   }
   route.name = path;
   if (route.kind == SocketKind::push) {

@@ -172,7 +172,7 @@ std::variant<Identity, std::string> read_claims(const cJSON* claims, const Token
   if (now_ms >= *expires) return "the token has expired";
   if (const cJSON* from = member(claims, "nbf")) {
     const auto not_before = date_of(from);
-    if (!not_before || now_ms < *not_before) return "the token is not good yet (nbf)";
+    if (!not_before || now_ms < *not_before) return "the token is not valid yet (nbf)";
   }
   if (!rules.issuer.empty() && string_value(member(claims, "iss")) != rules.issuer) {
     return "the token is from another issuer (iss)";

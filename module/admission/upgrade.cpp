@@ -43,14 +43,14 @@ Offers subprotocol_offers(const Request& request) {
 Result<void, Refusal> check_handshake(const Request& request, std::string* key) {
   if (!lists_token(request, "Upgrade", "websocket")) {
     return upgrade_required(
-        "this route speaks WebSocket, and an upgrade would succeed (a proxy in between has to pass "
-        "on Upgrade and Connection)");
+        "this route speaks WebSocket, and an upgrade would succeed (a proxy in front must forward "
+        "Upgrade and Connection)");
   }
   if (!lists_token(request, "Connection", "upgrade")) {
-    return bad_handshake("Connection does not name Upgrade; a proxy in between has to pass it on");
+    return bad_handshake("Connection does not name Upgrade; a proxy in front must forward it");
   }
   if (is_before_http_1_1(request)) {
-    return bad_handshake("the handshake needs HTTP/1.1; a proxy in between spoke an older one");
+    return bad_handshake("the handshake needs HTTP/1.1; a proxy in front uses an older version");
   }
   // A body would be parsed as frames.
   const OneValue length = header_value(request, "Content-Length");

@@ -39,7 +39,7 @@ std::string value_of(std::string_view query, std::string_view name) {
     case Parameter::Found::one:
       return std::move(parameter.value);
     case Parameter::Found::several:
-      throw BadQuery(name, "it may be there once");
+      throw BadQuery(name, "given more than once; allowed is one value");
     default:
       throw BadQuery(name, kEscapes);
   }
@@ -70,7 +70,7 @@ void refuse_unknown(std::string_view query) {
   for (const auto one : std::span(kParameters).first(kParameters.size() - 1)) {
     known += (known.empty() ? "" : ", ") + std::string(one);
   }
-  throw BadQuery(in_quotes(*name), "there is no such parameter; there are " + known);
+  throw BadQuery(in_quotes(*name), "no such parameter; allowed are " + known);
 }
 
 AuditFilter filter_of(std::string_view query) {
@@ -88,7 +88,7 @@ AuditFilter filter_of(std::string_view query) {
       if (!outcome) {
         throw BadQuery("outcome",
                        "pushed, undelivered, dropped or gap; several with commas, or "
-                       "each in an outcome of its own");
+                       "as repeated parameters");
       }
       filter.add(*outcome);
       rest.remove_prefix(std::min(comma + 1, rest.size()));

@@ -49,7 +49,7 @@ Result<std::string_view, Refusal> read_body(const Request& request, const BodyLi
     const int got = request.body_source.read(request.body_source.data, chunk.data(), want);
     if (got < 0) return Refusal{RefusalCode::bad_request, "the body broke off before its end"};
     buffer.append(chunk.data(), std::min(static_cast<std::size_t>(got), want));
-    const bool is_late = Clock::now() - start >= limits.patience;
+    const bool is_late = Clock::now() - start >= limits.timeout;
     if (buffer.size() < *length && (got == 0 || is_late)) return Refusal{RefusalCode::body_timeout};
   }
   return std::string_view(buffer);

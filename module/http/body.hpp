@@ -17,7 +17,7 @@ struct BodyLimits {
   std::size_t max_bytes;
   /// The time for the whole body, so that a client that sends single bytes cannot occupy a thread
   /// forever. The last read may exceed it by the timeout of the source.
-  std::chrono::milliseconds patience;
+  std::chrono::milliseconds timeout;
 };
 
 /// The body of a request: a view into the request or into `buffer`. Reads it from the request's

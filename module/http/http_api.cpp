@@ -115,13 +115,13 @@ Refusal failure(CallStatus status) {
 }
 
 // The time for a whole body.
-constexpr std::chrono::seconds kBodyPatience{10};
+constexpr std::chrono::seconds kBodyTimeout{10};
 
 Answer push(RelayCalls& relay, const Request& request, std::string_view user) {
   // The body is read before its type is checked: with an unread body the connection cannot end
   // cleanly.
   std::string buffer;
-  auto body = read_body(request, {relay.max_message_bytes(), kBodyPatience}, buffer);
+  auto body = read_body(request, {relay.max_message_bytes(), kBodyTimeout}, buffer);
   if (!body) return std::move(body.error());
   const OneValue type = header_value(request, "Content-Type");
   const OneValue encoding = header_value(request, "Content-Encoding");

@@ -101,15 +101,16 @@ TEST(KeyRing, SaysWhichLineIsWrongAndNotWhatStandsThere) {
            Case{good + "hunter2!", "line 2: neither"},
            Case{good + "my id:" + good, "line 2: a key id"},
            Case{good + ":" + good, "line 2: a key id"},
-           Case{good + "id:\n", "without a key behind it"},
-           Case{good + "id:\n" + good, "line 3: behind a key id"},
+           Case{good + "id:\n", "without a key after it"},
+           Case{good + "id:\n" + good, "line 3: a key id alone"},
            Case{good + "-----BEGIN PUBLIC KEY-----\nAAAA\n", "no END line"},
            Case{good + "-----BEGIN PUBLIC KEY\n", "must end in"},
-           Case{good + "-----BEGIN -----\n-----END -----\n", "line 2: a block \"\" is not taken"},
+           Case{good + "-----BEGIN -----\n-----END -----\n",
+                "line 2: a block \"\" is not supported"},
            Case{good + "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
                 "line 2: the public key cannot be read"},
            Case{good + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                "line 2: a block \"CERTIFICATE\" is not taken"},
+                "line 2: a block \"CERTIFICATE\" is not supported"},
        }) {
     EXPECT_THAT(problem(text), HasSubstr(expected)) << text;
     EXPECT_THAT(problem(text), Not(HasSubstr("hunter2")));

@@ -120,7 +120,7 @@ TEST(AuditCall, RefusesAParameterThatItDoesNotKnowAndNamesThoseThatItDoes) {
        {"form=bob", "to=bob&form=bob", "From=bob", "form", "=bob", "f%6frm=bob"}) {
     const HttpResponse response = answer(relay, query);
     EXPECT_EQ(response.status, 400) << query;
-    EXPECT_THAT(response.body, HasSubstr("there are since, until, user, from, to, outcome, order, "
+    EXPECT_THAT(response.body, HasSubstr("allowed are since, until, user, from, to, outcome, order, "
                                          "limit, after\""))
         << query;
   }

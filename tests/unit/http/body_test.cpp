@@ -32,7 +32,7 @@ struct Client {
   }
 };
 
-constexpr BodyLimits kLimits{.max_bytes = 10'000, .patience = std::chrono::hours(1)};
+constexpr BodyLimits kLimits{.max_bytes = 10'000, .timeout = std::chrono::hours(1)};
 
 /// The body that was read, or the status and code of the refusal.
 std::string outcome(const RequestBuilder& builder, Client& client, const BodyLimits& limits) {
@@ -95,7 +95,7 @@ TEST(Body, ThatDoesNotComeIsGivenUp) {
 }
 
 TEST(Body, ThatComesByteByByteHasOneDeadlineForAll) {
-  constexpr BodyLimits kImpatient{.max_bytes = 10'000, .patience = std::chrono::hours(0)};
+  constexpr BodyLimits kImpatient{.max_bytes = 10'000, .timeout = std::chrono::hours(0)};
   Client client{.text = std::string(9'999, 'x')};
   EXPECT_EQ(outcome(post("9999"), client, kImpatient), "408 timeout");
   EXPECT_EQ(client.calls, 1U);
@@ -105,7 +105,7 @@ TEST(Body, ThatComesByteByByteHasOneDeadlineForAll) {
 }
 
 TEST(Body, OfMegabytesIsAskedForInBitsSinceItsLengthIsOnlyAClaim) {
-  constexpr BodyLimits kGenerous{.max_bytes = 1U << 31U, .patience = std::chrono::hours(1)};
+  constexpr BodyLimits kGenerous{.max_bytes = 1U << 31U, .timeout = std::chrono::hours(1)};
   Client client{.text = "12", .afterwards = -1};
   EXPECT_EQ(outcome(post("2147483648"), client, kGenerous), "400 bad_request");
   EXPECT_LE(client.most_asked, 4096U);
