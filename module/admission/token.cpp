@@ -92,9 +92,11 @@ bool has_duplicates(const cJSON* object) {
   return std::ranges::adjacent_find(names) != names.end();
 }
 
-/// The JSON text of a token's header or claims, or what is wrong with it. libjwt decodes the token
-/// again, and gets the same bytes. is_token_text() allows no character that its decoder skips or
-/// stops at. decode_base64() refuses lengths and trailing bits that decoders treat differently.
+/// The JSON text of a token's header or claims, or what is wrong with it.
+///
+/// libjwt decodes the token again, and gets the same bytes. is_token_text() allows no character
+/// that its decoder skips or stops at. decode_base64() refuses lengths and trailing bits that
+/// decoders treat differently.
 struct Segment {
   std::string json;
   std::string_view problem;  // empty: none

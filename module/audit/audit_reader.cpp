@@ -121,8 +121,8 @@ std::string oldest_query(const AuditFilter& filter) {
   return selects(filter, Gaps::with) + " ORDER BY at, id LIMIT ?8";
 }
 
-// In the order `newest` a gap is placed by its end, for which there is no index: one query returns
-// the rows, another one the gaps, of which there are few.
+// The order `newest` sorts a gap by its end, which has no index. So one query returns the rows, and
+// another one the gaps, which are few.
 std::string newest_query(const AuditFilter& filter) {
   return selects(filter, Gaps::without, AuditOrder::newest) + " ORDER BY at DESC, id DESC LIMIT ?8";
 }

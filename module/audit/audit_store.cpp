@@ -106,10 +106,10 @@ AuditStore::AuditStore(const std::string& path, std::string node, bool full_chec
         SQLITE_CANTOPEN,
         "this file system does not support SQLite's WAL; name a file on a local disk");
   }
-  // The cache holds the indexes of a file of the usual size, so that the rows of a busy second,
-  // which are spread over them, write each page once. It is released when the load ends. FULL syncs
-  // the WAL at each commit: committed rows survive a loss of power. With a commit each tenth of a
-  // second that costs little, and nobody waits for it.
+  // The cache holds the indexes of a file of the default size, over which new rows are spread. So a
+  // batch writes each page once. The cache is released when the load ends. FULL syncs the WAL at
+  // each commit, so that committed rows survive a power failure. At ten commits per second that is
+  // cheap.
   database_.execute(
       "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; "
       "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 0; "

@@ -118,10 +118,10 @@ TEST_F(AuditReaderTest, AGapThatReachesIntoTheNewestRowsIsAmongThem) {
 
 TEST_F(AuditReaderTest, ReadsAFileBesideWhichNoLogCanBeMade) {
   fill();
-  // As on a read-only file system, which only root can make.
+  // Like a read-only file system, which only root can create.
   std::filesystem::create_symlink("nowhere", file_ + "-shm");
   EXPECT_THAT(times({}), ElementsAre(1, 2, 3, 4, 5, 7, 8));
-  // But not where rows may be in a log that cannot be read.
+  // But not if rows may be in a WAL that cannot be read.
   std::ofstream(file_ + "-wal") << "rows";
   EXPECT_THROW(AuditReader{file_}, SqliteError);
 }
@@ -465,8 +465,8 @@ TEST_F(AuditReaderTest, PruningDoesNotDisturbAWriter) {
   pruner.join();
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries"), "200");
   EXPECT_EQ(audit.stats().rows_lost, 0U);
-  // On a machine with other things to do a step may hold the lock for longer than the writer waits
-  // for it, who then says so and tries again. Nothing else is wrong.
+  // On a busy machine a step may hold the lock for longer than the writer waits. The writer then
+  // logs an error and retries. There must be no other error.
   EXPECT_EQ(lines.count("error: "), lines.count(": locked ("));
   EXPECT_EQ(lines.count("warning: "), 0U);
 }
