@@ -27,7 +27,7 @@ using testing::StartsWith;
 constexpr std::int64_t kNow = 1'700'000'000'000;
 const std::string kSecret(32, 's');
 
-/// How a request came out: "admitted", "declined", or "status code".
+/// The result of a request: "admitted", "declined", or status and code of the refusal.
 struct Outcome {
   std::variant<Declined, Refusal, Admitted> result;
 
@@ -71,7 +71,7 @@ AdmissionOptions behind_proxy() {
   return options;
 }
 
-/// A request that the proxy sent on for `user`.
+/// A request that the proxy forwarded for `user`.
 RequestBuilder through_proxy(RequestBuilder builder, const char* user) {
   return builder.from("10.0.0.1")
       .header("X-Forwarded-For", "203.0.113.9")
@@ -100,7 +100,7 @@ class Tokens {
   test::Folder folder_;
 };
 
-// ---- what is admitted ------------------------------------------------------------------------
+// ---- admitted requests -----------------------------------------------------------------------
 
 TEST(Admission, AdmitsAnAnonymousPlainSocketWhereNobodyAuthenticates) {
   Admission admission({});
@@ -154,7 +154,7 @@ TEST(Admission, LeavesOtherPathsToOthers) {
 // ---- the order of checks -----------------------------------------------------------------------
 
 TEST(Admission, ChecksInTheOrderStated) {
-  // Everything is wrong with this request; one thing after the other is put right.
+  // This request fails every check. The test fixes one mistake after the other.
   AdmissionOptions options;
   options.limits.max_connections_per_user = 1;
   Admission admission(options);
@@ -214,7 +214,7 @@ TEST(Admission, RefusesAWrongHandshake) {
   EXPECT_EQ(with("Transfer-Encoding", "chunked"), "400 bad_handshake");
   EXPECT_EQ(with("Upgrade", "h2c"), "426 upgrade_required");
   EXPECT_EQ(with("Upgrade", "h2c, WebSocket"), "admitted");
-  // Where nobody's requests are good; HTTP/1.0 is nobody's.
+  // In a mode that accepts unidentified clients. HTTP/1.0 is unidentified.
   const Tokens tokens;
   Admission signed_ones(tokens.options);
   EXPECT_EQ(outcome(signed_ones, RequestBuilder::upgrade("/push/alice/")
@@ -285,7 +285,7 @@ TEST(Admission, AnswersAPreflightOfAnAllowedPageOnly) {
   for (const char* target : {"/push/Alice/", "/ws/chat/bob_alice/", "/elsewhere", "*"}) {
     EXPECT_FALSE(ask(target, "https://page.example")) << target;
   }
-  // Neither another question nor a plain request is one.
+  // Other OPTIONS requests and plain requests are not preflights.
   EXPECT_FALSE(admission.preflight(RequestBuilder::get("/push/alice/")
                                        .method("OPTIONS")
                                        .header("Origin", "https://page.example")));
@@ -527,7 +527,7 @@ TEST(JwtMode, RefusesWithoutAGoodToken) {
            base().header("Sec-WebSocket-Protocol",
                          "waystation.v1, bearer." + forged + ", bearer." + token),
            base().header("Cookie", "waystation_token=" + forged + "; waystation_token=" + token),
-           // A bad token in the first place is not made good by another elsewhere.
+           // An invalid token in the first place counts, even if another place has a valid one.
            base()
                .header("Authorization", "Bearer " + forged)
                .header("Cookie", "waystation_token=" + token),
@@ -651,8 +651,7 @@ TEST(JwtMode, TellsHowLongARefreshedTokenIsGood) {
   EXPECT_FALSE(Admission({}).refresh(Tokens::token("alice"), "alice", kNow));
 }
 
-// ---- proxies that name the caller
-// ----------------------------------------------------------------
+// ---- proxies that name the caller --------------------------------------------------------------
 
 TEST(HeaderMode, BelievesTheTrustedProxyOnly) {
   Admission admission(behind_proxy());
@@ -692,8 +691,7 @@ TEST(HeaderMode, ReadsTheHeaderThatIsConfigured) {
             "admitted");
 }
 
-// ---- the embedder's own function
-// -----------------------------------------------------------------
+// ---- the identify callback ---------------------------------------------------------------------
 
 TEST(CallbackMode, AsksTheEmbedder) {
   AdmissionOptions options;
@@ -773,7 +771,7 @@ TEST(Admission, CountsThePeerWhereTheClientIsNobody) {
   };
   const Outcome first = admit(admission, told("198.51.100.1"));
   EXPECT_EQ(first.text(), "admitted");
-  // Another story in the same field does not open another account.
+  // A different X-Forwarded-For does not change the address that is counted.
   EXPECT_EQ(outcome(admission, told("198.51.100.2")), "429 too_many");
 }
 
@@ -800,8 +798,7 @@ TEST(Admission, CountsClientsBehindATrustedProxyApart) {
   EXPECT_EQ(open("203.0.113.9").text(), "429 too_many");
 }
 
-// ---- scopes and operators
-// ------------------------------------------------------------------------
+// ---- scopes and operators ----------------------------------------------------------------------
 
 TEST(Authorization, BelongsToOperatorsWhereNobodyAuthenticates) {
   AdmissionOptions options = open_network();
@@ -834,7 +831,7 @@ TEST(Authorization, NeedsTheScopeOfAToken) {
   EXPECT_EQ(with(Tokens::token("A service", "push admin"), Scope::admin), "200");
   EXPECT_EQ(with(Tokens::token("alice"), Scope::push), "403 missing_scope");
   EXPECT_EQ(with("nonsense", Scope::push), "401 unauthenticated");
-  // Being on this machine is no scope.
+  // A loopback address gives no scope.
   EXPECT_EQ(text(admission.authorize(RequestBuilder::get("/"), Scope::push, kNow)),
             "401 unauthenticated");
 }
@@ -1021,8 +1018,8 @@ TEST(AdmissionOptions, AreWarnedOfWhereTheyAreProbablyAMistake) {
   EXPECT_THAT(warnings(options), SizeIs(3));
 }
 
-/// The options may change while a request is judged, here by its own `identify`. Its answer is the
-/// one of the options with which it began, header fields for other sites' pages included.
+/// The options may change during a request, here in `identify`. The response follows the options at
+/// the start of the request, including its CORS header fields.
 TEST(Admission, UsesOneStateOfTheOptionsForARequest) {
   Admission* self = nullptr;
   AdmissionOptions later;

@@ -17,7 +17,7 @@ ClientAddress client(const Request& request) {
   return client_address(request, std::get<AddressList>(AddressList::parse(kProxies)));
 }
 
-/// The client's address as text; "nobody" where it is nobody's.
+/// The client's address as text; "nobody" if it is unidentified.
 std::string name(const ClientAddress& client) {
   return client.address ? client.address->to_string() : "nobody";
 }

@@ -131,7 +131,7 @@ TEST(KeyRing, IsLoadedFromAFileOfItsOwnersAlone) {
     chmod(path.c_str(), mode);
     EXPECT_TRUE(std::holds_alternative<Ring>(KeyRing::load(path)));
   }
-  // Root's may be read by its group: as root, another user's stands for everyone's.
+  // The group may read a file of root. If the test runs as root, it uses another user's file.
   if (geteuid() == 0) {
     ASSERT_EQ(chown(path.c_str(), 4711, 4711), 0);
   }

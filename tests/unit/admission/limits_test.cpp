@@ -15,12 +15,12 @@ using testing::HasSubstr;
 const std::optional<Address> kHere = Address::parse("192.0.2.1");
 const std::optional<Address> kThere = Address::parse("192.0.2.2");
 
-/// Keeps what was reserved.
+/// Keeps the reserved permits.
 class Held {
  public:
   explicit Held(Limits& limits) : limits_(limits) {}
 
-  /// 0 where a permit was had, else the status of the refusal.
+  /// 0 if a permit was reserved, otherwise the status of the refusal.
   int take(std::string_view user, const std::optional<Address>& address) {
     auto result = limits_.reserve(user, address);
     if (!result) {

@@ -29,7 +29,7 @@ AuditRow row(std::int64_t id) {
   return result;
 }
 
-/// The answer, also where it is a refusal.
+/// The response, also for a refusal.
 HttpResponse answer(RelayCalls& relay, std::string_view query) {
   auto answered = answer_audit(relay, query);
   return answered ? std::move(*answered) : to_response(answered.error());
@@ -120,8 +120,9 @@ TEST(AuditCall, RefusesAParameterThatItDoesNotKnowAndNamesThoseThatItDoes) {
        {"form=bob", "to=bob&form=bob", "From=bob", "form", "=bob", "f%6frm=bob"}) {
     const HttpResponse response = answer(relay, query);
     EXPECT_EQ(response.status, 400) << query;
-    EXPECT_THAT(response.body, HasSubstr("allowed are since, until, user, from, to, outcome, order, "
-                                         "limit, after\""))
+    EXPECT_THAT(response.body,
+                HasSubstr("allowed are since, until, user, from, to, outcome, order, "
+                          "limit, after\""))
         << query;
   }
   EXPECT_THAT(answer(relay, "f%6frm=bob").body, HasSubstr("form"));

@@ -12,7 +12,7 @@ namespace {
 
 using test::RequestBuilder;
 
-/// A client that sends `text`, `step` bytes at a time, and then does as it is told.
+/// A client that sends `text`, `step` bytes at a time, and then ends as configured.
 struct Client {
   std::string text;
   std::size_t step = 1;
@@ -99,7 +99,7 @@ TEST(Body, ThatComesByteByByteHasOneDeadlineForAll) {
   Client client{.text = std::string(9'999, 'x')};
   EXPECT_EQ(outcome(post("9999"), client, kImpatient), "408 timeout");
   EXPECT_EQ(client.calls, 1U);
-  // What is complete is complete.
+  // A body that is complete is accepted, however late it is.
   client.text = "1";
   EXPECT_EQ(outcome(post("1"), client, kImpatient), "1");
 }

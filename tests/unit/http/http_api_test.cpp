@@ -36,7 +36,7 @@ class HttpApiTest : public testing::Test {
     if (const auto* refusal = std::get_if<Refusal>(&answered)) return to_response(*refusal);
     return std::get<HttpResponse>(answered);
   }
-  /// Status and, of a refusal, its code.
+  /// The status and, for a refusal, its code.
   std::string outcome(const Request& request) {
     const HttpResponse response = answer(request);
     const std::string_view body = response.body;
@@ -276,7 +276,7 @@ TEST_F(HttpApiTest, NeedsTheScopeOfEachCall) {
   EXPECT_EQ(with(presence(), "admin"), "403 missing_scope");
   EXPECT_EQ(with(sessions(), "push"), "403 missing_scope");
   EXPECT_EQ(outcome(push()), "401 unauthenticated");
-  // How we are is the operators' in every mode.
+  // The health status is for operators in every mode.
   EXPECT_EQ(outcome(RequestBuilder::get("/healthz")), "200");
   EXPECT_EQ(with(RequestBuilder::get("/healthz").from("203.0.113.9"), "push admin"),
             "403 not_an_operator");

@@ -8,7 +8,7 @@ namespace waystation {
 namespace {
 
 TEST(CloseCode, SaysWhichCodesAPeerMaySend) {
-  // Sections 7.4.1 and 7.4.2, and the registry: 1012 to 1014 were added to it later.
+  // Sections 7.4.1 and 7.4.2, and 1012 to 1014 from the IANA registry.
   for (unsigned code = 0; code <= 0xFFFF; ++code) {
     const bool of_the_protocol = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014);
     const bool of_libraries_and_applications = code >= 3000 && code <= 4999;

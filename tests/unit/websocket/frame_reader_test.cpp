@@ -28,7 +28,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using namespace std::string_literals;
 
-/// Writes down what a reader hands on.
+/// Records the output of a reader.
 class Recorder final : public FrameHandler {
  public:
   bool on_message(Opcode opcode, std::string_view payload) override {
@@ -54,7 +54,7 @@ class Recorder final : public FrameHandler {
   void note(std::string what, std::string_view payload) { seen.push_back(what.append(payload)); }
 };
 
-/// What became of an input: what was handed on, and the code it was refused with, or 0.
+/// The result of an input: the output, and the close code, or 0.
 struct Outcome {
   std::vector<std::string> seen;
   int refused = 0;
@@ -74,7 +74,7 @@ constexpr FrameLimits kBoth{65536, true};
 
 constexpr std::size_t kAllFrames = std::numeric_limits<std::size_t>::max();
 
-/// Feeds pieces of exactly their size, each in memory of its own, `frames` frames at a time.
+/// Feeds the pieces, each in a separate block of exactly its size, `frames` frames at a time.
 Outcome feed(const std::vector<std::string>& pieces, const FrameLimits& limits = kTextOnly,
              std::size_t frames = kAllFrames) {
   FrameReader reader(limits);
@@ -94,8 +94,8 @@ Outcome feed(const std::vector<std::string>& pieces, const FrameLimits& limits =
   return {recorder.seen, 0, reader.is_unfinished()};
 }
 
-/// The outcome of `bytes`, which must be the same however they are cut, and however many frames are
-/// read at a time.
+/// The outcome of `bytes`. It must not depend on how the bytes are split, or on the number of
+/// frames per call.
 Outcome read(const std::string& bytes, const FrameLimits& limits = kTextOnly) {
   const auto whole = feed({bytes}, limits);
   EXPECT_EQ(feed({bytes}, limits, 1), whole) << "frame by frame";
@@ -122,7 +122,7 @@ std::string part(unsigned opcode, std::string payload, bool fin) {
   return Frame{.opcode = opcode, .payload = std::move(payload), .fin = fin}.bytes();
 }
 
-// ---- one case a rule of the RFC --------------------------------------------------------------
+// ---- one case per rule of the RFC ------------------------------------------------------------
 
 struct Rule {
   const char* section;
@@ -367,11 +367,11 @@ TEST(FrameReader, TakesExactlyTheCloseCodesThatMayBeSent) {
   }
 }
 
-// ---- masking and cutting ---------------------------------------------------------------------
+// ---- masking and splitting -------------------------------------------------------------------
 
 TEST(FrameReader, UnmasksEveryLengthCutAnywhere) {
-  // The mask has four phases and bytes are turned in blocks: every length up to a few blocks, in
-  // two and three pieces.
+  // The mask has four phases, and bytes are unmasked in blocks. So this tests every length up to a
+  // few blocks, in two and three pieces.
   std::string pattern(90, ' ');
   for (std::size_t i = 0; i < pattern.size(); ++i) pattern[i] = static_cast<char>('!' + i);
   for (std::size_t size = 0; size < pattern.size(); ++size) {
@@ -506,7 +506,7 @@ TEST(FrameReader, CountsEachMessageByItself) {
 }
 
 TEST(FrameReader, RefusesALengthAsSoonAsItIsClaimed) {
-  // Long before a byte of the payload is there: with the header's last byte.
+  // Refused at the last byte of the header, before any payload.
   for (const std::uint64_t claimed :
        {std::uint64_t{65537}, std::uint64_t{1} << 31, (std::uint64_t{1} << 63) - 1}) {
     const auto bytes = Frame{.claimed = claimed}.bytes();
@@ -523,7 +523,7 @@ TEST(FrameReader, RefusesWhatTheFirstTwoBytesGiveAway) {
   EXPECT_EQ(feed({"\x82\x81"s}).refused, 1003) << "binary";
 }
 
-// ---- when it is unfinished -------------------------------------------------------------------
+// ---- incomplete input ------------------------------------------------------------------------
 
 TEST(FrameReader, IsUnfinishedWithinAFrame) {
   const auto bytes = text("hello");
@@ -552,7 +552,7 @@ TEST(FrameReader, NothingFedIsNothingBegun) {
   EXPECT_EQ(feed({"", "", text("a").substr(0, 6), "", ""}).unfinished, true);
 }
 
-// ---- it stops before the end -----------------------------------------------------------------
+// ---- stops before the end --------------------------------------------------------------------
 
 TEST(FrameReader, LeavesTheBytesBehindTheFrameAtWhichTheHandlerStopsIt) {
   const auto pong = Frame{.opcode = kPong, .payload = "a"}.bytes();
@@ -592,7 +592,7 @@ TEST(FrameReader, ReadsNoMoreFramesThanItIsToldWhateverTheyAre) {
 
 // ---- memory ----------------------------------------------------------------------------------
 
-/// Takes everything and keeps nothing.
+/// Accepts and discards everything.
 struct Sink final : FrameHandler {
   bool on_message(Opcode, std::string_view) override { return true; }
   bool on_ping(std::string_view) override { return true; }
@@ -600,7 +600,7 @@ struct Sink final : FrameHandler {
   void on_close(CloseCode, std::string_view) override {}
 };
 
-/// The largest piece of memory that reading `bytes` asked for.
+/// The largest allocation while `bytes` are read.
 std::size_t largest_allocation(std::string bytes, const FrameLimits& limits) {
   FrameReader reader(limits);
   Sink sink;

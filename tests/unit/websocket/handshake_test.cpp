@@ -94,7 +94,7 @@ TEST(Handshake, FindsATokenInAnyCase) {
   EXPECT_FALSE(has_token("no upgrade", "upgrade"));
   EXPECT_FALSE(has_token("upgrad", "upgrade"));
   EXPECT_FALSE(has_token("", "upgrade"));
-  // Case is the letters' alone: '@' and '`' differ from each other by the same bit.
+  // Only letters have a case, although '@' and '`' differ in the same bit.
   EXPECT_FALSE(has_token("a@", "a`"));
   EXPECT_FALSE(has_token("a[", "a{"));
 }

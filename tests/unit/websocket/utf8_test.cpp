@@ -40,7 +40,7 @@ const std::vector<std::string>& good_texts() {
   return texts;
 }
 
-/// Texts that end in the middle of a character, or are wrong at their last byte.
+/// Texts that end inside a character, or whose last byte is invalid.
 const std::vector<std::string>& cut_texts() {
   static const std::vector<std::string> texts = {
       "\xc2", "\xdf",     "\xe0",         "\xe0\xa0",     "\xed\x9f", "\xef\xbb",
@@ -111,7 +111,7 @@ TEST(Utf8, FailsAtTheFirstByteThatIsWrong) {
     std::size_t taken = 0;
     while (taken < text.size() && checker.feed(text.substr(taken, 1))) ++taken;
     EXPECT_LT(taken, text.size()) << shown(text);
-    // What came before it was still the beginning of something.
+    // The bytes before it were a valid beginning.
     Utf8Checker again;
     EXPECT_TRUE(again.feed(text.substr(0, taken))) << shown(text);
     EXPECT_FALSE(again.feed(text.substr(taken))) << shown(text);
@@ -171,7 +171,7 @@ TEST(Utf8, FindsABadByteAtEveryOffsetOfALongText) {
 }
 
 TEST(Utf8, TakesExactlyTheCodePointsOfUnicode) {
-  // Every code point, encoded by the pattern of RFC 3629 whether or not it may be.
+  // Every code point in the pattern of RFC 3629, allowed or not.
   const auto encoded = [](std::uint32_t c) {
     const auto byte = [](std::uint32_t b) { return static_cast<char>(b); };
     if (c < 0x80) return std::string{byte(c)};
@@ -189,7 +189,7 @@ TEST(Utf8, TakesExactlyTheCodePointsOfUnicode) {
   }
 }
 
-/// Byte by byte, so that no step is larger than one byte.
+/// Validates byte by byte, without the fast path.
 bool in_small_steps(std::string_view text) {
   Utf8Checker checker;
   for (std::size_t i = 0; i < text.size(); ++i) {
