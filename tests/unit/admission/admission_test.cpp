@@ -102,7 +102,7 @@ class Tokens {
 
 // ---- admitted requests -----------------------------------------------------------------------
 
-TEST(Admission, AdmitsAnAnonymousPlainSocketWhereNobodyAuthenticates) {
+TEST(Admission, AdmitsAnAnonymousPlainSocketInOpenMode) {
   Admission admission({});
   const Outcome found = admit(admission, RequestBuilder::upgrade("/ws/chat/alice_bob/"));
   ASSERT_EQ(found.text(), "admitted");
@@ -144,7 +144,7 @@ TEST(Admission, AdmitsAHandshakeInAbsoluteForm) {
             "admitted");
 }
 
-TEST(Admission, LeavesOtherPathsToOthers) {
+TEST(Admission, DeclinesOtherPaths) {
   Admission admission({});
   for (const char* target : {"/", "/WS/chat/a_b/", "/api/v1/push/alice", "*", ""}) {
     EXPECT_EQ(outcome(admission, RequestBuilder::upgrade(target).without("Host")), "declined");
@@ -199,7 +199,7 @@ TEST(Admission, ChecksInTheOrderStated) {
 
 // ---- the handshake -----------------------------------------------------------------------------
 
-TEST(Admission, RefusesAWrongHandshake) {
+TEST(Admission, RefusesAnInvalidHandshake) {
   Admission admission({});
   const auto with = [&](const char* name, const char* value) {
     return outcome(admission, RequestBuilder::upgrade("/push/alice/").header(name, value));
@@ -234,7 +234,7 @@ TEST(Admission, RefusesAWrongHandshake) {
       "400 bad_handshake");
 }
 
-TEST(Admission, AnswersAPlainGetWith426WhereAnUpgradeWouldSucceed) {
+TEST(Admission, AnswersAPlainGetWith426IfAnUpgradeWouldSucceed) {
   Admission admission({});
   const Outcome found = admit(admission, RequestBuilder::get("/ws/chat/alice_bob/?user=bob"));
   ASSERT_EQ(found.text(), "426 upgrade_required");
@@ -245,7 +245,7 @@ TEST(Admission, AnswersAPlainGetWith426WhereAnUpgradeWouldSucceed) {
   EXPECT_EQ(outcome(admission, RequestBuilder::get("/ws/chat/bob_alice/")), "400 bad_group");
 }
 
-TEST(Admission, TakesOnlyGet) {
+TEST(Admission, AcceptsOnlyGet) {
   Admission admission({});
   for (const char* method : {"POST", "HEAD", "OPTIONS", "get", ""}) {
     const Outcome found = admit(admission, RequestBuilder::upgrade("/push/alice/").method(method));
@@ -302,7 +302,7 @@ TEST(Admission, AnswersAPreflightOfAnAllowedPageOnly) {
                                        .header("Access-Control-Request-Method", "GET")));
 }
 
-TEST(Admission, GivesThePlaceBackWhereTheHandshakeFails) {
+TEST(Admission, ReleasesThePermitIfTheHandshakeFails) {
   AdmissionOptions options;
   options.limits.max_connections = 1;
   Admission admission(options);
@@ -317,7 +317,7 @@ TEST(Admission, GivesThePlaceBackWhereTheHandshakeFails) {
 
 // ---- subprotocols ------------------------------------------------------------------------------
 
-TEST(Admission, NeedsASubprotocolOfOursWhereAnyIsOffered) {
+TEST(Admission, RefusesUnknownSubprotocols) {
   Admission admission({});
   const auto with = [&](const char* offers) {
     return admit(admission,
@@ -347,7 +347,7 @@ TEST(Admission, NeedsANamedUserForTheSubprotocol) {
 
 // ---- open mode ---------------------------------------------------------------------------------
 
-TEST(OpenMode, IsForThisMachineUnlessTheNetworkIsAllowed) {
+TEST(OpenMode, IsForLoopbackUnlessTheNetworkIsAllowed) {
   Admission local({});
   Admission network(open_network());
   for (const char* address : {"127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"}) {
@@ -365,7 +365,7 @@ TEST(OpenMode, IsForThisMachineUnlessTheNetworkIsAllowed) {
   }
 }
 
-TEST(OpenMode, StaysClosedBehindAForgottenProxy) {
+TEST(OpenMode, RefusesClientsBehindAProxyThatIsNotConfigured) {
   Admission admission({});
   for (const char* field : {"X-Forwarded-For", "Forwarded", "X-Real-IP"}) {
     const Outcome found =
@@ -375,7 +375,7 @@ TEST(OpenMode, StaysClosedBehindAForgottenProxy) {
   }
 }
 
-TEST(OpenMode, LooksThroughATrustedProxy) {
+TEST(OpenMode, UsesTheClientAddressFromATrustedProxy) {
   AdmissionOptions options;
   options.trusted_proxies = {"127.0.0.1"};
   Admission admission(options);
@@ -388,7 +388,7 @@ TEST(OpenMode, LooksThroughATrustedProxy) {
   EXPECT_EQ(forwarded("::1"), "admitted");
 }
 
-TEST(OpenMode, RefusesAHostThatIsNotThisMachine) {
+TEST(OpenMode, RefusesAHostThatIsNotLoopback) {
   Admission local({});
   Admission network(open_network());
   const auto with_host = [](const char* host) {
@@ -424,7 +424,7 @@ TEST(OpenMode, RefusesAnotherUserOnAPushSocket) {
 
 // ---- origins -----------------------------------------------------------------------------------
 
-TEST(Admission, RefusesPagesFromElsewhere) {
+TEST(Admission, RefusesPagesOfOtherOrigins) {
   AdmissionOptions options;
   options.allowed_origins = {"https://page.example"};
   Admission admission(options);
@@ -452,7 +452,7 @@ TEST(Admission, LetsAnAllowedPageReadWhyItWasRefused) {
 
 // ---- membership --------------------------------------------------------------------------------
 
-TEST(Admission, RefusesStrangersInTheSameWordsWhoeverTheyAre) {
+TEST(Admission, RefusesNonMembersWithTheSameText) {
   Admission admission(behind_proxy());
   const Outcome friend_of_both =
       admit(admission, through_proxy(RequestBuilder::upgrade("/ws/chat/alice_bob/"), "alice"));
@@ -475,7 +475,7 @@ TEST(Admission, RefusesStrangersInTheSameWordsWhoeverTheyAre) {
 
 // ---- tokens ------------------------------------------------------------------------------------
 
-TEST(JwtMode, TakesATokenFromEachOfItsPlaces) {
+TEST(JwtMode, AcceptsATokenInEachPlace) {
   Tokens tokens;
   Admission admission(tokens.options);
   const std::string token = Tokens::token("alice");
@@ -505,7 +505,7 @@ TEST(JwtMode, TakesATokenFromEachOfItsPlaces) {
   }
 }
 
-TEST(JwtMode, RefusesWithoutAGoodToken) {
+TEST(JwtMode, RefusesWithoutAValidToken) {
   Tokens tokens;
   Admission admission(tokens.options);
   const std::string token = Tokens::token("alice");
@@ -566,7 +566,7 @@ TEST(JwtMode, RefusesATokenThatNestsDeeplyInEachOfItsPlaces) {
   }
 }
 
-TEST(JwtMode, TakesATokenFromTheQueryOnlyWhereAllowed) {
+TEST(JwtMode, AcceptsATokenInTheQueryOnlyIfAllowed) {
   Tokens tokens;
   const auto request =
       RequestBuilder::upgrade("/push/alice/?access_token=" + Tokens::token("alice"));
@@ -595,7 +595,7 @@ TEST(JwtMode, NeedsASubjectThatIsAUserId) {
   EXPECT_EQ(with_claims(R"({"exp":1700000060,"sub":"bob"})"), "403 not_that_user");
 }
 
-TEST(JwtMode, LooksAtIssuerAndAudienceAsConfigured) {
+TEST(JwtMode, ChecksIssuerAndAudienceAsConfigured) {
   Tokens tokens;
   tokens.options.jwt_issuer = "me";
   tokens.options.jwt_audience = {"chat"};
@@ -637,7 +637,7 @@ TEST(JwtMode, ChangesItsKeysWhileItRuns) {
   EXPECT_EQ(with_secret(other), "admitted");
 }
 
-TEST(JwtMode, TellsHowLongARefreshedTokenIsGood) {
+TEST(JwtMode, ReturnsTheExpiryOfARefreshedToken) {
   Tokens tokens;
   Admission admission(tokens.options);
   const auto refresh = [&](const std::string& token, std::int64_t now = kNow) {
@@ -653,7 +653,7 @@ TEST(JwtMode, TellsHowLongARefreshedTokenIsGood) {
 
 // ---- proxies that name the caller --------------------------------------------------------------
 
-TEST(HeaderMode, BelievesTheTrustedProxyOnly) {
+TEST(HeaderMode, TrustsOnlyTheTrustedProxy) {
   Admission admission(behind_proxy());
   const Outcome found =
       admit(admission, through_proxy(RequestBuilder::upgrade("/push/alice/"), "alice"));
@@ -693,7 +693,7 @@ TEST(HeaderMode, ReadsTheHeaderThatIsConfigured) {
 
 // ---- the identify callback ---------------------------------------------------------------------
 
-TEST(CallbackMode, AsksTheEmbedder) {
+TEST(CallbackMode, CallsTheHostApplication) {
   AdmissionOptions options;
   options.auth = Auth::callback;
   const int connection = 7;
@@ -720,7 +720,7 @@ TEST(CallbackMode, AsksTheEmbedder) {
   EXPECT_EQ(with("alice", kNow + 1000).text(), "401 unauthenticated");
 }
 
-TEST(CallbackMode, TakesNoIdentityForNoAdmission) {
+TEST(CallbackMode, RefusesACallerWithoutIdentity) {
   AdmissionOptions options;
   options.auth = Auth::callback;
   options.identify = [](const Request& request) -> std::optional<Identity> {
@@ -737,7 +737,7 @@ TEST(CallbackMode, TakesNoIdentityForNoAdmission) {
 
 // ---- limits ------------------------------------------------------------------------------------
 
-TEST(Admission, LimitsSocketsPerUserAndAddressAndInAll) {
+TEST(Admission, LimitsSocketsPerUserPerAddressAndInTotal) {
   AdmissionOptions options = open_network();
   options.limits = {4, 2, 3};
   Admission admission(options);
@@ -759,7 +759,7 @@ TEST(Admission, LimitsSocketsPerUserAndAddressAndInAll) {
   EXPECT_EQ(open("/push/alice/", "192.0.2.1"), "admitted");
 }
 
-TEST(Admission, CountsThePeerWhereTheClientIsNobody) {
+TEST(Admission, CountsThePeerIfTheClientIsUnidentified) {
   Tokens tokens;
   tokens.options.limits = {0, 0, 1};
   Admission admission(tokens.options);
@@ -775,7 +775,7 @@ TEST(Admission, CountsThePeerWhereTheClientIsNobody) {
   EXPECT_EQ(outcome(admission, told("198.51.100.2")), "429 too_many");
 }
 
-TEST(OpenMode, IsNeverForWhoCameThroughAProxyThatNobodyTrusts) {
+TEST(OpenMode, RefusesClientsBehindAnUntrustedProxy) {
   Admission admission(open_network());
   const auto plain = [] { return RequestBuilder::upgrade("/push/alice/").from("192.0.2.1"); };
   EXPECT_EQ(outcome(admission, plain()), "admitted");
@@ -783,7 +783,7 @@ TEST(OpenMode, IsNeverForWhoCameThroughAProxyThatNobodyTrusts) {
             "401 unauthenticated");
 }
 
-TEST(Admission, CountsClientsBehindATrustedProxyApart) {
+TEST(Admission, CountsClientsBehindATrustedProxySeparately) {
   AdmissionOptions options = behind_proxy();
   options.limits = {0, 0, 1};
   Admission admission(options);
@@ -800,7 +800,7 @@ TEST(Admission, CountsClientsBehindATrustedProxyApart) {
 
 // ---- scopes and operators ----------------------------------------------------------------------
 
-TEST(Authorization, BelongsToOperatorsWhereNobodyAuthenticates) {
+TEST(Authorization, IsForOperatorsInOpenMode) {
   AdmissionOptions options = open_network();
   options.operators = {"192.0.2.0/24"};
   Admission admission(options);
@@ -836,7 +836,7 @@ TEST(Authorization, NeedsTheScopeOfAToken) {
             "401 unauthenticated");
 }
 
-TEST(Authorization, ReadsScopesThatTheProxySets) {
+TEST(Authorization, ReadsTheScopesHeaderOfTheProxy) {
   Admission admission(behind_proxy());
   const auto with = [&](const char* scopes) {
     return text(admission.authorize(
@@ -852,7 +852,7 @@ TEST(Authorization, ReadsScopesThatTheProxySets) {
             "403 missing_scope");
 }
 
-TEST(Authorization, IsNotForPagesFromElsewhere) {
+TEST(Authorization, RefusesPagesOfOtherOrigins) {
   Tokens tokens;
   Admission with_tokens(tokens.options);
   Admission open({});
@@ -893,7 +893,7 @@ TEST(Operators, AreClientAddresses) {
 
 // ---- options -----------------------------------------------------------------------------------
 
-TEST(AdmissionOptions, AreRefusedInALineThatNamesTheKey) {
+TEST(AdmissionOptions, AreRefusedWithALineThatNamesTheKey) {
   test::Folder folder;
   const std::string weak = folder.file("weak", "c2hvcnQ=");
   const std::string shared = folder.file("shared", test::base64(kSecret), 0644);
@@ -987,7 +987,7 @@ TEST(AdmissionOptions, CanBeChangedWhileSocketsStayOpen) {
             "admitted");
 }
 
-TEST(AdmissionOptions, AreWarnedOfWhereTheyAreProbablyAMistake) {
+TEST(AdmissionOptions, ProbableMistakesGiveWarnings) {
   const auto warnings = [](const AdmissionOptions& options) {
     std::vector<std::string> lines;
     for (const auto& warning : config_warnings(options)) {
@@ -1020,7 +1020,7 @@ TEST(AdmissionOptions, AreWarnedOfWhereTheyAreProbablyAMistake) {
 
 /// The options may change during a request, here in `identify`. The response follows the options at
 /// the start of the request, including its CORS header fields.
-TEST(Admission, UsesOneStateOfTheOptionsForARequest) {
+TEST(Admission, UsesOneSnapshotOfTheOptionsPerRequest) {
   Admission* self = nullptr;
   AdmissionOptions later;
   later.allowed_origins = {};

@@ -22,7 +22,7 @@ std::string name(const ClientAddress& client) {
   return client.address ? client.address->to_string() : "nobody";
 }
 
-TEST(ClientAddress, IsThePeersWhereNothingWasForwarded) {
+TEST(ClientAddress, IsThePeersIfNothingWasForwarded) {
   EXPECT_EQ(name(client(RequestBuilder("/").from("203.0.113.9"))), "203.0.113.9");
   EXPECT_EQ(name(client(RequestBuilder("/").from("::ffff:203.0.113.9"))), "203.0.113.9");
   const ClientAddress local = client(RequestBuilder("/").from("127.0.0.1"));
@@ -30,7 +30,7 @@ TEST(ClientAddress, IsThePeersWhereNothingWasForwarded) {
   EXPECT_TRUE(local.through_trusted_proxy);
 }
 
-TEST(ClientAddress, IsNobodysWhereSomeoneUnknownForwards) {
+TEST(ClientAddress, IsUnidentifiedBehindAnUntrustedProxy) {
   for (const char* field :
        {"X-Forwarded-For", "x-forwarded-for", "Forwarded", "X-Real-IP", "X-Forwarded-Proto",
         "x-forwarded-host", "X-Forwarded-Port", "X-Forwarded-User", "X-Forwarded-Server",
@@ -46,7 +46,7 @@ TEST(ClientAddress, IsNobodysWhereSomeoneUnknownForwards) {
   }
 }
 
-TEST(ClientAddress, IsNobodysInTheHttpOfAProxyThatSaysNothing) {
+TEST(ClientAddress, IsUnidentifiedWithHttp10) {
   for (const char* peer : {"127.0.0.1", "203.0.113.9"}) {
     for (const char* version : {"1.0", "0.9"}) {
       const ClientAddress found = client(RequestBuilder("/").from(peer).version(version));
@@ -61,7 +61,7 @@ TEST(ClientAddress, IsNobodysInTheHttpOfAProxyThatSaysNothing) {
             "203.0.113.9");
 }
 
-TEST(ClientAddress, IsThePeersWhateverItSaysOfItself) {
+TEST(ClientAddress, IgnoresOtherFieldsOfThePeer) {
   for (const char* field : {"X-Requested-With", "X-Forward", "Viable", "Origin", "User-Agent",
                             "X-Stranger", "Connection"}) {
     EXPECT_EQ(name(client(RequestBuilder("/").from("203.0.113.9").add(field, "1"))), "203.0.113.9")
@@ -69,7 +69,7 @@ TEST(ClientAddress, IsThePeersWhateverItSaysOfItself) {
   }
 }
 
-TEST(ClientAddress, IsTheRightmostForwardedOneThatIsNoProxys) {
+TEST(ClientAddress, IsTheRightmostOneThatIsNotAProxy) {
   struct Case {
     const char* forwarded;
     const char* client;
@@ -114,7 +114,7 @@ TEST(ClientAddress, ReadsSeveralForwardingFieldsAsOneList) {
             "203.0.113.9");
 }
 
-TEST(ClientAddress, TakesXForwardedForBeforeTheOthers) {
+TEST(ClientAddress, PrefersXForwardedFor) {
   EXPECT_EQ(name(client(RequestBuilder("/")
                             .from("127.0.0.1")
                             .add("X-Real-IP", "198.51.100.1")
@@ -122,14 +122,14 @@ TEST(ClientAddress, TakesXForwardedForBeforeTheOthers) {
             "203.0.113.9");
 }
 
-TEST(ClientAddress, IsNobodysWhereATrustedProxySaysItInAnotherWay) {
+TEST(ClientAddress, IsUnidentifiedIfATrustedProxySetsNoXForwardedFor) {
   for (const char* field : {"Forwarded", "X-Real-IP", "X-Forwarded-Proto", "Via"}) {
     EXPECT_EQ(name(client(RequestBuilder("/").from("127.0.0.1").add(field, "127.0.0.1"))), "nobody")
         << field;
   }
 }
 
-TEST(ClientAddress, IsNobodysWithoutAnIpAddress) {
+TEST(ClientAddress, IsUnidentifiedWithoutAnIpAddress) {
   const ClientAddress found = client(RequestBuilder("/").from("/run/waystation.sock"));
   EXPECT_EQ(name(found), "nobody");
   EXPECT_FALSE(found.address_for_limits());

@@ -89,7 +89,7 @@ TEST(KeyRing, NeverAsksForAPassphrase) {
   EXPECT_THAT(problem(test::encrypted_pem(test::rsa_key())), HasSubstr("without a passphrase"));
 }
 
-TEST(KeyRing, SaysWhichLineIsWrongAndNotWhatStandsThere) {
+TEST(KeyRing, NamesTheWrongLineWithoutItsContent) {
   struct Case {
     std::string text;
     const char* problem;
@@ -124,7 +124,7 @@ TEST(KeyRing, BoundsTheNumberOfKeys) {
   EXPECT_THAT(problem(text + test::base64(kSecret)), HasSubstr("more than 32"));
 }
 
-TEST(KeyRing, IsLoadedFromAFileOfItsOwnersAlone) {
+TEST(KeyRing, IsLoadedFromAPrivateFileOnly) {
   test::Folder folder;
   const std::string path = folder.file("keys", test::base64(kSecret));
   for (const mode_t mode : {mode_t{0600}, mode_t{0400}}) {
@@ -143,7 +143,7 @@ TEST(KeyRing, IsLoadedFromAFileOfItsOwnersAlone) {
   }
 }
 
-TEST(KeyFile, IsPrivateWhereOnlyItsOwnerAndTheGroupOfRootsCanUseIt) {
+TEST(KeyFile, IsPrivateIfOnlyItsOwnerOrTheGroupOfRootCanReadIt) {
   struct Case {
     mode_t mode;
     uid_t owner;

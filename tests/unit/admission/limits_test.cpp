@@ -39,7 +39,7 @@ class Held {
   Refusal last_;
 };
 
-TEST(Limits, RefuseMoreThanInAllWithATimeToComeBack) {
+TEST(Limits, RefuseMoreThanTheTotalWithRetryAfter) {
   Limits limits({2, 0, 0});
   Held held(limits);
   EXPECT_EQ(held.take("a", kHere), 0);
@@ -77,7 +77,7 @@ TEST(Limits, RefuseMoreThanPerAddress) {
   EXPECT_EQ(held.take("b", std::nullopt), 0);
 }
 
-TEST(Limits, CountTheAnonymousInAllAndPerAddressOnly) {
+TEST(Limits, CountAnonymousSocketsInTotalAndPerAddressOnly) {
   Limits limits({0, 1, 0});
   Held held(limits);
   EXPECT_EQ(held.take("", kHere), 0);
@@ -85,7 +85,7 @@ TEST(Limits, CountTheAnonymousInAllAndPerAddressOnly) {
   EXPECT_EQ(limits.total(), 2U);
 }
 
-TEST(Limits, TakeNothingWhereTheyRefuse) {
+TEST(Limits, ReserveNothingIfTheyRefuse) {
   Limits limits({3, 1, 2});
   Held held(limits);
   EXPECT_EQ(held.take("a", kHere), 0);
@@ -94,13 +94,13 @@ TEST(Limits, TakeNothingWhereTheyRefuse) {
   EXPECT_EQ(held.take("b", kHere), 0);  // the refused ones were not counted per address either
 }
 
-TEST(Limits, AreOffWhereZero) {
+TEST(Limits, AreOffIfZero) {
   Limits limits({0, 0, 0});
   Held held(limits);
   for (int i = 0; i < 1000; ++i) ASSERT_EQ(held.take("a", kHere), 0);
 }
 
-TEST(Limits, ChangeWhilePlacesAreHeld) {
+TEST(Limits, ChangeWhilePermitsAreHeld) {
   Limits limits({0, 0, 0});
   Held held(limits);
   EXPECT_EQ(held.take("a", kHere), 0);
@@ -111,7 +111,7 @@ TEST(Limits, ChangeWhilePlacesAreHeld) {
   EXPECT_EQ(held.take("a", kHere), 0);
 }
 
-TEST(Permit, IsGivenBackOnce) {
+TEST(Permit, IsReleasedOnce) {
   Limits limits({0, 0, 0});
   auto result = limits.reserve("a", kHere);
   Permit permit = std::move(*result);
@@ -125,7 +125,7 @@ TEST(Permit, IsGivenBackOnce) {
   EXPECT_EQ(limits.total(), 0U);
 }
 
-TEST(Permit, GivesBackWhatItHeldWhenAnotherIsMovedIn) {
+TEST(Permit, ReleasesItsOldPermitOnMoveAssignment) {
   Limits limits({0, 1, 0});
   auto first = limits.reserve("a", kHere);
   auto second = limits.reserve("b", kThere);
@@ -135,7 +135,7 @@ TEST(Permit, GivesBackWhatItHeldWhenAnotherIsMovedIn) {
   EXPECT_FALSE(limits.reserve("b", kHere));
 }
 
-TEST(Permit, OutlivesTheLimitsItCameFrom) {
+TEST(Permit, MayOutliveItsLimits) {
   Permit permit;
   {
     Limits limits({0, 0, 0});
@@ -146,7 +146,7 @@ TEST(Permit, OutlivesTheLimitsItCameFrom) {
   EXPECT_FALSE(permit);
 }
 
-TEST(Limits, AreNeverOvershotByABurst) {
+TEST(Limits, AreNotExceededByABurst) {
   constexpr std::uint32_t kMax = 50;
   Limits limits({kMax, 0, 0});
   std::atomic<std::uint32_t> admitted{0};

@@ -26,7 +26,7 @@ TEST(Routes, ReadsBothWithAndWithoutTheLastSlash) {
   }
 }
 
-TEST(Routes, LeavesOtherPathsToOthers) {
+TEST(Routes, DeclineOtherPaths) {
   for (const char* path :
        {"/", "", "/ws", "/ws/", "/ws/chat", "/wsfoo", "/WS/chat/a_b/", "/ws/Chat/a_b/", "/push",
         "/Push/a", "//push/a", "/./push/a", "/ws%2Fchat/a_b", "/ws/%63hat/a_b", "/a/../push/b",
@@ -35,7 +35,7 @@ TEST(Routes, LeavesOtherPathsToOthers) {
   }
 }
 
-TEST(Routes, RefusesWhatIsNotExactlyARoute) {
+TEST(Routes, RefuseInexactPaths) {
   struct Case {
     std::string_view path;
     int status;

@@ -35,7 +35,7 @@ HttpResponse answer(RelayCalls& relay, std::string_view query) {
   return answered ? std::move(*answered) : to_response(answered.error());
 }
 
-TEST(AuditCall, AsksForOneRowMoreToKnowWhetherThereIsOne) {
+TEST(AuditCall, RequestsOneRowMoreThanTheLimit) {
   FakeRelay relay;
   EXPECT_EQ(answer(relay, "").body, R"({"rows":[],"next":null})");
   relay.page.rows = {row(1), row(2), row(3)};
@@ -48,7 +48,7 @@ TEST(AuditCall, AsksForOneRowMoreToKnowWhetherThereIsOne) {
   EXPECT_THAT(relay.asked, ElementsAre("audit 101", "audit 3"));
 }
 
-TEST(AuditCall, GoesBackwardsWhereToldTo) {
+TEST(AuditCall, ReturnsTheNewestFirstOnRequest) {
   FakeRelay relay;
   answer(relay, "");
   EXPECT_EQ(relay.order, AuditOrder::oldest);
@@ -73,7 +73,7 @@ TEST(AuditCall, WritesEveryFieldOfARow) {
             R"("message_id":"m1"}],"next":null})");
 }
 
-TEST(AuditCall, SaysHowMuchAGapLost) {
+TEST(AuditCall, ReportsTheLostRowsOfAGap) {
   FakeRelay relay;
   AuditRow gap;
   gap.outcome = AuditOutcome::gap;
@@ -104,7 +104,7 @@ TEST(AuditCall, PassesTheFilterOn) {
   EXPECT_EQ(relay.after->id, 8);
 }
 
-TEST(AuditCall, TakesSeveralOutcomesEitherWay) {
+TEST(AuditCall, AcceptsSeveralOutcomesInBothForms) {
   FakeRelay relay;
   for (const char* query : {"outcome=pushed,gap", "outcome=pushed&limit=5&outcome=gap"}) {
     EXPECT_EQ(answer(relay, query).status, 200);
@@ -114,7 +114,7 @@ TEST(AuditCall, TakesSeveralOutcomesEitherWay) {
   }
 }
 
-TEST(AuditCall, RefusesAParameterThatItDoesNotKnowAndNamesThoseThatItDoes) {
+TEST(AuditCall, RefusesAnUnknownParameterAndNamesTheKnownOnes) {
   FakeRelay relay;
   for (const char* query :
        {"form=bob", "to=bob&form=bob", "From=bob", "form", "=bob", "f%6frm=bob"}) {
@@ -132,7 +132,7 @@ TEST(AuditCall, RefusesAParameterThatItDoesNotKnowAndNamesThoseThatItDoes) {
   EXPECT_EQ(relay.filter.from, "bob");
 }
 
-TEST(AuditCall, RefusesWhatItCannotRead) {
+TEST(AuditCall, RefusesInvalidValues) {
   FakeRelay relay;
   for (const char* query : {"since=x",
                             "since=1x",
@@ -161,7 +161,7 @@ TEST(AuditCall, RefusesWhatItCannotRead) {
   EXPECT_THAT(relay.asked, IsEmpty());
 }
 
-TEST(AuditCall, SaysWhyThereIsNoAnswer) {
+TEST(AuditCall, ExplainsFailures) {
   struct Case {
     CallStatus status;
     int http;

@@ -341,7 +341,7 @@ const std::vector<Rule>& rules() {
 
 class Rfc6455 : public testing::TestWithParam<Rule> {};
 
-TEST_P(Rfc6455, HoldsHoweverTheInputIsCut) {
+TEST_P(Rfc6455, HoldsForInputSplitAnywhere) {
   const auto& rule = GetParam();
   EXPECT_EQ(read(rule.bytes, rule.limits), rule.outcome) << rule.section << ": " << rule.says;
 }
@@ -355,7 +355,7 @@ INSTANTIATE_TEST_SUITE_P(Section, Rfc6455, testing::ValuesIn(rules()), [](const 
   return name;
 });
 
-TEST(FrameReader, TakesExactlyTheCloseCodesThatMayBeSent) {
+TEST(FrameReader, AcceptsExactlyTheValidCloseCodes) {
   for (unsigned code = 0; code <= 0xFFFF; ++code) {
     const auto outcome = feed({close_frame(code)});
     if (may_be_sent(static_cast<std::uint16_t>(code))) {
@@ -369,7 +369,7 @@ TEST(FrameReader, TakesExactlyTheCloseCodesThatMayBeSent) {
 
 // ---- masking and splitting -------------------------------------------------------------------
 
-TEST(FrameReader, UnmasksEveryLengthCutAnywhere) {
+TEST(FrameReader, UnmasksEveryLengthSplitAnywhere) {
   // The mask has four phases, and bytes are unmasked in blocks. So this tests every length up to a
   // few blocks, in two and three pieces.
   std::string pattern(90, ' ');
@@ -391,7 +391,7 @@ TEST(FrameReader, UnmasksEveryLengthCutAnywhere) {
   }
 }
 
-TEST(FrameReader, EveryFrameHasAMaskOfItsOwn) {
+TEST(FrameReader, UsesTheMaskOfEachFrame) {
   const auto bytes =
       Frame{.payload = "abcde", .fin = false, .mask = {1, 2, 3, 4}}.bytes() +
       Frame{.opcode = kPing, .payload = "xyz", .mask = {9, 9, 9, 9}}.bytes() +
@@ -399,7 +399,7 @@ TEST(FrameReader, EveryFrameHasAMaskOfItsOwn) {
   EXPECT_THAT(read(bytes).seen, ElementsAre("ping xyz", "text abcdefghij"));
 }
 
-TEST(FrameReader, TakesTheLengthsAtTheEdgesOfTheirForms) {
+TEST(FrameReader, AcceptsTheBoundaryLengthsOfEachForm) {
   for (const std::size_t size : {0U, 1U, 125U, 126U, 127U, 128U, 65535U, 65536U}) {
     const std::string payload(size, 'x');
     const auto bytes = text(payload);
@@ -415,7 +415,7 @@ TEST(FrameReader, TakesTheLengthsAtTheEdgesOfTheirForms) {
   }
 }
 
-TEST(FrameReader, ReadsAStreamOfFramesHoweverItIsCut) {
+TEST(FrameReader, ReadsAStreamSplitAnywhere) {
   constexpr unsigned kSeed = 6455;
   SCOPED_TRACE("seed " + std::to_string(kSeed));
   std::mt19937 random(kSeed);
@@ -481,7 +481,7 @@ TEST(FrameReader, UnmasksInPlace) {
 
 // ---- size ------------------------------------------------------------------------------------
 
-TEST(FrameReader, TakesAMessageOfTheLimitAndNotAByteMore) {
+TEST(FrameReader, AcceptsAMessageOfTheLimitAndNotAByteMore) {
   constexpr FrameLimits limits{200, false};
   const std::string most(200, 'm');
   EXPECT_THAT(read(text(most), limits).seen, ElementsAre("text " + most));
@@ -500,12 +500,12 @@ TEST(FrameReader, CountsAllFragmentsOfAMessage) {
             (Outcome{{}, 1009, false}));
 }
 
-TEST(FrameReader, CountsEachMessageByItself) {
+TEST(FrameReader, CountsEachMessageSeparately) {
   constexpr FrameLimits limits{3, false};
   EXPECT_EQ(read(text("123") + ping(std::string(100, 'p')) + text("456"), limits).refused, 0);
 }
 
-TEST(FrameReader, RefusesALengthAsSoonAsItIsClaimed) {
+TEST(FrameReader, RefusesATooLargeLengthAtOnce) {
   // Refused at the last byte of the header, before any payload.
   for (const std::uint64_t claimed :
        {std::uint64_t{65537}, std::uint64_t{1} << 31, (std::uint64_t{1} << 63) - 1}) {
@@ -515,7 +515,7 @@ TEST(FrameReader, RefusesALengthAsSoonAsItIsClaimed) {
   }
 }
 
-TEST(FrameReader, RefusesWhatTheFirstTwoBytesGiveAway) {
+TEST(FrameReader, RefusesInvalidFramesAtTheFirstTwoBytes) {
   EXPECT_EQ(feed({"\xff"}).refused, 0);
   EXPECT_EQ(feed({"\x81\x05"s}).refused, 1002) << "not masked";
   EXPECT_EQ(feed({"\x89\xfe"s}).refused, 1002) << "a long Ping";
@@ -547,14 +547,14 @@ TEST(FrameReader, IsUnfinishedWithinAControlFrame) {
   }
 }
 
-TEST(FrameReader, NothingFedIsNothingBegun) {
+TEST(FrameReader, IsNotUnfinishedWithoutInput) {
   EXPECT_EQ(feed({""}), Outcome{});
   EXPECT_EQ(feed({"", "", text("a").substr(0, 6), "", ""}).unfinished, true);
 }
 
 // ---- stops before the end --------------------------------------------------------------------
 
-TEST(FrameReader, LeavesTheBytesBehindTheFrameAtWhichTheHandlerStopsIt) {
+TEST(FrameReader, LeavesTheBytesAfterTheFrameAtWhichTheHandlerStops) {
   const auto pong = Frame{.opcode = kPong, .payload = "a"}.bytes();
   const auto rest = text("b") + text("c").substr(0, 3);
   for (const auto& first : {text("a"), ping("a"), pong, part(kText, "", true)}) {
@@ -575,7 +575,7 @@ TEST(FrameReader, LeavesTheBytesBehindTheFrameAtWhichTheHandlerStopsIt) {
   }
 }
 
-TEST(FrameReader, ReadsNoMoreFramesThanItIsToldWhateverTheyAre) {
+TEST(FrameReader, ReadsAtMostMaxFramesOfAnyKind) {
   auto bytes = ping("1") + part(kText, "2", false) + part(kContinuation, "", false) +
                Frame{.opcode = kPong}.bytes() + part(kContinuation, "5", true) + text("6");
   const std::size_t sizes[] = {7, 7, 6, 6, 7, 7};
@@ -610,7 +610,7 @@ std::size_t largest_allocation(std::string bytes, const FrameLimits& limits) {
   return test::largest_allocation();
 }
 
-TEST(FrameReader, AllocatesNothingForALengthThatWasOnlyClaimed) {
+TEST(FrameReader, AllocatesNothingForALengthInAHeader) {
   constexpr FrameLimits generous{std::size_t{1} << 40, true};
   EXPECT_LT(largest_allocation(Frame{.claimed = 1ULL << 31}.bytes(), generous), 64U);
   EXPECT_LT(largest_allocation(Frame{.payload = "abc", .claimed = 1ULL << 31}.bytes(), generous),
@@ -618,7 +618,7 @@ TEST(FrameReader, AllocatesNothingForALengthThatWasOnlyClaimed) {
   EXPECT_EQ(largest_allocation(Frame{.claimed = 1ULL << 31}.bytes(), kTextOnly), 0U);
 }
 
-TEST(FrameReader, AllocatesNothingForWhatArrivesWhole) {
+TEST(FrameReader, AllocatesNothingForCompleteFrames) {
   EXPECT_EQ(
       largest_allocation(text(std::string(60'000, 'a')) + ping(std::string(125, 'p')), kTextOnly),
       0U);
