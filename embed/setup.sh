@@ -38,6 +38,11 @@ test_packages=(
   systemd
 )
 
+# What the blocks of the documents call.
+docs_packages=(
+  curl
+  sqlite3
+)
 # What fuzzing needs: another compiler, with its fuzzer.
 fuzz_packages=(
   clang

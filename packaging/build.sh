@@ -56,8 +56,7 @@ unpack_source() {
     -C "$work" "waystation-$version" | gzip -9n >"$work/waystation_$version.orig.tar.gz"
 }
 
-# Debian's tools give the build a home of its own, where npm would find neither what it has fetched
-# before nor how to reach its registry from here.
+# Debian's tools set another HOME for the build. npm would find neither its cache nor its settings there.
 keep_npm_settings() {
   export npm_config_cache="${npm_config_cache:-$HOME/.npm}"
   if [ -f "$HOME/.npmrc" ]; then export NPM_CONFIG_USERCONFIG="$HOME/.npmrc"; fi

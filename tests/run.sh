@@ -178,6 +178,11 @@ suite_static() {
   run_script static "$root/tests/static/run.sh"
 }
 
+suite_docs() {
+  need_packages "${docs_packages[@]}"
+  run_script docs "$root/tests/docs/run.sh"
+}
+
 suite_consumer() { run_script consumer "$root/tests/consumer/run.sh"; }
 suite_shipped() { run_script shipped "$root/tests/package/files.sh"; }
 suite_nginx() { run_script nginx "$root/tests/package/nginx/run.sh"; }
@@ -187,7 +192,7 @@ suite_package() { run_script package "$root/tests/package/run.sh" ${long:+--long
 suite_instructions() { run_script instructions "$root/tests/bench/instructions.sh"; }
 
 # Every suite, in the order in which they run. To add one, write a function and name it here.
-suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_shipped suite_nginx)
+suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_docs suite_shipped suite_nginx)
 if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_static suite_fuzz suite_package); fi
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"

@@ -12,6 +12,7 @@
 #include "base/clock.hpp"
 #include "reactor/adopted_socket.hpp"
 #include "relay/json_scanner.hpp"
+#include "websocket/close_code.hpp"
 #include "websocket/handshake.hpp"
 #include "websocket/utf8.hpp"
 
@@ -40,6 +41,21 @@ CallStatus status_of(CallProblem problem) {
 // How often the log warns, at most, of sockets that could not be adopted: strangers can cause that.
 constexpr std::int64_t kAdoptionWarningMs = 60'000;
 
+/// " (client 192.0.2.7, user alice)".
+std::string caller(std::string_view client, std::string_view user) {
+  std::string text = " (client ";
+  text.append(client);
+  if (!user.empty()) text.append(", user ").append(user);
+  return text.append(")");
+}
+
+/// The client address of an open socket, whose place in the limits is its permit.
+std::string client_of(const void* place) {
+  const auto* const permit = static_cast<const Permit*>(place);
+  const auto* const address = permit == nullptr ? nullptr : permit->address();
+  return address == nullptr ? "unknown" : address->to_string();
+}
+
 }  // namespace
 
 Relay::Relay(std::uint32_t id, const waystation_options& options)
@@ -57,7 +73,7 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
       audit_(make_audit(options, [this](waystation_log_level level,
                                         const std::string& line) { log(level, line); })),
       service_(relay_options(options),
-               options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this) {
+               options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this, this) {
   log_warnings(options);
 }
 
@@ -161,9 +177,7 @@ void Relay::log_refusal(const char* what, const Request& request, const Refusal&
     // The detail of bad_query repeats what the client wrote, which may be anything.
     line.append(refusal.code == RefusalCode::bad_query ? info.text : refusal.text());
     if (!refusal.log_detail.empty()) line.append("; ").append(refusal.log_detail);
-    line.append(" (client ").append(admission_.client_of(request));
-    if (!refusal.user.empty()) line.append(", user ").append(refusal.user);
-    log(WAYSTATION_LOG_DEBUG, line.append(")"));
+    log(WAYSTATION_LOG_DEBUG, line + caller(admission_.client_of(request), refusal.user));
   } catch (const std::bad_alloc&) {
     // A line of the log is not worth the answer.
   }
@@ -182,6 +196,38 @@ void Relay::log_adoption_failure(const AdoptionFailure& failure) noexcept {
     log(WAYSTATION_LOG_WARNING, "sockets cannot be adopted: " + failure.detail +
                                     "; clients get 503, and the next warning is a minute away");
   } catch (const std::bad_alloc&) {
+  }
+}
+
+void Relay::on_error_frame(const void* place, std::string_view user, ErrorCode code,
+                           std::string_view detail) noexcept {
+  if (!logs(WAYSTATION_LOG_DEBUG)) return;
+  try {
+    std::string line = "error frame ";
+    line.append(error_code_name(code)).append(": ").append(detail);
+    log(WAYSTATION_LOG_DEBUG, line + caller(client_of(place), user));
+  } catch (const std::bad_alloc&) {
+    // A line of the log is worth no socket.
+  }
+}
+
+void Relay::on_close(const void* place, std::string_view user, EndReason reason,
+                     CloseCode code) noexcept {
+  if (!logs(WAYSTATION_LOG_DEBUG)) return;
+  try {
+    std::string line = "socket closed ";
+    if (code == CloseCode::no_status) {
+      line += "without a code: ";
+      line += reason == EndReason::dead
+                  ? "dead: nothing came from the client for two ping intervals"
+                  : std::string(end_reason_name(reason));
+    } else {
+      line.append("with ").append(std::to_string(static_cast<int>(code))).append(" ");
+      line.append(end_reason_name(reason)).append(": ").append(close_reason(code));
+    }
+    log(WAYSTATION_LOG_DEBUG, line + caller(client_of(place), user));
+  } catch (const std::bad_alloc&) {
+    // As above.
   }
 }
 
@@ -355,7 +401,7 @@ void Relay::refresh(std::string user, std::string token, Answer answer) {
     if (refreshed) {
       answer({refreshed->expires_at_ms, {}});
     } else {
-      answer({0, std::move(refreshed.error().detail)});
+      answer({0, std::move(refreshed.error().detail), std::move(refreshed.error().log_detail)});
     }
   };
   if (!admission_.takes_tokens()) return check();

@@ -39,7 +39,10 @@ std::optional<RefusalCode> code_for_unread_request(int status) noexcept;
 
 /// Puts the modules together. Every function may be called from any thread but the reactor's;
 /// stop() from none that runs a callback of this relay.
-class Relay final : private Observer, private TokenRefresher, private RelayCalls {
+class Relay final : private Observer,
+                    private TokenRefresher,
+                    private RelayCalls,
+                    private SocketLog {
  public:
   /// For options that are checked. Throws OptionError (a file), std::system_error or
   /// std::bad_alloc.
@@ -113,6 +116,12 @@ class Relay final : private Observer, private TokenRefresher, private RelayCalls
 
   // TokenRefresher, on the reactor's thread.
   void refresh(std::string user, std::string token, Answer answer) override;
+
+  // SocketLog, on the reactor's thread.
+  void on_error_frame(const void* place, std::string_view user, ErrorCode code,
+                      std::string_view detail) noexcept override;
+  void on_close(const void* place, std::string_view user, EndReason reason,
+                CloseCode code) noexcept override;
 
   // RelayCalls, on a web server's thread.
   Pushed push(std::string_view user, std::string_view json) override;

@@ -204,6 +204,7 @@ void Connection::note_end(EndReason reason) noexcept {
 
 void Connection::start_closing(CloseCode code, std::string_view reason) {
   state_ = State::closing;
+  close_code_ = code;
   note_end(reason_for(code));
   // The peer's Close is waited for, so the pause ends now.
   pause_.shorten(loop_.now_ms());

@@ -77,6 +77,12 @@ class Connection final : public EventSource, private FrameHandler, private Timer
   /// Why the connection ended, or is about to. Known when the session's on_lost is called.
   EndReason end_reason() const noexcept { return end_reason_.value_or(EndReason::closed); }
 
+  /// The code that the connection is or was closed with; no_status where it ended without a Close.
+  CloseCode close_code() const noexcept { return close_code_; }
+
+  /// The permit that is kept until the stream is closed; null after that.
+  const void* permit() const noexcept { return permit_.get(); }
+
   /// The peer's kernel has acknowledged the bytes up to here, and perhaps more.
   std::uint64_t acknowledged_offset() const noexcept;
 
@@ -170,6 +176,7 @@ class Connection final : public EventSource, private FrameHandler, private Timer
 
   // The small members together: there may be many thousand connections.
   CloseCode wanted_close_ = CloseCode::no_status;  // no_status: none
+  CloseCode close_code_ = CloseCode::no_status;    // no_status: none was sent
   std::optional<EndReason> end_reason_;            // the first that there was
   State state_ = State::open;
   bool in_session_ : 1 = false;  // between the session's on_open and on_end

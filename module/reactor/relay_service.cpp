@@ -34,9 +34,10 @@ CallResult<T> wait_for(std::chrono::milliseconds deadline, F&& start) {
 }  // namespace
 
 RelayService::RelayService(const RelayOptions& options, Observer* listener,
-                           TokenRefresher* refresher)
+                           TokenRefresher* refresher, SocketLog* log)
     : listener_(listener),
       refresher_(refresher),
+      log_(log),
       directory_(options.rate),
       fanout_(directory_, *this),
       backplane_(directory_, fanout_),
@@ -47,9 +48,9 @@ RelayService::~RelayService() {
   reactor_->stop();
 }
 
-bool RelayService::open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> place,
+bool RelayService::open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
                         SessionParameters parameters) {
-  return reactor_->adopt(socket, std::move(response), std::move(place),
+  return reactor_->adopt(socket, std::move(response), std::move(permit),
                          [this, parameters = std::move(parameters)](Connection& connection) {
                            add(stats_.accepted, 1);
                            set_expiry(connection, parameters.expires_at);
@@ -133,15 +134,27 @@ void RelayService::count_open(SocketKind kind, int change) noexcept {
   evict_idle();
 }
 
-void RelayService::on_closed(SocketKind kind, EndReason reason) noexcept {
+void RelayService::on_closed(const Connection& connection, SocketKind kind,
+                             std::string_view user) noexcept {
+  const auto reason = connection.end_reason();
   count_open(kind, -1);
   add(stats_.closed_by_reason[static_cast<std::size_t>(reason)], 1);
+  if (log_ == nullptr || reason == EndReason::closed) return;
+  log_->on_close(connection.permit(), user, reason, connection.close_code());
+}
+
+void RelayService::log_error_frame(const Connection& connection, std::string_view user,
+                                   ErrorCode code, std::string_view detail) noexcept {
+  if (log_ != nullptr) log_->on_error_frame(connection.permit(), user, code, detail);
 }
 
 void RelayService::refresh(Connection& connection, Member& member, std::string user,
                            std::string token) {
-  const auto refuse = [this](Member& to, const std::string& problem) {
+  const auto refuse = [this](Member& to, const std::string& problem,
+                             const std::string& log_detail = {}) {
     on_error_sent(ErrorCode::bad_token);
+    to.on_error_sent(ErrorCode::bad_token,
+                     log_detail.empty() ? problem : problem + "; " + log_detail);
     to.send({error_text(ErrorCode::bad_token, problem, {}), {}, {}}, nullptr);
   };
   if (refresher_ == nullptr) {
@@ -153,7 +166,9 @@ void RelayService::refresh(Connection& connection, Member& member, std::string u
                           auto* const waiting =
                               reactor_->find(id);  // with it, the member is still there too
                           if (waiting == nullptr) return;
-                          if (!answer.problem.empty()) return refuse(member, answer.problem);
+                          if (!answer.problem.empty()) {
+                            return refuse(member, answer.problem, answer.log_detail);
+                          }
                           set_expiry(*waiting, answer.expires_at);
                         });
                       });

@@ -50,6 +50,7 @@ struct RelayStats {
 struct RefreshAnswer {
   std::int64_t expires_at = 0;  // ms since 1970; unspecified if problem is not empty
   std::string problem;          // why it was refused; empty: accepted
+  std::string log_detail = {};  // more of the reason, for the log only
 };
 
 /// Checks such tokens on another thread, because a signature takes long to check.
@@ -62,6 +63,20 @@ class TokenRefresher {
 
  protected:
   ~TokenRefresher() = default;
+};
+
+/// Gets events of single sockets, for a log. On the reactor's thread; must neither wait nor throw.
+/// `permit` is that of open(); `user` is empty for an anonymous socket.
+class SocketLog {
+ public:
+  virtual void on_error_frame(const void* permit, std::string_view user, ErrorCode code,
+                              std::string_view detail) noexcept = 0;
+  /// The relay, not the peer, has closed a socket. `code` is no_status where no Close was sent.
+  virtual void on_close(const void* permit, std::string_view user, EndReason reason,
+                        CloseCode code) noexcept = 0;
+
+ protected:
+  ~SocketLog() = default;
 };
 
 /// Why a call had no answer.
@@ -80,16 +95,17 @@ using Completion = std::function<void(CallResult<T>)>;
 
 class RelayService final : private Observer {
  public:
-  /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It and
-  /// `refresher` may be null; otherwise they must outlive the service. Throws std::system_error.
-  RelayService(const RelayOptions& options, Observer* listener, TokenRefresher* refresher);
+  /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher`
+  /// and `log` may be null; otherwise they must outlive the service. Throws std::system_error.
+  RelayService(const RelayOptions& options, Observer* listener, TokenRefresher* refresher,
+               SocketLog* log = nullptr);
   ~RelayService();
 
   // ---- any thread but the reactor's
 
   /// Adopts a socket whose request was admitted. False while draining and once stopped; see
   /// Reactor::adopt.
-  bool open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> place,
+  bool open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
             SessionParameters parameters);
 
   /// See Router and Backplane. Each waits for the answer until `deadline`. Each throws
@@ -124,7 +140,9 @@ class RelayService final : private Observer {
   const Now& now() const noexcept { return reactor_->now(); }
   std::size_t max_queue_bytes() const noexcept { return reactor_->pool().limits().max_queue_bytes; }
   void count_open(SocketKind kind, int change) noexcept;
-  void on_closed(SocketKind kind, EndReason reason) noexcept;
+  void on_closed(const Connection& connection, SocketKind kind, std::string_view user) noexcept;
+  void log_error_frame(const Connection& connection, std::string_view user, ErrorCode code,
+                       std::string_view detail) noexcept;
   void refresh(Connection& connection, Member& member, std::string user, std::string token);
   void on_delivery(const Delivery& delivery) noexcept override;
 
@@ -137,6 +155,7 @@ class RelayService final : private Observer {
   RelayStats stats_;
   Observer* listener_;
   TokenRefresher* refresher_;
+  SocketLog* log_;
   Directory directory_;
   Fanout fanout_;
   LocalBackplane backplane_;

@@ -56,7 +56,7 @@ class RelaySession final : public Session, public Base {
   void on_end() noexcept override {
     const bool was_joined = Base::is_joined();
     service_.router().leave(*this);
-    if (was_joined) service_.on_closed(kind(), connection_.end_reason());
+    if (was_joined) service_.on_closed(connection_, kind(), user());
   }
 
   void on_lost(std::uint64_t offset) noexcept override {
@@ -97,6 +97,10 @@ class RelaySession final : public Session, public Base {
 
   void refresh(std::string token) override {
     service_.refresh(connection_, *this, std::string(user()), std::move(token));
+  }
+
+  void on_error_sent(ErrorCode code, std::string_view detail) noexcept override {
+    service_.log_error_frame(connection_, user(), code, detail);
   }
 
   void end_session() override { connection_.close(CloseCode::ended_by_administrator); }

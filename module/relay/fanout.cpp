@@ -104,6 +104,7 @@ void Fanout::send_signal(const Group& group, const Message& signal, const ChatMe
 
 void Fanout::send_error(Member& member, const EnvelopeError& error) {
   observer_.on_error_sent(error.code);
+  member.on_error_sent(error.code, error.detail);
   member.send({error_text(error.code, error.detail, error.id.view()), {}, {}}, nullptr);
 }
 

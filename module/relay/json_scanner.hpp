@@ -55,6 +55,9 @@ class JsonScanner {
   char peek() const noexcept { return *at_; }
 
  private:
+  static constexpr bool is_space(char c) noexcept {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+  }
   bool fail(const char* problem) noexcept {
     problem_ = problem;
     return false;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "relay/message.hpp"
 #include "relay/outgoing.hpp"
@@ -41,6 +42,9 @@ class Member {
 
   /// An administrator ends the socket.
   virtual void end_session() = 0;
+
+  /// An {"error":…} frame with this detail is about to be sent to it. For a log.
+  virtual void on_error_sent(ErrorCode, std::string_view) noexcept {}
 
   /// Pauses reading for `us` microseconds more: the client's last text had no useful effect.
   virtual void throttle(std::int64_t us) = 0;

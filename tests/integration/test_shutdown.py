@@ -41,7 +41,7 @@ class Shutdown(AsyncCase):
             raw = RawSocket(server).open("/push/alice/")
             server.signal(signal.SIGTERM)
             self.assertEqual(await asyncio.to_thread(raw.read_frame),
-                             (CLOSE, b"\x03\xe9the server is going away"))
+                             (CLOSE, b"\x03\xe9the server is shutting down; try again"))
             self.assertEqual(await asyncio.to_thread(server.wait), 0)
             raw.close()
 
@@ -128,7 +128,7 @@ if not SANITIZED:  # a sanitizer's own needs of address space and threads go on 
         async def test_no_address_space_is_left(self):
             with tempfile.TemporaryDirectory(prefix="waystation-shutdown-") as folder:
                 audit = os.path.join(folder, "audit.db")
-                with Server("--audit", audit) as server:
+                with Server("--audit-file", audit) as server:
                     def exhaust():
                         used = address_space(server.pid)
                         resource.prlimit(server.pid, resource.RLIMIT_AS, (used, used))

@@ -31,7 +31,7 @@ class NoThreadLeft(AsyncCase):
         with tempfile.TemporaryDirectory(prefix="waystation-exhausted-") as folder:
             os.chown(folder, USER, USER)
             audit = os.path.join(folder, "audit.db")
-            with Server("--audit", audit, prepare=become_user) as server:
+            with Server("--audit-file", audit, prepare=become_user) as server:
                 # As that user: a root without CAP_SYS_RESOURCE may not.
                 await end_in_order(self, server, audit, lambda: subprocess.run(
                     ["prlimit", f"--pid={server.pid}", "--nproc=1:1"], preexec_fn=become_user,

@@ -222,7 +222,7 @@ class Faults(Case):
                      if ".corrupt-" in name and not name.endswith(("-wal", "-shm"))]
             self.assertEqual(len(aside), 1)
             self.assertEqual(os.path.getsize(os.path.join(self.folder, aside[0])), size)
-            self.assertEqual(server.errors().count(aside[0] + ", and a new one"), 1)
+            self.assertEqual(server.errors().count(aside[0] + " and a new file replaces it"), 1)
             await wait_for_state(server, "ok")
             await self.assert_chat_goes_on(server)
         self.assert_old_rows_are_missing()

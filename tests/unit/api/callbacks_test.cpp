@@ -658,5 +658,102 @@ TEST_F(CallbacksTest, OneThatBlocksKeepsNoTokenFromBeingTaken) {
   release.set_value();
 }
 
+std::string token_of(const std::string& key_file, const char* key_id = nullptr) {
+  auto options = default_options();
+  options.jwt_key_file = key_file.c_str();
+  waystation_token_request request{};
+  request.size = sizeof request;
+  request.user = "alice";
+  request.key_id = key_id;
+  std::string text(8192, '\0');
+  EXPECT_EQ(waystation_token_issue(&options, &request, text.data(), text.size(), nullptr),
+            WAYSTATION_OK);
+  return text.substr(0, text.find('\0'));
+}
+
+/// At debug each refusal, error frame and close is one line that says why; at info there is none.
+class DebugLogTest : public CallbacksTest {
+ protected:
+  DebugLogTest() {
+    callbacks_.on_event = [](const waystation_event&) {};
+    std::ofstream(other_) << "other:c3RyYW5nZSBzdHJhbmdlIHN0cmFuZ2Ugc3RyYW5nZSBzdHJhbmdl\n";
+    std::filesystem::permissions(other_, std::filesystem::perms::owner_read);
+  }
+  ~DebugLogTest() override { std::filesystem::remove(other_); }
+
+  /// The lines that begin so.
+  std::vector<std::string> lines(const std::string& begin) {
+    const std::lock_guard lock(callbacks_.mutex);
+    std::vector<std::string> found;
+    for (const auto& line : callbacks_.lines) {
+      if (line.starts_with(begin)) found.push_back(line);
+    }
+    return found;
+  }
+
+  /// Does what is refused and what ends in errors and closes.
+  void misbehave() {
+    const auto path = keys_.path();
+    options_.auth = WAYSTATION_AUTH_JWT;
+    options_.jwt_key_file = path.c_str();
+    Embedded relay(options_);
+    forged_ = token_of(other_, "other");
+    good_ = token_of(path);
+    const auto entry = [](const std::string& token) { return "waystation.v1, bearer." + token; };
+    relay.knock("/push/alice/", "", entry(forged_).c_str());
+    relay.knock("/push/bob/", "", entry(good_).c_str());
+    auto alice = relay.open("/ws/chat/alice_bob/", "", entry(good_).c_str());
+    EXPECT_NE(alice.hear().find("presence"), std::string::npos);
+    alice.say(R"({"message":"a secret","to_user":"mallory"})");
+    EXPECT_NE(alice.hear().find("not_a_member"), std::string::npos);
+    alice.say(R"({"token":")" + forged_ + "\"}");
+    EXPECT_NE(alice.hear().find("bad_token"), std::string::npos);
+    EXPECT_EQ(waystation_end_sessions(relay.get(), "alice", 20'000, nullptr), WAYSTATION_OK);
+    EXPECT_EQ(alice.hear(), "(closed 4403)");
+    relay.free();
+  }
+
+  const KeyFile keys_;
+  const std::string other_ = testing::TempDir() + "waystation-other-" + std::to_string(getpid());
+  std::string forged_, good_;
+};
+
+TEST_F(DebugLogTest, ExplainsEachRefusalErrorFrameAndClose) {
+  options_.log_level = WAYSTATION_LOG_DEBUG;
+  misbehave();
+  EXPECT_THAT(
+      lines("upgrade refused"),
+      testing::ElementsAre(
+          "upgrade refused with 401 unauthenticated: the token is not signed with a key that is "
+          "accepted here; kid \"other\", alg \"HS256\", keys tried: without id (client 127.0.0.1)",
+          "upgrade refused with 403 not_that_user: only the user in the path may open a push "
+          "socket "
+          "(client 127.0.0.1, user alice)"));
+  EXPECT_THAT(
+      lines("error frame"),
+      testing::ElementsAre(testing::AllOf(testing::StartsWith("error frame not_a_member: "),
+                                          testing::EndsWith(" (client 127.0.0.1, user alice)")),
+                           testing::AllOf(testing::StartsWith("error frame bad_token: "),
+                                          testing::HasSubstr("kid \"other\""),
+                                          testing::EndsWith(" (client 127.0.0.1, user alice)"))));
+  EXPECT_THAT(lines("socket closed"),
+              testing::ElementsAre("socket closed with 4403 ended: an administrator ended the "
+                                   "session (client 127.0.0.1, user alice)"));
+  // No piece of a token, and nothing of a message.
+  for (const auto& token : {forged_, good_}) {
+    for (std::size_t at = 0; at + 8 <= token.size(); at += 8) {
+      EXPECT_FALSE(callbacks_.logged(token.substr(at, 8)));
+    }
+  }
+  EXPECT_FALSE(callbacks_.logged("secret"));
+}
+
+TEST_F(DebugLogTest, SaysNothingThatAStrangerCanCauseAtInfo) {
+  misbehave();
+  EXPECT_THAT(lines("upgrade"), testing::IsEmpty());
+  EXPECT_THAT(lines("error frame"), testing::IsEmpty());
+  EXPECT_THAT(lines("socket"), testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace waystation::test

@@ -1,0 +1,14 @@
+/* EMBEDDING.md's calls, for a user who is not there. */
+#include "host.h"
+
+int main(void) {
+  waystation_error error = WAYSTATION_ERROR_INIT;
+  waystation_options options;
+  waystation_relay *relay;
+  waystation_options_init(&options, sizeof options);
+  require(waystation_new(&options, &relay, &error) == WAYSTATION_OK, error.message);
+#include "calls.inc"
+  require(reached == 0 && push_sockets == 0 && groups == 0 && closed == 0, "somebody is there");
+  waystation_free(relay);
+  return 0;
+}
