@@ -49,9 +49,9 @@ std::string caller(std::string_view client, std::string_view user) {
   return text.append(")");
 }
 
-/// The client address of an open socket, whose place in the limits is its permit.
-std::string client_of(const void* place) {
-  const auto* const permit = static_cast<const Permit*>(place);
+/// The client address of an open socket, from its permit.
+std::string client_of(const void* opaque) {
+  const auto* const permit = static_cast<const Permit*>(opaque);
   const auto* const address = permit == nullptr ? nullptr : permit->address();
   return address == nullptr ? "unknown" : address->to_string();
 }
@@ -199,19 +199,19 @@ void Relay::log_adoption_failure(const AdoptionFailure& failure) noexcept {
   }
 }
 
-void Relay::on_error_frame(const void* place, std::string_view user, ErrorCode code,
+void Relay::on_error_frame(const void* permit, std::string_view user, ErrorCode code,
                            std::string_view detail) noexcept {
   if (!logs(WAYSTATION_LOG_DEBUG)) return;
   try {
     std::string line = "error frame ";
     line.append(error_code_name(code)).append(": ").append(detail);
-    log(WAYSTATION_LOG_DEBUG, line + caller(client_of(place), user));
+    log(WAYSTATION_LOG_DEBUG, line + caller(client_of(permit), user));
   } catch (const std::bad_alloc&) {
     // A line of the log is worth no socket.
   }
 }
 
-void Relay::on_close(const void* place, std::string_view user, EndReason reason,
+void Relay::on_close(const void* permit, std::string_view user, EndReason reason,
                      CloseCode code) noexcept {
   if (!logs(WAYSTATION_LOG_DEBUG)) return;
   try {
@@ -225,7 +225,7 @@ void Relay::on_close(const void* place, std::string_view user, EndReason reason,
       line.append("with ").append(std::to_string(static_cast<int>(code))).append(" ");
       line.append(end_reason_name(reason)).append(": ").append(close_reason(code));
     }
-    log(WAYSTATION_LOG_DEBUG, line + caller(client_of(place), user));
+    log(WAYSTATION_LOG_DEBUG, line + caller(client_of(permit), user));
   } catch (const std::bad_alloc&) {
     // As above.
   }

@@ -118,9 +118,9 @@ class Relay final : private Observer,
   void refresh(std::string user, std::string token, Answer answer) override;
 
   // SocketLog, on the reactor's thread.
-  void on_error_frame(const void* place, std::string_view user, ErrorCode code,
+  void on_error_frame(const void* permit, std::string_view user, ErrorCode code,
                       std::string_view detail) noexcept override;
-  void on_close(const void* place, std::string_view user, EndReason reason,
+  void on_close(const void* permit, std::string_view user, EndReason reason,
                 CloseCode code) noexcept override;
 
   // RelayCalls, on a web server's thread.

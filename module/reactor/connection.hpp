@@ -77,10 +77,10 @@ class Connection final : public EventSource, private FrameHandler, private Timer
   /// Why the connection ended, or is about to. Known when the session's on_lost is called.
   EndReason end_reason() const noexcept { return end_reason_.value_or(EndReason::closed); }
 
-  /// The code that the connection is or was closed with; no_status where it ended without a Close.
+  /// The code of the Close that the relay sent; no_status if it sent none.
   CloseCode close_code() const noexcept { return close_code_; }
 
-  /// The permit that is kept until the stream is closed; null after that.
+  /// The object that open() was given to keep until the connection is closed.
   const void* permit() const noexcept { return permit_.get(); }
 
   /// The peer's kernel has acknowledged the bytes up to here, and perhaps more.

@@ -65,13 +65,13 @@ class TokenRefresher {
   ~TokenRefresher() = default;
 };
 
-/// Gets events of single sockets, for a log. On the reactor's thread; must neither wait nor throw.
-/// `permit` is that of open(); `user` is empty for an anonymous socket.
+/// Gets the events of single sockets, for a log. On the reactor's thread; must not wait or throw.
+/// `permit` is the object that open() was given for the socket; `user` is empty if it is anonymous.
 class SocketLog {
  public:
   virtual void on_error_frame(const void* permit, std::string_view user, ErrorCode code,
                               std::string_view detail) noexcept = 0;
-  /// The relay, not the peer, has closed a socket. `code` is no_status where no Close was sent.
+  /// The relay, not the peer, closed a socket. `code` is no_status if no Close was sent.
   virtual void on_close(const void* permit, std::string_view user, EndReason reason,
                         CloseCode code) noexcept = 0;
 
