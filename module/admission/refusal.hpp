@@ -37,10 +37,10 @@ struct HttpResponse {
 /// The response to a refused request: {"error":{"code":…,"detail":…}}.
 HttpResponse to_response(const Refusal& refusal);
 
-/// Serializes a response: status line, Content-Type, Content-Length, `Cache-Control:
-/// no-store`, `X-Content-Type-Options: nosniff`, the response's own fields, `Connection: close`,
-/// the body. `head_only` leaves the body out (an answer to HEAD). A field with a line break in it
-/// is left out: nobody may write a header.
+/// Serializes a response: status line, Content-Type, Content-Length, `Cache-Control: no-store`,
+/// `X-Content-Type-Options: nosniff`, the response's own fields, `Connection: close`, the body.
+/// `head_only` omits the body (for HEAD). A field that contains a line break is omitted, so that no
+/// value can inject a header field.
 std::string render(const HttpResponse& response, bool head_only = false);
 
 /// The same for a refusal.

@@ -125,8 +125,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto listener = parse_listen_address(text);
     must(listener.has_value());
     // The open mode is for this machine, whoever set what where.
-    must(configuration->settings.text("auth") != "open" || configuration->settings.flag("allow_open_network") ||
-         listener->is_loopback());
+    must(configuration->settings.text("auth") != "open" ||
+         configuration->settings.flag("allow_open_network") || listener->is_loopback());
   }
   for (const auto& block : configuration->settings.list("trusted_proxies")) {
     must(!block.ends_with("/0"));
