@@ -57,7 +57,7 @@ TEST_F(AuditFaultsTest, StartsWhileAnotherHoldsTheLock) {
   EXPECT_EQ(other.value("SELECT count(*) FROM deliveries"), "1");
 }
 
-TEST_F(AuditFaultsTest, EndsWhileAnotherHoldsTheLockAndSaysWhatIsLost) {
+TEST_F(AuditFaultsTest, EndsWhileAnotherHoldsTheLockAndLogsTheLoss) {
   Audit audit(options());
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   Peek other(file_);
@@ -136,7 +136,7 @@ TEST_F(AuditFaultsTest, WritesIntoTheFileThatReplacedItsOwn) {
   EXPECT_EQ(peek.value("PRAGMA integrity_check"), "ok");
 }
 
-TEST_F(AuditFaultsTest, AFileThatWasMovedAwayTakesItsRowsAlong) {
+TEST_F(AuditFaultsTest, KeepsTheRowsOfAMovedFileInThatFile) {
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
   const int rows = fill_wal(audit);  // which stays where it was
@@ -150,7 +150,7 @@ TEST_F(AuditFaultsTest, AFileThatWasMovedAwayTakesItsRowsAlong) {
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
 }
 
-TEST_F(AuditFaultsTest, LosesNothingWhenOnlyItsLogIsDeleted) {
+TEST_F(AuditFaultsTest, LosesNothingWhenOnlyItsWalIsDeleted) {
   const auto now = now_ms();
   Audit audit(options());
   audit.on_delivery(pushed(now));
@@ -165,7 +165,7 @@ TEST_F(AuditFaultsTest, LosesNothingWhenOnlyItsLogIsDeleted) {
   EXPECT_EQ(peek.value("PRAGMA integrity_check"), "ok");
 }
 
-TEST_F(AuditFaultsTest, LosesNothingWhenItsLogIsDeletedWhileAnotherHasTheFileOpen) {
+TEST_F(AuditFaultsTest, LosesNothingWhenItsWalIsDeletedWhileAnotherHasTheFileOpen) {
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
   Peek idle(file_);
@@ -181,7 +181,7 @@ TEST_F(AuditFaultsTest, LosesNothingWhenItsLogIsDeletedWhileAnotherHasTheFileOpe
 }
 
 // A process that opens the file then creates a new index, and two writers do not see each other.
-TEST_F(AuditFaultsTest, LosesNothingWhenTheIndexOfItsLogIsDeleted) {
+TEST_F(AuditFaultsTest, LosesNothingWhenTheIndexOfItsWalIsDeleted) {
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
   const int rows = fill_wal(audit);
@@ -198,7 +198,7 @@ TEST_F(AuditFaultsTest, LosesNothingWhenTheIndexOfItsLogIsDeleted) {
   EXPECT_EQ(Peek(file_).value("PRAGMA integrity_check"), "ok");
 }
 
-TEST_F(AuditFaultsTest, TakesItsRunFileAgainWhenThatIsDeleted) {
+TEST_F(AuditFaultsTest, RecreatesADeletedRunFile) {
   auto often = options();
   often.idle_interval = std::chrono::milliseconds(10);
   Audit audit(often);
@@ -208,7 +208,7 @@ TEST_F(AuditFaultsTest, TakesItsRunFileAgainWhenThatIsDeleted) {
   EXPECT_THROW(Audit{options()}, AuditRefused);
 }
 
-TEST_F(AuditFaultsTest, KeepsADeletedLogUntilAReaderThatIsInTheWayEnds) {
+TEST_F(AuditFaultsTest, KeepsADeletedWalUntilABlockingReaderEnds) {
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
   int rows = fill_wal(audit);
@@ -235,7 +235,7 @@ void write_ten_rows(Audit& audit, const CommitHook& hook) {
   ASSERT_TRUE(hook.was_called());
 }
 
-TEST_F(AuditFaultsTest, WritesRowsOnceWhoseLogIsDeletedAsTheyAreCommitted) {
+TEST_F(AuditFaultsTest, WritesRowsOnceIfTheWalIsDeletedDuringTheirCommit) {
   const CommitHook hook([this] { std::filesystem::remove(file_ + "-wal"); });
   Audit audit(options());
   write_ten_rows(audit, hook);
@@ -314,7 +314,7 @@ TEST_F(AuditFaultsTest, ASecondRunOfTheSameNodeIsRefusedAndAnothersIsNot) {
   EXPECT_EQ(count("outcome = 'gap'"), "0");
 }
 
-TEST_F(AuditFaultsTest, SaysHowOldTheOldestWaitingRowIsDuringAFault) {
+TEST_F(AuditFaultsTest, ReportsTheAgeOfTheOldestWaitingRowDuringAFault) {
   { Audit audit(options()); }
   Peek other(file_);
   ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
@@ -494,7 +494,7 @@ TEST_F(AuditFaultsTest, SetsAFileAsideThatIsDamagedWhereNothingWouldBeWritten) {
   EXPECT_EQ(count(), "1");
 }
 
-TEST_F(AuditFaultsTest, StopsWritingWhenAReaderThatNeverEndsMakesTheLogGrow) {
+TEST_F(AuditFaultsTest, StopsWritingWhenAReaderThatNeverEndsMakesTheWalGrow) {
   const auto now = now_ms();
   auto bounded = options();
   bounded.max_bytes = 1 << 20;

@@ -40,7 +40,7 @@ TEST(AuditFile, FollowsTheFoldersLinksAndNotItsOwn) {
   EXPECT_THAT(refusal([&] { check_audit_file(real + "/own"); }), HasSubstr("it is a link"));
 }
 
-TEST(AuditFile, RefusesWhatIsNoFile) {
+TEST(AuditFile, RefusesOtherKindsOfFiles) {
   Folder folder;
   EXPECT_THAT(refusal([] { resolve_audit_path(""); }), HasSubstr("it names no file"));
   EXPECT_THAT(refusal([] { resolve_audit_path("/tmp/"); }), HasSubstr("it names no file"));

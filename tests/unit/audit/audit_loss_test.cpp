@@ -121,7 +121,7 @@ TEST_F(AuditLossTest, EveryRowIsWrittenOrCountedAndGapsSayWhenTheyAreMissing) {
   }
 }
 
-TEST_F(AuditLossTest, WhatIsLostAsTheLastRowsAreCommittedIsInAGapOfItsOwn) {
+TEST_F(AuditLossTest, RowsLostDuringTheLastCommitGetASeparateGap) {
   const auto now = now_ms();
   Audit* audit = nullptr;
   // The queue keeps them until they are committed, and is full.

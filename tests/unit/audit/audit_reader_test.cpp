@@ -116,7 +116,7 @@ TEST_F(AuditReaderTest, AGapThatReachesIntoTheNewestRowsIsAmongThem) {
   EXPECT_EQ(reader.totals({}).first_at, 1);  // of the rows
 }
 
-TEST_F(AuditReaderTest, ReadsAFileBesideWhichNoLogCanBeMade) {
+TEST_F(AuditReaderTest, ReadsAFileInAFolderThatCannotHoldAWal) {
   fill();
   // Like a read-only file system, which only root can create.
   std::filesystem::create_symlink("nowhere", file_ + "-shm");
@@ -337,7 +337,7 @@ TEST_F(AuditReaderTest, GivesUpAtItsDeadline) {
   EXPECT_THROW(reader.page(filter, {}, 10), AuditTooSlow);
 }
 
-TEST_F(AuditReaderTest, RefusesWhatIsNoAudit) {
+TEST_F(AuditReaderTest, RefusesOtherFiles) {
   const auto refusal = [&] {
     try {
       AuditReader reader(file_);
@@ -379,7 +379,7 @@ TEST(AuditCursor, GoesThroughTextAndBack) {
   }
 }
 
-TEST_F(AuditReaderTest, PruningTakesOutWhatTheFilterNames) {
+TEST_F(AuditReaderTest, PruningDeletesTheRowsOfTheFilter) {
   fill();
   AuditFilter filter;
   filter.user = "carol";

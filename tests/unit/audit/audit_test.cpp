@@ -150,7 +150,7 @@ TEST_F(AuditTest, MakesAFileThatOnlyItsOwnerCanRead) {
   ::umask(mask);
 }
 
-TEST_F(AuditTest, TakesAwayOthersRightToReadIt) {
+TEST_F(AuditTest, RemovesReadPermissionOfOthers) {
   { Audit audit(options()); }
   ASSERT_EQ(::chmod(file_.c_str(), 0644), 0);
   Audit audit(options());
@@ -160,7 +160,7 @@ TEST_F(AuditTest, TakesAwayOthersRightToReadIt) {
   EXPECT_EQ(lines_.count("its mode is now 0600"), 1U);
 }
 
-TEST_F(AuditTest, FlushesWhatIsQueuedBeforeItEnds) {
+TEST_F(AuditTest, WritesQueuedRowsBeforeItEnds) {
   const auto now = now_ms();
   {
     auto slow = options();
@@ -174,7 +174,7 @@ TEST_F(AuditTest, FlushesWhatIsQueuedBeforeItEnds) {
   EXPECT_FALSE(std::filesystem::exists(file_ + "-wal"));
 }
 
-TEST_F(AuditTest, CountsWhatTheQueueCannotTakeAndSaysSoInARow) {
+TEST_F(AuditTest, CountsRowsThatDoNotFitTheQueueAndRecordsAGap) {
   const auto now = now_ms();
   auto small = options();
   small.queue_bytes = 4096;
@@ -284,7 +284,7 @@ TEST_F(AuditTest, ARunThatEndedWellLeavesNoGap) {
 
 // ---- retention
 
-TEST_F(AuditTest, TakesOutWhatIsOlderThanItsDays) {
+TEST_F(AuditTest, DeletesRowsOlderThanRetention) {
   const auto now = now_ms();
   const std::int64_t day = 86'400'000;
   {
@@ -382,7 +382,7 @@ TEST_F(AuditTest, RefusesAFileOfANewerProgramAndLeavesItUntouched) {
   EXPECT_THAT(folder_.names(), ::testing::ElementsAre("audit.db"));
 }
 
-TEST_F(AuditTest, RefusesANewerVersionThatOnlyTheLogKnowsOf) {
+TEST_F(AuditTest, RefusesANewerVersionThatIsOnlyInTheWal) {
   ASSERT_EQ(Peek(file_).run("PRAGMA journal_mode = WAL; CREATE TABLE t (x)"), SQLITE_OK);
   // A process that ends without closing leaves its WAL.
   const pid_t child = ::fork();

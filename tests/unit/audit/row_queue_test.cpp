@@ -49,7 +49,7 @@ TEST(RowQueue, KeepsRowsUntilTheyAreReleased) {
   EXPECT_EQ(queue.next(again)->at, 2);
 }
 
-TEST(RowQueue, RefusesWhatDoesNotFitAndTakesRowsAgainAfterwards) {
+TEST(RowQueue, RefusesRowsThatDoNotFitAndAcceptsRowsAgainLater) {
   RowQueue queue(4096);
   std::int64_t taken = 0;
   while (queue.push(row(taken))) ++taken;
