@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 /// A page is a few hundred kilobytes; a folder with more than this is not one, but, say, a home
 /// directory named by mistake.
-constexpr std::size_t kMostBytes = 256U << 20;
+constexpr std::size_t kMaxBytes = 256U << 20;
 
 // Nothing but this server's own files, and no inline script or style: a message that should ever
 // be taken for markup can load, run and send nothing. 'self' in connect-src covers ws: and wss: to
@@ -167,7 +167,7 @@ Site Site::read(const std::string& folder, std::vector<std::string>& remarks) {
     if (!entry->is_regular_file()) continue;
     auto bytes = read_bytes(entry->path());
     total += bytes.size();
-    if (total > kMostBytes) {
+    if (total > kMaxBytes) {
       throw std::runtime_error{folder + " holds more than 256 MiB; is it the right folder?"};
     }
     auto etag = etag_of(bytes);

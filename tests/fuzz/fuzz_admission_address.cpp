@@ -53,7 +53,7 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   must(client_address(request, kTrusted).address == Address::parse("203.0.113.9"));
   fields[0].value = text;
   const ClientAddress client = client_address(request, kTrusted);
-  must(client.address.has_value() == client.why_nobody.empty());
+  must(client.address.has_value() == client.why_unidentified.empty());
   request.remote_address = "203.0.113.9";
   must(!client_address(request, kTrusted).address);
   return 0;

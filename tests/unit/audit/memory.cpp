@@ -22,7 +22,7 @@ NoMemoryForOthers::~NoMemoryForOthers() {
   g_is_spared = false;
 }
 
-/// For operator new below, which belongs to no namespace.
+/// For operator new below, which is outside all namespaces.
 bool is_memory_left() noexcept {
   return !g_is_short || g_is_spared;
 }

@@ -8,7 +8,7 @@
 namespace waystation {
 namespace {
 
-TEST(RowLoss, TellsHowManyAndFromWhenToWhen) {
+TEST(RowLoss, ReturnsCountAndTimesOfTheLoss) {
   RowLoss loss;
   EXPECT_EQ(loss.unrecorded().lost, 0);
   for (const std::int64_t at : {500, 400, 700}) loss.add(at);

@@ -43,7 +43,7 @@ Ends connected(const Listener& listener, int client_buffer = 0) {
   return ends;
 }
 
-std::string text_of(std::span<const char> buffer, Stream::Result result) {
+std::string read_text(std::span<const char> buffer, Stream::Result result) {
   return {buffer.data(), result.bytes};
 }
 
@@ -58,7 +58,7 @@ TEST(PlainStream, ReadsTheBytesThatAreThereAndThenTheEnd) {
   ASSERT_TRUE(test::send_all(client.get(), "hello"));
   ASSERT_TRUE(eventually([&] { return (result = stream.read(buffer)).bytes != 0; }));
   EXPECT_EQ(result.status, Status::ok);
-  EXPECT_EQ(text_of(buffer, result), "hello");
+  EXPECT_EQ(read_text(buffer, result), "hello");
   EXPECT_FALSE(result.has_pending);
   client.reset();
   ASSERT_TRUE(eventually([&] { return stream.read(buffer).status != Status::want_read; }));
