@@ -8,10 +8,10 @@
 #include "audit/audit.hpp"
 #include "unit/audit/audit_files.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 
 /// Another holds the file's lock, and a writer that has met it sleeps until the end: what is done
 /// meanwhile, it comes to all at once.
@@ -102,4 +102,4 @@ TEST_F(AuditEndTest, RetentionByAgeKeepsPaceWithRowsThatCome) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -12,10 +12,10 @@
 
 #include "unit/audit/audit_files.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 using ::testing::HasSubstr;
 
 /// What a function refuses with; empty where it does not.
@@ -131,4 +131,4 @@ TEST(AuditFile, SetsAsideUnderANameOfItsOwnWithItsLog) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

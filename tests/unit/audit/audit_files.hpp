@@ -17,7 +17,7 @@
 #include "audit/audit.hpp"
 #include "relay/observer.hpp"
 
-namespace waystation::testing {
+namespace waystation::test {
 
 /// A folder that goes with the test.
 class Folder {
@@ -180,4 +180,4 @@ class AuditTest : public ::testing::Test {
   }
 };
 
-}  // namespace waystation::testing
+}  // namespace waystation::test

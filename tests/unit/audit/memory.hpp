@@ -1,7 +1,7 @@
 // A process that runs out of memory, by an operator new of the tests' own.
 #pragma once
 
-namespace waystation::testing {
+namespace waystation::test {
 
 /// While it lives, operator new has nothing to give to any thread but the one that made it.
 class NoMemoryForOthers {
@@ -12,4 +12,4 @@ class NoMemoryForOthers {
   NoMemoryForOthers& operator=(const NoMemoryForOthers&) = delete;
 };
 
-}  // namespace waystation::testing
+}  // namespace waystation::test

@@ -7,7 +7,7 @@
 #include <functional>
 #include <utility>
 
-namespace waystation::testing {
+namespace waystation::test {
 
 /// Calls a function each time that a connection was opened, while it lives. One at a time.
 class OpenHook {
@@ -60,4 +60,4 @@ class CommitHook {
   OpenHook opened_;
 };
 
-}  // namespace waystation::testing
+}  // namespace waystation::test

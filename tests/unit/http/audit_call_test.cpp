@@ -5,7 +5,7 @@
 
 #include "unit/http/fake_relay.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::FakeRelay;
@@ -181,4 +181,4 @@ TEST(AuditCall, SaysWhyThereIsNoAnswer) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test
