@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A conversation with a server that was installed, by somebody else's WebSocket client.
+"""A conversation with an installed server, by a third-party WebSocket client.
 
     conversation.py --url http://127.0.0.1:8080    with one that runs
     conversation.py --start /usr/bin/waystation     starts one and ends it again
 
-Says what it saw; exits with 1 where that was not what should be.
+Prints each result, and exits with 1 if one is wrong.
 """
 import argparse
 import asyncio
@@ -25,7 +25,7 @@ async def hear(socket):
 
 
 async def hear_key(socket, key):
-    """The next frame that has `key`; others are passed over."""
+    """The next frame that has `key`; discards the others."""
     while True:
         frame = await hear(socket)
         if key in frame:
@@ -60,10 +60,10 @@ async def converse(base):
         async with websockets.connect(sockets + "/push/bob/") as bob:
             await alice.send('{"message": "are you there?", "id": "1"}')
             event = await hear_key(bob, "event")
-            expect("who is not there hears of it by push",
+            expect("an absent user gets a push fallback",
                    event == {"message": "are you there?", "group": "alice_bob"})
             ack = await hear_key(alice, "ack")
-            expect("the sender gets the verdict", (ack["route"], ack["reached"]) == ("push", 1))
+            expect("the sender gets the acknowledgement", (ack["route"], ack["reached"]) == ("push", 1))
         await alice.send('{"message": "still there?", "id": "2"}')
         ack = await hear_key(alice, "ack")
         expect("and hears that nobody took it", (ack["route"], ack["reached"]) == ("none", 0))
