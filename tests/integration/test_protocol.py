@@ -143,7 +143,7 @@ class Protocol(Case):
             alice.send(frame(0, b"}"))
             self.assertEqual(bob.read_message(), '{"message":null}')
 
-    async def test_a_claimed_length_allocates_no_memory(self):
+    async def test_a_long_claimed_length_allocates_no_memory(self):
         before = self.server.resident_kib()
         sockets = [self.chat("alice") for _ in range(15)]
         for raw in sockets:
