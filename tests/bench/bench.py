@@ -326,7 +326,7 @@ def arguments():
     parser.add_argument("--scale", type=float, default=1, help="of the time each run takes")
     parser.add_argument("--only", action="append", help="a scenario; may be given several times")
     parser.add_argument("--list", action="store_true", help="the scenarios and the duration")
-    parser.add_argument("--out", type=Path, help="where to write instead")
+    parser.add_argument("--out", type=Path, help="the folder for the results")
     parser.add_argument(
         "--even-if-busy",
         action="store_true",

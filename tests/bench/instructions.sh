@@ -118,7 +118,7 @@ for scene in $scenes; do
     judge false "$scene" "$count" "$before" "too many"
   elif [ "$((count * 100))" -lt "$((before * (100 - margin_percent)))" ]; then
     judge false "$scene" "$count" "$before" \
-      "too few: it became better, then record anew, or it no longer does all that it did"
+      "too few: record again after an optimization; otherwise a part of the work is missing"
   else
     judge true "$scene" "$count" "$before"
   fi

@@ -1,4 +1,4 @@
-"""The measured servers, each started anew for a run."""
+"""The measured servers, restarted for each run."""
 
 import base64
 import os

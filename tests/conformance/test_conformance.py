@@ -129,7 +129,7 @@ CASES = [
     ("5.5.2", "a ping of 125 bytes", frame(PING, bytes(range(125))), [(PONG, bytes(range(125)))]),
     ("5.5.2", "ten pings", b"".join(frame(PING, b"%d" % n) for n in range(10)),
      [(PONG, b"%d" % n) for n in range(10)]),
-    ("5.5.3", "a pong that nobody asked for", frame(PONG, b"x") + frame(PING, b"y"),
+    ("5.5.3", "an unsolicited pong", frame(PONG, b"x") + frame(PING, b"y"),
      [(PONG, b"y")]),
     ("8.1", "text in UTF-8", text(GOOD_TEXT), [(TEXT, GOOD_TEXT)]),
     ("8.1", "text in UTF-8, a fragment for every byte",

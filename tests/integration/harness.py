@@ -425,7 +425,7 @@ class AsyncCase(unittest.IsolatedAsyncioTestCase):
         for ws in sockets:
             await round_trip(ws)
         for ws in sockets:
-            self.assertEqual(list(ws.messages), [], "a frame that nobody expected")
+            self.assertEqual(list(ws.messages), [], "unexpected frame")
 
 
 class Case(AsyncCase):

@@ -181,7 +181,7 @@ class Descriptors(AsyncCase):
             # adopted sockets.
             full = server.descriptors()
             strangers = [RawSocket(server) for _ in range(3 * kept)]
-            await until(lambda: server.descriptors() >= full + kept // 2, "strangers are let in")
+            await until(lambda: server.descriptors() >= full + kept // 2, "silent connections are accepted")
             self.assertLess(server.descriptors(), limit)
             for raw in strangers:
                 raw.close()
@@ -406,7 +406,7 @@ class SlowReceivers(AsyncCase):
                 raws = [RawSocket(server, receive_buffer=4096).open(CHAT, "bob")
                         for _ in range(count)]
                 pouring = [asyncio.create_task(asyncio.to_thread(pour, raw)) for raw in raws]
-                await until(lambda: closed_slow() == count, "all of them are given up")
+                await until(lambda: closed_slow() == count, "all of them are closed as slow")
                 done.set()
                 await asyncio.gather(*pouring)
                 # Queues double their size, and are copied then.

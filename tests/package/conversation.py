@@ -54,7 +54,7 @@ async def converse(base):
         await alice.send('{"message": {"n": 12345678901234567890}, "to_user": "bob"}')
         frame = await asyncio.wait_for(bob.recv(), PATIENCE)
         expect("a message arrives byte for byte", '{"n": 12345678901234567890}' in frame)
-        expect("its sender hears it too", "message" in await hear(alice))
+        expect("the sender receives it too", "message" in await hear(alice))
 
     async with websockets.connect(chat + "alice", subprotocols=["waystation.v1"]) as alice:
         async with websockets.connect(sockets + "/push/bob/") as bob:
@@ -66,7 +66,7 @@ async def converse(base):
             expect("the sender gets the acknowledgement", (ack["route"], ack["reached"]) == ("push", 1))
         await alice.send('{"message": "still there?", "id": "2"}')
         ack = await hear_key(alice, "ack")
-        expect("and hears that nobody took it", (ack["route"], ack["reached"]) == ("none", 0))
+        expect("and is told that no socket received it", (ack["route"], ack["reached"]) == ("none", 0))
 
     status, body, headers = get(base + "/")
     expect("the page is served", status == 200 and b"<html" in body.lower())
@@ -77,7 +77,7 @@ async def converse(base):
     status, body, _ = get(base + "/healthz")
     expect("it says that it is well", status == 200 and isinstance(json.loads(body), dict))
     status, body, _ = get(base + "/ws/chat/bob_alice/?user=bob")
-    expect("a wrong group is refused, and told the right one",
+    expect("a wrong group name is refused with the canonical one",
            status == 400 and b"alice_bob" in body)
     status, body, headers = get(base + "/metrics")
     expect("it can be measured", status == 200
@@ -118,11 +118,11 @@ def main():
         try:
             line = server.stdout.readline()
             found = re.search(r"http://[0-9.]+:[0-9]+", line)
-            expect("it says where it listens", found is not None)
+            expect("it prints its address", found is not None)
             asyncio.run(converse(found.group()))
         finally:
             server.terminate()
-        expect("it ends as it is told to", server.wait(PATIENCE) == 0)
+        expect("it exits with code 0 after the signal", server.wait(PATIENCE) == 0)
 
 
 main()

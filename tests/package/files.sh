@@ -23,7 +23,7 @@ installed() {
 configuration_is_current() {
   diff -u "$root/packaging/waystation.toml.in" \
     <("$root/packaging/configuration.sh" --toml "$program") ||
-    { echo "write it anew: packaging/configuration.sh $program"; return 1; }
+    { echo "generate it again: packaging/configuration.sh $program"; return 1; }
 }
 
 # The options of waystation.toml(5) are those of the program.
@@ -31,7 +31,7 @@ page_is_current() {
   local page="$root/packaging/man/waystation.toml.5"
   diff -u <(sed -n '/^\.\\" options: begin/,/^\.\\" options: end/p' "$page" | sed '1d;$d') \
     <("$root/packaging/configuration.sh" --man "$program") ||
-    { echo "write it anew: packaging/configuration.sh $program"; return 1; }
+    { echo "generate it again: packaging/configuration.sh $program"; return 1; }
 }
 
 # With every option uncommented, the file equals the program's defaults.

@@ -141,7 +141,7 @@ class Listener {
   FileDescriptor accept() const {
     pollfd ready{fd_.get(), POLLIN, 0};
     if (poll(&ready, 1, static_cast<int>(std::chrono::milliseconds(kPatience).count())) != 1) {
-      throw std::runtime_error("nobody came");
+      throw std::runtime_error("accept: no connection before the deadline");
     }
     const int fd = accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC);
     if (fd < 0) fail_with_errno("accept");

@@ -226,7 +226,7 @@ void Load::on_text(Socket& socket, std::string_view text) {
   if (pair.is_stalled) return on_stalled_text(socket, text);
   const auto number = socket.received++;
   if (options_.route == Route::push && socket.is_sender) {
-    throw std::runtime_error(name_of(socket) + ": heard what was for the push socket: " +
+    throw std::runtime_error(name_of(socket) + ": received a message for the push socket: " +
                              std::string(text.substr(0, 200)));
   }
   if (number >= pair.sent || !reply_.matches(text, number, pair.index)) {
@@ -318,7 +318,7 @@ void Load::wake_stalled(Pair& pair, std::int64_t now) {
   // The receiver reads, and finds its Close after the data sent before.
   if (now > pair.reads_again_at + kGivenUpNs) {
     throw std::runtime_error(name_of(pair.receiver) +
-                             ": did not read for a while, and was not given up");
+                             ": did not read for a while, and was not closed");
   }
 }
 
@@ -432,10 +432,10 @@ void Load::settle() {
   report_.resident_kib_after = process_use(options_.pid).resident_kib;
   for (const auto* const pair : stalled_) {
     report_.stalled_ended += static_cast<std::uint32_t>(pair->ended);
-    if (pair->ended == 0) throw std::runtime_error("a stalled receiver was never given up");
+    if (pair->ended == 0) throw std::runtime_error("a stalled receiver was never closed");
     // One more may have begun.
     if (pair->gaps > pair->ended + 1) {
-      throw std::runtime_error(name_of(pair->sender) + ": heard too little of what it said");
+      throw std::runtime_error(name_of(pair->sender) + ": received too few of its own messages");
     }
   }
   for (const auto& pair : pairs_) report_.pings += pair.sender.pings + pair.receiver.pings;

@@ -177,7 +177,7 @@ class World:
                     live(dice)
                 except (ConnectionError, EOFError):
                     pass  # the server may close it at any time
-                except BaseException:  # noqa: BLE001 told at the end
+                except BaseException:  # noqa: BLE001 reported at the end
                     self.problems.append(f"{name}: {traceback.format_exc()}")
 
         thread = threading.Thread(target=run, name=name)

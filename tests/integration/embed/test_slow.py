@@ -56,10 +56,10 @@ class Stranger(threading.Thread):
 
 KINDS = {
     "a header that does not end": (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", b"x", DRIP),
-    "a body from nobody": (POST + NOBODY + b"Content-Length: 60000\r\n\r\n", b"1", DRIP),
-    "chunks from nobody": (POST + NOBODY + b"Transfer-Encoding: chunked\r\n\r\n", b"0", DRIP),
-    "a body from somebody": (POST + b"Content-Length: 60000\r\n\r\n", b"1", DRIP),
-    "chunks from somebody": (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"0", DRIP),
+    "a body of an unauthorized client": (POST + NOBODY + b"Content-Length: 60000\r\n\r\n", b"1", DRIP),
+    "chunks of an unauthorized client": (POST + NOBODY + b"Transfer-Encoding: chunked\r\n\r\n", b"0", DRIP),
+    "a body of an operator": (POST + b"Content-Length: 60000\r\n\r\n", b"1", DRIP),
+    "chunks of an operator": (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"0", DRIP),
     "a body that is too long": (POST + b"Content-Length: 70000\r\n\r\n", b"1", DRIP),
     "a body that a page has no use for": (
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000\r\n\r\n", b"1", DRIP),

@@ -316,7 +316,7 @@ class Slow:
                 arrived += 1
 
 
-class Strangers:
+class SilentClients:
     """Silent or almost silent connections; each reconnects when the server closes it."""
 
     def __init__(self, server):
@@ -339,7 +339,7 @@ class Strangers:
         self.wanted = wanted
         deadline = time.monotonic() + PATIENCE
         while (len(self.silent), len(self.bytewise)) != wanted:
-            assert time.monotonic() < deadline, "the strangers cannot connect"
+            assert time.monotonic() < deadline, "the silent clients cannot connect"
             time.sleep(0.01)
         return {"sent away": self.sent_away}
 
@@ -437,7 +437,7 @@ class Floods:
 
 
 KINDS = {"chatters": Chatters, "churn": Churn, "floods": Floods, "frames": Frames, "slow": Slow,
-         "strangers": Strangers}
+         "silent": SilentClients}
 
 
 def together(*calls):
@@ -447,7 +447,7 @@ def together(*calls):
     def call(function, *arguments):
         try:
             function(*arguments)
-        except BaseException:  # noqa: BLE001 told to whoever waits
+        except BaseException:  # noqa: BLE001 raised by the caller
             problems.append(traceback.format_exc())
 
     threads = [threading.Thread(target=call, args=one) for one in calls]
@@ -463,7 +463,7 @@ def be_clients(kind, port):
     for order in sys.stdin:
         try:
             answer = getattr(clients, order.strip())()
-        except BaseException:  # noqa: BLE001 told to the test
+        except BaseException:  # noqa: BLE001 reported to the test
             answer = {"problem": traceback.format_exc()}
         print(json.dumps(answer), flush=True)
 
@@ -626,7 +626,7 @@ class Hostile(unittest.TestCase):
         """Runs all kinds until each is finished. Returns the number of messages lost to slow
         receivers."""
         begin = time.monotonic()
-        self.clients["strangers"].ask("few")
+        self.clients["silent"].ask("few")
         working = {"churn", "frames", "slow"}
         for kind in working:
             self.clients[kind].tell(order)
@@ -637,7 +637,7 @@ class Hostile(unittest.TestCase):
             for kind in [kind for kind in working if self.clients[kind].has_answered()]:
                 answers[kind] = self.clients[kind].answer()
                 working.remove(kind)
-        self.clients["strangers"].ask("none")
+        self.clients["silent"].ask("none")
         print(f"{rounds} rounds of {2 * PAIRS} sockets in {time.monotonic() - begin:.0f} s, the "
               f"slowest in {self.slowest_round:.2f} s; comings and goings a minute: "
               f"{answers['churn']['a minute']}; of {answers['slow']['queued']} messages for slow "
@@ -653,7 +653,7 @@ class Hostile(unittest.TestCase):
 
     def keep_newcomers_out(self):
         """More silent clients than workers: new clients wait for their turn, open sockets do not."""
-        self.clients["strangers"].ask("many")
+        self.clients["silent"].ask("many")
         waits = []
 
         def come():
@@ -667,9 +667,9 @@ class Hostile(unittest.TestCase):
         while any(newcomer.is_alive() for newcomer in newcomers):
             self.hold_round()
         self.assertEqual(len(waits), NEWCOMERS, "a newcomer was not let in")
-        print(f"newcomers behind {sum(MANY)} strangers waited up to {max(waits):.1f} s", flush=True)
+        print(f"new clients behind {sum(MANY)} silent ones waited up to {max(waits):.1f} s", flush=True)
         self.assertLess(max(waits), NEWCOMER_S)
-        self.assertGreater(self.clients["strangers"].ask("none")["sent away"], 0)
+        self.assertGreater(self.clients["silent"].ask("none")["sent away"], 0)
 
     def come_back_to(self, start):
         """Waits until only the chatting sockets remain. Returns the resources then."""
