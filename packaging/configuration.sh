@@ -9,7 +9,7 @@
 set -euo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
-what=write
+what='write'
 case "${1:-}" in --toml | --man) what="${1#--}" && shift ;; esac
 program="${1:?which program? packaging/configuration.sh build/release/embed/waystation}"
 

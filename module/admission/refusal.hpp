@@ -37,9 +37,10 @@ struct HttpResponse {
 /// The response that says why: {"error":{"code":…,"detail":…}}.
 HttpResponse to_response(const Refusal& refusal);
 
-/// The response as it goes over the wire: status line, Content-Type, Content-Length, `Cache-Control:
-/// no-store`, `X-Content-Type-Options: nosniff`, the response's own fields, `Connection: close`, the
-/// body. `head_only` leaves the body out (an answer to HEAD). A field with a line break in it is left out: nobody may write a header.
+/// The response as it goes over the wire: status line, Content-Type, Content-Length,
+/// `Cache-Control: no-store`, `X-Content-Type-Options: nosniff`, the response's own fields,
+/// `Connection: close`, the body. `head_only` leaves the body out (an answer to HEAD). A field with
+/// a line break in it is left out: nobody may write a header.
 std::string render(const HttpResponse& response, bool head_only = false);
 
 /// The same for a refusal.

@@ -128,13 +128,14 @@ void run(const char* name, const std::string& file, std::uint64_t max_bytes, dou
   const double own = processor_seconds(CLOCK_THREAD_CPUTIME_ID) - own_before;
   const double writers = processor_seconds(CLOCK_PROCESS_CPUTIME_ID) - all_before - own;
   const auto stats = audit.stats();
-  const auto written = static_cast<double>(figures.rows_written - before.rows_written);
+  const auto written = static_cast<double>(stats.rows_written - before.rows_written);
   // If the writer is too slow, the queue grows during the run, before it loses rows. The processor
   // time shows what a machine without other load could do.
-  std::printf("%-30s %8.0f recorded/s %8.0f written/s %8" PRIu64 " lost %7" PRIu64 ", then %7" PRIu64
+  std::printf("%-30s %8.0f recorded/s %8.0f written/s %8" PRIu64 " lost %7" PRIu64
+              ", then %7" PRIu64
               " waiting at most; of the processor, a row: recorded %.2f us, written %.2f us\n",
               name, static_cast<double>(told) / took, written / until_written,
-              figures.rows_lost - before.rows_lost, most_waiting[0], most_waiting[1],
+              stats.rows_lost - before.rows_lost, most_waiting[0], most_waiting[1],
               own / static_cast<double>(told) * 1e6, writers / written * 1e6);
 }
 

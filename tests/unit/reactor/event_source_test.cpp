@@ -42,8 +42,9 @@ class Door final : public EventSource {
     ++calls;
     if (on_call) return on_call();
     if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
-      has_ended = true;
-      return close();
+      close();
+      has_ended = true;  // from here on the test's thread may have it
+      return;
     }
     if ((events & EPOLLOUT) != 0) {
       (void)test::send_all(own_.get(), "!");
