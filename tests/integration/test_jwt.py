@@ -77,7 +77,7 @@ class Tokens(AsyncCase):
 
 
 class Places(Tokens):
-    async def test_authorization_cookie_and_subprotocol_let_in_on_both_routes(self):
+    async def test_authorization_cookie_and_subprotocol_are_accepted_on_both_routes(self):
         token = self.token()
         places = {
             "authorization": {"v1": True, "extra_headers": {"Authorization": f"Bearer {token}"}},

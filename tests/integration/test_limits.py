@@ -180,10 +180,10 @@ class Descriptors(AsyncCase):
             # More silent connections than are accepted at once. CivetWeb may still hold some of the
             # adopted sockets.
             full = server.descriptors()
-            strangers = [RawSocket(server) for _ in range(3 * kept)]
+            silent = [RawSocket(server) for _ in range(3 * kept)]
             await until(lambda: server.descriptors() >= full + kept // 2, "silent connections are accepted")
             self.assertLess(server.descriptors(), limit)
-            for raw in strangers:
+            for raw in silent:
                 raw.close()
             self.assertEqual(server.http("GET", "/healthz")[0], 200)
             for raw in sockets:

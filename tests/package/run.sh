@@ -348,7 +348,7 @@ try:
     urllib.request.urlopen("http://127.0.0.1:8080/push/alice/", timeout=10)
 except urllib.error.HTTPError as error:
     sys.exit(0 if error.code == 401 else f"answered with {error.code}, not 401")
-sys.exit("was let in without a token")
+sys.exit("was admitted without a token")
 PYTHON
 }
 

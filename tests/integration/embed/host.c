@@ -9,7 +9,7 @@
  *     stop      mg_stop while the relay lives
  *     end       frees everything and exits
  *
- * Started with "auth" it registers that auth handler, which refuses requests with X-Stranger.
+ * Started with "auth" it registers that auth handler, which refuses requests with X-Refuse.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -25,7 +25,7 @@ static int is_authorized(struct mg_connection *conn, void *unused) {
   static const char answer[] = "HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n"
                                "Connection: close\r\n\r\nstranger\n";
   (void)unused;
-  if (mg_get_header(conn, "X-Stranger") == NULL) return 1;
+  if (mg_get_header(conn, "X-Refuse") == NULL) return 1;
   mg_write(conn, answer, sizeof answer - 1);
   return 0;
 }

@@ -73,13 +73,13 @@ class Glue(unittest.IsolatedAsyncioTestCase):
             async with host.socket("/push/bob/"):
                 pass
             with self.assertRaises(websockets.InvalidStatusCode) as refused:
-                async with host.socket("/push/bob/", X_Stranger="1"):
+                async with host.socket("/push/bob/", X_Refuse="1"):
                     pass
             self.assertEqual(refused.exception.status_code, 403)
             # A plain GET reaches the request handler; its refusal is a complete response.
             self.assertEqual(get(host.port, "/push/bob/").status, 426)
-            self.assertEqual(get(host.port, "/push/bob/", X_Stranger="1").status, 403)
-            self.assertEqual(get(host.port, "/api/v1/presence/bob", X_Stranger="1").status, 403)
+            self.assertEqual(get(host.port, "/push/bob/", X_Refuse="1").status, 403)
+            self.assertEqual(get(host.port, "/api/v1/presence/bob", X_Refuse="1").status, 403)
 
     async def test_open_sockets_occupy_no_worker(self):
         with Host() as host:  # with three workers
@@ -108,7 +108,7 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                          "/ws/chat", "/wss/chat/alice_bob/", "/other"):
                 response = get(host.port, path)
                 self.assertEqual((response.status, response.body), (200, b"the host's own\n"), path)
-                self.assertEqual(get(host.port, path, X_Stranger="1").status, 403, path)
+                self.assertEqual(get(host.port, path, X_Refuse="1").status, 403, path)
 
     async def test_answers_everything_on_its_own_paths(self):
         with Host() as host:

@@ -73,12 +73,12 @@ class Serving(unittest.IsolatedAsyncioTestCase):
 
     async def test_answers_beside_silent_connections(self):
         with Server() as server:
-            strangers = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(15)]
+            silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(15)]
             async with websockets.connect(server.url("/push/alice/")):
                 self.assertEqual((await asyncio.to_thread(get, server.port, "/healthz")).status,
                                  200)
-            for stranger in strangers:
-                stranger.close()
+            for client in silent:
+                client.close()
 
     async def test_drains_on_sigterm_and_on_sigint(self):
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -28,7 +28,7 @@ GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 NOBODY = b"X-Forwarded-For: 192.0.2.1\r\n"
 
 
-class Stranger(threading.Thread):
+class SlowClient(threading.Thread):
     """Sends `opening`, then `drop` again and again, every `pause` seconds. Reconnects when the
     server closes, until it is stopped."""
 
@@ -85,9 +85,9 @@ class Crowds(unittest.TestCase):
             for _ in range(5 * WORKERS):
                 connect("127.0.0.2")
                 connect("127.0.0.2").sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
-            newcomer = connect(source)
-            newcomer.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-            self.assertIn(b" 200 ", newcomer.makefile("rb").readline())
+            new_client = connect(source)
+            new_client.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            self.assertIn(b" 200 ", new_client.makefile("rb").readline())
             is_in_time = not select.select([first], [], [], 0)[0]
             self.assertEqual(first.recv(1), b"")
             return is_in_time
@@ -99,31 +99,31 @@ class Crowds(unittest.TestCase):
 
 
 class Slow(unittest.TestCase):
-    def newcomers_answer(self, kind):
+    def new_clients_answer(self, kind):
         """The result for a new client among slow clients of this kind: a status, or the failure."""
         with Server("--www", "") as server:
-            strangers = [Stranger(server.port, *KINDS[kind]) for _ in range(WORKERS)]
-            for stranger in strangers:
-                stranger.start()
+            slow_clients = [SlowClient(server.port, *KINDS[kind]) for _ in range(WORKERS)]
+            for slow_client in slow_clients:
+                slow_client.start()
             try:
-                for stranger in strangers:
-                    stranger.has_begun.wait()
-                newcomer = http.client.HTTPConnection("127.0.0.1", server.port, timeout=BOUND)
-                with contextlib.closing(newcomer):
-                    newcomer.request("GET", "/healthz")
-                    return newcomer.getresponse().status
+                for slow_client in slow_clients:
+                    slow_client.has_begun.wait()
+                new_client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=BOUND)
+                with contextlib.closing(new_client):
+                    new_client.request("GET", "/healthz")
+                    return new_client.getresponse().status
             except OSError as problem:
                 return problem
             finally:
-                for stranger in strangers:
-                    stranger.is_over.set()
-                for stranger in strangers:
-                    stranger.join()
+                for slow_client in slow_clients:
+                    slow_client.is_over.set()
+                for slow_client in slow_clients:
+                    slow_client.join()
 
     def test_a_new_client_is_served_beside_them(self):
         # All kinds at once: they mostly wait.
         with concurrent.futures.ThreadPoolExecutor(len(KINDS)) as pool:
-            for kind, answer in zip(KINDS, pool.map(self.newcomers_answer, KINDS)):
+            for kind, answer in zip(KINDS, pool.map(self.new_clients_answer, KINDS)):
                 with self.subTest(kind=kind):
                     self.assertEqual(answer, 200)
 

@@ -56,7 +56,7 @@ BETWEEN_MESSAGES_S = 0.005
 WORKERS = 20
 FEW = (8, 4)
 MANY = (30, 10)
-NEWCOMERS = 4
+NEW_CLIENTS = 4
 
 # ---- The server's options and limits.
 PING_INTERVAL_S = scaled(5, 10)
@@ -69,7 +69,7 @@ OPTIONS = ("--messages-per-second", "0", "--max-connections-per-address", "0",
 
 # Without the server's defence a new client among N silent ones waits N / workers times the request
 # timeout, and longer on a busy machine.
-NEWCOMER_S = 2 * sum(MANY) / WORKERS * REQUEST_TIMEOUT_S
+NEW_CLIENT_S = 2 * sum(MANY) / WORKERS * REQUEST_TIMEOUT_S
 
 # ---- Resource bounds. Memory, relative to the state with all chatting sockets open: a few full
 # queues and the allocator's overhead; the second time almost nothing.
@@ -610,7 +610,7 @@ class Hostile(unittest.TestCase):
             kept = self.come_back_to(start)
             missing += self.be_hostile("again")
             self.assert_counted(2 * SLOW + FLOODS, missing)
-            self.keep_newcomers_out()
+            self.occupy_workers()
             end = self.come_back_to(start)
 
             print(f"at most: {self.most}\nafter the first time: {kept}\nat the end: {end}", flush=True)
@@ -651,7 +651,7 @@ class Hostile(unittest.TestCase):
         self.assertEqual(health["closed_dead"], 0)
         self.assertEqual(health["deliveries_dropped"], missing)
 
-    def keep_newcomers_out(self):
+    def occupy_workers(self):
         """More silent clients than workers: new clients wait for their turn, open sockets do not."""
         self.clients["silent"].ask("many")
         waits = []
@@ -661,14 +661,14 @@ class Hostile(unittest.TestCase):
             RawSocket(self.server).open("/push/newcomer/").close()
             waits.append(time.monotonic() - begin)
 
-        newcomers = [threading.Thread(target=come) for _ in range(NEWCOMERS)]
-        for newcomer in newcomers:
-            newcomer.start()
-        while any(newcomer.is_alive() for newcomer in newcomers):
+        new_clients = [threading.Thread(target=come) for _ in range(NEW_CLIENTS)]
+        for new_client in new_clients:
+            new_client.start()
+        while any(new_client.is_alive() for new_client in new_clients):
             self.hold_round()
-        self.assertEqual(len(waits), NEWCOMERS, "a newcomer was not let in")
+        self.assertEqual(len(waits), NEW_CLIENTS, "a new client was not admitted")
         print(f"new clients behind {sum(MANY)} silent ones waited up to {max(waits):.1f} s", flush=True)
-        self.assertLess(max(waits), NEWCOMER_S)
+        self.assertLess(max(waits), NEW_CLIENT_S)
         self.assertGreater(self.clients["silent"].ask("none")["sent away"], 0)
 
     def come_back_to(self, start):
