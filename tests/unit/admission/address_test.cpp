@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::HasSubstr;
@@ -164,4 +164,4 @@ TEST(AddressList, NamesTheWrongEntry) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

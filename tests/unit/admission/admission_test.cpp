@@ -10,7 +10,7 @@
 #include "unit/admission/request_builder.hpp"
 #include "unit/admission/signing.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::RequestBuilder;
@@ -1068,4 +1068,4 @@ TEST(Admission, ServesManyThreadsWhileItsOptionsChange) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -5,7 +5,7 @@
 
 #include "unit/admission/request_builder.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::RequestBuilder;
@@ -144,4 +144,4 @@ TEST(ClientAddress, CountsTheClientBehindAProxy) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -5,7 +5,7 @@
 
 #include "unit/admission/request_builder.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::RequestBuilder;
@@ -221,4 +221,4 @@ TEST(HostRules, NameTheWrongKeyAndValue) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -7,7 +7,7 @@
 
 #include "unit/admission/signing.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::HasSubstr;
@@ -189,4 +189,4 @@ TEST(KeyRing, IsLoadedFromARegularFileOnly) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::HasSubstr;
@@ -179,4 +179,4 @@ TEST(Limits, AreNotExceededByABurst) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::EndsWith;
@@ -90,4 +90,4 @@ TEST(HttpResponse, HasAReasonForEveryStatusInUse) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

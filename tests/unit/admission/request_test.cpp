@@ -5,7 +5,7 @@
 #include "base/error.hpp"
 #include "unit/admission/request_builder.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::RequestBuilder;
@@ -123,4 +123,4 @@ TEST(Request, QuotesUnprintableCharacters) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

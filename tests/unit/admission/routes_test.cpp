@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::HasSubstr;
@@ -94,4 +94,4 @@ TEST(Routes, BoundsAName) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

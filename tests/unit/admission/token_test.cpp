@@ -5,7 +5,7 @@
 
 #include "unit/admission/signing.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::base64url;
@@ -420,4 +420,4 @@ TEST(IssuedToken, NeedsAUserALifetimeAndAKey) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

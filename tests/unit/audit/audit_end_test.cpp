@@ -8,10 +8,10 @@
 #include "audit/audit.hpp"
 #include "unit/audit/audit_files.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 
 /// Another connection holds the file's lock, and the writer sleeps until the end. It then finds all
 /// the work at once.
@@ -101,4 +101,4 @@ TEST_F(AuditEndTest, RetentionByAgeKeepsPaceWithRowsThatCome) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

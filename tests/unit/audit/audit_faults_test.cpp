@@ -17,10 +17,10 @@
 #include "unit/audit/memory.hpp"
 #include "unit/audit/sqlite_hook.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 using ::testing::HasSubstr;
 
 using AuditFaultsTest = AuditTest;
@@ -521,4 +521,4 @@ TEST_F(AuditFaultsTest, StopsWritingWhenAReaderThatNeverEndsMakesTheWalGrow) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

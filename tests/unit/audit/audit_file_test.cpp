@@ -12,10 +12,10 @@
 
 #include "unit/audit/audit_files.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 using ::testing::HasSubstr;
 
 /// The text of the refusal; empty if there is none.
@@ -131,4 +131,4 @@ TEST(AuditFile, SetsAsideUnderANameOfItsOwnWithItsLog) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

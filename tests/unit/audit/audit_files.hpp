@@ -17,7 +17,7 @@
 #include "audit/audit.hpp"
 #include "relay/observer.hpp"
 
-namespace waystation::testing {
+namespace waystation::test {
 
 /// A temporary folder, removed by the destructor.
 class Folder {
@@ -180,4 +180,4 @@ class AuditTest : public ::testing::Test {
   }
 };
 
-}  // namespace waystation::testing
+}  // namespace waystation::test

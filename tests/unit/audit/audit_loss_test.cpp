@@ -13,10 +13,10 @@
 #include "unit/audit/audit_files.hpp"
 #include "unit/audit/sqlite_hook.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 
 /// Rows at intervals of one millisecond, so that the time of a row identifies it.
 class AuditLossTest : public AuditTest {
@@ -168,4 +168,4 @@ TEST_F(AuditLossTest, OfTwoNodesEachCountsItsOwn) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -11,10 +11,10 @@
 #include "support/failing_calls.hpp"
 #include "unit/audit/audit_files.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -472,4 +472,4 @@ TEST_F(AuditReaderTest, PruningDoesNotDisturbAWriter) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

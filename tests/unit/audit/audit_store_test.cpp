@@ -9,10 +9,10 @@
 #include "unit/audit/audit_files.hpp"
 #include "unit/audit/sqlite_hook.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 
 class AuditStoreTest : public ::testing::Test {
  protected:
@@ -203,4 +203,4 @@ TEST_F(AuditStoreTest, ViewsSayWhoMissedWhat) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -17,10 +17,10 @@
 
 #include "unit/audit/audit_files.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 using ::testing::HasSubstr;
 
 TEST_F(AuditTest, KeepsARowForEachOutcomeButChat) {
@@ -430,4 +430,4 @@ TEST_F(AuditTest, LeavesTheModeOfAnotherProgramsDatabase) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

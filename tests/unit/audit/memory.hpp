@@ -1,7 +1,7 @@
 // Simulates a process without memory, with a replaced operator new.
 #pragma once
 
-namespace waystation::testing {
+namespace waystation::test {
 
 /// While it exists, operator new fails on all threads except the one that created it.
 class NoMemoryForOthers {
@@ -12,4 +12,4 @@ class NoMemoryForOthers {
   NoMemoryForOthers& operator=(const NoMemoryForOthers&) = delete;
 };
 
-}  // namespace waystation::testing
+}  // namespace waystation::test

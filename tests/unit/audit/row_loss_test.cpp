@@ -5,7 +5,7 @@
 #include <atomic>
 #include <thread>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 TEST(RowLoss, ReturnsCountAndTimesOfTheLoss) {
@@ -95,4 +95,4 @@ TEST(RowLoss, LosesNoCountBetweenTwoThreads) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

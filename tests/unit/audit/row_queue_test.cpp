@@ -5,7 +5,7 @@
 #include <string>
 #include <thread>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 Delivery row(std::int64_t at, std::string_view id = "m1") {
@@ -126,4 +126,4 @@ TEST(RowQueue, LosesNothingBetweenTwoThreads) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -7,7 +7,7 @@
 #include <functional>
 #include <utility>
 
-namespace waystation::testing {
+namespace waystation::test {
 
 /// While it exists, calls a function after each connection is opened. At most one may exist.
 class OpenHook {
@@ -60,4 +60,4 @@ class CommitHook {
   OpenHook opened_;
 };
 
-}  // namespace waystation::testing
+}  // namespace waystation::test

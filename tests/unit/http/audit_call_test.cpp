@@ -5,7 +5,7 @@
 
 #include "unit/http/fake_relay.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::FakeRelay;
@@ -182,4 +182,4 @@ TEST(AuditCall, ExplainsFailures) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -7,7 +7,7 @@
 
 #include "unit/admission/request_builder.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::RequestBuilder;
@@ -112,4 +112,4 @@ TEST(Body, AllocatesOnlyForBytesThatArrive) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -7,7 +7,7 @@
 #include "unit/admission/signing.hpp"
 #include "unit/http/fake_relay.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::FakeRelay;
@@ -329,4 +329,4 @@ TEST_F(HttpApiTest, AnswersAPreflightOfAnAllowedOriginOnly) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -16,7 +16,7 @@
 #include "reactor/reactor.hpp"
 #include "support/sockets.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::eventually;
@@ -158,4 +158,4 @@ TEST_F(EventSourceTest, AnyObjectMayOwnTimers) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -13,7 +13,7 @@
 
 #include "support/websocket_client.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -723,4 +723,4 @@ TEST_F(RelayServiceTest, DeliveriesQueuedAtTheEndAreCounted) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -17,7 +17,7 @@
 #include "reactor/reactor.hpp"
 #include "support/websocket_client.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::close_frame;
@@ -375,4 +375,4 @@ TEST_F(ConnectionOfStreamTest, AStreamIsGivenBackWhereTheReactorTakesNoMore) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -4,7 +4,7 @@
 
 #include "websocket/utf8.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 TEST(CloseCode, KnowsWhichCodesAPeerMaySend) {
@@ -48,4 +48,4 @@ TEST(CloseCode, HasTheNumbersOfTheProtocol) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

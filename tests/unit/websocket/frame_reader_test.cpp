@@ -13,7 +13,7 @@
 #include "unit/websocket/allocations.hpp"
 #include "unit/websocket/frames.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::close_frame;
@@ -631,4 +631,4 @@ TEST(FrameReader, AMillionEmptyFragmentsTakeNoMemory) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

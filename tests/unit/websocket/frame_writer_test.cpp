@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using namespace std::string_literals;
@@ -47,4 +47,4 @@ TEST(Opcode, RecognizesControlFrames) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::ElementsAre;
@@ -100,4 +100,4 @@ TEST(Handshake, FindsATokenInAnyCase) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

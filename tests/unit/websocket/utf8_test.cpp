@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 std::string shown(const std::string& text) {
@@ -212,4 +212,4 @@ TEST(Utf8, FastPathAgreesWithByteByByte) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test
