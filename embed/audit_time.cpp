@@ -144,8 +144,8 @@ std::optional<std::int64_t> parse_time(std::string_view text, std::int64_t now_m
   const auto [stop, error] = std::from_chars(text.data(), end, number);
   if (error == std::errc{} && number >= 0) {
     if (stop == end) return number;
-    constexpr std::int64_t kMostUnits = 100'000'000;
-    if (const auto length = unit(*stop); stop + 1 == end && length && number < kMostUnits) {
+    constexpr std::int64_t kMaxUnits = 100'000'000;
+    if (const auto length = unit(*stop); stop + 1 == end && length && number < kMaxUnits) {
       return now_ms - number * *length;
     }
   }

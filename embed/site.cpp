@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 /// A page has a few hundred kilobytes. A larger folder is probably a mistake, such as a home
 /// directory.
-constexpr std::size_t kMostBytes = 256U << 20;
+constexpr std::size_t kMaxBytes = 256U << 20;
 
 // Allows only this server's files, and no inline script or style. If a message were ever rendered
 // as markup, it could load, run and send nothing. 'self' in connect-src includes ws: and wss: of
@@ -167,7 +167,7 @@ Site Site::read(const std::string& folder, std::vector<std::string>& remarks) {
     if (!entry->is_regular_file()) continue;
     auto bytes = read_bytes(entry->path());
     total += bytes.size();
-    if (total > kMostBytes) {
+    if (total > kMaxBytes) {
       throw std::runtime_error{folder + " holds more than 256 MiB; is it the right folder?"};
     }
     auto etag = etag_of(bytes);

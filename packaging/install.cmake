@@ -27,8 +27,8 @@ if(TARGET waystation_audit)
   list(APPEND static_modules sqlite3)
 endif()
 
-# The rooms are no targets of the installed package: their objects are in the archive, and what they
-# link is looked up by waystation-config.cmake.
+# The modules are not targets of the installed package. The archive contains their objects, and
+# waystation-config.cmake finds the libraries that they link.
 set(WAYSTATION_STATIC_LOOKUPS "")
 set(WAYSTATION_STATIC_LDFLAGS "")
 set(static_needs "$<LINK_ONLY:Threads::Threads>")

@@ -1,7 +1,7 @@
 """Counts a suite by the JUnit file it wrote: junit_summary.py FILE prints `PASSED FAILED`.
 
-Says on stderr what was not run, and appends to the file named by --failures each test that failed, with
-the end of what it said: the whole log may be long, or cut.
+Lists on stderr the tests that did not run. Appends each failed test to the file of --failures, with the
+last lines of its output: the whole log may be long or truncated.
 """
 import argparse
 import sys

@@ -19,8 +19,8 @@ bool is_zone(std::string_view text) noexcept {
   });
 }
 
-/// A prefix length without sign or leading zeros, at most `most`.
-std::optional<unsigned> parse_bits(std::string_view text, unsigned most) noexcept {
+/// A prefix length without sign or leading zeros, at most `max`.
+std::optional<unsigned> parse_bits(std::string_view text, unsigned max) noexcept {
   if (text.empty() || text.size() > 3 || (text.size() > 1 && text.front() == '0')) {
     return std::nullopt;
   }
@@ -29,7 +29,7 @@ std::optional<unsigned> parse_bits(std::string_view text, unsigned most) noexcep
     if (c < '0' || c > '9') return std::nullopt;
     bits = bits * 10 + static_cast<unsigned>(c - '0');
   }
-  if (bits > most) return std::nullopt;
+  if (bits > max) return std::nullopt;
   return bits;
 }
 
@@ -102,7 +102,7 @@ std::variant<AddressBlock, std::string> AddressBlock::parse(std::string_view tex
   block.base_ = *base;
   if (slash == std::string_view::npos) return block;
 
-  // A block of mapped addresses may be written with all 128 bits in mind: ::ffff:10.0.0.0/104.
+  // The prefix of a mapped block counts all 128 bits: ::ffff:10.0.0.0/104.
   const bool is_dotted = text.substr(0, slash).find(':') == std::string_view::npos;
   const auto bits = parse_bits(text.substr(slash + 1), is_dotted ? 32 : 128);
   if (!bits) {
@@ -119,7 +119,7 @@ std::variant<AddressBlock, std::string> AddressBlock::parse(std::string_view tex
 }
 
 bool AddressBlock::contains(const Address& address) const noexcept {
-  return address.masked(bits_) == base_;  // of the same family, or they are not equal
+  return address.masked(bits_) == base_;  // addresses of different families are never equal
 }
 
 std::variant<AddressList, std::string> AddressList::parse(std::span<const std::string> entries) {
@@ -134,7 +134,7 @@ std::variant<AddressList, std::string> AddressList::parse(std::span<const std::s
   return list;
 }
 
-bool AddressList::is_everybody() const noexcept {
+bool AddressList::contains_all_addresses() const noexcept {
   AddressBlock v6;
   v6.bits_ = 0;
   AddressBlock v4;
@@ -143,15 +143,15 @@ bool AddressList::is_everybody() const noexcept {
   return covers(v4) || covers(v6);
 }
 
-/// Blocks are within each other or apart: what no block holds as a whole and some reach into, they
-/// hold if they hold both its halves.
+/// Two blocks are either nested or disjoint. So several blocks cover `whole` together exactly if
+/// they cover both of its halves. The depth is at most 128.
 bool AddressList::covers(const AddressBlock& whole) const noexcept {
   const auto holds = [&](const AddressBlock& block) { return block.contains(whole); };
   const auto reaches_in = [&](const AddressBlock& block) { return whole.contains(block); };
   if (std::ranges::any_of(blocks_, holds)) return true;
   if (std::ranges::none_of(blocks_, reaches_in)) return false;
   AddressBlock low = whole;
-  ++low.bits_;  // 128 at most: a single address is held or not reached into
+  ++low.bits_;  // at most 128: a single address is contained or disjoint
   AddressBlock high = low;
   high.base_ = high.base_.with_bit(whole.bits_);
   return covers(low) && covers(high);

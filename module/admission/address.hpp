@@ -13,14 +13,14 @@
 
 namespace waystation {
 
-/// An IPv4 or IPv6 address. An IPv4 address mapped into IPv6 (::ffff:192.0.2.7) is that IPv4
-/// address; a zone ("%eth0") is checked and then forgotten, so that it plays no part in comparing.
+/// An IPv4 or IPv6 address. A mapped IPv4 address (::ffff:192.0.2.7) equals the IPv4 address. The
+/// syntax of a zone ("%eth0") is checked; the zone is not stored and does not affect comparisons.
 class Address {
  public:
-  /// Reads an address as inet_pton(3) does: no port, no brackets, no leading zeros.
+  /// Parses an address as inet_pton(3) does: no port, no brackets, no leading zeros.
   static std::optional<Address> parse(std::string_view text) noexcept;
 
-  /// From what bytes() says.
+  /// The inverse of bytes().
   static Address from_bytes(const std::array<std::uint8_t, 16>& bytes) noexcept;
 
   bool is_v4() const noexcept { return is_v4_; }
@@ -30,7 +30,7 @@ class Address {
 
   std::string to_string() const;
 
-  /// The address with bit number `bit` of bytes() set, 0 being the first.
+  /// The address with bit `bit` of bytes() set. Bit 0 is the most significant one.
   Address with_bit(unsigned bit) const noexcept;
 
   /// The address with all but the first `bits` of bytes() cleared.
@@ -49,8 +49,8 @@ class Address {
 /// A CIDR block (RFC 4632, RFC 4291 section 2.3).
 class AddressBlock {
  public:
-  /// Reads `address` or `address/bits`. The error is a phrase, such as "10.0.0.1/8 has bits beyond
-  /// its prefix; the block is 10.0.0.0/8".
+  /// Parses `address` or `address/bits`. The error is a phrase, such as "bits beyond the prefix;
+  /// the block is 10.0.0.0/8".
   static std::variant<AddressBlock, std::string> parse(std::string_view text);
 
   bool contains(const Address& address) const noexcept;
@@ -58,10 +58,10 @@ class AddressBlock {
     return block.bits_ >= bits_ && contains(block.base_);
   }
 
-  /// How long the prefix is, counted as in the text: 8 for 10.0.0.0/8.
+  /// The length of the prefix as in the text: 8 for 10.0.0.0/8.
   unsigned prefix() const noexcept { return bits_ - (base_.is_v4() ? 96U : 0U); }
 
-  /// As in the text.
+  /// In the form that parse() accepts.
   std::string to_string() const { return base_.to_string() + "/" + std::to_string(prefix()); }
 
  private:
@@ -70,18 +70,18 @@ class AddressBlock {
   unsigned bits_ = 128;  // of the 128 in bytes()
 };
 
-/// Several blocks.
+/// A list of blocks.
 class AddressList {
  public:
   AddressList() = default;
 
-  /// One block an entry; the error names the entry that is wrong.
+  /// Parses one block per entry. The error names the wrong entry.
   static std::variant<AddressList, std::string> parse(std::span<const std::string> entries);
 
   bool contains(const Address& address) const noexcept;
 
-  /// Whether one block, or several together, hold every IPv4 or every IPv6 address.
-  bool is_everybody() const noexcept;
+  /// Whether the blocks together contain every IPv4 address or every IPv6 address.
+  bool contains_all_addresses() const noexcept;
 
   bool empty() const noexcept { return blocks_.empty(); }
   const std::vector<AddressBlock>& blocks() const noexcept { return blocks_; }

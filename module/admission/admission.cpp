@@ -22,7 +22,7 @@ Refusal not_an_operator(const ClientAddress& client) {
           client.address ? client.address->to_string() + " is not one of operators"
                          : "only operators may do this, and the request has no trustworthy client "
                            "address: " +
-                               client.why_nobody};
+                               client.why_unidentified};
 }
 
 }  // namespace
@@ -49,8 +49,8 @@ struct Admission::Settings : AdmissionRules {
     return client.address && operators.contains(*client.address);
   }
 
-  /// Who is calling. `route` is the socket route they are calling; none for the HTTP API, which
-  /// does not ask in open mode.
+  /// Identifies the caller. `route` is null for the HTTP API, which does not call this in open
+  /// mode.
   Answer identify(const Request& request, const ClientAddress& client, const SocketRoute* route,
                   std::int64_t now_ms) const {
     Answer answer = Identity{};
@@ -80,7 +80,7 @@ struct Admission::Settings : AdmissionRules {
       return unauthenticated(
           "there is no authentication (auth = \"open\"), and the request has no trustworthy client "
           "address: " +
-          client.why_nobody);
+          client.why_unidentified);
     }
     if (!options.allow_open_network && !client.address->is_loopback()) {
       return unauthenticated("there is no authentication (auth = \"open\"), and " +
@@ -91,7 +91,7 @@ struct Admission::Settings : AdmissionRules {
     const auto target = split_target(request);
     const Parameter named = target ? query_parameter(target->query, "user") : Parameter{};
     if (!named.is_none()) {
-      if (!is_user_id(named.value)) {  // which is empty where there are several
+      if (!is_user_id(named.value)) {  // several values: it is empty
         return bad_subject("?user= must name one user: 1 to 64 of the characters 0-9 and a-z");
       }
       identity.user = named.value;
@@ -128,7 +128,9 @@ struct Admission::Settings : AdmissionRules {
   Answer identify_header(const Request& request, const ClientAddress& client) const {
     if (!client.through_trusted_proxy) {
       return unauthenticated(
-          "callers are named by a proxy, and this request came from none of trusted_proxies");
+          "auth = \"header\" needs a proxy that names the caller, and this request did not come "
+          "from one "
+          "of trusted_proxies");
     }
     const OneValue user = header_value(request, options.identity_header);
     if (!user.is_one() || user.value.empty()) {
@@ -137,7 +139,7 @@ struct Admission::Settings : AdmissionRules {
     Identity identity;
     identity.user = user.value;
     if (!options.scopes_header.empty()) {
-      // None, and so no scopes, where there are several.
+      // If the field is repeated, the value is empty and gives no scopes.
       identity.scopes = Scopes::parse(header_value(request, options.scopes_header).value);
     }
     return identity;
@@ -161,7 +163,7 @@ struct Admission::Settings : AdmissionRules {
       if (*caller == route.name) return {};
       return Refusal{RefusalCode::not_that_user};
     }
-    // The same words whoever the others are, and whether or not they exist.
+    // The answer must not reveal whether the users of the group exist.
     if (*caller == route.users.lo || *caller == route.users.hi) return {};
     return Refusal{RefusalCode::not_a_member};
   }
@@ -212,7 +214,7 @@ std::variant<Declined, Refusal, Admitted> Admission::admit(const Request& reques
   const auto settings = this->settings();
   auto result = admit(*settings, request, now_ms);
   if (auto* refusal = std::get_if<Refusal>(&result)) {
-    // So that the page of an allowed origin can read why.
+    // Lets a page of an allowed origin read the reason.
     for (auto& line : settings->cors_headers(request)) refusal->headers.push_back(std::move(line));
   }
   return result;
@@ -262,7 +264,7 @@ std::variant<Declined, Refusal, Admitted> Admission::admit(const Settings& setti
   if (offers.any && !offers.v1) return refuse({RefusalCode::bad_subprotocol});
   if (request.is_tls) return refuse({RefusalCode::tls_unsupported});
 
-  auto permit = limits_.reserve(identity->user.value_or(""), client.counted_as());
+  auto permit = limits_.reserve(identity->user.value_or(""), client.address_for_limits());
   if (!permit) return refuse(std::move(permit.error()));
 
   Admitted admitted;
@@ -315,11 +317,11 @@ Result<void, Refusal> Admission::authorize_operator(const Request& request) cons
 
 std::string Admission::client_of(const Request& request) const {
   const auto client = client_address(request, settings()->trusted_proxies);
-  const auto& address = client.counted_as();
+  const auto& address = client.address_for_limits();
   return address ? address->to_string() : "unknown";
 }
 
-bool Admission::takes_tokens() const {
+bool Admission::accepts_tokens() const {
   return settings()->options.auth == Auth::jwt;
 }
 

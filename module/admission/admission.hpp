@@ -22,17 +22,17 @@
 
 namespace waystation {
 
-/// A socket that may be taken over.
+/// The result of an accepted upgrade request.
 struct Admitted {
   SocketKind kind = SocketKind::chat;
   Protocol protocol = Protocol::plain;
-  std::string group;                  // where chat: the group's name
-  std::string user;                   // where push: the user of the path
-  std::optional<std::string> caller;  // nothing: anonymous (open mode, plain, chat)
-  std::string key;                    // the Sec-WebSocket-Key to answer
-  std::string_view subprotocol;       // to name in the answer; empty: none. Static storage
+  std::string group;                  // chat only: the name of the group
+  std::string user;                   // push only: the user in the path
+  std::optional<std::string> caller;  // none: anonymous (open mode, plain protocol, chat)
+  std::string key;                    // the Sec-WebSocket-Key of the request
+  std::string_view subprotocol;       // for the response; empty: none. Static storage
   std::int64_t expires_at_ms = 0;     // ms since 1970; 0: never
-  Permit permit;                      // to be held as long as the socket
+  Permit permit;                      // keep it until the socket is closed
 };
 
 /// A refreshed token.
@@ -40,70 +40,69 @@ struct RefreshedToken {
   std::int64_t expires_at_ms = 0;
 };
 
-/// Decides who gets in. Any thread; each call uses one state of the options from its beginning to
-/// its end. Nothing but std::bad_alloc is thrown, the constructor aside.
+/// Admits or refuses requests. Any thread. Each call uses one snapshot of the options. Only the
+/// constructor throws anything other than std::bad_alloc.
 class Admission {
  public:
   /// Throws OptionError.
   explicit Admission(AdmissionOptions options);
   ~Admission();
 
-  /// Puts other options in force, keys read anew; open sockets stay. On an error, the one that the
-  /// constructor would throw, everything stays as it was.
+  /// Replaces the options and reads the keys again. Open sockets are not affected. On an error (the
+  /// same that the constructor throws) nothing changes.
   Result<void> reconfigure(AdmissionOptions options);
 
-  /// Reads the key file again. On an error the old keys stay.
+  /// Reads the key file again. On an error the old keys stay in use.
   Result<void> reload_keys();
 
   /// Checks a request for a socket route, in this order: route and method, host, origin, identity,
-  /// membership, subprotocol, TLS, limits, handshake (RFC 6455, section 4.2.1). The permit in the
-  /// limits is reserved in the result. A plain GET on a route gets 426 only where an upgrade would
-  /// have been admitted.
+  /// membership, subprotocol, TLS, limits, handshake (RFC 6455, section 4.2.1). The result holds a
+  /// permit. A plain GET on a route gets 426 only if an upgrade would have been admitted.
   std::variant<Declined, Refusal, Admitted> admit(const Request& request, std::int64_t now_ms);
 
-  /// The check of host and origin alone, for paths that the host application serves. Refused with
-  /// 403 bad_host, bad_origin.
+  /// Checks only host and origin, for paths that the host application serves. Refused with 403
+  /// bad_host, bad_origin.
   Result<void, Refusal> check_host_and_origin(const Request& request) const;
 
-  /// Whether the caller may use what `scope` protects: host, origin, identity, scope. Refused with
-  /// 403 bad_host, bad_origin, missing_scope, not_an_operator (open mode, where the scopes belong
-  /// to operators), 401 unauthenticated.
+  /// Checks host, origin, identity and `scope`. In open mode operators have all scopes. Refused
+  /// with 403 bad_host, bad_origin, missing_scope, not_an_operator (open mode), 401
+  /// unauthenticated.
   Result<void, Refusal> authorize(const Request& request, Scope scope, std::int64_t now_ms) const;
 
-  /// Whether the caller may see the health status and the statistics: host, origin, and the client
-  /// address is one of `operators`. Refused with 403.
+  /// Checks host and origin, and that the client address is one of `operators`. Required for the
+  /// health status and the statistics. Refused with 403 bad_host, bad_origin, not_an_operator.
   Result<void, Refusal> authorize_operator(const Request& request) const;
 
-  /// The same as yes or no.
+  /// authorize_operator() as a bool.
   bool is_operator(const Request& request) const { return authorize_operator(request).has_value(); }
 
   /// Whether `address` is one of `trusted_proxies`.
   bool is_trusted_proxy(const Address& address) const;
 
-  /// Whether refresh() has a signature to check, which takes its time.
-  bool takes_tokens() const;
+  /// Whether refresh() verifies a signature, which is too slow for the reactor's thread.
+  bool accepts_tokens() const;
 
-  /// Checks a token that `user` sent on an open socket: valid, and theirs.
+  /// Checks a token that `user` sent on an open socket: it must be valid and belong to `user`.
   Result<RefreshedToken, TokenProblem> refresh(std::string_view token, std::string_view user,
                                                std::int64_t now_ms) const;
 
   /// The client address of a request as text, for the log; "unknown" if it has none.
   std::string client_of(const Request& request) const;
 
-  /// The header fields that let the page of an allowed origin read the answer (Fetch, section
-  /// 3.2); none for any other.
+  /// The CORS header fields for a page of an allowed origin (Fetch, section 3.2); none for any
+  /// other.
   HeaderLines cors_headers(const Request& request) const;
 
-  /// The answer to a browser that asks beforehand whether a page may send what is more than a plain
-  /// request, such as Authorization (Fetch, section 3.2.2). Nothing where this is no such question,
-  /// or it comes from a page that may not ask. `methods` are those of the path. A page of our own
-  /// gets a 204 without CORS header fields: it needs none.
+  /// The response to a CORS preflight request (Fetch, section 3.2.2). Nothing if `request` is not a
+  /// preflight, or its host or origin is not allowed. `methods` are the methods of the path. A page
+  /// of the same origin gets a 204 without CORS header fields.
   std::optional<HttpResponse> preflight(const Request& request, std::string_view methods) const;
 
-  /// The same for the socket routes, which a page asks with a plain GET why a socket was refused.
+  /// The same for the socket routes. A page sends a plain GET there to learn why its socket was
+  /// refused.
   std::optional<HttpResponse> preflight(const Request& request) const;
 
-  /// The limits, for figures.
+  /// For statistics.
   const Limits& limits() const noexcept { return limits_; }
 
  private:
@@ -115,8 +114,8 @@ class Admission {
 
   Result<void> change(AdmissionOptions options);
 
-  std::mutex change_mutex_;            // one change after the other
-  mutable std::mutex settings_mutex_;  // held to copy or swap the pointer only
+  std::mutex change_mutex_;            // serializes changes
+  mutable std::mutex settings_mutex_;  // held only to copy or swap the pointer
   std::shared_ptr<const Settings> settings_;
   Limits limits_;
 };

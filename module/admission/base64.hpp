@@ -1,4 +1,4 @@
-// Base64 (RFC 4648), strictly.
+// A strict base64 decoder (RFC 4648).
 #pragma once
 
 #include <optional>
@@ -7,9 +7,9 @@
 
 namespace waystation {
 
-/// Decodes base64 in either alphabet (sections 4 and 5), with its padding or without any. Nothing
-/// for any other character, mixed alphabets, wrong padding, or bits left over that are not zero:
-/// no two texts of the same form decode to the same bytes.
+/// Decodes base64 in either alphabet (sections 4 and 5), with full padding or without padding.
+/// Returns nothing for any other character, mixed alphabets, wrong padding or non-zero trailing
+/// bits. So two different texts of the same form never decode to the same bytes.
 std::optional<std::string> decode_base64(std::string_view text);
 
 }  // namespace waystation

@@ -16,7 +16,7 @@ bool is_port(std::string_view text) noexcept {
          std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// Fields that a proxy sets for the server behind it, and a client has no reason to.
+/// Fields that proxies set and clients have no reason to set.
 constexpr std::array<std::string_view, 12> kForwardingFields{"Forwarded",
                                                              "Via",
                                                              "X-Real-IP",
@@ -38,7 +38,7 @@ bool is_forwarding_field(std::string_view name) noexcept {
          });
 }
 
-/// An entry of X-Forwarded-For: an address, and with some proxies its port.
+/// Parses an entry of X-Forwarded-For: an address, to which some proxies add a port.
 std::optional<Address> parse_entry(std::string_view text) noexcept {
   if (const auto address = Address::parse(text)) return address;
   const std::size_t colon = text.rfind(':');
@@ -53,7 +53,7 @@ std::optional<Address> parse_entry(std::string_view text) noexcept {
   }
   if (colon == std::string_view::npos || !is_port(text.substr(colon + 1))) return std::nullopt;
   const auto address = Address::parse(text.substr(0, colon));
-  // Without brackets only IPv4 can have a port: the last group of an IPv6 address is none.
+  // Without brackets only IPv4 can have a port. In IPv6 it would be the last group of the address.
   const bool is_dotted = text.find(':') == colon;
   return is_dotted ? address : std::nullopt;
 }
@@ -64,12 +64,12 @@ ClientAddress client_address(const Request& request, const AddressList& trusted)
   ClientAddress client;
   client.peer = Address::parse(request.remote_address);
   if (!client.peer) {
-    client.why_nobody = "the connection has no IP address";
+    client.why_unidentified = "the connection has no IP address";
     return client;
   }
   client.through_trusted_proxy = trusted.contains(*client.peer);
 
-  std::string_view sign;  // that the request was forwarded
+  std::string_view sign;  // evidence that the request was forwarded
   bool has_forwarded_for = false;
   std::vector<std::string_view> entries;
   for (const HeaderField& field : request.headers) {
@@ -87,22 +87,22 @@ ClientAddress client_address(const Request& request, const AddressList& trusted)
     return client;
   }
   if (!client.through_trusted_proxy) {
-    client.why_nobody = "it came with " + std::string(sign) + " from " + client.peer->to_string() +
-                        ", not one of trusted_proxies";
+    client.why_unidentified = "it came with " + std::string(sign) + " from " +
+                              client.peer->to_string() + ", not one of trusted_proxies";
     return client;
   }
   if (entries.empty()) {
-    client.why_nobody = "the trusted proxy names the client in no X-Forwarded-For";
+    client.why_unidentified = "the trusted proxy names the client in no X-Forwarded-For";
     return client;
   }
-  // What stands further left than the first address that is not a proxy's was written by the
-  // client itself, and may be anything.
+  // From right to left: entries to the left of the client's address were sent by the client and
+  // cannot be trusted.
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
     const auto address = parse_entry(*entry);
     if (!address) {
       client.address.reset();
-      client.why_nobody =
-          "its X-Forwarded-For holds " + in_quotes(*entry) + ", which is no address";
+      client.why_unidentified =
+          "its X-Forwarded-For holds " + in_quotes(*entry) + ", which is not an address";
       return client;
     }
     client.address = address;

@@ -1,4 +1,4 @@
-// Whose request it is, by address, where proxies may stand in between.
+// The client address of a request that may have passed proxies.
 #pragma once
 
 #include <optional>
@@ -11,37 +11,41 @@ namespace waystation {
 
 /// The client address of a request.
 struct ClientAddress {
-  /// The client's. Nothing: the request is nobody's; it came through a proxy that nobody vouches
-  /// for, or through a trusted one that did not say for whom. It is never an operator's and never
-  /// good for open mode.
+  /// The client's address. Nothing: the client is unidentified, because the request passed a proxy
+  /// that is not trusted, or a trusted proxy that did not name the client. Such a request has no
+  /// operator rights, and open mode refuses it.
   std::optional<Address> address;
 
-  /// The peer's own. Nothing where the web server gave no IP address.
+  /// The address of the TCP peer. Nothing if the web server gave no IP address.
   std::optional<Address> peer;
 
-  /// Where nobody's: why, as a clause.
-  std::string why_nobody;
+  /// If there is no `address`: the reason, as a clause.
+  std::string why_unidentified;
 
-  /// The peer is one of the trusted proxies: its header fields may be believed.
+  /// The peer is a trusted proxy, so that its header fields can be trusted.
   bool through_trusted_proxy = false;
 
-  /// What limits per address count it under: the client's, or the peer's where it is nobody's.
-  const std::optional<Address>& counted_as() const noexcept { return address ? address : peer; }
+  /// The address that limits per address count: the client's, or the peer's if there is none.
+  const std::optional<Address>& address_for_limits() const noexcept {
+    return address ? address : peer;
+  }
 };
 
-/// Finds out who the client is.
+/// Determines the client address.
 ///
-/// A request was forwarded if it has a field that proxies set: any X-Forwarded-…, Forwarded
-/// (RFC 7239), Via (RFC 9110, section 7.6.3), X-Real-IP and others of their kind; or if it came in
-/// HTTP/1.0, which is what nginx speaks where it is told nothing else, and then with no such field.
+/// A request counts as forwarded if it has a field that proxies set, such as X-Forwarded-…,
+/// Forwarded (RFC 7239), Via (RFC 9110, section 7.6.3) or X-Real-IP. HTTP/1.0 counts as forwarded
+/// too: nginx speaks it to its upstreams by default, without any such field.
 ///
-///   - The peer is not in `trusted`: the peer; nobody's if the request was forwarded.
-///   - The peer is in `trusted`: the rightmost address of all X-Forwarded-For fields that is not
-///     in `trusted`; the leftmost where all are. An entry that must be looked at and is no address
-///     (with or without a port) makes it nobody's, and so does having been forwarded without
-///     X-Forwarded-For. If it was not, it is the peer itself.
+///   - Not forwarded: the peer.
+///   - Forwarded by a peer that is not in `trusted`: unidentified.
+///   - Forwarded by a peer in `trusted`: the rightmost address in all X-Forwarded-For fields that
+///   is
+///     not in `trusted`, or the leftmost one if all are. Unidentified if there is no
+///     X-Forwarded-For, or if this search meets an entry that is not an address (with or without a
+///     port).
 ///
-/// A proxy that speaks HTTP/1.1 and sets no field at all cannot be told from a client.
+/// A proxy that speaks HTTP/1.1 and sets no field cannot be distinguished from a client.
 ClientAddress client_address(const Request& request, const AddressList& trusted);
 
 }  // namespace waystation

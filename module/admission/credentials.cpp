@@ -13,14 +13,14 @@ constexpr std::string_view kBearerEntry = "bearer.";
 constexpr std::string_view kTokenCookie = "waystation_token";
 constexpr std::string_view kTokenParameter = "access_token";
 
-/// Adds what was found in one place to what was found there before.
+/// Stores `value` in `found`. False if `found` already has a different value.
 bool agrees(std::optional<std::string>& found, std::string_view value) {
   if (found && *found != value) return false;
   found = value;
   return true;
 }
 
-/// The token of `Authorization: Bearer`. Other schemes are between the client and a proxy.
+/// The token of `Authorization: Bearer`. Other schemes are ignored: they may be for a proxy.
 FoundToken token_of_authorization(const Request& request) {
   const OneValue field = header_value(request, "Authorization");
   if (field.is_none()) return std::optional<std::string>();
@@ -48,8 +48,8 @@ FoundToken token_of_subprotocol(const Request& request) {
   return found;
 }
 
-/// The token cookie (RFC 6265, section 4.2). Two that differ: one may have been planted by a
-/// neighbouring site, and which one is not ours to guess.
+/// The token cookie (RFC 6265, section 4.2). Two different values are refused, because another site
+/// under the same domain may have set one of them.
 FoundToken token_of_cookie(const Request& request) {
   std::optional<std::string> found;
   for (const HeaderField& field : request.headers) {

@@ -1,4 +1,4 @@
-// Where a request carries its token.
+// Finds the token of a request.
 #pragma once
 
 #include <optional>
@@ -10,17 +10,15 @@
 
 namespace waystation {
 
-/// The 401 for a token that is missing or not good; it names the scheme to use (RFC 6750,
-/// section 3).
+/// The 401 for a token that is missing or not valid, with WWW-Authenticate (RFC 6750, section 3).
 Refusal bad_token(std::string detail);
 
-/// A token as it came, or nothing where there is none; or why what came cannot be taken.
+/// The unverified token, or nothing if the request has none, or a refusal if it is ambiguous.
 using FoundToken = Result<std::optional<std::string>, Refusal>;
 
 /// The token of a request: from `Authorization: Bearer`, a subprotocol entry `bearer.<token>`, the
-/// cookie `waystation_token` or, where `allow_query`, the parameter `access_token`. Where a client
-/// gives several, the first of these places counts, and a bad token there is not made good by
-/// another elsewhere.
+/// cookie `waystation_token` or, with `allow_query`, the parameter `access_token`. The first of
+/// these places that has a token decides, even if that token is invalid.
 FoundToken find_token(const Request& request, bool allow_query);
 
 }  // namespace waystation

@@ -24,7 +24,7 @@ std::optional<std::uint16_t> parse_port(std::string_view text) noexcept {
   return static_cast<std::uint16_t>(port);
 }
 
-/// Letters, digits, '-' and '_' in labels that are not empty.
+/// Whether `text` consists of non-empty labels of letters, digits, '-' and '_'.
 bool is_name(std::string_view text) noexcept {
   if (text.empty() || text.size() > 253) return false;
   char before = '.';
@@ -37,13 +37,13 @@ bool is_name(std::string_view text) noexcept {
   return before != '.';
 }
 
-/// Whether a browser would take the name for an IPv4 address (URL Standard, "ends in a number").
+/// Whether a browser parses the name as an IPv4 address (URL Standard, "ends in a number").
 bool ends_in_number(std::string_view name) noexcept {
   const std::string_view last = name.substr(name.rfind('.') + 1);
   return std::ranges::all_of(last, is_digit) || last.starts_with("0x");
 }
 
-/// The host that a request is meant for. Nothing where it names none, several, or two that differ.
+/// The host of a request. Nothing if it is missing, repeated or contradictory.
 std::optional<HostPort> host_of(const Request& request) {
   const OneValue field = header_value(request, "Host");
   if (!field.is_one()) return std::nullopt;
@@ -59,7 +59,7 @@ Refusal bad_host(const Request& request, std::string detail) {
   const OneValue field = header_value(request, "Host");
   refusal.log_detail = "Host " + (field.is_one()    ? in_quotes(field.value)
                                   : field.is_none() ? "is missing"
-                                                    : "is there twice");
+                                                    : "is repeated");
   return refusal;
 }
 
@@ -88,7 +88,7 @@ std::optional<HostPort> HostPort::parse(std::string_view text) {
       host = text.substr(0, colon);
       port = text.substr(colon + 1);
     }
-    if (host.ends_with('.')) host.remove_suffix(1);  // the root of all names
+    if (host.ends_with('.')) host.remove_suffix(1);  // the root label
     if (!is_name(host)) return std::nullopt;
     result.host = to_lower(host);
     result.is_address = ends_in_number(result.host);
@@ -185,8 +185,8 @@ Result<void, Refusal> HostRules::check_origin(const Request& request) const {
   if (field.is_none()) return {};
   if (field.is_one()) {
     if (const auto origin = WebOrigin::parse(field.value)) {
-      // Which of http and https the client spoke is known to the TLS proxy in front alone, so that
-      // either is taken for ours and says what a missing port means.
+      // Only a TLS proxy in front knows whether the client used http or https. So the origin's
+      // scheme gives the default port.
       const auto scheme_port = default_port(origin->scheme);
       auto own = scheme_port ? host_of(request) : std::nullopt;
       if (own && !own->port) own->port = scheme_port;
@@ -194,7 +194,7 @@ Result<void, Refusal> HostRules::check_origin(const Request& request) const {
     }
   }
   Refusal refusal{RefusalCode::bad_origin};
-  refusal.log_detail = "Origin " + (field.is_one() ? in_quotes(field.value) : "is there twice");
+  refusal.log_detail = "Origin " + (field.is_one() ? in_quotes(field.value) : "is repeated");
   return refusal;
 }
 

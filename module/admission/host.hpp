@@ -1,4 +1,4 @@
-// Host and Origin: whether a browser's page may speak to us, and under which name.
+// Checks of the Host and Origin header fields.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,10 @@ struct HostPort {
   bool is_address = false;
   std::optional<std::uint16_t> port;
 
-  /// Reads `host`, `host:port`, `1.2.3.4`, `[::1]:8080`. Nothing for anything else.
+  /// Parses `host`, `host:port`, `1.2.3.4`, `[::1]:8080`. Nothing for anything else.
   static std::optional<HostPort> parse(std::string_view text);
 
-  /// A name or an address that always means this machine: localhost, *.localhost (RFC 6761,
+  /// Whether it always means this machine: localhost, *.localhost (RFC 6761,
   /// section 6.3), 127.0.0.0/8, ::1.
   bool is_loopback() const;
 
@@ -33,37 +33,37 @@ struct HostPort {
 /// A web origin (RFC 6454, section 6.2).
 struct WebOrigin {
   std::string scheme;  // lower case
-  HostPort host;       // with a port wherever the scheme has a default one
+  HostPort host;       // with the default port of the scheme if the text has none
 
-  /// Reads `scheme://host[:port]`. Nothing for anything else, `null` included.
+  /// Parses `scheme://host[:port]`. Nothing for anything else, including `null`.
   static std::optional<WebOrigin> parse(std::string_view text);
 
   friend bool operator==(const WebOrigin&, const WebOrigin&) = default;
 };
 
-/// The port that a scheme means where none is said: 80 for http, 443 for https.
+/// The default port of a scheme: 80 for http, 443 for https.
 std::optional<std::uint16_t> default_port(std::string_view scheme) noexcept;
 
-/// Which hosts and origins are good. Immutable; any thread.
+/// The allowed hosts and origins. Immutable; any thread.
 class HostRules {
  public:
   HostRules() = default;
 
-  /// The errors name every entry that is wrong.
+  /// The errors name every wrong entry.
   static Result<HostRules, std::vector<Error>> parse(std::span<const std::string> allowed_hosts,
                                                      std::span<const std::string> allowed_origins);
 
-  /// 403 bad_host where the request names no host, several, one that is none, or, in absolute form,
-  /// another than its Host field (RFC 9112, section 3.2.2). With `open_mode` moreover where the
-  /// host is not loopback; `open_network` then also allows IP addresses and `allowed_hosts`.
+  /// Refused with 403 bad_host if Host is missing, repeated or malformed, or differs from the host
+  /// of an absolute-form target (RFC 9112, section 3.2.2). `open_mode` also refuses hosts that are
+  /// not loopback, but with `open_network` it allows IP addresses and `allowed_hosts`.
   Result<void, Refusal> check_host(const Request& request, bool open_mode, bool open_network) const;
 
-  /// 403 bad_origin where there is an Origin that is neither the request's own host and port nor
-  /// allowed, or more than one. Call check_host first.
+  /// Refused with 403 bad_origin if Origin is repeated, or is neither the request's own host and
+  /// port nor one of `allowed_origins`. Call check_host first.
   Result<void, Refusal> check_origin(const Request& request) const;
 
-  /// The request's Origin as it stands if it is one of `allowed_origins`; else empty. It alone may
-  /// get CORS headers.
+  /// The request's Origin, unchanged, if it is one of `allowed_origins`; otherwise empty. Only such
+  /// an origin gets CORS header fields.
   std::string_view allowed_origin(const Request& request) const;
 
  private:

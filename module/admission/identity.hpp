@@ -1,4 +1,4 @@
-// Who a caller is and what they may do.
+// The identity of a caller, and its scopes.
 #pragma once
 
 #include <cstdint>
@@ -11,15 +11,15 @@
 
 namespace waystation {
 
-/// What a caller may do beyond being themselves.
+/// A permission beyond the use of one's own sockets.
 enum class Scope : std::uint8_t { push = 1, admin = 2 };
 std::string_view scope_name(Scope scope) noexcept;
 
 /// A set of scopes.
 class Scopes {
  public:
-  /// Reads names separated by white space (RFC 6749, section 3.3). Names we do not know are other
-  /// people's and mean nothing.
+  /// Parses names separated by white space (RFC 6749, section 3.3). Unknown names are ignored: they
+  /// may be for other services.
   static Scopes parse(std::string_view text) noexcept;
 
   bool has(Scope scope) const noexcept { return (bits_ & static_cast<unsigned>(scope)) != 0; }
@@ -29,17 +29,16 @@ class Scopes {
   unsigned bits_ = 0;
 };
 
-/// Someone who is known.
+/// An identified caller.
 struct Identity {
-  std::optional<std::string> user;  // nothing: anonymous, in open mode only. Else whatever the
-                                    // source says; whether it is a user id is checked by whom it
-                                    // matters to
+  std::optional<std::string> user;  // none: anonymous, in open mode only. Not checked: the caller
+                                    // of identify() checks whether it is a user id
   Scopes scopes;
   std::int64_t expires_at_ms = 0;  // ms since 1970; 0: never
 };
 
-/// The embedder's own function: nothing where the caller is not known. Called on the web server's
-/// threads, several at once. What it throws becomes a 500.
+/// The host application's function; returns nothing if the caller is unknown. Called on the web
+/// server's threads, several at once. An exception becomes a 500.
 using Identify = std::function<std::optional<Identity>(const Request&)>;
 
 }  // namespace waystation

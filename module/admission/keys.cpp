@@ -27,7 +27,7 @@ namespace {
 
 constexpr std::size_t kMinSecretBytes = 32;  // RFC 7518, section 3.2
 constexpr int kMinRsaBits = 2048;            // RFC 7518, section 3.3
-constexpr std::size_t kMaxKeys = 32;         // each may have to be tried for each token
+constexpr std::size_t kMaxKeys = 32;         // a token without `kid` may try all of them
 constexpr std::size_t kMaxFileBytes = 1 << 20;
 constexpr std::size_t kMaxIdBytes = 128;
 
@@ -44,16 +44,16 @@ struct KeyFree {
 using Bio = std::unique_ptr<BIO, BioFree>;
 using KeyHandle = std::unique_ptr<EVP_PKEY, KeyFree>;
 
-/// A text that is wiped when done with.
-struct Wiped {
+/// A text whose bytes are overwritten when it is destroyed.
+struct SecretString {
   std::string text;
-  Wiped() = default;
-  Wiped(const Wiped&) = delete;
-  Wiped& operator=(const Wiped&) = delete;
-  ~Wiped() { OPENSSL_cleanse(text.data(), text.size()); }
+  SecretString() = default;
+  SecretString(const SecretString&) = delete;
+  SecretString& operator=(const SecretString&) = delete;
+  ~SecretString() { OPENSSL_cleanse(text.data(), text.size()); }
 };
 
-/// Never asks anyone for a passphrase, as OpenSSL does on the terminal when left to itself.
+/// Prevents OpenSSL from asking for a passphrase on the terminal, as it does by default.
 int no_passphrase(char*, int, int, void*) {
   return -1;
 }
@@ -64,7 +64,7 @@ std::string contents(BIO* bio) {
   return size > 0 ? std::string(data, static_cast<std::size_t>(size)) : std::string();
 }
 
-/// The algorithm that a key can be used with, or what is wrong with it.
+/// The algorithm that a key is for, or what is wrong with the key.
 std::variant<Algorithm, std::string> algorithm_of(const EVP_PKEY* key) {
   switch (EVP_PKEY_get_base_id(key)) {
     case EVP_PKEY_RSA:
@@ -87,14 +87,14 @@ std::variant<Algorithm, std::string> algorithm_of(const EVP_PKEY* key) {
   }
 }
 
-/// Reads one PEM block. `label` is what stands behind BEGIN.
+/// Parses one PEM block. `label` is the text after BEGIN.
 std::variant<Key, std::string> parse_pem(std::string_view block, std::string_view label) {
   const bool is_public = label == "PUBLIC KEY";
   const bool is_private =
       label == "PRIVATE KEY" || label == "RSA PRIVATE KEY" || label == "EC PRIVATE KEY";
   if (!is_public && !is_private) {
     return "a block " + in_quotes(label) +
-           " is not taken; PUBLIC KEY and PRIVATE KEY (without a passphrase) are";
+           " is not supported; allowed are PUBLIC KEY and PRIVATE KEY (without a passphrase)";
   }
   const Bio in(BIO_new_mem_buf(block.data(), static_cast<int>(block.size())));
   const KeyHandle key(!in ? nullptr
@@ -114,7 +114,7 @@ std::variant<Key, std::string> parse_pem(std::string_view block, std::string_vie
   if (!out || PEM_write_bio_PUBKEY(out.get(), key.get()) != 1) throw std::bad_alloc();
   result.verify = contents(out.get());
   if (is_private) {
-    // In a form that is the same however it stood in the file.
+    // Normalizes the three PEM forms to PKCS #8.
     const Bio pem(BIO_new(BIO_s_secmem()));
     if (!pem || PEM_write_bio_PKCS8PrivateKey(pem.get(), key.get(), nullptr, nullptr, 0, nullptr,
                                               nullptr) != 1) {
@@ -130,7 +130,7 @@ bool is_key_id(std::string_view id) noexcept {
          std::ranges::all_of(id, [](char c) { return c > ' ' && c <= '~'; });
 }
 
-/// Reads a line that holds a secret; `id` is what came before its last ':'.
+/// Parses a secret. `id` is the text before the last ':' of its line.
 std::variant<Key, std::string> parse_secret(std::string_view id, std::string_view secret) {
   auto decoded = decode_base64(secret);
   if (!decoded) return "neither a comment, nor a key in PEM, nor a secret in base64";
@@ -151,7 +151,7 @@ void wipe(Key& key) noexcept {
   OPENSSL_cleanse(key.sign.data(), key.sign.size());
 }
 
-/// Takes the lines of a key file one after the other.
+/// Parses a key file line by line.
 class KeyFileReader {
  public:
   explicit KeyFileReader(std::string_view text) : rest_(text) {}
@@ -167,7 +167,7 @@ class KeyFileReader {
       auto problem = line.starts_with(kBegin) ? take_pem(begin, line) : take_line(line);
       if (problem) return std::move(*problem);
     }
-    if (!pending_id_.empty()) return at_line("a key id without a key behind it");
+    if (!pending_id_.empty()) return at_line("a key id without a key after it");
     if (keys_.empty()) return "it holds no key";
     return std::make_shared<const KeyRing>(std::move(keys_));
   }
@@ -199,8 +199,8 @@ class KeyFileReader {
       if (rest_.empty()) return at_line("the block that began before has no END line");
       line = next_line();
     } while (!line.starts_with(kEnd));
-    // `openssl ecparam -genkey` puts the curve in a block of its own before the key, which names
-    // it again.
+    // `openssl ecparam -genkey` writes the curve as a separate block before the key. The key names
+    // the curve, too.
     if (label == "EC PARAMETERS") return std::nullopt;
     const std::string_view block(begin,
                                  static_cast<std::size_t>(line.data() + line.size() - begin));
@@ -214,7 +214,7 @@ class KeyFileReader {
 
   Problem take_line(std::string_view line) {
     if (!pending_id_.empty()) {
-      return at_line("behind a key id alone on its line there must be a key in PEM");
+      return at_line("a key id alone on its line must be followed by a key in PEM");
     }
     const std::size_t colon = line.rfind(':');
     const bool has_id = colon != std::string_view::npos;
@@ -243,7 +243,7 @@ class KeyFileReader {
 
   std::string_view rest_;
   std::size_t line_number_ = 0;
-  std::string pending_id_;  // of the PEM block to come
+  std::string pending_id_;  // of the PEM block that must follow
   std::vector<Key> keys_;
 };
 
@@ -261,9 +261,9 @@ std::string_view algorithm_name(Algorithm algorithm) noexcept {
 }
 
 bool is_private_key_file(mode_t mode, uid_t owner) noexcept {
-  // A service that runs as a user of its own gets root's files through its group, and those of the
-  // service manager through an access list, which fstat(2) shows as the group's. Whoever asks gets
-  // the same answer: root checks the configuration that the service's user will read.
+  // A service reads root's files through its group, and the credentials of systemd through an
+  // access control list, which fstat(2) reports as group permissions. The result does not depend on
+  // the calling user, because root may check a configuration that another user will read.
   const mode_t allowed = owner == 0 ? mode_t{S_IRWXU | S_IRGRP} : mode_t{S_IRWXU};
   return (mode & (S_IRWXU | S_IRWXG | S_IRWXO) & ~allowed) == 0;
 }
@@ -278,7 +278,7 @@ std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::parse(std::st
 
 std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::load(const std::string& path) {
   const auto system_error = [] { return std::generic_category().message(errno); };
-  // Not to wait for the other end of a pipe.
+  // O_NONBLOCK: opening a pipe must not wait for its other end.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (descriptor < 0) return "it cannot be opened: " + system_error();
   struct Closer {
@@ -287,15 +287,15 @@ std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::load(const st
   } const closer{descriptor};
 
   struct stat status {};
-  if (fstat(descriptor, &status) != 0) return "it cannot be looked at: " + system_error();
+  if (fstat(descriptor, &status) != 0) return "its status cannot be read: " + system_error();
   if (!S_ISREG(status.st_mode)) return "it is not a regular file";
   if (!is_private_key_file(status.st_mode, status.st_uid)) {
     return "it may be used by its group or by others; `chmod 600` makes it its owner's alone";
   }
   if (status.st_size > static_cast<off_t>(kMaxFileBytes)) return "it is larger than 1 MiB";
 
-  Wiped file;
-  // All at once, so that growing leaves no copies behind; and no more than it was said to hold.
+  SecretString file;
+  // Allocated once, since a string that grows leaves copies of the secrets in freed memory.
   file.text.resize(static_cast<std::size_t>(status.st_size));
   std::size_t size = 0;
   while (size < file.text.size()) {

@@ -1,21 +1,21 @@
-// The keys that tokens are signed with, and the file they come from.
+// The keys that verify tokens, and their file.
 //
-// A key file is text. Empty lines and lines that begin with '#' are passed over. The rest are keys,
-// each with or without a key id, by which a token's `kid` finds it:
+// A key file is text. Empty lines and lines that begin with '#' are ignored. All others are keys,
+// each with or without a key id. A token's `kid` selects the key with that id:
 //
-//     # an HMAC secret (HS256): base64 of at least 32 random bytes, alone or behind its id
+//     # an HMAC secret (HS256): base64 of at least 32 random bytes, with or without an id
 //     c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3JldCBzZWNyZXQ=
 //     2024-05:7JH0MdPuSDyhBKB4hEcJ7C5zPYFNsOPwJzQVSyEONdA=
 //
-//     # an RSA key of 2048 bits or more (RS256) or a P-256 key (ES256) in PEM, its id before it
+//     # an RSA key of 2048 bits or more (RS256) or a P-256 key (ES256) in PEM, after its id
 //     2024-06:
 //     -----BEGIN PUBLIC KEY-----
 //     …
 //     -----END PUBLIC KEY-----
 //
 // A private key ("BEGIN PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", without a passphrase)
-// checks tokens as its public half does, and can issue them too. The algorithm follows from the
-// key and is never taken from a token (RFC 8725, section 3.1).
+// verifies tokens like its public key, and can also issue them. The key determines the algorithm,
+// never the token (RFC 8725, section 3.1).
 #pragma once
 
 #include <sys/types.h>
@@ -33,7 +33,6 @@ namespace waystation {
 enum class Algorithm : std::uint8_t { hs256, rs256, es256 };
 std::string_view algorithm_name(Algorithm algorithm) noexcept;  // "HS256"
 
-/// One key.
 struct Key {
   std::string id;  // empty: none
   Algorithm algorithm = Algorithm::hs256;
@@ -41,12 +40,11 @@ struct Key {
   std::string sign;    // the secret, or the private key in PEM; empty: cannot issue
 };
 
-/// Whether a file of this mode and owner keeps its keys from everyone but its owner: neither its
-/// group nor others may read or write it. Only where root owns it may its group, a service's, read
-/// it.
+/// Whether only the owner may read or write a file with this mode and owner. The group of a service
+/// may read a file that root owns.
 bool is_private_key_file(mode_t mode, uid_t owner) noexcept;
 
-/// The keys of one file. Immutable; any thread. The bytes of secrets are wiped at the end.
+/// The keys of one file. Immutable; any thread. The destructor overwrites the secrets.
 class KeyRing {
  public:
   KeyRing() = default;
@@ -57,11 +55,11 @@ class KeyRing {
 
   const std::vector<Key>& keys() const noexcept { return keys_; }
 
-  /// Reads a key file's text. The error is a clause that names the line, never the key.
+  /// Parses the text of a key file. The error is a clause that names the line, never the key.
   static std::variant<std::shared_ptr<const KeyRing>, std::string> parse(std::string_view text);
 
-  /// Reads a key file. Refused as well: what is not a regular file, is larger than 1 MiB, or is not
-  /// private (is_private_key_file).
+  /// Reads a key file. It must be a regular file of at most 1 MiB, and private
+  /// (is_private_key_file). The error is a clause.
   static std::variant<std::shared_ptr<const KeyRing>, std::string> load(const std::string& path);
 
  private:

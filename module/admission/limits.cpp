@@ -7,9 +7,9 @@
 namespace waystation {
 
 struct Permit::Counts {
-  mutable std::mutex mutex;  // guards all below
+  mutable std::mutex mutex;  // guards all members
   ConnectionLimits limits;
-  std::uint64_t in_all = 0;
+  std::uint64_t total = 0;
   std::map<std::string, std::uint64_t, std::less<>> per_user;
   std::map<Address, std::uint64_t> per_address;
 };
@@ -51,7 +51,7 @@ void Permit::release() noexcept {
   const auto counts = std::move(counts_);
   if (!counts) return;
   const std::lock_guard lock(counts->mutex);
-  --counts->in_all;
+  --counts->total;
   if (user_ != nullptr) take_off(counts->per_user, *user_);
   if (address_ != nullptr) take_off(counts->per_address, *address_);
 }
@@ -64,7 +64,7 @@ Result<Permit, Refusal> Limits::reserve(std::string_view user,
                                         const std::optional<Address>& address) {
   const std::lock_guard lock(counts_->mutex);
   const ConnectionLimits& limits = counts_->limits;
-  if (limits.max_connections != 0 && counts_->in_all >= limits.max_connections) {
+  if (limits.max_connections != 0 && counts_->total >= limits.max_connections) {
     return Refusal{RefusalCode::full,
                    "the relay holds " + std::to_string(limits.max_connections) +
                        " sockets, as many as max_connections allows; try again later"};
@@ -78,14 +78,14 @@ Result<Permit, Refusal> Limits::reserve(std::string_view user,
     return too_many("this address", "max_connections_per_address",
                     limits.max_connections_per_address);
   }
-  // What can fail for want of memory comes first; at worst it leaves an empty count behind, which
-  // the next permit under that name takes over.
+  // Allocations come first. If one throws, at most a count of 0 remains, which the next permit for
+  // that key reuses.
   Permit permit;  // holds nothing until counts_ is set
   if (!user.empty()) permit.user_ = &*counts_->per_user.try_emplace(std::string(user), 0).first;
   if (address) permit.address_ = &*counts_->per_address.try_emplace(*address, 0).first;
   if (permit.user_ != nullptr) ++permit.user_->second;
   if (permit.address_ != nullptr) ++permit.address_->second;
-  ++counts_->in_all;
+  ++counts_->total;
   permit.counts_ = counts_;
   return permit;
 }
@@ -95,9 +95,9 @@ void Limits::set(const ConnectionLimits& limits) noexcept {
   counts_->limits = limits;
 }
 
-std::uint64_t Limits::in_all() const noexcept {
+std::uint64_t Limits::total() const noexcept {
   const std::lock_guard lock(counts_->mutex);
-  return counts_->in_all;
+  return counts_->total;
 }
 
 }  // namespace waystation

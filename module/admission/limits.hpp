@@ -1,4 +1,4 @@
-// How many sockets may be open: in all, per user, per address.
+// Limits on open sockets: total, per user, per address.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct ConnectionLimits {
   std::uint32_t max_connections_per_address = 64;
 };
 
-/// The right to one open socket, held from before it is adopted until it is closed. Move-only;
-/// released when destroyed, on any thread, even after the Limits it came from.
+/// Permission for one open socket: reserved before the socket is adopted, released after it is
+/// closed. Move-only. The destructor releases it, on any thread, and may run after that of Limits.
 class Permit {
  public:
   Permit() noexcept = default;
@@ -32,45 +32,44 @@ class Permit {
   Permit& operator=(const Permit&) = delete;
   ~Permit() { release(); }
 
-  /// Releases it early. Legal twice.
+  /// Releases the permit. May be called again.
   void release() noexcept;
 
-  /// The client address that it is counted under; null: none, or not held.
+  /// The client address that it counts for; null: none, or already released.
   const Address* address() const noexcept {
     return counts_ && address_ != nullptr ? &address_->first : nullptr;
   }
 
-  /// Whether it is held.
+  /// Whether the permit is held.
   explicit operator bool() const noexcept { return counts_ != nullptr; }
 
  private:
   friend class Limits;
   struct Counts;
 
-  // Entries of the counts, which stay where they are while a permit is counted in them.
+  // Pointers to entries of the counts. An entry is not erased while a permit counts in it.
   std::shared_ptr<Counts> counts_;
   std::pair<const std::string, std::uint64_t>* user_ = nullptr;  // null: anonymous
   std::pair<const Address, std::uint64_t>* address_ = nullptr;   // null: not counted
 };
 
-/// Counts the permits. Every function may be called from any thread; a lock is held for a few
-/// look-ups only.
+/// Counts the permits. Any thread; the lock is held for a few look-ups only.
 class Limits {
  public:
   explicit Limits(const ConnectionLimits& limits);
 
-  /// Reserves a permit, in all three counts or in none, so that a burst cannot overshoot. `user`
-  /// empty: anonymous, counted in all and per address only. `address` nothing: not counted per
+  /// Reserves a permit atomically in all three counts, so that a burst cannot exceed a limit. An
+  /// empty `user` is anonymous and is not counted per user. Without `address` it is not counted per
   /// address.
   ///
   /// Refused with 503 full, or 429 too_many; the detail names the limit.
   Result<Permit, Refusal> reserve(std::string_view user, const std::optional<Address>& address);
 
-  /// From now on. Sockets that are open stay open.
+  /// Applies to later calls of reserve(). Open sockets stay open.
   void set(const ConnectionLimits& limits) noexcept;
 
-  /// Permits held now.
-  std::uint64_t in_all() const noexcept;
+  /// The number of permits held.
+  std::uint64_t total() const noexcept;
 
  private:
   std::shared_ptr<Permit::Counts> counts_;

@@ -16,7 +16,7 @@ constexpr std::string_view kAddressesAllowed =
 constexpr std::string_view kFieldNameAllowed =
     "the name of an HTTP header field, such as X-Forwarded-User";
 
-// Of a block that may be somebody's own network: 10.0.0.0/8 and fd00::/8 are the largest there are.
+// A larger block cannot be a private network: the largest ones are 10.0.0.0/8 and fd00::/8.
 constexpr unsigned kShortestPrefix = 8;
 
 /// Whether a field name is a token (RFC 9110, section 5.6.2).
@@ -42,7 +42,7 @@ AddressList read_addresses(std::string_view option, const std::vector<std::strin
   return good != nullptr ? std::move(*good) : AddressList{};
 }
 
-/// `entries` of an option in one text, for an error.
+/// The entries of an option as one text, for an error.
 std::string in_quotes(const std::vector<std::string>& entries) {
   std::string text;
   for (const auto& entry : entries) text += (text.empty() ? "" : ",") + entry;
@@ -51,7 +51,7 @@ std::string in_quotes(const std::vector<std::string>& entries) {
 
 AddressList read_proxies(const AdmissionOptions& options, Errors& errors) {
   auto proxies = read_addresses("trusted_proxies", options.trusted_proxies, errors);
-  if (proxies.is_everybody()) {
+  if (proxies.contains_all_addresses()) {
     errors.push_back(option_error("trusted_proxies", in_quotes(options.trusted_proxies),
                                   "every address would be trusted, so that every client could "
                                   "claim to be another",
@@ -118,7 +118,8 @@ std::vector<Error> config_warnings(const AdmissionOptions& options) {
     warn("allow_query_token", "true", "tokens in the query end up in logs and browser histories");
   }
   const auto proxies = AddressList::parse(options.trusted_proxies);
-  if (const auto* list = std::get_if<AddressList>(&proxies); list && !list->is_everybody()) {
+  if (const auto* list = std::get_if<AddressList>(&proxies);
+      list && !list->contains_all_addresses()) {
     for (const AddressBlock& block : list->blocks()) {
       if (block.prefix() >= kShortestPrefix) continue;
       warn("trusted_proxies", waystation::in_quotes(block.to_string()),
@@ -127,7 +128,8 @@ std::vector<Error> config_warnings(const AdmissionOptions& options) {
     }
   }
   const auto operators = AddressList::parse(options.operators);
-  if (const auto* list = std::get_if<AddressList>(&operators); list && list->is_everybody()) {
+  if (const auto* list = std::get_if<AddressList>(&operators);
+      list && list->contains_all_addresses()) {
     warn(
         "operators", in_quotes(options.operators),
         options.auth == Auth::open

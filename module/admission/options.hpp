@@ -1,4 +1,4 @@
-// What decides who gets in, as its options say it.
+// The options of admission, and the rules parsed from them.
 #pragma once
 
 #include <cstdint>
@@ -16,15 +16,15 @@
 
 namespace waystation {
 
-/// Where identity comes from.
+/// How callers are identified.
 enum class Auth : std::uint8_t { open, jwt, header, callback };
 
-/// Every option that decides who gets in, named as its key is.
+/// The options of admission, with the names of their TOML keys.
 struct AdmissionOptions {
   Auth auth = Auth::open;
   std::string jwt_key_file;               // see keys.hpp
   std::string jwt_issuer;                 // empty: any
-  std::vector<std::string> jwt_audience;  // one of them; empty: any
+  std::vector<std::string> jwt_audience;  // at least one must match; empty: any
   std::string identity_header = "X-Forwarded-User";
   std::string scopes_header;                 // empty: no scopes
   std::vector<std::string> trusted_proxies;  // addresses and CIDR blocks
@@ -37,16 +37,16 @@ struct AdmissionOptions {
   Identify identify;  // for Auth::callback
 };
 
-/// The entries of a list separated by commas, stripped of blanks; empty ones left out.
+/// The non-empty entries of a comma-separated list, without the blanks around them.
 std::vector<std::string> split_list(std::string_view text);
 
-/// Reads the keys of the option of that name.
+/// Reads the key file of the option `jwt_key_file`.
 Result<std::shared_ptr<const KeyRing>> load_keys(const std::string& jwt_key_file);
 
-/// Options that are allowed, but probably not what was meant; for `config check` and the log.
+/// Options that are allowed but probably a mistake; for `config check` and the log.
 std::vector<Error> config_warnings(const AdmissionOptions& options);
 
-/// The options, read: what a request is held against. Immutable.
+/// The parsed options, against which requests are checked. Immutable.
 struct AdmissionRules {
   AdmissionOptions options;
   AddressList trusted_proxies;

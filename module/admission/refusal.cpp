@@ -32,14 +32,13 @@ HttpResponse to_response(const Refusal& refusal) {
 std::string render(const HttpResponse& response, bool head_only) {
   std::string out = "HTTP/1.1 " + std::to_string(response.status) + " ";
   out += reason_phrase(response.status);
-  // Neither 204 nor an answer to a preflight has a body, nor says how long one would be (RFC 9110,
-  // section 8.6).
+  // A 204 has neither a body nor a Content-Length (RFC 9110, section 8.6).
   const bool has_body = response.status != 204;
   if (has_body) {
     out += "\r\nContent-Type: " + response.content_type;
     out += "\r\nContent-Length: " + std::to_string(response.body.size());
   }
-  // A browser takes no answer for another type than the one stated.
+  // Browsers must not guess another content type.
   out += "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff";
   std::string connection = "close";
   for (const auto& [name, value] : response.headers) {

@@ -1,4 +1,4 @@
-// How a request is refused, and the one place that writes plain HTTP responses.
+// Refusals, and the writer of plain HTTP responses.
 #pragma once
 
 #include <optional>
@@ -11,15 +11,15 @@
 
 namespace waystation {
 
-/// Header fields to send: name, value. Neither may hold a line break.
+/// Header fields to send: name, value. render() omits fields that contain a line break.
 using HeaderLines = std::vector<std::pair<std::string, std::string>>;
 
 /// Why a request is refused.
 struct Refusal {
   RefusalCode code = RefusalCode::internal;
-  std::string detail = {};      // for people, English; empty: the code's own text
-  HeaderLines headers = {};     // besides Retry-After, which follows from the code
-  std::string log_detail = {};  // for the log only: what the client must not be told
+  std::string detail = {};      // in English; empty: the text of the code
+  HeaderLines headers = {};     // without Retry-After, which the code determines
+  std::string log_detail = {};  // for the log only, never sent to the client
   std::string user = {};        // for the log: the caller, if they were identified
 
   int status() const noexcept { return info_of(code).status; }
@@ -29,17 +29,18 @@ struct Refusal {
 /// A response other than 101.
 struct HttpResponse {
   int status = 200;
-  std::string content_type = "application/json";  // left out where there is no body and none is due
+  std::string content_type = "application/json";  // omitted with status 204
   std::string body;
   HeaderLines headers = {};
 };
 
-/// The response that says why: {"error":{"code":…,"detail":…}}.
+/// The response to a refused request: {"error":{"code":…,"detail":…}}.
 HttpResponse to_response(const Refusal& refusal);
 
-/// The response as it goes over the wire: status line, Content-Type, Content-Length, `Cache-Control:
-/// no-store`, `X-Content-Type-Options: nosniff`, the response's own fields, `Connection: close`, the
-/// body. `head_only` leaves the body out (an answer to HEAD). A field with a line break in it is left out: nobody may write a header.
+/// Serializes a response: status line, Content-Type, Content-Length, `Cache-Control: no-store`,
+/// `X-Content-Type-Options: nosniff`, the response's own fields, `Connection: close`, the body.
+/// `head_only` omits the body (for HEAD). A field that contains a line break is omitted, so that no
+/// value can inject a header field.
 std::string render(const HttpResponse& response, bool head_only = false);
 
 /// The same for a refusal.

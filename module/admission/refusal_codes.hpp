@@ -44,20 +44,20 @@ enum class RefusalCode : std::uint8_t {
   timeout,
 };
 
-/// Which requests a code refuses: those for a socket route, those for the HTTP API and other paths.
+/// Where a code is used: on the socket routes, or in the HTTP API and on other paths, or both.
 enum class RefusedBy : std::uint8_t { upgrade = 1, http = 2, both = 3 };
 
 struct RefusalCodeInfo {
   RefusalCode code;
-  std::string_view name;  // in the answer, and the label of the counters; ends with a NUL
-  int status;             // of HTTP
+  std::string_view name;  // in the response and as a counter label; NUL-terminated
+  int status;             // HTTP status
   RefusedBy by;
-  int retry_after_seconds;  // for Retry-After; 0: none
-  std::string_view text;    // the detail of a refusal that has none of its own
+  int retry_after_seconds;  // of Retry-After; 0: none
+  std::string_view text;    // the default detail
 };
 
-/// One row for each code, in the order of the enumeration. Two share the name `timeout`: a body
-/// that is too slow is 408, a relay that is too slow 504.
+/// One row per code, in the order of the enumeration. Two share the name `timeout`: 408 for a slow
+/// body, 504 for a slow relay.
 inline constexpr std::array kRefusalCodes = [] {
   using enum RefusalCode;
   using enum RefusedBy;

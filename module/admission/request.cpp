@@ -18,7 +18,7 @@ constexpr int hex_digit(char c) noexcept {
   return -1;
 }
 
-/// Decodes a name or value of a query; nothing where a '%' is not followed by two digits.
+/// Decodes a name or value of a query. Nothing if a '%' is not followed by two hexadecimal digits.
 std::optional<std::string> decode(std::string_view text) {
   std::string out;
   out.reserve(text.size());
@@ -44,7 +44,7 @@ struct Pair {
   std::string_view value;
 };
 
-/// Takes the first parameter off a query that is not empty.
+/// Removes the first parameter from a query that is not empty.
 Pair take_pair(std::string_view& query) noexcept {
   const std::string_view pair = query.substr(0, query.find('&'));
   query.remove_prefix(std::min(pair.size() + 1, query.size()));
@@ -52,7 +52,7 @@ Pair take_pair(std::string_view& query) noexcept {
   return {pair.substr(0, equals), pair.substr(std::min(equals + 1, pair.size()))};
 }
 
-/// The length of "http://" or "https://" at the front of `target`; 0 where it has neither.
+/// The length of "http://" or "https://" at the start of `target`; 0 if it has neither.
 std::size_t scheme_length(std::string_view target) noexcept {
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (equal_ignoring_case(target.substr(0, scheme.size()), scheme)) return scheme.size();
@@ -83,8 +83,8 @@ std::optional<Target> split_target(const Request& request) noexcept {
   const std::size_t question = rest.find('?');
   target.path = rest.substr(0, question);
   if (target.path.empty()) target.path = "/";
-  // A server may hand over the query in its place or split off; where it is in both, the target
-  // is what the client sent.
+  // Some web servers split off the query, others leave it in the target. If both have one, the
+  // target's is what the client sent.
   target.query = question == std::string_view::npos ? request.query : rest.substr(question + 1);
   return target;
 }

@@ -9,7 +9,7 @@ namespace {
 constexpr std::string_view kChatPrefix = "/ws/chat/";
 constexpr std::string_view kPushPrefix = "/push/";
 
-/// Whether a segment is more than a wrong name: a path that some server would resolve elsewhere.
+/// Whether another server could resolve the segment to a different path.
 bool has_unsafe_characters(std::string_view segment) noexcept {
   return segment == "." || segment == ".." || std::ranges::any_of(segment, [](char c) {
            return c == '/' || c == '\\' || c == '%' || static_cast<unsigned char>(c) < 0x20 ||
@@ -33,7 +33,7 @@ std::variant<Declined, SocketRoute, Refusal> parse_socket_route(std::string_view
   if (path.ends_with('/')) path.remove_suffix(1);
   if (has_unsafe_characters(path)) {
     return Refusal{RefusalCode::not_found,
-                   "the socket routes are /ws/chat/<group>/ and /push/<user>/, to the letter"};
+                   "the socket routes are exactly /ws/chat/<group>/ and /push/<user>/"};
   }
   route.name = path;
   if (route.kind == SocketKind::push) {

@@ -58,13 +58,13 @@ const unsigned char* bytes(const std::string& text) noexcept {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
 
-/// Whether cJSON and jansson may read a text. Both recurse at each level, on the stack of a host's
-/// thread. What is JSON here also has no zero byte, where they would stop reading.
+/// Whether cJSON and jansson may parse a text. Both recurse per level, on the stack of a thread of
+/// the host application. is_json() also excludes zero bytes, at which they would stop.
 bool is_parsable(std::string_view text) noexcept {
   return is_json(text, kMaxTokenLevels);
 }
 
-/// Parses a whole text as one JSON object. Null where it is none, and where it is not parsable.
+/// Parses a whole text as one JSON object. Null if it is anything else, or not parsable.
 Json parse_object(std::string_view text) {
   if (!is_parsable(text)) return nullptr;
   const char* end = nullptr;
@@ -77,12 +77,12 @@ const cJSON* member(const cJSON* object, const char* name) noexcept {
   return cJSON_GetObjectItemCaseSensitive(object, name);
 }
 
-std::optional<std::string_view> text_of(const cJSON* item) noexcept {
+std::optional<std::string_view> string_value(const cJSON* item) noexcept {
   if (!cJSON_IsString(item)) return std::nullopt;
   return std::string_view(item->valuestring);
 }
 
-/// Whether a name stands twice in an object. Two parsers could take different ones of the two.
+/// Whether an object has a repeated name. Parsers disagree about which of the values counts.
 bool has_duplicates(const cJSON* object) {
   std::vector<std::string_view> names;
   for (const cJSON* item = object->child; item != nullptr; item = item->next) {
@@ -92,9 +92,11 @@ bool has_duplicates(const cJSON* object) {
   return std::ranges::adjacent_find(names) != names.end();
 }
 
-/// The JSON text of a token's header or claims, or what is wrong with it. libjwt decodes them
-/// again, to the same bytes: is_token_text() has left no character that its decoder skips or stops
-/// at, and decode_base64() refuses the lengths and last bits that decoders disagree about.
+/// The JSON text of a token's header or claims, or what is wrong with it.
+///
+/// libjwt decodes the token again, and gets the same bytes. is_token_text() allows no character
+/// that its decoder skips or stops at. decode_base64() refuses lengths and trailing bits that
+/// decoders treat differently.
 struct Segment {
   std::string json;
   std::string_view problem;  // empty: none
@@ -107,7 +109,7 @@ Segment decode_segment(std::string_view encoded) {
   return {"", is_json(*decoded) ? kTooDeep : kNotAToken};
 }
 
-/// What a token says about how it is signed.
+/// The header of a token.
 struct Header {
   std::string algorithm;
   std::optional<std::string> key_id;
@@ -116,37 +118,37 @@ struct Header {
 std::variant<Header, std::string> parse_header(std::string_view segment) {
   const Json json = parse_object(segment);
   if (!json || has_duplicates(json.get())) return std::string(kNotAToken);
-  const auto algorithm = text_of(member(json.get(), "alg"));
+  const auto algorithm = string_value(member(json.get(), "alg"));
   if (!algorithm) return std::string(kNotAToken);
-  // Extensions that must be understood, and none of them is (RFC 7515, section 4.1.11).
+  // Extensions that must be understood (RFC 7515, section 4.1.11). None is supported.
   if (member(json.get(), "crit") != nullptr) {
     return "the token has critical extensions (crit), which are not understood here";
   }
   Header header{std::string(*algorithm), std::nullopt};
   const cJSON* key_id = member(json.get(), "kid");
   if (key_id != nullptr) {
-    const auto text = text_of(key_id);
+    const auto text = string_value(key_id);
     if (!text) return std::string(kNotAToken);
     header.key_id = *text;
   }
   return header;
 }
 
-/// The claims, if `key` signed the token with the one algorithm that the key is for. Both segments
-/// have passed decode_segment().
+/// The claims, if `key` verifies the token with the algorithm of the key. Both segments have passed
+/// decode_segment().
 Json claims_if_signed(const std::string& token, const Key& key) {
   jwt_t* raw = nullptr;
   const int problem =
       jwt_decode(&raw, token.c_str(), bytes(key.verify), static_cast<int>(key.verify.size()));
   const Jwt jwt(raw);
   ERR_clear_error();
-  // What was verified counts, not what we read in the header.
+  // The algorithm that libjwt verified with, rather than the one parsed from the header.
   if (problem != 0 || jwt_get_alg(jwt.get()) != jwt_algorithm(key.algorithm)) return nullptr;
   const JwtText json(jwt_get_grants_json(jwt.get(), nullptr));
   return json ? parse_object(json.get()) : nullptr;
 }
 
-/// A NumericDate in ms since 1970 (RFC 7519, section 2). Far ends are cut off at the year 9999.
+/// A NumericDate in ms since 1970 (RFC 7519, section 2). Limited to the years 1970 to 9999.
 std::optional<std::int64_t> date_of(const cJSON* item) noexcept {
   constexpr double kLast = 253402300799.0;
   if (!cJSON_IsNumber(item) || !std::isfinite(item->valuedouble)) return std::nullopt;
@@ -155,7 +157,7 @@ std::optional<std::int64_t> date_of(const cJSON* item) noexcept {
 
 bool is_for(const cJSON* audience, const std::vector<std::string>& wanted) {
   const auto is_wanted = [&](const cJSON* item) {
-    const auto text = text_of(item);
+    const auto text = string_value(item);
     return text && std::ranges::find(wanted, *text) != wanted.end();
   };
   if (!cJSON_IsArray(audience)) return is_wanted(audience);
@@ -172,17 +174,18 @@ std::variant<Identity, std::string> read_claims(const cJSON* claims, const Token
   if (now_ms >= *expires) return "the token has expired";
   if (const cJSON* from = member(claims, "nbf")) {
     const auto not_before = date_of(from);
-    if (!not_before || now_ms < *not_before) return "the token is not good yet (nbf)";
+    if (!not_before || now_ms < *not_before) return "the token is not valid yet (nbf)";
   }
-  if (!rules.issuer.empty() && text_of(member(claims, "iss")) != rules.issuer) {
+  if (!rules.issuer.empty() && string_value(member(claims, "iss")) != rules.issuer) {
     return "the token is from another issuer (iss)";
   }
   if (!rules.audiences.empty() && !is_for(member(claims, "aud"), rules.audiences)) {
     return "the token is for another audience (aud)";
   }
   Identity identity;
-  if (const auto subject = text_of(member(claims, "sub"))) identity.user = *subject;
-  if (const auto scope = text_of(member(claims, "scope"))) identity.scopes = Scopes::parse(*scope);
+  if (const auto subject = string_value(member(claims, "sub"))) identity.user = *subject;
+  if (const auto scope = string_value(member(claims, "scope")))
+    identity.scopes = Scopes::parse(*scope);
   identity.expires_at_ms = *expires;
   return identity;
 }
@@ -216,8 +219,8 @@ std::variant<Identity, std::string> verify_token(const KeyRing& keys, const Toke
   const std::string terminated(token);
   std::string tried;  // ids of the keys that did not verify it
   for (const Key& key : keys.keys()) {
-    // A token that names its key is checked with that one; if there is no such key, with those
-    // that have no name. One that names none, with all.
+    // A token with `kid` is checked with that key or, if there is no such key, with the keys
+    // without an id. A token without `kid` is checked with all keys.
     if (header.key_id && key.id != (is_id_known ? *header.key_id : std::string())) continue;
     if (algorithm_name(key.algorithm) != header.algorithm) continue;
     if (const Json claims = claims_if_signed(terminated, key)) {

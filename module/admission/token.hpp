@@ -14,28 +14,27 @@
 
 namespace waystation {
 
-/// The longest token that is looked at, in bytes.
+/// The longest token that is accepted, in bytes.
 inline constexpr std::size_t kMaxTokenBytes = 8192;
 
 /// The deepest nesting of arrays and objects in a token's header and in its claims.
 inline constexpr std::size_t kMaxTokenLevels = 16;
 
-/// What a token must say besides being signed and in time.
+/// Requirements on the claims of a token, besides signature and time.
 struct TokenRules {
-  std::string issuer;                  // `iss`; empty: not looked at
-  std::vector<std::string> audiences;  // one of `aud`; empty: not looked at
+  std::string issuer;                  // `iss`; empty: not checked
+  std::vector<std::string> audiences;  // one of `aud`; empty: not checked
 };
 
-/// Checks a token and reads its claims: signature by one of `keys` (by `kid` where both have one,
-/// else in turn), `exp` (required) and `nbf` without leeway, `iss`, `aud`, `sub`, `scope`. The
-/// identity's user is `sub` as it stands, nothing where there is none.
+/// Checks a token and reads its claims. One of `keys` must verify the signature: the key that `kid`
+/// names, or else each in turn. `exp` is required; `exp` and `nbf` are checked without leeway.
+/// `rules` apply to `iss` and `aud`. The identity has `sub`, unchanged, and the scopes of `scope`.
 ///
-/// The error is a clause for the client: what is wrong with it, and nothing about the keys. Any
-/// thread. The memory used is bounded by kMaxTokenBytes, the stack by kMaxTokenLevels as well:
-/// EMBEDDING.md states how much of it.
+/// The error is a clause for the client, which says nothing about the keys. Any thread.
+/// kMaxTokenBytes bounds the memory, and kMaxTokenLevels the stack; see EMBEDDING.md for sizes.
 ///
-/// `*log_detail`, if it is there, gets what only the log may say: which key and algorithm the token
-/// names, and which keys were tried.
+/// `*log_detail`, unless null, gets details for the log only: the key id and algorithm of the
+/// token, and the keys that were tried.
 std::variant<Identity, std::string> verify_token(const KeyRing& keys, const TokenRules& rules,
                                                  std::string_view token, std::int64_t now_ms,
                                                  std::string* log_detail = nullptr);
@@ -46,7 +45,7 @@ struct TokenProblem {
   std::string log_detail;  // for the log only; may be empty
 };
 
-/// What `waystation token issue` puts into a token.
+/// The claims of a token that `waystation token issue` writes.
 struct TokenRequest {
   std::string user;                      // a user id
   std::string scope;                     // "push admin"; empty: none
@@ -57,10 +56,10 @@ struct TokenRequest {
   std::string key_id;                    // empty: the first key that can sign
 };
 
-/// The token, or a clause that says why there is none.
 struct IssuedToken {
   std::string token;
 };
+/// Signs a token. The error is a clause.
 std::variant<IssuedToken, std::string> issue_token(const KeyRing& keys,
                                                    const TokenRequest& request);
 

@@ -19,7 +19,7 @@ Refusal upgrade_required(std::string detail) {
           {{"Upgrade", "websocket"}, {"Sec-WebSocket-Version", "13"}}};
 }
 
-/// Whether any field of that name lists `token`.
+/// Whether any field with that name contains `token`.
 bool lists_token(const Request& request, std::string_view name, std::string_view token) {
   return std::ranges::any_of(request.headers, [&](const HeaderField& field) {
     return equal_ignoring_case(field.name, name) && has_token(field.value, token);
@@ -43,16 +43,16 @@ Offers subprotocol_offers(const Request& request) {
 Result<void, Refusal> check_handshake(const Request& request, std::string* key) {
   if (!lists_token(request, "Upgrade", "websocket")) {
     return upgrade_required(
-        "this route speaks WebSocket, and an upgrade would succeed (a proxy in between has to pass "
-        "on Upgrade and Connection)");
+        "this route speaks WebSocket, and an upgrade would succeed (a proxy in front must forward "
+        "Upgrade and Connection)");
   }
   if (!lists_token(request, "Connection", "upgrade")) {
-    return bad_handshake("Connection does not name Upgrade; a proxy in between has to pass it on");
+    return bad_handshake("Connection does not name Upgrade; a proxy in front must forward it");
   }
   if (is_before_http_1_1(request)) {
-    return bad_handshake("the handshake needs HTTP/1.1; a proxy in between spoke an older one");
+    return bad_handshake("the handshake needs HTTP/1.1; a proxy in front uses an older version");
   }
-  // What follows the request would be taken for frames.
+  // A body would be parsed as frames.
   const OneValue length = header_value(request, "Content-Length");
   if ((!length.is_none() && length.value != "0") ||
       !header_value(request, "Transfer-Encoding").is_none()) {

@@ -12,14 +12,16 @@ namespace waystation {
 
 inline constexpr std::string_view kSubprotocol = "waystation.v1";
 
-/// What a request offers in all its Sec-WebSocket-Protocol fields (RFC 6455, section 11.3.4).
+/// The subprotocols that a request offers in all its Sec-WebSocket-Protocol fields (RFC 6455,
+/// section 11.3.4).
 struct Offers {
   bool any = false;
   bool v1 = false;
 };
 Offers subprotocol_offers(const Request& request);
 
-/// The last check: whether it is a WebSocket handshake. On success `*key` is its key.
+/// Checks the WebSocket handshake. On success `*key` is its Sec-WebSocket-Key. Refused with 426
+/// upgrade_required, 400 bad_handshake.
 Result<void, Refusal> check_handshake(const Request& request, std::string* key);
 
 }  // namespace waystation

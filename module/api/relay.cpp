@@ -404,7 +404,7 @@ void Relay::refresh(std::string user, std::string token, Answer answer) {
       answer({0, std::move(refreshed.error().detail), std::move(refreshed.error().log_detail)});
     }
   };
-  if (!admission_.takes_tokens()) return check();
+  if (!admission_.accepts_tokens()) return check();
   const auto busy = [answer] {
     answer({0, "the server is busy; send the token again in a moment"});
   };

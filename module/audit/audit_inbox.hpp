@@ -47,7 +47,7 @@ class AuditInbox {
 
   bool is_stop_requested() const noexcept { return stop_at_.load() != kNever; }
   bool is_flush_requested() const noexcept { return flushing_.load() != 0; }
-  /// Whether somebody waits for rows to be written.
+  /// Whether a caller of flush() waits.
   bool is_urgent() const noexcept { return is_stop_requested() || is_flush_requested(); }
   /// Whether the deadline of the stop has passed.
   bool is_past_deadline() const noexcept { return Clock::now() >= stop_at_.load(); }
@@ -63,7 +63,7 @@ class AuditInbox {
     }
     return true;
   }
-  /// Sleeps until there is a row, `time` has come, or somebody waits for the writer.
+  /// Sleeps until there is a row, `time` has come, or a caller waits for the writer.
   void sleep_until_row(Clock::time_point time);
 
   /// Wakes the callers of flush() after a batch.

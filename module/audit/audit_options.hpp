@@ -1,4 +1,4 @@
-// What an audit is told when it is made.
+// The options of an audit.
 #pragma once
 
 #include <chrono>
@@ -26,8 +26,8 @@ struct AuditOptions {
   std::chrono::milliseconds retry_interval{500};  // after a fault
   // How often an idle writer checks that its file is still in place.
   std::chrono::milliseconds idle_interval{1000};
-  // The WAL may grow to this size, or a quarter of max_bytes if that is more, while another process
-  // reads; to four times this size if max_bytes is 0.
+  // The limit of the WAL while another process reads: this size, or a quarter of max_bytes if that
+  // is more, or four times this size if max_bytes is 0.
   std::int64_t wal_bytes = std::int64_t{64} << 20;
 };
 

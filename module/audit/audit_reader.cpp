@@ -38,7 +38,7 @@ std::string quoted_list(const AuditFilter& filter) {
   std::string list;
   for (const AuditOutcome outcome : kAuditOutcomes) {
     if (outcome == AuditOutcome::gap || !filter.wants(outcome)) continue;
-    list += (list.empty() ? "'" : ", '") + std::string(text_of(outcome)) + "'";
+    list += (list.empty() ? "'" : ", '") + std::string(outcome_name(outcome)) + "'";
   }
   return list;
 }
@@ -79,7 +79,7 @@ std::string selects(const AuditFilter& filter, Gaps gaps, AuditOrder order = Aud
     for (const AuditOutcome outcome : {AuditOutcome::undelivered, AuditOutcome::dropped}) {
       if (!filter.wants(outcome)) continue;
       add("deliveries_not_pushed",
-          "outcome <> 'pushed' AND outcome = '" + std::string(text_of(outcome)) + "'" + when);
+          "outcome <> 'pushed' AND outcome = '" + std::string(outcome_name(outcome)) + "'" + when);
     }
   }
   if (gaps != Gaps::without) {
@@ -121,8 +121,8 @@ std::string oldest_query(const AuditFilter& filter) {
   return selects(filter, Gaps::with) + " ORDER BY at, id LIMIT ?8";
 }
 
-// In the order `newest` a gap is placed by its end, for which there is no index: one query returns
-// the rows, another one the gaps, of which there are few.
+// The order `newest` sorts a gap by its end, which has no index. So one query returns the rows, and
+// another one the gaps, which are few.
 std::string newest_query(const AuditFilter& filter) {
   return selects(filter, Gaps::without, AuditOrder::newest) + " ORDER BY at DESC, id DESC LIMIT ?8";
 }
@@ -184,7 +184,7 @@ Database open_to_read(const std::string& path) {
 
 }  // namespace
 
-const char* text_of(AuditOutcome outcome) noexcept {
+const char* outcome_name(AuditOutcome outcome) noexcept {
   switch (outcome) {
     case AuditOutcome::pushed:
       return "pushed";
@@ -200,7 +200,7 @@ const char* text_of(AuditOutcome outcome) noexcept {
 
 std::optional<AuditOutcome> parse_audit_outcome(std::string_view text) noexcept {
   for (const AuditOutcome outcome : kAuditOutcomes) {
-    if (text == text_of(outcome)) return outcome;
+    if (text == outcome_name(outcome)) return outcome;
   }
   return std::nullopt;
 }

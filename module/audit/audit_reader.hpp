@@ -20,7 +20,7 @@ inline constexpr AuditOutcome kAuditOutcomes[] = {AuditOutcome::pushed, AuditOut
                                                   AuditOutcome::dropped, AuditOutcome::gap};
 
 /// "pushed", "undelivered", "dropped", "gap".
-const char* text_of(AuditOutcome outcome) noexcept;
+const char* outcome_name(AuditOutcome outcome) noexcept;
 std::optional<AuditOutcome> parse_audit_outcome(std::string_view text) noexcept;
 
 /// Selects rows. An empty field selects all.

@@ -43,7 +43,7 @@ void AuditRunFile::acquire(std::int64_t started_at) {
   for (;;) {
     release();
     bool is_new = true;
-    // Nothing is waited for, should somebody have put a pipe there.
+    // O_NONBLOCK: opening must not wait if the path is a pipe.
     constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
     descriptor_ = ::open(path_.c_str(), kFlags | O_CREAT | O_EXCL, 0600);
     if (descriptor_ < 0 && errno == EEXIST) {

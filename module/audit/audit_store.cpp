@@ -21,7 +21,7 @@ constexpr std::int64_t kWalBytesKept = 16 << 20;
 // is found when it is read.
 constexpr std::int64_t kFullCheckBytes = std::int64_t{256} << 20;
 
-std::string_view text_of(Outcome outcome) noexcept {
+std::string_view outcome_name(Outcome outcome) noexcept {
   switch (outcome) {
     case Outcome::pushed:
       return "pushed";
@@ -106,10 +106,10 @@ AuditStore::AuditStore(const std::string& path, std::string node, bool full_chec
         SQLITE_CANTOPEN,
         "this file system does not support SQLite's WAL; name a file on a local disk");
   }
-  // The cache holds the indexes of a file of the usual size, so that the rows of a busy second,
-  // which are spread over them, write each page once. It is released when the load ends. FULL syncs
-  // the WAL at each commit: committed rows survive a loss of power. With a commit each tenth of a
-  // second that costs little, and nobody waits for it.
+  // The cache holds the indexes of a file of the default size, over which new rows are spread. So a
+  // batch writes each page once. The cache is released when the load ends. FULL syncs the WAL at
+  // each commit, so that committed rows survive a power failure. At ten commits per second that is
+  // cheap.
   database_.execute(
       "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; "
       "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 0; "
@@ -254,7 +254,7 @@ void AuditStore::insert(const Delivery& row) {
   insert_.bind_or_null(2, row.group);
   insert_.bind_or_null(3, row.from);
   insert_.bind(4, row.to);
-  insert_.bind(5, text_of(row.outcome));
+  insert_.bind(5, outcome_name(row.outcome));
   insert_.bind(6, static_cast<std::int64_t>(row.reached));
   insert_.bind(7, static_cast<std::int64_t>(row.bytes));
   insert_.bind_or_null(8, row.id);

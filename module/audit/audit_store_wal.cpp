@@ -92,8 +92,8 @@ void AuditStore::abandon_moved_file(std::int64_t now_ms) noexcept {
     }
   } catch (const std::bad_alloc&) {
   }
-  // Lost rather than applied to another file: an empty WAL holds nothing. If neither works, the file
-  // system is read-only, and nothing is applied.
+  // Lost rather than applied to another file: an empty WAL holds nothing. If neither works, the
+  // file system is read-only, and nothing is applied.
   if (::unlink(wal_path_.c_str()) == 0) return;
   [[maybe_unused]] const int truncated = ::truncate(wal_path_.c_str(), 0);
 }

@@ -15,11 +15,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A transaction takes at most this many rows, which fit the page cache, and at most this long, so
-// that rows leave the queue on a busy machine too.
+// The limits of a transaction: so many rows fit the page cache, and the time limit lets the queue
+// shrink on a busy machine too.
 constexpr std::size_t kBatchRows = 50'000;
 constexpr auto kLongestBatch = 1s;
-// Rows between two looks at the clock.
+// Rows between two reads of the clock.
 constexpr std::size_t kRowsPerClockCheck = 500;
 // More rows than this in one batch interval are gathered for longer, up to kLongestGathering.
 constexpr std::uint64_t kManyRows = 1000;
@@ -28,14 +28,14 @@ constexpr auto kLongestGathering = 1s;
 constexpr unsigned kUrgentPercent = 50;
 // Between two steps of retention.
 constexpr auto kRetentionPause = 20ms;
-// How long rows may be in the WAL only, where a copy of the file does not have them.
+// How long rows may be only in the WAL. A copy of the file alone does not contain them.
 constexpr auto kCheckpointInterval = 2s;
 // A checkpoint takes place while fewer rows than this wait.
 constexpr std::uint64_t kFewRows = 1000;
 constexpr int kNice = 10;
 
-/// Rows can wait, messages cannot. With this priority the thread still gets a tenth of a processor
-/// that others want whole. On Linux a nice value belongs to one thread.
+/// Rows can wait, messages cannot. With this priority the thread still gets a tenth of a busy
+/// processor. On Linux a nice value belongs to one thread.
 void lower_priority() noexcept {
   if (getpriority(PRIO_PROCESS, 0) < kNice) (void)setpriority(PRIO_PROCESS, 0, kNice);
 }

@@ -5,20 +5,20 @@
 
 namespace waystation {
 
-/// The work of one thread, with a pause after each period. A low priority alone does not keep the
-/// thread out of the way of others: while it runs, its processor is not idle, and two threads that
-/// could have a processor each share the other one. During a pause one of them moves over.
+/// Pauses a thread after each period of work. A low priority alone is not enough: while the thread
+/// runs, its processor is not idle, so two other threads may share another processor. During a
+/// pause the scheduler can move one of them.
 class DutyCycle {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Wall time of work, and of the pause, to which Linux adds a timer slack of 50 us (prctl(2),
-  /// PR_SET_TIMERSLACK). A period of work is shorter than a message's way from sender to receiver
-  /// on a busy machine. A pause need only be long enough for another thread to wake up.
+  /// Wall time of work and pause. Linux adds a timer slack of 50 us to the pause (prctl(2),
+  /// PR_SET_TIMERSLACK). A period of work is shorter than the latency of a message on a busy
+  /// machine. A pause is just long enough for another thread to wake up.
   static constexpr std::chrono::microseconds kWork{200};
   static constexpr std::chrono::microseconds kPause{20};
 
-  /// To be called between two pieces of work much shorter than a period. Sleeps if a period has
+  /// Call it between pieces of work that are much shorter than a period. Sleeps if a period has
   /// passed since the last pause, and returns whether it did.
   bool pause_if_due(Clock::time_point now = Clock::now()) noexcept;
 

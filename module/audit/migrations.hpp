@@ -1,4 +1,4 @@
-// The steps by which an audit file comes to the shape that this program writes.
+// The migrations that bring an audit file to the current schema version.
 #pragma once
 
 #include <span>
@@ -6,12 +6,12 @@
 namespace waystation {
 
 struct Migration {
-  int version;       // what PRAGMA user_version says once it was applied
-  const char* name;  // the file's, in sql/
+  int version;       // PRAGMA user_version after the migration
+  const char* name;  // of the file in sql/
   const char* sql;
 };
 
-/// In the order of their versions, which begin with 1.
+/// Ordered by version, starting with 1.
 std::span<const Migration> migrations() noexcept;
 
 }  // namespace waystation

@@ -82,7 +82,7 @@ bool RowQueue::push(const Delivery& row) noexcept {
     std::memcpy(to, text.data(), text.size());
     to += text.size();
   }
-  // Counted before the consumer can take it, so that nobody sees more rows out than in.
+  // Counted before the consumer can read the row, so that rows_out() never exceeds rows_in().
   // Sequentially consistent with the flag of a consumer that goes to sleep: either it sees this
   // row, or the producer then sees the flag.
   rows_in_.store(rows_in_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);

@@ -7,9 +7,9 @@
 
 namespace waystation {
 
-/// POSIX's, in RAII. Not std::counting_semaphore: until GCC 13 the timed wait of libstdc++ falls
-/// back to polling with sleeps of up to 64 ms if its thread is preempted before it waits, and the
-/// writer is a thread of low priority.
+/// An RAII wrapper of sem_t. std::counting_semaphore is too slow here: until GCC 13 its timed wait
+/// polls with sleeps of up to 64 ms if the thread is preempted before it waits. The writer has a
+/// low priority, so that is frequent.
 class Semaphore {
  public:
   using Clock = std::chrono::steady_clock;

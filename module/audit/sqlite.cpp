@@ -151,8 +151,8 @@ Database::Database(const std::string& path, Access access) {
   handle_.reset(handle);
   if (handle == nullptr) throw std::bad_alloc();
   if (code != SQLITE_OK) fail(code);
-  // The file may come from somebody else: its schema must run no code, and a damaged page must be
-  // an error.
+  // The file may come from an untrusted source: its schema must run no code, and a damaged page
+  // must be an error.
   execute("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON");
 }
 

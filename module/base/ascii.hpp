@@ -1,4 +1,4 @@
-// ASCII letters, whatever the locale.
+// ASCII letters, independent of the locale.
 #pragma once
 
 #include <string>
@@ -6,14 +6,14 @@
 
 namespace waystation {
 
-/// A-Z as a-z, any other character unchanged.
+/// Maps A-Z to a-z, and any other character to itself.
 constexpr char to_lower(char c) noexcept {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
 std::string to_lower(std::string_view text);
 
-/// Whether two texts differ at most in the case of their letters.
+/// Whether two texts are equal without regard to the case of ASCII letters.
 bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept;
 
 }  // namespace waystation

@@ -1,4 +1,4 @@
-// Owners of what cJSON allocates. For modules that link cJSON.
+// RAII owners of memory from cJSON, for modules that link cJSON.
 #pragma once
 
 #include <cjson/cJSON.h>
@@ -18,14 +18,14 @@ struct CJsonFree {
 using CJson = std::unique_ptr<cJSON, CJsonDelete>;
 using CJsonText = std::unique_ptr<char, CJsonFree>;
 
-/// cJSON returns null where it has no memory.
+/// Throws std::bad_alloc for a null pointer: cJSON returns null if it has no memory.
 template <typename T>
 T* require(T* made) {
   if (made == nullptr) throw std::bad_alloc();
   return made;
 }
 
-/// The text of a value, without blanks. Throws std::bad_alloc.
+/// The JSON text of a value, without white space. Throws std::bad_alloc.
 inline std::string print(const CJson& value) {
   return CJsonText(require(cJSON_PrintUnformatted(value.get()))).get();
 }

@@ -1,4 +1,4 @@
-// Why an option or an argument is not allowed.
+// Errors about options and arguments.
 #pragma once
 
 #include <stdexcept>
@@ -15,12 +15,12 @@ struct Error {
   friend bool operator==(const Error&, const Error&) = default;
 };
 
-/// "<option> = <value>: <problem>; allowed: <allowed>". `value` is fit to be shown: a number, or
-/// in_quotes() of a text. `allowed` may be empty: the problem says what to do.
+/// "<option> = <value>: <problem>; allowed: <allowed>". `value` must be printable: a number, or
+/// in_quotes() of a text. `allowed` may be empty if the problem says what to do.
 Error option_error(std::string_view option, std::string_view value, std::string_view problem,
                    std::string_view allowed = {});
 
-/// An Error on its way out of a constructor.
+/// An Error as an exception, for constructors.
 class OptionError : public std::invalid_argument {
  public:
   explicit OptionError(Error error);
@@ -31,8 +31,8 @@ class OptionError : public std::invalid_argument {
   Error error_;
 };
 
-/// `text` fit for one line of a log or an answer: in quotes, cut if it is long, and with every
-/// character but printable ASCII replaced.
+/// `text` for one line of a log or a response: in quotes, truncated if it is long, and with all
+/// characters except printable ASCII replaced.
 std::string in_quotes(std::string_view text);
 
 }  // namespace waystation

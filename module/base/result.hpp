@@ -1,4 +1,4 @@
-// The result of a function that may fail for a reason that its caller has to know.
+// The result of a function that can fail, with the reason.
 #pragma once
 
 #include <optional>
@@ -9,7 +9,7 @@
 
 namespace waystation {
 
-/// A value, or an error that says why there is none. `E` must be another type than `T`.
+/// A value or an error. `E` and `T` must be different types.
 template <typename T, typename E = Error>
 class [[nodiscard]] Result {
  public:
@@ -21,13 +21,13 @@ class [[nodiscard]] Result {
   bool has_value() const noexcept { return state_.index() == 0; }
   explicit operator bool() const noexcept { return has_value(); }
 
-  /// Only where there is a value.
+  /// Requires a value.
   T& operator*() noexcept { return *std::get_if<0>(&state_); }
   const T& operator*() const noexcept { return *std::get_if<0>(&state_); }
   T* operator->() noexcept { return std::get_if<0>(&state_); }
   const T* operator->() const noexcept { return std::get_if<0>(&state_); }
 
-  /// Only where there is none.
+  /// Requires an error.
   E& error() noexcept { return *std::get_if<1>(&state_); }
   const E& error() const noexcept { return *std::get_if<1>(&state_); }
 
@@ -46,7 +46,7 @@ class [[nodiscard]] Result<void, E> {
   bool has_value() const noexcept { return !error_; }
   explicit operator bool() const noexcept { return has_value(); }
 
-  /// Only where there is one.
+  /// Requires an error.
   E& error() noexcept { return *error_; }
   const E& error() const noexcept { return *error_; }
 

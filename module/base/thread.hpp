@@ -1,4 +1,4 @@
-// Starting a thread.
+// Starts threads.
 #pragma once
 
 #include <pthread.h>
@@ -9,8 +9,8 @@
 
 namespace waystation {
 
-/// Runs `run` on a thread of that name, which has at most 15 characters. Throws std::system_error,
-/// whose text says what to do, where no thread can be had.
+/// Runs `run` on a thread named `name` (at most 15 characters). Throws std::system_error, whose
+/// text says what to do, if no thread can be created.
 template <typename Run>
 std::thread start_thread(const char* name, Run&& run) {
   try {

@@ -15,22 +15,22 @@ namespace waystation {
 namespace {
 
 constexpr std::size_t kDefaultRows = 100;
-constexpr std::size_t kMostRows = 1000;
+constexpr std::size_t kMaxRows = 1000;
 
 constexpr char kEscapes[] = "a '%' must be followed by two hexadecimal digits";
 
-/// What a query may hold; the last is the caller's token, where they may give it there.
+/// The allowed parameters. The last one is the token of the caller.
 constexpr std::array<std::string_view, 10> kParameters{
     "since", "until", "user", "from", "to", "outcome", "order", "limit", "after", "access_token"};
 
-/// A parameter that is not what it should be.
+/// An invalid parameter.
 class BadQuery : public std::runtime_error {
  public:
   BadQuery(std::string_view name, const std::string& should)
       : std::runtime_error(std::string(name) + ": " + should) {}
 };
 
-/// The value of a parameter; empty where it is not there or has none.
+/// The value of a parameter; empty if it is missing.
 std::string value_of(std::string_view query, std::string_view name) {
   Parameter parameter = query_parameter(query, name);
   switch (parameter.found) {
@@ -39,7 +39,7 @@ std::string value_of(std::string_view query, std::string_view name) {
     case Parameter::Found::one:
       return std::move(parameter.value);
     case Parameter::Found::several:
-      throw BadQuery(name, "it may be there once");
+      throw BadQuery(name, "given more than once; allowed is one value");
     default:
       throw BadQuery(name, kEscapes);
   }
@@ -62,7 +62,7 @@ std::string user_of(std::string_view query, std::string_view name) {
   return user;
 }
 
-/// One that is not understood, and so not obeyed, would show more than was asked for.
+/// An ignored parameter, such as a misspelt filter, would return more rows than requested.
 void refuse_unknown(std::string_view query) {
   const auto name = unknown_parameter(query, kParameters);
   if (!name) return;
@@ -70,7 +70,7 @@ void refuse_unknown(std::string_view query) {
   for (const auto one : std::span(kParameters).first(kParameters.size() - 1)) {
     known += (known.empty() ? "" : ", ") + std::string(one);
   }
-  throw BadQuery(in_quotes(*name), "there is no such parameter; there are " + known);
+  throw BadQuery(in_quotes(*name), "no such parameter; allowed are " + known);
 }
 
 AuditFilter filter_of(std::string_view query) {
@@ -88,7 +88,7 @@ AuditFilter filter_of(std::string_view query) {
       if (!outcome) {
         throw BadQuery("outcome",
                        "pushed, undelivered, dropped or gap; several with commas, or "
-                       "each in an outcome of its own");
+                       "as repeated parameters");
       }
       filter.add(*outcome);
       rest.remove_prefix(std::min(comma + 1, rest.size()));
@@ -125,7 +125,7 @@ void add_row(cJSON* rows, const AuditRow& row) {
   add(object, "group", row.group);
   add(object, "from", row.from);
   add(object, "to", row.to);
-  add(object, "outcome", std::string(text_of(row.outcome)));
+  add(object, "outcome", std::string(outcome_name(row.outcome)));
   const bool is_gap = row.outcome == AuditOutcome::gap;
   for (const auto& [name, number] : {std::pair{"reached", row.reached}, {"bytes", row.bytes}}) {
     if (is_gap) {
@@ -146,7 +146,7 @@ void add_row(cJSON* rows, const AuditRow& row) {
 
 HttpResponse page_of(std::vector<AuditRow> found, std::size_t limit, AuditOrder order) {
   const CJson page(require(cJSON_CreateObject()));
-  // One more than was asked for was fetched, to know whether there is one.
+  // One row more than the limit was requested, to know whether there are more.
   const bool has_more = found.size() > limit;
   if (has_more) found.resize(limit);
   cJSON* const rows = require(cJSON_AddArrayToObject(page.get(), "rows"));
@@ -162,9 +162,9 @@ Result<HttpResponse, Refusal> answer_audit(RelayCalls& relay, std::string_view q
     refuse_unknown(query);
     const AuditFilter filter = filter_of(query);
     std::size_t limit = kDefaultRows;
-    const std::string limits = "1 to " + std::to_string(kMostRows);
+    const std::string limits = "1 to " + std::to_string(kMaxRows);
     read_number(query, "limit", limits, limit);
-    if (limit == 0 || limit > kMostRows) throw BadQuery("limit", limits);
+    if (limit == 0 || limit > kMaxRows) throw BadQuery("limit", limits);
     std::optional<AuditCursor> after;
     if (const std::string text = value_of(query, "after"); !text.empty()) {
       after = AuditCursor::parse(text);

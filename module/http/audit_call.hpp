@@ -9,11 +9,17 @@
 
 namespace waystation {
 
-/// The answer to a query such as "since=0&to=bob&outcome=undelivered&limit=50&after=…". Parameters:
-/// since, until (ms since 1970; `until` is the first that is too late), user, from, to (user ids),
-/// outcome (pushed, undelivered, dropped, gap; several with commas or repeated), order (oldest,
-/// newest; oldest), limit (1 to 1000; 100), after (a cursor of an earlier answer in that order).
-/// Others are refused, but for access_token, which is for others to judge.
+/// The response to a query such as "since=0&to=bob&outcome=undelivered&limit=50&after=…".
+/// Parameters:
+///
+///   - since, until: ms since 1970; `until` is exclusive
+///   - user, from, to: user ids
+///   - outcome: pushed, undelivered, dropped, gap; several with commas or repeated
+///   - order: oldest (default), newest
+///   - limit: 1 to 1000 rows, by default 100
+///   - after: the `next` of an earlier response in that order
+///
+/// Any other parameter is refused, except access_token, which is not checked here.
 ///
 /// Refused with 400 bad_query, 404 audit_off, 503 stopping, audit_unavailable; 504 timeout.
 Result<HttpResponse, Refusal> answer_audit(RelayCalls& relay, std::string_view query);

@@ -8,13 +8,12 @@
 namespace waystation {
 namespace {
 
-Refusal too_large(std::size_t most) {
+Refusal too_large(std::size_t max_bytes) {
   return {RefusalCode::too_large,
-          "the body may have up to " + std::to_string(most) + " bytes (max_message_bytes)"};
+          "the body may have up to " + std::to_string(max_bytes) + " bytes (max_message_bytes)"};
 }
 
-/// The length that a Content-Length field states (RFC 9110, section 8.6); nothing where it is none.
-/// One beyond what can be counted is the longest.
+/// Parses a Content-Length (RFC 9110, section 8.6). Nothing if it is not a number. Saturates.
 std::optional<std::size_t> parse_length(std::string_view text) noexcept {
   std::size_t length = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
@@ -44,13 +43,13 @@ Result<std::string_view, Refusal> read_body(const Request& request, const BodyLi
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   std::array<char, 4096> chunk;  // NOLINT(cppcoreguidelines-pro-type-member-init)
-  buffer.clear();                // it grows with what arrives, not with what is claimed
+  buffer.clear();                // grows with the bytes that arrive, not with Content-Length
   while (buffer.size() < *length) {
     const auto want = std::min(chunk.size(), *length - buffer.size());
     const int got = request.body_source.read(request.body_source.data, chunk.data(), want);
     if (got < 0) return Refusal{RefusalCode::bad_request, "the body broke off before its end"};
     buffer.append(chunk.data(), std::min(static_cast<std::size_t>(got), want));
-    const bool is_late = Clock::now() - start >= limits.patience;
+    const bool is_late = Clock::now() - start >= limits.timeout;
     if (buffer.size() < *length && (got == 0 || is_late)) return Refusal{RefusalCode::body_timeout};
   }
   return std::string_view(buffer);

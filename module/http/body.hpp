@@ -1,4 +1,4 @@
-// The body of a request: whether it is read at all, and for how long.
+// Reads the body of a request, with limits on size and time.
 #pragma once
 
 #include <chrono>
@@ -12,22 +12,23 @@
 
 namespace waystation {
 
-/// What a client may claim of us with a body.
+/// The limits of a body.
 struct BodyLimits {
   std::size_t max_bytes;
-  /// From the first byte that is waited for to the last, however many come in between: a client
-  /// that sends one now and then makes progress for ever. The source's own patience comes on top,
-  /// once.
-  std::chrono::milliseconds patience;
+  /// The time for the whole body, so that a client that sends single bytes cannot occupy a thread
+  /// forever. The last read may exceed it by the timeout of the source.
+  std::chrono::milliseconds timeout;
 };
 
-/// The request's body: a view into the request or into `buffer`. Reads it from the request's
-/// source, if it has one: call it once it is known that the caller has permission.
+/// The body of a request: a view into the request or into `buffer`. Reads it from the request's
+/// source if there is one. Call it after the caller's permission is checked. Refused with:
 ///
-/// Refused with 411 length_required (no Content-Length, but a transfer coding: how much a chunk's
-/// frame takes to come is not ours to bound), 413 too_large (before anything is read),
-/// 400 bad_request (no length, or it broke off), 408 timeout. After any of them there may be more
-/// of the body to come: the connection must not carry another request.
+///   - 411 length_required: Transfer-Encoding, since the size of chunk headers has no limit here
+///   - 413 too_large: before anything is read
+///   - 400 bad_request: Content-Length is invalid, or the body ended early
+///   - 408 timeout
+///
+/// After a refusal the rest of the body may still arrive: close the connection.
 Result<std::string_view, Refusal> read_body(const Request& request, const BodyLimits& limits,
                                             std::string& buffer);
 

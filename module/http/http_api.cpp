@@ -16,13 +16,13 @@ namespace {
 
 using Answer = Result<HttpResponse, Refusal>;
 
-/// A JSON object being put together.
+/// Builds a response with a JSON object.
 class Object {
  public:
   void add(const char* name, std::string_view text) {
     require(cJSON_AddStringToObject(root_.get(), name, std::string(text).c_str()));
   }
-  /// Exact up to 2^53; nothing counted here comes near it.
+  /// Exact up to 2^53, which no counter reaches.
   void add(const char* name, std::uint64_t number) {
     require(cJSON_AddNumberToObject(root_.get(), name, static_cast<double>(number)));
   }
@@ -41,13 +41,13 @@ class Object {
   CJson root_{require(cJSON_CreateObject())};
 };
 
-/// The calls there are.
+/// The calls of the API.
 enum class Call : std::uint8_t { push, presence, sessions, audit, health };
 
 struct Endpoint {
   Call call;
-  std::string_view prefix;  // the path up to the user; all of it where there is none
-  std::string_view method;  // HEAD goes where GET does
+  std::string_view prefix;  // the path up to the user, or the whole path
+  std::string_view method;  // GET includes HEAD
   std::string_view allow;
 };
 
@@ -63,13 +63,13 @@ bool names_user(Call call) noexcept {
   return call != Call::audit && call != Call::health;
 }
 
-/// A path that is an endpoint's.
+/// The result of match().
 struct Match {
   const Endpoint* endpoint;
   std::string_view user;
 };
 
-/// The endpoint for a path, to the letter, with or without a last '/'.
+/// The endpoint of a path, compared byte by byte, with or without the last '/'.
 std::optional<Match> match(std::string_view path) noexcept {
   if (path.ends_with('/')) path.remove_suffix(1);
   for (const Endpoint& endpoint : kEndpoints) {
@@ -88,8 +88,8 @@ bool is_ours(std::string_view path) noexcept {
   return path == "/healthz" || path == "/healthz/" || path == "/api" || path.starts_with("/api/");
 }
 
-/// Whether the body is said to be JSON in UTF-8 (RFC 8259, section 11: `charset` means nothing, and
-/// is sent all the same).
+/// Whether the type is JSON in UTF-8. RFC 8259, section 11 defines no `charset`, but clients send
+/// it.
 bool is_json_type(std::string_view type) noexcept {
   const std::size_t semicolon = type.find(';');
   if (!equal_ignoring_case(without_blanks(type.substr(0, semicolon)), "application/json")) {
@@ -109,18 +109,19 @@ bool is_json_type(std::string_view type) noexcept {
   return true;
 }
 
-/// Why the relay did not execute a call.
+/// The refusal for a call that the relay did not execute.
 Refusal failure(CallStatus status) {
   return {status == CallStatus::timeout ? RefusalCode::timeout : RefusalCode::stopping};
 }
 
-// How long a body may take from its first byte to its last.
-constexpr std::chrono::seconds kBodyPatience{10};
+// The time for a whole body.
+constexpr std::chrono::seconds kBodyTimeout{10};
 
 Answer push(RelayCalls& relay, const Request& request, std::string_view user) {
-  // Before its type is judged, since there is less to go wrong with a body that was read.
+  // The body is read before its type is checked: with an unread body the connection cannot end
+  // cleanly.
   std::string buffer;
-  auto body = read_body(request, {relay.max_message_bytes(), kBodyPatience}, buffer);
+  auto body = read_body(request, {relay.max_message_bytes(), kBodyTimeout}, buffer);
   if (!body) return std::move(body.error());
   const OneValue type = header_value(request, "Content-Type");
   const OneValue encoding = header_value(request, "Content-Encoding");
@@ -164,7 +165,7 @@ Answer health(RelayCalls& relay) {
   answer.add("audit", found.audit);
   if (!found.audit_fault.empty()) answer.add("audit_fault", found.audit_fault);
   for (const auto& [name, value] : found.stats) answer.add(name.c_str(), value);
-  // So that a load balancer sends newcomers elsewhere.
+  // 503, so that a load balancer sends new clients elsewhere.
   return answer.respond(found.is_draining ? 503 : 200);
 }
 

@@ -19,30 +19,30 @@
 
 namespace waystation {
 
-/// How a call into the relay ended.
+/// The result of a call into the relay.
 enum class CallStatus : std::uint8_t {
   done,
   not_json,  // push only: the text is not JSON (RFC 8259); `problem` says what is wrong
-  timeout,   // no answer in time; it may still happen
-  stopped,   // the relay is gone
-  off,       // audit only: there is none
+  timeout,   // no answer in time; the relay may still execute the call
+  stopped,   // the relay is not running
+  off,       // audit only: there is no audit
   failed,    // audit only: the file cannot be read; `problem` says why
 };
 
-/// What the HTTP API asks of the relay. Called on the web server's threads, several at once; each
-/// call waits for its answer, with a deadline of the implementation's own. Throws nothing but
+/// The calls from the HTTP API into the relay. Called on the web server's threads, several at once.
+/// Each call waits for its answer, until a deadline that the implementation sets. Throws only
 /// std::bad_alloc.
 class RelayCalls {
  public:
   struct Pushed {
     CallStatus status = CallStatus::done;
-    std::uint64_t reached = 0;  // sockets whose queue took it
+    std::uint64_t reached = 0;  // sockets whose queue accepted it
     std::string problem;
   };
   struct Presence {
     CallStatus status = CallStatus::done;
     std::uint64_t push_sockets = 0;
-    std::vector<std::string> groups;  // in which they are present
+    std::vector<std::string> groups;  // with a chat socket of the user
   };
   struct Ended {
     CallStatus status = CallStatus::done;
@@ -52,8 +52,8 @@ class RelayCalls {
     bool is_draining = false;
     std::string version;
     std::vector<std::pair<std::string, std::uint64_t>> stats;  // as waystation_stats names them
-    std::string audit = "off";     // how its writing goes: "ok", "disk full", …
-    std::string audit_fault = {};  // in a sentence; empty where there is none
+    std::string audit = "off";     // state of the writer: "ok", "disk full", …
+    std::string audit_fault = {};  // a sentence; empty: no fault
   };
   struct AuditPage {
     CallStatus status = CallStatus::done;
@@ -63,13 +63,13 @@ class RelayCalls {
 
   virtual ~RelayCalls() = default;
 
-  /// Sends `json` to every push socket of `user`, byte for byte. Judges whether it is JSON.
+  /// Checks that `json` is JSON, and sends it unchanged to every push socket of `user`.
   virtual Pushed push(std::string_view user, std::string_view json) = 0;
   virtual Presence presence(std::string_view user) = 0;
   virtual Ended end_sessions(std::string_view user) = 0;
   virtual Health health() = 0;
 
-  /// The first `limit` rows of the audit after `after`, in that order.
+  /// The first `limit` rows of the audit after the cursor `after`, in the given order.
   virtual AuditPage audit(const AuditFilter& filter, std::optional<AuditCursor> after,
                           std::size_t limit, AuditOrder order);
 
@@ -84,9 +84,9 @@ class HttpApi {
   /// Both must outlive it.
   HttpApi(Admission& admission, RelayCalls& relay) : admission_(admission), relay_(relay) {}
 
-  /// The answer, or that the path is not the relay's: those are /healthz and all under /api/. The
-  /// body of an answer to HEAD is still there; render_for() leaves it out. A request's body is read
-  /// only for a call that has one, and only for callers with permission.
+  /// Handles /healthz and all paths under /api/; declines any other path. The response to HEAD has
+  /// a body, which render_for() omits. The body of a request is read only for calls that have one,
+  /// and only after the caller's permission is checked.
   ///
   /// Refused with 400 bad_user, bad_request, bad_json, bad_query; 401, 403 (Admission::authorize);
   /// 404 not_found, audit_off; 405 method_not_allowed with Allow; 408 timeout;
@@ -102,7 +102,7 @@ class HttpApi {
   RelayCalls& relay_;
 };
 
-/// A response as it goes over the wire in answer to `request`.
+/// Serializes the response to `request`.
 std::string render_for(const Request& request, const HttpResponse& response);
 
 }  // namespace waystation

@@ -9,7 +9,7 @@ namespace waystation {
 namespace {
 
 // Room for a few entries, since most sockets never have more than one or two on their way.
-constexpr std::uint32_t kLeastBytes = 128;
+constexpr std::uint32_t kMinBytes = 128;
 
 }  // namespace
 
@@ -66,7 +66,7 @@ void DeliveryLedger::reserve(std::uint32_t size) {
   // Moving pays only where it frees at least as much as it moves.
   if (needed > capacity_ || kept > head_) {
     const auto capacity =
-        std::max<std::uint64_t>({needed, 2 * std::uint64_t{capacity_}, kLeastBytes});
+        std::max<std::uint64_t>({needed, 2 * std::uint64_t{capacity_}, kMinBytes});
     if (capacity > std::numeric_limits<std::uint32_t>::max()) throw std::bad_alloc();
     larger = std::make_unique_for_overwrite<char[]>(capacity);
     capacity_ = static_cast<std::uint32_t>(capacity);

@@ -95,8 +95,8 @@ using Completion = std::function<void(CallResult<T>)>;
 
 class RelayService final : private Observer {
  public:
-  /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher` and
-  /// `log` may be null; otherwise they must outlive the service. Throws std::system_error.
+  /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher`
+  /// and `log` may be null; otherwise they must outlive the service. Throws std::system_error.
   RelayService(const RelayOptions& options, Observer* listener, TokenRefresher* refresher,
                SocketLog* log = nullptr);
   ~RelayService();

@@ -1,4 +1,4 @@
-// Close codes (RFC 6455, section 7.4, and the registry it opened).
+// Close codes (RFC 6455, section 7.4, and the IANA registry).
 #pragma once
 
 #include <array>
@@ -12,13 +12,13 @@ enum class CloseCode : std::uint16_t {
   going_away = 1001,
   protocol_error = 1002,
   unsupported_data = 1003,
-  no_status = 1005,  // never on the wire: the peer's Close had none (section 7.1.5)
+  no_status = 1005,  // never sent: the peer's Close had no code (section 7.1.5)
   invalid_payload = 1007,
   policy_violation = 1008,
   message_too_big = 1009,
   internal_error = 1011,
   try_again_later = 1013,
-  // Waystation's own, of the range for applications (section 7.4.2).
+  // Private codes of Waystation, from the range for applications (section 7.4.2).
   token_expired = 4401,
   ended_by_administrator = 4403,
   receiver_too_slow = 4408,
@@ -26,7 +26,7 @@ enum class CloseCode : std::uint16_t {
 
 struct CloseCodeInfo {
   CloseCode code;
-  std::string_view reason;  // sent along, at most 123 bytes
+  std::string_view reason;  // sent with the code, at most 123 bytes
 };
 
 /// The codes that the server closes with (module/PROTOCOL.md, "What is checked").
@@ -47,7 +47,7 @@ inline constexpr std::array kCloseCodes{
 /// Whether a peer may send `code` in a Close frame (sections 7.4.1 and 7.4.2).
 bool may_be_sent(std::uint16_t code) noexcept;
 
-/// The reason text sent along with a code of ours; empty for any other. Static storage.
+/// The reason text of a code in kCloseCodes; empty for any other. Static storage.
 constexpr std::string_view close_reason(CloseCode code) noexcept {
   for (const auto& info : kCloseCodes) {
     if (info.code == code) return info.reason;

@@ -76,7 +76,7 @@ std::optional<CloseCode> FrameReader::feed(std::span<char>& bytes, FrameHandler&
       if (bytes.empty()) return std::nullopt;
       step = read_header(bytes);
     }
-    // A frame without payload is complete with its header, so this also runs with nothing left.
+    // Also runs with no bytes left, since a frame without payload is complete after its header.
     if (step == Step::go_on) step = read_payload(bytes, handler);
     if (step == Step::stop) {
       if (failure_ == CloseCode::normal) return std::nullopt;
@@ -100,7 +100,7 @@ std::size_t FrameReader::header_bytes_needed() const noexcept {
 }
 
 FrameReader::Step FrameReader::read_header(std::span<char>& bytes) {
-  // Two rounds: the first two bytes say how long the header is, and may already be wrong.
+  // Two rounds: the first two bytes determine the length of the header and may be invalid.
   for (;;) {
     const auto needed = header_bytes_needed();
     const auto taken = std::min(needed - header_size_, bytes.size());

@@ -1,4 +1,4 @@
-// Reads what a client sends: frames in, whole messages out (RFC 6455, sections 5 to 8).
+// The parser for client frames: frames in, whole messages out (RFC 6455, sections 5 to 8).
 #pragma once
 
 #include <array>
@@ -14,49 +14,49 @@
 
 namespace waystation {
 
-/// What a FrameReader hands on. The views live until the call returns. True continues with the next
-/// frame; after false the reader leaves the bytes behind this one unread.
+/// Receives the output of a FrameReader. The views are valid during the call. True continues with
+/// the next frame. False stops the reader after this frame.
 class FrameHandler {
  public:
   /// A whole message, unmasked and reassembled; `opcode` is text (checked UTF-8) or binary.
   virtual bool on_message(Opcode opcode, std::string_view payload) = 0;
   virtual bool on_ping(std::string_view payload) = 0;
   virtual bool on_pong(std::string_view payload) = 0;
-  /// The peer's Close; `code` is no_status where it gave none. Nothing is read after it.
+  /// The peer's Close; `code` is no_status if it has none. The reader stops after it.
   virtual void on_close(CloseCode code, std::string_view reason) = 0;
 
  protected:
   ~FrameHandler() = default;
 };
 
-/// What every reader of one server keeps to.
+/// The limits of all readers of a server.
 struct FrameLimits {
   std::size_t max_message_bytes = 65536;  // all fragments together
-  bool accept_binary = false;             // otherwise a binary message is 1003
+  bool accept_binary = false;             // false: a binary message closes with 1003
 };
 
-/// The incremental reader of one connection. Takes input cut anywhere. Holds no memory beyond its
-/// own size unless a message or control frame is unfinished, and allocates only for bytes that
-/// arrived, never for a length that was claimed.
+/// The incremental frame parser of one connection. The input may be split at any byte. It allocates
+/// only while a message or control frame is incomplete, and only for bytes that have arrived: the
+/// length in a frame header allocates nothing.
 class FrameReader {
  public:
   /// `limits` must outlive the reader.
   explicit FrameReader(const FrameLimits& limits) noexcept : limits_(&limits) {}
 
-  /// Reads at most `max_frames` frames (at least 1) off the front of `bytes`, unmasking them in
-  /// place, and calls `handler` for what is complete. `bytes` is then what was not read: the frames
-  /// beyond that number, or behind one for which the handler returned false. Feed them next.
+  /// Parses at most `max_frames` frames (at least 1) of `bytes`, unmasks them in place, and calls
+  /// `handler` for each complete message and control frame. `bytes` becomes the unread rest, which
+  /// must be fed next. It is not empty after `max_frames` frames, or after the handler returned
+  /// false.
   ///
-  /// Returns the code to close with where the peer broke the protocol: protocol_error,
-  /// unsupported_data, invalid_payload or message_too_big. Nothing may be fed after that, nor
-  /// after on_close was called.
+  /// Returns a close code if the peer violated the protocol: protocol_error, unsupported_data,
+  /// invalid_payload or message_too_big. After that, or after on_close, feed() must not be called.
   std::optional<CloseCode> feed(std::span<char>& bytes, FrameHandler& handler,
                                 std::size_t max_frames);
 
   /// Whether a frame or a fragmented message has begun and is not complete.
   bool is_unfinished() const noexcept { return header_size_ != 0 || in_frame_ || in_message_; }
 
-  /// Bytes of payload that the current frame lacks; 0 between frames.
+  /// Missing payload bytes of the current frame; 0 between frames.
   std::uint64_t frame_rest() const noexcept { return remaining_; }
 
  private:
@@ -74,8 +74,8 @@ class FrameReader {
 
   const FrameLimits* limits_;
   std::uint64_t remaining_ = 0;             // of the current frame's payload
-  std::string message_;                     // earlier fragments and pieces
-  std::string control_;                     // a control frame cut in two
+  std::string message_;                     // fragments received so far
+  std::string control_;                     // an incomplete control frame
   std::array<unsigned char, 14> header_{};  // section 5.2: at most 2 + 8 + 4 bytes
   std::uint8_t header_size_ = 0;
   std::array<unsigned char, 4> mask_{};
@@ -84,7 +84,7 @@ class FrameReader {
   Opcode message_opcode_ = Opcode::text;  // of the message in progress
   bool fin_ = false;
   bool in_frame_ = false;    // header read, payload not complete
-  bool in_message_ = false;  // a data frame began a message that is not complete
+  bool in_message_ = false;  // a fragmented message is not complete
   Utf8Checker utf8_;
   CloseCode failure_ = CloseCode::normal;
 };

@@ -1,4 +1,4 @@
-// The heads of the frames a server sends: never masked, never fragmented (RFC 6455, section 5.1).
+// Headers of server frames: never masked, never fragmented (RFC 6455, section 5.1).
 #pragma once
 
 #include <array>
@@ -11,7 +11,7 @@
 
 namespace waystation {
 
-/// The header of one whole frame, in a buffer of its own.
+/// The header of one unfragmented frame.
 class FrameHeader {
  public:
   FrameHeader(Opcode opcode, std::uint64_t payload_bytes) noexcept;

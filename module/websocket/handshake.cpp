@@ -24,7 +24,7 @@ constexpr bool is_base64(char c) noexcept {
 }  // namespace
 
 bool is_valid_key(std::string_view key) noexcept {
-  // 16 bytes are 22 base64 digits and two of padding; the last digit carries only two bits.
+  // 16 bytes are 22 base64 digits and two padding characters. The last digit has only two bits.
   return key.size() == 24 && key.ends_with("==") &&
          std::ranges::all_of(key.substr(0, 22), is_base64) &&
          std::string_view("AQgw").find(key[21]) != std::string_view::npos;

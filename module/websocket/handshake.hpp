@@ -12,11 +12,11 @@ bool is_valid_key(std::string_view key) noexcept;
 /// The Sec-WebSocket-Accept for a key (section 4.2.2, item 5.4).
 std::string accept_key(std::string_view key);
 
-/// The 101 response. `subprotocol` is left out where empty.
+/// The 101 response. An empty `subprotocol` is omitted.
 std::string switching_protocols(std::string_view key, std::string_view subprotocol);
 
-/// The next element of a comma-separated list (RFC 9110, section 5.6.1): taken off the front of
-/// `list`, stripped of blanks. Empty elements are passed over; empty when the list is at its end.
+/// Removes the first element from a comma-separated list (RFC 9110, section 5.6.1) and returns it
+/// without the blanks around it. Skips empty elements. Empty at the end of the list.
 std::string_view next_list_element(std::string_view& list) noexcept;
 
 /// Calls `f(std::string_view)` for each element of a comma-separated list.
@@ -28,7 +28,7 @@ void for_each_token(std::string_view list, F&& f) {
   }
 }
 
-/// Whether a comma-separated list holds `token`, in any mixture of cases.
+/// Whether a comma-separated list contains `token`, without regard to case.
 bool has_token(std::string_view list, std::string_view token) noexcept;
 
 }  // namespace waystation

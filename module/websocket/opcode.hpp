@@ -14,7 +14,7 @@ enum class Opcode : std::uint8_t {
   pong = 0xA,
 };
 
-/// Whether an opcode is one of the control frames', defined or reserved (section 5.5).
+/// Whether an opcode is for control frames, defined or reserved (section 5.5).
 constexpr bool is_control(Opcode opcode) noexcept {
   return (static_cast<std::uint8_t>(opcode) & 0x8U) != 0;
 }

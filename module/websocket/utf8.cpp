@@ -5,7 +5,7 @@
 namespace waystation {
 namespace {
 
-/// The length of the longest prefix of ASCII, found up to 32 bytes at a time.
+/// The length of the longest ASCII prefix. Checks up to 32 bytes at a time.
 std::size_t ascii_prefix(std::string_view text) noexcept {
   constexpr std::uint64_t tops = 0x8080808080808080U;
   std::size_t at = 0;
@@ -23,8 +23,8 @@ std::size_t ascii_prefix(std::string_view text) noexcept {
   return at;
 }
 
-/// The length of the character at the front of `text`, which has four bytes or more; 0 where it is
-/// ASCII or no character: the masks cover what feed() looks at byte by byte.
+/// The length of the first character of `text`, which has at least four bytes. 0 if it is ASCII or
+/// not valid. The masks test the same rules as the byte-wise code of feed().
 std::size_t character_length(std::string_view text) noexcept {
   const auto byte = [text](std::size_t i) {
     return std::uint32_t{static_cast<unsigned char>(text[i])};
@@ -39,13 +39,12 @@ std::size_t character_length(std::string_view text) noexcept {
   }
   if ((word & 0xF8C0C0C0U) == 0xF0808080U) {
     const auto start = word & 0x07300000U;
-    return start >= 0x00100000U && start <= 0x04000000U ? 4 : 0;  // nor beyond U+10FFFF
+    return start >= 0x00100000U && start <= 0x04000000U ? 4 : 0;  // nothing above U+10FFFF
   }
   return 0;
 }
 
-/// The length of the longest prefix of whole characters beyond ASCII; the last three bytes are not
-/// looked at.
+/// The length of the longest prefix of complete non-ASCII characters. Ignores the last three bytes.
 std::size_t characters_prefix(std::string_view text) noexcept {
   std::size_t at = 0;
   while (text.size() - at >= 4) {
@@ -63,7 +62,7 @@ bool Utf8Checker::feed(std::string_view piece) noexcept {
   std::size_t at = 0;
   while (at < piece.size()) {
     if (pending_ == 0) {
-      // What is usual, in large steps; what is wrong or cut is left for the small ones below.
+      // The fast path. The code below handles invalid and incomplete characters.
       at += ascii_prefix(piece.substr(at));
       at += characters_prefix(piece.substr(at));
       if (at == piece.size()) break;
@@ -88,7 +87,7 @@ bool Utf8Checker::feed(std::string_view piece) noexcept {
     } else if (byte >= 0xF0 && byte <= 0xF4) {
       pending_ = 3;
       if (byte == 0xF0) low_ = 0x90;   // no overlong forms
-      if (byte == 0xF4) high_ = 0x8F;  // nothing beyond U+10FFFF
+      if (byte == 0xF4) high_ = 0x8F;  // nothing above U+10FFFF
     } else {
       failed_ = true;
       return false;

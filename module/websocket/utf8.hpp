@@ -1,4 +1,4 @@
-// UTF-8 as RFC 3629 defines it, checked piece by piece (RFC 6455, section 8.1).
+// An incremental UTF-8 validator (RFC 3629; RFC 6455, section 8.1).
 #pragma once
 
 #include <cstdint>
@@ -6,21 +6,21 @@
 
 namespace waystation {
 
-/// Checks a text that arrives in pieces, cut anywhere. Fails at the first byte that cannot be
-/// part of UTF-8: overlong forms, surrogates and code points beyond U+10FFFF included.
+/// Validates a text that arrives in pieces, split at any byte. Fails at the first invalid byte.
+/// Overlong forms, surrogates and code points above U+10FFFF are invalid.
 class Utf8Checker {
  public:
-  /// Takes the next piece. False once anything was wrong; it stays so until reset().
+  /// Validates the next piece. False after the first invalid byte, until reset().
   bool feed(std::string_view piece) noexcept;
 
-  /// Whether the text may end here: nothing wrong, and no character cut in two.
+  /// Whether the text is valid so far and does not end inside a character.
   bool at_boundary() const noexcept { return pending_ == 0 && !failed_; }
 
   void reset() noexcept { *this = {}; }
 
  private:
-  std::uint8_t pending_ = 0;  // continuation bytes still to come
-  std::uint8_t low_ = 0x80;   // what the next of them may be
+  std::uint8_t pending_ = 0;  // missing continuation bytes
+  std::uint8_t low_ = 0x80;   // the range of the next one
   std::uint8_t high_ = 0xBF;
   bool failed_ = false;
 };

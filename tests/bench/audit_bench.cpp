@@ -1,11 +1,11 @@
-// How fast the audit takes, writes and finds rows.
+// The speed of the audit: recording, writing and finding rows.
 //
 //     audit_bench [FOLDER] [SECONDS] [ROWS_PER_SECOND]
 //
-// Prints what one call of on_delivery costs the relay's thread; how many rows a second the writer
-// sustains without a gap at a given pace, into a file that grows and into ones that have their full
-// size, so that as many rows are taken out as come in, and how many at no pace; and how long the
-// questions of an operator take in a million rows.
+// Measures three things. The cost of one on_delivery call on the relay's thread. The rows per
+// second that the writer sustains without a gap: at a given rate into a growing file, at that rate
+// into full files (each new row deletes an old one), and at no fixed rate. The time of an
+// operator's queries in a million rows.
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
@@ -40,14 +40,14 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-/// Seconds that a clock of the system's has counted: the processor's time of a thread, of all.
+/// Seconds of a system clock: the processor time of a thread, or of the process.
 double processor_seconds(clockid_t clock) {
   timespec time{};
   clock_gettime(clock, &time);
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
 }
 
-/// Rows as a busy relay would have them: thousands of users in no order.
+/// Rows as of a busy relay: thousands of users in no order.
 class Rows {
  public:
   Rows() {
@@ -88,9 +88,9 @@ AuditOptions options(const std::string& file, std::uint64_t max_bytes) {
   return options;
 }
 
-/// Tells rows until the file has its full size, and some of them were taken out again.
+/// Records rows until the file has its full size and some rows have been deleted.
 void fill(Audit& audit, Rows& rows, const std::string& file) {
-  constexpr std::uint64_t kAtOnce = 20'000;  // for which the queue has room
+  constexpr std::uint64_t kAtOnce = 20'000;  // fits the queue
   AuditTotals kept;
   do {
     for (std::uint64_t i = 0; i < kAtOnce; ++i) audit.on_delivery(rows.next(now_ms()));
@@ -99,8 +99,8 @@ void fill(Audit& audit, Rows& rows, const std::string& file) {
   } while (kept.pushed + kept.undelivered == audit.stats().rows_written);
 }
 
-/// Tells rows at a pace (0: as fast as can be) and reports what became of them. Where the size
-/// has a limit, the file is full when it begins.
+/// Records rows at a rate (0: as fast as possible) and reports the result. With a size limit the
+/// file is full at the start.
 void run(const char* name, const std::string& file, std::uint64_t max_bytes, double seconds,
          double pace) {
   Rows rows;
@@ -120,7 +120,7 @@ void run(const char* name, const std::string& file, std::uint64_t max_bytes, dou
     for (; told < due; ++told) audit.on_delivery(rows.next(at));
     auto& most = most_waiting[seconds_since(begin) < seconds / 2 ? 0 : 1];
     most = std::max(most, audit.stats().rows_waiting);
-    if (pace != 0) std::this_thread::sleep_for(milliseconds(1));  // what is due then comes at once
+    if (pace != 0) std::this_thread::sleep_for(milliseconds(1));  // then records all due rows
   }
   const double took = seconds_since(begin);
   if (!audit.flush(std::chrono::minutes(5))) std::printf("  not all was written\n");
@@ -128,13 +128,14 @@ void run(const char* name, const std::string& file, std::uint64_t max_bytes, dou
   const double own = processor_seconds(CLOCK_THREAD_CPUTIME_ID) - own_before;
   const double writers = processor_seconds(CLOCK_PROCESS_CPUTIME_ID) - all_before - own;
   const auto stats = audit.stats();
-  const auto written = static_cast<double>(figures.rows_written - before.rows_written);
-  // A writer that does not keep up has more waiting the longer it lasts, before it loses any. The
-  // processor's time says what a machine that others use could do if they did not.
-  std::printf("%-30s %8.0f told/s %8.0f written/s %8" PRIu64 " lost %7" PRIu64 ", then %7" PRIu64
-              " waiting at most; of the processor, a row: told %.2f us, written %.2f us\n",
+  const auto written = static_cast<double>(stats.rows_written - before.rows_written);
+  // If the writer is too slow, the queue grows during the run, before it loses rows. The processor
+  // time shows what a machine without other load could do.
+  std::printf("%-30s %8.0f recorded/s %8.0f written/s %8" PRIu64 " lost %7" PRIu64
+              ", then %7" PRIu64
+              " waiting at most; of the processor, a row: recorded %.2f us, written %.2f us\n",
               name, static_cast<double>(told) / took, written / until_written,
-              figures.rows_lost - before.rows_lost, most_waiting[0], most_waiting[1],
+              stats.rows_lost - before.rows_lost, most_waiting[0], most_waiting[1],
               own / static_cast<double>(told) * 1e6, writers / written * 1e6);
 }
 

@@ -1,4 +1,4 @@
-"""Runs the scenarios on every server in turn and writes down what came of it."""
+"""Runs the scenarios on all servers in turn and stores the results."""
 
 import argparse
 import json
@@ -23,12 +23,12 @@ from servers import NAMES, PING_SECONDS, Server
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 ROUNDS = 5
-# The most of all processors that others may use where the figures are to be kept.
+# The maximum load by other processes for results that are kept.
 QUIET = 0.05
 
 
 def loaded_variants(scenario, turn):
-    """In whose turn it is: each comes first, second and so on as often as the others."""
+    """Rotates the order: each server comes first, second and so on equally often."""
     first = turn % len(scenario.variants)
     for kind, more in scenario.variants[first:] + scenario.variants[:first]:
         if turn < MOST_ROUNDS.get((scenario.name, kind), turn + 1):
@@ -40,7 +40,7 @@ def seconds_of(scenario, scale):
 
 
 def measure(build, scratch, scenario, kind, more, scale):
-    """One run's report, or {"failed": why}."""
+    """One run's report, or {"failed": reason}."""
     server = Server(kind, build, scratch)
     try:
         server.fill_audit(build)
@@ -53,7 +53,7 @@ def measure(build, scratch, scenario, kind, more, scale):
             return {"failed": done.stderr.strip()[-400:]}
         report = json.loads(done.stdout)
         report["others"] = round(others.share(), 3)
-        report["failed"] = what_is_wrong(server, report, seconds)
+        report["failed"] = validate(server, report, seconds)
         return report if not report["failed"] else {"failed": report["failed"]}
     except subprocess.TimeoutExpired:
         return {"failed": "not done in five minutes"}
@@ -64,17 +64,18 @@ def measure(build, scratch, scenario, kind, more, scale):
         shutil.rmtree(server.scratch, ignore_errors=True)
 
 
-def what_is_wrong(server, report, seconds):
-    """Why a run says nothing although every reply was right; empty: it does."""
+def validate(server, report, seconds):
+    """The reason why a run is not valid although every reply was correct; empty if it is valid."""
     if report["pairs"] and not report["messages"]:
-        return "no message came back in the measured time"
+        return "no reply in the measured time"
     if server.is_ours() and seconds > PING_SECONDS and not report["pings"]:
-        return "no heartbeat came"
+        return "no ping received"
     if server.is_ours():
-        # Those that stall at the end may have been given up, and not have read it yet.
+        # The server may have closed receivers that stalled at the end, and they have not read it
+        # yet.
         unheard = server.closed_slow() - report["stalled_ended"]
         if not 0 <= unheard <= report["stalled"]:
-            return f"{unheard} sockets were given up for slow that should not"
+            return f"{unheard} sockets were closed as slow and must not be"
     if server.audit and report["route"] == "push":
         lost = server.rows_lost()
         server.stop()
@@ -83,13 +84,13 @@ def what_is_wrong(server, report, seconds):
         if lost or strange or rows != report["messages_in_all"]:
             return (
                 f"{rows} rows of {report['messages_in_all']} messages, {lost} lost, "
-                f"{strange} of no push"
+                f"{strange} not of a push"
             )
     return ""
 
 
 def expected_seconds(options, rounds, scale):
-    """About how long it takes, from how long servers take to start and sockets to open."""
+    """The estimated duration, from the time that servers take to start and sockets to open."""
     start = {"channels": 3, "waystation_guarded_full": 4}
     sockets_a_second = {"channels": 350}
     total = 0
@@ -101,7 +102,7 @@ def expected_seconds(options, rounds, scale):
                 total += sum(seconds_of(scenario, scale)) + start.get(kind, 0.8) + 0.5
                 total += sockets / sockets_a_second.get(kind, 5000)
     if not options.only:
-        # What is measured without a server, and the profile.
+        # Measurements without a server, and the profile.
         total += 15 if options.quick else 150
     return total
 
@@ -111,15 +112,15 @@ def chosen(options):
 
 
 def loaded_in(scenario, turn):
-    """What is loaded for a scenario in one round, in order: server, its arguments, and the how manieth
-    turn of the scenario it is in all rounds together."""
+    """The servers of a scenario in one round, in order: server, its arguments, and the number of
+    this turn of the scenario over all rounds."""
     for nth in range(turn * scenario.turns, (turn + 1) * scenario.turns):
         for kind, more in loaded_variants(scenario, nth):
             yield kind, more, nth
 
 
 def run_all(options, rounds, scale):
-    """Runs what was asked for, round by round, and says each figure as it comes."""
+    """Runs the selected scenarios round by round and prints each result."""
     scratch = tempfile.mkdtemp(prefix="waystation-bench.")
     began = time.monotonic()
     try:
@@ -144,12 +145,12 @@ def run_all(options, rounds, scale):
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-# ---- figures
+# ---- results
 
 
 def tabulate(raw):
-    """{scenario: {variant: its figures}}. A run that failed fails its row: a server does not win
-    by the rounds in which it did as it should."""
+    """{scenario: {variant: its results}}. A failed run fails its row: a server must not gain from
+    the rounds in which it worked."""
     table = {}
     source = None
     for scenario in SCENARIOS:
@@ -180,9 +181,9 @@ def tabulate(raw):
     return table
 
 
-def verdicts(table):
-    """Each aim with the ratio of every round in which both were measured: what the machine did to
-    one of them it did to the other too."""
+def compare_with_aims(table):
+    """Each target with the ratio of every round in which both were measured: both had the same
+    machine load."""
     for scenario in SCENARIOS:
         row = table.get(scenario.name, {})
         for ours, other, sense, factor in scenario.aims:
@@ -240,7 +241,7 @@ def markdown(table):
         "| scenario | of | against | aim | ratio, the rounds' median | least to most | |",
         "|---|---|---|--:|--:|--:|---|",
     ]
-    for v in verdicts(table):
+    for v in compare_with_aims(table):
         unit = FIGURES[v["scenario"].figure][0]
         against = NAMES[v["against"]] if v["against"] else unit
         aim = f"{'≥' if v['sense'] == '>' else '≤'} {v['factor']:g}" if v["sense"] else ""
@@ -270,10 +271,10 @@ def summary_of(facts, table, micro_table):
                 **{key: round(v[key], 3) for key in ("ratio", "least", "most") if v.get(key)},
                 "reached": v["reached"],
             }
-            for v in verdicts(table)
+            for v in compare_with_aims(table)
         ],
         "micro": micro_table,
-        "micro_aims": list(micro.verdicts(micro_table)) if micro_table else [],
+        "micro_aims": list(micro.compare_with_aims(micro_table)) if micro_table else [],
     }
 
 
@@ -298,8 +299,8 @@ def page_text(out, facts, table, micro_table):
     return "\n" + "\n\n".join(parts) + "\n\n"
 
 
-def put_into_page(page, text):
-    """Replaces what stands between the page's two marks."""
+def replace_tables(page, text):
+    """Replaces the text between the page's two marks."""
     begin, end = "<!-- results -->\n", "<!-- end of results -->\n"
     head, rest = page.read_text().split(begin)
     page.write_text(head + begin + text + end + rest.split(end)[1])
@@ -308,7 +309,7 @@ def put_into_page(page, text):
 def write_page():
     kept = json.loads((RESULTS / "summary.json").read_text())
     raw = [json.loads(line) for line in (RESULTS / "raw.jsonl").read_text().splitlines()]
-    put_into_page(
+    replace_tables(
         HERE / "RESULTS.md", page_text(RESULTS, kept["facts"], tabulate(raw), kept["micro"])
     )
 
@@ -316,23 +317,23 @@ def write_page():
 def arguments():
     parser = argparse.ArgumentParser(
         prog="tests/bench/run.sh",
-        description="Measures waystation beside others. A whole run on a quiet machine is kept in "
-        "tests/bench/results/ and RESULTS.md; all else in build/.",
+        description="Compares waystation with other servers. A whole run on a quiet machine is stored in "
+        "tests/bench/results/ and RESULTS.md; other runs in build/.",
     )
     parser.add_argument("--build", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="one short round, as a check")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
     parser.add_argument("--scale", type=float, default=1, help="of the time each run takes")
     parser.add_argument("--only", action="append", help="a scenario; may be given several times")
-    parser.add_argument("--list", action="store_true", help="the scenarios, and how long it takes")
-    parser.add_argument("--out", type=Path, help="where to write instead")
+    parser.add_argument("--list", action="store_true", help="the scenarios and the duration")
+    parser.add_argument("--out", type=Path, help="the folder for the results")
     parser.add_argument(
         "--even-if-busy",
         action="store_true",
-        help="keep the results although others use the machine, and say so in them",
+        help="keep the results although others use the machine, and note it in them",
     )
     parser.add_argument(
-        "--profile", action="store_true", help="only print where waystation's time goes, by perf"
+        "--profile", action="store_true", help="only print waystation's profile (perf)"
     )
     parser.add_argument("--page", action="store_true", help="only write the page from results/")
     options = parser.parse_args()
@@ -379,8 +380,8 @@ def main():
     )
     if is_kept and others_before > QUIET and not options.even_if_busy:
         print(
-            "The figures would be noise, and a whole run is kept. Wait, or ask for --even-if-busy, "
-            "which says so in the results, or for --quick, --only or --out, which keep none.",
+            "The machine is busy, and the results of a whole run are kept. Wait, or use --even-if-busy, "
+            "which is noted in the results, or --quick, --only or --out, which keep none.",
             file=sys.stderr,
         )
         return 2

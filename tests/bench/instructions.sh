@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# Counts the instructions it takes to pass a message, and compares with instructions.txt:
+# Counts the instructions of the relay per message, and compares them with instructions.txt:
 #
-#     tests/bench/instructions.sh              fails where one takes a tenth more or less than it did
-#     tests/bench/instructions.sh --record     writes what it takes now
-#     tests/bench/instructions.sh --profile    says where they go, function by function
+#     tests/bench/instructions.sh              fails if a count changed by a tenth or more
+#     tests/bench/instructions.sh --record     stores the current counts
+#     tests/bench/instructions.sh --profile    prints the counts by function
 #
-# The count does not depend on the machine's mood, only on the compiler and the C library: those of
-# Debian 12. Builds all else that measures speed too, so that it stays in order. Ends with
-# `N passed, N failed`.
+# The count depends only on the compiler and the C library: those of Debian 12. The script also
+# builds the other benchmarks, so that they keep compiling. Ends with `N passed, N failed`.
 set -euo pipefail
 
 self=tests/bench/instructions.sh
@@ -18,7 +17,7 @@ self=tests/bench/instructions.sh
 
 recorded="$root/tests/bench/instructions.txt"
 margin_percent=10
-# The difference of two runs leaves out what happens once.
+# The difference of two runs excludes one-time costs.
 few=400
 many=1400
 
@@ -29,11 +28,12 @@ if ! build_bench; then
 fi
 feed="$bench_build/tests/bench/instructions/waystation_feed"
 
-# The C library chooses how to copy by what the processor can do, and callgrind counts each byte of
-# a `rep movsb`: everywhere the same plain ways are taken.
+# The C library selects a copy function by processor, and callgrind counts each byte of a `rep
+# movsb`. These settings select the same functions everywhere.
 export GLIBC_TUNABLES=glibc.cpu.hwcaps=-ERMS,-FSRM,-AVX2,-AVX_Fast_Unaligned_Load,-AVX512F,-AVX512VL:glibc.cpu.x86_non_temporal_threshold=0x10000000
 
-# callgrind SCENE MESSAGES OUT: writes OUT-01, OUT-02, …: one file a thread, the relay's the second.
+# callgrind SCENE MESSAGES OUT: writes OUT-01, OUT-02, …: one file per thread, the second is the
+# relay's.
 callgrind() {
   if ! valgrind --tool=callgrind --separate-threads=yes --fair-sched=yes \
     --callgrind-out-file="$3" "$feed" "$1" "$2" >"$3.log" 2>&1; then
@@ -45,7 +45,7 @@ callgrind() {
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 
-# instructions SCENE MESSAGES: of the relay's thread. Fails where there is no count.
+# instructions SCENE MESSAGES: the instructions of the relay's thread. Fails if there is no count.
 instructions() {
   local totals
   rm -f "$scratch"/out*
@@ -58,7 +58,7 @@ instructions() {
   printf '%s\n' "$totals"
 }
 
-# a_message SCENE: instructions a message. Fails where there is no count.
+# a_message SCENE: instructions per message. Fails if there is no count.
 a_message() {
   local first second
   first="$(instructions "$1" "$few")" || return 1
@@ -66,7 +66,7 @@ a_message() {
   printf '%s\n' $(((second - first) / (many - few)))
 }
 
-# Without a scene the feed says how it is used, which it counts as a failure of its own.
+# Without a scene the program prints its usage and fails.
 scenes="$("$feed" 2>&1 | sed -n 's/^  //p' || true)"
 if [ -z "$scenes" ]; then
   say "${feed#"$root"/} names no scenes"
@@ -78,7 +78,7 @@ if [ "${1:-}" = --profile ]; then
   for scene in plain_chat_64_alone plain_chat_64 v1_push_64 plain_chat_2048; do
     callgrind "$scene" 4000 "$scratch/out"
     printf '%s, of 4,000 messages: the functions with the most instructions of their own\n\n' "$scene"
-    # Names of standard containers are longer than what they say.
+    # Names of standard containers are too long to read.
     callgrind_annotate --threshold=95 "$scratch/out-02" |
       sed -n '/file:function/,$p' | sed -E 's#[^ ]*/(module|tests)/#\1/#; s# \[[^]]*\]$##' |
       cut -c1-150 | grep -v '^-*$' | head -n 25
@@ -118,7 +118,7 @@ for scene in $scenes; do
     judge false "$scene" "$count" "$before" "too many"
   elif [ "$((count * 100))" -lt "$((before * (100 - margin_percent)))" ]; then
     judge false "$scene" "$count" "$before" \
-      "too few: it became better, then record anew, or it no longer does all that it did"
+      "too few: record again after an optimization; otherwise a part of the work is missing"
   else
     judge true "$scene" "$count" "$before"
   fi

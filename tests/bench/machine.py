@@ -1,4 +1,4 @@
-"""The machine that is measured on: what it is, and how busy others keep it."""
+"""The measured machine: its properties, and the load by other processes."""
 
 import json
 import os
@@ -14,11 +14,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def busy_seconds():
-    """Processor time that was not idle since the machine came up: of anybody's programs, of the
-    interrupts, and what the host took for others. The interrupts belong to it because a kernel
-    without IRQ_TIME_ACCOUNTING puts them into the time of the programs that they come upon, too:
-    what a run's packets cost is in the time of the run's own. On a kernel with it, a run's packets
-    count as others' work: then too little is kept, and nothing false."""
+    """Busy processor time since boot: of all programs, of interrupts, and time stolen by the
+    hypervisor. Without IRQ_TIME_ACCOUNTING a kernel adds an interrupt's time to the interrupted
+    program, so a run's time includes its packets. With it, a run's packets count as others'
+    load: fewer results are kept, and none is wrong."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[1:9])
     return (user + nice + system + irq + softirq + steal) / TICKS
@@ -37,13 +36,13 @@ def tree_seconds(pid):
 
 
 def own_seconds():
-    """Of this process and of those it started that have ended."""
+    """Processor time of this process and of its ended children."""
     use = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in use)
 
 
 class Others:
-    """How much of all processors others use from construction on, while `pid` is served."""
+    """The share of all processors that others use from construction on, while `pid` runs."""
 
     def __init__(self, pid=None):
         self.pid = pid
@@ -54,8 +53,8 @@ class Others:
         return busy_seconds() - own_seconds() - (tree_seconds(self.pid) if self.pid else 0)
 
     def share(self):
-        """As it comes out. Somewhat below 0 where nobody else did anything: the processors' time is
-        counted in ticks, that of programs exactly."""
+        """Not rounded. Slightly below 0 if no other process ran: processor time is counted in
+        ticks, a program's time exactly."""
         took = (time.monotonic() - self.began) * os.cpu_count()
         return (self.of_others() - self.before) / max(took, 0.01)
 
@@ -75,7 +74,7 @@ def first_line(*command):
 
 
 def commit():
-    """What is measured; `-dirty` where files differ from it, other than the results."""
+    """The measured commit; `-dirty` if files differ from it, other than the results."""
     git = ("git", "-C", str(HERE))
     changed = subprocess.run(
         [*git, "status", "--porcelain", "--untracked-files=no", "--", ":/",

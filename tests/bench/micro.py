@@ -1,9 +1,9 @@
-"""The microbenchmarks and the audit's: run, and put into tables."""
+"""Runs the microbenchmarks and the audit's benchmark, and makes tables of the results."""
 
 import json
 import subprocess
 
-# What the scanner is to reach on 2 KiB of each kind of text.
+# The scanner's target for 2 KiB of each kind of text.
 SCANS = ("scan/words/2048", "scan/chinese/2048", "scan/records/2048")
 LEAST_GB_PER_SECOND = 1.5
 
@@ -19,7 +19,7 @@ def run(build, quick):
 
 
 def audit(build, scratch, quick):
-    """What the audit's benchmark says, as it says it: at the rows a second that it is to sustain."""
+    """The output of the audit's benchmark, at the rows per second of its target."""
     program = build / "tests/bench/audit_bench"
     command = [program, scratch, "1" if quick else "5", "50000"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -40,7 +40,7 @@ def medians(report):
     return found
 
 
-def verdicts(table):
+def compare_with_aims(table):
     for name in SCANS:
         value = table[name]["gb_per_second"]
         yield {
@@ -58,7 +58,7 @@ def markdown(table):
         items = f"{row['items_per_second'] / 1e6:.2f}" if row["items_per_second"] else ""
         lines.append(f"| {name} | {row['ns']:,.0f} | {rate} | {items} |")
     lines += ["", "| microbenchmark | aim, GB/s | GB/s | |", "|---|--:|--:|---|"]
-    for each in verdicts(table):
+    for each in compare_with_aims(table):
         reached = "reached" if each["reached"] else "**missed**"
         lines.append(
             f"| {each['benchmark']} | ≥ {LEAST_GB_PER_SECOND} | {each['gb_per_second']:.2f} "

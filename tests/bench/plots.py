@@ -1,4 +1,4 @@
-"""Bar charts as SVG: one for each kind of figure, on a logarithmic scale where it takes one."""
+"""Bar charts as SVG: one per kind of result, with a logarithmic scale if suitable."""
 
 import math
 from xml.sax.saxutils import escape

@@ -1,4 +1,4 @@
-"""Where waystation's time goes, scenario by scenario, as perf samples it: the kernel's part too."""
+"""The profile of waystation in each scenario, sampled by perf, including the kernel."""
 
 import re
 import signal
@@ -35,7 +35,7 @@ def profile_one(build, scratch, scenario, seconds):
             [*RECORD, "--output", data, "--pid", str(server.process.pid)],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
-        time.sleep(0.5)  # until it has attached itself
+        time.sleep(0.5)  # until perf is attached
         subprocess.run(command, capture_output=True, timeout=120, check=True)
         perf.send_signal(signal.SIGINT)
         _, problem = perf.communicate(timeout=60)
@@ -52,7 +52,7 @@ def profile_one(build, scratch, scenario, seconds):
 
 
 def write(build, scratch, file, only=None):
-    """Writes why there is none where perf cannot be had."""
+    """Writes the reason if perf is not available."""
     parts = []
     try:
         for scenario in SCENARIOS:

@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
-# Measures waystation beside what people use today:
+# Compares waystation with other servers:
 #
-#     tests/bench/run.sh             all scenarios, five rounds: some 25 minutes, the build excepted
-#     tests/bench/run.sh --quick     one short round, to see that it works: about three
+#     tests/bench/run.sh             all scenarios, five rounds: some 25 minutes after the build
+#     tests/bench/run.sh --quick     one short round as a check: about three minutes
 #     tests/bench/run.sh --only pairs_100 --only connects --rounds 3
 #     tests/bench/run.sh --list      the scenarios, and how long they take
 #
-# Installs and builds what is missing, loads each server in turn with the same generator, runs the
+# Installs and builds missing parts, loads each server in turn with the same generator, runs the
 # microbenchmarks, and prints tables. A whole run writes results/ and the tables in RESULTS.md, and
-# refuses where others use the machine; anything less writes to build/. `--help` lists what else can
-# be asked for. Exit code: 1 where a run failed, 2 where nothing was kept. On Debian 12, as root or
-# with sudo.
+# refuses to start on a busy machine. Other runs write to build/. `--help` lists all options. Exit
+# code: 1 if a run failed, 2 if no results were kept. Needs Debian 12, as root or with sudo.
 set -euo pipefail
 
 self=tests/bench/run.sh
@@ -19,8 +18,8 @@ self=tests/bench/run.sh
 # shellcheck source=tests/bench/setup.sh
 . "$root/tests/bench/setup.sh"
 
-# What asks for no measurement is answered without building anything: --help, --list, --page, and a
-# mistake in the options.
+# Options without a measurement (--help, --list, --page) and wrong options are answered without a
+# build.
 at_once='
 import sys
 sys.path.insert(0, sys.argv.pop(1))

@@ -1,4 +1,4 @@
-"""What is measured, on whom, and what it must reach."""
+"""The scenarios, their servers and their targets."""
 
 from dataclasses import dataclass, field
 
@@ -9,15 +9,15 @@ OURS = "waystation"
 class Scenario:
     name: str
     title: str
-    figure: str  # which figure of the generator's counts: see FIGURES
+    figure: str  # the measured value: see FIGURES
     load: tuple  # the generator's arguments
-    variants: tuple  # (server, its own arguments to the generator), in the order of the table
-    # Against whom: (ours, other, at least or at most, the factor); "" and None: for comparison.
+    variants: tuple  # (server, its arguments to the generator), in the order of the table
+    # Targets: (ours, other, at least or at most, the factor); "" and None: comparison only.
     aims: tuple = field(default=())
     seconds: float = 2.5
     warmup: float = 0.5
-    least_seconds: float = 0  # that it takes however short the run
-    turns: int = 1  # in each round; a percentile that a few milliseconds decide wants several
+    least_seconds: float = 0  # the minimum for short runs
+    turns: int = 1  # in each round; a percentile of few samples needs several
 
 
 def plain(*servers, **more):
@@ -29,9 +29,9 @@ def cpu_seconds(report):
 
 
 def audited_push(name, rate, audited, most):
-    """Push fallbacks at a pace with the audit and without it, read twice: for the median and for the
-    99th percentile, which are to be at most so many times as long; None: for comparison. A run that
-    lost a row has failed."""
+    """Push fallbacks at a rate with and without the audit, evaluated for the median and the 99th
+    percentile. The target is the maximum ratio; None: comparison only. A run that lost a row has
+    failed."""
     title = f"push, {rate:,} messages/s, audit on"
     if audited == "waystation_guarded_full":
         title += ", its file full"
@@ -45,19 +45,19 @@ def audited_push(name, rate, audited, most):
 
 
 ALL = (OURS, "ws", "nchan", "channels")
-# What the same system calls reach with no relay around them, where one message at a time is in flight.
+# The bound of these system calls without a relay, with one message in flight.
 WITH_FLOOR = (*ALL, "floor")
 AGAINST_FLOOR = ((OURS, "floor", "", None), ("floor", "nchan", "", None), ("floor", "ws", "", None))
 
-# In how many rounds a server is measured at most, where opening its sockets takes half a minute.
+# The maximum rounds for servers that need half a minute to open the sockets.
 MOST_ROUNDS = {("idle_8000", "channels"): 2, ("connects", "channels"): 2}
 
-# figure: (unit, whether more is better, how it is read from a report)
+# figure: (unit, whether more is better, how to compute it from a report)
 FIGURES = {
     "messages": ("messages/s", True, lambda r: r["messages_per_second"]),
     "p50": ("µs, median", False, lambda r: r["latency_us"]["p50"]),
     "p99": ("µs, p99", False, lambda r: r["latency_us"]["p99"]),
-    # At the end: every socket was pinged, and where that was asked for, has spoken and heard.
+    # At the end: every socket was pinged, and has sent and received if the scenario does so.
     "idle": (
         "KiB a socket",
         False,
@@ -69,7 +69,7 @@ FIGURES = {
         False,
         lambda r: r["last_thousand_seconds"] / r["first_thousand_seconds"],
     ),
-    # What the machine's mood changes least.
+    # The least dependent on the machine's load.
     "cpu": (
         "µs of server CPU a message",
         False,
@@ -145,7 +145,7 @@ SCENARIOS = (
         "one_pair_p99",
         "one pair, 64 B",
         "p99",
-        (),  # the same runs, read for another figure
+        (),  # the same runs, evaluated for another value
         plain(OURS, "waystation_spin", "ws", "nchan", "channels"),
         ((OURS, "ws", "<", 0.9), ("waystation_spin", "ws", "<", 0.5)),
     ),
@@ -194,7 +194,7 @@ SCENARIOS = (
         ((OURS, ("--stalled", "1")), ("waystation_undisturbed", ())),
         ((OURS, "waystation_undisturbed", "<", 1.5),),
         seconds=3,
-        least_seconds=3,  # it stalls for a second, is given up, and comes back
+        least_seconds=3,  # it stalls for a second, is closed, and reconnects
     ),
     Scenario(
         "guarded",

@@ -1,4 +1,4 @@
-"""The servers that are measured, each started anew for a run."""
+"""The measured servers, restarted for each run."""
 
 import base64
 import os
@@ -19,12 +19,12 @@ SECRET = b"a secret of thirty-two bytes, no less"
 
 PING_SECONDS = 2
 
-# Of an audit's file that is to be full: room for some 35,000 rows, more than come in the second for
-# which the audit gathers them at most.
+# The file size for a full audit: some 35,000 rows, more than arrive in the second after which the
+# audit commits at the latest.
 FULL_BYTES = 8 << 20
 
-# Every limit is on, and raised so that the load passes. Runs are short, so that with the usual
-# interval none would see a heartbeat.
+# Every limit is on and high enough for the load. Runs are short, so the ping interval is shorter
+# than the default.
 OPTIONS = {
     "max_connections": 20000,
     "max_connections_per_address": 20000,
@@ -56,7 +56,7 @@ def free_port():
 
 
 class Server:
-    """One server, running from construction to stop()."""
+    """One server, from construction to stop()."""
 
     def __init__(self, kind, build, scratch):
         self.kind = kind
@@ -105,7 +105,7 @@ class Server:
         return command
 
     def load_options(self):
-        """What the generator has to know of this one."""
+        """The generator's arguments for this server."""
         options = ["--port", str(self.port), "--pid", str(self.process.pid)]
         if self.kind.startswith("nchan") or self.kind == "floor":
             options += ["--reply", "as_sent"]
@@ -147,11 +147,11 @@ class Server:
         return int(re.search(rf"^{re.escape(name)} (\d+)$", text, re.MULTILINE).group(1))
 
     def closed_slow(self):
-        """How many sockets waystation gave up because they did not read."""
+        """The number of sockets that waystation closed because they did not read."""
         return self.metric('waystation_sockets_closed_total{reason="slow"}')
 
     def rows_lost(self):
-        """How many rows the audit lost, once none waits any longer to be written."""
+        """The number of rows that the audit lost, after the queue is empty."""
         for _ in range(600):
             if self.metric("waystation_audit_rows_waiting") == 0:
                 return self.metric("waystation_audit_rows_lost_total")
@@ -159,8 +159,8 @@ class Server:
         raise RuntimeError("the audit does not get its rows written")
 
     def rows_audited(self):
-        """How many rows the audit's file was ever given, how many of them are in it, and how many of
-        these are no pushes. Where none was lost, each is a message."""
+        """The number of rows written to the audit's file, of rows still in it, and of those that
+        are no pushes. Without lost rows, each is a message."""
         database = sqlite3.connect(self.audit)
         query = "SELECT ifnull(max(id), 0), count(*), count(*) FILTER (WHERE outcome <> 'pushed')"
         counts = database.execute(query + " FROM deliveries").fetchone()
@@ -168,7 +168,7 @@ class Server:
         return counts
 
     def fill_audit(self, build):
-        """Of the one that is to be full: pushes until it has its size, and gave rows away."""
+        """For the full audit: pushes until the file has its size and rows were deleted."""
         if self.kind != "waystation_guarded_full":
             return
         command = [build / "tests/bench/load/waystation-load", *self.load_options()]

@@ -1,7 +1,7 @@
-# shellcheck shell=bash disable=SC2034,SC2154 # for those who source this, behind embed/setup.sh
-# What the programs that measure speed are built with.
+# shellcheck shell=bash disable=SC2034,SC2154 # for scripts that source this after embed/setup.sh
+# The packages and build of the benchmarks.
 
-# Beyond what it takes to build the server.
+# In addition to the packages for the server's build.
 bench_packages=(
   libbenchmark-dev
   libsimdjson-dev
@@ -9,7 +9,7 @@ bench_packages=(
 
 bench_build="${WAYSTATION_BENCH_BUILD:-$root/build/bench}"
 
-# Builds the server and all that measures it.
+# Builds the server and the benchmarks.
 build_bench() {
   mkdir -p "$bench_build"
   if ! cmake -S "$root" -B "$bench_build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \

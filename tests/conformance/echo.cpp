@@ -1,8 +1,8 @@
 // waystation-echo PORT: sends every message back as it came, text and binary.
 //
-// CivetWeb greets, the reactor talks, and nothing of the relay is in between, so that a suite for
-// RFC 6455 meets our framing alone. Port 0 takes any free one; the line that says which is printed
-// once it serves. Ends on SIGINT or SIGTERM.
+// CivetWeb checks the upgrade and the reactor does the rest, without the relay: a test suite for
+// RFC 6455 reaches only our framing. Port 0 lets the system choose; the program prints the port
+// when it accepts connections. SIGINT and SIGTERM end it.
 #include <civetweb.h>
 #include <pthread.h>
 
@@ -22,7 +22,7 @@ namespace {
 
 using namespace waystation;
 
-// What suites of cases send at most, and a receiver may keep us waiting with.
+// The largest message of a test suite, and the most that may wait for a slow receiver.
 constexpr std::size_t kMaxMessageBytes = std::size_t{32} << 20;
 
 class EchoSession final : public Session {
@@ -41,7 +41,7 @@ class EchoSession final : public Session {
   Connection& connection_;
 };
 
-/// CivetWeb has checked version and key. Non-zero: it has nothing more to do.
+/// CivetWeb has checked version and key. Returns non-zero: CivetWeb must not continue.
 int on_connect(const mg_connection* connection, void* user_data) {
   auto& reactor = *static_cast<Reactor*>(user_data);
   const auto* request = mg_get_request_info(connection);
@@ -68,7 +68,8 @@ int main(int argc, char** argv) {
     std::fputs("usage: waystation-echo PORT\n", stderr);
     return 2;
   }
-  // Before any thread is started, so that all leave these to sigwait.
+  // Before any thread starts: threads inherit the mask, so that only sigwait receives these
+  // signals.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);

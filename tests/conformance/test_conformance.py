@@ -1,4 +1,5 @@
-"""Cases of RFC 6455 against waystation-echo: what each sends, and all that must come back."""
+"""Cases of RFC 6455 against waystation-echo: the bytes that each sends, and all frames of the
+reply."""
 
 import asyncio
 import os
@@ -53,7 +54,7 @@ def close(code, reason=b""):
 
 
 def closed(code):
-    """The frames of a Close with `code`, whatever its reason."""
+    """The frames of a Close with `code` and any reason."""
     return [(CLOSE, code)]
 
 
@@ -63,8 +64,8 @@ def text(payload, **options):
 
 GOOD_TEXT = "κόσμε, 驿站, \U0010ffff".encode()
 
-# Section, what it is about, what is sent, all frames that must come back. Of a Close only the code
-# is compared, 1005 standing for none.
+# Section, subject, sent bytes, all expected frames. For a Close only the code is compared; 1005
+# means no code.
 CASES = [
     ("5.6", "an empty text", text(b""), [(TEXT, b"")]),
     ("5.6", "an empty binary message", frame(BINARY), [(BINARY, b"")]),
@@ -128,7 +129,7 @@ CASES = [
     ("5.5.2", "a ping of 125 bytes", frame(PING, bytes(range(125))), [(PONG, bytes(range(125)))]),
     ("5.5.2", "ten pings", b"".join(frame(PING, b"%d" % n) for n in range(10)),
      [(PONG, b"%d" % n) for n in range(10)]),
-    ("5.5.3", "a pong that nobody asked for", frame(PONG, b"x") + frame(PING, b"y"),
+    ("5.5.3", "an unsolicited pong", frame(PONG, b"x") + frame(PING, b"y"),
      [(PONG, b"y")]),
     ("8.1", "text in UTF-8", text(GOOD_TEXT), [(TEXT, GOOD_TEXT)]),
     ("8.1", "text in UTF-8, a fragment for every byte",
@@ -162,7 +163,7 @@ class Conformance(unittest.TestCase):
         return raw
 
     def read(self, raw, expected):
-        """As many frames as are expected, and after a Close the end of the connection."""
+        """Receives as many frames as expected, and after a Close the end of the connection."""
         got = []
         for _ in expected:
             opcode, payload = raw.read_frame()
@@ -181,7 +182,7 @@ class Conformance(unittest.TestCase):
             for piece in pieces:
                 raw.send(piece)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it had heard enough
+            pass  # the server had already closed
 
     def test_cases_in_one_piece(self):
         for section, about, data, expected in CASES:

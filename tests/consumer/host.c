@@ -1,6 +1,6 @@
-/* A program in C with a web server of its own making, outside of Waystation's tree: it reads a
- * request, describes it in the library's struct, and hands the socket over. Then its own clients
- * talk through it. */
+/* A C program outside Waystation's tree with its own minimal web server. It parses a request,
+ * describes it in the library's struct and hands over the socket. Its own clients then chat
+ * through the relay. */
 #include <stdint.h>
 #include <string.h>
 
@@ -8,8 +8,9 @@
 
 #include "talk.h"
 
-/* Splits a request in place. The number of header fields, -1 where it is none. */
-static int parse(char *text, waystation_request *request, waystation_header *headers, int room) {
+/* Splits a request in place. Returns the number of header fields, or -1 if the request is
+ * malformed. */
+static int parse(char *text, waystation_request *request, waystation_header *headers, int capacity) {
   int count = 0;
   char *end;
   char *line = strstr(text, "\r\n");
@@ -25,7 +26,7 @@ static int parse(char *text, waystation_request *request, waystation_header *hea
   for (line += 2; (end = strstr(line, "\r\n")) != NULL && end != line; line = end + 2) {
     char *colon = strchr(line, ':');
     *end = '\0';
-    if (colon == NULL || count == room) return -1;
+    if (colon == NULL || count == capacity) return -1;
     *colon = '\0';
     headers[count].name = line;
     headers[count].value = colon + 1 + strspn(colon + 1, " ");
@@ -34,7 +35,7 @@ static int parse(char *text, waystation_request *request, waystation_header *hea
   return count;
 }
 
-/* Serves one request of a connection that was just accepted. The response's status. */
+/* Serves one request on an accepted connection. Returns the response's status. */
 static int serve(waystation_relay *relay, int fd, int port) {
   waystation_request request;
   waystation_response response;
@@ -72,13 +73,14 @@ static int serve(waystation_relay *relay, int fd, int port) {
   return status;
 }
 
-/* Lets one client in on a route. Its descriptor; its answer is still to be read. */
-static int let_in(waystation_relay *relay, int listener, int port, const char *path, int expected) {
+/* Sends an upgrade request for a route. Returns the client's descriptor after it read the
+ * response head. */
+static int open_route(waystation_relay *relay, int listener, int port, const char *path, int expected) {
   int client = talk_connect(port);
   int status;
-  talk_ask(client, port, path);
+  talk_request(client, port, path);
   status = serve(relay, accept(listener, NULL, NULL), port);
-  if (status != expected || talk_answer(client) != expected) {
+  if (status != expected || talk_status(client) != expected) {
     fprintf(stderr, "%s was answered with %d, not %d\n", path, status, expected);
     exit(1);
   }
@@ -102,12 +104,12 @@ int main(void) {
 
   waystation_options_init(&options, sizeof options);
   if (waystation_new(&options, &relay, &error) != WAYSTATION_OK) talk_fail(error.message);
-  alice = let_in(relay, listener, port, "/ws/chat/alice_bob/?user=alice", 101);
-  bob = let_in(relay, listener, port, "/ws/chat/alice_bob/?user=bob", 101);
-  close(let_in(relay, listener, port, "/ws/chat/bob_alice/?user=bob", 400));
-  talk_say(bob, "{\"message\":\"hello\",\"to_user\":\"alice\"}");
-  talk_hear(alice, "{\"message\":\"hello\"}");
-  talk_hear(bob, "{\"message\":\"hello\"}");
+  alice = open_route(relay, listener, port, "/ws/chat/alice_bob/?user=alice", 101);
+  bob = open_route(relay, listener, port, "/ws/chat/alice_bob/?user=bob", 101);
+  close(open_route(relay, listener, port, "/ws/chat/bob_alice/?user=bob", 400));
+  talk_send(bob, "{\"message\":\"hello\",\"to_user\":\"alice\"}");
+  talk_expect(alice, "{\"message\":\"hello\"}");
+  talk_expect(bob, "{\"message\":\"hello\"}");
   waystation_free(relay);
   close(alice);
   close(bob);

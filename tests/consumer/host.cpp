@@ -1,4 +1,4 @@
-// A program in C++ that runs CivetWeb and attaches the relay to it, outside of Waystation's tree.
+// A C++ program outside Waystation's tree that runs CivetWeb and attaches the relay to it.
 #include <waystation/civetweb.h>
 
 #include <array>

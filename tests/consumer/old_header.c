@@ -1,5 +1,5 @@
-/* What was built with an older header keeps working: its structs are shorter, and behind them is
- * not even memory. Each is put right before a page that nobody may touch. */
+/* Programs built with an older header keep working: their structs are shorter. Each struct ends
+ * at a protected page, so that an access beyond it ends the program. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 #include <waystation/waystation.h>
 
-/* The options as far as a first version of them might have gone. */
+/* The options of an assumed first version. */
 struct old_options {
   size_t size;
   int auth;
@@ -19,13 +19,13 @@ struct old_options {
   const char *identity_header;
 };
 
-struct old_figures {
+struct old_stats {
   size_t size;
   uint64_t chat_sockets;
   uint64_t push_sockets;
 };
 
-/* Up to `descriptor`: before there was an HTTP API that needs bodies. */
+/* Up to `descriptor`: a header without the HTTP API, which needs bodies. */
 struct old_request {
   size_t size;
   const char *method;
@@ -41,7 +41,7 @@ struct old_request {
   int descriptor;
 };
 
-/* As long as a response ever was at least. */
+/* The shortest response that any header declared. */
 struct old_response {
   size_t size;
   int action;
@@ -50,7 +50,7 @@ struct old_response {
   size_t length;
 };
 
-static void *before_the_edge(size_t size) {
+static void *at_page_end(size_t size) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED || mprotect(pages + page, page, PROT_NONE) != 0) {
@@ -61,23 +61,23 @@ static void *before_the_edge(size_t size) {
   return pages + page - size;
 }
 
-static void expect(int holds, const char *what) {
+static void expect(int holds, const char *message) {
   if (holds) return;
-  fprintf(stderr, "%s\n", what);
+  fprintf(stderr, "%s\n", message);
   exit(1);
 }
 
 int main(void) {
-  struct old_options *options = before_the_edge(sizeof *options);
-  struct old_figures *figures = before_the_edge(sizeof *figures);
-  struct old_request *request = before_the_edge(sizeof *request);
+  struct old_options *options = at_page_end(sizeof *options);
+  struct old_stats *stats = at_page_end(sizeof *stats);
+  struct old_request *request = at_page_end(sizeof *request);
   waystation_header host = {"Host", "127.0.0.1:1"};
-  struct old_response *response = before_the_edge(sizeof *response);
+  struct old_response *response = at_page_end(sizeof *response);
   waystation_relay *relay;
   waystation_error error = WAYSTATION_ERROR_INIT;
 
   waystation_options_init((waystation_options *)options, sizeof *options);
-  expect(options->size == sizeof *options, "the size is not the caller's");
+  expect(options->size == sizeof *options, "options: the caller's size was changed");
   expect(options->auth == WAYSTATION_AUTH_OPEN, "auth is not its default");
   expect(strcmp(options->identity_header, "X-Forwarded-User") == 0,
          "identity_header is not its default");
@@ -90,12 +90,12 @@ int main(void) {
              == WAYSTATION_OK,
          "old options cannot be put in force again");
 
-  memset(figures, 0, sizeof *figures);
-  figures->size = sizeof *figures;
-  expect(waystation_stats_read(relay, (waystation_stats *)figures) == WAYSTATION_OK,
-         "old figures cannot be read");
-  expect(figures->size == sizeof *figures && figures->chat_sockets == 0,
-         "old figures are not what they were");
+  memset(stats, 0, sizeof *stats);
+  stats->size = sizeof *stats;
+  expect(waystation_stats_read(relay, (waystation_stats *)stats) == WAYSTATION_OK,
+         "old statistics cannot be read");
+  expect(stats->size == sizeof *stats && stats->chat_sockets == 0,
+         "old statistics are not what they were");
 
   memset(request, 0, sizeof *request);
   request->size = sizeof *request;
@@ -110,7 +110,7 @@ int main(void) {
   response->size = sizeof *response;
   expect(waystation_http(waystation_id(relay), (const waystation_request *)request,
                          (waystation_response *)response) == WAYSTATION_OK,
-         "an old request is not taken");
+         "an old request is refused");
   expect(response->size == sizeof *response, "a response's size is not the caller's");
   expect(response->action == WAYSTATION_REPLY && response->status == 200 && response->length > 0,
          "an old request is not answered");
@@ -119,23 +119,23 @@ int main(void) {
   expect(waystation_upgrade(waystation_id(relay), (const waystation_request *)request,
                             (waystation_response *)response) == WAYSTATION_OK
              && response->action == WAYSTATION_DECLINED,
-         "an old request for an upgrade is not taken");
+         "an old upgrade request is refused");
   waystation_response_clear((waystation_response *)response);
 
-  /* The shortest of all. A default that nobody set is in force. */
-  options = before_the_edge(sizeof options->size);
+  /* The shortest struct: unset options have their defaults. */
+  options = at_page_end(sizeof options->size);
   options->size = sizeof options->size;
   waystation_free(relay);
   expect(waystation_new((const waystation_options *)options, &relay, &error)
              == WAYSTATION_OK,
-         "options that hold their size alone are not taken");
+         "options that consist of their size are refused");
   expect(waystation_max_body_bytes(waystation_id(relay)) > 0, "a default is not in force");
   waystation_free(relay);
 
   options->size = 1;
   expect(waystation_new((const waystation_options *)options, &relay, &error)
              == WAYSTATION_INVALID && relay == NULL,
-         "options shorter than their own size are taken");
-  printf("old structs: taken\n");
+         "options shorter than their size member are accepted");
+  printf("old structs: accepted\n");
   return 0;
 }

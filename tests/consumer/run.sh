@@ -6,7 +6,7 @@
 #     WAYSTATION_PREFIX=/usr tests/consumer/run.sh   what is installed there, by packages
 #
 # Ends with a line `N passed, N failed`.
-# shellcheck disable=SC2317 # what check() is given is called by it
+# shellcheck disable=SC2317 # check() calls the functions below
 set -uo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
@@ -14,24 +14,24 @@ root="$(cd -- "$here/../.." && pwd)"
 build="${1:-$root/build/release}"
 # shellcheck source=tests/support/check.sh
 . "$root/tests/support/check.sh"
-# CMake takes make unless told otherwise, and what builds this tree brings Ninja alone.
+# CMake defaults to make; a machine that builds this tree may have Ninja only.
 if ! command -v make >/dev/null && command -v ninja >/dev/null; then export CMAKE_GENERATOR=Ninja; fi
 
 warnings=(-Wall -Wextra -Wpedantic -Wshadow -Werror)
 
-# use_prefix FOLDER: where pkg-config and CMake look from here on.
+# use_prefix FOLDER: the prefix that pkg-config and CMake search from now on.
 use_prefix() {
   local pc
   prefix="$1"
   pc="$(find "$prefix" -name waystation.pc -print -quit 2>/dev/null)"
   if [ -z "$pc" ]; then
-    printf 'there is no waystation.pc below %s; install the component development there\n' "$prefix"
+    printf 'waystation.pc: not found below %s; install the component development there\n' "$prefix"
     failed=$((failed + 1))
     finish
   fi
   library_dir="$(dirname -- "$(dirname -- "$pc")")"
   export PKG_CONFIG_PATH="${pc%/*}" CMAKE_PREFIX_PATH="$prefix"
-  # What CMake links finds its library by itself; what a plain `cc` links is told.
+  # CMake sets the run path by itself; a plain `cc` needs the flag.
   run_path="-Wl,-rpath,$library_dir"
 }
 
@@ -39,12 +39,12 @@ installed() { cmake --install "$build" --prefix "$scratch/prefix"; }
 
 configured() { cmake -S "$here/$1" -B "$scratch/$2" -DCMAKE_BUILD_TYPE=Release "${@:3}"; }
 
-# Configures, and fails for the reason given.
+# Configures, and expects a failure with the given reason.
 refused() {
   local reason="$1"
   shift
   if configured "$@"; then
-    echo "it was not refused"
+    echo "configuration succeeded; it must fail"
     return 1
   fi >"$scratch/refusal" 2>&1
   tr -s ' \n' ' ' <"$scratch/refusal" | grep -F -- "$reason" && return
@@ -64,7 +64,7 @@ by_pkg_config() {
   fi
   # shellcheck disable=SC2086 # an option or none
   flags="$(pkg-config --cflags --libs $static waystation)" || return
-  # The shared library would be taken where both are there.
+  # The linker prefers the shared library if both exist.
   if [ -n "$static" ]; then flags="${flags/-lwaystation/-l:libwaystation.a}"; fi
   # shellcheck disable=SC2086 # flags are words
   "$compiler" "${warnings[@]}" "$here/$source" -o "$scratch/$program" $flags "$run_path" "$@"
@@ -73,8 +73,8 @@ by_pkg_config() {
 links_shared() { ldd "$1" | grep -F libwaystation.so.0; }
 links_static() { ! ldd "$1" | grep -F libwaystation; }
 
-# Prints what else is exported and fails, if there is such.
-exports_ours_alone() {
+# Prints every other exported symbol, and fails if there is one.
+exports_no_other_symbols() {
   local others
   others="$(nm -D --defined-only "$library_dir/libwaystation.so" |
     awk '{ print $NF }' | grep -v '^waystation_')"
@@ -82,12 +82,12 @@ exports_ours_alone() {
   [ -z "$others" ] && nm -D --defined-only "$library_dir/libwaystation.so" | grep -q ' waystation_new$'
 }
 
-knows_no_web_server() {
+links_no_web_server() {
   ! nm -D --undefined-only "$library_dir/libwaystation.so" | grep -E ' mg_' &&
     ! ldd "$library_dir/libwaystation.so" | grep -i civetweb
 }
 
-# Every function that the header declares is there to be linked.
+# Every function that the header declares is exported.
 exports_what_it_declares() {
   local name missing=0
   for name in $(grep -hoE 'WAYSTATION_API [^;(]*\bwaystation_[a-z_]+\(' \
@@ -106,17 +106,17 @@ header_alone() {
       -o "$scratch/header.o"
 }
 
-# hidden LAYOUT-FLAGS…: the library's user and a CivetWeb of its own in one program, nothing of
-# which can be seen from outside.
+# hidden LAYOUT-FLAGS…: a program with the library's user and its own CivetWeb, which exports none
+# of CivetWeb's symbols.
 hidden() {
   # shellcheck disable=SC2046 # flags are words
-  cc -std=gnu11 "${warnings[@]}" -fvisibility=hidden -pthread "$@" -I"$here/standin" \
-    "$here/standin/host.c" "$here/standin/standin.c" -o "$scratch/hidden" \
+  cc -std=gnu11 "${warnings[@]}" -fvisibility=hidden -pthread "$@" -I"$here/fake_civetweb" \
+    "$here/fake_civetweb/host.c" "$here/fake_civetweb/fake_civetweb.c" -o "$scratch/hidden" \
     $(pkg-config --cflags --libs waystation) "$run_path" || return
   ! nm -D --defined-only "$scratch/hidden" | grep ' mg_' && "$scratch/hidden"
 }
 
-# The same with CivetWeb's own sources, where WAYSTATION_CIVETWEB_SOURCE names a folder of them.
+# The same with CivetWeb's own sources, if WAYSTATION_CIVETWEB_SOURCE names their folder.
 hidden_source() {
   # shellcheck disable=SC2046 # flags are words
   cc -fvisibility=hidden -w -c -DUSE_WEBSOCKET -DNO_SSL -DNO_CGI -DNO_CACHING \
@@ -126,7 +126,7 @@ hidden_source() {
   "$scratch/hidden"
 }
 
-# With the release's own flags, in a folder as deep as its own, so that ccache has most of it.
+# With the release's flags and a path of the same depth, so that ccache has most objects.
 builds_in_tree() {
   local tree="$root/build/in-tree"
   rm -rf "$tree"
@@ -138,27 +138,27 @@ if [ -n "${WAYSTATION_PREFIX:-}" ]; then
   use_prefix "$WAYSTATION_PREFIX"
 else
   if [ ! -f "$build/cmake_install.cmake" ]; then
-    printf '%s is no build folder; name one, or make it: cmake --preset release && cmake --build --preset release\n' "$build"
+    printf '%s: not a build folder; name one, or build it: cmake --preset release && cmake --build --preset release\n' "$build"
     printf '0 passed, 1 failed\n'
     exit 1
   fi
   check "the build installs into an empty prefix" installed
-  # Where it is moved to after that: nothing in it says where it was.
+  # The prefix is moved after installation: no installed file may contain its path.
   mv "$scratch/prefix" "$scratch/moved"
   use_prefix "$scratch/moved"
 fi
 
-check "find_package() finds it, C and C++, static too" configured cmake by-cmake
-check "what find_package() found builds" built by-cmake
+check "find_package() finds the library for C and C++, shared and static" configured cmake by-cmake
+check "programs that use find_package() build" built by-cmake
 for program in c_waystation cpp_waystation c_waystation_static cpp_waystation_static; do
   check "$program: a message arrives" "$scratch/by-cmake/$program"
 done
 check "waystation::waystation is the shared library" links_shared "$scratch/by-cmake/c_waystation"
 check "waystation::waystation_static is the static one" \
   links_static "$scratch/by-cmake/cpp_waystation_static"
-check "a project in C alone builds" \
+check "a C-only project builds" \
   eval 'configured c_only c && built c && "$scratch/c/host"'
-check "a project in C alone that wants the static library hears why not" \
+check "a C-only project that asks for the static library gets the reason for the refusal" \
   refused "the language CXX" c_only c-static -DSTATIC=ON
 check "another minor version is refused" refused "0.2" c_only c-version -DVERSION=0.2
 
@@ -175,27 +175,27 @@ check "pkg-config asks for no other package" \
 
 check "the example builds as its first lines say" \
   by_pkg_config cc ../../embed/examples/appliance.c appliance -std=c11 -lcivetweb
-check "structs of an older header are taken" \
+check "structs of an older header are accepted" \
   eval 'by_pkg_config cc old_header.c old -std=gnu11 && "$scratch/old"'
-check "CivetWeb compiled in and hidden, 1.15's layout" hidden
-check "CivetWeb compiled in and hidden, 1.17's layout" hidden -DSTANDIN_LAYOUT_117
+check "CivetWeb compiled in with hidden symbols, layout of 1.15" hidden
+check "CivetWeb compiled in with hidden symbols, layout of 1.17" hidden -DFAKE_CIVETWEB_LAYOUT_117
 if [ -n "${WAYSTATION_CIVETWEB_SOURCE:-}" ]; then
-  check "CivetWeb's sources compiled in and hidden" hidden_source "$WAYSTATION_CIVETWEB_SOURCE"
+  check "CivetWeb's sources compiled in with hidden symbols" hidden_source "$WAYSTATION_CIVETWEB_SOURCE"
 fi
 
 for standard in c99 c11 c17; do
-  check "waystation.h stands alone, $standard" header_alone waystation.h cc "$standard" c
-  check "civetweb.h stands alone, $standard" header_alone civetweb.h cc "$standard" c
+  check "waystation.h is self-contained, $standard" header_alone waystation.h cc "$standard" c
+  check "civetweb.h is self-contained, $standard" header_alone civetweb.h cc "$standard" c
 done
 for standard in c++11 c++17 c++20; do
-  check "waystation.h stands alone, $standard" header_alone waystation.h c++ "$standard" c++
-  check "civetweb.h stands alone, $standard" header_alone civetweb.h c++ "$standard" c++
+  check "waystation.h is self-contained, $standard" header_alone waystation.h c++ "$standard" c++
+  check "civetweb.h is self-contained, $standard" header_alone civetweb.h c++ "$standard" c++
 done
 
-check "only waystation_* is exported" exports_ours_alone
-check "what the header declares is exported" exports_what_it_declares
-check "it links no web server" knows_no_web_server
-# Packages leave it to the loader, which knows /usr/lib.
+check "only waystation_* is exported" exports_no_other_symbols
+check "every declared function is exported" exports_what_it_declares
+check "the library links no web server" links_no_web_server
+# Packages leave this to the loader, which searches /usr/lib.
 if [ -x "$prefix/bin/waystation" ] && [ "${WAYSTATION_PREFIX:-/usr}" = /usr ]; then
   check "the server finds its library" "$prefix/bin/waystation" --version
 fi

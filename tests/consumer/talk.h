@@ -1,5 +1,5 @@
-/* A WebSocket client that is as small as one can be, for programs that test an installed library:
- * loopback only, short texts only, five seconds for anything. It exits where something goes wrong. */
+/* A minimal WebSocket client for programs that test an installed library: loopback only, short
+ * texts only, a timeout of five seconds. Every failure exits the program. */
 #ifndef TALK_H
 #define TALK_H
 
@@ -28,12 +28,12 @@ static inline struct sockaddr_in talk_loopback(int port) {
 
 static inline int talk_connect(int port) {
   struct sockaddr_in address = talk_loopback(port);
-  struct timeval patience = {5, 0};
+  struct timeval timeout = {5, 0};
   int fd = socket(AF_INET, SOCK_STREAM, 0);
   if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
     talk_fail("cannot connect");
   }
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
   return fd;
 }
 
@@ -43,12 +43,12 @@ static inline void talk_write(int fd, const void *bytes, size_t length) {
 
 static inline void talk_read(int fd, void *bytes, size_t length) {
   if (recv(fd, bytes, length, MSG_WAITALL) != (ssize_t)length) {
-    talk_fail("nothing came within five seconds, or the connection ended");
+    talk_fail("nothing arrived within five seconds, or the connection ended");
   }
 }
 
-/* Asks for a route. */
-static inline void talk_ask(int fd, int port, const char *path) {
+/* Sends an upgrade request for a route. */
+static inline void talk_request(int fd, int port, const char *path) {
   char request[512];
   int length = snprintf(request, sizeof request,
                         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\n"
@@ -58,25 +58,25 @@ static inline void talk_ask(int fd, int port, const char *path) {
   talk_write(fd, request, (size_t)length);
 }
 
-/* Reads the answer, header to its end. The status. */
-static inline int talk_answer(int fd) {
+/* Reads the response head and returns its status. */
+static inline int talk_status(int fd) {
   char head[2048];
   size_t length = 0;
   while (length < 4 || memcmp(head + length - 4, "\r\n\r\n", 4) != 0) {
-    if (length == sizeof head - 1) talk_fail("the answer's header has no end");
+    if (length == sizeof head - 1) talk_fail("response: the head has no end");
     talk_read(fd, head + length, 1);
     length++;
   }
   head[length] = '\0';
-  if (strncmp(head, "HTTP/1.1 ", 9) != 0) talk_fail("the answer is no HTTP");
+  if (strncmp(head, "HTTP/1.1 ", 9) != 0) talk_fail("response: not HTTP");
   return atoi(head + 9);
 }
 
 static inline int talk_open(int port, const char *path) {
   int fd = talk_connect(port);
   int status;
-  talk_ask(fd, port, path);
-  status = talk_answer(fd);
+  talk_request(fd, port, path);
+  status = talk_status(fd);
   if (status != 101) {
     fprintf(stderr, "%s was answered with %d\n", path, status);
     exit(1);
@@ -84,39 +84,39 @@ static inline int talk_open(int port, const char *path) {
   return fd;
 }
 
-static inline void talk_say(int fd, const char *text) {
+static inline void talk_send(int fd, const char *text) {
   unsigned char frame[132] = {0x81};
   size_t length = strlen(text);
-  if (length > 125) talk_fail("too long a text for this client");
+  if (length > 125) talk_fail("text too long for this client");
   frame[1] = (unsigned char)(0x80 | length); /* masked with zeros */
   memcpy(frame + 6, text, length);
   talk_write(fd, frame, 6 + length);
 }
 
-static inline void talk_hear(int fd, const char *expected) {
+static inline void talk_expect(int fd, const char *expected) {
   unsigned char head[2];
   char text[126];
   talk_read(fd, head, 2);
-  if (head[0] != 0x81 || head[1] > 125) talk_fail("a frame came that is no short text");
+  if (head[0] != 0x81 || head[1] > 125) talk_fail("unexpected frame: not a short text");
   talk_read(fd, text, head[1]);
   text[head[1]] = '\0';
   if (strcmp(text, expected) != 0) {
-    fprintf(stderr, "expected %s\nheard    %s\n", expected, text);
+    fprintf(stderr, "expected %s\nreceived %s\n", expected, text);
     exit(1);
   }
 }
 
-/* Two people meet, one of them leaves, and what was said arrives. */
+/* Two users chat, a third gets a push fallback. */
 static inline void talk_scene(int port) {
   int alice = talk_open(port, "/ws/chat/alice_bob/?user=alice");
   int bob = talk_open(port, "/ws/chat/alice_bob/?user=bob");
   int carol = talk_open(port, "/push/carol/");
   int dave = talk_open(port, "/ws/chat/carol_dave?user=dave");
-  talk_say(bob, "{\"message\":\"hello\",\"to_user\":\"alice\"}");
-  talk_hear(alice, "{\"message\":\"hello\"}");
-  talk_hear(bob, "{\"message\":\"hello\"}");
-  talk_say(dave, "{\"message\":1e400,\"to_user\":\"carol\"}");
-  talk_hear(carol, "{\"event\":{\"message\":1e400,\"group\":\"carol_dave\"}}");
+  talk_send(bob, "{\"message\":\"hello\",\"to_user\":\"alice\"}");
+  talk_expect(alice, "{\"message\":\"hello\"}");
+  talk_expect(bob, "{\"message\":\"hello\"}");
+  talk_send(dave, "{\"message\":1e400,\"to_user\":\"carol\"}");
+  talk_expect(carol, "{\"event\":{\"message\":1e400,\"group\":\"carol_dave\"}}");
   close(alice);
   close(bob);
   close(carol);

@@ -32,7 +32,7 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   const auto block = AddressBlock::parse(text);
   if (const auto* problem = std::get_if<std::string>(&block)) {
     must(!problem->empty());
-    // Where it says which block was meant, that one is right.
+    // If the error names a block, that block is valid.
     constexpr std::string_view kMeant = "the block is ";
     if (const auto at = problem->find(kMeant); at != std::string::npos) {
       must(std::holds_alternative<AddressBlock>(
@@ -42,7 +42,7 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
     must(std::get<AddressBlock>(block).contains(*base));
   }
 
-  // Behind a proxy the client is never the proxy while someone else stands to its right.
+  // Behind a proxy the client is never the proxy while another address is to its right.
   static const std::vector<std::string> kProxies{"10.0.0.0/8", "fd00::/8"};
   static const AddressList kTrusted = std::get<AddressList>(AddressList::parse(kProxies));
   const std::string forwarded = std::string(text) + ", 203.0.113.9, 10.1.1.1";
@@ -53,7 +53,7 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   must(client_address(request, kTrusted).address == Address::parse("203.0.113.9"));
   fields[0].value = text;
   const ClientAddress client = client_address(request, kTrusted);
-  must(client.address.has_value() == client.why_nobody.empty());
+  must(client.address.has_value() == client.why_unidentified.empty());
   request.remote_address = "203.0.113.9";
   must(!client_address(request, kTrusted).address);
   return 0;

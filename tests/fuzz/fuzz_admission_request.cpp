@@ -1,6 +1,5 @@
-// Whole requests: a target and header fields of any kind, one a line. Whatever they say, nobody
-// gets in from elsewhere or without a signature, and no answer has a line that was not ours to
-// write.
+// Whole requests: a target and any header fields, one per line. No request is admitted from another
+// origin or without a signature. No response contains a line that the library did not write.
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -32,7 +31,7 @@ std::string_view next_line(std::string_view& rest) {
   return line;
 }
 
-/// Tokens from all places, of which no input has one that is signed.
+/// Tokens in every place; no input contains a signed one.
 AdmissionOptions with_tokens() {
   constexpr std::string_view kKey = "c3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3M=";
   const int file = memfd_create("keys", MFD_CLOEXEC);

@@ -1,4 +1,4 @@
-// Paths to the socket routes: what is taken is a route to the letter, and nothing else is.
+// Paths of the socket routes: an accepted path is exactly a route, and no other path is accepted.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

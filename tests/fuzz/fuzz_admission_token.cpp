@@ -1,4 +1,4 @@
-// Tokens: as a client may send them, and with header and claims of any kind under a good signature.
+// Tokens: any text of a client, and any header and claims with a valid signature.
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
@@ -42,10 +42,10 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
       KeyRing::parse("k:c3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3M="));
   const std::string_view text(reinterpret_cast<const char*>(data), size);
 
-  // Nobody guesses a signature.
+  // No input can guess a signature.
   must(std::holds_alternative<std::string>(verify_token(*kKeys, {}, text, kNow)));
 
-  // Up to the first line end the header, then the claims.
+  // The header ends at the first line end; the claims follow.
   const std::size_t split = std::min(text.find('\n'), text.size());
   const std::string input =
       base64url(text.substr(0, split)) + "." +

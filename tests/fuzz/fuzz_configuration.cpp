@@ -1,9 +1,8 @@
-// Configurations: whatever a file, the variables and the flags say, either they are taken, and what
-// `config show` prints means the same when it is read again, or there is one line about the
-// mistake.
+// Configurations of a file, variables and flags. If one is accepted, the output of `config show` is
+// a file with the same meaning. Otherwise each error is one line.
 //
-// An input is a TOML file, then a line "%%", then variables without WAYSTATION_ ("AUTH=open"), then
-// a line "%%", then flags by key ("auth=open").
+// An input is a TOML file, a line "%%", variables without WAYSTATION_ ("AUTH=open"), a line "%%",
+// and flags by key ("auth=open").
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -44,7 +43,7 @@ class MemoryFile {
   int descriptor_;
 };
 
-/// Cuts off everything up to the next `separator`.
+/// Removes and returns everything up to the next `separator`.
 std::string_view take(std::string_view& rest, std::string_view separator) {
   const auto part = rest.substr(0, rest.find(separator));
   rest.remove_prefix(std::min(part.size() + separator.size(), rest.size()));
@@ -57,7 +56,7 @@ bool is_one_line(std::string_view text) {
 }
 
 /// Calls `set` with each name and value of lines such as "auth=open". Variables and arguments are C
-/// strings: a zero byte ends them.
+/// strings: a NUL byte ends them.
 template <typename F>
 void for_each_setting(std::string_view lines, F set) {
   while (!lines.empty()) {
@@ -113,7 +112,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   });
   for_each_setting(rest, [&](const std::string& name, const std::string& value) {
     check_addresses(value);
-    // The command line knows no others.
+    // The command line has no other flags.
     if (find_option(name) != nullptr) sources.flags[name].push_back(value);
   });
 
@@ -124,9 +123,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const auto& text : configuration->settings.list("listen")) {
     const auto listener = parse_listen_address(text);
     must(listener.has_value());
-    // The open mode is for this machine, whoever set what where.
-    must(configuration->settings.text("auth") != "open" || configuration->settings.flag("allow_open_network") ||
-         listener->is_loopback());
+    // Open mode is limited to loopback, whatever the source of its options.
+    must(configuration->settings.text("auth") != "open" ||
+         configuration->settings.flag("allow_open_network") || listener->is_loopback());
   }
   for (const auto& block : configuration->settings.list("trusted_proxies")) {
     must(!block.ends_with("/0"));

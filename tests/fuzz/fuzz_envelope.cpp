@@ -1,6 +1,6 @@
-// Frames of clients: what is taken is JSON by a second parser, what is refused as no JSON is none,
-// and the value that is passed on is a JSON text within the frame. The first byte chooses protocol
-// and route.
+// Frames of clients. A second parser confirms that accepted frames are JSON and that frames refused
+// as invalid JSON are not. The value passed on is a JSON text within the frame. The first byte
+// selects protocol and route.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -26,7 +26,7 @@ void must(bool holds) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
-  // In memory of its own, so that reading a byte too far is seen.
+  // In a separate allocation, so that the sanitizer reports a read beyond the end.
   const std::vector<char> bytes(data + 1, data + size);
   const std::string_view text(bytes.data(), bytes.size());
   const auto protocol = (data[0] & 1U) != 0 ? Protocol::v1 : Protocol::plain;

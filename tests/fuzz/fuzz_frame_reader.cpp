@@ -1,5 +1,6 @@
-// What a client sends: the same comes out however it is cut, no message is longer than allowed, and
-// every text is UTF-8. The first byte chooses what is allowed, the second how the rest is cut.
+// Bytes of a client: the result does not depend on their segmentation, no message exceeds the
+// limit, and every text is UTF-8. The first byte selects the allowed types, the second the
+// segmentation.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Group names: what is taken is two users in their order and is the only name of the two; what is
-// refused is told why, with the right name where there is one.
+// Group names: an accepted name has two users in order and is their only name. A refusal has a
+// reason, and the canonical name if one exists.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -29,7 +29,7 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
     must(is_user_id(users->lo) && is_user_id(users->hi));
     must(compare_users(users->lo, users->hi) < 0 && compare_users(users->hi, users->lo) > 0);
   } else if (split != std::string::npos) {
-    // The other way round it is a group exactly where only the order was wrong.
+    // With the users swapped it is a group exactly if only the order was wrong.
     const auto reversed = name.substr(split + 1) + "_" + name.substr(0, split);
     if (parse_group(reversed)) {
       must(why.find(reversed) != std::string::npos);

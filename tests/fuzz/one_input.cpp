@@ -7,7 +7,7 @@
 
 namespace {
 
-/// The thread that runs all inputs, until the process ends.
+/// The thread that runs all inputs until the process ends.
 class Runner {
  public:
   Runner() {

@@ -1,6 +1,5 @@
-// A second opinion on what is JSON: RFC 8259's grammar written down rule by rule, as slow and plain
-// as can be, to compare the relay's scanner with. Like the scanner, it looks at nothing in a string
-// but its end, escapes and control characters.
+// A reference for the relay's JSON scanner: RFC 8259's grammar rule by rule, slow and simple. Like
+// the scanner, it looks only at the end, escapes and control characters of a string.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +9,7 @@ namespace waystation::test {
 
 class ReferenceJson {
  public:
-  /// Whether `text` is one JSON text of no more than `max_levels` levels of arrays and objects.
+  /// Returns true if `text` is one JSON text of at most `max_levels` levels of arrays and objects.
   static bool is_json(std::string_view text, std::size_t max_levels) {
     ReferenceJson reader(text, max_levels);
     return reader.element(0) && reader.at_ == text.size();

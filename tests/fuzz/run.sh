@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Fuzzes everything that reads what strangers send:
+# Fuzzes all code that reads untrusted input:
 #
-#     tests/fuzz/run.sh               a bounded number of runs of each target, the same every time
-#     tests/fuzz/run.sh 50000000      as many runs as that, from another seed each time
+#     tests/fuzz/run.sh               a fixed number of runs per target, always the same
+#     tests/fuzz/run.sh 50000000      this many runs, with a new seed each time
 #
-# Each fuzz_*.cpp is a target; corpus/<target>/ holds the inputs that it starts from. An input that
-# makes one fail is left in build/fuzz. Ends with a line `N passed, N failed`.
+# Each fuzz_*.cpp is a target; corpus/<target>/ has its initial inputs. An input that makes a target
+# fail is stored in build/fuzz. Ends with a line `N passed, N failed`.
 #
 # Needs clang and its libFuzzer (Debian: clang, libclang-rt-14-dev).
 set -euo pipefail
@@ -34,7 +34,7 @@ for source in "$here"/fuzz_*.cpp; do
   if [ -d "$here/corpus/$target" ]; then corpus=("$here/corpus/$target"); fi
   mkdir -p "$build/found/$target"
   echo "$target: $runs runs"
-  # What is found on the way goes to the first folder; the corpus is only read.
+  # libFuzzer writes new inputs to the first folder and only reads the corpus.
   if "$build/$target" -runs="$runs" -seed="$seed" -max_len=4096 -timeout=20 -rss_limit_mb=2048 \
     -print_final_stats=0 -verbosity=0 -artifact_prefix="$build/$target-" \
     "$build/found/$target" ${corpus[@]+"${corpus[@]}"}; then

@@ -1,4 +1,4 @@
-# What the tests against a running server find in their environment: waystation_give_server(test…).
+# The environment of tests against a running server: waystation_give_server(test…).
 function(waystation_give_server)
   set(sanitizers "")
   if(WAYSTATION_SANITIZE)

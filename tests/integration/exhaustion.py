@@ -1,4 +1,4 @@
-"""A server that is told to end when nothing more is to be had, for tests as root and as anybody."""
+"""Ends a server that has no free resources, for tests as root and as any user."""
 
 import asyncio
 import contextlib
@@ -14,8 +14,9 @@ USERS = 8
 
 
 async def end_in_order(case, server, audit, exhaust):
-    """Sockets are opened and messages reach nobody, `exhaust()` takes the rest away, more messages
-    reach nobody, and SIGTERM comes: 1001 for everyone, exit code 0, and each of the rows."""
+    """Opens sockets and sends undelivered messages. `exhaust()` takes the remaining resources, more
+    undelivered messages follow, then SIGTERM. Expects close code 1001, exit code 0 and every
+    audit row."""
     pushes = [await connect(server, f"/push/user{n}/", f"user{n}") for n in range(USERS)]
     alice = await connect(server, "/ws/chat/alice_bob/", "alice", v1=True)
     await receive_json(alice)
@@ -39,6 +40,6 @@ async def end_in_order(case, server, audit, exhaust):
 
 
 def address_space(pid):
-    """How many bytes of it the process uses."""
+    """The bytes of this resource that the process uses."""
     with open(f"/proc/{pid}/statm", encoding="ascii") as sizes:
         return int(sizes.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")

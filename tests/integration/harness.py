@@ -29,17 +29,17 @@ V1 = "waystation.v1"
 # A program built with sanitizers is many times slower and larger.
 SANITIZED = bool(os.environ.get("WAYSTATION_SANITIZED"))
 
-# How long anything may take that takes no time, in seconds. Nothing waits this long unless it fails.
+# The timeout of every wait, in seconds. A passing test never reaches it.
 PATIENCE = 60 if SANITIZED else 20
 
 
 def scaled(number, sanitized):
-    """A size for a test: smaller where the program is slow."""
+    """A size for a test: smaller if the program is slow."""
     return sanitized if SANITIZED else number
 
 
 def raise_descriptor_limit():
-    """Lets this process open as many descriptors as it may, and returns how many those are."""
+    """Raises this process's descriptor limit to the hard limit and returns it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
@@ -50,12 +50,12 @@ class Server:
 
     def __init__(self, *options, prepare=None):
         self.options = options
-        self.prepare = prepare  # called in the child before the program is
+        self.prepare = prepare  # called in the child before the program starts
         self.port = None
 
     def __enter__(self):
         program = os.environ["WAYSTATION_BIN"]
-        # The options of the test alone count, not those of whoever runs it.
+        # Only the test's options count, not those of the caller's environment.
         environment = {name: value for name, value in os.environ.items()
                        if not name.startswith("WAYSTATION_")}
         self._errors = tempfile.TemporaryFile()
@@ -63,7 +63,7 @@ class Server:
             [program, "serve", "--listen", "127.0.0.1:0", "--www", "", *self.options],
             stdout=subprocess.PIPE, stderr=self._errors, env=environment,
             preexec_fn=self.prepare)
-        # Where it says nothing for too long it is ended, and the line that is missing shows it.
+        # A silent server is ended; the missing line shows the failure.
         watchdog = threading.Timer(PATIENCE, self._process.kill)
         watchdog.start()
         for line in self._process.stdout:
@@ -106,7 +106,7 @@ class Server:
         return self._process.pid
 
     def errors(self):
-        """What the program wrote to standard error so far."""
+        """The program's standard error so far."""
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace")
 
@@ -126,7 +126,8 @@ class Server:
             connection.close()
 
     def push(self, user, value):
-        """The appliance's own notification, `value` as JSON text: how many sockets it reached."""
+        """Sends a notification of the host application, `value` as JSON text; returns the number of
+        sockets."""
         status, _, body = self.http("POST", f"/api/v1/push/{user}", value,
                                     {"Content-Type": "application/json"})
         assert status == 200, (status, body)
@@ -138,26 +139,26 @@ class Server:
         return json.loads(body)
 
     def descriptors(self):
-        """How many descriptors the program has open."""
+        """The number of the program's open descriptors."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.pid}/task"))
 
     def resident_kib(self):
-        """How much memory of the program is resident."""
+        """The resident memory of the program."""
         with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
             return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1))
 
 
 def assert_not_sniffed(status, headers):
-    """Every answer but a 101 tells browsers to believe its Content-Type."""
+    """Every response except a 101 forbids browsers to guess the content type."""
     if status != 101:
         assert headers.get("x-content-type-options") == "nosniff", (status, headers)
 
 
 async def until(condition, what, patience=PATIENCE):
-    """Waits until `condition()` is true. For states that the other side reaches by itself."""
+    """Waits until `condition()` is true. For states that the server reaches by itself."""
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"it never came about that {what}"
@@ -165,17 +166,17 @@ async def until(condition, what, patience=PATIENCE):
 
 
 def connect(server, path, user=None, v1=False, **options):
-    """Opens a socket. To be awaited, or used in `async with`."""
+    """Opens a socket. Await it, or use it in `async with`."""
     subprotocols = [V1] if v1 else options.pop("subprotocols", None)
     return websockets.connect(server.url(path, user), subprotocols=subprotocols,
                               ping_interval=None, open_timeout=PATIENCE, close_timeout=PATIENCE,
                               max_size=None, **options)
 
 
-async def connect_where_places_are_given_back(server, path, user=None, **options):
-    """As connect, where the places of others who have just closed may all be needed. Such a place is
-    given back when the connection is gone, and that its client has gone the server may hear a moment
-    later than the client's next knock."""
+async def connect_after_release(server, path, user=None, **options):
+    """Like connect, if all permits may be needed that recently closed connections held. The server
+    releases a permit when the connection is gone. It may notice that after the client's next
+    attempt."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -196,25 +197,25 @@ async def receive_json(ws):
 
 
 async def round_trip(ws):
-    """Returns when the server has dealt with all that was said to it on this socket before, and
-    all that it had sent there until then has arrived."""
+    """Returns when the server has processed everything sent on this socket before, and all frames
+    that it had sent there have arrived."""
     await asyncio.wait_for(await ws.ping(), PATIENCE)
 
 
 async def close_code(ws):
-    """Waits for the server to end the socket, and returns the code it gave."""
+    """Waits for the server to close the socket, and returns the close code."""
     await asyncio.wait_for(ws.wait_closed(), PATIENCE)
     return ws.close_code
 
 
 async def refusal(server, path, user=None, **options):
-    """The status and error code that a handshake is refused with."""
+    """The status and error code of a refused upgrade."""
     raw = await asyncio.to_thread(refuse, server, path, user, **options)
     return raw
 
 
 def refuse(server, path, user=None, subprotocols=(), headers=(), drop=()):
-    """As refusal, for those who do not wait: (status, code)."""
+    """Like refusal, without asyncio: (status, code)."""
     with RawSocket(server) as raw:
         fields = list(headers)
         if subprotocols:
@@ -234,7 +235,7 @@ class Response:
 
 
 def frame(opcode, payload=b"", fin=True, mask=b"\x37\xfa\x21\x3d", reserved=0, claimed=None):
-    """A client's frame. `mask` may be None, `claimed` is a length other than the payload's."""
+    """A client's frame. `mask` may be None; `claimed` replaces the payload's length."""
     length = len(payload) if claimed is None else claimed
     head = bytes([(0x80 if fin else 0) | reserved << 4 | opcode])
     masked = 0 if mask is None else 0x80
@@ -255,7 +256,7 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 class RawSocket:
-    """A TCP connection on which a WebSocket can be spoken, rightly or wrongly."""
+    """A TCP connection with a WebSocket client that can also send malformed data."""
 
     def __init__(self, server, receive_buffer=None, source=None):
         self.server = server
@@ -279,7 +280,7 @@ class RawSocket:
         self.socket.close()
 
     def reset(self):
-        """Ends the connection without a FIN, as a peer does whose program crashed."""
+        """Ends the connection with a reset, like a client that crashed."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -317,8 +318,8 @@ class RawSocket:
     # ---- HTTP
 
     def handshake(self, target, headers=(), drop=()):
-        """Asks for an upgrade. `headers` are added to what a client sends, or take its place;
-        those named in `drop` are left out."""
+        """Sends an upgrade request. `headers` are added to the usual ones or replace them; those in
+        `drop` are left out."""
         key = base64.b64encode(os.urandom(16)).decode()
         fields = {"Host": f"127.0.0.1:{self.server.port}", "Upgrade": "websocket",
                   "Connection": "Upgrade", "Sec-WebSocket-Key": key,
@@ -350,7 +351,7 @@ class RawSocket:
         return Response(int(found.group(1)), headers, body)
 
     def open(self, path, user=None, v1=False):
-        """Opens a socket that must be let in."""
+        """Opens a socket that must be admitted."""
         query = "" if user is None else f"?user={user}"
         headers = [("Sec-WebSocket-Protocol", V1)] if v1 else []
         response = self.handshake(path + query, headers)
@@ -361,7 +362,7 @@ class RawSocket:
     # ---- frames
 
     def read_frame(self):
-        """The server's next frame: (opcode, payload). It must be whole and unmasked."""
+        """The server's next frame: (opcode, payload). It must be complete and unmasked."""
         first, second = self.read(2)
         assert first & 0x70 == 0 and first & 0x80, f"first byte {first:#x}"
         assert second & 0x80 == 0, "the server masked a frame"
@@ -375,7 +376,7 @@ class RawSocket:
         return first & 0x0F, self.read(length)
 
     def read_message(self):
-        """The next text frame; pings are answered on the way."""
+        """The next text frame; answers pings on the way."""
         while True:
             opcode, payload = self.read_frame()
             if opcode == PING:
@@ -389,7 +390,7 @@ class RawSocket:
         self.send(frame(TEXT, text if isinstance(text, bytes) else text.encode()))
 
     def round_trip(self):
-        """As round_trip above; returns the text frames that came before the answer."""
+        """Like round_trip above; returns the text frames that arrived before the pong."""
         token = os.urandom(8)
         self.send(frame(PING, token))
         texts = []
@@ -403,7 +404,7 @@ class RawSocket:
                 texts.append(payload.decode())
 
     def read_close(self):
-        """Passes over everything up to the server's Close, and returns its code."""
+        """Discards everything up to the server's Close, and returns its code."""
         while True:
             opcode, payload = self.read_frame()
             if opcode == CLOSE:
@@ -411,24 +412,24 @@ class RawSocket:
 
 
 class AsyncCase(unittest.IsolatedAsyncioTestCase):
-    """A test that awaits."""
+    """An asynchronous test."""
 
     maxDiff = 2000
 
     async def asyncSetUp(self):
-        # unittest asks for asyncio's debug mode, which is ten times slower.
+        # unittest enables asyncio's debug mode, which is ten times slower.
         asyncio.get_running_loop().set_debug(False)
 
     async def expect_silence(self, *sockets):
-        """Nothing more has arrived on these sockets of `connect`."""
+        """No further frame has arrived on these sockets of `connect`."""
         for ws in sockets:
             await round_trip(ws)
         for ws in sockets:
-            self.assertEqual(list(ws.messages), [], "a frame that nobody expected")
+            self.assertEqual(list(ws.messages), [], "unexpected frame")
 
 
 class Case(AsyncCase):
-    """A test with a server that its class shares, running with OPTIONS."""
+    """Tests that share one server per class, started with OPTIONS."""
 
     OPTIONS = ()
 

@@ -1,4 +1,4 @@
-"""Bad input gets its error, harms nobody, and the socket stays usable."""
+"""Bad input causes an error for its sender only, and the socket stays usable."""
 
 import unittest
 
@@ -42,8 +42,8 @@ class BadInput(Case):
                "--max-queue-bytes", "4000000")
 
     async def check(self, text, code, v1):
-        """`alice` says `text` and gets an error with `code`; `bob` hears nothing of it, and both
-        go on."""
+        """`alice` sends `text` and gets an error with `code`; `bob` receives nothing, and both
+        sockets work afterwards."""
         async with connect(self.server, "/ws/chat/alice_bob/", "alice", v1=v1) as alice, \
                 connect(self.server, "/ws/chat/alice_bob/", "bob") as bob:
             if v1:
@@ -58,13 +58,13 @@ class BadInput(Case):
             await receive(alice)
             await self.expect_silence(alice, bob)
 
-    async def test_what_is_not_json(self):
+    async def test_invalid_json(self):
         for text in BAD_JSON:
             for v1 in (False, True):
                 with self.subTest(text=text[:100], v1=v1):
                     await self.check(text, "bad_json", v1)
 
-    async def test_json_that_is_no_envelope(self):
+    async def test_json_without_an_envelope(self):
         for text in BAD_ENVELOPE:
             with self.subTest(text=text[:100]):
                 await self.check(text, "bad_envelope", False)
@@ -72,7 +72,7 @@ class BadInput(Case):
             with self.subTest(text=text[:100]):
                 await self.check(text, "bad_envelope", True)
 
-    async def test_someone_else(self):
+    async def test_a_receiver_outside_the_group(self):
         for text in NOT_A_MEMBER:
             for v1 in (False, True):
                 with self.subTest(text=text[:100], v1=v1):
@@ -87,8 +87,8 @@ class BadInput(Case):
         await self.check('{"message":' + objects + "}", "bad_json", False)
         await self.check(objects, "bad_json", True)
 
-    async def test_a_token_where_there_are_none(self):
-        """In open mode there is nothing to refresh; the socket lives on whatever is answered."""
+    async def test_a_token_in_open_mode(self):
+        """Open mode has no tokens to refresh; the socket stays open whatever the response."""
         async with connect(self.server, "/ws/chat/alice_bob/", "alice", v1=True) as alice:
             await receive(alice)
             await alice.send('{"token":"abc"}')
@@ -108,7 +108,7 @@ class BadInput(Case):
             self.assertEqual((await receive_json(alice))["error"]["code"], "bad_json")
             await self.expect_silence(bob)
 
-    async def test_errors_on_one_socket_are_not_told_to_another(self):
+    async def test_errors_are_not_sent_to_other_sockets(self):
         async with connect(self.server, "/ws/chat/alice_bob/", "alice", v1=True) as alice, \
                 connect(self.server, "/ws/chat/alice_bob/", "alice", v1=True) as tab, \
                 connect(self.server, "/push/alice/", v1=True) as push:

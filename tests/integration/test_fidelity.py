@@ -1,4 +1,4 @@
-"""The value of `message` arrives byte for byte, on both routes, in both protocols."""
+"""The value of `message` arrives byte for byte, on both routes and in both protocols."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ VALUES = [
 
 
 def random_value(choose, levels=4):
-    """A JSON text with all the freedom that the grammar leaves."""
+    """A random JSON text that uses everything the grammar allows."""
     space = "".join(choose.choice(["", "", "", " ", "\t", "\n", "\r\n"]) for _ in range(2))
     kind = choose.randrange(6 if levels == 0 else 9)
     if kind < 2:
@@ -49,7 +49,7 @@ class Fidelity(Case):
     OPTIONS = ("--messages-per-second", "0")
 
     async def deliver(self, values):
-        """Sends every value on both routes and compares what arrives."""
+        """Sends every value on both routes and compares the received bytes."""
         async with connect(self.server, "/ws/chat/alice_bob/", "alice") as alice, \
                 connect(self.server, "/ws/chat/alice_bob/", "bob") as bob, \
                 connect(self.server, "/ws/chat/alice_bob/", "bob", v1=True) as bob_v1, \
@@ -80,7 +80,7 @@ class Fidelity(Case):
         seed = 8259
         choose = random.Random(seed)
         values = [random_value(choose) for _ in range(scaled(400, 100))]
-        # Space around a value is the envelope's, not the value's.
+        # White space around a value belongs to the envelope.
         await self.deliver([value.strip(" \t\r\n") for value in values])
 
     async def test_space_around_the_value_is_not_passed_on(self):
@@ -114,7 +114,7 @@ class Fidelity(Case):
             await receive(erin)
             for value in VALUES:
                 if value.startswith("[[["):
-                    continue  # deeper than this parser goes
+                    continue  # deeper than this parser supports
                 await dave.send(f'{{"message":{value},"id":"m"}}')
                 self.assertEqual(json.loads(await receive(dave))["ack"]["route"], "chat")
                 got = json.loads(await receive(erin))

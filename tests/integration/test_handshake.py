@@ -1,4 +1,4 @@
-"""Who is let in, and how the others are refused: with an HTTP status and JSON, never half open."""
+"""Upgrades: admission, and refusals with an HTTP status and JSON."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ class Handshake(Case):
             return raw.handshake(path, headers, drop)
 
     def assert_refused(self, response, status, code=None):
-        """The response is a whole one, in JSON."""
+        """Checks that the response is complete and JSON."""
         self.assertEqual(response.status, status, response.body)
         self.assertTrue(response.headers["content-type"].startswith("application/json"))
         error = json.loads(response.body)["error"]
@@ -28,7 +28,7 @@ class Handshake(Case):
 
     # ---- routes
 
-    async def test_a_group_has_one_right_form(self):
+    async def test_a_group_has_one_valid_form(self):
         for group in ("bob_alice", "alice_alice", "alice", "alice_", "_bob", "alice__bob",
                       "alice_bob_carol", "Alice_bob", "alice-bob", "10_9", "7_07",
                       f"alice_{USER_65}", f"{USER_65}_bob", "_"):
@@ -36,7 +36,7 @@ class Handshake(Case):
                 response = self.ask(f"/ws/chat/{group}/?user=alice")
                 self.assert_refused(response, 400, "bad_group")
 
-    async def test_the_right_name_is_told(self):
+    async def test_the_canonical_name_is_reported(self):
         for wrong, right in (("bob_alice", "alice_bob"), ("10_9", "9_10"), ("7_07", "07_7")):
             user = right.split("_")[0]
             error = self.assert_refused(self.ask(f"/ws/chat/{wrong}/?user={user}"), 400, "bad_group")
@@ -47,7 +47,7 @@ class Handshake(Case):
             with self.subTest(user=user):
                 self.assert_refused(self.ask(f"/push/{user}/"), 400, "bad_user")
 
-    async def test_the_longest_name_is_a_name(self):
+    async def test_the_longest_name_is_valid(self):
         for path in (f"/ws/chat/{USER_64}_bob/?user={USER_64}", f"/push/{USER_64}/"):
             self.assertEqual(self.ask(path).status, 101)
 
@@ -57,7 +57,7 @@ class Handshake(Case):
             with self.subTest(path=path):
                 self.assertEqual(self.ask(path).status, 101)
 
-    async def test_nothing_but_the_routes_is_upgraded(self):
+    async def test_only_the_routes_are_upgraded(self):
         for path in ("/", "/ws", "/ws/", "/ws/chat", "/ws/chat/", "/push", "/push/", "/wsfoo",
                      "/WS/chat/alice_bob/", "/ws/Chat/alice_bob/", "/ws/chat/alice_bob/x",
                      "/ws/chat/alice_bob//", "/ws//chat/alice_bob/", "/ws%2Fchat/alice_bob/",
@@ -70,7 +70,7 @@ class Handshake(Case):
                 self.assertNotEqual(self.status_of(path + "?user=alice"), 101)
 
     def status_of(self, path):
-        """The status of an answer that need not be ours."""
+        """The status of a response that CivetWeb may have sent."""
         with RawSocket(self.server) as raw:
             raw.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.server.port}\r\n"
                      "Upgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -82,13 +82,13 @@ class Handshake(Case):
 
     # ---- identity and membership
 
-    async def test_only_the_two_users_come_in(self):
+    async def test_only_the_two_users_are_admitted(self):
         for user in ("alice", "bob"):
             self.assertEqual(self.ask(f"{CHAT}?user={user}").status, 101)
         for user in ("carol", "alic", "alicee", "al"):
             self.assert_refused(self.ask(f"{CHAT}?user={user}"), 403, "not_a_member")
 
-    async def test_a_user_that_is_none_is_refused(self):
+    async def test_an_invalid_user_name_is_refused(self):
         for user in ("", "Alice", "al%20ice", USER_65, "alice%00", "%C3%A9"):
             with self.subTest(user=user):
                 self.assert_refused(self.ask(f"{CHAT}?user={user}"), 403, "bad_subject")
@@ -113,8 +113,8 @@ class Handshake(Case):
                 response = self.ask(f"{CHAT}?user=alice", [("Host", host)])
                 self.assert_refused(response, 403, "bad_host")
 
-    async def test_an_open_network_is_not_open_to_proxies_that_nobody_trusts(self):
-        """What was forwarded is nobody's, also where everybody's address is welcome."""
+    async def test_an_open_network_refuses_untrusted_proxies(self):
+        """A forwarded request is unidentified, even if open mode is allowed for all addresses."""
         routes = (f"{CHAT}?user=alice", "/push/alice/")
         with Server("--allow-open-network", "--operators", "0.0.0.0/0") as server:
             for path in routes:
@@ -134,7 +134,7 @@ class Handshake(Case):
                         self.assertEqual((status, json.loads(body)["error"]["code"]),
                                          (403, "not_an_operator"))
 
-    async def test_the_origin_is_our_own(self):
+    async def test_the_origin_is_the_servers_own(self):
         port = self.server.port
         own = f"http://127.0.0.1:{port}"
         self.assertEqual(self.ask(f"{CHAT}?user=alice", [("Origin", own)]).status, 101)
@@ -147,25 +147,25 @@ class Handshake(Case):
 
     # ---- subprotocols
 
-    async def test_our_subprotocol_is_chosen_from_several(self):
+    async def test_v1_is_chosen_from_several_subprotocols(self):
         for offered in (V1, f"chat, {V1}", f"{V1},chat", f" chat ,  {V1} , other"):
             with self.subTest(offered=offered):
                 response = self.ask(f"{CHAT}?user=alice", [("Sec-WebSocket-Protocol", offered)])
                 self.assertEqual(response.status, 101)
                 self.assertEqual(response.headers["sec-websocket-protocol"], V1)
 
-    async def test_offers_without_ours_are_refused(self):
+    async def test_unknown_subprotocols_are_refused(self):
         for offered in ("chat", "waystation", "waystation.v2", "waystation.v1.1", "chat, other"):
             with self.subTest(offered=offered):
                 response = self.ask(f"{CHAT}?user=alice", [("Sec-WebSocket-Protocol", offered)])
                 self.assert_refused(response, 400, "bad_subprotocol")
 
-    async def test_no_offer_is_plain(self):
+    async def test_without_a_subprotocol_the_protocol_is_plain(self):
         response = self.ask(f"{CHAT}?user=alice")
         self.assertEqual(response.status, 101)
         self.assertNotIn("sec-websocket-protocol", response.headers)
 
-    async def test_no_extension_is_agreed_on(self):
+    async def test_no_extension_is_negotiated(self):
         response = self.ask(f"{CHAT}?user=alice",
                             [("Sec-WebSocket-Extensions", "permessage-deflate")])
         self.assertEqual(response.status, 101)
@@ -173,7 +173,7 @@ class Handshake(Case):
 
     # ---- the handshake itself
 
-    async def test_a_wrong_version_is_told_the_right_one(self):
+    async def test_a_wrong_version_gets_the_supported_one(self):
         for version in ("12", "8", "0", "14", "x"):
             with self.subTest(version=version):
                 response = self.ask(f"{CHAT}?user=alice", [("Sec-WebSocket-Version", version)])
@@ -185,29 +185,30 @@ class Handshake(Case):
         self.assert_refused(response, 426)
         self.assertEqual(response.headers["sec-websocket-version"], "13")
 
-    async def test_a_key_is_missing_or_none(self):
+    async def test_a_missing_or_invalid_key_is_refused(self):
         self.assert_refused(self.ask(f"{CHAT}?user=alice", drop=["Sec-WebSocket-Key"]), 400)
         for key in ("", "short", "dGhlIHNhbXBsZSBub25jZQ", "!" * 24):
             with self.subTest(key=key):
                 self.assert_refused(self.ask(f"{CHAT}?user=alice", [("Sec-WebSocket-Key", key)]),
                                     400)
 
-    async def test_a_plain_get_is_told_to_upgrade(self):
+    async def test_a_plain_get_gets_426(self):
         for path in (f"{CHAT}?user=alice", "/push/alice/"):
             status, headers, body = self.server.http("GET", path)
             self.assertEqual(status, 426)
             self.assertEqual(headers["Sec-WebSocket-Version"], "13")
             self.assertIn("error", json.loads(body))
 
-    async def test_a_plain_get_is_told_why_an_upgrade_would_fail(self):
+    async def test_a_plain_get_gets_the_reason_of_the_refusal(self):
         for path, status, code in ((f"{CHAT}?user=carol", 403, "not_a_member"),
                                    ("/ws/chat/bob_alice/?user=alice", 400, "bad_group"),
                                    ("/push/Alice/", 400, "bad_user")):
             got, _, body = self.server.http("GET", path)
             self.assertEqual((got, json.loads(body)["error"]["code"]), (status, code))
 
-    async def test_a_page_of_an_allowed_origin_may_ask_with_a_token(self):
-        """Its browser asks beforehand, with OPTIONS, and passes on no answer but one for it."""
+    async def test_a_page_of_an_allowed_origin_may_send_a_token(self):
+        """The browser sends a preflight request first, and passes on no response that its answer
+        does not allow."""
         def ask(method, path, origin):
             status, headers, _ = server.http(method, path, None, {
                 "Origin": origin, "Access-Control-Request-Method": "GET",
@@ -232,8 +233,8 @@ class Handshake(Case):
                         self.assertIn(status, (403, 405))
                         self.assertEqual(cors, {})
 
-    async def test_checks_come_in_their_order(self):
-        """Of several things wrong the first in the order is told."""
+    async def test_checks_have_a_fixed_order(self):
+        """If several checks fail, the first in the order is reported."""
         evil = ("Host", "evil.example")
         origin = ("Origin", "http://evil.example")
         chat = ("Sec-WebSocket-Protocol", "chat")
@@ -247,8 +248,8 @@ class Handshake(Case):
         for response, status, code in ladder:
             self.assert_refused(response, status, code)
 
-    async def test_refusals_need_no_worker_for_long(self):
-        """More refusals than the web server has workers, all left open by the client."""
+    async def test_refusals_release_their_worker(self):
+        """More refusals than the web server has workers; the client leaves all connections open."""
         sockets = []
         for _ in range(40):
             raw = RawSocket(self.server)

@@ -38,16 +38,16 @@ class Http(Case):
             self.assertEqual((event["group"], event["from"], event["id"]), (None, None, None))
             await self.expect_silence(bob)
 
-    async def test_a_push_to_nobody_reaches_nobody(self):
+    async def test_a_push_without_sockets_reaches_none(self):
         self.assertEqual((await self.ask("POST", "/api/v1/push/nobody", b"1", JSON))[2],
                          {"reached": 0})
 
-    async def test_a_push_is_any_json(self):
+    async def test_a_push_may_be_any_json(self):
         for value in (b"null", b"1e400", b'"\\ud800"', b" [ 1 ] ", b"\n{}\n"):
             with self.subTest(value=value):
                 self.assertEqual((await self.ask("POST", "/api/v1/push/a", value, JSON))[0], 200)
 
-    async def test_a_push_is_not_anything_else(self):
+    async def test_a_push_must_be_json(self):
         for value in (b"", b"hello", b"{", b"01", b"1 2", b"\xff", b'"\xff"', b"NaN",
                       b"[" * 1000 + b"]" * 1000):
             with self.subTest(value=value[:20]):
@@ -64,7 +64,7 @@ class Http(Case):
                      "Content-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{}".encode())
             self.assertEqual(raw.response().status, 413)
 
-    async def test_a_chunked_body_is_asked_for_with_a_length(self):
+    async def test_a_chunked_body_gets_411(self):
         with RawSocket(self.server) as raw:
             raw.send(f"POST /api/v1/push/a HTTP/1.1\r\nHost: 127.0.0.1:{self.server.port}\r\n"
                      "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -74,7 +74,7 @@ class Http(Case):
                              (411, "length_required"))
             self.assertEqual(raw.read_to_end(), b"")
 
-    async def test_a_push_is_json_by_its_type(self):
+    async def test_a_push_needs_the_json_content_type(self):
         for kind in ("text/plain", "application/jsonp", "application/x-www-form-urlencoded", ""):
             with self.subTest(kind=kind):
                 await self.assert_refused(("POST", "/api/v1/push/a", b"1", {"Content-Type": kind}),
@@ -90,19 +90,19 @@ class Http(Case):
                 await self.assert_refused(("POST", f"/api/v1/push/{user}", b"1", JSON), 400,
                                           "bad_user")
 
-    async def test_a_push_is_a_post(self):
+    async def test_a_push_must_be_a_post(self):
         for method in ("GET", "PUT", "DELETE"):
             with self.subTest(method=method):
                 await self.assert_refused((method, "/api/v1/push/alice"), 405)
 
-    async def test_a_push_from_another_page_is_refused(self):
+    async def test_a_push_from_another_origin_is_refused(self):
         await self.assert_refused(("POST", "/api/v1/push/alice", b"1",
                                    {**JSON, "Origin": "http://evil.example"}), 403, "bad_origin")
         await self.assert_refused(("POST", "/api/v1/push/alice", b"1",
                                    {**JSON, "Host": "evil.example"}), 403, "bad_host")
 
-    async def test_a_request_that_was_forwarded_is_nobodys(self):
-        """No forwarding header makes anyone an operator where no proxy is trusted."""
+    async def test_a_forwarded_request_is_unidentified(self):
+        """Without a trusted proxy no forwarding header makes a client an operator."""
         for name in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Forwarded-Proto", "Via"):
             with self.subTest(name=name):
                 value = "for=127.0.0.1" if name == "Forwarded" else "127.0.0.1"
@@ -122,7 +122,7 @@ class Http(Case):
             self.assertEqual((status, body),
                              (200, {"user": "bob", "push": 2, "groups": ["alice_bob", "bob_carol"]}))
 
-    async def test_presence_of_nobody_is_empty(self):
+    async def test_presence_of_an_absent_user_is_empty(self):
         self.assertEqual((await self.ask("GET", "/api/v1/presence/nobody"))[2],
                          {"user": "nobody", "push": 0, "groups": []})
         await self.assert_refused(("GET", "/api/v1/presence/No"), 400, "bad_user")
@@ -142,7 +142,7 @@ class Http(Case):
 
     # ---- health, and all else
 
-    async def test_health_counts_what_happened(self):
+    async def test_health_reports_counters(self):
         async with connect(self.server, "/ws/chat/gina_hugo/", "gina") as gina, \
                 connect(self.server, "/ws/chat/gina_hugo/", "hugo") as hugo:
             before = (await self.ask("GET", "/healthz"))[2]
@@ -159,8 +159,8 @@ class Http(Case):
             self.assertGreaterEqual(after["chat_sockets"], 2)
             self.assertNotIn("gina", json.dumps(after))
 
-    async def test_what_is_no_route_is_not_found(self):
-        # The last ones are what CivetWeb was given to find the routes by.
+    async def test_unknown_paths_are_not_found(self):
+        # The last ones are patterns that the server registers with CivetWeb.
         for path in ("/api/v1/", "/api/v1/push", "/api/v1/push/a/b", "/api/v2/push/a", "/healthzone",
                      "/metricsx", "/nothing", "/api/v1/**", "/healthz$|/healthz/$", "/healthz$",
                      "/metrics$|/metrics/$", "/metrics$"):

@@ -1,7 +1,6 @@
-"""Tokens over real upgrades: where they may stand, when they end, and how keys are changed.
+"""Tokens in real upgrades: their places, their expiry, and changes of keys.
 
-Most tokens are signed here, with Python's own HMAC, so that it is not our code that tells our code
-it is right.
+Most tokens are signed with Python's own HMAC, so that the code under test does not check itself.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ from harness import (V1, AsyncCase, RawSocket, Server, close_code, connect, rece
 
 CHAT = "/ws/chat/alice_bob/"
 
-# How long a token lives that a test waits for the end of: long enough to open sockets with it.
+# The lifetime of a token whose end a test waits for: long enough to open sockets with it.
 SHORT_SECONDS = scaled(4, 8)
 
 
@@ -31,7 +30,7 @@ def encode(data):
 
 
 def sign(key, user="alice", lifetime=3600.0, algorithm="HS256", **claims):
-    """A token, good until `lifetime` seconds from now."""
+    """A token that is valid for `lifetime` seconds."""
     header = encode(json.dumps({"alg": algorithm, "typ": "JWT"}).encode())
     body = encode(json.dumps({"sub": user, "exp": time.time() + lifetime, **claims}).encode())
     signature = hmac.new(key, f"{header}.{body}".encode(), hashlib.sha256).digest()
@@ -48,7 +47,7 @@ class Tokens(AsyncCase):
         self.write(self.key)
 
     def write(self, *keys, mode=0o600, text=None):
-        """The key file anew, put in the old one's place as a whole."""
+        """Replaces the key file atomically."""
         new = self.folder / "keys.new"
         new.write_text(text or "".join(base64.b64encode(key).decode() + "\n" for key in keys))
         new.chmod(mode)
@@ -67,19 +66,18 @@ class Tokens(AsyncCase):
         return connect(server, path, v1=v1, extra_headers={"Authorization": "Bearer " + token})
 
     def status(self, server, token, path="/push/alice/"):
-        """What a plain GET on a socket route is answered: 426 is what an upgrade would succeed
-        on."""
+        """The status of a plain GET on a socket route: 426 if an upgrade would succeed."""
         return server.http("GET", path, headers={"Authorization": "Bearer " + token})[0]
 
     async def reload(self, server, log):
-        """SIGHUP, and waits until the server has said `log` once more."""
+        """Sends SIGHUP and waits until the server has logged `log` once more."""
         before = server.errors().count(log)
         server.signal(signal.SIGHUP)
         await until(lambda: server.errors().count(log) > before, f"the log says {log!r}")
 
 
 class Places(Tokens):
-    async def test_authorization_cookie_and_subprotocol_let_in_on_both_routes(self):
+    async def test_authorization_cookie_and_subprotocol_are_accepted_on_both_routes(self):
         token = self.token()
         places = {
             "authorization": {"v1": True, "extra_headers": {"Authorization": f"Bearer {token}"}},
@@ -94,14 +92,14 @@ class Places(Tokens):
                     async with connect(server, CHAT, **options) as chat, \
                             connect(server, "/push/alice/", **options) as push:
                         self.assertEqual((chat.subprotocol, push.subprotocol), (V1, V1))
-                        # The token's user it is, and nobody else.
+                        # The user is the token's, and no other.
                         self.assertEqual(await receive_json(chat),
                                          {"presence": {"user": "bob", "present": False}})
                         async with self.open(server, CHAT, self.token("bob")) as bob:
                             await receive(bob)
                             await chat.send('{"message":1}')
                             self.assertEqual((await receive_json(bob))["from"], "alice")
-            # A plain client has no subprotocol to put it next to.
+            # A plain client has no subprotocol beside it.
             async with self.open(server, "/push/alice/", token, v1=False) as push:
                 self.assertIsNone(push.subprotocol)
             self.assertNotIn(token, server.errors())
@@ -122,7 +120,7 @@ class Places(Tokens):
                         self.assertNotIn(token.encode(), response.body)
             self.assertNotIn(token, server.errors())
 
-    async def test_the_query_is_no_place_unless_it_is_allowed(self):
+    async def test_a_token_in_the_query_needs_the_option(self):
         path = f"{CHAT}?access_token={self.token()}"
         with self.server() as server:
             self.assertEqual(await asyncio.to_thread(refuse, server, path),
@@ -130,8 +128,8 @@ class Places(Tokens):
         with self.server("--allow-query-token") as server:
             self.assertEqual(await asyncio.to_thread(refuse, server, path), (101, None))
 
-    async def test_what_is_not_good_is_refused(self):
-        # Good but for one thing.
+    async def test_invalid_tokens_are_refused(self):
+        # Each token has one fault.
         right = {"iss": "us", "aud": "chat"}
         unsigned = self.token(algorithm="none", **right).rsplit(".", 1)[0] + "."
         cases = (
@@ -175,7 +173,7 @@ class Places(Tokens):
                 self.assertEqual(call("DELETE", "/api/v1/sessions/alice", scope="push admin"), 200)
                 self.assertEqual(await close_code(alice), 4403)
 
-    async def test_tokens_of_the_command_are_good_for_every_kind_of_key(self):
+    async def test_tokens_of_the_command_are_valid_for_every_kind_of_key(self):
         def openssl(*arguments):
             return subprocess.run(["openssl", *arguments], check=True, capture_output=True,
                                   text=True).stdout
@@ -200,9 +198,9 @@ class Places(Tokens):
 
 
 class Nesting(Tokens):
-    """Parsers of tokens recurse, and the server's workers have stacks of 100 KB."""
+    """Token parsers recurse, and the server's workers have stacks of 100 KB."""
 
-    # As deep as a token of 8192 bytes can be.
+    # The maximum depth of a token of 8192 bytes.
     LEVELS = 2900
 
     def deep_tokens(self):
@@ -232,7 +230,7 @@ class Nesting(Tokens):
             "claims, 17 levels": token(good, nested(claims, 16)),
         }
 
-    async def test_a_token_that_nests_deeply_is_refused_wherever_it_stands(self):
+    async def test_a_deeply_nested_token_is_refused_in_every_place(self):
         with self.server("--allow-query-token") as server:
             async with self.open(server, "/push/alice/", self.token()) as push:
                 for name, token in self.deep_tokens().items():
@@ -255,12 +253,12 @@ class Nesting(Tokens):
                         await push.send(json.dumps({"token": token}))
                         self.assertEqual((await receive_json(push))["error"]["code"], "bad_token")
                 await round_trip(push)
-                good = self.token(x=[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]])  # 16 levels with the claims
+                good = self.token(x=[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]])  # 16 levels, with the claims
                 self.assertEqual(self.status(server, good), 426)
 
 
 class Expiry(Tokens):
-    async def test_open_sockets_end_with_their_token(self):
+    async def test_open_sockets_close_when_their_token_expires(self):
         with self.server() as server:
             token = self.token(lifetime=SHORT_SECONDS)
             end = time.time() + SHORT_SECONDS
@@ -270,14 +268,14 @@ class Expiry(Tokens):
             self.assertTrue((await receive_json(bob))["presence"]["present"])
             codes = await asyncio.gather(*(close_code(ws) for ws in sockets))
             self.assertEqual(codes, [4401] * 4)
-            # Its clock and ours are one, and both are read in ms.
+            # Server and test use the same clock, and both read milliseconds.
             self.assertGreaterEqual(time.time(), end - 0.01)
             self.assertEqual(await receive_json(bob),
                              {"presence": {"user": "alice", "present": False}})
             self.assertEqual(self.status(server, token), 401)
             await bob.close()
 
-    async def test_a_fresh_token_carries_both_kinds_beyond_the_old_ones_end(self):
+    async def test_a_new_token_extends_both_kinds_of_sockets(self):
         with self.server() as server:
             token = self.token(lifetime=SHORT_SECONDS)
             chat = await self.open(server, CHAT, token)
@@ -286,7 +284,7 @@ class Expiry(Tokens):
             bob = await self.open(server, CHAT, self.token("bob"))
             for ws in (chat, push):
                 await ws.send(json.dumps({"token": self.token()}))
-            # Those that sent none show that the old token has come to its end.
+            # Sockets without a new token show that the old one has expired.
             codes = await asyncio.gather(*(close_code(ws) for ws in forgetful))
             self.assertEqual(codes, [4401, 4401])
             await bob.send('{"message":"still there?"}')
@@ -297,7 +295,7 @@ class Expiry(Tokens):
                 "Content-Type": "application/json", **self.bearer("op", scope="push")})
             self.assertEqual((status, json.loads(body)), (200, {"reached": 1}))
             self.assertEqual((await receive_json(push))["event"]["message"], 1)
-            # Without a gap: bob was never told that alice was away.
+            # Without a gap: bob was never told that alice was absent.
             self.assertTrue((await receive_json(bob))["presence"]["present"])
             await self.expect_silence_but_for_acks(bob)
             for ws in (chat, push, bob):
@@ -308,7 +306,7 @@ class Expiry(Tokens):
         for text in ws.messages:
             self.assertIn("ack", json.loads(text))
 
-    async def test_a_token_that_is_not_good_changes_nothing(self):
+    async def test_an_invalid_token_changes_nothing(self):
         with self.server() as server:
             token = self.token(lifetime=SHORT_SECONDS)
             bad = (self.token("bob"), sign(os.urandom(32)), self.token(lifetime=-1), "x.y.z", "")
@@ -321,7 +319,7 @@ class Expiry(Tokens):
             self.assertEqual([await close_code(ws) for ws in sockets], [4401, 4401])
             self.assertNotIn(token, server.errors())
 
-    async def test_a_token_may_also_bring_the_end_nearer(self):
+    async def test_a_new_token_may_shorten_the_session(self):
         with self.server() as server:
             async with self.open(server, "/push/alice/", self.token()) as push:
                 await push.send(json.dumps({"token": self.token(lifetime=SHORT_SECONDS)}))
@@ -337,7 +335,7 @@ class Rotation(Tokens):
             push = await self.open(server, "/push/alice/", old_token)
             self.assertEqual(self.status(server, new_token), 401)
 
-            # Both for a while, then the new one alone.
+            # Both for a while, then only the new one.
             self.write(self.key, new)
             server.signal(signal.SIGHUP)
             await until(lambda: self.status(server, new_token) == 426, "the new key counts")
@@ -347,7 +345,7 @@ class Rotation(Tokens):
             await until(lambda: self.status(server, old_token) == 401, "the old key counts no more")
             self.assertEqual(self.status(server, new_token), 426)
 
-            # The open ones stay open, and go on with a token of the new key only.
+            # Open sockets stay open, and accept only tokens of the new key.
             await receive(chat)
             async with self.open(server, CHAT, sign(new, "bob")) as bob:
                 await receive(bob)
@@ -363,11 +361,11 @@ class Rotation(Tokens):
             await chat.close()
 
     def give_away(self):
-        """Root's own file may be read by its group, the service's."""
+        """The group of a file that root owns may read it: it is the service's group."""
         if os.geteuid() == 0:
             os.chown(self.file, 4711, 4711)
 
-    async def test_a_key_file_that_cannot_be_taken_leaves_the_old_keys(self):
+    async def test_an_invalid_key_file_keeps_the_old_keys(self):
         new = os.urandom(32)
         pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
         broken = {
@@ -390,19 +388,19 @@ class Rotation(Tokens):
                         self.assertEqual(self.status(server, old_token), 426)
                         self.assertEqual(self.status(server, new_token), 401)
                         await round_trip(push)
-                # One line each, and never what stood in the file.
+                # One line each, without content of the file.
                 log = server.errors()
                 self.assertEqual(log.count("nothing was changed"), len(broken))
                 for secret in ("this is no key", "AAAA", base64.b64encode(new).decode()):
                     self.assertNotIn(secret, log)
-                # And what is mended is taken.
+                # A corrected file is accepted.
                 self.write(new)
                 server.signal(signal.SIGHUP)
                 await until(lambda: self.status(server, new_token) == 426, "the new key counts")
                 await round_trip(push)
 
-    async def test_limits_and_issuers_are_changed_with_the_keys_or_not_at_all(self):
-        """One mistake in the file, and nothing of it is taken."""
+    async def test_keys_limits_and_issuers_change_together_or_not_at_all(self):
+        """After one error in the file none of its values takes effect."""
         settings = self.folder / "waystation.toml"
         settings.write_text("max_connections_per_user = 1\n")
         with self.server("--config", str(settings)) as server:

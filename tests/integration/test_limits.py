@@ -1,4 +1,4 @@
-"""Limits hold, and nobody pays for another's."""
+"""Limits hold, and one client's limit does not affect another."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ import time
 import unittest
 
 from harness import (CLOSE, PING, PONG, SANITIZED, TEXT, AsyncCase, Case, RawSocket, Server,
-                     connect, connect_where_places_are_given_back, frame, raise_descriptor_limit,
+                     connect, connect_after_release, frame, raise_descriptor_limit,
                      receive, receive_json, refuse, round_trip, scaled, until)
 
 CHAT = "/ws/chat/alice_bob/"
@@ -20,7 +20,7 @@ class RateLimit(Case):
     OPTIONS = ("--messages-per-second", "1", "--message-burst", "5")
 
     def assert_limited(self, passed, since):
-        """So many messages passed since then: the burst, and what each second gives back."""
+        """The number of messages allowed since then: the burst and the refill of each second."""
         self.assertGreaterEqual(passed, 5)
         self.assertLessEqual(passed, 5 + math.ceil(time.monotonic() - since))
 
@@ -33,15 +33,15 @@ class RateLimit(Case):
             started = time.monotonic()
             for n in range(100):
                 await (alice if n % 2 == 0 else tab).send(f'{{"message":{n},"id":"m{n}"}}')
-            verdicts = [await receive_json(alice if n % 2 == 0 else tab) for n in range(100)]
-            passed = [v for v in verdicts if "ack" in v]
-            refused = [v["error"] for v in verdicts if "error" in v]
+            acks = [await receive_json(alice if n % 2 == 0 else tab) for n in range(100)]
+            passed = [v for v in acks if "ack" in v]
+            refused = [v["error"] for v in acks if "error" in v]
             self.assert_limited(len(passed), started)
             self.assertEqual(len(passed) + len(refused), 100)
             for error in refused:
                 self.assertEqual(error["code"], "rate_limited")
                 self.assertTrue(error["id"].startswith("m"))
-            # The other user is free to speak, and the sockets are all open.
+            # The other user may send, and all sockets are open.
             await bob.send('{"message":"me"}')
             heard = [await receive_json(bob)]
             while heard[-1]["message"] != "me":
@@ -49,7 +49,7 @@ class RateLimit(Case):
             self.assertEqual(len(heard) - 1, len([v for v in passed
                                                   if int(v["ack"]["id"][1:]) % 2 == 0]))
 
-    async def test_a_new_socket_brings_no_new_allowance(self):
+    async def test_a_new_socket_does_not_reset_the_rate(self):
         async with connect(self.server, "/push/dave/"):
             started = time.monotonic()
             passed = 0
@@ -62,8 +62,8 @@ class RateLimit(Case):
                         passed += "ack" in await receive_json(dave)
             self.assert_limited(passed, started)
 
-    async def test_who_says_too_much_may_still_leave(self):
-        """The Close stands behind all of it, and the other one is to see that they left."""
+    async def test_a_rate_limited_user_may_still_close(self):
+        """The Close follows all messages, and the partner must see that the user left."""
         with RawSocket(self.server) as frank:
             frank.open("/ws/chat/frank_grace/", "frank")
             for _ in range(200):
@@ -75,7 +75,7 @@ class RateLimit(Case):
 
 class Connections(AsyncCase):
     async def test_a_burst_does_not_overshoot(self):
-        """Sixty clients ask at once for sixteen places of one user."""
+        """Sixty clients open sockets at once, and one user may have sixteen."""
         with Server("--max-connections-per-address", "0") as server:
             answers, opened = [], []
             start = threading.Barrier(60)
@@ -96,18 +96,18 @@ class Connections(AsyncCase):
             for raw in opened:
                 raw.close()
 
-    async def test_places_are_given_back(self):
+    async def test_permits_are_released(self):
         with Server("--max-connections-per-user", "2", "--max-connections-per-address", "3",
                     "--max-connections", "4") as server:
             for _ in range(30):
-                first = await connect_where_places_are_given_back(server, CHAT, "alice")
-                second = await connect_where_places_are_given_back(server, "/push/alice/")
+                first = await connect_after_release(server, CHAT, "alice")
+                second = await connect_after_release(server, "/push/alice/")
                 self.assertEqual(await asyncio.to_thread(refuse, server, CHAT, "alice"),
                                  (429, "too_many"))
                 await first.close()
                 await second.close()
 
-    async def test_addresses_are_counted_each_by_itself(self):
+    async def test_addresses_are_counted_separately(self):
         with Server("--max-connections-per-address", "2") as server:
             sockets = []
             for source in ("127.0.0.2", "127.0.0.3"):
@@ -119,7 +119,7 @@ class Connections(AsyncCase):
             for raw in sockets:
                 raw.close()
 
-    async def test_a_full_server_says_when_to_come_again(self):
+    async def test_a_full_server_sends_retry_after(self):
         with Server("--max-connections", "1") as server:
             async with connect(server, "/push/alice/"):
                 with RawSocket(server) as raw:
@@ -128,13 +128,13 @@ class Connections(AsyncCase):
                     self.assertGreater(int(response.headers["retry-after"]), 0)
                     self.assertEqual(json.loads(response.body)["error"]["code"], "full")
 
-    async def test_anonymous_sockets_have_no_user_to_be_counted_for(self):
+    async def test_anonymous_sockets_do_not_count_for_a_user(self):
         with Server("--max-connections-per-user", "1") as server:
             async with connect(server, CHAT) as one, connect(server, CHAT) as two:
                 await one.send('{"message":1,"to_user":"bob"}')
                 self.assertEqual(await receive(two), '{"message":1}')
 
-    async def test_limits_of_0_are_none(self):
+    async def test_0_means_no_limit(self):
         with Server("--max-connections-per-user", "0", "--max-connections-per-address", "0",
                     "--max-connections", "0") as server:
             sockets = [await connect(server, "/push/alice/") for _ in range(100)]
@@ -144,8 +144,8 @@ class Connections(AsyncCase):
 
 
 class Descriptors(AsyncCase):
-    async def test_chats_leave_what_the_web_server_needs(self):
-        """Of 1,024 descriptors 128 are for connections that wait for one of 20 workers."""
+    async def test_chats_leave_descriptors_for_the_web_server(self):
+        """Of 1,024 descriptors 128 are reserved for connections that wait for one of 20 workers."""
         limit, kept = 1024, 128 + 20
         if raise_descriptor_limit() < 2 * limit:
             self.skipTest(f"a process here may not open {2 * limit} descriptors (ulimit -Hn)")
@@ -167,8 +167,8 @@ class Descriptors(AsyncCase):
                 self.assertEqual(response.status, 503)
                 self.assertEqual(json.loads(response.body)["error"]["code"], "full")
                 self.assertGreater(int(response.headers["retry-after"]), 0)
-                # A page that asks why hears the same, unless CivetWeb has let go meanwhile of some
-                # that were taken from it.
+                # A page that asks for the reason gets the same answer, unless CivetWeb has
+                # meanwhile closed some adopted sockets.
                 status, headers, body = server.http("GET", "/push/alice/")
                 if status != 426:
                     break
@@ -177,13 +177,13 @@ class Descriptors(AsyncCase):
             self.assertEqual(server.push("alice", "1"), open_ones)
             self.assertGreater(open_ones, limit // 2, "chats have the most of them")
             self.assertGreaterEqual(limit - server.descriptors(), kept)
-            # Strangers who say nothing, more than are accepted at once. CivetWeb may still hold some
-            # of those who were taken from it.
+            # More silent connections than are accepted at once. CivetWeb may still hold some of the
+            # adopted sockets.
             full = server.descriptors()
-            strangers = [RawSocket(server) for _ in range(3 * kept)]
-            await until(lambda: server.descriptors() >= full + kept // 2, "strangers are let in")
+            silent = [RawSocket(server) for _ in range(3 * kept)]
+            await until(lambda: server.descriptors() >= full + kept // 2, "silent connections are accepted")
             self.assertLess(server.descriptors(), limit)
-            for raw in strangers:
+            for raw in silent:
                 raw.close()
             self.assertEqual(server.http("GET", "/healthz")[0], 200)
             for raw in sockets:
@@ -191,13 +191,13 @@ class Descriptors(AsyncCase):
 
 
 class Pages(unittest.TestCase):
-    """A browser shows a page elsewhere why there is no room only where that page is allowed."""
+    """A browser lets a page of another origin read the refusal only if that origin is allowed."""
 
     PAGE = "https://page.example"
 
     def told(self, server, **origin):
-        """Who asks for a socket, and who asks with a plain GET: status, code, and what the page may
-        read of it."""
+        """The results of an upgrade and of a plain GET: status, code, and whether the page may read
+        it."""
         with RawSocket(server) as raw:
             answer = raw.handshake("/push/alice/", list(origin.items()))
         status, headers, body = server.http("GET", "/push/alice/", headers=origin)
@@ -217,18 +217,18 @@ class Pages(unittest.TestCase):
         for other in ("https://page.example:444", "https://evil.example", "null"):
             self.assertEqual(self.told(server, Origin=other), [(403, "bad_origin", {})] * 2)
 
-    def test_may_read_that_a_user_has_too_many(self):
+    def test_may_read_the_limit_per_user(self):
         with Server("--allowed-origins", self.PAGE, "--max-connections-per-user", "1") as server, \
                 RawSocket(server).open("/push/alice/"):
             self.assert_told(server, 429, "too_many")
 
-    def test_may_read_that_the_server_is_full(self):
+    def test_may_read_the_limit_of_the_server(self):
         with Server("--allowed-origins", self.PAGE, "--max-connections", "1") as server, \
                 RawSocket(server).open("/push/bob/"):
             self.assert_told(server, 503, "full")
 
-    def test_may_read_that_descriptors_are_used_up(self):
-        def lower():  # below what is left over for HTTP
+    def test_may_read_the_lack_of_descriptors(self):
+        def lower():  # below the reserve for HTTP
             resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 
         with Server("--allowed-origins", self.PAGE, prepare=lower) as server:
@@ -240,7 +240,7 @@ class SlowReceivers(AsyncCase):
                "--max-connections-per-user", "0",
                "--max-message-bytes", "65536", "--max-queue-bytes", "131072")
 
-    async def test_one_that_reads_nothing_is_closed_while_all_others_chat(self):
+    async def test_a_stalled_receiver_is_closed_while_others_chat(self):
         with Server(*self.OPTIONS) as server:
             pairs = scaled(25, 8)
             others = []
@@ -252,14 +252,14 @@ class SlowReceivers(AsyncCase):
             async with connect(server, CHAT, "alice", v1=True) as alice, \
                     connect(server, "/push/bob/", v1=True) as push:
                 await receive(alice)
-                # A small window, so that the kernel does not swallow it all.
+                # A small window, so that the kernel does not buffer everything.
                 slow = RawSocket(server, receive_buffer=4096).open(CHAT, "bob")
                 self.assertTrue((await receive_json(alice))["presence"]["present"])
                 message = '{"message":"%s","id":"m"}' % ("x" * 60000)
                 routes = []
                 for turn in range(2000):
                     await alice.send(message)
-                    # Everyone else speaks and is heard between any two of them.
+                    # All other users send and receive between two messages.
                     left, right = others[turn % pairs]
                     await left.send(f'{{"message":{turn}}}')
                     self.assertEqual(await receive(right), f'{{"message":{turn}}}')
@@ -271,7 +271,7 @@ class SlowReceivers(AsyncCase):
                     routes.append(answer["ack"]["route"])
                     if routes[-1] == "push":
                         break
-                # In the group until its queue was full, then by push, in the very same step.
+                # By chat until its queue was full, then by push, within the same step.
                 self.assertEqual(routes, ["chat"] * (len(routes) - 1) + ["push"])
                 event = await receive_json(push)
                 self.assertEqual(event["event"]["from"], "alice")
@@ -284,7 +284,7 @@ class SlowReceivers(AsyncCase):
                     self.assertEqual(answer["presence"], {"user": "bob", "present": False})
                 self.assertEqual(answer["ack"]["route"], "push")
 
-                # When it reads at last: whole messages, then the Close that says why.
+                # When it reads again: complete messages, then the Close with the reason.
                 def read_rest():
                     count = 0
                     while True:
@@ -305,7 +305,7 @@ class SlowReceivers(AsyncCase):
                 for ws in pair:
                     await ws.close()
 
-    async def test_its_queue_ends_at_the_bound_and_what_it_missed_is_counted(self):
+    async def test_its_queue_is_bounded_and_dropped_messages_are_counted(self):
         bound = 131072  # as in OPTIONS
         with Server(*self.OPTIONS) as server:
             async def health():
@@ -323,9 +323,9 @@ class SlowReceivers(AsyncCase):
                     if answer.get("ack", {}).get("route") != "chat":
                         break
                     taken += 1
-                    await round_trip(alice)  # which the figure is older than
+                    await round_trip(alice)  # the counter was read before
                     queued.append((await health())["queued_bytes"])
-                # Not one message more, and not one less.
+                # Exactly this number of messages.
                 self.assertLessEqual(max(queued), bound)
                 self.assertGreater(queued[-1] + len(message) + 4, bound)
 
@@ -353,7 +353,7 @@ class SlowReceivers(AsyncCase):
                     self.assertIn(line, metrics.splitlines())
 
     async def test_the_budget_of_all_queues_holds(self):
-        """Many slow ones together take no more memory than allowed."""
+        """Many slow sockets together use no more memory than the budget."""
         budget = 4 << 20
         with Server(*self.OPTIONS, "--max-total-queue-bytes", str(budget)) as server:
             before = server.resident_kib()
@@ -366,22 +366,22 @@ class SlowReceivers(AsyncCase):
                 while not reached or reached[-1] != 0:
                     await alice.send('{"message":"%s"}' % ("x" * 60000))
                     reached.append((await receive_json(alice))["ack"]["reached"])
-                    # All that is not in the kernel's buffers.
+                    # All bytes that are not in the kernel's buffers.
                     status, _, body = await asyncio.to_thread(server.http, "GET", "/healthz")
                     self.assertEqual(status, 200)
-                    # The Close frames of those that were too slow come on top.
+                    # The Close frames of slow sockets are additional.
                     self.assertLessEqual(json.loads(body)["queued_bytes"],
                                          budget + 64 * len(sockets))
             self.assertEqual(reached[0], len(sockets))
             self.assertEqual(reached, sorted(reached, reverse=True))
-            # Queues grow by doubling, and the allocator keeps some of what they gave back; that
-            # of a sanitizer keeps all of it for a while.
+            # Queues double their size, and the allocator keeps some of the freed memory; a
+            # sanitizer keeps all of it for a while.
             if not SANITIZED:
                 self.assertLess((server.resident_kib() - before) * 1024, 6 * budget)
             for raw in sockets:
                 raw.close()
 
-    @unittest.skipIf(SANITIZED, "a sanitizer's memory is its own")
+    @unittest.skipIf(SANITIZED, "a sanitizer changes memory use")
     async def test_a_flood_of_pings_without_payload_costs_no_more_than_the_queues_hold(self):
         queue, count = 1 << 20, 4
         with Server("--max-queue-bytes", str(queue)) as server:
@@ -406,15 +406,15 @@ class SlowReceivers(AsyncCase):
                 raws = [RawSocket(server, receive_buffer=4096).open(CHAT, "bob")
                         for _ in range(count)]
                 pouring = [asyncio.create_task(asyncio.to_thread(pour, raw)) for raw in raws]
-                await until(lambda: closed_slow() == count, "all of them are given up")
+                await until(lambda: closed_slow() == count, "all of them are closed as slow")
                 done.set()
                 await asyncio.gather(*pouring)
-                # Queues grow by doubling, and are copied as they do.
+                # Queues double their size, and are copied then.
                 self.assertLess((most[0] - before) * 1024, 3 * queue * count)
                 for raw in raws:
                     raw.close()
 
-    async def test_a_flood_of_pings_ends_who_does_not_read_the_pongs(self):
+    async def test_a_flood_of_pings_closes_a_client_that_reads_no_pongs(self):
         with Server(*self.OPTIONS) as server:
             async with connect(server, CHAT, "alice", v1=True) as alice:
                 await receive(alice)
@@ -437,10 +437,10 @@ class SlowReceivers(AsyncCase):
 
 
 class GivenBack(AsyncCase):
-    async def test_descriptors_and_threads_are_given_back(self):
+    async def test_descriptors_and_threads_are_released(self):
         with Server("--max-connections-per-address", "0", "--max-connections-per-user",
                     "0") as server:
-            # One more is kept: what stands for a socket that was taken from the web server.
+            # One more is kept, in place of adopted sockets.
             descriptors, threads = server.descriptors() + 1, server.threads()
             for _ in range(3):
                 sockets = [await connect(server, CHAT, "alice") for _ in range(50)]
@@ -453,7 +453,7 @@ class GivenBack(AsyncCase):
                     raw.reset()
                 await until(lambda: server.descriptors() <= descriptors, "descriptors are closed")
 
-    async def test_a_storm_of_clients_that_vanish_leaves_nothing(self):
+    async def test_many_aborted_connections_leak_nothing(self):
         with Server("--max-connections-per-address", "0", "--max-connections-per-user",
                     "0") as server:
             descriptors = server.descriptors() + 1  # as above
@@ -463,7 +463,7 @@ class GivenBack(AsyncCase):
                     raw = RawSocket(server)
                     kind = (n + seed) % 4
                     if kind == 0:
-                        raw.reset()  # before it said anything
+                        raw.reset()  # before its first byte
                     elif kind == 1:
                         raw.send(b"GET /push/alice/ HTTP/1.1\r\nHost: 127.0.0.1\r\n")
                         raw.reset()  # in the middle of its request

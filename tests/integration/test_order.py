@@ -1,4 +1,4 @@
-"""The messages of one sender arrive in the order sent; both ends of a group see one order."""
+"""A sender's messages arrive in the order sent; both users of a group see one order."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ class Order(Case):
                "--max-connections-per-user", "0")
 
     async def test_both_ends_see_the_same_order(self):
-        """Several tabs of both users talk at once."""
+        """Several tabs of both users send at once."""
         path = "/ws/chat/alice_bob/"
         sockets = [await connect(self.server, path, user) for user in ("alice", "bob") * 4]
 
@@ -36,7 +36,7 @@ class Order(Case):
         for ws in sockets:
             await ws.close()
 
-    async def test_verdicts_come_in_the_order_of_the_messages(self):
+    async def test_acknowledgements_have_the_order_of_the_messages(self):
         async with connect(self.server, "/ws/chat/alice_bob/", "alice", v1=True) as alice, \
                 connect(self.server, "/push/bob/") as push:
             await receive(alice)
@@ -47,8 +47,8 @@ class Order(Case):
                 self.assertEqual((ack["id"], ack["route"]), (f"m{n}", "push"))
                 self.assertEqual((await receive_json(push))["event"]["message"], n)
 
-    async def test_pushes_of_one_sender_come_in_order(self):
-        """From several conversations at once, to one push socket."""
+    async def test_pushes_of_one_sender_arrive_in_order(self):
+        """From several groups at once, to one push socket."""
         senders = [await connect(self.server, f"/ws/chat/a{n}_bob/", f"a{n}") for n in range(8)]
         async with connect(self.server, "/push/bob/", v1=True) as push:
             async def talk(ws):

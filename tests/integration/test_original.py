@@ -1,8 +1,8 @@
-"""A client written for the original protocol, with one socket a user, cannot tell the difference.
+"""A client written for the original protocol, with one socket a user, sees no difference.
 
-The original is put here as a model: two sockets in a group mean that both users are there, and then
-a message goes to both; with one, it goes as an event to every push socket of `to_user`. Random
-conversations are held with the model and with the server, and each client must see the same.
+The original is a model here. With two sockets in a group, both users are present and a message goes
+to both. With one socket, it goes as an event to every push socket of `to_user`. The test plays random
+conversations with the model and with the server; each client must receive the same.
 """
 
 import random
@@ -12,7 +12,7 @@ from harness import Case, connect, receive, scaled
 
 
 class Original:
-    """What the original did, as far as a client could see."""
+    """A model of the original server, as a client sees it."""
 
     def __init__(self):
         self.groups = {}  # group: {user: inbox}
@@ -44,7 +44,7 @@ class Original:
 
 
 class Client:
-    """A socket of the server, with the inbox that the model has for it."""
+    """A socket of the server, with the inbox of the model."""
 
     def __init__(self, ws, inbox):
         self.ws, self.inbox = ws, inbox
@@ -86,7 +86,7 @@ class OriginalProtocol(Case):
                 text = f'{{"message":{value},"to_user":"{other}"}}'
                 model.say(group, value, other)
                 await chats[group, user].ws.send(text)
-                # One thing after the other, as the model does it.
+                # One step after the other, as in the model.
                 await self.compare(list(chats.values()) + [client for _, client in pushes],
                                    first=chats[group, user])
         everyone = list(chats.values()) + [client for _, client in pushes]
@@ -96,7 +96,7 @@ class OriginalProtocol(Case):
             await client.ws.close()
 
     async def compare(self, clients, first=None):
-        """Each client got what the model says, and nothing else."""
+        """Each client received exactly the frames of the model."""
         await self.wait_for([first] if first else [])
         for client in clients:
             while client.inbox:
@@ -107,13 +107,13 @@ class OriginalProtocol(Case):
         for client in clients:
             await (await client.ws.ping())
 
-    async def test_a_client_that_says_who_it_is(self):
+    async def test_a_client_with_a_user(self):
         for seed in range(scaled(6, 2)):
             with self.subTest(seed=seed):
                 await self.converse(seed, named=True)
 
-    async def test_a_client_that_does_not(self):
-        """As all clients of old: which user a socket belongs to, only `to_user` told."""
+    async def test_a_client_without_a_user(self):
+        """Like all original clients: only `to_user` tells to which user a socket belongs."""
         for seed in range(100, 100 + scaled(6, 2)):
             with self.subTest(seed=seed):
                 await self.converse(seed, named=False)

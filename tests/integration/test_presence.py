@@ -1,4 +1,4 @@
-"""Who is there: by user, not by socket, and not for longer than they live."""
+"""Presence: by user, not by socket, and only while the user's sockets live."""
 
 import asyncio
 import unittest
@@ -26,7 +26,7 @@ class Presence(Case):
             await bob2.close()
             self.assertEqual(await receive_json(alice), told(False))
 
-    async def test_a_reset_connection_is_no_presence(self):
+    async def test_a_reset_connection_is_absent(self):
         async with connect(self.server, CHAT, "alice", v1=True) as alice:
             await receive(alice)
             bob = RawSocket(self.server).open(CHAT, "bob")
@@ -34,7 +34,7 @@ class Presence(Case):
             bob.reset()
             self.assertEqual(await receive_json(alice), told(False))
 
-    async def test_an_end_without_a_close_is_no_presence(self):
+    async def test_an_end_without_a_close_is_absent(self):
         async with connect(self.server, CHAT, "alice", v1=True) as alice:
             await receive(alice)
             bob = RawSocket(self.server).open(CHAT, "bob")
@@ -42,7 +42,7 @@ class Presence(Case):
             bob.close()
             self.assertEqual(await receive_json(alice), told(False))
 
-    async def test_who_said_close_is_gone_before_the_connection_ends(self):
+    async def test_a_close_ends_presence_before_the_connection_ends(self):
         async with connect(self.server, CHAT, "alice", v1=True) as alice:
             await receive(alice)
             with RawSocket(self.server).open(CHAT, "bob") as bob:
@@ -51,9 +51,9 @@ class Presence(Case):
                 self.assertEqual(await receive_json(alice), told(False))
                 self.assertEqual(bob.read_close(), 1000)
 
-    async def test_whoever_has_a_101_is_present(self):
-        """The handshake is answered after the socket joined its group: what is sent once it is
-        there goes to the group and is not pushed."""
+    async def test_a_101_implies_presence(self):
+        """The response to an upgrade follows the join: a message sent after the response is
+        delivered in the group, not pushed."""
         async with connect(self.server, CHAT, "alice") as alice, \
                 connect(self.server, "/push/bob/") as push:
             for n in range(50):
@@ -65,7 +65,7 @@ class Presence(Case):
                 await bob.close()
             await self.expect_silence(push)
 
-    async def test_whoever_left_is_pushed_to(self):
+    async def test_messages_to_an_absent_user_are_pushed(self):
         async with connect(self.server, CHAT, "alice") as alice, \
                 connect(self.server, "/push/bob/") as push:
             for n in range(50):
@@ -75,7 +75,7 @@ class Presence(Case):
                 self.assertEqual(await receive(push),
                                  f'{{"event":{{"message":{n},"group":"alice_bob"}}}}')
 
-    async def test_the_http_api_knows_who_is_there(self):
+    async def test_the_http_api_reports_presence(self):
         def find():
             return self.server.presence("dave")
 
@@ -89,7 +89,7 @@ class Presence(Case):
 
 
 class Heartbeat(Case):
-    # Not 1: on a busy machine a client may well be late by that.
+    # Not 1: on a busy machine a client may be late by that much.
     OPTIONS = ("--ping-interval-seconds", "2")
 
     async def test_a_peer_that_answers_no_ping_is_dead(self):
@@ -97,7 +97,7 @@ class Heartbeat(Case):
             await receive(alice)
             with RawSocket(self.server).open(CHAT, "bob") as bob:
                 self.assertEqual(await receive_json(alice), told(True))
-                # It reads, so that nothing waits for it, and says nothing at all.
+                # It reads, so that nothing queues, and sends nothing.
                 self.assertEqual(await asyncio.to_thread(bob.read_frame), (PING, b""))
                 self.assertEqual(await receive_json(alice), told(False))
             async with connect(self.server, "/push/bob/") as push:
@@ -109,7 +109,7 @@ class Heartbeat(Case):
             await receive(alice)
             with RawSocket(self.server).open(CHAT, "bob") as bob:
                 self.assertEqual(await receive_json(alice), told(True))
-                for _ in range(4):  # longer than a dead one is let live
+                for _ in range(4):  # longer than the timeout of a dead peer
                     opcode, payload = await asyncio.to_thread(bob.read_frame)
                     self.assertEqual(opcode, PING)
                     bob.send(frame(PONG, payload))

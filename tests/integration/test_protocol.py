@@ -1,5 +1,5 @@
-"""RFC 6455 over real sockets: what breaks it is closed with its code, what does not is read
-however it arrives."""
+"""RFC 6455 over real sockets: a violation is closed with its code; valid frames are read in any
+segmentation."""
 
 import struct
 import unittest
@@ -8,7 +8,7 @@ from harness import (BINARY, CLOSE, PING, PONG, TEXT, Case, RawSocket, frame, sc
 
 CHAT = "/ws/chat/alice_bob/"
 
-# What is sent, and the code that the server closes with.
+# The bytes sent, and the expected close code.
 VIOLATIONS = [
     ("5.1 unmasked text", frame(TEXT, b"{}", mask=None), 1002),
     ("5.1 unmasked ping", frame(PING, b"", mask=None), 1002),
@@ -55,7 +55,7 @@ class Protocol(Case):
                 self.assertEqual(raw.read_close(), code)
                 self.assertEqual(raw.read_to_end(), b"", "after the Close comes the end")
 
-    async def test_a_violation_is_closed_however_it_is_cut(self):
+    async def test_a_violation_is_closed_in_any_segmentation(self):
         for name, data, code in VIOLATIONS:
             if len(data) > 200:
                 continue
@@ -64,10 +64,10 @@ class Protocol(Case):
                     for byte in data:
                         raw.send(bytes([byte]))
                 except (BrokenPipeError, ConnectionResetError):
-                    pass  # it did not wait for the rest
+                    pass  # the server did not wait for the rest
                 self.assertEqual(raw.read_close(), code)
 
-    async def test_frames_are_read_however_they_are_cut(self):
+    async def test_frames_are_read_in_any_segmentation(self):
         with self.chat() as alice, self.chat("bob") as bob:
             text = '{"message":"驿站, the relay post"}'
             data = frame(PING, b"x") + frame(TEXT, text.encode()) + frame(PONG, b"unasked")
@@ -82,7 +82,7 @@ class Protocol(Case):
             for _ in range(len(data)):
                 self.assertEqual(bob.read_message(), text)
 
-    async def test_control_frames_come_between_fragments(self):
+    async def test_control_frames_may_come_between_fragments(self):
         with self.chat() as alice, self.chat("bob") as bob:
             alice.send(frame(TEXT, b'{"mess', fin=False) + frame(PING, b"1")
                        + frame(0, b'age":', fin=False) + frame(PONG) + frame(0, b"", fin=False)
@@ -119,7 +119,7 @@ class Protocol(Case):
             self.assertEqual(raw.read_close(), 1005)
             self.assertEqual(raw.read_to_end(), b"")
 
-    async def test_nothing_is_heard_after_a_close(self):
+    async def test_frames_after_a_close_are_ignored(self):
         with self.chat() as alice, self.chat("bob") as bob:
             alice.send(frame(CLOSE, struct.pack("!H", 1000)) + frame(TEXT, b'{"message":1}'))
             self.assertEqual(alice.read_close(), 1000)
@@ -133,7 +133,7 @@ class Protocol(Case):
                 self.assertEqual(bob.read_message(), '{"message":%d}' % n)
                 self.assertEqual(alice.read_message(), '{"message":%d}' % n)
 
-    async def test_a_hundred_thousand_empty_fragments_are_nothing(self):
+    async def test_a_hundred_thousand_empty_fragments_cost_nothing(self):
         with self.chat() as alice, self.chat("bob") as bob:
             count = scaled(100_000, 20_000)
             before = self.server.resident_kib()
@@ -143,13 +143,14 @@ class Protocol(Case):
             alice.send(frame(0, b"}"))
             self.assertEqual(bob.read_message(), '{"message":null}')
 
-    async def test_a_length_that_is_claimed_takes_no_memory(self):
+    async def test_a_long_claimed_length_allocates_no_memory(self):
         before = self.server.resident_kib()
         sockets = [self.chat("alice") for _ in range(15)]
         for raw in sockets:
             raw.send(frame(TEXT, b"", claimed=65536))
         for raw in sockets:
-            # Not complete, and nothing else can be said within a frame: presence shows it is open.
+            # The message is incomplete, and a frame cannot contain others: presence shows that the
+            # socket is open.
             raw.send(b"{")
         with self.chat("bob") as bob:
             self.assertEqual(bob.round_trip(), [])

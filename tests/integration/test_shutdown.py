@@ -1,4 +1,4 @@
-"""SIGTERM: open sockets hear 1001, and the program ends well."""
+"""SIGTERM: open sockets get close code 1001, and the program exits with code 0."""
 
 import asyncio
 import collections
@@ -19,7 +19,7 @@ from harness import (CLOSE, PATIENCE, PING, PONG, SANITIZED, TEXT, AsyncCase, Ra
 
 
 class Shutdown(AsyncCase):
-    async def test_sockets_hear_that_the_server_is_going_away(self):
+    async def test_sockets_are_closed_with_1001(self):
         with Server("--max-connections-per-address", "0", "--max-connections-per-user",
                     "0") as server:
             sockets = [await connect(server, "/push/alice/") for _ in range(scaled(200, 50))]
@@ -36,7 +36,7 @@ class Shutdown(AsyncCase):
             self.assertEqual(await close_code(ws), 1001)
             self.assertEqual(await asyncio.to_thread(server.wait), 0)
 
-    async def test_a_peer_that_does_not_answer_is_not_waited_for_forever(self):
+    async def test_a_silent_peer_does_not_block_shutdown(self):
         with Server() as server:
             raw = RawSocket(server).open("/push/alice/")
             server.signal(signal.SIGTERM)
@@ -45,7 +45,7 @@ class Shutdown(AsyncCase):
             self.assertEqual(await asyncio.to_thread(server.wait), 0)
             raw.close()
 
-    async def test_busy_sockets_are_no_obstacle(self):
+    async def test_busy_sockets_do_not_block_shutdown(self):
         with Server("--messages-per-second", "0") as server:
             async def talk(n):
                 group = f"/ws/chat/{2 * n}_{2 * n + 1}/"
@@ -75,12 +75,12 @@ class Shutdown(AsyncCase):
                 self.assertEqual(await close_code(right), 1001)
             self.assertEqual(await asyncio.to_thread(server.wait), 0)
 
-    async def test_it_ends_at_once_when_nobody_is_there(self):
+    async def test_shutdown_without_sockets_is_immediate(self):
         with Server() as server:
             server.signal(signal.SIGTERM)
             self.assertEqual(await asyncio.to_thread(server.wait), 0)
 
-    async def test_a_log_that_nobody_reads_is_no_obstacle(self):
+    async def test_a_blocked_log_does_not_block_shutdown(self):
         reads, writes = os.pipe()
         with Server(prepare=lambda: os.dup2(writes, 2)) as server:
             ws = await connect(server, "/push/alice/")
@@ -95,8 +95,8 @@ class Shutdown(AsyncCase):
         os.close(reads)
         os.close(writes)
 
-    async def test_what_was_said_before_is_still_delivered(self):
-        """Messages that the server has read go out before its Close."""
+    async def test_messages_sent_before_are_delivered(self):
+        """Messages that the server has read are sent before its Close."""
         with Server("--messages-per-second", "0") as server:
             async with connect(server, "/ws/chat/alice_bob/", "alice", v1=True) as alice:
                 await receive(alice)
@@ -123,7 +123,7 @@ class Shutdown(AsyncCase):
                 self.assertEqual(await close_code(alice), 1001)
 
 
-if not SANITIZED:  # a sanitizer's own needs of address space and threads go on to the end
+if not SANITIZED:  # sanitizers need address space and threads until the end
     class Exhausted(AsyncCase):
         async def test_no_address_space_is_left(self):
             with tempfile.TemporaryDirectory(prefix="waystation-shutdown-") as folder:
@@ -137,7 +137,7 @@ if not SANITIZED:  # a sanitizer's own needs of address space and threads go on 
 
 
 class Pair:
-    """A sender with some messages in flight, and a receiver that reads, or does not."""
+    """A sender with some messages in flight, and a receiver that reads or stalls."""
 
     def __init__(self, server, number, is_stalled):
         left, right = f"{2 * number}", f"{2 * number + 1}"
@@ -147,13 +147,13 @@ class Pair:
         self.receiver = RawSocket(server, receive_buffer=4096 if is_stalled else None)
         self.receiver.open(path, right)
         self.is_stalled = is_stalled
-        # More than the kernel takes for a receiver that does not read.
+        # More than the kernel buffers for a stalled receiver.
         self.pad = "x" * (60_000 if is_stalled else 40)
         self.enough = 100 if is_stalled else 20
         self.sent = 0
-        self.verdicts = collections.defaultdict(set)  # by route: the ids that were acknowledged
+        self.acks = collections.defaultdict(set)  # by route: the acknowledged ids
         self.received = set()
-        self.closes = {}  # by socket: the code that it was closed with
+        self.closes = {}  # by socket: its close code
         self.ended = set()
 
     def speak(self):
@@ -163,10 +163,10 @@ class Pair:
                 self.sent += 1
 
     def acknowledged(self):
-        return sum(map(len, self.verdicts.values()))
+        return sum(map(len, self.acks.values()))
 
     def hear(self, raw):
-        """Takes in one frame, or the end."""
+        """Reads one frame, or the end."""
         try:
             opcode, payload = raw.read_frame()
             if opcode == TEXT:
@@ -183,18 +183,18 @@ class Pair:
         if raw is self.receiver:
             self.received.add(text["message"][0])
         elif "ack" in text:
-            self.verdicts[text["ack"]["route"]].add(text["ack"]["id"])
+            self.acks[text["ack"]["route"]].add(text["ack"]["id"])
             self.speak()
 
 
 class BusyShutdown(unittest.TestCase):
-    """500 sockets in the middle of a conversation, some of which have stopped reading."""
+    """500 sockets in the middle of a conversation, some of them stalled."""
 
     PAIRS = scaled(250, 60)
     STALLED = scaled(6, 2)
     IN_FLIGHT = 4
 
-    def test_no_message_is_lost_uncounted(self):
+    def test_every_lost_message_is_counted(self):
         with tempfile.TemporaryDirectory(prefix="waystation-shutdown-") as folder:
             audit = os.path.join(folder, "audit.db")
             with Server("--audit-file", audit, "--messages-per-second", "0",
@@ -203,7 +203,7 @@ class BusyShutdown(unittest.TestCase):
                 pairs = [Pair(server, n, n < self.STALLED) for n in range(self.PAIRS)]
                 self.talk(server, pairs)
                 self.assertEqual(server.wait(), 0)
-            # What the kernel had taken for those that did not read is still to be had.
+            # The kernel's data for stalled receivers can still be read.
             for pair in pairs:
                 while pair.receiver not in pair.ended:
                     pair.hear(pair.receiver)
@@ -213,7 +213,7 @@ class BusyShutdown(unittest.TestCase):
                 pair.receiver.close()
 
     def talk(self, server, pairs):
-        """Everyone talks, SIGTERM comes, and all that read do so to the end."""
+        """All users send, SIGTERM arrives, and the reading clients read to the end."""
         pair_of = {}
         for pair in pairs:
             pair_of[pair.sender] = pair
@@ -246,7 +246,7 @@ class BusyShutdown(unittest.TestCase):
         self.assertTrue(has_begun)
 
     def reconcile(self, pairs, audit):
-        """Each message that was acknowledged reached its receiver or is in the audit."""
+        """Each acknowledged message reached its receiver or is in the audit."""
         with contextlib.closing(sqlite3.connect(audit)) as database:
             rows = collections.defaultdict(set)
             for group, outcome, message in database.execute(
@@ -254,14 +254,14 @@ class BusyShutdown(unittest.TestCase):
                 rows[group, outcome].add(message)
         sent = received = lost_in_all = 0
         for pair in pairs:
-            taken = pair.verdicts["chat"]
+            taken = pair.acks["chat"]
             lost = rows[pair.group, "dropped"]
             with self.subTest(pair.group):
                 self.assertEqual(taken - pair.received - lost, set(), "lost uncounted")
-                # What the server had read and not said a word about when it ended, at most.
+                # At most the messages that the server had read and not acknowledged when it ended.
                 self.assertLessEqual(len(pair.received | lost) - len(taken), self.IN_FLIGHT)
-                self.assertEqual(pair.verdicts["none"] - rows[pair.group, "undelivered"], set())
-                self.assertEqual(pair.verdicts["push"], set())
+                self.assertEqual(pair.acks["none"] - rows[pair.group, "undelivered"], set())
+                self.assertEqual(pair.acks["push"], set())
                 self.assertEqual(pair.closes.get(pair.sender), 1001)
                 if not pair.is_stalled:
                     self.assertEqual(pair.closes.get(pair.receiver), 1001)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A conversation with a server that was installed, by somebody else's WebSocket client.
+"""A conversation with an installed server, by a third-party WebSocket client.
 
     conversation.py --url http://127.0.0.1:8080    with one that runs
     conversation.py --start /usr/bin/waystation     starts one and ends it again
 
-Says what it saw; exits with 1 where that was not what should be.
+Prints each result, and exits with 1 if one is wrong.
 """
 import argparse
 import asyncio
@@ -25,7 +25,7 @@ async def hear(socket):
 
 
 async def hear_key(socket, key):
-    """The next frame that has `key`; others are passed over."""
+    """The next frame that has `key`; discards the others."""
     while True:
         frame = await hear(socket)
         if key in frame:
@@ -54,19 +54,19 @@ async def converse(base):
         await alice.send('{"message": {"n": 12345678901234567890}, "to_user": "bob"}')
         frame = await asyncio.wait_for(bob.recv(), PATIENCE)
         expect("a message arrives byte for byte", '{"n": 12345678901234567890}' in frame)
-        expect("its sender hears it too", "message" in await hear(alice))
+        expect("the sender receives it too", "message" in await hear(alice))
 
     async with websockets.connect(chat + "alice", subprotocols=["waystation.v1"]) as alice:
         async with websockets.connect(sockets + "/push/bob/") as bob:
             await alice.send('{"message": "are you there?", "id": "1"}')
             event = await hear_key(bob, "event")
-            expect("who is not there hears of it by push",
+            expect("an absent user gets a push fallback",
                    event == {"message": "are you there?", "group": "alice_bob"})
             ack = await hear_key(alice, "ack")
-            expect("the sender gets the verdict", (ack["route"], ack["reached"]) == ("push", 1))
+            expect("the sender gets the acknowledgement", (ack["route"], ack["reached"]) == ("push", 1))
         await alice.send('{"message": "still there?", "id": "2"}')
         ack = await hear_key(alice, "ack")
-        expect("and hears that nobody took it", (ack["route"], ack["reached"]) == ("none", 0))
+        expect("and is told that no socket received it", (ack["route"], ack["reached"]) == ("none", 0))
 
     status, body, headers = get(base + "/")
     expect("the page is served", status == 200 and b"<html" in body.lower())
@@ -77,7 +77,7 @@ async def converse(base):
     status, body, _ = get(base + "/healthz")
     expect("it says that it is well", status == 200 and isinstance(json.loads(body), dict))
     status, body, _ = get(base + "/ws/chat/bob_alice/?user=bob")
-    expect("a wrong group is refused, and told the right one",
+    expect("a wrong group name is refused with the canonical one",
            status == 400 and b"alice_bob" in body)
     status, body, headers = get(base + "/metrics")
     expect("it can be measured", status == 200
@@ -118,11 +118,11 @@ def main():
         try:
             line = server.stdout.readline()
             found = re.search(r"http://[0-9.]+:[0-9]+", line)
-            expect("it says where it listens", found is not None)
+            expect("it prints its address", found is not None)
             asyncio.run(converse(found.group()))
         finally:
             server.terminate()
-        expect("it ends as it is told to", server.wait(PATIENCE) == 0)
+        expect("it exits with code 0 after the signal", server.wait(PATIENCE) == 0)
 
 
 main()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks what packaging/ ships against the program in WAYSTATION_BIN (build/release, unless set), and
-# how that is built and installed, without building packages. Ends with a line `N passed, N failed`.
-# shellcheck disable=SC2317 # what check() is given is called by it
+# Checks the files of packaging/ against the program in WAYSTATION_BIN (default: build/release), and
+# the build and installation. Builds no packages. Ends with a line `N passed, N failed`.
+# shellcheck disable=SC2317 # check() calls the functions below
 set -uo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
@@ -12,7 +12,7 @@ program="${WAYSTATION_BIN:-$root/build/release/embed/waystation}"
 # shellcheck source=tests/support/hardening.sh
 . "$root/tests/support/hardening.sh"
 
-# What a template becomes in a package.
+# Replaces a template's placeholders as in a package.
 installed() {
   sed -e 's|@CMAKE_INSTALL_FULL_BINDIR@|/usr/bin|g' \
     -e 's|@CMAKE_INSTALL_FULL_LIBDIR@|/usr/lib|g' \
@@ -23,20 +23,20 @@ installed() {
 configuration_is_current() {
   diff -u "$root/packaging/waystation.toml.in" \
     <("$root/packaging/configuration.sh" --toml "$program") ||
-    { echo "write it anew: packaging/configuration.sh $program"; return 1; }
+    { echo "generate it again: packaging/configuration.sh $program"; return 1; }
 }
 
-# The options of waystation.toml(5) are the program's.
+# The options of waystation.toml(5) are those of the program.
 page_is_current() {
   local page="$root/packaging/man/waystation.toml.5"
   diff -u <(sed -n '/^\.\\" options: begin/,/^\.\\" options: end/p' "$page" | sed '1d;$d') \
     <("$root/packaging/configuration.sh" --man "$program") ||
-    { echo "write it anew: packaging/configuration.sh $program"; return 1; }
+    { echo "generate it again: packaging/configuration.sh $program"; return 1; }
 }
 
-# With every # before a key taken away it says what the program does without it.
+# With every option uncommented, the file equals the program's defaults.
 configuration_shows_defaults() {
-  # The page's folder is where it was installed, which is here elsewhere.
+  # The page's folder depends on the installation prefix, which is different here.
   installed "$root/packaging/waystation.toml.in" | sed -E '/^#[a-z_]+ = /s/^#//' |
     grep -v '^www = ' >"$scratch/all.toml"
   [ "$(grep -c ' = ' "$scratch/all.toml")" -ge 20 ] || return
@@ -44,14 +44,14 @@ configuration_shows_defaults() {
     <(env -i "$program" config show --config "$scratch/all.toml" | sed 's/  # .*//')
 }
 
-# A page's words, without roff's escapes.
-words_of() { sed -E -e 's/\\f[BIPR]//g' -e 's/\\-/-/g' -e 's/\\\(aq/'"'"'/g' "$1"; }
+# The text of a manual page, without roff escapes.
+page_text() { sed -E -e 's/\\f[BIPR]//g' -e 's/\\-/-/g' -e 's/\\\(aq/'"'"'/g' "$1"; }
 
-# in_page PAGE WORD…: prints those that are not there.
+# in_page PAGE WORD…: prints the words that the page lacks.
 in_page() {
   local page="$1" word missing=0
   shift
-  words_of "$root/packaging/man/$page" >"$scratch/page"
+  page_text "$root/packaging/man/$page" >"$scratch/page"
   [ $# -gt 0 ] || { echo "nothing was looked for"; return 1; }
   for word in "$@"; do
     grep -qE -- "(^|[^A-Za-z_-])$word([^A-Za-z_-]|$)" "$scratch/page" && continue
@@ -61,7 +61,7 @@ in_page() {
   return "$missing"
 }
 
-# Every function and status of the header, and of the glue what a program calls.
+# All functions and statuses of the header, and the functions of the glue.
 library_page_is_complete() {
   local include="$root/module/include/waystation" names
   mapfile -t names < <(
@@ -75,12 +75,12 @@ library_page_is_complete() {
   in_page libwaystation.3 "${names[@]}"
 }
 
-# subcommands COMMAND…: the names that its --help lists.
+# subcommands COMMAND…: the names in the --help of the command.
 subcommands() {
   env -i "$program" "$@" --help | sed -n '/^Subcommands:/,/^$/s/^  \([a-z]*\) .*/\1/p'
 }
 
-# Every command, and each of its options but those that are keys and stand in waystation.toml(5).
+# Every command and its options, except those that are keys of waystation.toml(5).
 command_page_is_complete() {
   local command sub option options=() commands=()
   for command in $(subcommands); do
@@ -98,14 +98,14 @@ command_page_is_complete() {
   [ "${#options[@]}" -ge 10 ] && in_page waystation.1 "${commands[@]}" "${options[@]}"
 }
 
-# Every route of the HTTP API that PROTOCOL.md or the module's routes know is in waystation(1).
+# waystation(1) has every route of the HTTP API in PROTOCOL.md and in the library's route table.
 command_page_names_every_route() {
   in_page waystation.1 "POST /api/v1/push/" "GET /api/v1/presence/" "DELETE /api/v1/sessions/" \
     "GET /api/v1/audit" "GET /healthz" "GET /metrics" /ws/chat/ /push/
 }
 
-# embed/run.sh where nothing is built: its help has every option, and one that is none is refused at
-# once. Nothing else is in that folder, so that it could not begin to build.
+# embed/run.sh without a build: its help has every option, and it refuses an unknown option
+# immediately. The folder contains nothing else, so that a build cannot start.
 first_start_answers_at_once() {
   local bare="$scratch/bare" key code=0
   mkdir -p "$bare/embed" "$bare/packaging"
@@ -119,7 +119,7 @@ first_start_answers_at_once() {
   [ "$code" -eq 2 ] && grep -q -- '--max-conections is not an option' "$scratch/first"
 }
 
-# Whose work the page's bundle contains: the packages that its sources import.
+# The copyright holders of the page's bundle: the packages that its sources import.
 copyright_names_what_the_page_contains() {
   local name missing=0 names
   names="$(grep -rhoE --include='*.ts' --include='*.vue' --exclude='*.test.ts' \
@@ -133,7 +133,7 @@ copyright_names_what_the_page_contains() {
   [ -n "$names" ] && return "$missing"
 }
 
-# Prints nothing where the page is well-formed.
+# Prints nothing if the page is well-formed.
 page_is_sound() {
   local complaints
   complaints="$(LC_ALL=C.UTF-8 MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$1" 2>&1 >/dev/null)"
@@ -151,7 +151,7 @@ unit_is_confined() {
     { cat "$scratch/exposure"; return 1; }
 }
 
-# unit_setting SECTION KEY DEFAULT: the last value of a key, and of a number of seconds only the number.
+# unit_setting SECTION KEY DEFAULT: the last value of a key; for seconds only the number.
 unit_setting() {
   local value
   value="$(awk -F= -v section="[$1]" -v key="$2" \
@@ -160,8 +160,8 @@ unit_setting() {
   printf '%s' "${value:-$3}"
 }
 
-# However often it fails it is started again: at the pace of RestartSec the limit of starts, five in ten
-# seconds unless set, is never reached. A mistake in the configuration is another matter.
+# systemd restarts the service after any number of failures: with RestartSec the default start
+# limit, five in ten seconds, is never reached. An invalid configuration prevents restarts.
 unit_always_comes_back() {
   local restart pause interval burst
   restart="$(unit_setting Service Restart no)"
@@ -174,7 +174,7 @@ unit_always_comes_back() {
     [ "$(unit_setting Service RestartPreventExitStatus none)" = 2 ]
 }
 
-# systemd knows each line of it. That the program is not installed here is no matter.
+# systemd accepts each line. It is irrelevant that the program is not installed here.
 unit_is_understood() {
   local complaints
   installed "$root/packaging/systemd/waystation.service.in" |
@@ -185,7 +185,7 @@ unit_is_understood() {
   [ -z "$complaints" ]
 }
 
-# What may be open by configuration fits into what the unit allows.
+# The configured number of connections fits the unit's descriptor limit.
 unit_fits_the_defaults() {
   local connections descriptors
   connections="$(env -i "$program" config show | sed -nE 's/^max_connections = ([0-9]+).*/\1/p')"
@@ -198,7 +198,7 @@ library_of() { ldd "$1" | sed -nE 's/.*libwaystation\.so\.0 => (\S+).*/\1/p'; }
 
 build_is_hardened() { hardened "$program" "$(library_of "$program")"; }
 
-# From the build folder that the program lies in, with the library that it finds there.
+# Loads the library of the program's build folder.
 installation_is_hardened() {
   local prefix="$scratch/installed" component
   for component in library server; do
@@ -224,10 +224,10 @@ versions_agree() {
   done
 }
 
-# The names of metrics that a file speaks of.
+# The names of metrics in a file.
 metrics_in() { grep -ohE '\b(waystation|process)_[a-z_]+\b' "$1" | sort -u; }
 
-# What the dashboard and the rules ask for is what the server says.
+# The server exports every metric of the dashboard and the rules.
 metrics_exist() {
   local name missing=0 pid
   "$program" serve --listen 127.0.0.1:0 --www '' >"$scratch/address" 2>/dev/null &
@@ -252,7 +252,7 @@ PYTHON
   [ -s "$scratch/metrics" ] && return "$missing"
 }
 
-# As Prometheus' own checker sees them.
+# Checked by Prometheus' promtool.
 rules_are_sound() { "$promtool" check rules "$root/packaging/monitoring/waystation.rules.yml"; }
 metrics_are_sound() { "$promtool" check metrics <"$scratch/metrics"; }
 dashboard_is_json() { /usr/bin/python3 -m json.tool "$root/packaging/monitoring/waystation.grafana.json"; }
@@ -263,32 +263,32 @@ if [ ! -x "$program" ]; then
 fi
 version="$(sed -nE 's/^project\(waystation VERSION ([0-9.]+).*/\1/p' "$root/CMakeLists.txt")"
 
-check "the configuration that is shipped has every key, at its default" configuration_is_current
-check "with every key in force it changes nothing" configuration_shows_defaults
-check "waystation.toml(5) has every option, as the program's table says" page_is_current
+check "the shipped configuration has every key with its default" configuration_is_current
+check "the uncommented configuration equals the defaults" configuration_shows_defaults
+check "waystation.toml(5) has every option of the program's table" page_is_current
 check "waystation(1) has every command and its options" command_page_is_complete
 check "waystation(1) has every route" command_page_names_every_route
-check "embed/run.sh answers help and mistakes where nothing is built" first_start_answers_at_once
+check "embed/run.sh answers --help and wrong options without a build" first_start_answers_at_once
 check "libwaystation(3) has every function and status" library_page_is_complete
-check "the copyright names what the page contains" copyright_names_what_the_page_contains
+check "the copyright names the page's packages" copyright_names_what_the_page_contains
 for page in "$root"/packaging/man/*; do check "${page##*/} is well-formed" page_is_sound "$page"; done
 check "the versions agree" versions_agree "$version"
-check "what is built is hardened" build_is_hardened
-check "what is installed is hardened" installation_is_hardened
-check "the symbols file lists what is exported" symbols_are_listed
-check "the metrics that the dashboard and the rules ask for exist" metrics_exist
+check "the build is hardened" build_is_hardened
+check "the installation is hardened" installation_is_hardened
+check "the symbols file lists the exported symbols" symbols_are_listed
+check "the metrics of dashboard and rules exist" metrics_exist
 check "the dashboard is JSON" dashboard_is_json
 check "the unit's limits fit the defaults" unit_fits_the_defaults
-check "the unit is started again however often it fails" unit_always_comes_back
+check "systemd restarts the unit after any number of failures" unit_always_comes_back
 if command -v systemd-analyze >/dev/null; then
-  check "systemd understands the unit" unit_is_understood
+  check "systemd accepts the unit" unit_is_understood
   check "the unit's exposure is 2.0 or lower" unit_is_confined
 else
   skip "the unit, as systemd sees it" "systemd-analyze is not here (apt-get install systemd)"
 fi
 if promtool="$(unpacked prometheus usr/bin/promtool)"; then
-  check "Prometheus takes the rules" rules_are_sound
-  check "Prometheus takes the metrics" metrics_are_sound
+  check "Prometheus accepts the rules" rules_are_sound
+  check "Prometheus accepts the metrics" metrics_are_sound
 else
   skip "the rules and metrics, as Prometheus sees them" "promtool is not here, and could not be fetched (apt-get install prometheus)"
 fi

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Builds the Debian packages twice, in folders of other names, at other times, by a user with other
-# settings, and compares them byte by byte:
+# Builds the Debian packages twice and compares them byte by byte. The builds differ in folder
+# names, time, user and settings:
 #
 #     tests/package/reproducible.sh                     builds twice
 #     tests/package/reproducible.sh --packages FOLDER   builds once, and compares with those there
 #
-# Needs what packaging/build.sh needs, and some minutes a build. Ends with `N passed, N failed`.
-# shellcheck disable=SC2317 # what check() is given is called by it
+# Needs the requirements of packaging/build.sh, and some minutes per build. Ends with `N passed, N
+# failed`.
+# shellcheck disable=SC2317 # check() calls the functions below
 set -uo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Builds the RPM packages and looks at them: what is in which, what they ask for, that they install
-# into an empty root, and that what is there runs.
+# Builds the RPM packages and checks their content, their dependencies, their installation into an
+# empty root, and the installed programs.
 #
-#     tests/package/rpm.sh                     builds them first
-#     tests/package/rpm.sh --packages FOLDER   takes those that are there
-#     tests/package/rpm.sh --worktree          builds what is not committed, too
+#     tests/package/rpm.sh                     builds the packages first
+#     tests/package/rpm.sh --packages FOLDER   uses existing packages
+#     tests/package/rpm.sh --worktree          also builds uncommitted changes
 #
-# Needs what packaging/build.sh rpm needs, and some minutes. Ends with a line `N passed, N failed`.
-# shellcheck disable=SC2317 # what check() is given is called by it
+# Needs the requirements of packaging/build.sh rpm, and some minutes. Ends with a line `N passed, N
+# failed`.
+# shellcheck disable=SC2317 # check() calls the functions below
 set -uo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
@@ -24,7 +25,7 @@ case "${1:-}" in
     check "the RPM packages build" "$root/packaging/build.sh" rpm "$@"
     [ "$failed" -eq 0 ] || finish
     ;;
-  *) echo "unknown option $1; there are --packages FOLDER and --worktree"; exit 2 ;;
+  *) echo "unknown option $1; the options are --packages FOLDER and --worktree"; exit 2 ;;
 esac
 
 # rpms NAME: the file of a package.
@@ -36,7 +37,7 @@ for file in "$server" "$library" "$devel"; do
   [ -f "$file" ] || { echo "FAILED  a package is missing in $packages"; failed=1; finish; }
 done
 
-# holds RPM FILE…: those are in it.
+# holds RPM FILE…: the package contains these files.
 holds() {
   local file="$1" name lacking=0
   shift
@@ -47,7 +48,7 @@ holds() {
   return "$lacking"
 }
 
-# What one holds no other does, folders apart.
+# No file is in two packages; folders may be.
 share_nothing() {
   local twice
   twice="$(for file in "$server" "$library" "$devel"; do rpm -qplv "$file"; done |
@@ -62,7 +63,7 @@ keeps_configuration() {
     grep -qxE '/etc/waystation/waystation.toml cn'
 }
 
-asks_for_its_library() {
+depends_on_its_library() {
   local version
   version="$(rpm -qp --queryformat '%{VERSION}-%{RELEASE}' "$server")"
   rpm -qpR "$server" | grep -qxF "libwaystation0 = $version" &&
@@ -70,7 +71,7 @@ asks_for_its_library() {
     [ "$version" = "$(rpm -qp --queryformat '%{VERSION}-%{RELEASE}' "$library")" ]
 }
 
-scripts_are_sound() {
+scripts_parse() {
   local tag script
   for tag in PREIN POSTIN PREUN POSTUN; do
     script="$(rpm -qp --queryformat "%{$tag}" "$server")"
@@ -84,8 +85,8 @@ scripts_are_sound() {
 
 is_hardened() { hardened "$machine/usr/bin/waystation" "$machine"/usr/lib64/libwaystation.so.0.*; }
 
-# Nothing of the machine that made them, and no way to a library but the loader's.
-knows_no_builder() {
+# No path of the build machine, and no library search path except the loader's.
+has_no_build_path() {
   local file
   for file in "$machine/usr/bin/waystation" "$machine"/usr/lib64/libwaystation.so.0.*; do
     ! readelf -dW "$file" | grep -E 'R(UN)?PATH' || return
@@ -106,8 +107,8 @@ runs() {
       --www "$machine/usr/share/waystation/www"
 }
 
-# The files that the manual pages name are there.
-pages_name_what_there_is() {
+# The files that the manual pages name exist.
+pages_name_existing_files() {
   local name missing=0
   for name in $(find "$machine/usr/share/man" -name '*.gz' -exec zcat {} + -o -type f -exec cat {} + |
     sed 's/\\-/-/g' | grep -oE '/(etc|usr)/[a-z0-9./_-]*[a-z0-9]' | sort -u); do
@@ -120,7 +121,7 @@ names_vue() { grep -rlF "Vue contributors" "$machine/usr/share/licenses"; }
 
 machine="$scratch/machine"
 mkdir "$machine"
-check "waystation holds what it should" holds "$server" \
+check "waystation contains its files" holds "$server" \
   usr/bin/waystation usr/lib/systemd/system/waystation.service usr/lib/sysusers.d/waystation.conf \
   etc/waystation/waystation.toml usr/share/waystation/www/index.html \
   usr/share/waystation/www/index.html.br 'usr/share/man/man1/waystation.1(\.gz)?' \
@@ -129,20 +130,20 @@ check "waystation holds what it should" holds "$server" \
   usr/share/doc/waystation/examples/monitoring/waystation.rules.yml \
   usr/share/doc/waystation/examples/monitoring/waystation.grafana.json \
   'usr/share/licenses/waystation(-[0-9.]+)?/LICENSE'
-check "libwaystation0 holds the library" holds "$library" 'usr/lib64/libwaystation\.so\.0'
-check "libwaystation-devel holds what one builds with" holds "$devel" \
+check "libwaystation0 contains the library" holds "$library" 'usr/lib64/libwaystation\.so\.0'
+check "libwaystation-devel contains the development files" holds "$devel" \
   usr/include/waystation/waystation.h usr/include/waystation/civetweb.h \
   usr/lib64/libwaystation.so usr/lib64/libwaystation.a usr/lib64/pkgconfig/waystation.pc \
   usr/lib64/cmake/waystation/waystation-config.cmake \
   usr/share/doc/libwaystation-devel/examples/appliance.c 'usr/share/man/man3/libwaystation.3(\.gz)?'
-check "no file is in two of them" share_nothing
+check "no file is in two packages" share_nothing
 check "an upgrade keeps a changed configuration" keeps_configuration
-check "they ask for each other in one version" asks_for_its_library
-check "their scripts are sound" scripts_are_sound
+check "they depend on each other in one version" depends_on_its_library
+check "their scripts have no syntax errors" scripts_parse
 check "they install into an empty root" installs
-check "what was installed runs, with the configuration that is shipped" runs
-check "what was installed is hardened" is_hardened
-check "it knows nothing of where it was built" knows_no_builder
-check "the manual pages name files that there are" pages_name_what_there_is
-check "Vue's notice is there" names_vue
+check "the installed server runs with the shipped configuration" runs
+check "the installed files are hardened" is_hardened
+check "the files contain no build path" has_no_build_path
+check "the manual pages name existing files" pages_name_existing_files
+check "Vue's notice is included" names_vue
 finish

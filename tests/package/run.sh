@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Packages, lived with: built, looked at by lintian, and in a fresh Debian 12 that is booted in a
-# namespace of its own installed, started, talked through, reconfigured, upgraded, removed, purged.
+# Tests the Debian packages: builds them, runs lintian, and boots a fresh Debian 12 in namespaces.
+# There the packages are installed, used, reconfigured, upgraded, removed and purged.
 #
 #     tests/package/run.sh                     builds the packages first
-#     tests/package/run.sh --packages FOLDER   takes those that are there
-#     tests/package/run.sh --worktree          builds what is not committed, too
-#     tests/package/run.sh --long              builds them a second time and compares (reproducible.sh)
+#     tests/package/run.sh --packages FOLDER   uses existing packages
+#     tests/package/run.sh --worktree          also builds uncommitted changes
+#     tests/package/run.sh --long              also builds a second time and compares (reproducible.sh)
 #
-# In the end RPM packages are built and looked at (rpm.sh): --packages leaves that out. WAYSTATION_DEBIAN may name a folder that
-# debootstrap has filled already, with systemd-sysv; it is copied. Needs root, Debian's archive over
-# the network, and ten minutes on two cores. Ends with a line `N passed, N failed`.
-# shellcheck disable=SC2317 # what check() is given is called by it
+# Finally RPM packages are built and checked (rpm.sh), except with --packages. WAYSTATION_DEBIAN may
+# name a folder that debootstrap has filled, with systemd-sysv; it is copied. Needs root, Debian's
+# archive over the network, and ten minutes on two cores. Ends with a line `N passed, N failed`.
+# shellcheck disable=SC2317 # check() calls the functions below
 set -uo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
@@ -28,12 +28,12 @@ while [ $# -gt 0 ]; do
     --packages) packages="${2:?--packages needs a folder}"; shift ;;
     --worktree) source_of=(--worktree) ;;
     --long) long=yes ;;
-    *) echo "unknown option $1; there are --packages FOLDER, --worktree and --long"; exit 2 ;;
+    *) echo "unknown option $1; the options are --packages FOLDER, --worktree and --long"; exit 2 ;;
   esac
   shift
 done
 
-# More scripts, whose checks count as this one's.
+# Further scripts; their checks count here.
 also() {
   local counts
   "$@" 2>&1 | tee "$scratch/also"
@@ -50,8 +50,8 @@ give_up() {
   exit 77
 }
 
-[ "$(id -u)" -eq 0 ] || give_up "it needs root, for a Debian of its own in a folder"
-command -v apt-get >/dev/null || give_up "it needs Debian's tools, and this is no Debian"
+[ "$(id -u)" -eq 0 ] || give_up "needs root, to set up a Debian in a folder"
+command -v apt-get >/dev/null || give_up "apt-get: not found; needs Debian"
 missing=()
 for pair in debootstrap:debootstrap lintian:lintian dpkg-deb:dpkg ip:iproute2 man:man-db pgrep:procps; do
   command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
@@ -60,10 +60,10 @@ done
 if [ ${#missing[@]} -gt 0 ]; then
   (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
     --no-install-recommends "${missing[@]}") >"$scratch/log" 2>&1 ||
-    give_up "these could not be installed: ${missing[*]}: $(tail -n 1 "$scratch/log")"
+    give_up "packages could not be installed: ${missing[*]}: $(tail -n 1 "$scratch/log")"
 fi
 unshare --mount --pid --net --uts --ipc --cgroup --fork true 2>/dev/null ||
-  give_up "the kernel lets this user make no namespaces"
+  give_up "the kernel does not allow this user to make namespaces"
 
 # ---- the packages ----------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ if [ -z "$packages" ]; then
   packages="$root/build/packages"
   check "the packages build" "$root/packaging/build.sh" deb ${source_of[@]+"${source_of[@]}"}
   [ "$failed" -eq 0 ] || finish
-  check "no warning of a later compiler's is an error" warnings_are_allowed
+  check "a warning of a later compiler is not an error" warnings_are_allowed
   builds_more=yes
 fi
 server_deb="$(find "$packages" -maxdepth 1 -name 'waystation_*.deb')"
@@ -88,12 +88,12 @@ for deb in "$server_deb" "$library_deb" "$devel_deb"; do
 done
 version="$(dpkg-deb -f "$server_deb" Version)"
 
-lintian_is_content() {
+lintian_reports_nothing() {
   lintian --allow-root --fail-on error,warning --tag-display-limit 0 \
     "$packages"/waystation_*_*.changes
 }
 
-# holds DEB FILE…: those are in it.
+# holds DEB FILE…: the package contains these files.
 holds() {
   local deb="$1" name lacking=0
   shift
@@ -112,8 +112,8 @@ packages_are_hardened() {
   done
 }
 
-# The files that the manual pages name are in the packages; what the service makes is not.
-pages_name_what_there_is() {
+# The packages contain the files that the manual pages name, except those that the service creates.
+pages_name_existing_files() {
   local deb name absent=0
   rm -rf "$scratch/pages" && mkdir "$scratch/pages"
   for deb in "$server_deb" "$library_deb" "$devel_deb"; do
@@ -126,8 +126,8 @@ pages_name_what_there_is() {
   [ -n "$name" ] && return "$absent"
 }
 
-check "lintian finds no error and no warning" lintian_is_content
-check "waystation holds what it should" holds "$server_deb" \
+check "lintian finds no error and no warning" lintian_reports_nothing
+check "waystation contains its files" holds "$server_deb" \
   usr/bin/waystation lib/systemd/system/waystation.service usr/lib/sysusers.d/waystation.conf \
   etc/waystation/waystation.toml usr/share/waystation/www/index.html \
   usr/share/waystation/www/index.html.br usr/share/man/man1/waystation.1.gz \
@@ -136,22 +136,22 @@ check "waystation holds what it should" holds "$server_deb" \
   usr/share/doc/waystation/examples/monitoring/waystation.rules.yml \
   usr/share/doc/waystation/examples/monitoring/waystation.grafana.json \
   usr/share/doc/waystation/copyright
-check "libwaystation0 holds the library" holds "$library_deb" 'usr/lib/[^/]*/libwaystation\.so\.0'
-check "libwaystation-dev holds what one builds with" holds "$devel_deb" \
+check "libwaystation0 contains the library" holds "$library_deb" 'usr/lib/[^/]*/libwaystation\.so\.0'
+check "libwaystation-dev contains the development files" holds "$devel_deb" \
   usr/include/waystation/waystation.h usr/include/waystation/civetweb.h \
   'usr/lib/[^/]*/libwaystation\.(so|a)' 'usr/lib/[^/]*/pkgconfig/waystation.pc' \
   'usr/lib/[^/]*/cmake/waystation/waystation-config.cmake' \
   usr/share/doc/libwaystation-dev/examples/appliance.c usr/share/man/man3/libwaystation.3.gz
-check "what is installed is hardened" packages_are_hardened
-check "the manual pages name files that there are" pages_name_what_there_is
+check "the installed files are hardened" packages_are_hardened
+check "the manual pages name existing files" pages_name_existing_files
 
 # ---- a machine -------------------------------------------------------------------------------------
 
 machine="$scratch/machine"
 debs="$machine/var/tmp/debs"
 
-# A Debian 12 with systemd and nothing of ours, all downloads already made: once it is booted it has
-# no network but loopback.
+# A Debian 12 with systemd and without Waystation's packages. All downloads are made before the
+# boot: the booted machine has only loopback.
 prepare() {
   if [ -n "${WAYSTATION_DEBIAN:-}" ]; then
     mkdir -p "$machine" && cp -a "$WAYSTATION_DEBIAN/." "$machine" || return
@@ -167,7 +167,7 @@ prepare() {
   downloads_for_tests
 }
 
-# What the packages' own tests ask for (debian/tests/control), beside what is ours.
+# Dependencies of the packages' own tests (debian/tests/control), without Waystation's packages.
 needed_by_tests() {
   sed -n '/^Depends:/,/^[A-Z].*:/p' "$root/packaging/debian/tests/control" |
     sed -e 's/^Depends://' -e '/^[A-Z].*:/d' | tr ', ' '\n\n' | grep -vE '^$|waystation' | sort -u
@@ -184,7 +184,7 @@ downloads_for_tests() {
     chroot "$machine" apt-get install -y -qq --no-install-recommends --download-only "${needed[@]}"
 }
 
-# The packages as they might have been: an older version, other words in the configuration.
+# The packages of an assumed earlier version, with a different text in the configuration.
 previous_version() {
   mkdir -p "$machine/var/tmp/previous" &&
     older "$library_deb" libwaystation0 && older "$server_deb" waystation
@@ -220,7 +220,7 @@ boot() {
   ln -s pts/ptmx "$machine/dev/ptmx"
   mount -t tmpfs tmpfs "$machine/dev/shm"
   ip link set lo up
-  # Not chroot alone: whoever is in one may make no user namespace, which PrivateUsers= does.
+  # Not only chroot: a process in a chroot may not make a user namespace, which PrivateUsers= does.
   cd "$machine"
   pivot_root . mnt
   exec env -i container=waystation-test PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot . /bin/sh -c \
@@ -228,7 +228,7 @@ boot() {
 }
 
 process=
-# shellcheck disable=SC2317 # called by the trap
+# shellcheck disable=SC2317 # the trap calls it
 shut_down() {
   if [ -n "$process" ]; then kill -KILL "$process" 2>/dev/null; fi
   wait 2>/dev/null
@@ -241,7 +241,7 @@ inside() {
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
 }
 
-# wait_for SECONDS COMMAND…: until it succeeds.
+# wait_for SECONDS COMMAND…: waits until the command succeeds.
 wait_for() {
   local end=$((SECONDS + $1))
   shift
@@ -268,7 +268,7 @@ boots() {
 
 is_up() { inside systemctl is-system-running | grep -E '^(running|degraded)$'; }
 
-# Every file of the machine that packages may have to do with, and what kind it is.
+# All files of the machine that packages may change, with their types.
 files() {
   (cd "$machine" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./run \
     -o -path ./tmp -o -path ./var/tmp -o -path ./var/cache -o -path ./var/log \
@@ -278,23 +278,24 @@ files() {
 property() { inside systemctl show waystation --property="$1" --value; }
 is_active() { [ "$(inside systemctl is-active waystation)" = active ]; }
 
-# Debian's packages that ours depend on come first, so that what ours leave can be told apart.
+# Debian's dependencies are installed first, to separate their files from those of Waystation's
+# packages.
 installs_dependencies() {
   inside sh -c 'cd /var/tmp/debs && ls *.deb | grep -vE "^(lib)?waystation" | xargs -r dpkg -i'
 }
 installs() { inside sh -c "cd /var/tmp && dpkg --force-confdef --force-confold -i $*"; }
 
-# Restarted, or the log of why not.
+# Succeeds if the service restarted; otherwise prints its log.
 comes_up_again() { inside systemctl restart waystation || { log; return 1; } && starts; }
 log() { inside journalctl -u waystation --no-pager -n 20; }
 starts() { wait_for 20 is_active || { log; return 1; }; }
 
-says_it_is_ready() {
+notifies_readiness() {
   [ "$(property Type) $(property NotifyAccess)" = "notify main" ] &&
     inside systemctl is-enabled waystation | grep -qx enabled
 }
 
-# As the unit says, in the kernel's words.
+# Compares the unit's restrictions with the kernel's view.
 is_confined() {
   local pid status
   pid="$(property MainPID)"
@@ -323,8 +324,9 @@ reloads() {
     [ "$(property MainPID)" = "$pid" ] && is_active
 }
 
-# A mistake changes nothing while it runs; at a start it is said once, and no start follows.
-a_mistake_is_said() {
+# A configuration error changes nothing at run time. At a start it is logged once, and systemd does
+# not retry.
+configuration_error_is_logged() {
   configure 'max_message_bytes = "many"'
   inside systemctl reload waystation && wait_for 10 log_has 'max_message_bytes = "many"' -p err &&
     is_active || return
@@ -334,7 +336,7 @@ a_mistake_is_said() {
     { inside systemctl status waystation --no-pager; return 1; }
 }
 
-takes_its_keys_from_systemd() {
+reads_keys_of_systemd() {
   mkdir -p "$machine/etc/credstore"
   (umask 077 && head -c 32 /dev/urandom | base64 >"$machine/etc/credstore/waystation.jwt_keys")
   configure 'auth = "jwt"' \
@@ -346,7 +348,7 @@ try:
     urllib.request.urlopen("http://127.0.0.1:8080/push/alice/", timeout=10)
 except urllib.error.HTTPError as error:
     sys.exit(0 if error.code == 401 else f"answered with {error.code}, not 401")
-sys.exit("was let in without a token")
+sys.exit("was admitted without a token")
 PYTHON
 }
 
@@ -362,8 +364,8 @@ writes_its_state() {
     wait_for 10 inside test -f /var/lib/waystation/audit.sqlite
 }
 
-# A relay that hangs is ended and started anew.
-the_watchdog_bites() {
+# systemd kills and restarts a relay that hangs.
+watchdog_kills_hanging_server() {
   configure
   inside mkdir -p /run/systemd/system/waystation.service.d
   inside sh -c 'printf "[Service]\nWatchdogSec=2s\nTimeoutStopSec=2s\n" \
@@ -371,7 +373,7 @@ the_watchdog_bites() {
   inside systemctl daemon-reload && inside systemctl restart waystation && starts || return
   local pid
   pid="$(property MainPID)"
-  # It lives for longer than its watchdog's time, since it feeds it.
+  # It lives longer than the watchdog's timeout, because it sends keep-alives.
   local start
   # shellcheck disable=SC2034 # eval reads it
   start="$(property WatchdogTimestampMonotonic)"
@@ -386,7 +388,7 @@ the_watchdog_bites() {
 
 configure_by_hand() { configure '# by hand' 'ping_interval_seconds = 20'; }
 
-keeps_what_was_changed() {
+keeps_changed_configuration() {
   [ "$(inside dpkg-query -Wf '${Version}' waystation)" = "$version" ] &&
     [ "$(inside dpkg-query -Wf '${Version}' libwaystation0)" = "$version" ] &&
     grep -qx 'ping_interval_seconds = 20' "$machine/etc/waystation/waystation.toml" &&
@@ -407,7 +409,7 @@ purges() {
     [ ! -e "$machine/var/lib/waystation" ]
 }
 
-# Everything of ours anew, and what the packages' own tests ask for.
+# Installs Waystation's packages again, with the dependencies of their own tests.
 installs_for_tests() {
   local needed
   mapfile -t needed < <(needed_by_tests)
@@ -416,13 +418,13 @@ installs_for_tests() {
     sh "${needed[@]}"
 }
 
-# passes TEST: as autopkgtest would run it.
+# passes TEST: runs the test as autopkgtest does.
 passes() {
   inside sh -c 'cd /var/tmp/source && AUTOPKGTEST_TMP=$(mktemp -d) exec sh "debian/tests/$1"' sh "$1"
 }
 
-# The user stays, as users do; its name stands in files that were there before. The key is the
-# administrator's own.
+# The user remains, as is usual; its name is in files that existed before. The key belongs to the
+# administrator.
 leaves_nothing() {
   files | grep -vxE 'd \./etc/credstore|f \./etc/credstore/waystation\.jwt_keys|f \./etc/(passwd|group|shadow|gshadow)-|. \./etc/ld\.so\.cache' \
     >"$scratch/after"
@@ -434,28 +436,28 @@ check "a fresh Debian 12 is set up" prepare
 [ -d "$machine/var/tmp/previous" ] || finish
 check "it boots" boots
 is_up >/dev/null 2>&1 || finish
-check "what ours depend on installs" installs_dependencies
+check "the dependencies install" installs_dependencies
 files >"$scratch/before"
 check "a previous version installs" installs "previous/*.deb"
 check "the service is started" starts
-check "it is enabled, and says itself when it is ready" says_it_is_ready
-check "it is confined as the unit says" is_confined
-check "a conversation is held" converses
+check "it is enabled, and notifies systemd when it is ready" notifies_readiness
+check "it is confined as the unit requires" is_confined
+check "a conversation works" converses
 configure_by_hand
 old_process="$(property MainPID)"
 check "it is upgraded while it runs" installs "debs/waystation_*.deb debs/libwaystation0_*.deb"
-check "the upgrade keeps a changed configuration" keeps_what_was_changed
+check "the upgrade keeps a changed configuration" keeps_changed_configuration
 check "the upgrade restarts the service" restarted "$old_process"
-check "a conversation is held again" converses
-check "a reload applies what can be applied" reloads
-check "a mistake in the configuration is said, and not tried again" a_mistake_is_said
-check "keys come from systemd's credentials" takes_its_keys_from_systemd
-check "it writes where it may" writes_its_state
-check "the watchdog ends one that hangs" the_watchdog_bites
+check "a conversation works again" converses
+check "a reload applies options that can change at run time" reloads
+check "a configuration error is logged, and the start is not retried" configuration_error_is_logged
+check "keys come from systemd's credentials" reads_keys_of_systemd
+check "it writes to its state folder" writes_its_state
+check "the watchdog kills a hanging server" watchdog_kills_hanging_server
 check "removing keeps configuration and state" removes
-check "purging takes them away" purges
-check "nothing else is left" leaves_nothing
-check "it installs again, with what the packages' own tests need" installs_for_tests
+check "purging deletes them" purges
+check "no other file is left" leaves_nothing
+check "it installs again, with the dependencies of the packages' own tests" installs_for_tests
 for test in $(sed -n 's/^Tests: //p' "$root/packaging/debian/tests/control"); do
   check "debian/tests/$test passes" passes "$test"
 done

@@ -1,11 +1,11 @@
 #!/bin/bash
-# Tests that need root: small file systems of their own, remounts, another user's file, a user who may
-# start no thread, networks that go away.
+# Tests that need root: small file systems, remounts, a file of another user, a user that may not
+# start threads, failing networks.
 #
 #     tests/root/run.sh [PROGRAM]      PROGRAM: build/release/embed/waystation unless named
 #
-# Where they cannot run it says why and ends with 77, which test drivers take for "skipped". The last
-# line is always `N passed, N failed`.
+# If they cannot run, the script prints the reason and exits with 77, which test drivers read as
+# "skipped". The last line is always `N passed, N failed`.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -28,7 +28,7 @@ umount "$mountpoint"
 
 passed=0
 failed=0
-# run COMMAND…: a file of tests. One that ran none has failed as a whole.
+# run COMMAND…: runs a test file. A file that ran no test has failed as a whole.
 run() {
   local report ran bad skipped
   report=$(mktemp)
@@ -45,10 +45,10 @@ run() {
 run /usr/bin/python3 "$here/test_audit.py"
 run /usr/bin/python3 "$here/test_exhausted.py"
 if unshare --net true 2>/dev/null; then
-  # In a network of its own, of which nobody else notices anything.
+  # In a separate network namespace.
   run unshare --net /usr/bin/python3 "$here/test_network.py"
 else
-  echo "tests/root: no network namespace can be had here: test_network.py is not run"
+  echo "tests/root: no network namespace available: test_network.py is not run"
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

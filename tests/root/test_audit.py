@@ -1,4 +1,4 @@
-"""The audit on file systems that fill up, turn read-only or are taken away. Needs root."""
+"""The audit on file systems that fill up, become read-only or are unmounted. Needs root."""
 
 import json
 import os
@@ -35,8 +35,8 @@ class FileSystems(Case):
     async def assert_chat_goes_on(self, server):
         async with alice(server) as ws, connect(server, CHAT, "bob") as bob:
             await receive_json(ws)
-            verdicts = await send(ws, 10**6, 20)
-            self.assertEqual([verdict["route"] for verdict in verdicts], ["chat"] * 20)
+            acks = await send(ws, 10**6, 20)
+            self.assertEqual([ack["route"] for ack in acks], ["chat"] * 20)
             self.assertEqual((await receive_json(bob))["message"], 10**6)
 
     def assert_logged_once(self, server, state):
@@ -115,7 +115,7 @@ class FileSystems(Case):
             await self.assert_chat_goes_on(server)
             async with alice(server) as ws:
                 await send(ws, 10, 10)
-            # What is there can be read, by either way.
+            # Existing rows can be read, by the command and by the API.
             code, out, error = run("audit", "list", "--file", self.file)
             self.assertEqual((code, len(out.splitlines())), (0, 11), error)
             status, _, body = server.http("GET", "/api/v1/audit")
@@ -128,14 +128,14 @@ class FileSystems(Case):
         self.assert_sound()
 
     async def test_a_file_system_that_turns_read_only_in_use(self):
-        """As after an error of the disk: ext4's own way of giving up, on a file in memory."""
+        """Like a disk error: ext4 remounts itself read-only, on a file in memory."""
         image = os.path.join(self.folder, "image")
         with open(image, "wb") as file:
             file.truncate(64 << 20)
         subprocess.run(["mkfs.ext4", "-q", image], check=True)
         attached = subprocess.run(["losetup", "--find", "--show", image], capture_output=True)
         if attached.returncode != 0:
-            self.skipTest("no loop device can be had: " + attached.stderr.decode().strip())
+            self.skipTest("no loop device available: " + attached.stderr.decode().strip())
         loop = attached.stdout.decode().strip()
         self.addCleanup(subprocess.run, ["losetup", "--detach", loop], check=False)
         mount(loop, self.disk)
@@ -151,7 +151,7 @@ class FileSystems(Case):
                 self.assert_logged_once(server, "read-only")
                 status, _, body = server.http("GET", "/api/v1/audit")
                 self.assertEqual((status, len(json.loads(body)["rows"])), (200, 100), body)
-                # Another disk in its place, and it goes on there.
+                # Another disk replaces it, and the audit continues there.
                 subprocess.run(["umount", "-l", self.disk], check=True)
                 mount("-t", "tmpfs", "none", self.disk)
                 self.addCleanup(self.unmount)
@@ -160,7 +160,7 @@ class FileSystems(Case):
         self.assertEqual(self.count(), 100)
         self.assert_sound()
 
-    async def test_a_disk_that_is_taken_away_from_under_it(self):
+    async def test_a_disk_that_is_unmounted_in_use(self):
         self.mount_small("64m")
         with self.server() as server:
             async with alice(server) as ws:
@@ -170,7 +170,7 @@ class FileSystems(Case):
                 await send(ws, 10, 10)
                 await self.assert_chat_goes_on(server)
                 await wait_until_written(server)
-        self.assertEqual(self.count(), 10)  # in the folder that was below
+        self.assertEqual(self.count(), 10)  # in the folder under the mount point
         self.assert_sound()
 
     def test_another_users_file_is_refused(self):
@@ -180,7 +180,7 @@ class FileSystems(Case):
         code, _, error = run("serve", "--listen", "127.0.0.1:0", "--www", "", "--audit-file", self.file)
         self.assertEqual(code, 2)
         self.assertIn("belongs to user 4711", error)
-        # Root may read it all the same, as it may read everything.
+        # Root can read it nevertheless.
         self.assertEqual(run("audit", "stats", "--file", self.file)[0], 0)
         for name in os.listdir(self.disk):
             self.assertEqual(os.stat(os.path.join(self.disk, name)).st_uid, 4711, name)

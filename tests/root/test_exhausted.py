@@ -1,5 +1,5 @@
-"""The start and the end of a server whose user may start no further thread. Needs root, to become a
-user that has a limit."""
+"""Start and shutdown of a server whose user may not start another thread. Needs root, to become a
+user with a limit."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "integra
 from exhaustion import end_in_order  # noqa: E402
 from harness import AsyncCase, Server  # noqa: E402
 
-# A user that nobody is: it has no processes but the test's.
+# An unused user id: its only processes are the test's.
 USER = 64123
 
 
@@ -27,19 +27,19 @@ def become_user(threads=None):
 
 
 class NoThreadLeft(AsyncCase):
-    async def test_the_end_is_in_order(self):
+    async def test_shutdown_is_orderly(self):
         with tempfile.TemporaryDirectory(prefix="waystation-exhausted-") as folder:
             os.chown(folder, USER, USER)
             audit = os.path.join(folder, "audit.db")
             with Server("--audit-file", audit, prepare=become_user) as server:
-                # As that user: a root without CAP_SYS_RESOURCE may not.
+                # Set as that user: root without CAP_SYS_RESOURCE may not set it.
                 await end_in_order(self, server, audit, lambda: subprocess.run(
                     ["prlimit", f"--pid={server.pid}", "--nproc=1:1"], preexec_fn=become_user,
                     check=True))
 
-    def test_a_start_says_what_is_missing(self):
-        """Whichever thread it is that cannot be started: the port is free, and nobody says it is
-        not."""
+    def test_a_failed_start_names_the_reason(self):
+        """Whichever thread cannot be started: the error does not claim that the free port is in
+        use."""
         with Server(prepare=become_user) as server:
             needed = server.threads()
         # Each of the first ones, the last one, and one in the middle of CivetWeb's.

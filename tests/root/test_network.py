@@ -1,7 +1,7 @@
-"""Peers whose network goes away, so that nothing is ever heard of them again: no FIN, no reset.
+"""Peers whose network fails: neither a FIN nor a reset arrives.
 
-Needs root and a network namespace of its own (`unshare --net`), in which it makes another for the
-peers, with a cable between the two that can be pulled.
+Needs root and a separate network namespace (`unshare --net`). The test makes another one for the
+peers, connected by a virtual cable that it can disconnect.
 """
 
 import ctypes
@@ -24,8 +24,8 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 PORT = 8080
 CHAT = "/ws/chat/alice_bob/"
 
-# A peer is gone from presence within two ping intervals, and here within twice as long, since the
-# machine may be busy with other things.
+# A lost peer is absent within two ping intervals. The test allows twice as long, because the
+# machine may be busy.
 INTERVAL_S = 2
 GONE_WITHIN_S = 2 * 2 * INTERVAL_S
 
@@ -41,7 +41,7 @@ class FarAway:
 
     def __enter__(self):
         run("ip", "link", "set", "lo", "up")
-        # It says so when it is in its namespace.
+        # It prints "there" when it is in its namespace.
         self.process = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo there; cat"],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.process.stdout.readline() == b"there\n"
@@ -61,12 +61,12 @@ class FarAway:
         self.process.stdout.close()
 
     def pull_the_cable(self):
-        # At the far end: this one loses its carrier and keeps its address and routes.
+        # At the far end: this end loses its carrier and keeps its address and routes.
         run(*self.within, "ip", "link", "set", "there", "down")
 
     def socket(self, path, v1=False):
-        """A WebSocket from there to the server here. A socket stays where it was made, and so it
-        is made by a thread that goes there."""
+        """A WebSocket from that namespace to the server here. A socket belongs to the namespace of
+        the thread that makes it, so a thread enters the namespace first."""
         made = []
 
         def make():
@@ -92,7 +92,7 @@ class FarAway:
 
 
 class Target:
-    """Where the server is, seen from there."""
+    """The server's address, as seen from there."""
 
     host, port = HERE, PORT
 
@@ -106,7 +106,7 @@ class Vanished(AsyncCase):
         return Server("--listen", f"{HERE}:{PORT}", "--allow-open-network",
                       "--ping-interval-seconds", str(INTERVAL_S))
 
-    async def test_it_is_absent_within_two_heartbeats_and_what_it_missed_is_counted(self):
+    async def test_it_is_absent_within_two_pings_and_its_messages_are_counted(self):
         with FarAway() as far_away, self.server() as server:
             descriptors = server.descriptors()
             async with connect(server, CHAT, "alice", v1=True) as alice:
@@ -116,15 +116,15 @@ class Vanished(AsyncCase):
                 await alice.send('{"message":"heard"}')
                 self.assertEqual((await receive_json(alice))["ack"]["route"], "chat")
                 self.assertEqual(bob.read_message(), '{"message":"heard"}')
-                # Its ping and bob's answer: all that was said so far has arrived.
+                # Its ping and bob's response: all earlier frames have arrived.
                 bob.round_trip()
 
                 far_away.pull_the_cable()
                 begin = time.monotonic()
                 for n in range(5):
                     await alice.send(f'{{"message":{n}}}')
-                    verdict = (await receive_json(alice))["ack"]
-                    self.assertEqual((verdict["route"], verdict["reached"]), ("chat", 1))
+                    ack = (await receive_json(alice))["ack"]
+                    self.assertEqual((ack["route"], ack["reached"]), ("chat", 1))
                 self.assertEqual(await receive_json(alice),
                                  {"presence": {"user": "bob", "present": False}})
                 self.assertLess(time.monotonic() - begin, GONE_WITHIN_S)
@@ -135,12 +135,12 @@ class Vanished(AsyncCase):
                 self.assertEqual(figures["chat_sockets"], 1)
                 await alice.send('{"message":"too late"}')
                 self.assertEqual((await receive_json(alice))["ack"]["route"], "none")
-                # Alice's, and what stands for a socket that was taken from the web server.
+                # Alice's socket, and the descriptor in place of adopted sockets.
                 await until(lambda: server.descriptors() <= descriptors + 2,
                             "its descriptor is closed")
                 bob.close()
 
-    async def test_one_that_was_silent_goes_as_well_and_others_stay(self):
+    async def test_a_silent_one_is_closed_and_others_stay(self):
         with FarAway() as far_away, self.server() as server:
             async with connect(server, "/push/bob/", v1=True) as stays:
                 vanished = [far_away.socket("/push/bob/") for _ in range(3)]
@@ -156,7 +156,7 @@ class Vanished(AsyncCase):
                 for raw in vanished:
                     raw.close()
 
-    async def test_who_is_back_before_that_has_missed_nothing(self):
+    async def test_a_short_outage_loses_nothing(self):
         with FarAway() as far_away, self.server() as server:
             async with connect(server, CHAT, "alice", v1=True) as alice:
                 await receive_json(alice)
@@ -172,6 +172,6 @@ class Vanished(AsyncCase):
 
 
 if __name__ == "__main__":
-    if len(socket.if_nameindex()) > 1:  # a new one has its loopback and nothing else
-        sys.exit("run this in a network of its own: unshare --net python3 test_network.py")
+    if len(socket.if_nameindex()) > 1:  # a new one has only loopback
+        sys.exit("run this in a separate network namespace: unshare --net python3 test_network.py")
     unittest.main()

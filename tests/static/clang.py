@@ -1,7 +1,7 @@
-"""Has clang look at what g++ compiled: clang.py COMPILE_COMMANDS.
+"""Checks with clang the sources that g++ compiled: clang.py COMPILE_COMMANDS.
 
-Judges module/ and embed/, with the warnings that they are built with and those about locks, each as an
-error. Nothing is built.
+Checks module/ and embed/ with the build's warnings and the thread-safety analysis, as errors. Builds
+nothing.
 """
 import concurrent.futures
 import json
@@ -12,16 +12,16 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LOOKED_AT = (ROOT / "module", ROOT / "embed")
+CHECKED = (ROOT / "module", ROOT / "embed")
 
 
-def is_ours(entry):
+def is_checked(entry):
     file = pathlib.Path(entry["file"])
-    return file.suffix == ".cpp" and any(folder in file.parents for folder in LOOKED_AT)
+    return file.suffix == ".cpp" and any(folder in file.parents for folder in CHECKED)
 
 
 def judge(entry):
-    """Clang's words, empty where it has none."""
+    """Clang's messages; empty if there are none."""
     words = shlex.split(entry["command"])
     compiler = next(i for i, word in enumerate(words) if word.endswith(("c++", "g++")))
     command = ["clang++", *words[compiler + 1:], "-fsyntax-only", "-Wthread-safety", "-Werror"]
@@ -31,13 +31,13 @@ def judge(entry):
 
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
-        entries = {entry["file"]: entry for entry in json.load(file) if is_ours(entry)}
+        entries = {entry["file"]: entry for entry in json.load(file) if is_checked(entry)}
     if not entries:
-        sys.exit(f"{sys.argv[1]} names nothing of module/ or embed/; configure build/release anew")
+        sys.exit(f"{sys.argv[1]} no source of module/ or embed/; configure build/release again")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        complaints = [words for words in pool.map(judge, entries.values()) if words]
-    print("".join(complaints), end="")
-    sys.exit(1 if complaints else 0)
+        warnings = [words for words in pool.map(judge, entries.values()) if words]
+    print("".join(warnings), end="")
+    sys.exit(1 if warnings else 0)
 
 
 main()

@@ -10,7 +10,7 @@ import pathlib
 import re
 import sys
 
-# A module may include its own headers and those of the modules that it names here.
+# A module may include its own headers and those of the modules listed here.
 MAY_INCLUDE = {
     "base": set(),
     "relay": {"base"},
@@ -22,7 +22,7 @@ MAY_INCLUDE = {
     "api": {"base", "relay", "websocket", "admission", "audit", "reactor", "http", "waystation"},
     "include": {"waystation"},
 }
-# A library's headers, and the only modules that may include them.
+# Third-party headers, and the only modules that may include them.
 ONLY_IN = {
     r"sqlite3\.h": {"audit"},
     r"jwt\.h": {"admission"},
@@ -31,7 +31,7 @@ ONLY_IN = {
     r"sys/epoll\.h": {"reactor"},
     r"civetweb\.h": {"include"},
 }
-# The server uses the public interface alone.
+# The server uses only the public interface.
 EMBED_MAY_INCLUDE = {"embed", "waystation"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

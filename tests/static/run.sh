@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# What is judged without being run: how the sources are formatted, which locks are held (clang's
-# thread-safety analysis, which g++ lacks; with it, all that another compiler warns of), and the shell
-# scripts.
+# Static checks: formatting, clang's warnings with its thread-safety analysis (which g++ lacks), the
+# dependency rule, and shellcheck.
 #
-#     tests/static/run.sh             judges by build/release, which must have been configured
+#     tests/static/run.sh             needs a configured build/release
 #     tests/static/run.sh --format    formats the sources
-#     tests/static/run.sh --tidy      has clang-tidy look as well, which takes minutes
+#     tests/static/run.sh --tidy      also runs clang-tidy, which takes minutes
 #
-# Needs clang, clang-format 14 and shellcheck, and clang-tidy where it is asked for. Ends with a line `N passed, N failed`.
-# shellcheck disable=SC2317 # what check() is given is called by it
+# Needs clang, clang-format 14 and shellcheck; --tidy needs clang-tidy. Ends with a line `N passed,
+# N failed`.
+# shellcheck disable=SC2317 # check() calls the functions below
 set -uo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
@@ -17,26 +17,26 @@ root="$(cd -- "$here/../.." && pwd)"
 . "$root/tests/support/check.sh"
 cd "$root" || exit
 
-# The tree's own files, also those that are not committed yet. C has another style than the tool knows.
-ours() {
+# The project's files, including uncommitted ones. C files are not formatted: their style differs.
+project_files() {
   git ls-files --cached --others --exclude-standard -- "$@" | while read -r file; do
     if [ -f "$file" ]; then printf '%s\n' "$file"; fi
   done
 }
-format() { ours '*.cpp' '*.hpp' | xargs clang-format-14 "$@"; }
+format() { project_files '*.cpp' '*.hpp' | xargs clang-format-14 "$@"; }
 
 scripts() {
-  ours | while read -r file; do
+project_files | while read -r file; do
     if head -c 40 "$file" | grep -aqE '^#!.*\b(ba|da)?sh\b|^# shellcheck shell='; then
       printf '%s\n' "$file"
     fi
   done
 }
 
-scripts_are_sound() { scripts | xargs shellcheck --external-sources --severity=warning; }
+scripts_pass_shellcheck() { scripts | xargs shellcheck --external-sources --severity=warning; }
 
-# Each kind of violation, in a tree of its own.
-rule_is_checked() {
+# Each kind of violation, in a scratch tree.
+violations_are_found() {
   local tree="$scratch/tree" found=0
   mkdir -p "$tree/module/relay" "$tree/module/http" "$tree/module/unknown" "$tree/embed"
   echo '#include "api/relay.hpp"' >"$tree/module/relay/a.cpp"
@@ -52,7 +52,7 @@ rule_is_checked() {
 tidy() { run-clang-tidy -quiet -p "$root/build/release" "^$root/(module|embed)/.*\.cpp$"; }
 
 if ! git rev-parse --is-inside-work-tree >/dev/null; then
-  echo "tests/static: this is not a clone, and git says which files are the project's own"
+  echo "tests/static: not a git clone; git lists the project's files"
   exit 77
 fi
 if [ "${1:-}" = --format ]; then
@@ -60,10 +60,10 @@ if [ "${1:-}" = --format ]; then
   exit
 fi
 check "the sources are formatted (tests/static/run.sh --format)" format --dry-run -Werror
-check "clang finds nothing wrong, locks included" \
+check "clang reports no warnings (thread-safety analysis included)" \
   /usr/bin/python3 "$here/clang.py" "$root/build/release/compile_commands.json"
-check "shellcheck finds nothing wrong" scripts_are_sound
+check "shellcheck reports no warnings" scripts_pass_shellcheck
 check "includes follow the dependency rule" /usr/bin/python3 "$here/modules.py" "$root"
-check "a violation of the rule is found" rule_is_checked
-if [ "${1:-}" = --tidy ]; then check "clang-tidy finds nothing wrong" tidy; fi
+check "violations of the dependency rule are found" violations_are_found
+if [ "${1:-}" = --tidy ]; then check "clang-tidy reports no warnings" tidy; fi
 finish

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # root is whose who sources this
-# What the scripts here have in common. Sourced.
+# shellcheck disable=SC2154 # the script that sources this file sets root
+# Functions for test scripts. Sourced.
 
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 passed=0
 failed=0
 
-# check WHAT COMMAND…: passes if the command does; its output is shown if not.
+# check NAME COMMAND…: passes if the command succeeds; otherwise prints its output.
 check() {
   local what="$1"
   shift
@@ -21,8 +21,8 @@ check() {
   fi
 }
 
-# skip WHAT WHY: says what was not looked at. It counts as neither; but where nobody reads what is
-# printed, in continuous integration, as a failure.
+# skip NAME REASON: reports a check that did not run. It counts neither as passed nor as failed; in
+# continuous integration it counts as failed, because nobody reads the output.
 skip() {
   if [ -n "${CI:-}" ]; then
     failed=$((failed + 1))
@@ -32,9 +32,9 @@ skip() {
   fi
 }
 
-# unpacked PACKAGE PROGRAM: the path of a program, such as usr/bin/promtool, that may be installed, or
-# else is taken out of Debian's package and not installed: a machine that runs tests did not ask for
-# the services that some programs come with.
+# unpacked PACKAGE PROGRAM: prints the path of a program such as usr/bin/promtool. If it is not
+# installed, the program is extracted from Debian's package. Installing the package could start a
+# service.
 unpacked() {
   local package="$1" program="$2" folder="$root/build/tools/$1"
   if [ -x "/$program" ]; then

@@ -1,4 +1,4 @@
-// System calls that fail although nothing is wrong, by a filter of the kernel's.
+// Makes system calls fail with a seccomp filter.
 #pragma once
 
 #include <linux/filter.h>
@@ -14,7 +14,7 @@
 
 namespace waystation::test {
 
-/// A system call by its number (SYS_…), and which of its uses fail with `error`: all, or those
+/// A system call by its number (SYS_…) and the calls that fail with `error`: all of them, or those
 /// whose second argument is, or is not, `second`.
 struct FailingCall {
   enum class When : std::uint8_t { always, second_is, second_is_not };
@@ -25,7 +25,7 @@ struct FailingCall {
   std::uint32_t second = 0;
 };
 
-/// Fails from now on, for good, in this thread and in those that it starts.
+/// Installs the filter permanently in this thread and in the threads that it starts.
 inline void make_fail(const FailingCall& call) {
   // Offsets of the lower half of each, on a little-endian machine.
   constexpr std::uint32_t kNumber = offsetof(seccomp_data, nr);
@@ -50,7 +50,7 @@ inline void make_fail(const FailingCall& call) {
   }
 }
 
-/// Runs `body` in a thread of its own, in which `call` fails.
+/// Runs `body` in a new thread in which `call` fails.
 template <typename F>
 void where_it_fails(const FailingCall& call, F&& body) {
   std::thread([&] {

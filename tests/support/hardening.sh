@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What the compiler's and the linker's protections leave in a file. Sourced. Needs binutils.
+# Checks for the protections that compiler and linker leave in a file. Sourced. Needs binutils.
 
-# hardened FILE…: these programs and shared libraries have every protection of
-# packaging/cmake/hardening.cmake that can be seen in a file. Prints what one lacks.
+# hardened FILE…: checks that these programs and shared libraries have every visible protection of
+# packaging/cmake/hardening.cmake. Prints the missing ones.
 hardened() {
   local file lacking=0
   [ $# -gt 0 ] || { echo "no file was given"; return 1; }
@@ -19,11 +19,11 @@ lacks_no_protection() {
   grep -qE '\((FLAGS|FLAGS_1)\).*\b(BIND_NOW|NOW)\b' <<<"$tables" || unprotected+=("BIND_NOW")
   grep -q GNU_RELRO <<<"$tables" || unprotected+=("RELRO")
   grep -qE '^ *Type: +DYN' <<<"$tables" || unprotected+=("position-independent code")
-  # A program, as opposed to a library, names the loader.
+  # A program names the loader; a library does not.
   if grep -q ' INTERP ' <<<"$tables"; then
     grep -qE '\(FLAGS_1\).*\bPIE\b' <<<"$tables" || unprotected+=("PIE")
   fi
-  # Without the header the kernel takes the stack to be executable.
+  # Without this header the kernel makes the stack executable.
   grep -qE '^ *GNU_STACK .* RW ' <<<"$tables" || unprotected+=("a stack that is not executable")
   grep -q ' __stack_chk_fail\b' <<<"$undefined" || unprotected+=("the stack protector")
   grep -qE ' __[a-z]+_chk\b' <<<"$undefined" || unprotected+=("_FORTIFY_SOURCE")
@@ -35,8 +35,9 @@ lacks_no_protection() {
   return 1
 }
 
-# Where a branch may land, an endbr64 stands. The compiler's start files bring two. The linker says so
-# in a note where every object does, and Debian 12's C library has start files that do not.
+# Every branch target begins with endbr64; the compiler's start files have two. The linker's note is
+# no evidence: it needs the property in every object, and start files of Debian 12's C library lack
+# it.
 has_landing_pads() {
   local file="$1" start
   [ "$(objdump -d --section=.text "$file" | grep -c '\bendbr64\b')" -ge 50 ] || return

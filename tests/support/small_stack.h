@@ -1,5 +1,5 @@
-/* Threads with the smallest stacks that the library works on, see "Stacks" in module/EMBEDDING.md.
- * For C and C++; _GNU_SOURCE must be defined first. */
+/* Threads with the smallest stacks that the library supports, see "Stacks" in
+ * module/EMBEDDING.md. For C and C++; define _GNU_SOURCE first. */
 #ifndef WAYSTATION_TESTS_SMALL_STACK_H
 #define WAYSTATION_TESTS_SMALL_STACK_H
 
@@ -14,12 +14,12 @@
 #define WAYSTATION_HAS_FEATURE(name) 0
 #endif
 
-/* What the library is stated to need. */
+/* The documented minimum. */
 enum { SMALL_STACK_BYTES = 64 * 1024 };
 
-/* What tests get. Sanitizers put space around each variable and call their runtimes on the same
- * stack: with AddressSanitizer tests need between 96 and 128 KiB. ThreadSanitizer also keeps 767 KiB of
- * its own at the end of each stack. */
+/* The size for tests. Sanitizers pad each variable and run on the same stack: with
+ * AddressSanitizer tests need 96 to 128 KiB. ThreadSanitizer also keeps 767 KiB at the end of
+ * each stack. */
 #if defined(__SANITIZE_THREAD__) || WAYSTATION_HAS_FEATURE(thread_sanitizer)
 enum { TEST_STACK_BYTES = 1024 * 1024 };
 #elif defined(__SANITIZE_ADDRESS__) || WAYSTATION_HAS_FEATURE(address_sanitizer)
@@ -28,17 +28,17 @@ enum { TEST_STACK_BYTES = 128 * 1024 };
 enum { TEST_STACK_BYTES = SMALL_STACK_BYTES };
 #endif
 
-/* No frame may step over the guard into other memory. */
+/* A frame must not be able to step over the guard into other memory. */
 enum { SMALL_STACK_GUARD_BYTES = 256 * 1024 };
 
-/* Ends the program if a function of the pthread library returned an error. */
+/* Ends the program if a pthread function returned an error. */
 static inline void small_stack_require(int error, const char *function) {
   if (error == 0) return;
   fprintf(stderr, "small stack: %s: %s\n", function, strerror(error));
   abort();
 }
 
-/* Initializes attributes of threads with a stack of so many bytes. */
+/* Initializes thread attributes with a stack of this many bytes. */
 static inline void small_stack_attributes(pthread_attr_t *attributes, size_t bytes) {
   small_stack_require(pthread_attr_init(attributes), "pthread_attr_init");
   small_stack_require(pthread_attr_setstacksize(attributes, bytes), "pthread_attr_setstacksize");
@@ -57,9 +57,9 @@ static inline void *small_stack_start(void *argument) {
   return NULL;
 }
 
-/* Calls `function` on a thread with a small stack and returns its result. From now on all threads of
- * the program have one, unless they ask for another size. Code that needs more ends the program with
- * SIGSEGV. */
+/* Calls `function` on a thread with a small stack and returns its result. Later threads of the
+ * program also get small stacks, unless they set another size. A stack overflow ends the program
+ * with SIGSEGV. */
 static inline int run_on_small_stacks(int (*function)(void)) {
   struct small_stack_call call = {function, 0};
   pthread_attr_t attributes;

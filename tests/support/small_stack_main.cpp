@@ -1,5 +1,5 @@
-// The main() of unit tests. They and the library run on small stacks, since a host chooses the size
-// of the stacks that the library gets.
+// The main() of unit tests. Tests and library run on small stacks, because the host application
+// chooses the library's stack size.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-// Sockets on loopback for tests: every wait has a deadline, and none is for a time.
+// Loopback sockets for tests: every wait has a condition and a deadline.
 #pragma once
 
 #include <arpa/inet.h>
@@ -25,14 +25,14 @@
 
 namespace waystation::test {
 
-/// How long a test waits for what must come. Never reached where all is well.
+/// The deadline of a test's wait. A passing test never reaches it.
 inline constexpr std::chrono::seconds kPatience{20};
 
 [[noreturn]] inline void fail_with_errno(const char* what) {
   throw std::system_error(errno, std::system_category(), what);
 }
 
-/// Waits until `condition` holds; false if it never does.
+/// Waits until `condition` is true. Returns false at the deadline.
 template <typename F>
 bool eventually(F&& condition, std::chrono::milliseconds patience = kPatience) {
   const auto until = std::chrono::steady_clock::now() + patience;
@@ -109,19 +109,19 @@ inline void reuse_address(int fd) {
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 }
 
-/// Closing it sends a reset, at once.
+/// Closing the socket sends a reset immediately.
 inline void reset_on_close(int fd) {
   const linger at_once{1, 0};
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
-/// How much the kernel keeps for a socket; set before it listens or connects.
+/// Sets the kernel's buffer size for a socket, before it listens or connects.
 inline void shrink_buffers(int fd, int bytes) {
   setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
   setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 }
 
-/// A number that no other socket of this machine has.
+/// Returns a number that no other socket of this machine has.
 inline std::uint64_t cookie_of(int fd) {
   std::uint64_t cookie = 0;
   socklen_t size = sizeof cookie;
@@ -129,7 +129,7 @@ inline std::uint64_t cookie_of(int fd) {
   return cookie;
 }
 
-/// Listens on a port of the system's choice.
+/// Listens on a port that the system chooses.
 class Listener {
  public:
   explicit Listener(const std::string& address = "127.0.0.1", bool dual = false,
@@ -141,7 +141,7 @@ class Listener {
   FileDescriptor accept() const {
     pollfd ready{fd_.get(), POLLIN, 0};
     if (poll(&ready, 1, static_cast<int>(std::chrono::milliseconds(kPatience).count())) != 1) {
-      throw std::runtime_error("nobody came");
+      throw std::runtime_error("accept: no connection before the deadline");
     }
     const int fd = accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC);
     if (fd < 0) fail_with_errno("accept");
@@ -167,7 +167,7 @@ class Listener {
   FileDescriptor fd_;
 };
 
-/// A socket that is not connected yet, from a port of its own where one is given.
+/// An unconnected socket, bound to a source port if one is given.
 inline FileDescriptor client_socket(int family, const Endpoint* from = nullptr) {
   FileDescriptor fd(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) fail_with_errno("socket");
@@ -188,7 +188,7 @@ inline FileDescriptor connect_to(const Endpoint& to, const Endpoint* from = null
   return fd;
 }
 
-/// Sends all of it. False where the connection is gone.
+/// Sends all bytes. Returns false if the connection has ended.
 inline bool send_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const auto sent = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -198,13 +198,13 @@ inline bool send_all(int fd, std::string_view bytes) {
   return true;
 }
 
-/// What one receive got.
+/// The result of one receive.
 struct Received {
   enum class End { none, eof, reset } end = End::none;
   std::string bytes;
 };
 
-/// Receives at least a byte, or the end.
+/// Receives at least one byte or the end of the stream.
 inline Received receive_some(int fd, std::size_t most = 65536) {
   pollfd ready{fd, POLLIN, 0};
   if (poll(&ready, 1, static_cast<int>(std::chrono::milliseconds(kPatience).count())) != 1) {
@@ -219,7 +219,7 @@ inline Received receive_some(int fd, std::size_t most = 65536) {
   return received;
 }
 
-/// Receives exactly so much; less where the connection ends first.
+/// Receives exactly this many bytes, or fewer if the connection ends first.
 inline std::string receive_exactly(int fd, std::size_t count) {
   std::string bytes;
   while (bytes.size() < count) {
@@ -230,23 +230,23 @@ inline std::string receive_exactly(int fd, std::size_t count) {
   return bytes;
 }
 
-/// Whether the next thing to be received is the end of the stream.
+/// Returns true if the stream ends next.
 inline bool reads_eof(int fd) {
   const auto received = receive_some(fd);
   return received.end == Received::End::eof;
 }
 
-/// How many descriptors this process has open.
+/// The number of open descriptors of this process.
 inline std::size_t open_descriptors() {
   std::size_t count = 0;
   for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
     ++count;
   }
-  return count - 1;  // the one that reads the folder
+  return count - 1;  // without the one that reads the folder
 }
 
-/// Lets this process open as many descriptors as it may, and returns how many those are: a login
-/// shell's limit is 1024.
+/// Raises this process's descriptor limit to the hard limit and returns it. A login shell's limit
+/// is 1024.
 inline rlim_t raise_descriptor_limit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) fail_with_errno("getrlimit");

@@ -1,2 +1,2 @@
-// The program that owns the precompiled headers of the tests. It has no test of its own.
+// Owns the tests' precompiled headers; contains no test.
 int main() {}

@@ -1,5 +1,5 @@
-// What is parsed once for all tests: GoogleTest, and what of the standard library most of them use.
-// Each test still includes what it needs.
+// Precompiled for all tests: GoogleTest and common headers of the standard library. Each test still
+// includes the headers that it needs.
 #pragma once
 
 #include <gmock/gmock.h>

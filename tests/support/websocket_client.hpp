@@ -1,4 +1,4 @@
-// A WebSocket client that says whatever it is told to, right or wrong. For unit tests only.
+// A WebSocket client that can also send malformed frames. For unit tests only.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 
 namespace waystation::test {
 
-/// How a frame is sent.
+/// How to send a frame.
 struct FrameShape {
   bool fin = true;
   bool masked = true;
@@ -51,14 +51,14 @@ inline std::string close_frame(std::uint16_t code, std::string_view reason = "")
   return frame(Opcode::close, payload);
 }
 
-/// A frame as it arrived.
+/// A received frame.
 struct Frame {
   Opcode opcode = Opcode::text;
   bool fin = true;
   std::string payload;
   std::uint64_t end_offset = 0;  // of its last byte, since the start of the connection
 
-  /// Of a Close frame; 1005 where there is none.
+  /// The code of a Close frame; 1005 if it has none.
   std::uint16_t close_code() const {
     if (payload.size() < 2) return 1005;
     return static_cast<std::uint16_t>(static_cast<unsigned char>(payload[0]) << 8 |
@@ -71,13 +71,13 @@ class WebSocketClient {
   explicit WebSocketClient(FileDescriptor fd) : fd_(std::move(fd)) {}
 
   int get() const noexcept { return fd_.get(); }
-  /// Bytes taken out of the kernel.
+  /// Bytes read from the kernel.
   std::uint64_t taken() const noexcept { return offset_ + buffer_.size(); }
 
   bool send(std::string_view bytes) { return send_all(fd_.get(), bytes); }
   bool say(std::string_view text) { return send(frame(Opcode::text, text)); }
 
-  /// An HTTP head up to and with its empty line; empty at the end of the connection.
+  /// An HTTP head including its empty line; empty at the end of the connection.
   std::string read_head() {
     std::size_t end = 0;
     while ((end = buffer_.find("\r\n\r\n")) == std::string::npos) {
@@ -86,7 +86,7 @@ class WebSocketClient {
     return take(end + 4);
   }
 
-  /// The next frame; nothing at the end of the connection.
+  /// The next frame; empty at the end of the connection.
   std::optional<Frame> read() {
     if (!need(2)) return std::nullopt;
     const auto byte = [this](std::size_t i) { return static_cast<unsigned char>(buffer_[i]); };
@@ -110,8 +110,8 @@ class WebSocketClient {
     return read;
   }
 
-  /// The next text; pings are answered on the way. "(closed 4408)", "(eof)" or "(reset)" for
-  /// others.
+  /// The next text; answers pings on the way. Other results are "(closed 4408)", "(eof)" and
+  /// "(reset)".
   std::string hear() {
     for (;;) {
       const auto next = read();
@@ -128,7 +128,7 @@ class WebSocketClient {
     }
   }
 
-  /// Whether nothing but the end of the connection comes.
+  /// Returns true if the connection ends without another frame.
   bool is_at_end() { return buffer_.empty() && !fill(); }
   bool is_reset() const noexcept { return is_reset_; }
 

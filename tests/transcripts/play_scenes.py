@@ -12,7 +12,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 
 from harness import (PATIENCE, AsyncCase, Server, close_code,  # noqa: E402
-                     connect_where_places_are_given_back, refusal, round_trip)
+                     connect_after_release, refusal, round_trip)
 
 
 class Scene:
@@ -73,7 +73,7 @@ def members(text):
 
 
 def is_expected(expected, got):
-    """Whether a frame matches the expectation of a scene, by the rules of README.md."""
+    """True if a frame matches the expectation of a scene, by the rules of README.md."""
     if expected in ('"…"', got):
         return True
     expected, got = members(expected), members(got)
@@ -149,7 +149,7 @@ class Player(AsyncCase):
         if verb == "opens":
             self.assertFalse(subject in self.sockets and self.sockets[subject].open)
             path, user, options = self.connection(subject, rest)
-            self.sockets[subject] = await connect_where_places_are_given_back(
+            self.sockets[subject] = await connect_after_release(
                 self.server, path, user, **options)
             wanted = options.get("subprotocols")
             self.assertEqual(self.sockets[subject].subprotocol, wanted[0] if wanted else None)
@@ -169,7 +169,7 @@ class Player(AsyncCase):
             expected = rest.replace("…", '"…"')
             self.assertTrue(is_expected(expected, got), f"got {got}")
         elif verb == "receives":
-            # A frame that another socket sent before may be for this one.
+            # Another socket may have sent a frame for this one before.
             for other in [*self.sockets.values(), ws]:
                 if other.open:
                     await round_trip(other)

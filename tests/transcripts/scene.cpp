@@ -39,7 +39,7 @@ void read_file(const std::filesystem::path& file, std::vector<Scene>& scenes) {
   if (in_fence) throw std::runtime_error("a fence is not ended in " + file.string());
 }
 
-/// The members of an object by name; nothing if `text` is not an object.
+/// The members of an object by name; empty if `text` is not an object.
 std::optional<std::map<std::string_view, std::string_view>> members(std::string_view text) {
   JsonScanner scanner(text);
   std::map<std::string_view, std::string_view> result;

@@ -25,7 +25,7 @@ struct Scene {
 /// Throws std::runtime_error if a file cannot be read or a scene has no end.
 std::vector<Scene> read_scenes(const std::filesystem::path& folder);
 
-/// Whether a frame matches the expectation of a scene, by the rules of README.md.
+/// Returns true if a frame matches the expectation of a scene, by the rules of README.md.
 bool is_expected(std::string_view expected, std::string_view frame);
 
 }  // namespace waystation::test

@@ -30,8 +30,8 @@ struct Actor {
   }
 };
 
-/// Removes everything up to `end` from the front of `text`, and returns it without `end`. All of
-/// the text if `end` is missing.
+/// Removes the text up to `end` from the front of `text` and returns it without `end`. Without an
+/// `end` it removes all text.
 std::string take_until(std::string& text, std::string_view end) {
   const auto at = text.find(end);
   auto taken = text.substr(0, at);

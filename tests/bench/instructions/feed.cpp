@@ -1,12 +1,12 @@
-// Passes messages through a whole relay, from a client's socket to those of the ones who hear of
-// them, so that what it costs the relay's thread can be counted under callgrind:
+// Passes messages through a whole relay, from one client's socket to the sockets of the receivers.
+// callgrind counts the instructions of the relay's thread:
 //
 //     waystation_feed SCENE MESSAGES
 //
-// The relay is the real one, reactor and all; its clients are this program's first thread. They go
-// in step: a round of frames is sent at once, and all that it brings is waited for before the next,
-// so that the relay wakes up exactly once a round, and counts the same each time. What the kernel
-// does is not counted: nothing but the machine could tell.
+// The relay is the real one, including the reactor; the program's first thread is the clients. A
+// round of frames is sent at once, and the next round waits for all replies. The relay so wakes
+// exactly once per round, and counts are repeatable. The kernel's work is not counted: it depends
+// on the machine.
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -38,8 +38,8 @@ struct Names {
 };
 
 constexpr Names kShort{"alice", "bob", "4fQ-7a_Kx"};
-// As those of systems that count their users and give each message an id of its own: none of these
-// has room inside a std::string.
+// Typical for systems that number their users and give each message an id: none of these fits the
+// small buffer of a std::string.
 constexpr Names kLong{"10000000000000000001", "10000000000000000002",
                       "0b9f7c1e-8d3a-4c52-9e6b-2f1a7d4c8e05"};
 
@@ -89,7 +89,7 @@ std::string client_frame(const Scene& scene) {
   throw std::system_error(errno, std::system_category(), what);
 }
 
-/// A client of the relay's, which waits for what it is to hear.
+/// A client of the relay, which waits for the expected frames.
 class Client {
  public:
   Client(RelayService& service, SessionParameters parameters) {
@@ -111,7 +111,7 @@ class Client {
     }
   }
 
-  /// Returns once `count` frames more have arrived.
+  /// Returns after `count` more frames have arrived.
   void hear(std::size_t count) {
     for (; count != 0; --count) {
       std::size_t size = 0;
@@ -125,7 +125,7 @@ class Client {
   FileDescriptor connect() {
     const FileDescriptor listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     fd_ = FileDescriptor(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    // A round fits into any of the buffers, so that nothing is sent in pieces.
+    // A round fits all buffers, so that every send is complete.
     const int room = 1 << 20;
     const int on = 1;
     for (const int fd : {listener.get(), fd_.get()}) {
@@ -158,7 +158,7 @@ class Client {
   /// The size of the first frame (RFC 6455, section 5.2), or 0 while it is not complete.
   std::size_t first_frame() const {
     const auto byte = [this](std::size_t i) { return static_cast<unsigned char>(unread_[i]); };
-    if (unread_.size() < 4) return 0;  // none that is sent here is shorter
+    if (unread_.size() < 4) return 0;  // no frame here is shorter
     if (byte(0) != 0x81) std::abort();
     std::size_t at = 2;
     std::size_t size = byte(1);
@@ -187,7 +187,7 @@ int run(const Scene& scene, std::size_t messages) {
   const bool is_push = scene.receiver == SocketKind::push;
   const bool is_v1 = scene.protocol == Protocol::v1;
   Client sender(service, {SocketKind::chat, scene.protocol, group, from, 0});
-  if (is_v1) sender.hear(1);  // that the other one is not there
+  if (is_v1) sender.hear(1);  // the presence of the other user
   Client receiver(service, {scene.receiver, scene.protocol, is_push ? "" : group, to, 0});
   if (is_v1 && !is_push) {
     sender.hear(1);
@@ -200,7 +200,7 @@ int run(const Scene& scene, std::size_t messages) {
   const auto rounds = messages / scene.frames_a_round;
   for (std::size_t i = 0; i < rounds; ++i) {
     sender.say(round);
-    // The message itself, or the verdict.
+    // The message itself, or the acknowledgement.
     if (is_v1 || !is_push) sender.hear(scene.frames_a_round);
     receiver.hear(scene.frames_a_round);
   }

@@ -1,4 +1,4 @@
-// Latencies in buckets that grow with what they hold.
+// Latencies in buckets whose width grows with the value.
 #pragma once
 
 #include <algorithm>
@@ -8,8 +8,8 @@
 
 namespace waystation::load {
 
-/// A log-linear histogram: each power of two is cut into kParts equal buckets, so that a figure
-/// read from it is at most 1/kParts too large, whatever its size.
+/// A log-linear histogram: each power of two has kParts equal buckets. A value read from it is at
+/// most 1/kParts too large.
 class Histogram {
  public:
   void add(std::uint64_t nanoseconds) noexcept {
@@ -21,7 +21,7 @@ class Histogram {
   std::uint64_t count() const noexcept { return count_; }
   std::uint64_t max() const noexcept { return max_; }
 
-  /// What `share` (0 to 1) of all were not above; 0 where there are none.
+  /// The value that `share` (0 to 1) of all samples do not exceed; 0 if empty.
   std::uint64_t quantile(double share) const noexcept {
     if (count_ == 0) return 0;
     auto left = static_cast<std::uint64_t>(share * static_cast<double>(count_));

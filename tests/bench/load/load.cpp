@@ -19,12 +19,12 @@ namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kTickNs = 5'000'000;
-// How long what was sent may take to arrive once nothing more is sent, and sockets to open.
+// The timeout for messages in flight after the last send, and for opening sockets.
 constexpr std::int64_t kPatienceNs = 30 * kSecond;
-// How long is waited for what should not come.
+// The time to wait for frames that must not arrive.
 constexpr std::int64_t kSurplusNs = kSecond / 10;
 constexpr std::uint32_t kThousand = 1000;
-// How long it may take a stalled receiver that reads again to find its Close.
+// The time in which a stalled receiver that reads again must find its Close.
 constexpr std::int64_t kGivenUpNs = 5 * kSecond;
 constexpr unsigned kReceiverTooSlow = 4408;
 
@@ -42,7 +42,7 @@ double seconds(std::int64_t ns) {
   return static_cast<double>(ns) / kSecond;
 }
 
-/// A user of a pair: twenty characters, for which no std::string has room of its own.
+/// A user of a pair: twenty characters, more than the small buffer of a std::string holds.
 std::string user_format(char side) {
   return side + std::string(13, '0') + "@";
 }
@@ -55,7 +55,7 @@ std::string filled(const std::string& format, std::uint32_t pair) {
   return std::string(Pattern(format).fill(0, pair));
 }
 
-/// The value of a message: a JSON string of `bytes` bytes that says which message it is.
+/// A message's value: a JSON string of `bytes` bytes that contains the message's number.
 std::string value_format(std::uint32_t bytes) {
   constexpr std::size_t known = 2 + Pattern::kNumberDigits + 1 + Pattern::kPairDigits;
   std::string filler;
@@ -137,7 +137,7 @@ LoadReport Load::run() {
   if (options_.pairs != 0 && options_.seconds > 0) {
     measure();
   } else {
-    // Held open, and the server's pings answered.
+    // Kept open; the client answers the server's pings.
     run_until(now_ns() + in_ns(options_.seconds), [] { return false; });
   }
   settle();
@@ -146,8 +146,8 @@ LoadReport Load::run() {
 
 // ---- opening
 
-/// One pair opens, passes a message and goes: what a server does once in its life is not charged to
-/// the sockets that come later.
+/// One pair opens, passes a message and closes: one-time costs of the server do not count for later
+/// sockets.
 void Load::warm_up() {
   auto& pair = pairs_.back();
   const auto deadline = now_ns() + kPatienceNs;
@@ -193,7 +193,7 @@ void Load::open_next() {
 void Load::open(Pair& pair, bool sender) {
   auto& socket = sender ? pair.sender : pair.receiver;
   const auto user = filled(user_format(sender ? 'a' : 'b'), pair.index);
-  // The original has no users; where they are not known, the parameter is ignored.
+  // The original has no users; servers without users ignore the parameter.
   const auto target = sender || options_.route == Route::chat
                           ? "/ws/chat/" + filled(group_format(), pair.index) + "/?user=" + user
                           : "/push/" + user + "/";
@@ -226,7 +226,7 @@ void Load::on_text(Socket& socket, std::string_view text) {
   if (pair.is_stalled) return on_stalled_text(socket, text);
   const auto number = socket.received++;
   if (options_.route == Route::push && socket.is_sender) {
-    throw std::runtime_error(name_of(socket) + ": heard what was for the push socket: " +
+    throw std::runtime_error(name_of(socket) + ": received a message for the push socket: " +
                              std::string(text.substr(0, 200)));
   }
   if (number >= pair.sent || !reply_.matches(text, number, pair.index)) {
@@ -240,9 +240,8 @@ void Load::on_text(Socket& socket, std::string_view text) {
   }
 }
 
-/// The receiver hears one message after the other, from some one on each time that it comes back.
-/// The sender hears them too, but for those that found nobody there: one gap for each time that the
-/// receiver was given up.
+/// The receiver gets consecutive messages, after each reconnect from some number on. The sender
+/// gets them too, except those without a receiver: one gap per close of the receiver.
 void Load::on_stalled_text(Socket& socket, std::string_view text) {
   auto& pair = pairs_[socket.pair];
   const auto number = stalled_reply_.number_in(text);
@@ -292,7 +291,7 @@ void Load::pace(std::int64_t now) {
       ++report_.late;
       continue;
     }
-    // Counted from when it should have gone out: a server that makes us wait does not gain by it.
+    // Measured from the scheduled send time: a server gains nothing by delaying the client.
     send_message(pair, pace_start_ + static_cast<std::int64_t>(static_cast<double>(paced_) /
                                                                options_.rate * kSecond));
     pair.sender.flush();
@@ -316,10 +315,10 @@ void Load::pace_stalled(std::int64_t now) {
 void Load::wake_stalled(Pair& pair, std::int64_t now) {
   if (!pair.receiver.is_open() || now < pair.reads_again_at) return;
   if (!pair.receiver.is_reading()) return pair.receiver.read_again();
-  // It reads, and finds its Close behind what had been sent by then.
+  // The receiver reads, and finds its Close after the data sent before.
   if (now > pair.reads_again_at + kGivenUpNs) {
     throw std::runtime_error(name_of(pair.receiver) +
-                             ": did not read for a while, and was not given up");
+                             ": did not read for a while, and was not closed");
   }
 }
 
@@ -365,7 +364,7 @@ void Load::run_until(std::int64_t deadline_ns, Done done) {
   while (!done() && now_ns() < deadline_ns) run_events(deadline_ns);
 }
 
-/// In each idle pair one speaks, and then the other.
+/// In each idle pair one user sends, then the other.
 void Load::serve_each_once() {
   const auto first = options_.pairs;
   const auto last = options_.pairs + idle_pairs_;
@@ -433,10 +432,10 @@ void Load::settle() {
   report_.resident_kib_after = process_use(options_.pid).resident_kib;
   for (const auto* const pair : stalled_) {
     report_.stalled_ended += static_cast<std::uint32_t>(pair->ended);
-    if (pair->ended == 0) throw std::runtime_error("a stalled receiver was never given up");
+    if (pair->ended == 0) throw std::runtime_error("a stalled receiver was never closed");
     // One more may have begun.
     if (pair->gaps > pair->ended + 1) {
-      throw std::runtime_error(name_of(pair->sender) + ": heard too little of what it said");
+      throw std::runtime_error(name_of(pair->sender) + ": received too few of its own messages");
     }
   }
   for (const auto& pair : pairs_) report_.pings += pair.sender.pings + pair.receiver.pings;

@@ -1,4 +1,4 @@
-// One run: sockets are opened, messages go round for a while, every reply is looked at.
+// One run: opens sockets, sends messages for a time, checks every reply.
 #pragma once
 
 #include <sys/types.h>
@@ -19,53 +19,53 @@ namespace waystation::load {
 
 enum class Route : std::uint8_t { chat, push };
 
-/// How a server answers: the original protocol takes the message out of its envelope; a plain
-/// publish-and-subscribe server passes the whole text on.
+/// A server's protocol: the original extracts the message from its envelope; a plain
+/// publish-and-subscribe server passes on the whole text.
 enum class Reply : std::uint8_t { message, as_sent };
 
 struct LoadOptions {
   Endpoint server;
-  pid_t pid = 0;  // of the server, for its CPU time and memory; 0: not looked at
+  pid_t pid = 0;  // of the server, to read its CPU time and memory; 0: not read
   Route route = Route::chat;
   Reply reply = Reply::message;
   std::uint32_t pairs = 1;   // that send
-  std::uint32_t window = 1;  // messages of a pair on their way at once
+  std::uint32_t window = 1;  // messages in flight per pair
   std::uint32_t bytes = 64;  // of a message's value, quotes included
   double warmup_seconds = 1;
   double seconds = 5;
   std::uint64_t max_messages = 1'000'000'000;
-  double rate = 0;              // messages a second of all pairs; 0: as fast as they come back
-  std::uint32_t idle = 0;       // further sockets, in pairs of their own
-  bool serve_idle = false;      // each idle socket says something once all are open
-  std::uint32_t parallel = 64;  // handshakes at once
-  // Further pairs whose receivers do not read for so long, then hear that they were given up, come
-  // back, and stall again.
+  double rate = 0;              // messages per second of all pairs; 0: as fast as possible
+  std::uint32_t idle = 0;       // additional sockets, in separate pairs
+  bool serve_idle = false;      // each idle socket sends a message once all are open
+  std::uint32_t parallel = 64;  // simultaneous upgrades
+  // Additional pairs whose receivers stop reading for a time, get their Close, reconnect, and stall
+  // again.
   std::uint32_t stalled = 0;
   double stall_seconds = 1;
   std::uint32_t stalled_bytes = 16384;
-  std::uint32_t stalled_rate = 500;  // messages a second to each of them
+  std::uint32_t stalled_rate = 500;  // messages per second to each of them
   std::string token_key;             // HS256; empty: no tokens
 };
 
 struct LoadReport {
-  std::uint64_t messages = 0;         // that came back in the measured time
-  std::uint64_t messages_in_all = 0;  // warming up and what was under way at the end included
+  std::uint64_t messages = 0;         // received in the measured time
+  std::uint64_t messages_in_all = 0;  // including warm-up and messages in flight at the end
   double seconds = 0;
-  Histogram latency;  // from send to arrival at the receiver, nanoseconds
+  Histogram latency;  // from send to arrival at the receiver, in nanoseconds
   double server_user_seconds = 0;
   double server_system_seconds = 0;
   double generator_cpu_seconds = 0;
-  std::uint64_t late = 0;  // with a rate: that found their pair's window full
+  std::uint64_t late = 0;  // with a rate: messages delayed by a full window
 
   std::uint32_t sockets = 0;
   double connect_seconds = 0;
   double first_thousand_seconds = 0;  // 0: fewer than two thousand were opened
   double last_thousand_seconds = 0;
-  std::uint64_t resident_kib_before = 0;  // of the server: it has served one pair, which is gone
+  std::uint64_t resident_kib_before = 0;  // of the server, after it served one pair that closed
   std::uint64_t resident_kib_open = 0;    // with all open, none used yet
   std::uint64_t resident_kib_after = 0;   // at the end, with all still open
-  std::uint32_t stalled_ended = 0;        // how often a receiver was given up with 4408
-  std::uint64_t pings = 0;                // that the server sent
+  std::uint32_t stalled_ended = 0;        // receivers closed with 4408
+  std::uint64_t pings = 0;                // sent by the server
 };
 
 class Load final : private SocketOwner {
@@ -73,8 +73,8 @@ class Load final : private SocketOwner {
   explicit Load(const LoadOptions& options);
   ~Load();
 
-  /// Throws std::runtime_error where anything was not as it should be: a socket refused or ended, a
-  /// message lost, changed, repeated, out of order or at the wrong socket.
+  /// Throws std::runtime_error if a socket is refused or closed, or if a message is lost, changed,
+  /// repeated, out of order or at the wrong socket.
   LoadReport run();
 
  private:
@@ -86,13 +86,13 @@ class Load final : private SocketOwner {
     std::uint64_t sent = 0;
     std::vector<std::int64_t> sent_at;  // of the last `window` messages
 
-    // Of a stalled pair only.
+    // Stalled pairs only.
     std::int64_t reads_again_at = 0;
-    bool has_heard = false;        // the receiver, since it came back
-    std::uint64_t next_heard = 0;  // the least number that it may hear
-    std::uint64_t next_echo = 0;   // the sender likewise
-    std::uint64_t ended = 0;       // how often the receiver was given up
-    std::uint64_t gaps = 0;        // in what the sender heard
+    bool has_heard = false;        // the receiver, since its reconnect
+    std::uint64_t next_heard = 0;  // the smallest number that it may receive
+    std::uint64_t next_echo = 0;   // the same for the sender
+    std::uint64_t ended = 0;       // closes of the receiver
+    std::uint64_t gaps = 0;        // gaps in the sender's echoes
   };
 
   void on_open(Socket& socket) override;
@@ -123,7 +123,7 @@ class Load final : private SocketOwner {
   LoadReport report_;
   int epoll_;
   std::vector<char> buffer_;
-  std::deque<Pair> pairs_;  // those that send, the idle, the stalled, and one to begin with
+  std::deque<Pair> pairs_;  // sending, idle and stalled pairs, and the first one
   std::vector<Pair*> stalled_;
   std::uint32_t idle_pairs_;
   FramePattern frame_;
@@ -132,7 +132,7 @@ class Load final : private SocketOwner {
   ReplyPattern reply_;
   ReplyPattern stalled_reply_;
 
-  std::uint32_t opening_ = 0;  // the next socket to open: two for each pair
+  std::uint32_t opening_ = 0;  // the next socket to open: two per pair
   std::vector<std::int64_t> opened_at_;
   bool is_sending_ = false;
   bool is_measuring_ = false;

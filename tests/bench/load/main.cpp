@@ -1,5 +1,5 @@
-// The load generator of the bench: loads one server with one scenario and prints what it saw as
-// one JSON object. Exit code 1, and the reason on standard error, where a reply was wrong.
+// The load generator: loads one server with one scenario and prints the results as one JSON object.
+// If a reply is wrong, it prints the reason on standard error and exits with 1.
 
 #include <sys/resource.h>
 

@@ -1,4 +1,4 @@
-// The texts that are sent and expected: the same for every message but for two numbers.
+// Texts to send and to expect: equal for all messages except for two numbers.
 #pragma once
 
 #include <array>
@@ -11,15 +11,15 @@
 
 namespace waystation::load {
 
-/// A text with places for a message's number ('#') and its pair ('@').
+/// A text with placeholders for a message's number ('#') and its pair ('@').
 class Pattern {
  public:
   explicit Pattern(std::string_view format);
 
-  /// The text with both filled in; the view lives until the next call.
+  /// The text with both numbers; the view is valid until the next call.
   std::string_view fill(std::uint64_t number, std::uint32_t pair);
 
-  /// Where the places are, for those that only rewrite them.
+  /// The placeholders' positions, to rewrite only the numbers.
   const std::vector<std::size_t>& number_places() const noexcept { return numbers_; }
   const std::vector<std::size_t>& pair_places() const noexcept { return pairs_; }
   std::size_t size() const noexcept { return text_.size(); }
@@ -33,26 +33,26 @@ class Pattern {
   std::vector<std::size_t> pairs_;
 };
 
-/// What a server may answer: patterns that differ in how their JSON is spaced, until the first
-/// answer shows which it is.
+/// The possible replies of a server: patterns with different JSON white space, until the first
+/// reply selects one.
 class ReplyPattern {
  public:
   explicit ReplyPattern(std::vector<Pattern> patterns) : patterns_(std::move(patterns)) {}
 
   bool matches(std::string_view text, std::uint64_t number, std::uint32_t pair);
 
-  /// The message's number in `text`, if that is such an answer.
+  /// The message's number in `text`; empty if `text` is another reply.
   std::optional<std::uint64_t> number_in(std::string_view text) const noexcept;
 
  private:
   std::vector<Pattern> patterns_;
 };
 
-/// Writes `value` in `digits` digits, zeros first.
+/// Writes `value` with `digits` digits and leading zeros.
 void write_digits(char* to, std::uint64_t value, std::size_t digits) noexcept;
 
-/// A client's text frame around a pattern, masked once and for all; only the numbers' digits are
-/// masked anew for each message, so that the generator is no slower with long messages.
+/// A client's text frame around a pattern. The frame is masked once, and each message masks only
+/// its digits again. The generator so needs no more time for long messages.
 class FramePattern {
  public:
   explicit FramePattern(std::string_view format);
@@ -69,7 +69,7 @@ class FramePattern {
   std::vector<std::size_t> pairs_;
 };
 
-/// A whole client frame around `payload` (at most 125 bytes), masked.
+/// A whole masked client frame around `payload` (at most 125 bytes).
 std::string client_frame(unsigned opcode, std::string_view payload);
 
 }  // namespace waystation::load

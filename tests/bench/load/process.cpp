@@ -15,8 +15,8 @@ ProcessUse process_use(pid_t pid) {
   const auto folder = "/proc/" + std::to_string(pid);
   std::string stat;
   std::getline(std::ifstream(folder + "/stat"), stat);
-  // The second field, the name in parentheses, may hold anything; utime and stime are the 14th
-  // and 15th of all.
+  // The second field, the name in parentheses, may contain anything; utime and stime are fields 14
+  // and 15.
   if (const auto name_end = stat.rfind(')'); name_end != std::string::npos) {
     std::istringstream fields(stat.substr(name_end + 1));
     std::string skipped;

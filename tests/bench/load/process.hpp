@@ -1,4 +1,4 @@
-// What the kernel says about the server's process and those it started.
+// The kernel's data of the server's process and its children.
 #pragma once
 
 #include <sys/types.h>
@@ -13,7 +13,7 @@ struct ProcessUse {
   std::uint64_t resident_kib = 0;
 };
 
-/// Of `pid` and its descendants; all zero where there is no such process.
+/// Of `pid` and its descendants; all zero if the process does not exist.
 ProcessUse process_use(pid_t pid);
 
 }  // namespace waystation::load

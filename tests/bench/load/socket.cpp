@@ -17,7 +17,7 @@
 namespace waystation::load {
 namespace {
 
-// The example of RFC 6455, section 1.3: one key is as good as another for a client that counts.
+// The example of RFC 6455, section 1.3: servers accept the same key from every client.
 constexpr std::string_view kKey = "dGhlIHNhbXBsZSBub25jZQ==";
 constexpr std::string_view kAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -61,7 +61,7 @@ void Socket::connect(int epoll, const Endpoint& endpoint, std::string_view targe
   if (fd_ < 0) return fail(error_text("socket", errno));
   const int on = 1;
   setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  // The port is chosen with the whole connection in view: many more than one address has ports.
+  // The kernel selects the port by the whole connection: many more than one address has ports.
   setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
   if (!will_read) {
     const int small = 4096;
@@ -101,7 +101,7 @@ void Socket::watch(bool writable) {
 
 void Socket::stop_reading() {
   is_reading_ = false;
-  is_watching_writable_ = out_.empty();  // so that watch() has something to change
+  is_watching_writable_ = out_.empty();  // so that watch() changes something
   watch(!out_.empty());
 }
 

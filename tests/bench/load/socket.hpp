@@ -1,4 +1,4 @@
-// One WebSocket client of many: connects without waiting, and hands on whole texts.
+// One of many WebSocket clients: connects asynchronously and passes on whole texts.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace waystation::load {
 
 class Socket;
 
-/// Whoever opens sockets. What goes wrong with one ends the run: see Socket::failure().
+/// The owner of sockets. A failure of one socket ends the run: see Socket::failure().
 class SocketOwner {
  public:
   virtual void on_open(Socket& socket) = 0;
@@ -22,7 +22,7 @@ class SocketOwner {
 
 struct Endpoint {
   std::uint16_t port = 0;              // of the server, on 127.0.0.1
-  std::uint32_t source_addresses = 1;  // 127.0.0.2 and so on, taken in turn
+  std::uint32_t source_addresses = 1;  // 127.0.0.2 and so on, in rotation
 };
 
 class Socket {
@@ -34,19 +34,19 @@ class Socket {
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
 
-  /// Starts to connect, once more too where it failed. `request_fields` are further header lines,
+  /// Starts to connect, also again after a failure. `request_fields` are additional header lines,
   /// each ended with CR LF. A socket that will not read gets a small receive buffer.
   void connect(int epoll, const Endpoint& endpoint, std::string_view target,
                std::string_view request_fields, bool will_read);
 
-  /// Deals with what epoll said. `buffer` is scratch memory for what arrives.
+  /// Handles an epoll event. `buffer` is scratch memory for received data.
   void on_event(std::uint32_t events, std::span<char> buffer, SocketOwner& owner);
 
-  /// Frames to send; goes out with flush().
+  /// Queues frames; flush() sends them.
   std::string& out() noexcept { return out_; }
   void flush();
 
-  /// Stops reading what arrives, until read_again().
+  /// Stops reading until read_again().
   void stop_reading();
   void read_again();
   void close();
@@ -55,10 +55,10 @@ class Socket {
   bool is_open() const noexcept { return state_ == State::open; }
   bool is_reading() const noexcept { return is_reading_; }
   const std::string& failure() const noexcept { return failure_; }
-  /// The code of the server's Close; 0: it sent none.
+  /// The code of the server's Close; 0: none received.
   unsigned closed_with() const noexcept { return closed_with_; }
 
-  std::uint32_t pair = 0;  // the owner's notes
+  std::uint32_t pair = 0;  // for the owner
   bool is_sender = false;
   std::uint64_t received = 0;  // texts
   std::uint64_t pings = 0;
@@ -77,7 +77,7 @@ class Socket {
   bool is_reading_ = true;
   bool is_watching_writable_ = false;
   std::string out_;
-  std::string unread_;  // the beginning of what is not complete
+  std::string unread_;  // the start of an incomplete frame
   std::string failure_;
   unsigned closed_with_ = 0;
 };

@@ -1,4 +1,4 @@
-// Tokens for the runs in which the server asks for some.
+// Tokens for runs with authentication.
 #pragma once
 
 #include <string>
@@ -6,7 +6,7 @@
 
 namespace waystation::load {
 
-/// A JWT (HS256) for `user`, good for an hour.
+/// A JWT (HS256) for `user`, valid for an hour.
 std::string sign_token(std::string_view key, std::string_view user);
 
 }  // namespace waystation::load

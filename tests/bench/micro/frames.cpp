@@ -1,4 +1,4 @@
-// Frames in: unmasked, put together, checked to be UTF-8.
+// Incoming frames: unmasked, reassembled, checked for UTF-8.
 
 #include <benchmark/benchmark.h>
 
@@ -24,8 +24,8 @@ class Sink final : public FrameHandler {
   void on_close(CloseCode, std::string_view) override {}
 };
 
-/// A message of range(0) bytes, which arrives in range(1) pieces. The copy that makes the masked
-/// bytes anew for each round is part of the figure.
+/// A message of range(0) bytes, received in range(1) pieces. The result includes the copy that
+/// restores the masked bytes for each round.
 void unmask_and_assemble(benchmark::State& state) {
   const auto frame = client_frame(words(static_cast<std::size_t>(state.range(0))));
   const auto pieces = static_cast<std::size_t>(state.range(1));

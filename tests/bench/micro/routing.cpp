@@ -1,4 +1,4 @@
-// Texts routed, and outboxes filled and emptied.
+// Routing of texts; filling and emptying of outboxes.
 
 #include <benchmark/benchmark.h>
 
@@ -62,7 +62,7 @@ void route(benchmark::State& state) {
   }
 }
 
-/// range(0) units of range(1) bytes queued, then sent as one.
+/// Queues range(0) units of range(1) bytes, then sends them at once.
 void outbox(benchmark::State& state) {
   OutboxPool pool(OutboxPool::Limits{});
   Outbox box(pool);

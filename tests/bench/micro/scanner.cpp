@@ -1,4 +1,4 @@
-// The scanner beside parsers, which do more than it: they build what they read.
+// The scanner compared with parsers, which also build a document.
 
 #include <benchmark/benchmark.h>
 #include <cjson/cJSON.h>
@@ -24,7 +24,7 @@ void scan(benchmark::State& state, Maker make) {
   count_bytes(state, text.size());
 }
 
-/// What the relay does with a text: it is checked to be UTF-8, then the envelope is read.
+/// The relay's steps for a text: UTF-8 check, then the envelope.
 void check_and_read(benchmark::State& state, Maker make) {
   const auto text = make(static_cast<std::size_t>(state.range(0)));
   for (auto _ : state) {

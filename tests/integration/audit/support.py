@@ -1,4 +1,4 @@
-"""What the tests of the audit share: a server that keeps one, and looks into its file."""
+"""Shared by the audit's tests: a server with an audit, and queries of its file."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from harness import (BINARY, PATIENCE, SANITIZED, TEXT, AsyncCase, RawSocket, Se
 
 CHAT = "/ws/chat/alice_bob/"
 
-# No limit of rate, so that a test can write as many rows as it needs.
+# No rate limit, so that a test can write as many rows as it needs.
 NO_LIMITS = ("--messages-per-second", "0")
 
 
@@ -34,7 +34,7 @@ class Case(AsyncCase):
         return Server("--audit-file", self.file, *NO_LIMITS, *options, **more)
 
     def query(self, sql, *parameters, file=None):
-        """All rows of a query, by SQLite's own Python module: not our code."""
+        """All rows of a query, read with Python's own SQLite module."""
         with contextlib.closing(sqlite3.connect(file or self.file, timeout=PATIENCE)) as database:
             return database.execute(sql, parameters).fetchall()
 
@@ -54,27 +54,27 @@ async def wait_for_state(server, state):
 
 
 async def wait_until_written(server):
-    # They may be all that memory holds, and who writes them lets everybody else go first.
+    # The rows may wait in memory only, and the writer has the lowest priority.
     await until(lambda: health(server)["audit_rows_waiting"] == 0, "all rows are written",
                 5 * PATIENCE)
 
 
 async def send(ws, first, count):
-    """Sends messages with the ids m<first>… and waits for their verdicts; returns them."""
-    verdicts = []
+    """Sends messages with the ids m<first>… and returns their acknowledgements."""
+    acks = []
     for begin in range(first, first + count, 200):
         end = min(begin + 200, first + count)
         for n in range(begin, end):
             await ws.send(json.dumps({"message": n, "id": f"m{n}"}))
-        while len(verdicts) < end - first:
+        while len(acks) < end - first:
             frame = await receive_json(ws)
             if "ack" in frame:
-                verdicts.append(frame["ack"])
-    return verdicts
+                acks.append(frame["ack"])
+    return acks
 
 
 def alice(server):
-    """Takes whatever comes, read or not, so that its end waits for nothing."""
+    """Reads and discards everything, so that the server's shutdown waits for nothing."""
     return connect(server, CHAT, "alice", v1=True, max_queue=None)
 
 
@@ -89,7 +89,7 @@ def run(*arguments, env=None):
 
 
 def discard(server):
-    """Closes what belongs to a server that a test ended in its own way."""
+    """Closes the files of a server that a test ended itself."""
     if server._process.poll() is None:
         server._process.kill()
         server._process.wait()
@@ -114,7 +114,7 @@ database.execute(sys.argv[3])
 
 @contextlib.contextmanager
 def held_by_another_process(file, statement="BEGIN IMMEDIATE", end="COMMIT"):
-    """A second process that has the file's lock, and lets go of it at the end."""
+    """A second process that holds the file's lock, and releases it at the end."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, file, statement, end],
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:

@@ -1,5 +1,5 @@
-"""Nothing of what a message said is kept: canaries in every place, on every path, with the log at its
-most verbose; then every file that the server has or had is searched for them."""
+"""No message content is stored. The test sends canaries in every place and on every path, with the
+log at its most verbose level. Then it searches every file that the server has or had."""
 
 import asyncio
 import contextlib
@@ -14,10 +14,10 @@ from support import (BINARY, CHAT, TEXT, Case, RawSocket, Server, alice, connect
                      wait_for_state)
 
 CANARY = "kanarie7f3a"
-# What is kept of a message has room for the word where an id is, and where it is this long.
+# The longest id that the audit accepts.
 LONG_ID = "i" * 64
 
-# Each holds the word, in a place where a careless program might take it for something else.
+# Each contains the canary, in a place where a faulty program could read it as something else.
 MESSAGES = [
     json.dumps({"message": CANARY}),
     json.dumps({"message": {CANARY: 1}}),
@@ -28,7 +28,7 @@ MESSAGES = [
     '{"message": "' + CANARY + "\x7f\u0080\ufffd" + '"}',
     json.dumps({"signal": CANARY}),
 ]
-# And these are refused.
+# Refused messages.
 MISTAKES = [
     '{"message": "' + CANARY,
     '{"message": ' + CANARY + "}",
@@ -62,7 +62,7 @@ class Canary(Case):
                     await ws.send(text)   # in the group
                     await bob.send(text)
                 await receive(bob)
-            # A receiver who takes nothing and goes: dropped.
+            # The receiver does not read, and disconnects: dropped.
             bob = await connect(server, CHAT, "bob", v1=True)
             bob.transport.pause_reading()
             for _ in range(300):
@@ -71,7 +71,7 @@ class Canary(Case):
             await until(lambda: health(server)["deliveries_dropped"] > 0, "deliveries are dropped")
 
     def violate(self, server):
-        """What ends a socket with a code, and what HTTP refuses: all of it with the canary in it."""
+        """Causes close codes and HTTP errors; every input contains the canary."""
         for opcode, payload, code in (
                 (BINARY, CANARY.encode(), 1003),
                 (BINARY, b"\x00\xff" + CANARY.encode("utf-16-le"), 1003),
@@ -82,7 +82,7 @@ class Canary(Case):
                     raw.open(path, "alice", v1=True)
                     raw.send(frame(opcode, payload))
                     self.assertEqual(raw.read_close(), code, (path, payload[:40]))
-        with RawSocket(server) as raw:  # in pieces, one of which never comes
+        with RawSocket(server) as raw:  # in pieces; one piece is missing
             raw.open(CHAT, "alice", v1=True)
             raw.send(frame(TEXT, CANARY.encode(), fin=False))
         as_json = {"Content-Type": "application/json"}
@@ -93,21 +93,21 @@ class Canary(Case):
             self.assertEqual(server.http("POST", path, body, headers)[0], status)
 
     async def push_frames(self, server):
-        """On a push socket a client's frames say nothing."""
+        """A push socket accepts no message from a client."""
         async with connect(server, "/push/bob/", "bob", v1=True, max_queue=None) as push:
             for text in MESSAGES + MISTAKES:
                 await push.send(text)
             await round_trip(push)
 
     async def queue(self, server):
-        """Messages that wait for a receiver who takes none: returns both sockets."""
+        """Queues messages for a receiver that does not read; returns both sockets."""
         bob = await connect(server, CHAT, "bob", v1=True)
         bob.transport.pause_reading()
         ws = await alice(server)
         while health(server)["queued_bytes"] < 50_000:
             self.assertEqual(health(server)["closed_slow"], 0)
             await ws.send(json.dumps({"message": CANARY * 2000, "id": LONG_ID}))
-            await round_trip(ws)  # so that the figure is of what was sent
+            await round_trip(ws)  # so that the count includes all sent messages
         return ws, bob
 
     def assert_folder_is_clean(self):
@@ -133,7 +133,7 @@ class Canary(Case):
             for needle in needles:
                 self.assertNotIn(needle, content, place)
 
-    async def test_no_file_log_or_figure_holds_what_was_said(self):
+    async def test_no_file_log_or_counter_contains_a_message(self):
         for log_format in ("text", "json"):
             with self.server("--log-level", "debug", "--log-format", log_format) as server:
                 await self.use_every_path(server)
@@ -150,7 +150,7 @@ class Canary(Case):
                     self.assertNotIn(CANARY, out + error)
         self.assert_folder_is_clean()
 
-    async def test_nor_where_a_socket_or_a_request_is_refused(self):
+    async def test_refusals_store_no_content(self):
         with self.server("--log-level", "debug") as server:
             await asyncio.to_thread(self.violate, server)
             await self.push_frames(server)
@@ -161,7 +161,7 @@ class Canary(Case):
             self.assert_nowhere(server)
         self.assert_folder_is_clean()
 
-    async def test_nor_where_too_many_messages_come(self):
+    async def test_rate_limits_store_no_content(self):
         with Server("--audit-file", self.file, "--log-level", "debug", "--messages-per-second", "1",
                     "--message-burst", "3") as server:
             async with alice(server) as ws:
@@ -175,7 +175,7 @@ class Canary(Case):
             self.assert_nowhere(server)
         self.assert_folder_is_clean()
 
-    async def test_nor_at_the_end_with_messages_in_the_queues(self):
+    async def test_shutdown_with_queued_messages_stores_no_content(self):
         with self.server("--log-level", "debug") as server:
             ws, bob = await self.queue(server)
             server.signal(15)
@@ -186,7 +186,7 @@ class Canary(Case):
         self.assertGreater(self.count("outcome = 'dropped'"), 0)
         self.assert_folder_is_clean()
 
-    async def test_nor_while_the_disk_is_full_and_in_a_file_that_is_set_aside(self):
+    async def test_full_disk_and_set_aside_file_store_no_content(self):
         with open(self.file, "wb") as file:
             file.write(b"no database" * 1000)
 

@@ -32,7 +32,7 @@ class Command(Case):
                 self.assertEqual(len(lines), 22)
                 self.assertEqual(lines[0].split(), ["TIME", "FROM", "TO", "OUTCOME", "REACHED",
                                                     "BYTES", "MESSAGE", "ID", "NODE"])
-                # Columns begin below one another.
+                # Columns are aligned.
                 at = lines[0].index("OUTCOME")
                 self.assertTrue(all(line[at:].startswith("undelivered") for line in lines[1:]))
                 self.assertIn("undelivered   21", self.audit("stats"))
@@ -60,14 +60,14 @@ class Command(Case):
                               (("--outcome", "pushed,undelivered"), 3), (("--limit", "2"), 2)):
             self.assertEqual(count(*options), rows, options)
 
-        # The first moment of all is a limit like any other, above all for what is deleted.
+        # The start of the epoch is a valid time limit, above all for prune.
         self.assertEqual(self.audit("export", "--format", "jsonl", "--until", "1970-01-01",
                                     env={"TZ": "UTC0"}), "")
         self.assertEqual(self.audit("prune", "--user", "bob", "--until", "1970-01-01",
                                     env={"TZ": "UTC0"}), "0 rows were deleted.\n")
         self.assertEqual(count(), 3)
 
-    def test_shows_gaps_whatever_is_asked_for(self):
+    def test_shows_gaps_with_every_filter(self):
         with self.server():
             pass
         self.query_and_commit("INSERT INTO deliveries (at, outcome, node, lost, lost_until) "
@@ -86,7 +86,7 @@ class Command(Case):
             *((None,) * 3 if is_gap else ("alice_bob", "alice", to)), outcome,
             *((None,) * 3 if is_gap else (1, 2, "-m")), lost, lost_until)
 
-    def test_stats_name_who_lost_messages_and_what_is_counted_twice(self):
+    def test_stats_name_affected_users_and_duplicate_counts(self):
         with self.server():
             pass
         self.insert(1000, "pushed")
@@ -106,7 +106,7 @@ class Command(Case):
         self.query_and_commit("DELETE FROM deliveries WHERE lost IS NULL AND outcome = 'gap'")
         self.assertIn("gaps          1, with 7 rows missing\n", self.audit("stats"))
 
-    def test_prune_tells_what_went_and_leaves_gaps_that_tell_of_what_stays(self):
+    def test_prune_reports_deleted_rows_and_keeps_gaps_of_remaining_ones(self):
         with self.server():
             pass
         self.insert(1000, "pushed")
@@ -126,7 +126,7 @@ class Command(Case):
         self.assertNotIn("gaps are shown", help_text)
         self.assertIn("The audit does not record that rows were deleted", help_text)
 
-    def test_exports_what_does_not_apply_to_a_gap_as_nothing(self):
+    def test_exports_a_gap_with_empty_members(self):
         with self.server():
             pass
         self.insert(1000, "gap", lost_until=2000)
@@ -140,7 +140,7 @@ class Command(Case):
         self.assertEqual((row["reached"], row["bytes"], row["lost"], row["lost_until"]),
                          (None, None, None, 2000))
 
-    def test_a_terminal_gets_no_commands_from_what_a_file_holds(self):
+    def test_output_escapes_terminal_controls(self):
         with self.server():
             pass
         evil = "\x1b[2J\r\n2026-01-01 forged \u009b\x7f"
@@ -157,7 +157,7 @@ class Command(Case):
         with contextlib.closing(sqlite3.connect(self.file)) as database, database:
             database.execute(sql, parameters)
 
-    async def test_local_time_is_the_readers(self):
+    async def test_local_time_is_that_of_the_caller(self):
         with self.server() as server:
             async with alice(server) as ws:
                 await send(ws, 0, 1)
@@ -182,8 +182,8 @@ class Command(Case):
                                          "reached", "bytes", "message_id"])
         self.assertIsNone(rows[2]["from"])
 
-    @unittest.skipIf(SANITIZED, "what was freed is kept for a while by AddressSanitizer")
-    def test_exports_any_size_in_the_same_memory(self):
+    @unittest.skipIf(SANITIZED, "AddressSanitizer keeps freed memory for a while")
+    def test_export_memory_does_not_depend_on_size(self):
         with self.server():
             pass
         peaks = []
@@ -203,8 +203,8 @@ class Command(Case):
                  "--file", self.file], capture_output=True, check=True).stdout))
         self.assertLess(peaks[1], peaks[0] + 8 * 1024, peaks)  # KiB
 
-    async def test_an_export_that_lacks_something_does_not_end_well(self):
-        """Where a write fails, and later ones do not."""
+    async def test_a_failed_write_makes_the_export_fail(self):
+        """One write fails and later ones succeed."""
         with self.server():
             pass
         rows = 200_000
@@ -220,7 +220,7 @@ class Command(Case):
         os.close(write_end)
         with open(read_end, "rb") as pipe:
             full = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) - 4096
-            # Nobody reads until then, and it does not wait for anybody: its next write fails.
+            # The pipe is read only now; the command does not wait, so its next write fails.
             await until(lambda: process.poll() is not None or self.waiting(pipe) >= full,
                         "the pipe is full")
             exported = pipe.read()
@@ -233,7 +233,7 @@ class Command(Case):
 
     @staticmethod
     def waiting(pipe):
-        """How many bytes there are to read."""
+        """The number of bytes that can be read."""
         return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def test_finds_the_file_in_the_configuration(self):
@@ -248,7 +248,7 @@ class Command(Case):
         self.assertEqual(code, 2)
         self.assertIn("no file; allowed: --file", error)
 
-    def test_says_what_is_wrong_in_one_line_with_exit_code_2(self):
+    def test_errors_are_one_line_with_exit_code_2(self):
         with self.server():
             pass
         for arguments, why in ((("list", "--since", "soon"), "--since \"soon\": not a time; allowed: "),

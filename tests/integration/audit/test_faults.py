@@ -1,5 +1,5 @@
-"""Faults, each of them real: chat goes on, the fault is logged once and shown, and it is recovered
-from without a restart."""
+"""Real faults: chat continues, the fault is logged once and shown, and the audit recovers without a
+restart."""
 
 import contextlib
 import os
@@ -18,8 +18,8 @@ class Faults(Case):
     async def assert_chat_goes_on(self, server):
         async with alice(server) as ws, connect(server, CHAT, "bob") as bob:
             await receive_json(ws)
-            verdicts = await send(ws, 10**6, 20)
-            self.assertEqual([verdict["route"] for verdict in verdicts], ["chat"] * 20)
+            acks = await send(ws, 10**6, 20)
+            self.assertEqual([ack["route"] for ack in acks], ["chat"] * 20)
             for n in range(20):
                 self.assertEqual((await receive_json(bob))["message"], 10**6 + n)
 
@@ -29,8 +29,8 @@ class Faults(Case):
         self.assertEqual(len(errors), 1, server.errors())
 
     def assert_old_rows_are_missing(self):
-        """The file was lost, and the new one says that its rows are missing: for all of the time
-        that they may have been from."""
+        """The file was lost, and the new file has a gap that covers the whole time of the lost
+        rows."""
         now = int(time.time() * 1000)
         self.assertEqual(self.query("SELECT lost, at < ?, lost_until > ? FROM deliveries WHERE "
                                     "outcome = 'gap'", now - 29 * DAY_MS, now - DAY_MS),
@@ -65,7 +65,7 @@ class Faults(Case):
                     await send(ws, 10, 20)
                 await self.assert_chat_goes_on(server)
                 self.assertEqual(health(server)["audit_rows_waiting"], 20)
-                self.assertEqual(self.count(), 10)  # and what was there can be read
+                self.assertEqual(self.count(), 10)  # existing rows can be read
             await wait_for_state(server, "ok")
             await wait_until_written(server)
             self.assert_logged_once(server, "locked")
@@ -73,7 +73,7 @@ class Faults(Case):
         self.assertEqual(self.count("outcome = 'gap'"), 0)
         self.assert_sound()
 
-    async def test_a_run_that_never_got_the_file_open_leaves_a_gap(self):
+    async def test_a_run_that_could_not_open_the_file_leaves_a_gap(self):
         with self.server():
             pass
         gaps = 0
@@ -98,19 +98,19 @@ class Faults(Case):
                                  "--audit-file", self.file)
             self.assertEqual(code, 2, error)
             self.assertIn("another program is writing it as node", error)
-            # To check a configuration beside a running server is no such thing.
+            # Checking a configuration beside a running server is allowed.
             self.assertEqual(run("config", "check", "--audit-file", self.file)[0], 0)
             async with alice(server) as ws:
                 await send(ws, 0, 3)
         self.assertEqual(self.count("outcome = 'gap'"), 0)
         self.assertEqual(self.count(), 3)
 
-    async def test_a_log_that_is_deleted_while_another_process_has_the_file_open(self):
+    async def test_a_wal_that_is_deleted_while_another_process_has_the_file_open(self):
         with self.server() as server:
             async with alice(server) as ws:
                 with opened_by_another_process(self.file):
                     sent = 0
-                    while True:  # until some rows are in the log alone
+                    while True:  # until some rows are only in the WAL
                         await send(ws, sent, 3)
                         sent += 3
                         await wait_until_written(server)
@@ -126,7 +126,7 @@ class Faults(Case):
         self.assertEqual(self.count(), sent + 3)
         self.assert_sound()
 
-    async def test_the_end_comes_in_time_while_the_lock_is_held(self):
+    async def test_shutdown_is_in_time_while_the_lock_is_held(self):
         with self.server() as server:
             await wait_for_state(server, "ok")
             with held_by_another_process(self.file):
@@ -136,12 +136,12 @@ class Faults(Case):
                 server.signal(15)
                 self.assertEqual(server.wait(), 0)
             self.assertIn("3 rows could not be written before the end", server.errors())
-        with self.server() as server:  # and the file says so, too
+        with self.server() as server:  # the file has a gap too
             await wait_for_state(server, "ok")
         self.assertEqual(self.count("outcome = 'gap' AND lost IS NULL"), 1)
 
     async def test_a_file_that_may_not_grow(self):
-        """A limit of the size of files, which fails as a full disk does, on any file system."""
+        """A file size limit fails like a full disk, on any file system."""
         limit = 400 * 1024
 
         def prepare():
@@ -158,7 +158,7 @@ class Faults(Case):
                     self.assertLess(sent, 100_000)
                 await self.assert_chat_goes_on(server)
                 written = health(server)["audit_rows_written"]
-                self.assertEqual(self.count(), written)  # what was committed is readable
+                self.assertEqual(self.count(), written)  # committed rows are readable
                 self.assert_sound()
                 infinite = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
                 resource.prlimit(server.pid, resource.RLIMIT_FSIZE, infinite)
@@ -229,7 +229,7 @@ class Faults(Case):
         self.assertEqual(self.count(), 10)
         self.assert_sound()
 
-    async def test_rows_that_memory_cannot_hold_are_counted_and_a_row_says_so(self):
+    async def test_rows_beyond_the_queue_are_counted_and_leave_a_gap(self):
         with self.server() as server:
             await wait_for_state(server, "ok")
             sent = 0

@@ -1,4 +1,4 @@
-"""kill -9 at random moments under load: the file stays sound, and the loss is bounded."""
+"""kill -9 at random moments under load: the file stays valid and the loss is bounded."""
 
 import asyncio
 import json
@@ -12,16 +12,17 @@ from support import Case, alice, discard, receive_json, until, wait_for_state
 
 ROUNDS = 8
 
-# Rows are committed a tenth of a second after the first of a batch came, or a second where a thousand
-# come in that time; and then the disk takes what it takes. These are generous towards a disk and
-# processors that other tests keep busy.
+# A batch is committed a tenth of a second after its first row, or after a second at a thousand rows
+# per second. The disk's time comes on top. The bounds are generous, because other tests use disk
+# and processors too.
 LIGHT_MS = 20 * 100
 HEAVY_MS = 5 * 1000
 
 
 class Kill(Case):
-    async def load(self, server, first, verdicts, at_once):
-        """Sends until the server is gone, `at_once` at once; keeps each verdict's id and time."""
+    async def load(self, server, first, acks, at_once):
+        """Sends until the server is gone, `at_once` messages at a time; stores each
+        acknowledgement's id and time."""
         try:
             async with alice(server) as ws:
                 n = first
@@ -29,28 +30,28 @@ class Kill(Case):
                     for _ in range(at_once):
                         await ws.send(json.dumps({"message": n, "id": f"m{n}"}))
                         n += 1
-                    while not verdicts or verdicts[-1][0] != n - 1:
+                    while not acks or acks[-1][0] != n - 1:
                         frame = await receive_json(ws)
                         if "ack" in frame:
-                            verdicts.append((int(frame["ack"]["id"][1:]), frame["ack"]["at"]))
+                            acks.append((int(frame["ack"]["id"][1:]), frame["ack"]["at"]))
                     if at_once == 1:
-                        await asyncio.sleep(0.01)  # so that it stays a light load
+                        await asyncio.sleep(0.01)  # so that the load stays light
         except (websockets.ConnectionClosed, OSError):
             pass
 
     async def test_rows_committed_before_stay_and_few_are_lost(self):
         seed = random.randrange(2**32)
         generator = random.Random(seed)
-        verdicts = []
+        acks = []
         for number in range(ROUNDS):
             server = self.server().__enter__()
             try:
                 is_heavy = number % 2 == 1
-                before = len(verdicts)
+                before = len(acks)
                 load = asyncio.create_task(
-                    self.load(server, number * 10**6, verdicts, 1000 if is_heavy else 1))
+                    self.load(server, number * 10**6, acks, 1000 if is_heavy else 1))
                 least = 5000 if is_heavy else 1
-                await until(lambda: len(verdicts) - before >= least, f"{least} were sent")
+                await until(lambda: len(acks) - before >= least, f"{least} were sent")
                 await asyncio.sleep(generator.uniform(0.2, 2.0))  # the random moment
                 killed_at = int(time.time() * 1000)
                 server.signal(9)
@@ -61,17 +62,17 @@ class Kill(Case):
             self.assert_sound()
             kept = {int(row[0][1:]) for row in
                     self.query("SELECT message_id FROM deliveries WHERE outcome <> 'gap'")}
-            missing = [at for n, at in verdicts if n not in kept and n >= number * 10**6]
+            missing = [at for n, at in acks if n not in kept and n >= number * 10**6]
             if missing:
                 self.assertLess(killed_at - min(missing), HEAVY_MS if is_heavy else LIGHT_MS,
                                 f"seed {seed}")
-            # What was there after an earlier kill is there after this one.
-            earlier = {n for n, _ in verdicts if n < number * 10**6} & self.kept_before
+            # Rows that survived an earlier kill survive this one.
+            earlier = {n for n, _ in acks if n < number * 10**6} & self.kept_before
             self.assertLessEqual(earlier, kept)
             self.kept_before = kept
         with self.server() as server:
             await wait_for_state(server, "ok")
-        # Each run that was cut left a gap: the audit does not pretend to be whole.
+        # Each killed run left a gap: lost rows are recorded.
         self.assertEqual(self.count("outcome = 'gap' AND lost IS NULL"), ROUNDS)
 
     kept_before = frozenset()

@@ -1,4 +1,4 @@
-"""What the audit keeps, and how it is asked for."""
+"""The audit's rows and the API that queries them."""
 
 import json
 import os
@@ -16,34 +16,35 @@ class Rows(Case):
         status, _, body = server.http("GET", "/api/v1/audit?" + query)
         return status, json.loads(body)
 
-    async def test_a_message_that_its_receivers_end_came_before_makes_a_row_of_dropped(self):
+    async def test_a_message_queued_for_an_ended_receiver_makes_a_dropped_row(self):
         with self.server() as server:
             async with alice(server) as ws:
                 bob = await connect(server, CHAT, "bob", v1=True)
                 bob.transport.pause_reading()
-                # More than the kernel holds for a socket, so that some wait in the queue.
-                verdicts, sent = [], 0
+                # More than the kernel buffers for a socket, so that some messages wait in the
+                # queue.
+                acks, sent = [], 0
                 while health(server)["queued_bytes"] < 100_000:
                     for n in range(sent, sent + 20):
                         await ws.send(json.dumps({"message": "x" * 20_000, "id": f"m{n}"}))
                     sent += 20
-                    while len(verdicts) < sent:
+                    while len(acks) < sent:
                         frame = await receive_json(ws)
                         if "ack" in frame:
-                            verdicts.append(frame["ack"])
+                            acks.append(frame["ack"])
                 bob.transport.abort()
                 await until(lambda: health(server)["deliveries_dropped"] > 0, "some are dropped")
             await wait_until_written(server)
             dropped = health(server)["deliveries_dropped"]
             _, page = self.ask(server, outcome="dropped", to="bob", limit=1000)
         self.assertEqual(len(page["rows"]), dropped)
-        in_chat = {verdict["id"]: verdict["at"] for verdict in verdicts
-                   if verdict["route"] == "chat"}
+        in_chat = {ack["id"]: ack["at"] for ack in acks
+                   if ack["route"] == "chat"}
         for row in page["rows"]:
             self.assertEqual((row["outcome"], row["group"], row["from"], row["to"], row["bytes"]),
                              ("dropped", "alice_bob", "alice", "bob", 20_002))
             self.assertEqual(in_chat[row["message_id"]], row["at"])
-        # They are the last ones, since the first went out.
+        # The dropped messages are the last ones: the first were sent.
         self.assertEqual([row["message_id"] for row in page["rows"]],
                          sorted(in_chat, key=lambda name: int(name[1:]))[-dropped:])
 
@@ -94,7 +95,7 @@ class Rows(Case):
                                   ({"outcome": ["pushed", "undelivered"]}, 26), ({"until": 1}, 0)):
                 self.assertEqual(len(self.ask(server, **filter)[1]["rows"]), count, filter)
 
-    async def test_a_query_that_makes_no_sense_is_refused_and_says_why(self):
+    async def test_an_invalid_query_is_refused_with_a_reason(self):
         with self.server() as server:
             status, body = self.ask(server, form="bob")
             self.assertEqual((status, body["error"]["code"]), (400, "bad_query"))
@@ -105,17 +106,17 @@ class Rows(Case):
                 self.assertEqual((status, body["error"]["code"]), (400, "bad_query"), parameters)
                 self.assertTrue(body["error"]["detail"].startswith(next(iter(parameters))))
 
-    async def test_without_an_audit_there_is_nothing_to_ask(self):
+    async def test_without_an_audit_queries_are_refused(self):
         with Server() as server:
             status, body = self.ask(server)
             self.assertEqual((status, body["error"]["code"]), (404, "audit_off"))
             self.assertEqual(health(server)["audit"], "off")
 
-    async def test_only_operators_may_ask(self):
+    async def test_only_operators_may_query(self):
         with self.server("--operators", "192.0.2.1") as server:
             self.assertEqual(self.ask(server)[0], 403)
 
-    async def test_the_end_of_the_server_flushes_every_row_and_folds_the_log_in(self):
+    async def test_shutdown_writes_every_row_and_checkpoints_the_wal(self):
         with self.server() as server:
             async with alice(server) as ws:
                 await send(ws, 0, scaled(5000, 500))
@@ -123,7 +124,7 @@ class Rows(Case):
         self.assertEqual(os.listdir(self.folder), ["audit.db"])
         self.assertEqual(self.count("outcome = 'gap'"), 0)
 
-    async def test_the_files_are_for_their_owner_alone(self):
+    async def test_only_the_owner_may_access_the_files(self):
         with self.server() as server:
             async with alice(server) as ws:
                 await send(ws, 0, 1)
@@ -147,7 +148,7 @@ class Rows(Case):
                             ("config", "check")):
                 code, _, error = run(*command, "--audit-file", path)
                 self.assertEqual(code, 2, error)
-                # A line of the log, or of the command's.
+                # A line of the log or of the command.
                 line = [line for line in error.splitlines()
                         if line.startswith("waystation: ") or " error " in line]
                 self.assertEqual(len(line), 1, error)

@@ -1,9 +1,8 @@
 """64 clients connect, chat, stall, vanish and misbehave at random while keys, limits and sessions
-change under them. Meant for ThreadSanitizer above all, and worth a look without.
+change. Meant mainly for ThreadSanitizer.
 
-Whatever happens, each frame that arrives is one that this socket may hear, in the order in which its
-sender sent it, and at the end nothing is left behind. What every client does follows from a seed,
-which is printed; to do the same again:
+A socket may receive only its own frames, in their sender's order, and the server must leak nothing.
+A printed seed determines the actions of all clients; to repeat a run:
 
     WAYSTATION_CHAOS_SEED=12345 WAYSTATION_BIN=… python3 test_chaos.py
 """
@@ -38,8 +37,8 @@ CLIENTS = 64
 SECONDS = 12
 USERS = [f"u{n}" for n in range(10)]
 
-# What a server may say about an upgrade, and with which codes it may end a socket. 1011, a defect of
-# its own, is not among them.
+# The responses that an upgrade may get, and the allowed close codes. 1011, an internal error, is
+# not allowed.
 ANSWERS = {101, 400, 401, 403, 429, 503}
 CLOSES = {1000, 1002, 1003, 1005, 1007, 1008, 1009, 4401, 4403, 4408}
 
@@ -51,7 +50,7 @@ def encode(data):
 
 
 class Keys:
-    """The server's key file, with the newest key first. Any thread."""
+    """The server's key file, newest key first. Safe from any thread."""
 
     def __init__(self, folder):
         self.file = folder / "keys"
@@ -72,7 +71,7 @@ class Keys:
         self.write()
 
     def token(self, user, lifetime=600.0, age=0, **claims):
-        """Signed with the newest key, or with one that is older by `age`."""
+        """Signs with the newest key, or with one that is older by `age`."""
         with self.lock:
             key = self.keys[min(age, len(self.keys) - 1)]
         header = encode(b'{"alg":"HS256"}')
@@ -86,7 +85,7 @@ def group_of(one, other):
 
 
 class Socket:
-    """One socket, and what it may hear."""
+    """One socket and the frames that it may receive."""
 
     def __init__(self, raw, world, user, group, v1):
         self.raw, self.world, self.user, self.group, self.v1 = raw, world, user, group, v1
@@ -94,7 +93,7 @@ class Socket:
         self.is_open = True
 
     def listen(self, seconds=0.0):
-        """Takes in what is there, and what comes within `seconds`."""
+        """Reads the frames that have arrived, and those that arrive within `seconds`."""
         until = time.monotonic() + seconds
         while self.is_open:
             left = max(0.0, until - time.monotonic())
@@ -147,7 +146,7 @@ class Socket:
 
 
 class World:
-    """What all clients share."""
+    """State that all clients share."""
 
     def __init__(self, server, keys, seed):
         self.server, self.keys, self.seed = server, keys, seed
@@ -170,15 +169,15 @@ class World:
             return self.sockets
 
     def run(self, name, live):
-        """Runs `live(random)` over and over, in a thread."""
+        """Runs `live(random)` repeatedly in a thread."""
         def run():
             dice = random.Random(f"{self.seed} {name}")
             while self.goes_on():
                 try:
                     live(dice)
                 except (ConnectionError, EOFError):
-                    pass  # it was cut, as it may be at any time
-                except BaseException:  # noqa: BLE001 told at the end
+                    pass  # the server may close it at any time
+                except BaseException:  # noqa: BLE001 reported at the end
                     self.problems.append(f"{name}: {traceback.format_exc()}")
 
         thread = threading.Thread(target=run, name=name)
@@ -197,7 +196,7 @@ class Client:
 
     @contextlib.contextmanager
     def connection(self, dice):
-        """A connection that ends in some way."""
+        """A connection that ends in a random way."""
         raw = RawSocket(self.server, dice.choice((None, None, 4096)), self.address)
         try:
             yield raw
@@ -208,7 +207,7 @@ class Client:
         return self.keys.token(user, dice.choice((0.5, 2.0, 600.0, 600.0)), dice.randrange(2))
 
     def open(self, dice, raw, path, user, group):
-        """A socket, if it is let in."""
+        """Opens a socket, if the server admits it."""
         v1 = dice.random() < 0.6
         token = self.token(dice, user)
         offers = [V1] if v1 else []
@@ -226,12 +225,12 @@ class Client:
         assert response.status in ANSWERS, (response.status, response.body)
         self.world.count(f"answer {response.status}")
         if response.status != 101:
-            time.sleep(dice.uniform(0, 0.1))  # as a client would that is told to come again
+            time.sleep(dice.uniform(0, 0.1))  # a client retries after Retry-After
             return None
         assert response.headers.get("sec-websocket-protocol") == (V1 if v1 else None)
         return Socket(raw, self.world, user, group, v1)
 
-    # ---- ways of life
+    # ---- client behaviour
 
     def chat(self, dice):
         user, other = dice.sample(USERS, 2)
@@ -258,7 +257,7 @@ class Client:
                 elif doing < 0.8 and ws.v1:
                     self.refresh(dice, raw, user)
                 elif doing < 0.83:
-                    time.sleep(dice.uniform(0, 0.3))  # stalls; what is said to it piles up
+                    time.sleep(dice.uniform(0, 0.3))  # stalls; messages for it queue up
                 elif doing < 0.95:
                     self.be_wrong(dice, ws)
                 else:
@@ -281,7 +280,7 @@ class Client:
             self.leave(dice, ws)
 
     def knock(self, dice):
-        """A request that is not let in, or not even one."""
+        """A refused or invalid request."""
         user = dice.choice(USERS)
         with self.connection(dice) as raw:
             way = dice.randrange(5)
@@ -303,7 +302,7 @@ class Client:
                     assert 400 <= status < 500 or status == 503, status
 
     def ask(self, dice):
-        """The HTTP API, rightly."""
+        """Valid calls of the HTTP API."""
         user = dice.choice(USERS)
         headers = {"Content-Type": "application/json",
                    "Authorization": "Bearer " + self.keys.token("op", scope="push admin")}
@@ -313,11 +312,11 @@ class Client:
             ("GET", "/api/v1/audit?limit=10", None),
             ("GET", "/healthz", None), ("GET", "/metrics", None)))
         status, _, answer = self.server.http(method, path, body, headers)
-        # The newest key may not have been read yet.
+        # The server may not have read the newest key yet.
         assert status in (200, 401), (path, status, answer)
         self.world.count(f"HTTP {status}")
 
-    # ---- what they say
+    # ---- messages
 
     @staticmethod
     def say(dice, raw, text):
@@ -335,7 +334,7 @@ class Client:
 
     @staticmethod
     def be_wrong(dice, ws):
-        """What gets an error, and the socket stays open."""
+        """Causes error frames; the socket stays open."""
         wrong = ["", "{", "[]", '{"message":01}', '{"message":1,"message":2}', "[" * 600,
                  '{"message":1,"to_user":"stranger"}', '{"message":1,"to_user":7}']
         if ws.v1:
@@ -344,7 +343,7 @@ class Client:
 
     @staticmethod
     def break_protocol(dice, raw):
-        """What ends a socket."""
+        """Causes close codes."""
         raw.send(dice.choice((
             frame(TEXT, b"{}", mask=None), frame(BINARY, b"{}"), frame(TEXT, b"\xff\xfe"),
             frame(TEXT, b"{}", reserved=4), frame(3, b"{}"), frame(0, b"{}"),
@@ -358,7 +357,7 @@ class Client:
         way = dice.randrange(4)
         if way == 0:
             ws.raw.send(frame(CLOSE, b"\x03\xe8"))
-            ws.listen(PATIENCE)  # until its Close, behind all that was on the way
+            ws.listen(PATIENCE)  # up to its Close, after all frames on the way
             assert not ws.is_open, "a Close was not answered"
         elif way == 1:
             ws.raw.send(frame(TEXT, b'{"message":1}')[:dice.randrange(1, 10)])
@@ -367,7 +366,7 @@ class Client:
 
 
 class Operator:
-    """Changes everything that can be changed while sockets are open."""
+    """Changes everything that can change while sockets are open."""
 
     def __init__(self, world, settings):
         self.world, self.settings = world, settings
@@ -382,7 +381,7 @@ class Operator:
             write_settings(self.settings, dice)
             self.reload()
         elif way == 3:
-            # Mistakes, of which nothing is taken.
+            # Errors: none of these values may take effect.
             if dice.random() < 0.5:
                 self.settings.write_text("max_message_bytes = 'many'\n")
             else:
@@ -437,11 +436,12 @@ class Chaos(unittest.TestCase):
             time.sleep(0.05)
 
     def descriptors(self, server):
-        """Those that are not the audit's: SQLite keeps a file open for the next reader while the
-        writer has it open, since closing it would end the writer's lock (fcntl(2))."""
+        """Descriptors without those of the audit's readers: SQLite keeps a reader's descriptor
+        while the writer has the file open. Closing it would release the writer's lock
+        (fcntl(2))."""
         count = 0
         for number in os.listdir(f"/proc/{server.pid}/fd"):
-            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            with contextlib.suppress(FileNotFoundError):  # closed in the meantime
                 target = os.readlink(f"/proc/{server.pid}/fd/{number}")
                 count += not target.startswith(str(self.folder))
         return count
@@ -451,7 +451,7 @@ class Chaos(unittest.TestCase):
         self.assertEqual(status, 200)
         return json.loads(body)
 
-    def test_nobody_hears_what_is_not_theirs_and_nothing_is_left_behind(self):
+    def test_no_message_reaches_another_user_and_nothing_leaks(self):
         seed = os.environ.get("WAYSTATION_CHAOS_SEED") or str(random.SystemRandom().getrandbits(32))
         print(f"WAYSTATION_CHAOS_SEED={seed}", flush=True)
         keys = Keys(self.folder)
@@ -459,8 +459,8 @@ class Chaos(unittest.TestCase):
         write_settings(settings, random.Random(f"{seed} settings"))
         with Server("--auth", "jwt", "--jwt-key-file", str(keys.file), "--config", str(settings),
                     "--audit-file", str(self.folder / "audit.db")) as server:
-            # One more is kept: what stands for a socket that was taken from the web server.
-            # The thread that checks tokens starts with the first of them.
+            # One descriptor more is kept, in place of adopted sockets. The thread that verifies
+            # tokens starts with the first token.
             descriptors, threads = self.descriptors(server) + 1, server.threads() + 1
             world = World(server, keys, seed)
             running = [world.run(f"client {n}", Client(world, n).live) for n in range(CLIENTS)]

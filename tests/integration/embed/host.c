@@ -1,15 +1,15 @@
-/* A program that runs CivetWeb for itself and embeds the relay, with everything in the glue's way
- * that a host may have: an auth handler for all paths that comes first, a page under /pushover, a
- * page for everything. It does what its standard input says, a line a command:
+/* A program that runs CivetWeb and embeds the relay, with handlers that may conflict with the
+ * glue: an auth handler for all paths that is registered first, a page under /pushover, a page for
+ * all paths. It reads commands from standard input, one per line:
  *
  *     drain     waystation_drain while the server runs
  *     detach    waystation_free while the server runs
  *     attach    a new relay for the same server
- *     closed    prints how many connections CivetWeb has closed
+ *     closed    prints the number of connections that CivetWeb has closed
  *     stop      mg_stop while the relay lives
- *     end       whatever is left, and out
+ *     end       frees everything and exits
  *
- * Started with "auth" it registers that auth handler, which turns away whoever sends X-Stranger.
+ * Started with "auth" it registers that auth handler, which refuses requests with X-Refuse.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -25,7 +25,7 @@ static int is_authorized(struct mg_connection *conn, void *unused) {
   static const char answer[] = "HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n"
                                "Connection: close\r\n\r\nstranger\n";
   (void)unused;
-  if (mg_get_header(conn, "X-Stranger") == NULL) return 1;
+  if (mg_get_header(conn, "X-Refuse") == NULL) return 1;
   mg_write(conn, answer, sizeof answer - 1);
   return 0;
 }

@@ -1,4 +1,4 @@
-"""Starts programs under test and speaks plain HTTP to them."""
+"""Starts programs under test and sends plain HTTP requests to them."""
 
 import contextlib
 import ctypes
@@ -13,8 +13,7 @@ import subprocess
 import tempfile
 import time
 
-# How long anything may take before a test gives up: generous, since sanitizers are slow and nothing
-# waits for it where all is well.
+# The timeout of any wait: generous, because sanitizers are slow. A passing test never reaches it.
 PATIENCE = 60
 
 
@@ -31,14 +30,14 @@ def until(condition, what):
 
 
 def environment(**variables):
-    """This process's environment without options for the server, and with those given."""
+    """This process's environment without options for the server, plus the given ones."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("WAYSTATION_")}
     return {**kept, **variables}
 
 
 class Program:
-    """A program that runs for the length of a `with` block. At its end it is ended kindly, and must
-    then have ended with exit code 0 and without a word from a sanitizer."""
+    """A program that runs for the length of a `with` block. At the end it gets a signal to end; it
+    must then exit with code 0 and without a sanitizer report."""
 
     def __init__(self, *command, env=None):
         self.errors = tempfile.TemporaryFile(mode="w+b")
@@ -66,7 +65,7 @@ class Program:
         self.process.stdin.flush()
 
     def log(self):
-        """What it wrote to standard error so far."""
+        """The program's standard error so far."""
         self.errors.seek(0)
         return self.errors.read().decode(errors="replace")
 
@@ -80,14 +79,14 @@ class Program:
         self.send(signal.SIGTERM)
 
     def end(self, number=signal.SIGTERM):
-        """Ends it kindly: its exit code, and the seconds that it took."""
+        """Ends the program with a signal; returns its exit code and the seconds until the end."""
         started = time.monotonic()
         self.send(number)
         code = self.process.wait(PATIENCE)
         return code, time.monotonic() - started
 
     def abandon(self):
-        """Ends it at once, whatever it is at."""
+        """Kills the program."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -109,14 +108,14 @@ class Program:
             log = self.log()
         finally:
             self.abandon()
-        # What the test itself found comes first; a sanitizer's report may be the reason for it.
+        # The test's own failure comes first; a sanitizer's report may be its cause.
         if kind is None:
             assert code == 0, f"{self.process.args[0]}: {code}\n{log}"
         assert "Sanitizer" not in log and "runtime error" not in log, log
 
 
 class Server(Program):
-    """`waystation serve`, on a free port where `listen` and the options name no other."""
+    """`waystation serve`, on a free port unless `listen` and the options name one."""
 
     PREFIX = "waystation: listening on http://"
 
@@ -144,7 +143,7 @@ class Server(Program):
 
 
 def run(*arguments, env=None):
-    """Runs the server's program to its end."""
+    """Runs the server's program until it ends."""
     result = subprocess.run([os.environ["WAYSTATION_BIN"], *arguments], capture_output=True,
                             text=True, timeout=PATIENCE, env=env or environment())
     assert "Sanitizer" not in result.stderr and "runtime error" not in result.stderr, result.stderr
@@ -153,8 +152,8 @@ def run(*arguments, env=None):
 
 @contextlib.contextmanager
 def held_thread(pid, name):
-    """Stops one thread of a child process for the length of the block: the kernel resumes it for
-    nobody but whoever stopped it, while all other threads go on."""
+    """Stops one thread of a child process for the length of the block. All other threads continue;
+    only the tracer can resume the thread."""
     seize, interrupt, detach = 0x4206, 0x4207, 17  # PTRACE_…, ptrace(2)
     wait_for_any_thread = 0x40000000  # __WALL, waitpid(2)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -168,7 +167,7 @@ def held_thread(pid, name):
                if pathlib.Path(folder, task, "comm").read_text() == name + "\n")
     ptrace(seize)
     ptrace(interrupt)
-    os.waitpid(thread, wait_for_any_thread)  # until it stands still
+    os.waitpid(thread, wait_for_any_thread)  # until the thread has stopped
     try:
         yield
     finally:
@@ -201,7 +200,7 @@ def connection(port, host="127.0.0.1"):
 
 
 def request(port, method, path, headers=None, body=None):
-    """One request on a connection of its own. The path is sent as it is."""
+    """One request on a new connection. The path is sent unchanged."""
     with connection(port) as link:
         link.request(method, path, body=body, headers=headers or {})
         return Response(link.getresponse())
@@ -212,7 +211,7 @@ def get(port, path, **headers):
 
 
 def figures(port):
-    """What /metrics says: each sample's name, labels included, and its value as it was written."""
+    """The samples of /metrics: each sample's name with its labels, and its value as text."""
     answer = get(port, "/metrics")
     assert answer.status == 200, answer.status
     return dict(line.rsplit(" ", 1) for line in answer.body.decode().splitlines()
@@ -220,7 +219,7 @@ def figures(port):
 
 
 def raw(port, text):
-    """Sends bytes and returns all that comes back until the server closes."""
+    """Sends bytes and returns the reply until the server closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as link:
         link.sendall(text if isinstance(text, bytes) else text.encode())
         answer = b""

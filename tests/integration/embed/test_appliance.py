@@ -1,4 +1,4 @@
-"""The example: a program that gains chat."""
+"""The example: a program that adds chat."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from support import PATIENCE, Program, get
 
 
 class Appliance(unittest.IsolatedAsyncioTestCase):
-    async def test_shows_its_page_and_lets_people_chat(self):
+    async def test_serves_its_page_and_chat(self):
         with Program(os.environ["WAYSTATION_APPLIANCE"], "0") as appliance:
             port = int(appliance.line().rsplit(":", 1)[1])
             page = get(port, "/")
@@ -29,7 +29,7 @@ class Appliance(unittest.IsolatedAsyncioTestCase):
                         frame = await asyncio.wait_for(end.recv(), PATIENCE)
                         self.assertEqual(json.loads(frame), {"message": {"text": "hello"}})
                     self.assertIn(b"Boiler", get(port, "/").body)
-                # Bob's close was answered, so he is not there any more.
+                # Bob's Close was answered, so he is absent.
                 await alice.send('{"message":"where are you?","to_user":"bob"}')
                 self.assertEqual(await asyncio.to_thread(appliance.line), "alice wrote to bob, who is offline")
 

@@ -1,4 +1,4 @@
-"""The command line, the configuration and their mistakes."""
+"""The command line, the configuration and their errors."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ import unittest
 from support import PATIENCE, Server, environment, get, run
 
 
-# Of 1024 bits.
+# 1024 bits.
 WEAK_RSA = """-----BEGIN PUBLIC KEY-----
 MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCw0nHragt7/n8kewwb6sapEZKP
 ipvZo8iICV+tkPyKeh9/btyNkshpiqZh2Gm8Qc8sHySFXSqSiVY8xjRyPps/M+kN
@@ -34,7 +34,7 @@ class CommandCase(unittest.TestCase):
         return str(path)
 
     def assert_mistake(self, result, *words):
-        """Exit code 2 and one line that holds the words."""
+        """Expects exit code 2 and one line that contains the words."""
         self.assertEqual(result.returncode, 2, result)
         self.assertEqual(result.stdout, "")
         self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
@@ -44,12 +44,12 @@ class CommandCase(unittest.TestCase):
 
 
 class Commands(CommandCase):
-    def test_says_its_version(self):
+    def test_prints_its_version(self):
         result = run("--version")
         self.assertEqual(result.returncode, 0)
         self.assertRegex(result.stdout, r"^waystation \d+\.\d+\.\d+\n$")
 
-    def test_helps(self):
+    def test_prints_help(self):
         for arguments in (["--help"], ["serve", "--help"], ["config", "show", "--help"]):
             result = run(*arguments)
             self.assertEqual(result.returncode, 0)
@@ -64,17 +64,17 @@ class Commands(CommandCase):
         self.assertLessEqual(max(map(len, result.stdout.splitlines())), 100)
         self.assertIn("(default: 100)", run("audit", "list", "--help").stdout)
 
-    def test_wants_a_command_it_knows(self):
+    def test_refuses_unknown_commands(self):
         self.assert_mistake(run())
         self.assert_mistake(run("config"))
         self.assert_mistake(run("dance"), "dance")
         self.assert_mistake(run("serve", "now"), "now")
 
-    def test_says_what_half_a_command_lacks(self):
+    def test_names_the_missing_part_of_a_command(self):
         self.assert_mistake(run("config"), "waystation config check or waystation config show")
         self.assert_mistake(run("token"), "waystation token issue")
 
-    def test_refuses_flags_it_does_not_know(self):
+    def test_refuses_unknown_flags(self):
         self.assert_mistake(run("serve", "--colour", "red"), "--colour is not an option",
                             "waystation serve --help")
         self.assert_mistake(run("config", "check", "colour"), '"colour"',
@@ -85,7 +85,7 @@ class Commands(CommandCase):
                                   (["-p", "9000"], "127.0.0.1:9000"),
                                   (["--host=localhost"], "127.0.0.1:8080")):
             self.assert_mistake(run("serve", *arguments), f"did you mean --listen {listen}?")
-        # It is one, but of another command.
+        # An option, but of another command.
         self.assert_mistake(run("audit", "list", "--max-connections", "5"),
                             "--max-connections is not an option of waystation audit list",
                             "waystation audit list --help")
@@ -113,21 +113,21 @@ class Commands(CommandCase):
         self.assert_mistake(run("config", "check", env=env), "ping_interval_seconds",
                             "WAYSTATION_PING_INTERVAL_SECONDS", "1 to 3600")
 
-    def test_names_the_source_of_what_the_library_refuses(self):
+    def test_names_the_source_of_values_that_the_library_refuses(self):
         self.assert_mistake(run("config", "check", "--allowed-origins", "chat.example"),
                             "allowed_origins", "chat.example", "--allowed-origins")
 
-    def test_keeps_the_open_mode_on_this_machine(self):
+    def test_limits_open_mode_to_loopback(self):
         for command in (["config", "check"], ["serve"]):
             self.assert_mistake(run(*command, "--listen", "0.0.0.0:0"), "listen", "0.0.0.0:0",
                                 "allow_open_network")
         self.assertEqual(run("config", "check", "--listen", "0.0.0.0:0",
                              "--allow-open-network").returncode, 0)
 
-    def test_refuses_proxies_that_are_everybody(self):
+    def test_refuses_to_trust_all_addresses(self):
         self.assert_mistake(run("config", "check", "--trusted-proxies", "10.0.0.1,0.0.0.0/0"),
                             "trusted_proxies", "0.0.0.0/0", "every address")
-        # Everybody in two halves.
+        # All addresses, in two halves.
         self.assert_mistake(run("config", "check", "--trusted-proxies", "0.0.0.0/1,128.0.0.0/1"),
                             "trusted_proxies", "every address")
 
@@ -135,7 +135,7 @@ class Commands(CommandCase):
         self.assert_mistake(run("config", "check", "--max-message-bytes", "2000000"),
                             "max_queue_bytes", "1048576", "at least")
 
-    def test_says_every_mistake_at_once(self):
+    def test_reports_all_errors_at_once(self):
         path = self.file("max_connections = 'many'\nauth = 'jwt'\noperators = ['x', 'y']\nwhat = 1\n")
         env = environment(WAYSTATION_MESSAGE_BURST="0")
         for command in (["config", "check"], ["serve"]):
@@ -156,18 +156,18 @@ class Commands(CommandCase):
                 self.assertTrue(line.endswith(end), line)
                 self.assertTrue("; allowed: " in line or "is not an option" in line, line)
 
-    def test_says_that_all_is_well(self):
+    def test_reports_a_valid_configuration(self):
         result = run("config", "check")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertEqual(result.stdout, "waystation: the configuration is good\n")
 
-    def test_warns_of_what_is_legal_and_odd(self):
+    def test_warns_of_valid_but_suspicious_values(self):
         result = run("config", "check", env=environment(WAYSTATION_MAX_CONECTIONS="1"))
         self.assertEqual(result.returncode, 0)
         self.assertIn("warning: ", result.stderr)
         self.assertIn("did you mean WAYSTATION_MAX_CONNECTIONS?", result.stderr)
 
-    def test_shows_what_is_in_force_and_why(self):
+    def test_shows_values_with_their_sources(self):
         path = self.file("max_connections = 1\nmessage_burst = 2\nwww = 'file'\n")
         env = environment(WAYSTATION_MAX_CONNECTIONS="3", WAYSTATION_MESSAGE_BURST="4")
         result = run("config", "show", "--config", path, "--max-connections", "5", env=env)
@@ -177,7 +177,7 @@ class Commands(CommandCase):
         self.assertIn(f'\nwww = "file"  # {path}:3\n', result.stdout)
         self.assertIn('\nauth = "open"  # default\n', result.stdout)
 
-    def test_shows_a_file_that_means_the_same(self):
+    def test_shows_a_file_with_the_same_meaning(self):
         first = run("config", "show", "--operators", "10.0.0.1,10.0.0.2", "--www", "", "--listen",
                     "127.0.0.1:1", "--listen", "127.0.0.2:2,127.0.0.3:3", "--allow-query-token")
         second = run("config", "show", "--config", self.file(first.stdout))
@@ -187,12 +187,12 @@ class Commands(CommandCase):
         self.assertIn('www = ""', first.stdout)
         self.assertIn("allow_query_token = true", first.stdout)
 
-    def test_takes_flags_as_the_keys_are_written_and_with_equals_signs(self):
+    def test_accepts_flags_with_underscores_and_equals_signs(self):
         result = run("config", "show", "--max_connections=7", "--allow-open-network=true")
         self.assertIn("max_connections = 7  # --max-connections", result.stdout)
         self.assertIn("allow_open_network = true", result.stdout)
 
-    def test_takes_an_empty_value_in_either_form(self):
+    def test_accepts_an_empty_value_in_both_forms(self):
         for arguments in (["--www="], ["--www", ""]):
             result = run("config", "show", *arguments, "--log-level", "debug")
             self.assertIn('\nwww = ""  # --www\n', result.stdout, result.stderr)
@@ -206,7 +206,7 @@ class Commands(CommandCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertNotIn("very secret", result.stdout)
 
-    def test_says_which_port_is_taken(self):
+    def test_names_a_port_in_use(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             result = run("serve", "--listen", f"127.0.0.1:0,127.0.0.1:{port}", "--log-level",
@@ -215,7 +215,7 @@ class Commands(CommandCase):
         self.assertEqual(result.stdout, "")
         self.assertIn(f"cannot listen on 127.0.0.1:{port}: Address already in use", result.stderr)
 
-    def test_says_why_it_does_not_serve_as_its_log_says_everything(self):
+    def test_logs_in_its_format_why_it_cannot_serve(self):
         for options in (["--listen", "192.0.2.1:0", "--allow-open-network"],
                         ["--allowed-origins", "chat.example"]):
             with tempfile.TemporaryFile("w+") as journal:
@@ -231,7 +231,7 @@ class Commands(CommandCase):
             self.assertEqual(event["level"], "error")
             self.assertIn(options[1], event["text"])
 
-    def test_says_a_doubt_once(self):
+    def test_logs_a_warning_once(self):
         key = self.file(base64.b64encode(os.urandom(32)).decode() + "\n", "key")
         result = run("config", "check", "--allow-open-network", "--operators", "0.0.0.0/0",
                      "--jwt-key-file", key)
@@ -239,18 +239,18 @@ class Commands(CommandCase):
         for option in ("allow_open_network", "operators", "jwt_key_file"):
             self.assertEqual(result.stderr.count(f"warning: {option} = "), 1, result.stderr)
 
-    def test_says_which_address_is_not_there(self):
+    def test_names_an_address_that_does_not_exist(self):
         result = run("serve", "--listen", "192.0.2.1:0", "--allow-open-network", "--log-level",
                      "error")
         self.assertEqual(result.returncode, 1)
         self.assertIn("cannot listen on 192.0.2.1:0: ", result.stderr)
 
-    def test_listens_on_ipv6_or_says_why_not(self):
+    def test_listens_on_ipv6_or_gives_the_reason(self):
         result = run("config", "check", "--listen", "[::1]:0")
         if result.returncode != 0:
             self.assert_mistake(result, "listen", "[::1]:0", "without IPv6")
 
-    def test_serves_as_the_environment_says(self):
+    def test_serves_with_options_from_the_environment(self):
         env = environment(WAYSTATION_LISTEN="127.0.0.1:0", WAYSTATION_WWW="")
         with Server(listen=(), env=env) as server:
             self.assertEqual(get(server.port, "/healthz").status, 200)
@@ -263,7 +263,7 @@ class Commands(CommandCase):
             server.end()
             self.assertEqual(server.buffered + server.process.stdout.read(), b"")
 
-    def test_says_what_to_do_where_the_page_is_missing(self):
+    def test_explains_a_missing_page(self):
         with Server("--www", str(self.folder / "none")) as server:
             response = get(server.port, "/", Accept="text/html")
             self.assertEqual(response.status, 404)
@@ -271,7 +271,7 @@ class Commands(CommandCase):
             self.assertIn("npm run build", server.log())
             self.assertEqual(get(server.port, "/healthz").status, 200)
 
-    def test_serves_no_page_where_none_is_wanted(self):
+    def test_serves_no_page_if_www_is_empty(self):
         with Server("--www", "") as server:
             self.assertEqual(get(server.port, "/").status, 404)
             self.assertNotIn("error", server.log())
@@ -279,14 +279,14 @@ class Commands(CommandCase):
     def test_raises_its_limit_of_descriptors(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))  # which the server begins with
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))  # the server's initial limit
         with Server() as server:
             limits = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
             line = next(l for l in limits.splitlines() if l.startswith("Max open files"))
             self.assertNotEqual(line.split()[3], "512")
             self.assertEqual(line.split()[3], line.split()[4])
 
-    def test_warns_where_descriptors_are_too_few(self):
+    def test_warns_of_too_few_descriptors(self):
         with Server("--max-connections", "10000000") as server:
             # Some machines have that many.
             limit = int(pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
@@ -309,7 +309,7 @@ class KeyFiles(CommandCase):
             self.assert_mistake(checked, "jwt_key_file", path, word, "--jwt-key-file")
             served = run("serve", "--listen", "127.0.0.1:0", *options)
             self.assertEqual((served.returncode, served.stdout), (2, ""), served)
-            # The log's line, but for its beginning.
+            # The log line without its prefix.
             self.assertTrue(served.stderr.endswith(checked.stderr.split(": ", 1)[1]), served)
             self.assertNotIn(text.split("\n")[0], served.stderr + checked.stderr)
         path = self.file(good + "\n", "good")
@@ -317,8 +317,8 @@ class KeyFiles(CommandCase):
         result = run("config", "check", "--auth", "jwt", "--jwt-key-file", path)
         self.assertEqual(result.returncode, 0, result.stderr)
 
-    @unittest.skipUnless(os.geteuid() == 0, "it needs root, whose files those are")
-    def test_root_checks_the_keys_that_a_services_group_reads(self):
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, which owns the files")
+    def test_root_accepts_keys_that_the_services_group_reads(self):
         key = self.file(base64.b64encode(os.urandom(32)).decode(), "keys")
         os.chown(key, 0, 4711)
         os.chmod(key, 0o640)
@@ -338,7 +338,7 @@ class Tokens(CommandCase):
         path.chmod(0o600)
         return str(path)
 
-    def test_lets_its_user_in_and_nobody_else(self):
+    def test_admits_its_user_only(self):
         key = self.key_file()
         issued = run("token", "issue", "--user", "alice", "--scope", "push", "--jwt-key-file", key)
         self.assertEqual((issued.returncode, issued.stderr), (0, ""))
@@ -354,7 +354,7 @@ class Tokens(CommandCase):
             self.assertEqual(status("/api/v1/presence/bob", **bearer), 200)
             self.assertEqual(status("/api/v1/audit", **bearer), 403)
 
-    def test_ends_when_it_is_said_to(self):
+    def test_expires_after_its_lifetime(self):
         issued = run("token", "issue", "--user", "alice", "--lifetime-seconds", "90",
                      "--jwt-key-file", self.key_file())
         claims = issued.stdout.split(".")[1]
@@ -363,11 +363,11 @@ class Tokens(CommandCase):
         self.assertEqual(claims["sub"], "alice")
         self.assertNotIn("scope", claims)
 
-    def test_takes_the_key_from_the_configuration(self):
+    def test_reads_the_key_of_the_configuration(self):
         path = self.file(f"jwt_key_file = '{self.key_file()}'\njwt_issuer = 'panel'\n")
         self.assertEqual(run("token", "issue", "--user", "a", "--config", path).returncode, 0)
 
-    def test_says_what_is_wrong(self):
+    def test_reports_errors(self):
         key = self.key_file()
         self.assert_mistake(run("token"), "token issue")
         self.assert_mistake(run("token", "issue"), "--user")

@@ -1,4 +1,4 @@
-"""What the CivetWeb glue promises a program that embeds the relay."""
+"""The guarantees of the CivetWeb glue for a host application."""
 
 import asyncio
 import contextlib
@@ -54,10 +54,10 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual((await next_json(bob))["event"]["message"], [1])
             self.assertEqual(get(host.port, "/healthz").json()["status"], "ok")
 
-    async def test_ends_slow_connections_where_others_wait(self):
+    async def test_ends_slow_connections_if_others_wait(self):
         with Host() as host:
             with contextlib.ExitStack() as silent:
-                for _ in range(20):  # the host has three workers
+                for _ in range(20):  # the host application has three workers
                     silent.enter_context(socket.create_connection(("127.0.0.1", host.port)))
 
                 def end():
@@ -73,16 +73,16 @@ class Glue(unittest.IsolatedAsyncioTestCase):
             async with host.socket("/push/bob/"):
                 pass
             with self.assertRaises(websockets.InvalidStatusCode) as refused:
-                async with host.socket("/push/bob/", X_Stranger="1"):
+                async with host.socket("/push/bob/", X_Refuse="1"):
                     pass
             self.assertEqual(refused.exception.status_code, 403)
-            # A plain GET reaches the request handler, and a refusal there is a whole response.
+            # A plain GET reaches the request handler; its refusal is a complete response.
             self.assertEqual(get(host.port, "/push/bob/").status, 426)
-            self.assertEqual(get(host.port, "/push/bob/", X_Stranger="1").status, 403)
-            self.assertEqual(get(host.port, "/api/v1/presence/bob", X_Stranger="1").status, 403)
+            self.assertEqual(get(host.port, "/push/bob/", X_Refuse="1").status, 403)
+            self.assertEqual(get(host.port, "/api/v1/presence/bob", X_Refuse="1").status, 403)
 
-    async def test_holds_no_worker_for_an_open_socket(self):
-        with Host() as host:  # with three of them
+    async def test_open_sockets_occupy_no_worker(self):
+        with Host() as host:  # with three workers
             sockets = [await host.socket(f"/push/user{i}/") for i in range(10)]
             self.assertEqual(get(host.port, "/elsewhere").status, 200)
             await self.chat(host)
@@ -101,14 +101,14 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                     self.fail("CivetWeb still holds a connection for the socket")
                 await bob.ping()
 
-    async def test_leaves_the_hosts_paths_alone(self):
+    async def test_does_not_change_the_hosts_paths(self):
         with Host("auth") as host:
-            # Those that have a handler of their own, and those that the one for everything has.
+            # Paths with their own handlers, and those of the catch-all handler.
             for path in ("/pushover", "/pushed", "/push", "/healthzone", "/healthzed", "/ws",
                          "/ws/chat", "/wss/chat/alice_bob/", "/other"):
                 response = get(host.port, path)
                 self.assertEqual((response.status, response.body), (200, b"the host's own\n"), path)
-                self.assertEqual(get(host.port, path, X_Stranger="1").status, 403, path)
+                self.assertEqual(get(host.port, path, X_Refuse="1").status, 403, path)
 
     async def test_answers_everything_on_its_own_paths(self):
         with Host() as host:
@@ -120,15 +120,16 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                          "/./api/v1/presence/alice"):
                 response = get(host.port, path)
                 self.assertEqual((response.status, response.code), (404, "not_found"), path)
-            # CivetWeb would take each of these for a route.
+            # CivetWeb would match each of these with a route.
             for path in ("/x/../push/alice/", "/PUSH/alice/", "/Ws/Chat/alice_bob/?user=alice",
                          "/WS/chat/alice_bob/?user=alice", "/x/./../ws/chat/alice_bob/?user=alice"):
                 answer = raw(host.port, handshake(path))
                 self.assertTrue(answer.startswith(b"HTTP/1.1 404 "), (path, answer))
                 self.assertIn(b'"not_found"', answer)
 
-    async def test_takes_no_path_that_civetweb_decoded(self):
-        # As it does unless it is told not to; this host does not tell it.
+    async def test_refuses_paths_that_civetweb_decoded(self):
+        # CivetWeb decodes paths unless it is configured not to; this host application leaves the
+        # default.
         with Host() as host:
             for path in ("/push/al%69ce/", "/push/alice%2F", "/push/alice%00junk", "/push%2Falice/",
                          "/ws%2Fchat/alice_bob/", "/ws/chat%2Falice_bob/", "/ws/chat/alice_bob%00/",
@@ -149,8 +150,8 @@ class Glue(unittest.IsolatedAsyncioTestCase):
     async def test_answers_wrong_handshakes_with_a_status_line(self):
         for arguments in ([], ["auth"]):
             with Host(*arguments) as host:
-                # With an auth handler of the host's own that comes first, CivetWeb itself turns
-                # those away, see civetweb.h.
+                # If a host application's auth handler runs first, CivetWeb itself refuses these
+                # requests, see civetweb.h.
                 if not arguments:
                     answer = raw(host.port, handshake("/push/bob/", "Sec-WebSocket-Version: 13"))
                     self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
@@ -165,7 +166,7 @@ class Glue(unittest.IsolatedAsyncioTestCase):
 
     async def test_answers_503_while_the_relay_drains(self):
         def ask(headers):
-            """Who asks for a socket, and the page that asks why there is none."""
+            """An upgrade request, and the page's plain request for the reason of the refusal."""
             head, body = raw(host.port, handshake("/push/bob/", *UPGRADE, *headers)).split(
                 b"\r\n\r\n")
             told = get(host.port, "/push/bob/", **dict(line.split(": ") for line in headers))
@@ -186,7 +187,7 @@ class Glue(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(refused, [(503, "stopping")] * 2)
             self.assertNotIn(b"Access-Control", head)
             self.assertNotIn("Access-Control-Allow-Origin", fields)
-            # A page that is allowed to be here may read that.
+            # A page of an allowed origin may read the reason.
             head, refused, fields = ask(("Origin: https://page.example",))
             self.assertEqual(refused, [(503, "stopping")] * 2)
             self.assertIn(b"\r\nAccess-Control-Allow-Origin: https://page.example\r\n", head)
@@ -210,7 +211,7 @@ class Glue(unittest.IsolatedAsyncioTestCase):
             host.do("attach")
             await self.chat(host)
 
-    async def test_goes_on_when_the_server_is_stopped_first(self):
+    async def test_continues_when_the_server_is_stopped_first(self):
         with Host() as host:
             async with host.socket("/ws/chat/alice_bob/?user=alice") as alice, \
                     host.socket("/ws/chat/alice_bob/?user=bob") as bob:
@@ -230,7 +231,7 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                 self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
                 self.assertEqual((await next_json(bob))["event"]["message"], 123)
 
-                # A number that broke off is another number: it must reach nobody.
+                # A truncated number is another number: it must not be delivered.
                 answer = await asyncio.to_thread(self.break_off, host.port,
                                                  head + "Content-Length: 3\r\n\r\n12")
                 self.assertFalse(answer.startswith(b"HTTP/1.1 200 "), answer)
@@ -238,7 +239,7 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                 for much in (65537, 3_000_000):
                     answer = await post(f"Content-Length: {much}\r\n\r\n" + "1" * 70000)
                     self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer[:200])
-                # How long a chunk may take is CivetWeb's affair, and it takes the client's time.
+                # CivetWeb's own timeout applies to a chunk, and it counts the client's time.
                 answer = await post("Transfer-Encoding: chunked\r\n\r\n2\r\n12\r\n0\r\n\r\n")
                 self.assertTrue(answer.startswith(b"HTTP/1.1 411 "), answer)
 
@@ -262,24 +263,25 @@ class Glue(unittest.IsolatedAsyncioTestCase):
                     return answer
                 answer += more
 
-    async def test_reads_nothing_from_those_who_may_not_send(self):
+    async def test_reads_no_body_of_unauthorized_clients(self):
         with Host() as host:
             for line in ("POST /api/v1/push/bob", "PUT /api/v1/push/bob", "GET /api/v1/presence/bob",
                          "DELETE /api/v1/sessions/bob", "POST /healthz"):
                 for length in ("Content-Length: 5", "Transfer-Encoding: chunked"):
-                    # The body never comes: without an answer at once there would be none but 408.
+                    # The body never arrives: without an immediate answer the only possible status
+                    # is 408.
                     answer = await asyncio.to_thread(
                         raw, host.port, f"{line} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                         f"X-Forwarded-For: 127.0.0.1\r\nExpect: 100-continue\r\n"
                         f"Content-Type: application/json\r\n{length}\r\n\r\n")
                     self.assertRegex(answer, rb"^HTTP/1.1 40[35] ", line)
 
-    async def test_waits_for_no_body_for_ever(self):
+    async def test_waits_for_a_body_only_until_the_timeout(self):
         with Host() as host:
             answer = await asyncio.to_thread(
                 raw, host.port, "POST /api/v1/push/bob HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                 "Content-Type: application/json\r\nContent-Length: 5\r\n\r\n12")
-            # After the host's request_timeout_ms.
+            # After the host application's request_timeout_ms.
             self.assertTrue(answer.startswith(b"HTTP/1.1 408 "), answer)
 
 

@@ -1,4 +1,4 @@
-"""Headers that CivetWeb does not hand over whole: nobody may profit from what is missing."""
+"""Headers that CivetWeb truncates: a missing field must not give a client more rights."""
 
 import itertools
 import re
@@ -7,7 +7,8 @@ import unittest
 from support import Server, raw
 from test_glue import Host
 
-# One way in each: the API, both socket routes as GET and as upgrade, the operators' paths, the page.
+# One request for each way in: the API, both socket routes as GET and as upgrade, the operators'
+# paths, the page.
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 RELAYS = (("GET /push/alice/", ()), ("GET /push/alice/", UPGRADE),
@@ -18,11 +19,11 @@ SERVERS = RELAYS + (("GET /metrics", ()), ("GET /", ()))
 
 SMUGGLED = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX: 1\r\n\r\n"
 
-# What would change the verdict if it were missing.
+# Fields that would change the decision if they were missing.
 TELLING = ("X-Forwarded-For: 192.0.2.1", "Origin: http://evil.example", "X-Forwarded-User: alice",
            f"Content-Length: {len(SMUGGLED)}")
 
-# Each hides from CivetWeb what comes behind it.
+# Each makes CivetWeb lose the fields after it.
 HIDING = (" folded: into the line above", "\tlikewise: 1", "\xe4: a name that is not ASCII",
           ": without a name", "\rX: 1")
 
@@ -34,7 +35,7 @@ def request(line, *fields):
 class Header(unittest.TestCase):
     def assert_refused(self, port, status, bytes_sent):
         answer = raw(port, bytes_sent)
-        # CivetWeb's own errors, in hosts that leave them to it, say HTTP/1.0.
+        # CivetWeb's own errors, in host applications that do not handle them, use HTTP/1.0.
         self.assertEqual(re.findall(rb"HTTP/1\.[01] (\d+) ", answer), [str(status).encode()],
                          (answer, bytes_sent))
         self.assertIn(b"\r\nConnection: close\r\n", answer)
@@ -67,11 +68,11 @@ class Header(unittest.TestCase):
                 self.refuses_two_ways_to_end(server.port, SERVERS)
 
     def test_the_glue_refuses_them_in_any_host(self):
-        for arguments in ((), ("auth",)):  # where ours comes first, and where the host's does
+        for arguments in ((), ("auth",)):  # our auth handler first; the host's first
             with Host(*arguments) as host:
                 self.refuses_what_is_missing(host.port, RELAYS)
 
-    def test_what_is_whole_is_judged_by_all_of_it(self):
+    def test_complete_headers_are_checked_completely(self):
         junk = [f"X-{i}: 1" for i in range(60)]
         for options, telling, status in (
                 ((), "X-Forwarded-For: 192.0.2.1", 401),
@@ -85,14 +86,14 @@ class Header(unittest.TestCase):
                 self.assertTrue(answer.startswith(f"HTTP/1.1 {status} ".encode()),
                                 (options, telling, answer))
 
-    def test_a_request_line_alone_is_followed_by_nothing(self):
+    def test_nothing_follows_a_request_line_alone(self):
         with Server("--www", "") as server:
             for line in ("GET /", "GET /METRICS", "POST /metrics", "GET /healthz",
                          "GET /push/alice/"):
                 answer = raw(server.port, request(line, "\xe4: 1", TELLING[-1]))
                 self.assertEqual(answer.count(b"HTTP/1.1 "), 1, (line, answer))
 
-    def test_a_body_that_nobody_reads_is_followed_by_nothing(self):
+    def test_nothing_follows_an_unread_body(self):
         ways = SERVERS + (("POST /api/v1/push/alice", ()), ("POST /healthz", ()),
                           ("POST /metrics", ()), ("GET /METRICS", ()), ("POST /", ()))
         with Server("--www", "") as server:
@@ -103,7 +104,7 @@ class Header(unittest.TestCase):
                     answer = raw(server.port, head + SMUGGLED)
                     self.assertEqual(len(re.findall(rb"HTTP/1\.1 \d", answer)), 1, (head, answer))
 
-    def test_a_refused_socket_is_followed_by_nothing(self):
+    def test_nothing_follows_a_refused_upgrade(self):
         with Server("--www", "") as server:
             for path in ("/push/alice/", "/push/Alice/", "/ws/chat/alice_bob/?user=carol"):
                 for fields in ((), UPGRADE[:3]):

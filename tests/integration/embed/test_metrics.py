@@ -1,4 +1,4 @@
-"""What /metrics says of a server that people use."""
+"""/metrics of a server with clients."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def parts(port, family):
-    """The label's value and the figure of each sample of a family, those that are 0 left out."""
+    """The label values and counts of a family's samples, without those that are 0."""
     return {name.split('"')[1]: float(value) for name, value in figures(port).items()
             if name.startswith(family + "{") and float(value) != 0}
 
@@ -55,7 +55,7 @@ class Metrics(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual((answer.status, answer.code), (status, code), path)
                 expected[code] = expected.get(code, 0) + 1
                 self.assertEqual(parts(server.port, REFUSED), expected)
-            # What was refused for a socket, and what was answered, are no business of this figure.
+            # Refused upgrades and successful responses do not count here.
             self.assertEqual(request(server.port, "GET", "/push/BOB/").status, 400)
             self.assertEqual(request(server.port, "POST", "/api/v1/push/bob", JSON, "1").status, 200)
             self.assertEqual(parts(server.port, REFUSED), expected)
@@ -82,13 +82,13 @@ class Metrics(unittest.IsolatedAsyncioTestCase):
                                                      "waystation_errors_sent_total"),
                              {"bad_json": 2, "bad_envelope": 1, "not_a_member": 1})
 
-    async def test_counts_what_was_dropped_by_why_its_socket_ended(self):
+    async def test_counts_dropped_messages_by_the_sockets_end(self):
         def dropped():
             return parts(server.port, "waystation_deliveries_dropped_total")
 
         @contextlib.asynccontextmanager
         async def deaf():
-            """Bob's push socket, with more on its way than kernels hold."""
+            """Bob's push socket, with more data on its way than kernels buffer."""
             with socket.socket() as link:
                 link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 link.connect(("127.0.0.1", server.port))

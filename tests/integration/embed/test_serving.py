@@ -1,4 +1,4 @@
-"""The server with sockets open: workers, signals, descriptors, the log."""
+"""The server with open sockets: workers, signals, descriptors, the log."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ async def next_json(link):
 
 
 class Serving(unittest.IsolatedAsyncioTestCase):
-    async def test_chats_pushes_and_tells_who_is_there(self):
+    async def test_chat_push_and_presence(self):
         with Server() as server:
             async with websockets.connect(server.url("/ws/chat/alice_bob/?user=alice"),
                                           subprotocols=["waystation.v1"]) as alice, \
@@ -54,9 +54,10 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                 await alice.send('{"message":1,"to_user":"bob"}')
                 self.assertEqual(await next_json(bob), {"message": 1})
 
-    async def test_holds_no_worker_for_an_open_socket(self):
+    async def test_open_sockets_occupy_no_worker(self):
         with Server("--max-connections-per-address", "0") as server:
-            # The first one makes what later ones share: the dead socket.
+            # The first socket creates a descriptor that later ones share, in place of adopted
+            # sockets.
             before = server.descriptors() + 1
             async with websockets.connect(server.url("/push/first/")):
                 pass
@@ -70,14 +71,14 @@ class Serving(unittest.IsolatedAsyncioTestCase):
             await asyncio.to_thread(until, lambda: server.descriptors() <= before,
                                     "every descriptor back")
 
-    async def test_answers_while_strangers_say_nothing(self):
+    async def test_answers_beside_silent_connections(self):
         with Server() as server:
-            strangers = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(15)]
+            silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(15)]
             async with websockets.connect(server.url("/push/alice/")):
                 self.assertEqual((await asyncio.to_thread(get, server.port, "/healthz")).status,
                                  200)
-            for stranger in strangers:
-                stranger.close()
+            for client in silent:
+                client.close()
 
     async def test_drains_on_sigterm_and_on_sigint(self):
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -93,7 +94,7 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                 with self.assertRaises(ConnectionRefusedError):
                     socket.create_connection(("127.0.0.1", server.port))
 
-    async def test_is_out_in_time_whoever_holds_it_up(self):
+    async def test_shutdown_is_in_time_despite_slow_clients(self):
         with Server() as server, connection(server.port) as idle, \
                 socket.create_connection(("127.0.0.1", server.port)) as slow, \
                 socket.create_connection(("127.0.0.1", server.port)) as deaf:
@@ -106,8 +107,8 @@ class Serving(unittest.IsolatedAsyncioTestCase):
             self.assertTrue(deaf.recv(4096).startswith(b"HTTP/1.1 101 "))
             code, seconds = await asyncio.to_thread(server.end)
             self.assertEqual(code, 0, server.log())
-            # It is out within 5 seconds, and a busy machine may take a few times as long. Without
-            # deadlines it would wait for as long as these clients like.
+            # The limit is 5 seconds; a busy machine may need several times as long. Without
+            # deadlines the shutdown would wait for these clients.
             self.assertLess(seconds, 4 * 5)
 
     async def test_can_be_started_again_on_the_same_port_at_once(self):
@@ -117,7 +118,7 @@ class Serving(unittest.IsolatedAsyncioTestCase):
             with Server("--listen", f"127.0.0.1:{server.port}") as again:
                 self.assertEqual(again.port, server.port)
 
-    async def test_takes_what_it_can_from_a_changed_file(self):
+    async def test_reloads_what_can_change_at_run_time(self):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "site.toml"
             file.write_text("log_level = 'info'\n")
@@ -136,7 +137,7 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                                     "ping_interval_seconds = 24\n")
                     server.send(signal.SIGHUP)
                     await asyncio.to_thread(server.await_log, '"level":"info","text":"www is empty')
-                    # The flag of the listener goes before the file.
+                    # The flag overrides the file's listener.
                     self.assertNotIn("listen", server.log())
                     await (await alice.ping())
 
@@ -158,20 +159,19 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                     await asyncio.to_thread(
                         until, lambda: get(server.port, "/push/alice/").status == 426, "426")
 
-    async def test_never_reloads_half_a_file(self):
+    async def test_reload_is_all_or_nothing(self):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "site.toml"
             guarded = "auth = 'header'\ntrusted_proxies = ['192.0.2.1']\n"
             file.write_text("listen = ['0.0.0.0:0']\nlog_level = 'info'\n" + guarded)
             with Server("--www=", "--config", str(file), listen=()) as server:
-                # Open mode would be right for the listener that the file names, and wrong for the
-                # one that is open.
+                # Open mode would be valid for the file's listener, and invalid for the one in use.
                 file.write_text("listen = ['127.0.0.1:0']\nauth = 'open'\nlog_level = 'info'\n")
                 server.send(signal.SIGHUP)
                 await asyncio.to_thread(server.await_log, "nothing was changed")
                 self.assertEqual(get(server.port, "/push/alice/").status, 401)
 
-    async def test_says_what_takes_a_restart(self):
+    async def test_names_options_that_need_a_restart(self):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "site.toml"
             file.write_text("listen = ['127.0.0.1:0']\n")
@@ -182,7 +182,7 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                 self.assertIn('listen: ["127.0.0.1:0"] becomes ["127.0.0.2:0"]', log)
                 self.assertEqual(get(server.port, "/healthz").status, 200)
 
-    async def test_says_nothing_of_what_is_said(self):
+    async def test_logs_no_message_content(self):
         with Server("--log-level", "debug", "--log-format", "json") as server:
             async with websockets.connect(server.url("/ws/chat/alice_bob/?user=alice&x=CANARY")) \
                     as alice, websockets.connect(server.url("/ws/chat/alice_bob/?user=bob")) as bob:
@@ -201,7 +201,7 @@ class Serving(unittest.IsolatedAsyncioTestCase):
             for line in log.splitlines():
                 self.assertEqual(set(json.loads(line)), {"at", "level", "text"})
 
-    async def test_tells_the_service_manager(self):
+    async def test_notifies_the_service_manager(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "notify")
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
@@ -220,7 +220,7 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                     server.send(signal.SIGTERM)
                     await asyncio.to_thread(told, b"STOPPING=1")
 
-    async def test_tells_strangers_nothing_of_how_it_is(self):
+    async def test_hides_health_from_non_operators(self):
         with Server("--operators", "192.0.2.1") as server:
             for path in ("/metrics", "/metrics/", "/healthz"):
                 for method in ("GET", "HEAD"):
@@ -230,7 +230,7 @@ class Serving(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(get(server.port, "/metrics").code, "not_an_operator")
         with Server() as server:
             self.assertEqual(get(server.port, "/metrics").status, 200)
-            # Somebody's, who came through a proxy that nobody trusts.
+            # A request of an unknown user, forwarded by an untrusted proxy.
             response = get(server.port, "/metrics", X_Forwarded_For="127.0.0.1")
             self.assertEqual(response.status, 403)
 
@@ -252,7 +252,7 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                 told(b"WATCHDOG=1")
                 with held_thread(server.process.pid, "waystation-io"):
                     until(complaints, "a word of what is wrong")
-                    # From here on, no question that was asked before can still be answered.
+                    # From here on no earlier question can still be answered.
                     notify.setblocking(False)
                     with contextlib.suppress(BlockingIOError):
                         while True:
@@ -261,14 +261,14 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                     until(lambda: complaints() >= already + 5, "more of it")
                     with self.assertRaises(BlockingIOError):
                         notify.recv(4096)
-                # It was the relay that the watchdog waited for, and nothing else.
+                # The watchdog waited only for the relay.
                 notify.settimeout(PATIENCE)
                 told(b"WATCHDOG=1")
                 self.assertEqual(server.end()[0], 0)
 
-    async def test_upgrades_only_for_those_who_ask_for_websocket(self):
+    async def test_upgrades_only_to_websocket(self):
         with Server() as server:
-            # curl offers HTTP/2 this way; the API has to answer all the same.
+            # curl offers HTTP/2 this way; the API must answer.
             answer = raw(server.port, "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                                       "Connection: Upgrade, HTTP2-Settings, close\r\n"
                                       "Upgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n")

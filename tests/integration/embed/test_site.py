@@ -1,4 +1,4 @@
-"""The static files, as the server sends them."""
+"""The static files as the server sends them."""
 
 import gzip
 import pathlib
@@ -38,7 +38,7 @@ class Site(unittest.TestCase):
         self.assertRegex(response.headers["Date"],
                          r"^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$")
 
-    def test_is_strict_with_browsers(self):
+    def test_sends_security_headers(self):
         for response in (get(self.port, "/"), get(self.port, "/none")):
             policy = response.headers["Content-Security-Policy"]
             self.assertTrue(policy.startswith("default-src 'none'; script-src 'self'; "), policy)
@@ -48,10 +48,10 @@ class Site(unittest.TestCase):
             self.assertEqual(response.headers["Cross-Origin-Opener-Policy"], "same-origin")
             self.assertIsNone(response.headers["Access-Control-Allow-Origin"])
 
-    def test_sends_large_files_whole(self):
+    def test_sends_large_files_completely(self):
         self.assertEqual(get(self.port, "/large.bin").body, bytes(range(256)) * 16384)
 
-    def test_sends_nothing_that_the_client_has(self):
+    def test_answers_304_to_a_matching_tag(self):
         etag = get(self.port, "/").headers["ETag"]
         response = get(self.port, "/", If_None_Match=etag)
         self.assertEqual((response.status, response.body), (304, b""))
@@ -65,13 +65,13 @@ class Site(unittest.TestCase):
         response = get(self.port, "/", Accept_Encoding="gzip;q=0")
         self.assertIsNone(response.headers["Content-Encoding"])
 
-    def test_sends_hashed_files_for_good(self):
+    def test_marks_hashed_files_immutable(self):
         response = get(self.port, "/assets/app-Bx3_k2d1.js?v=1")
         self.assertEqual(response.body, b"console.log(1)\n")
         self.assertEqual(response.headers["Content-Type"], "text/javascript; charset=utf-8")
         self.assertIn("immutable", response.headers["Cache-Control"])
 
-    def test_sends_a_head_without_a_body_on_a_connection_that_goes_on(self):
+    def test_head_has_no_body_and_keeps_the_connection(self):
         with connection(self.port) as link:
             link.request("HEAD", "/")
             head = Response(link.getresponse())
@@ -83,7 +83,7 @@ class Site(unittest.TestCase):
         self.assertEqual(head.headers["Content-Length"], str(len(whole.body)))
         self.assertEqual(head.headers["ETag"], whole.headers["ETag"])
 
-    def test_does_not_send_what_is_outside(self):
+    def test_refuses_paths_outside_the_folder(self):
         for path in ("/../secret", "/..%2fsecret", "/%2e%2e/secret", "/assets/../../secret",
                      "/away", "//etc/passwd", "/assets/", "/assets", "/.", "/..", "/index.html%00",
                      "/index.html/", "/INDEX.HTML", "/index.html.gz", "/%", "/?/../secret/x"):
@@ -99,14 +99,14 @@ class Site(unittest.TestCase):
         page = get(self.port, "/none", Accept="text/html")
         self.assertEqual(page.headers["Content-Type"], "text/html; charset=utf-8")
 
-    def test_takes_no_other_method(self):
+    def test_refuses_other_methods(self):
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
             response = request(self.port, method, "/")
             self.assertEqual(response.status, 405, method)
             self.assertEqual(response.headers["Allow"], "GET, HEAD")
 
-    def test_reads_no_body_that_it_does_not_want(self):
-        # The body never comes, and nobody waits for it.
+    def test_ignores_request_bodies(self):
+        # The body never arrives, and the server does not wait for it.
         answer = raw(self.port, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nx")
         self.assertTrue(answer.startswith(b"HTTP/1.1 405 "), answer)
         self.assertIn(b"Connection: close\r\n", answer)
@@ -124,7 +124,7 @@ class Site(unittest.TestCase):
         self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
         self.assertTrue(answer.endswith(b"<p>hello</p>"))
 
-    def test_answers_what_is_not_http_with_a_status_line(self):
+    def test_answers_non_http_with_a_status_line(self):
         for text in ("hello\r\n\r\n", "GET nothing HTTP/1.1\r\nHost: localhost\r\n\r\n",
                      "GET / HTTP/3.0\r\nHost: localhost\r\n\r\n",
                      "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
@@ -139,7 +139,7 @@ class Site(unittest.TestCase):
             self.assertTrue(answer.startswith(b"HTTP/1.1 404 Not Found\r\n"), answer)
             self.assertIn(b'"code":"not_found"', answer)
 
-    def test_is_for_its_own_names_and_pages_only(self):
+    def test_refuses_foreign_hosts_and_origins(self):
         own = f"http://127.0.0.1:{self.port}"
         self.assertEqual(get(self.port, "/", Origin=own).status, 200)
         for path in ("/", "/none", "/assets/app-Bx3_k2d1.js"):
@@ -155,7 +155,7 @@ class Site(unittest.TestCase):
             response = Response(link.getresponse())
             self.assertEqual((response.status, response.body), (403, b""))
         self.assertEqual(get(self.port, "/metrics", Host="elsewhere.example").status, 403)
-        # HTTP/1.0 does without, a browser never.
+        # Optional in HTTP/1.0; a browser always sends it.
         self.assertTrue(raw(self.port, "GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 403 "))
 
     def test_answers_no_preflight_with_a_star(self):
@@ -165,7 +165,7 @@ class Site(unittest.TestCase):
         self.assertNotIn("*", response.headers.get("Access-Control-Allow-Origin", ""))
         self.assertIsNone(response.headers["Access-Control-Allow-Methods"])
 
-    def test_reads_the_folder_again_when_told(self):
+    def test_sighup_reads_the_folder_again(self):
         (self.www / "late.txt").write_text("late")
         self.assertEqual(get(self.port, "/late.txt").status, 404)
         self.server.send(signal.SIGHUP)

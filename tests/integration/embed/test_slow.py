@@ -1,7 +1,7 @@
-"""Strangers who keep the server's workers busy: how long a newcomer waits at most.
+"""Slow clients that occupy the server's workers: a new client must be served nevertheless.
 
-As many as there are workers, each doing one slow thing again and again. Where a worker is theirs for
-as long as they like, the newcomer gets no answer; how long exactly it waits is asserted nowhere.
+There are as many slow clients as workers, and each repeats one slow operation. If they could occupy
+the workers without a limit, the new client would get no answer. The exact wait is not asserted.
 """
 
 import concurrent.futures
@@ -16,11 +16,11 @@ from support import Server
 
 WORKERS = 20  # embed/web_server.cpp
 
-# A little less, in seconds, than the server's patience for a byte.
+# Slightly less, in seconds, than the server's timeout for a byte.
 DRIP = 4.5
 
-# SECURITY.md states fifteen seconds and less; three times that on a busy machine. Without its bound
-# each of the slow things takes minutes to hours.
+# SECURITY.md states at most fifteen seconds; the test allows three times that on a busy machine.
+# Without the bound each kind takes minutes to hours.
 BOUND = 45
 
 POST = (b"POST /api/v1/push/bob HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n")
@@ -28,9 +28,9 @@ GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 NOBODY = b"X-Forwarded-For: 192.0.2.1\r\n"
 
 
-class Stranger(threading.Thread):
-    """Says `opening`, then `drop` again and again, every `pause` seconds. Comes back when thrown
-    out, until it is stopped."""
+class SlowClient(threading.Thread):
+    """Sends `opening`, then `drop` again and again, every `pause` seconds. Reconnects when the
+    server closes, until it is stopped."""
 
     def __init__(self, port, opening, drop, pause):
         super().__init__(daemon=True)
@@ -56,10 +56,10 @@ class Stranger(threading.Thread):
 
 KINDS = {
     "a header that does not end": (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", b"x", DRIP),
-    "a body from nobody": (POST + NOBODY + b"Content-Length: 60000\r\n\r\n", b"1", DRIP),
-    "chunks from nobody": (POST + NOBODY + b"Transfer-Encoding: chunked\r\n\r\n", b"0", DRIP),
-    "a body from somebody": (POST + b"Content-Length: 60000\r\n\r\n", b"1", DRIP),
-    "chunks from somebody": (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"0", DRIP),
+    "a body of an unauthorized client": (POST + NOBODY + b"Content-Length: 60000\r\n\r\n", b"1", DRIP),
+    "chunks of an unauthorized client": (POST + NOBODY + b"Transfer-Encoding: chunked\r\n\r\n", b"0", DRIP),
+    "a body of an operator": (POST + b"Content-Length: 60000\r\n\r\n", b"1", DRIP),
+    "chunks of an operator": (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"0", DRIP),
     "a body that is too long": (POST + b"Content-Length: 70000\r\n\r\n", b"1", DRIP),
     "a body that a page has no use for": (
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000\r\n\r\n", b"1", DRIP),
@@ -68,11 +68,12 @@ KINDS = {
 
 
 class Crowds(unittest.TestCase):
-    """Ten times as many connections of one address as there are workers."""
+    """Ten times as many connections from one address as there are workers."""
 
     def answers_before_a_deadline(self, source):
-        """Whether somebody at `source` is answered before a silent connection that came first, from
-        a proxy, whose connections are not ended early, has met the server's deadline."""
+        """Returns whether a client at `source` is answered before the deadline of an earlier silent
+        connection. That connection comes from a proxy, and the server does not end a proxy's
+        connections early."""
         with contextlib.ExitStack() as opened:
             server = opened.enter_context(Server("--www", "", "--trusted-proxies", "127.0.0.3"))
 
@@ -84,45 +85,45 @@ class Crowds(unittest.TestCase):
             for _ in range(5 * WORKERS):
                 connect("127.0.0.2")
                 connect("127.0.0.2").sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
-            newcomer = connect(source)
-            newcomer.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-            self.assertIn(b" 200 ", newcomer.makefile("rb").readline())
+            new_client = connect(source)
+            new_client.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            self.assertIn(b" 200 ", new_client.makefile("rb").readline())
             is_in_time = not select.select([first], [], [], 0)[0]
             self.assertEqual(first.recv(1), b"")
             return is_in_time
 
-    def test_keep_nobody_from_a_worker(self):
+    def test_do_not_occupy_all_workers(self):
         for source in ("127.0.0.1", "127.0.0.2"):
             with self.subTest(source=source):
                 self.assertTrue(self.answers_before_a_deadline(source))
 
 
 class Slow(unittest.TestCase):
-    def newcomers_answer(self, kind):
-        """What a newcomer among strangers of this kind gets: a status, or what went wrong."""
+    def new_clients_answer(self, kind):
+        """The result for a new client among slow clients of this kind: a status, or the failure."""
         with Server("--www", "") as server:
-            strangers = [Stranger(server.port, *KINDS[kind]) for _ in range(WORKERS)]
-            for stranger in strangers:
-                stranger.start()
+            slow_clients = [SlowClient(server.port, *KINDS[kind]) for _ in range(WORKERS)]
+            for slow_client in slow_clients:
+                slow_client.start()
             try:
-                for stranger in strangers:
-                    stranger.has_begun.wait()
-                newcomer = http.client.HTTPConnection("127.0.0.1", server.port, timeout=BOUND)
-                with contextlib.closing(newcomer):
-                    newcomer.request("GET", "/healthz")
-                    return newcomer.getresponse().status
+                for slow_client in slow_clients:
+                    slow_client.has_begun.wait()
+                new_client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=BOUND)
+                with contextlib.closing(new_client):
+                    new_client.request("GET", "/healthz")
+                    return new_client.getresponse().status
             except OSError as problem:
                 return problem
             finally:
-                for stranger in strangers:
-                    stranger.is_over.set()
-                for stranger in strangers:
-                    stranger.join()
+                for slow_client in slow_clients:
+                    slow_client.is_over.set()
+                for slow_client in slow_clients:
+                    slow_client.join()
 
-    def test_a_newcomer_is_served_among_them(self):
-        # All at once, since they mostly wait.
+    def test_a_new_client_is_served_beside_them(self):
+        # All kinds at once: they mostly wait.
         with concurrent.futures.ThreadPoolExecutor(len(KINDS)) as pool:
-            for kind, answer in zip(KINDS, pool.map(self.newcomers_answer, KINDS)):
+            for kind, answer in zip(KINDS, pool.map(self.new_clients_answer, KINDS)):
                 with self.subTest(kind=kind):
                     self.assertEqual(answer, 200)
 

@@ -1,12 +1,11 @@
 """Every kind of hostile client at once, beside 500 sockets that chat.
 
-While all of this goes on, rounds of chat are held: every one of the 500 sockets speaks or is spoken
-to in each, and hears what it should. Memory, descriptors and threads are looked at after each round,
-and are back where they were at the end; what was cut or dropped has been counted, to the message. It
-all happens twice, so that memory that the allocator keeps for the next time is told from memory that
-nobody will ever use again.
+Meanwhile the 500 sockets chat in rounds: in each round every socket sends or receives, and gets the
+expected frames. After each round the test checks memory, descriptors and threads; at the end they are
+back at their initial values. Every refused or dropped message has been counted. The test runs twice,
+to separate memory that the allocator reuses from leaks.
 
-Each kind of client is a process of its own (`test_hostile.py KIND PORT`) that is told what to do on
+Each kind of client is a separate process (`test_hostile.py KIND PORT`). It reads commands from
 standard input, line by line, and answers with one line of JSON.
 """
 
@@ -28,38 +27,38 @@ sys.path.insert(0, str(HERE.parent))
 from harness import (CLOSE, PATIENCE, PING, PONG, SANITIZED, TEXT, RawSocket, Server,  # noqa: E402
                      frame, scaled)
 
-# ---- How much of each. The sockets that chat:
+# ---- The amount of each kind. Chatting pairs:
 PAIRS = scaled(250, 60)
-# Connects and disconnects each time, in every way that a client can leave; twice, so 10,000:
+# Connections, each with one of the ways in which a client can leave; twice, so 10,000:
 COMINGS_AND_GOINGS = 5000
 CHURNERS = 4
-# Empty continuation frames, in one message:
+# Empty continuation frames in one message:
 EMPTY_FRAMES = scaled(1_000_000, 150_000)
-# Frames that claim 2 GiB or more, of which nothing comes:
+# Frames that claim 2 GiB or more and send no payload:
 CLAIMS = scaled(200, 40)
 CLAIMS_AT_ONCE = 20
-# Frames and messages that begin and never end, a byte or a pong at a time:
+# Frames and messages that begin and never end, one byte or pong at a time:
 UNFINISHED = 20
-# Sockets that pour pings and read no pong; and pings of one that does read:
+# Sockets that flood pings and read no pong; and pings of a client that reads:
 FLOODS = 2
 PINGS_READ = scaled(50_000, 5_000)
 # Receivers that stop reading, one after the other:
 SLOW = scaled(3, 1)
-# Sockets of one address that send small frames without an end, as many as one address may have by
-# default; how long, for each kind of frame; and how much of them at once:
+# Sockets of one address that flood small frames, the default maximum per address; the seconds for
+# each kind of frame; the bytes per write:
 FLOODERS = 64
 FLOOD_S = scaled(3, 1)
 FLOOD_BYTES = 60_000
-# Between two messages of the pair that chats beside them:
+# The pause between two messages of the chatting pair beside them:
 BETWEEN_MESSAGES_S = 0.005
-# Connections that say nothing, and those that send their header a byte at a time: fewer than the
-# web server has workers while sockets come and go, then twice as many.
+# Silent connections, and those that send their header one byte at a time. First fewer than the web
+# server's workers while sockets open and close, then twice as many.
 WORKERS = 20
 FEW = (8, 4)
 MANY = (30, 10)
-NEWCOMERS = 4
+NEW_CLIENTS = 4
 
-# ---- What the server is told, and what it promises.
+# ---- The server's options and limits.
 PING_INTERVAL_S = scaled(5, 10)
 QUEUE_BYTES = 256 << 10
 BUDGET_BYTES = 16 << 20
@@ -68,32 +67,32 @@ OPTIONS = ("--messages-per-second", "0", "--max-connections-per-address", "0",
            "--max-connections-per-user", "0", "--ping-interval-seconds", str(PING_INTERVAL_S),
            "--max-queue-bytes", str(QUEUE_BYTES), "--max-total-queue-bytes", str(BUDGET_BYTES))
 
-# Without the server's defence a newcomer among N strangers waits N / workers times the request
-# timeout, and longer on a machine that is busy with other things.
-NEWCOMER_S = 2 * sum(MANY) / WORKERS * REQUEST_TIMEOUT_S
+# Without the server's defence a new client among N silent ones waits N / workers times the request
+# timeout, and longer on a busy machine.
+NEW_CLIENT_S = 2 * sum(MANY) / WORKERS * REQUEST_TIMEOUT_S
 
-# ---- What it may take. In memory, over what it had when all that chat were there: a few full queues
-# and what the allocator makes of them; the second time, hardly anything.
+# ---- Resource bounds. Memory, relative to the state with all chatting sockets open: a few full
+# queues and the allocator's overhead; the second time almost nothing.
 MIB_DURING = 24
 MIB_SECOND_TIME = 4
-# In descriptors: those of the hostile that are there at one time, and as many again that are ending.
+# Descriptors: those of the hostile clients at one time, and as many again that are closing.
 HOSTILE_AT_ONCE = sum(FEW) + CHURNERS + CLAIMS_AT_ONCE + UNFINISHED + FLOODS + 8
 DESCRIPTORS_DURING = 2 * HOSTILE_AT_ONCE
 
 
 class Remote:
-    """What RawSocket wants to know of a server that another process started."""
+    """The members that RawSocket needs of a server that another process started."""
 
     def __init__(self, port):
         self.port = port
 
 
-# ---- The 500 that chat
+# ---- The 500 chatting sockets
 
 
 class Chatters:
-    """`open`, `round` (everyone speaks and is heard), `talk` (so much that the server has all it
-    keeps for a busy socket), `close`."""
+    """Commands: `open`, `round` (every user sends and receives), `talk` (enough that the server
+    allocates everything for a busy socket), `close`."""
 
     def __init__(self, server):
         self.server, self.pairs, self.said = server, [], 0
@@ -106,7 +105,7 @@ class Chatters:
         return {}
 
     def round(self):
-        """Each message is followed to its receiver and back; none is missing and none is another's."""
+        """Checks that each message reaches its receiver and its sender, and no other socket."""
         self.said += 1
         begin = time.monotonic()
         for n, pair in enumerate(self.pairs):
@@ -135,12 +134,12 @@ class Chatters:
         return {}
 
 
-# ---- Hostile kinds
+# ---- Kinds of hostile clients
 
 
 class Churn:
-    """Connects and disconnects: with a Close, without, with a reset, in the middle of a request, of
-    a frame, or before the first byte."""
+    """Connects and disconnects: with a Close, without one, with a reset, within a request, within a
+    frame, or before the first byte."""
 
     def __init__(self, server):
         self.server = server
@@ -177,7 +176,7 @@ class Churn:
 
 
 class Frames:
-    """Frames that are too many, too long or never whole."""
+    """Too many, too long and incomplete frames."""
 
     def __init__(self, server):
         self.server = server
@@ -188,7 +187,7 @@ class Frames:
         return {}
 
     def again(self):
-        """But for what takes as long as the server's deadlines."""
+        """Everything except the cases that last until the server's deadlines."""
         together((self.send_empty_frames,), (self.claim,), (self.ping_and_read,))
         return {}
 
@@ -199,7 +198,7 @@ class Frames:
             many = frame(0, b"", fin=False) * 10_000
             for _ in range(EMPTY_FRAMES // 10_000):
                 empty.send(many)
-            # All of it was one message, and a good one in the end.
+            # All fragments form one valid message.
             empty.send(frame(0, b"}"))
             for raw in (full, empty):
                 heard = raw.read_message()
@@ -217,7 +216,8 @@ class Frames:
                 raw.close()
 
     def never_finish(self):
-        """Half of them add a byte to a frame now and then, half answer pings between fragments."""
+        """Half of the clients add a byte to a frame now and then; half answer pings between
+        fragments."""
         fragments = {RawSocket(self.server).open("/push/endless/") for _ in range(UNFINISHED // 2)}
         bytewise = {RawSocket(self.server).open("/push/endless/") for _ in range(UNFINISHED // 2)}
         for raw in fragments:
@@ -261,12 +261,12 @@ class Frames:
             while True:
                 raw.send(flood)
         except OSError:
-            pass  # 4408 was said, not read, and the connection cut
+            pass  # the server sent 4408, and the client did not read it
         raw.close()
 
 
 class Slow:
-    """One after the other, receivers that stop reading while their partner goes on and on."""
+    """Receivers that stop reading, one after the other, while their partner continues to send."""
 
     def __init__(self, server):
         self.server = server
@@ -288,7 +288,7 @@ class Slow:
 
     @staticmethod
     def fill(fast):
-        """Sends until the receiver's socket takes no more; how many it took."""
+        """Sends until the receiver's queue is full; returns the number of queued messages."""
         taken = 0
         message = '{"message":"%s"}' % ("x" * 20_000)
         while True:
@@ -316,8 +316,8 @@ class Slow:
                 arrived += 1
 
 
-class Strangers:
-    """Connections that say nothing or almost nothing; who is sent away comes back at once."""
+class SilentClients:
+    """Silent or almost silent connections; each reconnects when the server closes it."""
 
     def __init__(self, server):
         self.server = server
@@ -339,12 +339,12 @@ class Strangers:
         self.wanted = wanted
         deadline = time.monotonic() + PATIENCE
         while (len(self.silent), len(self.bytewise)) != wanted:
-            assert time.monotonic() < deadline, "the strangers cannot connect"
+            assert time.monotonic() < deadline, "the silent clients cannot connect"
             time.sleep(0.01)
         return {"sent away": self.sent_away}
 
     def keep_coming(self):
-        with contextlib.suppress(ConnectionRefusedError):  # the server has gone, and so has the test
+        with contextlib.suppress(ConnectionRefusedError):  # the server and the test have ended
             while True:
                 self.take_turn()
 
@@ -366,13 +366,13 @@ class Strangers:
                 raw.close()
                 self.sent_away += 1
         for raw in self.bytewise:
-            with contextlib.suppress(ConnectionError):  # noticed in the next turn
+            with contextlib.suppress(ConnectionError):  # noticed at the next turn
                 raw.send(b"a")
 
 
 class Floods:
-    """Many sockets of one address that send one kind of small frame as fast as the server reads
-    them. What the server answers is read and thrown away."""
+    """Many sockets of one address that send one kind of small frame as fast as the server reads.
+    The server's frames are read and discarded."""
 
     def __init__(self, server):
         self.server = server
@@ -380,11 +380,11 @@ class Floods:
         self.pouring = None
 
     def texts(self):
-        """Refused for the rate, but for the first few."""
+        """Exceeds the rate limit after the first few messages."""
         return self.begin(frame(TEXT))
 
     def unread(self):
-        """Nobody reads what a plain client sends on a push socket."""
+        """A push socket ignores the frames of a plain client."""
         return self.begin(frame(TEXT), path="/push/flooder{0}/")
 
     def pings(self):
@@ -437,17 +437,17 @@ class Floods:
 
 
 KINDS = {"chatters": Chatters, "churn": Churn, "floods": Floods, "frames": Frames, "slow": Slow,
-         "strangers": Strangers}
+         "silent": SilentClients}
 
 
 def together(*calls):
-    """Runs functions, each with its arguments, in threads of their own; what one throws is thrown."""
+    """Runs functions in threads, each with its arguments, and raises their exceptions."""
     problems = []
 
     def call(function, *arguments):
         try:
             function(*arguments)
-        except BaseException:  # noqa: BLE001 told to whoever waits
+        except BaseException:  # noqa: BLE001 raised by the caller
             problems.append(traceback.format_exc())
 
     threads = [threading.Thread(target=call, args=one) for one in calls]
@@ -463,7 +463,7 @@ def be_clients(kind, port):
     for order in sys.stdin:
         try:
             answer = getattr(clients, order.strip())()
-        except BaseException:  # noqa: BLE001 told to the test
+        except BaseException:  # noqa: BLE001 reported to the test
             answer = {"problem": traceback.format_exc()}
         print(json.dumps(answer), flush=True)
 
@@ -472,7 +472,7 @@ def be_clients(kind, port):
 
 
 class Clients:
-    """A process of clients of one kind."""
+    """A process with clients of one kind."""
 
     def __init__(self, kind, port):
         self.kind = kind
@@ -504,7 +504,7 @@ class Clients:
         self.process.stdout.close()
 
 
-# Those that are there at the same time.
+# The kinds that run at the same time.
 TOGETHER = [kind for kind in KINDS if kind != "floods"]
 
 
@@ -513,10 +513,10 @@ def percentile(sorted_values, percent):
 
 
 class Beside(unittest.TestCase):
-    """What one pair that chats notices of floods, at the limits that a server has by default. How
-    long it waits is printed: it depends on the machine."""
+    """The effect of floods on one chatting pair, at default limits. The latency is printed and not
+    asserted: it depends on the machine."""
 
-    def test_a_pair_is_served_beside_every_kind_of_flood(self):
+    def test_a_pair_is_served_during_every_kind_of_flood(self):
         with Server() as self.server, contextlib.ExitStack() as stack:
             floods = Clients("floods", self.server.port)
             stack.callback(floods.end)
@@ -543,8 +543,8 @@ class Beside(unittest.TestCase):
             time.sleep(0.01)
 
     def chat(self, name):
-        """How long each message took to its receiver and back, sorted. The pair has another
-        address than the floods, and sends less than its rate."""
+        """The sorted latencies of messages to the receiver and back. The pair's address differs
+        from that of the floods, and it stays below its rate."""
         group = (f"alice{name}", f"bob{name}")
         waits = []
         with contextlib.ExitStack() as stack:
@@ -578,7 +578,7 @@ class Hostile(unittest.TestCase):
             time.sleep(0.05)
 
     def hold_round(self):
-        """Everyone who chats is served; then a look at what the server takes."""
+        """Every chatting socket is served; then the server's resources are checked."""
         took = self.clients["chatters"].ask("round")["seconds"]
         self.slowest_round = max(self.slowest_round, took)
         self.look()
@@ -596,7 +596,7 @@ class Hostile(unittest.TestCase):
         self.assertEqual(status, 200)
         return json.loads(body)
 
-    def test_all_are_served_and_nothing_is_left_behind(self):
+    def test_all_are_served_and_nothing_leaks(self):
         with Server(*OPTIONS) as self.server:
             for kind in TOGETHER:
                 self.clients[kind] = Clients(kind, self.server.port)
@@ -610,7 +610,7 @@ class Hostile(unittest.TestCase):
             kept = self.come_back_to(start)
             missing += self.be_hostile("again")
             self.assert_counted(2 * SLOW + FLOODS, missing)
-            self.keep_newcomers_out()
+            self.occupy_workers()
             end = self.come_back_to(start)
 
             print(f"at most: {self.most}\nafter the first time: {kept}\nat the end: {end}", flush=True)
@@ -623,10 +623,10 @@ class Hostile(unittest.TestCase):
             self.wait_for(lambda: self.health()["chat_sockets"] == 0, lambda: "all have gone")
 
     def be_hostile(self, order):
-        """Everything at once, until each kind has done all it wanted to. Returns how many messages
-        were lost to those who were slow to read."""
+        """Runs all kinds until each is finished. Returns the number of messages lost to slow
+        receivers."""
         begin = time.monotonic()
-        self.clients["strangers"].ask("few")
+        self.clients["silent"].ask("few")
         working = {"churn", "frames", "slow"}
         for kind in working:
             self.clients[kind].tell(order)
@@ -637,7 +637,7 @@ class Hostile(unittest.TestCase):
             for kind in [kind for kind in working if self.clients[kind].has_answered()]:
                 answers[kind] = self.clients[kind].answer()
                 working.remove(kind)
-        self.clients["strangers"].ask("none")
+        self.clients["silent"].ask("none")
         print(f"{rounds} rounds of {2 * PAIRS} sockets in {time.monotonic() - begin:.0f} s, the "
               f"slowest in {self.slowest_round:.2f} s; comings and goings a minute: "
               f"{answers['churn']['a minute']}; of {answers['slow']['queued']} messages for slow "
@@ -645,15 +645,15 @@ class Hostile(unittest.TestCase):
         return answers["slow"]["missing"]
 
     def assert_counted(self, slow, missing):
-        """What was cut and what was not delivered has been counted: all of it, and nothing else."""
+        """All refused and undelivered messages have been counted, and no others."""
         health = self.health()
         self.assertEqual(health["closed_slow"], slow)
         self.assertEqual(health["closed_dead"], 0)
         self.assertEqual(health["deliveries_dropped"], missing)
 
-    def keep_newcomers_out(self):
-        """More strangers than workers: newcomers wait for their turn, open sockets do not."""
-        self.clients["strangers"].ask("many")
+    def occupy_workers(self):
+        """More silent clients than workers: new clients wait for their turn, open sockets do not."""
+        self.clients["silent"].ask("many")
         waits = []
 
         def come():
@@ -661,18 +661,18 @@ class Hostile(unittest.TestCase):
             RawSocket(self.server).open("/push/newcomer/").close()
             waits.append(time.monotonic() - begin)
 
-        newcomers = [threading.Thread(target=come) for _ in range(NEWCOMERS)]
-        for newcomer in newcomers:
-            newcomer.start()
-        while any(newcomer.is_alive() for newcomer in newcomers):
+        new_clients = [threading.Thread(target=come) for _ in range(NEW_CLIENTS)]
+        for new_client in new_clients:
+            new_client.start()
+        while any(new_client.is_alive() for new_client in new_clients):
             self.hold_round()
-        self.assertEqual(len(waits), NEWCOMERS, "a newcomer was not let in")
-        print(f"newcomers behind {sum(MANY)} strangers waited up to {max(waits):.1f} s", flush=True)
-        self.assertLess(max(waits), NEWCOMER_S)
-        self.assertGreater(self.clients["strangers"].ask("none")["sent away"], 0)
+        self.assertEqual(len(waits), NEW_CLIENTS, "a new client was not admitted")
+        print(f"new clients behind {sum(MANY)} silent ones waited up to {max(waits):.1f} s", flush=True)
+        self.assertLess(max(waits), NEW_CLIENT_S)
+        self.assertGreater(self.clients["silent"].ask("none")["sent away"], 0)
 
     def come_back_to(self, start):
-        """Waits until everyone but those who chat has left nothing behind. What is taken then."""
+        """Waits until only the chatting sockets remain. Returns the resources then."""
         takes = {}
 
         def is_back():

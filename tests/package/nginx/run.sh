@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests packaging/nginx with the real nginx and the server in WAYSTATION_BIN (build/release, unless
-# set). Needs nginx, openssl, python3-websockets. Ends with a line `N passed, N failed`.
+# Tests packaging/nginx with the real nginx and the server in WAYSTATION_BIN (default:
+# build/release). Needs nginx, openssl, python3-websockets. Ends with a line `N passed, N failed`.
 set -uo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
@@ -15,13 +15,13 @@ give_up() {
 }
 
 [ -x "$WAYSTATION_BIN" ] ||
-  give_up "there is no $WAYSTATION_BIN; build it (embed/run.sh), or name one in WAYSTATION_BIN"
-command -v openssl >/dev/null || give_up "openssl is needed, for a certificate: apt-get install openssl"
+  give_up "$WAYSTATION_BIN: not found; build it (embed/run.sh), or set WAYSTATION_BIN"
+command -v openssl >/dev/null || give_up "openssl: not found; needed for a certificate: apt-get install openssl"
 [ -n "${NGINX:-}" ] || NGINX="$(unpacked nginx usr/sbin/nginx)" ||
-  give_up "nginx is needed: name it in NGINX, or install nginx-light"
+  give_up "nginx: not found; set NGINX, or install nginx-light"
 export NGINX
 /usr/bin/python3 -c 'import websockets' 2>/dev/null ||
-  give_up "a WebSocket client is needed: apt-get install python3-websockets"
+  give_up "python3-websockets: not found; apt-get install python3-websockets"
 
 log="$scratch/log"
 /usr/bin/python3 "$here/test_nginx.py" "$@" 2>&1 | tee "$log"

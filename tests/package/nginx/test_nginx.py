@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The site that packaging/nginx ships, under the real nginx with a self-signed certificate.
 
-Run by run.sh, which says what it needs. Everything listens on loopback, on ports that are free.
+Run by run.sh, which lists the requirements. Everything listens on free loopback ports.
 """
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ def free_port():
 
 
 def wait_until(what, condition):
-    """Waits for a condition, never for a time."""
+    """Waits until a condition is true."""
     end = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > end:
@@ -54,7 +54,7 @@ def can_connect(port):
 
 
 class Relay:
-    """`waystation serve` on a port that it keeps over restarts."""
+    """`waystation serve` on a port that stays the same over restarts."""
 
     def __init__(self, folder, *options, trusted_proxies=("--trusted-proxies", "127.0.0.1")):
         self.port = free_port()
@@ -77,7 +77,7 @@ class Relay:
 
 
 class Nginx:
-    """The real one, with our site and no other."""
+    """The real nginx, with only the shipped site."""
 
     def __init__(self, folder, relay, change=lambda site: site):
         self.folder = folder
@@ -115,7 +115,7 @@ class Nginx:
         wait_until("nginx", lambda: can_connect(port))
 
     def site(self, relay, change):
-        """The site as an administrator would change it, and what a test machine needs."""
+        """The site with an administrator's usual changes and the settings of a test machine."""
         text = change(SITE.read_text())
         for old, new in ((r"chat\.example;", "localhost;"),
                          (r"/etc/ssl/certs/\S+;", f"{self.folder}/cert.pem;"),
@@ -133,7 +133,7 @@ class Nginx:
         return set(children.read_text().split())
 
     def reload(self):
-        """Until every worker of before has heard that it is to end, and new ones are there."""
+        """Waits until every old worker has been told to exit, and new workers exist."""
         log = self.folder / "error.log"
         ended = log.read_text().count("gracefully shutting down")
         before = self.workers()
@@ -148,8 +148,8 @@ class Nginx:
 
 
 class Forgetful:
-    """In a relay's place: it answers the first request of a connection, and closes it at the next,
-    as a server does whose patience with a silent connection ends just then."""
+    """Takes the relay's place: it answers the first request of a connection and closes it at the
+    next one, like a server whose idle timeout expires."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -184,7 +184,7 @@ class Forgetful:
 
 
 class Login(http.server.BaseHTTPRequestHandler):
-    """A login that exists already: whoever has its cookie is somebody, and carol may push."""
+    """An existing login: the cookie identifies a user, and carol may push."""
 
     def do_GET(self):
         user = re.search(r"session=([a-z]+)-secret", self.headers.get("Cookie", ""))
@@ -214,7 +214,7 @@ class Behind(unittest.IsolatedAsyncioTestCase):
         self.stack = contextlib.ExitStack()
         self.addCleanup(self.stack.close)
         self.folder = pathlib.Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        # nginx's workers are another user where its master is root.
+        # nginx's workers run as another user if its master is root.
         self.folder.chmod(0o755)
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
                         "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
@@ -248,7 +248,7 @@ class Behind(unittest.IsolatedAsyncioTestCase):
         connection = http.client.HTTPSConnection("localhost", self.nginx.tls_port,
                                                  timeout=PATIENCE, context=self.tls)
         with contextlib.closing(connection):
-            # Exactly this path; http.client would not tidy it either.
+            # Exactly this path; http.client does not normalize it either.
             connection.putrequest("GET", path, skip_accept_encoding=True)
             for name, value in headers.items():
                 connection.putheader(name.replace("_", "-"), value)
@@ -261,10 +261,10 @@ class Behind(unittest.IsolatedAsyncioTestCase):
 
 
 class Site(Behind):
-    def test_nginx_has_nothing_to_remark(self):
+    def test_nginx_logs_no_warning(self):
         self.assertEqual(self.nginx.warnings, [])
 
-    async def test_chat_and_push_pass(self):
+    async def test_chat_and_push_work(self):
         async with self.connect("/ws/chat/alice_bob/?user=alice") as alice, \
                 self.connect("/ws/chat/alice_bob?user=bob") as bob, \
                 self.connect("/push/carol/") as carol, \
@@ -275,14 +275,14 @@ class Site(Behind):
             self.assertEqual(await self.hear(carol),
                              {"event": {"message": "hello", "group": "alice_carol"}})
 
-    async def test_the_largest_message_passes(self):
+    async def test_the_largest_message_arrives(self):
         text = "x" * 65000
         async with self.connect("/ws/chat/alice_bob/?user=alice") as alice, \
                 self.connect("/ws/chat/alice_bob/?user=bob") as bob:
             await alice.send(json.dumps({"message": text, "to_user": "bob"}))
             self.assertEqual((await self.hear(bob))["message"], text)
 
-    async def test_a_page_from_elsewhere_is_refused(self):
+    async def test_another_origin_is_refused(self):
         self.assertEqual(await self.refused("/ws/chat/alice_bob/?user=alice",
                                             origin="https://elsewhere.example"), 403)
 
@@ -290,7 +290,7 @@ class Site(Behind):
         status, _, body = self.get("/ws/chat/bob_alice/?user=alice")
         self.assertEqual((status, json.loads(body)["error"]["code"]), (400, "bad_group"))
 
-    def test_operators_routes_are_not_there(self):
+    def test_operators_routes_are_hidden(self):
         for path in ("/metrics", "/metrics/", "/METRICS", "/%6detrics", "//metrics", "/./metrics",
                      "/x/../metrics", "/healthz", "/healthz/", "/Healthz", "/%68ealthz",
                      "//healthz", "/healthz?x", "/metrics%2f"):
@@ -310,7 +310,7 @@ class Site(Behind):
                                    If_None_Match=headers["ETag"])
         self.assertEqual((status, body), (304, b""))
 
-    def test_plain_http_is_sent_to_tls(self):
+    def test_plain_http_redirects_to_https(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.nginx.plain_port,
                                                 timeout=PATIENCE)
         with contextlib.closing(connection):
@@ -319,7 +319,7 @@ class Site(Behind):
             self.assertEqual((answer.status, answer.headers["Location"]),
                              (308, "https://localhost/x?y"))
 
-    async def test_a_restart_of_the_relay_is_heard_as_1001(self):
+    async def test_a_restart_of_the_relay_closes_with_1001(self):
         async with self.connect("/ws/chat/alice_bob/?user=alice") as alice, \
                 self.connect("/push/bob/") as bob:
             self.assertEqual(await asyncio.to_thread(self.relay.stop), 0)
@@ -356,7 +356,7 @@ class Site(Behind):
             speaking = asyncio.create_task(speak())
             for _ in range(10):
                 await asyncio.to_thread(self.nginx.reload)
-                # Something is said between any two of them.
+                # A message is sent between any two reloads.
                 before = said
                 while said < before + 2:
                     await asyncio.sleep(0.01)
@@ -366,28 +366,28 @@ class Site(Behind):
             await listen(carol, lambda: said, by_carol)
             self.assertEqual(by_bob, list(range(said)))
             self.assertEqual(by_carol, list(range(said)))
-            # And newcomers meet the new workers.
+            # New clients reach the new workers.
             async with self.connect("/ws/chat/alice_bob/?user=bob") as newcomer:
                 await alice.send('{"message": "welcome", "to_user": "bob"}')
                 self.assertEqual(await self.hear(newcomer), {"message": "welcome"})
 
 
 class Forgotten(unittest.TestCase):
-    """A relay in open mode, where only this machine may be anyone, and an nginx in front of it that
-    nobody told the relay of. To the relay all the world comes from this machine then."""
+    """A relay in open mode, limited to loopback, behind an nginx that is not a configured proxy. To
+    the relay every client has a loopback address."""
 
-    # What people write, from the shortest on.
+    # Common configurations, from the shortest one on.
     LOCATIONS = (
         "",
         "proxy_set_header X-Forwarded-Proto $scheme;",
         "proxy_http_version 1.1; proxy_set_header Via nginx;",
         "proxy_http_version 1.1; proxy_set_header X-Forwarded-For $remote_addr;",
-        # With the name that the browser used, which is not this machine's.
+        # With the host name that the browser used, which is not loopback.
         "proxy_http_version 1.1; proxy_set_header Host $http_host;"
         "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;",
     )
 
-    def test_the_world_is_nobody(self):
+    def test_forwarded_clients_are_unidentified(self):
         with contextlib.ExitStack() as stack:
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
             folder.chmod(0o755)
@@ -429,7 +429,7 @@ class Limits(Behind):
     async def test_limits_see_the_real_client(self):
         async with self.connect("/push/alice/"), self.connect("/push/bob/"):
             self.assertEqual(await self.refused("/push/carol/"), 429)
-            # What it says of itself does not count.
+            # The client's own forwarding header does not count.
             self.assertEqual(await self.refused(
                 "/push/carol/", extra_headers={"X-Forwarded-For": "127.0.0.9"}), 429)
             async with self.connect("/push/carol/", local_addr=("127.0.0.2", 0)):
@@ -441,8 +441,8 @@ class KeptConnections(Behind):
         return Forgetful()
 
     def after_a_page(self, method, path, **headers):
-        """The status of a request behind one for the page: nginx has a connection by then, and so
-        that its worker is the same, the client has one."""
+        """The status of a request after one for the page. Then nginx has an open connection to the
+        relay. The client keeps its own connection, so that the same worker serves it."""
         connection = http.client.HTTPSConnection("localhost", self.nginx.tls_port,
                                                  timeout=PATIENCE, context=self.tls)
         with contextlib.closing(connection):
@@ -452,19 +452,19 @@ class KeptConnections(Behind):
                                headers=headers)
             return connection.getresponse().status
 
-    def test_a_socket_has_a_connection_to_itself(self):
+    def test_an_upgrade_uses_a_new_connection(self):
         self.assertEqual(self.after_a_page("GET", "/push/alice/", Connection="Upgrade",
                                            Upgrade="websocket"), 101)
 
-    def test_a_push_has_a_connection_to_itself(self):
+    def test_a_push_uses_a_new_connection(self):
         self.assertEqual(self.after_a_page("POST", "/api/v1/push/alice"), 200)
 
-    def test_a_page_is_asked_for_again(self):
+    def test_a_page_request_is_retried(self):
         self.assertEqual(self.after_a_page("GET", "/index.html"), 200)
 
 
 class Scopes(Behind):
-    """The site with a login of nginx' own, which knows users and no scopes."""
+    """The site with nginx's own login, which has users and no scopes."""
 
     options = ("--auth", "header", "--scopes-header", "X-Forwarded-Scopes")
 
@@ -473,7 +473,7 @@ class Scopes(Behind):
         self.assertEqual(count, 2)
         return site
 
-    def test_nobody_chooses_their_own(self):
+    def test_a_client_cannot_choose_its_user(self):
         status, _, _ = self.get("/api/v1/presence/alice", X_Forwarded_Scopes="push admin")
         self.assertEqual(status, 403)
 
@@ -482,7 +482,7 @@ class LoginThatExists(Behind):
     options = ("--auth", "header", "--scopes-header", "X-Forwarded-Scopes")
 
     def change(self, site):
-        # As the site's last comment says: its locations in place of those for sockets and the API.
+        # As the site's last comment says: its locations replace those for sockets and the API.
         shown = re.search(r"(?ms)^  #   location ~ .*?^  #   }\n  #   location = .*?^  #   }\n", site)
         self.assertIsNotNone(shown, "the site shows no auth_request any more; change this test")
         for location in (r"~ \^/\(ws/chat\|push\)/", "/api/v1/"):
@@ -501,13 +501,13 @@ class LoginThatExists(Behind):
         self.addCleanup(self.login.shutdown)
         super().setUp()
 
-    async def test_who_is_logged_in_gets_in_as_themselves(self):
+    async def test_a_logged_in_user_is_admitted(self):
         cookie = {"Cookie": "session=alice-secret"}
         async with self.connect("/push/alice/", extra_headers=cookie):
             pass
         self.assertEqual(await self.refused("/push/bob/", extra_headers=cookie), 403)
 
-    async def test_who_is_not_does_not_whatever_they_claim(self):
+    async def test_other_users_are_refused_whatever_their_headers(self):
         self.assertEqual(await self.refused("/push/alice/"), 401)
         self.assertEqual(await self.refused(
             "/push/alice/", extra_headers={"X-Forwarded-User": "alice"}), 401)
@@ -515,17 +515,17 @@ class LoginThatExists(Behind):
             "/push/bob/", extra_headers={"X-Forwarded-User": "bob",
                                          "Cookie": "session=alice-secret"}), 403)
 
-    def test_the_api_believes_no_clients_header(self):
+    def test_the_api_ignores_the_clients_headers(self):
         claims = {"X_Forwarded_User": "carol", "X_Forwarded_Scopes": "push admin"}
         self.assertEqual(self.get("/api/v1/presence/alice", **claims)[0], 401)
         alice = {"Cookie": "session=alice-secret"}
         self.assertEqual(self.get("/api/v1/presence/alice", **alice)[0], 403)
         self.assertEqual(self.get("/api/v1/presence/alice", **alice, **claims)[0], 403)
 
-    def test_the_login_says_who_may_use_the_api(self):
+    def test_the_login_decides_who_may_use_the_api(self):
         carol = {"Cookie": "session=carol-secret"}
         self.assertEqual(self.get("/api/v1/presence/alice", **carol)[0], 200)
-        # And no more than that.
+        # It may do nothing else.
         self.assertEqual(self.get("/api/v1/audit", X_Forwarded_Scopes="admin", **carol)[0], 403)
 
 

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::HasSubstr;
@@ -27,21 +27,21 @@ TEST(Address, ReadsBothFamiliesAndWritesThemCanonically) {
   EXPECT_FALSE(address("::1").is_v4());
 }
 
-TEST(Address, TakesAMappedAddressForTheIpv4OneItIs) {
+TEST(Address, TreatsAMappedAddressAsIpv4) {
   EXPECT_EQ(address("::ffff:192.0.2.7"), address("192.0.2.7"));
   EXPECT_EQ(address("::FFFF:c000:0207").to_string(), "192.0.2.7");
   EXPECT_TRUE(address("::ffff:127.0.0.1").is_loopback());
   EXPECT_NE(address("::192.0.2.7"), address("192.0.2.7"));
 }
 
-TEST(Address, ForgetsAZone) {
+TEST(Address, IgnoresAZone) {
   EXPECT_EQ(address("fe80::1%eth0"), address("fe80::1"));
   for (const char* text : {"fe80::1%", "fe80::1%a b", "fe80::1%a%b", "127.0.0.1%lo"}) {
     EXPECT_FALSE(Address::parse(text)) << text;
   }
 }
 
-TEST(Address, RefusesWhatIsNone) {
+TEST(Address, RefusesOtherTexts) {
   for (const std::string_view text :
        {"", " 127.0.0.1", "127.0.0.1 ", "127.1", "127.0.0.01", "0x7f.0.0.1", "256.0.0.1",
         "127.0.0.1:80", "[::1]", ":::1", "1:2:3:4:5:6:7:8:9", "localhost", "unknown"}) {
@@ -51,7 +51,7 @@ TEST(Address, RefusesWhatIsNone) {
   EXPECT_FALSE(Address::parse(std::string(500, '1')));
 }
 
-TEST(Address, KnowsLoopback) {
+TEST(Address, RecognizesLoopback) {
   for (const char* text : {"127.0.0.1", "127.255.255.254", "::1"}) {
     EXPECT_TRUE(address(text).is_loopback()) << text;
   }
@@ -61,7 +61,7 @@ TEST(Address, KnowsLoopback) {
   }
 }
 
-TEST(AddressBlock, ContainsWhatSharesItsPrefix) {
+TEST(AddressBlock, ContainsAddressesWithItsPrefix) {
   struct Case {
     const char* block;
     const char* address;
@@ -91,7 +91,7 @@ TEST(AddressBlock, ContainsWhatSharesItsPrefix) {
   }
 }
 
-TEST(AddressBlock, SaysWhatIsWrong) {
+TEST(AddressBlock, DescribesErrors) {
   struct Case {
     const char* text;
     const char* problem;
@@ -117,14 +117,14 @@ TEST(AddressBlock, SaysWhatIsWrong) {
   }
 }
 
-TEST(AddressBlock, SaysHowLongItsPrefixIs) {
+TEST(AddressBlock, ReturnsTheLengthOfItsPrefix) {
   for (const char* text : {"0.0.0.0/0", "10.0.0.0/8", "192.0.2.7/32", "::/0", "fd00::/8"}) {
     const auto block = std::get<AddressBlock>(AddressBlock::parse(text));
     EXPECT_EQ(block.to_string(), text);
   }
 }
 
-TEST(AddressList, KnowsWhenItIsEverybody) {
+TEST(AddressList, DetectsThatItContainsAllAddresses) {
   for (const auto& entries : std::vector<std::vector<std::string>>{
            {"0.0.0.0/0"},
            {"::/0"},
@@ -133,7 +133,7 @@ TEST(AddressList, KnowsWhenItIsEverybody) {
            {"::/1", "10.0.0.0/8", "8000::/1"},
            {"128.0.0.0/2", "0.0.0.0/2", "192.0.0.0/2", "64.0.0.0/3", "96.0.0.0/3"},
            {"0.0.0.0/1", "10.0.0.0/8", "128.0.0.0/1", "::1"}}) {
-    EXPECT_TRUE(list(entries).is_everybody()) << testing::PrintToString(entries);
+    EXPECT_TRUE(list(entries).contains_all_addresses()) << testing::PrintToString(entries);
   }
   for (const auto& entries :
        std::vector<std::vector<std::string>>{{},
@@ -144,11 +144,11 @@ TEST(AddressList, KnowsWhenItIsEverybody) {
                                              {"0.0.0.0/1", "0.0.0.0/1"},
                                              {"0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"},
                                              {"8000::/1", "::1"}}) {
-    EXPECT_FALSE(list(entries).is_everybody()) << testing::PrintToString(entries);
+    EXPECT_FALSE(list(entries).contains_all_addresses()) << testing::PrintToString(entries);
   }
 }
 
-TEST(AddressList, ContainsWhatAnyOfItsBlocksDoes) {
+TEST(AddressList, ContainsTheAddressesOfAllBlocks) {
   const AddressList both = list({"127.0.0.0/8", "::1"});
   EXPECT_TRUE(both.contains(address("127.3.2.1")));
   EXPECT_TRUE(both.contains(address("::1")));
@@ -156,7 +156,7 @@ TEST(AddressList, ContainsWhatAnyOfItsBlocksDoes) {
   EXPECT_FALSE(AddressList().contains(address("127.0.0.1")));
 }
 
-TEST(AddressList, NamesTheEntryThatIsWrong) {
+TEST(AddressList, NamesTheWrongEntry) {
   const std::vector<std::string> entries{"::1", "nonsense"};
   const auto parsed = AddressList::parse(entries);
   ASSERT_TRUE(std::holds_alternative<std::string>(parsed));
@@ -164,4 +164,4 @@ TEST(AddressList, NamesTheEntryThatIsWrong) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -10,7 +10,7 @@
 #include "unit/admission/request_builder.hpp"
 #include "unit/admission/signing.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::RequestBuilder;
@@ -27,7 +27,7 @@ using testing::StartsWith;
 constexpr std::int64_t kNow = 1'700'000'000'000;
 const std::string kSecret(32, 's');
 
-/// How a request came out: "admitted", "declined", or "status code".
+/// The result of a request: "admitted", "declined", or status and code of the refusal.
 struct Outcome {
   std::variant<Declined, Refusal, Admitted> result;
 
@@ -71,7 +71,7 @@ AdmissionOptions behind_proxy() {
   return options;
 }
 
-/// A request that the proxy sent on for `user`.
+/// A request that the proxy forwarded for `user`.
 RequestBuilder through_proxy(RequestBuilder builder, const char* user) {
   return builder.from("10.0.0.1")
       .header("X-Forwarded-For", "203.0.113.9")
@@ -100,9 +100,9 @@ class Tokens {
   test::Folder folder_;
 };
 
-// ---- what is admitted ------------------------------------------------------------------------
+// ---- admitted requests -----------------------------------------------------------------------
 
-TEST(Admission, AdmitsAnAnonymousPlainSocketWhereNobodyAuthenticates) {
+TEST(Admission, AdmitsAnAnonymousPlainSocketInOpenMode) {
   Admission admission({});
   const Outcome found = admit(admission, RequestBuilder::upgrade("/ws/chat/alice_bob/"));
   ASSERT_EQ(found.text(), "admitted");
@@ -144,7 +144,7 @@ TEST(Admission, AdmitsAHandshakeInAbsoluteForm) {
             "admitted");
 }
 
-TEST(Admission, LeavesOtherPathsToOthers) {
+TEST(Admission, DeclinesOtherPaths) {
   Admission admission({});
   for (const char* target : {"/", "/WS/chat/a_b/", "/api/v1/push/alice", "*", ""}) {
     EXPECT_EQ(outcome(admission, RequestBuilder::upgrade(target).without("Host")), "declined");
@@ -154,7 +154,7 @@ TEST(Admission, LeavesOtherPathsToOthers) {
 // ---- the order of checks -----------------------------------------------------------------------
 
 TEST(Admission, ChecksInTheOrderStated) {
-  // Everything is wrong with this request; one thing after the other is put right.
+  // This request fails every check. The test fixes one mistake after the other.
   AdmissionOptions options;
   options.limits.max_connections_per_user = 1;
   Admission admission(options);
@@ -199,7 +199,7 @@ TEST(Admission, ChecksInTheOrderStated) {
 
 // ---- the handshake -----------------------------------------------------------------------------
 
-TEST(Admission, RefusesAWrongHandshake) {
+TEST(Admission, RefusesAnInvalidHandshake) {
   Admission admission({});
   const auto with = [&](const char* name, const char* value) {
     return outcome(admission, RequestBuilder::upgrade("/push/alice/").header(name, value));
@@ -214,7 +214,7 @@ TEST(Admission, RefusesAWrongHandshake) {
   EXPECT_EQ(with("Transfer-Encoding", "chunked"), "400 bad_handshake");
   EXPECT_EQ(with("Upgrade", "h2c"), "426 upgrade_required");
   EXPECT_EQ(with("Upgrade", "h2c, WebSocket"), "admitted");
-  // Where nobody's requests are good; HTTP/1.0 is nobody's.
+  // In a mode that accepts unidentified clients. HTTP/1.0 is unidentified.
   const Tokens tokens;
   Admission signed_ones(tokens.options);
   EXPECT_EQ(outcome(signed_ones, RequestBuilder::upgrade("/push/alice/")
@@ -234,7 +234,7 @@ TEST(Admission, RefusesAWrongHandshake) {
       "400 bad_handshake");
 }
 
-TEST(Admission, AnswersAPlainGetWith426WhereAnUpgradeWouldSucceed) {
+TEST(Admission, AnswersAPlainGetWith426IfAnUpgradeWouldSucceed) {
   Admission admission({});
   const Outcome found = admit(admission, RequestBuilder::get("/ws/chat/alice_bob/?user=bob"));
   ASSERT_EQ(found.text(), "426 upgrade_required");
@@ -245,7 +245,7 @@ TEST(Admission, AnswersAPlainGetWith426WhereAnUpgradeWouldSucceed) {
   EXPECT_EQ(outcome(admission, RequestBuilder::get("/ws/chat/bob_alice/")), "400 bad_group");
 }
 
-TEST(Admission, TakesOnlyGet) {
+TEST(Admission, AcceptsOnlyGet) {
   Admission admission({});
   for (const char* method : {"POST", "HEAD", "OPTIONS", "get", ""}) {
     const Outcome found = admit(admission, RequestBuilder::upgrade("/push/alice/").method(method));
@@ -285,7 +285,7 @@ TEST(Admission, AnswersAPreflightOfAnAllowedPageOnly) {
   for (const char* target : {"/push/Alice/", "/ws/chat/bob_alice/", "/elsewhere", "*"}) {
     EXPECT_FALSE(ask(target, "https://page.example")) << target;
   }
-  // Neither another question nor a plain request is one.
+  // Other OPTIONS requests and plain requests are not preflights.
   EXPECT_FALSE(admission.preflight(RequestBuilder::get("/push/alice/")
                                        .method("OPTIONS")
                                        .header("Origin", "https://page.example")));
@@ -302,7 +302,7 @@ TEST(Admission, AnswersAPreflightOfAnAllowedPageOnly) {
                                        .header("Access-Control-Request-Method", "GET")));
 }
 
-TEST(Admission, GivesThePlaceBackWhereTheHandshakeFails) {
+TEST(Admission, ReleasesThePermitIfTheHandshakeFails) {
   AdmissionOptions options;
   options.limits.max_connections = 1;
   Admission admission(options);
@@ -312,12 +312,12 @@ TEST(Admission, GivesThePlaceBackWhereTheHandshakeFails) {
                       RequestBuilder::upgrade("/push/alice/").header("Sec-WebSocket-Key", "bad")),
               "400 bad_handshake");
   }
-  EXPECT_EQ(admission.limits().in_all(), 0U);
+  EXPECT_EQ(admission.limits().total(), 0U);
 }
 
 // ---- subprotocols ------------------------------------------------------------------------------
 
-TEST(Admission, NeedsASubprotocolOfOursWhereAnyIsOffered) {
+TEST(Admission, RefusesUnknownSubprotocols) {
   Admission admission({});
   const auto with = [&](const char* offers) {
     return admit(admission,
@@ -347,7 +347,7 @@ TEST(Admission, NeedsANamedUserForTheSubprotocol) {
 
 // ---- open mode ---------------------------------------------------------------------------------
 
-TEST(OpenMode, IsForThisMachineUnlessTheNetworkIsAllowed) {
+TEST(OpenMode, IsForLoopbackUnlessTheNetworkIsAllowed) {
   Admission local({});
   Admission network(open_network());
   for (const char* address : {"127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"}) {
@@ -365,7 +365,7 @@ TEST(OpenMode, IsForThisMachineUnlessTheNetworkIsAllowed) {
   }
 }
 
-TEST(OpenMode, StaysClosedBehindAForgottenProxy) {
+TEST(OpenMode, RefusesClientsBehindAProxyThatIsNotConfigured) {
   Admission admission({});
   for (const char* field : {"X-Forwarded-For", "Forwarded", "X-Real-IP"}) {
     const Outcome found =
@@ -375,7 +375,7 @@ TEST(OpenMode, StaysClosedBehindAForgottenProxy) {
   }
 }
 
-TEST(OpenMode, LooksThroughATrustedProxy) {
+TEST(OpenMode, UsesTheClientAddressFromATrustedProxy) {
   AdmissionOptions options;
   options.trusted_proxies = {"127.0.0.1"};
   Admission admission(options);
@@ -388,7 +388,7 @@ TEST(OpenMode, LooksThroughATrustedProxy) {
   EXPECT_EQ(forwarded("::1"), "admitted");
 }
 
-TEST(OpenMode, RefusesAHostThatIsNotThisMachine) {
+TEST(OpenMode, RefusesAHostThatIsNotLoopback) {
   Admission local({});
   Admission network(open_network());
   const auto with_host = [](const char* host) {
@@ -424,7 +424,7 @@ TEST(OpenMode, RefusesAnotherUserOnAPushSocket) {
 
 // ---- origins -----------------------------------------------------------------------------------
 
-TEST(Admission, RefusesPagesFromElsewhere) {
+TEST(Admission, RefusesPagesOfOtherOrigins) {
   AdmissionOptions options;
   options.allowed_origins = {"https://page.example"};
   Admission admission(options);
@@ -452,7 +452,7 @@ TEST(Admission, LetsAnAllowedPageReadWhyItWasRefused) {
 
 // ---- membership --------------------------------------------------------------------------------
 
-TEST(Admission, RefusesStrangersInTheSameWordsWhoeverTheyAre) {
+TEST(Admission, RefusesNonMembersWithTheSameText) {
   Admission admission(behind_proxy());
   const Outcome friend_of_both =
       admit(admission, through_proxy(RequestBuilder::upgrade("/ws/chat/alice_bob/"), "alice"));
@@ -475,7 +475,7 @@ TEST(Admission, RefusesStrangersInTheSameWordsWhoeverTheyAre) {
 
 // ---- tokens ------------------------------------------------------------------------------------
 
-TEST(JwtMode, TakesATokenFromEachOfItsPlaces) {
+TEST(JwtMode, AcceptsATokenInEachPlace) {
   Tokens tokens;
   Admission admission(tokens.options);
   const std::string token = Tokens::token("alice");
@@ -505,7 +505,7 @@ TEST(JwtMode, TakesATokenFromEachOfItsPlaces) {
   }
 }
 
-TEST(JwtMode, RefusesWithoutAGoodToken) {
+TEST(JwtMode, RefusesWithoutAValidToken) {
   Tokens tokens;
   Admission admission(tokens.options);
   const std::string token = Tokens::token("alice");
@@ -527,7 +527,7 @@ TEST(JwtMode, RefusesWithoutAGoodToken) {
            base().header("Sec-WebSocket-Protocol",
                          "waystation.v1, bearer." + forged + ", bearer." + token),
            base().header("Cookie", "waystation_token=" + forged + "; waystation_token=" + token),
-           // A bad token in the first place is not made good by another elsewhere.
+           // An invalid token in the first place counts, even if another place has a valid one.
            base()
                .header("Authorization", "Bearer " + forged)
                .header("Cookie", "waystation_token=" + token),
@@ -566,7 +566,7 @@ TEST(JwtMode, RefusesATokenThatNestsDeeplyInEachOfItsPlaces) {
   }
 }
 
-TEST(JwtMode, TakesATokenFromTheQueryOnlyWhereAllowed) {
+TEST(JwtMode, AcceptsATokenInTheQueryOnlyIfAllowed) {
   Tokens tokens;
   const auto request =
       RequestBuilder::upgrade("/push/alice/?access_token=" + Tokens::token("alice"));
@@ -595,7 +595,7 @@ TEST(JwtMode, NeedsASubjectThatIsAUserId) {
   EXPECT_EQ(with_claims(R"({"exp":1700000060,"sub":"bob"})"), "403 not_that_user");
 }
 
-TEST(JwtMode, LooksAtIssuerAndAudienceAsConfigured) {
+TEST(JwtMode, ChecksIssuerAndAudienceAsConfigured) {
   Tokens tokens;
   tokens.options.jwt_issuer = "me";
   tokens.options.jwt_audience = {"chat"};
@@ -637,7 +637,7 @@ TEST(JwtMode, ChangesItsKeysWhileItRuns) {
   EXPECT_EQ(with_secret(other), "admitted");
 }
 
-TEST(JwtMode, TellsHowLongARefreshedTokenIsGood) {
+TEST(JwtMode, ReturnsTheExpiryOfARefreshedToken) {
   Tokens tokens;
   Admission admission(tokens.options);
   const auto refresh = [&](const std::string& token, std::int64_t now = kNow) {
@@ -651,10 +651,9 @@ TEST(JwtMode, TellsHowLongARefreshedTokenIsGood) {
   EXPECT_FALSE(Admission({}).refresh(Tokens::token("alice"), "alice", kNow));
 }
 
-// ---- proxies that name the caller
-// ----------------------------------------------------------------
+// ---- proxies that name the caller --------------------------------------------------------------
 
-TEST(HeaderMode, BelievesTheTrustedProxyOnly) {
+TEST(HeaderMode, TrustsOnlyTheTrustedProxy) {
   Admission admission(behind_proxy());
   const Outcome found =
       admit(admission, through_proxy(RequestBuilder::upgrade("/push/alice/"), "alice"));
@@ -692,10 +691,9 @@ TEST(HeaderMode, ReadsTheHeaderThatIsConfigured) {
             "admitted");
 }
 
-// ---- the embedder's own function
-// -----------------------------------------------------------------
+// ---- the identify callback ---------------------------------------------------------------------
 
-TEST(CallbackMode, AsksTheEmbedder) {
+TEST(CallbackMode, CallsTheHostApplication) {
   AdmissionOptions options;
   options.auth = Auth::callback;
   const int connection = 7;
@@ -722,7 +720,7 @@ TEST(CallbackMode, AsksTheEmbedder) {
   EXPECT_EQ(with("alice", kNow + 1000).text(), "401 unauthenticated");
 }
 
-TEST(CallbackMode, TakesNoIdentityForNoAdmission) {
+TEST(CallbackMode, RefusesACallerWithoutIdentity) {
   AdmissionOptions options;
   options.auth = Auth::callback;
   options.identify = [](const Request& request) -> std::optional<Identity> {
@@ -739,7 +737,7 @@ TEST(CallbackMode, TakesNoIdentityForNoAdmission) {
 
 // ---- limits ------------------------------------------------------------------------------------
 
-TEST(Admission, LimitsSocketsPerUserAndAddressAndInAll) {
+TEST(Admission, LimitsSocketsPerUserPerAddressAndInTotal) {
   AdmissionOptions options = open_network();
   options.limits = {4, 2, 3};
   Admission admission(options);
@@ -761,7 +759,7 @@ TEST(Admission, LimitsSocketsPerUserAndAddressAndInAll) {
   EXPECT_EQ(open("/push/alice/", "192.0.2.1"), "admitted");
 }
 
-TEST(Admission, CountsThePeerWhereTheClientIsNobody) {
+TEST(Admission, CountsThePeerIfTheClientIsUnidentified) {
   Tokens tokens;
   tokens.options.limits = {0, 0, 1};
   Admission admission(tokens.options);
@@ -773,11 +771,11 @@ TEST(Admission, CountsThePeerWhereTheClientIsNobody) {
   };
   const Outcome first = admit(admission, told("198.51.100.1"));
   EXPECT_EQ(first.text(), "admitted");
-  // Another story in the same field does not open another account.
+  // A different X-Forwarded-For does not change the address that is counted.
   EXPECT_EQ(outcome(admission, told("198.51.100.2")), "429 too_many");
 }
 
-TEST(OpenMode, IsNeverForWhoCameThroughAProxyThatNobodyTrusts) {
+TEST(OpenMode, RefusesClientsBehindAnUntrustedProxy) {
   Admission admission(open_network());
   const auto plain = [] { return RequestBuilder::upgrade("/push/alice/").from("192.0.2.1"); };
   EXPECT_EQ(outcome(admission, plain()), "admitted");
@@ -785,7 +783,7 @@ TEST(OpenMode, IsNeverForWhoCameThroughAProxyThatNobodyTrusts) {
             "401 unauthenticated");
 }
 
-TEST(Admission, CountsClientsBehindATrustedProxyApart) {
+TEST(Admission, CountsClientsBehindATrustedProxySeparately) {
   AdmissionOptions options = behind_proxy();
   options.limits = {0, 0, 1};
   Admission admission(options);
@@ -800,10 +798,9 @@ TEST(Admission, CountsClientsBehindATrustedProxyApart) {
   EXPECT_EQ(open("203.0.113.9").text(), "429 too_many");
 }
 
-// ---- scopes and operators
-// ------------------------------------------------------------------------
+// ---- scopes and operators ----------------------------------------------------------------------
 
-TEST(Authorization, BelongsToOperatorsWhereNobodyAuthenticates) {
+TEST(Authorization, IsForOperatorsInOpenMode) {
   AdmissionOptions options = open_network();
   options.operators = {"192.0.2.0/24"};
   Admission admission(options);
@@ -834,12 +831,12 @@ TEST(Authorization, NeedsTheScopeOfAToken) {
   EXPECT_EQ(with(Tokens::token("A service", "push admin"), Scope::admin), "200");
   EXPECT_EQ(with(Tokens::token("alice"), Scope::push), "403 missing_scope");
   EXPECT_EQ(with("nonsense", Scope::push), "401 unauthenticated");
-  // Being on this machine is no scope.
+  // A loopback address gives no scope.
   EXPECT_EQ(text(admission.authorize(RequestBuilder::get("/"), Scope::push, kNow)),
             "401 unauthenticated");
 }
 
-TEST(Authorization, ReadsScopesThatTheProxySets) {
+TEST(Authorization, ReadsTheScopesHeaderOfTheProxy) {
   Admission admission(behind_proxy());
   const auto with = [&](const char* scopes) {
     return text(admission.authorize(
@@ -855,7 +852,7 @@ TEST(Authorization, ReadsScopesThatTheProxySets) {
             "403 missing_scope");
 }
 
-TEST(Authorization, IsNotForPagesFromElsewhere) {
+TEST(Authorization, RefusesPagesOfOtherOrigins) {
   Tokens tokens;
   Admission with_tokens(tokens.options);
   Admission open({});
@@ -896,7 +893,7 @@ TEST(Operators, AreClientAddresses) {
 
 // ---- options -----------------------------------------------------------------------------------
 
-TEST(AdmissionOptions, AreRefusedInALineThatNamesTheKey) {
+TEST(AdmissionOptions, AreRefusedWithALineThatNamesTheKey) {
   test::Folder folder;
   const std::string weak = folder.file("weak", "c2hvcnQ=");
   const std::string shared = folder.file("shared", test::base64(kSecret), 0644);
@@ -990,7 +987,7 @@ TEST(AdmissionOptions, CanBeChangedWhileSocketsStayOpen) {
             "admitted");
 }
 
-TEST(AdmissionOptions, AreWarnedOfWhereTheyAreProbablyAMistake) {
+TEST(AdmissionOptions, ProbableMistakesGiveWarnings) {
   const auto warnings = [](const AdmissionOptions& options) {
     std::vector<std::string> lines;
     for (const auto& warning : config_warnings(options)) {
@@ -1021,9 +1018,9 @@ TEST(AdmissionOptions, AreWarnedOfWhereTheyAreProbablyAMistake) {
   EXPECT_THAT(warnings(options), SizeIs(3));
 }
 
-/// The options may change while a request is judged, here by its own `identify`. Its answer is the
-/// one of the options with which it began, header fields for other sites' pages included.
-TEST(Admission, UsesOneStateOfTheOptionsForARequest) {
+/// The options may change during a request, here in `identify`. The response follows the options at
+/// the start of the request, including its CORS header fields.
+TEST(Admission, UsesOneSnapshotOfTheOptionsPerRequest) {
   Admission* self = nullptr;
   AdmissionOptions later;
   later.allowed_origins = {};
@@ -1067,8 +1064,8 @@ TEST(Admission, ServesManyThreadsWhileItsOptionsChange) {
   for (int round = 0; round < 50; ++round) EXPECT_TRUE(admission.reload_keys());
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(admitted, 800);
-  EXPECT_EQ(admission.limits().in_all(), 0U);
+  EXPECT_EQ(admission.limits().total(), 0U);
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

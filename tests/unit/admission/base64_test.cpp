@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 TEST(Base64, DecodesBothAlphabetsWithAndWithoutPadding) {
@@ -26,4 +26,4 @@ TEST(Base64, RefusesEverythingElse) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -5,7 +5,7 @@
 
 #include "unit/admission/request_builder.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::RequestBuilder;
@@ -17,12 +17,12 @@ ClientAddress client(const Request& request) {
   return client_address(request, std::get<AddressList>(AddressList::parse(kProxies)));
 }
 
-/// The client's address as text; "nobody" where it is nobody's.
+/// The client's address as text; "nobody" if it is unidentified.
 std::string name(const ClientAddress& client) {
   return client.address ? client.address->to_string() : "nobody";
 }
 
-TEST(ClientAddress, IsThePeersWhereNothingWasForwarded) {
+TEST(ClientAddress, IsThePeersIfNothingWasForwarded) {
   EXPECT_EQ(name(client(RequestBuilder("/").from("203.0.113.9"))), "203.0.113.9");
   EXPECT_EQ(name(client(RequestBuilder("/").from("::ffff:203.0.113.9"))), "203.0.113.9");
   const ClientAddress local = client(RequestBuilder("/").from("127.0.0.1"));
@@ -30,7 +30,7 @@ TEST(ClientAddress, IsThePeersWhereNothingWasForwarded) {
   EXPECT_TRUE(local.through_trusted_proxy);
 }
 
-TEST(ClientAddress, IsNobodysWhereSomeoneUnknownForwards) {
+TEST(ClientAddress, IsUnidentifiedBehindAnUntrustedProxy) {
   for (const char* field :
        {"X-Forwarded-For", "x-forwarded-for", "Forwarded", "X-Real-IP", "X-Forwarded-Proto",
         "x-forwarded-host", "X-Forwarded-Port", "X-Forwarded-User", "X-Forwarded-Server",
@@ -39,19 +39,19 @@ TEST(ClientAddress, IsNobodysWhereSomeoneUnknownForwards) {
       const ClientAddress found = client(RequestBuilder("/").from("203.0.113.9").add(field, value));
       EXPECT_EQ(name(found), "nobody") << field << " " << value;
       EXPECT_FALSE(found.through_trusted_proxy);
-      EXPECT_THAT(found.why_nobody, HasSubstr("203.0.113.9, not one of trusted_proxies"));
-      ASSERT_TRUE(found.counted_as());
-      EXPECT_EQ(found.counted_as()->to_string(), "203.0.113.9");
+      EXPECT_THAT(found.why_unidentified, HasSubstr("203.0.113.9, not one of trusted_proxies"));
+      ASSERT_TRUE(found.address_for_limits());
+      EXPECT_EQ(found.address_for_limits()->to_string(), "203.0.113.9");
     }
   }
 }
 
-TEST(ClientAddress, IsNobodysInTheHttpOfAProxyThatSaysNothing) {
+TEST(ClientAddress, IsUnidentifiedWithHttp10) {
   for (const char* peer : {"127.0.0.1", "203.0.113.9"}) {
     for (const char* version : {"1.0", "0.9"}) {
       const ClientAddress found = client(RequestBuilder("/").from(peer).version(version));
       EXPECT_EQ(name(found), "nobody") << peer;
-      EXPECT_EQ(found.counted_as()->to_string(), peer);
+      EXPECT_EQ(found.address_for_limits()->to_string(), peer);
     }
   }
   EXPECT_EQ(name(client(RequestBuilder("/")
@@ -61,7 +61,7 @@ TEST(ClientAddress, IsNobodysInTheHttpOfAProxyThatSaysNothing) {
             "203.0.113.9");
 }
 
-TEST(ClientAddress, IsThePeersWhateverItSaysOfItself) {
+TEST(ClientAddress, IgnoresOtherFieldsOfThePeer) {
   for (const char* field : {"X-Requested-With", "X-Forward", "Viable", "Origin", "User-Agent",
                             "X-Stranger", "Connection"}) {
     EXPECT_EQ(name(client(RequestBuilder("/").from("203.0.113.9").add(field, "1"))), "203.0.113.9")
@@ -69,7 +69,7 @@ TEST(ClientAddress, IsThePeersWhateverItSaysOfItself) {
   }
 }
 
-TEST(ClientAddress, IsTheRightmostForwardedOneThatIsNoProxys) {
+TEST(ClientAddress, IsTheRightmostOneThatIsNotAProxy) {
   struct Case {
     const char* forwarded;
     const char* client;
@@ -101,7 +101,7 @@ TEST(ClientAddress, IsTheRightmostForwardedOneThatIsNoProxys) {
     const ClientAddress found =
         client(RequestBuilder("/").from("127.0.0.1").add("X-Forwarded-For", forwarded));
     EXPECT_EQ(name(found), expected) << forwarded;
-    EXPECT_EQ(found.why_nobody.empty(), found.address.has_value()) << forwarded;
+    EXPECT_EQ(found.why_unidentified.empty(), found.address.has_value()) << forwarded;
     EXPECT_TRUE(found.through_trusted_proxy);
   }
 }
@@ -114,7 +114,7 @@ TEST(ClientAddress, ReadsSeveralForwardingFieldsAsOneList) {
             "203.0.113.9");
 }
 
-TEST(ClientAddress, TakesXForwardedForBeforeTheOthers) {
+TEST(ClientAddress, PrefersXForwardedFor) {
   EXPECT_EQ(name(client(RequestBuilder("/")
                             .from("127.0.0.1")
                             .add("X-Real-IP", "198.51.100.1")
@@ -122,26 +122,26 @@ TEST(ClientAddress, TakesXForwardedForBeforeTheOthers) {
             "203.0.113.9");
 }
 
-TEST(ClientAddress, IsNobodysWhereATrustedProxySaysItInAnotherWay) {
+TEST(ClientAddress, IsUnidentifiedIfATrustedProxySetsNoXForwardedFor) {
   for (const char* field : {"Forwarded", "X-Real-IP", "X-Forwarded-Proto", "Via"}) {
     EXPECT_EQ(name(client(RequestBuilder("/").from("127.0.0.1").add(field, "127.0.0.1"))), "nobody")
         << field;
   }
 }
 
-TEST(ClientAddress, IsNobodysWithoutAnIpAddress) {
+TEST(ClientAddress, IsUnidentifiedWithoutAnIpAddress) {
   const ClientAddress found = client(RequestBuilder("/").from("/run/waystation.sock"));
   EXPECT_EQ(name(found), "nobody");
-  EXPECT_FALSE(found.counted_as());
+  EXPECT_FALSE(found.address_for_limits());
   EXPECT_FALSE(found.through_trusted_proxy);
 }
 
 TEST(ClientAddress, CountsTheClientBehindAProxy) {
   const ClientAddress found =
       client(RequestBuilder("/").from("127.0.0.1").add("X-Forwarded-For", "203.0.113.9"));
-  ASSERT_TRUE(found.counted_as());
-  EXPECT_EQ(found.counted_as()->to_string(), "203.0.113.9");
+  ASSERT_TRUE(found.address_for_limits());
+  EXPECT_EQ(found.address_for_limits()->to_string(), "203.0.113.9");
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

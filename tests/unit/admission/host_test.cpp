@@ -5,7 +5,7 @@
 
 #include "unit/admission/request_builder.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::RequestBuilder;
@@ -60,7 +60,7 @@ TEST(HostPort, RefusesEverythingElse) {
   EXPECT_FALSE(HostPort::parse(std::string(254, 'a')));
 }
 
-TEST(HostPort, KnowsTheNamesOfThisMachine) {
+TEST(HostPort, RecognizesLoopbackNames) {
   for (const char* text : {"localhost", "LOCALHOST:1", "localhost.", "app.localhost", "127.9.9.9",
                            "[::1]:8080", "[::ffff:127.0.0.1]"}) {
     EXPECT_TRUE(HostPort::parse(text)->is_loopback()) << text;
@@ -97,7 +97,7 @@ TEST(HostRules, NeedOneHostInEveryMode) {
   EXPECT_EQ(refused.error().code, RefusalCode::bad_host);
 }
 
-TEST(HostRules, NeedTheTargetsHostToBeTheSame) {
+TEST(HostRules, RequireTheSameHostInTheTarget) {
   const HostRules none = rules();
   const auto check = [&](const char* target, const char* host) {
     return none.check_host(RequestBuilder(target).header("Host", host), false, false).has_value();
@@ -108,7 +108,7 @@ TEST(HostRules, NeedTheTargetsHostToBeTheSame) {
   EXPECT_FALSE(check("http://a@b/push/a", "b"));
 }
 
-TEST(HostRules, KeepOpenModeToThisMachine) {
+TEST(HostRules, RestrictOpenModeToLoopback) {
   const HostRules listed = rules({"chat.example", "other.example:8443"});
   struct Case {
     const char* host;
@@ -134,7 +134,7 @@ TEST(HostRules, KeepOpenModeToThisMachine) {
   }
 }
 
-TEST(HostRules, TakeAnOriginOfTheSameHostAndPort) {
+TEST(HostRules, AcceptAnOriginWithTheSameHostAndPort) {
   struct Case {
     const char* host;
     const char* origin;
@@ -178,11 +178,11 @@ TEST(HostRules, RefuseTwoOrigins) {
                                         .add("origin", "https://chat.example")));
 }
 
-TEST(HostRules, TakeARequestWithoutAnOrigin) {
+TEST(HostRules, AcceptARequestWithoutAnOrigin) {
   EXPECT_TRUE(rules().check_origin(with_host("chat.example")));
 }
 
-TEST(HostRules, TakeAnAllowedOrigin) {
+TEST(HostRules, AcceptAnAllowedOrigin) {
   const HostRules listed = rules({}, {"https://page.example", "capacitor://localhost"});
   const auto good = [&](const char* origin) {
     return listed.check_origin(with_host("chat.example").header("Origin", origin)).has_value();
@@ -195,7 +195,7 @@ TEST(HostRules, TakeAnAllowedOrigin) {
   EXPECT_FALSE(good("https://sub.page.example"));
 }
 
-TEST(HostRules, TellAllowedOriginsFromTheRequestsOwn) {
+TEST(HostRules, DistinguishAllowedOriginsFromTheSameOrigin) {
   const HostRules listed = rules({}, {"https://page.example"});
   const auto allowed = [&](const char* origin) {
     const RequestBuilder builder = with_host("chat.example").header("Origin", origin);
@@ -206,7 +206,7 @@ TEST(HostRules, TellAllowedOriginsFromTheRequestsOwn) {
   EXPECT_EQ(allowed("null"), "");
 }
 
-TEST(HostRules, NameTheKeyAndValueThatAreWrong) {
+TEST(HostRules, NameTheWrongKeyAndValue) {
   const std::vector<std::string> bad_host{"chat.example/x"};
   const std::vector<std::string> bad_origin{"*"};
   const auto parsed = HostRules::parse(bad_host, bad_origin);
@@ -221,4 +221,4 @@ TEST(HostRules, NameTheKeyAndValueThatAreWrong) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 TEST(Scopes, AreReadFromNamesBetweenWhiteSpace) {
@@ -28,4 +28,4 @@ TEST(Scopes, AreReadFromNamesBetweenWhiteSpace) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -7,7 +7,7 @@
 
 #include "unit/admission/signing.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::HasSubstr;
@@ -89,7 +89,7 @@ TEST(KeyRing, NeverAsksForAPassphrase) {
   EXPECT_THAT(problem(test::encrypted_pem(test::rsa_key())), HasSubstr("without a passphrase"));
 }
 
-TEST(KeyRing, SaysWhichLineIsWrongAndNotWhatStandsThere) {
+TEST(KeyRing, NamesTheWrongLineWithoutItsContent) {
   struct Case {
     std::string text;
     const char* problem;
@@ -101,15 +101,16 @@ TEST(KeyRing, SaysWhichLineIsWrongAndNotWhatStandsThere) {
            Case{good + "hunter2!", "line 2: neither"},
            Case{good + "my id:" + good, "line 2: a key id"},
            Case{good + ":" + good, "line 2: a key id"},
-           Case{good + "id:\n", "without a key behind it"},
-           Case{good + "id:\n" + good, "line 3: behind a key id"},
+           Case{good + "id:\n", "without a key after it"},
+           Case{good + "id:\n" + good, "line 3: a key id alone"},
            Case{good + "-----BEGIN PUBLIC KEY-----\nAAAA\n", "no END line"},
            Case{good + "-----BEGIN PUBLIC KEY\n", "must end in"},
-           Case{good + "-----BEGIN -----\n-----END -----\n", "line 2: a block \"\" is not taken"},
+           Case{good + "-----BEGIN -----\n-----END -----\n",
+                "line 2: a block \"\" is not supported"},
            Case{good + "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
                 "line 2: the public key cannot be read"},
            Case{good + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                "line 2: a block \"CERTIFICATE\" is not taken"},
+                "line 2: a block \"CERTIFICATE\" is not supported"},
        }) {
     EXPECT_THAT(problem(text), HasSubstr(expected)) << text;
     EXPECT_THAT(problem(text), Not(HasSubstr("hunter2")));
@@ -123,14 +124,14 @@ TEST(KeyRing, BoundsTheNumberOfKeys) {
   EXPECT_THAT(problem(text + test::base64(kSecret)), HasSubstr("more than 32"));
 }
 
-TEST(KeyRing, IsLoadedFromAFileOfItsOwnersAlone) {
+TEST(KeyRing, IsLoadedFromAPrivateFileOnly) {
   test::Folder folder;
   const std::string path = folder.file("keys", test::base64(kSecret));
   for (const mode_t mode : {mode_t{0600}, mode_t{0400}}) {
     chmod(path.c_str(), mode);
     EXPECT_TRUE(std::holds_alternative<Ring>(KeyRing::load(path)));
   }
-  // Root's may be read by its group: as root, another user's stands for everyone's.
+  // The group may read a file of root. If the test runs as root, it uses another user's file.
   if (geteuid() == 0) {
     ASSERT_EQ(chown(path.c_str(), 4711, 4711), 0);
   }
@@ -142,7 +143,7 @@ TEST(KeyRing, IsLoadedFromAFileOfItsOwnersAlone) {
   }
 }
 
-TEST(KeyFile, IsPrivateWhereOnlyItsOwnerAndTheGroupOfRootsCanUseIt) {
+TEST(KeyFile, IsPrivateIfOnlyItsOwnerOrTheGroupOfRootCanReadIt) {
   struct Case {
     mode_t mode;
     uid_t owner;
@@ -188,4 +189,4 @@ TEST(KeyRing, IsLoadedFromARegularFileOnly) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

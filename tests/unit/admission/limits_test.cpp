@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::HasSubstr;
@@ -15,12 +15,12 @@ using testing::HasSubstr;
 const std::optional<Address> kHere = Address::parse("192.0.2.1");
 const std::optional<Address> kThere = Address::parse("192.0.2.2");
 
-/// Keeps what was reserved.
+/// Keeps the reserved permits.
 class Held {
  public:
   explicit Held(Limits& limits) : limits_(limits) {}
 
-  /// 0 where a permit was had, else the status of the refusal.
+  /// 0 if a permit was reserved, otherwise the status of the refusal.
   int take(std::string_view user, const std::optional<Address>& address) {
     auto result = limits_.reserve(user, address);
     if (!result) {
@@ -39,7 +39,7 @@ class Held {
   Refusal last_;
 };
 
-TEST(Limits, RefuseMoreThanInAllWithATimeToComeBack) {
+TEST(Limits, RefuseMoreThanTheTotalWithRetryAfter) {
   Limits limits({2, 0, 0});
   Held held(limits);
   EXPECT_EQ(held.take("a", kHere), 0);
@@ -77,30 +77,30 @@ TEST(Limits, RefuseMoreThanPerAddress) {
   EXPECT_EQ(held.take("b", std::nullopt), 0);
 }
 
-TEST(Limits, CountTheAnonymousInAllAndPerAddressOnly) {
+TEST(Limits, CountAnonymousSocketsInTotalAndPerAddressOnly) {
   Limits limits({0, 1, 0});
   Held held(limits);
   EXPECT_EQ(held.take("", kHere), 0);
   EXPECT_EQ(held.take("", kHere), 0);
-  EXPECT_EQ(limits.in_all(), 2U);
+  EXPECT_EQ(limits.total(), 2U);
 }
 
-TEST(Limits, TakeNothingWhereTheyRefuse) {
+TEST(Limits, ReserveNothingIfTheyRefuse) {
   Limits limits({3, 1, 2});
   Held held(limits);
   EXPECT_EQ(held.take("a", kHere), 0);
   for (int i = 0; i < 5; ++i) EXPECT_EQ(held.take("a", kHere), 429);
-  EXPECT_EQ(limits.in_all(), 1U);
+  EXPECT_EQ(limits.total(), 1U);
   EXPECT_EQ(held.take("b", kHere), 0);  // the refused ones were not counted per address either
 }
 
-TEST(Limits, AreOffWhereZero) {
+TEST(Limits, AreOffIfZero) {
   Limits limits({0, 0, 0});
   Held held(limits);
   for (int i = 0; i < 1000; ++i) ASSERT_EQ(held.take("a", kHere), 0);
 }
 
-TEST(Limits, ChangeWhilePlacesAreHeld) {
+TEST(Limits, ChangeWhilePermitsAreHeld) {
   Limits limits({0, 0, 0});
   Held held(limits);
   EXPECT_EQ(held.take("a", kHere), 0);
@@ -111,31 +111,31 @@ TEST(Limits, ChangeWhilePlacesAreHeld) {
   EXPECT_EQ(held.take("a", kHere), 0);
 }
 
-TEST(Permit, IsGivenBackOnce) {
+TEST(Permit, IsReleasedOnce) {
   Limits limits({0, 0, 0});
   auto result = limits.reserve("a", kHere);
   Permit permit = std::move(*result);
-  EXPECT_EQ(limits.in_all(), 1U);
+  EXPECT_EQ(limits.total(), 1U);
   EXPECT_TRUE(permit);
   Permit other = std::move(permit);
   EXPECT_FALSE(permit);  // NOLINT: what is left of it is the point
-  EXPECT_EQ(limits.in_all(), 1U);
+  EXPECT_EQ(limits.total(), 1U);
   other.release();
   other.release();
-  EXPECT_EQ(limits.in_all(), 0U);
+  EXPECT_EQ(limits.total(), 0U);
 }
 
-TEST(Permit, GivesBackWhatItHeldWhenAnotherIsMovedIn) {
+TEST(Permit, ReleasesItsOldPermitOnMoveAssignment) {
   Limits limits({0, 1, 0});
   auto first = limits.reserve("a", kHere);
   auto second = limits.reserve("b", kThere);
   *first = std::move(*second);
-  EXPECT_EQ(limits.in_all(), 1U);
+  EXPECT_EQ(limits.total(), 1U);
   EXPECT_TRUE(limits.reserve("a", kHere));
   EXPECT_FALSE(limits.reserve("b", kHere));
 }
 
-TEST(Permit, OutlivesTheLimitsItCameFrom) {
+TEST(Permit, MayOutliveItsLimits) {
   Permit permit;
   {
     Limits limits({0, 0, 0});
@@ -146,9 +146,9 @@ TEST(Permit, OutlivesTheLimitsItCameFrom) {
   EXPECT_FALSE(permit);
 }
 
-TEST(Limits, AreNeverOvershotByABurst) {
-  constexpr std::uint32_t kMost = 50;
-  Limits limits({kMost, 0, 0});
+TEST(Limits, AreNotExceededByABurst) {
+  constexpr std::uint32_t kMax = 50;
+  Limits limits({kMax, 0, 0});
   std::atomic<std::uint32_t> admitted{0};
   std::atomic<std::uint64_t> highest{0};
   std::vector<std::thread> threads;
@@ -174,9 +174,9 @@ TEST(Limits, AreNeverOvershotByABurst) {
     });
   }
   for (auto& thread : threads) thread.join();
-  EXPECT_LE(highest.load(), kMost);
-  EXPECT_EQ(limits.in_all(), 0U);
+  EXPECT_LE(highest.load(), kMax);
+  EXPECT_EQ(limits.total(), 0U);
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -3,14 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 
-TEST(Refusal, IsAWholePlainHttpResponse) {
+TEST(Refusal, IsACompleteHttpResponse) {
   EXPECT_EQ(render(Refusal{RefusalCode::bad_origin, "no"}),
             "HTTP/1.1 403 Forbidden\r\n"
             "Content-Type: application/json\r\n"
@@ -33,13 +33,13 @@ TEST(Refusal, SendsItsOwnFields) {
   EXPECT_THAT(text, HasSubstr("\r\nVary: Origin\r\n"));
 }
 
-TEST(Refusal, SaysWhenToTryAgainWhereItsCodeDoes) {
+TEST(Refusal, SendsRetryAfterIfItsCodeHasIt) {
   EXPECT_THAT(render(Refusal{RefusalCode::full}), HasSubstr("\r\nRetry-After: 5\r\n"));
   EXPECT_THAT(render(Refusal{RefusalCode::not_adoptable}), HasSubstr("\r\nRetry-After: 1\r\n"));
   EXPECT_THAT(render(Refusal{RefusalCode::bad_host}), Not(HasSubstr("Retry-After")));
 }
 
-TEST(Refusal, KeepsTheLogsDetailToItself) {
+TEST(Refusal, DoesNotSendTheLogDetail) {
   Refusal refusal{RefusalCode::unauthenticated, "no"};
   refusal.log_detail = "kid secret";
   refusal.user = "alice";
@@ -47,7 +47,7 @@ TEST(Refusal, KeepsTheLogsDetailToItself) {
   EXPECT_THAT(render(refusal), Not(HasSubstr("alice")));
 }
 
-TEST(RefusalCodes, AreOfAStatusWithAReasonAndHaveAText) {
+TEST(RefusalCodes, HaveAStatusWithAReasonAndAText) {
   for (const auto& info : kRefusalCodes) {
     EXPECT_NE(reason_phrase(info.status), "Unknown") << info.name;
     EXPECT_FALSE(info.text.empty()) << info.name;
@@ -61,7 +61,7 @@ TEST(Refusal, NamesUpgradeAsAnOptionOfTheConnectionToo) {
               HasSubstr("\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n"));
 }
 
-TEST(Refusal, LetsNobodyWriteAFieldOfTheirOwn) {
+TEST(Refusal, OmitsFieldsWithLineBreaks) {
   const std::string text = render(Refusal{
       RefusalCode::internal, "", {{"A", "1\r\nSet-Cookie: a"}, {"B\n", "2"}, {"C", "3\r"}}});
   EXPECT_THAT(text, Not(HasSubstr("Set-Cookie")));
@@ -69,13 +69,13 @@ TEST(Refusal, LetsNobodyWriteAFieldOfTheirOwn) {
   EXPECT_THAT(text, Not(HasSubstr("C: 3")));
 }
 
-TEST(HttpResponse, LeavesTheBodyOutForHead) {
+TEST(HttpResponse, OmitsTheBodyForHead) {
   const std::string text = render(HttpResponse{200, "text/plain", "hello", {}}, true);
   EXPECT_THAT(text, HasSubstr("Content-Length: 5\r\n"));
   EXPECT_THAT(text, EndsWith("\r\n\r\n"));
 }
 
-TEST(HttpResponse, HasNoBodyAndNoLengthWithoutContent) {
+TEST(HttpResponse, HasNeitherBodyNorLengthWith204) {
   EXPECT_EQ(render(HttpResponse{204, "", "", {}}),
             "HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n"
             "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n");
@@ -90,4 +90,4 @@ TEST(HttpResponse, HasAReasonForEveryStatusInUse) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

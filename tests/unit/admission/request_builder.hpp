@@ -1,4 +1,4 @@
-// Requests for tests.
+// Builds requests for tests.
 #pragma once
 
 #include <deque>
@@ -12,21 +12,21 @@
 
 namespace waystation::test {
 
-/// Puts a request together and keeps what it points to. Header fields may be set anew, added
-/// (repeated) and taken away.
+/// Builds a request and owns the memory of its views. Header fields can be set, added (repeated)
+/// and removed.
 class RequestBuilder {
  public:
   RequestBuilder() = default;
   explicit RequestBuilder(std::string target) { request_.target = keep(std::move(target)); }
 
-  /// A plain GET from this machine, as a browser's address line sends it.
+  /// A plain GET from loopback, as a browser sends it for a typed address.
   static RequestBuilder get(std::string target) {
     RequestBuilder builder(std::move(target));
     builder.header("Host", "127.0.0.1:8080");
     return builder;
   }
 
-  /// A right opening handshake.
+  /// A valid opening handshake.
   static RequestBuilder upgrade(std::string target) {
     return get(std::move(target))
         .header("Upgrade", "websocket")
@@ -53,7 +53,7 @@ class RequestBuilder {
     return *this;
   }
 
-  /// The one field of that name, or another of it where `add`.
+  /// Sets the field of that name, or adds another one if `add`.
   RequestBuilder& header(std::string name, std::string value) {
     return without(name).add(std::move(name), std::move(value));
   }
@@ -66,7 +66,7 @@ class RequestBuilder {
     return *this;
   }
 
-  /// Good until the builder changes or goes.
+  /// Valid until the builder is changed or destroyed.
   Request request() const {
     Request result = request_;
     result.headers = fields_;
@@ -81,7 +81,7 @@ class RequestBuilder {
     return *this;
   }
 
-  // Elements of a deque stay where they are; copies of the builder share them.
+  // A deque keeps pointers to its elements valid. Copies of the builder share them.
   std::shared_ptr<std::deque<std::string>> texts_ = std::make_shared<std::deque<std::string>>();
   std::vector<HeaderField> fields_;
   Request request_{.method = "GET",

@@ -5,7 +5,7 @@
 #include "base/error.hpp"
 #include "unit/admission/request_builder.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::RequestBuilder;
@@ -20,7 +20,7 @@ TEST(Request, SplitsATargetInOriginForm) {
   EXPECT_FALSE(target->is_absolute);
 }
 
-TEST(Request, PrefersTheQueryThatTheClientWroteIntoTheTarget) {
+TEST(Request, PrefersTheQueryInTheTarget) {
   const RequestBuilder builder = RequestBuilder("/push/a?user=a?b").query("user=c");
   const auto target = split_target(builder);
   ASSERT_TRUE(target);
@@ -38,7 +38,7 @@ TEST(Request, SplitsATargetInAbsoluteForm) {
   EXPECT_EQ(target->query, "x=1");
 }
 
-TEST(Request, TakesAnAbsoluteTargetWithoutAPathForTheRoot) {
+TEST(Request, TreatsAnAbsoluteTargetWithoutAPathAsTheRoot) {
   const RequestBuilder with_host("https://chat.example");
   const auto bare = split_target(with_host);
   ASSERT_TRUE(bare);
@@ -51,14 +51,14 @@ TEST(Request, TakesAnAbsoluteTargetWithoutAPathForTheRoot) {
   EXPECT_EQ(query_only->query, "x");
 }
 
-TEST(Request, HasNoTargetInAnyOtherForm) {
+TEST(Request, RefusesOtherFormsOfTarget) {
   for (const char* text : {"", "*", "chat.example:80", "push/a", "ftp://h/push/a", "http:///push/a",
                            "/push/a#b", "http://h/#"}) {
     EXPECT_FALSE(split_target(RequestBuilder(text))) << text;
   }
 }
 
-TEST(Request, TellsOneHeaderValueFromSeveralAndNone) {
+TEST(Request, DistinguishesOneHeaderValueFromSeveralAndNone) {
   RequestBuilder builder("/");
   builder.add("HOST", " a \t").add("X-Twice", "1").add("x-twice", "1");
   const Request request = builder;
@@ -105,7 +105,7 @@ TEST(Request, LooksUpAParameterByItsExactName) {
   }
 }
 
-TEST(Request, LooksNoFurtherThanTheQueryGoes) {
+TEST(Request, StopsAtTheEndOfTheQuery) {
   const std::string_view longer = "user=%41";
   EXPECT_EQ(query_parameter(longer.substr(0, 7), "user").found, Parameter::Found::malformed);
   EXPECT_EQ(query_parameter("user=%4&1", "user").found, Parameter::Found::malformed);
@@ -115,7 +115,7 @@ TEST(Request, KeepsAZeroByteOfAParameter) {
   EXPECT_EQ(query_parameter("user=a%00b", "user").value, std::string("a\0b", 3));
 }
 
-TEST(Request, QuotesWhatIsNotFitForALine) {
+TEST(Request, QuotesUnprintableCharacters) {
   EXPECT_EQ(in_quotes("a b"), "\"a b\"");
   EXPECT_EQ(in_quotes("a\r\nb\"\x80"), "\"a??b??\"");
   EXPECT_EQ(in_quotes(std::string(80, 'a')), "\"" + std::string(80, 'a') + "\"");
@@ -123,4 +123,4 @@ TEST(Request, QuotesWhatIsNotFitForALine) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::HasSubstr;
@@ -26,7 +26,7 @@ TEST(Routes, ReadsBothWithAndWithoutTheLastSlash) {
   }
 }
 
-TEST(Routes, LeavesOtherPathsToOthers) {
+TEST(Routes, DeclineOtherPaths) {
   for (const char* path :
        {"/", "", "/ws", "/ws/", "/ws/chat", "/wsfoo", "/WS/chat/a_b/", "/ws/Chat/a_b/", "/push",
         "/Push/a", "//push/a", "/./push/a", "/ws%2Fchat/a_b", "/ws/%63hat/a_b", "/a/../push/b",
@@ -35,7 +35,7 @@ TEST(Routes, LeavesOtherPathsToOthers) {
   }
 }
 
-TEST(Routes, RefusesWhatIsNotExactlyARoute) {
+TEST(Routes, RefuseInexactPaths) {
   struct Case {
     std::string_view path;
     int status;
@@ -59,21 +59,21 @@ TEST(Routes, RefusesWhatIsNotExactlyARoute) {
            Case{"/push/a_b/", 400, "bad_user", "0-9 and a-z"},
            Case{"/push/a b/", 400, "bad_user", "0-9 and a-z"},
            Case{"/push/\xC3\xA9/", 400, "bad_user", "0-9 and a-z"},
-           Case{"/ws/chat/a_b//", 404, "not_found", "to the letter"},
-           Case{"/ws/chat/a_b/c", 404, "not_found", "to the letter"},
-           Case{"/ws/chat//a_b", 404, "not_found", "to the letter"},
-           Case{"/ws/chat/../chat/a_b", 404, "not_found", "to the letter"},
-           Case{"/ws/chat/..", 404, "not_found", "to the letter"},
-           Case{"/ws/chat/./", 404, "not_found", "to the letter"},
-           Case{"/ws/chat/a%5Fb/", 404, "not_found", "to the letter"},
-           Case{"/ws/chat/a_b%2F", 404, "not_found", "to the letter"},
-           Case{"/ws/chat/a_b%00/", 404, "not_found", "to the letter"},
-           Case{"/ws/chat/a_b\\/", 404, "not_found", "to the letter"},
-           Case{"/ws/chat/a_b\0/"sv, 404, "not_found", "to the letter"},
-           Case{"/push/a\n/", 404, "not_found", "to the letter"},
-           Case{"/push/a\x7F/", 404, "not_found", "to the letter"},
-           Case{"/push/a/b/", 404, "not_found", "to the letter"},
-           Case{"/push/../push/a", 404, "not_found", "to the letter"},
+           Case{"/ws/chat/a_b//", 404, "not_found", "exactly"},
+           Case{"/ws/chat/a_b/c", 404, "not_found", "exactly"},
+           Case{"/ws/chat//a_b", 404, "not_found", "exactly"},
+           Case{"/ws/chat/../chat/a_b", 404, "not_found", "exactly"},
+           Case{"/ws/chat/..", 404, "not_found", "exactly"},
+           Case{"/ws/chat/./", 404, "not_found", "exactly"},
+           Case{"/ws/chat/a%5Fb/", 404, "not_found", "exactly"},
+           Case{"/ws/chat/a_b%2F", 404, "not_found", "exactly"},
+           Case{"/ws/chat/a_b%00/", 404, "not_found", "exactly"},
+           Case{"/ws/chat/a_b\\/", 404, "not_found", "exactly"},
+           Case{"/ws/chat/a_b\0/"sv, 404, "not_found", "exactly"},
+           Case{"/push/a\n/", 404, "not_found", "exactly"},
+           Case{"/push/a\x7F/", 404, "not_found", "exactly"},
+           Case{"/push/a/b/", 404, "not_found", "exactly"},
+           Case{"/push/../push/a", 404, "not_found", "exactly"},
        }) {
     const auto parsed = parse_socket_route(path);
     ASSERT_TRUE(std::holds_alternative<Refusal>(parsed)) << path;
@@ -94,4 +94,4 @@ TEST(Routes, BoundsAName) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -1,5 +1,5 @@
-// Keys and tokens for tests, made with libcrypto alone, so that what checks tokens is not what
-// made them.
+// Keys and tokens for tests, made with libcrypto only, so that the tested code does not check its
+// own tokens.
 #pragma once
 
 #include <openssl/bio.h>
@@ -29,7 +29,7 @@ inline KeyHandle hold(EVP_PKEY* key) {
   return {key, EVP_PKEY_free};
 }
 
-/// RSA keys take long to make: one of each size a run.
+/// RSA keys are slow to generate: one key of each size per run.
 inline KeyHandle rsa_key() {
   static const KeyHandle key = hold(EVP_RSA_gen(2048));
   return key;
@@ -42,7 +42,7 @@ inline KeyHandle ec_key(const char* curve = "P-256") {
   return hold(EVP_EC_gen(curve));
 }
 
-inline std::string text_of(BIO* bio) {
+inline std::string bio_text(BIO* bio) {
   char* data = nullptr;
   const long size = BIO_get_mem_data(bio, &data);
   std::string text(data, static_cast<std::size_t>(size));
@@ -52,23 +52,23 @@ inline std::string text_of(BIO* bio) {
 inline std::string public_pem(const KeyHandle& key) {
   BIO* bio = BIO_new(BIO_s_mem());
   PEM_write_bio_PUBKEY(bio, key.get());
-  return text_of(bio);
+  return bio_text(bio);
 }
 inline std::string private_pem(const KeyHandle& key) {
   BIO* bio = BIO_new(BIO_s_mem());
   PEM_write_bio_PKCS8PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-  return text_of(bio);
+  return bio_text(bio);
 }
 /// "RSA PRIVATE KEY" or "EC PRIVATE KEY".
 inline std::string traditional_pem(const KeyHandle& key) {
   BIO* bio = BIO_new(BIO_s_mem());
   PEM_write_bio_PrivateKey_traditional(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-  return text_of(bio);
+  return bio_text(bio);
 }
 inline std::string encrypted_pem(const KeyHandle& key) {
   BIO* bio = BIO_new(BIO_s_mem());
   PEM_write_bio_PKCS8PrivateKey(bio, key.get(), EVP_aes_128_cbc(), "pass", 4, nullptr, nullptr);
-  return text_of(bio);
+  return bio_text(bio);
 }
 
 inline std::string base64(std::string_view data) {
@@ -95,7 +95,7 @@ inline std::string hmac(std::string_view secret, std::string_view text,
   return {mac.begin(), mac.begin() + size};
 }
 
-/// An RSA or EC signature as JWS wants it (RFC 7518, sections 3.3 and 3.4).
+/// An RSA or EC signature in the format of JWS (RFC 7518, sections 3.3 and 3.4).
 inline std::string signature(const KeyHandle& key, std::string_view text) {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
   std::size_t size = 0;
@@ -118,7 +118,7 @@ inline std::string signature(const KeyHandle& key, std::string_view text) {
   return raw;
 }
 
-/// What is signed: header and claims, as JSON texts.
+/// The signed text: header and claims, as JSON texts.
 inline std::string signing_input(std::string_view header, std::string_view claims) {
   return base64url(header) + "." + base64url(claims);
 }
@@ -143,7 +143,7 @@ inline std::string with_nested(std::string_view object, std::size_t levels,
   return text + "," + std::string(object.substr(1));
 }
 
-/// A folder that is gone afterwards.
+/// A temporary folder, removed by the destructor.
 class Folder {
  public:
   Folder() {
@@ -170,7 +170,7 @@ class Folder {
     return path;
   }
 
-  /// Removes a file at the end that someone else made.
+  /// Also removes this file, which other code created.
   std::string forget(const std::string& name) {
     files_.push_back(path_ + "/" + name);
     return files_.back();

@@ -5,7 +5,7 @@
 
 #include "unit/admission/signing.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::base64url;
@@ -29,7 +29,7 @@ Checked check(const std::string& token, const TokenRules& rules = {}, std::int64
   return verify_token(*secret_ring(), rules, token, now);
 }
 
-/// What is wrong with a token; "good" where nothing is.
+/// What is wrong with a token; "good" if it is valid.
 std::string problem(const Checked& checked) {
   const auto* found = std::get_if<std::string>(&checked);
   return found != nullptr ? *found : "good";
@@ -74,7 +74,7 @@ TEST(Token, MustBeSignedWithOneOfTheKeys) {
   }
 }
 
-TEST(Token, IsNoLongerGoodOnceAnyPartWasChanged) {
+TEST(Token, IsInvalidAfterAnyChange) {
   const std::string token = hs256(kClaims);
   ASSERT_EQ(problem(check(token)), "good");
   for (std::size_t i = 0; i < token.size(); ++i) {
@@ -90,7 +90,7 @@ TEST(Token, NeverChoosesItsAlgorithm) {
   const auto verify = [&](const std::string& token) {
     return problem(verify_token(*keys, {}, token, kNow));
   };
-  // The public key is known to all: taken for a secret, it would let all sign.
+  // The public key is public: as an HMAC secret it would let everyone sign.
   for (const char* header : {R"({"alg":"HS256"})", R"({"alg":"RS256","alg":"HS256"})",
                              R"({"alg":"HS256","alg":"RS256"})",
                              R"({"alg":"RS256","\u0061lg":"HS256"})", R"({"alg":"hs256"})"}) {
@@ -110,13 +110,13 @@ TEST(Token, IsRefusedWithAStrongerAlgorithmToo) {
   const std::string input = test::signing_input(R"({"alg":"HS512"})", kClaims);
   EXPECT_THAT(problem(check(input + "." + base64url(test::hmac(kSecret, input, EVP_sha512())))),
               HasSubstr("not signed"));
-  // What is verified with an algorithm that the header names the second time.
+  // Verified with the algorithm that a repeated `alg` names.
   const std::string twice = test::signing_input(R"({"alg":"HS256","alg":"HS512"})", kClaims);
   EXPECT_NE(problem(check(twice + "." + base64url(test::hmac(kSecret, twice, EVP_sha512())))),
             "good");
 }
 
-TEST(Token, IsRefusedWhereItsHeaderCanBeReadInTwoWays) {
+TEST(Token, IsRefusedIfItsHeaderIsAmbiguous) {
   for (const char* header : {R"({"alg":"HS256","alg":"HS256"})", R"({"alg":"HS256","x":1,"x":2})",
                              R"({"alg":"hs256"})"}) {
     EXPECT_NE(problem(check(test::hs256_token(kSecret, kClaims, header))), "good") << header;
@@ -136,7 +136,7 @@ TEST(Token, IsCheckedWithTheKeyItNames) {
   EXPECT_EQ(verify(kOtherSecret, R"({"alg":"HS256","kid":"old"})"), "good");
   EXPECT_NE(verify(kOtherSecret, R"({"alg":"HS256","kid":"new"})"), "good");
   EXPECT_NE(verify(nameless, R"({"alg":"HS256","kid":"new"})"), "good");
-  // Without a name, or with one that is nobody's: in turn.
+  // Without `kid`, or with an unknown one: each key in turn.
   for (const std::string& secret : {kSecret, kOtherSecret, nameless}) {
     EXPECT_EQ(verify(secret, R"({"alg":"HS256"})"), "good");
   }
@@ -146,7 +146,7 @@ TEST(Token, IsCheckedWithTheKeyItNames) {
   EXPECT_NE(verify(kSecret, R"({"alg":"HS256","kid":7})"), "good");
 }
 
-TEST(Token, IsRefusedWhereAParserWouldCutATextShort) {
+TEST(Token, IsRefusedIfAParserWouldTruncateAText) {
   for (const char* claims : {R"({"sub":"alice\u0000x","exp":1700000060})",
                              R"({"sub":"alice","exp":1700000060,"scope":"push\u0000x"})",
                              R"({"sub":"alice","exp":1700000060,"\u0000":1})"}) {
@@ -163,7 +163,7 @@ TEST(Token, MustExpire) {
   EXPECT_THAT(problem(check(hs256(R"({"sub":"alice","EXP":1800000000})"))), HasSubstr("no expiry"));
 }
 
-TEST(Token, IsGoodUntilItsExpiryAndNotAMillisecondLonger) {
+TEST(Token, IsValidUntilItsExpiryAndNotAMillisecondLonger) {
   const std::string token = hs256(kClaims);
   EXPECT_EQ(problem(check(token, {}, 1'700'000'059'999)), "good");
   EXPECT_THAT(problem(check(token, {}, 1'700'000'060'000)), HasSubstr("expired"));
@@ -180,7 +180,7 @@ TEST(Token, MayExpireInTheFarFuture) {
   }
 }
 
-TEST(Token, IsNotGoodBeforeItsTime) {
+TEST(Token, IsNotValidBeforeItsTime) {
   const auto with = [](const char* nbf) {
     return hs256(std::string(R"({"sub":"alice","exp":1700000060,"nbf":)") + nbf + "}");
   };
@@ -218,7 +218,7 @@ TEST(Token, MustBeForOneOfTheAudiences) {
   EXPECT_THAT(problem(check(hs256(kClaims), rules)), HasSubstr("aud"));
 }
 
-TEST(Token, MayNameNobody) {
+TEST(Token, MayHaveNoSubject) {
   for (const char* sub : {"", R"("sub":7,)", R"("sub":null,)", R"("sub":["alice"],)"}) {
     const Checked checked =
         check(hs256(std::string("{") + sub + R"("exp":1700000060,"scope":"push"})"));
@@ -228,7 +228,7 @@ TEST(Token, MayNameNobody) {
   }
 }
 
-TEST(Token, IsNotCutAtAZeroByte) {
+TEST(Token, IsNotTruncatedAtAZeroByte) {
   EXPECT_NE(problem(check(hs256(R"({"sub":"alice\u0000x","exp":1700000060})"))), "good");
 }
 
@@ -295,7 +295,7 @@ TEST(Token, IsRefusedHoweverDeeplyItNests) {
       EXPECT_NE(problem(check(token)), "good") << token;
     }
   }
-  // Parsers recurse on their way to a mistake, too.
+  // Parsers recurse before they find a mistake, too.
   for (const std::string& text : {std::string(5900, '['), std::string(2900, '[') + "]",
                                   R"({"a":)" + std::string(5800, '[') + "}"}) {
     EXPECT_NE(problem(check(hs256(text))), "good") << text;
@@ -303,22 +303,22 @@ TEST(Token, IsRefusedHoweverDeeplyItNests) {
   }
 }
 
-TEST(Token, HidesNoLevelsBehindStringsAndEscapes) {
+TEST(Token, HidesNoLevelsAfterStringsAndEscapes) {
   const std::string deep = std::string(1000, '[') + std::string(1000, ']');
   const auto with = [](const std::string& members) {
     return problem(check(hs256(R"({"sub":"alice","exp":1700000060,)" + members + "}")));
   };
-  // Brackets in strings are no levels.
+  // Brackets in strings do not count as levels.
   EXPECT_EQ(with(R"("x":")" + std::string(3000, '[') + "\""), "good");
   EXPECT_EQ(with(R"("x":"\"[[[[[[[[[[[[[[[[[[[[","y":"{{{{{{{{{{{{{{{{{{")"), "good");
-  // Levels behind a string that ends are levels, whatever it ends in.
+  // Brackets after the end of a string count, whatever its last character is.
   for (const char* before : {R"("x":"\\","y":)", R"("x":"]]]]]]","y":)", R"("x\"":)",
                              R"("x":"\u0022","y":)", R"("sub":"alice","sub":)"}) {
     EXPECT_NE(with(before + deep), "good") << before;
   }
 }
 
-TEST(Token, IsRefusedWhereTwoDecodersCouldReadItDifferently) {
+TEST(Token, IsRefusedIfDecodersDisagree) {
   const auto verify = [](const std::string& header, const std::string& claims) {
     const std::string input = header + "." + claims;
     return problem(check(input + "." + base64url(test::hmac(kSecret, input))));
@@ -339,10 +339,10 @@ TEST(Token, IsRefusedWhereTwoDecodersCouldReadItDifferently) {
     EXPECT_NE(verify(last_bit_set(first), second), "good") << remainder;
     EXPECT_NE(verify(first, last_bit_set(second)), "good") << remainder;
   }
-  // A character that completes no byte.
+  // A last character that does not complete a byte.
   EXPECT_NE(verify(encoded(header, 0) + "A", encoded(kClaims, 0)), "good");
   EXPECT_NE(verify(encoded(header, 0), encoded(kClaims, 0) + "A"), "good");
-  // Texts that a parser could take to end at a zero byte, or at the end of the object.
+  // Texts that a parser could end at a zero byte, or at the end of the object.
   const std::string deep = std::string(1000, '[');
   for (const std::string& tail : {std::string(1, '\0'), '\0' + deep, deep, std::string("{}")}) {
     EXPECT_NE(problem(check(hs256(kClaims + tail))), "good") << tail;
@@ -352,7 +352,7 @@ TEST(Token, IsRefusedWhereTwoDecodersCouldReadItDifferently) {
   }
 }
 
-TEST(Token, IsNotLookedAtWhereItIsTooLong) {
+TEST(Token, IsRefusedUnreadIfTooLong) {
   const auto with_padding = [](std::size_t size) {
     return hs256(R"({"sub":"alice","exp":1700000060,"x":")" + std::string(size, 'x') + "\"}");
   };
@@ -360,7 +360,7 @@ TEST(Token, IsNotLookedAtWhereItIsTooLong) {
   EXPECT_NE(problem(check(with_padding(7000))), "good");
 }
 
-TEST(IssuedToken, IsGoodHere) {
+TEST(IssuedToken, IsAccepted) {
   const auto ec = test::ec_key();
   for (const std::string& text :
        {test::base64(kSecret), "k1:" + test::base64(kSecret), test::private_pem(test::rsa_key()),
@@ -387,7 +387,7 @@ TEST(IssuedToken, IsGoodHere) {
   }
 }
 
-TEST(IssuedToken, IsSignedWithTheKeyAskedFor) {
+TEST(IssuedToken, IsSignedWithTheRequestedKey) {
   const auto keys = ring("old:" + test::base64(kOtherSecret) + "\nnew:" + test::base64(kSecret));
   TokenRequest request;
   request.user = "alice";
@@ -399,7 +399,7 @@ TEST(IssuedToken, IsSignedWithTheKeyAskedFor) {
             "good");
 }
 
-TEST(IssuedToken, IsNotToBeHadForNobodyOrNoTimeOrWithoutAKey) {
+TEST(IssuedToken, NeedsAUserALifetimeAndAKey) {
   const auto why_not = [](const KeyRing& keys, const TokenRequest& request) {
     const auto issued = issue_token(keys, request);
     const auto* found = std::get_if<std::string>(&issued);
@@ -420,4 +420,4 @@ TEST(IssuedToken, IsNotToBeHadForNobodyOrNoTimeOrWithoutAKey) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -1,4 +1,4 @@
-/* Goes through the whole C interface as an embedder written in C would. */
+/* Tests the whole C interface as a host application in C uses it. */
 #define _GNU_SOURCE
 
 #include <arpa/inet.h>
@@ -17,7 +17,7 @@
 #include "check.h"
 #include "support/small_stack.h"
 
-/* ---- a web server of a few lines ------------------------------------------------------------- */
+/* ---- a minimal web server -------------------------------------------------------------------- */
 
 typedef struct connection {
   int client;
@@ -76,7 +76,7 @@ static waystation_request upgrade_of(const connection *c, const char *target, co
   return request;
 }
 
-/* The same path, asked for without an upgrade. */
+/* The same path without an upgrade. */
 static waystation_request plain_get_of(const connection *c, const char *target) {
   static const waystation_header headers[] = {{"Host", "localhost"}};
   waystation_request request = upgrade_of(c, target, NULL);
@@ -103,7 +103,7 @@ static void receive(int fd, char *text, size_t size) {
   text[got] = '\0';
 }
 
-/* Opens a socket of the relay's. */
+/* Opens a socket of the relay. */
 static connection open_socket(uint32_t id, const char *target, const char *query) {
   connection c = connected();
   waystation_request request = upgrade_of(&c, target, query);
@@ -120,7 +120,7 @@ static connection open_socket(uint32_t id, const char *target, const char *query
   return c;
 }
 
-/* That a request is answered with this status and error code. */
+/* Checks the status and the error code of the response to a request. */
 static void expect_refusal(uint32_t id, const waystation_request *request, int status,
                            const char *code) {
   waystation_response response = empty_response();
@@ -129,7 +129,7 @@ static void expect_refusal(uint32_t id, const waystation_request *request, int s
   CHECK(response.action == WAYSTATION_REPLY && response.status == status);
   snprintf(quoted, sizeof quoted, "\"%s\"", code);
   CHECK(strstr(response.bytes, quoted) != NULL);
-  /* A C string, too, though `length` is what counts. */
+  /* The bytes are also a C string, although `length` is authoritative. */
   CHECK(response.bytes[response.length] == '\0' && strlen(response.bytes) == response.length);
   waystation_response_clear(&response);
 }
@@ -152,7 +152,7 @@ static waystation_relay *started(waystation_options *options) {
   return relay;
 }
 
-static void words(void) {
+static void descriptions(void) {
   int status;
   CHECK(strcmp(waystation_version(), "") != 0);
   for (status = WAYSTATION_OK; status <= WAYSTATION_INTERNAL; status++) {
@@ -178,7 +178,7 @@ static void defaults(void) {
   CHECK(options.ping_interval_seconds == 25 && options.busy_poll_microseconds == 0);
   CHECK(options.identify == NULL && options.on_event == NULL && options.on_log == NULL);
 
-  /* Nothing is written beyond the size that the caller knows, however small. */
+  /* Nothing is written beyond the caller's size, however small. */
   waystation_options_init(NULL, sizeof options);
   for (i = 0; i <= sizeof options; i += 4) {
     memset(room, 0xA5, sizeof room);
@@ -188,7 +188,7 @@ static void defaults(void) {
 }
 
 static void options_of_an_older_header(void) {
-  /* Exactly as much memory as an older struct had, so that reading beyond it is seen. */
+  /* Allocates exactly the older struct, so that a sanitizer reports a read beyond it. */
   size_t sizes[3];
   size_t i;
   sizes[0] = offsetof(waystation_options, busy_poll_microseconds);
@@ -231,7 +231,7 @@ static void wrong_options(void) {
   CHECK(strcmp(error.message,
                "auth = 17: unknown value; allowed: open, jwt, header or callback") == 0);
   CHECK(waystation_new(&options, &relay, NULL) == WAYSTATION_INVALID);
-  /* A caller whose struct is shorter, and one that forgot its size. */
+  /* A caller with a shorter struct, and one that did not set the size. */
   CHECK(waystation_new(&options, &relay, (waystation_error *)(void *)&older) ==
         WAYSTATION_INVALID);
   CHECK(older.size == offsetof(waystation_error, option) && older.status == WAYSTATION_INVALID);
@@ -278,7 +278,7 @@ static void put(waystation_options *options, const waystation_option_info *info,
          info->field_size == sizeof number ? (const void *)&number : &narrow, info->field_size);
 }
 
-/* That one number is refused, and the refusal names the option, the value and the range. */
+/* Checks that one number is refused, and that the error names option, value and range. */
 static void expect_out_of_range(const waystation_option_info *info, uint64_t number) {
   waystation_options options;
   waystation_error error = WAYSTATION_ERROR_INIT;
@@ -292,8 +292,8 @@ static void expect_out_of_range(const waystation_option_info *info, uint64_t num
   CHECK(strcmp(error.option, info->name) == 0 && strcmp(error.message, expected) == 0);
 }
 
-/* The defaults and ranges of the table are those in force. */
-static void the_table_of_options(void) {
+/* The table's defaults and ranges are those that the library uses. */
+static void option_table(void) {
   waystation_options defaults, options;
   waystation_option_info info;
   struct {
@@ -342,7 +342,7 @@ static void the_table_of_options(void) {
   }
 }
 
-/* What waystation_options_check_all found. */
+/* The results of waystation_options_check_all. */
 typedef struct findings {
   size_t mistakes;
   size_t warnings;
@@ -363,7 +363,7 @@ static int note_finding(void *user_data, waystation_log_level severity,
   return found->mistakes + found->warnings != found->most;
 }
 
-static void every_mistake(void) {
+static void check_all_reports_every_mistake(void) {
   waystation_options options;
   findings found = {0, 0, "", 0};
   waystation_options_init(&options, sizeof options);
@@ -388,7 +388,7 @@ static void every_mistake(void) {
   memset(&found, 0, sizeof found);
   CHECK(waystation_options_check_all(&options, note_finding, &found) == WAYSTATION_INVALID);
   CHECK(found.mistakes == 8 && found.warnings == 2);
-  /* In the order of the table, warnings at the end. */
+  /* In the order of the table; warnings are last. */
   CHECK(strcmp(found.options,
                "jwt_key_file trusted_proxies trusted_proxies allowed_origins message_burst "
                "ping_interval_seconds audit_max_bytes log_level jwt_audience allow_query_token ")
@@ -399,8 +399,8 @@ static void every_mistake(void) {
   CHECK(found.mistakes == 3 && found.warnings == 0);
 }
 
-/* Every field of the statistics has a row, and every counter too. */
-static void the_tables_of_statistics(void) {
+/* Every field of the statistics and every counter has a row. */
+static void statistics_tables(void) {
   waystation_stat_info stat;
   waystation_counter_info counter;
   size_t i;
@@ -426,7 +426,7 @@ static void the_tables_of_statistics(void) {
   }
 }
 
-/* The value of a counter's label that is looked for, and its count. */
+/* The label to search for, and its count. */
 typedef struct part {
   const char *name;
   uint64_t count;
@@ -448,7 +448,7 @@ static uint64_t counted(const waystation_relay *relay, waystation_counter which,
   return wanted.count;
 }
 
-static void nothing_at_all(void) {
+static void null_arguments(void) {
   waystation_request request;
   waystation_response response = empty_response();
   waystation_stats stats;
@@ -476,7 +476,7 @@ static void nothing_at_all(void) {
         WAYSTATION_INVALID);
   CHECK(number == 7);
 
-  /* A relay that is not there: handlers may outlive it. */
+  /* The relay does not exist any more: handlers may outlive it. */
   CHECK(waystation_max_body_bytes(0) == 0 && waystation_max_body_bytes(0xFFFFFFFF) == 0);
   CHECK(waystation_is_operator(0xFFFFFFFF, &request) == 0);
   CHECK(waystation_end_slow_connections(0xFFFFFFFF, &request.local_port, 1, 1) == 0);
@@ -524,7 +524,7 @@ static void wrong_requests(void) {
   request.body_size = 5;
   CHECK(waystation_http(id, &request, &response) == WAYSTATION_INVALID);
 
-  /* Nothing but a size: no method, no path, no address. */
+  /* Nothing but a size: no method, path or address. */
   memset(&request, 0, sizeof request);
   request.size = sizeof request;
   CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
@@ -534,14 +534,14 @@ static void wrong_requests(void) {
   CHECK(waystation_http(id, &request, &response) == WAYSTATION_OK);
   waystation_response_clear(&response);
 
-  /* Somebody else's path. */
+  /* A path of another application. */
   request = upgrade_of(&c, "/elsewhere", NULL);
   CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
   CHECK(response.action == WAYSTATION_DECLINED && response.bytes == NULL);
   CHECK(waystation_http(id, &request, &response) == WAYSTATION_OK);
   CHECK(response.action == WAYSTATION_DECLINED);
 
-  /* A connection that is not there, and one over the server's own TLS. */
+  /* An invalid descriptor, and a connection over the web server's own TLS. */
   request = upgrade_of(&c, "/push/alice/", NULL);
   request.remote_port = (uint16_t)(c.client_port ^ 1);
   CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
@@ -553,7 +553,7 @@ static void wrong_requests(void) {
   CHECK(response.action == WAYSTATION_REPLY && response.status == 501);
   waystation_response_clear(&response);
 
-  /* An older header knew no descriptor; it must not be taken for number 0. */
+  /* An older header has no descriptor; the library must not read it as 0. */
   {
     waystation_request *older = malloc(offsetof(waystation_request, descriptor));
     connection other = connected();
@@ -581,7 +581,7 @@ static void count_event(void *user_data, const waystation_event *event) {
   if (event->outcome != WAYSTATION_DROPPED) seen++;
 }
 
-static void a_life(void) {
+static void lifecycle(void) {
   static const char *const reasons[] = {"closed",  "slow",      "dead",       "ended",
                                         "expired", "violation", "going_away", "failed"};
   static const char *const codes[] = {"bad_json", "bad_envelope", "not_a_member", "rate_limited",
@@ -656,7 +656,7 @@ static void a_life(void) {
   request.remote_address = "192.0.2.1";
   CHECK(waystation_is_operator(id, &request) == 0);
 
-  /* What is counted in parts. Each has every part, also those that nothing was counted in. */
+  /* Counters with labels: all labels are reported, including those with count 0. */
   CHECK(counted(relay, WAYSTATION_COUNTER_HTTP_REFUSED, "not_an_operator") == 0);
   CHECK(waystation_http(id, &request, &response) == WAYSTATION_OK && response.status == 403);
   waystation_response_clear(&response);
@@ -678,7 +678,7 @@ static void a_life(void) {
   CHECK(waystation_counter_read(relay, WAYSTATION_COUNTER_ERRORS_SENT, NULL, NULL) ==
         WAYSTATION_INVALID);
 
-  /* Somebody else's page hears so on any path. */
+  /* A page of another origin is refused on any path. */
   CHECK(waystation_origin_check(id, NULL, &response) == WAYSTATION_INVALID);
   CHECK(waystation_origin_check(id, &request, NULL) == WAYSTATION_INVALID);
   request = plain_get_of(&push, "/page.html");
@@ -693,7 +693,7 @@ static void a_life(void) {
   CHECK(response.action == WAYSTATION_REPLY && response.status == 503);
   waystation_response_clear(&response);
 
-  /* A request that the web server could not read is refused by the relay, which counts it. */
+  /* The relay refuses and counts a request that the web server could not parse. */
   request = plain_get_of(&push, "/push/alice/");
   CHECK(waystation_refuse(id, 431, &request, &response) == WAYSTATION_OK);
   CHECK(response.action == WAYSTATION_REPLY && response.status == 431);
@@ -712,7 +712,7 @@ static void a_life(void) {
   CHECK(response.action == WAYSTATION_REPLY && response.status == 404);
   waystation_response_clear(&response);
 
-  /* Options that are wrong change nothing; others do. */
+  /* Wrong options change nothing; valid ones do. */
   options.max_message_bytes = 0;
   CHECK(waystation_reconfigure(relay, &options, &error) == WAYSTATION_INVALID);
   CHECK(strcmp(error.option, "max_message_bytes") == 0);
@@ -726,7 +726,7 @@ static void a_life(void) {
   CHECK(waystation_push(relay, "bob", "1", 1, 20000, NULL) == WAYSTATION_OK);
   expect_frame(push.client, "{\"event\":{\"message\":1,\"group\":null}}");
 
-  /* A plain GET is told what would become of an upgrade. */
+  /* A plain GET returns the result that an upgrade would have. */
   late = connected();
   request = plain_get_of(&late, "/push/bob/");
   expect_refusal(id, &request, 426, "upgrade_required");
@@ -753,7 +753,7 @@ static void a_life(void) {
   request = plain_get_of(&late, "/push/bob/");
   expect_refusal(id, &request, 503, "stopping");
   disconnect(&late);
-  /* One that is drained still answers: there is nobody left. */
+  /* A drained relay still answers; it has no sockets left. */
   CHECK(waystation_push(relay, "bob", "1", 1, 20000, &reached) == WAYSTATION_OK && reached == 0);
   CHECK(waystation_presence(relay, "bob", 20000, &sockets, &groups) == WAYSTATION_OK);
   CHECK(sockets == 0 && groups == 0);
@@ -773,7 +773,7 @@ static int who(void *user_data, const waystation_request *request, waystation_id
   return 1;
 }
 
-static void identity_from_the_host(void) {
+static void identity_callback(void) {
   waystation_options options;
   waystation_relay *relay;
   waystation_response response = empty_response();
@@ -803,7 +803,7 @@ static void identity_from_the_host(void) {
   disconnect(&c);
 }
 
-/* Writes a file of keys that is its owner's alone. */
+/* Writes a key file that only its owner may read. */
 static void write_keys(const char *path, const char *text) {
   int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   CHECK(file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text));
@@ -853,7 +853,7 @@ static void tokens(void) {
   request.headers = headers;
   request.header_count = i + 1;
   CHECK(waystation_upgrade(waystation_id(relay), &request, &response) == WAYSTATION_OK);
-  CHECK(response.status == 403); /* it is good, and not bob's */
+  CHECK(response.status == 403); /* the token is valid, but not bob's */
   waystation_response_clear(&response);
   request = upgrade_of(&c, "/push/alice/", NULL);
   request.headers = headers;
@@ -891,17 +891,17 @@ static void tokens(void) {
 }
 
 static int run(void) {
-  words();
+  descriptions();
   defaults();
   options_of_an_older_header();
   wrong_options();
-  the_table_of_options();
-  every_mistake();
-  the_tables_of_statistics();
-  nothing_at_all();
+  option_table();
+  check_all_reports_every_mistake();
+  statistics_tables();
+  null_arguments();
   wrong_requests();
-  a_life();
-  identity_from_the_host();
+  lifecycle();
+  identity_callback();
   tokens();
   if (failures != 0) fprintf(stderr, "%d checks failed\n", failures);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -1,4 +1,4 @@
-/* The audit as an embedder written in C keeps and reads it: no server, no web server. */
+/* The audit as a host application in C writes and reads it, without a web server. */
 #define _GNU_SOURCE
 
 #include <pthread.h>
@@ -28,7 +28,7 @@ static int64_t now_ms(void) {
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* What an event and a row have in common. */
+/* The members that an event and a row have in common. */
 typedef struct note {
   int64_t at;
   waystation_outcome outcome;
@@ -42,7 +42,7 @@ typedef struct notes {
   pthread_mutex_t mutex;
   note all[MOST];
   size_t count;
-  size_t most; /* so many are asked for */
+  size_t most; /* the requested number of rows */
 } notes;
 
 static void add(notes *to_all, int64_t at, waystation_outcome outcome, const char *to,
@@ -110,7 +110,7 @@ static waystation_audit_counts total(const waystation_audit_filter *filter) {
   return totals;
 }
 
-/* Three notifications that reach nobody, and what the callback and the file say of them. */
+/* Three notifications that reach no socket: the callback and the file must agree. */
 static void events_equal_rows(void) {
   static const struct {
     const char *user;
@@ -129,7 +129,7 @@ static void events_equal_rows(void) {
                           &reached) == WAYSTATION_OK);
     CHECK(reached == 0);
   }
-  waystation_free(relay); /* every row is written, and every callback has returned */
+  waystation_free(relay); /* returns after the last row and the last callback */
   CHECK(stat(file, &status) == 0 && (status.st_mode & 0777) == 0600);
 
   audit = opened();
@@ -146,7 +146,7 @@ static void events_equal_rows(void) {
     CHECK(row->at > now_ms() - 600000 && row->at <= now_ms());
   }
 
-  /* The newest, and no more than are wanted. */
+  /* The newest rows, at most the requested number. */
   rows.count = 0;
   CHECK(waystation_audit_read(audit, &filter, 2, on_row, &rows, NULL) == WAYSTATION_OK);
   CHECK(rows.count == 2 && strcmp(rows.all[0].to, "carol") == 0);
@@ -176,7 +176,7 @@ static void counts(void) {
   filter.outcomes = 1u << WAYSTATION_PUSHED;
   CHECK(total(&filter).undelivered == 0);
   filter.outcomes = 0;
-  filter.until = totals.first_at; /* without it */
+  filter.until = totals.first_at; /* excludes that row */
   CHECK(total(&filter).undelivered == 0);
   filter.until = 0;
   CHECK(waystation_audit_top(audit, &filter, WAYSTATION_AUDIT_TOP_UNDELIVERED, 10, first_name,
@@ -185,14 +185,14 @@ static void counts(void) {
   strcpy(most, "none");
   CHECK(waystation_audit_top(audit, &filter, WAYSTATION_AUDIT_TOP_FALLBACKS, 10, first_name, most,
                               NULL) == WAYSTATION_OK);
-  CHECK(strcmp(most, "none") == 0); /* notifications are of no pair */
+  CHECK(strcmp(most, "none") == 0); /* notifications have no pair */
   CHECK(waystation_audit_top(audit, &filter, WAYSTATION_AUDIT_TOP_DROPPED, 10, first_name, most,
                               NULL) == WAYSTATION_OK);
-  CHECK(strcmp(most, "none") == 0); /* none was */
+  CHECK(strcmp(most, "none") == 0); /* none was dropped */
   waystation_audit_close(audit);
 }
 
-static void mistakes(void) {
+static void invalid_arguments(void) {
   waystation_audit_filter filter = everything();
   waystation_audit *audit = opened();
   waystation_audit *none = audit;
@@ -226,7 +226,7 @@ static void mistakes(void) {
   CHECK(strcmp(error.option, "audit_file") == 0);
 }
 
-static void a_second_relay(void) {
+static void second_relay(void) {
   waystation_options options;
   waystation_relay *first = started(NULL);
   waystation_relay *second = NULL;
@@ -242,7 +242,7 @@ static void a_second_relay(void) {
   waystation_free(first);
 }
 
-/* Rows as old as an hour go when the retention is a matter of days; the size is checked. */
+/* Rows older than an hour are deleted when the retention is one day; the file size is checked. */
 static void reconfigured(void) {
   waystation_options options;
   waystation_relay *relay = started(NULL);
@@ -258,7 +258,7 @@ static void reconfigured(void) {
   options.audit_retention_days = 1;
   CHECK(waystation_reconfigure(relay, &options, &error) == WAYSTATION_OK);
   CHECK(waystation_push(relay, "dave", "1", 1, PATIENCE_MS, NULL) == WAYSTATION_OK);
-  CHECK(waystation_drain(relay, 100) == WAYSTATION_OK); /* the rows are on the disk */
+  CHECK(waystation_drain(relay, 100) == WAYSTATION_OK); /* the rows are on disk */
   CHECK(waystation_stats_read(relay, &stats) == WAYSTATION_OK);
   CHECK(stats.audit_state == WAYSTATION_AUDIT_OK && stats.audit_rows_written == 1);
   CHECK(stats.audit_rows_lost == 0 && stats.audit_rows_waiting == 0);
@@ -276,7 +276,8 @@ static void pruned(void) {
   CHECK(total(&filter).undelivered == 2);
 }
 
-/* The host's process goes on where its files may not grow, whatever SIGXFSZ would do to it. */
+/* The host process continues if a file-size limit stops its writes, although SIGXFSZ would end
+ * it. */
 static void limited(void) {
   int status = 0;
   const pid_t child = fork();
@@ -300,7 +301,7 @@ static void limited(void) {
       waystation_audit_count(audit, &filter, &totals, NULL);
       waystation_audit_close(audit);
     }
-    /* And the signal is the host's as before. */
+    /* The host's signal handling is unchanged. */
     CHECK(sigaction(SIGXFSZ, NULL, &action) == 0 && action.sa_handler == SIG_DFL);
     {
       sigset_t set;
@@ -318,8 +319,8 @@ static int run(void) {
   snprintf(file, sizeof file, "%s/audit.db", folder);
   events_equal_rows();
   counts();
-  mistakes();
-  a_second_relay();
+  invalid_arguments();
+  second_relay();
   reconfigured();
   pruned();
   limited();

@@ -20,7 +20,7 @@
 namespace waystation::test {
 namespace {
 
-/// What the embedder's functions do, as the test likes.
+/// The host application's callbacks; each test sets them.
 struct Callbacks {
   std::function<void(const waystation_event&)> on_event;
   std::function<int(const waystation_request&, waystation_identity&)> identify;
@@ -55,7 +55,7 @@ struct Callbacks {
   }
 };
 
-/// A file with a secret in it, which goes with it.
+/// A key file, deleted by the destructor.
 class KeyFile {
  public:
   KeyFile() {
@@ -83,7 +83,7 @@ std::string or_null(const char* text) {
   return text == nullptr ? "(null)" : text;
 }
 
-TEST_F(CallbacksTest, HearOfFallbacksAndOfWhatReachedNobodyOnAThreadOfTheirOwn) {
+TEST_F(CallbacksTest, ReportFallbacksAndUndeliveredMessagesOnTheCallbackThread) {
   std::vector<std::string> heard;
   std::thread::id thread;
   callbacks_.on_event = [&](const waystation_event& event) {
@@ -109,7 +109,7 @@ TEST_F(CallbacksTest, HearOfFallbacksAndOfWhatReachedNobodyOnAThreadOfTheirOwn) 
   EXPECT_NE(thread, std::this_thread::get_id());
 }
 
-TEST_F(CallbacksTest, OneThatBlocksLosesEventsThatAreCountedWhileSocketsGoOn) {
+TEST_F(CallbacksTest, BlockedCallbackLosesCountedEventsButSocketsContinue) {
   std::promise<void> release;
   const auto released = release.get_future().share();
   std::atomic<std::uint64_t> heard = 0;
@@ -121,7 +121,7 @@ TEST_F(CallbacksTest, OneThatBlocksLosesEventsThatAreCountedWhileSocketsGoOn) {
   Embedded relay(options_);
   auto alice = relay.open("/ws/chat/alice_bob/", "user=alice", "waystation.v1");
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
-  // As many as it takes; each is dealt with at once, whatever the callback does.
+  // Each push fails immediately, however long the callback blocks.
   constexpr std::uint64_t kMessages = 10'000;
   std::thread sender([&] {
     std::string frames;
@@ -132,15 +132,15 @@ TEST_F(CallbacksTest, OneThatBlocksLosesEventsThatAreCountedWhileSocketsGoOn) {
     ASSERT_NE(alice.hear().find(R"("route":"none")"), std::string::npos);
   }
   sender.join();
-  const auto lost = relay.figures().events_lost;
+  const auto lost = relay.stats().events_lost;
   EXPECT_GT(lost, 0U);
-  EXPECT_EQ(relay.figures().messages_undelivered, kMessages);
+  EXPECT_EQ(relay.stats().messages_undelivered, kMessages);
   release.set_value();
   EXPECT_TRUE(eventually([&] { return heard + lost == kMessages; }));
-  EXPECT_EQ(relay.figures().events_lost, lost);
+  EXPECT_EQ(relay.stats().events_lost, lost);
 }
 
-TEST_F(CallbacksTest, MayCallBackIn) {
+TEST_F(CallbacksTest, MayCallTheLibrary) {
   std::promise<std::vector<int>> done;
   std::optional<Embedded> relay;
   bool first = true;
@@ -152,9 +152,9 @@ TEST_F(CallbacksTest, MayCallBackIn) {
     statuses.push_back(waystation_push(handle, event.to, "2", 1, 20'000, &reached));
     statuses.push_back(waystation_presence(handle, event.to, 20'000, &sockets, nullptr));
     statuses.push_back(waystation_reconfigure(handle, &options_, nullptr));
-    waystation_stats figures{};
-    figures.size = sizeof figures;
-    statuses.push_back(waystation_stats_read(handle, &figures));
+    waystation_stats stats{};
+    stats.size = sizeof stats;
+    statuses.push_back(waystation_stats_read(handle, &stats));
     statuses.push_back(waystation_end_sessions(handle, event.to, 20'000, &closed));
     statuses.push_back(waystation_drain(handle, 0));
     statuses.push_back(static_cast<int>(sockets * 100 + closed * 10 + reached));
@@ -169,7 +169,7 @@ TEST_F(CallbacksTest, MayCallBackIn) {
   EXPECT_EQ(bob.hear(), "(closed 4403)");
 }
 
-TEST_F(CallbacksTest, FreeingTheRelayInOneIsRefusedAndLogged) {
+TEST_F(CallbacksTest, FreeingTheRelayInACallbackIsRefusedAndLogged) {
   std::promise<void> done;
   std::optional<Embedded> relay;
   bool first = true;
@@ -187,7 +187,7 @@ TEST_F(CallbacksTest, FreeingTheRelayInOneIsRefusedAndLogged) {
   EXPECT_NE(bob.hear().find("event"), std::string::npos);
 }
 
-TEST_F(CallbacksTest, MayCallBackInFromIdentify) {
+TEST_F(CallbacksTest, IdentifyMayCallTheLibrary) {
   std::optional<Embedded> relay;
   std::vector<int> statuses;
   std::uint64_t sockets = 0, closed = 0, reached = 0;
@@ -196,14 +196,14 @@ TEST_F(CallbacksTest, MayCallBackInFromIdentify) {
   callbacks_.identify = [&](const waystation_request& request, waystation_identity& identity) {
     std::string("alice").copy(identity.user, 5);
     if (request.query == nullptr) return 1;
-    // A new login: the old ones hear of it, and end.
+    // A new login: end_sessions closes the older sockets.
     auto* const handle = relay->get();
-    waystation_stats figures{};
-    figures.size = sizeof figures;
+    waystation_stats stats{};
+    stats.size = sizeof stats;
     statuses = {waystation_push(handle, "alice", "2", 1, 20'000, &reached),
                 waystation_presence(handle, "alice", 20'000, &sockets, nullptr),
                 waystation_reconfigure(handle, &options_, nullptr),
-                waystation_stats_read(handle, &figures),
+                waystation_stats_read(handle, &stats),
                 waystation_end_sessions(handle, "alice", 20'000, &closed)};
     return 1;
   };
@@ -224,7 +224,7 @@ TEST_F(CallbacksTest, FreeingTheRelayInIdentifyIsRefusedAndLogged) {
   callbacks_.on_event = [](const waystation_event&) {};
   callbacks_.identify = [&](const waystation_request&, waystation_identity& identity) {
     waystation_free(relay->get());
-    // Another relay is another matter.
+    // Another relay may be freed.
     const Embedded other(default_options());
     int status = 0;
     other.knock("/push/alice/", "", nullptr, &status);
@@ -239,7 +239,7 @@ TEST_F(CallbacksTest, FreeingTheRelayInIdentifyIsRefusedAndLogged) {
   EXPECT_NE(alice.hear().find("event"), std::string::npos);
 }
 
-TEST_F(CallbacksTest, GetLogLinesOnTheThreadOfEventsAndMayCallBackInFromThere) {
+TEST_F(CallbacksTest, LogRunsOnTheEventThreadAndMayCallTheLibrary) {
   std::mutex mutex;
   std::set<std::thread::id> threads;
   std::vector<int> statuses;
@@ -261,8 +261,9 @@ TEST_F(CallbacksTest, GetLogLinesOnTheThreadOfEventsAndMayCallBackInFromThere) {
     statuses.push_back(waystation_end_sessions(relay, "bob", 20'000, &closed));
     statuses.push_back(static_cast<int>(sockets * 100 + closed * 10 + reached));
   };
-  options_.allow_open_network = 1;  // doubted, in a line
-  // That waystation_new returns while the callback waits for it: it runs on no caller's thread.
+  options_.allow_open_network = 1;  // causes a warning
+  // waystation_new returns while the callback waits for it: the callback runs on no caller's
+  // thread.
   Embedded relay(options_);
   auto bob = relay.open("/push/bob/");
   handle.set_value(relay.get());
@@ -273,14 +274,14 @@ TEST_F(CallbacksTest, GetLogLinesOnTheThreadOfEventsAndMayCallBackInFromThere) {
   EXPECT_EQ(statuses, (std::vector<int>{0, 0, 0, 0, 111}));
   EXPECT_EQ(threads.size(), 1U);
   EXPECT_EQ(threads.count(std::this_thread::get_id()), 0U);
-  // One of waystation_new, one of waystation_reconfigure.
+  // One line by waystation_new, one by waystation_reconfigure.
   EXPECT_EQ(callbacks_.lines.size(), 2U);
 }
 
-TEST_F(CallbacksTest, HaveHeardEveryLineWhenTheRelayIsFreed) {
+TEST_F(CallbacksTest, FreeReturnsAfterTheLastLogLine) {
   callbacks_.on_event = [](const waystation_event&) {};
   callbacks_.on_log = [](std::string_view) {
-    // Slower than whoever only starts and frees.
+    // Takes longer than making and freeing a relay.
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   };
   options_.allow_open_network = 1;
@@ -290,7 +291,7 @@ TEST_F(CallbacksTest, HaveHeardEveryLineWhenTheRelayIsFreed) {
   }
 }
 
-TEST_F(CallbacksTest, OneThatIsSlowToLogLosesLinesThatAreCountedWhileSocketsGoOn) {
+TEST_F(CallbacksTest, SlowLogCallbackLosesCountedLinesButSocketsContinue) {
   constexpr std::uint64_t kLost = 10;
   std::promise<void> entered, release;
   auto released = release.get_future().share();
@@ -306,7 +307,7 @@ TEST_F(CallbacksTest, OneThatIsSlowToLogLosesLinesThatAreCountedWhileSocketsGoOn
   for (std::uint64_t i = 0; i < LogLines::kMaxLines + kLost; ++i) {
     ASSERT_EQ(waystation_reconfigure(relay.get(), &options_, nullptr), WAYSTATION_OK);
   }
-  EXPECT_EQ(relay.figures().log_lines_lost, kLost);
+  EXPECT_EQ(relay.stats().log_lines_lost, kLost);
   auto bob = relay.open("/push/bob/");
   relay.push("bob");
   EXPECT_NE(bob.hear().find("event"), std::string::npos);
@@ -316,7 +317,7 @@ TEST_F(CallbacksTest, OneThatIsSlowToLogLosesLinesThatAreCountedWhileSocketsGoOn
   EXPECT_EQ(callbacks_.lines.size(), 1 + LogLines::kMaxLines + 1);
 }
 
-TEST_F(CallbacksTest, FreeWaitsForTheOneThatRunsAndForNoOther) {
+TEST_F(CallbacksTest, FreeWaitsOnlyForTheRunningCallback) {
   constexpr int kEvents = 100;
   std::promise<void> entered, release;
   std::atomic<int> running = 0, heard = 0;
@@ -326,7 +327,8 @@ TEST_F(CallbacksTest, FreeWaitsForTheOneThatRunsAndForNoOther) {
       entered.set_value();
       release.get_future().wait();
     }
-    // So slow that all of them take ten times as long as free goes on to begin any.
+    // So slow that all events together take ten times as long as waystation_free keeps starting
+    // them.
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     ++heard;
     --running;
@@ -347,8 +349,8 @@ TEST_F(CallbacksTest, FreeWaitsForTheOneThatRunsAndForNoOther) {
   freeing.join();
 }
 
-TEST_F(CallbacksTest, FreeWith500BusySocketsGivesEverythingBackAndCallsNobodyAfterwards) {
-  // Both ends of each socket are in this process, and the relay leaves some descriptors free.
+TEST_F(CallbacksTest, FreeWith500BusySocketsReleasesAllAndCallsNothingLater) {
+  // Both ends of each socket are in this process, and the relay keeps some descriptors free.
   constexpr rlim_t kDescriptors = 1200;
   if (const auto limit = raise_descriptor_limit(); limit < kDescriptors) {
     GTEST_SKIP() << "a process here may open " << limit << " descriptors, and this takes "
@@ -358,7 +360,7 @@ TEST_F(CallbacksTest, FreeWith500BusySocketsGivesEverythingBackAndCallsNobodyAft
   std::atomic<int> late = 0;
   callbacks_.on_event = [&](const waystation_event&) {
     if (freed) ++late;
-    // Slower than events come, so that some are waiting when the end comes.
+    // Slower than events arrive, so that some wait when the relay is freed.
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   };
   options_.messages_per_second = 0;
@@ -383,11 +385,11 @@ TEST_F(CallbacksTest, FreeWith500BusySocketsGivesEverythingBackAndCallsNobodyAft
       });
     }
     busy.emplace_back([&] {
-      // Whoever is being admitted meanwhile gets an answer or an end.
+      // A client in the middle of its upgrade gets a response or the end of the connection.
       while (!done) relay.knock("/push/7/");
     });
-    EXPECT_TRUE(eventually([&] { return relay.figures().messages_undelivered > 1000; }));
-    EXPECT_EQ(relay.figures().push_sockets >= 250, true);
+    EXPECT_TRUE(eventually([&] { return relay.stats().messages_undelivered > 1000; }));
+    EXPECT_EQ(relay.stats().push_sockets >= 250, true);
     auto* const handle = relay.get();
     waystation_free(handle);
     freed = true;
@@ -402,20 +404,20 @@ TEST_F(CallbacksTest, FreeWith500BusySocketsGivesEverythingBackAndCallsNobodyAft
     EXPECT_EQ(status, 503);
     relay.forget();
   }
-  // One is kept for the life of the process: what stands for sockets that were taken over.
+  // One descriptor stays open for the life of the process: it takes the place of adopted sockets.
   EXPECT_TRUE(eventually([&] { return open_descriptors() <= before + 1; }))
       << open_descriptors() << " now, " << before << " before";
   EXPECT_EQ(late, 0);
 }
 
-/// What stands in `text` between `before` and the next quotation mark; nothing where it begins
-/// otherwise.
+/// The text between `before` and the next quotation mark; empty if `text` does not begin with
+/// `before`.
 std::string quoted_after(std::string_view before, const std::string& text) {
   if (!text.starts_with(before)) return {};
   return text.substr(before.size(), text.find('"', before.size()) - before.size());
 }
 
-/// Two users of whom one speaks, and what became of it.
+/// Two users: one sends, and the class records which messages arrive.
 class Conversation {
  public:
   Conversation(const Embedded& relay, int number)
@@ -426,17 +428,17 @@ class Conversation {
   }
 
   void say(std::size_t bytes) {
-    const auto id = name_ + "-" + std::to_string(said_++);
+    const auto id = name_ + "-" + std::to_string(sent_++);
     sender_.say(R"({"message":[")" + id + R"(",")" + std::string(bytes, 'x') + R"("],"id":")" + id +
                 "\"}");
   }
-  /// False where the socket has ended.
-  bool hear_verdict() {
+  /// Returns false if the socket has ended.
+  bool receive_ack() {
     const auto heard = sender_.hear();
     const auto id = quoted_after(R"({"ack":{"id":")", heard);
     if (id.empty()) return false;
     EXPECT_NE(heard.find(R"("route":"chat")"), std::string::npos) << heard;
-    taken_.insert(id);
+    acknowledged_.insert(id);
     return true;
   }
   bool receive() {
@@ -445,21 +447,21 @@ class Conversation {
     return !id.empty();
   }
 
-  /// Several messages at once, there and back. False where that came to an end.
-  bool go_on() {
+  /// Sends several messages at once and receives them. Returns false if the connection ended.
+  bool exchange_messages() {
     constexpr int kInFlight = 4;
     for (int i = 0; i < kInFlight; ++i) say(1);
     int done = 0;
-    while (done < kInFlight && hear_verdict() && receive()) ++done;
+    while (done < kInFlight && receive_ack() && receive()) ++done;
     return done == kInFlight;
   }
 
-  /// What was taken, is not there, and was not said to be dropped either.
+  /// Acknowledged messages that neither arrived nor were reported as dropped.
   std::set<std::string> lost(const std::set<std::string>& dropped) {
     while (receive()) {
     }
     std::set<std::string> lost;
-    for (const auto& id : taken_) {
+    for (const auto& id : acknowledged_) {
       if (!received_.contains(id) && !dropped.contains(id)) lost.insert(id);
     }
     return lost;
@@ -471,11 +473,11 @@ class Conversation {
   std::string name_;
   WebSocketClient receiver_;
   WebSocketClient sender_;
-  int said_ = 0;
-  std::set<std::string> taken_, received_;
+  int sent_ = 0;
+  std::set<std::string> acknowledged_, received_;
 };
 
-TEST_F(CallbacksTest, FreeAmid250ConversationsTellsOfEachMessageThatDidNotArrive) {
+TEST_F(CallbacksTest, FreeDuring250ConversationsReportsEachUndeliveredMessage) {
   constexpr rlim_t kDescriptors = 1200;  // as above
   if (const auto limit = raise_descriptor_limit(); limit < kDescriptors) {
     GTEST_SKIP() << "a process here may open " << limit << " descriptors, and this takes "
@@ -490,22 +492,23 @@ TEST_F(CallbacksTest, FreeAmid250ConversationsTellsOfEachMessageThatDidNotArrive
   Embedded relay(options_);
   std::vector<Conversation> all;
   for (int i = 0; i < 250; ++i) all.emplace_back(relay, i);
-  // Nobody reads what this one says, and the kernel takes only so much.
-  while (relay.figures().queued_bytes < 1 << 20) {
+  // This socket is never read, so the kernel's buffer fills.
+  while (relay.stats().queued_bytes < 1 << 20) {
     all[0].say(60'000);
-    ASSERT_TRUE(all[0].hear_verdict());
+    ASSERT_TRUE(all[0].receive_ack());
   }
   std::vector<std::thread> busy;
   for (std::size_t t = 1; t <= 4; ++t) {
     busy.emplace_back([&, t] {
       for (bool goes_on = true; goes_on;) {
         goes_on = false;
-        for (std::size_t i = t; i < all.size(); i += 4) goes_on = all[i].go_on() || goes_on;
+        for (std::size_t i = t; i < all.size(); i += 4)
+          goes_on = all[i].exchange_messages() || goes_on;
       }
     });
   }
-  const auto before = relay.figures().messages_chat;
-  EXPECT_TRUE(eventually([&] { return relay.figures().messages_chat > before + 5000; }));
+  const auto before = relay.stats().messages_chat;
+  EXPECT_TRUE(eventually([&] { return relay.stats().messages_chat > before + 5000; }));
   relay.free();
   for (auto& thread : busy) thread.join();
   for (auto& conversation : all) {
@@ -514,7 +517,7 @@ TEST_F(CallbacksTest, FreeAmid250ConversationsTellsOfEachMessageThatDidNotArrive
   EXPECT_THAT(dropped, testing::Not(testing::IsEmpty()));
 }
 
-TEST_F(CallbacksTest, IdentifySaysWhoAndForHowLong) {
+TEST_F(CallbacksTest, IdentifySetsUserAndExpiry) {
   options_.auth = WAYSTATION_AUTH_CALLBACK;
   callbacks_.on_event = [](const waystation_event&) {};
   callbacks_.identify = [](const waystation_request& request, waystation_identity& identity) {
@@ -544,7 +547,7 @@ TEST_F(CallbacksTest, IdentifySaysWhoAndForHowLong) {
   EXPECT_NE(ever.hear().find("event"), std::string::npos);
 }
 
-TEST_F(CallbacksTest, FreeWaitsForAnIdentifyThatRuns) {
+TEST_F(CallbacksTest, FreeWaitsForARunningIdentify) {
   options_.auth = WAYSTATION_AUTH_CALLBACK;
   std::promise<void> entered, release;
   std::atomic<bool> left = false;
@@ -567,9 +570,9 @@ TEST_F(CallbacksTest, FreeWaitsForAnIdentifyThatRuns) {
     EXPECT_TRUE(left);
     freed.set_value();
   });
-  // Until the relay is closing, it is still found.
+  // The relay can be looked up until it closes.
   EXPECT_TRUE(eventually([&] { return waystation_max_body_bytes(id) == 0; }));
-  // One that does not wait is through by then.
+  // A callback that does not wait has returned by then.
   EXPECT_EQ(freed.get_future().wait_for(std::chrono::milliseconds(100)),
             std::future_status::timeout);
   release.set_value();
@@ -579,7 +582,7 @@ TEST_F(CallbacksTest, FreeWaitsForAnIdentifyThatRuns) {
   relay.forget();
 }
 
-TEST_F(CallbacksTest, StayTheSameWhateverStandsInNewOptions) {
+TEST_F(CallbacksTest, AreNotChangedByReconfigure) {
   std::atomic<int> heard = 0;
   options_.auth = WAYSTATION_AUTH_CALLBACK;
   callbacks_.on_event = [&](const waystation_event&) { ++heard; };
@@ -592,13 +595,13 @@ TEST_F(CallbacksTest, StayTheSameWhateverStandsInNewOptions) {
   changed.auth = WAYSTATION_AUTH_CALLBACK;
   waystation_error error = WAYSTATION_ERROR_INIT;
   ASSERT_EQ(waystation_reconfigure(relay.get(), &changed, &error), WAYSTATION_OK) << error.message;
-  // Held open: a socket that went while the push was under way would make a second event.
+  // Stays open: a socket that closes during the push would cause a second event.
   const auto alice = relay.open("/push/alice/");
   relay.push("alice");
   EXPECT_TRUE(eventually([&] { return heard == 1; }));
 }
 
-TEST_F(CallbacksTest, TokensAreTakenOnceTheRelayIsToldToTakeThem) {
+TEST_F(CallbacksTest, TokensAreAcceptedAfterReconfigure) {
   callbacks_.on_event = [](const waystation_event&) {};
   Embedded relay(options_);
   auto alice = relay.open("/ws/chat/alice_bob/", "user=alice", "waystation.v1");
@@ -618,7 +621,7 @@ TEST_F(CallbacksTest, TokensAreTakenOnceTheRelayIsToldToTakeThem) {
   EXPECT_EQ(refused.find("does not take tokens"), std::string::npos) << refused;
 }
 
-TEST_F(CallbacksTest, OneThatBlocksKeepsNoTokenFromBeingTaken) {
+TEST_F(CallbacksTest, BlockedCallbackDoesNotDelayTokens) {
   const KeyFile keys;
   const auto path = keys.path();
   options_.auth = WAYSTATION_AUTH_JWT;
@@ -648,7 +651,7 @@ TEST_F(CallbacksTest, OneThatBlocksKeepsNoTokenFromBeingTaken) {
   auto alice = relay.open("/push/alice/", "", brief.c_str());
   auto forgetful = relay.open("/push/alice/", "", brief.c_str());
   alice.say(R"({"token":")" + token(3600) + "\"}");
-  // It shows that the old token has come to its end.
+  // The close shows that the old token has expired.
   EXPECT_EQ(forgetful.hear(), "(closed 4401)");
   std::uint64_t reached = 0;
   relay.push("alice", &reached);
@@ -670,7 +673,8 @@ std::string token_of(const std::string& key_file, const char* key_id = nullptr) 
   return text.substr(0, text.find('\0'));
 }
 
-/// At debug each refusal, error frame and close is one line that says why; at info there is none.
+/// At level debug each refusal, error frame and close logs one line with the reason; at level info
+/// none.
 class DebugLogTest : public CallbacksTest {
  protected:
   DebugLogTest() {
@@ -680,7 +684,7 @@ class DebugLogTest : public CallbacksTest {
   }
   ~DebugLogTest() override { std::filesystem::remove(other_); }
 
-  /// The lines that begin so.
+  /// The lines that start with `begin`.
   std::vector<std::string> lines(const std::string& begin) {
     const std::lock_guard lock(callbacks_.mutex);
     std::vector<std::string> found;
@@ -690,8 +694,8 @@ class DebugLogTest : public CallbacksTest {
     return found;
   }
 
-  /// Does what is refused and what ends in errors and closes.
-  void misbehave() {
+  /// Causes refusals, error frames and closes.
+  void cause_refusals() {
     const auto path = keys_.path();
     options_.auth = WAYSTATION_AUTH_JWT;
     options_.jwt_key_file = path.c_str();
@@ -719,7 +723,7 @@ class DebugLogTest : public CallbacksTest {
 
 TEST_F(DebugLogTest, ExplainsEachRefusalErrorFrameAndClose) {
   options_.log_level = WAYSTATION_LOG_DEBUG;
-  misbehave();
+  cause_refusals();
   EXPECT_THAT(
       lines("upgrade refused"),
       testing::ElementsAre(
@@ -738,7 +742,7 @@ TEST_F(DebugLogTest, ExplainsEachRefusalErrorFrameAndClose) {
   EXPECT_THAT(lines("socket closed"),
               testing::ElementsAre("socket closed with 4403 ended: an administrator ended the "
                                    "session (client 127.0.0.1, user alice)"));
-  // No piece of a token, and nothing of a message.
+  // The lines contain no part of a token or message.
   for (const auto& token : {forged_, good_}) {
     for (std::size_t at = 0; at + 8 <= token.size(); at += 8) {
       EXPECT_FALSE(callbacks_.logged(token.substr(at, 8)));
@@ -747,8 +751,8 @@ TEST_F(DebugLogTest, ExplainsEachRefusalErrorFrameAndClose) {
   EXPECT_FALSE(callbacks_.logged("secret"));
 }
 
-TEST_F(DebugLogTest, SaysNothingThatAStrangerCanCauseAtInfo) {
-  misbehave();
+TEST_F(DebugLogTest, LogsNothingThatAClientCanCauseAtInfo) {
+  cause_refusals();
   EXPECT_THAT(lines("upgrade"), testing::IsEmpty());
   EXPECT_THAT(lines("error frame"), testing::IsEmpty());
   EXPECT_THAT(lines("socket"), testing::IsEmpty());

@@ -1,4 +1,4 @@
-/* For test programs in C, of one file each: counts what is not so, and goes on. */
+/* For test programs in C, one file each: counts failed checks and continues. */
 #ifndef WAYSTATION_TESTS_CHECK_H
 #define WAYSTATION_TESTS_CHECK_H
 
@@ -9,7 +9,7 @@ static int failures;
 #define CHECK(condition)                                                     \
   do {                                                                       \
     if (!(condition)) {                                                      \
-      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+      fprintf(stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #condition); \
       failures++;                                                            \
     }                                                                        \
   } while (0)

@@ -1,4 +1,4 @@
-// The glue, in a host with a CivetWeb of its own.
+// The CivetWeb glue in a host application with its own CivetWeb.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -37,7 +37,7 @@ class Host {
     if (context_ != nullptr) mg_stop(std::exchange(context_, nullptr));
   }
 
-  /// `fields`: more lines of the header.
+  /// `fields`: additional header lines.
   WebSocketClient ask(const std::string& target, const std::string& fields = "") const {
     WebSocketClient client(connect_to({"127.0.0.1", port_}));
     client.send("GET " + target +
@@ -58,7 +58,7 @@ class Host {
     return status_in(ask(target, fields));
   }
 
-  /// Of a plain request: CivetWeb asks no request handler about an upgrade.
+  /// For a request without an upgrade: CivetWeb calls no request handler for an upgrade.
   int plain_status_of(const std::string& target, const std::string& fields = "") const {
     WebSocketClient client(connect_to({"127.0.0.1", port_}));
     client.send("GET " + target + " HTTP/1.1\r\nHost: localhost\r\n" + fields + "\r\n");
@@ -75,7 +75,7 @@ class Host {
   std::uint16_t port_ = 0;
 };
 
-TEST(Civetweb, TakesSocketsOverAndServesThem) {
+TEST(Civetweb, AdoptsAndServesSockets) {
   const Host host;
   const Embedded relay(default_options());
   ASSERT_EQ(waystation_civetweb_attach(relay.get(), host.get()), 0);
@@ -87,7 +87,7 @@ TEST(Civetweb, TakesSocketsOverAndServesThem) {
   EXPECT_EQ(host.status_of("/ws/chat/bob_alice/?user=alice"), 400);
 }
 
-TEST(Civetweb, NothingIsAttachedToNothing) {
+TEST(Civetweb, RefusesNullArguments) {
   const Host host;
   const Embedded relay(default_options());
   EXPECT_EQ(waystation_civetweb_attach(nullptr, host.get()), -1);
@@ -97,7 +97,7 @@ TEST(Civetweb, NothingIsAttachedToNothing) {
 }
 
 // CivetWeb's workers have stacks of 100 KiB.
-TEST(Civetweb, SurvivesTokensThatNestDeeply) {
+TEST(Civetweb, SurvivesDeeplyNestedTokens) {
   const std::string secret(32, 's');
   Folder folder;
   const std::string keys = folder.file("keys", base64(secret));
@@ -132,7 +132,7 @@ TEST(Civetweb, SurvivesTokensThatNestDeeply) {
   EXPECT_NE(bob.hear().find("event"), std::string::npos);
 }
 
-TEST(Civetweb, OpenSocketsHoldNoWorker) {
+TEST(Civetweb, OpenSocketsOccupyNoWorker) {
   const Host host;
   const Embedded relay(default_options());
   waystation_civetweb_attach(relay.get(), host.get());
@@ -146,7 +146,7 @@ TEST(Civetweb, OpenSocketsHoldNoWorker) {
   for (auto& client : clients) EXPECT_NE(client.hear().find("event"), std::string::npos);
 }
 
-TEST(Civetweb, HandlersOfAFreedRelayAnswer503) {
+TEST(Civetweb, HandlersOfAFreedRelayReply503) {
   const Host host;
   {
     Embedded relay(default_options());
@@ -162,7 +162,7 @@ TEST(Civetweb, HandlersOfAFreedRelayAnswer503) {
   EXPECT_EQ(host.plain_status_of("/api/v1/presence/bob"), 503);
 }
 
-TEST(Civetweb, AttachesAndDetachesAHundredTimesInOneProcess) {
+TEST(Civetweb, AttachesAndDetachesRepeatedly) {
   const Host host;
   { const Embedded warm_up(default_options()); }
   host.status_of("/");
@@ -187,7 +187,7 @@ TEST(Civetweb, AttachesAndDetachesAHundredTimesInOneProcess) {
       << open_descriptors() << " now, " << before << " before";
 }
 
-TEST(Civetweb, TheHostMayStopBeforeTheRelayOrAfterIt) {
+TEST(Civetweb, ServerMayStopBeforeOrAfterTheRelay) {
   for (const bool host_first : {true, false}) {
     Host host;
     Embedded relay(default_options());
@@ -195,7 +195,7 @@ TEST(Civetweb, TheHostMayStopBeforeTheRelayOrAfterIt) {
     auto bob = host.open("/push/bob/");
     if (host_first) {
       host.stop();
-      // Its sockets are not CivetWeb's any more.
+      // Its sockets no longer belong to CivetWeb.
       relay.push("bob");
       EXPECT_NE(bob.hear().find("event"), std::string::npos);
     }
@@ -205,7 +205,7 @@ TEST(Civetweb, TheHostMayStopBeforeTheRelayOrAfterIt) {
   }
 }
 
-TEST(Civetweb, ARelayMayBeFreedWhileClientsKnock) {
+TEST(Civetweb, RelayMayBeFreedDuringUpgrades) {
   const Host host;
   for (int round = 0; round < 10; ++round) {
     Embedded relay(default_options());

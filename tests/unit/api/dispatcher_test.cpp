@@ -12,12 +12,12 @@
 
 #include "support/sockets.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-/// A job that says when it runs and goes on when told.
+/// A job that signals its start and continues when released.
 struct Gate {
   Dispatcher::Job job() {
     return [this] {
@@ -28,7 +28,7 @@ struct Gate {
   std::promise<void> entered, opened;
 };
 
-TEST(Dispatcher, RunsJobsInOrderOnAThreadOfItsOwn) {
+TEST(Dispatcher, RunsJobsInOrderOnItsThread) {
   std::vector<int> ran;
   std::thread::id thread;
   {
@@ -48,7 +48,7 @@ TEST(Dispatcher, RunsJobsInOrderOnAThreadOfItsOwn) {
   EXPECT_NE(thread, std::this_thread::get_id());
 }
 
-TEST(Dispatcher, TakesNoMoreThanItsBoundWhileOneIsSlow) {
+TEST(Dispatcher, RefusesJobsBeyondItsBound) {
   Gate gate;
   Dispatcher dispatcher(3);
   int ran = 0;
@@ -61,10 +61,10 @@ TEST(Dispatcher, TakesNoMoreThanItsBoundWhileOneIsSlow) {
   EXPECT_EQ(ran, 3);
 }
 
-TEST(Dispatcher, WhatItTookButDidNotBeginCountsAgainstTheBound) {
+TEST(Dispatcher, WaitingJobsOfABatchCountAgainstTheBound) {
   Gate first, second;
   Dispatcher dispatcher(2);
-  // The second batch is taken as a whole; its first job is slow.
+  // The worker takes the second batch as a whole; its first job is slow.
   ASSERT_TRUE(dispatcher.post(first.job()));
   first.entered.get_future().wait();
   ASSERT_TRUE(dispatcher.post(second.job()));
@@ -76,14 +76,14 @@ TEST(Dispatcher, WhatItTookButDidNotBeginCountsAgainstTheBound) {
   second.opened.set_value();
 }
 
-TEST(Dispatcher, AJobMayPostAnother) {
+TEST(Dispatcher, JobMayPostAnother) {
   std::promise<void> done;
   Dispatcher dispatcher(10);
   dispatcher.post([&] { dispatcher.post([&] { done.set_value(); }); });
   done.get_future().wait();
 }
 
-TEST(Dispatcher, AJobThatThrowsEndsAlone) {
+TEST(Dispatcher, ThrowingJobDoesNotStopOthers) {
   int ran = 0;
   Dispatcher dispatcher(10);
   dispatcher.post([] { throw std::bad_alloc(); });
@@ -93,7 +93,7 @@ TEST(Dispatcher, AJobThatThrowsEndsAlone) {
   EXPECT_EQ(ran, 1);
 }
 
-TEST(Dispatcher, WhatAJobHeldIsGoneWhenTheNextBegins) {
+TEST(Dispatcher, JobIsDestroyedBeforeTheNextBegins) {
   const auto held = std::make_shared<int>();
   Dispatcher dispatcher(10);
   Gate gate;
@@ -106,15 +106,15 @@ TEST(Dispatcher, WhatAJobHeldIsGoneWhenTheNextBegins) {
   EXPECT_EQ(count, 1);
 }
 
-TEST(Dispatcher, StopWaitsForTheJobThatRunsAndTellsHowManyWereNotBegun) {
+TEST(Dispatcher, StopWaitsForTheRunningJobAndReturnsTheAbandoned) {
   Gate gate;
-  Dispatcher dispatcher(1'000'000);  // never full, so that it refuses only when it is stopping
+  Dispatcher dispatcher(1'000'000);  // never full: it refuses only when it stops
   int ran = 0;
   dispatcher.post(gate.job());
   gate.entered.get_future().wait();
   for (int i = 0; i < 10; ++i) dispatcher.post([&] { ++ran; });
   auto stopped = std::async(std::launch::async, [&] { return dispatcher.stop(0ms); });
-  // It takes nothing more as soon as it is stopping; the job goes on all the same.
+  // A stopping dispatcher refuses new jobs; the running job continues.
   ASSERT_TRUE(test::eventually([&] { return !dispatcher.post([&] { ++ran; }); }));
   EXPECT_EQ(stopped.wait_for(0ms), std::future_status::timeout);
   gate.opened.set_value();
@@ -124,7 +124,7 @@ TEST(Dispatcher, StopWaitsForTheJobThatRunsAndTellsHowManyWereNotBegun) {
   EXPECT_FALSE(dispatcher.post([] {}));
 }
 
-TEST(Dispatcher, RunsBetweenWhenNudgedWithoutAJob) {
+TEST(Dispatcher, RunsBetweenWhenWokenWithoutAJob) {
   std::promise<void> ran;
   std::atomic<bool> is_awaited = false;
   Dispatcher dispatcher(1, "test", [&] {
@@ -152,10 +152,10 @@ TEST(Dispatcher, RunsBetweenWhileJobsWait) {
   second.opened.set_value();
 }
 
-TEST(Dispatcher, RunsBetweenAsTheLastThing) {
+TEST(Dispatcher, RunsBetweenOnceMoreAtTheEnd) {
   std::vector<std::string> ran;
   {
-    // As when something that is built after it throws: nobody stops it in so many words.
+    // The destructor without stop(), as when a later constructor throws.
     const Dispatcher dispatcher(1, "test", [&] { ran.push_back("between"); });
   }
   EXPECT_EQ(ran.back(), "between");
@@ -172,11 +172,11 @@ TEST(Dispatcher, RunsBetweenAsTheLastThing) {
     EXPECT_TRUE(dispatcher.is_own_thread());
   });
   opener.join();
-  EXPECT_EQ(begun + abandoned, 1U);  // begun where the gate opened before the end
+  EXPECT_EQ(begun + abandoned, 1U);  // begun if the gate opened before the end
   ASSERT_GE(ran.size(), 2U);
   EXPECT_EQ(ran.end()[-2], "last " + std::to_string(abandoned));
   EXPECT_EQ(ran.end()[-1], "between");
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -1,5 +1,5 @@
-// An embedder of a few lines: a relay by its C interface, and sockets handed to it as a web server
-// would.
+// A minimal host application: it makes a relay with the C interface and hands it sockets as a web
+// server does.
 #pragma once
 
 #include <stdexcept>
@@ -20,7 +20,7 @@ inline waystation_options default_options() {
   return options;
 }
 
-/// A relay that is freed with it.
+/// Frees its relay in the destructor.
 class Embedded {
  public:
   explicit Embedded(const waystation_options& options) {
@@ -37,18 +37,18 @@ class Embedded {
   waystation_relay* get() const noexcept { return relay_; }
   std::uint32_t id() const noexcept { return id_; }
   void free() { waystation_free(std::exchange(relay_, nullptr)); }
-  /// Somebody else freed it.
+  /// After the relay was freed elsewhere.
   void forget() noexcept { relay_ = nullptr; }
 
-  waystation_stats figures() const {
-    waystation_stats figures{};
-    figures.size = sizeof figures;
-    waystation_stats_read(relay_, &figures);
-    return figures;
+  waystation_stats stats() const {
+    waystation_stats stats{};
+    stats.size = sizeof stats;
+    waystation_stats_read(relay_, &stats);
+    return stats;
   }
 
-  /// Sends an upgrade request for `target` in from a new connection; the head of the answer stays
-  /// to be read. *status is the HTTP status.
+  /// Sends an upgrade request for `target` on a new connection and leaves the response head unread.
+  /// *status is the HTTP status.
   WebSocketClient knock(const std::string& target, const std::string& query = "",
                         const char* subprotocol = nullptr, int* status = nullptr) const {
     WebSocketClient client(connect_to({"127.0.0.1", listener_.port()}));

@@ -1,4 +1,4 @@
-// The tables of codes in module/PROTOCOL.md say what the code's own tables say.
+// Compares the tables of codes in module/PROTOCOL.md with those in the code.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -37,7 +37,7 @@ std::vector<std::vector<std::string>> rows() {
   return all;
 }
 
-/// The numbers of so many digits in a cell.
+/// The numbers with this many digits in a cell.
 std::set<int> numbers(const std::string& cell, std::size_t digits) {
   std::set<int> found;
   for (std::size_t i = 0; i < cell.size();) {
@@ -49,7 +49,7 @@ std::set<int> numbers(const std::string& cell, std::size_t digits) {
   return found;
 }
 
-/// The words in backticks that could be a code.
+/// The words in backticks that may be codes.
 std::set<std::string> codes(const std::string& cell) {
   std::set<std::string> found;
   for (std::size_t at = cell.find('`'); at != std::string::npos; at = cell.find('`', at + 1)) {
@@ -64,10 +64,10 @@ std::set<std::string> codes(const std::string& cell) {
   return found;
 }
 
-TEST(Protocol, NamesEveryRefusalCodeWithItsStatusAndNoOther) {
+TEST(Protocol, ListsExactlyTheRefusalCodesWithTheirStatus) {
   std::set<std::pair<int, std::string>> documented;
   for (const auto& row : rows()) {
-    // Of "401, 403 | `unauthenticated`; `missing_scope`" each pair may be meant.
+    // In "401, 403 | `unauthenticated`; `missing_scope`" each pair is possible.
     for (const int status : row.size() > 1 ? numbers(row[0], 3) : std::set<int>{}) {
       for (const auto& code : codes(row[1])) documented.emplace(status, code);
     }
@@ -79,13 +79,13 @@ TEST(Protocol, NamesEveryRefusalCodeWithItsStatusAndNoOther) {
   }
   std::set<std::string> named;
   for (const auto& [status, code] : documented) {
-    // The names of options stand there, too.
+    // The cell also names options.
     if (code.find("max_") != 0 && code != "operators") named.insert(code);
   }
   EXPECT_EQ(named, known);
 }
 
-TEST(Protocol, NamesEveryErrorCodeAndNoOther) {
+TEST(Protocol, ListsExactlyTheErrorCodes) {
   std::set<std::string> documented;
   bool is_inside = false;
   for (const auto& row : rows()) {
@@ -99,7 +99,7 @@ TEST(Protocol, NamesEveryErrorCodeAndNoOther) {
   EXPECT_EQ(documented, std::set<std::string>(kErrorCodeNames.begin(), kErrorCodeNames.end()));
 }
 
-TEST(Protocol, NamesEveryCloseCodeAndNoOther) {
+TEST(Protocol, ListsExactlyTheCloseCodes) {
   std::set<int> documented;
   for (const auto& row : rows()) documented.merge(numbers(row[0], 4));
   std::set<int> known;

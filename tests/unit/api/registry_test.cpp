@@ -8,7 +8,7 @@
 
 #include "api/relay.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 std::shared_ptr<Relay> make(std::uint32_t id) {
@@ -17,7 +17,7 @@ std::shared_ptr<Relay> make(std::uint32_t id) {
   return std::make_shared<Relay>(id, options);
 }
 
-TEST(Registry, FindsWhatWasPutInUntilItIsTakenOut) {
+TEST(Registry, FindsEntriesUntilTheyAreRemoved) {
   const auto id = registry::next_id();
   EXPECT_NE(id, 0U);
   EXPECT_EQ(registry::find(id), nullptr);
@@ -30,7 +30,7 @@ TEST(Registry, FindsWhatWasPutInUntilItIsTakenOut) {
   EXPECT_EQ(registry::find(0), nullptr);
 }
 
-TEST(Registry, NeverGivesANumberTwice) {
+TEST(Registry, NeverReusesANumber) {
   std::vector<std::vector<std::uint32_t>> got(4);
   std::vector<std::thread> threads;
   for (auto& ids : got) {
@@ -45,7 +45,7 @@ TEST(Registry, NeverGivesANumberTwice) {
   EXPECT_EQ(all.count(0), 0U);
 }
 
-TEST(Registry, WhoFoundItKeepsItAlive) {
+TEST(Registry, LookupKeepsTheEntryAlive) {
   const auto id = registry::next_id();
   registry::insert(id, make(id));
   const auto found = registry::find(id);
@@ -56,4 +56,4 @@ TEST(Registry, WhoFoundItKeepsItAlive) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

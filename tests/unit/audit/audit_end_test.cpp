@@ -1,4 +1,4 @@
-// What the audit's writer does at once when it has much to do: its end, and retention under load.
+// The audit's writer under load: its end, and retention.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -8,13 +8,13 @@
 #include "audit/audit.hpp"
 #include "unit/audit/audit_files.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 
-/// Another holds the file's lock, and a writer that has met it sleeps until the end: what is done
-/// meanwhile, it comes to all at once.
+/// Another connection holds the file's lock, and the writer sleeps until the end. It then finds all
+/// the work at once.
 class AuditEndTest : public AuditTest {
  protected:
   static constexpr std::uint64_t kRows = 3000;
@@ -33,8 +33,7 @@ class AuditEndTest : public AuditTest {
     options.retention_days = 30;
     return options;
   }
-  /// A file of old rows, so many that a writer is at them for a while: it takes out a step's worth
-  /// at a time and pauses after each.
+  /// A file with many old rows. The writer deletes them in several steps, with a pause after each.
   void fill_with_old_rows() {
     { Audit audit(unbounded()); }
     ASSERT_EQ(Peek(file_).run(
@@ -46,14 +45,14 @@ class AuditEndTest : public AuditTest {
                   ", 'alice_bob', 'alice', 'bob', 'pushed', 1, 5, 'here' FROM n"),
               SQLITE_OK);
   }
-  /// Tells it of new rows, and ends it within `deadline` once `other` has let the lock go.
+  /// Reports new rows, and stops the audit within `deadline` after `other` released the lock.
   static void tell_and_stop(Audit& audit, Peek& other, std::chrono::milliseconds deadline) {
     ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::locked; }));
     for (std::uint64_t i = 0; i < kRows; ++i) audit.on_delivery(pushed(now_ms()));
     ASSERT_EQ(other.run("COMMIT"), SQLITE_OK);
     audit.stop(deadline);
   }
-  /// Takes the lock in the midst of retention by age, with far more left than comes; how much.
+  /// Takes the lock during retention by age, while many old rows are left. Returns their number.
   std::uint64_t lock_while_retiring(Peek& other) {
     const auto left = [&] { return std::stoull(other.value("SELECT count(*) FROM deliveries")); };
     EXPECT_TRUE(eventually([&] { return left() < kManyOld; }));
@@ -102,4 +101,4 @@ TEST_F(AuditEndTest, RetentionByAgeKeepsPaceWithRowsThatCome) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -1,4 +1,4 @@
-// What the audit does about a disk, a folder and other processes that do not do what they should.
+// The audit with faults of the disk, the folder and other processes.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,10 +17,10 @@
 #include "unit/audit/memory.hpp"
 #include "unit/audit/sqlite_hook.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 using ::testing::HasSubstr;
 
 using AuditFaultsTest = AuditTest;
@@ -41,7 +41,7 @@ TEST_F(AuditFaultsTest, WaitsForAnothersLockWithoutLosingARow) {
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   EXPECT_EQ(other.value("SELECT count(*) FROM deliveries"), "101");
   EXPECT_EQ(audit.stats().rows_lost, 0U);
-  EXPECT_EQ(lines_.count("error: "), 1U);  // once, not once an attempt
+  EXPECT_EQ(lines_.count("error: "), 1U);  // once, not at each attempt
   EXPECT_EQ(lines_.count("is written again"), 1U);
 }
 
@@ -57,7 +57,7 @@ TEST_F(AuditFaultsTest, StartsWhileAnotherHoldsTheLock) {
   EXPECT_EQ(other.value("SELECT count(*) FROM deliveries"), "1");
 }
 
-TEST_F(AuditFaultsTest, EndsWhileAnotherHoldsTheLockAndSaysWhatIsLost) {
+TEST_F(AuditFaultsTest, EndsWhileAnotherHoldsTheLockAndLogsTheLoss) {
   Audit audit(options());
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   Peek other(file_);
@@ -106,7 +106,7 @@ TEST_F(AuditFaultsTest, BeginsANewFileWhenItsOwnIsDeleted) {
   Peek peek(file_);
   EXPECT_EQ(peek.value("SELECT group_concat(at) FROM deliveries WHERE outcome = 'pushed'"),
             std::to_string(now + 1));
-  // Whatever the lost file may have held is missing.
+  // All rows of the lost file may be missing.
   EXPECT_EQ(peek.value("SELECT count(*) FROM deliveries WHERE outcome = 'gap' AND lost IS NULL AND "
                        "at < " +
                        std::to_string(now - 29 * 86'400'000LL) +
@@ -136,7 +136,7 @@ TEST_F(AuditFaultsTest, WritesIntoTheFileThatReplacedItsOwn) {
   EXPECT_EQ(peek.value("PRAGMA integrity_check"), "ok");
 }
 
-TEST_F(AuditFaultsTest, AFileThatWasMovedAwayTakesItsRowsAlong) {
+TEST_F(AuditFaultsTest, KeepsTheRowsOfAMovedFileInThatFile) {
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
   const int rows = fill_wal(audit);  // which stays where it was
@@ -144,13 +144,13 @@ TEST_F(AuditFaultsTest, AFileThatWasMovedAwayTakesItsRowsAlong) {
   std::filesystem::rename(file_, away);
   audit.on_delivery(pushed(now_ms(), "carol", "dave", "carol_dave"));
   ASSERT_TRUE(audit.flush(kPatience));
-  // A row that was on its way in this moment may be in both, but never in none.
+  // A row that is committed at this moment may be in both files, but is in at least one.
   EXPECT_EQ(Peek(away).value("SELECT count(*) FROM deliveries WHERE to_user = 'bob'"),
             std::to_string(rows));
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
 }
 
-TEST_F(AuditFaultsTest, LosesNothingWhenOnlyItsLogIsDeleted) {
+TEST_F(AuditFaultsTest, LosesNothingWhenOnlyItsWalIsDeleted) {
   const auto now = now_ms();
   Audit audit(options());
   audit.on_delivery(pushed(now));
@@ -165,7 +165,7 @@ TEST_F(AuditFaultsTest, LosesNothingWhenOnlyItsLogIsDeleted) {
   EXPECT_EQ(peek.value("PRAGMA integrity_check"), "ok");
 }
 
-TEST_F(AuditFaultsTest, LosesNothingWhenItsLogIsDeletedWhileAnotherHasTheFileOpen) {
+TEST_F(AuditFaultsTest, LosesNothingWhenItsWalIsDeletedWhileAnotherHasTheFileOpen) {
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
   Peek idle(file_);
@@ -180,8 +180,8 @@ TEST_F(AuditFaultsTest, LosesNothingWhenItsLogIsDeletedWhileAnotherHasTheFileOpe
   EXPECT_EQ(Peek(file_).value("PRAGMA integrity_check"), "ok");
 }
 
-// Who opens the file then makes an index of its own, and two writers know nothing of each other.
-TEST_F(AuditFaultsTest, LosesNothingWhenTheIndexOfItsLogIsDeleted) {
+// A process that opens the file then creates a new index, and two writers do not see each other.
+TEST_F(AuditFaultsTest, LosesNothingWhenTheIndexOfItsWalIsDeleted) {
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
   const int rows = fill_wal(audit);
@@ -198,7 +198,7 @@ TEST_F(AuditFaultsTest, LosesNothingWhenTheIndexOfItsLogIsDeleted) {
   EXPECT_EQ(Peek(file_).value("PRAGMA integrity_check"), "ok");
 }
 
-TEST_F(AuditFaultsTest, TakesItsRunFileAgainWhenThatIsDeleted) {
+TEST_F(AuditFaultsTest, RecreatesADeletedRunFile) {
   auto often = options();
   often.idle_interval = std::chrono::milliseconds(10);
   Audit audit(often);
@@ -208,7 +208,7 @@ TEST_F(AuditFaultsTest, TakesItsRunFileAgainWhenThatIsDeleted) {
   EXPECT_THROW(Audit{options()}, AuditRefused);
 }
 
-TEST_F(AuditFaultsTest, KeepsADeletedLogUntilAReaderThatIsInTheWayEnds) {
+TEST_F(AuditFaultsTest, KeepsADeletedWalUntilABlockingReaderEnds) {
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
   int rows = fill_wal(audit);
@@ -235,7 +235,7 @@ void write_ten_rows(Audit& audit, const CommitHook& hook) {
   ASSERT_TRUE(hook.was_called());
 }
 
-TEST_F(AuditFaultsTest, WritesRowsOnceWhoseLogIsDeletedAsTheyAreCommitted) {
+TEST_F(AuditFaultsTest, WritesRowsOnceIfTheWalIsDeletedDuringTheirCommit) {
   const CommitHook hook([this] { std::filesystem::remove(file_ + "-wal"); });
   Audit audit(options());
   write_ten_rows(audit, hook);
@@ -276,7 +276,7 @@ TEST_F(AuditFaultsTest, ARunThatNeverGotTheFileOpenLeavesAGap) {
       "1");
   EXPECT_THAT(folder_.names(), ::testing::ElementsAre("audit.db"));
   { Audit audit(options()); }
-  EXPECT_EQ(count("outcome = 'gap'"), "1");  // said once
+  EXPECT_EQ(count("outcome = 'gap'"), "1");  // recorded once
 }
 
 TEST_F(AuditFaultsTest, ALostFileIsAGapEvenIfTheNextOneOpensInALaterRunOnly) {
@@ -314,7 +314,7 @@ TEST_F(AuditFaultsTest, ASecondRunOfTheSameNodeIsRefusedAndAnothersIsNot) {
   EXPECT_EQ(count("outcome = 'gap'"), "0");
 }
 
-TEST_F(AuditFaultsTest, SaysHowOldTheOldestWaitingRowIsDuringAFault) {
+TEST_F(AuditFaultsTest, ReportsTheAgeOfTheOldestWaitingRowDuringAFault) {
   { Audit audit(options()); }
   Peek other(file_);
   ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
@@ -358,7 +358,7 @@ TEST_F(AuditFaultsTest, ALimitOfTheSizeOfFilesEndsNoProcess) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
-  // Nor one that is met while the audit is made.
+  // Nor a fault during the construction of the audit.
   const pid_t other = ::fork();
   if (other == 0) {
     std::signal(SIGXFSZ, SIG_DFL);
@@ -394,7 +394,7 @@ TEST_F(AuditFaultsTest, NeverFollowsALinkThatReplacedItsFile) {
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::failed; }));
   EXPECT_THAT(audit.stats().fault, HasSubstr("it is a link"));
   EXPECT_FALSE(std::filesystem::exists(folder_.file("trap")));
-  // The figures say what is the matter now, not what was first.
+  // The stats show the current fault, not the first one.
   std::filesystem::remove(file_);
   std::filesystem::create_directory(file_);
   EXPECT_TRUE(eventually(
@@ -494,7 +494,7 @@ TEST_F(AuditFaultsTest, SetsAFileAsideThatIsDamagedWhereNothingWouldBeWritten) {
   EXPECT_EQ(count(), "1");
 }
 
-TEST_F(AuditFaultsTest, StopsWritingWhenAReaderThatNeverEndsMakesTheLogGrow) {
+TEST_F(AuditFaultsTest, StopsWritingWhenAReaderThatNeverEndsMakesTheWalGrow) {
   const auto now = now_ms();
   auto bounded = options();
   bounded.max_bytes = 1 << 20;
@@ -521,4 +521,4 @@ TEST_F(AuditFaultsTest, StopsWritingWhenAReaderThatNeverEndsMakesTheLogGrow) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -12,13 +12,13 @@
 
 #include "unit/audit/audit_files.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 using ::testing::HasSubstr;
 
-/// What a function refuses with; empty where it does not.
+/// The text of the refusal; empty if there is none.
 template <typename F>
 std::string refusal(F&& f) {
   try {
@@ -40,7 +40,7 @@ TEST(AuditFile, FollowsTheFoldersLinksAndNotItsOwn) {
   EXPECT_THAT(refusal([&] { check_audit_file(real + "/own"); }), HasSubstr("it is a link"));
 }
 
-TEST(AuditFile, RefusesWhatIsNoFile) {
+TEST(AuditFile, RefusesOtherKindsOfFiles) {
   Folder folder;
   EXPECT_THAT(refusal([] { resolve_audit_path(""); }), HasSubstr("it names no file"));
   EXPECT_THAT(refusal([] { resolve_audit_path("/tmp/"); }), HasSubstr("it names no file"));
@@ -90,7 +90,7 @@ TEST(AuditFile, ChangesNoModeButThatOfTheFileItself) {
   ASSERT_EQ(::chmod(folder.file("victim").c_str(), 0644), 0);
   std::ofstream(folder.file("a")) << "x";
   std::filesystem::create_symlink(folder.file("victim"), folder.file("link"));
-  // Somebody who puts a link in its place again and again.
+  // An attacker who repeatedly replaces the file by a link.
   std::atomic<bool> is_over = false;
   std::thread swapper([&] {
     while (!is_over) {
@@ -131,4 +131,4 @@ TEST(AuditFile, SetsAsideUnderANameOfItsOwnWithItsLog) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

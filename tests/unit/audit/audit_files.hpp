@@ -1,4 +1,4 @@
-// Audit files for tests: a folder of one's own, and a look into a file with SQLite itself.
+// Audit files for tests: a temporary folder, and direct queries with SQLite.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -17,9 +17,9 @@
 #include "audit/audit.hpp"
 #include "relay/observer.hpp"
 
-namespace waystation::testing {
+namespace waystation::test {
 
-/// A folder that goes with the test.
+/// A temporary folder, removed by the destructor.
 class Folder {
  public:
   Folder() {
@@ -49,7 +49,7 @@ class Folder {
   std::string path_;
 };
 
-/// A connection that is nobody's but the test's.
+/// A separate connection of the test.
 class Peek {
  public:
   explicit Peek(const std::string& path) {
@@ -116,7 +116,7 @@ class Lines {
   std::vector<std::string> lines_;
 };
 
-/// Waits for something that another thread does. False where it does not come.
+/// Waits until another thread makes a condition true. False on a timeout.
 inline bool eventually(const std::function<bool()>& is_so,
                        std::chrono::seconds patience = std::chrono::seconds(20)) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
@@ -143,7 +143,7 @@ inline std::int64_t now_ms() {
       .count();
 }
 
-/// Options that make a test short.
+/// Options with short intervals.
 inline AuditOptions quick(const std::string& file, Lines& lines) {
   AuditOptions options;
   options.file = file;
@@ -156,7 +156,7 @@ inline AuditOptions quick(const std::string& file, Lines& lines) {
 
 inline constexpr std::chrono::seconds kPatience{20};
 
-/// A file of a test's own, and what its audit logs.
+/// A temporary audit file, and the log lines of its audit.
 class AuditTest : public ::testing::Test {
  protected:
   Folder folder_;
@@ -168,7 +168,7 @@ class AuditTest : public ::testing::Test {
   std::string count(const std::string& where = "outcome <> 'gap'") {
     return Peek(file_).value("SELECT count(*) FROM deliveries WHERE " + where);
   }
-  /// Writes rows until some are in the log alone, and says how many there are in all.
+  /// Writes rows until some are only in the WAL. Returns the number of all rows.
   int fill_wal(Audit& audit) {
     int rows = 0;
     do {
@@ -180,4 +180,4 @@ class AuditTest : public ::testing::Test {
   }
 };
 
-}  // namespace waystation::testing
+}  // namespace waystation::test

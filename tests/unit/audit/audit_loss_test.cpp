@@ -1,4 +1,4 @@
-// What the audit says of rows that found its queue full, while more of them come as fast as can be.
+// Gaps for rows that do not fit the queue, while more rows arrive at full speed.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,12 +13,12 @@
 #include "unit/audit/audit_files.hpp"
 #include "unit/audit/sqlite_hook.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 
-/// Rows that were told one a millisecond, so that a row's time says which it was.
+/// Rows at intervals of one millisecond, so that the time of a row identifies it.
 class AuditLossTest : public AuditTest {
  protected:
   struct Gap {
@@ -32,7 +32,7 @@ class AuditLossTest : public AuditTest {
     return small;
   }
 
-  /// The numbers that a query's rows begin with, one behind the other.
+  /// The first columns of the rows of a query, as numbers.
   std::vector<std::int64_t> numbers(const std::string& columns, const std::string& where) {
     std::istringstream text(Peek(file_).value("SELECT group_concat(" + columns +
                                               ", ' ') FROM (SELECT * FROM deliveries WHERE " +
@@ -121,10 +121,10 @@ TEST_F(AuditLossTest, EveryRowIsWrittenOrCountedAndGapsSayWhenTheyAreMissing) {
   }
 }
 
-TEST_F(AuditLossTest, WhatIsLostAsTheLastRowsAreCommittedIsInAGapOfItsOwn) {
+TEST_F(AuditLossTest, RowsLostDuringTheLastCommitGetASeparateGap) {
   const auto now = now_ms();
   Audit* audit = nullptr;
-  // The queue has them until they are safe, and no room for others.
+  // The queue keeps them until they are committed, and is full.
   const CommitHook hook([&] {
     for (int i = 0; i < 3; ++i) audit->on_delivery(pushed(now + 1000));
   });
@@ -138,7 +138,7 @@ TEST_F(AuditLossTest, WhatIsLostAsTheLastRowsAreCommittedIsInAGapOfItsOwn) {
   hook.arm();
   ASSERT_TRUE(full.flush(kPatience));
   ASSERT_TRUE(hook.was_called());
-  ASSERT_TRUE(full.flush(kPatience));  // with nothing but them
+  ASSERT_TRUE(full.flush(kPatience));  // exactly these rows
   const auto gaps = this->gaps(now);
   ASSERT_EQ(gaps.size(), 2U);
   EXPECT_EQ(gaps[0].lost, 1);
@@ -168,4 +168,4 @@ TEST_F(AuditLossTest, OfTwoNodesEachCountsItsOwn) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

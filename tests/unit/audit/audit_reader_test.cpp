@@ -11,10 +11,10 @@
 #include "support/failing_calls.hpp"
 #include "unit/audit/audit_files.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -116,12 +116,12 @@ TEST_F(AuditReaderTest, AGapThatReachesIntoTheNewestRowsIsAmongThem) {
   EXPECT_EQ(reader.totals({}).first_at, 1);  // of the rows
 }
 
-TEST_F(AuditReaderTest, ReadsAFileBesideWhichNoLogCanBeMade) {
+TEST_F(AuditReaderTest, ReadsAFileInAFolderThatCannotHoldAWal) {
   fill();
-  // As on a read-only file system, which only root can make.
+  // Like a read-only file system, which only root can create.
   std::filesystem::create_symlink("nowhere", file_ + "-shm");
   EXPECT_THAT(times({}), ElementsAre(1, 2, 3, 4, 5, 7, 8));
-  // But not where rows may be in a log that cannot be read.
+  // But not if rows may be in a WAL that cannot be read.
   std::ofstream(file_ + "-wal") << "rows";
   EXPECT_THROW(AuditReader{file_}, SqliteError);
 }
@@ -337,7 +337,7 @@ TEST_F(AuditReaderTest, GivesUpAtItsDeadline) {
   EXPECT_THROW(reader.page(filter, {}, 10), AuditTooSlow);
 }
 
-TEST_F(AuditReaderTest, RefusesWhatIsNoAudit) {
+TEST_F(AuditReaderTest, RefusesOtherFiles) {
   const auto refusal = [&] {
     try {
       AuditReader reader(file_);
@@ -379,7 +379,7 @@ TEST(AuditCursor, GoesThroughTextAndBack) {
   }
 }
 
-TEST_F(AuditReaderTest, PruningTakesOutWhatTheFilterNames) {
+TEST_F(AuditReaderTest, PruningDeletesTheRowsOfTheFilter) {
   fill();
   AuditFilter filter;
   filter.user = "carol";
@@ -465,11 +465,11 @@ TEST_F(AuditReaderTest, PruningDoesNotDisturbAWriter) {
   pruner.join();
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries"), "200");
   EXPECT_EQ(audit.stats().rows_lost, 0U);
-  // On a machine with other things to do a step may hold the lock for longer than the writer waits
-  // for it, who then says so and tries again. Nothing else is wrong.
+  // On a busy machine a step may hold the lock for longer than the writer waits. The writer then
+  // logs an error and retries. There must be no other error.
   EXPECT_EQ(lines.count("error: "), lines.count(": locked ("));
   EXPECT_EQ(lines.count("warning: "), 0U);
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

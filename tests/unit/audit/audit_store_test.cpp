@@ -9,10 +9,10 @@
 #include "unit/audit/audit_files.hpp"
 #include "unit/audit/sqlite_hook.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 
 class AuditStoreTest : public ::testing::Test {
  protected:
@@ -60,7 +60,7 @@ TEST_F(AuditStoreTest, AppliesItsWalToNoOtherFileEvenIfItCannotBeRemoved) {
   store.insert(pushed(1));
   store.commit();
   std::filesystem::rename(other, file_);
-  // Neither emptied, since it is being read, nor renamed nor removed.
+  // Not truncated, since a reader uses it, and not renamed or removed.
   test::where_it_fails({SYS_rename, EACCES}, [&] {
     test::make_fail({SYS_unlink, EACCES});
     store.abandon_moved_file(2);
@@ -72,7 +72,7 @@ TEST_F(AuditStoreTest, AMigrationThatFailsLeavesTheFileAsItWas) {
   {
     Peek peek(file_);
     ASSERT_EQ(peek.run(migrations()[0].sql), SQLITE_OK);
-    // Something in the way of the second.
+    // The second migration fails because of this.
     ASSERT_EQ(peek.run("CREATE TABLE gaps (x); PRAGMA application_id = 0x57617973; "
                        "PRAGMA user_version = 1"),
               SQLITE_OK);
@@ -122,7 +122,7 @@ TEST_F(AuditStoreTest, AGapIsAsOldAsItsEnd) {
   EXPECT_EQ(gaps(), "2");
   EXPECT_EQ(Peek(file_).value("SELECT min(at) FROM deliveries WHERE outcome <> 'gap'"), "50");
   store.begin();
-  EXPECT_EQ(store.delete_oldest(1000), 61U);  // nothing is kept for ever
+  EXPECT_EQ(store.delete_oldest(1000), 61U);  // all rows
   store.commit();
   EXPECT_EQ(gaps(), "");
 }
@@ -134,7 +134,7 @@ TEST_F(AuditStoreTest, TheGapOfACutRunCoversWhatCameAfterTheClockWasSetBack) {
     store.begin_run(10 * kHour, std::nullopt);
     store.begin();
     store.insert(pushed(10 * kHour + 5));
-    store.insert(pushed(9 * kHour));  // the last, by a clock that was set back
+    store.insert(pushed(9 * kHour));  // the last row, after the clock was set back
     store.commit();
   }
   AuditStore store(file_, "here", true);
@@ -203,4 +203,4 @@ TEST_F(AuditStoreTest, ViewsSayWhoMissedWhat) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -17,10 +17,10 @@
 
 #include "unit/audit/audit_files.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-using namespace waystation::testing;
+using namespace waystation::test;
 using ::testing::HasSubstr;
 
 TEST_F(AuditTest, KeepsARowForEachOutcomeButChat) {
@@ -42,7 +42,7 @@ TEST_F(AuditTest, KeepsARowForEachOutcomeButChat) {
                 std::to_string(now + 2) + ",alice_bob,bob,alice,dropped,0,9,m3,here");
 }
 
-/// The folder that the kernel keeps of the writer's thread.
+/// The folder of the writer's thread in /proc.
 std::filesystem::path writer_folder() {
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
     std::string name;
@@ -52,7 +52,7 @@ std::filesystem::path writer_folder() {
   throw std::runtime_error("the audit has no thread");
 }
 
-/// How many times the writer left the processor of itself.
+/// The number of voluntary context switches of the writer.
 int writer_sleeps() {
   std::ifstream status(writer_folder() / "status");
   const std::string key = "voluntary_ctxt_switches:";
@@ -150,7 +150,7 @@ TEST_F(AuditTest, MakesAFileThatOnlyItsOwnerCanRead) {
   ::umask(mask);
 }
 
-TEST_F(AuditTest, TakesAwayOthersRightToReadIt) {
+TEST_F(AuditTest, RemovesReadPermissionOfOthers) {
   { Audit audit(options()); }
   ASSERT_EQ(::chmod(file_.c_str(), 0644), 0);
   Audit audit(options());
@@ -160,7 +160,7 @@ TEST_F(AuditTest, TakesAwayOthersRightToReadIt) {
   EXPECT_EQ(lines_.count("its mode is now 0600"), 1U);
 }
 
-TEST_F(AuditTest, FlushesWhatIsQueuedBeforeItEnds) {
+TEST_F(AuditTest, WritesQueuedRowsBeforeItEnds) {
   const auto now = now_ms();
   {
     auto slow = options();
@@ -174,7 +174,7 @@ TEST_F(AuditTest, FlushesWhatIsQueuedBeforeItEnds) {
   EXPECT_FALSE(std::filesystem::exists(file_ + "-wal"));
 }
 
-TEST_F(AuditTest, CountsWhatTheQueueCannotTakeAndSaysSoInARow) {
+TEST_F(AuditTest, CountsRowsThatDoNotFitTheQueueAndRecordsAGap) {
   const auto now = now_ms();
   auto small = options();
   small.queue_bytes = 4096;
@@ -246,7 +246,7 @@ TEST_F(AuditTest, TheGapOfARunThatWasCutBeginsWithThatNodesLastRow) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_EQ(status, 0);
-  // Another node went on, and says nothing of what the first one did not.
+  // Another node continued, and records no gap for the first one.
   {
     Audit other(of("b"));
     other.on_delivery(row());
@@ -284,7 +284,7 @@ TEST_F(AuditTest, ARunThatEndedWellLeavesNoGap) {
 
 // ---- retention
 
-TEST_F(AuditTest, TakesOutWhatIsOlderThanItsDays) {
+TEST_F(AuditTest, DeletesRowsOlderThanRetention) {
   const auto now = now_ms();
   const std::int64_t day = 86'400'000;
   {
@@ -314,7 +314,7 @@ TEST_F(AuditTest, KeepsTheFileWithinItsSize) {
   ASSERT_TRUE(audit.flush(kPatience));
   EXPECT_TRUE(eventually([&] { return std::filesystem::file_size(file_) <= kMax; }));
   Peek peek(file_);
-  // The newest are there, and as many as there is room for.
+  // The newest rows are there, as many as fit.
   EXPECT_EQ(peek.value("SELECT max(at) FROM deliveries"), std::to_string(now + 59'999));
   EXPECT_GT(std::stoll(peek.value("SELECT count(*) FROM deliveries")), 5000);
   EXPECT_EQ(peek.value("SELECT count(*) = max(at) - min(at) + 1 FROM deliveries"), "1");
@@ -340,7 +340,7 @@ TEST_F(AuditTest, PutsItsRowsIntoTheFileItselfWhenItGetsQuiet) {
   Audit audit(options());
   for (int i = 0; i < 100; ++i) audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(audit.flush(kPatience));
-  // A copy of the file alone has them.
+  // A copy of the file without its WAL has them.
   const auto copy = folder_.file("copy.db");
   EXPECT_TRUE(eventually([&] {
     std::filesystem::copy_file(file_, copy, std::filesystem::copy_options::overwrite_existing);
@@ -382,9 +382,9 @@ TEST_F(AuditTest, RefusesAFileOfANewerProgramAndLeavesItUntouched) {
   EXPECT_THAT(folder_.names(), ::testing::ElementsAre("audit.db"));
 }
 
-TEST_F(AuditTest, RefusesANewerVersionThatOnlyTheLogKnowsOf) {
+TEST_F(AuditTest, RefusesANewerVersionThatIsOnlyInTheWal) {
   ASSERT_EQ(Peek(file_).run("PRAGMA journal_mode = WAL; CREATE TABLE t (x)"), SQLITE_OK);
-  // A process that ends without closing leaves its log.
+  // A process that ends without closing leaves its WAL.
   const pid_t child = ::fork();
   if (child == 0) {
     auto* peek = new Peek(file_);
@@ -412,7 +412,7 @@ TEST_F(AuditTest, RefusesAnotherProgramsDatabase) {
 }
 
 TEST_F(AuditTest, LeavesTheModeOfAnotherProgramsDatabase) {
-  // One whose tables are in the file, and one whose tables only its log knows of.
+  // One file with its tables, and one whose tables are only in the WAL.
   for (const bool is_in_log : {false, true}) {
     for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file_ + part);
     Peek theirs(file_);
@@ -430,4 +430,4 @@ TEST_F(AuditTest, LeavesTheModeOfAnotherProgramsDatabase) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

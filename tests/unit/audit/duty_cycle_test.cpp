@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -26,4 +26,4 @@ TEST(DutyCycle, BeginsANewPeriodAfterAPause) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <new>
 
-namespace waystation::testing {
+namespace waystation::test {
 namespace {
 
 std::atomic<bool> g_is_short = false;
@@ -22,15 +22,15 @@ NoMemoryForOthers::~NoMemoryForOthers() {
   g_is_spared = false;
 }
 
-/// For operator new below, which belongs to no namespace.
+/// For operator new below, which is outside all namespaces.
 bool is_memory_left() noexcept {
   return !g_is_short || g_is_spared;
 }
 
-}  // namespace waystation::testing
+}  // namespace waystation::test
 
 void* operator new(std::size_t size) {
-  void* const memory = waystation::testing::is_memory_left() ? std::malloc(size) : nullptr;
+  void* const memory = waystation::test::is_memory_left() ? std::malloc(size) : nullptr;
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }

@@ -1,9 +1,9 @@
-// A process that runs out of memory, by an operator new of the tests' own.
+// Simulates a process without memory, with a replaced operator new.
 #pragma once
 
-namespace waystation::testing {
+namespace waystation::test {
 
-/// While it lives, operator new has nothing to give to any thread but the one that made it.
+/// While it exists, operator new fails on all threads except the one that created it.
 class NoMemoryForOthers {
  public:
   NoMemoryForOthers() noexcept;
@@ -12,4 +12,4 @@ class NoMemoryForOthers {
   NoMemoryForOthers& operator=(const NoMemoryForOthers&) = delete;
 };
 
-}  // namespace waystation::testing
+}  // namespace waystation::test

@@ -5,10 +5,10 @@
 #include <atomic>
 #include <thread>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-TEST(RowLoss, TellsHowManyAndFromWhenToWhen) {
+TEST(RowLoss, ReturnsCountAndTimesOfTheLoss) {
   RowLoss loss;
   EXPECT_EQ(loss.unrecorded().lost, 0);
   for (const std::int64_t at : {500, 400, 700}) loss.add(at);
@@ -95,4 +95,4 @@ TEST(RowLoss, LosesNoCountBetweenTwoThreads) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

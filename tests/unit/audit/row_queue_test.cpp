@@ -5,7 +5,7 @@
 #include <string>
 #include <thread>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 Delivery row(std::int64_t at, std::string_view id = "m1") {
@@ -49,7 +49,7 @@ TEST(RowQueue, KeepsRowsUntilTheyAreReleased) {
   EXPECT_EQ(queue.next(again)->at, 2);
 }
 
-TEST(RowQueue, RefusesWhatDoesNotFitAndTakesRowsAgainAfterwards) {
+TEST(RowQueue, RefusesRowsThatDoNotFitAndAcceptsRowsAgainLater) {
   RowQueue queue(4096);
   std::int64_t taken = 0;
   while (queue.push(row(taken))) ++taken;
@@ -116,14 +116,14 @@ TEST(RowQueue, LosesNothingBetweenTwoThreads) {
     }
     if (out->at != expected || out->to != "bob") break;
     ++expected;
-    // Each at once: there are never more out than in.
+    // At any time, no more rows are out than in.
     queue.release(cursor);
     if (queue.size() > static_cast<std::uint64_t>(kRows)) break;
   }
   EXPECT_EQ(expected, kRows);
-  if (expected != kRows) std::exit(1);  // the producer would wait for ever
+  if (expected != kRows) std::exit(1);  // otherwise the producer waits forever
   producer.join();
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

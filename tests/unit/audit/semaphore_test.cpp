@@ -5,7 +5,7 @@
 #include <atomic>
 #include <thread>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -35,4 +35,4 @@ TEST(Semaphore, ReportsATimeout) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

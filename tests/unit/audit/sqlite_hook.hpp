@@ -1,4 +1,4 @@
-// A way into SQLite's own steps, for what can only go wrong in between two of ours.
+// Hooks into SQLite, for faults between two calls of the audit.
 #pragma once
 
 #include <sqlite3.h>
@@ -7,9 +7,9 @@
 #include <functional>
 #include <utility>
 
-namespace waystation::testing {
+namespace waystation::test {
 
-/// Calls a function each time that a connection was opened, while it lives. One at a time.
+/// While it exists, calls a function after each connection is opened. At most one may exist.
 class OpenHook {
  public:
   explicit OpenHook(std::function<void(sqlite3*)> f) {
@@ -34,7 +34,7 @@ class OpenHook {
   }
 };
 
-/// Calls a function once, in the midst of the first commit after arm().
+/// Calls a function once, during the first commit after arm().
 class CommitHook {
  public:
   explicit CommitHook(std::function<void()> f)
@@ -60,4 +60,4 @@ class CommitHook {
   OpenHook opened_;
 };
 
-}  // namespace waystation::testing
+}  // namespace waystation::test

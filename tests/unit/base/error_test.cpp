@@ -4,7 +4,7 @@
 
 #include "base/ascii.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 TEST(Error, NamesOptionValueProblemAndWhatIsAllowed) {
@@ -37,4 +37,4 @@ TEST(Ascii, ChangesLettersOnly) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 Result<std::unique_ptr<int>> half_of(int number) {
@@ -46,4 +46,4 @@ TEST(Result, TakesAnErrorOfAnyType) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -5,28 +5,28 @@
 
 using namespace waystation::server;
 
-TEST(ListenAddress, IsAnIpv4AddressAndAPort) {
+TEST(ListenAddress, AcceptsIpv4WithPort) {
   const auto address = parse_listen_address("127.0.0.1:8080");
   ASSERT_TRUE(address);
   EXPECT_EQ(*address, (ListenAddress{"127.0.0.1", 8080, false}));
   EXPECT_EQ(address->text(), "127.0.0.1:8080");
 }
 
-TEST(ListenAddress, IsAnIpv6AddressInBracketsAndAPort) {
+TEST(ListenAddress, AcceptsBracketedIpv6WithPort) {
   const auto address = parse_listen_address("[2001:db8::1]:443");
   ASSERT_TRUE(address);
   EXPECT_EQ(*address, (ListenAddress{"2001:db8::1", 443, true}));
   EXPECT_EQ(address->text(), "[2001:db8::1]:443");
 }
 
-TEST(ListenAddress, MayLeaveThePortToTheKernel) {
+TEST(ListenAddress, AcceptsPortZero) {
   ASSERT_TRUE(parse_listen_address("127.0.0.1:0"));
   EXPECT_EQ(parse_listen_address("127.0.0.1:0")->port, 0);
   EXPECT_EQ(parse_listen_address("127.0.0.1:65535")->port, 65535);
 }
 
-TEST(ListenAddress, IsNothingElse) {
-  // The last ones are what CivetWeb would read as ports of other kinds.
+TEST(ListenAddress, RefusesOtherForms) {
+  // CivetWeb gives the last ones a special meaning.
   for (const auto* text : {"",
                            ":",
                            "8080",
@@ -60,7 +60,7 @@ TEST(ListenAddress, IsNothingElse) {
   EXPECT_FALSE(parse_listen_address(std::string_view{"127.0.0.1\0:80", 13}));
 }
 
-TEST(ListenAddress, SaysWhichPartIsWrong) {
+TEST(ListenAddress, NamesTheWrongPart) {
   const auto expect = [](std::string_view text, std::string_view why) {
     EXPECT_THAT(listen_address_problem(text), ::testing::HasSubstr(std::string{why})) << text;
   };
@@ -83,7 +83,7 @@ TEST(ListenAddress, SaysWhichPartIsWrong) {
   expect("http://127.0.0.1:80", "URL");
 }
 
-TEST(ListenAddress, KnowsWhetherItStaysOnThisMachine) {
+TEST(ListenAddress, DetectsLoopback) {
   for (const auto* text : {"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[0:0:0:0:0:0:0:1]:1"}) {
     EXPECT_TRUE(parse_listen_address(text)->is_loopback()) << text;
   }

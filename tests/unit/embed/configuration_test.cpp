@@ -18,7 +18,7 @@ using testing::StartsWith;
 
 namespace {
 
-/// A folder of the test's own, gone when it ends.
+/// A test's folder, deleted by the destructor.
 class ConfigurationTest : public testing::Test {
  protected:
   ConfigurationTest() {
@@ -34,7 +34,7 @@ class ConfigurationTest : public testing::Test {
     return path;
   }
 
-  /// The lines that refuse a file of that text; empty where it is taken.
+  /// The error lines for a file with this text; empty if it is accepted.
   std::string refusal(std::string_view text) {
     sources_.file = write("site.toml", text);
     return refusal();
@@ -55,13 +55,13 @@ class ConfigurationTest : public testing::Test {
   }
 
   std::filesystem::path folder_;
-  std::string path_;  // of the file that refusal() writes
+  std::string path_;  // the file that refusal() writes
   ConfigurationSources sources_;
 };
 
 }  // namespace
 
-TEST_F(ConfigurationTest, IsGoodWithNoSourceAtAll) {
+TEST_F(ConfigurationTest, IsValidWithoutAnySource) {
   const auto configuration = load_configuration(sources_);
   EXPECT_THAT(configuration.settings.list("listen"), ElementsAre("127.0.0.1:8080"));
   EXPECT_EQ(configuration.origin("listen"), "default");
@@ -84,11 +84,11 @@ TEST_F(ConfigurationTest, ReadsEveryTypeFromAFile) {
   EXPECT_EQ(configuration.origin("max_message_bytes"), "default");
 }
 
-TEST_F(ConfigurationTest, TakesAnEmptyFile) {
+TEST_F(ConfigurationTest, AcceptsAnEmptyFile) {
   EXPECT_EQ(refusal(""), "");
 }
 
-TEST_F(ConfigurationTest, PutsTheEnvironmentAboveTheFileAndTheFlagAboveBoth) {
+TEST_F(ConfigurationTest, FlagsOverrideVariablesWhichOverrideTheFile) {
   sources_.file = write("site.toml", "max_connections = 1\nmessage_burst = 2\nwww = 'file'\n");
   sources_.environment = {{"WAYSTATION_MAX_CONNECTIONS", "3"}, {"WAYSTATION_MESSAGE_BURST", "4"}};
   sources_.flags = {{"max_connections", {"5"}}};
@@ -102,7 +102,7 @@ TEST_F(ConfigurationTest, PutsTheEnvironmentAboveTheFileAndTheFlagAboveBoth) {
   EXPECT_EQ(configuration.origin("www"), *sources_.file + ":3");
 }
 
-TEST_F(ConfigurationTest, ReplacesListsInsteadOfJoiningThemAcrossSources) {
+TEST_F(ConfigurationTest, ReplacesListsOfOtherSources) {
   sources_.file = write("site.toml", "operators = ['10.0.0.1']\n");
   sources_.environment = {{"WAYSTATION_OPERATORS", "10.0.0.2,10.0.0.3"}};
   EXPECT_THAT(load_configuration(sources_).settings.list("operators"),
@@ -112,7 +112,7 @@ TEST_F(ConfigurationTest, ReplacesListsInsteadOfJoiningThemAcrossSources) {
               ElementsAre("10.0.0.4", "10.0.0.5", "10.0.0.6"));
 }
 
-TEST_F(ConfigurationTest, TakesAnEmptyVariableForAnEmptyValue) {
+TEST_F(ConfigurationTest, ReadsAnEmptyVariableAsAnEmptyValue) {
   sources_.environment = {{"WAYSTATION_WWW", ""}, {"WAYSTATION_OPERATORS", ""}};
   const auto configuration = load_configuration(sources_);
   EXPECT_EQ(configuration.settings.text("www"), "");
@@ -142,21 +142,21 @@ TEST_F(ConfigurationTest, NamesKeyValueAndLineOfAWrongType) {
   EXPECT_THAT(refusal("www.root = 'x'\n"), HasSubstr("a table"));
 }
 
-TEST_F(ConfigurationTest, NamesTheLineThatIsNoToml) {
+TEST_F(ConfigurationTest, NamesTheLineOfATomlSyntaxError) {
   EXPECT_THAT(refusal("www = ''\nlisten = [\n"), HasSubstr("site.toml:"));
   EXPECT_THAT(refusal("www = ''\nlisten = [\n"), HasSubstr("not TOML: "));
   EXPECT_THAT(refusal("www = ''\nwww = ''\n"), HasSubstr(":2: not TOML: "));
   EXPECT_THAT(refusal("www = '\xff'\n"), HasSubstr("not TOML: "));
 }
 
-TEST_F(ConfigurationTest, SaysWhichFileCannotBeRead) {
+TEST_F(ConfigurationTest, NamesAnUnreadableFile) {
   sources_.file = (folder_ / "none.toml").string();
   EXPECT_THAT(refusal(), HasSubstr("none.toml\": cannot be read"));
   sources_.file = folder_.string();
   EXPECT_THAT(refusal(), HasSubstr("cannot be read"));
 }
 
-TEST_F(ConfigurationTest, NamesTheVariableOrFlagOfAMistake) {
+TEST_F(ConfigurationTest, NamesTheVariableOrFlagOfAnError) {
   sources_.environment = {{"WAYSTATION_AUTH", "none"}};
   EXPECT_EQ(refusal(),
             "auth = \"none\": unknown value; allowed: open, jwt or header (WAYSTATION_AUTH)");
@@ -165,7 +165,7 @@ TEST_F(ConfigurationTest, NamesTheVariableOrFlagOfAMistake) {
   EXPECT_EQ(refusal(), "auth = \"nobody\": unknown value; allowed: open, jwt or header (--auth)");
 }
 
-TEST_F(ConfigurationTest, TakesNoBytesThatAFileCouldNotHold) {
+TEST_F(ConfigurationTest, RefusesBytesThatATomlFileCannotContain) {
   sources_.flags["jwt_issuer"] = {"us\xff"};
   EXPECT_EQ(refusal(),
             "jwt_issuer = \"us\xEF\xBF\xBD\": not UTF-8; allowed: any text (--jwt-issuer)");
@@ -173,19 +173,19 @@ TEST_F(ConfigurationTest, TakesNoBytesThatAFileCouldNotHold) {
   EXPECT_EQ(refusal(), "");
 }
 
-TEST_F(ConfigurationTest, RefusesASingleOptionGivenTwice) {
+TEST_F(ConfigurationTest, RefusesARepeatedFlag) {
   sources_.flags = {{"www", {"a", "b"}}};
   EXPECT_EQ(refusal(), "--www: given 2 times; allowed: once");
 }
 
-TEST_F(ConfigurationTest, WarnsOfAVariableThatIsNearlyAnOption) {
+TEST_F(ConfigurationTest, WarnsOfAVariableThatResemblesAnOption) {
   sources_.environment = {{"WAYSTATION_MAX_CONECTIONS", "1"}, {"WAYSTATION_SOMETHING_ELSE", "1"}};
   EXPECT_THAT(load_configuration(sources_).warnings,
               ElementsAre("the variable WAYSTATION_MAX_CONECTIONS sets no option; did you mean "
                           "WAYSTATION_MAX_CONNECTIONS?"));
 }
 
-TEST_F(ConfigurationTest, KeepsTheOpenModeOnThisMachineUnlessAllowed) {
+TEST_F(ConfigurationTest, LimitsOpenModeToLoopbackUnlessAllowed) {
   EXPECT_THAT(refusal("listen = ['127.0.0.1:1', '0.0.0.0:2']\n"),
               HasSubstr("listen = \"0.0.0.0:2\""));
   EXPECT_THAT(refusal("listen = ['192.0.2.7:1']\n"), HasSubstr("allow_open_network"));
@@ -194,18 +194,18 @@ TEST_F(ConfigurationTest, KeepsTheOpenModeOnThisMachineUnlessAllowed) {
             "");
 }
 
-TEST_F(ConfigurationTest, NeedsAListenerAndEachOnce) {
+TEST_F(ConfigurationTest, RefusesMissingAndRepeatedListeners) {
   EXPECT_THAT(refusal("listen = []\n"), HasSubstr("listen = []: no address"));
   EXPECT_THAT(refusal("listen = ['127.0.0.1:1', '127.0.0.1:1']\n"), HasSubstr("once"));
   EXPECT_EQ(refusal("listen = ['127.0.0.1:0', '127.0.0.1:0']\n"), "");
 }
 
-TEST_F(ConfigurationTest, TrustsNobodyByTheDozen) {
+TEST_F(ConfigurationTest, RefusesToTrustAllAddresses) {
   EXPECT_THAT(refusal("trusted_proxies = ['10.0.0.1', '0.0.0.0/0']\n"), HasSubstr("every address"));
   EXPECT_THAT(refusal("trusted_proxies = ['::/0']\n"), HasSubstr("every address"));
 }
 
-TEST_F(ConfigurationTest, NeedsWhatTheChosenIdentityNeeds) {
+TEST_F(ConfigurationTest, RequiresTheOptionsOfTheAuthMode) {
   EXPECT_THAT(refusal("auth = 'header'\n"),
               HasSubstr("trusted_proxies = \"\": auth = \"header\" needs"));
   EXPECT_THAT(refusal("auth = 'jwt'\n"),
@@ -217,7 +217,7 @@ TEST_F(ConfigurationTest, NeedsWhatTheChosenIdentityNeeds) {
   EXPECT_EQ(refusal("auth = 'jwt'\njwt_key_file = '" + key + "'\n"), "");
 }
 
-TEST_F(ConfigurationTest, NeedsQueuesThatHoldAMessage) {
+TEST_F(ConfigurationTest, RequiresAQueueThatHoldsAMessage) {
   EXPECT_THAT(refusal("max_queue_bytes = 65536\n"),
               AllOf(HasSubstr("max_queue_bytes = 65536: too small"),
                     HasSubstr("allowed: at least 66560 (" + path_ + ":1)")));
@@ -227,7 +227,7 @@ TEST_F(ConfigurationTest, NeedsQueuesThatHoldAMessage) {
   EXPECT_THAT(refusal("max_total_queue_bytes = 1048575\n"), HasSubstr("max_total_queue_bytes"));
 }
 
-TEST_F(ConfigurationTest, ShowsItselfAsAFileThatMeansTheSame) {
+TEST_F(ConfigurationTest, ShowsAFileWithTheSameMeaning) {
   sources_.file = write("site.toml", "max_connections = 7\nwww = \"a\\\"b\"\n");
   sources_.environment = {{"WAYSTATION_OPERATORS", "10.0.0.2,10.0.0.3"}};
   sources_.flags = {{"log_format", {"json"}}};
@@ -247,7 +247,7 @@ TEST_F(ConfigurationTest, ShowsItselfAsAFileThatMeansTheSame) {
   }
 }
 
-TEST_F(ConfigurationTest, SaysEveryMistakeAtOnceWithWhereItWasSet) {
+TEST_F(ConfigurationTest, ReportsAllErrorsWithTheirSources) {
   sources_.file = write("site.toml",
                         "max_connections = 'many'\n"
                         "operators = ['x', '::1', 'y']\n"
@@ -261,7 +261,7 @@ TEST_F(ConfigurationTest, SaysEveryMistakeAtOnceWithWhereItWasSet) {
     configuration.throw_mistakes();
     FAIL();
   } catch (const ConfigurationError& error) {
-    // In the order of the options, a key that is none at the end.
+    // In the order of the options; an unknown key is last.
     EXPECT_THAT(
         error.lines(),
         ElementsAre(AllOf(StartsWith("listen = \"localhost:1\": "), EndsWith(" (--listen)")),
@@ -276,13 +276,13 @@ TEST_F(ConfigurationTest, SaysEveryMistakeAtOnceWithWhereItWasSet) {
   }
 }
 
-TEST_F(ConfigurationTest, ForgetsTheMistakeOfASourceThatAnotherIsAbove) {
+TEST_F(ConfigurationTest, IgnoresErrorsOfOverriddenSources) {
   sources_.environment = {{"WAYSTATION_MAX_CONNECTIONS", "many"}};
   sources_.flags = {{"max_connections", {"3"}}};
   EXPECT_EQ(refusal(), "");
 }
 
-TEST_F(ConfigurationTest, ReturnsTheLibrarysWarningsWithWhereTheOptionWasSet) {
+TEST_F(ConfigurationTest, ReturnsTheLibrarysWarningsWithTheirSources) {
   sources_.flags = {{"allow_open_network", {"true"}}};
   auto configuration = read_configuration(sources_);
   EXPECT_THAT(check_configuration(configuration),

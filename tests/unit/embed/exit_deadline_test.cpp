@@ -20,13 +20,13 @@ using Clock = ExitDeadline::Clock;
 
 }  // namespace
 
-// Each runs in a process of its own.
+// Each test runs in a separate process.
 class ExitDeadlineDeathTest : public testing::Test {
  protected:
   void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
 };
 
-TEST_F(ExitDeadlineDeathTest, EndsAProcessThatHangsAndSaysSo) {
+TEST_F(ExitDeadlineDeathTest, EndsAHangingProcessAndLogsIt) {
   EXPECT_EXIT(
       {
         ExitDeadline exit_deadline{[] { std::fputs("it was cut\n", stderr); }};
@@ -36,7 +36,7 @@ TEST_F(ExitDeadlineDeathTest, EndsAProcessThatHangsAndSaysSo) {
       ExitedWithCode(0), "it was cut");
 }
 
-TEST_F(ExitDeadlineDeathTest, EndsItAlsoWhereItsLastWordsHang) {
+TEST_F(ExitDeadlineDeathTest, EndsTheProcessEvenIfTheLogBlocks) {
   EXPECT_EXIT(
       {
         ExitDeadline exit_deadline{hang};
@@ -46,7 +46,7 @@ TEST_F(ExitDeadlineDeathTest, EndsItAlsoWhereItsLastWordsHang) {
       ExitedWithCode(0), "");
 }
 
-TEST_F(ExitDeadlineDeathTest, EndsItAlsoWhereThereIsNoMemoryForThem) {
+TEST_F(ExitDeadlineDeathTest, EndsTheProcessEvenWithoutMemoryForTheLog) {
   EXPECT_EXIT(
       {
         ExitDeadline exit_deadline{[] { throw std::bad_alloc{}; }};
@@ -56,7 +56,7 @@ TEST_F(ExitDeadlineDeathTest, EndsItAlsoWhereThereIsNoMemoryForThem) {
       ExitedWithCode(0), "");
 }
 
-TEST_F(ExitDeadlineDeathTest, LeavesAnEndInTimeAlone) {
+TEST_F(ExitDeadlineDeathTest, DoesNothingIfTheProcessEndsInTime) {
   EXPECT_EXIT(
       {
         {

@@ -11,7 +11,7 @@ namespace {
 constexpr auto kLines = LogLimiter::kLines;
 const LogLimiter::Clock::time_point start{std::chrono::hours{1}};
 
-/// How many of `count` lines with this text may be written.
+/// Of `count` lines with this text, the number that may be written.
 std::uint64_t allowed(LogLimiter& limiter, std::uint64_t count, const std::string& text,
                       LogLevel level = LogLevel::warning,
                       LogLimiter::Clock::time_point now = start) {
@@ -24,7 +24,7 @@ std::uint64_t allowed(LogLimiter& limiter, std::uint64_t count, const std::strin
 
 }  // namespace
 
-TEST(LogLimiter, AllowsSoManyOfAKindAndCountsTheRest) {
+TEST(LogLimiter, LimitsLinesOfAKindAndCountsTheRest) {
   LogLimiter limiter;
   EXPECT_EQ(allowed(limiter, kLines, "a socket was refused: for this"), kLines);
   EXPECT_EQ(allowed(limiter, 10'000, "a socket was refused: for that"), 0U);
@@ -37,7 +37,7 @@ TEST(LogLimiter, AllowsSoManyOfAKindAndCountsTheRest) {
   EXPECT_TRUE(limiter.end_intervals(start + LogLimiter::kInterval).empty());
 }
 
-TEST(LogLimiter, BeginsAnewAfterEachInterval) {
+TEST(LogLimiter, StartsAgainAfterEachInterval) {
   LogLimiter limiter;
   EXPECT_EQ(allowed(limiter, 10'000, "x"), kLines);
   const auto later = start + LogLimiter::kInterval;
@@ -45,7 +45,7 @@ TEST(LogLimiter, BeginsAnewAfterEachInterval) {
   EXPECT_EQ(allowed(limiter, 10'000, "x", LogLevel::warning, later), kLines);
 }
 
-TEST(LogLimiter, TellsKindsApartByHowTheyBeginAndByLevel) {
+TEST(LogLimiter, SeparatesKindsByPrefixAndLevel) {
   LogLimiter limiter;
   EXPECT_EQ(allowed(limiter, 10'000, "civetweb: x", LogLevel::debug), kLines);
   EXPECT_EQ(allowed(limiter, 1, "audit: the disk is full", LogLevel::debug), 1U);
@@ -53,7 +53,7 @@ TEST(LogLimiter, TellsKindsApartByHowTheyBeginAndByLevel) {
   EXPECT_TRUE(limiter.end_intervals(start + LogLimiter::kInterval / 2).empty());
 }
 
-TEST(LogLimiter, IsNotGotAroundByNewKinds) {
+TEST(LogLimiter, LimitsNewKindsToo) {
   LogLimiter limiter;
   std::uint64_t lines = 0;
   for (int i = 0; i < 10'000; ++i) lines += allowed(limiter, 1, std::to_string(i) + ": x");

@@ -20,7 +20,7 @@ using testing::MatchesRegex;
 
 namespace {
 
-/// What `write` puts on standard error.
+/// The bytes that `write` puts on standard error.
 template <typename Write>
 std::string captured(Write write) {
   testing::internal::CaptureStderr();
@@ -28,7 +28,7 @@ std::string captured(Write write) {
   return testing::internal::GetCapturedStderr();
 }
 
-/// Makes standard error the journal's, as systemd does.
+/// Makes standard error a journal stream, as systemd does.
 void call_stderr_the_journal() {
   struct stat file {};
   fstat(STDERR_FILENO, &file);
@@ -38,25 +38,25 @@ void call_stderr_the_journal() {
 
 }  // namespace
 
-TEST(Log, WritesOneLineAnEventWithItsTime) {
+TEST(Log, WritesOneLinePerEventWithItsTime) {
   const auto out = captured([] { Log{LogLevel::info, false}.warning("the kettle boils"); });
   EXPECT_THAT(out, MatchesRegex("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
                                 "\\.[0-9]{3}Z warning the kettle boils\n"));
 }
 
-TEST(Log, WritesJsonWhereAsked) {
+TEST(Log, WritesJsonIfConfigured) {
   const auto out = captured([] { Log{LogLevel::info, true}.error("say \"a\\b\"\n"); });
   EXPECT_THAT(out, MatchesRegex("\\{\"at\":\"[-0-9T:.]+Z\",\"level\":\"error\","
                                 "\"text\":\"say \\\\\"a\\\\\\\\b\\\\\"\\\\u000a\"\\}\n"));
 }
 
-TEST(Log, LeavesOutWhatIsBelowItsLevel) {
+TEST(Log, OmitsLinesBelowItsLevel) {
   EXPECT_EQ(captured([] { Log{LogLevel::error, false}.warning("no"); }), "");
   EXPECT_EQ(captured([] { Log{LogLevel::info, false}.debug("no"); }), "");
   EXPECT_NE(captured([] { Log{LogLevel::debug, false}.debug("yes"); }), "");
 }
 
-TEST(Log, ChangesItsLevelAndFormatWhileItRuns) {
+TEST(Log, ChangesLevelAndFormatAtRunTime) {
   const auto out = captured([] {
     Log log{LogLevel::error, false};
     log.info("no");
@@ -66,29 +66,29 @@ TEST(Log, ChangesItsLevelAndFormatWhileItRuns) {
   EXPECT_THAT(out, MatchesRegex("\\{.*\"level\":\"info\",\"text\":\"yes\"\\}\n"));
 }
 
-TEST(Log, LetsNoTextBeginALineOrSteerATerminal) {
+TEST(Log, EscapesLineEndsAndTerminalControls) {
   EXPECT_EQ(escape_for_log("a\nb\r\x1b[2J\x7f", false), "a\\x0ab\\x0d\\x1b[2J\\x7f");
   EXPECT_EQ(escape_for_log("a\nb\t", true), "a\\u000ab\\u0009");
-  EXPECT_EQ(escape_for_log("\xc2\x9b", false), "\\x9b");  // CSI, as one character
+  EXPECT_EQ(escape_for_log("\xc2\x9b", false), "\\x9b");  // CSI as one character
   EXPECT_EQ(escape_for_log(std::string_view{"\0", 1}, true), "\\u0000");
 }
 
-TEST(Log, KeepsTextInOtherScriptsAndReplacesWhatIsNoText) {
+TEST(Log, KeepsUtf8AndReplacesInvalidBytes) {
   EXPECT_EQ(escape_for_log("驿站 é 🐎", true), "驿站 é 🐎");
   EXPECT_EQ(escape_for_log("a\xff", true), "a\xEF\xBF\xBD");
   EXPECT_EQ(escape_for_log("\xe9\xa9", true), "\xEF\xBF\xBD\xEF\xBF\xBD");
   EXPECT_EQ(escape_for_log("\xed\xa0\x80", true).find('\xed'), std::string::npos);  // a surrogate
-  EXPECT_EQ(escape_for_log("\xc0\xaf", false).find('/'), std::string::npos);        // too long
+  EXPECT_EQ(escape_for_log("\xc0\xaf", false).find('/'), std::string::npos);        // overlong
 }
 
-TEST(Log, KnowsItsLevelsByName) {
+TEST(Log, ParsesLevelNames) {
   EXPECT_EQ(parse_log_level("error"), LogLevel::error);
   EXPECT_EQ(parse_log_level("warning"), LogLevel::warning);
   EXPECT_EQ(parse_log_level("info"), LogLevel::info);
   EXPECT_EQ(parse_log_level("debug"), LogLevel::debug);
 }
 
-TEST(Log, IsNotFilledByWhatStrangersCause) {
+TEST(Log, LimitsLinesThatClientsCause) {
   constexpr std::uint64_t kEvents = 10'000;
   const auto out = captured([] {
     Log log{LogLevel::info, false};
@@ -97,7 +97,7 @@ TEST(Log, IsNotFilledByWhatStrangersCause) {
     }
     log.warning("the kettle boils");
   });
-  // In one interval here, unless the machine is very slow.
+  // All lines fall into one interval unless the machine is very slow.
   EXPECT_LT(std::ranges::count(out, '\n'), 10 * LogLimiter::kLines);
   EXPECT_THAT(out, HasSubstr(" warning the kettle boils\n"));
   std::uint64_t told = 0;
@@ -112,7 +112,7 @@ TEST(Log, IsNotFilledByWhatStrangersCause) {
   EXPECT_EQ(told + left_out, kEvents) << out;
 }
 
-TEST(Log, CountsNothingThatIsBelowItsLevel) {
+TEST(Log, CountsNoLinesBelowItsLevel) {
   const auto out = captured([] {
     Log log{LogLevel::info, false};
     for (int i = 0; i < 1000; ++i) log.debug("civetweb: x");
@@ -120,7 +120,7 @@ TEST(Log, CountsNothingThatIsBelowItsLevel) {
   EXPECT_EQ(out, "");
 }
 
-TEST(Log, GivesJournaldThePriorityOfEveryLine) {
+TEST(Log, GivesJournaldThePriorityOfEachLine) {
   const auto out = captured([] {
     call_stderr_the_journal();
     Log{LogLevel::info, false}.warning("the kettle boils");
@@ -131,12 +131,12 @@ TEST(Log, GivesJournaldThePriorityOfEveryLine) {
                                 "<3>waystation: there is no kettle \n"));
 }
 
-TEST(Log, SaysWhyARunEndsWithoutPrioritiesWhereNobodyLooksForThem) {
+TEST(Log, WritesNoPrioritiesOutsideJournald) {
   EXPECT_EQ(captured([] { write_final_line("there is no kettle"); }),
             "waystation: there is no kettle\n");
 }
 
-TEST(Log, LosesLinesThatNothingTakesAndSaysHowMany) {
+TEST(Log, DropsAndCountsLinesThatCannotBeWritten) {
   int ends[2] = {};
   ASSERT_EQ(pipe(ends), 0);
   const int before = dup(STDERR_FILENO);

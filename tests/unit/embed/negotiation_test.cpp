@@ -29,19 +29,19 @@ TEST(ContentType, FollowsTheExtension) {
   EXPECT_EQ(content_type("LOGO.PNG"), "image/png");
 }
 
-TEST(ContentType, IsOctetsWhereNothingIsKnown) {
+TEST(ContentType, IsOctetStreamIfUnknown) {
   for (const auto* path : {"", "a", "a.", "a.exe", "html", ".gitignore", "a.html/b"}) {
     EXPECT_EQ(content_type(path), "application/octet-stream") << path;
   }
 }
 
-TEST(Coding, IsIdentityWhereNothingWasOffered) {
+TEST(Coding, IsIdentityWithoutAnOffer) {
   EXPECT_EQ(choose_coding("", kBoth), Coding::identity);
   EXPECT_EQ(choose_coding("gzip, br", {}), Coding::identity);
   EXPECT_EQ(choose_coding("deflate, zstd", kBoth), Coding::identity);
 }
 
-TEST(Coding, IsTheSmallerOneOfEquals) {
+TEST(Coding, PrefersTheSmallerOfEquals) {
   EXPECT_EQ(choose_coding("gzip, deflate, br", kBoth), Coding::brotli);
   EXPECT_EQ(choose_coding("br, gzip", kBoth), Coding::brotli);
   EXPECT_EQ(choose_coding("gzip, deflate, br", kGzip), Coding::gzip);
@@ -57,19 +57,19 @@ TEST(Coding, FollowsTheWeights) {
   EXPECT_EQ(choose_coding("gzip;q=0.5", kBoth), Coding::gzip);
 }
 
-TEST(Coding, RefusedIsRefused) {
+TEST(Coding, IsNeverARefusedCoding) {
   EXPECT_EQ(choose_coding("br;q=0, gzip;q=0", kBoth), Coding::identity);
   EXPECT_EQ(choose_coding("gzip;q=0.000", kBoth), Coding::identity);
   EXPECT_EQ(choose_coding("*;q=0", kBoth), Coding::identity);
 }
 
-TEST(Coding, IsNotTakenForAMalformedWeight) {
+TEST(Coding, IgnoresCodingsWithAMalformedWeight) {
   for (const auto* weight : {"x", "", "-1", "2", "0.x", "1x", ".5", "0,5"}) {
     EXPECT_EQ(choose_coding(std::string{"br;q="} + weight, kBoth), Coding::identity) << weight;
   }
 }
 
-TEST(Coding, NameIsMatchedWhole) {
+TEST(Coding, MatchesWholeNames) {
   EXPECT_EQ(choose_coding("GZIP", kBoth), Coding::gzip);
   EXPECT_EQ(choose_coding("gzipped, bro", kBoth), Coding::identity);
 }

@@ -18,7 +18,7 @@ const Option& option(std::string_view key) {
   return *found;
 }
 
-/// The line that refuses `text` for the option; empty where it is taken.
+/// The error line for `text` as the option's value; empty if it is accepted.
 std::string refusal(std::string_view key, std::string_view text) {
   const auto value = parse_value(option(key), text);
   return value ? mistake_in(option(key), *value) : wrong_type(option(key), quoted(text));
@@ -26,7 +26,7 @@ std::string refusal(std::string_view key, std::string_view text) {
 
 }  // namespace
 
-TEST(Options, HoldEveryKeyOfTheContractOnce) {
+TEST(Options, ListEveryKeyOnce) {
   std::multiset<std::string> keys;
   for (const auto& each : all_options()) keys.insert(each.key);
   const std::multiset<std::string> expected{"listen",
@@ -62,7 +62,7 @@ TEST(Options, HoldEveryKeyOfTheContractOnce) {
   EXPECT_EQ(keys, expected);
 }
 
-TEST(Options, HaveTheDefaultsOfTheContract) {
+TEST(Options, HaveTheDocumentedDefaults) {
   const Settings settings;
   EXPECT_THAT(settings.list("listen"), ElementsAre("127.0.0.1:8080"));
   EXPECT_EQ(settings.text("auth"), "open");
@@ -92,13 +92,13 @@ TEST(Options, AcceptTheirOwnDefaults) {
   for (const auto& each : all_options()) EXPECT_EQ(mistake_in(each, each.standard), "") << each.key;
 }
 
-TEST(Options, OfTheLibraryAreItsOwnButWhatTheServerSets) {
+TEST(Options, IncludeTheLibrarysExceptThoseTheServerSets) {
   EXPECT_EQ(find_option("descriptor_reserve"), nullptr);
   EXPECT_THAT(option("auth").choices, ElementsAre("open", "jwt", "header"));
   EXPECT_EQ(all_options().size(), waystation_option_count() - 1 + 3);
 }
 
-TEST(Options, SayWhatTheyDoAndWhatIsAllowed) {
+TEST(Options, HaveHelpAndAllowedValues) {
   for (const auto& each : all_options()) {
     EXPECT_TRUE(each.help.ends_with('.')) << each.key;
     EXPECT_FALSE(each.allowed.empty()) << each.key;
@@ -108,14 +108,14 @@ TEST(Options, SayWhatTheyDoAndWhatIsAllowed) {
   }
 }
 
-TEST(Options, AreNamedAlikeInFlagAndVariable) {
+TEST(Options, HaveMatchingFlagsAndVariables) {
   EXPECT_EQ(option("max_connections_per_user").flag(), "--max-connections-per-user");
   EXPECT_EQ(option("max_connections_per_user").environment(),
             "WAYSTATION_MAX_CONNECTIONS_PER_USER");
   EXPECT_EQ(option("www").environment(), "WAYSTATION_WWW");
 }
 
-TEST(Options, ReadNumbersWholeAndInRange) {
+TEST(Options, ParseWholeNumbersInRange) {
   EXPECT_EQ(refusal("max_connections", "0"), "");
   EXPECT_EQ(refusal("max_connections", "10000000"), "");
   for (const auto* text : {"", " 1", "1 ", "+1", "-1", "1.0", "1e3", "0x10", "ten", "10000001",
@@ -124,7 +124,7 @@ TEST(Options, ReadNumbersWholeAndInRange) {
   }
 }
 
-TEST(Options, ReadSwitchesAsTrueOrFalse) {
+TEST(Options, ParseBooleans) {
   for (const auto* text : {"true", "false", "1", "0"}) {
     EXPECT_EQ(refusal("allow_open_network", text), "") << text;
   }
@@ -140,18 +140,18 @@ TEST(Options, SplitListsAtCommas) {
       std::get<std::vector<std::string>>(*parse_value(option("allowed_hosts"), "")).empty());
 }
 
-TEST(Options, RefuseAListForOneWrongEntry) {
+TEST(Options, RefuseAListWithOneWrongEntry) {
   EXPECT_EQ(refusal("listen", "127.0.0.1:1,[::1]:2"), "");
   EXPECT_THAT(refusal("listen", "127.0.0.1:1,localhost:2"), HasSubstr("\"localhost:2\""));
 }
 
-TEST(Options, RefuseWhatIsNotAmongTheChoices) {
+TEST(Options, RefuseOtherThanTheChoices) {
   EXPECT_EQ(refusal("auth", "Open"),
             "auth = \"Open\": unknown value; allowed: open, jwt or header");
   EXPECT_EQ(refusal("log_level", "trace"),
             "log_level = \"trace\": unknown value; allowed: error, warning, info or debug");
   EXPECT_NE(refusal("log_format", "xml"), "");
-  EXPECT_NE(refusal("auth", "callback"), "");  // which the library has
+  EXPECT_NE(refusal("auth", "callback"), "");  // the library accepts it, the server does not
 }
 
 TEST(Options, RefuseAValueOfAnotherType) {
@@ -162,13 +162,13 @@ TEST(Options, RefuseAValueOfAnotherType) {
   EXPECT_THAT(mistake_in(option("www"), Value{true}), HasSubstr("not a text"));
 }
 
-TEST(Options, RefuseTextsThatTheLibraryWouldCut) {
+TEST(Options, RefuseNulAndComma) {
   EXPECT_THAT(mistake_in(option("www"), Value{std::string{"a\0b", 3}}), HasSubstr("NUL"));
   EXPECT_THAT(mistake_in(option("jwt_audience"), Value{std::vector<std::string>{"a,b"}}),
               HasSubstr("a comma"));
 }
 
-TEST(Options, AreComplainedOfInOneLine) {
+TEST(Options, HaveOneLineErrors) {
   const auto line = refusal("auth", "a\nb\x1b[31m\"");
   EXPECT_EQ(line.find('\n'), std::string::npos);
   EXPECT_EQ(line.find('\x1b'), std::string::npos);
@@ -184,7 +184,7 @@ TEST(Options, AreWrittenAsToml) {
   EXPECT_EQ(to_toml(Value{std::vector<std::string>{"a", "b"}}), "[\"a\", \"b\"]");
 }
 
-TEST(Options, GuessWhatWasMeant) {
+TEST(Options, SuggestSimilarKeys) {
   EXPECT_EQ(nearest_key("max_conections"), "max_connections");
   EXPECT_EQ(nearest_key("lissten"), "listen");
   EXPECT_EQ(nearest_key("www_root"), "");

@@ -55,7 +55,7 @@ std::string field(const SiteResponse& response, const std::string& name) {
 
 }  // namespace
 
-TEST_F(SiteTest, ServesAFileAsItIs) {
+TEST_F(SiteTest, ServesAFileUnchanged) {
   const auto all = site();
   const auto response = all.answer({.method = "GET", .path = "/index.html"});
   EXPECT_EQ(response.status, 200);
@@ -74,7 +74,7 @@ TEST_F(SiteTest, ServesTheIndexOfAFolderButNoListing) {
   EXPECT_EQ(all.answer({.method = "GET", .path = "/assets/"}).status, 404);
 }
 
-TEST_F(SiteTest, LeavesTheBodyOutForHead) {
+TEST_F(SiteTest, SendsNoBodyForHead) {
   const auto all = site();
   const auto get = all.answer({.method = "GET", .path = "/"});
   const auto head = all.answer({.method = "HEAD", .path = "/"});
@@ -86,7 +86,7 @@ TEST_F(SiteTest, LeavesTheBodyOutForHead) {
   EXPECT_NE(field(missing, "Content-Length"), "0");
 }
 
-TEST_F(SiteTest, AnswersOtherMethodsWithThoseThatAre) {
+TEST_F(SiteTest, Answers405WithTheAllowedMethods) {
   for (const auto* method : {"POST", "PUT", "DELETE", "OPTIONS", "get"}) {
     const auto response = site().answer({.method = method, .path = "/"});
     EXPECT_EQ(response.status, 405) << method;
@@ -95,7 +95,7 @@ TEST_F(SiteTest, AnswersOtherMethodsWithThoseThatAre) {
   EXPECT_EQ(site().answer({.method = "POST", .path = "/none"}).status, 404);
 }
 
-TEST_F(SiteTest, CannotBeLeft) {
+TEST_F(SiteTest, RefusesPathsOutsideTheFolder) {
   std::ofstream{outside_ / "secret"} << "secret";
   for (const auto* path : {"/../secret",
                            "/..%2Fsecret",
@@ -128,7 +128,7 @@ TEST_F(SiteTest, DecodesAPathOnce) {
   EXPECT_EQ(get("/index%2Ehtml").status, 200);
 }
 
-TEST_F(SiteTest, FollowsLinksThatStayInside) {
+TEST_F(SiteTest, FollowsOnlyLinksInsideTheFolder) {
   fs::create_symlink("index.html", folder_ / "inside.html");
   fs::create_symlink("/etc/hostname", folder_ / "away.txt");
   fs::create_directory_symlink(outside_, folder_ / "up");
@@ -139,7 +139,7 @@ TEST_F(SiteTest, FollowsLinksThatStayInside) {
   EXPECT_EQ(remarks_.size(), 3U);
 }
 
-TEST_F(SiteTest, MayItselfBeALink) {
+TEST_F(SiteTest, FolderMayBeALink) {
   fs::create_directory_symlink(folder_, outside_ / "link");
   std::vector<std::string> remarks;
   const auto all = Site::read((outside_ / "link").string(), remarks);
@@ -147,7 +147,7 @@ TEST_F(SiteTest, MayItselfBeALink) {
   EXPECT_THAT(remarks, IsEmpty());
 }
 
-TEST_F(SiteTest, HidesWhatBeginsWithADot) {
+TEST_F(SiteTest, HidesDotFiles) {
   write(".env", "secret");
   write(".git/config", "secret");
   write(".well-known/security.txt", "mail us");
@@ -156,12 +156,12 @@ TEST_F(SiteTest, HidesWhatBeginsWithADot) {
   EXPECT_EQ(get("/.well-known/security.txt").status, 200);
 }
 
-TEST_F(SiteTest, PassesOverWhatIsNoFile) {
+TEST_F(SiteTest, IgnoresSpecialFiles) {
   ASSERT_EQ(mkfifo((folder_ / "pipe").c_str(), 0600), 0);
   EXPECT_EQ(get("/pipe").status, 404);
 }
 
-TEST_F(SiteTest, TagsContentAndNothingElse) {
+TEST_F(SiteTest, EntityTagDependsOnContentOnly) {
   write("same.html", "<p>hello</p>");
   const auto etag = field(get("/"), "ETag");
   EXPECT_THAT(etag, testing::MatchesRegex("\"[0-9a-f]{32}\""));
@@ -170,7 +170,7 @@ TEST_F(SiteTest, TagsContentAndNothingElse) {
   EXPECT_NE(field(get("/"), "ETag"), etag);
 }
 
-TEST_F(SiteTest, SendsNothingTwiceToWhoHasIt) {
+TEST_F(SiteTest, Answers304ToAMatchingTag) {
   const auto all = site();
   const auto etag = field(all.answer({.method = "GET", .path = "/"}), "ETag");
   const auto response = all.answer({.method = "GET", .path = "/", .if_none_match = etag});
@@ -182,7 +182,7 @@ TEST_F(SiteTest, SendsNothingTwiceToWhoHasIt) {
   EXPECT_EQ(all.answer({.method = "GET", .path = "/", .if_none_match = "\"other\""}).status, 200);
 }
 
-TEST_F(SiteTest, CachesForGoodWhatHasAHashInItsName) {
+TEST_F(SiteTest, MarksFilesWithAHashImmutable) {
   write("assets/logo.svg", "<svg/>");
   write("assets/short-abc.js", "");
   write("assets/a-B-x_k-2d.css", "");
@@ -197,7 +197,7 @@ TEST_F(SiteTest, CachesForGoodWhatHasAHashInItsName) {
   EXPECT_EQ(field(get("/other/app-Bx3_k2d1.js"), "Cache-Control"), "no-cache");
 }
 
-TEST_F(SiteTest, SendsACompressedCopyToWhoTakesIt) {
+TEST_F(SiteTest, SendsACompressedCopyIfAccepted) {
   write("index.html.gz", "zipped");
   write("index.html.br", "brotli");
   const auto all = site();
@@ -217,7 +217,7 @@ TEST_F(SiteTest, SendsACompressedCopyToWhoTakesIt) {
   EXPECT_NE(field(gzip, "ETag"), field(plain, "ETag"));
 }
 
-TEST_F(SiteTest, TreatsACopyAsNoFileOfItsOwn) {
+TEST_F(SiteTest, DoesNotServeCopiesAsFiles) {
   write("index.html.gz", "zipped");
   write("archive.gz", "alone");
   EXPECT_EQ(get("/index.html.gz").status, 404);
@@ -226,7 +226,7 @@ TEST_F(SiteTest, TreatsACopyAsNoFileOfItsOwn) {
   EXPECT_EQ(site().file_count(), 3U);
 }
 
-TEST_F(SiteTest, IsStrictWithBrowsersOnEveryAnswer) {
+TEST_F(SiteTest, SendsSecurityHeadersWithEveryResponse) {
   const auto all = site();
   const auto etag = field(all.answer({.method = "GET", .path = "/"}), "ETag");
   for (const auto& response :
@@ -247,7 +247,7 @@ TEST_F(SiteTest, IsStrictWithBrowsersOnEveryAnswer) {
   }
 }
 
-TEST_F(SiteTest, SpeaksToPeopleInHtmlAndToProgramsInJson) {
+TEST_F(SiteTest, SendsErrorsAsHtmlOrJson) {
   const auto all = site();
   const auto page = all.answer({.method = "GET", .path = "/none", .accept = "text/html,*/*"});
   EXPECT_EQ(field(page, "Content-Type"), "text/html; charset=utf-8");
@@ -259,31 +259,31 @@ TEST_F(SiteTest, SpeaksToPeopleInHtmlAndToProgramsInJson) {
   EXPECT_EQ(field(json, "Cache-Control"), "no-store");
 }
 
-TEST_F(SiteTest, NeverRepeatsWhatTheClientSaid) {
+TEST_F(SiteTest, NeverEchoesTheRequest) {
   const auto response =
       site().answer({.method = "GET", .path = "/<script>alert(1)</script>", .accept = "text/html"});
   EXPECT_THAT(std::string{response.body()}, Not(HasSubstr("script")));
 }
 
-TEST_F(SiteTest, CountsWhatItHolds) {
+TEST_F(SiteTest, CountsFilesAndBytes) {
   write("index.html.gz", "zipped");
   EXPECT_EQ(site().file_count(), 2U);
   EXPECT_EQ(site().byte_count(), 12U + 14U + 6U);
 }
 
-TEST_F(SiteTest, IsStillThereWhenTheFolderIsNot) {
+TEST_F(SiteTest, ServesFilesAfterTheFolderIsDeleted) {
   const auto all = site();
   fs::remove_all(folder_);
   EXPECT_EQ(all.answer({.method = "GET", .path = "/"}).body(), "<p>hello</p>");
 }
 
-TEST_F(SiteTest, SaysWhatItCannotRead) {
+TEST_F(SiteTest, NamesAnUnreadableFile) {
   std::vector<std::string> remarks;
   EXPECT_THROW(Site::read((folder_ / "none").string(), remarks), std::exception);
   EXPECT_THROW(Site::read((folder_ / "index.html").string(), remarks), std::exception);
 }
 
-TEST(Site, WithoutAFolderGivesItsAdvice) {
+TEST(Site, WithoutAFolderExplainsHowToSetOne) {
   const Site site{"Build the page."};
   const auto response = site.answer({.method = "GET", .path = "/", .accept = "text/html"});
   EXPECT_EQ(response.status, 404);

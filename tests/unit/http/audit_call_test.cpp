@@ -5,7 +5,7 @@
 
 #include "unit/http/fake_relay.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::FakeRelay;
@@ -29,13 +29,13 @@ AuditRow row(std::int64_t id) {
   return result;
 }
 
-/// The answer, also where it is a refusal.
+/// The response, also for a refusal.
 HttpResponse answer(RelayCalls& relay, std::string_view query) {
   auto answered = answer_audit(relay, query);
   return answered ? std::move(*answered) : to_response(answered.error());
 }
 
-TEST(AuditCall, AsksForOneRowMoreToKnowWhetherThereIsOne) {
+TEST(AuditCall, RequestsOneRowMoreThanTheLimit) {
   FakeRelay relay;
   EXPECT_EQ(answer(relay, "").body, R"({"rows":[],"next":null})");
   relay.page.rows = {row(1), row(2), row(3)};
@@ -48,7 +48,7 @@ TEST(AuditCall, AsksForOneRowMoreToKnowWhetherThereIsOne) {
   EXPECT_THAT(relay.asked, ElementsAre("audit 101", "audit 3"));
 }
 
-TEST(AuditCall, GoesBackwardsWhereToldTo) {
+TEST(AuditCall, ReturnsTheNewestFirstOnRequest) {
   FakeRelay relay;
   answer(relay, "");
   EXPECT_EQ(relay.order, AuditOrder::oldest);
@@ -73,7 +73,7 @@ TEST(AuditCall, WritesEveryFieldOfARow) {
             R"("message_id":"m1"}],"next":null})");
 }
 
-TEST(AuditCall, SaysHowMuchAGapLost) {
+TEST(AuditCall, ReportsTheLostRowsOfAGap) {
   FakeRelay relay;
   AuditRow gap;
   gap.outcome = AuditOutcome::gap;
@@ -104,7 +104,7 @@ TEST(AuditCall, PassesTheFilterOn) {
   EXPECT_EQ(relay.after->id, 8);
 }
 
-TEST(AuditCall, TakesSeveralOutcomesEitherWay) {
+TEST(AuditCall, AcceptsSeveralOutcomesInBothForms) {
   FakeRelay relay;
   for (const char* query : {"outcome=pushed,gap", "outcome=pushed&limit=5&outcome=gap"}) {
     EXPECT_EQ(answer(relay, query).status, 200);
@@ -114,14 +114,15 @@ TEST(AuditCall, TakesSeveralOutcomesEitherWay) {
   }
 }
 
-TEST(AuditCall, RefusesAParameterThatItDoesNotKnowAndNamesThoseThatItDoes) {
+TEST(AuditCall, RefusesAnUnknownParameterAndNamesTheKnownOnes) {
   FakeRelay relay;
   for (const char* query :
        {"form=bob", "to=bob&form=bob", "From=bob", "form", "=bob", "f%6frm=bob"}) {
     const HttpResponse response = answer(relay, query);
     EXPECT_EQ(response.status, 400) << query;
-    EXPECT_THAT(response.body, HasSubstr("there are since, until, user, from, to, outcome, order, "
-                                         "limit, after\""))
+    EXPECT_THAT(response.body,
+                HasSubstr("allowed are since, until, user, from, to, outcome, order, "
+                          "limit, after\""))
         << query;
   }
   EXPECT_THAT(answer(relay, "f%6frm=bob").body, HasSubstr("form"));
@@ -131,7 +132,7 @@ TEST(AuditCall, RefusesAParameterThatItDoesNotKnowAndNamesThoseThatItDoes) {
   EXPECT_EQ(relay.filter.from, "bob");
 }
 
-TEST(AuditCall, RefusesWhatItCannotRead) {
+TEST(AuditCall, RefusesInvalidValues) {
   FakeRelay relay;
   for (const char* query : {"since=x",
                             "since=1x",
@@ -160,7 +161,7 @@ TEST(AuditCall, RefusesWhatItCannotRead) {
   EXPECT_THAT(relay.asked, IsEmpty());
 }
 
-TEST(AuditCall, SaysWhyThereIsNoAnswer) {
+TEST(AuditCall, ExplainsFailures) {
   struct Case {
     CallStatus status;
     int http;
@@ -181,4 +182,4 @@ TEST(AuditCall, SaysWhyThereIsNoAnswer) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

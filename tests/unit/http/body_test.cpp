@@ -7,12 +7,12 @@
 
 #include "unit/admission/request_builder.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::RequestBuilder;
 
-/// A client that sends `text`, `step` bytes at a time, and then does as it is told.
+/// A client that sends `text`, `step` bytes at a time, and then ends as configured.
 struct Client {
   std::string text;
   std::size_t step = 1;
@@ -32,7 +32,7 @@ struct Client {
   }
 };
 
-constexpr BodyLimits kLimits{.max_bytes = 10'000, .patience = std::chrono::hours(1)};
+constexpr BodyLimits kLimits{.max_bytes = 10'000, .timeout = std::chrono::hours(1)};
 
 /// The body that was read, or the status and code of the refusal.
 std::string outcome(const RequestBuilder& builder, Client& client, const BodyLimits& limits) {
@@ -48,7 +48,7 @@ RequestBuilder post(const std::string& length) {
   return RequestBuilder::get("/").method("POST").header("Content-Length", length);
 }
 
-TEST(Body, IsReadToItsEndAndNoFurther) {
+TEST(Body, IsReadExactlyToItsEnd) {
   for (const std::size_t step : {1U, 7U, 4096U, 100'000U}) {
     const std::string text(9'999, 'x');
     Client client{.text = text + "the next request", .step = step};
@@ -57,14 +57,14 @@ TEST(Body, IsReadToItsEndAndNoFurther) {
   }
 }
 
-TEST(Body, ThatIsNotThereIsNotWaitedFor) {
+TEST(Body, OfNoBytesIsNotWaitedFor) {
   Client client{.text = "something else"};
   EXPECT_EQ(outcome(RequestBuilder::get("/").method("POST"), client, kLimits), "");
   EXPECT_EQ(outcome(post("0"), client, kLimits), "");
   EXPECT_EQ(client.calls, 0U);
 }
 
-TEST(Body, WithoutALengthThatCanBeTrustedIsNotReadAtAll) {
+TEST(Body, WithoutAValidLengthIsNotRead) {
   Client client{.text = "1"};
   const auto refused = [&](const RequestBuilder& request) {
     return outcome(request, client, kLimits);
@@ -83,33 +83,33 @@ TEST(Body, WithoutALengthThatCanBeTrustedIsNotReadAtAll) {
   EXPECT_EQ(client.calls, 0U);
 }
 
-TEST(Body, ThatBreaksOffIsNone) {
+TEST(Body, EndingEarlyIsRefused) {
   Client client{.text = "12", .afterwards = -1};
   EXPECT_EQ(outcome(post("3"), client, kLimits), "400 bad_request");
 }
 
-TEST(Body, ThatDoesNotComeIsGivenUp) {
+TEST(Body, NotArrivingTimesOut) {
   Client client{.text = "12", .afterwards = 0};
   EXPECT_EQ(outcome(post("3"), client, kLimits), "408 timeout");
   EXPECT_EQ(client.calls, 3U);
 }
 
-TEST(Body, ThatComesByteByByteHasOneDeadlineForAll) {
-  constexpr BodyLimits kImpatient{.max_bytes = 10'000, .patience = std::chrono::hours(0)};
+TEST(Body, ArrivingByteByByteHasOneDeadline) {
+  constexpr BodyLimits kImpatient{.max_bytes = 10'000, .timeout = std::chrono::hours(0)};
   Client client{.text = std::string(9'999, 'x')};
   EXPECT_EQ(outcome(post("9999"), client, kImpatient), "408 timeout");
   EXPECT_EQ(client.calls, 1U);
-  // What is complete is complete.
+  // A body that is complete is accepted, however late it is.
   client.text = "1";
   EXPECT_EQ(outcome(post("1"), client, kImpatient), "1");
 }
 
-TEST(Body, OfMegabytesIsAskedForInBitsSinceItsLengthIsOnlyAClaim) {
-  constexpr BodyLimits kGenerous{.max_bytes = 1U << 31U, .patience = std::chrono::hours(1)};
+TEST(Body, AllocatesOnlyForBytesThatArrive) {
+  constexpr BodyLimits kGenerous{.max_bytes = 1U << 31U, .timeout = std::chrono::hours(1)};
   Client client{.text = "12", .afterwards = -1};
   EXPECT_EQ(outcome(post("2147483648"), client, kGenerous), "400 bad_request");
   EXPECT_LE(client.most_asked, 4096U);
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -9,7 +9,7 @@
 
 namespace waystation::test {
 
-/// A relay that answers as it is told to and remembers what it was asked.
+/// A relay with configurable answers, which records its calls.
 class FakeRelay final : public RelayCalls {
  public:
   Pushed push(std::string_view user, std::string_view json) override {

@@ -7,7 +7,7 @@
 #include "unit/admission/signing.hpp"
 #include "unit/http/fake_relay.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::FakeRelay;
@@ -36,7 +36,7 @@ class HttpApiTest : public testing::Test {
     if (const auto* refusal = std::get_if<Refusal>(&answered)) return to_response(*refusal);
     return std::get<HttpResponse>(answered);
   }
-  /// Status and, of a refusal, its code.
+  /// The status and, for a refusal, its code.
   std::string outcome(const Request& request) {
     const HttpResponse response = answer(request);
     const std::string_view body = response.body;
@@ -66,7 +66,7 @@ TEST_F(HttpApiTest, PushesTheBodyByteForByte) {
   EXPECT_THAT(relay.asked, testing::ElementsAre("push alice  {\"a\": 1e400}\n"));
 }
 
-TEST_F(HttpApiTest, TellsWhoIsThere) {
+TEST_F(HttpApiTest, ReportsPresence) {
   EXPECT_EQ(answer(RequestBuilder::get("/api/v1/presence/alice")).body,
             R"({"user":"alice","push":2,"groups":["alice_bob","alice_carol"]})");
   relay.present = {CallStatus::done, 0, {}};
@@ -80,7 +80,7 @@ TEST_F(HttpApiTest, EndsSessions) {
   EXPECT_THAT(relay.asked, testing::ElementsAre("end alice"));
 }
 
-TEST_F(HttpApiTest, TellsHowWeAre) {
+TEST_F(HttpApiTest, ReportsHealth) {
   const HttpResponse response = answer(RequestBuilder::get("/healthz"));
   EXPECT_EQ(response.status, 200);
   EXPECT_EQ(response.body, R"({"status":"ok","version":"1.2.3","audit":"off",)"
@@ -95,7 +95,7 @@ TEST_F(HttpApiTest, TellsHowWeAre) {
   EXPECT_THAT(draining.body, StartsWith(R"({"status":"draining",)"));
 }
 
-TEST_F(HttpApiTest, LeavesOtherPathsToOthers) {
+TEST_F(HttpApiTest, DeclinesOtherPaths) {
   for (const char* target : {"/", "/healthzz", "/healthz/x", "/apix", "/API/v1/push/alice",
                              "/ws/chat/alice_bob/", "/push/alice/", "*", "/%61pi/v1/push/alice"}) {
     EXPECT_TRUE(std::holds_alternative<Declined>(api.handle(RequestBuilder::get(target), kNow)))
@@ -103,7 +103,7 @@ TEST_F(HttpApiTest, LeavesOtherPathsToOthers) {
   }
 }
 
-TEST_F(HttpApiTest, RefusesPathsThatAreNoEndpoint) {
+TEST_F(HttpApiTest, RefusesUnknownEndpoints) {
   for (const char* target :
        {"/api", "/api/", "/api/v1", "/api/v1/push/", "/api/v2/push/alice", "/api/v1/push",
         "/api/v1/Push/alice", "/api/v1/push/alice/bob", "/api/v1/push/alice//",
@@ -123,7 +123,7 @@ TEST_F(HttpApiTest, NeedsAUserId) {
   EXPECT_THAT(relay.asked, IsEmpty());
 }
 
-TEST_F(HttpApiTest, SaysWhichMethodsThereAre) {
+TEST_F(HttpApiTest, NamesTheAllowedMethods) {
   struct Case {
     const char* method;
     const char* target;
@@ -157,7 +157,7 @@ TEST_F(HttpApiTest, AnswersHeadWithoutABody) {
   EXPECT_THAT(render_for(get, answer(get)), EndsWith("\"]}"));
 }
 
-TEST_F(HttpApiTest, TakesJsonOnly) {
+TEST_F(HttpApiTest, AcceptsOnlyJson) {
   struct Case {
     const char* type;
     const char* outcome;
@@ -195,7 +195,7 @@ TEST_F(HttpApiTest, BoundsTheBody) {
   EXPECT_THAT(relay.asked, IsEmpty());
 }
 
-TEST_F(HttpApiTest, ReadsTheBodiesOfThoseOnlyWhoMaySendThem) {
+TEST_F(HttpApiTest, ReadsTheBodyOnlyWithPermission) {
   int reads = 0;
   const BodySource source{[](void* count, char* buffer, std::size_t) {
                             ++*static_cast<int*>(count);
@@ -220,7 +220,7 @@ TEST_F(HttpApiTest, ReadsTheBodiesOfThoseOnlyWhoMaySendThem) {
   EXPECT_THAT(relay.asked, testing::ElementsAre("push alice 7"));
 }
 
-TEST_F(HttpApiTest, SaysWhatTheRelaySaid) {
+TEST_F(HttpApiTest, ReportsTheErrorOfTheRelay) {
   relay.pushed = {CallStatus::not_json, 0, "a value must come next"};
   const HttpResponse not_json = answer(post("/api/v1/push/alice", ""));
   EXPECT_EQ(not_json.status, 400);
@@ -239,7 +239,7 @@ TEST_F(HttpApiTest, SaysWhatTheRelaySaid) {
             "503 stopping");
 }
 
-TEST_F(HttpApiTest, IsForOperatorsWhereNobodyAuthenticates) {
+TEST_F(HttpApiTest, IsForOperatorsInOpenMode) {
   const auto from_afar = [](RequestBuilder builder) { return builder.from("203.0.113.9"); };
   EXPECT_EQ(outcome(from_afar(post("/api/v1/push/alice", "1"))), "403 not_an_operator");
   EXPECT_EQ(outcome(from_afar(RequestBuilder::get("/api/v1/presence/alice"))),
@@ -276,13 +276,13 @@ TEST_F(HttpApiTest, NeedsTheScopeOfEachCall) {
   EXPECT_EQ(with(presence(), "admin"), "403 missing_scope");
   EXPECT_EQ(with(sessions(), "push"), "403 missing_scope");
   EXPECT_EQ(outcome(push()), "401 unauthenticated");
-  // How we are is the operators' in every mode.
+  // The health status is for operators in every mode.
   EXPECT_EQ(outcome(RequestBuilder::get("/healthz")), "200");
   EXPECT_EQ(with(RequestBuilder::get("/healthz").from("203.0.113.9"), "push admin"),
             "403 not_an_operator");
 }
 
-TEST_F(HttpApiTest, IsNotForPagesFromElsewhere) {
+TEST_F(HttpApiTest, RefusesPagesOfOtherOrigins) {
   EXPECT_EQ(outcome(post("/api/v1/push/alice", "1").header("Origin", "https://evil.example")),
             "403 bad_origin");
   EXPECT_EQ(outcome(post("/api/v1/push/alice", "1").header("Host", "rebound.example")),
@@ -329,4 +329,4 @@ TEST_F(HttpApiTest, AnswersAPreflightOfAnAllowedOriginOnly) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -15,7 +15,7 @@
 #include "support/failing_calls.hpp"
 #include "support/sockets.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::connect_to;
@@ -742,4 +742,4 @@ TEST(AdoptedSocket, IsNeverAnotherConnectionUnderLoadOnMappedAddresses) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using Due = ConnectionDeadlines::Due;
@@ -105,4 +105,4 @@ TEST(ReadPause, CanBeShortenedAndStaysSet) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 Message message(std::string_view id, std::string_view group = "alice_bob",
@@ -108,4 +108,4 @@ TEST(DeliveryLedger, KeepsNamesOfEveryLengthWhileItGrowsAndMoves) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -16,7 +16,7 @@
 #include "reactor/reactor.hpp"
 #include "support/sockets.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::eventually;
@@ -42,8 +42,9 @@ class Door final : public EventSource {
     ++calls;
     if (on_call) return on_call();
     if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
-      has_ended = true;
-      return close();
+      close();
+      has_ended = true;  // from here on the test's thread may have it
+      return;
     }
     if ((events & EPOLLOUT) != 0) {
       (void)test::send_all(own_.get(), "!");
@@ -157,4 +158,4 @@ TEST_F(EventSourceTest, AnyObjectMayOwnTimers) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -18,7 +18,7 @@
 #include "support/failing_calls.hpp"
 #include "support/websocket_client.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::close_frame;
@@ -1203,4 +1203,4 @@ TEST_F(ReactorTest, BusyPollingChangesNoResult) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

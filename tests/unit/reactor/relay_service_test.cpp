@@ -13,7 +13,7 @@
 
 #include "support/websocket_client.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -481,20 +481,20 @@ TEST_F(RelayServiceTest, TheLedgerOfBytesInTheKernelIsBounded) {
   auto bob = chat("bob", Protocol::plain, "alice_bob", 4096);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
   // Short enough that the kernel holds tens of thousands of them for bob, who reads nothing.
-  constexpr int kMost = 20'000;
+  constexpr int kMax = 20'000;
   int taken = 0;
-  for (; taken < kMost; ++taken) {
+  for (; taken < kMax; ++taken) {
     alice.say(R"({"message":1})");
     if (alice.hear().find(R"("route":"chat")") == std::string::npos) break;
   }
-  EXPECT_LT(taken, kMost);
+  EXPECT_LT(taken, kMax);
   EXPECT_EQ(service_->reactor_stats().closed_slow, 1U);
 }
 
 TEST_F(RelayServiceTest, TheLimitOfTheLedgerIsCheckedWithEachMessage) {
-  constexpr std::size_t kMostBytes = 1000;
+  constexpr std::size_t kMaxBytes = 1000;
   auto tight = options();
-  tight.reactor.queues.max_queue_bytes = kMostBytes;
+  tight.reactor.queues.max_queue_bytes = kMaxBytes;
   start(tight, 512 * 1024);
   auto alice = chat("alice", Protocol::v1);
   EXPECT_NE(alice.hear().find("presence"), std::string::npos);
@@ -506,7 +506,7 @@ TEST_F(RelayServiceTest, TheLimitOfTheLedgerIsCheckedWithEachMessage) {
   // A list of so many with such ids is over its bound long before the kernel would be asked for its
   // length alone.
   const std::string id(64, 'i');
-  const std::size_t most = kMostBytes / id.size() + 1;
+  const std::size_t most = kMaxBytes / id.size() + 1;
   std::size_t taken = 0;
   for (; taken <= most; ++taken) {
     alice.say(R"({"message":1,"id":")" + id + "\"}");
@@ -723,4 +723,4 @@ TEST_F(RelayServiceTest, DeliveriesQueuedAtTheEndAreCounted) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

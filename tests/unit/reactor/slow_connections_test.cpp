@@ -8,7 +8,7 @@
 
 #include "support/sockets.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::connect_to;
@@ -153,4 +153,4 @@ TEST_F(SlowConnectionsTest, AReusedDescriptorIsNotTouched) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 bool is_readable(const TaskQueue& queue) {
@@ -155,4 +155,4 @@ TEST(TaskQueue, RunsAllTasksOfManyThreads) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

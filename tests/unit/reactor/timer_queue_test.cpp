@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 constexpr auto kNever = TimerQueue::kNever;
@@ -157,4 +157,4 @@ TEST_F(TimerQueueTest, KeepsTheOrderOfManyThatMoveAndGo) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

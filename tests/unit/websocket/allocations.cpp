@@ -18,7 +18,7 @@ std::size_t largest_allocation() noexcept {
   return g_largest;
 }
 
-/// For operator new below, which belongs to no namespace.
+/// For operator new below, which is outside all namespaces.
 void note_allocation(std::size_t size) noexcept {
   g_largest = std::max(g_largest, size);
 }

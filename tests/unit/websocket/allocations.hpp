@@ -1,4 +1,4 @@
-// How much memory the program asks for, seen by an operator new of the tests' own.
+// Records the allocations of the program, with a replaced operator new.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@ namespace waystation::test {
 
 void forget_allocations() noexcept;
 
-/// The largest piece that operator new gave since forget_allocations().
+/// The largest allocation since forget_allocations().
 std::size_t largest_allocation() noexcept;
 
 }  // namespace waystation::test

@@ -4,11 +4,11 @@
 
 #include "websocket/utf8.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
-TEST(CloseCode, SaysWhichCodesAPeerMaySend) {
-  // Sections 7.4.1 and 7.4.2, and the registry: 1012 to 1014 were added to it later.
+TEST(CloseCode, KnowsWhichCodesAPeerMaySend) {
+  // Sections 7.4.1 and 7.4.2, and 1012 to 1014 from the IANA registry.
   for (unsigned code = 0; code <= 0xFFFF; ++code) {
     const bool of_the_protocol = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014);
     const bool of_libraries_and_applications = code >= 3000 && code <= 4999;
@@ -18,7 +18,7 @@ TEST(CloseCode, SaysWhichCodesAPeerMaySend) {
   }
 }
 
-TEST(CloseCode, OursMayBeSentAndTheirReasonsFitAControlFrame) {
+TEST(CloseCode, ServerCodesAreValidAndTheirReasonsFit) {
   for (const auto code :
        {CloseCode::normal, CloseCode::going_away, CloseCode::protocol_error,
         CloseCode::unsupported_data, CloseCode::invalid_payload, CloseCode::policy_violation,
@@ -33,7 +33,7 @@ TEST(CloseCode, OursMayBeSentAndTheirReasonsFitAControlFrame) {
   EXPECT_EQ(close_reason(CloseCode::no_status), "");
 }
 
-TEST(CloseCode, HasTheNumbersThatClientsKnow) {
+TEST(CloseCode, HasTheNumbersOfTheProtocol) {
   EXPECT_EQ(static_cast<int>(CloseCode::going_away), 1001);
   EXPECT_EQ(static_cast<int>(CloseCode::protocol_error), 1002);
   EXPECT_EQ(static_cast<int>(CloseCode::unsupported_data), 1003);
@@ -48,4 +48,4 @@ TEST(CloseCode, HasTheNumbersThatClientsKnow) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

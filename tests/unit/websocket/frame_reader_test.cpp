@@ -13,7 +13,7 @@
 #include "unit/websocket/allocations.hpp"
 #include "unit/websocket/frames.hpp"
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using test::close_frame;
@@ -28,7 +28,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using namespace std::string_literals;
 
-/// Writes down what a reader hands on.
+/// Records the output of a reader.
 class Recorder final : public FrameHandler {
  public:
   bool on_message(Opcode opcode, std::string_view payload) override {
@@ -54,7 +54,7 @@ class Recorder final : public FrameHandler {
   void note(std::string what, std::string_view payload) { seen.push_back(what.append(payload)); }
 };
 
-/// What became of an input: what was handed on, and the code it was refused with, or 0.
+/// The result of an input: the output, and the close code, or 0.
 struct Outcome {
   std::vector<std::string> seen;
   int refused = 0;
@@ -74,7 +74,7 @@ constexpr FrameLimits kBoth{65536, true};
 
 constexpr std::size_t kAllFrames = std::numeric_limits<std::size_t>::max();
 
-/// Feeds pieces of exactly their size, each in memory of its own, `frames` frames at a time.
+/// Feeds the pieces, each in a separate block of exactly its size, `frames` frames at a time.
 Outcome feed(const std::vector<std::string>& pieces, const FrameLimits& limits = kTextOnly,
              std::size_t frames = kAllFrames) {
   FrameReader reader(limits);
@@ -94,8 +94,8 @@ Outcome feed(const std::vector<std::string>& pieces, const FrameLimits& limits =
   return {recorder.seen, 0, reader.is_unfinished()};
 }
 
-/// The outcome of `bytes`, which must be the same however they are cut, and however many frames are
-/// read at a time.
+/// The outcome of `bytes`. It must not depend on how the bytes are split, or on the number of
+/// frames per call.
 Outcome read(const std::string& bytes, const FrameLimits& limits = kTextOnly) {
   const auto whole = feed({bytes}, limits);
   EXPECT_EQ(feed({bytes}, limits, 1), whole) << "frame by frame";
@@ -122,7 +122,7 @@ std::string part(unsigned opcode, std::string payload, bool fin) {
   return Frame{.opcode = opcode, .payload = std::move(payload), .fin = fin}.bytes();
 }
 
-// ---- one case a rule of the RFC --------------------------------------------------------------
+// ---- one case per rule of the RFC ------------------------------------------------------------
 
 struct Rule {
   const char* section;
@@ -341,7 +341,7 @@ const std::vector<Rule>& rules() {
 
 class Rfc6455 : public testing::TestWithParam<Rule> {};
 
-TEST_P(Rfc6455, HoldsHoweverTheInputIsCut) {
+TEST_P(Rfc6455, HoldsForInputSplitAnywhere) {
   const auto& rule = GetParam();
   EXPECT_EQ(read(rule.bytes, rule.limits), rule.outcome) << rule.section << ": " << rule.says;
 }
@@ -355,7 +355,7 @@ INSTANTIATE_TEST_SUITE_P(Section, Rfc6455, testing::ValuesIn(rules()), [](const 
   return name;
 });
 
-TEST(FrameReader, TakesExactlyTheCloseCodesThatMayBeSent) {
+TEST(FrameReader, AcceptsExactlyTheValidCloseCodes) {
   for (unsigned code = 0; code <= 0xFFFF; ++code) {
     const auto outcome = feed({close_frame(code)});
     if (may_be_sent(static_cast<std::uint16_t>(code))) {
@@ -367,11 +367,11 @@ TEST(FrameReader, TakesExactlyTheCloseCodesThatMayBeSent) {
   }
 }
 
-// ---- masking and cutting ---------------------------------------------------------------------
+// ---- masking and splitting -------------------------------------------------------------------
 
-TEST(FrameReader, UnmasksEveryLengthCutAnywhere) {
-  // The mask has four phases and bytes are turned in blocks: every length up to a few blocks, in
-  // two and three pieces.
+TEST(FrameReader, UnmasksEveryLengthSplitAnywhere) {
+  // The mask has four phases, and bytes are unmasked in blocks. So this tests every length up to a
+  // few blocks, in two and three pieces.
   std::string pattern(90, ' ');
   for (std::size_t i = 0; i < pattern.size(); ++i) pattern[i] = static_cast<char>('!' + i);
   for (std::size_t size = 0; size < pattern.size(); ++size) {
@@ -391,7 +391,7 @@ TEST(FrameReader, UnmasksEveryLengthCutAnywhere) {
   }
 }
 
-TEST(FrameReader, EveryFrameHasAMaskOfItsOwn) {
+TEST(FrameReader, UsesTheMaskOfEachFrame) {
   const auto bytes =
       Frame{.payload = "abcde", .fin = false, .mask = {1, 2, 3, 4}}.bytes() +
       Frame{.opcode = kPing, .payload = "xyz", .mask = {9, 9, 9, 9}}.bytes() +
@@ -399,7 +399,7 @@ TEST(FrameReader, EveryFrameHasAMaskOfItsOwn) {
   EXPECT_THAT(read(bytes).seen, ElementsAre("ping xyz", "text abcdefghij"));
 }
 
-TEST(FrameReader, TakesTheLengthsAtTheEdgesOfTheirForms) {
+TEST(FrameReader, AcceptsTheBoundaryLengthsOfEachForm) {
   for (const std::size_t size : {0U, 1U, 125U, 126U, 127U, 128U, 65535U, 65536U}) {
     const std::string payload(size, 'x');
     const auto bytes = text(payload);
@@ -415,7 +415,7 @@ TEST(FrameReader, TakesTheLengthsAtTheEdgesOfTheirForms) {
   }
 }
 
-TEST(FrameReader, ReadsAStreamOfFramesHoweverItIsCut) {
+TEST(FrameReader, ReadsAStreamSplitAnywhere) {
   constexpr unsigned kSeed = 6455;
   SCOPED_TRACE("seed " + std::to_string(kSeed));
   std::mt19937 random(kSeed);
@@ -481,7 +481,7 @@ TEST(FrameReader, UnmasksInPlace) {
 
 // ---- size ------------------------------------------------------------------------------------
 
-TEST(FrameReader, TakesAMessageOfTheLimitAndNotAByteMore) {
+TEST(FrameReader, AcceptsAMessageOfTheLimitAndNotAByteMore) {
   constexpr FrameLimits limits{200, false};
   const std::string most(200, 'm');
   EXPECT_THAT(read(text(most), limits).seen, ElementsAre("text " + most));
@@ -500,13 +500,13 @@ TEST(FrameReader, CountsAllFragmentsOfAMessage) {
             (Outcome{{}, 1009, false}));
 }
 
-TEST(FrameReader, CountsEachMessageByItself) {
+TEST(FrameReader, CountsEachMessageSeparately) {
   constexpr FrameLimits limits{3, false};
   EXPECT_EQ(read(text("123") + ping(std::string(100, 'p')) + text("456"), limits).refused, 0);
 }
 
-TEST(FrameReader, RefusesALengthAsSoonAsItIsClaimed) {
-  // Long before a byte of the payload is there: with the header's last byte.
+TEST(FrameReader, RefusesATooLargeLengthAtOnce) {
+  // Refused at the last byte of the header, before any payload.
   for (const std::uint64_t claimed :
        {std::uint64_t{65537}, std::uint64_t{1} << 31, (std::uint64_t{1} << 63) - 1}) {
     const auto bytes = Frame{.claimed = claimed}.bytes();
@@ -515,7 +515,7 @@ TEST(FrameReader, RefusesALengthAsSoonAsItIsClaimed) {
   }
 }
 
-TEST(FrameReader, RefusesWhatTheFirstTwoBytesGiveAway) {
+TEST(FrameReader, RefusesInvalidFramesAtTheFirstTwoBytes) {
   EXPECT_EQ(feed({"\xff"}).refused, 0);
   EXPECT_EQ(feed({"\x81\x05"s}).refused, 1002) << "not masked";
   EXPECT_EQ(feed({"\x89\xfe"s}).refused, 1002) << "a long Ping";
@@ -523,7 +523,7 @@ TEST(FrameReader, RefusesWhatTheFirstTwoBytesGiveAway) {
   EXPECT_EQ(feed({"\x82\x81"s}).refused, 1003) << "binary";
 }
 
-// ---- when it is unfinished -------------------------------------------------------------------
+// ---- incomplete input ------------------------------------------------------------------------
 
 TEST(FrameReader, IsUnfinishedWithinAFrame) {
   const auto bytes = text("hello");
@@ -547,14 +547,14 @@ TEST(FrameReader, IsUnfinishedWithinAControlFrame) {
   }
 }
 
-TEST(FrameReader, NothingFedIsNothingBegun) {
+TEST(FrameReader, IsNotUnfinishedWithoutInput) {
   EXPECT_EQ(feed({""}), Outcome{});
   EXPECT_EQ(feed({"", "", text("a").substr(0, 6), "", ""}).unfinished, true);
 }
 
-// ---- it stops before the end -----------------------------------------------------------------
+// ---- stops before the end --------------------------------------------------------------------
 
-TEST(FrameReader, LeavesTheBytesBehindTheFrameAtWhichTheHandlerStopsIt) {
+TEST(FrameReader, LeavesTheBytesAfterTheFrameAtWhichTheHandlerStops) {
   const auto pong = Frame{.opcode = kPong, .payload = "a"}.bytes();
   const auto rest = text("b") + text("c").substr(0, 3);
   for (const auto& first : {text("a"), ping("a"), pong, part(kText, "", true)}) {
@@ -575,7 +575,7 @@ TEST(FrameReader, LeavesTheBytesBehindTheFrameAtWhichTheHandlerStopsIt) {
   }
 }
 
-TEST(FrameReader, ReadsNoMoreFramesThanItIsToldWhateverTheyAre) {
+TEST(FrameReader, ReadsAtMostMaxFramesOfAnyKind) {
   auto bytes = ping("1") + part(kText, "2", false) + part(kContinuation, "", false) +
                Frame{.opcode = kPong}.bytes() + part(kContinuation, "5", true) + text("6");
   const std::size_t sizes[] = {7, 7, 6, 6, 7, 7};
@@ -592,7 +592,7 @@ TEST(FrameReader, ReadsNoMoreFramesThanItIsToldWhateverTheyAre) {
 
 // ---- memory ----------------------------------------------------------------------------------
 
-/// Takes everything and keeps nothing.
+/// Accepts and discards everything.
 struct Sink final : FrameHandler {
   bool on_message(Opcode, std::string_view) override { return true; }
   bool on_ping(std::string_view) override { return true; }
@@ -600,7 +600,7 @@ struct Sink final : FrameHandler {
   void on_close(CloseCode, std::string_view) override {}
 };
 
-/// The largest piece of memory that reading `bytes` asked for.
+/// The largest allocation while `bytes` are read.
 std::size_t largest_allocation(std::string bytes, const FrameLimits& limits) {
   FrameReader reader(limits);
   Sink sink;
@@ -610,7 +610,7 @@ std::size_t largest_allocation(std::string bytes, const FrameLimits& limits) {
   return test::largest_allocation();
 }
 
-TEST(FrameReader, AllocatesNothingForALengthThatWasOnlyClaimed) {
+TEST(FrameReader, AllocatesNothingForALengthInAHeader) {
   constexpr FrameLimits generous{std::size_t{1} << 40, true};
   EXPECT_LT(largest_allocation(Frame{.claimed = 1ULL << 31}.bytes(), generous), 64U);
   EXPECT_LT(largest_allocation(Frame{.payload = "abc", .claimed = 1ULL << 31}.bytes(), generous),
@@ -618,7 +618,7 @@ TEST(FrameReader, AllocatesNothingForALengthThatWasOnlyClaimed) {
   EXPECT_EQ(largest_allocation(Frame{.claimed = 1ULL << 31}.bytes(), kTextOnly), 0U);
 }
 
-TEST(FrameReader, AllocatesNothingForWhatArrivesWhole) {
+TEST(FrameReader, AllocatesNothingForCompleteFrames) {
   EXPECT_EQ(
       largest_allocation(text(std::string(60'000, 'a')) + ping(std::string(125, 'p')), kTextOnly),
       0U);
@@ -631,4 +631,4 @@ TEST(FrameReader, AMillionEmptyFragmentsTakeNoMemory) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

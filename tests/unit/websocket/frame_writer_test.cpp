@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using namespace std::string_literals;
@@ -21,7 +21,7 @@ TEST(FrameHeader, IsWholeAndUnmasked) {
   EXPECT_EQ(header(Opcode::pong, 125), "\x8A\x7D"s);
 }
 
-TEST(FrameHeader, TakesTheShortestFormOfTheLength) {
+TEST(FrameHeader, UsesTheShortestFormOfTheLength) {
   EXPECT_EQ(header(Opcode::text, 0), "\x81\x00"s);
   EXPECT_EQ(header(Opcode::text, 125), "\x81\x7D"s);
   EXPECT_EQ(header(Opcode::text, 126), "\x81\x7E\x00\x7E"s);
@@ -36,15 +36,15 @@ TEST(ClosePayload, IsTheCodeAndTheReason) {
   EXPECT_EQ(close_payload(CloseCode::receiver_too_slow, "slow"), "\x11\x38slow"s);
 }
 
-TEST(ClosePayload, IsEmptyWhereThereIsNoCode) {
+TEST(ClosePayload, IsEmptyWithoutACode) {
   EXPECT_EQ(close_payload(CloseCode::no_status, "ignored"), "");
 }
 
-TEST(Opcode, KnowsControlFrames) {
+TEST(Opcode, RecognizesControlFrames) {
   for (unsigned opcode = 0; opcode < 16; ++opcode) {
     EXPECT_EQ(is_control(static_cast<Opcode>(opcode)), opcode >= 8) << opcode;
   }
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

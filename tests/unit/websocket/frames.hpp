@@ -1,4 +1,4 @@
-// Frames as a client would send them, right and wrong, put together field by field.
+// Builds valid and invalid client frames, field by field.
 #pragma once
 
 #include <array>
@@ -9,7 +9,8 @@
 
 namespace waystation::test {
 
-/// One frame of RFC 6455, section 5.2. What is not said is as a client's whole text frame has it.
+/// One frame of RFC 6455, section 5.2. The defaults are those of an unfragmented, masked text
+/// frame.
 struct Frame {
   unsigned opcode = 1;
   std::string payload = {};

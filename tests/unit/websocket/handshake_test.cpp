@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 using testing::ElementsAre;
@@ -27,7 +27,7 @@ TEST(Handshake, SwitchesProtocols) {
             "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
 }
 
-TEST(Handshake, NamesTheSubprotocolItChose) {
+TEST(Handshake, NamesTheChosenSubprotocol) {
   EXPECT_EQ(switching_protocols("dGhlIHNhbXBsZSBub25jZQ==", "waystation.v1"),
             "HTTP/1.1 101 Switching Protocols\r\n"
             "Upgrade: websocket\r\n"
@@ -50,7 +50,7 @@ TEST(Handshake, AKeyIs16BytesInBase64) {
   EXPECT_TRUE(is_valid_key("/+/+/+/+/+/+/+/+/+/+/w=="));
 }
 
-TEST(Handshake, NothingElseIsAKey) {
+TEST(Handshake, RefusesInvalidKeys) {
   for (const std::string key :
        {"", "a", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZQ===",
         "dGhlIHNhbXBsZSBub25jZR==", "dGhlIHNhbXBsZSBub25jZQA=", "dGhlIHNhbXBsZSBub25jZQAA",
@@ -77,7 +77,7 @@ TEST(Handshake, SplitsListsAsHttpDoes) {
   EXPECT_THAT(elements(" , ,"), IsEmpty());
 }
 
-TEST(Handshake, TakesElementsOffTheFront) {
+TEST(Handshake, RemovesTheFirstElement) {
   std::string_view list = " a , b";
   EXPECT_EQ(next_list_element(list), "a");
   EXPECT_EQ(next_list_element(list), "b");
@@ -94,10 +94,10 @@ TEST(Handshake, FindsATokenInAnyCase) {
   EXPECT_FALSE(has_token("no upgrade", "upgrade"));
   EXPECT_FALSE(has_token("upgrad", "upgrade"));
   EXPECT_FALSE(has_token("", "upgrade"));
-  // Case is the letters' alone: '@' and '`' differ from each other by the same bit.
+  // Only letters have a case, although '@' and '`' differ in the same bit.
   EXPECT_FALSE(has_token("a@", "a`"));
   EXPECT_FALSE(has_token("a[", "a{"));
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

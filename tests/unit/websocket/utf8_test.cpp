@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace waystation {
+namespace waystation::test {
 namespace {
 
 std::string shown(const std::string& text) {
@@ -40,7 +40,7 @@ const std::vector<std::string>& good_texts() {
   return texts;
 }
 
-/// Texts that end in the middle of a character, or are wrong at their last byte.
+/// Texts that end inside a character, or whose last byte is invalid.
 const std::vector<std::string>& cut_texts() {
   static const std::vector<std::string> texts = {
       "\xc2", "\xdf",     "\xe0",         "\xe0\xa0",     "\xed\x9f", "\xef\xbb",
@@ -88,15 +88,15 @@ const std::vector<std::string>& wrong_texts() {
   return texts;
 }
 
-TEST(Utf8, TakesEveryFormOfACharacter) {
+TEST(Utf8, AcceptsEveryFormOfACharacter) {
   for (const auto& text : good_texts()) EXPECT_TRUE(is_utf8(text)) << shown(text);
 }
 
-TEST(Utf8, RefusesOverlongFormsSurrogatesAndWhatIsBeyondUnicode) {
+TEST(Utf8, RefusesOverlongFormsSurrogatesAndCodePointsAboveUnicode) {
   for (const auto& text : wrong_texts()) EXPECT_FALSE(is_utf8(text)) << shown(text);
 }
 
-TEST(Utf8, RefusesACharacterThatIsCutOff) {
+TEST(Utf8, RefusesAnIncompleteCharacter) {
   for (const auto& text : cut_texts()) {
     EXPECT_FALSE(is_utf8(text)) << shown(text);
     Utf8Checker checker;
@@ -105,20 +105,20 @@ TEST(Utf8, RefusesACharacterThatIsCutOff) {
   }
 }
 
-TEST(Utf8, FailsAtTheFirstByteThatIsWrong) {
+TEST(Utf8, FailsAtTheFirstInvalidByte) {
   for (const auto& text : wrong_texts()) {
     Utf8Checker checker;
     std::size_t taken = 0;
     while (taken < text.size() && checker.feed(text.substr(taken, 1))) ++taken;
     EXPECT_LT(taken, text.size()) << shown(text);
-    // What came before it was still the beginning of something.
+    // The bytes before it were a valid beginning.
     Utf8Checker again;
     EXPECT_TRUE(again.feed(text.substr(0, taken))) << shown(text);
     EXPECT_FALSE(again.feed(text.substr(taken))) << shown(text);
   }
 }
 
-TEST(Utf8, DoesNotCareWhereATextIsCut) {
+TEST(Utf8, AcceptsATextSplitAnywhere) {
   std::vector<std::string> all = good_texts();
   all.insert(all.end(), wrong_texts().begin(), wrong_texts().end());
   all.insert(all.end(), cut_texts().begin(), cut_texts().end());
@@ -141,7 +141,7 @@ TEST(Utf8, DoesNotCareWhereATextIsCut) {
   }
 }
 
-TEST(Utf8, StaysWrongUntilItBeginsAnew) {
+TEST(Utf8, StaysInvalidUntilReset) {
   Utf8Checker checker;
   EXPECT_FALSE(checker.feed("\xff"));
   EXPECT_FALSE(checker.feed("fine"));
@@ -152,7 +152,7 @@ TEST(Utf8, StaysWrongUntilItBeginsAnew) {
   EXPECT_TRUE(checker.at_boundary());
 }
 
-TEST(Utf8, ForgetsACharacterInProgressWhenItBeginsAnew) {
+TEST(Utf8, ResetDiscardsAnIncompleteCharacter) {
   Utf8Checker checker;
   EXPECT_TRUE(checker.feed("\xf4"));
   checker.reset();
@@ -170,8 +170,8 @@ TEST(Utf8, FindsABadByteAtEveryOffsetOfALongText) {
   }
 }
 
-TEST(Utf8, TakesExactlyTheCodePointsOfUnicode) {
-  // Every code point, encoded by the pattern of RFC 3629 whether or not it may be.
+TEST(Utf8, AcceptsExactlyTheCodePointsOfUnicode) {
+  // Every code point in the pattern of RFC 3629, allowed or not.
   const auto encoded = [](std::uint32_t c) {
     const auto byte = [](std::uint32_t b) { return static_cast<char>(b); };
     if (c < 0x80) return std::string{byte(c)};
@@ -189,7 +189,7 @@ TEST(Utf8, TakesExactlyTheCodePointsOfUnicode) {
   }
 }
 
-/// Byte by byte, so that no step is larger than one byte.
+/// Validates byte by byte, without the fast path.
 bool in_small_steps(std::string_view text) {
   Utf8Checker checker;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -198,7 +198,7 @@ bool in_small_steps(std::string_view text) {
   return checker.at_boundary();
 }
 
-TEST(Utf8, TakesLargeStepsWhereSmallOnesAreTakenToo) {
+TEST(Utf8, FastPathAgreesWithByteByByte) {
   std::string text = "....0123....";
   for (unsigned start = 0; start <= 0xFFFF; ++start) {
     for (const unsigned third : {0x7FU, 0x80U, 0xBFU, 0xC0U}) {
@@ -212,4 +212,4 @@ TEST(Utf8, TakesLargeStepsWhereSmallOnesAreTakenToo) {
 }
 
 }  // namespace
-}  // namespace waystation
+}  // namespace waystation::test

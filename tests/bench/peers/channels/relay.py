@@ -1,4 +1,4 @@
-"""The original protocol as it was: consumers on Django Channels, sockets counted per group."""
+"""The original protocol: consumers on Django Channels, sockets counted per group."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ settings.configure(
     CHANNEL_LAYERS={
         "default": {
             "BACKEND": "channels.layers.InMemoryChannelLayer",
-            # Nothing is dropped for want of room: a lost message would end the run.
+            # Large enough to drop nothing: a lost message ends the run.
             "CONFIG": {"capacity": 100000},
         }
     },

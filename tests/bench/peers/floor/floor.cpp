@@ -1,11 +1,10 @@
-// What the kernel leaves to a relay: one receive, one unmasking, two sends, and nothing else.
+// The kernel's minimum for a relay: one receive, one unmasking, two sends, and nothing else.
 //
 //     waystation-floor PORT
 //
-// Passes each text frame of a group's two sockets on to both, as it was sent. No checks, no limits,
-// no JSON, no close codes; who breaks a rule is cut off. It is not a server: no relay with one
-// thread and these system calls can be faster, so what it reaches is what the others are measured
-// beside.
+// Passes each text frame unchanged to both sockets of a group. No checks, no limits, no JSON, no
+// close codes; an invalid frame ends the connection. It is not a server, but a bound: no relay with
+// one thread and these system calls can be faster.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -35,7 +34,7 @@ using waystation::Opcode;
 
 struct Socket {
   int fd = -1;
-  bool is_open = false;  // its 101 was sent
+  bool is_open = false;  // after its 101
   bool is_gone = false;
   std::string group;
   std::string unread;
@@ -120,7 +119,7 @@ void Floor::read(Socket& socket) {
   socket.is_open ? take_frames(socket) : greet(socket);
 }
 
-/// Answers a request that is whole; the target names the group, behind the last '/' but one.
+/// Answers a complete request; the target's last but one path segment is the group.
 void Floor::greet(Socket& socket) {
   const std::string_view request = socket.unread;
   const auto end = request.find("\r\n\r\n");
@@ -184,7 +183,7 @@ void Floor::send_queued() {
   for (auto* socket : touched_) {
     if (socket->is_gone) continue;
     const auto size = static_cast<ssize_t>(socket->unsent.size());
-    // Its clients read: what one of them has no room for ends it, and the run with it.
+    // Its clients always read: a full kernel buffer ends the socket and the run.
     if (send(socket->fd, socket->unsent.data(), socket->unsent.size(), MSG_NOSIGNAL) != size) {
       drop(*socket);
     }
@@ -193,7 +192,7 @@ void Floor::send_queued() {
   touched_.clear();
 }
 
-/// It stays in memory: a run is short.
+/// Stays allocated: a run is short.
 void Floor::drop(Socket& socket) {
   if (std::exchange(socket.is_gone, true)) return;
   close(socket.fd);

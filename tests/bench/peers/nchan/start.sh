@@ -1,6 +1,6 @@
 #!/bin/sh
 # Serves one publish-and-subscribe channel per group with nginx and nchan: start.sh PORT [CONFIG],
-# where CONFIG is one of the configurations here: brief (the default), defaults, delayed
+# CONFIG: brief (the default), defaults, delayed
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=$(mktemp -d "${TMPDIR:-/tmp}/waystation-nchan.XXXXXX")

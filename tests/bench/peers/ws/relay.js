@@ -1,5 +1,5 @@
-// The original protocol on ws: a message goes to every socket of its group where there are two or
-// more, and otherwise to the push sockets of its receiver.
+// The original protocol on ws: a message goes to every socket of its group if there are two or
+// more, otherwise to the receiver's push sockets.
 
 import { WebSocketServer } from "ws";
 

@@ -1,13 +1,13 @@
-/* Stands in for a CivetWeb that a program has compiled in: the part of its interface that the glue
- * uses, in the layout of 1.15 or, with STANDIN_LAYOUT_117, of 1.17, which put the server's address
- * into the middle of mg_request_info. The server behind it is standin.c. */
-#ifndef STANDIN_CIVETWEB_H
-#define STANDIN_CIVETWEB_H
+/* A fake CivetWeb that a program has compiled in: the part of its interface that the glue uses.
+ * The layout is that of 1.15, or with FAKE_CIVETWEB_LAYOUT_117 that of 1.17, which added the
+ * server's address to mg_request_info. The server is in fake_civetweb.c. */
+#ifndef FAKE_CIVETWEB_H
+#define FAKE_CIVETWEB_H
 
 #include <stddef.h>
 
 #define CIVETWEB_VERSION_MAJOR (1)
-#ifdef STANDIN_LAYOUT_117
+#ifdef FAKE_CIVETWEB_LAYOUT_117
 #define CIVETWEB_VERSION_MINOR (17)
 #else
 #define CIVETWEB_VERSION_MINOR (15)
@@ -37,7 +37,7 @@ struct mg_request_info {
   const char *query_string;
   const char *remote_user;
   char remote_addr[48];
-#ifdef STANDIN_LAYOUT_117
+#ifdef FAKE_CIVETWEB_LAYOUT_117
   char server_addr[48];
 #endif
   long long content_length;
@@ -61,7 +61,7 @@ typedef void (*mg_websocket_close_handler)(const struct mg_connection *, void *)
 
 struct mg_context *mg_start(const struct mg_callbacks *, void *, const char **);
 void mg_stop(struct mg_context *);
-int standin_open(struct mg_context *);
+int fake_civetweb_open(struct mg_context *);
 
 void mg_set_request_handler(struct mg_context *, const char *, mg_request_handler, void *);
 void mg_set_auth_handler(struct mg_context *, const char *, mg_authorization_handler, void *);

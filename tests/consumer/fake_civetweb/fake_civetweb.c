@@ -1,4 +1,4 @@
-/* The server behind the stand-in header: one thread, one request a connection, bodies not read. */
+/* The server behind the fake header: one thread, one request per connection, no request bodies. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -9,7 +9,7 @@
 
 struct handler {
   char prefix[32];
-  mg_authorization_handler asked;
+  mg_authorization_handler authorize;
   void *data;
 };
 
@@ -27,17 +27,17 @@ struct mg_connection {
   struct mg_request_info info;
 };
 
-void mg_set_auth_handler(struct mg_context *ctx, const char *uri, mg_authorization_handler asked,
+void mg_set_auth_handler(struct mg_context *ctx, const char *uri, mg_authorization_handler authorize,
                          void *data) {
   struct handler *handler = &ctx->handlers[ctx->handler_count++];
   size_t length = strcspn(uri, "*");
   memcpy(handler->prefix, uri, length);
   handler->prefix[length] = '\0';
-  handler->asked = asked;
+  handler->authorize = authorize;
   handler->data = data;
 }
 
-/* As in CivetWeb, the handler for who may is asked first; the glue settles everything there. */
+/* CivetWeb calls the authorization handler first, and the glue answers every request in it. */
 void mg_set_request_handler(struct mg_context *ctx, const char *uri, mg_request_handler handler,
                             void *data) {
   (void)ctx, (void)uri, (void)handler, (void)data;
@@ -82,7 +82,7 @@ static int parse(struct mg_connection *conn) {
   struct mg_request_info *info = &conn->info;
   char *line = strstr(conn->text, "\r\n");
   char *end;
-  conn->text[strlen(conn->text) - 1] = '\0'; /* as CivetWeb does, here and with the line ends */
+  conn->text[strlen(conn->text) - 1] = '\0'; /* as CivetWeb does */
   *line = '\0';
   info->request_method = conn->text;
   if ((end = strchr(conn->text, ' ')) == NULL) return -1;
@@ -95,7 +95,7 @@ static int parse(struct mg_connection *conn) {
     *end = '\0';
     info->query_string = end + 1;
   }
-  /* Fields for which there is no room are dropped without a word, as in CivetWeb. */
+  /* CivetWeb silently drops the fields that exceed its array. */
   for (line += 2; info->num_headers < MG_MAX_HEADERS && (end = strstr(line, "\r\n")) != NULL
                   && end != line;
        line = end + 2) {
@@ -123,7 +123,7 @@ static void serve(struct mg_context *ctx, int fd) {
   }
   if (parse(conn) != 0 || getpeername(fd, (struct sockaddr *)&peer, &length) != 0) goto end;
   inet_ntop(AF_INET, &peer.sin_addr, conn->info.remote_addr, sizeof conn->info.remote_addr);
-#ifdef STANDIN_LAYOUT_117
+#ifdef FAKE_CIVETWEB_LAYOUT_117
   strcpy(conn->info.server_addr, "127.0.0.1");
 #endif
   conn->info.remote_port = ntohs(peer.sin_port);
@@ -132,7 +132,7 @@ static void serve(struct mg_context *ctx, int fd) {
   for (i = 0; i < ctx->handler_count; i++) {
     const struct handler *handler = &ctx->handlers[i];
     if (strncmp(conn->info.local_uri, handler->prefix, strlen(handler->prefix)) != 0) continue;
-    handler->asked(conn, handler->data);
+    handler->authorize(conn, handler->data);
     break;
   }
 end:
@@ -163,8 +163,8 @@ struct mg_context *mg_start(const struct mg_callbacks *callbacks, void *data,
   return ctx;
 }
 
-/* Lets requests in. Only now, so that no handler is registered under the thread's feet. The port. */
-int standin_open(struct mg_context *ctx) {
+/* Starts to accept requests and returns the port. Handlers must be registered before this call. */
+int fake_civetweb_open(struct mg_context *ctx) {
   if (pthread_create(&ctx->thread, NULL, accept_all, ctx) != 0) {
     talk_fail("cannot start a thread");
   }
