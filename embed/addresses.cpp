@@ -8,22 +8,22 @@
 namespace waystation::server {
 namespace {
 
-struct Address {
+struct IpAddress {
   bool is_v6 = false;
   std::array<unsigned char, 16> bytes{};
 };
 
-std::optional<Address> parse_address(std::string_view text) {
+std::optional<IpAddress> parse_address(std::string_view text) {
   const std::string terminated{text};
   if (terminated.find('\0') != std::string::npos) return {};
-  Address address;
+  IpAddress address;
   if (inet_pton(AF_INET, terminated.c_str(), address.bytes.data()) == 1) return address;
   address.is_v6 = true;
   if (inet_pton(AF_INET6, terminated.c_str(), address.bytes.data()) == 1) return address;
   return {};
 }
 
-/// Decimal digits only, no sign, no leading space, at most `highest`.
+/// Reads decimal digits without sign or space, up to `highest`.
 std::optional<unsigned> parse_number(std::string_view text, unsigned highest) {
   unsigned value = 0;
   const auto end = text.data() + text.size();
@@ -59,35 +59,35 @@ std::optional<ListenAddress> parse_listen_address(std::string_view text) {
   return ListenAddress{std::string{host}, static_cast<std::uint16_t>(*port), bracketed};
 }
 
-std::string listen_address_objection(std::string_view text) {
+std::string listen_address_problem(std::string_view text) {
   if (parse_listen_address(text)) return {};
   const auto is_digits = [](std::string_view part) {
     return !part.empty() && part.find_first_not_of("0123456789") == std::string_view::npos;
   };
-  if (text.find("://") != std::string_view::npos) return "it is a URL, and its scheme too much";
+  if (text.find("://") != std::string_view::npos) return "it is a URL; remove the scheme";
   if (is_digits(text)) return "there is no address before the port";
   const auto whole = parse_address(text);
   const auto colon = text.rfind(':');
-  if (whole && whole->is_v6) return "there is no port, and an IPv6 address stands in brackets";
+  if (whole && whole->is_v6) return "there is no port, and an IPv6 address needs brackets";
   if (colon == std::string_view::npos || text.back() == ']') return "there is no port";
 
   auto host = text.substr(0, colon);
   const auto port = text.substr(colon + 1);
   if (host.empty()) return "there is no address before the port";
-  if (port.empty()) return "there is no port behind the colon";
-  if (!is_digits(port)) return "the port is no number";
-  if (!parse_number(port, 65535)) return "the port is beyond 65535";
+  if (port.empty()) return "there is no port after the colon";
+  if (!is_digits(port)) return "the port is not a number";
+  if (!parse_number(port, 65535)) return "the port is greater than 65535";
   const bool is_bracketed = host.size() >= 2 && host.front() == '[' && host.back() == ']';
   if (is_bracketed) host = host.substr(1, host.size() - 2);
   const auto address = parse_address(host);
-  if (address && address->is_v6) return "an IPv6 address stands in brackets";
+  if (address && address->is_v6) return "an IPv6 address needs brackets";
   if (address) return "brackets are for IPv6 addresses";
-  if (host == "*") return "* is no address; 0.0.0.0 stands for all of them";
+  if (host == "*") return "* is not an address; 0.0.0.0 means all addresses";
   const bool looks_numeric = host.find_first_not_of("0123456789.") == std::string_view::npos;
   if (looks_numeric || is_bracketed || host.find(':') != std::string_view::npos) {
-    return "what stands before the port is no address";
+    return "the text before the port is not an address";
   }
-  return "the address is a name, and names are not looked up";
+  return "the address is a name, and names are not resolved";
 }
 
 }  // namespace waystation::server

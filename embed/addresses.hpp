@@ -1,4 +1,4 @@
-// Addresses to listen on, as an administrator writes them.
+// Listen addresses in options: parsing, formatting and error texts.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace waystation::server {
 /// A numeric address and a port to listen on.
 struct ListenAddress {
   std::string address;     // "127.0.0.1", or "::1" without its brackets
-  std::uint16_t port = 0;  // 0: any free one
+  std::uint16_t port = 0;  // 0: any free port
   bool is_v6 = false;
 
   bool is_loopback() const;
@@ -20,10 +20,10 @@ struct ListenAddress {
   bool operator==(const ListenAddress&) const = default;
 };
 
-/// Reads "127.0.0.1:8080" or "[::1]:8080". Names are not looked up, and the port must be there.
+/// Reads "127.0.0.1:8080" or "[::1]:8080". The port is required. Host names are not resolved.
 std::optional<ListenAddress> parse_listen_address(std::string_view text);
 
-/// Which part of it is wrong, in words that follow "TEXT: "; empty where nothing is.
-std::string listen_address_objection(std::string_view text);
+/// What is wrong with `text`, to be written after "TEXT: ". Empty if it is valid.
+std::string listen_address_problem(std::string_view text);
 
 }  // namespace waystation::server

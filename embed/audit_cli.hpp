@@ -9,16 +9,16 @@
 
 namespace waystation::server {
 
-/// Adds the command with its four subcommands to a program's, and runs the one that was asked for.
+/// Adds the command and its four subcommands to a program, and runs the selected one.
 class AuditCommands {
  public:
-  /// Both must stay where they are until it has run.
+  /// `app` must outlive this object. Neither may move before run() returns.
   explicit AuditCommands(CLI::App& app);
   AuditCommands(const AuditCommands&) = delete;
   AuditCommands& operator=(const AuditCommands&) = delete;
 
-  bool was_asked_for() const { return command_.parsed(); }
-  /// Returns the exit code; throws as the functions in audit_command.hpp.
+  bool is_selected() const { return command_.parsed(); }
+  /// Returns the exit code. Throws what the functions in audit_command.hpp throw.
   int run();
 
  private:

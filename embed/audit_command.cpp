@@ -20,14 +20,14 @@
 namespace waystation::server {
 namespace {
 
-// Rows that are lined up with one another; a long list is lined up block by block.
+// Rows per block. Columns are aligned within a block, so a long list needs no memory for all rows.
 constexpr std::size_t kBlockRows = 1000;
 
 constexpr std::array kOutcomes{
     std::pair{"pushed", WAYSTATION_PUSHED}, std::pair{"undelivered", WAYSTATION_UNDELIVERED},
     std::pair{"dropped", WAYSTATION_DROPPED}, std::pair{"gap", WAYSTATION_GAP}};
 
-const char* text_of(waystation_outcome outcome) {
+const char* outcome_name(waystation_outcome outcome) {
   const auto found =
       std::ranges::find_if(kOutcomes, [&](const auto& pair) { return pair.second == outcome; });
   return found == kOutcomes.end() ? "unknown" : found->first;
@@ -60,7 +60,7 @@ const char* user_of(const char* flag, const std::string& user) {
   return user.c_str();
 }
 
-/// How many rows at most.
+/// Reads --limit. `zero` describes the meaning of 0.
 std::uint64_t limit_of(const AuditRequest& request, const char* zero) {
   const char* const end = request.limit.data() + request.limit.size();
   std::uint64_t limit = 0;
@@ -72,7 +72,7 @@ std::uint64_t limit_of(const AuditRequest& request, const char* zero) {
   return limit;
 }
 
-/// The library's filter, pointing into the request.
+/// The library's filter. It points into the request.
 waystation_audit_filter filter_of(const AuditRequest& request) {
   waystation_audit_filter filter{};
   filter.size = sizeof filter;
@@ -86,8 +86,7 @@ waystation_audit_filter filter_of(const AuditRequest& request) {
                              (filter.since == filter.until ? "" : local_time(filter.until)) +
                              ": nothing can lie between them; allowed: a --since before --until"};
   }
-  // 0 would be no limit to the library; nothing but gaps without a known beginning is as old as
-  // this.
+  // The library reads 0 as "no limit". Only gaps without a known start are older than 1970.
   if (!request.until.empty() && filter.until == 0) filter.until = -1;
   filter.user = user_of("--user", request.user);
   filter.from = user_of("--from", request.from);
@@ -108,10 +107,10 @@ struct Close {
   void operator()(waystation_audit* audit) const { waystation_audit_close(audit); }
 };
 
-/// An open audit, with what happened inside a callback brought out of it again.
-class Audit {
+/// An open audit. Turns the library's errors into exceptions.
+class AuditHandle {
  public:
-  explicit Audit(const std::string& file) {
+  explicit AuditHandle(const std::string& file) {
     waystation_audit* audit = nullptr;
     LibraryError error;
     const auto status = waystation_audit_open(file.c_str(), &audit, error);
@@ -155,7 +154,8 @@ class Audit {
   std::unique_ptr<waystation_audit, Close> audit_;
 };
 
-/// Writes, or remembers that it could not: nothing may be thrown through the library.
+/// Writes to standard output and records the first error, because a callback of the library must
+/// not throw.
 class Output {
  public:
   bool write(std::string_view text) {
@@ -167,16 +167,16 @@ class Output {
   void finish() {
     if (error_ == 0 && std::fflush(stdout) != 0) error_ = errno;
     if (error_ != 0) {
-      throw std::runtime_error{std::string{"standard output could not be written: "} +
+      throw std::runtime_error{std::string{"standard output: write error: "} +
                                std::strerror(error_)};
     }
   }
 
  private:
-  int error_ = 0;  // the first write's that failed
+  int error_ = 0;  // errno of the first failed write
 };
 
-/// A name for a table. Whatever the file holds, a terminal gets neither commands nor line ends.
+/// A name for a table, escaped: the file may hold control characters.
 std::string shown(const char* text) {
   return text == nullptr ? "-" : escape_for_log(text, false);
 }
@@ -188,7 +188,7 @@ std::string rows_text(std::int64_t rows) {
 
 // ---- list
 
-/// A table that is written in blocks; a column never gets narrower.
+/// A table that is written in blocks. A column never gets narrower.
 class Table {
  public:
   explicit Table(Output& out) : out_(out) {}
@@ -200,9 +200,9 @@ class Table {
            std::string{row.lost == 1 ? "-- 1 row is" : "-- " + rows_text(row.lost) + " are"} +
                " missing, until " + local_time(row.lost_until)});
     } else {
-      lines_.push_back({local_time(row.at), shown(row.from), shown(row.to), text_of(row.outcome),
-                        std::to_string(row.reached), std::to_string(row.bytes),
-                        shown(row.message_id), shown(row.node), ""});
+      lines_.push_back({local_time(row.at), shown(row.from), shown(row.to),
+                        outcome_name(row.outcome), std::to_string(row.reached),
+                        std::to_string(row.bytes), shown(row.message_id), shown(row.node), ""});
     }
     return lines_.size() < kBlockRows || write();
   }
@@ -223,7 +223,7 @@ class Table {
 
  private:
   static constexpr std::size_t kColumns = 8;
-  using Line = std::array<std::string, kColumns + 1>;  // and a remark in place of all but the first
+  using Line = std::array<std::string, kColumns + 1>;  // the last one replaces columns 2 and later
   inline static const Line kHeads{"TIME",  "FROM",       "TO",   "OUTCOME", "REACHED",
                                   "BYTES", "MESSAGE ID", "NODE", ""};
 
@@ -252,7 +252,7 @@ class Table {
 
 // ---- export
 
-/// A field of CSV (RFC 4180). As it is, also where a spreadsheet would take it for a formula.
+/// A field of CSV (RFC 4180). Fields that a spreadsheet reads as a formula are not changed.
 std::string csv(const char* text) {
   const std::string_view field = text == nullptr ? "" : text;
   if (field.find_first_of(",\"\r\n") == std::string_view::npos) return std::string{field};
@@ -269,8 +269,8 @@ std::string csv_line(const waystation_audit_row& row) {
   const bool is_gap = row.outcome == WAYSTATION_GAP;
   std::string line = std::to_string(row.id) + ',' + std::to_string(row.at) + ',' +
                      utc_time(row.at) + ',' + csv(row.node) + ',' + csv(row.group) + ',' +
-                     csv(row.from) + ',' + csv(row.to) + ',' + text_of(row.outcome) + ',';
-  // What does not apply, and what nobody knows, is empty.
+                     csv(row.from) + ',' + csv(row.to) + ',' + outcome_name(row.outcome) + ',';
+  // Fields that are unknown or do not apply are empty.
   line += is_gap ? "," : std::to_string(row.reached) + ',' + std::to_string(row.bytes);
   line += ',' + csv(row.message_id) + ',';
   if (is_gap) {
@@ -281,13 +281,13 @@ std::string csv_line(const waystation_audit_row& row) {
   return line + "\r\n";
 }
 
-/// The same keys as GET /api/v1/audit.
+/// Uses the keys of GET /api/v1/audit.
 std::string json_line(const waystation_audit_row& row) {
   const bool is_gap = row.outcome == WAYSTATION_GAP;
   std::string line = "{\"id\":" + std::to_string(row.id) + ",\"at\":" + std::to_string(row.at) +
                      ",\"node\":" + json(row.node) + ",\"group\":" + json(row.group) +
                      ",\"from\":" + json(row.from) + ",\"to\":" + json(row.to) + ",\"outcome\":\"" +
-                     text_of(row.outcome) +
+                     outcome_name(row.outcome) +
                      "\",\"reached\":" + (is_gap ? "null" : std::to_string(row.reached)) +
                      ",\"bytes\":" + (is_gap ? "null" : std::to_string(row.bytes)) +
                      ",\"message_id\":" + json(row.message_id);
@@ -303,7 +303,7 @@ std::string json_line(const waystation_audit_row& row) {
 struct Pruned {
   std::uint64_t rows = 0;  // gaps included
   std::uint64_t gaps = 0;
-  std::int64_t first_at = 0;  // of those that are no gaps; 0: there is none
+  std::int64_t first_at = 0;  // time of the first row that is not a gap; 0: none
   std::int64_t last_at = 0;
 };
 
@@ -311,9 +311,9 @@ bool names_a_user(const AuditRequest& request) {
   return !request.user.empty() || !request.from.empty() || !request.to.empty();
 }
 
-/// What waystation_audit_prune would take out now.
+/// The rows that waystation_audit_prune would delete now.
 Pruned prunable(const AuditRequest& request, const waystation_audit_filter& filter) {
-  Audit audit{request.file};
+  AuditHandle audit{request.file};
   const auto counts = audit.counts(filter);
   Pruned pruned{counts.pushed + counts.undelivered + counts.dropped, 0, counts.first_at,
                 counts.last_at};
@@ -331,9 +331,9 @@ Pruned prunable(const AuditRequest& request, const waystation_audit_filter& filt
   return pruned;
 }
 
-std::string text_of(const Pruned& pruned, const char* of_one, const char* of_several) {
+std::string describe(const Pruned& pruned, const char* singular, const char* plural) {
   auto text = rows_text(static_cast<std::int64_t>(pruned.rows)) + " " +
-              (pruned.rows == 1 ? of_one : of_several);
+              (pruned.rows == 1 ? singular : plural);
   if (pruned.rows != 0 && pruned.first_at != 0) {
     text += ", " + local_time(pruned.first_at);
     if (pruned.last_at != pruned.first_at) text += " to " + local_time(pruned.last_at);
@@ -351,7 +351,7 @@ std::string text_of(const Pruned& pruned, const char* of_one, const char* of_sev
 int audit_list(const AuditRequest& request) {
   const auto filter = filter_of(request);
   const auto limit = limit_of(request, "all");
-  Audit audit{request.file};
+  AuditHandle audit{request.file};
   Output out;
   Table table{out};
   std::uint64_t rows = 0;
@@ -360,12 +360,13 @@ int audit_list(const AuditRequest& request) {
     return table.add(row);
   });
   table.write();
-  if (rows == 0) out.write("No row fits.\n");
+  if (rows == 0) out.write("No rows match.\n");
   out.finish();
   if (limit != 0 && rows == limit) {
-    std::fprintf(stderr,
-                 "These are the newest %llu; --limit 0 lists all, --since and --user fewer.\n",
-                 static_cast<unsigned long long>(rows));
+    std::fprintf(
+        stderr,
+        "Only the newest %llu rows; use --limit 0 for all, or --since and --user to filter.\n",
+        static_cast<unsigned long long>(rows));
   }
   return 0;
 }
@@ -373,7 +374,7 @@ int audit_list(const AuditRequest& request) {
 int audit_stats(const AuditRequest& request) {
   const auto filter = filter_of(request);
   const auto limit = limit_of(request, "nobody");
-  Audit audit{request.file};
+  AuditHandle audit{request.file};
   const auto counts = audit.counts(filter);
   Output out;
   const auto line = [&](const char* name, const std::string& value) {
@@ -418,7 +419,7 @@ int audit_stats(const AuditRequest& request) {
   ranking(WAYSTATION_AUDIT_TOP_UNDELIVERED, "Undelivered, by receiver:");
   ranking(WAYSTATION_AUDIT_TOP_DROPPED, "Dropped, by receiver:");
   ranking(WAYSTATION_AUDIT_TOP_FALLBACKS,
-          "Pairs that miss each other most (pushed or undelivered):");
+          "Pairs with most messages to an absent user (pushed or undelivered):");
   out.finish();
   return 0;
 }
@@ -431,7 +432,7 @@ int audit_export(const AuditRequest& request) {
     throw ConfigurationError{"--format " + quoted(request.format) +
                              ": unknown value; allowed: csv or jsonl"};
   }
-  Audit audit{request.file};
+  AuditHandle audit{request.file};
   Output out;
   if (is_csv) {
     out.write("id,at,time,node,group,from,to,outcome,reached,bytes,message_id,lost,lost_until\r\n");
@@ -454,19 +455,19 @@ int audit_prune(const AuditRequest& request) {
         "--from, "
         "--to and --outcome (all rows: --before now)"};
   }
-  // Seen before, since afterwards nothing tells of it. What a server adds meanwhile and the filter
-  // names goes, too, and is in the count alone.
+  // Count first: the library does not report the time range of deleted rows. Matching rows that a
+  // server adds meanwhile are deleted too, and appear only in the total.
   auto pruned = prunable(request, filter);
   Output out;
   if (request.dry_run) {
-    out.write(text_of(pruned, "would be taken out", "would be taken out"));
+    out.write(describe(pruned, "would be deleted", "would be deleted"));
     out.finish();
     return 0;
   }
   LibraryError error;
   const auto status = waystation_audit_prune(request.file.c_str(), &filter, &pruned.rows, error);
   if (status == WAYSTATION_OK || pruned.rows != 0) {
-    out.write(text_of(pruned, "was taken out", "were taken out"));
+    out.write(describe(pruned, "was deleted", "were deleted"));
     out.finish();
   }
   error.check(status);

@@ -1,5 +1,5 @@
-// `waystation audit list|stats|export|prune`: an audit's file, read and pruned by a person or a
-// script, while the server writes it or not.
+// `waystation audit list|stats|export|prune`: reads and prunes an audit file. The server may be
+// running and writing to it.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace waystation::server {
 
-/// What the command line says, as it stands.
+/// The command line's arguments, not yet checked.
 struct AuditRequest {
   std::string file;
   std::string since;
@@ -17,22 +17,22 @@ struct AuditRequest {
   std::string from;
   std::string to;
   std::vector<std::string> outcomes;
-  std::string limit;           // of all but prune
-  std::string format = "csv";  // of export: csv or jsonl
-  bool dry_run = false;        // of prune
+  std::string limit;           // list, stats, export
+  std::string format = "csv";  // export: csv or jsonl
+  bool dry_run = false;        // prune
 };
 
-// Each writes to standard output and returns the exit code. Throws ConfigurationError for a mistake
-// in the request, std::runtime_error where the file cannot be read or the output not be written.
+// Each function writes to standard output and returns the exit code. It throws ConfigurationError
+// for an error in the request, and std::runtime_error for an I/O error.
 
 /// The newest `limit` rows (0: all) as a table, times in local time.
 int audit_list(const AuditRequest& request);
-/// Counts, and of each ranking the first `limit`.
+/// Counts, and the first `limit` entries of each ranking.
 int audit_stats(const AuditRequest& request);
-/// The first `limit` rows (0: all), oldest first, in the memory of a thousand.
+/// The first `limit` rows (0: all), oldest first. Holds at most 1000 rows in memory.
 int audit_export(const AuditRequest& request);
-/// Takes the rows out, and says how many and of which time. Refused where the request names none in
-/// particular.
+/// Deletes the rows, and prints their number and time range. A request without a filter is an
+/// error.
 int audit_prune(const AuditRequest& request);
 
 }  // namespace waystation::server

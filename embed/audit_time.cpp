@@ -13,12 +13,12 @@ constexpr std::int64_t kMinute = 60 * kSecond;
 constexpr std::int64_t kHour = 60 * kMinute;
 constexpr std::int64_t kDay = 24 * kHour;
 
-/// Takes text apart from its beginning.
+/// Parses a text from its start.
 class Cursor {
  public:
   explicit Cursor(std::string_view text) : text_(text) {}
 
-  /// A number of exactly so many digits.
+  /// Reads a number of exactly `count` digits.
   bool digits(std::size_t count, int& number) {
     if (text_.size() < count) return false;
     for (const char c : text_.substr(0, count)) {
@@ -40,7 +40,7 @@ class Cursor {
   std::string_view text_;
 };
 
-/// Whether mktime() and timegm() left a date as it was: the 31st of February is none.
+/// Whether mktime() or timegm() kept the date. They change invalid dates, such as February 31.
 bool is_same_day(const std::tm& a, const std::tm& b) {
   return a.tm_year == b.tm_year && a.tm_mon == b.tm_mon && a.tm_mday == b.tm_mday;
 }
@@ -117,7 +117,7 @@ std::optional<std::int64_t> unit(char letter) {
 }
 
 std::string formatted(const char* format, std::int64_t ms, bool is_local, const char* tail) {
-  // Towards the past also before 1970.
+  // Round towards the past, also before 1970.
   const std::int64_t whole = (ms >= 0 ? ms : ms - (kSecond - 1)) / kSecond;
   const std::time_t seconds = whole;
   std::tm time{};

@@ -27,20 +27,20 @@ std::string one_line(std::string_view text) {
 std::string read_file(const std::string& path) {
   std::ifstream in{path, std::ios::binary};
   std::ostringstream text;
-  // A folder opens and then cannot be read.
+  // A folder can be opened, but not read.
   if (!in || !(text << in.rdbuf()) || in.bad()) {
-    // An empty file also fails to be copied, which is no error.
+    // Copying an empty file sets failbit, which is not an error here.
     if (in.is_open() && in.peek() == std::ifstream::traits_type::eof() && !in.bad() &&
         text.str().empty()) {
       return {};
     }
     throw ConfigurationError{"--config " + quoted(path) +
-                             ": cannot be read; allowed is the path of a TOML file"};
+                             ": cannot be read; allowed: the path of a TOML file"};
   }
   return text.str();
 }
 
-/// The value of a key, or how to show what stands there instead.
+/// The value of a key, or a description of a value of another type.
 std::variant<Value, std::string> from_toml(const toml::node& node) {
   if (const auto* text = node.as_string()) return Value{text->get()};
   if (const auto* flag = node.as_boolean()) return Value{flag->get()};
@@ -62,11 +62,11 @@ std::variant<Value, std::string> from_toml(const toml::node& node) {
   return kind.str();
 }
 
-/// Takes a value from `where`, or notes what is wrong with it.
+/// Applies a value from `where`, or adds a mistake.
 void set(Configuration& configuration, const Option& option, const std::string& where,
          std::optional<Value> value, const std::string& shown) {
   configuration.origins[option.key] = where;
-  configuration.mistakes.erase(option.key);  // of a source that this one is above
+  configuration.mistakes.erase(option.key);  // this source overrides the one with the mistake
   const auto mistake = value ? mistake_in(option, *value) : wrong_type(option, shown);
   if (!mistake.empty()) return configuration.add_mistake(option.key, mistake);
   configuration.settings.set(option, std::move(*value));
@@ -81,13 +81,13 @@ void load_file(const std::string& path, Configuration& configuration) {
                              ": not TOML: " + one_line(error.description())};
   }
   for (const auto& [key, node] : table) {
-    // toml++ gives an array no place of its own in some cases; its key has one.
+    // Use the key's position: toml++ does not record a position for every array.
     const auto where = path + ":" + std::to_string(key.source().begin.line);
     const auto* option = find_option(key.str());
     if (!option) {
       const auto nearest = nearest_key(key.str());
       configuration.mistakes.emplace(
-          where, where + ": " + quoted(key.str()) + " is no option" +
+          where, where + ": " + quoted(key.str()) + " is not an option" +
                      (nearest.empty() ? "; `waystation config show` lists the options"
                                       : "; did you mean " + std::string{nearest} + "?"));
       continue;
@@ -111,8 +111,7 @@ void load_environment(const std::map<std::string, std::string>& environment,
     if (found == environment.end()) continue;
     set(configuration, option, name, parse_value(option, found->second), quoted(found->second));
   }
-  // Not an error: a variable may be there for another program. A misspelt one should be seen,
-  // though.
+  // Only a warning: another program may use the variable. Report probable misspellings.
   for (const auto& [name, value] : environment) {
     if (known.contains(name)) continue;
     std::string key = name.substr(std::string_view{"WAYSTATION_"}.size());
@@ -157,7 +156,7 @@ void check_listeners(Configuration& configuration) {
     const auto listener = *parse_listen_address(text);
     if (listener.port != 0 && !seen.insert(listener.text()).second) {
       configuration.add_mistake(
-          "listen", "listen = " + quoted(text) + ": there twice; allowed: each address once");
+          "listen", "listen = " + quoted(text) + ": listed twice; allowed: each address once");
     }
     if (settings.text("auth") == "open" && !settings.flag("allow_open_network") &&
         !listener.is_loopback()) {
@@ -169,10 +168,10 @@ void check_listeners(Configuration& configuration) {
   }
 }
 
-/// What a library's check found.
+/// The errors and warnings of the library's check.
 struct Findings {
   Configuration& configuration;
-  // An option with a mistake in it has its default here, about which there is nothing to say.
+  // An option with a mistake has its default here, so the library's result does not apply.
   std::set<std::string> unread;
   std::vector<std::string> warnings;
 };
@@ -189,7 +188,7 @@ int on_finding(void* into, waystation_log_level severity, const waystation_error
   return 1;
 }
 
-/// Sentences as lines of comments.
+/// Wraps sentences into comment lines.
 std::string as_comment(std::string_view text) {
   constexpr std::size_t kWidth = 96;
   std::string out;
@@ -227,7 +226,7 @@ void Configuration::add_mistake(std::string_view key, std::string_view line) {
 void Configuration::throw_mistakes() const {
   if (mistakes.empty()) return;
   std::vector<std::string> lines;
-  // In the order of the options, and then those that are in none.
+  // In the order of the options, then mistakes without an option.
   auto rest = mistakes;
   for (const auto& option : all_options()) {
     while (auto node = rest.extract(option.key)) lines.push_back(std::move(node.mapped()));
@@ -254,7 +253,7 @@ std::vector<std::string> check_configuration(Configuration& configuration) {
   Findings findings{configuration, {}, {}};
   for (const auto& [key, line] : configuration.mistakes) findings.unread.insert(key);
   if (!findings.unread.contains("listen")) check_listeners(configuration);
-  const RelayOptions options{configuration.settings};
+  const LibraryOptions options{configuration.settings};
   waystation_options_check_all(options.get(), on_finding, &findings);
   return std::move(findings.warnings);
 }

@@ -1,4 +1,5 @@
-// Settings from all their sources: flag over variable over file over default.
+// The settings and their sources. A flag overrides a variable, a variable the file, the file the
+// default.
 #pragma once
 
 #include <map>
@@ -11,44 +12,43 @@
 
 namespace waystation::server {
 
-/// The sources as they stand. Kept, so that a SIGHUP can read the file again.
+/// The sources, not yet read. Kept, so that SIGHUP can read the file again.
 struct ConfigurationSources {
   std::optional<std::string> file;                        // --config
-  std::map<std::string, std::string> environment;         // variables that begin WAYSTATION_
-  std::map<std::string, std::vector<std::string>> flags;  // by key, each as often as given
+  std::map<std::string, std::string> environment;         // variables named WAYSTATION_*
+  std::map<std::string, std::vector<std::string>> flags;  // by key, every value given
 };
 
 struct Configuration {
   Settings settings;
   std::map<std::string, std::string, std::less<>> origins;  // by key: "--www", "site.toml:3", …
-  // By key, or by place where there is no such option; each a line that ends with where it was set.
+  // By key, or by location if there is no such option. Each line ends with the value's source.
   std::multimap<std::string, std::string> mistakes;
   std::vector<std::string> warnings;  // allowed, but probably a mistake
 
-  /// Where an option's value comes from; "default" where nobody set it.
+  /// Where an option's value comes from. "default" if no source sets it.
   std::string origin(std::string_view key) const;
 
-  /// Adds a mistake in an option.
   void add_mistake(std::string_view key, std::string_view line);
-  /// Throws ConfigurationError with all mistakes, if there are any.
+  /// Throws ConfigurationError with all mistakes if there is at least one.
   void throw_mistakes() const;
 };
 
-/// The variables of this process that begin WAYSTATION_.
+/// The variables of this process named WAYSTATION_*.
 std::map<std::string, std::string> waystation_environment();
 
-/// Reads all sources. An option with a mistake in it keeps its default. Throws ConfigurationError
-/// where the file cannot be read or is not TOML.
+/// Reads all sources. An option with a mistake keeps its default. Throws ConfigurationError if the
+/// file cannot be read or is not TOML.
 Configuration read_configuration(const ConfigurationSources& sources);
 
-/// The same, and throws all mistakes.
+/// As read_configuration(), but throws all mistakes.
 Configuration load_configuration(const ConfigurationSources& sources);
 
-/// Checks everything that can be known without starting, down to what the library would refuse, and
-/// adds it to the mistakes. Returns the library's warnings, which a relay logs by itself.
+/// Runs every check that needs no start, including the library's, and adds the mistakes it finds.
+/// Returns the library's warnings, which a relay also logs when it starts.
 std::vector<std::string> check_configuration(Configuration& configuration);
 
-/// The effective settings as a TOML file, each with its help and where it comes from.
+/// The effective settings as a TOML file, each with its help text and its source.
 std::string show_configuration(const Configuration& configuration);
 
 }  // namespace waystation::server

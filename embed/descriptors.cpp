@@ -8,7 +8,7 @@ namespace waystation::server {
 namespace {
 
 constexpr std::uint32_t kConnectionQueue = 1024;
-// Listeners, epoll and its like, the audit's files, what is read now and then.
+// Listeners, epoll, eventfd and timers, the audit's files, and files that are read temporarily.
 constexpr std::uint32_t kFiles = 64;
 
 }  // namespace

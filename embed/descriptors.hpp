@@ -1,27 +1,27 @@
-// The process's limit of open descriptors: every socket takes one, and so does every connection
-// that the web server has not handed over yet.
+// The process's limit of open descriptors. Every adopted socket takes one, and so does every
+// connection of the web server.
 #pragma once
 
 #include <cstdint>
 
 namespace waystation::server {
 
-/// CivetWeb's threads. One is busy while it reads a request and writes a page, never while a chat
-/// goes on. Twenty serve thousands of pages a second; what they are a bound on is strangers who
-/// keep them waiting: SECURITY.md says for how long.
+/// CivetWeb's worker threads. A worker is busy while it reads a request and writes a response. It
+/// does not serve adopted sockets. Twenty workers serve thousands of pages a second. The number
+/// matters for clients that send slowly; SECURITY.md gives the limits.
 inline constexpr std::uint32_t kWorkers = 20;
 
-/// Raises the soft limit to the hard one, as a server that holds a descriptor for each socket may,
-/// and returns what it is then. The library never does that: a host may use select().
+/// Raises the soft limit to the hard limit, and returns the new limit. The library itself never
+/// does this, because a host application may use select().
 std::uint64_t raise_descriptor_limit();
 
-/// How many connections CivetWeb may have accepted that wait for one of its threads: thousands come
-/// back within a second or two after a restart. An eighth of the limit, where that is less.
+/// Maximum number of accepted connections that wait for a worker. After a restart, thousands of
+/// clients reconnect within two seconds. At most an eighth of the descriptor limit.
 std::uint32_t connection_queue();
 
-/// How many descriptors the server keeps for itself: the connections that CivetWeb holds,
-/// listeners, the audit's files. Were all of them taken by chats, CivetWeb could accept none any
-/// more and would try without a pause.
+/// Number of descriptors reserved for CivetWeb's connections, the listeners and the audit's files.
+/// Without the reserve, adopted sockets could take all descriptors, and CivetWeb would then retry
+/// accept() in a busy loop.
 std::uint32_t own_descriptors();
 
 }  // namespace waystation::server

@@ -6,20 +6,20 @@
 namespace waystation::server {
 namespace {
 
-constexpr std::chrono::milliseconds kLastWords{200};
+constexpr std::chrono::milliseconds kReportTimeout{200};
 
 }  // namespace
 
-ExitDeadline::ExitDeadline(std::function<void()> say)
-    : speaker_{"last-words",
-               [this, say = std::move(say)] {
-                 try {
-                   say();
-                 } catch (...) {
-                   // Out of memory, as a rule. The process ends without them.
-                 }
-                 said_.set_value();
-               }},
+ExitDeadline::ExitDeadline(std::function<void()> report)
+    : reporter_{"exit-report",
+                [this, report = std::move(report)] {
+                  try {
+                    report();
+                  } catch (...) {
+                    // Usually out of memory. The process exits without the report.
+                  }
+                  reported_.set_value();
+                }},
       watch_{"exit-deadline", [this] { watch(); }} {}
 
 ExitDeadline::~ExitDeadline() {
@@ -33,8 +33,8 @@ void ExitDeadline::set(Clock::time_point deadline) noexcept {
 
 void ExitDeadline::watch() noexcept {
   if (ended_in_time_.wait_until(deadline_) == std::future_status::ready) return;
-  speaker_.start();
-  said_in_time_.wait_for(kLastWords);
+  reporter_.start();
+  reported_in_time_.wait_for(kReportTimeout);
   std::_Exit(EXIT_SUCCESS);
 }
 

@@ -1,4 +1,4 @@
-// The last resort of a program that is told to end.
+// A deadline for the shutdown of the process.
 #pragma once
 
 #include <chrono>
@@ -9,22 +9,22 @@
 
 namespace waystation::server {
 
-/// Ends the process where an orderly end takes too long: a request, or a disk, that does not come
-/// back is not worth a kill by whoever waits for us.
+/// Exits the process if the shutdown takes too long, for example because a request or the disk
+/// hangs. Otherwise the service manager would kill it.
 class ExitDeadline {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// `say` is called at the deadline, gets a moment for it, and may throw. The threads that this
-  /// takes are made here, since the end cannot rely on getting any. Throws as ParkedThread.
-  explicit ExitDeadline(std::function<void()> say);
-  /// The end was in time: nothing happens at the deadline.
+  /// `report` is called at the deadline, has 200 ms to return, and may throw. The threads are
+  /// created here, because the system may have none left at the deadline. Throws as ParkedThread.
+  explicit ExitDeadline(std::function<void()> report);
+  /// Cancels the deadline.
   ~ExitDeadline();
   ExitDeadline(const ExitDeadline&) = delete;
   ExitDeadline& operator=(const ExitDeadline&) = delete;
 
-  /// From `deadline` on, calls `say` and ends the process with 0, without running any destructor.
-  /// Only the first call counts.
+  /// At `deadline`, calls `report` and exits the process with code 0. No destructor runs. Only the
+  /// first call counts.
   void set(Clock::time_point deadline) noexcept;
 
  private:
@@ -33,9 +33,9 @@ class ExitDeadline {
   Clock::time_point deadline_;
   std::promise<void> ended_;
   std::future<void> ended_in_time_ = ended_.get_future();
-  std::promise<void> said_;
-  std::future<void> said_in_time_ = said_.get_future();
-  ParkedThread speaker_;
+  std::promise<void> reported_;
+  std::future<void> reported_in_time_ = reported_.get_future();
+  ParkedThread reporter_;
   ParkedThread watch_;
 };
 

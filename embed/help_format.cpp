@@ -8,7 +8,7 @@ namespace {
 constexpr std::size_t kColumn = 34;  // where descriptions begin
 constexpr std::size_t kWidth = 100;
 
-/// In lines that fit beside the column.
+/// Wraps a text into lines that fit to the right of the column.
 std::string wrapped(const std::string& whole) {
   std::string_view text = whole;
   std::string out;
@@ -33,7 +33,7 @@ std::string HelpFormat::make_option_name(const CLI::Option* option, bool is_posi
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ",") + name; };
   for (const auto& name : option->get_snames()) add("-" + name);
   for (const auto& name : option->get_lnames()) {
-    // Taken as well, so that a line of the file can be pasted; to read it twice helps nobody.
+    // The parser also accepts the TOML key. Hide this duplicate in the help.
     if (name.find('_') == std::string::npos) add("--" + name);
   }
   return names;

@@ -1,4 +1,4 @@
-// How --help looks.
+// The format of --help.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -7,8 +7,8 @@
 
 namespace waystation::server {
 
-/// As CLI11's own, with each option under one spelling, and its default behind what it is for. To
-/// be set before subcommands are added, which inherit it.
+/// CLI11's format with one spelling of each option, and the default after the description.
+/// Subcommands inherit it, so set it before adding them.
 class HelpFormat : public CLI::Formatter {
  public:
   HelpFormat();

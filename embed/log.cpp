@@ -57,7 +57,7 @@ class EscapedText : public spdlog::custom_flag_formatter {
   bool json_;
 };
 
-/// `%!` in the patterns below: the level by the name that log_level gives it.
+/// `%!` in the patterns below: the level's name, as in the option log_level.
 class LevelName : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&,
@@ -74,10 +74,10 @@ class LevelName : public spdlog::custom_flag_formatter {
   }
 };
 
-// What journald takes off the front of a line for its priority (sd-daemon(3)).
+// journald reads this prefix of a line as its priority (sd-daemon(3)).
 constexpr std::string_view kErrorPriority = "<3>";
 
-/// `%&` in the patterns below: that priority.
+/// `%&` in the patterns below: the priority prefix.
 class Priority : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&,
@@ -94,8 +94,8 @@ class Priority : public spdlog::custom_flag_formatter {
   }
 };
 
-/// Whether standard error goes to journald, which is who looks for priorities. systemd says which
-/// file that is, since a service may have sent its standard error elsewhere (systemd.exec(5)).
+/// Whether standard error goes to journald, which parses priorities. JOURNAL_STREAM names the file
+/// that systemd connected; a service may have redirected standard error since (systemd.exec(5)).
 bool is_journal() {
   const char* stream = std::getenv("JOURNAL_STREAM");
   std::uintmax_t device = 0;
@@ -130,7 +130,7 @@ std::string escape_for_log(std::string_view text, bool json) {
   while (!text.empty()) {
     const auto c = static_cast<unsigned char>(text.front());
     const auto length = utf8_length(text);
-    // C1 controls are two bytes in UTF-8; some terminals obey them.
+    // C1 control characters are two bytes in UTF-8. Some terminals interpret them.
     const bool is_c1 = length == 2 && c == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0;
     if (c < 0x20 || c == 0x7F || is_c1) {
       std::array<char, 8> escape{};
@@ -158,23 +158,23 @@ void write_final_line(std::string_view text) {
 }
 
 struct Log::Sink {
-  // Not in spdlog's registry: a log is an object here, not a global.
+  // Not in spdlog's global registry: the Log owns it.
   std::shared_ptr<StderrSink> stderr_sink = std::make_shared<StderrSink>();
   spdlog::logger logger{"waystation", stderr_sink};
   std::mutex mutex;  // guards limiter
   LogLimiter limiter;
 
-  std::vector<LogLimiter::LeftOut> settle(LogLimiter::Clock::time_point now) {
+  std::vector<LogLimiter::Suppressed> end_intervals(LogLimiter::Clock::time_point now) {
     const std::lock_guard lock{mutex};
-    return limiter.settle(now);
+    return limiter.end_intervals(now);
   }
 };
 
 namespace {
 
-std::string line_for(const LogLimiter::LeftOut& left_out) {
-  return std::to_string(left_out.count) + " more like this were left out within " +
-         std::to_string(LogLimiter::kInterval.count()) + " s: " + left_out.kind;
+std::string line_for(const LogLimiter::Suppressed& suppressed) {
+  return std::to_string(suppressed.count) + " more lines like this were suppressed within " +
+         std::to_string(LogLimiter::kInterval.count()) + " s: " + suppressed.kind;
 }
 
 }  // namespace
@@ -184,7 +184,7 @@ Log::Log(LogLevel level, bool json) : sink_{std::make_unique<Sink>()} {
 }
 
 Log::~Log() {
-  settle(LogLimiter::Clock::time_point::max());
+  report_suppressed(LogLimiter::Clock::time_point::max());
 }
 
 void Log::configure(LogLevel level, bool json) {
@@ -192,21 +192,21 @@ void Log::configure(LogLevel level, bool json) {
   sink_->logger.set_level(to_spdlog(level));
 }
 
-void Log::settle() noexcept {
-  settle(LogLimiter::Clock::now());
+void Log::report_suppressed() noexcept {
+  report_suppressed(LogLimiter::Clock::now());
 }
 
-void Log::settle(std::chrono::steady_clock::time_point now) noexcept {
+void Log::report_suppressed(std::chrono::steady_clock::time_point now) noexcept {
   try {
-    for (const auto& kind : sink_->settle(now)) write_unlimited(kind.level, line_for(kind));
+    for (const auto& kind : sink_->end_intervals(now)) write_unlimited(kind.level, line_for(kind));
   } catch (const std::bad_alloc&) {
-    // As below.
+    // As in write().
   }
 }
 
 void Log::write(LogLevel level, std::string_view text) noexcept {
   if (!sink_->logger.should_log(to_spdlog(level))) return;
-  settle();
+  report_suppressed();
   try {
     {
       const std::lock_guard lock{sink_->mutex};
@@ -214,8 +214,7 @@ void Log::write(LogLevel level, std::string_view text) noexcept {
     }
     write_unlimited(level, text);
   } catch (const std::bad_alloc&) {
-    // A line that there is no memory for is left out: whoever wrote it has more important things to
-    // do, such as to end in order.
+    // Drop the line: the caller must be able to continue without memory, for example to shut down.
   }
 }
 

@@ -1,4 +1,4 @@
-// The log: one line an event, to standard error.
+// The log: one line per event, on standard error.
 #pragma once
 
 #include <chrono>
@@ -14,37 +14,35 @@ enum class LogLevel { error, warning, info, debug };
 /// Reads "error", "warning", "info" or "debug"; anything else counts as info.
 LogLevel parse_log_level(std::string_view text);
 
-/// A log line in its final form but for the time: control characters are escaped, so that what a
-/// client sent can neither begin a line of its own nor steer a terminal. With `json` as the inside
-/// of a JSON string, bytes that are no UTF-8 replaced.
+/// Escapes control characters, so that data from a client can neither start a log line nor control
+/// a terminal. Invalid UTF-8 is replaced. With `json`, the result is the inside of a JSON string.
 std::string escape_for_log(std::string_view text, bool json);
 
-/// Writes, as text, why a run ends of which there is no log (yet): one line on standard error,
-/// with the priority of an error where that is the journal.
+/// Writes one line to standard error, for fatal errors outside of a Log's lifetime. Adds the error
+/// priority if standard error is the journal.
 void write_final_line(std::string_view text);
 
 /// Writes events at or above its level. Any thread.
 ///
-/// Strangers cause some of them, as fast as they like: of what begins alike only so many are
-/// written in a time (LogLimiter), and a line says how many were left out. A line that there is no
-/// memory for is left out, too.
+/// Clients can cause events at any rate, so LogLimiter limits the lines of each kind. A line
+/// reports the number of suppressed lines. A line is dropped if memory runs out.
 class Log {
  public:
   /// Writes to standard error.
   Log(LogLevel level, bool json);
-  /// Says what is left to be said of lines that were left out.
+  /// Reports suppressed lines that were not reported yet.
   ~Log();
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 
-  /// Legal while other threads write.
+  /// Other threads may write at the same time.
   void configure(LogLevel level, bool json);
 
   void write(LogLevel level, std::string_view text) noexcept;
 
-  /// Says how many lines were left out, once that can be said. write() does so too, where anything
-  /// is written; to be called every now and then for when nothing is.
-  void settle() noexcept;
+  /// Reports the suppressed lines of every interval that is over. write() does so too; call this
+  /// regularly in case nothing is written.
+  void report_suppressed() noexcept;
 
   void error(std::string_view text) noexcept { write(LogLevel::error, text); }
   void warning(std::string_view text) noexcept { write(LogLevel::warning, text); }
@@ -54,7 +52,7 @@ class Log {
  private:
   struct Sink;
 
-  void settle(std::chrono::steady_clock::time_point now) noexcept;
+  void report_suppressed(std::chrono::steady_clock::time_point now) noexcept;
   void write_unlimited(LogLevel level, std::string_view text);
 
   std::unique_ptr<Sink> sink_;

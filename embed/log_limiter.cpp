@@ -7,12 +7,12 @@ namespace waystation::server {
 namespace {
 
 constexpr std::size_t kMaxNameBytes = 64;
-constexpr std::string_view kOthers = "lines of other kinds";
+constexpr std::string_view kOthers = "other kinds of lines";
 
 }  // namespace
 
-std::vector<LogLimiter::LeftOut> LogLimiter::settle(Clock::time_point now) {
-  std::vector<LeftOut> result;
+std::vector<LogLimiter::Suppressed> LogLimiter::end_intervals(Clock::time_point now) {
+  std::vector<Suppressed> result;
   const auto is_over = [&](const Kind& kind) { return now - kind.began >= kInterval; };
   for (const auto& kind : kinds_) {
     if (!is_over(kind) || kind.lines <= kLines) continue;

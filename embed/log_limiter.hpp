@@ -1,4 +1,4 @@
-// How many lines of a kind the log takes, so that nobody can fill it.
+// A rate limit for each kind of log line, so that no client can fill the log.
 #pragma once
 
 #include <chrono>
@@ -12,27 +12,27 @@
 
 namespace waystation::server {
 
-/// Of each kind of line a number in an interval; what comes beyond it is counted. Lines are of one
-/// kind where they begin alike, up to the first ':', and have one level. One thread.
+/// Allows a number of lines of each kind per interval and counts the others. Lines have the same
+/// kind if their level and their text before the first ':' are equal. One thread.
 class LogLimiter {
  public:
   using Clock = std::chrono::steady_clock;
 
   static constexpr std::uint64_t kLines = 50;
   static constexpr std::chrono::seconds kInterval{30};
-  /// Kinds beyond these in an interval share one number: new ones must not be a way around it.
+  /// Further kinds in an interval share one limit, so that new kinds do not bypass it.
   static constexpr std::size_t kMaxKinds = 64;
 
-  struct LeftOut {
+  struct Suppressed {
     LogLevel level;
     std::string kind;
     std::uint64_t count;
   };
 
-  /// What was left out of the kinds whose interval is over by `now`. They begin a new one.
-  std::vector<LeftOut> settle(Clock::time_point now);
+  /// Ends the intervals that are over at `now`, and returns the lines suppressed in them.
+  std::vector<Suppressed> end_intervals(Clock::time_point now);
 
-  /// Whether the line may be written; counts it. Only settle() ends a kind's interval.
+  /// Counts the line and returns whether it may be written. Only end_intervals() ends an interval.
   bool allows(LogLevel level, std::string_view text, Clock::time_point now);
 
  private:
@@ -43,7 +43,7 @@ class LogLimiter {
     std::uint64_t lines;
   };
 
-  std::vector<Kind> kinds_;  // of which there was a line in their interval
+  std::vector<Kind> kinds_;  // with at least one line in the current interval
 };
 
 }  // namespace waystation::server

@@ -1,4 +1,4 @@
-// The program `waystation`: its command line, and what becomes of errors.
+// The program `waystation`: its command line and its error output.
 #include <waystation/waystation.h>
 #include <CLI/CLI.hpp>
 
@@ -23,8 +23,8 @@
 namespace waystation::server {
 namespace {
 
-/// The arguments as CLI11 wants them: last one first. `--www=` becomes `--www` and an empty text,
-/// because CLI11 2.1 would otherwise take the next argument for the value.
+/// The arguments in the order that CLI11 needs: last one first. `--www=` becomes `--www` and an
+/// empty text, because CLI11 2.1 would otherwise read the next argument as the value.
 std::vector<std::string> arguments(int argc, char** argv) {
   std::vector<std::string> reversed;
   for (int i = argc - 1; i > 0; --i) {
@@ -37,7 +37,7 @@ std::vector<std::string> arguments(int argc, char** argv) {
   return reversed;
 }
 
-/// The innermost command that was given, and the words that led to it.
+/// The innermost command that was given, and its full name.
 std::pair<const CLI::App*, std::string> command_given(const CLI::App& app) {
   std::string words = "waystation";
   const auto* command = &app;
@@ -48,8 +48,8 @@ std::pair<const CLI::App*, std::string> command_given(const CLI::App& app) {
   return {command, words};
 }
 
-/// For a command that is one of several, and was not said which.
-ConfigurationError half_a_command(const CLI::App& command, const std::string& words) {
+/// The error for a command without its subcommand.
+ConfigurationError missing_subcommand(const CLI::App& command, const std::string& words) {
   std::string allowed;
   for (const auto* each : command.get_subcommands(nullptr)) {
     allowed += (allowed.empty() ? "" : " or ") + words + ' ' + each->get_name();
@@ -58,9 +58,9 @@ ConfigurationError half_a_command(const CLI::App& command, const std::string& wo
                             " needs a subcommand; allowed: " + allowed};
 }
 
-/// What to listen on, for who knows other programs' words for it; empty: the flag means something
-/// else.
-std::string listen_instead(std::string_view flag, std::string_view next) {
+/// The --listen flag to suggest for a flag of other programs, such as --port. Empty for any other
+/// flag.
+std::string suggested_listen_flag(std::string_view flag, std::string_view next) {
   constexpr std::array<std::string_view, 7> words{"-p",     "--port",    "--http-port", "--bind",
                                                   "--host", "--address", "-l"};
   if (std::ranges::find(words, flag.substr(0, flag.find('='))) == words.end()) return {};
@@ -71,22 +71,22 @@ std::string listen_instead(std::string_view flag, std::string_view next) {
   return "--listen 127.0.0.1:" + (is_port ? std::string{value} : "8080");
 }
 
-/// For an argument that is none of its command's.
+/// The error for an argument that its command does not know.
 ConfigurationError unexpected_argument(const CLI::App& app) {
   const auto [command, words] = command_given(app);
   const auto arguments = app.remaining(true);
   const auto argument = arguments.empty() ? std::string{} : arguments.front();
-  const auto see = "; " + words + " --help lists what there is";
+  const auto see = "; see " + words + " --help";
   const auto flag = argument.substr(0, argument.find('='));
   if (command->get_option_no_throw("--listen") != nullptr) {
     const auto next = arguments.size() > 1 ? std::string_view{arguments[1]} : std::string_view{};
-    if (const auto listen = listen_instead(argument, next); !listen.empty()) {
-      return ConfigurationError{flag + " is no option of " + words + "; did you mean " + listen +
-                                "?"};
+    if (const auto listen = suggested_listen_flag(argument, next); !listen.empty()) {
+      return ConfigurationError{flag + " is not an option of " + words + "; did you mean " +
+                                listen + "?"};
     }
   }
   if (!argument.starts_with("--")) {
-    // Alone, a word is most likely the file that is to be read.
+    // A single argument is probably the file to read.
     const bool may_be_file = !argument.starts_with('-') && arguments.size() == 1 &&
                              command->get_option_no_throw("--file") != nullptr &&
                              command->count("--file") == 0;
@@ -99,7 +99,7 @@ ConfigurationError unexpected_argument(const CLI::App& app) {
   const auto nearest = nearest_key(key);
   const auto meant = nearest.empty() ? std::string{} : find_option(nearest)->flag();
   const bool is_there = !meant.empty() && command->get_option_no_throw(meant) != nullptr;
-  return ConfigurationError{flag + " is no option of " + words +
+  return ConfigurationError{flag + " is not an option of " + words +
                             (is_there ? "; did you mean " + meant + "?" : see)};
 }
 
@@ -111,17 +111,16 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(
       "Every option is also a key of the TOML file (max_connections) and a variable\n"
-      "(WAYSTATION_MAX_CONNECTIONS). A flag goes before a variable, a variable before the\n"
-      "file, the file before the default. `waystation config show` shows what is in force.");
+      "(WAYSTATION_MAX_CONNECTIONS). A flag overrides a variable, a variable overrides the\n"
+      "file. `waystation config show` prints the effective values.");
 
-  auto& serve_command = *app.add_subcommand("serve", "serve chat, push and the page");
+  auto& serve_command = *app.add_subcommand("serve", "run the server: chat, push and the page");
   OptionFlags serve_flags{serve_command};
-  auto& config_command = *app.add_subcommand("config", "look at the configuration");
+  auto& config_command = *app.add_subcommand("config", "check or print the configuration");
   config_command.require_subcommand(1);
-  auto& check_command = *config_command.add_subcommand("check", "say whether it is good");
+  auto& check_command = *config_command.add_subcommand("check", "check the configuration");
   OptionFlags check_flags{check_command};
-  auto& show_command =
-      *config_command.add_subcommand("show", "print it, each value's origin beside it");
+  auto& show_command = *config_command.add_subcommand("show", "print each value and its source");
   OptionFlags show_flags{show_command};
 
   AuditCommands audit_commands{app};
@@ -132,14 +131,15 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
   } catch (const CLI::RequiredError& error) {
-    if (token_command.was_asked_for() && argc > 2) {
+    if (token_command.is_selected() && argc > 2) {
       throw ConfigurationError{std::string{error.what()} + "; see waystation token issue --help"};
     }
     const auto [command, words] = command_given(app);
-    if (command != &app) throw half_a_command(*command, words);
-    const auto last = argc > 1 ? "; " + quoted(argv[argc - 1]) + " is none" : std::string{};
+    if (command != &app) throw missing_subcommand(*command, words);
+    const auto last =
+        argc > 1 ? "; " + quoted(argv[argc - 1]) + " is not a command" : std::string{};
     throw ConfigurationError{
-        "a command is needed: serve, audit list, audit stats, audit export, audit "
+        "no command; allowed: serve, audit list, audit stats, audit export, audit "
         "prune, token issue, config check or config show" +
         last};
   } catch (const CLI::ExtrasError&) {
@@ -148,8 +148,8 @@ int run(int argc, char** argv) {
     throw ConfigurationError{std::string{error.what()} + "; see " + command_given(app).second +
                              " --help"};
   }
-  if (audit_commands.was_asked_for()) return audit_commands.run();
-  if (token_command.was_asked_for()) return token_command.run();
+  if (audit_commands.is_selected()) return audit_commands.run();
+  if (token_command.is_selected()) return token_command.run();
   if (serve_command.parsed()) return serve(serve_flags.sources());
   if (check_command.parsed()) return config_check(check_flags.sources());
   return config_show(show_flags.sources());
@@ -165,7 +165,7 @@ int main(int argc, char** argv) {
     return run(argc, argv);
   } catch (const ConfigurationError& error) {
     for (const auto& line : error.lines()) write_final_line(line);
-    return kMistaken;
+    return kUsageError;
   } catch (const std::exception& error) {
     write_final_line(error.what());
     return kFailed;

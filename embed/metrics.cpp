@@ -24,7 +24,7 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-/// A value and the labels that tell it from the others of its family.
+/// A value and its labels.
 struct Sample {
   double value;
   std::vector<ClientMetric::Label> labels;
@@ -55,7 +55,7 @@ MetricFamily counter(const char* name, const char* help, const std::vector<Sampl
   return family(name, MetricType::Counter, help, samples);
 }
 
-/// The fields of waystation_stats, as the library's table describes them.
+/// Adds the fields of waystation_stats, from the library's table.
 void add_stats(const waystation_relay* relay, std::vector<MetricFamily>& families) {
   waystation_stats stats{};
   stats.size = sizeof stats;
@@ -87,7 +87,7 @@ void add_stats(const waystation_relay* relay, std::vector<MetricFamily>& familie
       gauge("waystation_audit_state", "1 for the state that the audit's writer is in.", states));
 }
 
-/// The samples of a counter with a label. Nothing where there is no memory.
+/// The samples of a counter with a label. Empty if memory runs out.
 std::vector<Sample> samples_of(const waystation_relay* relay, waystation_counter counter,
                                const char* label) {
   struct Samples {
@@ -104,12 +104,12 @@ std::vector<Sample> samples_of(const waystation_relay* relay, waystation_counter
   return std::move(samples.all);
 }
 
-/// Seconds since 1970 at which this process started, by the clocks as they stand now.
+/// The start time of this process in seconds since 1970, from the current clocks.
 double measure_start_time() {
   std::ifstream stat{"/proc/self/stat"};
   std::string line;
   std::getline(stat, line);
-  // What follows the name, which may itself hold blanks and brackets; the 22nd field is the start.
+  // The name may hold blanks and brackets, so skip it by its last bracket. Field 22 is the start.
   const auto name_end = line.rfind(')');
   if (name_end == std::string::npos) return 0;
   std::size_t at = name_end;
@@ -125,8 +125,7 @@ double measure_start_time() {
   return now - up + ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
-/// The same at every call: to Prometheus another value is another start, and two readings of two
-/// clocks never agree to the last bit.
+/// Measured once: two measurements differ slightly, and Prometheus reads a new value as a restart.
 double start_time() {
   static const double value = measure_start_time();
   return value;
@@ -154,7 +153,7 @@ double seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
 }
 
-/// What Prometheus' own client libraries say of a process, under the same names.
+/// The process metrics of Prometheus' client libraries, with the same names.
 void add_process(std::vector<MetricFamily>& families) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -172,7 +171,7 @@ void add_process(std::vector<MetricFamily>& families) {
                            {Sample{start_time()}}));
 }
 
-/// Sends a whole answer; the body is left out where a HEAD asked.
+/// Sends a complete response, without the body for HEAD.
 int answer(mg_connection* connection, int status, const char* reason, const char* type,
            const std::string& body, const char* more = "") {
   const auto* info = mg_get_request_info(connection);
@@ -183,7 +182,7 @@ int answer(mg_connection* connection, int status, const char* reason, const char
                     "\r\nContent-Type: " + type +
                     "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n" + more +
                     "Content-Length: " + std::to_string(body.size()) + "\r\n";
-  if (has_body) {  // a body that nobody wants is not read
+  if (has_body) {  // the request's body is not read, so the connection cannot be reused
     out += "Connection: close\r\n";
     mg_disable_connection_keep_alive(connection);
   }
@@ -224,7 +223,7 @@ std::string Metrics::text() const {
 }
 
 void Metrics::attach(mg_context* context) {
-  // Ended by '$', so that /metricsfoo is none of ours.
+  // The '$' excludes paths such as /metricsfoo.
   mg_set_request_handler(context, "/metrics$|/metrics/$", on_request, this);
 }
 
@@ -236,7 +235,7 @@ int Metrics::answer_request(mg_connection* connection) {
   waystation_civetweb_call call;
   waystation_civetweb_request(connection, &call);
   const std::string target = call.request.target ? call.request.target : "";
-  // CivetWeb compares without regard to case, and after tidying up.
+  // CivetWeb matches without regard to case and normalises the path first.
   if (target != "/metrics" && target != "/metrics/") {
     ++not_found_;
     return answer(connection, 404, "Not Found", "application/json",

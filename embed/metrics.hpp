@@ -1,4 +1,4 @@
-// GET /metrics: what the relay counted, for Prometheus.
+// GET /metrics: the relay's statistics for Prometheus.
 #pragma once
 
 #include <waystation/waystation.h>
@@ -12,8 +12,8 @@ struct mg_context;
 
 namespace waystation::server {
 
-/// The figures in Prometheus' text format, version 0.0.4. Names and units as Prometheus advises; no
-/// label takes a value that users could make more of.
+/// The statistics in Prometheus' text format, version 0.0.4. Names and units follow Prometheus'
+/// conventions. Clients cannot create label values, so the number of series is bounded.
 class Metrics {
  public:
   /// The relay must outlive it.
@@ -24,8 +24,8 @@ class Metrics {
   /// Any thread.
   std::string text() const;
 
-  /// Answers /metrics from now on: operators get the text, anyone else 403. To be called before
-  /// anything that matches every path, and the context must end before this does.
+  /// Registers the handler of /metrics: operators get the text, other clients 403. Call it before
+  /// registering a handler that matches every path. This object must outlive the context.
   void attach(mg_context* context);
 
  private:
@@ -34,7 +34,7 @@ class Metrics {
 
   waystation_relay* relay_;
 
-  // Refusals of our own, by their code.
+  // Refusals of /metrics itself, by code.
   std::atomic<std::uint64_t> not_found_ = 0;
   std::atomic<std::uint64_t> method_not_allowed_ = 0;
   std::atomic<std::uint64_t> not_an_operator_ = 0;

@@ -46,7 +46,7 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
-/// Cuts the text up to `separator` off its front.
+/// Removes the text up to `separator` from `rest` and returns it.
 std::string_view next(std::string_view& rest, char separator) {
   const auto end = rest.find(separator);
   const auto part = rest.substr(0, end);
@@ -54,7 +54,7 @@ std::string_view next(std::string_view& rest, char separator) {
   return trimmed(part);
 }
 
-/// A weight in thousandths; a malformed one counts as none at all.
+/// A weight in thousandths. A malformed weight counts as 0.
 int weight(std::string_view parameters) {
   while (!parameters.empty()) {
     auto parameter = next(parameters, ';');
@@ -116,8 +116,7 @@ Coding choose_coding(std::string_view accept_encoding, std::span<const Coding> a
   }
   auto best = Coding::identity;
   int best_weight = weights[0] != kUnnamed ? weights[0] : 0;
-  // In the order of size, so that of two equal weights the smaller coding wins; identity, when
-  // nothing was said of it, is taken only where no coding is.
+  // Smallest coding first: it wins at equal weights. Without a weight, identity is the last choice.
   for (const auto coding : {Coding::gzip, Coding::brotli}) {
     if (std::ranges::find(available, coding) == available.end()) continue;
     int q = weights[static_cast<std::size_t>(coding)];

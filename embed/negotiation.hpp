@@ -1,4 +1,4 @@
-// The parts of HTTP that choose a representation: types, codings, entity tags.
+// HTTP content negotiation: media types, content codings, entity tags.
 #pragma once
 
 #include <span>
@@ -6,15 +6,14 @@
 
 namespace waystation::server {
 
-/// How a representation is coded on the wire.
 enum class Coding { identity, gzip, brotli };
 
-/// The Content-Type for a file name, by its extension; application/octet-stream for what is none
-/// of those that pages use.
+/// The Content-Type for a file name, by its extension. application/octet-stream if the extension is
+/// unknown.
 std::string_view content_type(std::string_view path);
 
-/// The best of `available` that Accept-Encoding takes (RFC 9110, section 12.5.3): the highest
-/// weight, then the smaller coding. Identity where the field is empty or refuses everything.
+/// The best of `available` that Accept-Encoding accepts (RFC 9110, section 12.5.3): the highest
+/// weight, then the smaller coding. Identity if the field is empty or refuses everything.
 Coding choose_coding(std::string_view accept_encoding, std::span<const Coding> available);
 
 /// Whether an If-None-Match field matches the entity tag, compared weakly (section 13.1.2).

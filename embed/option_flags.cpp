@@ -7,7 +7,7 @@
 namespace waystation::server {
 namespace {
 
-/// A default as it would be given to the flag.
+/// A default in the syntax of its flag.
 std::string shown(const Value& value) {
   if (const auto* text = std::get_if<std::string>(&value)) return text->empty() ? "empty" : *text;
   if (const auto* list = std::get_if<std::vector<std::string>>(&value)) {
@@ -18,7 +18,7 @@ std::string shown(const Value& value) {
   return to_toml(value);
 }
 
-/// BYTES, SECONDS, NUMBER, LIST, …
+/// The placeholder of a value: BYTES, SECONDS, NUMBER, LIST, …
 std::string type_name(const Option& option) {
   switch (option.type) {
     case Option::Type::number: {
@@ -42,7 +42,7 @@ OptionFlags::OptionFlags(CLI::App& command, std::string_view prefix) : command_(
   for (const auto& option : all_options()) {
     if (!option.key.starts_with(prefix)) continue;
     auto names = option.flag();
-    // As the key is written, too, so that a line of the file can be pasted.
+    // Also accept the TOML key as a flag.
     if (option.key.find('_') != std::string::npos) names += ",--" + option.key;
     auto& values = values_[option.key];
     const auto standard = shown(option.standard);

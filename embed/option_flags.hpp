@@ -1,4 +1,4 @@
-// The table of options as flags of a command.
+// The option table as flags of a command.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -12,16 +12,16 @@
 
 namespace waystation::server {
 
-/// What --config and the flags of one command collect. Must stay where it is until the command line
-/// is parsed.
+/// Collects --config and the option flags of one command. Must not move before the command line is
+/// parsed.
 class OptionFlags {
  public:
-  /// Gives `command` --config and a flag for each option whose key begins with `prefix`.
+  /// Adds --config to `command`, and a flag for each option whose key begins with `prefix`.
   explicit OptionFlags(CLI::App& command, std::string_view prefix = {});
   OptionFlags(const OptionFlags&) = delete;
   OptionFlags& operator=(const OptionFlags&) = delete;
 
-  /// What was given, once the line is parsed, and this process's variables.
+  /// The flags given and this process's variables. Call it after the command line is parsed.
   ConfigurationSources sources() const;
 
  private:

@@ -20,9 +20,9 @@
 namespace waystation::server {
 namespace {
 
-/// Library options that the server sets by itself.
+/// The library option that only the server's code sets.
 constexpr std::string_view kDescriptorReserve = "descriptor_reserve";
-/// A choice that needs a function of the host application.
+/// The choice that needs a callback of the host application.
 constexpr std::string_view kCallback = "callback";
 
 std::string listed(const std::vector<std::string>& choices) {
@@ -73,7 +73,7 @@ Option of_library(const waystation_option_info& info) {
   return option;
 }
 
-/// The library's rows; they stay where they are.
+/// The library's rows. Their addresses do not change.
 const std::vector<waystation_option_info>& library_rows() {
   static const auto rows = [] {
     std::vector<waystation_option_info> all(waystation_option_count());
@@ -96,7 +96,7 @@ std::vector<Option> make_options() {
        .type = Option::Type::list,
        .standard = std::vector<std::string>{"127.0.0.1:8080"},
        .is_live = false,
-       .objection = listen_address_objection});
+       .entry_problem = listen_address_problem});
   options.push_back({.key = "www",
                      .group = "server",
                      .help = "Folder of static files to serve, the page. Empty: no page.",
@@ -116,7 +116,7 @@ std::vector<Option> make_options() {
   return options;
 }
 
-/// The edits that turn one word into the other.
+/// The edit distance of two words.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
@@ -157,7 +157,7 @@ std::string toml_string(std::string_view text) {
     const auto length = utf8_length(text);
     const char c = text.front();
     if (length == 0) {
-      out += kReplacement;  // TOML is UTF-8, and so are terminals
+      out += kReplacement;  // TOML files and terminals are UTF-8
     } else if (c == '"' || c == '\\') {
       out += '\\';
       out += c;
@@ -178,8 +178,8 @@ std::string line(const Option& option, std::string_view value, std::string_view 
          "; allowed: " + option.allowed;
 }
 
-/// What is wrong with a text in itself; empty: nothing. A NUL would end it early in the library,
-/// and the file cannot hold what is not UTF-8.
+/// What is wrong with any text value, or empty. The library would truncate a text at a NUL, and a
+/// TOML file cannot hold invalid UTF-8.
 std::string_view problem_of_text(std::string_view text) {
   if (!is_utf8(text)) return "not UTF-8";
   return text.find('\0') != std::string_view::npos ? "a NUL character in it" : std::string_view{};
@@ -195,8 +195,8 @@ ConfigurationError::ConfigurationError(std::vector<std::string> lines)
 
 std::string installed_www() {
   namespace fs = std::filesystem;
-  // Beside the program first: that holds where the whole was installed or unpacked elsewhere, and
-  // in the build folder, which has a link there.
+  // First relative to the program: this works for a moved installation, and in the build folder,
+  // which has a link there.
   std::error_code error;
   const auto program = fs::read_symlink("/proc/self/exe", error);
   if (!error) {
@@ -231,7 +231,7 @@ const Option* find_option(std::string_view key) {
 
 std::string_view nearest_key(std::string_view key) {
   std::string_view nearest;
-  // Further away than a third of its letters, a word is another word.
+  // A distance of more than a third of the letters is not a misspelling.
   auto least = std::max<std::size_t>(key.size() / 3, 2) + 1;
   for (const auto& option : all_options()) {
     const auto edits = distance(key, option.key);
@@ -330,7 +330,7 @@ std::string mistake_in(const Option& option, const Value& value) {
       std::string problem{problem_of_text(entry)};
       if (problem.empty() && entry.empty()) problem = "an empty entry";
       if (problem.empty() && entry.find(',') != std::string::npos) problem = "a comma in an entry";
-      if (problem.empty() && option.objection != nullptr) problem = option.objection(entry);
+      if (problem.empty() && option.entry_problem != nullptr) problem = option.entry_problem(entry);
       if (!problem.empty()) return line(option, quoted(std::string_view{entry}), problem);
     }
   }

@@ -1,5 +1,5 @@
-// The server's options: those of the library's table, and a few of its own. A flag, a TOML key, a
-// variable, the help text and the checks of an option come from its row here.
+// The options of the server: the library's table, and a few options that only the server has. Each
+// row defines an option's flag, TOML key, variable, help text and checks.
 #pragma once
 
 #include <cstddef>
@@ -16,11 +16,11 @@ struct waystation_option_info;
 
 namespace waystation::server {
 
-/// Mistakes in options, the configuration or a command line: one line each.
+/// Mistakes in options, in the configuration or on the command line: one line each.
 class ConfigurationError : public std::runtime_error {
  public:
   explicit ConfigurationError(const std::string& line) : ConfigurationError(std::vector{line}) {}
-  /// At least one.
+  /// `lines` must not be empty.
   explicit ConfigurationError(std::vector<std::string> lines);
 
   const std::vector<std::string>& lines() const noexcept { return lines_; }
@@ -37,19 +37,19 @@ struct Option {
   std::string key;
   std::string group;    // "server", "identity", …
   std::string help;     // sentences, for --help, `config show` and the shipped file
-  std::string allowed;  // the values that are allowed
+  std::string allowed;  // the allowed values, for error texts
   Type type;
   Value standard;       // the default
-  bool is_live = true;  // SIGHUP applies it; else only a restart
+  bool is_live = true;  // SIGHUP applies it; if false, only a restart
 
   std::string unit = {};  // of a number; empty: a count
   std::uint64_t minimum = 0;
   std::uint64_t maximum = 0;
-  bool zero_allowed = false;  // although it is less than the minimum
+  bool zero_allowed = false;  // 0 is allowed below the minimum
   std::vector<std::string> choices = {};
-  // What is wrong with an entry of a list; empty: nothing. Null: any text is good.
-  std::string (*objection)(std::string_view entry) = nullptr;
-  const waystation_option_info* info = nullptr;  // the library's row; null: the server's own
+  // Returns what is wrong with an entry of a list, or an empty text. Null: any text is valid.
+  std::string (*entry_problem)(std::string_view entry) = nullptr;
+  const waystation_option_info* info = nullptr;  // the library's row; null: a server option
 
   std::string flag() const;         // "--max-connections"
   std::string environment() const;  // "WAYSTATION_MAX_CONNECTIONS"
@@ -58,10 +58,10 @@ struct Option {
 /// Every option, in the order of the configuration file.
 std::span<const Option> all_options();
 
-/// The option with that key, or null.
+/// The option with this key, or null.
 const Option* find_option(std::string_view key);
 
-/// The key that was probably meant, or empty.
+/// The key most similar to `key`, or empty if none is similar.
 std::string_view nearest_key(std::string_view key);
 
 /// The value of every option.
@@ -73,7 +73,7 @@ class Settings {
   const Value& value(const Option& option) const;
   void set(const Option& option, Value value);
 
-  // By key, which must be one of that type.
+  // By key. The option must have this type.
   bool flag(std::string_view key) const;
   std::uint64_t number(std::string_view key) const;
   const std::string& text(std::string_view key) const;
@@ -83,24 +83,24 @@ class Settings {
   std::vector<Value> values_;  // in the order of the options
 };
 
-/// Reads a value as flags and variables write it; the entries of a list are separated by commas.
-/// Nothing where the text is no value of the option's type.
+/// Reads a value of a flag or variable. The entries of a list are separated by commas. Returns
+/// nothing if the text is not a value of the option's type.
 std::optional<Value> parse_value(const Option& option, std::string_view text);
 
-/// What is wrong with a value, as a line "<key> = <value>: <problem>; allowed: <allowed>". Empty
-/// where nothing is.
+/// What is wrong with a value, as a line "<key> = <value>: <problem>; allowed: <allowed>". Empty if
+/// the value is valid.
 std::string mistake_in(const Option& option, const Value& value);
 
-/// The same for what is no value of the option's type; `value` is how to show it.
+/// The same line for a value of another type. `value` is its text form.
 std::string wrong_type(const Option& option, std::string_view value);
 
 /// As TOML: `true`, `16`, `"open"`, `["127.0.0.1:8080"]`.
 std::string to_toml(const Value& value);
 
-/// `text` in quotes with control characters escaped, cut where it is long: fit for one line.
+/// `text` in quotes, with control characters escaped, truncated if it is long.
 std::string quoted(std::string_view text);
 
-/// The folder of the page that was installed with this program.
+/// The folder of the page that is installed with this program.
 std::string installed_www();
 
 }  // namespace waystation::server

@@ -1,4 +1,4 @@
-// A thread that is made before it is needed.
+// A thread that is created before it is needed.
 #pragma once
 
 #include <atomic>
@@ -8,26 +8,26 @@
 
 namespace waystation::server {
 
-/// What to do where no thread can be started.
+/// Advice for errors of thread creation.
 inline constexpr std::string_view kAllowMoreThreads =
     "allow this user more processes (ulimit -u, or TasksMax= in a service) or more memory";
 
-/// Sleeps until it is started, then runs its job once. The end of the program needs threads when
-/// none may be available any more, so they are made at its start.
+/// Sleeps until start(), then runs its job once. The shutdown needs threads at a time when the
+/// system may have none left, so they are created when the program starts.
 class ParkedThread {
  public:
-  /// `name` has at most 15 characters. `job` must not throw. Throws std::runtime_error, which says
-  /// what to do, where no thread can be started.
+  /// `name` has at most 15 characters. `job` must not throw. Throws std::runtime_error if no thread
+  /// can be created.
   ParkedThread(const char* name, std::function<void()> job);
-  /// finish(). A job that was not started is not run.
+  /// Calls finish(). A job that was not started does not run.
   ~ParkedThread();
   ParkedThread(const ParkedThread&) = delete;
   ParkedThread& operator=(const ParkedThread&) = delete;
 
-  /// Lets the job run. Any thread; only the first call counts.
+  /// Runs the job. Any thread; only the first call counts.
   void start() noexcept;
 
-  /// Returns when the job has ended, or at once where it was not started. One thread at a time.
+  /// Waits for the end of the job. Returns at once if it was not started. One thread at a time.
   void finish() noexcept;
 
  private:

@@ -23,18 +23,18 @@ void write_to_log(void* log, waystation_log_level level, const char* line) {
 
 }  // namespace
 
-Relay start_relay(RelayOptions& options, Log& log) {
+RelayHandle start_relay(LibraryOptions& options, Log& log) {
   options.get()->user_data = &log;
   options.get()->on_log = write_to_log;
   waystation_relay* relay = nullptr;
   LibraryError error;
   const auto status = waystation_new(options.get(), &relay, error);
-  Relay owned{relay};
+  RelayHandle owned{relay};
   error.check(status);
   return owned;
 }
 
-void reconfigure_relay(waystation_relay* relay, const RelayOptions& options) {
+void reconfigure_relay(waystation_relay* relay, const LibraryOptions& options) {
   LibraryError error;
   error.check(waystation_reconfigure(relay, options.get(), error));
 }

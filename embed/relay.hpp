@@ -1,4 +1,4 @@
-// The library's relay as an object.
+// Starting and reconfiguring the library's relay.
 #pragma once
 
 #include <waystation/waystation.h>
@@ -13,14 +13,13 @@ namespace waystation::server {
 struct FreeRelay {
   void operator()(waystation_relay* relay) const { waystation_free(relay); }
 };
-using Relay = std::unique_ptr<waystation_relay, FreeRelay>;
+using RelayHandle = std::unique_ptr<waystation_relay, FreeRelay>;
 
-/// Starts a relay whose lines go to `log`, which must outlive it. Throws ConfigurationError where
-/// an option is not allowed, std::runtime_error where memory, threads or descriptors ran out.
-Relay start_relay(RelayOptions& options, Log& log);
+/// Starts a relay that logs to `log`, which must outlive it. Throws ConfigurationError for an
+/// invalid option, and std::runtime_error if memory, threads or descriptors run out.
+RelayHandle start_relay(LibraryOptions& options, Log& log);
 
-/// Puts other options in force while sockets are open. Throws as start_relay; then everything stays
-/// as it was.
-void reconfigure_relay(waystation_relay* relay, const RelayOptions& options);
+/// Applies other options while sockets are open. Throws as start_relay, and then changes nothing.
+void reconfigure_relay(waystation_relay* relay, const LibraryOptions& options);
 
 }  // namespace waystation::server

@@ -17,7 +17,7 @@ std::string joined(const std::vector<std::string>& list) {
 
 }  // namespace
 
-RelayOptions::RelayOptions(const Settings& settings) {
+LibraryOptions::LibraryOptions(const Settings& settings) {
   waystation_options_init(&options_, sizeof options_);
   for (const auto& option : all_options()) {
     if (option.info != nullptr) put(option, settings.value(option));
@@ -25,12 +25,12 @@ RelayOptions::RelayOptions(const Settings& settings) {
   options_.descriptor_reserve = own_descriptors();
 }
 
-/// Writes a value into the field that the library's table names.
-void RelayOptions::put(const Option& option, const Value& value) {
+/// Writes a value into its field of the library's struct.
+void LibraryOptions::put(const Option& option, const Value& value) {
   const auto& info = *option.info;
   auto* const field = reinterpret_cast<unsigned char*>(&options_) + info.field_offset;
   const auto put_number = [&](std::uint64_t number) {
-    // The table bounds what is in a field of 32 bits.
+    // The option's maximum fits a field of 32 bits.
     const auto narrow = static_cast<std::uint32_t>(number);
     const bool is_wide = info.field_size == sizeof number;
     std::memcpy(field, is_wide ? static_cast<const void*>(&number) : &narrow, info.field_size);

@@ -1,4 +1,4 @@
-// Settings as the library's options, and the library's errors as exceptions.
+// Conversion of settings into the library's options, and of its errors into exceptions.
 #pragma once
 
 #include <waystation/waystation.h>
@@ -11,15 +11,15 @@
 
 namespace waystation::server {
 
-/// Settings as the library's options. Holds the strings that they point to.
-class RelayOptions {
+/// Settings as the library's options. Owns the strings that the options point to.
+class LibraryOptions {
  public:
-  explicit RelayOptions(const Settings& settings);
-  RelayOptions(const RelayOptions&) = delete;
-  RelayOptions& operator=(const RelayOptions&) = delete;
+  explicit LibraryOptions(const Settings& settings);
+  LibraryOptions(const LibraryOptions&) = delete;
+  LibraryOptions& operator=(const LibraryOptions&) = delete;
 
   const waystation_options* get() const { return &options_; }
-  /// The callbacks are for others to fill in.
+  /// The caller sets the callbacks.
   waystation_options* get() { return &options_; }
 
  private:
@@ -29,7 +29,7 @@ class RelayOptions {
   waystation_options options_;
 };
 
-/// A waystation_error that becomes an exception.
+/// A waystation_error that check() turns into an exception.
 class LibraryError {
  public:
   // NOLINTNEXTLINE(google-explicit-constructor): an argument of the library's functions

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds the server and the page, and serves both:
+# Installs missing packages, builds the server and the page, and starts the server:
 #
 #     embed/run.sh [options of `waystation serve`]
 #
-# On Debian 12, as root or with sudo. The first run takes minutes, later ones seconds. Ctrl-C ends
-# it. `embed/run.sh --help` lists the options, and builds nothing for that.
+# Needs Debian 12, and root or sudo. The first run takes minutes, later runs take seconds. Ctrl-C
+# stops the server. `embed/run.sh --help` lists the options without building anything.
 set -euo pipefail
 
 self=run.sh
@@ -13,8 +13,8 @@ self=run.sh
 
 program="$root/build/release/embed/waystation"
 
-# What waystation serve takes, from the file that has every option: $1 is called with the key, its
-# default and what it is for.
+# Calls $1 with the key, the default and the help text of each option of waystation serve. Reads
+# them from the shipped configuration file.
 each_option() {
   local line doc='' key
   while IFS= read -r line; do
@@ -35,9 +35,10 @@ show_option() {
   printf '  --%s\n      %s (default: %s)\n' "${1//_/-}" "$3" "$default"
 }
 
-# As the program says it where it is built already; nobody has to wait minutes to read it.
+# Uses the program's own help if it is built. Help must not need a build of minutes.
 show_help() {
-  printf 'Installs what is missing, builds (minutes the first time, seconds afterwards), and serves.\n'
+  printf 'Installs missing packages, builds the server and the page, and starts the server.\n'
+  printf 'The first run takes minutes, later runs take seconds.\n'
   printf 'Usage: embed/run.sh [OPTIONS]\n\nThe options are those of waystation serve:\n\n'
   if [ -x "$program" ] && "$program" serve --help; then return; fi
   printf '  --config\n      TOML file with options\n'
@@ -47,8 +48,8 @@ show_help() {
 keys=' config '
 add_key() { keys+="$1 "; }
 
-# Exits for what can be answered, or has to be refused, without building anything.
-answer_at_once() {
+# Handles --help and unknown options before the build.
+check_arguments() {
   local argument name
   for argument in "$@"; do
     case "$argument" in -h | --help) show_help && exit ;; esac
@@ -57,19 +58,19 @@ answer_at_once() {
   for argument in "$@"; do
     case "$argument" in
       --*) name="${argument%%=*}" name="${name#--}" ;;
-      -[a-zA-Z]*) name="$argument" ;; # there are none of one letter
+      -[a-zA-Z]*) name="$argument" ;; # there are no one-letter options
       *) continue ;;                  # a value
     esac
     case "$keys" in *" ${name//-/_} "*) continue ;; esac
-    say "${argument%%=*} is no option of waystation serve; embed/run.sh --help lists what there is"
+    say "${argument%%=*} is not an option of waystation serve; see embed/run.sh --help"
     exit 2
   done
 }
 
-answer_at_once "$@"
+check_arguments "$@"
 need_packages "${build_packages[@]}"
 build release waystation || exit 1
 build_page
 
-# In this process's place, so that Ctrl-C and SIGTERM reach the server itself.
+# exec: Ctrl-C and SIGTERM must reach the server itself.
 exec "$program" serve "$@"

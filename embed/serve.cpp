@@ -26,36 +26,36 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// All of the end fits into the five seconds that service managers may rely on: the sockets' part,
-// some 1.8 s at most for the audit's rows, and what is done beside that.
+// The shutdown takes at most five seconds: draining the sockets, about 1.8 s for the audit's rows,
+// and the rest.
 constexpr std::uint32_t kDrainMs = 2500;
 constexpr auto kStopWithin = 4500ms;
 
-// How long it may take until the log says that lines were left out, once they no longer come.
-constexpr std::chrono::milliseconds kSettleLog = 30s;
+// Maximum delay of the report about suppressed log lines.
+constexpr std::chrono::milliseconds kLogReportPeriod = 30s;
 
-// How often the web server is asked whether its workers are kept waiting. A newcomer waits twice as
-// long at most.
-constexpr std::chrono::milliseconds kLookForSlow = 500ms;
+// Period of the check for slow connections. A new connection waits for two periods at most.
+constexpr std::chrono::milliseconds kSlowCheckPeriod = 500ms;
 
-/// The signals that the serving thread waits for. Blocked before any thread starts, so that every
-/// thread inherits that and none is interrupted.
+/// The signals that the serving thread waits for. They are blocked before any thread starts, so
+/// every thread inherits the mask and none is interrupted.
 class Signals {
  public:
   Signals() {
     sigemptyset(&set_);
     for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
       sigaddset(&set_, signal);
-      // A shell starts background jobs with SIGINT ignored, and an ignored signal never comes.
+      // A shell starts background jobs with SIGINT ignored, and sigtimedwait() never returns an
+      // ignored signal.
       std::signal(signal, SIG_DFL);
     }
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
-    // A file that may not grow further is a fault of the audit's, not the end of the chat.
+    // If the audit's file reaches the size limit, the write fails and the chat goes on.
     std::signal(SIGXFSZ, SIG_IGN);
   }
 
-  /// The next signal; 0 where none came within `period`.
+  /// The next signal, or 0 if none arrived within `period`.
   int wait(std::chrono::milliseconds period) const {
     const timespec timeout{.tv_sec = period.count() / 1000,
                            .tv_nsec = period.count() % 1000 * 1'000'000};
@@ -72,15 +72,14 @@ std::vector<ListenAddress> listeners_of(const Settings& settings) {
   return listeners;
 }
 
-/// Checks a configuration completely. Throws ConfigurationError with all mistakes; returns the
-/// library's warnings.
+/// Runs all checks. Throws ConfigurationError with all mistakes. Returns the library's warnings.
 std::vector<std::string> check(Configuration& configuration) {
   auto warnings = check_configuration(configuration);
   if (!configuration.mistakes.contains("listen")) {
     for (const auto& listener : listeners_of(configuration.settings)) {
       if (!listener.is_v6 || WebServer::has_ipv6()) continue;
       configuration.add_mistake("listen", "listen = " + quoted(listener.text()) +
-                                              ": this machine's CivetWeb was built without IPv6; "
+                                              ": CivetWeb was built without IPv6; "
                                               "allowed: an IPv4 address, or nginx in front");
     }
   }
@@ -88,7 +87,7 @@ std::vector<std::string> check(Configuration& configuration) {
   return warnings;
 }
 
-/// The site of `www`. A page that is not there is no reason not to serve the chat.
+/// Reads the site of `www`. Without a page, the chat still works.
 std::shared_ptr<const Site> read_site(const std::string& folder, Log& log) {
   if (folder.empty()) {
     log.info("www is empty: no page is served");
@@ -105,22 +104,22 @@ std::shared_ptr<const Site> read_site(const std::string& folder, Log& log) {
     log.error("www = " + quoted(folder) + " cannot be served: " + error.what() +
               "; build the page (npm ci && npm run build in www/) or name another folder");
     return std::make_shared<Site>(
-        "The page is not there, but the relay runs. Build it with npm ci and npm run build in "
-        "www/, or start the server with --www and the path of a folder that has one.");
+        "The page is missing, but the relay runs. Build the page with npm ci and npm run build in "
+        "www/, or start the server with --www and the path of a folder with a page.");
   }
 }
 
-void warn_of_descriptors(const Settings& settings, std::uint64_t limit, Log& log) {
+void warn_about_descriptor_limit(const Settings& settings, std::uint64_t limit, Log& log) {
   const std::uint64_t own = own_descriptors();
   const auto connections = settings.number("max_connections");
   if (limit >= connections + own) return;
   log.warning("max_connections = " + std::to_string(connections) +
-              ": more than this process may open; its limit is " + std::to_string(limit) +
-              " descriptors (ulimit -Hn, or LimitNOFILE in a service), and the server needs " +
-              std::to_string(own) + " of them itself");
+              ": more than this process can open; its limit is " + std::to_string(limit) +
+              " descriptors, and the server needs " + std::to_string(own) +
+              " of them itself; raise the limit (ulimit -Hn, or LimitNOFILE in a service)");
 }
 
-/// Tells whoever started this where it can be reached. Standard output has nothing else on it.
+/// Prints the listen addresses. Nothing else is written to standard output.
 void announce(const WebServer& server) {
   for (const auto& listener : server.listeners()) {
     std::printf("waystation: listening on http://%s\n", listener.text().c_str());
@@ -132,13 +131,13 @@ void configure(Log& log, const Settings& settings) {
   log.configure(parse_log_level(settings.text("log_level")), settings.text("log_format") == "json");
 }
 
-/// Reads the configuration again and applies what can be applied while sockets are open: all of it,
-/// or nothing where there is a mistake in it.
+/// Reads the configuration again and applies the live options. Applies nothing if there is a
+/// mistake.
 void reload(const ConfigurationSources& sources, Configuration& current, waystation_relay* relay,
             WebServer& server, Log& log) {
   Configuration next;
   std::vector<std::string> changes;
-  std::vector<std::string> put_off;
+  std::vector<std::string> deferred;
   try {
     next = read_configuration(sources);
     check(next);
@@ -146,33 +145,34 @@ void reload(const ConfigurationSources& sources, Configuration& current, waystat
       const auto before = current.settings.value(option);
       const auto after = next.settings.value(option);
       if (before == after) continue;
-      auto& list = option.is_live ? changes : put_off;
+      auto& list = option.is_live ? changes : deferred;
       list.push_back(option.key + ": " + to_toml(before) + " becomes " + to_toml(after));
       if (!option.is_live) next.settings.set(option, before);
     }
-    // Once more, with what stays: the open mode, say, must not come to listeners on the network
-    // because others were to take their place.
+    // Check again with the options that need a restart at their old values. For example, the open
+    // mode may be allowed with the new listeners, but not with the current ones.
     check(next);
-    reconfigure_relay(relay, RelayOptions{next.settings});
+    reconfigure_relay(relay, LibraryOptions{next.settings});
   } catch (const ConfigurationError& error) {
     for (const auto& line : error.lines()) log.error("SIGHUP: nothing was changed: " + line);
     return;
   } catch (const std::exception& error) {
-    log.error("SIGHUP: a part may be in force, send it again: " + std::string{error.what()});
+    log.error("SIGHUP: only some options may be applied; send SIGHUP again: " +
+              std::string{error.what()});
     return;
   }
   for (const auto& warning : next.warnings) log.warning(warning);
-  if (changes.empty() && put_off.empty()) {
-    log.info("SIGHUP: the configuration and its keys were read again; no option has changed");
+  if (changes.empty() && deferred.empty()) {
+    log.info("SIGHUP: the configuration and its keys were reloaded; no option has changed");
   }
   for (const auto& change : changes) log.info("SIGHUP: " + change);
-  for (const auto& change : put_off) log.warning("SIGHUP: " + change + ", after a restart only");
+  for (const auto& change : deferred) log.warning("SIGHUP: " + change + ", after a restart only");
   current = std::move(next);
   configure(log, current.settings);
   server.replace_site(read_site(current.settings.text("www"), log));
 }
 
-/// Feeds systemd's watchdog if the relay's thread, which carries every socket, answers.
+/// Resets systemd's watchdog if the reactor thread answers.
 void feed_watchdog(waystation_relay* relay, std::chrono::milliseconds period, Log& log) {
   const auto deadline = static_cast<std::uint32_t>(period.count());
   if (waystation_presence(relay, "watchdog", deadline, nullptr, nullptr) == WAYSTATION_OK) {
@@ -182,23 +182,23 @@ void feed_watchdog(waystation_relay* relay, std::chrono::milliseconds period, Lo
   }
 }
 
-/// Ends kindly: no new connection, 1001 to the open sockets.
-void drain(WebServer& server, Relay& relay) {
+/// Shuts down: accepts no new connection, and closes the open sockets with 1001.
+void drain(WebServer& server, RelayHandle& relay) {
   server.begin_stop();
   waystation_drain(relay.get(), kDrainMs);
   server.stop();
   relay.reset();
 }
 
-/// Serves until it is told to end. Throws ConfigurationError for what only the relay finds wrong,
-/// std::runtime_error where the machine does not play along.
+/// Serves until SIGTERM or SIGINT. Throws ConfigurationError if the relay refuses an option, and
+/// std::runtime_error if a resource is missing.
 void serve(const ConfigurationSources& sources, Configuration& configuration,
            const Signals& signals, Log& log) {
   const auto& settings = configuration.settings;
   ExitDeadline exit_deadline{[&log] {
-    log.warning("shutdown: a request or the audit's disk did not end in time; exiting without it");
+    log.warning("shutdown: a request or a write of the audit did not end in time; exiting anyway");
   }};
-  RelayOptions options{settings};
+  LibraryOptions options{settings};
   auto relay = start_relay(options, log);
   Metrics metrics{relay.get()};
   WebServer server{listeners_of(settings), read_site(settings.text("www"), log), log};
@@ -208,15 +208,15 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   server.open(relay.get());
   announce(server);
   log.info("waystation " + std::string{waystation_version()} +
-           " serves, auth = " + settings.text("auth"));
+           " is ready, auth = " + settings.text("auth"));
 
   notify_ready();
   const auto watchdog = watchdog_period();
-  const auto period = std::min(watchdog.value_or(kSettleLog), kSettleLog);
+  const auto period = std::min(watchdog.value_or(kLogReportPeriod), kLogReportPeriod);
   auto next_turn = std::chrono::steady_clock::now() + period;
   int signal = 0;
   for (;;) {
-    signal = signals.wait(kLookForSlow);
+    signal = signals.wait(kSlowCheckPeriod);
     if (signal == SIGTERM || signal == SIGINT) break;
     server.end_slow_connections();
     const auto now = std::chrono::steady_clock::now();
@@ -228,7 +228,7 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
       notify_ready();
     }
     if (watchdog) feed_watchdog(relay.get(), *watchdog, log);
-    log.settle();
+    log.report_suppressed();
   }
   exit_deadline.set(std::chrono::steady_clock::now() + kStopWithin);
   notify_stopping();
@@ -250,16 +250,16 @@ int serve(const ConfigurationSources& sources) {
   } catch (const ConfigurationError& error) {
     if (settings.text("log_format") == "text") throw;
     for (const auto& line : error.lines()) log.error(line);
-    return kMistaken;
+    return kUsageError;
   }
   try {
     for (const auto& warning : configuration.warnings) log.warning(warning);
-    warn_of_descriptors(settings, raise_descriptor_limit(), log);
+    warn_about_descriptor_limit(settings, raise_descriptor_limit(), log);
     serve(sources, configuration, signals, log);
     return 0;
   } catch (const ConfigurationError& error) {
     for (const auto& line : error.lines()) log.error(line);
-    return kMistaken;
+    return kUsageError;
   } catch (const std::exception& error) {
     log.error(error.what());
     return kFailed;

@@ -8,7 +8,7 @@
 
 namespace waystation::server {
 
-// Each of these does nothing where NOTIFY_SOCKET is not set; that it fails is no reason to fail.
+// sd_notify() does nothing without NOTIFY_SOCKET. Its errors are ignored.
 
 void notify_ready() {
   sd_notify(0, "READY=1");

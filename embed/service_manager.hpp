@@ -1,4 +1,4 @@
-// What systemd is told, where it started this process and asked to be told (Type=notify).
+// Notifications to systemd (Type=notify). Without NOTIFY_SOCKET they do nothing.
 #pragma once
 
 #include <chrono>
@@ -9,17 +9,16 @@ namespace waystation::server {
 /// Every listener is open.
 void notify_ready();
 
-/// A reload begins; ends with notify_ready().
+/// A reload begins. It ends with notify_ready().
 void notify_reloading();
 
-/// The end began.
+/// The shutdown begins.
 void notify_stopping();
 
-/// All is well, and the watchdog need not bite until its interval has passed again.
+/// Resets the watchdog's interval.
 void notify_alive();
 
-/// How often notify_alive() is due: twice in the interval of WatchdogSec. Nothing where there is no
-/// watchdog.
+/// The time between calls of notify_alive(): half of WatchdogSec. Nothing without a watchdog.
 std::optional<std::chrono::milliseconds> watchdog_period();
 
 }  // namespace waystation::server

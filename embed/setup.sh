@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2034 # the lists are used by those who source this
-# What embed/run.sh and tests/run.sh have in common: packages, the build, the page. Sourced, with
-# `set -euo pipefail` in force; `root` is the repository's folder. All it says goes to standard
-# error: standard output belongs to the program that is started.
+# Functions shared by embed/run.sh, tests/run.sh and packaging/build.sh: packages, build, page.
+# Source it with `set -euo pipefail`. It sets `root` to the repository's folder. All messages go to
+# standard error, because standard output belongs to the program that is started.
 
 root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 
-# What it takes to build and to run, as Debian 12 names it. One place; sorted.
+# Packages of Debian 12 needed to build and run. Sorted.
 build_packages=(
   ccache
   cmake
@@ -23,7 +23,7 @@ build_packages=(
   pkg-config
   prometheus-cpp-dev
 )
-# What the tests need beyond that: GoogleTest, a WebSocket client that is not ours, a browser.
+# Further packages for the tests: GoogleTest, an independent WebSocket client, a browser.
 test_packages=(
   chromium
   e2fsprogs
@@ -38,25 +38,25 @@ test_packages=(
   systemd
 )
 
-# What the blocks of the documents call.
+# Packages used by the code blocks of the documents.
 docs_packages=(
   curl
   sqlite3
 )
-# What fuzzing needs: another compiler, with its fuzzer.
+# Packages for fuzzing.
 fuzz_packages=(
   clang
   libclang-rt-14-dev
 )
-# What judges the sources without running them.
+# Packages for the static checks.
 static_packages=(
   clang
   clang-format-14
   shellcheck
 )
 
-# The page's tools run on this version of Node.js and later.
-least_node=18
+# Minimum version of Node.js for the page's tools.
+min_node=18
 
 say() { printf '%s: %s\n' "${self:-setup.sh}" "$*" >&2; }
 
@@ -65,7 +65,7 @@ fail() {
   exit 1
 }
 
-# Runs as root: directly, or through sudo.
+# Runs a command as root: directly, or with sudo.
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then
     "$@"
@@ -80,11 +80,11 @@ is_installed() {
   [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-# Installs those of the named packages that are missing.
+# Installs the missing ones of the named packages.
 need_packages() {
   local package missing=()
   if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-    say "this is no Debian, so nothing is installed; needed are (as Debian 12 names them): $*"
+    say "not a Debian system, so nothing is installed; needed packages (names of Debian 12): $*"
     return
   fi
   for package in "$@"; do
@@ -93,10 +93,10 @@ need_packages() {
   if [ ${#missing[@]} -eq 0 ]; then return; fi
   say "installing ${#missing[@]} packages: ${missing[*]}"
   as_root apt-get update -qq >&2 ||
-    fail "apt-get update failed: its lines above say why (no network? a wrong sources.list?)"
+    fail "apt-get update failed: see the lines above (no network? a wrong sources.list?)"
   as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
-    fail "apt-get could not install: ${missing[*]}; its lines above say why"
+    fail "apt-get could not install ${missing[*]}: see the lines above"
 }
 
 node_is_new_enough() {
@@ -104,29 +104,29 @@ node_is_new_enough() {
   command -v node >/dev/null && command -v npm >/dev/null || return 1
   version="$(node --version 2>/dev/null)" || return 1
   version="${version#v}"
-  [ "${version%%.*}" -ge "$least_node" ] 2>/dev/null
+  [ "${version%%.*}" -ge "$min_node" ] 2>/dev/null
 }
 
-# Debian's Node.js where there is none yet, or too old a one. One that is there is left alone.
+# Installs Debian's Node.js if there is none, or if it is too old. Never removes another Node.js.
 need_node() {
   if node_is_new_enough; then return; fi
   need_packages nodejs npm
   if node_is_new_enough; then return; fi
-  PATH="/usr/bin:$PATH" # an older one of the user's own stands before Debian's
+  PATH="/usr/bin:$PATH" # an older Node.js may precede Debian's in PATH
   hash -r
   node_is_new_enough ||
-    fail "the page needs node $least_node or later and npm; found: $(node --version 2>&1 || true)"
+    fail "the page needs node $min_node or later and npm; found: $(node --version 2>&1 || true)"
 }
 
-# What goes before a build's commands, for those who need them to run in a special way.
+# A command that runs the build command, for callers that need a special environment.
 launcher=()
 
-# build PRESET [TARGET…]: configures and builds, quietly where all goes well.
+# build PRESET [TARGET…]: configures and builds. Prints little unless something fails.
 build() {
   local preset="$1" folder="$root/build/$1" target targets=() options=()
   shift
   for target in "$@"; do targets+=(--target "$target"); done
-  # A build folder that is there keeps what it was configured with, tests and all.
+  # An existing build folder keeps its configuration, for example with tests.
   if [ -n "${with_tests:-}" ]; then
     options+=(-DWAYSTATION_BUILD_TESTS=ON)
   elif [ ! -f "$folder/CMakeCache.txt" ]; then
@@ -136,20 +136,20 @@ build() {
   if ! (cd "$root" && cmake --preset "$preset" ${options[@]+"${options[@]}"}) \
     >"$folder/configure.log" 2>&1; then
     cat "$folder/configure.log" >&2
-    say "cmake could not configure build/$preset: see above, or $folder/configure.log"
+    say "cmake could not configure build/$preset: see the lines above, or $folder/configure.log"
     return 1
   fi
   local quiet=(--quiet)
-  if [ -t 2 ]; then quiet=(); fi # ninja's one line of progress is for people
+  if [ -t 2 ]; then quiet=(); fi # show ninja's progress line on a terminal only
   say "building build/$preset (minutes the first time, seconds afterwards)"
   if ! ${launcher[@]+"${launcher[@]}"} cmake --build "$folder" ${targets[@]+"${targets[@]}"} \
     -- -j"$(nproc)" ${quiet[@]+"${quiet[@]}"} >&2; then
-    say "build/$preset did not build: the compiler's lines above say why"
+    say "build/$preset did not build: see the compiler's output above"
     return 1
   fi
 }
 
-# One line for the content of the named files and folders below www/, whatever their times.
+# Prints a hash of the contents of files and folders below www/. File times do not matter.
 fingerprint() {
   (
     cd "$root/www" || exit
@@ -158,20 +158,20 @@ fingerprint() {
   )
 }
 
-# Installs what www/ needs to build and be tested, where its lock file changed.
+# Installs the npm packages for building and testing www/, if the lock file changed.
 need_page_tools() {
   need_node
   local stamp="$root/build/www-tools.stamp" now
   now="$(fingerprint ./package.json ./package-lock.json)"
   if [ -d "$root/www/node_modules" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$now" ]; then return; fi
-  say "fetching what the page is built with (npm ci in www/)"
+  say "installing the page's npm packages (npm ci in www/)"
   (cd "$root/www" && npm ci --no-audit --no-fund >&2) ||
-    fail "npm ci failed in www/: its lines above say why"
+    fail "npm ci failed in www/: see the lines above"
   mkdir -p "$root/build"
   printf '%s\n' "$now" >"$stamp"
 }
 
-# Builds the page where its sources changed.
+# Builds the page if its sources changed.
 build_page() {
   if [ ! -f "$root/www/package.json" ]; then
     say "there is no page yet (no www/package.json): the server runs without one"
@@ -185,6 +185,6 @@ build_page() {
   need_page_tools
   say "building the page (npm run build in www/)"
   (cd "$root/www" && npm run build >&2) ||
-    fail "the page did not build: the lines above say why"
+    fail "the page did not build: see the lines above"
   printf '%s\n' "$now" >"$stamp"
 }

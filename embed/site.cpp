@@ -14,12 +14,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A page is a few hundred kilobytes; a folder with more than this is not one, but, say, a home
-/// directory named by mistake.
+/// A page has a few hundred kilobytes. A larger folder is probably a mistake, such as a home
+/// directory.
 constexpr std::size_t kMaxBytes = 256U << 20;
 
-// Nothing but this server's own files, and no inline script or style: a message that should ever
-// be taken for markup can load, run and send nothing. 'self' in connect-src covers ws: and wss: to
+// Allows only this server's files, and no inline script or style. If a message were ever rendered
+// as markup, it could load, run and send nothing. 'self' in connect-src includes ws: and wss: of
 // this host (Content Security Policy Level 3, section 6.7.2.8).
 constexpr std::string_view kEveryResponse =
     "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -34,7 +34,7 @@ std::string etag_of(std::string_view bytes) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;
   if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
-    throw std::runtime_error{"libcrypto computes no SHA-256"};
+    throw std::runtime_error{"libcrypto: SHA-256 is not available"};
   }
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::string tag = "\"";
@@ -62,7 +62,7 @@ bool is_within(const fs::path& path, const fs::path& folder) {
   return in_folder == folder.end();
 }
 
-/// Undoes percent-encoding. Nothing for what is malformed, or hides a NUL or a slash.
+/// Decodes percent-encoding. Returns nothing for malformed text and for an encoded NUL or slash.
 std::optional<std::string> decoded(std::string_view path) {
   const auto digit = [](char c) -> int {
     if (c >= '0' && c <= '9') return c - '0';
@@ -88,7 +88,7 @@ std::optional<std::string> decoded(std::string_view path) {
   return out;
 }
 
-/// Whether the name changes with the content, as bundlers make it: assets/index-Bx3_k2d1.js.
+/// Whether a bundler put a hash of the content into the name: assets/index-Bx3_k2d1.js.
 bool has_hash(std::string_view path) {
   constexpr std::size_t kHash = 8;
   if (!path.starts_with("assets/")) return false;
@@ -117,7 +117,7 @@ std::string status_line(int status) {
   }
 }
 
-/// The client's own words never stand in an error page, so there is nothing to escape.
+/// An error page never contains text from the request, so nothing needs escaping.
 SiteResponse error_response(const SiteRequest& request, int status, std::string_view code,
                             std::string_view detail, std::string_view more_fields) {
   SiteResponse response;
@@ -149,7 +149,7 @@ Site Site::read(const std::string& folder, std::vector<std::string>& remarks) {
 
   Site site;
   std::size_t total = 0;
-  // Does not follow links to folders by itself.
+  // The iterator does not follow links to folders.
   for (auto entry = fs::recursive_directory_iterator{root}; entry != fs::end(entry); ++entry) {
     const auto relative = entry->path().lexically_relative(root).generic_string();
     if (is_hidden(entry->path().filename())) {
@@ -160,7 +160,7 @@ Site Site::read(const std::string& folder, std::vector<std::string>& remarks) {
       std::error_code broken;
       const auto target = fs::canonical(entry->path(), broken);
       if (broken || !is_within(target, root) || fs::is_directory(target)) {
-        remarks.push_back(relative + " is left out: a link to a folder, or out of " + folder);
+        remarks.push_back(relative + " is skipped: a link to a folder, or out of " + folder);
         continue;
       }
     }
@@ -174,7 +174,7 @@ Site Site::read(const std::string& folder, std::vector<std::string>& remarks) {
     site.files_[relative].plain = {std::move(bytes), std::move(etag)};
   }
 
-  // A copy that was compressed beforehand belongs to its original and is no file of its own.
+  // A compressed copy is a representation of its original and not a separate file.
   for (const auto& [suffix, coding] : {std::pair{".gz", Coding::gzip}, {".br", Coding::brotli}}) {
     for (auto copy = site.files_.begin(); copy != site.files_.end();) {
       const auto original = copy->first.ends_with(suffix)

@@ -1,4 +1,4 @@
-// The static files of `www`, read into memory once and answered from there.
+// The static files of `www`, read into memory once and served from there.
 #pragma once
 
 #include <functional>
@@ -12,7 +12,7 @@
 
 namespace waystation::server {
 
-/// What a static file's answer depends on. Views into the request.
+/// The parts of a request that determine the response. Views into the request.
 struct SiteRequest {
   std::string_view method = {};
   std::string_view path = {};  // as on the request line, percent-encoded, without the query
@@ -24,24 +24,24 @@ struct SiteRequest {
 struct SiteResponse {
   int status = 200;
   std::string head;        // status line and header fields, without the blank line
-  std::string_view file;   // a file's bytes, the site's own; empty for HEAD and 304
-  std::string error_page;  // or this
+  std::string_view file;   // a file's bytes, owned by the site; empty for HEAD and 304
+  std::string error_page;  // the body of an error response
 
   std::string_view body() const { return error_page.empty() ? file : error_page; }
 };
 
-/// A folder's files as they were when it was read. Immutable, so any thread may ask it.
+/// A snapshot of a folder's files. Immutable, so any thread may use it.
 ///
-/// Nothing outside the folder can be reached, because nothing but the map is looked at: a path is
-/// decoded once and must be a key. Not read at all: names that begin with a dot (but for
-/// .well-known), symbolic links that lead out of the folder, and what is no regular file.
+/// A client cannot reach a file outside of the folder: a path is decoded once and must be a key of
+/// the map. The map contains regular files only. It excludes symbolic links out of the folder, and
+/// names that begin with a dot (except .well-known).
 class Site {
  public:
-  /// No folder: answers everything with 404. `advice` tells a person what to do about it.
+  /// A site without files: every response is 404. `advice` is the text of the error page.
   explicit Site(std::string advice = {});
 
-  /// Reads a folder. Throws std::runtime_error where it cannot be read; what was left out, and
-  /// why, is appended to `remarks`.
+  /// Reads a folder. Appends a line to `remarks` for each skipped link. Throws std::runtime_error
+  /// if the folder cannot be read.
   static Site read(const std::string& folder, std::vector<std::string>& remarks);
 
   SiteResponse answer(const SiteRequest& request) const;
@@ -56,7 +56,7 @@ class Site {
   };
   struct File {
     Representation plain;
-    std::map<Coding, Representation> coded;  // from its .gz and .br siblings
+    std::map<Coding, Representation> coded;  // from its .gz and .br copies
   };
 
   SiteResponse missing(const SiteRequest& request) const;

@@ -1,4 +1,4 @@
-// Where the log's lines go.
+// The output of the log.
 #pragma once
 
 #include <spdlog/sinks/base_sink.h>
@@ -10,22 +10,21 @@
 
 namespace waystation::server {
 
-/// Standard error, as far as somebody reads it. Behind a pipe or a journal that no longer takes
-/// anything, lines are lost, rather than that all who write one stand still; the first that is
-/// taken again says how many they were.
+/// Writes to standard error without blocking. If a pipe or the journal is full, lines are dropped,
+/// so that no thread waits. The next line that can be written is preceded by their number.
 class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
  public:
-  /// How long one line may wait; those after one that waited in vain do not wait at all.
-  static constexpr std::chrono::milliseconds kPatience{100};
+  /// Maximum wait for one line. After a line was dropped, the following lines do not wait.
+  static constexpr std::chrono::milliseconds kWriteTimeout{100};
 
  private:
   void sink_it_(const spdlog::details::log_msg& message) override;
   void flush_() override {}
-  bool write(const spdlog::details::log_msg& message, std::chrono::milliseconds patience);
+  bool write(const spdlog::details::log_msg& message, std::chrono::milliseconds timeout);
 
   // Guarded by the base's mutex.
   std::uint64_t lost_ = 0;
-  bool is_torn_ = false;  // the last line stands there without its end
+  bool is_partial_ = false;  // the last line was written without its end
 };
 
 }  // namespace waystation::server

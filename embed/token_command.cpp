@@ -22,7 +22,7 @@ std::string joined(const std::vector<std::string>& scopes) {
   return text;
 }
 
-/// Refuses the rest, in the words of the options.
+/// A check that reports values other than the allowed ones.
 CLI::Validator allowed_only(bool (*accepts)(const std::string& text), const std::string& allowed) {
   return {[accepts, allowed](std::string& text) {
             return accepts(text)
@@ -35,16 +35,15 @@ CLI::Validator allowed_only(bool (*accepts)(const std::string& text), const std:
 }  // namespace
 
 TokenCommand::TokenCommand(CLI::App& app)
-    : command_(*app.add_subcommand("token", "make tokens, for trying a set-up out")),
+    : command_(*app.add_subcommand("token", "issue tokens for testing a configuration")),
       issue_(*command_.add_subcommand("issue", "sign a token and print it")),
       flags_(issue_, "jwt_") {
   command_.require_subcommand(1);
-  issue_.add_option("--user", user_, "whom it is for: 1 to 64 of the characters 0-9 and a-z")
+  issue_.add_option("--user", user_, "user of the token: 1 to 64 of the characters 0-9 and a-z")
       ->required()
       ->type_name("USER");
   issue_
-      .add_option("--scope", scopes_,
-                  "what it allows beyond its user's own sockets: push, admin; several allowed")
+      .add_option("--scope", scopes_, "scopes beyond the user's own sockets: push, admin, or both")
       ->delimiter(',')
       ->check(
           allowed_only([](const std::string& text) { return text == "push" || text == "admin"; },
@@ -52,7 +51,7 @@ TokenCommand::TokenCommand(CLI::App& app)
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->type_name("SCOPE");
-  issue_.add_option("--lifetime-seconds", lifetime_seconds_, "how long it is good for")
+  issue_.add_option("--lifetime-seconds", lifetime_seconds_, "lifetime of the token")
       ->check(allowed_only(
           [](const std::string& text) {
             std::uint32_t seconds = 0;
@@ -64,11 +63,13 @@ TokenCommand::TokenCommand(CLI::App& app)
           "a whole number from 1 to " + std::to_string(kLongestLifetime)))
       ->type_name("NUMBER")
       ->capture_default_str();
-  issue_.add_option("--key-id", key_id_, "which key signs; else the file's first that can")
+  issue_
+      .add_option("--key-id", key_id_,
+                  "key that signs; without it, the first key in the file that can sign")
       ->type_name("ID");
   issue_.footer(
-      "The key is a secret or a private key of jwt_key_file, which must be its owner's alone\n"
-      "(root's may be read by its group). To make one:\n"
+      "The key is a secret or a private key in jwt_key_file. Only its owner may have access to\n"
+      "the file (a file of root may be readable by its group). To create a key:\n"
       "    (umask 077; openssl rand -base64 32 > key)\n"
       "    waystation serve --auth jwt --jwt-key-file key\n"
       "    waystation token issue --user alice --jwt-key-file key");
@@ -76,7 +77,7 @@ TokenCommand::TokenCommand(CLI::App& app)
 
 int TokenCommand::run() const {
   auto configuration = load_configuration(flags_.sources());
-  const RelayOptions options{configuration.settings};
+  const LibraryOptions options{configuration.settings};
   const auto scopes = joined(scopes_);
   waystation_token_request request{};
   request.size = sizeof request;

@@ -1,4 +1,4 @@
-// `waystation token issue`: a token for trying a set-up out.
+// `waystation token issue`: a token for testing a configuration.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -11,17 +11,17 @@
 
 namespace waystation::server {
 
-/// Adds the command to a program's, and runs it where it was asked for.
+/// Adds the command to a program, and runs it.
 class TokenCommand {
  public:
-  /// Both must stay where they are until it has run.
+  /// `app` must outlive this object. Neither may move before run() returns.
   explicit TokenCommand(CLI::App& app);
   TokenCommand(const TokenCommand&) = delete;
   TokenCommand& operator=(const TokenCommand&) = delete;
 
-  bool was_asked_for() const { return command_.parsed(); }
-  /// Prints the token, alone on its line. Returns the exit code; throws ConfigurationError, and
-  /// std::runtime_error where the machine has no room for it.
+  bool is_selected() const { return command_.parsed(); }
+  /// Prints the token on one line. Returns the exit code. Throws ConfigurationError, and
+  /// std::runtime_error if memory runs out.
   int run() const;
 
  private:

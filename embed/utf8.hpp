@@ -1,4 +1,4 @@
-// UTF-8, as far as logs and options want to know.
+// UTF-8 validation for logs and options.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,7 @@
 
 namespace waystation::server {
 
-/// The length of the UTF-8 sequence at the front of `text` (RFC 3629), 0 where there is none.
+/// The length of the UTF-8 sequence at the front of `text` (RFC 3629), 0 if there is none.
 inline std::size_t utf8_length(std::string_view text) {
   const auto at = [&](std::size_t i) {
     return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
@@ -27,7 +27,7 @@ inline std::size_t utf8_length(std::string_view text) {
   return 0;
 }
 
-/// Whether `text` is UTF-8 to its end.
+/// Whether `text` is valid UTF-8.
 inline bool is_utf8(std::string_view text) {
   while (!text.empty()) {
     const auto length = utf8_length(text);

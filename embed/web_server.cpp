@@ -24,31 +24,30 @@
 namespace waystation::server {
 namespace {
 
-// How long a client may take for its header, and then for each byte that it is waited for; and how
-// long a write may make no progress.
+// Timeout for a request's header, then for each read of the body, and for a write without progress.
 constexpr const char* kRequestTimeoutMs = "5000";
 
-// Long enough for a browser to fetch the next file of the page over the same connection, short
-// enough that idle connections do not use up the workers.
+// Long enough for a browser to fetch the next file over the same connection. Short enough that idle
+// connections do not occupy the workers.
 constexpr const char* kKeepAliveTimeoutMs = "250";
 
-// How long a connection may come with one request after the other before it has to queue again: a
-// page is there by then, and whoever keeps on asking would keep a worker from everybody else.
+// A keep-alive connection returns to the queue after this time. A page loads faster than that, and
+// a client with many requests would otherwise occupy a worker.
 constexpr std::chrono::milliseconds kKeepAliveFor{5000};
 
-// Connections that wait for CivetWeb to accept them: after a restart, thousands of clients come
-// back within a second or two.
+// Maximum number of connections that CivetWeb has not accepted yet. After a restart, thousands of
+// clients reconnect within two seconds.
 constexpr const char* kListenBacklog = "4096";
 
-// The workers and the one that accepts.
+// The workers and the accepting thread.
 constexpr unsigned kThreads = kWorkers + 1;
 
-// Nothing tells that a thread could not be had but its absence.
+// CivetWeb does not report a thread that it could not create, so check_threads() counts them.
 constexpr std::chrono::seconds kThreadsStartWithin{5};
 
 std::string too_few_threads(unsigned started) {
-  return "cannot start CivetWeb's threads: there are only " + std::to_string(started) + " of " +
-         std::to_string(kThreads) + "; " + std::string{kAllowMoreThreads};
+  return "cannot start CivetWeb's threads: only " + std::to_string(started) + " of " +
+         std::to_string(kThreads) + " started; " + std::string{kAllowMoreThreads};
 }
 
 std::string_view view(const char* text) {
@@ -81,8 +80,8 @@ std::intptr_t now_ms() {
       .count();
 }
 
-/// Whether the connection has had its share of a worker. When it got one is kept where CivetWeb has
-/// room for one pointer of ours a connection.
+/// Whether the connection has used up its time with a worker. CivetWeb's user pointer of the
+/// connection holds the time when a worker took it.
 bool is_old(const mg_connection* connection) {
   const auto since = reinterpret_cast<std::intptr_t>(mg_get_user_connection_data(connection));
   return std::chrono::milliseconds{now_ms() - since} >= kKeepAliveFor;
@@ -128,7 +127,7 @@ class Socket {
   int descriptor_;
 };
 
-/// Whether `descriptor` listens there.
+/// Whether `descriptor` listens on `address`.
 bool is_listener(int descriptor, const ListenAddress& address) {
   int listens = 0;
   socklen_t size = sizeof listens;
@@ -142,7 +141,7 @@ bool is_listener(int descriptor, const ListenAddress& address) {
          size == wanted.length && std::memcmp(&local, wanted.get(), size) == 0;
 }
 
-/// The error that listening there meets; 0 where it meets none.
+/// The errno of an attempt to listen on `address`, or 0.
 int listen_error(const ListenAddress& address) {
   const Socket socket{address};
   const int on = 1;
@@ -185,13 +184,13 @@ WebServer::WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<c
                            "tcp_nodelay",
                            "1",  //
                            "decode_url",
-                           "no",  // the relay and the site do it, strictly
+                           "no",  // the relay and the site decode strictly
                            "enable_directory_listing",
-                           "no",  // and no document_root at all
+                           "no",  // there is no document_root either
                            "enable_auth_domain_check",
                            "no",  //
                            "access_control_allow_origin",
-                           "",  // by default it lets every site in
+                           "",  // CivetWeb's default allows every origin
                            "access_control_allow_methods",
                            "",  //
                            "access_control_allow_headers",
@@ -212,12 +211,12 @@ WebServer::WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<c
   if (!context_) {
     mg_exit_library();
     const std::lock_guard lock{start_mutex_};
-    // Behind the context there are only the threads.
+    // After the context, only the creation of threads can fail.
     if (has_context_) throw std::runtime_error{too_few_threads(0)};
     throw std::runtime_error{"CivetWeb did not start: " + start_messages_};
   }
 
-  // CivetWeb keeps the order in which they were given.
+  // CivetWeb keeps the order of listening_ports.
   std::vector<mg_server_port> opened(listen.size());
   const int count = mg_get_server_ports(context_, static_cast<int>(opened.size()), opened.data());
   for (std::size_t i = 0; i < listen.size() && i < static_cast<std::size_t>(count); ++i) {
@@ -235,7 +234,7 @@ WebServer::~WebServer() {
 void WebServer::open(waystation_relay* relay) {
   relay_ = relay;
   relay_id_ = waystation_id(relay);
-  // It matches everything, and CivetWeb takes the first handler that matches.
+  // Must be the last handler: it matches every path, and CivetWeb calls the first one that matches.
   mg_set_request_handler(context_, "/", on_request, this);
   is_open_ = true;
   is_open_.notify_all();
@@ -256,19 +255,19 @@ void WebServer::stop() noexcept {
   stopper_.finish();
 }
 
-/// Takes no memory, and no thread that is not there.
+/// Allocates no memory and creates no thread.
 void WebServer::stop_civetweb() noexcept {
-  is_open_ = true;  // for whoever still waits for it
+  is_open_ = true;  // releases requests that still wait in on_begin()
   is_open_.notify_all();
-  // CivetWeb's accepting thread looks up from its poll every two seconds only, and mg_stop waits
-  // for it. A listening socket that is shut down wakes it.
+  // mg_stop waits for CivetWeb's accepting thread, which polls with a timeout of two seconds.
+  // Shutting down the listening sockets wakes it.
   for (const int socket : listening_sockets_) ::shutdown(socket, SHUT_RDWR);
   mg_stop(context_);
   mg_exit_library();
 }
 
 void WebServer::find_listening_sockets() {
-  std::error_code no_proc;  // then the end takes two seconds
+  std::error_code no_proc;  // without /proc, the shutdown takes two seconds longer
   for (const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd", no_proc}) {
     const int descriptor = std::atoi(entry.path().filename().c_str());
     if (std::ranges::any_of(
@@ -278,23 +277,24 @@ void WebServer::find_listening_sockets() {
   }
 }
 
-/// Throws where one of them cannot be listened on. CivetWeb does not say which, nor why, and keeps
-/// its listening sockets where it fails later than that: afterwards there is nothing to be seen.
+/// Throws if the server cannot listen on an address. CivetWeb reports neither the address nor the
+/// reason. If it fails later, it keeps its listening sockets, so a check afterwards finds nothing.
 void WebServer::check_addresses(const std::vector<ListenAddress>& listen) {
   for (const auto& address : listen) {
     if (const int error = listen_error(address)) {
       auto line =
           "cannot listen on " + address.text() + ": " + std::generic_category().message(error);
-      if (error == EADDRINUSE) line += "; end what uses it, or choose another with --listen";
+      if (error == EADDRINUSE)
+        line += "; stop the program that uses it, or choose another address with --listen";
       if (error == EADDRNOTAVAIL) line += "; this machine has no such address";
-      if (error == EACCES) line += "; ports below 1024 are for root";
+      if (error == EACCES) line += "; ports below 1024 need root or CAP_NET_BIND_SERVICE";
       throw std::runtime_error{line};
     }
   }
 }
 
-/// Throws where CivetWeb has fewer threads than it was told to start. It would go on with a single
-/// worker, and even without the thread that accepts connections.
+/// Throws if CivetWeb started fewer threads than requested. CivetWeb would run with a single
+/// worker, and even without its accepting thread.
 void WebServer::check_threads() {
   unsigned started = 0;
   {
@@ -323,40 +323,39 @@ void* WebServer::on_thread_start(const mg_context* context, int) {
   return nullptr;
 }
 
-/// A worker has taken a connection, of which nothing is known yet.
+/// Called when a worker takes a connection, before it reads a request.
 int WebServer::on_connection(const mg_connection* connection, void** data) {
   auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
   ++self->busy_workers_;
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): nobody goes where it points
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): never dereferenced
   *data = reinterpret_cast<void*>(now_ms());
   return 0;
 }
 
 void WebServer::on_close(const mg_connection* connection) {
-  if (mg_get_user_connection_data(connection) == nullptr) return;  // it never came to the above
+  if (mg_get_user_connection_data(connection) == nullptr) return;  // on_connection() did not run
   auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
   --self->busy_workers_;
 }
 
 void WebServer::end_slow_connections() {
-  if (busy_workers_ < kWorkers) return;  // so nobody waits
+  if (busy_workers_ < kWorkers) return;  // a worker is free
   const auto ended = waystation_civetweb_end_slow_connections(relay_, context_);
   if (ended == 0) return;
   log_.debug("slow connections: " + std::to_string(ended) +
-             " kept the workers waiting and were ended");
+             " occupied the workers and were closed");
 }
 
 int WebServer::on_begin(mg_connection* connection) {
-  // CivetWeb accepts connections from the moment it starts, before any handler is attached; a
-  // request that comes so early waits.
+  // CivetWeb accepts connections before the handlers are attached. Such a request waits for open().
   auto* const self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
   self->is_open_.wait(false);
-  // Before any handler, so that none judges a client by a header with something missing.
+  // Before any handler, so that no handler decides on an incomplete header.
   if (const int status = waystation_civetweb_check(connection); status != 0) {
     return waystation_civetweb_reject(connection, self->relay_id_, status);
   }
-  // Behind a request line alone there may have been more that was dropped. Nobody is let in without
-  // a Host; here it is kept from becoming the next request.
+  // A request without header fields may be truncated. It is refused for its missing Host. Closing
+  // the connection also prevents that the rest is read as the next request.
   if (is_old(connection) || mg_get_request_info(connection)->num_headers == 0) {
     mg_disable_connection_keep_alive(connection);
   }
@@ -365,7 +364,7 @@ int WebServer::on_begin(mg_connection* connection) {
 
 int WebServer::on_request(mg_connection* connection, void* self) {
   static_cast<WebServer*>(self)->serve(connection);
-  return 200;  // served; the number would be for an access log, and there is none
+  return 200;  // any value but 0 means "handled"; there is no access log
 }
 
 void WebServer::serve(mg_connection* connection) {
@@ -384,21 +383,21 @@ void WebServer::serve(mg_connection* connection) {
     return;
   }
   const auto* info = mg_get_request_info(connection);
-  const auto current = site();  // kept until the answer is out
+  const auto current = site();  // keeps the site alive until the response is sent
   const auto response =
       current->answer({.method = view(info->request_method),
                        .path = view(info->local_uri_raw),
                        .accept = view(mg_get_header(connection, "Accept")),
                        .accept_encoding = view(mg_get_header(connection, "Accept-Encoding")),
                        .if_none_match = view(mg_get_header(connection, "If-None-Match"))});
-  // A body that nobody wants is not read: CivetWeb would do so for as long as the client likes.
+  // Close the connection instead of reading an unexpected body: reading it has no time limit.
   const bool has_body =
       info->content_length > 0 || mg_get_header(connection, "Transfer-Encoding") != nullptr;
   send(connection, response, has_body || is_old(connection));
 }
 
-/// What CivetWeb refuses by itself: requests that are not HTTP, or too long, and upgrades to
-/// WebSocket for no route, which it would otherwise answer without a status line.
+/// Responds to requests that CivetWeb refuses: requests that are malformed or too long, and upgrade
+/// requests without a route. For the latter, CivetWeb's response would have no status line.
 int WebServer::on_error(mg_connection* connection, int status, const char*) {
   std::string_view reason = "Error";
   std::string_view code = "bad_request";
@@ -439,7 +438,7 @@ int WebServer::on_log(const mg_connection* connection, const char* text) {
     const std::lock_guard lock{self->start_mutex_};
     self->start_messages_ += std::string{view(text)} + "; ";
   } else {
-    self->log_.debug("civetweb: " + std::string{view(text)});  // mostly clients that went away
+    self->log_.debug("civetweb: " + std::string{view(text)});  // mostly closed connections
   }
   return 1;
 }

@@ -1,4 +1,5 @@
-// CivetWeb, as this server runs it: it greets, the relay talks.
+// CivetWeb as this server uses it: it accepts connections and reads requests, and the relay adopts
+// the sockets.
 #pragma once
 
 #include <atomic>
@@ -22,38 +23,38 @@ namespace waystation::server {
 /// A running CivetWeb that serves a site. The relay's routes are attached to its context().
 class WebServer {
  public:
-  /// Listens, but lets no request in before open(). Throws std::runtime_error with a line that
-  /// names the address and the reason. `log` must outlive it.
+  /// Listens, but holds every request back until open(). Throws std::runtime_error with the address
+  /// and the reason. `log` must outlive this object.
   WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<const Site> site, Log& log);
   ~WebServer();
   WebServer(const WebServer&) = delete;
   WebServer& operator=(const WebServer&) = delete;
 
-  /// Whether the CivetWeb that is linked can listen on IPv6 addresses. Debian 12's cannot.
+  /// Whether the linked CivetWeb supports IPv6. Debian 12's does not.
   static bool has_ipv6();
 
   mg_context* context() const { return context_; }
 
-  /// Serves the site for every path that has no handler yet, and lets requests in. To be called
-  /// once, when the relay is attached: the one whose check of host and origin covers the site, too.
-  /// It must outlive the last call of end_slow_connections().
+  /// Serves the site for every path without a handler, and lets requests in. Call it once, after
+  /// the relay is attached. The relay also checks host and origin for the site. It must outlive the
+  /// last call of end_slow_connections().
   void open(waystation_relay* relay);
 
-  /// What it listens on, with the ports that were picked.
+  /// The listen addresses with their actual ports.
   const std::vector<ListenAddress>& listeners() const { return listeners_; }
 
-  /// Ends connections that keep all workers waiting while others wait for one. To be called twice a
-  /// second, from open() to begin_stop(). One thread at a time.
+  /// Closes slow connections if they occupy all workers and others wait for one. Call it twice a
+  /// second between open() and begin_stop(). One thread at a time.
   void end_slow_connections();
 
-  /// Serves another site from the next request on. Any thread.
+  /// Replaces the site for all later requests. Any thread.
   void replace_site(std::shared_ptr<const Site> site);
 
-  /// Takes no connection any more and lets the workers finish, on a thread of its own that was made
-  /// at the start. Returns at once. Legal twice.
+  /// Stops accepting connections and lets the workers finish, on a thread created at the start.
+  /// Returns at once. May be called twice.
   void begin_stop() noexcept { stopper_.start(); }
 
-  /// begin_stop(), and waits for the end of it. Legal twice.
+  /// Calls begin_stop() and waits for its end. May be called twice.
   void stop() noexcept;
 
  private:
@@ -77,18 +78,18 @@ class WebServer {
   std::mutex site_mutex_;
   std::shared_ptr<const Site> site_;
   std::vector<ListenAddress> listeners_;
-  bool has_context_ = false;  // CivetWeb's start came as far as its threads
+  bool has_context_ = false;  // CivetWeb's start reached the creation of threads
   std::mutex start_mutex_;    // guards the next two
   unsigned threads_started_ = 0;
-  std::string start_messages_;  // CivetWeb's own, from any of its threads, while it starts
+  std::string start_messages_;  // CivetWeb's messages during its start, from any thread
   std::condition_variable thread_started_;
   waystation_relay* relay_ = nullptr;
   std::uint32_t relay_id_ = 0;
-  std::vector<int> listening_sockets_;  // CivetWeb's descriptors of them
+  std::vector<int> listening_sockets_;  // CivetWeb's descriptors
   std::atomic<bool> is_open_{false};
   std::atomic<unsigned> busy_workers_{0};
   std::atomic<mg_context*> context_ = nullptr;
-  ParkedThread stopper_{"stop-civetweb", [this] { stop_civetweb(); }};  // ends before the others
+  ParkedThread stopper_{"stop-civetweb", [this] { stop_civetweb(); }};  // last: destroyed first
 };
 
 }  // namespace waystation::server

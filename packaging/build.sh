@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes packages from what is committed:
+# Builds packages from the committed files:
 #
 #     packaging/build.sh deb [--worktree]     Debian packages, and the source package
 #     packaging/build.sh rpm [--worktree]     RPM packages
 #
-# They are left in build/packages/. With --worktree, files are taken as they are in the folder,
-# committed or not. Needs what the packages' Build-Depends name; on Debian, as root or with sudo, it
-# is installed. The page is built from source, for which npm fetches what its lock file names.
+# The packages are written to build/packages/. --worktree uses the files in the folder, committed or
+# not. Missing build dependencies are installed on Debian (as root or with sudo). The page is built
+# from source; npm downloads the packages of its lock file.
 set -euo pipefail
 
 self=packaging/build.sh
@@ -16,26 +16,26 @@ self=packaging/build.sh
 kind="${1:-}"
 case "$kind" in
   deb | rpm) ;;
-  *) fail "which packages? allowed is: $self deb [--worktree], or $self rpm [--worktree]" ;;
+  *) fail "no kind of package; allowed: $self deb [--worktree], or $self rpm [--worktree]" ;;
 esac
 case "${2:-}" in
   "") tree=HEAD ;;
   --worktree) tree=worktree ;;
-  *) fail "unknown option $2; there is --worktree, or none" ;;
+  *) fail "$2: unknown option; allowed: --worktree" ;;
 esac
 
-# Where it is all made. Another place gives the same packages: tests/package/reproducible.sh.
+# The output folder. It does not affect the packages: tests/package/reproducible.sh.
 packages="${WAYSTATION_PACKAGES:-$root/build/packages}"
 work="$packages/work"
 version="$(sed -nE 's/^project\(waystation VERSION ([0-9.]+).*/\1/p' "$root/CMakeLists.txt")"
 source_dir="$work/waystation-$version"
 
-# The time that goes into the packages is that of the changelog, not of the clock.
+# The time in the packages is the changelog's, so that builds are reproducible.
 SOURCE_DATE_EPOCH="$(date +%s --date "$(sed -n 's/^ -- .*>  //p' "$root/packaging/debian/changelog" | head -n 1)")"
 export SOURCE_DATE_EPOCH LC_ALL=C.UTF-8 TZ=UTC
 umask 022
 
-# The tree, or what of it is committed, as source_dir and as the tarball that sources come in.
+# Copies the source tree to source_dir and packs it as the source tarball.
 unpack_source() {
   rm -rf "$work"
   mkdir -p "$source_dir"
@@ -43,12 +43,12 @@ unpack_source() {
     if [ "$tree" = HEAD ]; then
       git -C "$root" archive HEAD | tar -x -C "$source_dir"
     else
-      # New files count, those that .gitignore names do not.
+      # Include new files, exclude those in .gitignore.
       (cd "$root" && git ls-files -z --cached --others --exclude-standard |
         tar -c --null --ignore-failed-read -T - 2>/dev/null) | tar -x -C "$source_dir"
     fi
   else
-    # Unpacked from a tarball: all of it is source.
+    # Without git the tree is an unpacked tarball, so all files are source.
     tar -c -C "$root" --exclude=./build --exclude=node_modules . | tar -x -C "$source_dir"
   fi
   rm -rf "$source_dir/.ci"
@@ -56,14 +56,14 @@ unpack_source() {
     -C "$work" "waystation-$version" | gzip -9n >"$work/waystation_$version.orig.tar.gz"
 }
 
-# Debian's tools set another HOME for the build. npm would find neither its cache nor its settings there.
+# Debian's tools set another HOME for the build, where npm finds neither its cache nor its settings.
 keep_npm_settings() {
   export npm_config_cache="${npm_config_cache:-$HOME/.npm}"
   if [ -f "$HOME/.npmrc" ]; then export NPM_CONFIG_USERCONFIG="$HOME/.npmrc"; fi
 }
 
-# What Build-Depends name and is not installed, without Node.js where one is there that is none of
-# Debian's.
+# Prints the missing packages of Build-Depends. Node.js does not count as missing if another
+# installation is new enough.
 missing_packages() {
   local missing
   missing="$(cd "$source_dir" && dpkg-checkbuilddeps 2>&1 | sed -n 's/.*[Uu]nmet build dependencies: //p' |
@@ -78,17 +78,17 @@ make_deb() {
   cp -R "$source_dir/packaging/debian" "$source_dir/debian"
   need_packages debhelper
   missing="$(missing_packages)"
-  # shellcheck disable=SC2086 # names of packages are words
+  # shellcheck disable=SC2086 # package names contain no spaces
   if [ -n "$missing" ]; then need_packages $missing; fi
   missing="$(missing_packages)"
   if [ -n "$missing" ]; then
-    fail "these are needed and could not be installed: $missing"
+    fail "build dependencies could not be installed: $missing"
   fi
   keep_npm_settings
-  # -d: what is needed was looked at above, where a Node.js from elsewhere is as good.
+  # -d: missing_packages checked the dependencies and accepts another Node.js.
   if ! (cd "$source_dir" && dpkg-buildpackage -d -us -uc) >"$work/build.log" 2>&1; then
     tail -n 60 "$work/build.log" >&2
-    fail "dpkg-buildpackage failed: see above, or $work/build.log"
+    fail "dpkg-buildpackage failed: see the lines above, or $work/build.log"
   fi
   mv "$work"/*.deb "$work"/*.dsc "$work"/*.tar.* "$work"/*.changes "$work"/*.buildinfo "$packages/"
 }
@@ -96,7 +96,7 @@ make_deb() {
 make_rpm() {
   local top="$work/rpmbuild"
   command -v rpmbuild >/dev/null || need_packages rpm
-  # Elsewhere rpmbuild names what is missing; here its packages have other names.
+  # On Debian, packages have other names than in the spec file. Elsewhere rpmbuild checks them.
   local options=()
   if command -v dpkg-query >/dev/null; then
     need_packages "${build_packages[@]}"
@@ -112,7 +112,7 @@ make_rpm() {
     --define "clamp_mtime_to_source_date_epoch 1" --define "_buildhost localhost" \
     >"$work/build.log" 2>&1; then
     tail -n 60 "$work/build.log" >&2
-    fail "rpmbuild failed: see above, or $work/build.log"
+    fail "rpmbuild failed: see the lines above, or $work/build.log"
   fi
   find "$top/RPMS" "$top/SRPMS" -name '*.rpm' -exec mv {} "$packages/" \;
 }
@@ -120,7 +120,7 @@ make_rpm() {
 mkdir -p "$packages"
 rm -f "$packages"/*."$kind"
 unpack_source
-say "building $kind packages of $version (some minutes)"
+say "building $kind packages of $version (takes minutes)"
 "make_$kind"
-say "they are in $packages:"
+say "packages in $packages:"
 (cd "$packages" && ls -1 -- *."$kind") >&2

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Writes what is shipped of the program's own table of options, so that nothing is written twice:
+# Generates the shipped configuration file and manual page from the program's option table:
 #
 #     packaging/configuration.sh build/release/embed/waystation
 #
 # writes packaging/waystation.toml.in (every key, commented out, at its default) and the options in
-# packaging/man/waystation.toml.5. With --toml or --man it prints either part instead.
-# tests/package/files.sh fails where this was forgotten.
+# packaging/man/waystation.toml.5. --toml or --man prints one of them instead.
+# tests/package/files.sh fails if the files are not up to date.
 set -euo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 what='write'
 case "${1:-}" in --toml | --man) what="${1#--}" && shift ;; esac
-program="${1:?which program? packaging/configuration.sh build/release/embed/waystation}"
+program="${1:?no program; use: packaging/configuration.sh build/release/embed/waystation}"
 
 print_toml() {
   cat <<'HEAD'
@@ -40,7 +40,7 @@ print_man() {
       if ($1 == "www") $0 = "www = \"/usr/share/waystation/www\""
       print ".TP"
       print "\\fB" $1 "\\fR" substr($0, length($1) + 1)
-      # A sentence on a line of its own.
+      # One sentence per line.
       gsub(/\. /, ".\n", help)
       print roff(help)
       help = ""

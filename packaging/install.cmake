@@ -1,4 +1,4 @@
-# What is installed, and where. Everything goes below the prefix (GNUInstallDirs), in components:
+# Installation. All files go below the prefix (GNUInstallDirs), in these components:
 #
 #     library       libwaystation.so.0                       development   headers, CMake, pkg-config
 #     server        the program, its unit, configuration     www           the page, once it is built
@@ -10,9 +10,9 @@
 include(CMakePackageConfigHelpers)
 
 set(WAYSTATION_SYSTEMD_UNIT_DIR lib/systemd/system CACHE STRING
-    "Where systemd's units go, absolute or below the prefix")
+    "Folder of systemd units, absolute or below the prefix")
 set(WAYSTATION_SYSUSERS_DIR lib/sysusers.d CACHE STRING
-    "Where systemd's declarations of users go, absolute or below the prefix")
+    "Folder of systemd-sysusers files, absolute or below the prefix")
 
 set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/waystation)
 set(examples_dir ${CMAKE_INSTALL_DOCDIR}/examples)
@@ -20,8 +20,8 @@ set(packaging_dir ${CMAKE_CURRENT_LIST_DIR})
 
 # ---- the library -----------------------------------------------------------------------------------
 
-# What the static library needs at its users' link, as pkg-config names it. The shared one has it in
-# itself. tests/consumer links both, and fails where a name is missing here.
+# Dependencies of programs that link the static library, by their pkg-config names. tests/consumer
+# links both libraries and fails if a name is missing here.
 set(static_modules libcjson libjwt libcrypto)
 if(TARGET waystation_audit)
   list(APPEND static_modules sqlite3)
@@ -65,7 +65,7 @@ endforeach()
 configure_package_config_file(${packaging_dir}/cmake/waystation-config.cmake.in
   ${PROJECT_BINARY_DIR}/packaging/waystation-config.cmake
   INSTALL_DESTINATION ${config_dir} NO_SET_AND_CHECK_MACRO)
-# Before 1.0 a new minor version may change what is there.
+# Before 1.0, a new minor version may break compatibility.
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/packaging/waystation-config-version.cmake
   VERSION ${PROJECT_VERSION} COMPATIBILITY SameMinorVersion)
 install(FILES
@@ -73,10 +73,9 @@ install(FILES
     ${PROJECT_BINARY_DIR}/packaging/waystation-config-version.cmake
   DESTINATION ${config_dir} COMPONENT development)
 
-# The prefix is written as it follows from the file's own place, so that what was installed can be
-# moved, or staged below DESTDIR and used there.
-# What the static library needs stands in Libs.private and not in Requires.private: pkg-config would
-# ask for those packages even where the shared library is used, which needs none of them.
+# The prefix is relative to the file, so that an installation can be moved, or used below DESTDIR.
+# The static library's dependencies are in Libs.private. With Requires.private, pkg-config would
+# require these packages for the shared library too.
 list(REMOVE_DUPLICATES WAYSTATION_STATIC_LDFLAGS)
 list(JOIN WAYSTATION_STATIC_LDFLAGS " " WAYSTATION_STATIC_LDFLAGS)
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX
@@ -98,14 +97,14 @@ endif()
 
 # ---- the server ------------------------------------------------------------------------------------
 
-# Finds the library that was installed with it, wherever the prefix is moved. Distributions, whose
-# libraries are where the loader looks, switch that off with CMAKE_SKIP_RPATH.
+# The program finds its library relative to itself, so the prefix can be moved. Distributions
+# install into the loader's path and set CMAKE_SKIP_RPATH.
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_LIBDIR BASE_DIRECTORY ${CMAKE_INSTALL_FULL_BINDIR}
            OUTPUT_VARIABLE library_from_program)
 set_target_properties(waystation PROPERTIES INSTALL_RPATH "$ORIGIN/${library_from_program}")
 install(TARGETS waystation RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT server)
 
-# The page is there once `npm run build` has made it; the server says so where it is not.
+# OPTIONAL: the page exists after `npm run build`. The server logs an error if it is missing.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/www/dist/ OPTIONAL
         DESTINATION ${CMAKE_INSTALL_DATADIR}/waystation/www COMPONENT www)
 

@@ -1,21 +1,21 @@
 /* An appliance that already runs CivetWeb gains chat.
  *
- * Imagine a device with a web page of its own: CivetWeb, one handler, a few options. The lines
- * marked "chat" are all that Waystation adds. Build and run it, once the library is installed
- * (module/EMBEDDING.md says how):
+ * The program stands for a device with its own web page: CivetWeb, one handler, a few options. The
+ * lines marked "chat" are all that Waystation adds. Install the library (module/EMBEDDING.md), then
+ * build and run the program:
  *
  *     cc appliance.c -lwaystation -lcivetweb -o appliance
  *     ./appliance 8080
  *
- * and let two users talk, for instance with the `websockets` program of python3-websockets:
+ * Connect two users, for example with the `websockets` program of python3-websockets:
  *
  *     python3 -m websockets "ws://127.0.0.1:8080/ws/chat/alice_bob/?user=alice"
  *     python3 -m websockets "ws://127.0.0.1:8080/ws/chat/alice_bob/?user=bob"
  *     > {"message": "hello"}
  *
- * In this example anyone on this machine may be anyone. A real appliance knows its users: it sets
- * `options.auth` to WAYSTATION_AUTH_CALLBACK and `options.identify` to a function that looks at the
- * session cookie, the way its own pages do.
+ * This example has no authentication: any client on this machine can be any user. A real appliance
+ * sets `options.auth` to WAYSTATION_AUTH_CALLBACK. Its `options.identify` function checks the
+ * session cookie, as its pages do.
  */
 #define _POSIX_C_SOURCE 200809L /* for sigwait, in strict C */
 
@@ -30,44 +30,44 @@ static const char page[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 50\r\n\r\n"
     "<!doctype html><title>Boiler</title><p>61 \302\260C</p>\n";
 
-static int show_page(struct mg_connection *conn, void *unused) {
+static int show_page(struct mg_connection* conn, void* unused) {
   (void)unused;
   mg_write(conn, page, sizeof page - 1);
   return 200;
 }
 
-/* chat: a message found its receiver nowhere. A real appliance might flash a lamp or send a mail;
- * there is nothing in the event that says what the message was. */
-static void on_event(void *unused, const waystation_event *event) {
+/* chat: a message could not be delivered, because its receiver has no open socket. A real appliance
+ * might flash a lamp or send a mail. The event does not contain the message. */
+static void on_event(void* unused, const waystation_event* event) {
   (void)unused;
   if (event->outcome == WAYSTATION_UNDELIVERED && event->from != NULL) {
-    printf("%s looked for %s\n", event->from, event->to);
+    printf("%s wrote to %s, who is offline\n", event->from, event->to);
     fflush(stdout);
   }
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   char port[32];
-  const char *settings[] = {"listening_ports", port, "num_threads", "4", "tcp_nodelay", "1",
+  const char* settings[] = {"listening_ports",    port,   "num_threads", "4", "tcp_nodelay", "1",
                             "request_timeout_ms", "5000", NULL};
   struct mg_callbacks callbacks;
-  struct mg_context *ctx;
+  struct mg_context* ctx;
   struct mg_server_port opened;
   sigset_t ending;
   int received;
 
   waystation_options options; /* chat */
-  waystation_relay *relay;
+  waystation_relay* relay;
   waystation_error error = WAYSTATION_ERROR_INIT;
 
-  /* Signals are waited for below; blocked here, so that the threads to come leave them alone. */
+  /* sigwait() below receives the signals. Block them before other threads start. */
   sigemptyset(&ending);
   sigaddset(&ending, SIGINT);
   sigaddset(&ending, SIGTERM);
   sigprocmask(SIG_BLOCK, &ending, NULL);
 
-  waystation_options_init(&options, sizeof options); /* chat: defaults, */
-  options.on_event = on_event;                       /* and what this appliance wants to hear */
+  waystation_options_init(&options, sizeof options); /* chat: defaults */
+  options.on_event = on_event;                       /* chat: undelivered messages */
   if (waystation_new(&options, &relay, &error) != WAYSTATION_OK) {
     fprintf(stderr, "appliance: %s\n", error.message);
     return 1;
@@ -84,16 +84,16 @@ int main(int argc, char **argv) {
   }
   mg_set_request_handler(ctx, "/$", show_page, NULL);
   waystation_civetweb_attach(relay, ctx);     /* chat: /ws/chat/<group>/ and /push/<user>/ */
-  waystation_civetweb_attach_api(relay, ctx); /* chat: /api/v1/… and /healthz, if wanted */
+  waystation_civetweb_attach_api(relay, ctx); /* chat: /api/v1/… and /healthz, optional */
 
   mg_get_server_ports(ctx, 1, &opened);
   printf("http://127.0.0.1:%d\n", opened.port);
   fflush(stdout);
 
   sigwait(&ending, &received);
-  waystation_drain(relay, 1000); /* chat: 1001 to whoever is connected, */
+  waystation_drain(relay, 1000); /* chat: closes the open sockets with 1001 */
   mg_stop(ctx);
-  waystation_free(relay); /* chat: before or after mg_stop, as you like */
+  waystation_free(relay); /* chat: before or after mg_stop */
   mg_exit_library();
   return 0;
 }

@@ -10,7 +10,8 @@
 namespace waystation {
 namespace {
 
-// How long a web server's worker may look through an audit; the page of a user takes milliseconds.
+// Maximum time that a read of the audit may keep a worker of the web server. A page of one user's
+// rows takes milliseconds.
 constexpr std::chrono::milliseconds kReadDeadline{5000};
 
 waystation_audit_state to_public(AuditState state) noexcept {
@@ -98,7 +99,7 @@ RelayCalls::AuditPage audit_page(const Audit* audit, const AuditFilter& filter,
                                  AuditOrder order) {
   if (audit == nullptr) return {CallStatus::off, {}, {}};
   const FileSizeSignalBlocker no_signal;
-  // A connection for the call: cheap, good for any thread, and always the file that is there now.
+  // A new SQLite connection per call: it is cheap, works on any thread and opens the current file.
   try {
     AuditReader reader(audit->path());
     reader.set_deadline(kReadDeadline);

@@ -1,5 +1,5 @@
-// A relay's audit: from options to the observer, and from its statistics and rows to what C and
-// HTTP show of them.
+// A relay's audit: creation from options, and conversion of its statistics and rows for the C and
+// HTTP interfaces.
 #pragma once
 
 #include <cstddef>
@@ -18,20 +18,20 @@ namespace waystation {
 
 using LogLine = std::function<void(waystation_log_level, const std::string&)>;
 
-/// The audit that the options ask for, which are checked; null where they ask for none. Throws
-/// OptionError (audit_file), std::system_error or std::bad_alloc.
+/// Creates the audit from checked options. Null if the audit is off. Throws OptionError
+/// (audit_file), std::system_error or std::bad_alloc.
 std::unique_ptr<Audit> make_audit(const waystation_options& options, LogLine log);
 
-/// Whether make_audit() would accept `audit_file`; changes nothing.
+/// Checks whether make_audit() would accept `audit_file`. Changes nothing.
 Result<void> check_audit_file(const waystation_options& options);
 
-/// Writes the statistics of an audit, or of none, into the public struct.
+/// Writes an audit's statistics into the public struct. Does nothing if `audit` is null.
 void add_audit_stats(const Audit* audit, waystation_stats& stats);
 
-/// The state of an audit, or of none, for /healthz.
+/// Adds an audit's state to /healthz. Does nothing if `audit` is null.
 void add_audit_state(const Audit* audit, RelayCalls::Health& health);
 
-/// A page for the HTTP API; `off` where there is no audit. Any thread.
+/// A page of rows for the HTTP API. Its status is `off` if `audit` is null. Any thread.
 RelayCalls::AuditPage audit_page(const Audit* audit, const AuditFilter& filter,
                                  std::optional<AuditCursor> after, std::size_t limit,
                                  AuditOrder order);

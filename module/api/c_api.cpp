@@ -1,4 +1,5 @@
-// The C functions: each turns handles into objects and exceptions into statuses, and nothing more.
+// The C functions. Each converts handles into objects, and exceptions into statuses.
+
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -24,7 +25,7 @@
 namespace ws = waystation;
 using ws::guarded;
 
-/// The handle: keeps the relay for as long as the embedder does.
+/// The handle. It owns the relay until waystation_free().
 struct waystation_relay {
   std::shared_ptr<ws::Relay> relay;
 };
@@ -33,7 +34,7 @@ namespace {
 
 constexpr char kNeedsOptions[] = "options: must not be NULL; call waystation_options_init";
 
-/// The part of a request that a caller of another version has, the rest at its default.
+/// A full request from a caller's, which may be of another version. Missing fields have defaults.
 waystation_request read_sized(const waystation_request& from) noexcept {
   waystation_request whole{};
   whole.descriptor = -1;
@@ -49,12 +50,12 @@ bool is_usable(const waystation_request* request) noexcept {
 }
 
 waystation_status reply(waystation_response& response, int status, std::string_view bytes) {
-  // malloc, since the struct is C's and may outlive this library's allocator of choice.
+  // malloc, because the response belongs to a C caller.
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): waystation_response_clear frees it
   auto* const copy = static_cast<char*>(std::malloc(bytes.size() + 1));
   if (copy == nullptr) throw std::bad_alloc();
   std::memcpy(copy, bytes.data(), bytes.size());
-  copy[bytes.size()] = '\0';  // for callers who treat it as a C string
+  copy[bytes.size()] = '\0';  // for callers that use it as a C string
   response.action = WAYSTATION_REPLY;
   response.status = status;
   response.bytes = copy;
@@ -70,18 +71,18 @@ waystation_status reply(waystation_response& response, const ws::Refusal& refusa
   return reply(response, refusal.status(), ws::render(refusal));
 }
 
-/// A response's size in the first header that had one. Whoever has less cannot be answered.
+/// The size of a response in the first version of the header. A smaller struct is invalid.
 constexpr std::size_t kMinResponseSize =
     offsetof(waystation_response, length) + sizeof(waystation_response::length);
 
-/// What every function that answers a request has around its one call of the relay.
+/// The common part of all functions that respond to a request. `serve` calls the relay.
 template <typename F>
 waystation_status answer(std::uint32_t relay_id, const waystation_request* request,
                          waystation_response* response, F&& serve) noexcept {
   if (!is_usable(request) || response == nullptr || response->size < kMinResponseSize) {
     return WAYSTATION_INVALID;
   }
-  // Filled in here and not in the caller's, who may have a shorter one.
+  // Not the caller's struct, which may be shorter.
   waystation_response whole_response{};
   const auto status = guarded([&] {
     const auto relay = ws::registry::find(relay_id);
@@ -100,13 +101,13 @@ waystation_status answer(std::uint32_t relay_id, const waystation_request* reque
   return status;
 }
 
-/// Asks the relay something about a user, and unpacks what it answers.
-template <typename Ask, typename Use>
-waystation_status ask(waystation_relay* handle, const char* user, std::uint32_t deadline_ms,
-                      Ask&& question, Use&& use) noexcept {
+/// Runs `query` for a user, waits for its result, and passes it to `use`.
+template <typename Query, typename Use>
+waystation_status run_query(waystation_relay* handle, const char* user, std::uint32_t deadline_ms,
+                            Query&& query, Use&& use) noexcept {
   if (handle == nullptr || user == nullptr || !ws::is_user_id(user)) return WAYSTATION_INVALID;
   return guarded([&] {
-    auto result = question(handle->relay->service(), std::chrono::milliseconds(deadline_ms));
+    auto result = query(handle->relay->service(), std::chrono::milliseconds(deadline_ms));
     if (const auto* problem = std::get_if<ws::CallProblem>(&result)) {
       return *problem == ws::CallProblem::timeout ? WAYSTATION_TIMEOUT : WAYSTATION_STOPPED;
     }
@@ -168,7 +169,7 @@ waystation_status waystation_option_at(size_t index, waystation_option_info* inf
 waystation_status waystation_options_check(const waystation_options* options,
                                            waystation_error* error) {
   return guarded(error, [&] {
-    ws::need(ws::is_sized(options), kNeedsOptions);
+    ws::require(ws::is_sized(options), kNeedsOptions);
     auto errors = ws::all_errors(ws::with_defaults(*options));
     if (!errors.empty()) throw ws::OptionError(std::move(errors.front()));
     return WAYSTATION_OK;
@@ -205,8 +206,8 @@ waystation_status waystation_new(const waystation_options* options, waystation_r
                                  waystation_error* error) {
   if (relay != nullptr) *relay = nullptr;
   return guarded(error, [&] {
-    ws::need(relay != nullptr, "relay: must not be NULL");
-    ws::need(ws::is_sized(options), kNeedsOptions);
+    ws::require(relay != nullptr, "relay: must not be NULL");
+    ws::require(ws::is_sized(options), kNeedsOptions);
     auto handle = std::make_unique<waystation_relay>();
     const auto id = ws::registry::next_id();
     handle->relay = std::make_shared<ws::Relay>(id, ws::checked(ws::with_defaults(*options)));
@@ -219,8 +220,8 @@ waystation_status waystation_new(const waystation_options* options, waystation_r
 waystation_status waystation_reconfigure(waystation_relay* relay, const waystation_options* options,
                                          waystation_error* error) {
   return guarded(error, [&] {
-    ws::need(relay != nullptr, "relay: must not be NULL");
-    ws::need(ws::is_sized(options), kNeedsOptions);
+    ws::require(relay != nullptr, "relay: must not be NULL");
+    ws::require(ws::is_sized(options), kNeedsOptions);
     relay->relay->reconfigure(ws::with_defaults(*options));
     return WAYSTATION_OK;
   });
@@ -237,15 +238,16 @@ waystation_status waystation_drain(waystation_relay* relay, uint32_t deadline_ms
 void waystation_free(waystation_relay* relay) {
   if (relay == nullptr) return;
   if (relay->relay->is_in_callback()) {
-    // To wait for the callback that called would be to wait for ever.
+    // stop() would wait for this callback for ever.
     relay->relay->log(
         WAYSTATION_LOG_ERROR,
-        "waystation_free was called from a callback of the same relay, which goes on");
+        "waystation_free: called from a callback of the same relay; the relay is not freed, call "
+        "it from another thread");
     return;
   }
   const std::unique_ptr<waystation_relay> handle(relay);
   guarded([&] {
-    ws::registry::take(handle->relay->id());
+    ws::registry::remove(handle->relay->id());
     handle->relay->stop();
     return WAYSTATION_OK;
   });
@@ -358,7 +360,7 @@ waystation_status waystation_push(waystation_relay* relay, const char* user, con
   if (relay == nullptr || json == nullptr || length > relay->relay->max_message_bytes()) {
     return WAYSTATION_INVALID;
   }
-  return ask(
+  return run_query(
       relay, user, deadline_ms,
       [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
         if (!ws::problem_with_json({json, length}).empty()) throw std::invalid_argument("json");
@@ -372,7 +374,7 @@ waystation_status waystation_push(waystation_relay* relay, const char* user, con
 waystation_status waystation_presence(waystation_relay* relay, const char* user,
                                       uint32_t deadline_ms, uint64_t* push_sockets,
                                       uint64_t* groups) {
-  return ask(
+  return run_query(
       relay, user, deadline_ms,
       [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
         return service.presence(user, deadline);
@@ -385,7 +387,7 @@ waystation_status waystation_presence(waystation_relay* relay, const char* user,
 
 waystation_status waystation_end_sessions(waystation_relay* relay, const char* user,
                                           uint32_t deadline_ms, uint64_t* closed) {
-  return ask(
+  return run_query(
       relay, user, deadline_ms,
       [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
         return service.end_sessions(user, deadline);

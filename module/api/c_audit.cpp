@@ -16,15 +16,14 @@
 
 namespace ws = waystation;
 
-/// The handle.
 struct waystation_audit {
   ws::AuditReader reader;
 };
 
 namespace {
 
-/// Runs `f` where a file that may not grow is an error and not a signal: reading writes, too, an
-/// index of the WAL.
+/// Runs `f` with SIGXFSZ blocked, so that a file size limit is an error. Reading needs this too,
+/// because SQLite writes the WAL's index.
 template <typename F>
 waystation_status guarded(waystation_error* error, F&& f) noexcept {
   const ws::FileSizeSignalBlocker no_signal;
@@ -69,7 +68,7 @@ waystation_outcome to_public(ws::AuditOutcome outcome) noexcept {
 }
 
 ws::AuditFilter filter_of(const waystation_audit_filter* given) {
-  ws::need(ws::is_sized(given), "filter: must not be NULL; zero it and set its size");
+  ws::require(ws::is_sized(given), "filter: must not be NULL; zero it and set its size");
   waystation_audit_filter whole{};
   std::memcpy(&whole, given, std::min(given->size, sizeof whole));
   ws::AuditFilter filter;
@@ -81,8 +80,8 @@ ws::AuditFilter filter_of(const waystation_audit_filter* given) {
   for (const auto outcome : ws::kAuditOutcomes) {
     if ((whole.outcomes & (1U << to_public(outcome))) != 0) filter.add(outcome);
   }
-  ws::need(filter.outcomes != 0 || whole.outcomes == 0,
-           "outcomes: unknown bits; allowed: 1u << WAYSTATION_PUSHED and the like");
+  ws::require(filter.outcomes != 0 || whole.outcomes == 0,
+              "outcomes: unknown bits; allowed: 1u << WAYSTATION_PUSHED and the like");
   return filter;
 }
 
@@ -111,8 +110,8 @@ waystation_status waystation_audit_open(const char* file, waystation_audit** aud
                                         waystation_error* error) {
   if (audit != nullptr) *audit = nullptr;
   return guarded(error, [&] {
-    ws::need(file != nullptr && audit != nullptr, "file, audit: must not be NULL");
-    // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the caller's, who gives it to _close
+    ws::require(file != nullptr && audit != nullptr, "file, audit: must not be NULL");
+    // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): waystation_audit_close frees it
     *audit = new waystation_audit{ws::AuditReader(file)};
   });
 }
@@ -126,7 +125,7 @@ waystation_status waystation_audit_read(waystation_audit* audit,
                                         int (*visit)(void*, const waystation_audit_row*),
                                         void* user_data, waystation_error* error) {
   return guarded(error, [&] {
-    ws::need(audit != nullptr && visit != nullptr, "audit, visit: must not be NULL");
+    ws::require(audit != nullptr && visit != nullptr, "audit, visit: must not be NULL");
     const auto give = [&](const ws::AuditRow& row) {
       const auto out = to_public(row);
       return visit(user_data, &out) != 0;
@@ -143,8 +142,8 @@ waystation_status waystation_audit_count(waystation_audit* audit,
                                          const waystation_audit_filter* filter,
                                          waystation_audit_counts* counts, waystation_error* error) {
   return guarded(error, [&] {
-    ws::need(audit != nullptr && ws::is_sized(counts),
-             "audit, counts: must not be NULL; zero counts and set its size");
+    ws::require(audit != nullptr && ws::is_sized(counts),
+                "audit, counts: must not be NULL; zero counts and set its size");
     const auto found = audit->reader.totals(filter_of(filter));
     ws::write_sized(*counts,
                     {counts->size, found.pushed, found.undelivered, found.dropped, found.gaps,
@@ -158,10 +157,11 @@ waystation_status waystation_audit_top(waystation_audit* audit,
                                        int (*visit)(void*, const char*, uint64_t), void* user_data,
                                        waystation_error* error) {
   return guarded(error, [&] {
-    ws::need(audit != nullptr && visit != nullptr, "audit, visit: must not be NULL");
+    ws::require(audit != nullptr && visit != nullptr, "audit, visit: must not be NULL");
     const int rank_by = ws::number_of(ranking);
-    ws::need(rank_by >= WAYSTATION_AUDIT_TOP_UNDELIVERED && rank_by <= WAYSTATION_AUDIT_TOP_DROPPED,
-             "ranking: unknown value; allowed: the values of waystation_audit_ranking");
+    ws::require(
+        rank_by >= WAYSTATION_AUDIT_TOP_UNDELIVERED && rank_by <= WAYSTATION_AUDIT_TOP_DROPPED,
+        "ranking: unknown value; allowed: the values of waystation_audit_ranking");
     const auto which = filter_of(filter);
     const auto outcome = rank_by == WAYSTATION_AUDIT_TOP_DROPPED ? ws::AuditOutcome::dropped
                                                                  : ws::AuditOutcome::undelivered;
@@ -178,7 +178,7 @@ waystation_status waystation_audit_prune(const char* file, const waystation_audi
                                          uint64_t* rows, waystation_error* error) {
   std::uint64_t pruned = 0;
   const auto status = guarded(error, [&] {
-    ws::need(file != nullptr, "file: must not be NULL");
+    ws::require(file != nullptr, "file: must not be NULL");
     ws::prune_audit(file, filter_of(filter), &pruned);
   });
   if (rows != nullptr) *rows = pruned;

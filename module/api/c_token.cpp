@@ -22,13 +22,13 @@ namespace {
 constexpr std::uint32_t kLifetimeSeconds = 3600;
 
 waystation_token_request read_sized(const waystation_token_request* given) {
-  ws::need(ws::is_sized(given), "request: must not be NULL; zero it and set its size");
+  ws::require(ws::is_sized(given), "request: must not be NULL; zero it and set its size");
   waystation_token_request whole{};
   std::memcpy(&whole, given, std::min(given->size, sizeof whole));
   return whole;
 }
 
-/// An unknown scope is probably misspelt, and the token would have no use for it.
+/// Rejects unknown scopes: they are probably misspelt, and have no effect in a token.
 void check_scopes(std::string_view scopes) {
   for (auto rest = scopes; !rest.empty();) {
     const auto scope = rest.substr(0, rest.find(' '));
@@ -47,8 +47,8 @@ waystation_status waystation_token_issue(const waystation_options* options,
                                          size_t token_size, waystation_error* error) {
   if (token != nullptr && token_size != 0) *token = '\0';
   return ws::guarded(error, [&] {
-    ws::need(ws::is_sized(options) && token != nullptr,
-             "options, token: must not be NULL; call waystation_options_init");
+    ws::require(ws::is_sized(options) && token != nullptr,
+                "options, token: must not be NULL; call waystation_options_init");
     const auto asked = read_sized(request);
     const auto admission = ws::admission_options(ws::with_defaults(*options));
     auto keys = ws::load_keys(admission.jwt_key_file);

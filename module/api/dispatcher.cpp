@@ -51,7 +51,7 @@ bool Dispatcher::take(std::vector<Job>& batch) {
   return !batch.empty() || !stopping_;
 }
 
-bool Dispatcher::may_begin() const noexcept {
+bool Dispatcher::may_start() const noexcept {
   const auto end_by = end_by_.load(std::memory_order_relaxed);
   return end_by == 0 || Clock::now().time_since_epoch().count() < end_by;
 }
@@ -62,7 +62,7 @@ void Dispatcher::run() {
     run(between_);
     for (auto& job : batch) {
       waiting_.fetch_sub(1, std::memory_order_relaxed);
-      if (!may_begin()) {
+      if (!may_start()) {
         ++abandoned_;
         continue;
       }
@@ -85,13 +85,13 @@ void Dispatcher::run(const Job& job) noexcept {
   try {
     job();
   } catch (...) {
-    // Not ours to judge, and not the host's process's end.
+    // An exception of a callback must not end the host application's process.
   }
 }
 
-std::size_t Dispatcher::stop(std::chrono::milliseconds patience, const Last& last) {
+std::size_t Dispatcher::stop(std::chrono::milliseconds timeout, const Last& last) {
   if (thread_.joinable()) {
-    end_by_.store((Clock::now() + patience).time_since_epoch().count(), std::memory_order_relaxed);
+    end_by_.store((Clock::now() + timeout).time_since_epoch().count(), std::memory_order_relaxed);
     {
       const MutexLock lock(mutex_);
       stopping_ = true;

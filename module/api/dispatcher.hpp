@@ -1,4 +1,5 @@
-// A thread for what the reactor may not wait for: other people's code, and signatures.
+// A thread for work that the reactor must not wait for: callbacks of the host application, and
+// signatures.
 #pragma once
 
 #include <atomic>
@@ -17,29 +18,29 @@ class Dispatcher {
  public:
   using Job = std::function<void()>;
 
-  /// `max_jobs` is how many may wait, `name` the thread's, at most 15 characters. `between` is run
-  /// on it before and after each job, after wake(), and as the last thing there is. Throws
-  /// std::system_error where no thread can be had.
+  /// `max_jobs` is the capacity of the queue. `name` is the thread's name, at most 15 characters.
+  /// The thread runs `between` before and after each job, after wake(), and before it ends. Throws
+  /// std::system_error if no thread can be created.
   explicit Dispatcher(
       std::size_t max_jobs, const char* name = "waystation-call", Job between = [] {});
-  /// Stops without patience.
+  /// Stops without running the jobs that wait.
   ~Dispatcher();
   Dispatcher(const Dispatcher&) = delete;
   Dispatcher& operator=(const Dispatcher&) = delete;
 
-  /// Any thread; never waits for a job. False, and the job is not kept, where the queue is full or
-  /// stopped. Throws std::bad_alloc likewise. What a job throws ends that job alone.
+  /// Adds a job. Any thread; never waits for a job. False if the queue is full or stopped. Throws
+  /// std::bad_alloc, and then does not add the job. An exception of a job ends only that job.
   bool post(Job job);
 
-  /// Any thread: lets `between` be run soon, however many jobs wait.
+  /// Runs `between` before the next job. Any thread.
   void wake() noexcept;
 
-  /// Any thread but its own: takes nothing more, waits for the job that is running, however long
-  /// it takes, and ends the thread. Of the jobs that wait, those are run that can be begun within
-  /// `patience`; returns how many were not. `last`, if it is there, is told that number on the
-  /// thread before it ends. Legal twice; then nothing is left to be done.
+  /// Accepts no more jobs, waits for the running job without a limit, and ends the thread. Waiting
+  /// jobs still start within `timeout`. Returns the number of jobs that did not run. The thread
+  /// passes this number to `last`, if it is set, before it ends. Any thread but its own. A second
+  /// call does nothing.
   using Last = std::function<void(std::size_t abandoned)>;
-  std::size_t stop(std::chrono::milliseconds patience, const Last& last = nullptr);
+  std::size_t stop(std::chrono::milliseconds timeout, const Last& last = nullptr);
 
   bool is_own_thread() const noexcept { return std::this_thread::get_id() == id_; }
 
@@ -49,12 +50,12 @@ class Dispatcher {
   void run();
   void run(const Job& job) noexcept;
   bool take(std::vector<Job>& batch);
-  bool may_begin() const noexcept;
+  bool may_start() const noexcept;
 
   const std::size_t max_jobs_;
   const Job between_;
-  std::atomic<std::size_t> waiting_ = 0;  // posted and not begun
-  std::atomic<Clock::rep> end_by_ = 0;    // no job is begun after this; 0: not stopping
+  std::atomic<std::size_t> waiting_ = 0;  // posted and not started
+  std::atomic<Clock::rep> end_by_ = 0;    // no job starts after this; 0: not stopping
   std::size_t abandoned_ = 0;             // written by the thread before it ends
   Mutex mutex_;
   Condition wake_;

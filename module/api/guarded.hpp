@@ -1,4 +1,4 @@
-// What stands between the C functions and exceptions.
+// Helpers of the C functions: exceptions become statuses, and structs have a version.
 #pragma once
 
 #include <algorithm>
@@ -16,8 +16,8 @@
 
 namespace waystation {
 
-/// The number that a caller in C gave for an enumeration. It may be none of its values, which C++
-/// must not read as one.
+/// The integer of an enumeration from a C caller. It may be out of range, and reading such a value
+/// as the enumeration would be undefined in C++.
 template <typename Enum>
 int number_of(const Enum& value) noexcept {
   static_assert(sizeof(Enum) == sizeof(int));
@@ -26,13 +26,13 @@ int number_of(const Enum& value) noexcept {
   return number;
 }
 
-/// Whether a versioned struct is there and holds at least its own size.
+/// Whether a versioned struct is not null and includes its `size` field.
 template <typename T>
 bool is_sized(const T* from) noexcept {
   return from != nullptr && from->size >= sizeof(std::size_t);
 }
 
-/// Writes a struct to a caller who may have a shorter one, whose size stays as it was.
+/// Copies a struct to a caller's, which may be shorter. Keeps the caller's `size`.
 template <typename T>
 void write_sized(T& to, const T& whole) noexcept {
   const auto size = to.size;
@@ -40,7 +40,7 @@ void write_sized(T& to, const T& whole) noexcept {
   to.size = size;
 }
 
-/// Copies a text into a field, cut at the end of a character where it is too long.
+/// Copies a text into a field. Truncates it at the end of a character if it is too long.
 template <std::size_t Size>
 void copy_text(char (&to)[Size], std::string_view text) noexcept {
   auto length = std::min(text.size(), Size - 1);
@@ -54,7 +54,7 @@ void copy_text(char (&to)[Size], std::string_view text) noexcept {
   to[length] = '\0';
 }
 
-/// Fills in a caller's error, which may be null.
+/// Writes a caller's error, which may be null, and returns `status`.
 inline waystation_status fail(waystation_error* error, waystation_status status,
                               std::string_view message = {},
                               std::string_view option = {}) noexcept {
@@ -68,8 +68,8 @@ inline waystation_status fail(waystation_error* error, waystation_status status,
   return status;
 }
 
-/// Runs `f`, which returns a status, and lets no exception out. `on_runtime_error` is the status
-/// for what the operating system or SQLite reports.
+/// Runs `f`, which returns a status, and catches all exceptions. `on_runtime_error` is the status
+/// for errors of the operating system or SQLite.
 template <typename F>
 waystation_status guarded(waystation_error* error, F&& f,
                           waystation_status on_runtime_error = WAYSTATION_EXHAUSTED) noexcept {
@@ -93,9 +93,9 @@ waystation_status guarded(F&& f) noexcept {
   return guarded(nullptr, std::forward<F>(f));
 }
 
-/// For an argument that is missing or wrong.
-inline void need(bool is_right, const char* otherwise) {
-  if (!is_right) throw std::invalid_argument(otherwise);
+/// Throws std::invalid_argument with `message` unless `is_valid`.
+inline void require(bool is_valid, const char* message) {
+  if (!is_valid) throw std::invalid_argument(message);
 }
 
 }  // namespace waystation

@@ -13,7 +13,7 @@ bool LogLines::add(waystation_log_level level, std::string_view line) noexcept {
       return true;
     }
   } catch (...) {
-    // Out of memory: lost like one that there was no room for.
+    // Out of memory: counted as lost, as with a full queue.
   }
   lost_.fetch_add(1, std::memory_order_relaxed);
   return false;
@@ -29,13 +29,13 @@ void LogLines::deliver() noexcept {
   }
   for (const auto& [level, line] : batch) hand_over(level, line.c_str());
   const auto lost = this->lost();
-  if (lost == lost_told_) return;
+  if (lost == lost_reported_) return;
   try {
-    const auto line = std::to_string(lost - std::exchange(lost_told_, lost)) +
-                      " lines were left out of the log: they came faster than on_log took them";
+    const auto line = std::to_string(lost - std::exchange(lost_reported_, lost)) +
+                      " log lines were lost: on_log was too slow";
     hand_over(WAYSTATION_LOG_WARNING, line.c_str());
   } catch (...) {
-    // Out of memory. They stay counted.
+    // Out of memory. The lines stay counted and are reported later.
   }
 }
 
@@ -43,7 +43,7 @@ void LogLines::hand_over(waystation_log_level level, const char* line) const noe
   try {
     on_log_(user_data_, level, line);
   } catch (...) {
-    // Not ours to judge, and not the host's process's end.
+    // An exception of on_log must not end the host application's process.
   }
 }
 

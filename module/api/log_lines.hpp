@@ -1,4 +1,4 @@
-// Lines for the embedder's log, on their way to the thread that runs its callbacks.
+// The queue of log lines for the host application's on_log callback.
 #pragma once
 
 #include <atomic>
@@ -14,27 +14,26 @@
 
 namespace waystation {
 
-/// A bounded queue between those who log, on any thread, and a function that takes as long as it
-/// likes.
+/// A bounded queue from any thread to a callback that may be slow.
 class LogLines {
  public:
   using Function = void (*)(void* user_data, waystation_log_level level, const char* line);
 
-  /// As many may wait. The library says little; more of it at once is one thing said over and over.
+  /// Capacity. The library logs little, so a full queue usually holds the same line many times.
   static constexpr std::size_t kMaxLines = 256;
 
-  /// `on_log` may be null: nothing is kept.
+  /// If `on_log` is null, add() does nothing.
   LogLines(Function on_log, void* user_data) noexcept : on_log_(on_log), user_data_(user_data) {}
 
-  /// Any thread; never waits for the function. Whether deliver() is due: false where nobody
-  /// listens, or the line was counted as lost for want of room.
+  /// Adds a line. Any thread; never waits for the callback. Returns whether deliver() must be
+  /// called: false without a callback, or if the queue is full and the line is lost.
   bool add(waystation_log_level level, std::string_view line) noexcept;
 
-  /// One thread: hands over what waits, and says what was lost before it. What the function throws
-  /// is passed over.
+  /// Passes all lines to the callback, and first a line with the number of lost lines. Ignores
+  /// exceptions of the callback. One thread.
   void deliver() noexcept;
 
-  /// Any thread: how many were lost so far.
+  /// The number of lost lines. Any thread.
   std::uint64_t lost() const noexcept { return lost_.load(std::memory_order_relaxed); }
 
  private:
@@ -45,7 +44,7 @@ class LogLines {
   const Function on_log_;
   void* const user_data_;
   std::atomic<std::uint64_t> lost_ = 0;
-  std::uint64_t lost_told_ = 0;  // of these; deliver()'s own
+  std::uint64_t lost_reported_ = 0;  // used by deliver() only
   std::atomic<bool> is_due_ = false;
   Mutex mutex_;
   std::vector<Line> lines_ WAYSTATION_GUARDED_BY(mutex_);

@@ -17,7 +17,7 @@ constexpr const char* kFieldName = "the name of an HTTP header field, such as X-
 
 enum class Applies : int { at_start = 0, live = 1 };
 
-// A row in each type. The numbers are literals, so that the text of a range is made of them.
+// One macro per type of option. Numbers are literals, because the text of a range contains them.
 // NOLINTBEGIN(cppcoreguidelines-macro-usage): only a macro knows a field's name, offset and size
 #define FIELD(name) offsetof(waystation_options, name), sizeof(waystation_options::name)
 #define ROW(name, group, type, unit, allowed, number, text, min, max, zero, choices, live, help) \
@@ -142,7 +142,7 @@ std::uint64_t number_in(const waystation_options& options,
     std::memcpy(&number, field, sizeof number);
     return number;
   }
-  std::uint32_t number = 0;  // an int that is negative becomes a number beyond every maximum
+  std::uint32_t number = 0;  // a negative int becomes greater than every maximum
   std::memcpy(&number, field, sizeof number);
   return number;
 }

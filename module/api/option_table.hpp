@@ -10,16 +10,16 @@
 
 namespace waystation {
 
-/// In the order of the configuration file.
+/// All options, in the order of the configuration file.
 std::span<const waystation_option_info> option_table() noexcept;
 
-/// The row of an option; null for any other name.
+/// The row of an option, or null if there is no such option.
 const waystation_option_info* find_option(std::string_view name) noexcept;
 
-/// Every option at its default, no callback.
+/// Every option at its default, without callbacks.
 waystation_options default_options() noexcept;
 
-/// A number, boolean or choice in the struct.
+/// The value of a number, boolean or choice in the struct.
 std::uint64_t number_in(const waystation_options& options,
                         const waystation_option_info& info) noexcept;
 

@@ -12,7 +12,7 @@
 namespace waystation {
 namespace {
 
-// What a frame may have around a message's value: two users, a group, an id, a time and names.
+// Maximum size of a frame without the message's value: two users, a group, an id, a time and names.
 constexpr std::uint64_t kFrameOverhead = 1024;
 
 std::string_view view_or_empty(const char* text) {
@@ -32,11 +32,11 @@ Auth auth_of(int auth) {
   }
 }
 
-/// The embedder's function, with C++ types around it.
+/// Wraps the host application's function in C++ types.
 Identify identify_with(const waystation_options& options) {
   return [identify = options.identify,
           user_data = options.user_data](const Request& request) -> std::optional<Identity> {
-    // `origin` is the caller's own struct, which to_request put there.
+    // to_request() set `origin` to the caller's struct.
     const auto* original = static_cast<const waystation_request*>(request.origin);
     waystation_identity answer{};
     answer.size = sizeof answer;
@@ -47,7 +47,7 @@ Identify identify_with(const waystation_options& options) {
   };
 }
 
-/// A number or choice that is out of its range.
+/// Whether a number or choice is out of range.
 bool is_out_of_range(std::uint64_t number, const waystation_option_info& info) {
   if (info.type != WAYSTATION_OPTION_NUMBER && info.type != WAYSTATION_OPTION_CHOICE) return false;
   if (number == 0 && info.zero_allowed != 0) return false;
@@ -97,7 +97,7 @@ std::vector<Error> value_errors(const waystation_options& options) {
   }
   const auto name = view_or_empty(options.node_name);
   if (!name.empty() && !is_audit_node(name)) {
-    errors.push_back(option_error("node_name", in_quotes(name), "not a node's name",
+    errors.push_back(option_error("node_name", in_quotes(name), "not a node name",
                                   find_option("node_name")->allowed));
   }
   return errors;
@@ -116,7 +116,7 @@ std::vector<Error> all_errors(const waystation_options& options) {
   if (auto file = check_audit_file(options); !file) {
     errors.push_back(std::move(file.error()));
   }
-  // As the table has them, which is the order in which people read their configuration.
+  // In the order of the option table, as in the configuration file.
   std::ranges::stable_sort(errors, {},
                            [](const Error& error) { return find_option(error.option); });
   return errors;

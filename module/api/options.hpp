@@ -1,4 +1,4 @@
-// The public options struct, checked and read into what the modules take.
+// Checks of the public options struct, and its conversion into the modules' options.
 #pragma once
 
 #include <vector>
@@ -10,30 +10,30 @@
 
 namespace waystation {
 
-/// A text that may be NULL.
+/// The text, or an empty text for NULL.
 std::string text_or_empty(const char* text);
 
-/// The caller's struct with every field that its `size` does not reach at its default.
+/// A full copy of the caller's struct. Fields beyond its `size` have their defaults.
 waystation_options with_defaults(const waystation_options& options) noexcept;
 
-/// Every mistake that the values themselves show: numbers and choices out of their range, options
-/// that contradict each other, the node's name. Nothing outside of the struct is looked at.
+/// All errors in the values: numbers and choices out of range, options that contradict each other,
+/// the node name. Reads no files.
 std::vector<Error> value_errors(const waystation_options& options);
 
-/// Every mistake that waystation_new finds, in the key file and the audit's file as well.
+/// All errors that waystation_new reports, including those in the key file and the audit's file.
 std::vector<Error> all_errors(const waystation_options& options);
 
-/// Options that are allowed, but probably not what was meant.
+/// Warnings about options that are allowed, but probably a mistake.
 std::vector<Error> config_warnings(const waystation_options& options);
 
-/// The options, if value_errors() finds nothing. Throws OptionError with the first.
+/// Returns the options. Throws OptionError with the first of value_errors().
 const waystation_options& checked(const waystation_options& options);
 
-// For options that are checked.
+// These functions need checked options.
 AdmissionOptions admission_options(const waystation_options& options);
 RelayOptions relay_options(const waystation_options& options);
 
-/// The request, as the modules see it. `fields` gets its header fields and must outlive the result.
+/// Converts a request. The result points into `fields`, which must outlive it.
 Request to_request(const waystation_request& request, std::vector<HeaderField>& fields);
 
 }  // namespace waystation

@@ -8,13 +8,13 @@ namespace waystation::registry {
 namespace {
 
 struct Registry {
-  std::mutex mutex;  // guards both
+  std::mutex mutex;  // guards the other members
   std::uint32_t last_id = 0;
   std::unordered_map<std::uint32_t, std::shared_ptr<Relay>> relays;
 };
 
 Registry& the_registry() {
-  // Never destroyed: a web server's thread may ask while the process ends.
+  // Never destroyed: a thread of the web server may use it while the process exits.
   static auto* const registry = std::make_unique<Registry>().release();
   return *registry;
 }
@@ -40,7 +40,7 @@ std::shared_ptr<Relay> find(std::uint32_t id) {
   return found == registry.relays.end() ? nullptr : found->second;
 }
 
-std::shared_ptr<Relay> take(std::uint32_t id) {
+std::shared_ptr<Relay> remove(std::uint32_t id) {
   auto& registry = the_registry();
   const std::lock_guard lock(registry.mutex);
   auto node = registry.relays.extract(id);

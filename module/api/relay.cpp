@@ -19,15 +19,15 @@
 namespace waystation {
 namespace {
 
-// How long the HTTP API waits for the relay.
+// Maximum time that the HTTP API waits for the reactor.
 constexpr std::chrono::milliseconds kHttpDeadline{5000};
-// How many events may wait for the callback thread.
+// Maximum number of events that wait for the callback thread.
 constexpr std::size_t kMaxEvents = 8192;
-// How many refreshed tokens may wait to be checked: some tenths of a second's worth.
+// Maximum number of refreshed tokens that wait for their check: the work of some 0.1 s.
 constexpr std::size_t kMaxTokenChecks = 4096;
-// How long those that wait at the end may still be run.
+// During stop(), waiting events may still start for this time.
 constexpr std::chrono::milliseconds kLastCallbacks{1000};
-// How long draining waits at least for the audit's rows to be on the disk.
+// Minimum time that draining waits for the audit to write its rows.
 constexpr std::chrono::milliseconds kLastRows{500};
 
 const char* null_if_empty(const std::string& text) {
@@ -38,7 +38,7 @@ CallStatus status_of(CallProblem problem) {
   return problem == CallProblem::timeout ? CallStatus::timeout : CallStatus::stopped;
 }
 
-// How often the log warns, at most, of sockets that could not be adopted: strangers can cause that.
+// Minimum time between warnings about sockets that cannot be adopted. Clients can cause them.
 constexpr std::int64_t kAdoptionWarningMs = 60'000;
 
 /// " (client 192.0.2.7, user alice)".
@@ -112,7 +112,7 @@ Relay::Use::~Use() {
   innermost = outer_;
   if (!entered_) return;
   const MutexLock lock(relay_.uses_mutex_);
-  // Notified under the lock: once it is released, the relay may be gone.
+  // Notify under the lock: after its release, the relay may be destroyed.
   if (--relay_.uses_ == 0) relay_.unused_.notify_all();
 }
 
@@ -130,20 +130,20 @@ void Relay::stop() {
     closed_ = true;
   }
   service_.stop();
-  // Nothing more is told to any of these from here on.
+  // The reactor has stopped, so no more events or rows follow.
   if (audit_) audit_->stop();
   if (token_checks_) token_checks_->stop(std::chrono::milliseconds(0));
   {
     const MutexLock lock(uses_mutex_);
     while (uses_ != 0) unused_.wait(uses_mutex_);
   }
-  // Nobody is left who could log anything, and what was logged is still handed over.
+  // No thread is left that logs. The dispatcher still delivers the waiting lines.
   dispatcher_.stop(kLastCallbacks, [this](std::size_t abandoned) {
     if (abandoned == 0) return;
     events_lost_.fetch_add(abandoned, std::memory_order_relaxed);
     log(WAYSTATION_LOG_WARNING, std::to_string(abandoned) +
-                                    " events were not handed over before the relay ended: the "
-                                    "callback was too slow");
+                                    " events were not delivered before the relay stopped: on_event "
+                                    "was too slow");
   });
 }
 
@@ -154,7 +154,7 @@ void Relay::drain(std::uint32_t deadline_ms) {
   const auto until = steady_clock::now() + milliseconds(deadline_ms);
   service_.drain(deadline_ms);
   if (!audit_) return;
-  // So that the rows are safe even where the host's end is not as orderly as its beginning.
+  // Write the rows now: the host application may exit without waystation_free().
   const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
   audit_->flush(std::max(left, kLastRows));
 }
@@ -179,12 +179,12 @@ void Relay::log_refusal(const char* what, const Request& request, const Refusal&
     if (!refusal.log_detail.empty()) line.append("; ").append(refusal.log_detail);
     log(WAYSTATION_LOG_DEBUG, line + caller(admission_.client_of(request), refusal.user));
   } catch (const std::bad_alloc&) {
-    // A line of the log is not worth the answer.
+    // Out of memory: drop the log line, but send the response.
   }
 }
 
 void Relay::log_adoption_failure(const AdoptionFailure& failure) noexcept {
-  // A peer that has gone is an everyday thing.
+  // A client that disconnected is normal.
   if (failure.cause == AdoptionFailure::Cause::not_found) return;
   const auto now = wall_clock_ms();
   auto last = warned_of_adoption_at_.load(std::memory_order_relaxed);
@@ -207,7 +207,7 @@ void Relay::on_error_frame(const void* permit, std::string_view user, ErrorCode 
     line.append(error_code_name(code)).append(": ").append(detail);
     log(WAYSTATION_LOG_DEBUG, line + caller(client_of(permit), user));
   } catch (const std::bad_alloc&) {
-    // A line of the log is worth no socket.
+    // Out of memory: drop the log line, but keep the socket.
   }
 }
 
@@ -227,11 +227,11 @@ void Relay::on_close(const void* permit, std::string_view user, EndReason reason
     }
     log(WAYSTATION_LOG_DEBUG, line + caller(client_of(permit), user));
   } catch (const std::bad_alloc&) {
-    // As above.
+    // As in on_error_frame().
   }
 }
 
-/// A refusal of admission's, which has the header fields for pages of allowed origins.
+/// Refuses an upgrade before it is admitted. Admission has set the fields for allowed origins.
 Reply Relay::refuse_upgrade(const Request& request, const Refusal& refusal) {
   upgrades_refused_.fetch_add(1, std::memory_order_relaxed);
   upgrade_refusals_.add(refusal.code);
@@ -239,7 +239,7 @@ Reply Relay::refuse_upgrade(const Request& request, const Refusal& refusal) {
   return {refusal.status(), render(refusal)};
 }
 
-/// A refusal of a request that admission has admitted.
+/// Refuses a request after it is admitted.
 Reply Relay::refuse_admitted(const Request& request, Refusal refusal) {
   for (auto& line : admission_.cors_headers(request)) refusal.headers.push_back(std::move(line));
   return refuse_upgrade(request, refusal);
@@ -264,7 +264,7 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
   if (std::holds_alternative<Declined>(verdict)) return Declined{};
   if (const auto* refusal = std::get_if<Refusal>(&verdict)) {
     if (refusal->status() == 426) {
-      // Which promises that an upgrade would succeed.
+      // The probe's response promises that an upgrade would succeed.
       if (draining_) return refuse_admitted(request, {RefusalCode::stopping});
       if (!has_descriptors(descriptor_reserve_)) {
         return refuse_admitted(request, {RefusalCode::full, "too few descriptors are left"});
@@ -296,14 +296,14 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
       return Adopted{};
     }
   } catch (const std::bad_alloc&) {
-    // The web server has nothing any more to answer on.
+    // The web server no longer has the socket.
   }
   return refuse_adopted(request, std::move(socket));
 }
 
 Adopted Relay::refuse_adopted(const Request& request, AdoptedSocket socket) {
   const auto reply = refuse_admitted(request, {RefusalCode::stopping});
-  // It is short, and nothing was sent before it: the kernel has room.
+  // The response fits the empty send buffer, so one send() is enough.
   ::send(socket.get(), reply.bytes.data(), reply.bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   return {reply.status};
 }
@@ -355,7 +355,7 @@ void Relay::reconfigure(const waystation_options& changed) {
 void Relay::on_delivery(const Delivery& delivery) noexcept {
   if (audit_) audit_->on_delivery(delivery);
   if (on_event_ == nullptr) return;
-  // Copied, since the callback comes later; there is nothing of what the message said to copy.
+  // Copy the names, because the callback runs later. A delivery has no message content.
   struct Event {
     waystation_outcome outcome;
     std::int64_t at;
@@ -390,7 +390,7 @@ void Relay::on_delivery(const Delivery& delivery) noexcept {
       return;
     }
   } catch (...) {
-    // Out of memory. Counted below, like an event that the queue had no room for.
+    // Out of memory. Counted below, as with a full queue.
   }
   events_lost_.fetch_add(1, std::memory_order_relaxed);
 }
@@ -408,8 +408,7 @@ void Relay::refresh(std::string user, std::string token, Answer answer) {
   const auto busy = [answer] {
     answer({0, "the server is busy; send the token again in a moment"});
   };
-  // Where there is no room for it the token stays unchecked: the client keeps its old one and hears
-  // why.
+  // If the queue is full, the client gets an error and keeps its old token.
   try {
     if (!token_checks_) {
       token_checks_ = std::make_unique<Dispatcher>(kMaxTokenChecks, "waystation-sign");
@@ -424,7 +423,7 @@ void Relay::refresh(std::string user, std::string token, Answer answer) {
       return;
     }
   } catch (const std::system_error&) {
-    // No thread to be had.
+    // No thread can be created.
   }
   busy();
 }
@@ -455,7 +454,7 @@ RelayCalls::Health Relay::health() {
   Health health{draining_, waystation_version(), {}};
   const auto stats = this->stats();
   for (const auto& info : stat_table()) {
-    // Which is told in words.
+    // add_audit_state() adds this field as text.
     if (info.field_offset == offsetof(waystation_stats, audit_state)) continue;
     health.stats.emplace_back(info.name, value_of(stats, info));
   }
@@ -497,7 +496,7 @@ waystation_stats Relay::stats() const {
 }
 
 std::optional<LabelCounts> Relay::counts(int counter) const {
-  // Names are literals, which end with a NUL.
+  // Names are literals, so they end with a NUL.
   const auto collect = [](const auto& counts, auto name_of) {
     LabelCounts result;
     for (std::size_t i = 0; i < counts.size(); ++i) {

@@ -1,4 +1,4 @@
-// A relay with everything that belongs to it: what stands behind the C API's handle.
+// The relay: the composition of all modules behind the C API's handle.
 #pragma once
 
 #include <atomic>
@@ -23,38 +23,38 @@
 
 namespace waystation {
 
-/// A response to send as it is.
+/// A complete HTTP response.
 struct Reply {
   int status = 500;
   std::string bytes;
 };
 
-/// The relay owns the socket: there is nothing to send.
+/// The relay owns the socket. The web server sends nothing.
 struct Adopted {
-  int status = 101;  // as the client got it
+  int status = 101;  // sent to the client
 };
 
-/// The refusal for a status that a web server's glue may refuse with; nothing for any other.
+/// The refusal code for the status of a request that the web server could not read. Nothing for
+/// other statuses.
 std::optional<RefusalCode> code_for_unread_request(int status) noexcept;
 
-/// Puts the modules together. Every function may be called from any thread but the reactor's;
-/// stop() from none that runs a callback of this relay.
+/// Connects the modules. Any thread may call it, except the reactor's. A thread that runs a
+/// callback of this relay must not call stop().
 class Relay final : private Observer,
                     private TokenRefresher,
                     private RelayCalls,
                     private SocketLog {
  public:
-  /// For options that are checked. Throws OptionError (a file), std::system_error or
-  /// std::bad_alloc.
+  /// Needs checked options. Throws OptionError (for a file), std::system_error or std::bad_alloc.
   Relay(std::uint32_t id, const waystation_options& options);
   ~Relay() override;
 
   std::uint32_t id() const noexcept { return id_; }
 
   std::variant<Declined, Reply, Adopted> upgrade(const Request& request, int descriptor);
-  /// Nothing: the path is not the relay's.
+  /// Returns nothing if the relay does not serve the path.
   std::optional<Reply> http(const Request& request);
-  /// The refusal to send where Host or Origin is not allowed; nothing where both are.
+  /// The refusal if Host or Origin is not allowed, or nothing.
   std::optional<Reply> check_origin(const Request& request);
   /// Counts and logs a request that the web server could not read.
   Reply refuse_unread(const Request& request, RefusalCode code);
@@ -65,19 +65,18 @@ class Relay final : private Observer,
   RelayService& service() noexcept { return service_; }
   std::size_t max_message_bytes() const override;
   waystation_stats stats() const;
-  /// Nothing for a number that is no waystation_counter. Throws std::bad_alloc.
+  /// Returns nothing if `counter` is not a waystation_counter. Throws std::bad_alloc.
   std::optional<LabelCounts> counts(int counter) const;
 
-  /// Takes the options that are live; the callbacks stay. Throws OptionError, and everything stays
-  /// as it was, or what the constructor throws.
+  /// Applies the live options. Callbacks do not change. Throws OptionError, and then changes
+  /// nothing, or what the constructor throws.
   void reconfigure(const waystation_options& options);
 
   void drain(std::uint32_t deadline_ms);
 
-  /// Ends everything; no callback runs when it returns, nor will one. What is still inside
-  /// upgrade() or http() on a web server's thread is waited for, and so is the callback that is
-  /// running. Events that wait are still handed over, for a second at most; the rest is counted
-  /// and logged.
+  /// Stops the relay. Waits for calls of upgrade() and http() on the web server's threads, and for
+  /// the running callback. Delivers waiting events for up to one second, and counts and logs the
+  /// rest. No callback runs after it returns.
   void stop();
 
   /// Whether the calling thread runs a callback of this relay, for which stop() would wait.
@@ -85,7 +84,7 @@ class Relay final : private Observer,
     return dispatcher_.is_own_thread() || Use::is_inside(*this);
   }
 
-  /// Counts one call in, so that stop() can wait for it.
+  /// Registers a call, so that stop() waits for it.
   class Use {
    public:
     explicit Use(Relay& relay) noexcept;
@@ -93,20 +92,20 @@ class Relay final : private Observer,
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
 
-    /// Whether the calling thread is in such a call of this relay.
+    /// Whether the calling thread is in a call of this relay.
     static bool is_inside(const Relay& relay) noexcept;
 
-    /// False: the relay is stopping, and must not be used.
+    /// False if the relay is stopping. The caller must not use it then.
     explicit operator bool() const noexcept { return entered_; }
 
    private:
     Relay& relay_;
     bool entered_;
-    const Use* const outer_;  // of the same thread
+    const Use* const outer_;  // the enclosing call on the same thread
     static thread_local const Use* innermost;
   };
 
-  /// Any thread; never waits for on_log. Lines beyond the log level are left out.
+  /// Logs a line, unless it is less severe than the log level. Any thread; never waits for on_log.
   void log(waystation_log_level level, std::string_view line) noexcept;
 
  private:
@@ -165,15 +164,15 @@ class Relay final : private Observer,
   Admission admission_;
   HttpApi http_;
   SlowConnections slow_connections_;
-  Dispatcher dispatcher_;         // runs on_event and on_log, and nothing else
-  std::unique_ptr<Audit> audit_;  // null: none is kept. Logs from its constructor on
-  // Checks refreshed tokens, so that they wait for no callback. The reactor's thread starts it with
-  // the first of them.
+  Dispatcher dispatcher_;         // runs only on_event and on_log
+  std::unique_ptr<Audit> audit_;  // null: off. May log from its constructor on
+  // Checks refreshed tokens on its own thread, so that they do not wait for callbacks. Created by
+  // the reactor's thread for the first token.
   std::unique_ptr<Dispatcher> token_checks_;
   RelayService service_;
 };
 
-/// What is wrong with a JSON text that is to be passed on; empty where nothing is.
+/// What is wrong with a JSON text, or empty.
 std::string problem_with_json(std::string_view json);
 
 }  // namespace waystation

@@ -56,7 +56,7 @@ constexpr std::array kStats = {
 #undef GAUGE
 #undef COUNTER
 
-// A field without a row would be in neither /healthz nor /metrics.
+// Every field needs a row, or it would be missing in /healthz and /metrics.
 static_assert(sizeof(waystation_stats) ==
               offsetof(waystation_stats, chat_sockets) + kStats.size() * sizeof(std::uint64_t));
 static_assert([] {

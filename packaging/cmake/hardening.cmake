@@ -1,15 +1,15 @@
-# The protections that the compiler and the linker offer, for what is shipped. waystation_harden(TARGET)
-# puts them on an interface target.
+# Hardening flags of the compiler and the linker. waystation_harden(TARGET) adds them to an interface
+# target.
 #
-# A distribution's own flags come first: what CMAKE_CXX_FLAGS (dpkg-buildflags, rpm's macros) or the
-# compiler's defaults settle already, a higher _FORTIFY_SOURCE say, is left as it is. What a compiler
-# or a linker does not know is left out.
+# A distribution's flags have priority: flags in CMAKE_CXX_FLAGS (dpkg-buildflags, rpm's macros) and
+# compiler defaults, such as a higher _FORTIFY_SOURCE, do not change. Flags that the compiler or the
+# linker does not support are skipped.
 include(CheckCXXCompilerFlag)
 include(CheckCXXSourceCompiles)
 include(CheckLinkerFlag)
 include(CheckPIESupported)
 
-# What CMAKE_POSITION_INDEPENDENT_CODE lacks: programs are linked with -pie, too.
+# CMAKE_POSITION_INDEPENDENT_CODE alone does not link programs with -pie.
 check_pie_supported(LANGUAGES C CXX)
 
 function(waystation_harden target)
@@ -25,8 +25,8 @@ function(waystation_harden target)
     endif()
   endforeach()
 
-  # It checks the bounds that the optimiser finds out. 3 costs more than 2, and g++ 12 is the first to
-  # know it.
+  # _FORTIFY_SOURCE checks the bounds that the optimiser can determine. Level 3 costs more than 2 and
+  # needs g++ 12.
   set(CMAKE_REQUIRED_FLAGS -O2)
   check_cxx_source_compiles("
 #if !defined(_FORTIFY_SOURCE) || _FORTIFY_SOURCE < 2

@@ -116,7 +116,7 @@ first_start_answers_at_once() {
     grep -qE -- "^  --${key//_/-}$" "$scratch/first" || { echo "its help lacks $key"; return 1; }
   done
   "$bare/embed/run.sh" --max-conections 5 >"$scratch/first" 2>&1 || code=$?
-  [ "$code" -eq 2 ] && grep -q -- '--max-conections is no option' "$scratch/first"
+  [ "$code" -eq 2 ] && grep -q -- '--max-conections is not an option' "$scratch/first"
 }
 
 # The copyright holders of the page's bundle: the packages that its sources import.

@@ -31,7 +31,7 @@ class Appliance(unittest.IsolatedAsyncioTestCase):
                     self.assertIn(b"Boiler", get(port, "/").body)
                 # Bob's Close was answered, so he is absent.
                 await alice.send('{"message":"where are you?","to_user":"bob"}')
-                self.assertEqual(await asyncio.to_thread(appliance.line), "alice looked for bob")
+                self.assertEqual(await asyncio.to_thread(appliance.line), "alice wrote to bob, who is offline")
 
                 code, _ = await asyncio.to_thread(appliance.end)
                 self.assertEqual((code, appliance.log()), (0, ""))

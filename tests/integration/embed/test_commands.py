@@ -75,11 +75,11 @@ class Commands(CommandCase):
         self.assert_mistake(run("token"), "waystation token issue")
 
     def test_refuses_unknown_flags(self):
-        self.assert_mistake(run("serve", "--colour", "red"), "--colour is no option",
+        self.assert_mistake(run("serve", "--colour", "red"), "--colour is not an option",
                             "waystation serve --help")
         self.assert_mistake(run("config", "check", "colour"), '"colour"',
                             "waystation config check --help")
-        self.assert_mistake(run("serve", "--max-conections=5"), "--max-conections is no option",
+        self.assert_mistake(run("serve", "--max-conections=5"), "--max-conections is not an option",
                             "did you mean --max-connections?")
         for arguments, listen in ((["--port", "9000"], "127.0.0.1:9000"),
                                   (["-p", "9000"], "127.0.0.1:9000"),
@@ -87,7 +87,7 @@ class Commands(CommandCase):
             self.assert_mistake(run("serve", *arguments), f"did you mean --listen {listen}?")
         # An option, but of another command.
         self.assert_mistake(run("audit", "list", "--max-connections", "5"),
-                            "--max-connections is no option of waystation audit list",
+                            "--max-connections is not an option of waystation audit list",
                             "waystation audit list --help")
 
     def test_names_key_value_and_what_is_allowed(self):
@@ -154,7 +154,7 @@ class Commands(CommandCase):
                     (f"{path}:4: ", "lists the options")), strict=True):
                 self.assertTrue(line.startswith("waystation: " + start), line)
                 self.assertTrue(line.endswith(end), line)
-                self.assertTrue("; allowed: " in line or "is no option" in line, line)
+                self.assertTrue("; allowed: " in line or "is not an option" in line, line)
 
     def test_reports_a_valid_configuration(self):
         result = run("config", "check")

@@ -313,7 +313,7 @@ TEST_F(CallbacksTest, SlowLogCallbackLosesCountedLinesButSocketsContinue) {
   EXPECT_NE(bob.hear().find("event"), std::string::npos);
   release.set_value();
   relay.free();
-  EXPECT_TRUE(callbacks_.logged("10 lines were left out of the log"));
+  EXPECT_TRUE(callbacks_.logged("10 log lines were lost"));
   EXPECT_EQ(callbacks_.lines.size(), 1 + LogLines::kMaxLines + 1);
 }
 
@@ -342,8 +342,7 @@ TEST_F(CallbacksTest, FreeWaitsOnlyForTheRunningCallback) {
     EXPECT_EQ(running, 0);
     EXPECT_GE(heard, 1);
     EXPECT_LT(heard, kEvents);
-    EXPECT_TRUE(
-        callbacks_.logged(std::to_string(kEvents - heard) + " events were not handed over"));
+    EXPECT_TRUE(callbacks_.logged(std::to_string(kEvents - heard) + " events were not delivered"));
   });
   EXPECT_TRUE(eventually([&] { return waystation_max_body_bytes(id) == 0; }));
   release.set_value();

@@ -24,9 +24,9 @@ TEST(Registry, FindsEntriesUntilTheyAreRemoved) {
   const auto relay = make(id);
   registry::insert(id, relay);
   EXPECT_EQ(registry::find(id), relay);
-  EXPECT_EQ(registry::take(id), relay);
+  EXPECT_EQ(registry::remove(id), relay);
   EXPECT_EQ(registry::find(id), nullptr);
-  EXPECT_EQ(registry::take(id), nullptr);
+  EXPECT_EQ(registry::remove(id), nullptr);
   EXPECT_EQ(registry::find(0), nullptr);
 }
 
@@ -49,7 +49,7 @@ TEST(Registry, LookupKeepsTheEntryAlive) {
   const auto id = registry::next_id();
   registry::insert(id, make(id));
   const auto found = registry::find(id);
-  registry::take(id)->stop();
+  registry::remove(id)->stop();
   EXPECT_EQ(found->id(), id);
   const Relay::Use use(*found);
   EXPECT_FALSE(use);

@@ -55,31 +55,31 @@ TEST(ListenAddress, RefusesOtherForms) {
                            "x/tmp/socket",
                            "127.0.0.1:80,127.0.0.1:81"}) {
     EXPECT_FALSE(parse_listen_address(text)) << text;
-    EXPECT_NE(listen_address_objection(text), "") << text;
+    EXPECT_NE(listen_address_problem(text), "") << text;
   }
   EXPECT_FALSE(parse_listen_address(std::string_view{"127.0.0.1\0:80", 13}));
 }
 
 TEST(ListenAddress, NamesTheWrongPart) {
   const auto expect = [](std::string_view text, std::string_view why) {
-    EXPECT_THAT(listen_address_objection(text), ::testing::HasSubstr(std::string{why})) << text;
+    EXPECT_THAT(listen_address_problem(text), ::testing::HasSubstr(std::string{why})) << text;
   };
-  EXPECT_EQ(listen_address_objection("127.0.0.1:8080"), "");
-  EXPECT_EQ(listen_address_objection("[::1]:0"), "");
+  EXPECT_EQ(listen_address_problem("127.0.0.1:8080"), "");
+  EXPECT_EQ(listen_address_problem("[::1]:0"), "");
   expect("8080", "no address before the port");
   expect(":8080", "no address before the port");
   expect("127.0.0.1", "no port");
-  expect("127.0.0.1:", "no port behind");
+  expect("127.0.0.1:", "no port after");
   expect("[::1]", "no port");
   expect("localhost", "no port");
   expect("::1", "no port");
-  expect("127.0.0.1:http", "no number");
-  expect("127.0.0.1:65536", "beyond 65535");
+  expect("127.0.0.1:http", "not a number");
+  expect("127.0.0.1:65536", "greater than 65535");
   expect("localhost:80", "a name");
   expect("*:80", "0.0.0.0");
   expect("fe80::1:8080", "brackets");
   expect("[127.0.0.1]:80", "brackets are for IPv6");
-  expect("127.0.0:80", "no address");
+  expect("127.0.0:80", "not an address");
   expect("http://127.0.0.1:80", "URL");
 }
 

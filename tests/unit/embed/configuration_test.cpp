@@ -121,9 +121,9 @@ TEST_F(ConfigurationTest, ReadsAnEmptyVariableAsAnEmptyValue) {
 
 TEST_F(ConfigurationTest, NamesFileAndLineOfAnUnknownKey) {
   EXPECT_EQ(refusal("www = ''\nmax_conections = 1\n"),
-            path_ + ":2: \"max_conections\" is no option; did you mean max_connections?");
+            path_ + ":2: \"max_conections\" is not an option; did you mean max_connections?");
   EXPECT_THAT(refusal("quite_another = 1\n"), HasSubstr("`waystation config show`"));
-  EXPECT_THAT(refusal("[server]\nwww = ''\n"), HasSubstr(":1: \"server\" is no option"));
+  EXPECT_THAT(refusal("[server]\nwww = ''\n"), HasSubstr(":1: \"server\" is not an option"));
 }
 
 TEST_F(ConfigurationTest, NamesKeyValueAndLineOfAWrongType) {
@@ -272,7 +272,7 @@ TEST_F(ConfigurationTest, ReportsAllErrorsWithTheirSources) {
                     "ping_interval_seconds = 0: out of range; allowed: 1 to 3600 "
                     "(WAYSTATION_PING_INTERVAL_SECONDS)",
                     AllOf(StartsWith("node_name = \"no name\": "), EndsWith(" (--node-name)")),
-                    HasSubstr(":3: \"messages_a_second\" is no option")));
+                    HasSubstr(":3: \"messages_a_second\" is not an option")));
   }
 }
 

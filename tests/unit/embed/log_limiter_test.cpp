@@ -28,20 +28,20 @@ TEST(LogLimiter, LimitsLinesOfAKindAndCountsTheRest) {
   LogLimiter limiter;
   EXPECT_EQ(allowed(limiter, kLines, "a socket was refused: for this"), kLines);
   EXPECT_EQ(allowed(limiter, 10'000, "a socket was refused: for that"), 0U);
-  EXPECT_TRUE(limiter.settle(start).empty());
-  const auto left_out = limiter.settle(start + LogLimiter::kInterval);
-  ASSERT_EQ(left_out.size(), 1U);
-  EXPECT_EQ(left_out[0].kind, "a socket was refused");
-  EXPECT_EQ(left_out[0].count, 10'000U);
-  EXPECT_EQ(left_out[0].level, LogLevel::warning);
-  EXPECT_TRUE(limiter.settle(start + LogLimiter::kInterval).empty());
+  EXPECT_TRUE(limiter.end_intervals(start).empty());
+  const auto suppressed = limiter.end_intervals(start + LogLimiter::kInterval);
+  ASSERT_EQ(suppressed.size(), 1U);
+  EXPECT_EQ(suppressed[0].kind, "a socket was refused");
+  EXPECT_EQ(suppressed[0].count, 10'000U);
+  EXPECT_EQ(suppressed[0].level, LogLevel::warning);
+  EXPECT_TRUE(limiter.end_intervals(start + LogLimiter::kInterval).empty());
 }
 
 TEST(LogLimiter, StartsAgainAfterEachInterval) {
   LogLimiter limiter;
   EXPECT_EQ(allowed(limiter, 10'000, "x"), kLines);
   const auto later = start + LogLimiter::kInterval;
-  (void)limiter.settle(later);
+  (void)limiter.end_intervals(later);
   EXPECT_EQ(allowed(limiter, 10'000, "x", LogLevel::warning, later), kLines);
 }
 
@@ -50,7 +50,7 @@ TEST(LogLimiter, SeparatesKindsByPrefixAndLevel) {
   EXPECT_EQ(allowed(limiter, 10'000, "civetweb: x", LogLevel::debug), kLines);
   EXPECT_EQ(allowed(limiter, 1, "audit: the disk is full", LogLevel::debug), 1U);
   EXPECT_EQ(allowed(limiter, 1, "civetweb: x", LogLevel::error), 1U);
-  EXPECT_TRUE(limiter.settle(start + LogLimiter::kInterval / 2).empty());
+  EXPECT_TRUE(limiter.end_intervals(start + LogLimiter::kInterval / 2).empty());
 }
 
 TEST(LogLimiter, LimitsNewKindsToo) {
@@ -58,7 +58,7 @@ TEST(LogLimiter, LimitsNewKindsToo) {
   std::uint64_t lines = 0;
   for (int i = 0; i < 10'000; ++i) lines += allowed(limiter, 1, std::to_string(i) + ": x");
   EXPECT_EQ(lines, LogLimiter::kMaxKinds + kLines);
-  const auto left_out = limiter.settle(start + LogLimiter::kInterval);
-  ASSERT_EQ(left_out.size(), 1U);
-  EXPECT_EQ(left_out[0].count, 10'000 - lines);
+  const auto suppressed = limiter.end_intervals(start + LogLimiter::kInterval);
+  ASSERT_EQ(suppressed.size(), 1U);
+  EXPECT_EQ(suppressed[0].count, 10'000 - lines);
 }

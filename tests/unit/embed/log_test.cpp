@@ -164,6 +164,7 @@ TEST(Log, DropsAndCountsLinesThatCannotBeWritten) {
   const auto text = drain();
   dup2(before, STDERR_FILENO);
   for (const int descriptor : {before, ends[0], ends[1]}) close(descriptor);
-  EXPECT_THAT(text, MatchesRegex("[^\n]* warning 2 lines of the log were lost: nothing took them\n"
-                                 "[^\n]* info three\n"));
+  EXPECT_THAT(text,
+              MatchesRegex("[^\n]* warning 2 lines of the log were lost: standard error was full\n"
+                           "[^\n]* info three\n"));
 }
