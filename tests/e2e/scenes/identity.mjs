@@ -87,6 +87,62 @@ scene('a link with a token in a new tab needs a confirmation while another tab h
   assert.equal(await me(three), 'You are alice');
 });
 
+scene('a forged token of the same user does not replace a good one', async (stage) => {
+  const [key, otherKey] = [makeKey(), makeKey()];
+  stage.onClear(key.remove);
+  stage.onClear(otherKey.remove);
+  const server = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
+  const [good, newer, forged] = [key.token('alice', 3600), key.token('alice', 7200), otherKey.token('alice', 1e9)];
+  const context = await stage.browserContext();
+  const page = await stage.tab(context, `${server.url}/#/?token=${good}&to=bob`);
+  await connected(page);
+  await loggedIn(page);
+  const stored = () => page.evaluate(() => sessionStorage.getItem('waystation.token'));
+  const answered = (status) => page.waitForResponse((response) => response.url().endsWith('/push/alice/') && response.status() === status);
+
+  const refused = answered(401);
+  await follow(page, `#/with/carol?token=${forged}`);
+  await refused;
+  await page.locator('[data-test=view] h1').getByText('carol').waitFor();
+  await connected(page);
+  await page.reload();
+  await loggedIn(page);
+  await connected(page);
+  assert.equal(await stored(), good);
+  assert.equal(await dialog(page).count(), 0);
+
+  await follow(page, `#/with/bob?token=${newer}`);
+  await until('the genuine token is used', async () => (await stored()) === newer);
+  await connected(page);
+
+  // A tab that the forged link opens has no token that could prove anything. A genuine link mends it.
+  const two = await stage.tab(context, `${server.url}/#/with/bob?token=${forged}`);
+  await two.locator('[data-test=view][data-link=closed]').waitFor();
+  await follow(two, `#/with/bob?token=${good}`);
+  await connected(two);
+  await connected(page);
+});
+
+scene('a tab that does not answer counts as signed in', async (stage) => {
+  const key = makeKey();
+  stage.onClear(key.remove);
+  const server = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
+  const context = await stage.browserContext();
+  const alice = await stage.tab(context, `${server.url}/#/?token=${key.token('alice', 3600)}`);
+  await loggedIn(alice);
+  const two = await stage.tab(context, `${server.url}/`);
+  await two.getByText('Sign in').first().waitFor();
+  // The debugger stops the page's scripts, as the browser does in a frozen tab.
+  const control = await context.newCDPSession(alice);
+  await control.send('Debugger.enable');
+  const paused = new Promise((resolve) => control.once('Debugger.paused', resolve));
+  await control.send('Debugger.pause');
+  await paused;
+  await follow(two, `#/with/bob?token=${key.token('eve', 3600)}`);
+  await dialog(two).getByText('You are signed in as alice.').waitFor();
+  await control.send('Debugger.resume');
+});
+
 scene('a link with another user’s name needs a confirmation', async (stage) => {
   const { url } = await stage.server();
   const page = await stage.chat(url, 'alice', 'bob');

@@ -172,6 +172,7 @@ export const en = {
   'op.health.audit_rows_waiting': 'Audit: rows waiting',
   'op.health.audit_lag_ms': 'Audit: lag in ms',
   'op.health.audit_file_bytes': 'Audit: file size in bytes',
+  'op.health.log_lines_lost': 'Log lines lost',
   'op.live.metric': 'Metric',
   'op.live.value': 'Value',
   'op.live.rate': 'Per second',

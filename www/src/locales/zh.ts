@@ -174,6 +174,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'op.health.audit_rows_waiting': '审计：等待行数',
   'op.health.audit_lag_ms': '审计：延迟（毫秒）',
   'op.health.audit_file_bytes': '审计：文件大小（字节）',
+  'op.health.log_lines_lost': '丢失的日志行',
   'op.live.metric': '指标',
   'op.live.value': '数值',
   'op.live.rate': '每秒',

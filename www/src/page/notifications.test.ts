@@ -12,7 +12,7 @@ const desktop = vi.hoisted(() => {
       shown.set(tag, `${title}: ${body}`);
     }
   }
-  Object.assign(globalThis, { window: { Notification }, Notification });
+  Object.assign(globalThis, { window: Object.assign(new EventTarget(), { Notification }), Notification });
   return shown;
 });
 

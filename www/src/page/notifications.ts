@@ -1,9 +1,10 @@
-import { computed, shallowReactive, shallowRef, watch, watchEffect } from 'vue';
+import { computed, shallowReactive, shallowRef, watchEffect } from 'vue';
 import { pageVisible } from './browser_state';
 import { unreadTotal } from './conversation_store';
 import { t } from './i18n';
 import { go, route } from './route';
 import { session } from './session';
+import { heldTabLocks, holdTabLock } from './tab_locks';
 
 export interface Toast {
   readonly key: number;
@@ -59,28 +60,10 @@ export async function requestPermission(): Promise<void> {
 
 const visibleTabLock = (user: string): string => `waystation: ${user} visible`;
 
-// Each visible tab holds this lock, and the browser releases it with the tab.
 // Browsers have locks wherever they have notifications.
-watch(
-  [pageVisible, session.me],
-  ([visible, user], _, onCleanup) => {
-    if (!visible || user === null || !('locks' in navigator)) return;
-    const left = new Promise<void>((resolve) => onCleanup(resolve));
-    navigator.locks.request(visibleTabLock(user), { mode: 'shared' }, () => left).catch(() => {
-      // The site may not store anything: each tab decides alone.
-    });
-  },
-  { immediate: true, flush: 'sync' },
-);
+holdTabLock(() => (pageVisible.value && session.me.value !== null ? visibleTabLock(session.me.value) : null));
 
-async function hasVisibleTab(user: string): Promise<boolean> {
-  try {
-    const { held = [] } = await navigator.locks.query();
-    return held.some(({ name }) => name === visibleTabLock(user));
-  } catch {
-    return false;
-  }
-}
+const hasVisibleTab = async (user: string): Promise<boolean> => (await heldTabLocks()).includes(visibleTabLock(user));
 
 /** Shows a desktop notification if no tab of this user is visible. A visible tab shows a toast. */
 export async function notifyDesktop(peer: string | null, text: string, id: string | null): Promise<void> {

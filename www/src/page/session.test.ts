@@ -110,26 +110,110 @@ describe('replacing one user by another', () => {
 });
 
 describe('a token of the same user', () => {
-  it('is used without a question if it is newer', async () => {
-    session.signInWithToken(tokenOf('alice', 2_000_000_000));
-    await follow({ token: tokenOf('alice', 2_000_000_100) });
+  const [old, good, newer] = [tokenOf('alice', 1_900_000_000), tokenOf('alice', 2_000_000_000), tokenOf('alice', 2_000_000_100)];
+  const expired = tokenOf('alice', 1_000_000_000);
+  const forged = fakeToken({ sub: 'alice', exp: 9_000_000_000, forged: true });
+  const forgedForever = fakeToken({ sub: 'alice' });
+
+  /** The tokens that the server accepts, or the status of every answer. */
+  let accepted: readonly string[] | number;
+  const asked: string[] = [];
+
+  beforeEach(() => {
+    asked.length = 0;
+    vi.stubGlobal('fetch', (url: string, { headers }: { headers: { Authorization: string } }) => {
+      const token = headers.Authorization.replace('Bearer ', '');
+      expect(new URL(url).pathname).toBe('/push/alice/');
+      asked.push(token);
+      const status = typeof accepted === 'number' ? accepted : accepted.includes(token) ? 426 : 401;
+      return Promise.resolve(new Response('{"error":{"code":"unauthenticated","detail":""}}', { status }));
+    });
+  });
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+
+  it('is used without a question if the server accepts it', async () => {
+    accepted = [good, newer];
+    session.signInWithToken(good);
+    await follow({ token: newer });
     expect(session.replacement.value).toBe(null);
-    expect(who()).toEqual(['alice', tokenOf('alice', 2_000_000_100)]);
+    expect(who()).toEqual(['alice', newer]);
+    expect(opened).toEqual([newer]);
+  });
+
+  it.each([
+    ['expires later', forged],
+    ['never expires', forgedForever],
+  ])('that is forged and %s is dropped, and a genuine link is used later', async (_, token) => {
+    accepted = [good, newer];
+    session.signInWithToken(good);
+    const following = follow({ token });
+    expect(who()).toEqual(['alice', good]);
+    await following;
+    expect(asked).toEqual([token]);
+    expect(who()).toEqual(['alice', good]);
+    await follow({ token: newer });
+    expect(who()).toEqual(['alice', newer]);
+  });
+
+  it.each([
+    ['expires later', forged],
+    ['never expires', forgedForever],
+  ])('is used instead of a forged one that %s', async (_, token) => {
+    accepted = [good];
+    await follow({ token });
+    expect(who()).toEqual(['alice', token]);
+    await follow({ token: good });
+    expect(who()).toEqual(['alice', good]);
+  });
+
+  it('is dropped without an answer, unless the present one has expired', async () => {
+    for (const status of [429, 503, 200]) {
+      accepted = status;
+      session.signInWithToken(good);
+      for (const token of [forged, newer, old]) await follow({ token });
+      expect(who()).toEqual(['alice', good]);
+      session.signInWithToken(expired);
+      await follow({ token: newer });
+      expect(who()).toEqual(['alice', newer]);
+    }
+  });
+
+  it('that is forged does not replace an expired or a missing one', async () => {
+    accepted = [good];
+    session.signInWithToken(expired);
+    await follow({ token: forged });
+    expect(who()).toEqual(['alice', expired]);
+    session.signOut();
+    session.signIn('alice');
+    await follow({ token: forged });
+    expect(who()).toEqual(['alice', null]);
   });
 
   it('is used for a user without a token', async () => {
+    accepted = [good];
     session.signIn('alice');
-    await follow({ token: tokenOf('alice') });
-    expect(who()).toEqual(['alice', tokenOf('alice')]);
+    await follow({ token: good });
+    expect(who()).toEqual(['alice', good]);
   });
 
   it('is ignored in an old link, and used when entered', async () => {
-    const old = tokenOf('alice', 1_000_000_000);
-    session.signInWithToken(tokenOf('alice'));
+    accepted = [old, good];
+    session.signInWithToken(good);
     await follow({ token: old });
-    expect(who()).toEqual(['alice', tokenOf('alice')]);
+    expect(who()).toEqual(['alice', good]);
     session.signInWithToken(old);
     expect(who()).toEqual(['alice', old]);
+  });
+
+  it('is dropped if the user signed out before the answer', async () => {
+    accepted = [good, newer];
+    session.signInWithToken(good);
+    const following = follow({ token: newer });
+    session.signOut();
+    await following;
+    expect(who()).toEqual([null, null]);
   });
 });
 
@@ -172,5 +256,36 @@ describe('a token in a link, with a user in another tab', () => {
     await following;
     expect(session.checkingTabs.value).toBe(false);
     expect(session.replacement.value).toMatchObject({ to: 'eve' });
+  });
+
+  it('needs a confirmation if that tab is frozen: it does not answer, but it holds its lock', async () => {
+    const held = new Set<{ name: string }>();
+    const request = async (name: string, _: unknown, run: () => Promise<void>): Promise<void> => {
+      const lock = { name };
+      held.add(lock);
+      await run();
+      held.delete(lock);
+    };
+    vi.stubGlobal('navigator', { locks: { request, query: () => Promise.resolve({ held: [...held] }) } });
+    const channels = globalThis.BroadcastChannel;
+    vi.stubGlobal(
+      'BroadcastChannel',
+      class {
+        postMessage(): void {}
+      },
+    );
+    const tab = await otherTab();
+    vi.stubGlobal('BroadcastChannel', channels);
+    tab.signIn('alice');
+    await follow({ token: tokenOf('eve') });
+    expect(session.replacement.value).toMatchObject({ from: 'alice', to: 'eve' });
+    expect(who()).toEqual([null, null]);
+    session.declineReplacement();
+
+    // The lock ends with the user.
+    tab.signOut();
+    await follow({ token: tokenOf('eve') });
+    expect(who()).toEqual(['eve', tokenOf('eve')]);
+    vi.unstubAllGlobals();
   });
 });

@@ -1,6 +1,7 @@
 import { computed, shallowRef } from 'vue';
 import { isUser, readToken, type TokenReason } from '../waystation';
 import { answerOtherTabs, usersElsewhere } from './other_tabs';
+import { acceptsToken } from './server';
 
 /** The user of this tab. Each tab has its own sessionStorage until it is closed, so that two tabs can have two users. */
 const meKey = 'waystation.me';
@@ -56,7 +57,8 @@ function identityOf(text: string): Identity | null {
   return user !== null && isUser(user) ? { user, token: text } : null;
 }
 
-const expiry = (text: string | null): number => readToken(text ?? '')?.expiresAt ?? 0;
+/** Milliseconds since 1970, as the token claims. */
+const expiry = (text: string): number => readToken(text)?.expiresAt ?? Infinity;
 
 /** The only function that sets or changes the user. */
 function setIdentity({ user, token: fresh }: Identity): void {
@@ -76,6 +78,20 @@ function requestIdentity(identity: Identity, then: () => void, otherTabUser: str
   if (from === null || from === identity.user) accept();
   // A second link must not change the question that the user is reading.
   else replacement.value ??= { from, to: identity.user, accept };
+}
+
+/**
+ * Replaces this tab's token by one of a link for the same user, if the server accepts that one. Anyone can write claims
+ * into a link, so that the page compares them only to ask the server for the later token first. If it does not answer,
+ * an expired token is replaced, and another one stays.
+ */
+async function tryToken(user: string, fresh: string): Promise<void> {
+  const present = token.value;
+  if (fresh === present) return;
+  // An old link must not replace a renewed token.
+  if (present !== null && expiry(fresh) < expiry(present) && (await acceptsToken(user, present)) !== false) return;
+  const accepted = (await acceptsToken(user, fresh)) ?? (present === null || expiry(present) <= Date.now());
+  if (accepted && me.value === user && token.value === present) setToken(fresh);
 }
 
 answerOtherTabs(() => me.value);
@@ -108,12 +124,16 @@ export const session = {
 
   /**
    * Signs in by link. Anyone can send a link. Needs a confirmation if another user is signed in in this tab; for a token,
-   * also in another tab. `open` shows the page of the link, and does not run if the user declines.
+   * also in another tab. A token of this tab's user replaces the present one only as in `tryToken`. `open` shows the page
+   * of the link, and does not run if the user declines.
    */
   async followLink({ me: name, token: text }: { readonly me: string | null; readonly token: string | null }, open: () => void): Promise<void> {
     const identity = text !== null ? identityOf(text) : name !== null ? { user: name, token: null } : null;
-    // An old link must not replace a renewed token.
-    if (identity === null || (identity.user === me.value && identity.token !== null && expiry(identity.token) < expiry(token.value))) return open();
+    if (identity === null) return open();
+    if (identity.user === me.value && identity.token !== null) {
+      open();
+      return tryToken(identity.user, identity.token);
+    }
     if (me.value !== null || identity.token === null) return requestIdentity(identity, open);
     if (checkingTabs.value) return;
     checkingTabs.value = true;

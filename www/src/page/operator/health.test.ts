@@ -8,8 +8,7 @@ vi.mock('../preferences', () => ({ locale: shallowRef('en') }));
 describe('healthLabel', () => {
   it('labels the members of /healthz, and unknown ones by their name', () => {
     expect(healthLabel('queued_bytes')).toBe('Queued bytes');
-    expect(healthLabel('accepted')).toBe(healthLabel('upgrades_accepted'));
-    expect(healthLabel('refused')).toBe(healthLabel('upgrades_refused'));
+    expect(healthLabel('log_lines_lost')).toBe('Log lines lost');
     expect(healthLabel('some_new_member')).toBe('some new member');
   });
 });

@@ -1,12 +1,6 @@
 import { hasText, t } from '../i18n';
 import { requestJson } from './api';
 
-/**
- * The members of /healthz. Each has its label under `op.health.<name>`. This table maps a name that the server sends to
- * another label.
- */
-const labels: Readonly<Record<string, string>> = { accepted: 'upgrades_accepted', refused: 'upgrades_refused' };
-
 export type Health = readonly (readonly [name: string, value: string])[];
 
 /** Reads /healthz, in the server's order. */
@@ -15,8 +9,8 @@ export async function readHealth(token: string): Promise<Health> {
   return members.map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : String(value)] as const);
 }
 
-/** The label of a member. A member of a newer server has its own name as label. */
+/** The label of a member: the text `op.health.<name>`. A member of a newer server has its own name as label. */
 export function healthLabel(name: string): string {
-  const key = `op.health.${labels[name] ?? name}`;
+  const key = `op.health.${name}`;
   return hasText(key) ? t(key) : name.replaceAll('_', ' ');
 }
