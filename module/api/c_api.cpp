@@ -75,6 +75,38 @@ waystation_status reply(waystation_response& response, const ws::Refusal& refusa
 constexpr std::size_t kMinResponseSize =
     offsetof(waystation_response, length) + sizeof(waystation_response::length);
 
+/// A request that the library works on: its connection is not ended as a slow one, except while the
+/// library waits for the client's body.
+class ServedRequest {
+ public:
+  ServedRequest(ws::Relay& relay, const waystation_request& whole)
+      : request_(ws::to_request(whole, fields_)),
+        serving_(
+            relay.slow_connections(),
+            ws::parse_ends(request_.remote_address, request_.remote_port, request_.local_port)),
+        body_source_(request_.body_source) {
+    if (body_source_.read != nullptr) request_.body_source = {read_body, this};
+  }
+  ServedRequest(const ServedRequest&) = delete;
+  ServedRequest& operator=(const ServedRequest&) = delete;
+
+  const ws::Request& get() const noexcept { return request_; }
+
+ private:
+  static int read_body(void* opaque, char* buffer, std::size_t size) {
+    auto& self = *static_cast<ServedRequest*>(opaque);
+    self.serving_.set_waiting(true);
+    const int read = self.body_source_.read(self.body_source_.data, buffer, size);
+    self.serving_.set_waiting(false);
+    return read;
+  }
+
+  std::vector<ws::HeaderField> fields_;
+  ws::Request request_;
+  ws::SlowConnections::Serving serving_;
+  const ws::BodySource body_source_;
+};
+
 /// The common part of all functions that respond to a request. `serve` calls the relay.
 template <typename F>
 waystation_status answer(std::uint32_t relay_id, const waystation_request* request,
@@ -91,8 +123,8 @@ waystation_status answer(std::uint32_t relay_id, const waystation_request* reque
     const ws::Relay::Use use(*relay);
     if (!use) return gone();
     const auto whole = read_sized(*request);
-    std::vector<ws::HeaderField> fields;
-    return serve(*relay, ws::to_request(whole, fields), whole, whole_response);
+    const ServedRequest served(*relay, whole);
+    return serve(*relay, served.get(), whole, whole_response);
   });
   if (status != WAYSTATION_OK && whole_response.action == WAYSTATION_DECLINED) {
     guarded([&] { return reply(whole_response, ws::Refusal{ws::RefusalCode::internal}); });
@@ -325,9 +357,11 @@ int waystation_is_operator(uint32_t relay_id, const waystation_request* request)
   guarded([&] {
     const auto relay = ws::registry::find(relay_id);
     if (relay == nullptr) return WAYSTATION_STOPPED;
+    const ws::Relay::Use use(*relay);
+    if (!use) return WAYSTATION_STOPPED;
     const auto whole = read_sized(*request);
-    std::vector<ws::HeaderField> fields;
-    is_operator = relay->is_operator(ws::to_request(whole, fields));
+    const ServedRequest served(*relay, whole);
+    is_operator = relay->is_operator(served.get());
     return WAYSTATION_OK;
   });
   return is_operator ? 1 : 0;
@@ -338,7 +372,9 @@ size_t waystation_end_slow_connections(uint32_t relay_id, const uint16_t* ports,
   if (ports == nullptr || workers == 0) return 0;
   std::size_t ended = 0;
   guarded([&] {
-    if (const auto relay = ws::registry::find(relay_id)) {
+    const auto relay = ws::registry::find(relay_id);
+    if (relay == nullptr) return WAYSTATION_STOPPED;
+    if (const ws::Relay::Use use(*relay); use) {
       ended = relay->end_slow_connections({ports, port_count}, workers);
     }
     return WAYSTATION_OK;
@@ -349,7 +385,9 @@ size_t waystation_end_slow_connections(uint32_t relay_id, const uint16_t* ports,
 uint64_t waystation_max_body_bytes(uint32_t relay_id) {
   std::uint64_t bytes = 0;
   guarded([&] {
-    if (const auto relay = ws::registry::find(relay_id)) bytes = relay->max_message_bytes();
+    const auto relay = ws::registry::find(relay_id);
+    if (relay == nullptr) return WAYSTATION_STOPPED;
+    if (const ws::Relay::Use use(*relay); use) bytes = relay->max_message_bytes();
     return WAYSTATION_OK;
   });
   return bytes;

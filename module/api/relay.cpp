@@ -38,8 +38,16 @@ CallStatus status_of(CallProblem problem) {
   return problem == CallProblem::timeout ? CallStatus::timeout : CallStatus::stopped;
 }
 
-// Minimum time between warnings about sockets that cannot be adopted. Clients can cause them.
-constexpr std::int64_t kAdoptionWarningMs = 60'000;
+// Minimum time between two warnings whose cause clients can repeat.
+constexpr std::int64_t kWarningMs = 60'000;
+
+/// Whether the next warning is due; if so, records its time in `last`.
+bool may_warn(std::atomic<std::int64_t>& last) noexcept {
+  const auto now = wall_clock_ms();
+  auto before = last.load(std::memory_order_relaxed);
+  return now - before >= kWarningMs &&
+         last.compare_exchange_strong(before, now, std::memory_order_relaxed);
+}
 
 /// " (client 192.0.2.7, user alice)".
 std::string caller(std::string_view client, std::string_view user) {
@@ -186,12 +194,7 @@ void Relay::log_refusal(const char* what, const Request& request, const Refusal&
 void Relay::log_adoption_failure(const AdoptionFailure& failure) noexcept {
   // A client that disconnected is normal.
   if (failure.cause == AdoptionFailure::Cause::not_found) return;
-  const auto now = wall_clock_ms();
-  auto last = warned_of_adoption_at_.load(std::memory_order_relaxed);
-  if (now - last < kAdoptionWarningMs ||
-      !warned_of_adoption_at_.compare_exchange_strong(last, now, std::memory_order_relaxed)) {
-    return;
-  }
+  if (!may_warn(warned_of_adoption_at_)) return;
   try {
     log(WAYSTATION_LOG_WARNING, "sockets cannot be adopted: " + failure.detail +
                                     "; clients get 503, and the next warning is a minute away");
@@ -323,18 +326,24 @@ std::optional<Reply> Relay::check_origin(const Request& request) {
 }
 
 std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers) {
-  return slow_connections_.end({.ports = ports,
-                                .workers = workers,
-                                .is_exempt =
-                                    [this](const AddressBytes& bytes) {
-                                      return admission_.is_trusted_proxy(
-                                          Address::from_bytes(bytes));
-                                    },
-                                // RFC 9112, section 2.1: an empty line ends the header.
-                                .is_whole =
-                                    [](std::string_view bytes) {
-                                      return bytes.find("\r\n\r\n") != std::string_view::npos;
-                                    }});
+  const auto ended = slow_connections_.end(
+      {.ports = ports,
+       .workers = workers,
+       .is_exempt =
+           [this](const AddressBytes& bytes) {
+             return admission_.is_trusted_proxy(Address::from_bytes(bytes));
+           },
+       // RFC 9112, section 2.1: an empty line ends the header.
+       .is_whole =
+           [](std::string_view bytes) { return bytes.find("\r\n\r\n") != std::string_view::npos; }},
+      std::chrono::steady_clock::now());
+  if (ended) return *ended;
+  if (may_warn(warned_of_slow_at_)) {
+    log(WAYSTATION_LOG_WARNING,
+        "slow connections: cannot be found in /proc/self/fd: " + ended.error().message() +
+            "; mount /proc and leave descriptors free, or they block other clients");
+  }
+  return 0;
 }
 
 void Relay::reconfigure(const waystation_options& changed) {

@@ -62,6 +62,9 @@ class Relay final : private Observer,
   /// See waystation_end_slow_connections. Throws std::bad_alloc.
   std::size_t end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers);
 
+  /// Which end_slow_connections() leaves alone. To be told while it serves a request.
+  SlowConnections& slow_connections() noexcept { return slow_connections_; }
+
   RelayService& service() noexcept { return service_; }
   std::size_t max_message_bytes() const override;
   waystation_stats stats() const;
@@ -150,6 +153,7 @@ class Relay final : private Observer,
   std::atomic<std::uint32_t> descriptor_reserve_;
   std::atomic<int> log_level_;                           // a waystation_log_level
   std::atomic<std::int64_t> warned_of_adoption_at_ = 0;  // ms since 1970
+  std::atomic<std::int64_t> warned_of_slow_at_ = 0;      // as above
   std::atomic<std::uint64_t> upgrades_refused_ = 0;
   RefusalCounts upgrade_refusals_;
   RefusalCounts http_refusals_;

@@ -4,9 +4,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -162,12 +164,71 @@ std::optional<Endpoint> peer_endpoint(int fd) {
   return std::nullopt;
 }
 
-std::optional<ConnectionEnds> ends_of(int fd) noexcept {
-  const auto local = own_endpoint(fd);
-  if (!local) return std::nullopt;
-  const auto peer = peer_endpoint(fd);
-  if (!peer) return std::nullopt;
-  return ConnectionEnds{peer->address, peer->port, local->port};
+int socket_option(int fd, int option) noexcept {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
+}
+
+/// A number that no other open socket of this machine has, and no earlier one with SO_COOKIE. 0 if
+/// there is none.
+std::uint64_t identity_of(int fd) noexcept {
+  std::uint64_t cookie = 0;
+  socklen_t size = sizeof cookie;
+  if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0) return cookie;
+  struct stat status {};
+  return fstat(fd, &status) == 0 ? status.st_ino : 0;
+}
+
+/// Empty for all but TCP connections, and where a system call fails.
+std::optional<OpenConnection> tcp_connection(int fd) noexcept {
+  if (socket_option(fd, SO_TYPE) != SOCK_STREAM || socket_option(fd, SO_PROTOCOL) != IPPROTO_TCP) {
+    return std::nullopt;
+  }
+  try {
+    const auto local = own_endpoint(fd);
+    if (!local) return std::nullopt;
+    const auto peer = peer_endpoint(fd);
+    const auto identity = identity_of(fd);
+    if (!peer || identity == 0) return std::nullopt;
+    return OpenConnection{fd, identity, {peer->address, peer->port, local->port}};
+  } catch (const SearchFailed&) {
+    return std::nullopt;
+  }
+}
+
+/// Whether this process, and not the peer, has ended the reading side of a TCP connection.
+bool is_ended_here(int fd) noexcept {
+  pollfd ended{fd, POLLRDHUP, 0};
+  if (poll(&ended, 1, 0) != 1 || (ended.revents & (POLLRDHUP | POLLHUP)) == 0) return false;
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+         info.tcpi_state != TCP_CLOSE_WAIT;
+}
+
+struct CloseFolder {
+  // Nothing is written through it, so that no failure to close it loses anything.
+  void operator()(DIR* folder) const noexcept { (void)closedir(folder); }
+};
+
+/// The numbers of all open descriptors but the adopted ones. Throws std::bad_alloc.
+Result<std::vector<int>, std::error_code> own_descriptors() {
+  const auto failed = [] { return std::error_code(errno, std::system_category()); };
+  const std::unique_ptr<DIR, CloseFolder> list(opendir("/proc/self/fd"));
+  if (list == nullptr) return failed();
+  std::vector<int> numbers;
+  for (;;) {
+    errno = 0;
+    const auto* const entry = readdir(list.get());
+    if (entry == nullptr) break;
+    const std::string_view name(entry->d_name);
+    int fd = -1;
+    std::from_chars(name.data(), name.data() + name.size(), fd);
+    if (fd >= 0 && !adopted_numbers.contains(fd)) numbers.push_back(fd);
+  }
+  if (errno != 0) return failed();
+  return numbers;
 }
 
 AdoptionFailure failure(Cause cause, std::string detail) {
@@ -253,30 +314,14 @@ class Adopter {
     }
   }
 
-  std::vector<OpenConnection> open_connections(std::span<const std::uint16_t> local_ports) {
-    std::vector<OpenConnection> found;
-    const MutexLock lock(search_);
-    const std::unique_ptr<DIR, CloseFolder> list(opendir("/proc/self/fd"));
-    if (list == nullptr) return found;
-    while (const auto* entry = readdir(list.get())) {
-      const std::string_view name(entry->d_name);
-      int fd = -1;
-      std::from_chars(name.data(), name.data() + name.size(), fd);
-      if (fd < 0 || adopted_numbers.contains(fd)) continue;
-      const auto ends = ends_of(fd);
-      if (!ends || std::ranges::find(local_ports, ends->local_port) == local_ports.end()) continue;
-      found.push_back({fd, *ends});
-    }
-    return found;
-  }
-
-  bool end_reading(const OpenConnection& connection) noexcept {
+  bool shut_down(const OpenConnection& connection, int how) noexcept {
+    // So that no socket is ended after its adoption was decided.
     const MutexLock lock(search_);
     // The number may belong to another connection at any moment; a duplicate cannot.
     const FileDescriptor ours(
         fcntl(connection.descriptor, F_DUPFD_CLOEXEC, first_number(descriptor_limit())));
     return ours && !adopted_numbers.contains(connection.descriptor) &&
-           ends_of(ours.get()) == connection.ends && ::shutdown(ours.get(), SHUT_RD) == 0;
+           identity_of(ours.get()) == connection.identity && ::shutdown(ours.get(), how) == 0;
   }
 
  private:
@@ -321,11 +366,6 @@ class Adopter {
     bool is_connected;
   };
 
-  struct CloseFolder {
-    // Nothing is written through it, so that no failure to close it loses anything.
-    void operator()(DIR* folder) const noexcept { (void)closedir(folder); }
-  };
-
   /// Whether `reserve` stay free when one more is adopted. Throws SearchFailed.
   bool keeps_reserve(std::uint32_t reserve, int limit) WAYSTATION_REQUIRES(search_) {
     // A smaller limit or a larger reserve makes an earlier count worthless.
@@ -354,6 +394,10 @@ class Adopter {
       auto found = find(target, limit);
       if (auto* problem = std::get_if<AdoptionFailure>(&found)) return std::move(*problem);
       fd = std::get<int>(found);
+    }
+    // The client would get a 101, and then the end of the stream.
+    if (is_ended_here(fd)) {
+      return failure(Cause::not_found, "the server has ended the connection because it was slow");
     }
     auto taken = take(fd, limit);
     if (std::holds_alternative<AdoptedSocket>(taken) && dup3(dead_.get(), fd, O_CLOEXEC) < 0) {
@@ -546,12 +590,31 @@ std::variant<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& 
   return Adopter::instance().adopt(target);
 }
 
-std::vector<OpenConnection> open_connections(std::span<const std::uint16_t> local_ports) {
-  return Adopter::instance().open_connections(local_ports);
+Result<std::vector<OpenConnection>, std::error_code> open_connections(
+    std::span<const std::uint16_t> local_ports, std::size_t more_than) {
+  // No lock: a descriptor that changes meanwhile is no harm, since shut_down() checks what it ends.
+  const auto numbers = own_descriptors();
+  if (!numbers) return numbers.error();
+  std::vector<OpenConnection> found;
+  if (numbers->size() <= more_than) return found;
+  for (const int fd : *numbers) {
+    const auto connection = tcp_connection(fd);
+    if (!connection) continue;
+    if (std::ranges::find(local_ports, connection->ends.local_port) == local_ports.end()) continue;
+    found.push_back(*connection);
+  }
+  return found;
 }
 
-bool end_reading(const OpenConnection& connection) noexcept {
-  return Adopter::instance().end_reading(connection);
+bool shut_down(const OpenConnection& connection, int how) noexcept {
+  return Adopter::instance().shut_down(connection, how);
+}
+
+std::optional<ConnectionEnds> parse_ends(std::string_view remote_address, std::uint16_t remote_port,
+                                         std::uint16_t local_port) {
+  const auto address = parse_address(remote_address);
+  if (!address) return std::nullopt;
+  return ConnectionEnds{*address, remote_port, local_port};
 }
 
 }  // namespace waystation

@@ -6,15 +6,18 @@
 #pragma once
 
 #include <array>
-#include <compare>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "base/result.hpp"
 #include "reactor/file_descriptor.hpp"
 
 namespace waystation {
@@ -66,7 +69,7 @@ struct AdoptionTarget {
 /// Why a socket could not be adopted.
 struct AdoptionFailure {
   enum class Cause : std::uint8_t {
-    not_found,    // no such connection; the peer may have disconnected
+    not_found,    // no such connection; the peer may have disconnected, or shut_down() ended it
     ambiguous,    // more than one connection matches; none is adopted
     exhausted,    // too few descriptors are left for the server to go on accepting
     unsupported,  // not a connection that can be adopted
@@ -90,26 +93,39 @@ std::variant<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& 
 /// spellings of an address are equal.
 using AddressBytes = std::array<unsigned char, 16>;
 
-/// Identifies a connection among those of the same server.
+/// The ends of a connection of this machine. Only one connection has them at a time.
 struct ConnectionEnds {
   AddressBytes peer{};
   std::uint16_t peer_port = 0;
   std::uint16_t local_port = 0;
-  friend auto operator<=>(const ConnectionEnds&, const ConnectionEnds&) = default;
+  friend bool operator==(const ConnectionEnds&, const ConnectionEnds&) = default;
 };
 
 /// A connection and the web server's descriptor for it. The server may close it at any time.
 struct OpenConnection {
   int descriptor = -1;
+  // The kernel's number for the socket. Unlike the ends, it is not used again when a client
+  // connects from the same port once more.
+  std::uint64_t identity = 0;
   ConnectionEnds ends;
 };
 
 /// The TCP connections of this process with one of those local ports, except the adopted ones.
-/// Empty where /proc is not mounted. Throws std::bad_alloc. Any thread, as above.
-std::vector<OpenConnection> open_connections(std::span<const std::uint16_t> local_ports);
+/// Nothing if the process has at most `more_than` descriptors that are not adopted. A descriptor
+/// that cannot be examined is left out. Fails if /proc/self/fd cannot be read. Throws
+/// std::bad_alloc. Any thread.
+Result<std::vector<OpenConnection>, std::error_code> open_connections(
+    std::span<const std::uint16_t> local_ports, std::size_t more_than);
 
-/// Shuts down the reading side of `connection`, so that the server reads end-of-file. False, and
-/// nothing was done, where the descriptor now belongs to another connection. Any thread, as above.
-bool end_reading(const OpenConnection& connection) noexcept;
+/// Shuts down a side of `connection`: SHUT_RD, so that the server reads end-of-file, or SHUT_RDWR,
+/// so that its writes fail too. The connection is not adopted from then on. False, and nothing was
+/// done, if the descriptor is adopted, belongs to another connection, or cannot be examined. Any
+/// thread, as above.
+bool shut_down(const OpenConnection& connection, int how) noexcept;
+
+/// The ends of a connection as a web server names them. Empty if the address is no IP address.
+/// Throws std::bad_alloc.
+std::optional<ConnectionEnds> parse_ends(std::string_view remote_address, std::uint16_t remote_port,
+                                         std::uint16_t local_port);
 
 }  // namespace waystation

@@ -1,10 +1,13 @@
 #include "reactor/slow_connections.hpp"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <deque>
-#include <utility>
+#include <map>
+#include <tuple>
 #include <vector>
 
 namespace waystation {
@@ -13,61 +16,126 @@ namespace {
 // Bytes of a request that are examined. A longer header counts as incomplete.
 constexpr std::size_t kPeekBytes = 16 * 1024;
 
-/// The connections of one address.
+struct Slow {
+  SlowConnections::Time since;
+  OpenConnection connection;
+  // Among those of the same age, the server read from the lowest numbers first.
+  auto age() const { return std::tuple(since, connection.descriptor); }
+};
+
+/// The connections of one network.
 struct Crowd {
   std::size_t count = 0;
-  std::deque<std::pair<std::uint64_t, OpenConnection>> slow;  // since when; the oldest first
+  std::deque<Slow> slow;  // the oldest first
 };
+
+/// Whether the peer has not acknowledged all that was written.
+bool has_unsent_bytes(int fd) noexcept {
+  int unsent = 0;
+  return ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent > 0;
+}
+
+/// Whether the server waits for the client of a connection.
+bool is_slow(int fd, const std::function<bool(std::string_view)>& is_whole,
+             std::vector<char>& buffer) {
+  // Whatever else it has sent, a worker may be writing to it.
+  if (has_unsent_bytes(fd)) return true;
+  const auto size = ::recv(fd, buffer.data(), buffer.size(), MSG_PEEK | MSG_DONTWAIT);
+  if (size == 0) return false;  // its peer ended it
+  return size < 0 || !is_whole({buffer.data(), static_cast<std::size_t>(size)});
+}
 
 }  // namespace
 
-std::size_t SlowConnections::end(const Server& server) {
+AddressBytes network_of(AddressBytes address) noexcept {
+  constexpr AddressBytes kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
+  if (!std::equal(address.begin(), address.begin() + 12, kMapped.begin())) {
+    std::fill(address.begin() + 8, address.end(), static_cast<unsigned char>(0));
+  }
+  return address;
+}
+
+SlowConnections::Serving::Serving(SlowConnections& owner,
+                                  const std::optional<ConnectionEnds>& ends) noexcept
+    : owner_(owner), ends_(ends) {
+  if (!ends_) return;
+  const MutexLock lock(owner_.serving_mutex_);
+  next_ = owner_.first_serving_;
+  if (next_ != nullptr) next_->previous_ = this;
+  owner_.first_serving_ = this;
+}
+
+SlowConnections::Serving::~Serving() {
+  if (!ends_) return;
+  const MutexLock lock(owner_.serving_mutex_);
+  if (next_ != nullptr) next_->previous_ = previous_;
+  (previous_ != nullptr ? previous_->next_ : owner_.first_serving_) = next_;
+}
+
+bool SlowConnections::is_served(const ConnectionEnds& ends) noexcept {
+  const MutexLock lock(serving_mutex_);
+  for (const auto* serving = first_serving_; serving != nullptr; serving = serving->next_) {
+    if (serving->ends_ == ends && !serving->is_waiting_.load(std::memory_order_relaxed)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+Result<std::size_t, std::error_code> SlowConnections::end(const Server& server, Time now) {
   const MutexLock lock(mutex_);
-  const auto call = ++calls_;
-  auto open = open_connections(server.ports);
+  const auto listed = open_connections(server.ports, server.workers);
+  if (!listed) return listed.error();
 
-  std::map<ConnectionEnds, Known> known;
-  for (const auto& connection : open) {
-    const auto before = known_.find(connection.ends);
-    known.emplace(connection.ends, before == known_.end() ? Known{call, false} : before->second);
+  // By time and not by what was listed: another server's connections were not.
+  std::erase_if(known_, [&](const auto& entry) { return now - entry.second.seen > kForgetAfter; });
+  for (const auto& connection : *listed) {
+    known_.try_emplace(connection.identity, Known{now, now}).first->second.seen = now;
   }
-  std::erase_if(open, [&](const auto& connection) { return known[connection.ends].is_ended; });
-  known_.swap(known);
-  auto held = open.size();
-  if (held <= server.workers) return 0;
+  if (listed->size() <= server.workers) return std::size_t{0};
 
+  std::size_t held = 0;
   std::map<AddressBytes, Crowd> crowds;
-  std::vector<char> waiting(kPeekBytes);
-  for (const auto& connection : open) {
+  std::vector<char> buffer(kPeekBytes);
+  for (const auto& connection : *listed) {
+    auto& known = known_[connection.identity];
+    const bool is_due = now - known.since >= kSlowAfter;
+    if (known.stage != Stage::open) {
+      // A worker that writes to it waits on.
+      if (known.stage == Stage::reading_ended && is_due &&
+          has_unsent_bytes(connection.descriptor) && shut_down(connection, SHUT_RDWR)) {
+        known.stage = Stage::ended;
+      }
+      continue;
+    }
+    ++held;
     if (server.is_exempt(connection.ends.peer)) continue;
-    auto& crowd = crowds[connection.ends.peer];
+    auto& crowd = crowds[network_of(connection.ends.peer)];
     ++crowd.count;
-    const auto since = known_[connection.ends].since;
-    if (since == call) continue;
-    const auto size =
-        ::recv(connection.descriptor, waiting.data(), waiting.size(), MSG_PEEK | MSG_DONTWAIT);
-    if (size == 0) continue;  // its peer ended it
-    if (size > 0 && server.is_whole({waiting.data(), static_cast<std::size_t>(size)})) continue;
-    crowd.slow.emplace_back(since, connection);
+    if (is_due && is_slow(connection.descriptor, server.is_whole, buffer)) {
+      crowd.slow.push_back({known.since, connection});
+    }
   }
-  for (auto& [address, crowd] : crowds) {
-    // Among those of the same age, the server read from the lowest numbers first.
-    std::ranges::sort(crowd.slow, {}, [](const auto& slow) {
-      return std::pair(slow.first, slow.second.descriptor);
-    });
-  }
+  if (held <= server.workers) return std::size_t{0};
+  for (auto& [network, crowd] : crowds) std::ranges::sort(crowd.slow, {}, &Slow::age);
 
   std::size_t ended = 0;
   while (held > server.workers / 2) {
-    const auto largest = std::ranges::max_element(crowds, {}, [](const auto& entry) {
-      return entry.second.slow.empty() ? 0 : entry.second.count;
+    const auto first = std::ranges::min_element(crowds, [](const auto& left, const auto& right) {
+      const auto& a = left.second;
+      const auto& b = right.second;
+      if (a.slow.empty() || b.slow.empty()) return !a.slow.empty();
+      if (a.count != b.count) return a.count > b.count;
+      return a.slow.front().age() < b.slow.front().age();
     });
-    if (largest == crowds.end() || largest->second.slow.empty()) break;
-    auto& crowd = largest->second;
-    const auto connection = crowd.slow.front().second;
+    if (first == crowds.end() || first->second.slow.empty()) break;
+    auto& crowd = first->second;
+    const auto connection = crowd.slow.front().connection;
     crowd.slow.pop_front();
-    if (!end_reading(connection)) continue;
-    known_[connection.ends].is_ended = true;
+    if (is_served(connection.ends) || !shut_down(connection, SHUT_RD)) continue;
+    auto& known = known_[connection.identity];
+    known.stage = Stage::reading_ended;
+    known.since = now;
     --crowd.count;
     --held;
     ++ended;

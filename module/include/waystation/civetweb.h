@@ -345,10 +345,11 @@ static inline int waystation_civetweb_attach_api(waystation_relay *relay, struct
   return 0;
 }
 
-/* Ends connections that keep CivetWeb's workers waiting: with `num_threads` connections that say
- * nothing a stranger would otherwise shut everybody else out for `request_timeout_ms`, again and
- * again. Call it about twice a second from a thread of your own, until mg_stop. What it does and for
- * which hosts it is not waystation_end_slow_connections says. Returns how many were ended. */
+/* Ends connections that keep CivetWeb's workers waiting: silent clients, and clients that do not read
+ * their answers. `num_threads` of them would otherwise block all others for `request_timeout_ms`,
+ * again and again. Call it about twice a second from a thread of your own, until mg_stop. See
+ * waystation_end_slow_connections for what it does, and for the hosts that must not call it. mg_write
+ * may fail in your handlers for a client that does not read. Returns how many were ended. */
 static inline size_t waystation_civetweb_end_slow_connections(waystation_relay *relay,
                                                               const struct mg_context *ctx) {
   struct mg_server_port opened[WAYSTATION_CIVETWEB_MAX_PORTS];

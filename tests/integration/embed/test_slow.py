@@ -7,8 +7,10 @@ the workers without a limit, the new client would get no answer. The exact wait 
 import concurrent.futures
 import contextlib
 import http.client
+import pathlib
 import select
 import socket
+import tempfile
 import threading
 import unittest
 
@@ -22,6 +24,9 @@ DRIP = 4.5
 # SECURITY.md states at most fifteen seconds; the test allows three times that on a busy machine.
 # Without the bound each kind takes minutes to hours.
 BOUND = 45
+
+# Bytes of an answer, more than the kernel keeps for a connection (net.ipv4.tcp_wmem).
+LARGE = 16 << 20
 
 POST = (b"POST /api/v1/push/bob HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n")
 GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -96,6 +101,32 @@ class Crowds(unittest.TestCase):
         for source in ("127.0.0.1", "127.0.0.2"):
             with self.subTest(source=source):
                 self.assertTrue(self.answers_before_a_deadline(source))
+
+
+    def test_that_read_no_answer_keep_nobody_from_a_worker(self):
+        with tempfile.TemporaryDirectory() as www, contextlib.ExitStack() as opened:
+            (pathlib.Path(www) / "large.bin").write_bytes(bytes(LARGE))
+            server = opened.enter_context(Server("--www", www, "--trusted-proxies", "127.0.0.3"))
+
+            def connect(address, room=None):
+                link = opened.enter_context(socket.socket())
+                if room:
+                    link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+                link.settimeout(BOUND)
+                link.bind((address, 0))
+                link.connect(("127.0.0.1", server.port))
+                return link
+
+            first = connect("127.0.0.3")  # held until the server's deadline, see above
+            strangers = [connect("127.0.0.2", 4096) for _ in range(WORKERS)]
+            for stranger in strangers:
+                stranger.sendall(b"GET /large.bin HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            for stranger in strangers[:WORKERS - 1]:  # each has a worker that writes to it
+                self.assertEqual(stranger.recv(1, socket.MSG_PEEK), b"H")
+            newcomer = connect("127.0.0.1")
+            newcomer.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            self.assertIn(b" 200 ", newcomer.makefile("rb").readline())
+            self.assertFalse(select.select([first], [], [], 0)[0], "not before the deadline")
 
 
 class Slow(unittest.TestCase):

@@ -758,5 +758,83 @@ TEST_F(DebugLogTest, LogsNothingThatAClientCanCauseAtInfo) {
   EXPECT_THAT(lines("socket"), testing::IsEmpty());
 }
 
+/// Connections that say nothing, on a port of their own.
+class SilentCrowd {
+ public:
+  SilentCrowd() {
+    for (int i = 0; i < 6; ++i) {
+      sockets_.push_back(connect_to({"127.0.0.1", listener_.port()}));
+      sockets_.push_back(listener_.accept());
+    }
+  }
+
+  /// Ends all slow connections of the crowd and of `port`, as if one worker served them all.
+  [[nodiscard]] bool is_ended_with(std::uint32_t relay_id, std::uint16_t port) const {
+    const std::uint16_t ports[] = {listener_.port(), port};
+    return eventually([&] { return waystation_end_slow_connections(relay_id, ports, 2, 1) != 0; });
+  }
+
+ private:
+  Listener listener_;
+  std::vector<FileDescriptor> sockets_;
+};
+
+TEST_F(CallbacksTest, AConnectionIsNotEndedAsSlowWhileItsUpgradeIsServed) {
+  const SilentCrowd crowd;
+  std::optional<Embedded> relay;
+  options_.auth = WAYSTATION_AUTH_CALLBACK;
+  callbacks_.on_event = [](const waystation_event&) {};
+  callbacks_.identify = [&](const waystation_request& request, waystation_identity& identity) {
+    std::string("alice").copy(identity.user, 5);
+    EXPECT_TRUE(crowd.is_ended_with(relay->id(), request.local_port));
+    return 1;
+  };
+  relay.emplace(options_);
+  auto alice = relay->open("/push/alice/");
+  std::uint64_t reached = 0;
+  relay->push("alice", &reached);
+  EXPECT_EQ(reached, 1U);
+}
+
+TEST(SlowBodies, AConnectionMayBeEndedWhileItsBodyIsAwaited) {
+  struct Body {
+    std::uint32_t relay_id;
+    std::uint16_t port;
+    SilentCrowd crowd;
+  };
+  const auto options = default_options();
+  const Embedded relay(options);
+  const Listener listener;
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto server = listener.accept();
+  Body body{relay.id(), listener.port(), {}};
+  const waystation_header headers[] = {
+      {"Host", "localhost"}, {"Content-Type", "application/json"}, {"Content-Length", "1"}};
+  waystation_request request{};
+  request.size = sizeof request;
+  request.method = "POST";
+  request.target = "/api/v1/push/bob";
+  request.version = "1.1";
+  request.headers = headers;
+  request.header_count = std::size(headers);
+  request.remote_address = "127.0.0.1";
+  request.remote_port = Endpoint::local_of(client.get()).port();
+  request.local_port = listener.port();
+  request.descriptor = -1;
+  request.body_source = &body;
+  request.read_body = [](void* data, char* buffer, std::size_t) {
+    const auto& source = *static_cast<const Body*>(data);
+    EXPECT_TRUE(source.crowd.is_ended_with(source.relay_id, source.port));
+    *buffer = '1';
+    return 1;
+  };
+  waystation_response response{};
+  response.size = sizeof response;
+  EXPECT_EQ(waystation_http(relay.id(), &request, &response), WAYSTATION_OK);
+  EXPECT_EQ(response.status, 200);
+  waystation_response_clear(&response);
+  EXPECT_TRUE(reads_eof(server.get()));
+}
+
 }  // namespace
 }  // namespace waystation::test

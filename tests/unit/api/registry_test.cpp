@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "api/relay.hpp"
+#include "support/sockets.hpp"
 
 namespace waystation::test {
 namespace {
@@ -53,6 +54,50 @@ TEST(Registry, LookupKeepsTheEntryAlive) {
   EXPECT_EQ(found->id(), id);
   const Relay::Use use(*found);
   EXPECT_FALSE(use);
+}
+
+TEST(Registry, ARelayThatStopsIsUsedByNoCall) {
+  const auto id = registry::next_id();
+  const auto relay = make(id);
+  registry::insert(id, relay);
+  const waystation_header host{"Host", "localhost"};
+  waystation_request request{};
+  request.size = sizeof request;
+  request.headers = &host;
+  request.header_count = 1;
+  request.method = "GET";
+  request.target = "/";
+  request.version = "1.1";
+  request.remote_address = "127.0.0.1";
+  EXPECT_EQ(waystation_is_operator(id, &request), 1);
+  EXPECT_NE(waystation_max_body_bytes(id), 0U);
+  relay->stop();
+  EXPECT_EQ(waystation_is_operator(id, &request), 0);
+  EXPECT_EQ(waystation_max_body_bytes(id), 0U);
+  registry::take(id);
+}
+
+TEST(Registry, ARelayThatStopsEndsNoConnections) {
+  const auto stopped = registry::next_id();
+  const auto running = registry::next_id();
+  registry::insert(stopped, make(stopped));
+  registry::insert(running, make(running));
+  registry::find(stopped)->stop();
+  const test::Listener listener;
+  const std::uint16_t port = listener.port();
+  std::vector<FileDescriptor> sockets;
+  for (int i = 0; i < 6; ++i) {
+    sockets.push_back(test::connect_to({"127.0.0.1", port}));
+    sockets.push_back(listener.accept());
+  }
+  std::size_t ended = 0;
+  EXPECT_TRUE(test::eventually([&] {
+    ended += waystation_end_slow_connections(stopped, &port, 1, 2);
+    return waystation_end_slow_connections(running, &port, 1, 2) != 0;
+  }));
+  EXPECT_EQ(ended, 0U);
+  registry::take(stopped);
+  registry::take(running);
 }
 
 }  // namespace

@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "support/failing_calls.hpp"
 #include "support/sockets.hpp"
 
 namespace waystation::test {
@@ -27,15 +31,20 @@ bool is_at_end(const FileDescriptor& socket) {
   return ::recv(socket.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
+/// An answer that no client has room for.
+constexpr std::size_t kLongAnswer = std::size_t{16} << 20;
+
 class SlowConnectionsTest : public testing::Test {
  protected:
+  using Time = SlowConnections::Time;
+
   struct Connection {
     FileDescriptor client;
     FileDescriptor server;  // as the web server has it
   };
 
-  Connection connect(unsigned char last) {
-    const Endpoint from("127.0.0." + std::to_string(last), 0);
+  Connection connect(unsigned char last, std::uint16_t port = 0) {
+    const Endpoint from("127.0.0." + std::to_string(last), port);
     Connection made;
     made.client = connect_to({"127.0.0.1", listener_.port()}, &from);
     made.server = listener_.accept();
@@ -48,12 +57,29 @@ class SlowConnectionsTest : public testing::Test {
     return made;
   }
 
-  std::size_t end() {
-    const std::uint16_t port = listener_.port();
-    return slow_.end({.ports = {&port, 1},
-                      .workers = kWorkers,
-                      .is_exempt = [](const AddressBytes& peer) { return peer == loopback(9); },
-                      .is_whole = [](std::string_view bytes) { return bytes.ends_with("."); }});
+  /// What a call half a second after the one before ends.
+  std::size_t end() { return end({port_}); }
+  std::size_t end(const std::vector<std::uint16_t>& ports) {
+    now_ += std::chrono::milliseconds(500);
+    const auto ended =
+        slow_.end({.ports = ports,
+                   .workers = kWorkers,
+                   .is_exempt = [](const AddressBytes& peer) { return peer == loopback(9); },
+                   .is_whole = [](std::string_view bytes) { return bytes.ends_with("."); }},
+                  now_);
+    if (!ended) throw std::system_error(ended.error());
+    return *ended;
+  }
+
+  /// Writes more than the client takes, as far as the kernel takes it.
+  static void write_answer(const Connection& connection) {
+    const std::string answer(kLongAnswer, 'x');
+    EXPECT_GT(::send(connection.server.get(), answer.data(), answer.size(), MSG_DONTWAIT), 0);
+  }
+  /// Whether the server can no longer write.
+  static bool is_cut(const Connection& connection) {
+    pollfd state{connection.server.get(), 0, 0};
+    return poll(&state, 1, 0) == 1 && (state.revents & (POLLHUP | POLLERR)) != 0;
   }
 
   static std::size_t count_ended(const std::vector<Connection>& connections) {
@@ -63,7 +89,9 @@ class SlowConnectionsTest : public testing::Test {
   }
 
   Listener listener_;
+  const std::uint16_t port_ = listener_.port();
   SlowConnections slow_;
+  Time now_ = std::chrono::steady_clock::now();
 };
 
 TEST_F(SlowConnectionsTest, NoConnectionIsEndedIfEachHasAWorker) {
@@ -145,11 +173,163 @@ TEST_F(SlowConnectionsTest, AReusedDescriptorIsNotTouched) {
   const auto first = connect(2);
   const auto second = connect(2);
   const std::uint16_t port = listener_.port();
-  const auto open = open_connections({&port, 1});
-  ASSERT_EQ(open.size(), 2U);
-  EXPECT_FALSE(end_reading({open[0].descriptor, open[1].ends}));
+  const auto open = open_connections({&port, 1}, 0);
+  ASSERT_TRUE(open);
+  ASSERT_EQ(open->size(), 2U);
+  auto reused = (*open)[0];
+  reused.identity = (*open)[1].identity;
+  EXPECT_FALSE(shut_down(reused, SHUT_RD));
   EXPECT_FALSE(is_at_end(first.server));
   EXPECT_FALSE(is_at_end(second.server));
+}
+
+TEST_F(SlowConnectionsTest, AConnectionFromTheSamePortIsAnother) {
+  auto crowd = connect_many(2, 20);
+  end();
+  EXPECT_GT(end(), 0U);
+  for (auto& connection : crowd) {
+    const auto port = Endpoint::local_of(connection.client.get()).port();
+    test::reset_on_close(connection.client.get());
+    connection.client.reset();
+    connection.server.reset();
+    connection = connect(2, port);
+  }
+  EXPECT_EQ(end(), 0U) << "they have only just come";
+  EXPECT_EQ(end(), 20 - kWorkers / 2);
+}
+
+TEST_F(SlowConnectionsTest, AfterAPauseEachConnectionIsNewAgain) {
+  const auto crowd = connect_many(2, 20);
+  end();
+  now_ += SlowConnections::kForgetAfter;
+  EXPECT_EQ(end(), 0U) << "what they did in between is not known";
+  EXPECT_GT(end(), 0U);
+}
+
+TEST_F(SlowConnectionsTest, CallsInQuickSuccessionAreAsOne) {
+  const auto crowd = connect_many(2, 20);
+  end();
+  now_ -= std::chrono::milliseconds(400);
+  EXPECT_EQ(end(), 0U);
+}
+
+TEST_F(SlowConnectionsTest, AConnectionThatDoesNotTakeItsAnswerIsCut) {
+  const auto crowd = connect_many(2, 20);
+  for (const auto& connection : crowd) write_answer(connection);
+  end();
+  EXPECT_EQ(end(), 20 - kWorkers / 2);
+  EXPECT_TRUE(std::ranges::none_of(crowd, is_cut)) << "the answer may still be taken";
+  end();
+  EXPECT_EQ(std::ranges::count_if(crowd, is_cut), 20 - kWorkers / 2);
+}
+
+TEST_F(SlowConnectionsTest, RequestsThatWaitBehindAnAnswerDoNotProtectIt) {
+  const auto ahead = connect_many(2, 10);
+  const auto half_closed = connect_many(2, 10);
+  for (const auto& connection : ahead) test::send_all(connection.client.get(), "a request.");
+  for (const auto& connection : half_closed) ::shutdown(connection.client.get(), SHUT_WR);
+  for (const auto& connection : ahead) write_answer(connection);
+  for (const auto& connection : half_closed) write_answer(connection);
+  for (int i = 0; i < 3; ++i) end();
+  EXPECT_EQ(std::ranges::count_if(ahead, is_cut) + std::ranges::count_if(half_closed, is_cut),
+            20 - kWorkers / 2);
+}
+
+TEST_F(SlowConnectionsTest, ServersDoNotForgetForOneAnother) {
+  const Listener other;
+  const auto crowd = connect_many(2, 20);
+  EXPECT_EQ(end(), 0U);
+  EXPECT_EQ(end({other.port()}), 0U);
+  EXPECT_EQ(end(), 20 - kWorkers / 2);
+}
+
+TEST_F(SlowConnectionsTest, OfNetworksWithEquallyManyTheOldestGoesFirst) {
+  const Connection old[] = {connect(60), connect(61)};
+  end();
+  const Connection young[] = {connect(10), connect(11)};  // lower addresses
+  EXPECT_EQ(end(), 0U);
+  const auto proxy = connect(9);
+  EXPECT_EQ(end(), 3U);
+  EXPECT_TRUE(is_at_end(old[0].server));
+  EXPECT_TRUE(is_at_end(old[1].server));
+  EXPECT_NE(is_at_end(young[0].server), is_at_end(young[1].server));
+}
+
+TEST_F(SlowConnectionsTest, ServedConnectionsAreNotEnded) {
+  const auto crowd = connect_many(2, 20);
+  const auto ends_of = [&](const Connection& connection) {
+    return ConnectionEnds{loopback(2), Endpoint::local_of(connection.client.get()).port(),
+                          listener_.port()};
+  };
+  const SlowConnections::Serving served(slow_, ends_of(crowd[0]));
+  SlowConnections::Serving waiting(slow_, ends_of(crowd[1]));
+  { const SlowConnections::Serving over(slow_, ends_of(crowd[2])); }
+  waiting.set_waiting(true);
+  end();
+  EXPECT_EQ(end(), 20 - kWorkers / 2);
+  EXPECT_FALSE(is_at_end(crowd[0].server));
+  EXPECT_TRUE(is_at_end(crowd[1].server)) << "the library waits for its client";
+  EXPECT_TRUE(is_at_end(crowd[2].server));
+}
+
+TEST_F(SlowConnectionsTest, AnEndedConnectionIsNotAdopted) {
+  const auto crowd = connect_many(2, 20);
+  end();
+  end();
+  ASSERT_TRUE(is_at_end(crowd[0].server));
+  const auto port = Endpoint::local_of(crowd[0].client.get()).port();
+  for (const int descriptor : {-1, crowd[0].server.get()}) {
+    const auto adopted = adopt_socket({descriptor, "127.0.0.2", port, listener_.port(), 0});
+    ASSERT_TRUE(std::holds_alternative<AdoptionFailure>(adopted)) << descriptor;
+    EXPECT_EQ(std::get<AdoptionFailure>(adopted).cause, AdoptionFailure::Cause::not_found);
+  }
+}
+
+TEST_F(SlowConnectionsTest, AConnectionWhosePeerHasSentAllIsAdopted) {
+  const auto connection = connect(2);
+  ::shutdown(connection.client.get(), SHUT_WR);
+  ASSERT_TRUE(test::reads_eof(connection.server.get()));
+  EXPECT_TRUE(
+      std::holds_alternative<AdoptedSocket>(adopt_socket({connection.server.get(), "", 0, 0, 0})));
+}
+
+TEST_F(SlowConnectionsTest, SocketsOfOtherKindsAreNotConsidered) {
+  const auto crowd = connect_many(2, kWorkers);
+  std::vector<FileDescriptor> datagrams;
+  for (int i = 0; i < 20; ++i) {
+    FileDescriptor udp(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    test::reuse_address(udp.get());
+    const Endpoint at("127.0.0.1", listener_.port());
+    const Endpoint to("127.0.0.2", 9);
+    ASSERT_EQ(bind(udp.get(), at.get(), at.size()), 0);
+    ASSERT_EQ(::connect(udp.get(), to.get(), to.size()), 0);
+    datagrams.push_back(std::move(udp));
+  }
+  end();
+  EXPECT_EQ(end(), 0U);
+  EXPECT_EQ(count_ended(crowd), 0U);
+}
+
+TEST_F(SlowConnectionsTest, WhatCannotBeExaminedIsLeftAlone) {
+  const auto crowd = connect_many(2, 20);
+  end();
+  for (const long call : {SYS_getsockname, SYS_getsockopt}) {
+    test::where_it_fails({call, ENOBUFS}, [&] { EXPECT_EQ(end(), 0U); });
+  }
+  EXPECT_EQ(count_ended(crowd), 0U);
+}
+
+TEST_F(SlowConnectionsTest, SaysWhyDescriptorsCannotBeListed) {
+  for (const long call : {SYS_openat, SYS_getdents64}) {
+    test::where_it_fails({call, EMFILE}, [&] { EXPECT_THROW(end(), std::system_error); });
+  }
+}
+
+TEST(NetworkOf, IsAnIpv4AddressOrAnIpv6Prefix) {
+  EXPECT_EQ(network_of(loopback(2)), loopback(2));
+  const AddressBytes host{0x20, 1, 0xD, 0xB8, 0, 1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+  const AddressBytes prefix{0x20, 1, 0xD, 0xB8, 0, 1, 0, 2};
+  EXPECT_EQ(network_of(host), prefix);
 }
 
 }  // namespace
