@@ -6,12 +6,12 @@
 #include <waystation/waystation.h>
 
 #include <algorithm>
-#include <fstream>
 #include <set>
 #include <sstream>
 #include <utility>
 
 #include "embed/addresses.hpp"
+#include "embed/configuration_file.hpp"
 #include "embed/relay_options.hpp"
 
 namespace waystation::server {
@@ -22,22 +22,6 @@ std::string one_line(std::string_view text) {
   std::ranges::replace_if(
       line, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
   return line;
-}
-
-std::string read_file(const std::string& path) {
-  std::ifstream in{path, std::ios::binary};
-  std::ostringstream text;
-  // A folder opens and then cannot be read.
-  if (!in || !(text << in.rdbuf()) || in.bad()) {
-    // An empty file also fails to be copied, which is no error.
-    if (in.is_open() && in.peek() == std::ifstream::traits_type::eof() && !in.bad() &&
-        text.str().empty()) {
-      return {};
-    }
-    throw ConfigurationError{"--config " + quoted(path) +
-                             ": cannot be read; allowed is the path of a TOML file"};
-  }
-  return text.str();
 }
 
 /// The value of a key, or how to show what stands there instead.
@@ -73,9 +57,11 @@ void set(Configuration& configuration, const Option& option, const std::string& 
 }
 
 void load_file(const std::string& path, Configuration& configuration) {
+  const auto text = read_configuration_file(path);
+  bound_nesting(text, path);
   toml::table table;
   try {
-    table = toml::parse(read_file(path), path);
+    table = toml::parse(text, path);
   } catch (const toml::parse_error& error) {
     throw ConfigurationError{path + ":" + std::to_string(error.source().begin.line) +
                              ": not TOML: " + one_line(error.description())};

@@ -171,6 +171,25 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                 await asyncio.to_thread(server.await_log, "nothing was changed")
                 self.assertEqual(get(server.port, "/push/alice/").status, 401)
 
+    async def test_survives_a_file_that_cannot_be_a_configuration(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "site.toml"
+            file.write_text("")
+            with Server("--config", str(file), "--www", "") as server:
+                file.write_text("a" + ".a" * 40_000 + " = 1\n")
+                server.send(signal.SIGHUP)
+                await asyncio.to_thread(server.await_log, "too many parts; allowed: at most 16")
+                file.write_text("www = " + "[" * 40_000)
+                server.send(signal.SIGHUP)
+                await asyncio.to_thread(server.await_log, "nested too deeply")
+                file.unlink()
+                os.mkfifo(file)
+                server.send(signal.SIGHUP)
+                await asyncio.to_thread(server.await_log, "not a regular file; allowed: ")
+                self.assertEqual(get(server.port, "/healthz").status, 200)
+                code, _ = await asyncio.to_thread(server.end)
+                self.assertEqual(code, 0)
+
     async def test_says_what_takes_a_restart(self):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "site.toml"
