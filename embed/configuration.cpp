@@ -260,8 +260,15 @@ std::string show_configuration(const Configuration& configuration) {
     if (!option.unit.empty()) more += " " + option.unit;
     if (!more.empty()) more += ".";
     if (!option.is_live) more += more.empty() ? "Needs a restart." : " Needs a restart.";
-    out += as_comment(more) + option.key + " = " + to_toml(configuration.settings.value(option)) +
-           "  # " + one_line(configuration.origin(option.key)) + "\n\n";
+    out += as_comment(more);
+    // A wrong value of this option may be a key. The mistake says whether it may be shown.
+    const auto mistake = configuration.mistakes.find(option.key);
+    if (option.key == "jwt_key_file" && mistake != configuration.mistakes.end()) {
+      out += as_comment(mistake->second) + "\n";
+      continue;
+    }
+    out += option.key + " = " + to_toml(configuration.settings.value(option)) + "  # " +
+           one_line(configuration.origin(option.key)) + "\n\n";
   }
   out.pop_back();
   return out;

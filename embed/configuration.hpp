@@ -48,7 +48,8 @@ Configuration load_configuration(const ConfigurationSources& sources);
 /// adds it to the mistakes. Returns the library's warnings, which a relay logs by itself.
 std::vector<std::string> check_configuration(Configuration& configuration);
 
-/// The effective settings as a TOML file, each with its help and where it comes from.
+/// The effective settings as a TOML file, each with its help and where it comes from. Call
+/// check_configuration() first: a mistake in jwt_key_file stands in place of its value.
 std::string show_configuration(const Configuration& configuration);
 
 }  // namespace waystation::server

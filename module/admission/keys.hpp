@@ -46,6 +46,11 @@ struct Key {
 /// it.
 bool is_private_key_file(mode_t mode, uid_t owner) noexcept;
 
+/// Whether a text that stands for the path of a key file is the content of one: it names no file,
+/// and it has several lines, a line "BEGIN …" of PEM, or a secret of the size that a key file
+/// needs. Such a text must not be shown.
+bool is_pasted_key(const std::string& path);
+
 /// The keys of one file. Immutable; any thread. The bytes of secrets are wiped at the end.
 class KeyRing {
  public:
