@@ -13,7 +13,9 @@
 namespace waystation::server {
 
 /// Of each kind of line a number in an interval; what comes beyond it is counted. Lines are of one
-/// kind where they begin alike, up to the first ':', and have one level. One thread.
+/// kind where they begin alike, up to the first ':', and have one level. At debug the reason after
+/// the
+/// ':' counts too, up to its first ';' or '('. One thread.
 class LogLimiter {
  public:
   using Clock = std::chrono::steady_clock;
@@ -21,7 +23,10 @@ class LogLimiter {
   static constexpr std::uint64_t kLines = 50;
   static constexpr std::chrono::seconds kInterval{30};
   /// Kinds beyond these in an interval share one number: new ones must not be a way around it.
-  static constexpr std::size_t kMaxKinds = 64;
+  static constexpr std::size_t kMaxKinds = 128;
+  /// Reasons of one event beyond these share one number, so that an event whose reasons vary
+  /// without end does not use up the kinds.
+  static constexpr std::ptrdiff_t kMaxReasons = 16;
 
   struct LeftOut {
     LogLevel level;

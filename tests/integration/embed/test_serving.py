@@ -1,6 +1,7 @@
 """The server with sockets open: workers, signals, descriptors, the log."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -13,7 +14,7 @@ import unittest
 import websockets
 
 from support import (PATIENCE, Server, connection, environment, get, handshake, held_thread, raw,
-                     request, until)
+                     request, run, until)
 
 
 async def next_json(link):
@@ -189,6 +190,25 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual(get(server.port, "/healthz").status, 200)
                 code, _ = await asyncio.to_thread(server.end)
                 self.assertEqual(code, 0)
+
+    async def test_logs_each_reason_of_a_refusal(self):
+        with tempfile.TemporaryDirectory() as folder:
+            own, other = pathlib.Path(folder) / "own", pathlib.Path(folder) / "other"
+            for file, kid in ((own, "ours"), (other, "theirs")):
+                file.write_text(f"{kid}:{base64.b64encode(os.urandom(32)).decode()}\n")
+                file.chmod(0o600)
+            token = run("token", "issue", "--user", "alice", "--jwt-key-file", str(other)).stdout
+            with Server("--www=", "--auth", "jwt", "--jwt-key-file", str(own), "--jwt-issuer=us",
+                        "--log-level", "debug") as server:
+                upgrade = {"Connection": "Upgrade", "Upgrade": "websocket",
+                           "Sec_WebSocket_Version": "13",
+                           "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+                for _ in range(60):
+                    self.assertEqual(get(server.port, "/push/alice/", **upgrade).status, 401)
+                self.assertEqual(get(server.port, "/push/alice/", **upgrade,
+                                     Authorization="Bearer " + token.strip()).status, 401)
+                log = await asyncio.to_thread(server.await_log, 'kid "theirs"')
+                self.assertEqual(log.count("there is no token"), 50)
 
     async def test_says_what_takes_a_restart(self):
         with tempfile.TemporaryDirectory() as folder:
