@@ -51,9 +51,10 @@ void set(Configuration& configuration, const Option& option, const std::string& 
          std::optional<Value> value, const std::string& shown) {
   configuration.origins[option.key] = where;
   configuration.mistakes.erase(option.key);  // of a source that this one is above
-  const auto mistake = value ? mistake_in(option, *value) : wrong_type(option, shown);
-  if (!mistake.empty()) return configuration.add_mistake(option.key, mistake);
-  configuration.settings.set(option, std::move(*value));
+  const auto mistakes =
+      value ? mistakes_in(option, *value) : std::vector<std::string>{wrong_type(option, shown)};
+  for (const auto& mistake : mistakes) configuration.add_mistake(option.key, mistake);
+  if (mistakes.empty()) configuration.settings.set(option, std::move(*value));
 }
 
 void load_file(const std::string& path, Configuration& configuration) {

@@ -87,9 +87,9 @@ class Settings {
 /// Nothing where the text is no value of the option's type.
 std::optional<Value> parse_value(const Option& option, std::string_view text);
 
-/// What is wrong with a value, as a line "<key> = <value>: <problem>; allowed: <allowed>". Empty
-/// where nothing is.
-std::string mistake_in(const Option& option, const Value& value);
+/// What is wrong with a value, as lines "<key> = <value>: <problem>; allowed: <allowed>": one for
+/// each wrong entry of a list, else at most one.
+std::vector<std::string> mistakes_in(const Option& option, const Value& value);
 
 /// The same for what is no value of the option's type; `value` is how to show it.
 std::string wrong_type(const Option& option, std::string_view value);

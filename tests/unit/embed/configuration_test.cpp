@@ -136,7 +136,8 @@ TEST_F(ConfigurationTest, NamesKeyValueAndLineOfAWrongType) {
       "max_connections = \"many\": not a whole number; allowed: 0 to 10000000 (" + path_ + ":2)");
   EXPECT_THAT(refusal("max_connections = 1.5\n"), HasSubstr("a floating-point"));
   EXPECT_THAT(refusal("max_connections = true\n"), HasSubstr("max_connections = true"));
-  EXPECT_THAT(refusal("max_connections = -1\n"), HasSubstr("max_connections = -1"));
+  EXPECT_THAT(refusal("max_connections = -1\n"),
+              HasSubstr("max_connections = -1: out of range; allowed: 0 to 10000000"));
   EXPECT_THAT(refusal("max_connections = [1]\n"), HasSubstr("a list with other entries"));
   EXPECT_THAT(refusal("max_connections = 10000001\n"), HasSubstr("max_connections = 10000001"));
   EXPECT_THAT(refusal("listen = '127.0.0.1:1'\n"), HasSubstr("not a list of texts"));
@@ -246,6 +247,18 @@ TEST_F(ConfigurationTest, NamesTheVariableOrFlagOfAMistake) {
   EXPECT_EQ(refusal(), "auth = \"nobody\": unknown value; allowed: open, jwt or header (--auth)");
 }
 
+TEST_F(ConfigurationTest, SaysThatAnIntegerIsOutOfRange) {
+  for (const auto* text : {"-5", "99999999999999999999999"}) {
+    sources_.flags = {{"max_connections", {text}}};
+    EXPECT_EQ(refusal(), "max_connections = \"" + std::string{text} +
+                             "\": out of range; allowed: 0 to 10000000 (--max-connections)");
+  }
+  for (const auto* text : {"", "-", "5-", "1e3", "0x5"}) {
+    sources_.flags = {{"max_connections", {text}}};
+    EXPECT_THAT(refusal(), HasSubstr(": not a whole number; allowed: 0 to 10000000")) << text;
+  }
+}
+
 TEST_F(ConfigurationTest, TakesNoBytesThatAFileCouldNotHold) {
   sources_.flags["jwt_issuer"] = {"us\xff"};
   EXPECT_EQ(refusal(),
@@ -335,7 +348,7 @@ TEST_F(ConfigurationTest, SaysEveryMistakeAtOnceWithWhereItWasSet) {
                         "messages_a_second = 7\n"
                         "auth = 'jwt'\n");
   sources_.environment = {{"WAYSTATION_PING_INTERVAL_SECONDS", "0"}};
-  sources_.flags = {{"node_name", {"no name"}}, {"listen", {"localhost:1"}}};
+  sources_.flags = {{"node_name", {"no name"}}, {"listen", {"localhost:1", "127.0.0.1:1,x"}}};
   auto configuration = read_configuration(sources_);
   check_configuration(configuration);
   try {
@@ -346,6 +359,7 @@ TEST_F(ConfigurationTest, SaysEveryMistakeAtOnceWithWhereItWasSet) {
     EXPECT_THAT(
         error.lines(),
         ElementsAre(AllOf(StartsWith("listen = \"localhost:1\": "), EndsWith(" (--listen)")),
+                    AllOf(StartsWith("listen = \"x\": "), EndsWith(" (--listen)")),
                     AllOf(StartsWith("jwt_key_file = \"\": "), EndsWith(" (default)")),
                     AllOf(StartsWith("operators = \"x\": "), EndsWith(" (" + path_ + ":2)")),
                     AllOf(StartsWith("operators = \"y\": "), EndsWith(" (" + path_ + ":2)")),
