@@ -6,12 +6,12 @@
 #include <waystation/waystation.h>
 
 #include <algorithm>
-#include <fstream>
 #include <set>
 #include <sstream>
 #include <utility>
 
 #include "embed/addresses.hpp"
+#include "embed/configuration_file.hpp"
 #include "embed/relay_options.hpp"
 
 namespace waystation::server {
@@ -22,22 +22,6 @@ std::string one_line(std::string_view text) {
   std::ranges::replace_if(
       line, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
   return line;
-}
-
-std::string read_file(const std::string& path) {
-  std::ifstream in{path, std::ios::binary};
-  std::ostringstream text;
-  // A folder can be opened, but not read.
-  if (!in || !(text << in.rdbuf()) || in.bad()) {
-    // Copying an empty file sets failbit, which is not an error here.
-    if (in.is_open() && in.peek() == std::ifstream::traits_type::eof() && !in.bad() &&
-        text.str().empty()) {
-      return {};
-    }
-    throw ConfigurationError{"--config " + quoted(path) +
-                             ": cannot be read; allowed: the path of a TOML file"};
-  }
-  return text.str();
 }
 
 /// The value of a key, or a description of a value of another type.
@@ -67,15 +51,18 @@ void set(Configuration& configuration, const Option& option, const std::string& 
          std::optional<Value> value, const std::string& shown) {
   configuration.origins[option.key] = where;
   configuration.mistakes.erase(option.key);  // this source overrides the one with the mistake
-  const auto mistake = value ? mistake_in(option, *value) : wrong_type(option, shown);
-  if (!mistake.empty()) return configuration.add_mistake(option.key, mistake);
-  configuration.settings.set(option, std::move(*value));
+  const auto mistakes =
+      value ? mistakes_in(option, *value) : std::vector<std::string>{wrong_type(option, shown)};
+  for (const auto& mistake : mistakes) configuration.add_mistake(option.key, mistake);
+  if (mistakes.empty()) configuration.settings.set(option, std::move(*value));
 }
 
 void load_file(const std::string& path, Configuration& configuration) {
+  const auto text = read_configuration_file(path);
+  bound_nesting(text, path);
   toml::table table;
   try {
-    table = toml::parse(read_file(path), path);
+    table = toml::parse(text, path);
   } catch (const toml::parse_error& error) {
     throw ConfigurationError{path + ":" + std::to_string(error.source().begin.line) +
                              ": not TOML: " + one_line(error.description())};
@@ -273,8 +260,15 @@ std::string show_configuration(const Configuration& configuration) {
     if (!option.unit.empty()) more += " " + option.unit;
     if (!more.empty()) more += ".";
     if (!option.is_live) more += more.empty() ? "Needs a restart." : " Needs a restart.";
-    out += as_comment(more) + option.key + " = " + to_toml(configuration.settings.value(option)) +
-           "  # " + one_line(configuration.origin(option.key)) + "\n\n";
+    out += as_comment(more);
+    // A wrong value of this option may be a key. The mistake says whether it may be shown.
+    const auto mistake = configuration.mistakes.find(option.key);
+    if (option.key == "jwt_key_file" && mistake != configuration.mistakes.end()) {
+      out += as_comment(mistake->second) + "\n";
+      continue;
+    }
+    out += option.key + " = " + to_toml(configuration.settings.value(option)) + "  # " +
+           one_line(configuration.origin(option.key)) + "\n\n";
   }
   out.pop_back();
   return out;

@@ -48,7 +48,8 @@ Configuration load_configuration(const ConfigurationSources& sources);
 /// Returns the library's warnings, which a relay also logs when it starts.
 std::vector<std::string> check_configuration(Configuration& configuration);
 
-/// The effective settings as a TOML file, each with its help text and its source.
+/// The effective settings as a TOML file, each with its help text and its source. Call
+/// check_configuration() first: a mistake in jwt_key_file replaces its value.
 std::string show_configuration(const Configuration& configuration);
 
 }  // namespace waystation::server

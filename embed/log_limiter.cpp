@@ -6,8 +6,18 @@
 namespace waystation::server {
 namespace {
 
-constexpr std::size_t kMaxNameBytes = 64;
+constexpr std::size_t kMaxNameBytes = 128;
 constexpr std::string_view kOthers = "other kinds of lines";
+
+std::string_view event_of(std::string_view text) {
+  return text.substr(0, std::min(text.find(':'), kMaxNameBytes));
+}
+
+/// The event with its reason: "<event>: <reason>; <details> (client …)". A client can vary the
+/// details at will.
+std::string_view reason_of(std::string_view text) {
+  return text.substr(0, std::min(text.find_first_of(";(", event_of(text).size()), kMaxNameBytes));
+}
 
 }  // namespace
 
@@ -23,12 +33,23 @@ std::vector<LogLimiter::Suppressed> LogLimiter::end_intervals(Clock::time_point 
 }
 
 bool LogLimiter::allows(LogLevel level, std::string_view text, Clock::time_point now) {
-  auto name = text.substr(0, std::min(text.find(':'), kMaxNameBytes));
+  const auto event = event_of(text);
+  // A debug line explains a refusal, an error frame or a close. One reason must not hide others.
+  auto name = level == LogLevel::debug ? reason_of(text) : event;
   const auto find = [&] {
     return std::ranges::find_if(
         kinds_, [&](const Kind& kind) { return kind.level == level && kind.name == name; });
   };
   auto kind = find();
+  if (kind == kinds_.end() && name != event) {
+    const auto reasons = std::ranges::count_if(kinds_, [&](const Kind& other) {
+      return other.level == level && event_of(other.name) == event;
+    });
+    if (reasons >= kMaxReasons) {
+      name = event;
+      kind = find();
+    }
+  }
   if (kind == kinds_.end() && kinds_.size() >= kMaxKinds) {
     name = kOthers;
     kind = find();

@@ -178,6 +178,18 @@ std::string line(const Option& option, std::string_view value, std::string_view 
          "; allowed: " + option.allowed;
 }
 
+/// Whether a value, as it is shown, is an integer that is negative or exceeds 64 bits.
+bool is_integer_out_of_range(std::string_view shown) {
+  if (shown.size() >= 2 && shown.starts_with('"')) shown = shown.substr(1, shown.size() - 2);
+  const bool is_negative = shown.starts_with('-');
+  if (is_negative) shown.remove_prefix(1);
+  if (shown.empty() || shown.find_first_not_of("0123456789") != std::string_view::npos)
+    return false;
+  std::uint64_t number = 0;
+  const auto [stop, error] = std::from_chars(shown.data(), shown.data() + shown.size(), number);
+  return is_negative || error == std::errc::result_out_of_range;
+}
+
 /// What is wrong with any text value, or empty. The library would truncate a text at a NUL, and a
 /// TOML file cannot hold invalid UTF-8.
 std::string_view problem_of_text(std::string_view text) {
@@ -302,7 +314,8 @@ std::string wrong_type(const Option& option, std::string_view value) {
     case Option::Type::boolean:
       return line(option, value, "not a boolean");
     case Option::Type::number:
-      return line(option, value, "not a whole number");
+      return line(option, value,
+                  is_integer_out_of_range(value) ? "out of range" : "not a whole number");
     case Option::Type::list:
       return line(option, value, "not a list of texts");
     default:
@@ -310,31 +323,32 @@ std::string wrong_type(const Option& option, std::string_view value) {
   }
 }
 
-std::string mistake_in(const Option& option, const Value& value) {
-  if (value.index() != option.standard.index()) return wrong_type(option, to_toml(value));
+std::vector<std::string> mistakes_in(const Option& option, const Value& value) {
+  if (value.index() != option.standard.index()) return {wrong_type(option, to_toml(value))};
   if (const auto* number = std::get_if<std::uint64_t>(&value)) {
     const bool is_good = (*number == 0 && option.zero_allowed) ||
                          (*number >= option.minimum && *number <= option.maximum);
-    return is_good ? "" : line(option, std::to_string(*number), "out of range");
+    if (!is_good) return {line(option, std::to_string(*number), "out of range")};
   }
   if (const auto* text = std::get_if<std::string>(&value)) {
-    if (const auto problem = problem_of_text(*text); !problem.empty()) {
-      return line(option, quoted(std::string_view{*text}), problem);
-    }
+    std::string_view problem = problem_of_text(*text);
     const bool is_good = option.type != Option::Type::choice ||
                          std::ranges::find(option.choices, *text) != option.choices.end();
-    return is_good ? "" : line(option, quoted(std::string_view{*text}), "unknown value");
+    if (problem.empty() && !is_good) problem = "unknown value";
+    if (!problem.empty()) return {line(option, quoted(std::string_view{*text}), problem)};
   }
+  std::vector<std::string> mistakes;
   if (const auto* list = std::get_if<std::vector<std::string>>(&value)) {
     for (const auto& entry : *list) {
       std::string problem{problem_of_text(entry)};
       if (problem.empty() && entry.empty()) problem = "an empty entry";
       if (problem.empty() && entry.find(',') != std::string::npos) problem = "a comma in an entry";
       if (problem.empty() && option.entry_problem != nullptr) problem = option.entry_problem(entry);
-      if (!problem.empty()) return line(option, quoted(std::string_view{entry}), problem);
+      if (problem.empty()) continue;
+      mistakes.push_back(line(option, quoted(std::string_view{entry}), problem));
     }
   }
-  return {};
+  return mistakes;
 }
 
 std::string to_toml(const Value& value) {

@@ -87,9 +87,9 @@ class Settings {
 /// nothing if the text is not a value of the option's type.
 std::optional<Value> parse_value(const Option& option, std::string_view text);
 
-/// What is wrong with a value, as a line "<key> = <value>: <problem>; allowed: <allowed>". Empty if
-/// the value is valid.
-std::string mistake_in(const Option& option, const Value& value);
+/// What is wrong with a value, as lines "<key> = <value>: <problem>; allowed: <allowed>": one for
+/// each wrong entry of a list, else at most one.
+std::vector<std::string> mistakes_in(const Option& option, const Value& value);
 
 /// The same line for a value of another type. `value` is its text form.
 std::string wrong_type(const Option& option, std::string_view value);

@@ -278,7 +278,9 @@ int config_check(const ConfigurationSources& sources) {
 }
 
 int config_show(const ConfigurationSources& sources) {
-  const auto text = show_configuration(load_configuration(sources));
+  auto configuration = load_configuration(sources);
+  check_configuration(configuration);
+  const auto text = show_configuration(configuration);
   std::fwrite(text.data(), 1, text.size(), stdout);
   return std::fflush(stdout) == 0 ? 0 : 1;
 }

@@ -268,6 +268,16 @@ bool is_private_key_file(mode_t mode, uid_t owner) noexcept {
   return (mode & (S_IRWXU | S_IRWXG | S_IRWXO) & ~allowed) == 0;
 }
 
+bool is_pasted_key(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) == 0) return false;
+  if (path.find('\n') != std::string::npos || path.find("BEGIN ") != std::string::npos) return true;
+  const std::string_view text = path;
+  // A key id may stand in front.
+  const auto secret = decode_base64(without_blanks(text.substr(text.rfind(':') + 1)));
+  return secret && secret->size() >= kMinSecretBytes;
+}
+
 KeyRing::~KeyRing() {
   std::ranges::for_each(keys_, wipe);
 }

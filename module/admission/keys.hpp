@@ -44,6 +44,11 @@ struct Key {
 /// may read a file that root owns.
 bool is_private_key_file(mode_t mode, uid_t owner) noexcept;
 
+/// Whether a text that stands for the path of a key file is the content of one: it names no file,
+/// and it has several lines, a line "BEGIN …" of PEM, or a secret of the size that a key file
+/// needs. Such a text must not be shown.
+bool is_pasted_key(const std::string& path);
+
 /// The keys of one file. Immutable; any thread. The destructor overwrites the secrets.
 class KeyRing {
  public:

@@ -29,6 +29,15 @@ bool is_field_name(std::string_view name) noexcept {
 
 using Errors = std::vector<Error>;
 
+constexpr std::string_view kKeyFileAllowed =
+    "a regular file that only its owner may use, with secrets in base64 or keys in PEM";
+
+/// For a key where the path of its file belongs, which happens with `$(cat file)`.
+Error pasted_key() {
+  return option_error("jwt_key_file", "(withheld: it looks like a key)",
+                      "a key instead of the path of its file", kKeyFileAllowed);
+}
+
 AddressList read_addresses(std::string_view option, const std::vector<std::string>& entries,
                            Errors& errors) {
   for (const auto& entry : entries) {
@@ -82,14 +91,14 @@ std::vector<std::string> split_list(std::string_view text) {
 }
 
 Result<std::shared_ptr<const KeyRing>> load_keys(const std::string& jwt_key_file) {
-  constexpr std::string_view kAllowed =
-      "a regular file that only its owner may use, with secrets in base64 or keys in PEM";
   if (jwt_key_file.empty()) {
-    return option_error("jwt_key_file", "\"\"", "tokens need a file of keys", kAllowed);
+    return option_error("jwt_key_file", "\"\"", "tokens need a file of keys", kKeyFileAllowed);
   }
+  if (is_pasted_key(jwt_key_file)) return pasted_key();
   auto keys = KeyRing::load(jwt_key_file);
   if (const auto* problem = std::get_if<std::string>(&keys)) {
-    return option_error("jwt_key_file", waystation::in_quotes(jwt_key_file), *problem, kAllowed);
+    return option_error("jwt_key_file", waystation::in_quotes(jwt_key_file), *problem,
+                        kKeyFileAllowed);
   }
   return std::move(std::get<std::shared_ptr<const KeyRing>>(keys));
 }
@@ -105,7 +114,8 @@ std::vector<Error> config_warnings(const AdmissionOptions& options) {
   if (options.auth != Auth::open && options.allow_open_network) {
     warn("allow_open_network", "true", "has no effect unless auth = \"open\"");
   }
-  if (options.auth != Auth::jwt && !options.jwt_key_file.empty()) {
+  if (options.auth != Auth::jwt && !options.jwt_key_file.empty() &&
+      !is_pasted_key(options.jwt_key_file)) {
     warn("jwt_key_file", waystation::in_quotes(options.jwt_key_file),
          "has no effect unless auth = \"jwt\"");
   }
@@ -153,6 +163,7 @@ Result<AdmissionRules, std::vector<Error>> read_rules(AdmissionOptions options) 
       errors.push_back(std::move(keys.error()));
     }
   } else {
+    if (is_pasted_key(options.jwt_key_file)) errors.push_back(pasted_key());
     rules.keys = std::make_shared<const KeyRing>();
   }
   const bool needs_header = options.auth == Auth::header;

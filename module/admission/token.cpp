@@ -42,6 +42,8 @@ constexpr std::string_view kNotAToken = "the token is not a JSON Web Token";
 constexpr std::string_view kTooDeep =
     "token: header or claims nest too deeply; at most 16 levels of arrays and objects are allowed";
 static_assert(kMaxTokenLevels == 16, "kTooDeep says so");
+constexpr std::string_view kTooLong = "token: longer than 8192 bytes; at most 8192 are allowed";
+static_assert(kMaxTokenBytes == 8192, "kTooLong says so");
 
 jwt_alg_t jwt_algorithm(Algorithm algorithm) noexcept {
   switch (algorithm) {
@@ -62,6 +64,18 @@ const unsigned char* bytes(const std::string& text) noexcept {
 /// the host application. is_json() also excludes zero bytes, at which they would stop.
 bool is_parsable(std::string_view text) noexcept {
   return is_json(text, kMaxTokenLevels);
+}
+
+/// Whether the first mistake in a text that is not parsable is its depth: with one more level
+/// allowed, the scanner gets further.
+bool is_too_deep(std::string_view text) noexcept {
+  const auto mistake_at = [text](std::size_t levels) {
+    JsonScanner scanner(text);
+    std::string_view value;
+    (void)(scanner.value(&value, kMaxJsonLevels - levels) && scanner.end());
+    return scanner.position();
+  };
+  return mistake_at(kMaxTokenLevels) != mistake_at(kMaxTokenLevels + 1);
 }
 
 /// Parses a whole text as one JSON object. Null if it is anything else, or not parsable.
@@ -106,7 +120,7 @@ Segment decode_segment(std::string_view encoded) {
   auto decoded = decode_base64(encoded);
   if (!decoded) return {"", kNotAToken};
   if (is_parsable(*decoded)) return {std::move(*decoded), ""};
-  return {"", is_json(*decoded) ? kTooDeep : kNotAToken};
+  return {"", is_too_deep(*decoded) ? kTooDeep : kNotAToken};
 }
 
 /// The header of a token.
@@ -191,8 +205,7 @@ std::variant<Identity, std::string> read_claims(const cJSON* claims, const Token
 }
 
 bool is_token_text(std::string_view token) noexcept {
-  return token.size() <= kMaxTokenBytes && std::ranges::count(token, '.') == 2 &&
-         std::ranges::all_of(token, [](char c) {
+  return std::ranges::count(token, '.') == 2 && std::ranges::all_of(token, [](char c) {
            return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
                   c == '-' || c == '_' || c == '.';
          });
@@ -203,6 +216,7 @@ bool is_token_text(std::string_view token) noexcept {
 std::variant<Identity, std::string> verify_token(const KeyRing& keys, const TokenRules& rules,
                                                  std::string_view token, std::int64_t now_ms,
                                                  std::string* log_detail) {
+  if (token.size() > kMaxTokenBytes) return std::string(kTooLong);
   if (!is_token_text(token)) return std::string(kNotAToken);
   const std::size_t dot = token.find('.');
   const Segment header_segment = decode_segment(token.substr(0, dot));

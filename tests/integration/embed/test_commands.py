@@ -206,6 +206,26 @@ class Commands(CommandCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertNotIn("very secret", result.stdout)
 
+    def test_shows_no_key_that_stands_for_its_path(self):
+        secret = base64.b64encode(bytes(range(32))).decode()
+        pem = f"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----"
+        withheld = "jwt_key_file = (withheld: it looks like a key)"
+        token = ["token", "issue", "--user", "alice"]
+        for key in (secret, f"2024-05:{secret}", f"# mine\n{secret}\n", pem):
+            file = self.file(f"jwt_key_file = {json.dumps(key)}\n")
+            for auth in ("jwt", "open"):
+                for command in (["config", "check", "--auth", auth], ["serve", "--auth", auth],
+                                ["config", "show", "--auth", auth], token):
+                    for arguments, variables in ((["--jwt-key-file", key], {}),
+                                                 (["--config", file], {}),
+                                                 ([], {"WAYSTATION_JWT_KEY_FILE": key})):
+                        result = run(*command, *arguments, env=environment(**variables))
+                        shown = result.stdout + result.stderr
+                        self.assertIn(withheld, shown.replace("\n# ", " "))
+                        for line in (secret, secret[:16], "BEGIN"):
+                            self.assertNotIn(line, shown)
+                        self.assertEqual(result.returncode, 0 if "show" in command else 2, shown)
+
     def test_names_a_port_in_use(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]

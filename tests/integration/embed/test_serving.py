@@ -1,6 +1,7 @@
 """The server with open sockets: workers, signals, descriptors, the log."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -13,7 +14,7 @@ import unittest
 import websockets
 
 from support import (PATIENCE, Server, connection, environment, get, handshake, held_thread, raw,
-                     request, until)
+                     request, run, until)
 
 
 async def next_json(link):
@@ -170,6 +171,44 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                 server.send(signal.SIGHUP)
                 await asyncio.to_thread(server.await_log, "nothing was changed")
                 self.assertEqual(get(server.port, "/push/alice/").status, 401)
+
+    async def test_survives_a_file_that_cannot_be_a_configuration(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "site.toml"
+            file.write_text("")
+            with Server("--config", str(file), "--www", "") as server:
+                file.write_text("a" + ".a" * 40_000 + " = 1\n")
+                server.send(signal.SIGHUP)
+                await asyncio.to_thread(server.await_log, "too many parts; allowed: at most 16")
+                file.write_text("www = " + "[" * 40_000)
+                server.send(signal.SIGHUP)
+                await asyncio.to_thread(server.await_log, "nested too deeply")
+                file.unlink()
+                os.mkfifo(file)
+                server.send(signal.SIGHUP)
+                await asyncio.to_thread(server.await_log, "not a regular file; allowed: ")
+                self.assertEqual(get(server.port, "/healthz").status, 200)
+                code, _ = await asyncio.to_thread(server.end)
+                self.assertEqual(code, 0)
+
+    async def test_logs_each_reason_of_a_refusal(self):
+        with tempfile.TemporaryDirectory() as folder:
+            own, other = pathlib.Path(folder) / "own", pathlib.Path(folder) / "other"
+            for file, kid in ((own, "ours"), (other, "theirs")):
+                file.write_text(f"{kid}:{base64.b64encode(os.urandom(32)).decode()}\n")
+                file.chmod(0o600)
+            token = run("token", "issue", "--user", "alice", "--jwt-key-file", str(other)).stdout
+            with Server("--www=", "--auth", "jwt", "--jwt-key-file", str(own), "--jwt-issuer=us",
+                        "--log-level", "debug") as server:
+                upgrade = {"Connection": "Upgrade", "Upgrade": "websocket",
+                           "Sec_WebSocket_Version": "13",
+                           "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+                for _ in range(60):
+                    self.assertEqual(get(server.port, "/push/alice/", **upgrade).status, 401)
+                self.assertEqual(get(server.port, "/push/alice/", **upgrade,
+                                     Authorization="Bearer " + token.strip()).status, 401)
+                log = await asyncio.to_thread(server.await_log, 'kid "theirs"')
+                self.assertEqual(log.count("there is no token"), 50)
 
     async def test_names_options_that_need_a_restart(self):
         with tempfile.TemporaryDirectory() as folder:

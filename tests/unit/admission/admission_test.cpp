@@ -917,6 +917,8 @@ TEST(AdmissionOptions, AreRefusedWithALineThatNamesTheKey) {
                 "allowed_origins = \"a.example\": not an origin; allowed: ", ""},
            Case{[](auto&o, auto&) { o.auth = Auth::jwt; },
                 "jwt_key_file = \"\": tokens need a file of keys", ""},
+           Case{[](auto&o, auto&) { o.jwt_key_file = test::base64(kSecret); },
+                "jwt_key_file = (withheld: it looks like a key): a key instead of", ""},
            Case{[](auto&o, auto&path) {
                   o.auth = Auth::jwt;
                   o.jwt_key_file = path;

@@ -143,6 +143,23 @@ TEST(KeyRing, IsLoadedFromAPrivateFileOnly) {
   }
 }
 
+TEST(KeyFile, HasAPathThatIsNoKey) {
+  test::Folder folder;
+  const std::string secret = test::base64(kSecret);
+  for (const std::string& key :
+       {secret, "2024:" + secret, "2024: " + secret + " ", "# mine\n" + secret,
+        std::string("-----BEGIN PRIVATE KEY----- MII")}) {
+    EXPECT_TRUE(is_pasted_key(key)) << key;
+  }
+  for (const std::string& path : {std::string(), std::string("keys"), folder.path() + "/none.key",
+                                  test::base64(std::string(31, 's'))}) {
+    EXPECT_FALSE(is_pasted_key(path)) << path;
+  }
+  // A file may have any name.
+  const std::string path = folder.file("line\nBEGIN ", "");
+  EXPECT_FALSE(is_pasted_key(path));
+}
+
 TEST(KeyFile, IsPrivateIfOnlyItsOwnerOrTheGroupOfRootCanReadIt) {
   struct Case {
     mode_t mode;

@@ -74,7 +74,7 @@ TEST(Registry, ARelayThatStopsIsUsedByNoCall) {
   relay->stop();
   EXPECT_EQ(waystation_is_operator(id, &request), 0);
   EXPECT_EQ(waystation_max_body_bytes(id), 0U);
-  registry::take(id);
+  registry::remove(id);
 }
 
 TEST(Registry, ARelayThatStopsEndsNoConnections) {
@@ -96,8 +96,8 @@ TEST(Registry, ARelayThatStopsEndsNoConnections) {
     return waystation_end_slow_connections(running, &port, 1, 2) != 0;
   }));
   EXPECT_EQ(ended, 0U);
-  registry::take(stopped);
-  registry::take(running);
+  registry::remove(stopped);
+  registry::remove(running);
 }
 
 }  // namespace

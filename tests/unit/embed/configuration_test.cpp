@@ -2,10 +2,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <string>
+
+#include "embed/configuration_file.hpp"
 
 using namespace waystation::server;
 using testing::AllOf;
@@ -132,7 +136,8 @@ TEST_F(ConfigurationTest, NamesKeyValueAndLineOfAWrongType) {
       "max_connections = \"many\": not a whole number; allowed: 0 to 10000000 (" + path_ + ":2)");
   EXPECT_THAT(refusal("max_connections = 1.5\n"), HasSubstr("a floating-point"));
   EXPECT_THAT(refusal("max_connections = true\n"), HasSubstr("max_connections = true"));
-  EXPECT_THAT(refusal("max_connections = -1\n"), HasSubstr("max_connections = -1"));
+  EXPECT_THAT(refusal("max_connections = -1\n"),
+              HasSubstr("max_connections = -1: out of range; allowed: 0 to 10000000"));
   EXPECT_THAT(refusal("max_connections = [1]\n"), HasSubstr("a list with other entries"));
   EXPECT_THAT(refusal("max_connections = 10000001\n"), HasSubstr("max_connections = 10000001"));
   EXPECT_THAT(refusal("listen = '127.0.0.1:1'\n"), HasSubstr("not a list of texts"));
@@ -153,7 +158,84 @@ TEST_F(ConfigurationTest, NamesAnUnreadableFile) {
   sources_.file = (folder_ / "none.toml").string();
   EXPECT_THAT(refusal(), HasSubstr("none.toml\": cannot be read"));
   sources_.file = folder_.string();
-  EXPECT_THAT(refusal(), HasSubstr("cannot be read"));
+  EXPECT_THAT(refusal(), HasSubstr("a directory; allowed: "));
+}
+
+TEST_F(ConfigurationTest, ReadsNothingButARegularFile) {
+  // To open or to read these would wait for ever.
+  sources_.file = (folder_ / "pipe").string();
+  ASSERT_EQ(mkfifo(sources_.file->c_str(), 0600), 0);
+  EXPECT_THAT(refusal(), HasSubstr("pipe\": not a regular file; allowed: the path of a TOML file, "
+                                   "a regular file of at most 1 MiB"));
+  sources_.file = "/dev/zero";
+  EXPECT_THAT(refusal(), HasSubstr("not a regular file"));
+}
+
+TEST_F(ConfigurationTest, ReadsAFileOfAtMostAMebibyte) {
+  std::string text(kMaxConfigurationBytes, '\n');
+  EXPECT_EQ(refusal(text), "");
+  text += '\n';
+  EXPECT_THAT(refusal(text), HasSubstr(": too large; allowed: "));
+}
+
+TEST_F(ConfigurationTest, RefusesAKeyOfTooManyPartsBeforeItIsParsed) {
+  const auto dotted = [](std::size_t parts) {
+    std::string key = "a";
+    while (--parts != 0) key += " . a";
+    return key;
+  };
+  const auto too_long = path_ + ":2: a key has too many parts; allowed: at most 16";
+  EXPECT_THAT(refusal("\n" + dotted(16) + " = 1\n"), HasSubstr("\"a\""));
+  EXPECT_EQ(refusal("\n" + dotted(17) + " = 1\n"), too_long);
+  EXPECT_EQ(refusal("\n[" + dotted(17) + "]\n"), too_long);
+  EXPECT_EQ(refusal("\nx = [{ b = 1, " + dotted(40'000) + " = 1 }]\n"), too_long);
+  // No string or comment before the key hides it.
+  for (const auto* before : {R"(x = ["""a
+"""", {)",
+                             R"(x = ['''
+''''', {)",
+                             R"(# """
+x = {)",
+                             R"(#
+x = { "\"".)",
+                             R"(#
+x = { '\'.)",
+                             R"(#
+x = { "" = '', )"}) {
+    EXPECT_EQ(refusal(before + dotted(40'000) + " = 1"), too_long) << before;
+  }
+}
+
+TEST_F(ConfigurationTest, TakesDotsInStringsCommentsAndNumbers) {
+  const std::string dots(100, '.');
+  std::string text = R"(# DOTS
+jwt_issuer = """DOTS
+"DOTS"""
+www = 'DOTS' # DOTS
+jwt_audience = ["\"DOTS", '''DOTS''']
+)";
+  for (std::size_t at = 0; (at = text.find("DOTS", at)) != std::string::npos;) {
+    text.replace(at, 4, dots);
+  }
+  EXPECT_EQ(refusal(text), "");
+  std::string numbers = "x = [1.5";
+  for (int i = 0; i < 100; ++i) numbers += ", 1.5";
+  EXPECT_NO_THROW(bound_nesting(numbers + "]\n", path_));
+}
+
+TEST_F(ConfigurationTest, BoundsTheLevelsThatAFileNests) {
+  const auto nested = [&](std::size_t levels) {
+    std::string text = "\nwww = ";
+    for (std::size_t i = 0; i < levels; ++i) text += "{ a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a = ";
+    text += "1";
+    for (std::size_t i = 0; i < levels; ++i) text += " }";
+    return refusal(text);
+  };
+  const auto too_deep = path_ + ":2: nested too deeply; allowed: at most 16 levels";
+  EXPECT_THAT(nested(16), HasSubstr("www = a table"));
+  EXPECT_EQ(nested(17), too_deep);
+  EXPECT_EQ(nested(20'000), too_deep);
+  EXPECT_EQ(refusal("\nwww = " + std::string(100'000, '[')), too_deep);
 }
 
 TEST_F(ConfigurationTest, NamesTheVariableOrFlagOfAnError) {
@@ -163,6 +245,18 @@ TEST_F(ConfigurationTest, NamesTheVariableOrFlagOfAnError) {
   sources_.flags = {{"auth", {"nobody"}}};
   sources_.environment.clear();
   EXPECT_EQ(refusal(), "auth = \"nobody\": unknown value; allowed: open, jwt or header (--auth)");
+}
+
+TEST_F(ConfigurationTest, SaysThatAnIntegerIsOutOfRange) {
+  for (const auto* text : {"-5", "99999999999999999999999"}) {
+    sources_.flags = {{"max_connections", {text}}};
+    EXPECT_EQ(refusal(), "max_connections = \"" + std::string{text} +
+                             "\": out of range; allowed: 0 to 10000000 (--max-connections)");
+  }
+  for (const auto* text : {"", "-", "5-", "1e3", "0x5"}) {
+    sources_.flags = {{"max_connections", {text}}};
+    EXPECT_THAT(refusal(), HasSubstr(": not a whole number; allowed: 0 to 10000000")) << text;
+  }
 }
 
 TEST_F(ConfigurationTest, RefusesBytesThatATomlFileCannotContain) {
@@ -254,7 +348,7 @@ TEST_F(ConfigurationTest, ReportsAllErrorsWithTheirSources) {
                         "messages_a_second = 7\n"
                         "auth = 'jwt'\n");
   sources_.environment = {{"WAYSTATION_PING_INTERVAL_SECONDS", "0"}};
-  sources_.flags = {{"node_name", {"no name"}}, {"listen", {"localhost:1"}}};
+  sources_.flags = {{"node_name", {"no name"}}, {"listen", {"localhost:1", "127.0.0.1:1,x"}}};
   auto configuration = read_configuration(sources_);
   check_configuration(configuration);
   try {
@@ -265,6 +359,7 @@ TEST_F(ConfigurationTest, ReportsAllErrorsWithTheirSources) {
     EXPECT_THAT(
         error.lines(),
         ElementsAre(AllOf(StartsWith("listen = \"localhost:1\": "), EndsWith(" (--listen)")),
+                    AllOf(StartsWith("listen = \"x\": "), EndsWith(" (--listen)")),
                     AllOf(StartsWith("jwt_key_file = \"\": "), EndsWith(" (default)")),
                     AllOf(StartsWith("operators = \"x\": "), EndsWith(" (" + path_ + ":2)")),
                     AllOf(StartsWith("operators = \"y\": "), EndsWith(" (" + path_ + ":2)")),

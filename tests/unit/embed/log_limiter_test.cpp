@@ -62,3 +62,31 @@ TEST(LogLimiter, LimitsNewKindsToo) {
   ASSERT_EQ(suppressed.size(), 1U);
   EXPECT_EQ(suppressed[0].count, 10'000 - lines);
 }
+
+TEST(LogLimiter, TellsRefusalsApartByTheirReasonsAndNotByTheirDetails) {
+  LogLimiter limiter;
+  const std::string refused = "upgrade refused with 401 unauthenticated: ";
+  EXPECT_EQ(allowed(limiter, 60, refused + "there is no token (client ::1)", LogLevel::debug),
+            kLines);
+  std::uint64_t lines = 0;
+  for (int i = 0; i < 60; ++i) {
+    lines +=
+        allowed(limiter, 1, refused + "the token has no key; kid \"" + std::to_string(i) + "\"",
+                LogLevel::debug);
+  }
+  EXPECT_EQ(lines, kLines);
+  // At other levels a reason may be anything.
+  EXPECT_EQ(allowed(limiter, kLines, refused + "x"), kLines);
+  EXPECT_EQ(allowed(limiter, 1, refused + "y"), 0U);
+}
+
+TEST(LogLimiter, BoundsTheReasonsOfOneEvent) {
+  LogLimiter limiter;
+  std::uint64_t lines = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    lines += allowed(limiter, 1, "civetweb: port " + std::to_string(i), LogLevel::debug);
+  }
+  EXPECT_EQ(lines, LogLimiter::kMaxReasons + kLines);
+  // They leave the others alone.
+  EXPECT_EQ(allowed(limiter, 60, "error frame bad_json: x", LogLevel::debug), kLines);
+}

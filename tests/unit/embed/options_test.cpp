@@ -18,6 +18,12 @@ const Option& option(std::string_view key) {
   return *found;
 }
 
+/// The first line that refuses a value for the option; empty where it is taken.
+std::string mistake_in(const Option& option, const Value& value) {
+  const auto mistakes = mistakes_in(option, value);
+  return mistakes.empty() ? std::string{} : mistakes.front();
+}
+
 /// The error line for `text` as the option's value; empty if it is accepted.
 std::string refusal(std::string_view key, std::string_view text) {
   const auto value = parse_value(option(key), text);
