@@ -13,8 +13,8 @@
 namespace waystation::server {
 
 /// Allows a number of lines of each kind per interval and counts the others. Lines have the same
-/// kind if their level and their text before the first ':' are equal. At debug the reason after the ':' counts too, up to its
-/// first ';' or '('. One thread.
+/// kind if their level and their text before the first ':' are equal. At debug the reason after the
+/// ':' counts too, up to its first ';' or '('. One thread.
 class LogLimiter {
  public:
   using Clock = std::chrono::steady_clock;
@@ -23,8 +23,8 @@ class LogLimiter {
   static constexpr std::chrono::seconds kInterval{30};
   /// Further kinds in an interval share one limit, so that new kinds do not bypass it.
   static constexpr std::size_t kMaxKinds = 128;
-  /// Further reasons of one event share one limit, so that an event with endless reasons does not use
-  /// up the kinds.
+  /// Further reasons of one event share one limit, so that an event with endless reasons does not
+  /// use up the kinds.
   static constexpr std::ptrdiff_t kMaxReasons = 16;
 
   struct Suppressed {
