@@ -50,7 +50,7 @@ void copy_text(char (&to)[Size], std::string_view text) noexcept {
   if (length < text.size()) {
     while (length > 0 && is_continuation(length)) --length;
   }
-  std::memcpy(to, text.data(), length);
+  text.copy(to, length);
   to[length] = '\0';
 }
 
