@@ -69,15 +69,15 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
 
   request.remote_address = "127.0.0.1";
   must(!std::holds_alternative<Admitted>(jwt.admit(request, kNow)));
-  must(jwt.authorize(request, Scope::push, kNow).has_value());
+  must(!jwt.authorize(request, Scope::push, kNow));
   const auto result = open.admit(request, kNow);
   if (const auto* refusal = std::get_if<Refusal>(&result)) {
     const std::string text = render(*refusal);
     const std::size_t end = text.find("\r\n\r\n");
     must(end != std::string::npos && text.starts_with("HTTP/1.1 "));
-    // Status, four fields and those of the refusal.
+    // Status, five fields and those of the refusal.
     must(std::ranges::count(text.substr(0, end), '\n') ==
-         4 + static_cast<std::ptrdiff_t>(refusal->headers.size()) +
+         5 + static_cast<std::ptrdiff_t>(refusal->headers.size()) +
              (info_of(refusal->code).retry_after_seconds != 0 ? 1 : 0));
   } else if (const auto* admitted = std::get_if<Admitted>(&result)) {
     must(admitted->caller ? is_user_id(*admitted->caller) : admitted->protocol == Protocol::plain);
