@@ -385,21 +385,22 @@ WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
  * It considers the TCP connections of this process whose local port is one of `ports`, except those
  * that the relay adopted. If there are more than `workers`, the number of connections that your
  * server serves at a time, it ends slow ones until half of `workers` are left. A connection is slow
- * if a call saw it at least 0.4 seconds ago, and either no whole request is waiting in it, or its
- * client has not taken what was written. After five seconds without a call, all count as new.
+ * if a call saw it at least 0.4 seconds ago and one of these is true: no whole request is waiting in
+ * it, or its client has not taken what was written. After five seconds without a call, all count as
+ * new.
  *
  * The network with the most connections goes first: an IPv4 address, or an IPv6 /64 prefix. Of
  * equal ones, that with the oldest connection goes first. Of a network, the oldest connections go
- * first. Those of `trusted_proxies` stay, and so do those of requests that waystation_upgrade,
- * waystation_http, waystation_origin_check or waystation_is_operator works on, unless it waits for
- * the body. waystation_upgrade refuses an ended connection with 503 not_adoptable.
+ * first. Those of `trusted_proxies` stay. A connection also stays while
+ * waystation_upgrade, waystation_http, waystation_origin_check or waystation_is_operator works on its
+ * request, unless the call waits for the body. waystation_upgrade refuses an ended connection with 503 not_adoptable.
  *
  * Your server reads end-of-file from an ended connection; an answer that it is writing still goes
  * out. If its client has not taken the answer 0.4 seconds later, and others still wait, your
  * server's writes fail.
  *
- * Do not call it if your server keeps connections of its own open, such as its own WebSockets: they
- * look like slow ones. Servers that share a relay may each call it for their ports.
+ * Do not call it if your server keeps other connections open, such as its own WebSockets: they look
+ * like slow ones. Servers that share a relay may each call it for their ports.
  *
  * Returns the number of ended connections. It is 0 too if `ports` is NULL, `workers` is 0, the relay
  * is gone or being freed, memory ran out, or /proc/self/fd cannot be read. Of the last, the log warns
