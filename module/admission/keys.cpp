@@ -18,8 +18,8 @@
 #include <system_error>
 #include <utility>
 
-#include "admission/base64.hpp"
 #include "admission/request.hpp"
+#include "base/base64.hpp"
 #include "base/error.hpp"
 
 namespace waystation {

@@ -11,7 +11,7 @@
 #include <memory>
 #include <new>
 
-#include "admission/base64.hpp"
+#include "base/base64.hpp"
 #include "base/error.hpp"
 #include "relay/json_scanner.hpp"
 #include "relay/names.hpp"

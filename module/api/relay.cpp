@@ -10,11 +10,11 @@
 #include "admission/routes.hpp"
 #include "api/options.hpp"
 #include "base/clock.hpp"
+#include "base/utf8.hpp"
 #include "reactor/adopted_socket.hpp"
 #include "relay/json_scanner.hpp"
 #include "websocket/close_code.hpp"
 #include "websocket/handshake.hpp"
-#include "websocket/utf8.hpp"
 
 namespace waystation {
 namespace {

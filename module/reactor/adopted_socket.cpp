@@ -21,8 +21,8 @@
 #include <system_error>
 #include <vector>
 
-#include "reactor/file_descriptor.hpp"
-#include "reactor/mutex.hpp"
+#include "base/file_descriptor.hpp"
+#include "base/mutex.hpp"
 
 namespace waystation {
 namespace {

@@ -17,8 +17,8 @@
 #include <variant>
 #include <vector>
 
+#include "base/file_descriptor.hpp"
 #include "base/result.hpp"
-#include "reactor/file_descriptor.hpp"
 
 namespace waystation {
 

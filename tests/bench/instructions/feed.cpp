@@ -22,8 +22,8 @@
 #include <utility>
 #include <variant>
 
+#include "base/file_descriptor.hpp"
 #include "reactor/adopted_socket.hpp"
-#include "reactor/file_descriptor.hpp"
 #include "reactor/relay_service.hpp"
 #include "websocket/frame_writer.hpp"
 
