@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import WebSocket from 'ws';
 import { scene, until } from '../lib/harness.mjs';
-import { connected, desktop, isThere, loggedIn, message, phone, say, stageDesktop, waitForStatus } from '../lib/world.mjs';
+import { accessible, connected, desktop, isThere, loggedIn, message, phone, say, stageDesktop, waitForStatus } from '../lib/world.mjs';
 
 const presence = (page) => page.locator('[data-test=presence]').innerText();
 const shown = (page) => page.evaluate(() => globalThis.shown);
@@ -353,6 +354,64 @@ scene('user text is never HTML', async (stage) => {
   }
   await bob.locator('[data-test=log]').evaluate((log) => log.scrollTo(0, 0));
   await stage.shot(bob, 'odd-texts');
+});
+
+/** A program with a chat socket to alice. */
+async function program(stage, { url, port }) {
+  const socket = new WebSocket(`ws://127.0.0.1:${port ?? new URL(url).port}/ws/chat/alice_bob/?user=bob`, 'waystation.v1');
+  stage.onClear(() => socket.terminate());
+  await new Promise((resolve, reject) => socket.on('open', resolve).on('error', reject));
+  return { send: (frame) => socket.send(JSON.stringify(frame)), close: () => socket.close() };
+}
+
+scene('the page understands texts, notices and signals of programs', async (stage) => {
+  const server = await stage.server();
+  const { url } = server;
+  const page = await stage.tab(await stage.browserContext(), `${url}/#/?me=alice`);
+  await loggedIn(page);
+  const push = (body) => fetch(`${url}/api/v1/push/alice`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+  await push({ title: 'Backup finished', text: '42 GB in 38 minutes', url: 'https://backup.example/run?id=7' });
+  const toast = page.locator('[data-test=toast]');
+  await toast.getByText('Backup finished — 42 GB in 38 minutes').waitFor();
+  await page.locator('nav').getByText('Backup finished — 42 GB in 38 minutes').waitFor();
+  await toast.locator('.open').click();
+  const notice = page.locator('[data-test=notice]').first();
+  await notice.getByText('Backup finished', { exact: true }).waitFor();
+  const link = notice.getByRole('link', { name: 'https://backup.example/run?id=7' });
+  assert.deepEqual(await link.evaluate(({ href, rel, target }) => [href, rel, target]), ['https://backup.example/run?id=7', 'noopener noreferrer', '_blank']);
+  assert.equal(await notice.locator('[data-test=data]').count(), 0);
+  await push({ title: 'No link', url: 'javascript:alert(1)' });
+  const second = page.locator('[data-test=notice]').nth(1);
+  await second.locator('summary').click();
+  await second.getByText('"url": "javascript:alert(1)"').waitFor();
+  assert.equal(await second.locator('a').count(), 0);
+  await accessible(page, 'notices');
+  await stage.shot(page, 'notices-understood');
+
+  const bob = await program(stage, server);
+  bob.send({ message: { text: 'The log is at https://log.example/a_(b).' } });
+  await toast.getByText('The log is at https://log.example/a_(b).').waitFor();
+  await page.goto(`${url}/#/with/bob`);
+  await isThere(page);
+  const log = page.locator('[data-test=log]');
+  assert.equal(await log.getByRole('link').getAttribute('href'), 'https://log.example/a_(b)');
+  bob.send({ message: { temperature: 21.5, unit: 'C' } });
+  const data = log.locator('[data-test=data]');
+  await data.getByText('{"temperature":21.5,"unit":"C"}').waitFor();
+  await page.locator('nav').getByText('{"temperature":21.5,"unit":"C"}').waitFor();
+  assert.equal(await data.getByText('"temperature": 21.5').isVisible(), false);
+  await data.locator('summary').click();
+  await data.getByText('"temperature": 21.5').waitFor();
+  bob.send({ message: 'Restart it with `systemctl restart relay`.' });
+  await log.locator('code').getByText('systemctl restart relay', { exact: true }).waitFor();
+  await say(page, 'Thanks');
+  await waitForStatus(page, 'Thanks', 'chat');
+  bob.send({ signal: { typing: true } });
+  await page.getByText('bob is typing…').waitFor();
+  bob.send({ signal: { seen: await page.evaluate(() => document.querySelector('[data-test=message].own')?.dataset.id) } });
+  await waitForStatus(page, 'Thanks', 'seen');
+  await accessible(page, 'texts, links and data');
+  await stage.shot(page, 'understood');
 });
 
 scene('a message too long for the server is refused before it is sent', async (stage) => {

@@ -136,6 +136,8 @@ export const en = {
   'notices.text': 'Messages from the system.',
   'notices.empty': 'No notices yet.',
 
+  'data.title': 'Data',
+
   'op.title': 'Operator',
 } as const;
 

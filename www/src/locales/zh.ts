@@ -138,5 +138,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'notices.text': '来自系统的消息。',
   'notices.empty': '暂无通知。',
 
+  'data.title': '数据',
+
   'op.title': '运维',
 };

@@ -2,7 +2,8 @@ import { computed, effectScope, onScopeDispose, watch, type EffectScope } from '
 import { useChat, type UseChatReturn } from '../composables';
 import { announce } from './announce';
 import { pageVisible } from './browser_state';
-import { append, conversationState, markSeen, messageText, moveToEnd, setTyping, type ConversationState, type Entry } from './conversation_store';
+import { contentText } from './content';
+import { append, conversationState, markSeen, moveToEnd, setTyping, type ConversationState, type Entry } from './conversation_store';
 import { failureText } from './failure';
 import { t } from './i18n';
 import { addToast, dismissToastsOf, notifyDesktop } from './notifications';
@@ -35,7 +36,7 @@ export function receiveMessage(peer: string, { id, message, at }: { readonly id:
   const state = conversationState(peer);
   const entry = append(state, { id, own: false, value: message, at, status: null });
   if (entry === null) return;
-  const text = messageText(message);
+  const text = contentText(message);
   if (state.open) announce(t('chat.arrived', { user: peer, text }));
   else addToast(peer, text);
   if (isReading(state)) return;

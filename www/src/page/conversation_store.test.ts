@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
-  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, markSeen, messageText, moveToEnd, readNotices, setTyping, unreadNotices, unreadTotal,
+  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, markSeen, moveToEnd, readNotices, setTyping, unreadNotices, unreadTotal,
   type Entry, type Status,
 } from './conversation_store';
 
@@ -160,13 +160,5 @@ describe('typing', () => {
     setTyping(bob(), true);
     theirs('m1');
     expect(bob().typing).toBe(false);
-  });
-});
-
-describe('messageText', () => {
-  it('returns a string unchanged, and other values as JSON', () => {
-    expect(messageText('<b>"')).toBe('<b>"');
-    expect(messageText({ a: 1 })).toBe('{"a":1}');
-    expect(messageText(null)).toBe('null');
   });
 });

@@ -123,11 +123,11 @@ function makeEntry(entry: NewEntry): Entry {
 /** The same message with the same id is a repetition within this time, and a new message later. */
 const repetitionMs = 10 * 60_000;
 
-/** Adds a message. Null for a repetition, since a message may arrive twice. Clients may reuse ids: the text is compared too. */
+/** Adds a message. Null for a repetition, since a message may arrive twice. Clients may reuse ids: the messages are compared too. */
 export function append(into: ConversationState, entry: NewEntry): Entry | null {
   const idKey = entry.id === null ? null : `${entry.own ? '>' : '<'}${entry.id}`;
   const existing = idKey === null ? undefined : into.ids.get(idKey);
-  if (existing !== undefined && entry.at - existing.at < repetitionMs && messageText(existing.value) === messageText(entry.value)) return null;
+  if (existing !== undefined && entry.at - existing.at < repetitionMs && JSON.stringify(existing.value) === JSON.stringify(entry.value)) return null;
   const created = makeEntry(entry);
   if (idKey !== null) into.ids.set(idKey, created);
   insert(into, created);
@@ -210,9 +210,4 @@ export function clearConversations(): void {
   byPeer.clear();
   noticeEntries.splice(0);
   noticeState.unread = 0;
-}
-
-/** A message as text. Values other than strings are shown as JSON. */
-export function messageText(value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value);
 }
