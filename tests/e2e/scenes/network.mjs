@@ -52,6 +52,33 @@ scene('the page reconnects after a clean restart of the server', async (stage) =
   await connected(alice);
 }, { seconds: 90 });
 
+scene('one connection that opens brings back the others of all tabs', async (stage) => {
+  const port = await freePort();
+  const before = await stage.server([], port);
+  const context = await stage.browserContext();
+  const first = await context.newPage();
+  // The third wait never ends by itself.
+  await first.addInitScript(() => {
+    Math.random = () => 1;
+    globalThis.endless = 0;
+    const start = globalThis.setTimeout;
+    globalThis.setTimeout = (run, ms, ...more) => {
+      if (ms === 2000) globalThis.endless += 1;
+      return start(run, ms === 2000 ? 2 ** 31 - 1 : ms, ...more);
+    };
+  });
+  await first.goto(`${before.url}/#/?me=alice&to=bob`);
+  await connected(first);
+  await loggedIn(first);
+  await before.kill();
+  await until('both connections wait', async () => (await first.evaluate(() => globalThis.endless)) === 2);
+  const after = await stage.server([], port);
+  const second = await stage.tab(context, `${after.url}/#/?me=alice&to=carol`);
+  await connected(second);
+  await loggedIn(first);
+  await connected(first);
+}, { seconds: 60 });
+
 scene('a message is sent although the conversation was closed', async (stage) => {
   const port = await freePort();
   const before = await stage.server([], port);
