@@ -12,6 +12,9 @@ export const en = {
   'signin.token.hint': 'A JWT with your user id. This tab keeps it until it is closed.',
   'signin.token.go': 'Use the token',
   'signin.token.bad': 'Not a valid token: use a JWT of three parts with dots between, and a user id in “sub”.',
+  'signin.token.expired': 'This token expired on {time}. Enter a new one.',
+  'signin.token.refused': 'The server does not accept this token: {detail}',
+  'signin.token.checking': 'Checking the token…',
   'signin.operator': 'Operator page',
 
   'identity.title': 'Continue as {to}?',
@@ -124,6 +127,11 @@ export const en = {
   'code.not_that_user': 'the token is for another user.',
   'code.bad_subject': 'the token has no user id of this server.',
   'code.bad_origin': 'this page’s address is not allowed.',
+  'code.expired': 'the token has expired.',
+  'code.early': 'the token is not valid yet.',
+  'code.key': 'it is signed with a key that the server does not know.',
+  'code.issuer': 'it is from another issuer.',
+  'code.audience': 'it is for another service.',
   'link.token': 'Enter a token',
   'link.queued': 'Messages waiting: {n}',
 

@@ -14,6 +14,9 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'signin.token.hint': '包含用户 ID 的 JWT。本标签页会保留它，直到关闭。',
   'signin.token.go': '使用令牌',
   'signin.token.bad': '令牌无效：JWT 由点号分成三段，“sub” 中须有用户 ID。',
+  'signin.token.expired': '此令牌已于 {time} 过期，请输入新令牌。',
+  'signin.token.refused': '服务器不接受此令牌：{detail}',
+  'signin.token.checking': '正在验证令牌…',
   'signin.operator': '运维页面',
 
   'identity.title': '切换为 {to}？',
@@ -126,6 +129,11 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'code.not_that_user': '令牌属于其他用户。',
   'code.bad_subject': '令牌中没有此服务器的用户 ID。',
   'code.bad_origin': '不允许本页的来源地址。',
+  'code.expired': '令牌已过期。',
+  'code.early': '令牌尚未生效。',
+  'code.key': '签名所用的密钥不是服务器认可的密钥。',
+  'code.issuer': '令牌来自其他签发者。',
+  'code.audience': '令牌用于其他服务。',
   'link.token': '输入令牌',
   'link.queued': '等待发送：{n}',
 
