@@ -180,7 +180,7 @@ scene('the page fits a screen of 320 pixels', async (stage) => {
       const presence = document.querySelector('[data-test=presence]').getBoundingClientRect();
       return [log.scrollWidth - log.clientWidth, Math.max(0, presence.right - header.right), document.documentElement.scrollWidth - window.innerWidth];
     });
-  await page.getByText('closing or reloading the tab deletes them').waitFor();
+  await page.getByText('until you close or reload it').waitFor();
   assert.deepEqual(await overflows(), [0, 0, 0]);
   await stage.shot(page, 'smallest-longest-id');
   await other.locator('[data-test=composer]').fill('…');

@@ -3,7 +3,7 @@ import { scene, until } from '../lib/harness.mjs';
 import { makeKey } from '../lib/token.mjs';
 import { accessible, connected, desktop, isThere, loggedIn, message, phone, say, smallest } from '../lib/world.mjs';
 
-const dialog = (page) => page.locator('[data-test=identity]');
+const dialog = (page) => page.locator('[data-test=confirm]');
 const me = (page) => page.locator('[data-test=me]').innerText();
 const hash = (page) => new URL(page.url()).hash;
 const focused = (page) => page.evaluate(() => document.activeElement?.textContent);

@@ -285,7 +285,7 @@ scene('a token that the server refuses stays in the form, with the reason', asyn
   await loggedIn(linked);
   // Another user's token asks first. If the server refuses it, the user stays.
   await linked.evaluate((token) => void (location.hash = `#/?token=${token}`), otherKey.token('eve', 3600));
-  const dialog = linked.locator('[data-test=identity]');
+  const dialog = linked.locator('[data-test=confirm]');
   await dialog.getByRole('button', { name: 'Continue as eve' }).click();
   await dialog.getByText('it is signed with a key that the server does not know').waitFor();
   await accessible(linked, 'a refused token of another user');

@@ -59,8 +59,8 @@ export const en = {
   'chat.off': 'not connected',
   'chat.typing': '{user} is typing…',
   'chat.typing.short': 'typing…',
-  'chat.empty.title': 'No messages yet',
-  'chat.empty.text': 'Your messages with {user} are in this tab only. The server keeps no copy, and closing or reloading the tab deletes them.',
+  'chat.empty.title': 'No messages in this tab',
+  'chat.empty.text': 'The server keeps no copy of your messages with {user}: they are in this tab until you close or reload it.',
   'chat.memory': 'Kept in this tab’s memory only',
   'chat.latest': 'Latest message',
   'chat.latest.new': 'New messages: {n}',
@@ -68,6 +68,14 @@ export const en = {
   'chat.today': 'Today',
   'chat.yesterday': 'Yesterday',
   'chat.arrived': '{user}: {text}',
+
+  'leave.title': 'Sign out?',
+  'leave.text': 'This tab deletes its messages. The server keeps no copy.',
+  'leave.unsent': 'Drafts and messages that are not sent: {n}. This tab deletes them, and all its messages.',
+  'leave.keep': 'Stay signed in',
+
+  'save.button': 'Save this conversation',
+  'save.title': 'Messages of {me} with {peer}, saved at {time}',
 
   'compose.label': 'Message to {user}',
   'compose.placeholder': 'Message',

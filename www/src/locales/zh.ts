@@ -61,8 +61,8 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'chat.off': '未连接',
   'chat.typing': '{user} 正在输入…',
   'chat.typing.short': '正在输入…',
-  'chat.empty.title': '还没有消息',
-  'chat.empty.text': '您与 {user} 的消息只在本标签页中。服务器不留副本，关闭或刷新标签页后即清除。',
+  'chat.empty.title': '本标签页中没有消息',
+  'chat.empty.text': '服务器不留存您与 {user} 的消息：消息只在本标签页中，关闭或刷新后即清除。',
   'chat.memory': '只保存在本标签页的内存里',
   'chat.latest': '最新消息',
   'chat.latest.new': '新消息：{n}',
@@ -70,6 +70,14 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'chat.today': '今天',
   'chat.yesterday': '昨天',
   'chat.arrived': '{user}：{text}',
+
+  'leave.title': '退出登录？',
+  'leave.text': '本标签页会清除其中的消息，服务器不留副本。',
+  'leave.unsent': '未发送的消息和草稿：{n}。本标签页会清除它们以及所有消息。',
+  'leave.keep': '保持登录',
+
+  'save.button': '保存此对话',
+  'save.title': '{me} 与 {peer} 的消息，保存于 {time}',
 
   'compose.label': '给 {user} 的消息',
   'compose.placeholder': '消息',

@@ -5,6 +5,7 @@ import { pageVisible } from './browser_state';
 import { contentText } from './content';
 import { append, conversationState, markSeen, moveToEnd, setTyping, type ConversationState, type Entry } from './conversation_store';
 import { failureText } from './failure';
+import { askHistory } from './history';
 import { t } from './i18n';
 import { addToast, dismissToastsOf, notifyDesktop } from './notifications';
 import { server } from './server';
@@ -64,6 +65,8 @@ export function closeConversations(): void {
 
 function startConversation(me: string, peer: string, end: () => void): Conversation {
   const state = conversationState(peer);
+  // Another tab may have been in the conversation while this one was not.
+  askHistory(peer);
   const chat = useChat(groupName(me, peer), {
     user: me,
     server,
