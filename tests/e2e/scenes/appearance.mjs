@@ -180,7 +180,7 @@ scene('the page fits a screen of 320 pixels', async (stage) => {
       const presence = document.querySelector('[data-test=presence]').getBoundingClientRect();
       return [log.scrollWidth - log.clientWidth, Math.max(0, presence.right - header.right), document.documentElement.scrollWidth - window.innerWidth];
     });
-  await page.getByText('closing or reloading the tab deletes them').waitFor();
+  await page.getByText('until you close or reload it').waitFor();
   assert.deepEqual(await overflows(), [0, 0, 0]);
   await stage.shot(page, 'smallest-longest-id');
   await other.locator('[data-test=composer]').fill('…');
@@ -196,4 +196,28 @@ scene('the page fits a screen of 320 pixels', async (stage) => {
   await page.goto(`${url}/#/operator`);
   await page.locator('[data-test=push-user]').waitFor();
   assert.equal(await sideways(page), 0);
+});
+
+scene('the list fits a phone, with long messages and the longest id', async (stage) => {
+  const { url } = await stage.server();
+  const alice = 'a'.repeat(64);
+  const peers = ['bob', 'w'.repeat(64)];
+  for (const options of [smallest, { ...phone, viewport: { width: 720, height: 780 } }]) {
+    const page = await stage.tab(await stage.browserContext(options), `${url}/#/?me=${alice}`);
+    await loggedIn(page);
+    const words = 'A message of two hundred characters. '.repeat(6).slice(0, 200);
+    for (const [peer, text] of [[peers[0], words], [peers[1], 'W'.repeat(200)]]) {
+      const other = await stage.chat(url, peer, alice);
+      await say(other, text);
+      await page.locator(`[data-test=conversation][data-peer=${peer}] [data-test=unread]`).waitFor();
+      await other.close();
+    }
+    const controls = page.locator('nav button, nav a, nav input, nav time, [data-test=unread]');
+    assert.ok((await controls.count()) >= 2 * 3 + 4);
+    const outside = await controls.evaluateAll((all) => all.map((one) => one.getBoundingClientRect()).filter(({ left, right }) => left < 0 || right > window.innerWidth).length);
+    assert.equal(outside, 0);
+    assert.equal(await page.locator('nav').evaluate((nav) => nav.scrollWidth - nav.clientWidth), 0);
+    await stage.shot(page, `list-${options.viewport.width}`);
+    await page.close();
+  }
 });

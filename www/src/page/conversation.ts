@@ -2,8 +2,10 @@ import { computed, effectScope, onScopeDispose, watch, type EffectScope } from '
 import { useChat, type UseChatReturn } from '../composables';
 import { announce } from './announce';
 import { pageVisible } from './browser_state';
-import { append, conversationState, markSeen, messageText, moveToEnd, setTyping, type ConversationState, type Entry } from './conversation_store';
+import { contentText } from './content';
+import { append, conversationState, markSeen, moveToEnd, setTyping, type ConversationState, type Entry } from './conversation_store';
 import { failureText } from './failure';
+import { askHistory } from './history';
 import { t } from './i18n';
 import { addToast, dismissToastsOf, notifyDesktop } from './notifications';
 import { server } from './server';
@@ -35,7 +37,7 @@ export function receiveMessage(peer: string, { id, message, at }: { readonly id:
   const state = conversationState(peer);
   const entry = append(state, { id, own: false, value: message, at, status: null });
   if (entry === null) return;
-  const text = messageText(message);
+  const text = contentText(message);
   if (state.open) announce(t('chat.arrived', { user: peer, text }));
   else addToast(peer, text);
   if (isReading(state)) return;
@@ -63,6 +65,8 @@ export function closeConversations(): void {
 
 function startConversation(me: string, peer: string, end: () => void): Conversation {
   const state = conversationState(peer);
+  // Another tab may have been in the conversation while this one was not.
+  askHistory(peer);
   const chat = useChat(groupName(me, peer), {
     user: me,
     server,
