@@ -81,9 +81,7 @@ class TlsClient final : public WebSocketClient {
   }
 
   /// Whether the server ended its direction by the rules of TLS.
-  bool got_close_notify() const noexcept {
-    return (SSL_get_shutdown(ssl_.get()) & SSL_RECEIVED_SHUTDOWN) != 0;
-  }
+  bool got_close_notify() const noexcept { return got_close_notify_; }
   void send_close_notify() { SSL_shutdown(ssl_.get()); }
   /// Sends a key update and asks for one.
   bool update_keys() {
@@ -105,15 +103,15 @@ class TlsClient final : public WebSocketClient {
     const int count = SSL_read(ssl_.get(), received.bytes.data(), 65536);
     received.bytes.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
     if (count <= 0) {
-      received.end = SSL_get_error(ssl_.get(), count) == SSL_ERROR_ZERO_RETURN
-                         ? Received::End::eof
-                         : Received::End::reset;
+      got_close_notify_ = SSL_get_error(ssl_.get(), count) == SSL_ERROR_ZERO_RETURN;
+      received.end = got_close_notify_ ? Received::End::eof : Received::End::reset;
     }
     return received;
   }
 
  private:
   TlsHandle ssl_;
+  bool got_close_notify_ = false;
 };
 
 /// A request that a TlsServer has read.
