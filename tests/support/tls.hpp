@@ -144,6 +144,11 @@ class TlsServer {
   void set_end_request(std::function<void(const TlsRequest&)> step) {
     end_request_ = std::move(step);
   }
+  /// Before the first connection.
+  SSL_CTX* context() const noexcept { return context_.get(); }
+  /// Before the first connection: the server reads at most so many bytes of a request at once, so
+  /// that OpenSSL keeps what follows it in its record. CivetWeb reads all that there is.
+  void set_read_bytes(std::size_t bytes) noexcept { read_bytes_ = bytes; }
   /// Connections that were closed.
   int closed() const noexcept { return closed_; }
 
@@ -202,7 +207,7 @@ class TlsServer {
 
   void serve(TlsRequest request) {
     std::string head;
-    std::string buffer(16384, '\0');
+    std::string buffer(read_bytes_, '\0');
     while (head.find("\r\n\r\n") == std::string::npos) {
       const int count = SSL_read(request.ssl, buffer.data(), static_cast<int>(buffer.size()));
       if (count <= 0) return;
@@ -219,6 +224,7 @@ class TlsServer {
 
   Handler handler_;
   std::function<void(const TlsRequest&)> end_request_;
+  std::size_t read_bytes_ = 16384;
   std::atomic<int> closed_ = 0;
   Listener listener_;
   TlsContext context_;
