@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <waystation/civetweb.h>
+#include <waystation/civetweb_openssl.h>
 
 #include <algorithm>
 #include <array>
@@ -22,6 +23,7 @@
 
 #include "embed/descriptors.hpp"
 #include "embed/openssl.hpp"
+#include "embed/relay_options.hpp"
 
 namespace waystation::server {
 namespace {
@@ -209,6 +211,8 @@ WebServer::WebServer(const std::vector<ListenAddress>& listen,
     SSL_CTX_set_info_callback(tls_->get(), on_tls_event);
     callbacks.external_ssl_ctx = on_ssl_context;
     load_openssl_links();
+    LibraryError error;
+    error.check(waystation_civetweb_use_openssl(error));
   }
   const unsigned features = tls_ ? MG_FEATURES_TLS : 0;
   if ((mg_init_library(features) & features) != features) {

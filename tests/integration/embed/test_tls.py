@@ -1,6 +1,8 @@
 """Listeners with TLS: the certificate, its renewal, and what the server says about mistakes."""
 
+import asyncio
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -12,6 +14,8 @@ import subprocess
 import tempfile
 import threading
 import unittest
+
+import websockets
 
 from certificates import Authority
 from support import PATIENCE, Program, Server, connection, environment, get, run, until
@@ -63,6 +67,37 @@ class Serving(TlsCase):
         self.assertEqual(get(secure, "/healthz", tls=self.tls).json()["status"], "ok")
         self.assertEqual(get(plain, "/healthz").json()["status"], "ok")
         self.assertEqual(get(secure, "/metrics", tls=self.tls).status, 200)
+
+    def test_relays_between_listeners_with_and_without_tls(self):
+        server = self.serve(*self.authority.options("first"))
+        (_, secure), (_, plain) = server.addresses
+
+        async def converse(version):
+            tls = self.authority.client(version)
+            async with websockets.connect(f"wss://127.0.0.1:{secure}/ws/chat/alice_bob/?user=alice",
+                                          ssl=tls) as alice, \
+                    websockets.connect(f"ws://127.0.0.1:{plain}/ws/chat/alice_bob/?user=bob") as bob:
+                for text in "x", "y" * 60000:
+                    await alice.send(json.dumps({"message": text, "to_user": "bob"}))
+                    for link in bob, alice:
+                        received = await asyncio.wait_for(link.recv(), PATIENCE)
+                        self.assertEqual(json.loads(received), {"message": text})
+
+        for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
+            with self.subTest(version=version):
+                asyncio.run(converse(version))
+
+    def test_drains_sockets_with_tls(self):
+        with Server("--listen", "https://127.0.0.1:0", "--www", "",
+                    *self.authority.options("first")) as server:
+            async def wait_for_the_end():
+                async with websockets.connect(f"wss://127.0.0.1:{server.port}/push/alice/",
+                                              ssl=self.tls) as alice:
+                    server.ask_to_end()
+                    await asyncio.wait_for(alice.wait_closed(), PATIENCE)
+                    return alice.close_code
+
+            self.assertEqual(asyncio.run(wait_for_the_end()), 1001)
 
     def test_keeps_a_connection_open(self):
         server = self.serve(*self.authority.options("first"))
@@ -117,14 +152,26 @@ class Renewal(TlsCase):
         folder, options = self.files()
         server = self.serve(*options)
         self.assertEqual(name_of(server.port, self.tls), "first")
-        with connection(server.port, tls=self.tls) as before:
-            before.request("GET", "/")
-            before.getresponse().read()
-            self.install(folder, "second")
-            self.assertEqual(name_of(server.port, self.tls), "first", "not before SIGHUP")
-            server.send(signal.SIGHUP)
-            server.await_log("SIGHUP: tls_certificate = ")
-            self.assertEqual(name_of(server.port, self.tls), "second")
+        self.install(folder, "second")
+        self.assertEqual(name_of(server.port, self.tls), "first", "not before SIGHUP")
+        server.send(signal.SIGHUP)
+        server.await_log("SIGHUP: tls_certificate = ")
+        self.assertEqual(name_of(server.port, self.tls), "second")
+
+    def test_keeps_open_sockets(self):
+        folder, options = self.files()
+        server = self.serve(*options)
+
+        async def converse():
+            async with websockets.connect(f"wss://127.0.0.1:{server.port}/ws/chat/alice_bob/?user=alice",
+                                          ssl=self.tls) as alice:
+                self.install(folder, "second")
+                server.send(signal.SIGHUP)
+                await asyncio.to_thread(server.await_log, "SIGHUP: tls_certificate = ")
+                await alice.send('{"message": 1, "to_user": "alice"}')
+                await asyncio.wait_for(await alice.ping(), PATIENCE)
+
+        asyncio.run(converse())
 
     def test_keeps_the_certificate_if_the_new_files_are_bad(self):
         folder, options = self.files()
