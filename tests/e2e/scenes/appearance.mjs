@@ -237,3 +237,12 @@ scene('an address without a page shows a page in both languages', async (stage) 
     assert.equal(page.url(), `${proxy.url}/relay/#/`);
   }
 });
+
+scene('forced colors show the selected conversation', async (stage) => {
+  const { url } = await stage.server();
+  const page = await stage.chat(url, 'alice', 'bob');
+  await page.emulateMedia({ forcedColors: 'active' });
+  const item = page.locator('[data-test=conversation][aria-current=page]');
+  assert.equal(await item.evaluate((one) => getComputedStyle(one).outlineStyle), 'solid');
+  await stage.shot(page, 'forced-colors');
+});
