@@ -221,3 +221,28 @@ scene('the list fits a phone, with long messages and the longest id', async (sta
     await page.close();
   }
 });
+
+scene('an address without a page shows a page in both languages', async (stage) => {
+  const { url } = await stage.server();
+  const proxy = await stage.proxy({ port: Number(new URL(url).port) }, '/relay');
+  for (const colorScheme of ['light', 'dark']) {
+    const page = await stage.tab(await stage.browserContext({ ...smallest, colorScheme }), `${proxy.url}/relay/some/old/address`);
+    await page.getByText('No page at this address').waitFor();
+    await page.getByText('此地址没有页面').waitFor();
+    await accessible(page, 'the 404 page');
+    assert.equal(await page.evaluate(() => getComputedStyle(document.body).display), 'grid');
+    await stage.shot(page, `missing-${colorScheme}`);
+    await page.getByRole('link', { name: '前往驿站' }).click();
+    await page.locator('#me').waitFor();
+    assert.equal(page.url(), `${proxy.url}/relay/#/`);
+  }
+});
+
+scene('forced colors show the selected conversation', async (stage) => {
+  const { url } = await stage.server();
+  const page = await stage.chat(url, 'alice', 'bob');
+  await page.emulateMedia({ forcedColors: 'active' });
+  const item = page.locator('[data-test=conversation][aria-current=page]');
+  assert.equal(await item.evaluate((one) => getComputedStyle(one).outlineStyle), 'solid');
+  await stage.shot(page, 'forced-colors');
+});

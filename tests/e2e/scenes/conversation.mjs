@@ -12,7 +12,7 @@ const unread = (page, peer) => page.locator(`[data-test=conversation][data-peer=
 
 /** Signs out although the tab has messages. */
 const signOut = async (page) => {
-  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.locator('nav').getByRole('button', { name: 'Sign out' }).click();
   await page.locator('[data-test=confirm]').getByRole('button', { name: 'Sign out' }).click();
 };
 
@@ -349,7 +349,7 @@ scene('the page asks before something unsent is lost', async (stage) => {
   await connected(page);
   assert.deepEqual(asked, ['beforeunload']);
 
-  const leave = page.getByRole('button', { name: 'Sign out' });
+  const leave = page.locator('nav').getByRole('button', { name: 'Sign out' });
   const dialog = page.locator('[data-test=confirm]');
   await page.locator('[data-test=composer]').fill('A draft');
   await leave.click();
@@ -359,7 +359,6 @@ scene('the page asks before something unsent is lost', async (stage) => {
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'detached' });
   assert.equal(await page.locator('[data-test=composer]').inputValue(), 'A draft');
-  await page.keyboard.press('Enter');
   await page.locator('[data-test=composer]').fill('');
   await leave.click();
   await page.locator('#me').waitFor();
@@ -531,6 +530,82 @@ scene('a message too long for the server is refused before it is sent', async (s
   await waitForStatus(alice, '驿'.repeat(20_000), 'none');
 });
 
+scene('a message over the server’s own limit is edited and sent', async (stage) => {
+  const { url } = await stage.server(['--max-message-bytes', '1024']);
+  const alice = await stage.chat(url, 'alice', 'bob');
+  const text = 'long '.repeat(400);
+  await say(alice, text);
+  await waitForStatus(alice, text, 'failed');
+  await message(alice, text).getByText('longer than the server allows').waitFor();
+  assert.equal(await message(alice, text).getByRole('button', { name: 'Send again' }).count(), 0);
+  await connected(alice);
+  await message(alice, text).getByRole('button', { name: 'Edit' }).click();
+  assert.equal(await alice.locator('[data-test=composer]').inputValue(), text.trim());
+  assert.equal(await alice.locator('[data-test=message]').count(), 0);
+  await until('the composer has the focus', async () => (await focused(alice)) === 'composer');
+  await say(alice, 'short');
+  await waitForStatus(alice, 'short', 'none');
+});
+
+scene('a conversation is a link, and can be removed', async (stage) => {
+  const { url } = await stage.server();
+  const context = await stage.browserContext();
+  const alice = await stage.tab(context, `${url}/#/?me=alice&to=bob`);
+  await connected(alice);
+  await say(alice, 'Anybody?');
+  await waitForStatus(alice, 'Anybody?', 'none');
+  await alice.locator('#peer').fill('carol');
+  await alice.keyboard.press('Enter');
+  await connected(alice);
+  const row = alice.locator('[data-test=conversation][data-peer=bob]');
+  const [other] = await Promise.all([context.waitForEvent('page'), row.click({ modifiers: ['ControlOrMeta'] })]);
+  await other.bringToFront();
+  await connected(other);
+  assert.equal(await other.locator('[data-test=me]').innerText(), 'You are alice');
+  await message(other, 'Anybody?').waitFor();
+  await other.close();
+
+  assert.equal(await alice.evaluate(() => location.hash), '#/with/carol');
+  await alice.getByRole('button', { name: 'Remove carol' }).click();
+  await until('it is gone', async () => (await alice.locator('[data-test=conversation]').count()) === 1);
+  assert.equal(await alice.evaluate(() => location.hash), '#/');
+  await alice.getByRole('button', { name: 'Remove bob' }).click();
+  await alice.getByRole('button', { name: 'Keep it' }).click();
+  await row.click();
+  await message(alice, 'Anybody?').waitFor();
+  await alice.getByRole('button', { name: 'Remove bob' }).click();
+  await alice.getByRole('button', { name: 'Remove', exact: true }).click();
+  await alice.getByText('No conversation yet').waitFor();
+  assert.equal(await alice.locator('[data-test=message]').count(), 0);
+  // The sockets are closed, and the conversation begins anew.
+  await until('the server sees nobody', async () => (await (await fetch(`${url}/api/v1/presence/alice`)).json()).groups.length === 0);
+  await alice.goto(`${url}/#/with/bob`);
+  await connected(alice);
+  assert.equal(await alice.locator('[data-test=message]').count(), 0);
+});
+
+scene('desktop notifications are switched off and on', async (stage) => {
+  const { url } = await stage.server();
+  const bobs = await stage.browserContext();
+  await stageDesktop(bobs);
+  const bob = await stage.tab(bobs, `${url}/#/?me=bob`);
+  await loggedIn(bob);
+  const bell = bob.locator('[aria-pressed]');
+  assert.deepEqual([await bell.getAttribute('aria-pressed'), await bell.getAttribute('aria-label')], ['true', 'Desktop notifications are on']);
+  await bell.click();
+  assert.deepEqual([await bell.getAttribute('aria-pressed'), await bell.getAttribute('aria-label')], ['false', 'Turn on desktop notifications']);
+  await bob.evaluate(() => globalThis.show('hidden'));
+  const alice = await stage.chat(url, 'alice', 'bob');
+  await say(alice, 'unseen');
+  await until('the title counts it', async () => (await bob.title()).startsWith('(1)'));
+  await bob.evaluate(() => globalThis.show('visible'));
+  await bell.click();
+  await bob.evaluate(() => globalThis.show('hidden'));
+  await say(alice, 'shown');
+  await until('it is shown on the desktop', async () => (await shown(bob)).length > 0);
+  assert.deepEqual(await shown(bob), ['Message from alice: shown']);
+});
+
 scene('a rejected message shows the reason and can be sent again', async (stage) => {
   const { url } = await stage.server(['--messages-per-second', '1', '--message-burst', '2']);
   const alice = await stage.chat(url, 'alice', 'bob');
@@ -560,7 +635,7 @@ scene('the page works with the keyboard alone', async (stage) => {
   await page.keyboard.type('alice');
   await page.keyboard.press('Enter');
   await loggedIn(page);
-  await until('the heading has the focus', async () => (await focused(page)) === 'No conversation selected');
+  await until('the field has the focus', async () => (await focused(page)) === 'peer');
   await reach('the field', () => document.activeElement?.id === 'peer');
   await page.keyboard.type('bob');
   await page.keyboard.press('Enter');
@@ -579,7 +654,7 @@ scene('the page works with the keyboard alone', async (stage) => {
   assert.equal(await page.title(), 'Operator · Waystation');
   await reach('the way back', () => document.activeElement?.getAttribute('aria-label') === 'Back to the conversations');
   await page.keyboard.press('Space');
-  await until('the heading has the focus', async () => (await focused(page)) === 'No conversation selected');
+  await until('the field has the focus', async () => (await focused(page)) === 'peer');
   assert.equal(await page.title(), 'Waystation');
 
   // A toast.
@@ -587,12 +662,12 @@ scene('the page works with the keyboard alone', async (stage) => {
   await page.locator('[data-test=toast]').getByText('first').waitFor();
   await reach('its button', () => document.activeElement?.getAttribute('aria-label') === 'Dismiss');
   await page.keyboard.press('Enter');
-  await until('the heading has the focus again', async () => (await focused(page)) === 'No conversation selected');
+  await until('the field has the focus again', async () => (await focused(page)) === 'peer');
   await say(bob, 'second');
   await page.locator('[data-test=toast]').getByText('second').waitFor();
   await reach('the toast', () => document.activeElement?.closest('[data-test=toast]') != null);
   await page.keyboard.press('Escape');
-  await until('the heading has the focus again', async () => (await focused(page)) === 'No conversation selected');
+  await until('the field has the focus again', async () => (await focused(page)) === 'peer');
 
   // A message that reached no socket, sent again.
   await bob.close();
@@ -605,7 +680,10 @@ scene('the page works with the keyboard alone', async (stage) => {
   await page.getByRole('status').getByText('Not delivered: bob is not connected').waitFor({ state: 'attached' });
   await reach('"Send again"', () => document.activeElement?.innerText === 'Send again');
   await page.keyboard.press('Enter');
-  await until('the composer has the focus again', async () => (await focused(page)) === 'composer');
+  await until('the message has the focus', () => page.evaluate(() => document.activeElement?.dataset.test === 'message'));
+  await waitForStatus(page, 'Still there?', 'none');
+  await page.keyboard.press('Tab');
+  assert.equal(await focused(page), 'Send again');
 });
 
 scene('Enter during a Chinese or Japanese composition does not send', async (stage) => {

@@ -38,6 +38,10 @@ export const en = {
   'list.you.said': 'You: {text}',
   'list.notices': 'Notices',
   'list.leave': 'Sign out',
+  'list.remove': 'Remove {user}',
+  'list.remove.title': 'Remove the conversation with {user}?',
+  'list.remove.keep': 'Keep it',
+  'list.remove.go': 'Remove',
   'list.back': 'Back to the conversations',
 
   'settings.language': 'Language',
@@ -105,6 +109,7 @@ export const en = {
   'fail.rate_limited': 'Too many messages at once. Wait a moment and send it again.',
   'fail.other': 'The server rejected the message: {detail}',
   'fail.retry': 'Send again',
+  'fail.edit': 'Edit',
 
   'link.push': 'Notifications',
   'link.chat': 'This conversation',

@@ -38,8 +38,12 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'list.empty.text': '在上方输入用户 ID。有人给您发消息时，也会显示在这里。',
   'list.unread': '未读：{n}',
   'list.you.said': '您：{text}',
-  'list.notices': '通知',
+  'list.notices': '系统消息',
   'list.leave': '退出登录',
+  'list.remove': '移除 {user}',
+  'list.remove.title': '移除与 {user} 的对话？',
+  'list.remove.keep': '保留',
+  'list.remove.go': '移除',
   'list.back': '返回对话列表',
 
   'settings.language': '语言',
@@ -48,7 +52,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'settings.theme.dark': '主题：深色',
   'settings.notify': '开启桌面通知',
   'settings.notify.on': '桌面通知已开启',
-  'settings.notify.denied': '浏览器已禁止本页通知，可在网站设置中允许。',
+  'settings.notify.denied': '浏览器已禁止本页的桌面通知，可在网站设置中允许。',
 
   'home.title': '未选择对话',
   'home.text': '请选择一个对话，或输入用户 ID。服务器只转发消息，不留副本。',
@@ -95,7 +99,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'status.failed': '未发送',
   'status.unknown': '未确认',
   'status.chat.long': '已送达：{user} 已打开此对话',
-  'status.push.long': '已推送：{user} 在其他页面，已收到通知',
+  'status.push.long': '已推送：{user} 在其他页面，已收到推送',
   'status.none.long': '未送达：{user} 不在线，服务器不留副本。请稍后重发。',
   'status.seen.long': '{user} 已读',
 
@@ -107,8 +111,9 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'fail.rate_limited': '发送过于频繁，请稍后重发。',
   'fail.other': '服务器拒绝了消息：{detail}',
   'fail.retry': '重发',
+  'fail.edit': '编辑',
 
-  'link.push': '通知',
+  'link.push': '推送',
   'link.chat': '本对话',
   'link.subject': '{subject}：{problem}',
   'link.connecting': '正在连接…',
@@ -146,13 +151,13 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'link.queued': '等待发送：{n}',
 
   'toast.from': '{user} 发来消息',
-  'toast.notice': '通知',
+  'toast.notice': '系统消息',
   'toast.close': '关闭',
   'toast.region': '新消息',
 
-  'notices.title': '通知',
-  'notices.text': '来自系统的消息。',
-  'notices.empty': '暂无通知。',
+  'notices.title': '系统消息',
+  'notices.text': '由服务器上的程序发送。',
+  'notices.empty': '暂无系统消息。',
 
   'data.title': '数据',
 

@@ -3,7 +3,7 @@ import { useChat, type UseChatReturn } from '../composables';
 import { announce } from './announce';
 import { pageVisible } from './browser_state';
 import { contentText } from './content';
-import { append, conversationState, markSeen, moveToEnd, setTyping, type ConversationState, type Entry } from './conversation_store';
+import { append, conversationState, markSeen, moveToEnd, removeConversation, removeEntry, setTyping, type ConversationState, type Entry } from './conversation_store';
 import { failureText } from './failure';
 import { askHistory } from './history';
 import { t } from './i18n';
@@ -22,6 +22,8 @@ export interface Conversation {
   readonly chat: UseChatReturn;
   readonly send: (text: string) => void;
   readonly sendAgain: (entry: Entry) => void;
+  /** Moves a message that cannot be sent as it is back to the draft. */
+  readonly edit: (entry: Entry) => void;
   readonly sendTyping: (typing: boolean) => void;
   /** The view is closed. The socket closes once every message is acknowledged. */
   readonly leave: () => void;
@@ -56,6 +58,12 @@ export function openConversation(me: string, peer: string): Conversation {
   }
   existing.conversation.state.open = true;
   return existing.conversation;
+}
+
+/** Closes a conversation and removes it from this tab. */
+export function closeConversation(peer: string): void {
+  conversations.get(peer)?.scope.stop();
+  removeConversation(peer);
 }
 
 /** The user of this tab changed. */
@@ -173,6 +181,10 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     sendAgain(entry) {
       moveToEnd(state, entry);
       void transmit(entry);
+    },
+    edit(entry) {
+      removeEntry(state, entry);
+      state.draft = [contentText(entry.value), state.draft].filter((text) => text !== '').join('\n');
     },
     leave() {
       state.open = false;

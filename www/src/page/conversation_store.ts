@@ -206,8 +206,20 @@ export function unsentCount(): number {
   return unsent;
 }
 
-/** Moves an entry that is sent again to the end, with the current time. */
-export function moveToEnd(within: ConversationState, entry: Entry): void {
+/** Removes an entry from this tab. */
+export function removeEntry(within: ConversationState, entry: Entry): void {
+  take(within, entry);
+  within.count -= 1;
+}
+
+/** Removes a conversation with its messages from this tab. */
+export function removeConversation(peer: string): void {
+  const state = byPeer.get(peer);
+  if (state !== undefined) setTyping(state, false);
+  byPeer.delete(peer);
+}
+
+function take(within: ConversationState, entry: Entry): void {
   let before: Entry | null = null;
   for (const chunk of within.chunks) {
     chunk.before = before;
@@ -216,6 +228,11 @@ export function moveToEnd(within: ConversationState, entry: Entry): void {
     before = chunk.entries[chunk.entries.length - 1] ?? before;
   }
   within.last = before;
+}
+
+/** Moves an entry that is sent again to the end, with the current time. */
+export function moveToEnd(within: ConversationState, entry: Entry): void {
+  take(within, entry);
   entry.at = Date.now();
   insert(within, entry);
 }

@@ -21,7 +21,7 @@ export const zh: Readonly<Record<OperatorTextKey, string>> = {
   'op.health.messages_chat': '已送达的消息',
   'op.health.messages_pushed': '已推送的消息',
   'op.health.messages_undelivered': '未送达的消息',
-  'op.health.notifications': '通知',
+  'op.health.notifications': '系统消息',
   'op.health.deliveries_dropped': '丢弃的投递',
   'op.health.errors_sent': '发送的错误',
   'op.health.closed_slow': '因接收过慢而断开',
