@@ -48,3 +48,15 @@ build_civetweb() {
   "${CC:-cc}" "${civetweb_flags[@]}" "-D$api" '-DOPENSSL_REMOVE_THREAD_STATE()=' "$@" \
     -I"$source/include" -c "$source/src/civetweb.c" -o "$object"
 }
+
+# build_openssl FOLDER FLAG…: builds Debian's OpenSSL statically, with the flags of a sanitizer. Takes
+# minutes. Prints nothing; FOLDER/build has libssl.a, libcrypto.a and include/.
+build_openssl() {
+  local folder="$1"
+  shift
+  if [ -f "$folder/complete" ]; then return; fi
+  rm -rf "$folder"
+  debian_sources openssl "$folder" && dpkg-source -x "$folder"/openssl_*.dsc "$folder/build" &&
+    (cd "$folder/build" && ./config no-shared no-asm no-tests no-module no-engine \
+      -O1 -g1 "$@" && make -s -j"$(nproc)" build_libs) && touch "$folder/complete"
+}

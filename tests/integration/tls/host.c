@@ -7,7 +7,7 @@
  *
  *     --openssl CALLS   when to call waystation_civetweb_use_openssl: `first` (the default), `never`,
  *                       `late` (after the server has started) or `twice`
- *     --threads N       CivetWeb's workers
+ *     --callback no     no callback of the host's own on the SSL_CTX, which may be of another OpenSSL
  *
  * SIGUSR1 stops CivetWeb, SIGUSR2 frees the relay, SIGHUP drains it; each writes a line to standard
  * error when it is done. SIGTERM does what is left, and ends the program.
@@ -108,7 +108,7 @@ int main(int argc, char **argv) {
   const char *openssl = "first";
   const char *certificate = NULL;
   const char *key = NULL;
-  const char *threads = "16";
+  int has_callback = 1;
   char port[64] = "";
   char pem[] = "/tmp/waystation-tls-host-XXXXXX";
   waystation_options options;
@@ -141,8 +141,8 @@ int main(int argc, char **argv) {
       key = value;
     } else if (strcmp(name, "openssl") == 0) {
       openssl = value;
-    } else if (strcmp(name, "threads") == 0) {
-      threads = value;
+    } else if (strcmp(name, "callback") == 0) {
+      has_callback = strcmp(value, "no") != 0;
     } else if (strcmp(name, "www") != 0 && !set_option(&options, name, value)) {
       fprintf(stderr, "host: --%s: unknown option\n", name);
       return 2;
@@ -176,11 +176,11 @@ int main(int argc, char **argv) {
   }
   {
     const char *settings[] = {"listening_ports", port, "ssl_certificate", pem,
-                              "num_threads", threads, "tcp_nodelay", "1",
+                              "num_threads", "16", "tcp_nodelay", "1",
                               "request_timeout_ms", "5000", "enable_keep_alive", "yes",
                               "keep_alive_timeout_ms", "20000", "listen_backlog", "1000", NULL};
     memset(&callbacks, 0, sizeof callbacks);
-    callbacks.init_ssl = on_ssl_context;
+    if (has_callback) callbacks.init_ssl = on_ssl_context;
     mg_init_library(MG_FEATURES_SSL);
     if (strcmp(openssl, "first") == 0 || strcmp(openssl, "twice") == 0) use_openssl();
     if (strcmp(openssl, "twice") == 0) use_openssl();

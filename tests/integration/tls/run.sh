@@ -37,35 +37,77 @@ flags_of() {
   esac
 }
 
-# build_host PRESET NAME SOURCE: builds $hosts/PRESET-NAME.
-build_host() {
-  local preset="$1" source="$3" program="$hosts/$1-$2" flags
+warnings=(-std=c11 -Wall -Wextra -Wpedantic -Wshadow -Werror -g1 -pthread)
+
+# link_host PRESET NAME SOURCE PROGRAM.c LINK…: builds $hosts/PRESET-NAME with the library of a build.
+link_host() {
+  local preset="$1" program="$hosts/$1-$2" source="$3" main="$4" library="$root/build/$1/module/api" flags
+  shift 4
   read -ra flags <<<"$(flags_of "$preset")"
-  # UndefinedBehaviorSanitizer is for our code; CivetWeb's callbacks are cast.
-  build_civetweb "$source" "$program.o" "${flags[@]}" -fno-sanitize=undefined &&
-    "${CC:-cc}" -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Werror -g1 "${flags[@]}" \
-      -I"$root/module/include" -isystem "$source/include" "$here/host.c" "$program.o" -o "$program" \
-      -L"$root/build/$preset/module/api" -lwaystation "-Wl,-rpath,$root/build/$preset/module/api" \
-      -lssl -lcrypto -pthread -ldl
+  "${CC:-cc}" "${warnings[@]}" "${flags[@]}" -I"$root/module/include" -isystem "$source/include" \
+    "$main" -o "$program" "$@" -L"$library" -lwaystation "-Wl,-rpath,$library" -lssl -lcrypto -ldl
 }
 
-# play SUITE HOST FILE [TEST…]: runs a file of Python tests against a host.
+# build_host PRESET NAME SOURCE
+build_host() {
+  local preset="$1" name="$2" source="$3" flags
+  read -ra flags <<<"$(flags_of "$preset")"
+  # UndefinedBehaviorSanitizer is for our code: CivetWeb casts its callbacks.
+  build_civetweb "$source" "$hosts/$preset-$name.o" "${flags[@]}" -fno-sanitize=undefined &&
+    link_host "$preset" "$name" "$source" "$here/host.c" "$hosts/$preset-$name.o"
+}
+
+# build_host_with_two NAME SOURCE: CivetWeb is a library with an OpenSSL of its own inside.
+build_host_with_two() {
+  local object="$hosts/release-$1-two"
+  build_civetweb "$2" "$object.o" -O2 -fPIC &&
+    cc -shared "$object.o" -o "$object.so" -Wl,--exclude-libs,ALL -Wl,-Bstatic -lssl -lcrypto \
+      -Wl,-Bdynamic -pthread -ldl &&
+    link_host release "$1-two" "$2" "$here/host.c" "$object.so" "-Wl,-rpath,$hosts"
+}
+
+# appliance NAME SOURCE: the example serves its page and wss.
+appliance() {
+  local page
+  link_host release "$1-appliance" "$2" "$root/embed/examples/appliance_tls.c" "$hosts/release-$1.o" || return
+  cat "$scratch/tls/key.pem" "$scratch/tls/certificate.pem" >"$scratch/device.pem"
+  WAYSTATION_APPLIANCE="$hosts/release-$1-appliance" WAYSTATION_PEM="$scratch/device.pem" \
+    play "release-$1" "$here/test_appliance.py"
+}
+
+# play HOST FILE [TEST…]: runs a file of Python tests against a host.
 play() {
   local host="$1" file="$2" sanitized=
   shift 2
   case "$host" in release-*) ;; *) sanitized=1 ;; esac
   (cd "$(dirname -- "$file")" &&
-    WAYSTATION_BIN="$hosts/$host" WAYSTATION_TLS="$scratch/tls" WAYSTATION_SANITIZED="$sanitized" \
-      WAYSTATION_LONG="$long" PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$file" "$@")
+    WAYSTATION_BIN="$hosts/$host" WAYSTATION_TWO_OPENSSL="$hosts/$host-two" \
+      WAYSTATION_TLS="$scratch/tls" WAYSTATION_SANITIZED="$sanitized" WAYSTATION_LONG="$long" \
+      UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS="suppressions='$here/tsan.supp'" \
+      PYTHONDONTWRITEBYTECODE=1 ${launcher[@]+"${launcher[@]}"} /usr/bin/python3 "$file" "$@")
 }
 
+# play_all HOST FILE…
+play_all() {
+  local host="$1" file
+  shift
+  for file in "$@"; do
+    check "$host: $(basename -- "$file" .py)" play "$host" "$file"
+  done
+}
+
+launcher=()
 check "a certificate for 127.0.0.1" certificate "$scratch/tls"
-if ! sources="$(civetweb_sources 2>"$scratch/download")"; then
-  skip "the tests with CivetWeb and OpenSSL" "its source package: no download; see $scratch/download"
+if ! civetweb_sources >"$scratch/sources" 2>"$scratch/download"; then
   sed 's/^/        /' "$scratch/download"
+  skip "the tests with CivetWeb and OpenSSL" "no source package of CivetWeb, see above"
   finish
 fi
-while read -r name source; do
-  check "CivetWeb ($name) with OpenSSL" build_host release "$name" "$source"
-done <<<"$sources"
+read -r name source <"$scratch/sources"
+
+check "CivetWeb ($name) with OpenSSL" build_host release "$name" "$source"
+check "CivetWeb ($name) with an OpenSSL of its own" build_host_with_two "$name" "$source"
+check "the example, over TLS" appliance "$name" "$source"
+play_all "release-$name" "$here"/test_{host,records,connections}.py "$root/tests/transcripts/play_scenes.py" \
+  "$root"/tests/integration/test_{bad_input,fidelity,handshake,order,original,protocol}.py
 finish

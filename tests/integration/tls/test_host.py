@@ -92,7 +92,7 @@ class Session:
 class Unused(AsyncCase):
     """Where the call is missing or cannot work, TLS is refused as without it."""
 
-    def expect_refusal(self, *options, program=None):
+    def expect_refusal(self, *options):
         with Server(*options) as server, RawSocket(server) as alice:
             response = alice.handshake("/push/alice/")
             error = json.loads(response.body)["error"]
@@ -117,7 +117,7 @@ class Unused(AsyncCase):
         program = os.environ["WAYSTATION_BIN"]
         os.environ["WAYSTATION_BIN"] = os.environ["WAYSTATION_TWO_OPENSSL"]
         try:
-            self.assertIn("waystation_civetweb_use_openssl", self.expect_refusal())
+            self.assertIn("waystation_civetweb_use_openssl", self.expect_refusal("--callback", "no"))
         finally:
             os.environ["WAYSTATION_BIN"] = program
 
