@@ -27,6 +27,8 @@ import unittest
 
 import websockets
 
+from tls_socket import Session, TlsSocket
+
 V1 = "waystation.v1"
 
 # A program built with sanitizers is many times slower and larger.
@@ -289,8 +291,8 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 class RawSocket:
-    """A TCP or TLS connection with a WebSocket client that can also send malformed data. `tls` has
-    the settings of TLS. A TLS connection that ends without close_notify is an error (SSLEOFError)."""
+    """A TCP or TLS connection with a WebSocket client that can also send malformed data. `tls` is the
+    TLS session to use. TLS that ends without close_notify is an error (SSLEOFError)."""
 
     def __init__(self, server, receive_buffer=None, source=None, tls=None):
         self.server = server
@@ -302,10 +304,8 @@ class RawSocket:
             self.socket.bind((source, 0))
         self.socket.connect((getattr(server, "host", "127.0.0.1"), server.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        tls = tls or client_tls()
-        if tls is not None:
-            self.socket = tls.wrap_socket(self.socket, server_hostname="127.0.0.1",
-                                          suppress_ragged_eofs=False)
+        if TLS:
+            self.socket = TlsSocket(self.socket, tls or Session(client_tls()))
         self._pending = b""
 
     def __enter__(self):

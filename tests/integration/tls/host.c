@@ -1,9 +1,10 @@
 /* A device with its own HTTPS, that lets the relay have wss on the same port. Its CivetWeb and its
  * OpenSSL are its own; see civetweb.sh.
  *
- *     host serve --listen https://127.0.0.1:0 --tls-certificate FILE --tls-key FILE [--OPTION VALUE]…
+ *     host serve --listen https://127.0.0.1:0 --tls-key FILE [--OPTION VALUE]…
  *
- * The arguments are those of `waystation serve`, so that the same tests use both. Further arguments:
+ * FILE has the certificate as well, as CivetWeb wants it. The arguments are those of `waystation
+ * serve`, so that the same tests use both. Further arguments:
  *
  *     --openssl CALLS   when to call waystation_civetweb_use_openssl: `first` (the default), `never`,
  *                       `late` (after the server has started) or `twice`
@@ -106,11 +107,9 @@ static void report(const char *what) {
 int main(int argc, char **argv) {
   static const char scheme[] = "https://";
   const char *openssl = "first";
-  const char *certificate = NULL;
   const char *key = NULL;
   int has_callback = 1;
   char port[64] = "";
-  char pem[] = "/tmp/waystation-tls-host-XXXXXX";
   waystation_options options;
   waystation_error error = WAYSTATION_ERROR_INIT;
   waystation_relay *relay;
@@ -135,22 +134,20 @@ int main(int argc, char **argv) {
     const char *value = argv[i + 1];
     if (strcmp(name, "listen") == 0 && strncmp(value, scheme, sizeof scheme - 1) == 0) {
       snprintf(port, sizeof port, "%ss", value + sizeof scheme - 1); /* "s": TLS, for CivetWeb */
-    } else if (strcmp(name, "tls-certificate") == 0) {
-      certificate = value;
     } else if (strcmp(name, "tls-key") == 0) {
       key = value;
     } else if (strcmp(name, "openssl") == 0) {
       openssl = value;
     } else if (strcmp(name, "callback") == 0) {
       has_callback = strcmp(value, "no") != 0;
-    } else if (strcmp(name, "www") != 0 && !set_option(&options, name, value)) {
+    } else if (strcmp(name, "www") != 0 && strcmp(name, "tls-certificate") != 0
+               && !set_option(&options, name, value)) {
       fprintf(stderr, "host: --%s: unknown option\n", name);
       return 2;
     }
   }
-  if (port[0] == '\0' || certificate == NULL || key == NULL) {
-    fprintf(stderr, "usage: %s serve --listen https://ADDRESS:PORT --tls-certificate FILE --tls-key FILE\n",
-            argv[0]);
+  if (port[0] == '\0' || key == NULL) {
+    fprintf(stderr, "usage: %s serve --listen https://ADDRESS:PORT --tls-key FILE\n", argv[0]);
     return 2;
   }
   if (waystation_new(&options, &relay, &error) != WAYSTATION_OK) {
@@ -158,24 +155,8 @@ int main(int argc, char **argv) {
     return 1;
   }
 
-  /* CivetWeb wants both in one file. */
   {
-    const int descriptor = mkstemp(pem);
-    FILE *both = descriptor < 0 ? NULL : fdopen(descriptor, "w");
-    const char *const files[] = {key, certificate};
-    size_t file;
-    if (both == NULL) return 1;
-    for (file = 0; file < 2; file++) {
-      FILE *source = fopen(files[file], "r");
-      int c;
-      if (source == NULL) return 1;
-      while ((c = fgetc(source)) != EOF) fputc(c, both);
-      fclose(source);
-    }
-    fclose(both);
-  }
-  {
-    const char *settings[] = {"listening_ports", port, "ssl_certificate", pem,
+    const char *settings[] = {"listening_ports", port, "ssl_certificate", key,
                               "num_threads", "16", "tcp_nodelay", "1",
                               "request_timeout_ms", "5000", "enable_keep_alive", "yes",
                               "keep_alive_timeout_ms", "20000", "listen_backlog", "1000", NULL};
@@ -186,7 +167,6 @@ int main(int argc, char **argv) {
     if (strcmp(openssl, "twice") == 0) use_openssl();
     ctx = mg_start(&callbacks, NULL, settings);
   }
-  remove(pem);
   if (ctx == NULL) {
     fprintf(stderr, "host: cannot listen on %s\n", port);
     return 1;

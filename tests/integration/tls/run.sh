@@ -22,10 +22,12 @@ if [ "${1:-}" = --long ]; then long=yes; fi
 hosts="$root/build/tls"
 mkdir -p "$hosts"
 
-# certificate FOLDER: a self-signed certificate for 127.0.0.1.
+# certificate FOLDER: a self-signed certificate for 127.0.0.1. The key's file has both: CivetWeb wants
+# one file.
 certificate() {
   mkdir -p "$1" && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
-    -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout "$1/key.pem" -out "$1/certificate.pem"
+    -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout "$1/key.pem" -out "$1/certificate.pem" &&
+    cat "$1/certificate.pem" >>"$1/key.pem"
 }
 
 # flags_of PRESET: the compiler flags of a build, for the host and its CivetWeb.
@@ -70,9 +72,18 @@ build_host_with_two() {
 appliance() {
   local page
   link_host release "$1-appliance" "$2" "$root/embed/examples/appliance_tls.c" "$hosts/release-$1.o" || return
-  cat "$scratch/tls/key.pem" "$scratch/tls/certificate.pem" >"$scratch/device.pem"
-  WAYSTATION_APPLIANCE="$hosts/release-$1-appliance" WAYSTATION_PEM="$scratch/device.pem" \
+  WAYSTATION_APPLIANCE="$hosts/release-$1-appliance" WAYSTATION_PEM="$scratch/tls/key.pem" \
     play "release-$1" "$here/test_appliance.py"
+}
+
+# conformance NAME SOURCE: the cases of RFC 6455, with the echo server over TLS.
+conformance() {
+  local program="$hosts/release-$1-echo"
+  c++ -std=c++20 -O1 -g1 -pthread -DWAYSTATION_ECHO_TLS -I"$root/module" -I"$root/module/include" \
+    -isystem "$2/include" "$root/tests/conformance/echo.cpp" "$hosts/release-$1.o" -o "$program" \
+    "$root/build/release/module/api/libwaystation.a" $(pkg-config --libs sqlite3 libjwt libcjson) \
+    -lssl -lcrypto -ldl &&
+    WAYSTATION_ECHO="$program" play "release-$1" "$root/tests/conformance/test_conformance.py"
 }
 
 # play HOST FILE [TEST…]: runs a file of Python tests against a host.
@@ -108,6 +119,7 @@ read -r name source <"$scratch/sources"
 check "CivetWeb ($name) with OpenSSL" build_host release "$name" "$source"
 check "CivetWeb ($name) with an OpenSSL of its own" build_host_with_two "$name" "$source"
 check "the example, over TLS" appliance "$name" "$source"
+check "conformance to RFC 6455, over TLS" conformance "$name" "$source"
 play_all "release-$name" "$here"/test_{host,records,connections}.py "$root/tests/transcripts/play_scenes.py" \
   "$root"/tests/integration/test_{bad_input,fidelity,handshake,order,original,protocol}.py
 finish

@@ -13,7 +13,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from harness import PATIENCE, RawSocket, Server  # noqa: E402,F401
+from harness import PATIENCE, RawSocket  # noqa: E402
+from tls_socket import TlsSocket  # noqa: E402,F401
 
 LONG = bool(os.environ.get("WAYSTATION_LONG"))
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -69,6 +70,9 @@ class OpenSSLClient:
     def free(self):
         _SSL_free(self._ssl)
         _SSL_CTX_free(self._context)
+        self._ssl = self._context = None
+
+    __del__ = free
 
     def feed(self, data):
         assert _BIO_write(self._in, data, len(data)) == len(data)
@@ -117,60 +121,11 @@ class OpenSSLClient:
         _SSL_shutdown(self._ssl)
 
 
-class TlsSocket:
-    """A socket over an OpenSSLClient, with the calls that RawSocket makes. `record` bounds the size
-    of each record. Written bytes stay in `self.waiting` while `hold` is true."""
-
-    def __init__(self, plain, version=ssl.TLSVersion.TLSv1_3, record=16384):
-        self.plain, self.record, self.hold, self.waiting = plain, record, False, b""
-        self.tls = OpenSSLClient(version)
-        while not self.tls.handshake():
-            plain.sendall(self.tls.take())
-            self._receive()
-        self.flush()
-
-    def _receive(self):
-        data = self.plain.recv(65536)
-        if not data:
-            raise ssl.SSLEOFError("the connection ended without close_notify")
-        self.tls.feed(data)
-
-    def flush(self):
-        self.waiting += self.tls.take()
-        if not self.hold:
-            data, self.waiting = self.waiting, b""
-            self.plain.sendall(data)
-
-    def sendall(self, data):
-        for at in range(0, len(data), self.record):
-            self.tls.write(data[at:at + self.record])
-        self.flush()
-
-    def recv(self, _):
-        while (data := self.tls.read()) is None:
-            self.flush()  # what OpenSSL itself answers, such as a KeyUpdate
-            self._receive()
-        self.flush()
-        return data
-
-    def setsockopt(self, *arguments):
-        self.plain.setsockopt(*arguments)
-
-    def close(self):
-        self.plain.close()
-        if self.tls is not None:
-            self.tls.free()
-            self.tls = None
-
-
 def raw(server, version=ssl.TLSVersion.TLSv1_3, record=16384, **options):
-    """A RawSocket over TlsSocket."""
-    class Tls:
-        @staticmethod
-        def wrap_socket(plain, **_):
-            return TlsSocket(plain, version, record)
-
-    return RawSocket(server, tls=Tls, **options)
+    """A RawSocket over an OpenSSLClient. Each record has at most `record` bytes."""
+    made = RawSocket(server, tls=OpenSSLClient(version), **options)
+    made.socket.record = record
+    return made
 
 
 def plain_socket(server, source=None):

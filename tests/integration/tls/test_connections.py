@@ -9,9 +9,10 @@ import ssl
 import threading
 import unittest
 
-from support import LONG, VERSIONS, RawSocket, TlsSocket, plain_socket, raw, reset
+from support import LONG, VERSIONS, OpenSSLClient, RawSocket, TlsSocket, plain_socket, raw, reset
 from harness import (PATIENCE, Case, client_tls, close_code, connect, frame, TEXT, receive,
                      round_trip, scaled, until)
+from tls_socket import Session
 
 OPTIONS = ("--messages-per-second", "0", "--max-connections-per-address", "0",
            "--max-connections-per-user", "0", "--max-queue-bytes", "1000000")
@@ -113,7 +114,7 @@ class Connections(Case):
             left = choose.choice((choose.randrange(1, 700), choose.randrange(300, 1500), 10_000))
             link = Limited(plain, left)
             try:
-                tls = TlsSocket(link, version)
+                tls = TlsSocket(link, OpenSSLClient(version))
                 client = RawSocket.__new__(RawSocket)
                 client.server, client.socket, client._pending = self.server, tls, b""
                 path = choose.choice((f"/push/{user}/", f"/ws/chat/{user}_zz/?user={user}"))
@@ -125,7 +126,7 @@ class Connections(Case):
                     elif what == 1:
                         client.send(frame(TEXT, b'{"message":"%d"}' % number))
                     elif what == 2 and version == ssl.TLSVersion.TLSv1_3:
-                        tls.tls.key_update(choose.random() < 0.5)
+                        tls.session.key_update(choose.random() < 0.5)
                         tls.flush()
                     else:
                         client.send(frame(TEXT, b'{"message":"' + b"z" * 5000 + b'"}'))
@@ -133,7 +134,7 @@ class Connections(Case):
                     client.send(frame(8, b"\x03\xe8"))
                     client.read_to_end()
                 elif choose.random() < 0.3:
-                    tls.tls.close_notify()
+                    tls.session.close_notify()
                     tls.flush()
             except Limited.Reached:
                 pass
@@ -167,7 +168,7 @@ class Connections(Case):
                     stack.callback(reset, plain)
                     client = RawSocket.__new__(RawSocket)
                     client.server, client._pending = self.server, b""
-                    client.socket = TlsSocket(plain, choose.choice(VERSIONS))
+                    client.socket = TlsSocket(plain, OpenSSLClient(choose.choice(VERSIONS)))
                     client.handshake(f"/ws/chat/{user}_zz/?user={user}")
                     text = f'{{"message":"{user}"}}'
                     client.say(text)
@@ -225,8 +226,8 @@ class Connections(Case):
 
             def more():
                 for _ in range(500):
-                    client.socket.tls.key_update(False)
-                return client.socket.tls.take()
+                    client.socket.session.key_update(False)
+                return client.socket.session.take()
             return more
 
         await self.flood(updates)
@@ -237,8 +238,8 @@ class Connections(Case):
         def pings(client):
             def more():
                 for _ in range(200):
-                    client.socket.tls.write(frame(10, b"x"))
-                return client.socket.tls.take()
+                    client.socket.session.write(frame(10, b"x"))
+                return client.socket.session.take()
             return more
 
         for version in VERSIONS:
@@ -248,15 +249,15 @@ class Connections(Case):
         """Full records of the smallest frames: the rest of each waits decrypted."""
         def frames(client):
             def more():
-                client.socket.tls.write(frame(10) * 2000)
-                return client.socket.tls.take()
+                client.socket.session.write(frame(10) * 2000)
+                return client.socket.session.take()
             return more
 
         await self.flood(frames)
 
     async def test_drain_with_many(self):
         """In test_host.py: drain. Here: an end from the application, with close_notify."""
-        sockets = [RawSocket(self.server, tls=client_tls(version)) for version in VERSIONS]
+        sockets = [RawSocket(self.server, tls=Session(client_tls(version))) for version in VERSIONS]
         for link in sockets:
             link.open("/push/ended/")
         status, _, body = self.server.http("DELETE", "/api/v1/sessions/ended")

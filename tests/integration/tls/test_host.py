@@ -10,6 +10,7 @@ import unittest
 from support import VERSIONS, raw
 from harness import (AsyncCase, Case, RawSocket, Server, client_tls, close_code, connect, receive,
                      round_trip, until)
+from tls_socket import Session
 
 
 def page(link, path="/own"):
@@ -51,12 +52,12 @@ class OwnPages(Case):
 
     def test_versions(self):
         for version in VERSIONS:
-            with self.subTest(version), RawSocket(self.server, tls=client_tls(version)) as alice:
+            with self.subTest(version), RawSocket(self.server, tls=Session(client_tls(version))) as alice:
                 alice.open("/ws/chat/alice_bob/", "alice")
                 alice.say('{"message":"hello"}')
                 self.assertEqual(alice.read_message(), '{"message":"hello"}')
                 name = {ssl.TLSVersion.TLSv1_2: "TLSv1.2", ssl.TLSVersion.TLSv1_3: "TLSv1.3"}
-                self.assertEqual(alice.socket.version(), name[version])
+                self.assertEqual(alice.socket.session.object.version(), name[version])
 
     def test_refusals_are_answered_over_tls(self):
         with RawSocket(self.server) as alice:
@@ -76,17 +77,7 @@ class Resumption(Case):
                     with RawSocket(self.server, tls=Session(context, session)) as alice:
                         alice.open("/push/alice/")
                         alice.round_trip()
-                        session = alice.socket.session
-
-
-class Session:
-    """TLS settings that offer a session."""
-
-    def __init__(self, context, session):
-        self.context, self.session = context, session
-
-    def wrap_socket(self, plain, **options):
-        return self.context.wrap_socket(plain, session=self.session, **options)
+                        session = alice.socket.session.object.session
 
 
 class Unused(AsyncCase):

@@ -8,6 +8,7 @@ import unittest
 
 from support import VERSIONS, RawSocket, raw
 from harness import CLOSE, PING, PONG, TEXT, Case, client_tls, frame, scaled
+from tls_socket import Session
 
 TLS12, TLS13 = VERSIONS
 OPTIONS = ("--messages-per-second", "0", "--max-message-bytes", "1000000",
@@ -100,7 +101,7 @@ class Records(Case):
         for ask in (False, True):
             alice, bob = self.pair()
             for n in range(100):
-                alice.socket.tls.key_update(ask)
+                alice.socket.session.key_update(ask)
                 if n % 10 == 0:
                     alice.say(message(n))
                     for link in (alice, bob):
@@ -129,12 +130,12 @@ class Records(Case):
         sending.start()
         # Bob does not read, and updates keys.
         for _ in range(200):
-            bob.socket.tls.key_update(True)
+            bob.socket.session.key_update(True)
             bob.socket.flush()
         sending.join()
         self.assertEqual(echoes, texts)
         for _ in range(10):
-            bob.socket.tls.key_update(True)
+            bob.socket.session.key_update(True)
             bob.socket.flush()
         self.assertEqual([bob.read_message() for _ in texts], texts)
         bob.say(message("still here"))
@@ -142,7 +143,7 @@ class Records(Case):
 
     def test_renegotiation_is_refused(self):
         alice, bob = self.pair(version=TLS12)
-        alice.socket.tls.renegotiate()
+        alice.socket.session.renegotiate()
         alice.socket.flush()
         with self.assertRaises(ssl.SSLError):
             alice.read(1)
@@ -165,7 +166,7 @@ class Records(Case):
             with self.subTest(version):
                 alice, bob = self.pair(version=version)
                 alice.say(message("the last"))
-                alice.socket.tls.close_notify()
+                alice.socket.session.close_notify()
                 alice.socket.flush()
                 for link in (bob, alice):
                     self.assertEqual(link.read_message(), message("the last"))
@@ -209,7 +210,7 @@ class Records(Case):
     def test_both_directions_at_once(self):
         """Large messages both ways while neither side waits for the other."""
         for version in VERSIONS:
-            links = [RawSocket(self.server, tls=client_tls(version)) for _ in range(2)]
+            links = [RawSocket(self.server, tls=Session(client_tls(version))) for _ in range(2)]
             for link, user in zip(links, ("alice", "bob")):
                 self.addCleanup(link.close)
                 link.open("/ws/chat/alice_bob/", user)
