@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Tests wss on the port of a host application, with CivetWeb and OpenSSL as hosts build them:
 #
-#     tests/integration/tls/run.sh          below four minutes; needs build/release, and for the
-#                                           sanitizers build/asan and build/tsan
-#     tests/integration/tls/run.sh --long   more connections, and OpenSSL instrumented too
+#     tests/integration/tls/run.sh           below four minutes; needs build/release, build/asan and
+#                                            build/tsan
+#     tests/integration/tls/run.sh --quick   build/release only
+#     tests/integration/tls/run.sh --long    more connections, and OpenSSL instrumented too
 #     WAYSTATION_CIVETWEB_SOURCE=FOLDER tests/integration/tls/run.sh   with another CivetWeb
 #
 # CivetWeb is built from Debian's source package, with Debian's patches and without. Ends with a line
@@ -17,8 +18,12 @@ root="$(cd -- "$here/../../.." && pwd)"
 . "$root/tests/support/check.sh"
 # shellcheck source=tests/integration/tls/civetweb.sh
 . "$here/civetweb.sh"
+quick=
 long=
-if [ "${1:-}" = --long ]; then long=yes; fi
+case "${1:-}" in
+  --quick) quick=yes ;;
+  --long) long=yes ;;
+esac
 hosts="$root/build/tls"
 mkdir -p "$hosts"
 
@@ -92,7 +97,7 @@ play() {
   shift 2
   case "$host" in release-*) ;; *) sanitized=1 ;; esac
   (cd "$(dirname -- "$file")" &&
-    WAYSTATION_BIN="$hosts/$host" WAYSTATION_TWO_OPENSSL="$hosts/$host-two" \
+    WAYSTATION_BIN="$hosts/$host" WAYSTATION_TWO_OPENSSL="$hosts/release-$name-two" \
       WAYSTATION_TLS="$scratch/tls" WAYSTATION_SANITIZED="$sanitized" WAYSTATION_LONG="$long" \
       UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS="suppressions='$here/tsan.supp'" \
       PYTHONDONTWRITEBYTECODE=1 ${launcher[@]+"${launcher[@]}"} /usr/bin/python3 "$file" "$@")
@@ -114,7 +119,8 @@ if ! civetweb_sources >"$scratch/sources" 2>"$scratch/download"; then
   skip "the tests with CivetWeb and OpenSSL" "no source package of CivetWeb, see above"
   finish
 fi
-read -r name source <"$scratch/sources"
+mapfile -t sources <"$scratch/sources"
+read -r name source <<<"${sources[0]}"
 
 check "CivetWeb ($name) with OpenSSL" build_host release "$name" "$source"
 check "CivetWeb ($name) with an OpenSSL of its own" build_host_with_two "$name" "$source"
@@ -122,4 +128,22 @@ check "the example, over TLS" appliance "$name" "$source"
 check "conformance to RFC 6455, over TLS" conformance "$name" "$source"
 play_all "release-$name" "$here"/test_{host,records,connections}.py "$root/tests/transcripts/play_scenes.py" \
   "$root"/tests/integration/test_{bad_input,fidelity,handshake,order,original,protocol}.py
+
+# Without Debian's patches.
+for line in "${sources[@]:1}"; do
+  read -r other folder <<<"$line"
+  check "CivetWeb ($other) with OpenSSL" build_host release "$other" "$folder"
+  play_all "release-$other" "$here/test_connections.py" "$root/tests/transcripts/play_scenes.py"
+done
+
+if [ -z "$quick" ]; then
+  for preset in asan tsan; do
+    # ThreadSanitizer fails to start if the kernel randomizes more address bits than it supports.
+    if [ "$preset" = tsan ] && setarch "$(uname -m)" -R true 2>/dev/null; then
+      launcher=(setarch "$(uname -m)" -R)
+    fi
+    check "CivetWeb ($name), $preset" build_host "$preset" "$name" "$source"
+    play_all "$preset-$name" "$here"/test_{host,records,connections}.py
+  done
+fi
 finish
