@@ -11,6 +11,7 @@ civetweb_flags=(-w -g1 -pthread -fno-omit-frame-pointer -DUSE_WEBSOCKET -DNO_SSL
 debian_sources() {
   local package="$1" folder="$2" mirror keys=/usr/share/keyrings/debian-archive-keyring.gpg options
   mkdir -p "$folder/parts" "$folder/lists/partial" "$folder/cache/archives/partial"
+  # shellcheck disable=SC2016 # apt's own variable
   mirror="$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
     grep -m 1 '/debian/\?$')" || mirror=http://deb.debian.org/debian
   printf 'Types: deb-src\nURIs: %s\nSuites: bookworm\nComponents: main\nSigned-By: %s\n' \

@@ -75,7 +75,6 @@ build_host_with_two() {
 
 # appliance NAME SOURCE: the example serves its page and wss.
 appliance() {
-  local page
   link_host release "$1-appliance" "$2" "$root/embed/examples/appliance_tls.c" "$hosts/release-$1.o" || return
   WAYSTATION_APPLIANCE="$hosts/release-$1-appliance" WAYSTATION_PEM="$scratch/tls/key.pem" \
     play "release-$1" "$here/test_appliance.py"
@@ -84,6 +83,7 @@ appliance() {
 # conformance NAME SOURCE: the cases of RFC 6455, with the echo server over TLS.
 conformance() {
   local program="$hosts/release-$1-echo"
+  # shellcheck disable=SC2046 # flags are words
   c++ -std=c++20 -O1 -g1 -pthread -DWAYSTATION_ECHO_TLS -I"$root/module" -I"$root/module/include" \
     -isystem "$2/include" "$root/tests/conformance/echo.cpp" "$hosts/release-$1.o" -o "$program" \
     "$root/build/release/module/api/libwaystation.a" $(pkg-config --libs sqlite3 libjwt libcjson) \
