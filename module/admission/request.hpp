@@ -35,6 +35,7 @@ struct Request {
   std::uint16_t remote_port = 0;
   std::uint16_t local_port = 0;
   bool is_tls = false;           // the web server terminates TLS on this connection
+  bool has_tls_session = false;  // and its session can be adopted with the socket
   const void* origin = nullptr;  // passed to the host application's `identify` unchanged
   std::string_view body;
   bool body_truncated = false;  // the client sent more than `body`

@@ -9,6 +9,7 @@
 
 #include "admission/routes.hpp"
 #include "api/options.hpp"
+#include "api/streams.hpp"
 #include "base/clock.hpp"
 #include "reactor/adopted_socket.hpp"
 #include "relay/json_scanner.hpp"
@@ -261,7 +262,8 @@ Reply Relay::refuse_unread(const Request& request, RefusalCode code) {
   return is_upgrade ? refuse_upgrade(request, {code}) : refuse_http(request, {code});
 }
 
-std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, int descriptor) {
+std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, int descriptor,
+                                                      const waystation_stream* stream) {
   if (const auto asked = admission_.preflight(request)) return Reply{asked->status, render(*asked)};
   auto verdict = admission_.admit(request, wall_clock_ms());
   if (std::holds_alternative<Declined>(verdict)) return Declined{};
@@ -284,14 +286,13 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
                             std::move(admitted.caller).value_or(std::move(admitted.user)),
                             admitted.expires_at_ms};
 
+  if (request.is_tls && stream != nullptr) {
+    return adopt_tls(request, *stream, std::move(response), std::move(permit), std::move(session));
+  }
   auto adopted = adopt_socket({descriptor, request.remote_address, request.remote_port,
                                request.local_port, descriptor_reserve_});
   if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
-    log_adoption_failure(*failure);
-    const bool full = failure->cause == AdoptionFailure::Cause::exhausted;
-    Refusal refusal{full ? RefusalCode::full : RefusalCode::not_adoptable, failure->detail};
-    refusal.user = std::move(session.user);
-    return refuse_admitted(request, std::move(refusal));
+    return refuse_unadoptable(request, *failure, std::move(session.user));
   }
   auto& socket = std::get<AdoptedSocket>(adopted);
   try {
@@ -302,6 +303,90 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
     // The web server no longer has the socket.
   }
   return refuse_adopted(request, std::move(socket));
+}
+
+/// Adopts a socket together with its TLS session. On each failure the web server gets both back,
+/// and sends the refusal.
+std::variant<Declined, Reply, Adopted> Relay::adopt_tls(const Request& request,
+                                                        const waystation_stream& stream,
+                                                        std::string response,
+                                                        std::shared_ptr<Permit> permit,
+                                                        SessionParameters session) {
+  // Before the session is held, so that no lack of memory follows.
+  Reactor::ProblemReport on_problem = [this, permit, user = session.user](const char* problem) {
+    on_not_released(problem, permit.get(), user);
+  };
+  auto user = session.user;
+  auto tls = std::make_unique<TlsStream>();
+  const char* problem = nullptr;
+  if (!tls->hold(streams::hold(stream, &problem))) {
+    Refusal refusal{RefusalCode::tls_unsupported,
+                    std::string("the web server's TLS session cannot be adopted: ") + problem +
+                        "; put a TLS proxy in front"};
+    refusal.user = std::move(user);
+    return refuse_admitted(request, std::move(refusal));
+  }
+  std::variant<GatedSocket, AdoptionFailure> adopted;
+  try {
+    adopted = adopt_gated({stream.descriptor, request.remote_address, request.remote_port,
+                           request.local_port, descriptor_reserve_});
+  } catch (const std::bad_alloc&) {
+    tls->session().give_back();
+    throw;
+  }
+  if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
+    tls->session().give_back();
+    return refuse_unadoptable(request, *failure, std::move(user));
+  }
+  auto& [socket, gate] = std::get<GatedSocket>(adopted);
+  tls->swap(socket);
+  try {
+    if (service_.open(tls, gate, std::move(response), std::move(permit), std::move(session),
+                      std::move(on_problem))) {
+      return Adopted{};
+    }
+  } catch (const std::bad_alloc&) {
+    // The relay is as good as stopped.
+  }
+  tls->swap(socket);
+  const bool is_given_back = give_back(std::get<GatedSocket>(adopted), stream.descriptor);
+  if (is_given_back) tls->session().give_back();
+  auto reply = refuse_admitted(request, {RefusalCode::stopping});
+  if (!is_given_back) return Adopted{reply.status};  // the connection closes
+  return reply;
+}
+
+/// The web server kept a TLS session that was admitted, or it cannot be used. On the reactor's
+/// thread.
+void Relay::on_not_released(const char* problem, const void* permit,
+                            std::string_view user) noexcept {
+  upgrades_refused_.fetch_add(1, std::memory_order_relaxed);
+  upgrade_refusals_.add(RefusalCode::not_adoptable);
+  const bool warns = may_warn(warned_of_adoption_at_);
+  if (!warns && !logs(WAYSTATION_LOG_DEBUG)) return;
+  try {
+    const std::string line = std::string("TLS session not adopted: ") + problem;
+    if (warns) {
+      log(WAYSTATION_LOG_WARNING, line +
+                                      "; the client was disconnected, and the next warning is "
+                                      "a minute away");
+    }
+    if (logs(WAYSTATION_LOG_DEBUG)) {
+      log(WAYSTATION_LOG_DEBUG, line + caller(client_of(permit), user));
+    }
+  } catch (const std::bad_alloc&) {
+    // As in on_error_frame().
+  }
+}
+
+/// Refuses a request whose socket cannot be adopted.
+Reply Relay::refuse_unadoptable(const Request& request, const AdoptionFailure& failure,
+                                std::string user) {
+  log_adoption_failure(failure);
+  const bool full = failure.cause == AdoptionFailure::Cause::exhausted;
+  Refusal refusal{full ? RefusalCode::full : RefusalCode::not_adoptable, failure.detail};
+  refusal.user = std::move(user);
+  return refuse_admitted(request, std::move(refusal));
 }
 
 Adopted Relay::refuse_adopted(const Request& request, AdoptedSocket socket) {
