@@ -80,8 +80,10 @@ class Records(Case):
         for version in VERSIONS:
             for pieces in (1, 40):
                 with self.subTest(version=version, pieces=pieces):
-                    alice = raw(self.server, version)
+                    alice, bob = raw(self.server, version), raw(self.server, version)
                     self.addCleanup(alice.close)
+                    self.addCleanup(bob.close)
+                    bob.open("/ws/chat/alice_bob/", "bob")
                     alice.socket.hold = True
                     request = ("GET /ws/chat/alice_bob/?user=alice HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                                "Connection: Upgrade\r\nUpgrade: websocket\r\n"
