@@ -184,6 +184,11 @@ class Connections(Case):
             bob.open("/ws/chat/alice_bob/", "bob")
             async with connect(self.server, "/ws/chat/alice_bob/", "alice") as alice, \
                     connect(self.server, "/ws/chat/carol_dave/", "carol") as carol:
+                async def hear():
+                    async for _ in alice:
+                        pass
+
+                hearing = asyncio.create_task(hear())
                 text = json.dumps({"message": "x" * 30_000}, separators=(",", ":"))
                 for _ in range(1000):
                     await alice.send(text)
@@ -192,6 +197,7 @@ class Connections(Case):
                     if self.health()["closed_slow"] > 0:
                         break
                 self.assertEqual(self.health()["closed_slow"], 1)
+                hearing.cancel()
 
     async def flood(self, send, version=ssl.TLSVersion.TLSv1_3):
         """While some clients send as fast as they can, another has its round trips."""
