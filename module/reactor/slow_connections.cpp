@@ -129,9 +129,8 @@ Result<std::size_t, std::error_code> SlowConnections::end(const Server& server, 
   if (held <= server.workers) return std::size_t{0};
 
   std::size_t ended = 0;
-  const auto end_reading = [&](Crowd& crowd, const OpenConnection& connection) {
+  const auto end_reading = [&](Crowd& crowd, const OpenConnection& connection, Known& known) {
     if (is_served(connection.ends) || !shut_down(connection, SHUT_RD)) return;
-    auto& known = known_[connection.identity];
     known.stage = Stage::reading_ended;
     known.since = now;
     --crowd.count;
@@ -144,7 +143,7 @@ Result<std::size_t, std::error_code> SlowConnections::end(const Server& server, 
     for (const auto& slow : crowd.slow) {
       if (slow.waiting == Waiting::for_request && crowd.incomplete > server.workers / 2) {
         --crowd.incomplete;
-        end_reading(crowd, slow.connection);
+        end_reading(crowd, slow.connection, known_[slow.connection.identity]);
       } else if (now - slow.since >= kSlowAfter) {
         left.push_back(slow);
       }
@@ -163,7 +162,7 @@ Result<std::size_t, std::error_code> SlowConnections::end(const Server& server, 
     auto& crowd = first->second;
     const auto connection = crowd.slow.front().connection;
     crowd.slow.pop_front();
-    end_reading(crowd, connection);
+    end_reading(crowd, connection, known_[connection.identity]);
   }
   return ended;
 }
