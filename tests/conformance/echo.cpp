@@ -71,11 +71,11 @@ void adopt_tls(Reactor& reactor, const mg_connection* connection, AdoptionTarget
   }
   target.descriptor = stream.descriptor;
   auto adopted = adopt_gated(target);
-  if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
-    std::fprintf(stderr, "waystation-echo: %s\n", failure->detail.c_str());
+  if (!adopted) {
+    std::fprintf(stderr, "waystation-echo: %s\n", adopted.error().detail.c_str());
     return;
   }
-  auto& [socket, gate] = std::get<GatedSocket>(adopted);
+  auto& [socket, gate] = *adopted;
   tls->swap(socket);
   reactor.adopt(tls, gate, std::move(response), nullptr, make_session,
                 [](const char* why) { std::fprintf(stderr, "waystation-echo: %s\n", why); });
@@ -99,12 +99,11 @@ int on_connect(const mg_connection* connection, void* user_data) {
   }
 #endif
   auto adopted = adopt_socket(target);
-  if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
-    std::fprintf(stderr, "waystation-echo: %s\n", failure->detail.c_str());
+  if (!adopted) {
+    std::fprintf(stderr, "waystation-echo: %s\n", adopted.error().detail.c_str());
     return 1;
   }
-  reactor.adopt(std::get<AdoptedSocket>(adopted), switching_protocols(key, {}), nullptr,
-                make_session);
+  reactor.adopt(*adopted, switching_protocols(key, {}), nullptr, make_session);
   return 1;
 }
 
