@@ -58,6 +58,18 @@ std::string caller(std::string_view client, std::string_view user) {
   return text.append(")");
 }
 
+/// Whether bytes that wait in a connection are something that the web server can work on: a record
+/// of TLS, or the whole header of a request.
+bool is_whole_message(std::string_view bytes) noexcept {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
+  // RFC 8446, section 5.1: type, version 3.x, length. No request begins with such a byte.
+  constexpr std::size_t kRecordHeader = 5;
+  if (bytes.size() >= kRecordHeader && byte(0) >= 20 && byte(0) <= 24 && byte(1) == 3) {
+    return bytes.size() - kRecordHeader >= std::size_t{byte(3)} * 256 + byte(4);
+  }
+  return bytes.find("\r\n\r\n") != std::string_view::npos;  // RFC 9112, section 2.1
+}
+
 /// The client address of an open socket, from its permit.
 std::string client_of(const void* opaque) {
   const auto* const permit = static_cast<const Permit*>(opaque);
@@ -418,7 +430,7 @@ std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, st
                                  [this](const AddressBytes& bytes) {
                                    return admission_.is_trusted_proxy(Address::from_bytes(bytes));
                                  },
-                             .is_whole = is_server_next},
+                             .is_whole = is_whole_message},
                             std::chrono::steady_clock::now());
   if (ended) return *ended;
   if (may_warn(warned_of_slow_at_)) {

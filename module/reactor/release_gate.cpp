@@ -45,12 +45,12 @@ void ReleaseGate::finish(Problem problem) noexcept {
   loop_.remove(gate_.get(), *this);
   // The server closes its end; it may be waiting for ours.
   gate_.reset();
-  if (problem != nullptr) stream_.reset();
   try {
-    done_(std::move(stream_), problem);
+    done_(problem == nullptr ? std::move(stream_) : nullptr, problem);
   } catch (...) {
     // Without memory for a connection the stream is closed.
   }
+  stream_.reset();
 }
 
 }  // namespace waystation

@@ -81,9 +81,7 @@ class TlsClient final : public WebSocketClient {
   }
 
   /// Whether the server ended its direction by the rules of TLS.
-  bool got_close_notify() const noexcept {
-    return (SSL_get_shutdown(ssl_.get()) & SSL_RECEIVED_SHUTDOWN) != 0;
-  }
+  bool got_close_notify() const noexcept { return got_close_notify_; }
   void send_close_notify() { SSL_shutdown(ssl_.get()); }
   /// Sends a key update and asks for one.
   bool update_keys() {
@@ -105,15 +103,15 @@ class TlsClient final : public WebSocketClient {
     const int count = SSL_read(ssl_.get(), received.bytes.data(), 65536);
     received.bytes.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
     if (count <= 0) {
-      received.end = SSL_get_error(ssl_.get(), count) == SSL_ERROR_ZERO_RETURN
-                         ? Received::End::eof
-                         : Received::End::reset;
+      got_close_notify_ = SSL_get_error(ssl_.get(), count) == SSL_ERROR_ZERO_RETURN;
+      received.end = got_close_notify_ ? Received::End::eof : Received::End::reset;
     }
     return received;
   }
 
  private:
   TlsHandle ssl_;
+  bool got_close_notify_ = false;
 };
 
 /// A request that a TlsServer has read.
@@ -146,6 +144,11 @@ class TlsServer {
   void set_end_request(std::function<void(const TlsRequest&)> step) {
     end_request_ = std::move(step);
   }
+  /// Before the first connection.
+  SSL_CTX* context() const noexcept { return context_.get(); }
+  /// Before the first connection: the server reads at most so many bytes of a request at once, so
+  /// that OpenSSL keeps what follows it in its record. CivetWeb reads all that there is.
+  void set_read_bytes(std::size_t bytes) noexcept { read_bytes_ = bytes; }
   /// Connections that were closed.
   int closed() const noexcept { return closed_; }
 
@@ -194,7 +197,7 @@ class TlsServer {
 #ifdef __SANITIZE_THREAD__
       // ThreadSanitizer does not know that the end-of-file of a shutdown() orders two threads, but
       // that bytes do.
-      (void)!::write(fd, "", 0);
+      (void)::send(fd, "", 0, MSG_NOSIGNAL);
 #endif
       shutdown(fd, SHUT_WR);
       close(fd);
@@ -204,7 +207,7 @@ class TlsServer {
 
   void serve(TlsRequest request) {
     std::string head;
-    std::string buffer(16384, '\0');
+    std::string buffer(read_bytes_, '\0');
     while (head.find("\r\n\r\n") == std::string::npos) {
       const int count = SSL_read(request.ssl, buffer.data(), static_cast<int>(buffer.size()));
       if (count <= 0) return;
@@ -221,6 +224,7 @@ class TlsServer {
 
   Handler handler_;
   std::function<void(const TlsRequest&)> end_request_;
+  std::size_t read_bytes_ = 16384;
   std::atomic<int> closed_ = 0;
   Listener listener_;
   TlsContext context_;
