@@ -10,11 +10,13 @@ import http.client
 import pathlib
 import select
 import socket
+import ssl
 import tempfile
 import threading
 import time
 import unittest
 
+from certificates import Authority
 from support import Server
 
 WORKERS = 20  # embed/web_server.cpp
@@ -73,37 +75,59 @@ KINDS = {
 }
 
 
+def client_hello(tls):
+    """The first message of a TLS client."""
+    out = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.wrap_bio(ssl.MemoryBIO(), out, server_hostname="127.0.0.1").do_handshake()
+    return out.read()
+
+
 class Crowds(unittest.TestCase):
     """Ten times as many connections from one address as there are workers."""
 
-    def answers_before_a_deadline(self, source):
+    def answers_before_a_deadline(self, source, openings, options=(), tls=None):
         """Returns whether a client at `source` is answered before the deadline of an earlier silent
         connection. That connection comes from a proxy, and the server does not end a proxy's
-        connections early."""
+        connections early. Each stranger sends one of `openings`."""
         with contextlib.ExitStack() as opened:
-            server = opened.enter_context(Server("--www", "", "--trusted-proxies", "127.0.0.3"))
+            server = opened.enter_context(
+                Server("--www", "", "--trusted-proxies", "127.0.0.3", *options))
 
             def connect(address):
                 link = socket.create_connection(("127.0.0.1", server.port), BOUND, (address, 0))
                 return opened.enter_context(link)
 
             first = connect("127.0.0.3")
-            first.sendall(b"G")  # a connection without a byte would stay in the kernel
-            for _ in range(5 * WORKERS):
-                connect("127.0.0.2")
-                connect("127.0.0.2").sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
+            # A connection without a byte would stay in the kernel.
+            first.sendall(openings[-1][:1])
+            for opening in openings:
+                connect("127.0.0.2").sendall(opening)
             new_client = connect(source)
+            if tls:
+                new_client = tls.wrap_socket(new_client, server_hostname="127.0.0.1")
             new_client.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             self.assertIn(b" 200 ", new_client.makefile("rb").readline())
             is_in_time = not select.select([first], [], [], 0)[0]
-            self.assertEqual(first.recv(1), b"H")  # 400 at its deadline
+            self.assertEqual(first.recv(1), b"" if tls else b"H")  # at its deadline; H: 400
             return is_in_time
 
     def test_do_not_occupy_all_workers(self):
+        openings = [b"", b"GET / HTTP/1.1\r\nX-Slow: "] * 5 * WORKERS
         for source in ("127.0.0.1", "127.0.0.2"):
             with self.subTest(source=source):
-                self.assertTrue(self.answers_before_a_deadline(source))
+                self.assertTrue(self.answers_before_a_deadline(source, openings))
 
+    def test_do_not_occupy_all_workers_with_tls_handshakes(self):
+        with Authority() as authority:
+            authority.issue("own")
+            tls = authority.client()
+            hello = client_hello(tls)
+            openings = [b"", hello[:-1]] * 5 * WORKERS + [hello] * WORKERS
+            options = ("--listen", "https://127.0.0.1:0", *authority.options("own"))
+            for source in ("127.0.0.1", "127.0.0.2"):
+                with self.subTest(source=source):
+                    self.assertTrue(self.answers_before_a_deadline(source, openings, options, tls))
 
     def test_that_read_no_answer_keep_nobody_from_a_worker(self):
         with tempfile.TemporaryDirectory() as www, contextlib.ExitStack() as opened:
