@@ -18,7 +18,7 @@
  *   - On TLS ports the relay takes the TLS session over with the socket, if you have called
  *     waystation_civetweb_use_openssl (<waystation/civetweb_openssl.h>) before mg_start. Otherwise
  *     upgrades get 501 tls_unsupported there.
- *   - Unix-domain ports are refused: their connections have no address by which to find the
+ *   - Unix-domain ports are refused. Their connections have no address by which to find the
  *     descriptor.
  *   - The relay answers everything under its paths, also in upper case, since CivetWeb's patterns
  *     ignore case: a path that is not exactly a route gets 404. Your protection of other paths does

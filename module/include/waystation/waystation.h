@@ -390,8 +390,9 @@ WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
  * that the relay adopted. `workers` is the number of connections that your server serves at a time.
  * With more connections than that, it ends some of them.
  *
- * A network is an IPv4 address or an IPv6 /64 prefix. It may have half of `workers` in which no whole
- * request is waiting. The oldest above that are ended, if a call saw them at least 40 ms ago.
+ * A network is an IPv4 address or an IPv6 /64 prefix. It may have half of `workers` to which your
+ * server has sent nothing, as no whole request has arrived. The oldest above that are ended, if a
+ * call saw them at least 40 ms ago.
  *
  * Then slow connections are ended until half of `workers` are left. A connection is slow if no whole
  * request is waiting in it, or if its client has not taken what was written. A call must have seen it
