@@ -65,7 +65,7 @@ Limits::Limits(const ConnectionLimits& limits)
 Result<Permit, Refusal> Limits::reserve(std::string_view user,
                                         const std::optional<Address>& address) {
   const MutexLock lock(counts_->mutex);
-  const ConnectionLimits& limits = counts_->limits;
+  const ConnectionLimits limits = counts_->limits;
   if (limits.max_connections != 0 && counts_->total >= limits.max_connections) {
     return Refusal{RefusalCode::full,
                    "the relay holds " + std::to_string(limits.max_connections) +
