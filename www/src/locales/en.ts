@@ -25,7 +25,7 @@ export const en = {
 
   'user.empty': 'Enter a user id.',
   'user.bad': '“{text}” is not a user id: use digits and lower-case letters only.',
-  'user.long': 'The id has {n} characters; at most 64 are allowed.',
+  'user.long': 'The id has {n} characters; at most {max} are allowed.',
   'user.self': 'This is your own id. Enter another user.',
 
   'list.title': 'Conversations',

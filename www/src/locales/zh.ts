@@ -27,7 +27,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
 
   'user.empty': '请输入用户 ID。',
   'user.bad': '“{text}” 不是有效的用户 ID：只能包含数字和小写字母。',
-  'user.long': 'ID 有 {n} 个字符，最多允许 64 个。',
+  'user.long': 'ID 有 {n} 个字符，最多允许 {max} 个。',
   'user.self': '这是您自己的 ID，请输入其他用户。',
 
   'list.title': '对话',
