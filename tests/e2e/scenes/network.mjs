@@ -168,7 +168,7 @@ scene('the page and its sockets work in a folder of a larger site', async (stage
   await say(alice, 'from below');
   await message(bob, 'from below').waitFor();
   await alice.goto(`${site.url}/relay/#/operator`);
-  await alice.locator('[data-test=metrics] tbody tr').first().waitFor();
+  await alice.locator('[data-test=chart]').first().waitFor();
 });
 
 scene('two users chat over TLS', async (stage) => {
