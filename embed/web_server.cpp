@@ -25,6 +25,7 @@
 
 #include "embed/descriptors.hpp"
 #include "embed/openssl.hpp"
+#include "embed/relay_options.hpp"
 #include "embed/responses.hpp"
 
 namespace waystation::server {
