@@ -37,9 +37,6 @@ constexpr auto kStopWithin = 4500ms;
 // Maximum delay of the report about suppressed log lines.
 constexpr std::chrono::milliseconds kLogReportPeriod = 30s;
 
-// Period of the check for slow connections. A new connection waits for two periods at most.
-constexpr std::chrono::milliseconds kSlowCheckPeriod = 500ms;
-
 /// The signals that the serving thread waits for. They are blocked before any thread starts, so
 /// every thread inherits the mask and none is interrupted.
 class Signals {
@@ -268,9 +265,8 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   int signal = 0;
   for (;;) {
     if (certificate) expiry_watch.look(settings, *certificate, log);
-    signal = signals.wait(kSlowCheckPeriod);
+    signal = signals.wait(server.end_slow_connections());
     if (signal == SIGTERM || signal == SIGINT) break;
-    server.end_slow_connections();
     const auto now = std::chrono::steady_clock::now();
     if (signal == 0 && now < next_turn) continue;
     next_turn = now + period;

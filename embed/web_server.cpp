@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <civetweb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <string_view>
 #include <system_error>
@@ -42,6 +44,16 @@ constexpr std::chrono::milliseconds kKeepAliveFor{5000};
 // Maximum number of connections that CivetWeb has not accepted yet. After a restart, thousands of
 // clients reconnect within two seconds.
 constexpr const char* kListenBacklog = "4096";
+
+// How long the kernel keeps a connection back whose client sends nothing. It rounds this up to
+// seven seconds, the time of its third answer to the client.
+constexpr int kDeferSeconds = 5;
+
+// A new connection waits for two periods of the check for slow connections at most. The short
+// period is for the time after all workers were busy.
+constexpr std::chrono::milliseconds kSlowCheckPeriod{500};
+constexpr std::chrono::milliseconds kCrowdedCheckPeriod{50};
+constexpr std::chrono::seconds kCrowdedFor{2};
 
 // The workers and the accepting thread.
 constexpr unsigned kThreads = kWorkers + 1;
@@ -82,6 +94,14 @@ std::intptr_t now_ms() {
 bool is_old(const mg_connection* connection) {
   const auto since = reinterpret_cast<std::intptr_t>(mg_get_user_connection_data(connection));
   return std::chrono::milliseconds{now_ms() - since} >= kKeepAliveFor;
+}
+
+/// Whether the kernel still accepts connections when too many wait for their client's first byte.
+/// Without SYN cookies, they keep all others out. An unreadable setting counts as the default.
+bool has_syn_cookies() {
+  std::ifstream setting{"/proc/sys/net/ipv4/tcp_syncookies"};
+  int value = 1;
+  return !(setting >> value) || value != 0;
 }
 
 /// A socket address to bind or connect to.
@@ -238,6 +258,7 @@ WebServer::WebServer(const std::vector<ListenAddress>& listen,
     listeners_.back().port = static_cast<std::uint16_t>(opened[i].port);
   }
   find_listening_sockets();
+  defer_silent_connections();
   check_threads();
 }
 
@@ -292,6 +313,15 @@ void WebServer::find_listening_sockets() {
             listeners_, [&](const auto& listener) { return is_listener(descriptor, listener); })) {
       listening_sockets_.push_back(descriptor);
     }
+  }
+}
+
+/// Keeps a connection in the kernel until its client has sent something, so that silent connections
+/// occupy no worker. Every client of HTTP sends first.
+void WebServer::defer_silent_connections() {
+  if (!has_syn_cookies()) return;
+  for (const int socket : listening_sockets_) {
+    setsockopt(socket, IPPROTO_TCP, TCP_DEFER_ACCEPT, &kDeferSeconds, sizeof kDeferSeconds);
   }
 }
 
@@ -374,12 +404,17 @@ void WebServer::on_close(const mg_connection* connection) {
   --self->busy_workers_;
 }
 
-void WebServer::end_slow_connections() {
-  if (busy_workers_ < kWorkers) return;  // a worker is free
-  const auto ended = waystation_civetweb_end_slow_connections(relay_, context_);
-  if (ended == 0) return;
-  log_.debug("slow connections: " + std::to_string(ended) +
-             " occupied the workers and were closed");
+std::chrono::milliseconds WebServer::end_slow_connections() {
+  const auto now = std::chrono::steady_clock::now();
+  if (busy_workers_ >= kWorkers) {
+    last_crowded_ = now;
+    const auto ended = waystation_civetweb_end_slow_connections(relay_, context_);
+    if (ended != 0) {
+      log_.debug("slow connections: " + std::to_string(ended) +
+                 " occupied the workers and were closed");
+    }
+  }
+  return now - last_crowded_ < kCrowdedFor ? kCrowdedCheckPeriod : kSlowCheckPeriod;
 }
 
 int WebServer::on_begin(mg_connection* connection) {

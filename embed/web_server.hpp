@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -49,9 +50,10 @@ class WebServer {
   /// The listen addresses with their actual ports.
   const std::vector<ListenAddress>& listeners() const { return listeners_; }
 
-  /// Closes slow connections if they occupy all workers and others wait for one. Call it twice a
-  /// second between open() and begin_stop(). One thread at a time.
-  void end_slow_connections();
+  /// Closes slow connections if they occupy all workers and others wait for one. Returns when to
+  /// call it again: sooner for a while after all workers were busy. Call it between open() and
+  /// begin_stop(). One thread at a time.
+  std::chrono::milliseconds end_slow_connections();
 
   /// Replaces the site for all later requests. Any thread.
   void replace_site(std::shared_ptr<const Site> site);
@@ -89,6 +91,7 @@ class WebServer {
   static void check_addresses(const std::vector<ListenAddress>& listen);
   void check_threads();
   void find_listening_sockets();
+  void defer_silent_connections();
   void stop_civetweb() noexcept;
 
   Log& log_;
@@ -107,6 +110,7 @@ class WebServer {
   std::vector<int> listening_sockets_;  // CivetWeb's descriptors
   std::atomic<bool> is_open_{false};
   std::atomic<unsigned> busy_workers_{0};
+  std::chrono::steady_clock::time_point last_crowded_{};  // when all workers were busy
   std::atomic<mg_context*> context_ = nullptr;
   ParkedThread stopper_{"stop-civetweb", [this] { stop_civetweb(); }};  // last: destroyed first
 };

@@ -11,11 +11,11 @@
 #include "api/options.hpp"
 #include "api/streams.hpp"
 #include "base/clock.hpp"
+#include "base/utf8.hpp"
 #include "reactor/adopted_socket.hpp"
 #include "relay/json_scanner.hpp"
 #include "websocket/close_code.hpp"
 #include "websocket/handshake.hpp"
-#include "websocket/utf8.hpp"
 
 namespace waystation {
 namespace {
@@ -35,8 +35,9 @@ const char* null_if_empty(const std::string& text) {
   return text.empty() ? nullptr : text.c_str();
 }
 
-CallStatus status_of(CallProblem problem) {
-  return problem == CallProblem::timeout ? CallStatus::timeout : CallStatus::stopped;
+CallFailure failure_of(CallProblem problem) {
+  return {problem == CallProblem::timeout ? CallFailure::Cause::timeout
+                                          : CallFailure::Cause::stopped};
 }
 
 // Minimum time between two warnings whose cause clients can repeat.
@@ -56,18 +57,6 @@ std::string caller(std::string_view client, std::string_view user) {
   text.append(client);
   if (!user.empty()) text.append(", user ").append(user);
   return text.append(")");
-}
-
-/// Whether bytes that wait in a connection are something that the web server can work on: a record
-/// of TLS, or the whole header of a request.
-bool is_whole_message(std::string_view bytes) noexcept {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
-  // RFC 8446, section 5.1: type, version 3.x, length. No request begins with such a byte.
-  constexpr std::size_t kRecordHeader = 5;
-  if (bytes.size() >= kRecordHeader && byte(0) >= 20 && byte(0) <= 24 && byte(1) == 3) {
-    return bytes.size() - kRecordHeader >= std::size_t{byte(3)} * 256 + byte(4);
-  }
-  return bytes.find("\r\n\r\n") != std::string_view::npos;  // RFC 9112, section 2.1
 }
 
 /// The client address of an open socket, from its permit.
@@ -303,18 +292,17 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
   }
   auto adopted = adopt_socket({descriptor, request.remote_address, request.remote_port,
                                request.local_port, descriptor_reserve_});
-  if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
-    return refuse_unadoptable(request, *failure, std::move(session.user));
+  if (!adopted) {
+    return refuse_unadoptable(request, adopted.error(), std::move(session.user));
   }
-  auto& socket = std::get<AdoptedSocket>(adopted);
   try {
-    if (service_.open(socket, std::move(response), std::move(permit), std::move(session))) {
+    if (service_.open(*adopted, std::move(response), std::move(permit), std::move(session))) {
       return Adopted{};
     }
   } catch (const std::bad_alloc&) {
     // The web server no longer has the socket.
   }
-  return refuse_adopted(request, std::move(socket));
+  return refuse_adopted(request, std::move(*adopted));
 }
 
 /// Adopts a socket together with its TLS session. On each failure the web server gets both back,
@@ -338,19 +326,20 @@ std::variant<Declined, Reply, Adopted> Relay::adopt_tls(const Request& request,
     refusal.user = std::move(user);
     return refuse_admitted(request, std::move(refusal));
   }
-  std::variant<GatedSocket, AdoptionFailure> adopted;
-  try {
-    adopted = adopt_gated({stream.descriptor, request.remote_address, request.remote_port,
-                           request.local_port, descriptor_reserve_});
-  } catch (const std::bad_alloc&) {
+  auto adopted = [&] {
+    try {
+      return adopt_gated({stream.descriptor, request.remote_address, request.remote_port,
+                          request.local_port, descriptor_reserve_});
+    } catch (const std::bad_alloc&) {
+      tls->session().give_back();
+      throw;
+    }
+  }();
+  if (!adopted) {
     tls->session().give_back();
-    throw;
+    return refuse_unadoptable(request, adopted.error(), std::move(user));
   }
-  if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
-    tls->session().give_back();
-    return refuse_unadoptable(request, *failure, std::move(user));
-  }
-  auto& [socket, gate] = std::get<GatedSocket>(adopted);
+  auto& [socket, gate] = *adopted;
   tls->swap(socket);
   try {
     if (service_.open(tls, gate, std::move(response), std::move(permit), std::move(session),
@@ -361,7 +350,7 @@ std::variant<Declined, Reply, Adopted> Relay::adopt_tls(const Request& request,
     // The relay is as good as stopped.
   }
   tls->swap(socket);
-  const bool is_given_back = give_back(std::get<GatedSocket>(adopted), stream.descriptor);
+  const bool is_given_back = give_back(*adopted, stream.descriptor);
   if (is_given_back) tls->session().give_back();
   auto reply = refuse_admitted(request, {RefusalCode::stopping});
   if (!is_given_back) return Adopted{reply.status};  // the connection closes
@@ -430,7 +419,7 @@ std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, st
                                  [this](const AddressBytes& bytes) {
                                    return admission_.is_trusted_proxy(Address::from_bytes(bytes));
                                  },
-                             .is_whole = is_whole_message},
+                             .is_whole = is_server_next},
                             std::chrono::steady_clock::now());
   if (ended) return *ended;
   if (may_warn(warned_of_slow_at_)) {
@@ -532,26 +521,25 @@ void Relay::refresh(std::string user, std::string token, Answer answer) {
   busy();
 }
 
-RelayCalls::Pushed Relay::push(std::string_view user, std::string_view json) {
+Result<std::uint64_t, CallFailure> Relay::push(std::string_view user, std::string_view json) {
   if (auto problem = problem_with_json(json); !problem.empty()) {
-    return {CallStatus::not_json, 0, std::move(problem)};
+    return CallFailure{CallFailure::Cause::not_json, std::move(problem)};
   }
-  const auto result = service_.notify(std::string(user), std::string(json), kHttpDeadline);
-  if (const auto* problem = std::get_if<CallProblem>(&result)) return {status_of(*problem), 0, {}};
-  return {CallStatus::done, std::get<std::size_t>(result), {}};
+  const auto reached = service_.notify(std::string(user), std::string(json), kHttpDeadline);
+  if (!reached) return failure_of(reached.error());
+  return *reached;
 }
 
-RelayCalls::Presence Relay::presence(std::string_view user) {
-  auto result = service_.presence(std::string(user), kHttpDeadline);
-  if (const auto* problem = std::get_if<CallProblem>(&result)) return {status_of(*problem), 0, {}};
-  auto& presence = std::get<UserPresence>(result);
-  return {CallStatus::done, presence.push_sockets, std::move(presence.groups)};
+Result<RelayCalls::Presence, CallFailure> Relay::presence(std::string_view user) {
+  auto found = service_.presence(std::string(user), kHttpDeadline);
+  if (!found) return failure_of(found.error());
+  return Presence{found->push_sockets, std::move(found->groups)};
 }
 
-RelayCalls::Ended Relay::end_sessions(std::string_view user) {
-  const auto result = service_.end_sessions(std::string(user), kHttpDeadline);
-  if (const auto* problem = std::get_if<CallProblem>(&result)) return {status_of(*problem), 0};
-  return {CallStatus::done, std::get<std::size_t>(result)};
+Result<std::uint64_t, CallFailure> Relay::end_sessions(std::string_view user) {
+  const auto closed = service_.end_sessions(std::string(user), kHttpDeadline);
+  if (!closed) return failure_of(closed.error());
+  return *closed;
 }
 
 RelayCalls::Health Relay::health() {
@@ -566,8 +554,9 @@ RelayCalls::Health Relay::health() {
   return health;
 }
 
-RelayCalls::AuditPage Relay::audit(const AuditFilter& filter, std::optional<AuditCursor> after,
-                                   std::size_t limit, AuditOrder order) {
+Result<std::vector<AuditRow>, CallFailure> Relay::audit(const AuditFilter& filter,
+                                                        std::optional<AuditCursor> after,
+                                                        std::size_t limit, AuditOrder order) {
   return audit_page(audit_.get(), filter, after, limit, order);
 }
 

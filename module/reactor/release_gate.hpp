@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "base/file_descriptor.hpp"
 #include "reactor/event_source.hpp"
-#include "reactor/file_descriptor.hpp"
 #include "reactor/loop.hpp"
 #include "reactor/timer_queue.hpp"
 #include "reactor/tls_stream.hpp"

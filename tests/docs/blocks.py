@@ -127,6 +127,8 @@ class Scene:
         self.log_count = 0
         for folder in SYSTEM_FOLDERS:
             (self.folder / folder[1:]).mkdir(parents=True)
+        (self.folder / "src").mkdir()
+        (self.folder / "src/waystation").symlink_to(ROOT)
         tools = self.folder / ".tools"
         tools.mkdir()
         sudo = tools / "sudo"

@@ -383,20 +383,23 @@ WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
                                                  waystation_response *response);
 
 /* Ends connections that keep your web server waiting, for servers with a thread for each connection
- * that they read from, such as CivetWeb. Call it about twice a second, from any thread.
+ * that they read from, such as CivetWeb. Call it about twice a second, from any thread. While all
+ * workers are busy, call it 20 times a second if you can: others wait for about two periods.
  *
  * It considers the TCP connections of this process whose local port is one of `ports`, except those
- * that the relay adopted. If there are more than `workers`, the number of connections that your
- * server serves at a time, it ends slow ones until half of `workers` are left. A connection is slow
- * if a call saw it at least 0.4 seconds ago and one of these is true: no whole request is waiting in
- * it, or its client has not taken what was written. After five seconds without a call, all count as
- * new.
+ * that the relay adopted. It ends some of them if there are more than `workers`, the number of
+ * connections that your server serves at a time:
+ *   - A network (an IPv4 address, or an IPv6 /64 prefix) may have half of `workers` in which no
+ * whole request is waiting. The oldest above that are ended, if a call saw them at least 40 ms ago.
+ *   - Then slow connections are ended until half of `workers` are left. A connection is slow if a
+ * call saw it at least 0.4 seconds ago and one of these is true: no whole request is waiting in it,
+ * or its client has not taken what was written. The network with the most connections goes first;
+ *     of equal ones, that with the oldest connection. Of a network, the oldest go first.
  *
- * The network with the most connections goes first: an IPv4 address, or an IPv6 /64 prefix. Of
- * equal ones, that with the oldest connection goes first. Of a network, the oldest connections go
- * first. Those of `trusted_proxies` stay. A connection also stays while
- * waystation_upgrade, waystation_http, waystation_origin_check or waystation_is_operator works on its
- * request, unless the call waits for the body. waystation_upgrade refuses an ended connection with 503 not_adoptable.
+ * Connections of `trusted_proxies` stay. A connection also stays while waystation_upgrade,
+ * waystation_http, waystation_origin_check or waystation_is_operator works on its request, unless
+ * the call waits for the body. waystation_upgrade refuses an ended connection with 503
+ * not_adoptable. After five seconds without a call, all connections count as new.
  *
  * Your server reads end-of-file from an ended connection; an answer that it is writing still goes
  * out. If its client has not taken the answer 0.4 seconds later, and others still wait, your

@@ -705,7 +705,7 @@ class TlsReactor {
     const auto peer = Endpoint::peer_of(request.descriptor);
     const auto address = peer.address();
     auto adopted = adopt_gated({request.descriptor, address, peer.port(), server_.port(), 0});
-    auto& gated = std::get<GatedSocket>(adopted);
+    auto& gated = *adopted;
     tls->swap(gated.socket);
     if (reactor_.adopt(tls, gated.gate, "HTTP/1.1 101 Yes\r\n\r\n", nullptr, make_session_,
                        [this](ReleaseGate::Problem text) {
