@@ -15,8 +15,8 @@
 #include "api/dispatcher.hpp"
 #include "api/log_lines.hpp"
 #include "api/stats.hpp"
+#include "base/mutex.hpp"
 #include "http/http_api.hpp"
-#include "reactor/mutex.hpp"
 #include "reactor/relay_service.hpp"
 #include "reactor/slow_connections.hpp"
 #include "waystation/waystation.h"
@@ -51,7 +51,9 @@ class Relay final : private Observer,
 
   std::uint32_t id() const noexcept { return id_; }
 
-  std::variant<Declined, Reply, Adopted> upgrade(const Request& request, int descriptor);
+  /// `stream` is complete, or null; then `descriptor` is used.
+  std::variant<Declined, Reply, Adopted> upgrade(const Request& request, int descriptor,
+                                                 const waystation_stream* stream);
   /// Returns nothing if the relay does not serve the path.
   std::optional<Reply> http(const Request& request);
   /// The refusal if Host or Origin is not allowed, or nothing.
@@ -126,16 +128,25 @@ class Relay final : private Observer,
                 CloseCode code) noexcept override;
 
   // RelayCalls, on a web server's thread.
-  Pushed push(std::string_view user, std::string_view json) override;
-  Presence presence(std::string_view user) override;
-  Ended end_sessions(std::string_view user) override;
+  Result<std::uint64_t, CallFailure> push(std::string_view user, std::string_view json) override;
+  Result<Presence, CallFailure> presence(std::string_view user) override;
+  Result<std::uint64_t, CallFailure> end_sessions(std::string_view user) override;
   Health health() override;
-  AuditPage audit(const AuditFilter& filter, std::optional<AuditCursor> after, std::size_t limit,
-                  AuditOrder order) override;
+  Result<std::vector<AuditRow>, CallFailure> audit(const AuditFilter& filter,
+                                                   std::optional<AuditCursor> after,
+                                                   std::size_t limit, AuditOrder order) override;
 
   Reply refuse_upgrade(const Request& request, const Refusal& refusal);
   Reply refuse_admitted(const Request& request, Refusal refusal);
   Adopted refuse_adopted(const Request& request, AdoptedSocket socket);
+  Reply refuse_unadoptable(const Request& request, const AdoptionFailure& failure,
+                           std::string user);
+  std::variant<Declined, Reply, Adopted> adopt_tls(const Request& request,
+                                                   const waystation_stream& stream,
+                                                   std::string response,
+                                                   std::shared_ptr<Permit> permit,
+                                                   SessionParameters session);
+  void on_not_released(const char* problem, const void* permit, std::string_view user) noexcept;
   Reply refuse_http(const Request& request, const Refusal& refusal);
   void log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept;
   void log_adoption_failure(const AdoptionFailure& failure) noexcept;

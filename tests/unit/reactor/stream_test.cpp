@@ -39,7 +39,7 @@ Ends connected(const Listener& listener, int client_buffer = 0) {
   ends.client = test::connect_to({"127.0.0.1", listener.port()}, nullptr, client_buffer);
   auto accepted = listener.accept();
   auto adopted = AdoptedSocket::from(accepted, 0);
-  ends.server = std::get<AdoptedSocket>(std::move(adopted));
+  ends.server = std::move(*adopted);
   return ends;
 }
 
