@@ -29,6 +29,8 @@ for (const path of files('lib/types')) {
 }
 
 copyFileSync('lib/waystation.js', join(dist, 'waystation.js'));
+// For the package.
+copyFileSync('../LICENSE', 'lib/LICENSE');
 
 const index = readFileSync(join(dist, 'index.html'), 'utf8');
 /** index.html names its scripts, their static imports, and its styles. Other files are loaded when they are needed. */

@@ -72,7 +72,10 @@ scene('two users chat', async (stage) => {
   assert.deepEqual(await texts(alice), await texts(bob));
 
   // The screenshots of the README.
-  const blur = (page) => page.evaluate(() => document.activeElement?.blur());
+  const blur = async (page) => {
+    await page.evaluate(() => document.activeElement?.blur());
+    await page.mouse.move(0, 0);
+  };
   await blur(bob);
   await stage.shot(bob, 'conversation-phone');
   await bob.getByRole('button', { name: 'Back to the conversations' }).click();
