@@ -475,7 +475,8 @@ TEST(TlsSession, ASessionOfAnotherConnectionIsRefusedAndGivenBack) {
 
 TEST(TlsSession, IsFoundOnlyOnItsThreadAndForItsConnection) {
   waystation_civetweb_use_openssl(nullptr);
-  bool found = false, elsewhere = true, for_another = true, gone = true;
+  bool found = false, elsewhere = true, for_another = true, gone = false;
+  bool before_it_is_freed = false, after_it_is_freed = true;
   TlsServer server(TLS1_3_VERSION, [&](const TlsRequest& request) -> std::string {
     found = stream_of(request).session == request.ssl;
     std::thread([&] { elsewhere = stream_of(request).functions != nullptr; }).join();
@@ -484,6 +485,17 @@ TEST(TlsSession, IsFoundOnlyOnItsThreadAndForItsConnection) {
     for_another = stream_of(another).functions != nullptr;
     waystation_stream_gone(request.ssl);
     gone = stream_of(request).functions == nullptr;
+    // OpenSSL tells of the end of a session. Whatever the connection, this one would be found.
+    static const auto any = [] {
+      auto functions = *waystation_openssl_functions();
+      functions.is_of = [](const void*, const void*) { return 1; };
+      return functions;
+    }();
+    TlsHandle freed(SSL_new(SSL_get_SSL_CTX(request.ssl)));
+    waystation_stream_made(&any, freed.get());
+    before_it_is_freed = stream_of(request).session == freed.get();
+    freed.reset();
+    after_it_is_freed = stream_of(request).functions != nullptr;
     return "HTTP/1.1 200 OK\r\n\r\n";
   });
   auto client = server.knock("/");
@@ -492,6 +504,8 @@ TEST(TlsSession, IsFoundOnlyOnItsThreadAndForItsConnection) {
   EXPECT_FALSE(elsewhere);
   EXPECT_FALSE(for_another);
   EXPECT_TRUE(gone);
+  EXPECT_TRUE(before_it_is_freed);
+  EXPECT_FALSE(after_it_is_freed);
 }
 
 TEST(TlsSession, AnUpgradeWithoutASessionGets501ThatSaysWhatToDo) {
