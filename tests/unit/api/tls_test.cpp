@@ -378,7 +378,7 @@ TEST(TlsKeys, KeyUpdatesAreAnsweredOnAnIdleConnection) {
 
 // More answers than the relay holds before it stops reading.
 TEST(TlsKeys, AnswersThatTheClientDoesNotReadAreSentWhenItDoes) {
-  constexpr int kUpdates = 4000;
+  constexpr int kUpdates = 6000;
   TlsHost host(TLS1_3_VERSION, default_options(), 2, 8192);
   auto push = host.open("/push/bob/", 4096);
   const int room = 1 << 20;  // for all updates: the relay stops reading them
@@ -394,6 +394,13 @@ TEST(TlsKeys, AnswersThatTheClientDoesNotReadAreSentWhenItDoes) {
   SSL_set_msg_callback_arg(push.ssl(), &answers);
   for (int i = 0; i < kUpdates; ++i) ASSERT_TRUE(push.update_keys());
   EXPECT_EQ(answers, 0) << "nothing was read";
+  // More rounds of the relay's thread than it needs to read them all, 32 at a time.
+  for (int i = 0; i < kUpdates / 32 * 2; ++i) {
+    waystation_presence(host.relay().get(), "bob", 20'000, nullptr, nullptr);
+  }
+  int unread = 0;
+  ASSERT_EQ(ioctl(push.get(), TIOCOUTQ, &unread), 0);
+  EXPECT_GT(unread, 0) << "the relay reads no more than it can answer";
   SSL_clear_mode(push.ssl(), SSL_MODE_AUTO_RETRY);
   char byte = 0;
   // OpenSSL answers the last one when it has something to write.
