@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <thread>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "api/guarded.hpp"
+#include "base/mutex.hpp"
 
 namespace waystation::streams {
 namespace {
@@ -23,12 +23,12 @@ struct Made {
 using ByThread = std::unordered_multimap<std::thread::id, Made>;
 
 struct Registry {
-  std::mutex use_mutex;  // guards the next member
-  std::vector<const void*> libraries;
-  std::mutex mutex;  // guards the other members
+  Mutex use_mutex;
+  std::vector<const void*> libraries WAYSTATION_GUARDED_BY(use_mutex);
+  Mutex mutex;
   // A thread may have sessions of its own besides that of its connection. There are few.
-  ByThread by_thread;
-  std::unordered_map<const void*, ByThread::iterator> by_session;
+  ByThread by_thread WAYSTATION_GUARDED_BY(mutex);
+  std::unordered_map<const void*, ByThread::iterator> by_session WAYSTATION_GUARDED_BY(mutex);
 };
 
 Registry& the_registry() {
@@ -37,7 +37,7 @@ Registry& the_registry() {
   return *registry;
 }
 
-void forget(Registry& registry, const void* session) noexcept {
+void forget(Registry& registry, const void* session) noexcept WAYSTATION_REQUIRES(registry.mutex) {
   const auto found = registry.by_session.find(session);
   if (found == registry.by_session.end()) return;
   registry.by_thread.erase(found->second);
@@ -117,7 +117,7 @@ bool use(const Functions* functions) {
   require(is_complete(functions),
           "waystation_stream_functions: a member is missing; all are required");
   auto& registry = the_registry();
-  const std::lock_guard lock(registry.use_mutex);
+  const MutexLock lock(registry.use_mutex);
   auto& libraries = registry.libraries;
   const void* const library = functions->library();
   if (std::ranges::find(libraries, library) != libraries.end()) return false;
@@ -132,7 +132,7 @@ bool use(const Functions* functions) {
 void made(const Functions* functions, void* session) noexcept {
   if (functions == nullptr || session == nullptr) return;
   auto& registry = the_registry();
-  const std::lock_guard lock(registry.mutex);
+  const MutexLock lock(registry.mutex);
   forget(registry, session);
   try {
     const auto entry =
@@ -149,7 +149,7 @@ void made(const Functions* functions, void* session) noexcept {
 
 void gone(const void* session) noexcept {
   auto& registry = the_registry();
-  const std::lock_guard lock(registry.mutex);
+  const MutexLock lock(registry.mutex);
   forget(registry, session);
 }
 
@@ -157,7 +157,7 @@ bool find(const void* connection, waystation_stream& stream) noexcept {
   auto& registry = the_registry();
   waystation_stream whole{};
   {
-    const std::lock_guard lock(registry.mutex);
+    const MutexLock lock(registry.mutex);
     const auto [first, last] = registry.by_thread.equal_range(std::this_thread::get_id());
     const auto found = std::find_if(first, last, [&](const auto& entry) {
       return entry.second.functions->is_of(entry.second.session, connection) != 0;

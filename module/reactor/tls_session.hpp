@@ -2,8 +2,9 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
+
+#include "reactor/stream.hpp"
 
 namespace waystation {
 
@@ -11,12 +12,9 @@ namespace waystation {
 /// Destroying it releases the session, on any thread and at any time.
 class TlsSession {
  public:
-  enum class Status : std::uint8_t { ok, want_read, want_write, ended, broken };
-
-  struct Result {
-    std::size_t bytes = 0;  // more than 0 only with `ok`
-    Status status = Status::ok;
-  };
+  using Status = Stream::Status;
+  /// With bytes, the status is `ok`, and has_pending is not set: see has_pending().
+  using Result = Stream::Result;
 
   virtual ~TlsSession() = default;
   TlsSession(const TlsSession&) = delete;

@@ -8,6 +8,7 @@
 #include <openssl/x509.h>
 
 #include <atomic>
+#include <csignal>
 #include <functional>
 #include <memory>
 #include <stdexcept>
@@ -133,6 +134,7 @@ class TlsServer {
       : handler_(std::move(handler)),
         listener_("127.0.0.1", false, buffer_bytes),
         context_(server_context(version)) {
+    signal(SIGPIPE, SIG_IGN);  // as mg_start does
     for (int i = 0; i < workers; ++i) workers_.emplace_back([this] { work(); });
   }
   ~TlsServer() { stop(); }

@@ -378,7 +378,7 @@ TEST(TlsKeys, KeyUpdatesAreAnsweredOnAnIdleConnection) {
 
 // More answers than the relay holds before it stops reading.
 TEST(TlsKeys, AnswersThatTheClientDoesNotReadAreSentWhenItDoes) {
-  constexpr int kUpdates = 4000;
+  constexpr int kUpdates = 6000;
   TlsHost host(TLS1_3_VERSION, default_options(), 2, 8192);
   auto push = host.open("/push/bob/", 4096);
   const int room = 1 << 20;  // for all updates: the relay stops reading them
@@ -394,6 +394,13 @@ TEST(TlsKeys, AnswersThatTheClientDoesNotReadAreSentWhenItDoes) {
   SSL_set_msg_callback_arg(push.ssl(), &answers);
   for (int i = 0; i < kUpdates; ++i) ASSERT_TRUE(push.update_keys());
   EXPECT_EQ(answers, 0) << "nothing was read";
+  // More rounds of the relay's thread than it needs to read them all, 32 at a time.
+  for (int i = 0; i < kUpdates / 32 * 2; ++i) {
+    waystation_presence(host.relay().get(), "bob", 20'000, nullptr, nullptr);
+  }
+  int unread = 0;
+  ASSERT_EQ(ioctl(push.get(), TIOCOUTQ, &unread), 0);
+  EXPECT_GT(unread, 0) << "the relay reads no more than it can answer";
   SSL_clear_mode(push.ssl(), SSL_MODE_AUTO_RETRY);
   char byte = 0;
   // OpenSSL answers the last one when it has something to write.
@@ -475,7 +482,8 @@ TEST(TlsSession, ASessionOfAnotherConnectionIsRefusedAndGivenBack) {
 
 TEST(TlsSession, IsFoundOnlyOnItsThreadAndForItsConnection) {
   waystation_civetweb_use_openssl(nullptr);
-  bool found = false, elsewhere = true, for_another = true, gone = true;
+  bool found = false, elsewhere = true, for_another = true, gone = false;
+  bool before_it_is_freed = false, after_it_is_freed = true;
   TlsServer server(TLS1_3_VERSION, [&](const TlsRequest& request) -> std::string {
     found = stream_of(request).session == request.ssl;
     std::thread([&] { elsewhere = stream_of(request).functions != nullptr; }).join();
@@ -484,6 +492,17 @@ TEST(TlsSession, IsFoundOnlyOnItsThreadAndForItsConnection) {
     for_another = stream_of(another).functions != nullptr;
     waystation_stream_gone(request.ssl);
     gone = stream_of(request).functions == nullptr;
+    // OpenSSL tells of the end of a session. Whatever the connection, this one would be found.
+    static const auto any = [] {
+      auto functions = *waystation_openssl_functions();
+      functions.is_of = [](const void*, const void*) { return 1; };
+      return functions;
+    }();
+    TlsHandle freed(SSL_new(SSL_get_SSL_CTX(request.ssl)));
+    waystation_stream_made(&any, freed.get());
+    before_it_is_freed = stream_of(request).session == freed.get();
+    freed.reset();
+    after_it_is_freed = stream_of(request).functions != nullptr;
     return "HTTP/1.1 200 OK\r\n\r\n";
   });
   auto client = server.knock("/");
@@ -492,6 +511,8 @@ TEST(TlsSession, IsFoundOnlyOnItsThreadAndForItsConnection) {
   EXPECT_FALSE(elsewhere);
   EXPECT_FALSE(for_another);
   EXPECT_TRUE(gone);
+  EXPECT_TRUE(before_it_is_freed);
+  EXPECT_FALSE(after_it_is_freed);
 }
 
 TEST(TlsSession, AnUpgradeWithoutASessionGets501ThatSaysWhatToDo) {
