@@ -244,7 +244,8 @@ class Connections(Case):
             flooding = threading.Thread(target=flooder.socket.plain.sendall, args=(flood,))
             served.clear()
             flooding.start()
-            self.assertEqual(flooder.read_frame(), (PONG, b"the last"))
+            while flooder.read_frame() != (PONG, b"the last"):
+                pass  # the relay's own ping
             stop.set()
             count = len(served)
             for thread in (flooding, conversing):
