@@ -29,7 +29,8 @@ class SlowConnections {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
-  /// How long a connection is left alone after end() saw it first, and between its two ends.
+  /// How long a connection is left alone after end() saw it first, after end() last saw it wait for
+  /// the server, and between its two ends.
   static constexpr std::chrono::milliseconds kSlowAfter{400};
   /// The same for the connections of a network that holds more than its share.
   static constexpr std::chrono::milliseconds kCrowdedAfter{40};

@@ -240,7 +240,7 @@ SCENARIOS = (
         "tls_idle_2000",
         "TLS, 2,000 idle sockets",
         "idle",
-        ("--pairs", "0", "--idle", "2000"),
+        ("--pairs", "0", "--idle", "2000", "--parallel", "8"),
         plain(*TLS, "floor_tls", OURS),
         ((TLS_OURS, None, "<", 15), (TLS_OURS, "floor_tls", "", None), (TLS_OURS, "ws_tls", "", None)),
         seconds=2.5,

@@ -35,10 +35,15 @@ static void on_info(const SSL *ssl, int where, int result) {
   if ((where & SSL_CB_HANDSHAKE_DONE) != 0) atomic_fetch_add(&handshakes, 1);
 }
 
-/* Before CivetWeb reads the certificate. */
+/* Settings of the host's own: a callback, and renegotiation, which CivetWeb would refuse. */
 static int on_ssl_context(void *context, void *unused) {
+  SSL_CTX *settings = (SSL_CTX *)context;
   (void)unused;
-  SSL_CTX_set_info_callback((SSL_CTX *)context, on_info);
+  SSL_CTX_set_info_callback(settings, on_info);
+  SSL_CTX_clear_options(settings, SSL_OP_NO_RENEGOTIATION);
+#ifdef SSL_OP_ALLOW_CLIENT_RENEGOTIATION
+  SSL_CTX_set_options(settings, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+#endif
   return 0;
 }
 

@@ -16,6 +16,11 @@ OPTIONS = ("--messages-per-second", "0", "--max-message-bytes", "1000000",
            "--max-connections-per-user", "0")
 
 
+UPGRADE = (b"GET /ws/chat/alice_bob/?user=alice HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+           b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+           b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+
+
 def message(text, to=None):
     return json.dumps({"message": text} if to is None else {"message": text, "to_user": to},
                       separators=(",", ":"))
@@ -76,7 +81,7 @@ class Records(Case):
                 self.assertEqual([link.read_message() for _ in frames], frames)
 
     def test_early_frames_in_their_own_records(self):
-        """A client may send frames before it has read the 101 (one segment, several records)."""
+        """A client that does not wait for the 101: one segment with several records."""
         for version in VERSIONS:
             for pieces in (1, 40):
                 with self.subTest(version=version, pieces=pieces):
@@ -85,11 +90,7 @@ class Records(Case):
                     self.addCleanup(bob.close)
                     bob.open("/ws/chat/alice_bob/", "bob")
                     alice.socket.hold = True
-                    request = ("GET /ws/chat/alice_bob/?user=alice HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-                               "Connection: Upgrade\r\nUpgrade: websocket\r\n"
-                               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                               "Sec-WebSocket-Version: 13\r\n\r\n")
-                    alice.send(request.encode())
+                    alice.send(UPGRADE)
                     for n in range(pieces):
                         alice.say(message(n))
                     alice.socket.hold = False
@@ -97,6 +98,15 @@ class Records(Case):
                     self.assertEqual(alice.response().status, 101)
                     self.assertEqual([alice.read_message() for _ in range(pieces)],
                                      [message(n) for n in range(pieces)])
+
+    def test_early_frames_in_the_requests_record(self):
+        """They stay in CivetWeb's buffer and are lost, as documented. The connection goes on."""
+        for version in VERSIONS:
+            alice = raw(self.server, version)
+            self.addCleanup(alice.close)
+            alice.send(UPGRADE + frame(PING, b"lost"))
+            self.assertEqual(alice.response().status, 101)
+            self.assertEqual(alice.round_trip(), [])
 
     def test_key_updates(self):
         """With an answer and without, between messages and many in a row."""

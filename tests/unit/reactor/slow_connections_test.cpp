@@ -181,6 +181,18 @@ TEST_F(SlowConnectionsTest, AConnectionWithAWholeRequestIsNotSlow) {
   EXPECT_TRUE(is_at_end(slow[0].server));
 }
 
+// As in a TLS handshake, which takes several turns.
+TEST_F(SlowConnectionsTest, AClientIsSlowOnlySinceTheServerHasReadFromIt) {
+  std::vector<Connection> crowd;
+  for (unsigned char last = 20; last < 40; ++last) crowd.push_back(connect(last));
+  for (const auto& connection : crowd) test::send_all(connection.client.get(), "a record.");
+  EXPECT_EQ(end(), 0U);
+  EXPECT_EQ(end(), 0U) << "they wait for the server";
+  for (const auto& connection : crowd) test::receive_exactly(connection.server.get(), 9);
+  EXPECT_EQ(end_soon(), 0U) << "they have had no time";
+  EXPECT_EQ(end(), 20 - kWorkers / 2);
+}
+
 TEST_F(SlowConnectionsTest, ExemptAddressesAreNotEnded) {
   const auto proxy = connect_many(9, 20);
   end();
