@@ -195,7 +195,7 @@ class ReactorTest : public testing::Test {
     auto adopted = adopt_socket({server.get(), "", 0, 0});
     std::shared_ptr<void> permit(nullptr, [record](void*) { record->permit_held = false; });
     return reactor_->adopt(
-        std::get<AdoptedSocket>(adopted), std::string(kResponse), std::move(permit),
+        *adopted, std::string(kResponse), std::move(permit),
         [this, name = std::move(name), record](Connection& connection) -> std::unique_ptr<Session> {
           if (name == "unmakeable") throw std::bad_alloc();
           return std::make_unique<EchoSession>(*reactor_, connection, name, names_, record);
@@ -1087,7 +1087,7 @@ TEST_F(ReactorTest, NewSocketsAreReturnedDuringADrain) {
   WebSocketClient late(test::connect_to({"127.0.0.1", listener_->port()}));
   const auto server = listener_->accept();
   auto adopted = adopt_socket({server.get(), "", 0, 0});
-  auto& socket = std::get<AdoptedSocket>(adopted);
+  auto& socket = *adopted;
   EXPECT_FALSE(reactor_->adopt(socket, std::string(kResponse), nullptr,
                                [](Connection&) -> std::unique_ptr<Session> { return nullptr; }));
   ASSERT_GE(socket.get(), 0);

@@ -39,7 +39,7 @@ Ends connected(const Listener& listener, int client_buffer = 0) {
   ends.client = test::connect_to({"127.0.0.1", listener.port()}, nullptr, client_buffer);
   auto accepted = listener.accept();
   auto adopted = AdoptedSocket::from(accepted, 0);
-  ends.server = std::get<AdoptedSocket>(std::move(adopted));
+  ends.server = std::move(*adopted);
   return ends;
 }
 
@@ -90,8 +90,8 @@ UnixEnds unix_pair() {
   EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()), 0);
   FileDescriptor own(fds[0]);
   auto adopted = AdoptedSocket::from(own, 0);
-  UnixEnds ends{FileDescriptor(fds[1]), make_plain_stream(std::get<AdoptedSocket>(adopted).get())};
-  ends.stream->swap(std::get<AdoptedSocket>(adopted));
+  UnixEnds ends{FileDescriptor(fds[1]), make_plain_stream(adopted->get())};
+  ends.stream->swap(*adopted);
   return ends;
 }
 
