@@ -282,7 +282,7 @@ std::variant<Declined, Refusal, Admitted> Admission::admit(const Settings& setti
 
   if (offers.any && !offers.v1) return refuse({RefusalCode::bad_subprotocol});
   // An asker that ends TLS gives a socket without it.
-  if (request.is_tls && request.handed_over == nullptr) {
+  if (request.is_tls && !request.has_tls_session && request.handed_over == nullptr) {
     return refuse({RefusalCode::tls_unsupported});
   }
 

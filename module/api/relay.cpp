@@ -9,6 +9,7 @@
 
 #include "admission/routes.hpp"
 #include "api/options.hpp"
+#include "api/streams.hpp"
 #include "base/clock.hpp"
 #include "base/utf8.hpp"
 #include "reactor/adopted_socket.hpp"
@@ -319,11 +320,13 @@ bool Relay::open(AdoptedSocket& socket, Entry entry, std::string early) {
   }
 }
 
-std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, int descriptor) {
+std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, int descriptor,
+                                                      const waystation_stream* stream) {
   auto verdict = admit(request);
   if (std::holds_alternative<Declined>(verdict)) return Declined{};
   if (const auto* answered = std::get_if<Answered>(&verdict)) return to_reply(*answered);
   auto& entry = std::get<Entry>(verdict);
+  if (request.is_tls && stream != nullptr) return adopt_tls(request, *stream, std::move(entry));
   auto adopted = adopt_socket({descriptor, request.remote_address, request.remote_port,
                                request.local_port, descriptor_reserve_});
   if (!adopted) {
@@ -334,6 +337,80 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
   const auto reply = to_reply(refuse_admitted(request, {RefusalCode::stopping}));
   send_reply(adopted->get(), reply);
   return Adopted{reply.status};
+}
+
+/// Adopts a socket together with its TLS session. On each failure the web server gets both back,
+/// and sends the refusal.
+std::variant<Declined, Reply, Adopted> Relay::adopt_tls(const Request& request,
+                                                        const waystation_stream& stream,
+                                                        Entry entry) {
+  // Before the session is held, so that no lack of memory follows.
+  Reactor::ProblemReport on_problem = [this, permit = entry.permit,
+                                       user = entry.session.user](const char* problem) {
+    on_not_released(problem, permit.get(), user);
+  };
+  auto user = entry.session.user;
+  auto tls = std::make_unique<TlsStream>();
+  const char* problem = nullptr;
+  if (!tls->hold(streams::hold(stream, &problem))) {
+    Refusal refusal{RefusalCode::tls_unsupported,
+                    std::string("the web server's TLS session cannot be adopted: ") + problem +
+                        "; put a TLS proxy in front"};
+    refusal.user = std::move(user);
+    return to_reply(refuse_admitted(request, std::move(refusal)));
+  }
+  auto adopted = [&] {
+    try {
+      return adopt_gated({stream.descriptor, request.remote_address, request.remote_port,
+                          request.local_port, descriptor_reserve_});
+    } catch (const std::bad_alloc&) {
+      tls->session().give_back();
+      throw;
+    }
+  }();
+  if (!adopted) {
+    tls->session().give_back();
+    return to_reply(refuse_adoption(request, adopted.error(), std::move(user)));
+  }
+  auto& [socket, gate] = *adopted;
+  tls->swap(socket);
+  try {
+    if (service_.open(tls, gate, std::move(entry.response), std::move(entry.permit),
+                      std::move(entry.session), std::move(on_problem))) {
+      return Adopted{};
+    }
+  } catch (const std::bad_alloc&) {
+    // The relay is as good as stopped.
+  }
+  tls->swap(socket);
+  const bool is_given_back = give_back(*adopted, stream.descriptor);
+  if (is_given_back) tls->session().give_back();
+  auto reply = to_reply(refuse_admitted(request, {RefusalCode::stopping}));
+  if (!is_given_back) return Adopted{reply.status};  // the connection closes
+  return reply;
+}
+
+/// The web server kept a TLS session that was admitted, or it cannot be used. On the reactor's
+/// thread.
+void Relay::on_not_released(const char* problem, const void* permit,
+                            std::string_view user) noexcept {
+  upgrades_refused_.fetch_add(1, std::memory_order_relaxed);
+  upgrade_refusals_.add(RefusalCode::not_adoptable);
+  const bool warns = may_warn(warned_of_adoption_at_);
+  if (!warns && !logs(WAYSTATION_LOG_DEBUG)) return;
+  try {
+    const std::string line = std::string("TLS session not adopted: ") + problem;
+    if (warns) {
+      log(WAYSTATION_LOG_WARNING, line +
+                                      "; the client was disconnected, and the next warning is "
+                                      "a minute away");
+    }
+    if (logs(WAYSTATION_LOG_DEBUG)) {
+      log(WAYSTATION_LOG_DEBUG, line + caller(client_of(permit), user));
+    }
+  } catch (const std::bad_alloc&) {
+    // As in on_error_frame().
+  }
 }
 
 std::optional<Reply> Relay::http(const Request& request) {
@@ -351,17 +428,15 @@ std::optional<Reply> Relay::check_origin(const Request& request) {
 }
 
 std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers) {
-  const auto ended = slow_connections_.end(
-      {.ports = ports,
-       .workers = workers,
-       .is_exempt =
-           [this](const AddressBytes& bytes) {
-             return admission_.is_trusted_proxy(Address::from_bytes(bytes));
-           },
-       // RFC 9112, section 2.1: an empty line ends the header.
-       .is_whole =
-           [](std::string_view bytes) { return bytes.find("\r\n\r\n") != std::string_view::npos; }},
-      std::chrono::steady_clock::now());
+  const auto ended =
+      slow_connections_.end({.ports = ports,
+                             .workers = workers,
+                             .is_exempt =
+                                 [this](const AddressBytes& bytes) {
+                                   return admission_.is_trusted_proxy(Address::from_bytes(bytes));
+                                 },
+                             .is_whole = is_server_next},
+                            std::chrono::steady_clock::now());
   if (ended) return *ended;
   if (may_warn(warned_of_slow_at_)) {
     log(WAYSTATION_LOG_WARNING,

@@ -65,7 +65,9 @@ class Relay final : private Observer,
 
   std::uint32_t id() const noexcept { return id_; }
 
-  std::variant<Declined, Reply, Adopted> upgrade(const Request& request, int descriptor);
+  /// `stream` is complete, or null; then `descriptor` is used.
+  std::variant<Declined, Reply, Adopted> upgrade(const Request& request, int descriptor,
+                                                 const waystation_stream* stream);
 
   // The steps of upgrade(), for sockets that come later. Refusals are counted and logged.
   std::variant<Declined, Answered, Entry> admit(const Request& request);
@@ -170,6 +172,9 @@ class Relay final : private Observer,
                                                    std::optional<AuditCursor> after,
                                                    std::size_t limit, AuditOrder order) override;
 
+  std::variant<Declined, Reply, Adopted> adopt_tls(const Request& request,
+                                                   const waystation_stream& stream, Entry entry);
+  void on_not_released(const char* problem, const void* permit, std::string_view user) noexcept;
   Reply refuse_http(const Request& request, const Refusal& refusal);
   void log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept;
   void log_adoption_failure(const AdoptionFailure& failure) noexcept;

@@ -103,6 +103,8 @@ class Connection final : public EventSource, private FrameHandler, private Timer
       unread_.keep(early);
       loop_.revisit(*this);
     });
+    read_again_ = state_ != State::closed && stream_->has_pending();
+    if (read_again_) loop_.revisit(*this);
   }
 
   void on_events(std::uint32_t events) noexcept override;

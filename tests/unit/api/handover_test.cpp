@@ -194,8 +194,8 @@ TEST_F(HandoverTest, RefusalsAreTheRelaysOwn) {
   EXPECT_EQ(allowed.substr(2, 4), number(204, 2) + number(0, 2)) << "a response, no refusal";
   EXPECT_TRUE(eventually([&] { return count("refused") == 5; }));
   EXPECT_EQ(relay_->stats().upgrades_refused, 4U);
-  EXPECT_TRUE(eventually(
-      [&] { return lines(WAYSTATION_LOG_DEBUG, "upgrade refused with").size() == 4; }));
+  EXPECT_TRUE(
+      eventually([&] { return lines(WAYSTATION_LOG_DEBUG, "upgrade refused with").size() == 4; }));
   EXPECT_EQ(lines(WAYSTATION_LOG_WARNING, "").size(), 0U);
 }
 
