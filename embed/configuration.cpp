@@ -281,7 +281,7 @@ std::string show_configuration(const Configuration& configuration) {
     out += as_comment(more);
     // A wrong value of this option may be a key. The mistake says whether it may be shown.
     const auto mistake = configuration.mistakes.find(option.key);
-    const bool may_be_key = option.key == "jwt_key_file" || option.key == "tls_key";
+    const bool may_be_key = option.key.ends_with("_key_file") || option.key == "tls_key";
     if (may_be_key && mistake != configuration.mistakes.end()) {
       out += as_comment(mistake->second) + "\n";
       continue;

@@ -46,6 +46,9 @@ struct RefreshedToken {
 /// Throws only std::bad_alloc.
 class AdmissionSnapshot {
  public:
+  /// Checks the key of an asker at the door. Refused with 502 bad_handover.
+  Result<void, Refusal> check_asker(const HandedOver& client) const;
+
   /// Checks a request for a socket route, in this order: route and method, host, origin, identity,
   /// membership, subprotocol, TLS, limits, handshake (RFC 6455, section 4.2.1). The result holds a
   /// permit. A plain GET on a route gets 426 only if an upgrade would have been admitted.

@@ -75,14 +75,6 @@ void copy_stats(std::span<const StatSource<Source>> table, const Source& source,
 // Minimum time between two warnings whose cause clients can repeat.
 constexpr std::int64_t kWarningMs = 60'000;
 
-/// Whether the next warning is due; if so, records its time in `last`.
-bool may_warn(std::atomic<std::int64_t>& last) noexcept {
-  const auto now = wall_clock_ms();
-  auto before = last.load(std::memory_order_relaxed);
-  return now - before >= kWarningMs &&
-         last.compare_exchange_strong(before, now, std::memory_order_relaxed);
-}
-
 /// " (client 192.0.2.7, user alice)".
 std::string caller(std::string_view client, std::string_view user) {
   std::string text = " (client ";
@@ -100,6 +92,22 @@ std::string client_of(const void* opaque) {
 
 }  // namespace
 
+bool may_warn(std::atomic<std::int64_t>& last) noexcept {
+  const auto now = wall_clock_ms();
+  auto before = last.load(std::memory_order_relaxed);
+  return now - before >= kWarningMs &&
+         last.compare_exchange_strong(before, now, std::memory_order_relaxed);
+}
+
+Reply to_reply(const Answered& answered) {
+  return {answered.response.status, render(answered.response)};
+}
+
+void send_reply(int socket, const Reply& reply) noexcept {
+  // The response fits the empty send buffer, so one send() is enough.
+  (void)::send(socket, reply.bytes.data(), reply.bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 Relay::Relay(std::uint32_t id, const waystation_options& options)
     : id_(id),
       user_data_(options.user_data),
@@ -115,7 +123,8 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
       audit_(make_audit(options, [this](waystation_log_level level,
                                         const std::string& line) { log(level, line); })),
       service_(relay_options(options),
-               options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this, this) {
+               options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this, this),
+      handover_(*this) {
   log_warnings(options);
 }
 
@@ -172,6 +181,7 @@ void Relay::stop() {
     closed_ = true;
   }
   service_.stop();
+  handover_.stop();
   // The reactor has stopped, so no more events or rows follow.
   if (audit_) audit_->stop();
   if (token_checks_) token_checks_->stop(std::chrono::milliseconds(0));
@@ -270,15 +280,14 @@ void Relay::on_close(const void* permit, std::string_view user, EndReason reason
 }
 
 /// Refuses an upgrade before it is admitted. Admission has set the fields for allowed origins.
-Reply Relay::refuse_upgrade(const Request& request, const Refusal& refusal) {
+Answered Relay::refuse_upgrade(const Request& request, const Refusal& refusal) {
   upgrades_refused_.fetch_add(1, std::memory_order_relaxed);
   upgrade_refusals_.add(refusal.code);
   log_refusal("upgrade", request, refusal);
-  return {refusal.status(), render(refusal)};
+  return {info_of(refusal.code).name, to_response(refusal)};
 }
 
-/// Refuses a request after it is admitted.
-Reply Relay::refuse_admitted(const Request& request, Refusal refusal) {
+Answered Relay::refuse_admitted(const Request& request, Refusal refusal) {
   for (auto& line : admission_.snapshot().cors_headers(request)) {
     refusal.headers.push_back(std::move(line));
   }
@@ -295,13 +304,18 @@ Reply Relay::refuse_unread(const Request& request, RefusalCode code) {
   const auto target = split_target(request);
   const bool is_upgrade =
       target && !std::holds_alternative<Declined>(parse_socket_route(target->path));
-  return is_upgrade ? refuse_upgrade(request, {code}) : refuse_http(request, {code});
+  return is_upgrade ? to_reply(refuse_upgrade(request, {code})) : refuse_http(request, {code});
 }
 
-std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, int descriptor,
-                                                      const waystation_stream* stream) {
+std::optional<Refusal> Relay::refuse_asker(const HandedOver& client) {
+  auto checked = admission_.snapshot().check_asker(client);
+  if (checked) return std::nullopt;
+  return std::move(checked.error());
+}
+
+std::variant<Declined, Answered, Entry> Relay::admit(const Request& request) {
   const auto admission = admission_.snapshot();
-  if (const auto asked = admission.preflight(request)) return Reply{asked->status, render(*asked)};
+  if (auto asked = admission.preflight(request)) return Answered{{}, std::move(*asked)};
   auto verdict = admission.admit(request, wall_clock_ms());
   if (std::holds_alternative<Declined>(verdict)) return Declined{};
   if (const auto* refusal = std::get_if<Refusal>(&verdict)) {
@@ -317,42 +331,61 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
   if (draining_) return refuse_admitted(request, {RefusalCode::stopping});
 
   auto& admitted = std::get<Admitted>(verdict);
-  auto response = switching_protocols(admitted.key, admitted.subprotocol);
-  auto permit = std::make_shared<Permit>(std::move(admitted.permit));
-  SessionParameters session{admitted.kind, admitted.protocol, std::move(admitted.group),
-                            std::move(admitted.caller).value_or(std::move(admitted.user)),
-                            admitted.expires_at_ms};
+  return Entry{
+      switching_protocols(admitted.key, admitted.subprotocol),
+      std::make_shared<Permit>(std::move(admitted.permit)),
+      {admitted.kind, admitted.protocol, std::move(admitted.group),
+       std::move(admitted.caller).value_or(std::move(admitted.user)), admitted.expires_at_ms}};
+}
 
-  if (request.is_tls && stream != nullptr) {
-    return adopt_tls(request, *stream, std::move(response), std::move(permit), std::move(session));
+Answered Relay::refuse_adoption(const Request& request, const AdoptionFailure& failure,
+                                std::string user) {
+  log_adoption_failure(failure);
+  const bool full = failure.cause == AdoptionFailure::Cause::exhausted;
+  Refusal refusal{full ? RefusalCode::full : RefusalCode::not_adoptable, failure.detail};
+  refusal.user = std::move(user);
+  return refuse_admitted(request, std::move(refusal));
+}
+
+bool Relay::open(AdoptedSocket& socket, Entry entry, std::string early) {
+  try {
+    return service_.open(socket, std::move(entry.response), std::move(entry.permit),
+                         std::move(entry.session), std::move(early));
+  } catch (const std::bad_alloc&) {
+    return false;
   }
+}
+
+std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, int descriptor,
+                                                      const waystation_stream* stream) {
+  auto verdict = admit(request);
+  if (std::holds_alternative<Declined>(verdict)) return Declined{};
+  if (const auto* answered = std::get_if<Answered>(&verdict)) return to_reply(*answered);
+  auto& entry = std::get<Entry>(verdict);
+  if (request.is_tls && stream != nullptr) return adopt_tls(request, *stream, std::move(entry));
   auto adopted = adopt_socket({descriptor, request.remote_address, request.remote_port,
                                request.local_port, descriptor_reserve_});
   if (!adopted) {
-    return refuse_unadoptable(request, adopted.error(), std::move(session.user));
+    return to_reply(refuse_adoption(request, adopted.error(), std::move(entry.session.user)));
   }
-  try {
-    if (service_.open(*adopted, std::move(response), std::move(permit), std::move(session))) {
-      return Adopted{};
-    }
-  } catch (const std::bad_alloc&) {
-    // The web server no longer has the socket.
-  }
-  return refuse_adopted(request, std::move(*adopted));
+  if (open(*adopted, std::move(entry), {})) return Adopted{};
+  // The web server no longer has the socket.
+  const auto reply = to_reply(refuse_admitted(request, {RefusalCode::stopping}));
+  send_reply(adopted->get(), reply);
+  return Adopted{reply.status};
 }
 
 /// Adopts a socket together with its TLS session. On each failure the web server gets both back,
 /// and sends the refusal.
 std::variant<Declined, Reply, Adopted> Relay::adopt_tls(const Request& request,
                                                         const waystation_stream& stream,
-                                                        std::string response,
-                                                        std::shared_ptr<Permit> permit,
-                                                        SessionParameters session) {
+                                                        Entry entry) {
   // Before the session is held, so that no lack of memory follows.
-  Reactor::ProblemReport on_problem = [this, permit, user = session.user](const char* problem) {
+  Reactor::ProblemReport on_problem = [this, permit = entry.permit,
+                                       user = entry.session.user](const char* problem) {
     on_not_released(problem, permit.get(), user);
   };
-  auto user = session.user;
+  auto user = entry.session.user;
   auto tls = std::make_unique<TlsStream>();
   const char* problem = nullptr;
   if (!tls->hold(streams::hold(stream, &problem))) {
@@ -360,7 +393,7 @@ std::variant<Declined, Reply, Adopted> Relay::adopt_tls(const Request& request,
                     std::string("the web server's TLS session cannot be adopted: ") + problem +
                         "; put a TLS proxy in front"};
     refusal.user = std::move(user);
-    return refuse_admitted(request, std::move(refusal));
+    return to_reply(refuse_admitted(request, std::move(refusal)));
   }
   auto adopted = [&] {
     try {
@@ -373,13 +406,13 @@ std::variant<Declined, Reply, Adopted> Relay::adopt_tls(const Request& request,
   }();
   if (!adopted) {
     tls->session().give_back();
-    return refuse_unadoptable(request, adopted.error(), std::move(user));
+    return to_reply(refuse_adoption(request, adopted.error(), std::move(user)));
   }
   auto& [socket, gate] = *adopted;
   tls->swap(socket);
   try {
-    if (service_.open(tls, gate, std::move(response), std::move(permit), std::move(session),
-                      std::move(on_problem))) {
+    if (service_.open(tls, gate, std::move(entry.response), std::move(entry.permit),
+                      std::move(entry.session), std::move(on_problem))) {
       return Adopted{};
     }
   } catch (const std::bad_alloc&) {
@@ -388,7 +421,7 @@ std::variant<Declined, Reply, Adopted> Relay::adopt_tls(const Request& request,
   tls->swap(socket);
   const bool is_given_back = give_back(*adopted, stream.descriptor);
   if (is_given_back) tls->session().give_back();
-  auto reply = refuse_admitted(request, {RefusalCode::stopping});
+  auto reply = to_reply(refuse_admitted(request, {RefusalCode::stopping}));
   if (!is_given_back) return Adopted{reply.status};  // the connection closes
   return reply;
 }
@@ -416,23 +449,6 @@ void Relay::on_not_released(const char* problem, const void* permit,
   }
 }
 
-/// Refuses a request whose socket cannot be adopted.
-Reply Relay::refuse_unadoptable(const Request& request, const AdoptionFailure& failure,
-                                std::string user) {
-  log_adoption_failure(failure);
-  const bool full = failure.cause == AdoptionFailure::Cause::exhausted;
-  Refusal refusal{full ? RefusalCode::full : RefusalCode::not_adoptable, failure.detail};
-  refusal.user = std::move(user);
-  return refuse_admitted(request, std::move(refusal));
-}
-
-Adopted Relay::refuse_adopted(const Request& request, AdoptedSocket socket) {
-  const auto reply = refuse_admitted(request, {RefusalCode::stopping});
-  // The response fits the empty send buffer, so one send() is enough.
-  ::send(socket.get(), reply.bytes.data(), reply.bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-  return {reply.status};
-}
-
 std::optional<Reply> Relay::http(const Request& request) {
   const auto answered = http_.handle(admission_.snapshot(), request, wall_clock_ms());
   if (std::holds_alternative<Declined>(answered)) return std::nullopt;
@@ -451,15 +467,15 @@ std::optional<Reply> Relay::check_origin(const Request& request) {
 
 std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers) {
   const auto admission = admission_.snapshot();
-  const auto ended = slow_connections_.end(
-      {.ports = ports,
-       .workers = workers,
-       .is_exempt =
-           [&admission](const AddressBytes& bytes) {
-             return admission.is_trusted_proxy(Address::from_bytes(bytes));
-           },
-       .is_whole = is_server_next},
-      std::chrono::steady_clock::now());
+  const auto ended =
+      slow_connections_.end({.ports = ports,
+                             .workers = workers,
+                             .is_exempt =
+                                 [&admission](const AddressBytes& bytes) {
+                                   return admission.is_trusted_proxy(Address::from_bytes(bytes));
+                                 },
+                             .is_whole = is_server_next},
+                            std::chrono::steady_clock::now());
   if (ended) return *ended;
   if (may_warn(warned_of_slow_at_)) {
     log(WAYSTATION_LOG_WARNING,
@@ -633,6 +649,10 @@ std::optional<LabelCounts> Relay::counts(int counter) const {
                      [](std::size_t i) { return error_code_name(static_cast<ErrorCode>(i)); });
     case WAYSTATION_COUNTER_SOCKETS_CLOSED:
       return collect(service_.stats().closed_by_reason, reason);
+    case WAYSTATION_COUNTER_HANDOVERS:
+      return collect(handover_.results(), [](std::size_t i) {
+        return handover_result_name(static_cast<HandoverResult>(i));
+      });
     default:
       return std::nullopt;
   }

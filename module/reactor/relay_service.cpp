@@ -48,9 +48,9 @@ RelayService::~RelayService() {
 }
 
 bool RelayService::open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
-                        SessionParameters parameters) {
+                        SessionParameters parameters, std::string early) {
   return reactor_->adopt(socket, std::move(response), std::move(permit),
-                         session_maker(std::move(parameters)));
+                         session_maker(std::move(parameters)), std::move(early));
 }
 
 bool RelayService::open(std::unique_ptr<TlsStream>& stream, FileDescriptor& gate,

@@ -136,9 +136,9 @@ Result<std::size_t, std::error_code> SlowConnections::end(const Server& server, 
     ++crowd.count;
     if (now - known.since < kCrowdedAfter) continue;
     const auto waiting = waiting_for(connection.descriptor, server.is_whole, buffer);
-      // The client's turn begins when the server has read it: the answer of a TLS handshake may have
-      // waited for a worker for long.
-      if (waiting == Waiting::for_nothing) known.since = now;
+    // The client's turn begins when the server has read it: the answer of a TLS handshake may have
+    // waited for a worker for long.
+    if (waiting == Waiting::for_nothing) known.since = now;
     if (waiting == Waiting::for_first_request) ++crowd.incomplete;
     if (waiting == Waiting::for_first_request || (waiting != Waiting::for_nothing && is_due)) {
       crowd.slow.push_back({known.since, waiting, connection});

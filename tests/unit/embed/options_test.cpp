@@ -40,6 +40,9 @@ TEST(Options, ListEveryKeyOnce) {
                                             "tls_key",
                                             "tls_hsts_seconds",
                                             "www",
+                                            "handover",
+                                            "handover_group",
+                                            "handover_key_file",
                                             "auth",
                                             "jwt_key_file",
                                             "jwt_issuer",
@@ -107,7 +110,7 @@ TEST(Options, AcceptTheirOwnDefaults) {
 TEST(Options, IncludeTheLibrarysExceptThoseTheServerSets) {
   EXPECT_EQ(find_option("descriptor_reserve"), nullptr);
   EXPECT_THAT(option("auth").choices, ElementsAre("open", "jwt", "header"));
-  EXPECT_EQ(all_options().size(), waystation_option_count() - 1 + 6);
+  EXPECT_EQ(all_options().size(), waystation_option_count() - 1 + 8);
 }
 
 TEST(Options, HaveHelpAndAllowedValues) {
@@ -154,6 +157,9 @@ TEST(Options, SplitListsAtCommas) {
 
 TEST(Options, RefuseAListWithOneWrongEntry) {
   EXPECT_EQ(refusal("listen", "127.0.0.1:1,[::1]:2"), "");
+  EXPECT_EQ(refusal("handover", "unix:/run/door"), "");
+  EXPECT_THAT(refusal("handover", "run/door"),
+              HasSubstr("handover = \"run/door\": not an absolute path; allowed: an absolute"));
   EXPECT_THAT(refusal("listen", "127.0.0.1:1,localhost:2"), HasSubstr("\"localhost:2\""));
 }
 
