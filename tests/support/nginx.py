@@ -70,6 +70,7 @@ class Nginx:
             [*self.command(folder), "-g", f"daemon {'on' if daemon else 'off'};"],
             stderr=subprocess.DEVNULL)
         wait_until("nginx", lambda: can_connect(port))
+        wait_until("its workers", lambda: len(self.workers()) == workers)
 
     @staticmethod
     def command(folder):
