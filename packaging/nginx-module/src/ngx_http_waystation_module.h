@@ -18,6 +18,16 @@
 #include <ngx_http.h>
 
 
+/*
+ * With NGX_COMPAT, nginx may speak TLS although this module is compiled without it. The module must know
+ * such connections.
+ */
+
+#if (NGX_COMPAT && !NGX_HTTP_SSL)
+#error "configure nginx with --with-http_ssl_module to build this module"
+#endif
+
+
 /* The largest message of the exchange, and more than the largest TLS record. */
 #define NGX_HTTP_WAYSTATION_BUFFER_SIZE  65536
 
