@@ -263,7 +263,7 @@ std::string show_configuration(const Configuration& configuration) {
     out += as_comment(more);
     // A wrong value of this option may be a key. The mistake says whether it may be shown.
     const auto mistake = configuration.mistakes.find(option.key);
-    if (option.key == "jwt_key_file" && mistake != configuration.mistakes.end()) {
+    if (option.key.ends_with("_key_file") && mistake != configuration.mistakes.end()) {
       out += as_comment(mistake->second) + "\n";
       continue;
     }

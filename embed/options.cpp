@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "embed/addresses.hpp"
+#include "embed/door.hpp"
 #include "embed/utf8.hpp"
 
 #ifndef WAYSTATION_WWW
@@ -103,6 +104,24 @@ std::vector<Option> make_options() {
                      .allowed = "the path of a folder",
                      .type = Option::Type::text,
                      .standard = installed_www()});
+  options.push_back({.key = "handover",
+                     .group = "server",
+                     .help =
+                         "Socket through which nginx hands over connections: the path of a unix "
+                         "socket, or fd:NAME for one from systemd. Empty: none.",
+                     .allowed = std::string{kDoorAddresses},
+                     .type = Option::Type::text,
+                     .standard = std::string{},
+                     .is_live = false,
+                     .entry_problem = door_address_problem});
+  options.push_back({.key = "handover_group",
+                     .group = "server",
+                     .help = "Group that may use the socket of handover, such as www-data; its "
+                             "members can name any user. Empty: the group of the server.",
+                     .allowed = "the name of a group of this machine",
+                     .type = Option::Type::text,
+                     .standard = std::string{},
+                     .is_live = false});
   for (const auto& row : library_rows()) {
     if (row.name != kDescriptorReserve) options.push_back(of_library(row));
   }
@@ -335,6 +354,10 @@ std::vector<std::string> mistakes_in(const Option& option, const Value& value) {
     const bool is_good = option.type != Option::Type::choice ||
                          std::ranges::find(option.choices, *text) != option.choices.end();
     if (problem.empty() && !is_good) problem = "unknown value";
+    std::string own_problem;
+    if (problem.empty() && option.entry_problem != nullptr) {
+      problem = own_problem = option.entry_problem(*text);
+    }
     if (!problem.empty()) return {line(option, quoted(std::string_view{*text}), problem)};
   }
   std::vector<std::string> mistakes;

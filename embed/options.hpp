@@ -47,7 +47,8 @@ struct Option {
   std::uint64_t maximum = 0;
   bool zero_allowed = false;  // 0 is allowed below the minimum
   std::vector<std::string> choices = {};
-  // Returns what is wrong with an entry of a list, or an empty text. Null: any text is valid.
+  // Returns what is wrong with a text or an entry of a list, or an empty text. Null: any text is
+  // valid.
   std::string (*entry_problem)(std::string_view entry) = nullptr;
   const waystation_option_info* info = nullptr;  // the library's row; null: a server option
 

@@ -13,6 +13,7 @@
 
 #include "embed/addresses.hpp"
 #include "embed/descriptors.hpp"
+#include "embed/door.hpp"
 #include "embed/exit_deadline.hpp"
 #include "embed/log.hpp"
 #include "embed/metrics.hpp"
@@ -205,6 +206,11 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   waystation_civetweb_attach(relay.get(), server.context());
   waystation_civetweb_attach_api(relay.get(), server.context());
   metrics.attach(server.context());
+  const auto door = Door::open(settings.text("handover"), settings.text("handover_group"));
+  if (door) {
+    door->connect(relay.get());
+    log.info("handover: web servers hand over connections through " + door->name());
+  }
   server.open(relay.get());
   announce(server);
   log.info("waystation " + std::string{waystation_version()} +

@@ -54,6 +54,10 @@ struct Admission::Settings : AdmissionRules {
   Answer identify(const Request& request, const ClientAddress& client, const SocketRoute* route,
                   std::int64_t now_ms) const {
     Answer answer = Identity{};
+    if (request.handed_over != nullptr && options.auth != Auth::header &&
+        !request.handed_over->user.empty()) {
+      return Refusal{RefusalCode::identity_not_accepted};
+    }
     switch (options.auth) {
       case Auth::open:
         answer = identify_open(request, client, route);
@@ -126,6 +130,7 @@ struct Admission::Settings : AdmissionRules {
   }
 
   Answer identify_header(const Request& request, const ClientAddress& client) const {
+    if (request.handed_over != nullptr) return identify_handed_over(*request.handed_over);
     if (!client.through_trusted_proxy) {
       return unauthenticated(
           "auth = \"header\" needs a proxy that names the caller, and this request did not come "
@@ -142,6 +147,17 @@ struct Admission::Settings : AdmissionRules {
       // If the field is repeated, the value is empty and gives no scopes.
       identity.scopes = Scopes::parse(header_value(request, options.scopes_header).value);
     }
+    return identity;
+  }
+
+  static Answer identify_handed_over(const HandedOver& client) {
+    if (client.user.empty()) {
+      return unauthenticated(
+          "auth = \"header\" needs a caller, and the web server in front named none");
+    }
+    Identity identity;
+    identity.user = client.user;
+    identity.scopes = Scopes::parse(client.scopes);
     return identity;
   }
 
@@ -209,6 +225,14 @@ Result<void> Admission::change(AdmissionOptions options) {
   return {};
 }
 
+Result<void, Refusal> Admission::check_asker(const HandedOver& client) const {
+  const auto settings = this->settings();
+  if (settings->handover_key == nullptr || settings->handover_key->equals(client.key)) return {};
+  return Refusal{.code = RefusalCode::bad_handover,
+                 .log_detail = client.key.empty() ? "it sent no key; see handover_key_file"
+                                                  : "its key is wrong; see handover_key_file"};
+}
+
 std::variant<Declined, Refusal, Admitted> Admission::admit(const Request& request,
                                                            std::int64_t now_ms) {
   const auto settings = this->settings();
@@ -262,7 +286,10 @@ std::variant<Declined, Refusal, Admitted> Admission::admit(const Settings& setti
   }
 
   if (offers.any && !offers.v1) return refuse({RefusalCode::bad_subprotocol});
-  if (request.is_tls) return refuse({RefusalCode::tls_unsupported});
+  // An asker that ends TLS gives a socket without it.
+  if (request.is_tls && request.handed_over == nullptr) {
+    return refuse({RefusalCode::tls_unsupported});
+  }
 
   auto permit = limits_.reserve(identity->user.value_or(""), client.address_for_limits());
   if (!permit) return refuse(std::move(permit.error()));

@@ -55,6 +55,9 @@ class Admission {
   /// Reads the key file again. On an error the old keys stay in use.
   Result<void> reload_keys();
 
+  /// Checks the key of an asker at the door. Refused with 502 bad_handover.
+  Result<void, Refusal> check_asker(const HandedOver& client) const;
+
   /// Checks a request for a socket route, in this order: route and method, host, origin, identity,
   /// membership, subprotocol, TLS, limits, handshake (RFC 6455, section 4.2.1). The result holds a
   /// permit. A plain GET on a route gets 426 only if an upgrade would have been admitted.

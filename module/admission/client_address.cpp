@@ -67,6 +67,10 @@ ClientAddress client_address(const Request& request, const AddressList& trusted)
     client.why_unidentified = "the connection has no IP address";
     return client;
   }
+  if (request.handed_over != nullptr) {
+    client.address = client.peer;
+    return client;
+  }
   client.through_trusted_proxy = trusted.contains(*client.peer);
 
   std::string_view sign;  // evidence that the request was forwarded

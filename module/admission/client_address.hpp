@@ -31,7 +31,8 @@ struct ClientAddress {
   }
 };
 
-/// Determines the client address.
+/// Determines the client address. Through the door it is the address that the asker gave, and no
+/// field is read. Otherwise:
 ///
 /// A request counts as forwarded if it has a field that proxies set, such as X-Forwarded-…,
 /// Forwarded (RFC 7239), Via (RFC 9110, section 7.6.3) or X-Real-IP. HTTP/1.0 counts as forwarded

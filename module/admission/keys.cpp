@@ -44,15 +44,6 @@ struct KeyFree {
 using Bio = std::unique_ptr<BIO, BioFree>;
 using KeyHandle = std::unique_ptr<EVP_PKEY, KeyFree>;
 
-/// A text whose bytes are overwritten when it is destroyed.
-struct SecretString {
-  std::string text;
-  SecretString() = default;
-  SecretString(const SecretString&) = delete;
-  SecretString& operator=(const SecretString&) = delete;
-  ~SecretString() { OPENSSL_cleanse(text.data(), text.size()); }
-};
-
 /// Prevents OpenSSL from asking for a passphrase on the terminal, as it does by default.
 int no_passphrase(char*, int, int, void*) {
   return -1;
@@ -286,7 +277,15 @@ std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::parse(std::st
   return KeyFileReader(text).read();
 }
 
-std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::load(const std::string& path) {
+SecretString::~SecretString() {
+  OPENSSL_cleanse(text.data(), text.size());
+}
+
+bool SecretString::equals(std::string_view other) const noexcept {
+  return other.size() == text.size() && CRYPTO_memcmp(other.data(), text.data(), other.size()) == 0;
+}
+
+std::string read_private_file(const std::string& path, SecretString& file) {
   const auto system_error = [] { return std::generic_category().message(errno); };
   // O_NONBLOCK: opening a pipe must not wait for its other end.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -304,7 +303,6 @@ std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::load(const st
   }
   if (status.st_size > static_cast<off_t>(kMaxFileBytes)) return "it is larger than 1 MiB";
 
-  SecretString file;
   // Allocated once, since a string that grows leaves copies of the secrets in freed memory.
   file.text.resize(static_cast<std::size_t>(status.st_size));
   std::size_t size = 0;
@@ -315,7 +313,14 @@ std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::load(const st
     if (got == 0) break;
     size += static_cast<std::size_t>(got);
   }
-  return parse(std::string_view(file.text).substr(0, size));
+  file.text.resize(size);
+  return {};
+}
+
+std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::load(const std::string& path) {
+  SecretString file;
+  if (auto problem = read_private_file(path, file); !problem.empty()) return problem;
+  return parse(file.text);
 }
 
 }  // namespace waystation

@@ -44,6 +44,22 @@ struct Key {
 /// may read a file that root owns.
 bool is_private_key_file(mode_t mode, uid_t owner) noexcept;
 
+/// A text whose bytes are overwritten when it is destroyed.
+struct SecretString {
+  std::string text;
+  SecretString() = default;
+  SecretString(const SecretString&) = delete;
+  SecretString& operator=(const SecretString&) = delete;
+  ~SecretString();
+
+  /// Takes the same time for every text of the same length.
+  bool equals(std::string_view other) const noexcept;
+};
+
+/// Reads a key file into `file`, which must be empty. It must be a regular file of at most 1 MiB,
+/// and private (is_private_key_file). Returns the problem as a clause, or an empty text.
+std::string read_private_file(const std::string& path, SecretString& file);
+
 /// Whether a text that stands for the path of a key file is the content of one: it names no file,
 /// and it has several lines, a line "BEGIN …" of PEM, or a secret of the size that a key file
 /// needs. Such a text must not be shown.
@@ -63,8 +79,7 @@ class KeyRing {
   /// Parses the text of a key file. The error is a clause that names the line, never the key.
   static std::variant<std::shared_ptr<const KeyRing>, std::string> parse(std::string_view text);
 
-  /// Reads a key file. It must be a regular file of at most 1 MiB, and private
-  /// (is_private_key_file). The error is a clause.
+  /// Reads a key file with read_private_file(). The error is a clause.
   static std::variant<std::shared_ptr<const KeyRing>, std::string> load(const std::string& path);
 
  private:

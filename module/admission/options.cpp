@@ -32,10 +32,36 @@ using Errors = std::vector<Error>;
 constexpr std::string_view kKeyFileAllowed =
     "a regular file that only its owner may use, with secrets in base64 or keys in PEM";
 
+constexpr std::string_view kHandoverKeyAllowed =
+    "a regular file that only its owner may use, with a key of 16 to 256 bytes";
+constexpr std::size_t kMinHandoverKey = 16;
+constexpr std::size_t kMaxHandoverKey = 256;
+
 /// For a key where the path of its file belongs, which happens with `$(cat file)`.
-Error pasted_key() {
-  return option_error("jwt_key_file", "(withheld: it looks like a key)",
-                      "a key instead of the path of its file", kKeyFileAllowed);
+Error pasted_key(std::string_view option, std::string_view allowed) {
+  return option_error(option, "(withheld: it looks like a key)",
+                      "a key instead of the path of its file", allowed);
+}
+
+/// The key of the door's askers; null where there is none, or a mistake.
+std::shared_ptr<const SecretString> read_handover_key(const std::string& path, Errors& errors) {
+  if (path.empty()) return nullptr;
+  if (is_pasted_key(path)) {
+    errors.push_back(pasted_key("handover_key_file", kHandoverKeyAllowed));
+    return nullptr;
+  }
+  auto key = std::make_shared<SecretString>();
+  auto problem = read_private_file(path, *key);
+  auto& text = key->text;
+  if (text.ends_with('\n')) text.pop_back();
+  if (text.ends_with('\r')) text.pop_back();
+  if (problem.empty() && (text.size() < kMinHandoverKey || text.size() > kMaxHandoverKey)) {
+    problem = "its key has " + std::to_string(text.size()) + " bytes";
+  }
+  if (problem.empty()) return key;
+  errors.push_back(
+      option_error("handover_key_file", waystation::in_quotes(path), problem, kHandoverKeyAllowed));
+  return nullptr;
 }
 
 AddressList read_addresses(std::string_view option, const std::vector<std::string>& entries,
@@ -94,7 +120,7 @@ Result<std::shared_ptr<const KeyRing>> load_keys(const std::string& jwt_key_file
   if (jwt_key_file.empty()) {
     return option_error("jwt_key_file", "\"\"", "tokens need a file of keys", kKeyFileAllowed);
   }
-  if (is_pasted_key(jwt_key_file)) return pasted_key();
+  if (is_pasted_key(jwt_key_file)) return pasted_key("jwt_key_file", kKeyFileAllowed);
   auto keys = KeyRing::load(jwt_key_file);
   if (const auto* problem = std::get_if<std::string>(&keys)) {
     return option_error("jwt_key_file", waystation::in_quotes(jwt_key_file), *problem,
@@ -163,9 +189,11 @@ Result<AdmissionRules, std::vector<Error>> read_rules(AdmissionOptions options) 
       errors.push_back(std::move(keys.error()));
     }
   } else {
-    if (is_pasted_key(options.jwt_key_file)) errors.push_back(pasted_key());
+    if (is_pasted_key(options.jwt_key_file))
+      errors.push_back(pasted_key("jwt_key_file", kKeyFileAllowed));
     rules.keys = std::make_shared<const KeyRing>();
   }
+  rules.handover_key = read_handover_key(options.handover_key_file, errors);
   const bool needs_header = options.auth == Auth::header;
   check_field_name("identity_header", options.identity_header, !needs_header, errors);
   check_field_name("scopes_header", options.scopes_header, true, errors);

@@ -33,6 +33,7 @@ struct AdmissionOptions {
   std::vector<std::string> operators = {"127.0.0.0/8", "::1"};
   bool allow_open_network = false;
   bool allow_query_token = false;
+  std::string handover_key_file;  // empty: askers need no key
   ConnectionLimits limits;
   Identify identify;  // for Auth::callback
 };
@@ -53,6 +54,7 @@ struct AdmissionRules {
   AddressList operators;
   HostRules hosts;
   std::shared_ptr<const KeyRing> keys;
+  std::shared_ptr<const SecretString> handover_key;  // null: askers need none
 };
 
 /// The rules, or every mistake in the options.

@@ -38,8 +38,9 @@ std::string render(const HttpResponse& response, bool head_only) {
     out += "\r\nContent-Type: " + response.content_type;
     out += "\r\nContent-Length: " + std::to_string(response.body.size());
   }
-  // Browsers must not guess another content type.
-  out += "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff";
+  for (const auto& [name, value] : kFixedFields) {
+    out.append("\r\n").append(name).append(": ").append(value);
+  }
   std::string connection = "close";
   for (const auto& [name, value] : response.headers) {
     if (has_line_break(name) || has_line_break(value)) continue;
@@ -90,6 +91,8 @@ std::string_view reason_phrase(int status) noexcept {
       return "Internal Server Error";
     case 501:
       return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
     case 503:
       return "Service Unavailable";
     case 504:

@@ -1,6 +1,7 @@
 // Refusals, and the writer of plain HTTP responses.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,6 +34,10 @@ struct HttpResponse {
   std::string body;
   HeaderLines headers = {};
 };
+
+/// The fields that every response has. Browsers must not guess another content type.
+inline constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kFixedFields{
+    {{"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}}};
 
 /// The response to a refused request: {"error":{"code":…,"detail":…}}.
 HttpResponse to_response(const Refusal& refusal);

@@ -22,6 +22,7 @@ enum class RefusalCode : std::uint8_t {
   bad_subject,
   bad_origin,
   bad_host,
+  identity_not_accepted,
   missing_scope,
   not_an_operator,
   not_found,
@@ -36,6 +37,7 @@ enum class RefusalCode : std::uint8_t {
   too_many_fields,
   internal,
   tls_unsupported,
+  bad_handover,
   full,
   stopping,
   stopped,
@@ -83,6 +85,9 @@ inline constexpr std::array kRefusalCodes = [] {
                       "the page's origin is neither this host and port nor one of "
                       "allowed_origins"},
       RefusalCodeInfo{bad_host, "bad_host", 403, both, 0, "the Host header field is not allowed"},
+      RefusalCodeInfo{identity_not_accepted, "identity_not_accepted", 403, upgrade, 0,
+                      "the web server in front names a user, and this relay identifies callers "
+                      "itself (auth)"},
       RefusalCodeInfo{missing_scope, "missing_scope", 403, http, 0, "the caller lacks a scope"},
       RefusalCodeInfo{not_an_operator, "not_an_operator", 403, http, 0,
                       "the client address is not one of operators"},
@@ -106,6 +111,9 @@ inline constexpr std::array kRefusalCodes = [] {
       RefusalCodeInfo{tls_unsupported, "tls_unsupported", 501, upgrade, 0,
                       "a socket under the web server's own TLS cannot be adopted; put a TLS proxy "
                       "in front"},
+      RefusalCodeInfo{bad_handover, "bad_handover", 502, upgrade, 0,
+                      "the web server in front and the relay do not understand each other; the "
+                      "relay's log says why"},
       RefusalCodeInfo{full, "full", 503, upgrade, 5, "the relay is full; try again later"},
       RefusalCodeInfo{stopping, "stopping", 503, both, 5,
                       "the relay is shutting down; try again later"},

@@ -24,6 +24,13 @@ struct BodySource {
   void* data = nullptr;
 };
 
+/// What the asker at the door says of a client (module/HANDOVER.md). It is believed.
+struct HandedOver {
+  std::string_view key;     // proves that the asker may ask
+  std::string_view user;    // of a login that the asker checked; empty: none
+  std::string_view scopes;  // of that login, separated by spaces
+};
+
 /// One request. All members are views into memory of the caller; nothing is decoded.
 struct Request {
   std::string_view method;               // "GET"
@@ -36,6 +43,9 @@ struct Request {
   std::uint16_t local_port = 0;
   bool is_tls = false;           // the web server terminates TLS on this connection
   const void* origin = nullptr;  // passed to the host application's `identify` unchanged
+  // Not null: the request came through the door. Its addresses are the client's own, and no header
+  // field proves an address or an identity.
+  const HandedOver* handed_over = nullptr;
   std::string_view body;
   bool body_truncated = false;  // the client sent more than `body`
   BodySource body_source;       // if the body is not read yet; `body` is empty then

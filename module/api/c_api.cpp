@@ -259,6 +259,14 @@ waystation_status waystation_reconfigure(waystation_relay* relay, const waystati
   });
 }
 
+waystation_status waystation_handover_listen(waystation_relay* relay, int listening_descriptor,
+                                             waystation_error* error) {
+  return guarded(error, [&] {
+    ws::require(relay != nullptr, "relay: must not be NULL");
+    return relay->relay->listen(listening_descriptor) ? WAYSTATION_OK : WAYSTATION_STOPPED;
+  });
+}
+
 waystation_status waystation_drain(waystation_relay* relay, uint32_t deadline_ms) {
   if (relay == nullptr) return WAYSTATION_INVALID;
   return guarded([&] {

@@ -71,6 +71,11 @@ constexpr std::array kOptions = {
     BOOLEAN(allow_query_token, "identity",
             "Accepts tokens in ?access_token= too, which the logs of proxies may record."),
 
+    TEXT(handover_key_file, "identity", "", "the path of a file that its user can read",
+         Applies::live,
+         "File with a key of 16 to 256 bytes that web servers must know to hand over connections. "
+         "Empty: the permissions of the door's socket decide alone."),
+
     NUMBER(max_connections, "limits", "", 10000, 0, 10000000,
            "Maximum number of open sockets. 0: limited by descriptors only."),
     NUMBER(max_connections_per_user, "limits", "", 16, 0, 1000000,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <iterator>
 #include <string>
 
@@ -32,12 +33,46 @@ Auth auth_of(int auth) {
   }
 }
 
+/// A request as the C API has it: with texts that end in NUL.
+class RequestStruct {
+ public:
+  explicit RequestStruct(const Request& request) {
+    request_.size = sizeof request_;
+    request_.method = keep(request.method);
+    request_.target = keep(request.target);
+    request_.version = keep(request.version);
+    for (const auto& field : request.headers) {
+      headers_.push_back({keep(field.name), keep(field.value)});
+    }
+    request_.headers = headers_.data();
+    request_.header_count = headers_.size();
+    request_.remote_address = keep(request.remote_address);
+    request_.remote_port = request.remote_port;
+    request_.local_port = request.local_port;
+    request_.is_tls = request.is_tls ? 1 : 0;
+    request_.descriptor = -1;
+  }
+  RequestStruct(const RequestStruct&) = delete;
+  RequestStruct& operator=(const RequestStruct&) = delete;
+
+  const waystation_request& get() const noexcept { return request_; }
+
+ private:
+  const char* keep(std::string_view text) { return texts_.emplace_back(text).c_str(); }
+
+  std::deque<std::string> texts_;  // whose elements do not move
+  std::vector<waystation_header> headers_;
+  waystation_request request_{};
+};
+
 /// Wraps the host application's function in C++ types.
 Identify identify_with(const waystation_options& options) {
   return [identify = options.identify,
           user_data = options.user_data](const Request& request) -> std::optional<Identity> {
-    // to_request() set `origin` to the caller's struct.
+    // to_request() set `origin` to the caller's struct. Through a door there is none.
+    std::optional<RequestStruct> own;
     const auto* original = static_cast<const waystation_request*>(request.origin);
+    if (original == nullptr) original = &own.emplace(request).get();
     waystation_identity answer{};
     answer.size = sizeof answer;
     if (identify(user_data, original, &answer) == 0) return std::nullopt;
@@ -140,6 +175,7 @@ AdmissionOptions admission_options(const waystation_options& options) {
   result.operators = split_list(view_or_empty(options.operators));
   result.allow_open_network = options.allow_open_network != 0;
   result.allow_query_token = options.allow_query_token != 0;
+  result.handover_key_file = text_or_empty(options.handover_key_file);
   result.limits = {options.max_connections, options.max_connections_per_user,
                    options.max_connections_per_address};
   if (result.auth == Auth::callback && options.identify != nullptr) {

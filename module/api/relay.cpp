@@ -41,14 +41,6 @@ CallStatus status_of(CallProblem problem) {
 // Minimum time between two warnings whose cause clients can repeat.
 constexpr std::int64_t kWarningMs = 60'000;
 
-/// Whether the next warning is due; if so, records its time in `last`.
-bool may_warn(std::atomic<std::int64_t>& last) noexcept {
-  const auto now = wall_clock_ms();
-  auto before = last.load(std::memory_order_relaxed);
-  return now - before >= kWarningMs &&
-         last.compare_exchange_strong(before, now, std::memory_order_relaxed);
-}
-
 /// " (client 192.0.2.7, user alice)".
 std::string caller(std::string_view client, std::string_view user) {
   std::string text = " (client ";
@@ -66,6 +58,22 @@ std::string client_of(const void* opaque) {
 
 }  // namespace
 
+bool may_warn(std::atomic<std::int64_t>& last) noexcept {
+  const auto now = wall_clock_ms();
+  auto before = last.load(std::memory_order_relaxed);
+  return now - before >= kWarningMs &&
+         last.compare_exchange_strong(before, now, std::memory_order_relaxed);
+}
+
+Reply to_reply(const Answered& answered) {
+  return {answered.response.status, render(answered.response)};
+}
+
+void send_reply(int socket, const Reply& reply) noexcept {
+  // The response fits the empty send buffer, so one send() is enough.
+  (void)::send(socket, reply.bytes.data(), reply.bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 Relay::Relay(std::uint32_t id, const waystation_options& options)
     : id_(id),
       user_data_(options.user_data),
@@ -81,7 +89,8 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
       audit_(make_audit(options, [this](waystation_log_level level,
                                         const std::string& line) { log(level, line); })),
       service_(relay_options(options),
-               options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this, this) {
+               options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this, this),
+      handover_(*this) {
   log_warnings(options);
 }
 
@@ -138,6 +147,7 @@ void Relay::stop() {
     closed_ = true;
   }
   service_.stop();
+  handover_.stop();
   // The reactor has stopped, so no more events or rows follow.
   if (audit_) audit_->stop();
   if (token_checks_) token_checks_->stop(std::chrono::milliseconds(0));
@@ -235,15 +245,14 @@ void Relay::on_close(const void* permit, std::string_view user, EndReason reason
 }
 
 /// Refuses an upgrade before it is admitted. Admission has set the fields for allowed origins.
-Reply Relay::refuse_upgrade(const Request& request, const Refusal& refusal) {
+Answered Relay::refuse_upgrade(const Request& request, const Refusal& refusal) {
   upgrades_refused_.fetch_add(1, std::memory_order_relaxed);
   upgrade_refusals_.add(refusal.code);
   log_refusal("upgrade", request, refusal);
-  return {refusal.status(), render(refusal)};
+  return {info_of(refusal.code).name, to_response(refusal)};
 }
 
-/// Refuses a request after it is admitted.
-Reply Relay::refuse_admitted(const Request& request, Refusal refusal) {
+Answered Relay::refuse_admitted(const Request& request, Refusal refusal) {
   for (auto& line : admission_.cors_headers(request)) refusal.headers.push_back(std::move(line));
   return refuse_upgrade(request, refusal);
 }
@@ -258,11 +267,17 @@ Reply Relay::refuse_unread(const Request& request, RefusalCode code) {
   const auto target = split_target(request);
   const bool is_upgrade =
       target && !std::holds_alternative<Declined>(parse_socket_route(target->path));
-  return is_upgrade ? refuse_upgrade(request, {code}) : refuse_http(request, {code});
+  return is_upgrade ? to_reply(refuse_upgrade(request, {code})) : refuse_http(request, {code});
 }
 
-std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, int descriptor) {
-  if (const auto asked = admission_.preflight(request)) return Reply{asked->status, render(*asked)};
+std::optional<Refusal> Relay::refuse_asker(const HandedOver& client) const {
+  auto checked = admission_.check_asker(client);
+  if (checked) return std::nullopt;
+  return std::move(checked.error());
+}
+
+std::variant<Declined, Answered, Entry> Relay::admit(const Request& request) {
+  if (auto asked = admission_.preflight(request)) return Answered{{}, std::move(*asked)};
   auto verdict = admission_.admit(request, wall_clock_ms());
   if (std::holds_alternative<Declined>(verdict)) return Declined{};
   if (const auto* refusal = std::get_if<Refusal>(&verdict)) {
@@ -278,37 +293,47 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
   if (draining_) return refuse_admitted(request, {RefusalCode::stopping});
 
   auto& admitted = std::get<Admitted>(verdict);
-  auto response = switching_protocols(admitted.key, admitted.subprotocol);
-  auto permit = std::make_shared<Permit>(std::move(admitted.permit));
-  SessionParameters session{admitted.kind, admitted.protocol, std::move(admitted.group),
-                            std::move(admitted.caller).value_or(std::move(admitted.user)),
-                            admitted.expires_at_ms};
+  return Entry{
+      switching_protocols(admitted.key, admitted.subprotocol),
+      std::make_shared<Permit>(std::move(admitted.permit)),
+      {admitted.kind, admitted.protocol, std::move(admitted.group),
+       std::move(admitted.caller).value_or(std::move(admitted.user)), admitted.expires_at_ms}};
+}
 
+Answered Relay::refuse_adoption(const Request& request, const AdoptionFailure& failure,
+                                std::string user) {
+  log_adoption_failure(failure);
+  const bool full = failure.cause == AdoptionFailure::Cause::exhausted;
+  Refusal refusal{full ? RefusalCode::full : RefusalCode::not_adoptable, failure.detail};
+  refusal.user = std::move(user);
+  return refuse_admitted(request, std::move(refusal));
+}
+
+bool Relay::open(AdoptedSocket& socket, Entry entry, std::string early) {
+  try {
+    return service_.open(socket, std::move(entry.response), std::move(entry.permit),
+                         std::move(entry.session), std::move(early));
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, int descriptor) {
+  auto verdict = admit(request);
+  if (std::holds_alternative<Declined>(verdict)) return Declined{};
+  if (const auto* answered = std::get_if<Answered>(&verdict)) return to_reply(*answered);
+  auto& entry = std::get<Entry>(verdict);
   auto adopted = adopt_socket({descriptor, request.remote_address, request.remote_port,
                                request.local_port, descriptor_reserve_});
   if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
-    log_adoption_failure(*failure);
-    const bool full = failure->cause == AdoptionFailure::Cause::exhausted;
-    Refusal refusal{full ? RefusalCode::full : RefusalCode::not_adoptable, failure->detail};
-    refusal.user = std::move(session.user);
-    return refuse_admitted(request, std::move(refusal));
+    return to_reply(refuse_adoption(request, *failure, std::move(entry.session.user)));
   }
   auto& socket = std::get<AdoptedSocket>(adopted);
-  try {
-    if (service_.open(socket, std::move(response), std::move(permit), std::move(session))) {
-      return Adopted{};
-    }
-  } catch (const std::bad_alloc&) {
-    // The web server no longer has the socket.
-  }
-  return refuse_adopted(request, std::move(socket));
-}
-
-Adopted Relay::refuse_adopted(const Request& request, AdoptedSocket socket) {
-  const auto reply = refuse_admitted(request, {RefusalCode::stopping});
-  // The response fits the empty send buffer, so one send() is enough.
-  ::send(socket.get(), reply.bytes.data(), reply.bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-  return {reply.status};
+  if (open(socket, std::move(entry), {})) return Adopted{};
+  // The web server no longer has the socket.
+  const auto reply = to_reply(refuse_admitted(request, {RefusalCode::stopping}));
+  send_reply(socket.get(), reply);
+  return Adopted{reply.status};
 }
 
 std::optional<Reply> Relay::http(const Request& request) {
@@ -526,6 +551,10 @@ std::optional<LabelCounts> Relay::counts(int counter) const {
                      [](std::size_t i) { return error_code_name(static_cast<ErrorCode>(i)); });
     case WAYSTATION_COUNTER_SOCKETS_CLOSED:
       return collect(service_.stats().closed_by_reason, reason);
+    case WAYSTATION_COUNTER_HANDOVERS:
+      return collect(handover_.results(), [](std::size_t i) {
+        return handover_result_name(static_cast<HandoverResult>(i));
+      });
     default:
       return std::nullopt;
   }

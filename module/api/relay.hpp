@@ -13,6 +13,7 @@
 #include "admission/admission.hpp"
 #include "api/audit.hpp"
 #include "api/dispatcher.hpp"
+#include "api/handover.hpp"
 #include "api/log_lines.hpp"
 #include "api/stats.hpp"
 #include "http/http_api.hpp"
@@ -27,6 +28,19 @@ namespace waystation {
 struct Reply {
   int status = 500;
   std::string bytes;
+};
+
+/// A response in place of a socket.
+struct Answered {
+  std::string_view code;  // of the refusal; empty: a response that is no refusal
+  HttpResponse response;
+};
+
+/// A request that was admitted, and what its socket needs.
+struct Entry {
+  std::string response;  // the 101
+  std::shared_ptr<Permit> permit;
+  SessionParameters session;
 };
 
 /// The relay owns the socket. The web server sends nothing.
@@ -52,6 +66,25 @@ class Relay final : private Observer,
   std::uint32_t id() const noexcept { return id_; }
 
   std::variant<Declined, Reply, Adopted> upgrade(const Request& request, int descriptor);
+
+  // The steps of upgrade(), for sockets that come later. Refusals are counted and logged.
+  std::variant<Declined, Answered, Entry> admit(const Request& request);
+  /// Checks the key of an asker.
+  std::optional<Refusal> refuse_asker(const HandedOver& client) const;
+  Answered refuse_upgrade(const Request& request, const Refusal& refusal);
+  /// For an admitted request. The response lets pages of allowed origins read the reason.
+  Answered refuse_admitted(const Request& request, Refusal refusal);
+  Answered refuse_adoption(const Request& request, const AdoptionFailure& failure,
+                           std::string user);
+  /// False while the relay drains, and when memory is out; the socket then stays the caller's.
+  bool open(AdoptedSocket& socket, Entry entry, std::string early);
+  std::uint32_t descriptor_reserve() const noexcept {
+    return descriptor_reserve_.load(std::memory_order_relaxed);
+  }
+
+  /// See waystation_handover_listen, and Handover::listen.
+  bool listen(int door) { return handover_.listen(door); }
+
   /// Returns nothing if the relay does not serve the path.
   std::optional<Reply> http(const Request& request);
   /// The refusal if Host or Origin is not allowed, or nothing.
@@ -110,6 +143,9 @@ class Relay final : private Observer,
 
   /// Logs a line, unless it is less severe than the log level. Any thread; never waits for on_log.
   void log(waystation_log_level level, std::string_view line) noexcept;
+  bool logs(waystation_log_level level) const noexcept {
+    return static_cast<int>(level) <= log_level_.load(std::memory_order_relaxed);
+  }
 
  private:
   // Observer, on the reactor's thread.
@@ -133,16 +169,10 @@ class Relay final : private Observer,
   AuditPage audit(const AuditFilter& filter, std::optional<AuditCursor> after, std::size_t limit,
                   AuditOrder order) override;
 
-  Reply refuse_upgrade(const Request& request, const Refusal& refusal);
-  Reply refuse_admitted(const Request& request, Refusal refusal);
-  Adopted refuse_adopted(const Request& request, AdoptedSocket socket);
   Reply refuse_http(const Request& request, const Refusal& refusal);
   void log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept;
   void log_adoption_failure(const AdoptionFailure& failure) noexcept;
   void log_warnings(const waystation_options& options);
-  bool logs(waystation_log_level level) const noexcept {
-    return static_cast<int>(level) <= log_level_.load(std::memory_order_relaxed);
-  }
 
   const std::uint32_t id_;
   void* const user_data_;
@@ -174,7 +204,18 @@ class Relay final : private Observer,
   // the reactor's thread for the first token.
   std::unique_ptr<Dispatcher> token_checks_;
   RelayService service_;
+  Handover handover_;
 };
+
+/// The bytes of a response.
+Reply to_reply(const Answered& answered);
+
+/// Sends a response on a socket that the web server has given away.
+void send_reply(int socket, const Reply& reply) noexcept;
+
+/// Whether the next warning whose cause others can repeat is due, a minute after the last; if so,
+/// records its time in `last` (ms since 1970).
+bool may_warn(std::atomic<std::int64_t>& last) noexcept;
 
 /// What is wrong with a JSON text, or empty.
 std::string problem_with_json(std::string_view json);

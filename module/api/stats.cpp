@@ -83,8 +83,10 @@ constexpr std::array kCounters = {
                             "Error frames sent to clients, by error code."},
     waystation_counter_info{kInfoSize, "waystation_sockets_closed_total", "reason",
                             "Sockets closed, by reason."},
+    waystation_counter_info{kInfoSize, "waystation_handovers_total", "result",
+                            "Connections that other web servers gave or asked for, by result."},
 };
-static_assert(kCounters.size() == WAYSTATION_COUNTER_SOCKETS_CLOSED + 1);
+static_assert(kCounters.size() == WAYSTATION_COUNTER_HANDOVERS + 1);
 
 }  // namespace
 

@@ -91,12 +91,18 @@ class Connection final : public EventSource, private FrameHandler, private Timer
   /// -1 once closed.
   int descriptor() const noexcept { return stream_ ? stream_->descriptor() : -1; }
 
-  /// Queues the 101 and opens the session that `make_session(*this)` returns. Ends the connection
-  /// where that throws.
+  /// Queues the 101 and opens the session that `make_session(*this)` returns. `early` are bytes of
+  /// the peer that were read before, at most 65,535; they are handled in the next round. Ends the
+  /// connection where that throws.
   template <typename F>
-  void open(F&& make_session, std::string_view response) noexcept {
+  void open(F&& make_session, std::string_view response, std::string_view early) noexcept {
     if (!start_watching()) return terminate();
-    guard([&] { open_session(make_session(*this), response); });
+    guard([&] {
+      open_session(make_session(*this), response);
+      if (early.empty()) return;
+      unread_.keep(early);
+      loop_.revisit(*this);
+    });
   }
 
   void on_events(std::uint32_t events) noexcept override;

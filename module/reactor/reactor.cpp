@@ -50,13 +50,13 @@ Reactor::~Reactor() {
 }
 
 bool Reactor::adopt(std::unique_ptr<Stream>& stream, std::string response,
-                    std::shared_ptr<void> permit, SessionMaker make_session) {
+                    std::shared_ptr<void> permit, SessionMaker make_session, std::string early) {
   if (!accepting_.load(std::memory_order_relaxed)) return false;
   // std::function requires that what it holds can be copied.
   const auto shared = std::make_shared<std::unique_ptr<Stream>>();
   Task task = [this, shared, response = std::move(response), permit = std::move(permit),
-               make_session = std::move(make_session)] {
-    open(std::move(*shared), response, permit, make_session);
+               make_session = std::move(make_session), early = std::move(early)] {
+    open(std::move(*shared), response, permit, make_session, early);
   };
   *shared = std::move(stream);
   try {
@@ -70,13 +70,16 @@ bool Reactor::adopt(std::unique_ptr<Stream>& stream, std::string response,
 }
 
 bool Reactor::adopt(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
-                    SessionMaker make_session) {
-  auto plain = std::make_unique<PlainStream>();
+                    SessionMaker make_session, std::string early) {
+  auto plain = make_plain_stream(socket.get());
   auto& kept = *plain;
   std::unique_ptr<Stream> stream = std::move(plain);
   kept.swap(socket);
   try {
-    if (adopt(stream, std::move(response), std::move(permit), std::move(make_session))) return true;
+    if (adopt(stream, std::move(response), std::move(permit), std::move(make_session),
+              std::move(early))) {
+      return true;
+    }
   } catch (...) {
     kept.swap(socket);
     throw;
@@ -86,13 +89,14 @@ bool Reactor::adopt(AdoptedSocket& socket, std::string response, std::shared_ptr
 }
 
 void Reactor::open(std::unique_ptr<Stream> stream, const std::string& response,
-                   std::shared_ptr<void> permit, const SessionMaker& make_session) {
+                   std::shared_ptr<void> permit, const SessionMaker& make_session,
+                   std::string_view early) {
   if (phase_ == Phase::drained) return;
   const auto id = next_id_++;
   auto made = std::make_unique<Connection>(*this, id, std::move(stream), std::move(permit));
   auto& connection = *connections_.emplace(id, std::move(made)).first->second;
   stats_.connections.store(connections_.size(), std::memory_order_relaxed);
-  connection.open(make_session, response);
+  connection.open(make_session, response, early);
   // Admitted before the drain began: it is closed like those that were there.
   if (phase_ == Phase::draining) connection.close(CloseCode::going_away);
 }

@@ -55,12 +55,12 @@ class Reactor final : public Loop {
   /// Any thread: takes over a connection whose upgrade request was accepted. `response` is the 101,
   /// sent once the session is open; `permit` is kept until the stream is closed. False while the
   /// reactor drains, and once it has stopped. Then, and where std::bad_alloc is thrown, the stream
-  /// or socket stays the caller's.
+  /// or socket stays the caller's. `early`: see Connection::open.
   bool adopt(std::unique_ptr<Stream>& stream, std::string response, std::shared_ptr<void> permit,
-             SessionMaker make_session);
+             SessionMaker make_session, std::string early = {});
   /// The same, for a socket without a layer above it.
   bool adopt(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
-             SessionMaker make_session);
+             SessionMaker make_session, std::string early = {});
 
   /// Any thread: runs `task` on the reactor's. False, and it is not run, once stopped. See
   /// TaskQueue for exceptions.
@@ -96,7 +96,7 @@ class Reactor final : public Loop {
   void round(int timeout_ms);
   int sleep_ms() const;
   void open(std::unique_ptr<Stream> stream, const std::string& response,
-            std::shared_ptr<void> permit, const SessionMaker& make_session);
+            std::shared_ptr<void> permit, const SessionMaker& make_session, std::string_view early);
   void begin_drain() noexcept;
   void destroy_closed() noexcept;
   void run_revisits() noexcept;

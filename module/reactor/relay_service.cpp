@@ -49,13 +49,15 @@ RelayService::~RelayService() {
 }
 
 bool RelayService::open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
-                        SessionParameters parameters) {
-  return reactor_->adopt(socket, std::move(response), std::move(permit),
-                         [this, parameters = std::move(parameters)](Connection& connection) {
-                           add(stats_.accepted, 1);
-                           set_expiry(connection, parameters.expires_at);
-                           return make_relay_session(*this, connection, parameters);
-                         });
+                        SessionParameters parameters, std::string early) {
+  return reactor_->adopt(
+      socket, std::move(response), std::move(permit),
+      [this, parameters = std::move(parameters)](Connection& connection) {
+        add(stats_.accepted, 1);
+        set_expiry(connection, parameters.expires_at);
+        return make_relay_session(*this, connection, parameters);
+      },
+      std::move(early));
 }
 
 void RelayService::set_expiry(Connection& connection, std::int64_t expires_at) {

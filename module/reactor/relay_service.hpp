@@ -106,7 +106,7 @@ class RelayService final : private Observer {
   /// Adopts a socket whose request was admitted. False while draining and once stopped; see
   /// Reactor::adopt.
   bool open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
-            SessionParameters parameters);
+            SessionParameters parameters, std::string early = {});
 
   /// See Router and Backplane. Each waits for the answer until `deadline`. Each throws
   /// std::bad_alloc.
@@ -126,12 +126,18 @@ class RelayService final : private Observer {
 
   // ---- any thread
 
+  /// See Reactor::post.
+  bool post(TaskQueue::Task task) { return reactor_->post(std::move(task)); }
+
   /// The same calls, which do not wait. False once stopped: `done` is then not called. Otherwise it
   /// is called once, never before this returns where the caller is the reactor's thread. Each
   /// throws std::bad_alloc, and `done` is not called.
   bool notify_async(std::string user, std::string json, Completion<std::size_t> done);
   bool presence_async(std::string user, Completion<UserPresence> done);
   bool end_sessions_async(std::string user, Completion<std::size_t> done);
+
+  /// For event sources. Its functions are for the reactor's thread.
+  Loop& loop() noexcept { return *reactor_; }
 
   // ---- the reactor's thread, for sessions
 

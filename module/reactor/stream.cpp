@@ -43,4 +43,41 @@ std::uint64_t PlainStream::unacknowledged_bytes() const noexcept {
   return static_cast<std::uint64_t>(bytes);
 }
 
+Stream::Result UnixStream::read(std::span<char> buffer) noexcept {
+  const auto result = PlainStream::read(buffer);
+  is_lost_ = is_lost_ || result.status == Status::broken;
+  return result;
+}
+
+Stream::Result UnixStream::write(std::span<const char> bytes) noexcept {
+  forget_read_bytes();
+  const auto result = PlainStream::write(bytes);
+  unread_ += result.bytes;
+  is_lost_ = is_lost_ || result.status == Status::broken;
+  return result;
+}
+
+std::uint64_t UnixStream::unacknowledged_bytes() const noexcept {
+  forget_read_bytes();
+  return unread_;
+}
+
+void UnixStream::forget_read_bytes() const noexcept {
+  if (unread_ == 0 || is_lost_ || PlainStream::unacknowledged_bytes() != 0) return;
+  // The peer's close empties the buffer too. It sets an error before that if bytes were unread.
+  int error = 0;
+  socklen_t size = sizeof error;
+  is_lost_ = getsockopt(descriptor(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0;
+  if (!is_lost_) unread_ = 0;
+}
+
+std::unique_ptr<PlainStream> make_plain_stream(int descriptor) {
+  int domain = AF_UNSPEC;
+  socklen_t size = sizeof domain;
+  // Fails for what is no socket, which the first read reports.
+  (void)getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &size);
+  if (domain == AF_UNIX) return std::make_unique<UnixStream>();
+  return std::make_unique<PlainStream>();
+}
+
 }  // namespace waystation

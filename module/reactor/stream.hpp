@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -61,7 +62,7 @@ class Stream {
 };
 
 /// A connected stream socket without a layer above it.
-class PlainStream final : public Stream {
+class PlainStream : public Stream {
  public:
   PlainStream() = default;
   explicit PlainStream(AdoptedSocket socket) noexcept : socket_(std::move(socket)) {}
@@ -78,5 +79,25 @@ class PlainStream final : public Stream {
  private:
   AdoptedSocket socket_;
 };
+
+/// A unix socket, such as the end of a socket pair whose other end a web server reads. Its kernel
+/// buffer holds bytes until the peer reads them, and says how much memory they take, not how many
+/// they are. So all count as unacknowledged until the buffer is empty.
+class UnixStream final : public PlainStream {
+ public:
+  Result read(std::span<char> buffer) noexcept override;
+  Result write(std::span<const char> bytes) noexcept override;
+  std::uint64_t unacknowledged_bytes() const noexcept override;
+
+ private:
+  void forget_read_bytes() const noexcept;
+
+  mutable std::uint64_t unread_ = 0;  // written since the buffer was empty; perhaps not read
+  // The peer closed its end with bytes unread, which left the buffer.
+  mutable bool is_lost_ = false;
+};
+
+/// A stream for `descriptor`, still without a socket. Throws std::bad_alloc.
+std::unique_ptr<PlainStream> make_plain_stream(int descriptor);
 
 }  // namespace waystation

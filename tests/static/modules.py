@@ -19,7 +19,9 @@ MAY_INCLUDE = {
     "audit": {"base", "relay"},
     "reactor": {"base", "relay", "websocket"},
     "http": {"base", "relay", "admission", "audit"},
-    "api": {"base", "relay", "websocket", "admission", "audit", "reactor", "http", "waystation"},
+    "handover": {"base", "admission", "reactor"},
+    "api": {"base", "relay", "websocket", "admission", "audit", "reactor", "http", "handover",
+            "waystation"},
     "include": {"waystation"},
 }
 # Third-party headers, and the only modules that may include them.

@@ -229,7 +229,9 @@ typedef struct waystation_options {
   void *user_data;
 
   /* Identifies the caller of a request, with WAYSTATION_AUTH_CALLBACK. Called on the web server's
-   * thread, for the socket routes and for the HTTP API; several threads may call it at once. Returns
+   * thread, for the socket routes and for the HTTP API; several threads may call it at once. For a
+   * request that came through a door it is called on a thread of the library's, and `connection` is
+   * NULL. Returns
    * 1 and fills in `identity`, or returns 0: the request is refused with 401 unauthenticated. */
   int (*identify)(void *user_data, const waystation_request *request,
                   waystation_identity *identity);
@@ -254,6 +256,8 @@ typedef struct waystation_options {
 
   uint32_t descriptor_reserve;
   int log_level;                  /* a waystation_log_level: on_log gets lines up to this level */
+
+  const char *handover_key_file;  /* path; NULL or "": who may connect to the door may ask */
 } waystation_options;
 
 /* Fills in the defaults. `size` is the caller's sizeof(waystation_options). */
@@ -456,6 +460,22 @@ WAYSTATION_API waystation_status waystation_presence(waystation_relay *relay, co
 WAYSTATION_API waystation_status waystation_end_sessions(waystation_relay *relay, const char *user,
                                                          uint32_t deadline_ms, uint64_t *closed);
 
+/* ---- handover ------------------------------------------------------------------------------ */
+
+/* Opens a door, through which other web servers on this machine hand over connections: see
+ * module/HANDOVER.md for the messages. `listening_descriptor` is a unix socket of type SOCK_SEQPACKET
+ * that listens. It stays the caller's, who may close it at once; the library uses a duplicate, and
+ * sets non-blocking mode, which both share. Whoever can connect to the socket can name the client's
+ * address and user, so its file should be for the web server alone; see also handover_key_file.
+ *
+ * Requests are admitted on a thread of the library, one at a time, which also calls `identify`. A
+ * relay may have several doors. They are closed by waystation_free; while the relay drains, they
+ * refuse with 503. Errors: WAYSTATION_INVALID (no such socket), WAYSTATION_EXHAUSTED,
+ * WAYSTATION_STOPPED. */
+WAYSTATION_API waystation_status waystation_handover_listen(waystation_relay *relay,
+                                                            int listening_descriptor,
+                                                            waystation_error *error);
+
 /* ---- statistics ---------------------------------------------------------------------------- */
 
 /* Counters since the relay started, and gauges (now). waystation_stat_at describes each field. */
@@ -520,14 +540,17 @@ typedef enum waystation_counter {
                                                 administrator, "expired", "violation" of the protocol,
                                                 "going_away", "failed" (out of memory) */
   WAYSTATION_COUNTER_ERRORS_SENT = 3,        /* {"error":…} frames, by error code */
-  WAYSTATION_COUNTER_SOCKETS_CLOSED = 4      /* by the same reasons as deliveries */
+  WAYSTATION_COUNTER_SOCKETS_CLOSED = 4,     /* by the same reasons as deliveries */
+  WAYSTATION_COUNTER_HANDOVERS = 5           /* connections to the door, by result: "handed", "pumped"
+                                                (the web server copies its bytes), "refused",
+                                                "unavailable" (none of these) */
 } waystation_counter;
 
 /* One of these counters. The strings are static storage and never NULL. */
 typedef struct waystation_counter_info {
   size_t size;        /* sizeof(waystation_counter_info), set by the caller */
   const char *metric; /* its name for Prometheus: "waystation_upgrades_refused_total" */
-  const char *label;  /* "code" or "reason" */
+  const char *label;  /* "code", "reason" or "result" */
   const char *help;   /* one sentence */
 } waystation_counter_info;
 

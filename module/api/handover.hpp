@@ -1,0 +1,65 @@
+// The doors of a relay.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "api/dispatcher.hpp"
+#include "handover/door.hpp"
+#include "reactor/file_descriptor.hpp"
+#include "reactor/mutex.hpp"
+
+namespace waystation {
+
+class Relay;
+
+/// As in the statistics: "handed". NUL-terminated.
+std::string_view handover_result_name(HandoverResult result) noexcept;
+
+/// Connects doors with the relay: requests are admitted, and sockets taken, on a thread of its own.
+/// It starts with the first door.
+class Handover final : private DoorOwner {
+ public:
+  using Results = std::array<std::atomic<std::uint64_t>, kHandoverResults>;
+
+  explicit Handover(Relay& relay) noexcept : relay_(relay) {}
+  ~Handover() { stop(); }
+
+  /// Opens a door on a duplicate of a listening socket. Any thread but the reactor's. False once
+  /// the relay has stopped. Throws std::bad_alloc, std::invalid_argument or std::system_error.
+  bool listen(int descriptor);
+
+  /// Closes the doors, and waits for the running decision. To be called when the reactor's thread
+  /// has ended.
+  void stop();
+
+  /// How many askers had each result.
+  const Results& results() const noexcept { return results_; }
+
+ private:
+  void decide(Door& door, std::uint64_t asker, std::shared_ptr<const Ask> ask) override;
+  std::string refuse(const Refusal& refusal) override;
+  void take(std::shared_ptr<void> place, FileDescriptor socket, bool is_pumped,
+            std::string early) override;
+  void on_refused() noexcept override { count(HandoverResult::refused); }
+  void on_unavailable(std::string_view why, bool is_fault) noexcept override;
+
+  HandoverDecision decision(std::shared_ptr<const Ask> ask);
+  HandoverDecision refused(const Request& request, const Refusal& refusal);
+  void count(HandoverResult result) noexcept {
+    results_[static_cast<std::size_t>(result)].fetch_add(1, std::memory_order_relaxed);
+  }
+
+  Relay& relay_;
+  Results results_{};
+  std::atomic<std::int64_t> warned_at_ = 0;  // ms since 1970
+  Mutex start_mutex_;
+  std::unique_ptr<Dispatcher> jobs_;  // set before the first door, then constant until stop()
+  std::vector<std::unique_ptr<Door>> doors_;  // of the reactor's thread, while it runs
+};
+
+}  // namespace waystation
