@@ -10,6 +10,9 @@ import time
 
 PROGRAM = os.environ.get("NGINX", "/usr/sbin/nginx")
 
+# nginx takes a variable of this name for the sockets of a binary upgrade.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "NGINX"}
+
 # The timeout of every wait, in seconds. A passing test never reaches it.
 PATIENCE = 60 if os.environ.get("WAYSTATION_SANITIZED") else 20
 
@@ -68,7 +71,7 @@ class Nginx:
         self.warnings = [line for line in checked.stderr.splitlines() if "[warn]" in line]
         self.process = subprocess.Popen(
             [*self.command(folder), "-g", f"daemon {'on' if daemon else 'off'};"],
-            stderr=subprocess.DEVNULL)
+            stderr=subprocess.DEVNULL, env=ENVIRONMENT)
         wait_until("nginx", lambda: can_connect(port))
         wait_until("its workers", lambda: len(self.workers()) == workers)
 
@@ -81,7 +84,7 @@ class Nginx:
     def check(folder):
         """`nginx -t` of the nginx.conf in a folder."""
         return subprocess.run([*Nginx.command(folder), "-t"], capture_output=True, text=True,
-                              check=False)
+                              env=ENVIRONMENT, check=False)
 
     @property
     def master(self):
@@ -97,7 +100,10 @@ class Nginx:
                 if re.search(r"\[(alert|crit|emerg)\]|Sanitizer|runtime error", line)]
 
     def workers(self):
-        master = self.master
+        try:
+            master = self.master
+        except (FileNotFoundError, ValueError):  # it is just starting
+            return set()
         children = pathlib.Path(f"/proc/{master}/task/{master}/children")
         return set(children.read_text().split())
 
