@@ -1,10 +1,12 @@
 """nginx and the real relay: conversations, what survives, and what it costs."""
+import asyncio
 import json
 import re
 import signal
-import threading
 import time
 import unittest
+
+import websockets
 
 from support import LONG, PATIENCE, Client, ModuleCase, certificate, descriptors
 from harness import TEXT, Server, frame, raise_descriptor_limit
@@ -220,55 +222,57 @@ class ReloadsUnderLoad(RelayCase):
     rate = 1000
     options = ("--messages-per-second", "10000", "--message-burst", "10000")
 
-    def test_nothing_is_lost_or_doubled(self):
-        alice = self.join("/ws/chat/alice_bob/?user=alice")
-        bob = self.join("/ws/chat/alice_bob/?user=bob")
-        carol = self.join("/ws/chat/carol_dave/?user=carol", tls=True)
-        dave = self.join("/ws/chat/carol_dave/?user=dave", tls=True)
-        is_over = threading.Event()
-        sent, received = {}, {}
+    def connect(self, path, tls=False):
+        options = {"ssl": self.context, "server_hostname": "localhost"} if tls else {}
+        return websockets.connect(f"ws{'s' if tls else ''}://localhost{path}", host="127.0.0.1",
+                                  port=self.tls_port if tls else self.port, ping_interval=None,
+                                  **options)
 
-        def speak(sender, to_user):
+    def test_nothing_is_lost_or_doubled(self):
+        asyncio.run(self.converse())
+
+    async def converse(self):
+        is_over = False
+
+        async def speak(sender, to_user):
             number = 0
             began = time.monotonic()
-            while not is_over.is_set():
+            while not is_over:
                 # Evenly, and catching up after a pause.
                 while number < (time.monotonic() - began) * self.rate / 2:
-                    tell(sender, number, to_user)
+                    await sender.send(json.dumps({"message": number, "to_user": to_user}))
                     number += 1
-                time.sleep(0.001)
-            sent[to_user] = number
-            tell(sender, "end", to_user)
+                await asyncio.sleep(0.001)
+            await sender.send(json.dumps({"message": "end", "to_user": to_user}))
+            return list(range(number))
 
-        def listen(receiver, user):
-            received[user] = []
-            while (message := json.loads(receiver.read_message())["message"]) != "end":
-                received[user].append(message)
+        async def listen(receiver):
+            received = []
+            while (message := json.loads(await receiver.recv())["message"]) != "end":
+                received.append(message)
+            return received
 
-        threads = [threading.Thread(target=speak, args=(alice, "bob")),
-                   threading.Thread(target=speak, args=(carol, "dave")),
-                   # A sender's socket gets its messages too.
-                   threading.Thread(target=listen, args=(alice, "alice")),
-                   threading.Thread(target=listen, args=(carol, "carol")),
-                   threading.Thread(target=listen, args=(bob, "bob")),
-                   threading.Thread(target=listen, args=(dave, "dave"))]
-        for thread in threads:
-            thread.start()
-        try:
+        async with self.connect("/ws/chat/alice_bob/?user=alice") as alice, \
+                self.connect("/ws/chat/alice_bob/?user=bob") as bob, \
+                self.connect("/ws/chat/carol_dave/?user=carol", True) as carol, \
+                self.connect("/ws/chat/carol_dave/?user=dave", True) as dave:
+            tasks = [asyncio.create_task(work) for work in (
+                # A sender's socket gets its messages too.
+                speak(alice, "bob"), listen(bob), listen(alice),
+                speak(carol, "dave"), listen(dave), listen(carol))]
             for _ in range(self.reloads):
                 began = time.monotonic()
-                self.nginx.reload()
+                await asyncio.to_thread(self.nginx.reload)
                 # New clients reach the new workers.
-                self.join("/push/erin/").close()
-                time.sleep(max(0, 1 - (time.monotonic() - began)))
-        finally:
-            is_over.set()
-            for thread in threads:
-                thread.join(PATIENCE)
-        for sender, receiver in (("alice", "bob"), ("carol", "dave")):
-            self.assertGreater(sent[receiver], self.reloads * self.rate / 4)
-            self.assertEqual(received[receiver], list(range(sent[receiver])))
-            self.assertEqual(received[sender], received[receiver])
+                async with self.connect("/push/erin/"):
+                    pass
+                await asyncio.sleep(max(0, 1 - (time.monotonic() - began)))
+            is_over = True
+            results = await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
+        for sent, received, own in (results[:3], results[3:]):
+            self.assertGreater(len(sent), self.reloads * self.rate / 4)
+            self.assertEqual(received, sent)
+            self.assertEqual(own, sent)
 
 
 if __name__ == "__main__":

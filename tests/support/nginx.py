@@ -49,6 +49,8 @@ class Nginx:
         `port`. `main` is configuration outside of all blocks. Only a daemon can change its binary."""
         self.folder = folder
         self.worker_count = workers
+        if "ASAN_OPTIONS" in os.environ:
+            main += " env ASAN_OPTIONS;"  # a binary upgrade keeps no other variables
         (folder / "nginx.conf").write_text(f"""
             {main}
             worker_processes {workers};
