@@ -97,7 +97,7 @@ class NothingStays(ModuleCase):
             client.echo(b"still there")
         for client in clients:
             client.close()
-        self.assertEqual(self.logged(1200), ["101 [handed] [-] /push/alice/"] * 1200)
+        self.assertEqual(set(self.logged(1200)), {"101 [handed] [-] /push/alice/"})
 
     def test_stub_status_counts_it_no_more(self):
         for _ in range(10):

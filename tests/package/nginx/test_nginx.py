@@ -35,6 +35,8 @@ PROGRAM = os.environ["WAYSTATION_BIN"]
 class Relay:
     """`waystation serve` on a port that stays the same over restarts."""
 
+    module = None  # of nginx
+
     def __init__(self, folder, *options, trusted_proxies=("--trusted-proxies", "127.0.0.1")):
         self.port = free_port()
         self.www = folder / "www"
@@ -62,7 +64,8 @@ class ShippedNginx(nginx.Nginx):
         self.folder = folder
         self.tls_port = free_port()
         self.plain_port = free_port()
-        super().__init__(folder, self.site(relay, change), self.tls_port)
+        module = relay.module and f"load_module {relay.module};"
+        super().__init__(folder, self.site(relay, change), self.tls_port, main=module or "")
 
     def site(self, relay, change):
         """The site with an administrator's usual changes and the settings of a test machine."""
@@ -193,6 +196,8 @@ class Behind(unittest.IsolatedAsyncioTestCase):
 
 
 class Site(Behind):
+    without_relay = 502  # the status of a socket then
+
     def test_nginx_logs_no_warning(self):
         self.assertEqual(self.nginx.warnings, [])
 
@@ -258,7 +263,7 @@ class Site(Behind):
             for client in (alice, bob):
                 await asyncio.wait_for(client.wait_closed(), PATIENCE)
                 self.assertEqual(client.close_code, 1001)
-        self.assertEqual(await self.refused("/push/bob/"), 502)
+        self.assertEqual(await self.refused("/push/bob/"), self.without_relay)
         await asyncio.to_thread(self.relay.start)
         async with self.connect("/push/bob/"):
             pass
