@@ -12,9 +12,7 @@ from test_nginx import Relay, wait_until  # noqa: E402
 
 
 class ModuleRelay(Relay):
-    """The relay with a door, and nginx with the module."""
-
-    module = MODULE
+    """The relay with a door."""
 
     def __init__(self, folder, *options, **named):
         self.door = folder / "door.sock"
@@ -39,40 +37,31 @@ def by_module(site, door, with_login):
     return site
 
 
-class Site(test_nginx.Site):
+class ByModule:
+    """The real relay and the real nginx, and the module between them for sockets."""
+
+    main = f"load_module {MODULE};"
+    with_login = False
+
+    def start_relay(self):
+        return ModuleRelay(self.folder, *self.options)
+
+    def change(self, site):
+        return by_module(super().change(site), self.folder / "door.sock", self.with_login)
+
+
+class Site(ByModule, test_nginx.Site):
     """Everything that the site promises, with sockets that are pumped."""
 
     without_relay = 503
 
-    def start_relay(self):
-        return ModuleRelay(self.folder, *self.options)
 
-    def change(self, site):
-        return by_module(site, self.folder / "door.sock", with_login=False)
-
-    async def test_sockets_are_the_modules(self):
-        async with self.connect("/push/alice/"):
-            pass
-        # The relay is not asked over HTTP.
-        self.assertNotIn("proxy_pass", by_module(test_nginx.SITE.read_text(), "", False)
-                         .partition("location ~ ^/(ws/chat|push)/")[2].partition("}")[0])
+class LoginThatExists(ByModule, test_nginx.LoginThatExists):
+    with_login = True
 
 
-class LoginThatExists(test_nginx.LoginThatExists):
-    def start_relay(self):
-        return ModuleRelay(self.folder, *self.options)
-
-    def change(self, site):
-        site = super().change(site)
-        return by_module(site, self.folder / "door.sock", with_login=True)
-
-
-class Limits(test_nginx.Limits):
-    def start_relay(self):
-        return ModuleRelay(self.folder, *self.options)
-
-    def change(self, site):
-        return by_module(site, self.folder / "door.sock", with_login=False)
+class Limits(ByModule, test_nginx.Limits):
+    pass
 
 
 if __name__ == "__main__":

@@ -143,11 +143,6 @@ ngx_http_waystation_pump_start(ngx_http_waystation_pump_t *pump, ngx_http_reques
 
     ngx_add_timer(c->read, NGX_HTTP_WAYSTATION_KEEP_WORKER);
 
-    /* The client's bytes may have arrived before, in the kernel or in the TLS library. */
-
-    c->read->ready = 1;
-    relay->write->ready = 1;
-
     ngx_http_waystation_pump_run(pump);
 }
 

@@ -35,8 +35,6 @@ PROGRAM = os.environ["WAYSTATION_BIN"]
 class Relay:
     """`waystation serve` on a port that stays the same over restarts."""
 
-    module = None  # of nginx
-
     def __init__(self, folder, *options, trusted_proxies=("--trusted-proxies", "127.0.0.1")):
         self.port = free_port()
         self.www = folder / "www"
@@ -60,12 +58,11 @@ class Relay:
 class ShippedNginx(nginx.Nginx):
     """The real nginx, with only the shipped site."""
 
-    def __init__(self, folder, relay, change=lambda site: site):
+    def __init__(self, folder, relay, change=lambda site: site, main=""):
         self.folder = folder
         self.tls_port = free_port()
         self.plain_port = free_port()
-        module = relay.module and f"load_module {relay.module};"
-        super().__init__(folder, self.site(relay, change), self.tls_port, main=module or "")
+        super().__init__(folder, self.site(relay, change), self.tls_port, main=main)
 
     def site(self, relay, change):
         """The site with an administrator's usual changes and the settings of a test machine."""
@@ -138,6 +135,7 @@ class Behind(unittest.IsolatedAsyncioTestCase):
     """A relay behind nginx."""
 
     options = ()
+    main = ""  # configuration of nginx outside of all blocks
 
     def change(self, site):
         return site
@@ -164,7 +162,7 @@ class Behind(unittest.IsolatedAsyncioTestCase):
         (www / "assets" / "index-BTjayluZ.js.gz").write_bytes(gzip.compress(script.encode(), 9))
         self.relay = self.start_relay()
         self.stack.callback(self.relay.stop)
-        self.nginx = ShippedNginx(self.folder, self.relay, self.change)
+        self.nginx = ShippedNginx(self.folder, self.relay, self.change, self.main)
         self.stack.callback(self.nginx.stop)
         self.tls = ssl.create_default_context(cafile=str(self.folder / "cert.pem"))
         self.origin = f"https://localhost:{self.nginx.tls_port}"
