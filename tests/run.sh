@@ -194,11 +194,17 @@ suite_nginx_module() {
 # Builds packages of the committed tree, installs and uses them. Reports if that is impossible here.
 suite_package() { run_script package "$root/tests/package/run.sh" ${long:+--long}; }
 
+# Installs the module's package in a fresh Debian 12.
+suite_nginx_package() {
+  need_packages debootstrap lintian
+  run_script nginx-package "$root/tests/nginx-module/package.sh"
+}
+
 suite_instructions() { run_script instructions "$root/tests/bench/instructions.sh"; }
 
 # All suites in the order of their runs. To add a suite, write a function and name it here.
 suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_docs suite_shipped suite_nginx suite_nginx_module)
-if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_static suite_fuzz suite_package); fi
+if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_static suite_fuzz suite_package suite_nginx_package); fi
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 
