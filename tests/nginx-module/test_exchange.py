@@ -287,6 +287,8 @@ class Failures(ModuleCase):
 
 
 class WhileAsking(ModuleCase):
+    location = "waystation_timeout 1h;"
+
     def ask_slowly(self):
         client = self.client().upgrade("/push/alice/?door=slow")
         wait_until("the ask", lambda: len(self.door.asks) == 1)

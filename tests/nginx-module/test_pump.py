@@ -2,6 +2,7 @@
 import contextlib
 import os
 import select
+import signal
 import socket
 import ssl
 import unittest
@@ -154,14 +155,27 @@ class Tls13(PumpCase):
         self.assertEqual(self.settled(), before)
 
     def test_last_words_arrive_although_the_client_still_sends(self):
+        (worker,) = self.nginx.workers()
         client = self.open("/push/alice/?door=deaf")
         client.send(b"unread")
         relay = self.only_pump()
-        words = os.urandom(150_000)
+        words = os.urandom(100_000)
+        # The worker sees all of this at once, and the client's bytes first.
+        os.kill(int(worker), signal.SIGSTOP)
+        client.send(b"nobody reads this")
         relay.sendall(words)
         relay.shutdown(socket.SHUT_RDWR)
-        client.send(b"nobody reads this")
-        self.assertEqual(client.read(len(words)), words)
+        os.kill(int(worker), signal.SIGCONT)
+        self.assertEqual(client.read_to_end(), words)
+
+    def test_a_relay_that_leaves_bytes_unread_is_no_regular_end(self):
+        client = self.open("/push/alice/?door=deaf")
+        client.send(b"unread")
+        relay = self.only_pump()
+        wait_until("the bytes", lambda: relay.recv(6, socket.MSG_PEEK) == b"unread")
+        relay.close()
+        with self.assertRaises((ssl.SSLError, ConnectionResetError)):
+            client.read(1)
 
     def test_a_slow_reader_bounds_memory(self):
         (worker,) = self.nginx.workers()
@@ -259,6 +273,18 @@ class TlsRestarts(PumpCase):
         self.assertTrue(all(os.path.exists(f"/proc/{worker}") for worker in old))
         client.close()
         self.ended_workers(old)
+
+
+class Lingering(PumpCase):
+    location = "lingering_time 100ms;"
+
+    def test_a_client_that_does_not_end_is_ended(self):
+        client = self.open()
+        relay = self.only_pump()
+        relay.shutdown(socket.SHUT_WR)
+        self.assertEqual(client.read_to_end(), b"")
+        # The client keeps its own side open.
+        wait_until("the relay's echo to see the end", lambda: relay.fileno() == -1)
 
 
 class TlsShutdownTimeout(PumpCase):

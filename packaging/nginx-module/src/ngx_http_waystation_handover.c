@@ -348,13 +348,6 @@ ngx_http_waystation_answer(ngx_http_waystation_ctx_t *ctx)
     door = ctx->door;
     log = ctx->request->connection->log;
 
-    if (door->close) {
-        /* worker_shutdown_timeout */
-        ngx_http_waystation_finalize(ctx,
-            ngx_http_waystation_unavailable(ctx, NGX_HTTP_SERVICE_UNAVAILABLE, "stopping"));
-        return;
-    }
-
     if (door->read->timedout) {
         ngx_log_error(NGX_LOG_ERR, log, NGX_ETIMEDOUT, "waystation_pass: the relay did not answer in time");
         ngx_http_waystation_finalize(ctx,

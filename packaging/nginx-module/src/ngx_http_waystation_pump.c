@@ -22,9 +22,6 @@
 /* A timer that keeps an exiting worker alive. It has no other effect. */
 #define NGX_HTTP_WAYSTATION_KEEP_WORKER  (60 * 60 * 1000)
 
-/* After the relay has ended its side, the client has this time to end its own. */
-#define NGX_HTTP_WAYSTATION_LINGER       (30 * 1000)
-
 
 /* One direction. */
 
@@ -44,6 +41,7 @@ struct ngx_http_waystation_pump_s {
     ngx_connection_t           *relay;
     ngx_http_waystation_flow_t  up;         /* from the client to the relay */
     ngx_http_waystation_flow_t  down;
+    ngx_msec_t                  linger;     /* for the client, after the relay's end */
 };
 
 
@@ -113,10 +111,14 @@ ngx_http_waystation_pump_cancel(ngx_http_waystation_pump_t *pump)
 void
 ngx_http_waystation_pump_start(ngx_http_waystation_pump_t *pump, ngx_http_request_t *r)
 {
-    ngx_connection_t  *c, *relay;
+    ngx_connection_t          *c, *relay;
+    ngx_http_core_loc_conf_t  *clcf;
 
     c = pump->client;
     relay = pump->relay;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    pump->linger = clcf->lingering_time;
 
     ngx_http_waystation_pump_free_request(c, r);
 
@@ -260,7 +262,7 @@ ngx_http_waystation_pump_run(ngx_http_waystation_pump_t *pump)
         /* A slow client has the same time for the last bytes of a relay that is gone. */
 
         if (pump->up.broken && !rev->timer_set) {
-            ngx_add_timer(rev, NGX_HTTP_WAYSTATION_LINGER);
+            ngx_add_timer(rev, pump->linger);
         }
 
         return;
@@ -274,7 +276,7 @@ ngx_http_waystation_pump_run(ngx_http_waystation_pump_t *pump)
     rev = pump->relay->read;
 
     if (!rev->timer_set) {
-        ngx_add_timer(rev, NGX_HTTP_WAYSTATION_LINGER);
+        ngx_add_timer(rev, pump->linger);
     }
 }
 
