@@ -13,6 +13,8 @@ set(WAYSTATION_SYSTEMD_UNIT_DIR lib/systemd/system CACHE STRING
     "Folder of systemd units, absolute or below the prefix")
 set(WAYSTATION_SYSUSERS_DIR lib/sysusers.d CACHE STRING
     "Folder of systemd-sysusers files, absolute or below the prefix")
+set(WAYSTATION_WEB_GROUP www-data CACHE STRING
+    "Group of the web server, which may use the socket of waystation-handover.socket")
 
 set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/waystation)
 set(examples_dir ${CMAKE_INSTALL_DOCDIR}/examples)
@@ -89,6 +91,7 @@ install(FILES ${PROJECT_BINARY_DIR}/packaging/waystation.pc
 install(FILES ${packaging_dir}/man/libwaystation.3
         DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT documentation)
 install(FILES ${PROJECT_SOURCE_DIR}/embed/examples/appliance.c
+              ${PROJECT_SOURCE_DIR}/embed/examples/handover.py
         DESTINATION ${examples_dir} COMPONENT documentation)
 
 if(NOT WAYSTATION_BUILD_SERVER)
@@ -108,10 +111,11 @@ install(TARGETS waystation RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/www/dist/ OPTIONAL
         DESTINATION ${CMAKE_INSTALL_DATADIR}/waystation/www COMPONENT www)
 
-configure_file(${packaging_dir}/systemd/waystation.service.in
-               ${PROJECT_BINARY_DIR}/packaging/waystation.service @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/packaging/waystation.service
-        DESTINATION ${WAYSTATION_SYSTEMD_UNIT_DIR} COMPONENT server)
+foreach(unit waystation.service waystation-handover.socket)
+  configure_file(${packaging_dir}/systemd/${unit}.in ${PROJECT_BINARY_DIR}/packaging/${unit} @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/packaging/${unit}
+          DESTINATION ${WAYSTATION_SYSTEMD_UNIT_DIR} COMPONENT server)
+endforeach()
 install(FILES ${packaging_dir}/systemd/waystation.sysusers RENAME waystation.conf
         DESTINATION ${WAYSTATION_SYSUSERS_DIR} COMPONENT server)
 configure_file(${packaging_dir}/waystation.toml.in

@@ -40,7 +40,8 @@ def ask(door, peer, local_port, method, target, fields):
 
 def respond(client, status, lines, body):
     reason = http.client.responses.get(status, "Unknown")
-    head = [f"HTTP/1.1 {status} {reason}".encode(), *lines, b"Connection: close",
+    upgrade = b"Upgrade, " if any(line.startswith(b"Upgrade:") for line in lines) else b""
+    head = [f"HTTP/1.1 {status} {reason}".encode(), *lines, b"Connection: " + upgrade + b"close",
             b"Content-Length: %d" % len(body)]
     client.sendall(b"\r\n".join(head) + b"\r\n\r\n" + body)
 

@@ -93,7 +93,7 @@ Address Address::masked(unsigned bits) const noexcept {
   return result;
 }
 
-std::variant<AddressBlock, std::string> AddressBlock::parse(std::string_view text) {
+Result<AddressBlock, std::string> AddressBlock::parse(std::string_view text) {
   const std::size_t slash = text.find('/');
   const auto base = text.find('%') == std::string_view::npos ? Address::parse(text.substr(0, slash))
                                                              : std::nullopt;
@@ -122,14 +122,12 @@ bool AddressBlock::contains(const Address& address) const noexcept {
   return address.masked(bits_) == base_;  // addresses of different families are never equal
 }
 
-std::variant<AddressList, std::string> AddressList::parse(std::span<const std::string> entries) {
+Result<AddressList, std::string> AddressList::parse(std::span<const std::string> entries) {
   AddressList list;
   for (const std::string& entry : entries) {
     auto block = AddressBlock::parse(entry);
-    if (const auto* problem = std::get_if<std::string>(&block)) {
-      return in_quotes(entry) + ": " + *problem;
-    }
-    list.blocks_.push_back(std::get<AddressBlock>(block));
+    if (!block) return in_quotes(entry) + ": " + block.error();
+    list.blocks_.push_back(*block);
   }
   return list;
 }

@@ -8,8 +8,9 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
+
+#include "base/result.hpp"
 
 namespace waystation {
 
@@ -51,7 +52,7 @@ class AddressBlock {
  public:
   /// Parses `address` or `address/bits`. The error is a phrase, such as "bits beyond the prefix;
   /// the block is 10.0.0.0/8".
-  static std::variant<AddressBlock, std::string> parse(std::string_view text);
+  static Result<AddressBlock, std::string> parse(std::string_view text);
 
   bool contains(const Address& address) const noexcept;
   bool contains(const AddressBlock& block) const noexcept {
@@ -76,7 +77,7 @@ class AddressList {
   AddressList() = default;
 
   /// Parses one block per entry. The error names the wrong entry.
-  static std::variant<AddressList, std::string> parse(std::span<const std::string> entries);
+  static Result<AddressList, std::string> parse(std::span<const std::string> entries);
 
   bool contains(const Address& address) const noexcept;
 

@@ -121,12 +121,7 @@ struct Admission::Settings : AdmissionRules {
   }
 
   Result<Identity, TokenProblem> verify(std::string_view token, std::int64_t now_ms) const {
-    TokenProblem problem;
-    auto verified = verify_token(*keys, {options.jwt_issuer, options.jwt_audience}, token, now_ms,
-                                 &problem.log_detail);
-    if (auto* identity = std::get_if<Identity>(&verified)) return std::move(*identity);
-    problem.detail = std::move(std::get<std::string>(verified));
-    return problem;
+    return verify_token(*keys, {options.jwt_issuer, options.jwt_audience}, token, now_ms);
   }
 
   Answer identify_header(const Request& request, const ClientAddress& client) const {
@@ -357,11 +352,11 @@ Result<RefreshedToken, TokenProblem> Admission::refresh(std::string_view token,
                                                         std::int64_t now_ms) const {
   const auto settings = this->settings();
   if (settings->options.auth != Auth::jwt) {
-    return TokenProblem{"this server does not take tokens (auth)", {}};
+    return TokenProblem{"this server does not take tokens (auth)"};
   }
   auto verified = settings->verify(token, now_ms);
   if (!verified) return std::move(verified.error());
-  if (verified->user != user) return TokenProblem{"the token is another user's (sub)", {}};
+  if (verified->user != user) return TokenProblem{"the token is another user's (sub)"};
   return RefreshedToken{verified->expires_at_ms};
 }
 

@@ -14,13 +14,13 @@
 #include <array>
 #include <cerrno>
 #include <new>
-#include <optional>
 #include <system_error>
 #include <utility>
 
-#include "admission/base64.hpp"
 #include "admission/request.hpp"
+#include "base/base64.hpp"
 #include "base/error.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace waystation {
 namespace {
@@ -56,7 +56,7 @@ std::string contents(BIO* bio) {
 }
 
 /// The algorithm that a key is for, or what is wrong with the key.
-std::variant<Algorithm, std::string> algorithm_of(const EVP_PKEY* key) {
+Result<Algorithm, std::string> algorithm_of(const EVP_PKEY* key) {
   switch (EVP_PKEY_get_base_id(key)) {
     case EVP_PKEY_RSA:
       if (EVP_PKEY_get_bits(key) < kMinRsaBits) {
@@ -79,7 +79,7 @@ std::variant<Algorithm, std::string> algorithm_of(const EVP_PKEY* key) {
 }
 
 /// Parses one PEM block. `label` is the text after BEGIN.
-std::variant<Key, std::string> parse_pem(std::string_view block, std::string_view label) {
+Result<Key, std::string> parse_pem(std::string_view block, std::string_view label) {
   const bool is_public = label == "PUBLIC KEY";
   const bool is_private =
       label == "PRIVATE KEY" || label == "RSA PRIVATE KEY" || label == "EC PRIVATE KEY";
@@ -98,9 +98,9 @@ std::variant<Key, std::string> parse_pem(std::string_view block, std::string_vie
                                  : "the private key cannot be read, or has a passphrase");
   }
   auto algorithm = algorithm_of(key.get());
-  if (auto* problem = std::get_if<std::string>(&algorithm)) return std::move(*problem);
+  if (!algorithm) return std::move(algorithm.error());
   Key result;
-  result.algorithm = std::get<Algorithm>(algorithm);
+  result.algorithm = *algorithm;
   const Bio out(BIO_new(BIO_s_mem()));
   if (!out || PEM_write_bio_PUBKEY(out.get(), key.get()) != 1) throw std::bad_alloc();
   result.verify = contents(out.get());
@@ -122,7 +122,7 @@ bool is_key_id(std::string_view id) noexcept {
 }
 
 /// Parses a secret. `id` is the text before the last ':' of its line.
-std::variant<Key, std::string> parse_secret(std::string_view id, std::string_view secret) {
+Result<Key, std::string> parse_secret(std::string_view id, std::string_view secret) {
   auto decoded = decode_base64(secret);
   if (!decoded) return "neither a comment, nor a key in PEM, nor a secret in base64";
   Key key;
@@ -150,13 +150,13 @@ class KeyFileReader {
   KeyFileReader& operator=(const KeyFileReader&) = delete;
   ~KeyFileReader() { std::ranges::for_each(keys_, wipe); }
 
-  std::variant<std::shared_ptr<const KeyRing>, std::string> read() {
+  Result<std::shared_ptr<const KeyRing>, std::string> read() {
     while (!rest_.empty()) {
       const char* begin = rest_.data();
       const std::string_view line = next_line();
       if (line.empty() || line.starts_with('#')) continue;
-      auto problem = line.starts_with(kBegin) ? take_pem(begin, line) : take_line(line);
-      if (problem) return std::move(*problem);
+      auto taken = line.starts_with(kBegin) ? take_pem(begin, line) : take_line(line);
+      if (!taken) return std::move(taken.error());
     }
     if (!pending_id_.empty()) return at_line("a key id without a key after it");
     if (keys_.empty()) return "it holds no key";
@@ -164,8 +164,6 @@ class KeyFileReader {
   }
 
  private:
-  using Problem = std::optional<std::string>;
-
   std::string_view next_line() noexcept {
     ++line_number_;
     std::string_view line = rest_.substr(0, rest_.find('\n'));
@@ -178,7 +176,7 @@ class KeyFileReader {
     return "line " + std::to_string(line_number_) + ": " + std::string(problem);
   }
 
-  Problem take_pem(const char* begin, std::string_view first) {
+  Result<void, std::string> take_pem(const char* begin, std::string_view first) {
     if (!first.ends_with(kDashes) || first.size() < kBegin.size() + kDashes.size()) {
       return at_line("a BEGIN line must end in \"-----\"");
     }
@@ -192,18 +190,16 @@ class KeyFileReader {
     } while (!line.starts_with(kEnd));
     // `openssl ecparam -genkey` writes the curve as a separate block before the key. The key names
     // the curve, too.
-    if (label == "EC PARAMETERS") return std::nullopt;
+    if (label == "EC PARAMETERS") return {};
     const std::string_view block(begin,
                                  static_cast<std::size_t>(line.data() + line.size() - begin));
     auto key = parse_pem(block, label);
-    if (auto* problem = std::get_if<std::string>(&key)) {
-      return "line " + std::to_string(first_line) + ": " + *problem;
-    }
-    std::get<Key>(key).id = std::exchange(pending_id_, {});
-    return add(std::move(std::get<Key>(key)));
+    if (!key) return "line " + std::to_string(first_line) + ": " + key.error();
+    key->id = std::exchange(pending_id_, {});
+    return add(std::move(*key));
   }
 
-  Problem take_line(std::string_view line) {
+  Result<void, std::string> take_line(std::string_view line) {
     if (!pending_id_.empty()) {
       return at_line("a key id alone on its line must be followed by a key in PEM");
     }
@@ -216,20 +212,20 @@ class KeyFileReader {
     const std::string_view secret = has_id ? without_blanks(line.substr(colon + 1)) : line;
     if (has_id && secret.empty()) {
       pending_id_ = id;
-      return std::nullopt;
+      return {};
     }
     auto key = parse_secret(id, secret);
-    if (auto* problem = std::get_if<std::string>(&key)) return at_line(*problem);
-    return add(std::move(std::get<Key>(key)));
+    if (!key) return at_line(key.error());
+    return add(std::move(*key));
   }
 
-  Problem add(Key key) {
+  Result<void, std::string> add(Key key) {
     if (keys_.size() == kMaxKeys) {
       wipe(key);
       return at_line("there are more than 32 keys");
     }
     keys_.push_back(std::move(key));
-    return std::nullopt;
+    return {};
   }
 
   std::string_view rest_;
@@ -273,7 +269,7 @@ KeyRing::~KeyRing() {
   std::ranges::for_each(keys_, wipe);
 }
 
-std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::parse(std::string_view text) {
+Result<std::shared_ptr<const KeyRing>, std::string> KeyRing::parse(std::string_view text) {
   return KeyFileReader(text).read();
 }
 
@@ -288,15 +284,11 @@ bool SecretString::equals(std::string_view other) const noexcept {
 std::string read_private_file(const std::string& path, SecretString& file) {
   const auto system_error = [] { return std::generic_category().message(errno); };
   // O_NONBLOCK: opening a pipe must not wait for its other end.
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (descriptor < 0) return "it cannot be opened: " + system_error();
-  struct Closer {
-    int descriptor;
-    ~Closer() { close(descriptor); }
-  } const closer{descriptor};
+  const FileDescriptor opened(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!opened) return "it cannot be opened: " + system_error();
 
   struct stat status {};
-  if (fstat(descriptor, &status) != 0) return "its status cannot be read: " + system_error();
+  if (fstat(opened.get(), &status) != 0) return "its status cannot be read: " + system_error();
   if (!S_ISREG(status.st_mode)) return "it is not a regular file";
   if (!is_private_key_file(status.st_mode, status.st_uid)) {
     return "it may be used by its group or by others; `chmod 600` makes it its owner's alone";
@@ -307,7 +299,7 @@ std::string read_private_file(const std::string& path, SecretString& file) {
   file.text.resize(static_cast<std::size_t>(status.st_size));
   std::size_t size = 0;
   while (size < file.text.size()) {
-    const ssize_t got = ::read(descriptor, file.text.data() + size, file.text.size() - size);
+    const ssize_t got = ::read(opened.get(), file.text.data() + size, file.text.size() - size);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return "it cannot be read: " + system_error();
     if (got == 0) break;
@@ -317,7 +309,7 @@ std::string read_private_file(const std::string& path, SecretString& file) {
   return {};
 }
 
-std::variant<std::shared_ptr<const KeyRing>, std::string> KeyRing::load(const std::string& path) {
+Result<std::shared_ptr<const KeyRing>, std::string> KeyRing::load(const std::string& path) {
   SecretString file;
   if (auto problem = read_private_file(path, file); !problem.empty()) return problem;
   return parse(file.text);

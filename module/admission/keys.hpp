@@ -25,8 +25,9 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
+
+#include "base/result.hpp"
 
 namespace waystation {
 
@@ -77,10 +78,10 @@ class KeyRing {
   const std::vector<Key>& keys() const noexcept { return keys_; }
 
   /// Parses the text of a key file. The error is a clause that names the line, never the key.
-  static std::variant<std::shared_ptr<const KeyRing>, std::string> parse(std::string_view text);
+  static Result<std::shared_ptr<const KeyRing>, std::string> parse(std::string_view text);
 
   /// Reads a key file with read_private_file(). The error is a clause.
-  static std::variant<std::shared_ptr<const KeyRing>, std::string> load(const std::string& path);
+  static Result<std::shared_ptr<const KeyRing>, std::string> load(const std::string& path);
 
  private:
   std::vector<Key> keys_;

@@ -68,13 +68,12 @@ AddressList read_addresses(std::string_view option, const std::vector<std::strin
                            Errors& errors) {
   for (const auto& entry : entries) {
     const auto block = AddressBlock::parse(entry);
-    if (const auto* problem = std::get_if<std::string>(&block)) {
-      errors.push_back(option_error(option, in_quotes(entry), *problem, kAddressesAllowed));
+    if (!block) {
+      errors.push_back(option_error(option, in_quotes(entry), block.error(), kAddressesAllowed));
     }
   }
   auto list = AddressList::parse(entries);
-  auto* const good = std::get_if<AddressList>(&list);
-  return good != nullptr ? std::move(*good) : AddressList{};
+  return list ? std::move(*list) : AddressList{};
 }
 
 /// The entries of an option as one text, for an error.
@@ -122,11 +121,11 @@ Result<std::shared_ptr<const KeyRing>> load_keys(const std::string& jwt_key_file
   }
   if (is_pasted_key(jwt_key_file)) return pasted_key("jwt_key_file", kKeyFileAllowed);
   auto keys = KeyRing::load(jwt_key_file);
-  if (const auto* problem = std::get_if<std::string>(&keys)) {
-    return option_error("jwt_key_file", waystation::in_quotes(jwt_key_file), *problem,
+  if (!keys) {
+    return option_error("jwt_key_file", waystation::in_quotes(jwt_key_file), keys.error(),
                         kKeyFileAllowed);
   }
-  return std::move(std::get<std::shared_ptr<const KeyRing>>(keys));
+  return std::move(*keys);
 }
 
 std::vector<Error> config_warnings(const AdmissionOptions& options) {
@@ -154,9 +153,8 @@ std::vector<Error> config_warnings(const AdmissionOptions& options) {
     warn("allow_query_token", "true", "tokens in the query end up in logs and browser histories");
   }
   const auto proxies = AddressList::parse(options.trusted_proxies);
-  if (const auto* list = std::get_if<AddressList>(&proxies);
-      list && !list->contains_all_addresses()) {
-    for (const AddressBlock& block : list->blocks()) {
+  if (proxies && !proxies->contains_all_addresses()) {
+    for (const AddressBlock& block : proxies->blocks()) {
       if (block.prefix() >= kShortestPrefix) continue;
       warn("trusted_proxies", waystation::in_quotes(block.to_string()),
            "so many addresses can hardly all be proxies, and every other client there can claim to "
@@ -164,8 +162,7 @@ std::vector<Error> config_warnings(const AdmissionOptions& options) {
     }
   }
   const auto operators = AddressList::parse(options.operators);
-  if (const auto* list = std::get_if<AddressList>(&operators);
-      list && list->contains_all_addresses()) {
+  if (operators && operators->contains_all_addresses()) {
     warn(
         "operators", in_quotes(options.operators),
         options.auth == Auth::open

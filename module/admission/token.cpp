@@ -1,6 +1,5 @@
 #include "admission/token.hpp"
 
-#include <cjson/cJSON.h>
 #include <jwt.h>
 #include <openssl/err.h>
 
@@ -11,7 +10,8 @@
 #include <memory>
 #include <new>
 
-#include "admission/base64.hpp"
+#include "base/base64.hpp"
+#include "base/cjson.hpp"
 #include "base/error.hpp"
 #include "relay/json_scanner.hpp"
 #include "relay/names.hpp"
@@ -22,20 +22,12 @@ namespace {
 struct JwtFree {
   void operator()(jwt_t* token) const noexcept { jwt_free(token); }
 };
-struct JsonDelete {
-  void operator()(cJSON* item) const noexcept { cJSON_Delete(item); }
-};
-struct JsonTextFree {
-  void operator()(char* text) const noexcept { cJSON_free(text); }
-};
 struct JwtTextFree {  // libjwt's texts are malloc's
   void operator()(char* text) const noexcept {
     std::free(text);  // NOLINT(cppcoreguidelines-owning-memory): this is the owner
   }
 };
 using Jwt = std::unique_ptr<jwt_t, JwtFree>;
-using Json = std::unique_ptr<cJSON, JsonDelete>;
-using JsonText = std::unique_ptr<char, JsonTextFree>;
 using JwtText = std::unique_ptr<char, JwtTextFree>;
 
 constexpr std::string_view kNotAToken = "the token is not a JSON Web Token";
@@ -79,10 +71,10 @@ bool is_too_deep(std::string_view text) noexcept {
 }
 
 /// Parses a whole text as one JSON object. Null if it is anything else, or not parsable.
-Json parse_object(std::string_view text) {
+CJson parse_object(std::string_view text) {
   if (!is_parsable(text)) return nullptr;
   const char* end = nullptr;
-  Json json(cJSON_ParseWithLengthOpts(text.data(), text.size(), &end, 0));
+  CJson json(cJSON_ParseWithLengthOpts(text.data(), text.size(), &end, 0));
   if (!json || end != text.data() + text.size() || !cJSON_IsObject(json.get())) return nullptr;
   return json;
 }
@@ -129,11 +121,11 @@ struct Header {
   std::optional<std::string> key_id;
 };
 
-std::variant<Header, std::string> parse_header(std::string_view segment) {
-  const Json json = parse_object(segment);
-  if (!json || has_duplicates(json.get())) return std::string(kNotAToken);
+Result<Header, std::string_view> parse_header(std::string_view segment) {
+  const CJson json = parse_object(segment);
+  if (!json || has_duplicates(json.get())) return kNotAToken;
   const auto algorithm = string_value(member(json.get(), "alg"));
-  if (!algorithm) return std::string(kNotAToken);
+  if (!algorithm) return kNotAToken;
   // Extensions that must be understood (RFC 7515, section 4.1.11). None is supported.
   if (member(json.get(), "crit") != nullptr) {
     return "the token has critical extensions (crit), which are not understood here";
@@ -142,7 +134,7 @@ std::variant<Header, std::string> parse_header(std::string_view segment) {
   const cJSON* key_id = member(json.get(), "kid");
   if (key_id != nullptr) {
     const auto text = string_value(key_id);
-    if (!text) return std::string(kNotAToken);
+    if (!text) return kNotAToken;
     header.key_id = *text;
   }
   return header;
@@ -150,7 +142,7 @@ std::variant<Header, std::string> parse_header(std::string_view segment) {
 
 /// The claims, if `key` verifies the token with the algorithm of the key. Both segments have passed
 /// decode_segment().
-Json claims_if_signed(const std::string& token, const Key& key) {
+CJson claims_if_signed(const std::string& token, const Key& key) {
   jwt_t* raw = nullptr;
   const int problem =
       jwt_decode(&raw, token.c_str(), bytes(key.verify), static_cast<int>(key.verify.size()));
@@ -181,20 +173,22 @@ bool is_for(const cJSON* audience, const std::vector<std::string>& wanted) {
   return false;
 }
 
-std::variant<Identity, std::string> read_claims(const cJSON* claims, const TokenRules& rules,
-                                                std::int64_t now_ms) {
+Result<Identity, TokenProblem> read_claims(const cJSON* claims, const TokenRules& rules,
+                                           std::int64_t now_ms) {
   const auto expires = date_of(member(claims, "exp"));
-  if (!expires) return "the token has no expiry (exp)";
-  if (now_ms >= *expires) return "the token has expired";
+  if (!expires) return TokenProblem{"the token has no expiry (exp)"};
+  if (now_ms >= *expires) return TokenProblem{"the token has expired"};
   if (const cJSON* from = member(claims, "nbf")) {
     const auto not_before = date_of(from);
-    if (!not_before || now_ms < *not_before) return "the token is not valid yet (nbf)";
+    if (!not_before || now_ms < *not_before) {
+      return TokenProblem{"the token is not valid yet (nbf)"};
+    }
   }
   if (!rules.issuer.empty() && string_value(member(claims, "iss")) != rules.issuer) {
-    return "the token is from another issuer (iss)";
+    return TokenProblem{"the token is from another issuer (iss)"};
   }
   if (!rules.audiences.empty() && !is_for(member(claims, "aud"), rules.audiences)) {
-    return "the token is for another audience (aud)";
+    return TokenProblem{"the token is for another audience (aud)"};
   }
   Identity identity;
   if (const auto subject = string_value(member(claims, "sub"))) identity.user = *subject;
@@ -213,47 +207,40 @@ bool is_token_text(std::string_view token) noexcept {
 
 }  // namespace
 
-std::variant<Identity, std::string> verify_token(const KeyRing& keys, const TokenRules& rules,
-                                                 std::string_view token, std::int64_t now_ms,
-                                                 std::string* log_detail) {
-  if (token.size() > kMaxTokenBytes) return std::string(kTooLong);
-  if (!is_token_text(token)) return std::string(kNotAToken);
+Result<Identity, TokenProblem> verify_token(const KeyRing& keys, const TokenRules& rules,
+                                            std::string_view token, std::int64_t now_ms) {
+  if (token.size() > kMaxTokenBytes) return TokenProblem{std::string(kTooLong)};
+  if (!is_token_text(token)) return TokenProblem{std::string(kNotAToken)};
   const std::size_t dot = token.find('.');
   const Segment header_segment = decode_segment(token.substr(0, dot));
   const Segment claims_segment = decode_segment(token.substr(dot + 1, token.rfind('.') - dot - 1));
   for (const Segment* segment : {&header_segment, &claims_segment}) {
-    if (!segment->problem.empty()) return std::string(segment->problem);
+    if (!segment->problem.empty()) return TokenProblem{std::string(segment->problem)};
   }
-  auto parsed = parse_header(header_segment.json);
-  if (auto* problem = std::get_if<std::string>(&parsed)) return std::move(*problem);
-  const Header& header = std::get<Header>(parsed);
-  const bool is_id_known = header.key_id && std::ranges::any_of(keys.keys(), [&](const Key& key) {
-                             return !key.id.empty() && key.id == *header.key_id;
+  const auto header = parse_header(header_segment.json);
+  if (!header) return TokenProblem{std::string(header.error())};
+  const bool is_id_known = header->key_id && std::ranges::any_of(keys.keys(), [&](const Key& key) {
+                             return !key.id.empty() && key.id == *header->key_id;
                            });
   const std::string terminated(token);
   std::string tried;  // ids of the keys that did not verify it
   for (const Key& key : keys.keys()) {
     // A token with `kid` is checked with that key or, if there is no such key, with the keys
     // without an id. A token without `kid` is checked with all keys.
-    if (header.key_id && key.id != (is_id_known ? *header.key_id : std::string())) continue;
-    if (algorithm_name(key.algorithm) != header.algorithm) continue;
-    if (const Json claims = claims_if_signed(terminated, key)) {
+    if (header->key_id && key.id != (is_id_known ? *header->key_id : std::string())) continue;
+    if (algorithm_name(key.algorithm) != header->algorithm) continue;
+    if (const CJson claims = claims_if_signed(terminated, key)) {
       return read_claims(claims.get(), rules, now_ms);
     }
-    if (log_detail != nullptr) {
-      tried += (tried.empty() ? "" : ", ") + (key.id.empty() ? "without id" : in_quotes(key.id));
-    }
+    tried += (tried.empty() ? "" : ", ") + (key.id.empty() ? "without id" : in_quotes(key.id));
   }
-  if (log_detail != nullptr) {
-    *log_detail = "kid " + (header.key_id ? in_quotes(*header.key_id) : "missing") + ", alg " +
-                  in_quotes(header.algorithm) + ", " +
-                  (tried.empty() ? "no key of jwt_key_file fits" : "keys tried: " + tried);
-  }
-  return "the token is not signed with a key that is accepted here";
+  return TokenProblem{"the token is not signed with a key that is accepted here",
+                      "kid " + (header->key_id ? in_quotes(*header->key_id) : "missing") +
+                          ", alg " + in_quotes(header->algorithm) + ", " +
+                          (tried.empty() ? "no key of jwt_key_file fits" : "keys tried: " + tried)};
 }
 
-std::variant<IssuedToken, std::string> issue_token(const KeyRing& keys,
-                                                   const TokenRequest& request) {
+Result<IssuedToken, std::string> issue_token(const KeyRing& keys, const TokenRequest& request) {
   if (!is_user_id(request.user)) return "a user is 1 to 64 of the characters 0-9 and a-z";
   if (request.lifetime_seconds < 1) return "a token must live for at least a second";
   const auto key = std::ranges::find_if(keys.keys(), [&](const Key& candidate) {
@@ -265,7 +252,7 @@ std::variant<IssuedToken, std::string> issue_token(const KeyRing& keys,
                : "no key with the id " + request.key_id + " can sign";
   }
 
-  const Json claims(cJSON_CreateObject());
+  const CJson claims(cJSON_CreateObject());
   cJSON* object = claims.get();
   const std::int64_t now_seconds = request.issued_at_ms / 1000;
   const auto issued_at = static_cast<double>(now_seconds);
@@ -287,7 +274,7 @@ std::variant<IssuedToken, std::string> issue_token(const KeyRing& keys,
       is_done &= cJSON_AddItemToArray(list, cJSON_CreateString(audience.c_str())) != 0;
     }
   }
-  const JsonText json(is_done ? cJSON_PrintUnformatted(object) : nullptr);
+  const CJsonText json(is_done ? cJSON_PrintUnformatted(object) : nullptr);
 
   jwt_t* raw = nullptr;
   is_done = json != nullptr && jwt_new(&raw) == 0;

@@ -3,14 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "admission/identity.hpp"
 #include "admission/keys.hpp"
+#include "base/result.hpp"
 
 namespace waystation {
 
@@ -26,24 +25,19 @@ struct TokenRules {
   std::vector<std::string> audiences;  // one of `aud`; empty: not checked
 };
 
+/// Why a token is not accepted.
+struct TokenProblem {
+  std::string detail;           // a clause for the client; says nothing about the keys
+  std::string log_detail = {};  // for the log only: key id and algorithm, the keys that were tried
+};
+
 /// Checks a token and reads its claims. One of `keys` must verify the signature: the key that `kid`
 /// names, or else each in turn. `exp` is required; `exp` and `nbf` are checked without leeway.
 /// `rules` apply to `iss` and `aud`. The identity has `sub`, unchanged, and the scopes of `scope`.
-///
-/// The error is a clause for the client, which says nothing about the keys. Any thread.
-/// kMaxTokenBytes bounds the memory, and kMaxTokenLevels the stack; see EMBEDDING.md for sizes.
-///
-/// `*log_detail`, unless null, gets details for the log only: the key id and algorithm of the
-/// token, and the keys that were tried.
-std::variant<Identity, std::string> verify_token(const KeyRing& keys, const TokenRules& rules,
-                                                 std::string_view token, std::int64_t now_ms,
-                                                 std::string* log_detail = nullptr);
-
-/// Why a token is not accepted.
-struct TokenProblem {
-  std::string detail;      // for the client
-  std::string log_detail;  // for the log only; may be empty
-};
+/// Any thread. kMaxTokenBytes bounds the memory, and kMaxTokenLevels the stack; see EMBEDDING.md
+/// for sizes.
+Result<Identity, TokenProblem> verify_token(const KeyRing& keys, const TokenRules& rules,
+                                            std::string_view token, std::int64_t now_ms);
 
 /// The claims of a token that `waystation token issue` writes.
 struct TokenRequest {
@@ -60,7 +54,6 @@ struct IssuedToken {
   std::string token;
 };
 /// Signs a token. The error is a clause.
-std::variant<IssuedToken, std::string> issue_token(const KeyRing& keys,
-                                                   const TokenRequest& request);
+Result<IssuedToken, std::string> issue_token(const KeyRing& keys, const TokenRequest& request);
 
 }  // namespace waystation

@@ -94,22 +94,23 @@ void add_audit_state(const Audit* audit, RelayCalls::Health& health) {
   health.audit_fault = found.fault;
 }
 
-RelayCalls::AuditPage audit_page(const Audit* audit, const AuditFilter& filter,
-                                 std::optional<AuditCursor> after, std::size_t limit,
-                                 AuditOrder order) {
-  if (audit == nullptr) return {CallStatus::off, {}, {}};
+Result<std::vector<AuditRow>, CallFailure> audit_page(const Audit* audit, const AuditFilter& filter,
+                                                      std::optional<AuditCursor> after,
+                                                      std::size_t limit, AuditOrder order) {
+  if (audit == nullptr) return CallFailure{CallFailure::Cause::off};
   const FileSizeSignalBlocker no_signal;
   // A new SQLite connection per call: it is cheap, works on any thread and opens the current file.
   try {
     AuditReader reader(audit->path());
     reader.set_deadline(kReadDeadline);
-    return {CallStatus::done, reader.page(filter, after, limit, order), {}};
+    return reader.page(filter, after, limit, order);
   } catch (const AuditTooSlow& slow) {
-    return {CallStatus::timeout, {}, slow.what()};
+    return CallFailure{CallFailure::Cause::timeout, slow.what()};
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& problem) {
-    return {CallStatus::failed, {}, "the audit cannot be read: " + std::string(problem.what())};
+    return CallFailure{CallFailure::Cause::failed,
+                       "the audit cannot be read: " + std::string(problem.what())};
   }
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "audit/audit.hpp"
 #include "audit/audit_reader.hpp"
@@ -31,9 +32,9 @@ void add_audit_stats(const Audit* audit, waystation_stats& stats);
 /// Adds an audit's state to /healthz. Does nothing if `audit` is null.
 void add_audit_state(const Audit* audit, RelayCalls::Health& health);
 
-/// A page of rows for the HTTP API. Its status is `off` if `audit` is null. Any thread.
-RelayCalls::AuditPage audit_page(const Audit* audit, const AuditFilter& filter,
-                                 std::optional<AuditCursor> after, std::size_t limit,
-                                 AuditOrder order);
+/// A page of rows for the HTTP API. Fails with `off` if `audit` is null. Any thread.
+Result<std::vector<AuditRow>, CallFailure> audit_page(const Audit* audit, const AuditFilter& filter,
+                                                      std::optional<AuditCursor> after,
+                                                      std::size_t limit, AuditOrder order);
 
 }  // namespace waystation

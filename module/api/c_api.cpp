@@ -140,10 +140,10 @@ waystation_status run_query(waystation_relay* handle, const char* user, std::uin
   if (handle == nullptr || user == nullptr || !ws::is_user_id(user)) return WAYSTATION_INVALID;
   return guarded([&] {
     auto result = query(handle->relay->service(), std::chrono::milliseconds(deadline_ms));
-    if (const auto* problem = std::get_if<ws::CallProblem>(&result)) {
-      return *problem == ws::CallProblem::timeout ? WAYSTATION_TIMEOUT : WAYSTATION_STOPPED;
+    if (!result) {
+      return result.error() == ws::CallProblem::timeout ? WAYSTATION_TIMEOUT : WAYSTATION_STOPPED;
     }
-    use(std::get<0>(result));
+    use(*result);
     return WAYSTATION_OK;
   });
 }

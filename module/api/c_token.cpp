@@ -3,7 +3,6 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
-#include <variant>
 
 #include "admission/admission.hpp"
 #include "admission/request.hpp"
@@ -70,10 +69,8 @@ waystation_status waystation_token_issue(const waystation_options* options,
     check_scopes(wanted.scope);
 
     const auto issued = ws::issue_token(**keys, wanted);
-    if (const auto* problem = std::get_if<std::string>(&issued)) {
-      throw std::invalid_argument(*problem);
-    }
-    const auto& text = std::get<ws::IssuedToken>(issued).token;
+    if (!issued) throw std::invalid_argument(issued.error());
+    const auto& text = issued->token;
     if (text.size() >= token_size) {
       throw std::invalid_argument("token_size = " + std::to_string(token_size) +
                                   ": too small for this token; allowed: at least " +

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "reactor/mutex.hpp"
+#include "base/mutex.hpp"
 
 namespace waystation {
 

@@ -172,18 +172,18 @@ void Handover::take(std::shared_ptr<void> place, FileDescriptor socket, bool is_
       return on_unavailable(problem, true);
     }
     auto adopted = AdoptedSocket::from(*shared, relay_.descriptor_reserve());
-    if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
+    if (!adopted) {
+      const auto& failure = adopted.error();
       const auto answered =
-          relay_.refuse_adoption(request, *failure, std::move(place->entry.session.user));
-      const bool is_full = failure->cause == AdoptionFailure::Cause::exhausted;
+          relay_.refuse_adoption(request, failure, std::move(place->entry.session.user));
+      const bool is_full = failure.cause == AdoptionFailure::Cause::exhausted;
       if (is_full) send_reply(shared->get(), to_reply(answered));
-      return on_unavailable(failure->detail, failure->cause == AdoptionFailure::Cause::unsupported);
+      return on_unavailable(failure.detail, failure.cause == AdoptionFailure::Cause::unsupported);
     }
-    auto& taken = std::get<AdoptedSocket>(adopted);
-    if (relay_.open(taken, std::move(place->entry), std::move(early))) {
+    if (relay_.open(*adopted, std::move(place->entry), std::move(early))) {
       return count(is_pumped ? HandoverResult::pumped : HandoverResult::handed);
     }
-    send_reply(taken.get(), to_reply(relay_.refuse_admitted(request, {RefusalCode::stopping})));
+    send_reply(adopted->get(), to_reply(relay_.refuse_admitted(request, {RefusalCode::stopping})));
     on_unavailable("the relay stops", false);
   });
   if (!is_posted) on_unavailable("too many sockets wait to be taken", false);

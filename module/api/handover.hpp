@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "api/dispatcher.hpp"
+#include "base/file_descriptor.hpp"
+#include "base/mutex.hpp"
 #include "handover/door.hpp"
-#include "reactor/file_descriptor.hpp"
-#include "reactor/mutex.hpp"
 
 namespace waystation {
 

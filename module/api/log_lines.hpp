@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "reactor/mutex.hpp"
+#include "base/mutex.hpp"
 #include "waystation/waystation.h"
 
 namespace waystation {

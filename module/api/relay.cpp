@@ -10,11 +10,11 @@
 #include "admission/routes.hpp"
 #include "api/options.hpp"
 #include "base/clock.hpp"
+#include "base/utf8.hpp"
 #include "reactor/adopted_socket.hpp"
 #include "relay/json_scanner.hpp"
 #include "websocket/close_code.hpp"
 #include "websocket/handshake.hpp"
-#include "websocket/utf8.hpp"
 
 namespace waystation {
 namespace {
@@ -34,8 +34,9 @@ const char* null_if_empty(const std::string& text) {
   return text.empty() ? nullptr : text.c_str();
 }
 
-CallStatus status_of(CallProblem problem) {
-  return problem == CallProblem::timeout ? CallStatus::timeout : CallStatus::stopped;
+CallFailure failure_of(CallProblem problem) {
+  return {problem == CallProblem::timeout ? CallFailure::Cause::timeout
+                                          : CallFailure::Cause::stopped};
 }
 
 // Minimum time between two warnings whose cause clients can repeat.
@@ -325,14 +326,13 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
   auto& entry = std::get<Entry>(verdict);
   auto adopted = adopt_socket({descriptor, request.remote_address, request.remote_port,
                                request.local_port, descriptor_reserve_});
-  if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
-    return to_reply(refuse_adoption(request, *failure, std::move(entry.session.user)));
+  if (!adopted) {
+    return to_reply(refuse_adoption(request, adopted.error(), std::move(entry.session.user)));
   }
-  auto& socket = std::get<AdoptedSocket>(adopted);
-  if (open(socket, std::move(entry), {})) return Adopted{};
+  if (open(*adopted, std::move(entry), {})) return Adopted{};
   // The web server no longer has the socket.
   const auto reply = to_reply(refuse_admitted(request, {RefusalCode::stopping}));
-  send_reply(socket.get(), reply);
+  send_reply(adopted->get(), reply);
   return Adopted{reply.status};
 }
 
@@ -462,26 +462,25 @@ void Relay::refresh(std::string user, std::string token, Answer answer) {
   busy();
 }
 
-RelayCalls::Pushed Relay::push(std::string_view user, std::string_view json) {
+Result<std::uint64_t, CallFailure> Relay::push(std::string_view user, std::string_view json) {
   if (auto problem = problem_with_json(json); !problem.empty()) {
-    return {CallStatus::not_json, 0, std::move(problem)};
+    return CallFailure{CallFailure::Cause::not_json, std::move(problem)};
   }
-  const auto result = service_.notify(std::string(user), std::string(json), kHttpDeadline);
-  if (const auto* problem = std::get_if<CallProblem>(&result)) return {status_of(*problem), 0, {}};
-  return {CallStatus::done, std::get<std::size_t>(result), {}};
+  const auto reached = service_.notify(std::string(user), std::string(json), kHttpDeadline);
+  if (!reached) return failure_of(reached.error());
+  return *reached;
 }
 
-RelayCalls::Presence Relay::presence(std::string_view user) {
-  auto result = service_.presence(std::string(user), kHttpDeadline);
-  if (const auto* problem = std::get_if<CallProblem>(&result)) return {status_of(*problem), 0, {}};
-  auto& presence = std::get<UserPresence>(result);
-  return {CallStatus::done, presence.push_sockets, std::move(presence.groups)};
+Result<RelayCalls::Presence, CallFailure> Relay::presence(std::string_view user) {
+  auto found = service_.presence(std::string(user), kHttpDeadline);
+  if (!found) return failure_of(found.error());
+  return Presence{found->push_sockets, std::move(found->groups)};
 }
 
-RelayCalls::Ended Relay::end_sessions(std::string_view user) {
-  const auto result = service_.end_sessions(std::string(user), kHttpDeadline);
-  if (const auto* problem = std::get_if<CallProblem>(&result)) return {status_of(*problem), 0};
-  return {CallStatus::done, std::get<std::size_t>(result)};
+Result<std::uint64_t, CallFailure> Relay::end_sessions(std::string_view user) {
+  const auto closed = service_.end_sessions(std::string(user), kHttpDeadline);
+  if (!closed) return failure_of(closed.error());
+  return *closed;
 }
 
 RelayCalls::Health Relay::health() {
@@ -496,8 +495,9 @@ RelayCalls::Health Relay::health() {
   return health;
 }
 
-RelayCalls::AuditPage Relay::audit(const AuditFilter& filter, std::optional<AuditCursor> after,
-                                   std::size_t limit, AuditOrder order) {
+Result<std::vector<AuditRow>, CallFailure> Relay::audit(const AuditFilter& filter,
+                                                        std::optional<AuditCursor> after,
+                                                        std::size_t limit, AuditOrder order) {
   return audit_page(audit_.get(), filter, after, limit, order);
 }
 

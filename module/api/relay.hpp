@@ -16,8 +16,8 @@
 #include "api/handover.hpp"
 #include "api/log_lines.hpp"
 #include "api/stats.hpp"
+#include "base/mutex.hpp"
 #include "http/http_api.hpp"
-#include "reactor/mutex.hpp"
 #include "reactor/relay_service.hpp"
 #include "reactor/slow_connections.hpp"
 #include "waystation/waystation.h"
@@ -162,12 +162,13 @@ class Relay final : private Observer,
                 CloseCode code) noexcept override;
 
   // RelayCalls, on a web server's thread.
-  Pushed push(std::string_view user, std::string_view json) override;
-  Presence presence(std::string_view user) override;
-  Ended end_sessions(std::string_view user) override;
+  Result<std::uint64_t, CallFailure> push(std::string_view user, std::string_view json) override;
+  Result<Presence, CallFailure> presence(std::string_view user) override;
+  Result<std::uint64_t, CallFailure> end_sessions(std::string_view user) override;
   Health health() override;
-  AuditPage audit(const AuditFilter& filter, std::optional<AuditCursor> after, std::size_t limit,
-                  AuditOrder order) override;
+  Result<std::vector<AuditRow>, CallFailure> audit(const AuditFilter& filter,
+                                                   std::optional<AuditCursor> after,
+                                                   std::size_t limit, AuditOrder order) override;
 
   Reply refuse_http(const Request& request, const Refusal& refusal);
   void log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept;

@@ -2,13 +2,14 @@
 
 #include <utility>
 
-#include "audit/audit_text.hpp"
+#include "base/clock.hpp"
 
 namespace waystation {
 namespace {
 
 using namespace std::chrono_literals;
 
+constexpr std::int64_t kMsPerDay = 86'400'000;
 // Rows that one step deletes, and pages that one releases.
 constexpr std::size_t kStepRows = 500;
 constexpr std::int64_t kStepPages = 64;
@@ -29,7 +30,7 @@ void AuditRetention::set_limits(std::uint32_t days, std::uint64_t max_bytes) noe
 
 std::int64_t AuditRetention::oldest_kept() const noexcept {
   const auto days = days_.load(std::memory_order_relaxed);
-  return days == 0 ? 0 : wall_ms() - days * kMsPerDay;
+  return days == 0 ? 0 : wall_clock_ms() - days * kMsPerDay;
 }
 
 std::int64_t AuditRetention::max_bytes() const noexcept {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "audit/audit_text.hpp"
+#include "base/clock.hpp"
 
 namespace waystation {
 
@@ -52,7 +52,7 @@ AuditStats AuditStatus::read(const AuditInbox& inbox) const {
   stats.file_bytes = file_bytes_.load(std::memory_order_relaxed);
   const auto since = waiting_since_.load(std::memory_order_relaxed);
   if (since != 0 && stats.rows_waiting != 0) {
-    stats.lag_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(wall_ms() - since, 0));
+    stats.lag_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(wall_clock_ms() - since, 0));
   }
   return stats;
 }

@@ -9,6 +9,7 @@
 
 #include "audit/audit_text.hpp"
 #include "audit/file_size_signal.hpp"
+#include "base/clock.hpp"
 
 namespace waystation {
 namespace {
@@ -47,7 +48,7 @@ AuditWriter::AuditWriter(const AuditOptions& options, std::string path, std::str
     : options_(options),
       path_(std::move(path)),
       node_(std::move(node)),
-      started_at_(wall_ms()),
+      started_at_(wall_clock_ms()),
       inbox_(inbox),
       status_(status),
       retention_(options.retention_days, options.max_bytes,
@@ -83,7 +84,7 @@ void AuditWriter::cancel() noexcept {
   try {
     AuditStore store(path_, node_, false);
     store.begin_run(started_at_, std::nullopt);
-    store.end_run(wall_ms());
+    store.end_run(wall_clock_ms());
   } catch (const std::exception&) {
     // If the run was recorded, the next one takes it for one that was interrupted.
   }
@@ -167,7 +168,7 @@ void AuditWriter::open() {
                                             [this] { return !inbox_.is_past_deadline(); });
   begin_run(*store);
   if (missing_since_) {
-    const auto now = wall_ms();
+    const auto now = wall_clock_ms();
     store->begin();
     store->insert(AuditGap{std::min(*missing_since_, now), now, AuditGap::kUnknown});
     store->commit();
@@ -270,7 +271,7 @@ void AuditWriter::close() noexcept {
   } else if (store_ != nullptr && !inbox_.has_unrecorded_loss() && store_->is_in_place()) {
     // Otherwise the next run finds that this one did not end cleanly, and records a gap.
     try {
-      store_->end_run(wall_ms());
+      store_->end_run(wall_clock_ms());
       run_file_.remove();
     } catch (const SqliteError& error) {
       log(AuditLogLevel::warning, [&] {

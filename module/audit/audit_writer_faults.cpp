@@ -6,6 +6,7 @@
 
 #include "audit/audit_text.hpp"
 #include "audit/audit_writer.hpp"
+#include "base/clock.hpp"
 
 namespace waystation {
 namespace {
@@ -89,7 +90,7 @@ void AuditWriter::set_aside_damaged(const SqliteError& damage) noexcept {
     return enter_fault(AuditState::failed, [&] { return describe(damage); });
   }
   try {
-    const auto aside = set_aside(path_, wall_ms());
+    const auto aside = set_aside(path_, wall_clock_ms());
     next_set_aside_ = now + kSetAsideInterval;
     add_missing_since(retention_.oldest_kept());
     has_more_ = true;
@@ -124,7 +125,7 @@ void AuditWriter::reopen_if_moved() {
              "continues with the file that is there now; stop the program before you move the file";
     });
     add_missing_since(retention_.oldest_kept());
-    store_->abandon_moved_file(wall_ms());
+    store_->abandon_moved_file(wall_clock_ms());
   }
   store_.reset();
   open();

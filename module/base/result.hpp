@@ -1,7 +1,9 @@
 // The result of a function that can fail, with the reason.
 #pragma once
 
+#include <concepts>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <variant>
 
@@ -9,14 +11,25 @@
 
 namespace waystation {
 
-/// A value or an error. `E` and `T` must be different types.
+/// A value or an error. `E` and `T` must be different types. If `E` is std::string, it is a clause
+/// or a sentence, as the function says.
 template <typename T, typename E = Error>
 class [[nodiscard]] Result {
  public:
+  /// A default value, to be filled in place.
+  Result() requires std::default_initializable<T>
+  = default;
   // NOLINTNEXTLINE(google-explicit-constructor): `return value;`
   Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
   // NOLINTNEXTLINE(google-explicit-constructor): `return error;`
   Result(E error) : state_(std::in_place_index<1>, std::move(error)) {}
+  /// An error from a value that converts to it, such as a literal to std::string.
+  template <typename U>
+  requires(!std::same_as<std::remove_cvref_t<U>, E> && std::convertible_to<U, E> &&
+           !std::convertible_to<U, T>)
+      // NOLINTNEXTLINE(google-explicit-constructor): `return "an error";`
+      Result(U&& error)
+      : state_(std::in_place_index<1>, std::forward<U>(error)) {}
 
   bool has_value() const noexcept { return state_.index() == 0; }
   explicit operator bool() const noexcept { return has_value(); }

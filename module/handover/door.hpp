@@ -9,9 +9,9 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "base/file_descriptor.hpp"
 #include "handover/message.hpp"
 #include "reactor/event_source.hpp"
-#include "reactor/file_descriptor.hpp"
 #include "reactor/loop.hpp"
 #include "reactor/timer_queue.hpp"
 

@@ -101,7 +101,7 @@ std::string_view Ask::read() {
     const std::size_t value = in.u16();
     const auto& field = fields_.emplace_back(HeaderField{in.text(name), in.text(value)});
     are_lines = are_lines && is_one_line(field.name) && is_one_line(field.value);
-    if (name == 0) return "a header field has no name";
+    if (name == 0 && !in.is_short()) return "a header field has no name";
   }
   if (in.is_short()) return "the message is shorter than its lengths say";
   if (fields_.size() <= HandoverLimits::kAskFields && !in.is_complete()) {

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "reactor/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace waystation {
 

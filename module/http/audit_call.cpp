@@ -171,19 +171,9 @@ Result<HttpResponse, Refusal> answer_audit(RelayCalls& relay, std::string_view q
       if (!after) throw BadQuery("after", "what an earlier answer gave as `next`");
     }
     const AuditOrder order = order_of(query);
-    auto page = relay.audit(filter, after, limit + 1, order);
-    switch (page.status) {
-      case CallStatus::done:
-        return page_of(std::move(page.rows), limit, order);
-      case CallStatus::off:
-        return Refusal{RefusalCode::audit_off};
-      case CallStatus::timeout:
-        return Refusal{RefusalCode::timeout, page.problem};
-      case CallStatus::failed:
-        return Refusal{RefusalCode::audit_unavailable, page.problem};
-      default:
-        return Refusal{RefusalCode::stopping};
-    }
+    auto rows = relay.audit(filter, after, limit + 1, order);
+    if (!rows) return refusal_of(std::move(rows.error()));
+    return page_of(std::move(*rows), limit, order);
   } catch (const BadQuery& bad) {
     return Refusal{RefusalCode::bad_query, bad.what()};
   }

@@ -109,11 +109,6 @@ bool is_json_type(std::string_view type) noexcept {
   return true;
 }
 
-/// The refusal for a call that the relay did not execute.
-Refusal failure(CallStatus status) {
-  return {status == CallStatus::timeout ? RefusalCode::timeout : RefusalCode::stopping};
-}
-
 // The time for a whole body.
 constexpr std::chrono::seconds kBodyTimeout{10};
 
@@ -129,31 +124,28 @@ Answer push(RelayCalls& relay, const Request& request, std::string_view user) {
       (!encoding.is_none() && !equal_ignoring_case(encoding.value, "identity"))) {
     return Refusal{RefusalCode::unsupported_media_type};
   }
-  const RelayCalls::Pushed pushed = relay.push(user, *body);
-  if (pushed.status == CallStatus::not_json) {
-    return Refusal{RefusalCode::bad_json, "the body is not JSON: " + pushed.problem};
-  }
-  if (pushed.status != CallStatus::done) return failure(pushed.status);
+  auto reached = relay.push(user, *body);
+  if (!reached) return refusal_of(std::move(reached.error()));
   Object answer;
-  answer.add("reached", pushed.reached);
+  answer.add("reached", *reached);
   return answer.respond();
 }
 
 Answer presence(RelayCalls& relay, std::string_view user) {
-  const RelayCalls::Presence found = relay.presence(user);
-  if (found.status != CallStatus::done) return failure(found.status);
+  auto found = relay.presence(user);
+  if (!found) return refusal_of(std::move(found.error()));
   Object answer;
   answer.add("user", user);
-  answer.add("push", found.push_sockets);
-  answer.add("groups", found.groups);
+  answer.add("push", found->push_sockets);
+  answer.add("groups", found->groups);
   return answer.respond();
 }
 
 Answer end_sessions(RelayCalls& relay, std::string_view user) {
-  const RelayCalls::Ended ended = relay.end_sessions(user);
-  if (ended.status != CallStatus::done) return failure(ended.status);
+  auto closed = relay.end_sessions(user);
+  if (!closed) return refusal_of(std::move(closed.error()));
   Object answer;
-  answer.add("closed", ended.closed);
+  answer.add("closed", *closed);
   return answer.respond();
 }
 
@@ -171,9 +163,19 @@ Answer health(RelayCalls& relay) {
 
 }  // namespace
 
-RelayCalls::AuditPage RelayCalls::audit(const AuditFilter&, std::optional<AuditCursor>, std::size_t,
-                                        AuditOrder) {
-  return {CallStatus::off, {}, {}};
+Refusal refusal_of(CallFailure failure) {
+  switch (failure.cause) {
+    case CallFailure::Cause::not_json:
+      return {RefusalCode::bad_json, "the body is not JSON: " + failure.problem};
+    case CallFailure::Cause::timeout:
+      return {RefusalCode::timeout, std::move(failure.problem)};
+    case CallFailure::Cause::off:
+      return {RefusalCode::audit_off};
+    case CallFailure::Cause::failed:
+      return {RefusalCode::audit_unavailable, std::move(failure.problem)};
+    default:
+      return {RefusalCode::stopping};
+  }
 }
 
 std::variant<Declined, Refusal, HttpResponse> HttpApi::handle(const Request& request,

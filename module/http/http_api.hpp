@@ -19,14 +19,17 @@
 
 namespace waystation {
 
-/// The result of a call into the relay.
-enum class CallStatus : std::uint8_t {
-  done,
-  not_json,  // push only: the text is not JSON (RFC 8259); `problem` says what is wrong
-  timeout,   // no answer in time; the relay may still execute the call
-  stopped,   // the relay is not running
-  off,       // audit only: there is no audit
-  failed,    // audit only: the file cannot be read; `problem` says why
+/// Why a call into the relay has no result.
+struct CallFailure {
+  enum class Cause : std::uint8_t {
+    not_json,  // push only: the text is not JSON (RFC 8259)
+    timeout,   // no answer in time; the relay may still execute the call
+    stopped,   // the relay is not running
+    off,       // audit only: there is no audit
+    failed,    // audit only: the file cannot be read
+  };
+  Cause cause;
+  std::string problem = {};  // not_json, failed: what is wrong; timeout: may be empty
 };
 
 /// The calls from the HTTP API into the relay. Called on the web server's threads, several at once.
@@ -34,19 +37,9 @@ enum class CallStatus : std::uint8_t {
 /// std::bad_alloc.
 class RelayCalls {
  public:
-  struct Pushed {
-    CallStatus status = CallStatus::done;
-    std::uint64_t reached = 0;  // sockets whose queue accepted it
-    std::string problem;
-  };
   struct Presence {
-    CallStatus status = CallStatus::done;
     std::uint64_t push_sockets = 0;
     std::vector<std::string> groups;  // with a chat socket of the user
-  };
-  struct Ended {
-    CallStatus status = CallStatus::done;
-    std::uint64_t closed = 0;  // sockets
   };
   struct Health {
     bool is_draining = false;
@@ -55,23 +48,21 @@ class RelayCalls {
     std::string audit = "off";     // state of the writer: "ok", "disk full", …
     std::string audit_fault = {};  // a sentence; empty: no fault
   };
-  struct AuditPage {
-    CallStatus status = CallStatus::done;
-    std::vector<AuditRow> rows;
-    std::string problem;
-  };
 
   virtual ~RelayCalls() = default;
 
-  /// Checks that `json` is JSON, and sends it unchanged to every push socket of `user`.
-  virtual Pushed push(std::string_view user, std::string_view json) = 0;
-  virtual Presence presence(std::string_view user) = 0;
-  virtual Ended end_sessions(std::string_view user) = 0;
+  /// Checks that `json` is JSON, and sends it unchanged to every push socket of `user`. The result
+  /// is the number of sockets whose queue accepted it.
+  virtual Result<std::uint64_t, CallFailure> push(std::string_view user, std::string_view json) = 0;
+  virtual Result<Presence, CallFailure> presence(std::string_view user) = 0;
+  /// Closes all sockets of `user`. The result is their number.
+  virtual Result<std::uint64_t, CallFailure> end_sessions(std::string_view user) = 0;
   virtual Health health() = 0;
 
   /// The first `limit` rows of the audit after the cursor `after`, in the given order.
-  virtual AuditPage audit(const AuditFilter& filter, std::optional<AuditCursor> after,
-                          std::size_t limit, AuditOrder order);
+  virtual Result<std::vector<AuditRow>, CallFailure> audit(const AuditFilter& filter,
+                                                           std::optional<AuditCursor> after,
+                                                           std::size_t limit, AuditOrder order) = 0;
 
   /// The longest body of a push, in bytes.
   virtual std::size_t max_message_bytes() const = 0;
@@ -101,6 +92,9 @@ class HttpApi {
   Admission& admission_;
   RelayCalls& relay_;
 };
+
+/// The refusal of a request whose call has no result.
+Refusal refusal_of(CallFailure failure);
 
 /// Serializes the response to `request`.
 std::string render_for(const Request& request, const HttpResponse& response);

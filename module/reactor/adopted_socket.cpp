@@ -21,8 +21,8 @@
 #include <system_error>
 #include <vector>
 
-#include "reactor/file_descriptor.hpp"
-#include "reactor/mutex.hpp"
+#include "base/file_descriptor.hpp"
+#include "base/mutex.hpp"
 
 namespace waystation {
 namespace {
@@ -278,10 +278,10 @@ class Adopter {
     return *adopter;
   }
 
-  std::variant<AdoptedSocket, AdoptionFailure> adopt(const AdoptionTarget& target) {
+  Result<AdoptedSocket, AdoptionFailure> adopt(const AdoptionTarget& target) {
     const MutexLock lock(search_);
     if (!dead_) {
-      if (auto problem = open_dead_socket()) return std::move(*problem);
+      if (auto opened = open_dead_socket(); !opened) return std::move(opened.error());
     }
     try {
       return adopt_from_server(target, descriptor_limit());
@@ -290,17 +290,19 @@ class Adopter {
     }
   }
 
-  std::variant<AdoptedSocket, AdoptionFailure> adopt_own(FileDescriptor& descriptor,
-                                                         std::uint32_t reserve) {
+  Result<AdoptedSocket, AdoptionFailure> adopt_own(FileDescriptor& descriptor,
+                                                   std::uint32_t reserve) {
     const MutexLock lock(search_);
     const int limit = descriptor_limit();
     try {
-      if (auto problem = check_given(descriptor.get(), reserve, limit)) return std::move(*problem);
+      if (auto checked = check_given(descriptor.get(), reserve, limit); !checked) {
+        return std::move(checked.error());
+      }
     } catch (const SearchFailed& failed) {
       return search_failure(failed);
     }
     auto taken = take(descriptor.get(), limit);
-    if (std::holds_alternative<AdoptedSocket>(taken)) descriptor.reset();
+    if (taken) descriptor.reset();
     return taken;
   }
 
@@ -346,7 +348,7 @@ class Adopter {
                                          std::to_string(limit) + " this process may open");
   }
 
-  std::optional<AdoptionFailure> open_dead_socket() WAYSTATION_REQUIRES(search_) {
+  Result<void, AdoptionFailure> open_dead_socket() WAYSTATION_REQUIRES(search_) {
     std::array<int, 2> pair{};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
       return system_failure("no socket pair");
@@ -356,7 +358,7 @@ class Adopter {
     const int high = fcntl(low.get(), F_DUPFD_CLOEXEC, first_number(descriptor_limit()));
     if (high < 0) return system_failure("no descriptor");
     dead_ = FileDescriptor(high);
-    return std::nullopt;
+    return {};
   }
 
   static int first_number(int limit) noexcept { return limit >= kLimitForHighBase ? kHighBase : 0; }
@@ -383,31 +385,30 @@ class Adopter {
   }
 
   /// Throws SearchFailed.
-  std::variant<AdoptedSocket, AdoptionFailure> adopt_from_server(const AdoptionTarget& target,
-                                                                 int limit)
+  Result<AdoptedSocket, AdoptionFailure> adopt_from_server(const AdoptionTarget& target, int limit)
       WAYSTATION_REQUIRES(search_) {
     int fd = target.descriptor;
     if (fd >= 0) {
-      auto problem = check_given(fd, target.descriptor_reserve, limit);
-      if (problem) return std::move(*problem);
+      auto checked = check_given(fd, target.descriptor_reserve, limit);
+      if (!checked) return std::move(checked.error());
     } else {
       auto found = find(target, limit);
-      if (auto* problem = std::get_if<AdoptionFailure>(&found)) return std::move(*problem);
-      fd = std::get<int>(found);
+      if (!found) return std::move(found.error());
+      fd = *found;
     }
     // The client would get a 101, and then the end of the stream.
     if (is_ended_here(fd)) {
       return failure(Cause::not_found, "the server has ended the connection because it was slow");
     }
     auto taken = take(fd, limit);
-    if (std::holds_alternative<AdoptedSocket>(taken) && dup3(dead_.get(), fd, O_CLOEXEC) < 0) {
+    if (taken && dup3(dead_.get(), fd, O_CLOEXEC) < 0) {
       // Nothing was taken: the duplicate closes, the server keeps its own.
       return system_failure("the server's descriptor cannot be replaced");
     }
     return taken;
   }
 
-  std::variant<int, AdoptionFailure> find(const AdoptionTarget& target, int limit)
+  Result<int, AdoptionFailure> find(const AdoptionTarget& target, int limit)
       WAYSTATION_REQUIRES(search_) {
     const auto address = parse_address(target.remote_address);
     if (!address) {
@@ -519,7 +520,7 @@ class Adopter {
 
   /// Whether `fd` is a connected stream socket that was not adopted before, and leaves the reserve.
   /// Throws SearchFailed.
-  std::optional<AdoptionFailure> check_given(int fd, std::uint32_t reserve, int limit)
+  Result<void, AdoptionFailure> check_given(int fd, std::uint32_t reserve, int limit)
       WAYSTATION_REQUIRES(search_) {
     if (fd >= 0 && adopted_numbers.contains(fd)) {
       return failure(Cause::failed, "the descriptor is one that was taken over before");
@@ -535,7 +536,7 @@ class Adopter {
     }
     if (!is_connected(fd)) return gone();
     if (!keeps_reserve(reserve, limit)) return too_few(limit);
-    return std::nullopt;
+    return {};
   }
 
   static AdoptionFailure gone() {
@@ -543,8 +544,7 @@ class Adopter {
   }
 
   /// A duplicate of `fd`, on record as adopted.
-  std::variant<AdoptedSocket, AdoptionFailure> take(int fd, int limit)
-      WAYSTATION_REQUIRES(search_) {
+  Result<AdoptedSocket, AdoptionFailure> take(int fd, int limit) WAYSTATION_REQUIRES(search_) {
     const int ours = fcntl(fd, F_DUPFD_CLOEXEC, first_number(limit));
     if (ours < 0) return system_failure("the connection's descriptor cannot be duplicated");
     if (ours >= AdoptedNumbers::kMax) {
@@ -577,8 +577,8 @@ void AdoptedSocket::reset() noexcept {
   (void)::close(std::exchange(fd_, -1));  // on Linux it is closed, whatever is returned
 }
 
-std::variant<AdoptedSocket, AdoptionFailure> AdoptedSocket::from(FileDescriptor& descriptor,
-                                                                 std::uint32_t reserve) {
+Result<AdoptedSocket, AdoptionFailure> AdoptedSocket::from(FileDescriptor& descriptor,
+                                                           std::uint32_t reserve) {
   return Adopter::instance().adopt_own(descriptor, reserve);
 }
 
@@ -586,7 +586,7 @@ bool has_descriptors(std::uint32_t reserve) {
   return Adopter::instance().has_descriptors(reserve);
 }
 
-std::variant<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target) {
+Result<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target) {
   return Adopter::instance().adopt(target);
 }
 

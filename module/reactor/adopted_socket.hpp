@@ -14,11 +14,10 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
-#include <variant>
 #include <vector>
 
+#include "base/file_descriptor.hpp"
 #include "base/result.hpp"
-#include "reactor/file_descriptor.hpp"
 
 namespace waystation {
 
@@ -44,8 +43,8 @@ class AdoptedSocket {
   /// No other descriptor is looked at and no dead socket is needed, but for the `reserve`: see
   /// has_descriptors(). On failure, and where std::bad_alloc is thrown, nothing was changed and the
   /// descriptor stays the caller's. Any thread.
-  static std::variant<AdoptedSocket, AdoptionFailure> from(FileDescriptor& descriptor,
-                                                           std::uint32_t reserve);
+  static Result<AdoptedSocket, AdoptionFailure> from(FileDescriptor& descriptor,
+                                                     std::uint32_t reserve);
 
   int get() const noexcept { return fd_; }
   void reset() noexcept;
@@ -87,7 +86,7 @@ bool has_descriptors(std::uint32_t reserve);
 /// Adopts the one socket that `target` describes, and leaves a dead socket under the server's
 /// number. On failure nothing was changed. A given descriptor is not searched for. Any thread; the
 /// searches of a process run one after the other.
-std::variant<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target);
+Result<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target);
 
 /// An address as 16 bytes in network order. IPv4 addresses are mapped to IPv6, so that both
 /// spellings of an address are equal.

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <system_error>
 
+#include "base/clock.hpp"
+
 namespace waystation {
 namespace {
 
@@ -29,8 +31,7 @@ Loop::Loop(const FrameLimits& frames, const OutboxPool::Limits& queues,
 void Loop::read_clock() noexcept {
   using std::chrono::duration_cast;
   using std::chrono::milliseconds;
-  now_.wall_ms =
-      duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  now_.wall_ms = wall_clock_ms();
   now_.steady_ms =
       duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }

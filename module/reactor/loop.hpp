@@ -8,8 +8,8 @@
 
 #include <sys/epoll.h>
 
+#include "base/file_descriptor.hpp"
 #include "reactor/event_source.hpp"
-#include "reactor/file_descriptor.hpp"
 #include "reactor/timer_queue.hpp"
 #include "relay/now.hpp"
 #include "relay/outbox.hpp"

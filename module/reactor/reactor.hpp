@@ -12,11 +12,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "reactor/adopted_socket.hpp"
 #include "reactor/connection.hpp"
 #include "reactor/intrusive_queue.hpp"
 #include "reactor/loop.hpp"
-#include "reactor/mutex.hpp"
 #include "reactor/session.hpp"
 #include "reactor/stream.hpp"
 #include "reactor/task_queue.hpp"

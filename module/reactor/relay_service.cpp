@@ -26,8 +26,7 @@ CallResult<T> wait_for(std::chrono::milliseconds deadline, F&& start) {
   }
   if (future.wait_for(deadline) != std::future_status::ready) return CallProblem::timeout;
   auto value = future.get();
-  const auto* const problem = std::get_if<CallProblem>(&value);
-  if (problem != nullptr && *problem == CallProblem::no_memory) throw std::bad_alloc();
+  if (!value && value.error() == CallProblem::no_memory) throw std::bad_alloc();
   return value;
 }
 

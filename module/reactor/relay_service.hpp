@@ -11,8 +11,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <variant>
 
+#include "base/result.hpp"
 #include "reactor/reactor.hpp"
 #include "reactor/relay_session.hpp"
 #include "relay/directory.hpp"
@@ -87,7 +87,7 @@ enum class CallProblem : std::uint8_t {
 };
 
 template <typename T>
-using CallResult = std::variant<T, CallProblem>;
+using CallResult = Result<T, CallProblem>;
 
 /// Gets the result of an asynchronous call, once, on the reactor's thread. It must not wait.
 template <typename T>

@@ -12,9 +12,9 @@
 #include <system_error>
 #include <unordered_map>
 
+#include "base/mutex.hpp"
 #include "base/result.hpp"
 #include "reactor/adopted_socket.hpp"
-#include "reactor/mutex.hpp"
 
 namespace waystation {
 

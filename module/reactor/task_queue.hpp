@@ -6,9 +6,9 @@
 #include <functional>
 #include <vector>
 
+#include "base/file_descriptor.hpp"
+#include "base/mutex.hpp"
 #include "reactor/event_source.hpp"
-#include "reactor/file_descriptor.hpp"
-#include "reactor/mutex.hpp"
 
 namespace waystation {
 

@@ -229,11 +229,11 @@ bool is_message_id(std::string_view text) noexcept {
          });
 }
 
-std::variant<Envelope, EnvelopeError> read_envelope(std::string_view text, Protocol protocol,
-                                                    SocketKind kind) {
+Result<Envelope, EnvelopeError> read_envelope(std::string_view text, Protocol protocol,
+                                              SocketKind kind) {
   // Filled in place: an Envelope is large, and copies would show.
-  std::variant<Envelope, EnvelopeError> frame;
-  EnvelopeReader reader(text, protocol, kind, std::get<Envelope>(frame));
+  Result<Envelope, EnvelopeError> frame;
+  EnvelopeReader reader(text, protocol, kind, *frame);
   if (!reader.read()) frame = reader.take_error();
   return frame;
 }

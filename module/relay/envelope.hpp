@@ -6,7 +6,8 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <variant>
+
+#include "base/result.hpp"
 
 namespace waystation {
 
@@ -74,8 +75,8 @@ struct EnvelopeError {
 /// Reads a frame. `text` must be UTF-8. Unknown names are ignored. Plain has the names `message`
 /// and `to_user`; v1 also has `id`, `signal`, `token`, and `ping` if the frame has none of
 /// `message`, `signal` and `token`. Throws std::bad_alloc.
-std::variant<Envelope, EnvelopeError> read_envelope(std::string_view text, Protocol protocol,
-                                                    SocketKind kind);
+Result<Envelope, EnvelopeError> read_envelope(std::string_view text, Protocol protocol,
+                                              SocketKind kind);
 
 /// Whether `text` is a valid message id: 1 to 64 of A-Z, a-z, 0-9, '_' and '-'.
 bool is_message_id(std::string_view text) noexcept;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <string>
 #include <utility>
-#include <variant>
 
 namespace waystation {
 namespace {
@@ -17,8 +16,8 @@ std::int64_t pause_for(std::string_view text) noexcept {
   return static_cast<std::int64_t>(std::min(100 + text.size() / 10, kMaxUs));
 }
 
-const ShortText& id_of(const std::variant<Envelope, EnvelopeError>& frame) {
-  return std::visit([](const auto& f) -> const ShortText& { return f.id; }, frame);
+const ShortText& id_of(const Result<Envelope, EnvelopeError>& frame) {
+  return frame ? frame->id : frame.error().id;
 }
 
 std::string both_users(const Group& group) {
@@ -74,10 +73,8 @@ void Router::receive(ChatMember& member, std::string_view text, const Now& now) 
   if (!member.rate_bucket().take(directory_.rate_limit(), now.steady_ms)) {
     return refuse_for_rate(member, id_of(frame), text);
   }
-  if (const auto* error = std::get_if<EnvelopeError>(&frame)) {
-    return fanout_.send_error(member, *error);
-  }
-  auto& envelope = std::get<Envelope>(frame);
+  if (!frame) return fanout_.send_error(member, frame.error());
+  auto& envelope = *frame;
   switch (envelope.kind) {
     case Envelope::Kind::message:
       return receive_message(member, envelope, now);
@@ -101,10 +98,8 @@ void Router::receive(PushMember& member, std::string_view text, const Now& now) 
   if (!member.user()->bucket.take(directory_.rate_limit(), now.steady_ms)) {
     return refuse_for_rate(member, id_of(frame), text);
   }
-  if (const auto* error = std::get_if<EnvelopeError>(&frame)) {
-    return fanout_.send_error(member, *error);
-  }
-  auto& envelope = std::get<Envelope>(frame);
+  if (!frame) return fanout_.send_error(member, frame.error());
+  auto& envelope = *frame;
   if (envelope.kind == Envelope::Kind::ping) {
     member.send(pong_text(envelope.value), nullptr);
   } else {

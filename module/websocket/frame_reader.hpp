@@ -8,9 +8,9 @@
 #include <string>
 #include <string_view>
 
+#include "base/utf8.hpp"
 #include "websocket/close_code.hpp"
 #include "websocket/opcode.hpp"
-#include "websocket/utf8.hpp"
 
 namespace waystation {
 

@@ -52,11 +52,11 @@ int on_connect(const mg_connection* connection, void* user_data) {
   target.remote_port = static_cast<std::uint16_t>(request->remote_port);
   target.local_port = static_cast<std::uint16_t>(request->server_port);
   auto adopted = adopt_socket(target);
-  if (const auto* failure = std::get_if<AdoptionFailure>(&adopted)) {
-    std::fprintf(stderr, "waystation-echo: %s\n", failure->detail.c_str());
+  if (!adopted) {
+    std::fprintf(stderr, "waystation-echo: %s\n", adopted.error().detail.c_str());
     return 1;
   }
-  reactor.adopt(std::get<AdoptedSocket>(adopted), switching_protocols(key, {}), nullptr,
+  reactor.adopt(*adopted, switching_protocols(key, {}), nullptr,
                 [](Connection& opened) { return std::make_unique<EchoSession>(opened); });
   return 1;
 }

@@ -25,26 +25,25 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   if (const auto address = Address::parse(text)) {
     must(Address::parse(address->to_string()) == address);  // its own canonical form
     const auto block = AddressBlock::parse(address->to_string());
-    must(std::holds_alternative<AddressBlock>(block));
-    must(std::get<AddressBlock>(block).contains(*address));
+    must(block && block->contains(*address));
   }
 
   const auto block = AddressBlock::parse(text);
-  if (const auto* problem = std::get_if<std::string>(&block)) {
-    must(!problem->empty());
+  if (!block) {
+    const auto& problem = block.error();
+    must(!problem.empty());
     // If the error names a block, that block is valid.
     constexpr std::string_view kMeant = "the block is ";
-    if (const auto at = problem->find(kMeant); at != std::string::npos) {
-      must(std::holds_alternative<AddressBlock>(
-          AddressBlock::parse(std::string_view(*problem).substr(at + kMeant.size()))));
+    if (const auto at = problem.find(kMeant); at != std::string::npos) {
+      must(AddressBlock::parse(std::string_view(problem).substr(at + kMeant.size())).has_value());
     }
   } else if (const auto base = Address::parse(text.substr(0, text.find('/')))) {
-    must(std::get<AddressBlock>(block).contains(*base));
+    must(block->contains(*base));
   }
 
   // Behind a proxy the client is never the proxy while another address is to its right.
   static const std::vector<std::string> kProxies{"10.0.0.0/8", "fd00::/8"};
-  static const AddressList kTrusted = std::get<AddressList>(AddressList::parse(kProxies));
+  static const AddressList kTrusted = *AddressList::parse(kProxies);
   const std::string forwarded = std::string(text) + ", 203.0.113.9, 10.1.1.1";
   std::array fields{HeaderField{"X-Forwarded-For", forwarded}};
   Request request;

@@ -10,11 +10,12 @@
 int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   using namespace waystation;
   const auto parsed = KeyRing::parse(std::string_view(reinterpret_cast<const char*>(data), size));
-  if (const auto* problem = std::get_if<std::string>(&parsed)) {
-    if (problem->empty() || problem->find('\n') != std::string::npos) std::abort();
+  if (!parsed) {
+    const auto& problem = parsed.error();
+    if (problem.empty() || problem.find('\n') != std::string::npos) std::abort();
     return 0;
   }
-  const auto& keys = std::get<std::shared_ptr<const KeyRing>>(parsed)->keys();
+  const auto& keys = (*parsed)->keys();
   if (keys.empty()) std::abort();
   for (const Key& key : keys) {
     if (key.verify.size() < 32) std::abort();

@@ -38,12 +38,11 @@ std::string base64url(std::string_view text) {
 
 int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   static const std::string kSecret(32, 's');
-  static const auto kKeys = std::get<std::shared_ptr<const KeyRing>>(
-      KeyRing::parse("k:c3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3M="));
+  static const auto kKeys = *KeyRing::parse("k:c3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3M=");
   const std::string_view text(reinterpret_cast<const char*>(data), size);
 
   // No input can guess a signature.
-  must(std::holds_alternative<std::string>(verify_token(*kKeys, {}, text, kNow)));
+  must(!verify_token(*kKeys, {}, text, kNow));
 
   // The header ends at the first line end; the claims follow.
   const std::size_t split = std::min(text.find('\n'), text.size());
@@ -57,8 +56,8 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   const std::string token =
       input + "." + base64url({reinterpret_cast<const char*>(mac.data()), mac_size});
   const auto checked = verify_token(*kKeys, {"", {}}, token, kNow);
-  if (const auto* identity = std::get_if<Identity>(&checked)) {
-    must(identity->expires_at_ms > kNow);
+  if (checked) {
+    must(checked->expires_at_ms > kNow);
     must(text.substr(0, split).find("HS256") != std::string_view::npos ||
          text.substr(0, split).find("\\u") != std::string_view::npos);
   }

@@ -36,15 +36,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   must(is_json(text) == is_good);
 
   const auto frame = read_envelope(text, protocol, kind);
-  if (const auto* error = std::get_if<EnvelopeError>(&frame)) {
-    must((error->code == ErrorCode::bad_json) == !is_good);
-    must(is_good || error->code == ErrorCode::bad_json);
-    must(!error->detail.empty());
+  if (!frame) {
+    const auto& error = frame.error();
+    must((error.code == ErrorCode::bad_json) == !is_good);
+    must(is_good || error.code == ErrorCode::bad_json);
+    must(!error.detail.empty());
     return 0;
   }
   must(is_good);
   must(text[text.find_first_not_of(" \t\r\n")] == '{');
-  const auto& envelope = std::get<Envelope>(frame);
+  const auto& envelope = *frame;
   must(envelope.id.empty() || is_message_id(envelope.id.view()));
   must(envelope.to_user.empty() || is_user_id(envelope.to_user.view()));
   must(envelope.has_to_user || envelope.to_user.empty());

@@ -21,7 +21,7 @@
 #include <system_error>
 #include <vector>
 
-#include "reactor/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace waystation::test {
 

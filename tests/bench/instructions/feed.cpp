@@ -20,10 +20,9 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
-#include <variant>
 
+#include "base/file_descriptor.hpp"
 #include "reactor/adopted_socket.hpp"
-#include "reactor/file_descriptor.hpp"
 #include "reactor/relay_service.hpp"
 #include "websocket/frame_writer.hpp"
 
@@ -94,9 +93,8 @@ class Client {
  public:
   Client(RelayService& service, SessionParameters parameters) {
     auto adopted = adopt_socket({connect().get(), "", 0, 0});
-    auto* const socket = std::get_if<AdoptedSocket>(&adopted);
-    if (socket == nullptr ||
-        !service.open(*socket, std::string(kResponse), nullptr, std::move(parameters))) {
+    if (!adopted ||
+        !service.open(*adopted, std::string(kResponse), nullptr, std::move(parameters))) {
       std::abort();
     }
     while (unread_.size() < kResponse.size()) read();

@@ -4,10 +4,10 @@
 #include <cjson/cJSON.h>
 #include <simdjson.h>
 
+#include "base/utf8.hpp"
 #include "micro/texts.hpp"
 #include "relay/envelope.hpp"
 #include "relay/json_scanner.hpp"
-#include "websocket/utf8.hpp"
 
 namespace waystation::bench {
 namespace {

@@ -39,11 +39,11 @@ class Program:
     """A program that runs for the length of a `with` block. At the end it gets a signal to end; it
     must then exit with code 0 and without a sanitizer report."""
 
-    def __init__(self, *command, env=None):
+    def __init__(self, *command, env=None, pass_fds=()):
         self.errors = tempfile.TemporaryFile(mode="w+b")
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-            env=env or environment())
+            env=env or environment(), pass_fds=pass_fds)
         self.buffered = b""
 
     def line(self):

@@ -735,6 +735,139 @@ TEST(CallbackMode, RefusesACallerWithoutIdentity) {
   EXPECT_EQ(outcome(admission, nameless), "403 bad_subject");
 }
 
+// ---- the door ----------------------------------------------------------------------------------
+
+/// A client's own fields, which claim to be a proxy's.
+RequestBuilder with_forged_fields(RequestBuilder builder) {
+  return builder.header("X-Forwarded-For", "127.0.0.1")
+      .header("Forwarded", "for=127.0.0.1")
+      .header("X-Real-IP", "127.0.0.1")
+      .header("Via", "1.1 proxy")
+      .header("X-Forwarded-User", "mallory")
+      .header("X-Forwarded-Scopes", "admin");
+}
+
+TEST(ThroughTheDoor, TheAskerNamesTheCallerInHeaderMode) {
+  Admission admission(behind_proxy());
+  const auto base = [] { return with_forged_fields(RequestBuilder::upgrade("/push/alice/")); };
+  for (const char* address : {"10.0.0.1", "203.0.113.9"}) {  // one of trusted_proxies, another
+    const auto found = admit(admission, base().from(address).handed_over("alice"));
+    ASSERT_EQ(found.text(), "admitted") << address;
+    EXPECT_EQ(found.admitted().caller, "alice");
+    EXPECT_EQ(outcome(admission, base().from(address).handed_over()), "401 unauthenticated");
+    EXPECT_EQ(outcome(admission, base().from(address).handed_over("bob")), "403 not_that_user");
+    EXPECT_EQ(outcome(admission, base().from(address).handed_over("Alice")), "403 bad_subject");
+  }
+  const auto mallory = with_forged_fields(RequestBuilder::upgrade("/push/mallory/"));
+  EXPECT_EQ(outcome(admission, RequestBuilder(mallory).from("10.0.0.1")), "admitted")
+      << "not through the door, a trusted proxy's fields count";
+}
+
+TEST(ThroughTheDoor, ScopesAreTheAskersAndNotTheFields) {
+  Admission admission(behind_proxy());
+  const auto base = with_forged_fields(RequestBuilder::get("/api/v1/sessions/bob"));
+  const auto with = [&](std::string scopes) {
+    return text(admission.authorize(
+        RequestBuilder(base).from("10.0.0.1").handed_over("alice", std::move(scopes)), Scope::admin,
+        kNow));
+  };
+  EXPECT_EQ(with("push admin"), "200");
+  EXPECT_EQ(with("push"), "403 missing_scope");
+  EXPECT_EQ(with(""), "403 missing_scope");
+}
+
+TEST(ThroughTheDoor, NoOtherModeAcceptsAnIdentityOfTheAsker) {
+  const auto base = RequestBuilder::upgrade("/push/alice/");
+  Admission open({});
+  EXPECT_EQ(outcome(open, RequestBuilder(base).handed_over()), "admitted");
+  EXPECT_EQ(outcome(open, RequestBuilder(base).handed_over("alice")), "403 identity_not_accepted");
+
+  Tokens tokens;
+  Admission jwt(tokens.options);
+  const auto signed_request =
+      RequestBuilder(base).header("Authorization", "Bearer " + Tokens::token("alice"));
+  EXPECT_EQ(outcome(jwt, RequestBuilder(signed_request).handed_over()), "admitted");
+  EXPECT_EQ(outcome(jwt, RequestBuilder(base).handed_over()), "401 unauthenticated");
+  for (const auto& request : {signed_request, base}) {
+    EXPECT_EQ(outcome(jwt, RequestBuilder(request).handed_over("alice")),
+              "403 identity_not_accepted");
+  }
+
+  AdmissionOptions options;
+  options.auth = Auth::callback;
+  options.identify = [](const Request&) { return Identity{"alice", {}, 0}; };
+  Admission callback(options);
+  EXPECT_EQ(outcome(callback, RequestBuilder(base).handed_over()), "admitted");
+  EXPECT_EQ(outcome(callback, RequestBuilder(base).handed_over("alice")),
+            "403 identity_not_accepted");
+}
+
+TEST(ThroughTheDoor, OpenModeChecksTheAddressOfTheAskAndNoField) {
+  AdmissionOptions options;
+  options.trusted_proxies = {"203.0.113.0/24"};
+  Admission open(options);
+  const auto from = [&](const char* address) {
+    return outcome(
+        open,
+        with_forged_fields(RequestBuilder::upgrade("/push/alice/")).from(address).handed_over());
+  };
+  EXPECT_EQ(from("127.0.0.1"), "admitted");
+  EXPECT_EQ(from("::1"), "admitted");
+  EXPECT_EQ(from("203.0.113.9"), "401 unauthenticated") << "the fields say 127.0.0.1";
+  EXPECT_EQ(from(""), "401 unauthenticated");
+  EXPECT_EQ(from("unix:"), "401 unauthenticated");
+  const auto request = RequestBuilder::upgrade("/push/alice/").version("1.0").handed_over();
+  EXPECT_EQ(outcome(open, request), "400 bad_handshake") << "HTTP/1.0 is no sign of a proxy here";
+}
+
+TEST(ThroughTheDoor, LimitsCountTheAddressOfTheAsk) {
+  AdmissionOptions options = open_network();
+  options.limits = {0, 0, 1};
+  options.trusted_proxies = {"203.0.113.0/24"};
+  Admission admission(options);
+  const auto from = [&](const char* address) {
+    return admit(
+        admission,
+        with_forged_fields(RequestBuilder::upgrade("/push/alice/")).from(address).handed_over());
+  };
+  const auto first = from("203.0.113.9");
+  EXPECT_EQ(first.text(), "admitted");
+  EXPECT_EQ(from("203.0.113.9").text(), "429 too_many");
+  EXPECT_EQ(from("203.0.113.10").text(), "admitted");
+  EXPECT_EQ(admission.client_of(
+                with_forged_fields(RequestBuilder::get("/")).from("192.0.2.7").handed_over()),
+            "192.0.2.7");
+}
+
+TEST(ThroughTheDoor, AnAskerMayEndTls) {
+  Admission admission({});
+  const auto base = RequestBuilder::upgrade("/push/alice/").tls();
+  EXPECT_EQ(outcome(admission, base), "501 tls_unsupported");
+  EXPECT_EQ(outcome(admission, RequestBuilder(base).handed_over()), "admitted");
+}
+
+TEST(ThroughTheDoor, AnAskerNeedsTheKeyIfThereIsOne) {
+  const auto checked = [](const Admission& admission, std::string_view key) {
+    return text(admission.check_asker({key, {}, {}}));
+  };
+  EXPECT_EQ(checked(Admission({}), ""), "200");
+  EXPECT_EQ(checked(Admission({}), "any"), "200");
+
+  test::Folder folder;
+  AdmissionOptions options;
+  options.handover_key_file = folder.file("key", "0123456789abcdef\n");
+  Admission admission(options);
+  EXPECT_EQ(checked(admission, "0123456789abcdef"), "200") << "without the line break";
+  for (const char* key : {"", "0123456789abcde", "0123456789abcdeF", "0123456789abcdef\n"}) {
+    EXPECT_EQ(checked(admission, key), "502 bad_handover") << key;
+  }
+  folder.file("key", std::string(256, 'k'));
+  EXPECT_EQ(checked(admission, "0123456789abcdef"), "200") << "until it is read again";
+  EXPECT_TRUE(admission.reload_keys());
+  EXPECT_EQ(checked(admission, "0123456789abcdef"), "502 bad_handover");
+  EXPECT_EQ(checked(admission, std::string(256, 'k')), "200");
+}
+
 // ---- limits ------------------------------------------------------------------------------------
 
 TEST(Admission, LimitsSocketsPerUserPerAddressAndInTotal) {
@@ -950,6 +1083,14 @@ TEST(AdmissionOptions, AreRefusedWithALineThatNamesTheKey) {
                   o.scopes_header = "a:";
                 },
                 "scopes_header = \"a:\"", ""},
+           Case{[](auto&o, auto&path) { o.handover_key_file = path; },
+                "its key has 8 bytes; allowed: a regular file that only", weak},
+           Case{[](auto&o, auto&path) { o.handover_key_file = path; }, "its key has 257 bytes",
+                folder.file("long", std::string(257, 'k') + "\n")},
+           Case{[](auto&o, auto&path) { o.handover_key_file = path; }, "chmod 600", shared},
+           Case{[](auto&o, auto&) { o.handover_key_file = "/no/such"; }, "it cannot be opened", ""},
+           Case{[](auto&o, auto&) { o.handover_key_file = test::base64(kSecret); },
+                "handover_key_file = (withheld: it looks like a key): a key instead of", ""},
            Case{[](auto&o, auto&) { o.auth = Auth::callback; }, "needs the function identify", ""},
        }) {
     AdmissionOptions options;

@@ -14,7 +14,7 @@ using testing::HasSubstr;
 const std::vector<std::string> kProxies{"127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"};
 
 ClientAddress client(const Request& request) {
-  return client_address(request, std::get<AddressList>(AddressList::parse(kProxies)));
+  return client_address(request, *AddressList::parse(kProxies));
 }
 
 /// The client's address as text; "nobody" if it is unidentified.

@@ -53,6 +53,15 @@ class RequestBuilder {
     return *this;
   }
 
+  /// The request comes through the door, and its asker names `user`, unless that is empty.
+  RequestBuilder& handed_over(std::string user = {}, std::string scopes = {},
+                              std::string key = {}) {
+    handed_over_ = std::make_shared<HandedOver>(
+        HandedOver{keep(std::move(key)), keep(std::move(user)), keep(std::move(scopes))});
+    request_.handed_over = handed_over_.get();
+    return *this;
+  }
+
   /// Sets the field of that name, or adds another one if `add`.
   RequestBuilder& header(std::string name, std::string value) {
     return without(name).add(std::move(name), std::move(value));
@@ -83,6 +92,7 @@ class RequestBuilder {
 
   // A deque keeps pointers to its elements valid. Copies of the builder share them.
   std::shared_ptr<std::deque<std::string>> texts_ = std::make_shared<std::deque<std::string>>();
+  std::shared_ptr<const HandedOver> handed_over_;
   std::vector<HeaderField> fields_;
   Request request_{.method = "GET",
                    .target = "/",
@@ -94,6 +104,7 @@ class RequestBuilder {
                    .local_port = 8080,
                    .is_tls = false,
                    .origin = nullptr,
+                   .handed_over = nullptr,
                    .body = {},
                    .body_truncated = false,
                    .body_source = {}};

@@ -18,6 +18,18 @@ Result<void> even(int number) {
   return {};
 }
 
+/// A literal converts to the error.
+Result<int, std::string> clause(const char* text) {
+  return text;
+}
+
+TEST(Result, IsFilledInPlace) {
+  Result<std::string> result;
+  ASSERT_TRUE(result);
+  *result = "filled";
+  EXPECT_EQ(*result, "filled");
+}
+
 TEST(Result, HoldsAValueThatCanBeMovedOut) {
   auto result = half_of(8);
   ASSERT_TRUE(result);
@@ -43,6 +55,7 @@ TEST(Result, TakesAnErrorOfAnyType) {
   const Result<int, std::string> bad = std::string("no");
   EXPECT_EQ(*good, 7);
   EXPECT_EQ(bad.error(), "no");
+  EXPECT_EQ(clause("a literal").error(), "a literal");
 }
 
 }  // namespace

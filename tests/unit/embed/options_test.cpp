@@ -37,6 +37,9 @@ TEST(Options, ListEveryKeyOnce) {
   for (const auto& each : all_options()) keys.insert(each.key);
   const std::multiset<std::string> expected{"listen",
                                             "www",
+                                            "handover",
+                                            "handover_group",
+                                            "handover_key_file",
                                             "auth",
                                             "jwt_key_file",
                                             "jwt_issuer",
@@ -101,7 +104,7 @@ TEST(Options, AcceptTheirOwnDefaults) {
 TEST(Options, IncludeTheLibrarysExceptThoseTheServerSets) {
   EXPECT_EQ(find_option("descriptor_reserve"), nullptr);
   EXPECT_THAT(option("auth").choices, ElementsAre("open", "jwt", "header"));
-  EXPECT_EQ(all_options().size(), waystation_option_count() - 1 + 3);
+  EXPECT_EQ(all_options().size(), waystation_option_count() - 1 + 5);
 }
 
 TEST(Options, HaveHelpAndAllowedValues) {
@@ -148,6 +151,9 @@ TEST(Options, SplitListsAtCommas) {
 
 TEST(Options, RefuseAListWithOneWrongEntry) {
   EXPECT_EQ(refusal("listen", "127.0.0.1:1,[::1]:2"), "");
+  EXPECT_EQ(refusal("handover", "unix:/run/door"), "");
+  EXPECT_THAT(refusal("handover", "run/door"),
+              HasSubstr("handover = \"run/door\": not an absolute path; allowed: an absolute"));
   EXPECT_THAT(refusal("listen", "127.0.0.1:1,localhost:2"), HasSubstr("\"localhost:2\""));
 }
 

@@ -38,7 +38,7 @@ HttpResponse answer(RelayCalls& relay, std::string_view query) {
 TEST(AuditCall, RequestsOneRowMoreThanTheLimit) {
   FakeRelay relay;
   EXPECT_EQ(answer(relay, "").body, R"({"rows":[],"next":null})");
-  relay.page.rows = {row(1), row(2), row(3)};
+  relay.rows = std::vector<AuditRow>{row(1), row(2), row(3)};
   const HttpResponse response = answer(relay, "limit=2");
   EXPECT_EQ(response.status, 200);
   EXPECT_THAT(response.body, HasSubstr(R"("id":2)"));
@@ -57,7 +57,7 @@ TEST(AuditCall, ReturnsTheNewestFirstOnRequest) {
   gap.outcome = AuditOutcome::gap;
   gap.at = 5;
   gap.lost_until = 9;
-  relay.page.rows = {gap, row(1)};
+  relay.rows = std::vector<AuditRow>{gap, row(1)};
   EXPECT_THAT(answer(relay, "order=newest&limit=1").body, EndsWith(R"("next":"9.4"})"));
   EXPECT_EQ(relay.order, AuditOrder::newest);
   EXPECT_THAT(answer(relay, "order=oldest&limit=1").body, EndsWith(R"("next":"5.4"})"));
@@ -66,7 +66,7 @@ TEST(AuditCall, ReturnsTheNewestFirstOnRequest) {
 
 TEST(AuditCall, WritesEveryFieldOfARow) {
   FakeRelay relay;
-  relay.page.rows = {row(1)};
+  relay.rows = std::vector<AuditRow>{row(1)};
   EXPECT_EQ(answer(relay, "").body,
             R"({"rows":[{"id":1,"at":1700000000001,"node":"n1","group":"alice_bob",)"
             R"("from":"alice","to":"bob","outcome":"pushed","reached":2,"bytes":10,)"
@@ -79,11 +79,11 @@ TEST(AuditCall, ReportsTheLostRowsOfAGap) {
   gap.outcome = AuditOutcome::gap;
   gap.lost = 7;
   gap.lost_until = 5;
-  relay.page.rows = {gap};
+  relay.rows = std::vector<AuditRow>{gap};
   EXPECT_THAT(
       answer(relay, "").body,
       HasSubstr(R"("reached":null,"bytes":null,"message_id":null,"lost":7,"lost_until":5)"));
-  relay.page.rows[0].lost.reset();
+  relay.rows->front().lost.reset();
   EXPECT_THAT(answer(relay, "").body, HasSubstr(R"("lost":null,"lost_until":5)"));
 }
 
@@ -163,18 +163,18 @@ TEST(AuditCall, RefusesInvalidValues) {
 
 TEST(AuditCall, ExplainsFailures) {
   struct Case {
-    CallStatus status;
+    CallFailure::Cause cause;
     int http;
     const char* code;
   };
-  for (const auto& [status, http, code] : {
-           Case{CallStatus::off, 404, "audit_off"},
-           Case{CallStatus::timeout, 504, "timeout"},
-           Case{CallStatus::failed, 503, "audit_unavailable"},
-           Case{CallStatus::stopped, 503, "stopping"},
+  for (const auto& [cause, http, code] : {
+           Case{CallFailure::Cause::off, 404, "audit_off"},
+           Case{CallFailure::Cause::timeout, 504, "timeout"},
+           Case{CallFailure::Cause::failed, 503, "audit_unavailable"},
+           Case{CallFailure::Cause::stopped, 503, "stopping"},
        }) {
     FakeRelay relay;
-    relay.page = {status, {}, "because"};
+    relay.rows = CallFailure{cause, "because"};
     const HttpResponse response = answer(relay, "");
     EXPECT_EQ(response.status, http) << code;
     EXPECT_THAT(response.body, HasSubstr(code));

@@ -12,15 +12,15 @@ namespace waystation::test {
 /// A relay with configurable answers, which records its calls.
 class FakeRelay final : public RelayCalls {
  public:
-  Pushed push(std::string_view user, std::string_view json) override {
+  Result<std::uint64_t, CallFailure> push(std::string_view user, std::string_view json) override {
     asked.push_back("push " + std::string(user) + " " + std::string(json));
     return pushed;
   }
-  Presence presence(std::string_view user) override {
+  Result<Presence, CallFailure> presence(std::string_view user) override {
     asked.push_back("presence " + std::string(user));
     return present;
   }
-  Ended end_sessions(std::string_view user) override {
+  Result<std::uint64_t, CallFailure> end_sessions(std::string_view user) override {
     asked.push_back("end " + std::string(user));
     return ended;
   }
@@ -28,21 +28,23 @@ class FakeRelay final : public RelayCalls {
     asked.emplace_back("health");
     return healthy;
   }
-  AuditPage audit(const AuditFilter& wanted, std::optional<AuditCursor> from, std::size_t limit,
-                  AuditOrder wanted_order) override {
+  Result<std::vector<AuditRow>, CallFailure> audit(const AuditFilter& wanted,
+                                                   std::optional<AuditCursor> from,
+                                                   std::size_t limit,
+                                                   AuditOrder wanted_order) override {
     asked.push_back("audit " + std::to_string(limit));
     filter = wanted;
     after = from;
     order = wanted_order;
-    return page;
+    return rows;
   }
   std::size_t max_message_bytes() const override { return 100; }
 
-  Pushed pushed{CallStatus::done, 3, ""};
-  Presence present{CallStatus::done, 2, {"alice_bob", "alice_carol"}};
-  Ended ended{CallStatus::done, 4};
+  Result<std::uint64_t, CallFailure> pushed = std::uint64_t{3};
+  Result<Presence, CallFailure> present = Presence{2, {"alice_bob", "alice_carol"}};
+  Result<std::uint64_t, CallFailure> ended = std::uint64_t{4};
   Health healthy{false, "1.2.3", {{"chat_sockets", 7}, {"queued_bytes", 5'000'000'000}}, "off", ""};
-  AuditPage page{CallStatus::done, {}, ""};
+  Result<std::vector<AuditRow>, CallFailure> rows = std::vector<AuditRow>();
   AuditFilter filter;
   std::optional<AuditCursor> after;
   AuditOrder order = AuditOrder::oldest;

@@ -69,7 +69,7 @@ TEST_F(HttpApiTest, PushesTheBodyByteForByte) {
 TEST_F(HttpApiTest, ReportsPresence) {
   EXPECT_EQ(answer(RequestBuilder::get("/api/v1/presence/alice")).body,
             R"({"user":"alice","push":2,"groups":["alice_bob","alice_carol"]})");
-  relay.present = {CallStatus::done, 0, {}};
+  relay.present = RelayCalls::Presence{};
   EXPECT_EQ(answer(RequestBuilder::get("/api/v1/presence/alice/")).body,
             R"({"user":"alice","push":0,"groups":[]})");
 }
@@ -221,18 +221,20 @@ TEST_F(HttpApiTest, ReadsTheBodyOnlyWithPermission) {
 }
 
 TEST_F(HttpApiTest, ReportsTheErrorOfTheRelay) {
-  relay.pushed = {CallStatus::not_json, 0, "a value must come next"};
+  relay.pushed = CallFailure{CallFailure::Cause::not_json, "a value must come next"};
   const HttpResponse not_json = answer(post("/api/v1/push/alice", ""));
   EXPECT_EQ(not_json.status, 400);
   EXPECT_THAT(not_json.body, HasSubstr("bad_json"));
   EXPECT_THAT(not_json.body, HasSubstr("a value must come next"));
 
-  relay.pushed.status = relay.present.status = relay.ended.status = CallStatus::timeout;
+  relay.pushed = relay.ended = CallFailure{CallFailure::Cause::timeout};
+  relay.present = CallFailure{CallFailure::Cause::timeout};
   EXPECT_EQ(outcome(post("/api/v1/push/alice", "1")), "504 timeout");
   EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/presence/alice")), "504 timeout");
   EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/sessions/alice").method("DELETE")), "504 timeout");
 
-  relay.pushed.status = relay.present.status = relay.ended.status = CallStatus::stopped;
+  relay.pushed = relay.ended = CallFailure{CallFailure::Cause::stopped};
+  relay.present = CallFailure{CallFailure::Cause::stopped};
   EXPECT_EQ(outcome(post("/api/v1/push/alice", "1")), "503 stopping");
   EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/presence/alice")), "503 stopping");
   EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/sessions/alice").method("DELETE")),

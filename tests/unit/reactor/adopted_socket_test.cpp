@@ -25,33 +25,31 @@ using test::eventually;
 using test::Listener;
 using test::receive_exactly;
 using Cause = AdoptionFailure::Cause;
-using Result = std::variant<AdoptedSocket, AdoptionFailure>;
+using Adoption = Result<AdoptedSocket, AdoptionFailure>;
 
-Result adopt(const std::string& address, std::uint16_t remote_port, std::uint16_t local_port) {
+Adoption adopt(const std::string& address, std::uint16_t remote_port, std::uint16_t local_port) {
   return adopt_socket({-1, address, remote_port, local_port});
 }
 
 /// As a web server would ask for the connection that it accepted as `fd`.
-Result adopt_accepted(int fd) {
+Adoption adopt_accepted(int fd) {
   const auto peer = Endpoint::peer_of(fd);
   return adopt(peer.address(), peer.port(), Endpoint::local_of(fd).port());
 }
 
-std::optional<Cause> cause_of(const Result& result) {
-  const auto* failure = std::get_if<AdoptionFailure>(&result);
-  return failure == nullptr ? std::nullopt : std::optional(failure->cause);
+std::optional<Cause> cause_of(const Adoption& result) {
+  return result ? std::nullopt : std::optional(result.error().cause);
 }
 
-/// That `adopted` leads to `client`, and that the server's number is dead.
-void expect_taken(const Result& result, const FileDescriptor& client,
+/// That `result` leads to `client`, and that the server's number is dead.
+void expect_taken(const Adoption& result, const FileDescriptor& client,
                   const FileDescriptor& server) {
-  const auto* adopted = std::get_if<AdoptedSocket>(&result);
-  ASSERT_NE(adopted, nullptr) << std::get<AdoptionFailure>(result).detail;
+  ASSERT_TRUE(result) << result.error().detail;
   EXPECT_TRUE(test::reads_eof(server.get()));
-  ASSERT_TRUE(test::send_all(adopted->get(), "hello"));
+  ASSERT_TRUE(test::send_all(result->get(), "hello"));
   EXPECT_EQ(receive_exactly(client.get(), 5), "hello");
   ASSERT_TRUE(test::send_all(client.get(), "world"));
-  EXPECT_EQ(receive_exactly(adopted->get(), 5), "world");
+  EXPECT_EQ(receive_exactly(result->get(), 5), "world");
 }
 
 void expect_untouched(const FileDescriptor& client, const FileDescriptor& server) {
@@ -186,10 +184,9 @@ TEST(AdoptedSocket, NothingIsAdoptedIfTheSearchFails) {
     if (!limit_descriptors(4096)) return std::string();
     // All numbers up to somewhat above this one's are searched from now on.
     const auto taken = adopt_accepted(earlier_server.get());
-    const auto* adopted = std::get_if<AdoptedSocket>(&taken);
-    if (adopted == nullptr) return std::get<AdoptionFailure>(taken).detail;
+    if (!taken) return taken.error().detail;
     // In the second poll(), which is shorter.
-    const FileDescriptor high(fcntl(second_server.get(), F_DUPFD_CLOEXEC, adopted->get() + 10));
+    const FileDescriptor high(fcntl(second_server.get(), F_DUPFD_CLOEXEC, taken->get() + 10));
     ::close(second_server.get());
     const auto result = [&] { return adopt(from.address(), from.port(), listener.port()); };
     if (cause_of(result()) != Cause::ambiguous) return std::string("not ambiguous");
@@ -299,7 +296,7 @@ TEST(AdoptedSocket, AGivenDescriptorMustBeAConnectedStreamOfTheServers) {
   const auto client = connect_to({"127.0.0.1", listener.port()});
   const auto server = listener.accept();
   const auto taken = adopt_accepted(server.get());
-  const int adopted = std::get<AdoptedSocket>(taken).get();
+  const int adopted = taken->get();
   EXPECT_EQ(cause_of(adopt_socket({adopted, "", 0, 0})), Cause::failed);
   ASSERT_TRUE(test::send_all(adopted, "x"));
   EXPECT_EQ(receive_exactly(client.get(), 1), "x");
@@ -320,12 +317,11 @@ TEST(AdoptedSocket, AnOwnDescriptorIsMovedAndNothingElseIsOpened) {
   Pair pair;
   const auto before = test::open_descriptors();
   auto result = AdoptedSocket::from(pair.own, 0);
-  const auto* adopted = std::get_if<AdoptedSocket>(&result);
-  ASSERT_NE(adopted, nullptr) << std::get<AdoptionFailure>(result).detail;
+  ASSERT_TRUE(result) << result.error().detail;
   EXPECT_FALSE(pair.own);
   EXPECT_EQ(test::open_descriptors(), before);
-  EXPECT_NE(fcntl(adopted->get(), F_GETFD) & FD_CLOEXEC, 0);
-  ASSERT_TRUE(test::send_all(adopted->get(), "hello"));
+  EXPECT_NE(fcntl(result->get(), F_GETFD) & FD_CLOEXEC, 0);
+  ASSERT_TRUE(test::send_all(result->get(), "hello"));
   EXPECT_EQ(receive_exactly(pair.peer.get(), 5), "hello");
   result = AdoptedSocket();
   EXPECT_TRUE(test::reads_eof(pair.peer.get())) << "closed with its owner";
@@ -361,7 +357,7 @@ TEST(AdoptedSocket, AnOwnDescriptorMustBeAConnectedStreamAndStaysWithItsOwnerOth
   const auto adopted = AdoptedSocket::from(pair.own, 0);
   ASSERT_EQ(cause_of(adopted), std::nullopt);
   // By its number, as a mistaken caller would have it.
-  FileDescriptor again(std::get<AdoptedSocket>(adopted).get());
+  FileDescriptor again(adopted->get());
   EXPECT_EQ(cause_of(AdoptedSocket::from(again, 0)), Cause::failed);
   again.release();
 }
@@ -393,8 +389,8 @@ TEST(AdoptedSocket, OwnDescriptorsKeepTheReserve) {
       Pair pair;
       auto result = AdoptedSocket::from(pair.own, kReserve);
       if (cause_of(result) == Cause::exhausted) break;
-      if (cause_of(result)) return std::get<AdoptionFailure>(result).detail;
-      adopted.push_back(std::move(std::get<AdoptedSocket>(result)));
+      if (cause_of(result)) return result.error().detail;
+      adopted.push_back(std::move(*result));
       peers.push_back(std::move(pair.peer));
     }
     const auto left = kLimit - static_cast<int>(test::open_descriptors());
@@ -419,7 +415,7 @@ TEST(AdoptedSocket, IsClosedWithItsOwner) {
   const auto client = connect_to({"127.0.0.1", listener.port()});
   const auto server = listener.accept();
   auto taken = adopt_accepted(server.get());
-  auto owner = std::move(std::get<AdoptedSocket>(taken));
+  auto owner = std::move(*taken);
   AdoptedSocket other;
   other = std::move(owner);
   ASSERT_TRUE(test::send_all(other.get(), "x"));
@@ -437,9 +433,8 @@ TEST(AdoptedSocket, LeavesTheLowNumbersToTheServerWhereTheLimitAllows) {
     const auto client = connect_to({"127.0.0.1", listener.port()});
     const auto server = listener.accept();
     const auto taken = adopt_accepted(server.get());
-    const auto* adopted = std::get_if<AdoptedSocket>(&taken);
-    if (adopted == nullptr) return std::get<AdoptionFailure>(taken).detail;
-    return adopted->get() >= 1024 ? std::string() : "number " + std::to_string(adopted->get());
+    if (!taken) return taken.error().detail;
+    return taken->get() >= 1024 ? std::string() : "number " + std::to_string(taken->get());
   });
 }
 
@@ -460,12 +455,12 @@ std::string adopt_to_the_limit(std::uint32_t reserve, bool by_descriptor) {
     auto client = connect_to({"127.0.0.1", listener.port()});
     const auto server = listener.accept();
     auto taken = adopt(server.get());
-    if (auto* socket = std::get_if<AdoptedSocket>(&taken)) {
-      adopted.push_back(std::move(*socket));
+    if (taken) {
+      adopted.push_back(std::move(*taken));
       peers.push_back(std::move(client));
       continue;
     }
-    if (cause_of(taken) != Cause::exhausted) return std::get<AdoptionFailure>(taken).detail;
+    if (cause_of(taken) != Cause::exhausted) return taken.error().detail;
     if (!test::send_all(client.get(), "x") || receive_exactly(server.get(), 1) != "x") {
       return std::string("the refused one was touched");
     }
@@ -483,7 +478,7 @@ std::string adopt_to_the_limit(std::uint32_t reserve, bool by_descriptor) {
   const auto client = connect_to({"127.0.0.1", listener.port()});
   const auto server = listener.accept();
   const auto taken = adopt(server.get());
-  return cause_of(taken) ? std::get<AdoptionFailure>(taken).detail : std::string();
+  return cause_of(taken) ? taken.error().detail : std::string();
 }
 
 TEST(AdoptedSocket, WorksUnderALowLimitAndKeepsTheReserve) {
@@ -510,15 +505,15 @@ TEST(AdoptedSocket, IsFoundInACrowdedHost) {
     if (server.get() < 1500) return std::string("not crowded");
     const auto cookie = cookie_of(server.get());
     auto taken = adopt_accepted(server.get());
-    if (cause_of(taken)) return std::get<AdoptionFailure>(taken).detail;
-    if (cookie_of(std::get<AdoptedSocket>(taken).get()) != cookie) return std::string("another");
+    if (cause_of(taken)) return taken.error().detail;
+    if (cookie_of(taken->get()) != cookie) return std::string("another");
 
     // The same once the crowd has gone, with the server's number still up there.
     const auto late_client = connect_to({"127.0.0.1", listener.port()});
     const auto late_server = listener.accept();
     own.clear();
     taken = adopt_accepted(late_server.get());
-    return cause_of(taken) ? std::get<AdoptionFailure>(taken).detail : std::string();
+    return cause_of(taken) ? taken.error().detail : std::string();
   });
 }
 
@@ -606,10 +601,10 @@ class LoadTest {
 
       const auto cookie = cookie_of(server.get());
       const auto result = adopt(address, port, listener_.port());
-      if (const auto* socket = std::get_if<AdoptedSocket>(&result)) {
+      if (result) {
         ++adopted;
-        if (cookie_of(socket->get()) != cookie) ++wrong;
-        ::send(socket->get(), &nonce, sizeof nonce, MSG_NOSIGNAL);
+        if (cookie_of(result->get()) != cookie) ++wrong;
+        ::send(result->get(), &nonce, sizeof nonce, MSG_NOSIGNAL);
         if (!test::reads_eof(server.get())) ++touched;
       } else {
         ++refused;

@@ -175,22 +175,32 @@ class ReactorTest : public testing::Test {
     return {std::move(client), std::move(record)};
   }
 
+  /// As open(), for a client of which `early` was read before.
+  Peer open_late(std::string early) {
+    auto record = std::make_shared<Record>();
+    WebSocketClient client(test::connect_to({"127.0.0.1", listener_->port()}));
+    EXPECT_TRUE(adopt("late", record, std::move(early)));
+    EXPECT_EQ(client.read_head(), kResponse);
+    return {std::move(client), std::move(record)};
+  }
+
   Peer open(std::string name = "peer", int client_buffer = 0) {
     auto peer = connect(std::move(name), client_buffer);
     EXPECT_EQ(peer.client.read_head(), kResponse);
     return peer;
   }
 
-  bool adopt(std::string name, const std::shared_ptr<Record>& record) {
+  bool adopt(std::string name, const std::shared_ptr<Record>& record, std::string early = {}) {
     const auto server = listener_->accept();
     auto adopted = adopt_socket({server.get(), "", 0, 0});
     std::shared_ptr<void> permit(nullptr, [record](void*) { record->permit_held = false; });
     return reactor_->adopt(
-        std::get<AdoptedSocket>(adopted), std::string(kResponse), std::move(permit),
+        *adopted, std::string(kResponse), std::move(permit),
         [this, name = std::move(name), record](Connection& connection) -> std::unique_ptr<Session> {
           if (name == "unmakeable") throw std::bad_alloc();
           return std::make_unique<EchoSession>(*reactor_, connection, name, names_, record);
-        });
+        },
+        std::move(early));
   }
 
   /// Runs on the reactor's thread, and waits for it.
@@ -252,6 +262,40 @@ TEST_F(ReactorTest, ReadsFramesSplitAnywhere) {
   EXPECT_EQ(peer.client.read()->payload, "two");
   EXPECT_EQ(peer.client.read()->payload, "");
   EXPECT_EQ(peer.client.read()->payload, std::string(60'000, 'x'));
+}
+
+TEST_F(ReactorTest, HandlesEarlyBytesBeforeThoseThatItReads) {
+  start(options());
+  const auto second = frame(Opcode::text, "second");
+  auto peer = open_late(frame(Opcode::text, "first") + second.substr(0, 4));
+  EXPECT_EQ(peer.client.hear(), "first") << "without a byte from the socket";
+  peer.client.send(second.substr(4));
+  EXPECT_EQ(peer.client.hear(), "second");
+  expect_served(peer);
+}
+
+TEST_F(ReactorTest, HandlesAsManyEarlyBytesAsAllowed) {
+  start(options());
+  std::string early;
+  for (int i = 0; early.size() < 60'000; ++i) early += frame(Opcode::text, std::to_string(i));
+  early += frame(Opcode::text, std::string(65'535 - early.size() - 8, 'x'));
+  ASSERT_EQ(early.size(), 65'535U);
+  auto peer = open_late(early);
+  int next = 0;
+  for (std::string heard; (heard = peer.client.hear()).front() != 'x'; ++next) {
+    ASSERT_EQ(heard, std::to_string(next));
+  }
+  EXPECT_GT(next, 5000);
+  expect_served(peer);
+}
+
+TEST_F(ReactorTest, EarlyBytesMayEndTheConnection) {
+  start(options());
+  auto violating = open_late("GET / HTTP/1.1\r\n");
+  EXPECT_EQ(violating.client.hear(), "(closed 1002)");
+  auto closing = open_late(frame(Opcode::text, "last words") + close_frame(1000));
+  EXPECT_EQ(closing.client.hear(), "last words");
+  EXPECT_EQ(closing.client.hear(), "(closed 1000)");
 }
 
 TEST_F(ReactorTest, AnswersEachPingOfAFloodWithItsPayload) {
@@ -1043,7 +1087,7 @@ TEST_F(ReactorTest, NewSocketsAreReturnedDuringADrain) {
   WebSocketClient late(test::connect_to({"127.0.0.1", listener_->port()}));
   const auto server = listener_->accept();
   auto adopted = adopt_socket({server.get(), "", 0, 0});
-  auto& socket = std::get<AdoptedSocket>(adopted);
+  auto& socket = *adopted;
   EXPECT_FALSE(reactor_->adopt(socket, std::string(kResponse), nullptr,
                                [](Connection&) -> std::unique_ptr<Session> { return nullptr; }));
   ASSERT_GE(socket.get(), 0);

@@ -39,7 +39,7 @@ Ends connected(const Listener& listener, int client_buffer = 0) {
   ends.client = test::connect_to({"127.0.0.1", listener.port()}, nullptr, client_buffer);
   auto accepted = listener.accept();
   auto adopted = AdoptedSocket::from(accepted, 0);
-  ends.server = std::get<AdoptedSocket>(std::move(adopted));
+  ends.server = std::move(*adopted);
   return ends;
 }
 
@@ -77,6 +77,67 @@ TEST(PlainStream, IsBrokenByAReset) {
       eventually([&] { return (result = stream.read(buffer)).status != Status::want_read; }));
   EXPECT_EQ(result.status, Status::broken);
   EXPECT_EQ(stream.write(std::string(10, 'x')).status, Status::broken);
+}
+
+/// A UnixStream and the peer's end.
+struct UnixEnds {
+  FileDescriptor peer;
+  std::unique_ptr<PlainStream> stream;
+};
+
+UnixEnds unix_pair() {
+  std::array<int, 2> fds{};
+  EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()), 0);
+  FileDescriptor own(fds[0]);
+  auto adopted = AdoptedSocket::from(own, 0);
+  UnixEnds ends{FileDescriptor(fds[1]), make_plain_stream(adopted->get())};
+  ends.stream->swap(*adopted);
+  return ends;
+}
+
+TEST(UnixStream, CountsAllBytesAsUnacknowledgedUntilThePeerHasReadThem) {
+  const auto [peer, stream] = unix_pair();
+  EXPECT_EQ(stream->unacknowledged_bytes(), 0U);
+  EXPECT_EQ(stream->write(std::string(100, 'x')).bytes, 100U);
+  EXPECT_EQ(stream->write(std::string(50, 'x')).bytes, 50U);
+  EXPECT_EQ(stream->unacknowledged_bytes(), 150U) << "bytes, not memory";
+  EXPECT_EQ(test::receive_exactly(peer.get(), 149).size(), 149U);
+  EXPECT_EQ(stream->unacknowledged_bytes(), 150U);
+  EXPECT_EQ(test::receive_exactly(peer.get(), 1).size(), 1U);
+  EXPECT_EQ(stream->unacknowledged_bytes(), 0U);
+  // The first bytes were read before the next were written, although nobody asked meanwhile.
+  EXPECT_EQ(stream->write(std::string("abc")).bytes, 3U);
+  EXPECT_EQ(test::receive_exactly(peer.get(), 3), "abc");
+  EXPECT_EQ(stream->write(std::string("de")).bytes, 2U);
+  EXPECT_EQ(stream->unacknowledged_bytes(), 2U);
+}
+
+TEST(UnixStream, CountsBytesThatThePeerLeftUnreadAtItsEnd) {
+  std::array<char, 16> buffer{};
+  for (const std::string_view first : {"ask", "read", "write"}) {
+    auto [peer, stream] = unix_pair();
+    EXPECT_EQ(stream->write(std::string(10, 'x')).bytes, 10U);
+    EXPECT_EQ(test::receive_exactly(peer.get(), 4).size(), 4U);
+    peer.reset();
+    if (first == "read") {
+      EXPECT_EQ(stream->read(buffer).status, Status::broken);
+      EXPECT_EQ(stream->read(buffer).status, Status::ended);
+    } else if (first == "write") {
+      EXPECT_EQ(stream->write(std::string("y")).status, Status::broken);
+    }
+    EXPECT_EQ(stream->unacknowledged_bytes(), 10U) << first;
+    EXPECT_EQ(stream->unacknowledged_bytes(), 10U) << first << ", asked again";
+  }
+}
+
+TEST(UnixStream, CountsNothingAfterThePeerReadAllAndEnded) {
+  std::array<char, 16> buffer{};
+  auto [peer, stream] = unix_pair();
+  EXPECT_EQ(stream->write(std::string(10, 'x')).bytes, 10U);
+  EXPECT_EQ(test::receive_exactly(peer.get(), 10).size(), 10U);
+  peer.reset();
+  EXPECT_EQ(stream->read(buffer).status, Status::ended);
+  EXPECT_EQ(stream->unacknowledged_bytes(), 0U);
 }
 
 TEST(PlainStream, TakesWhatTheKernelTakesAndTellsWhatIsNotAcknowledged) {

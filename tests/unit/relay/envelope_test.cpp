@@ -18,7 +18,7 @@ void PrintTo(const EnvelopeError& error, std::ostream* out) {
 namespace {
 
 using testing::HasSubstr;
-using Frame = std::variant<Envelope, EnvelopeError>;
+using Frame = Result<Envelope, EnvelopeError>;
 
 Frame read(std::string_view text, Protocol protocol, SocketKind kind = SocketKind::chat) {
   return read_envelope(text, protocol, kind);
@@ -27,17 +27,17 @@ Frame read(std::string_view text, Protocol protocol, SocketKind kind = SocketKin
 /// The envelope of a valid text.
 Envelope good(std::string_view text, Protocol protocol, SocketKind kind = SocketKind::chat) {
   auto frame = read(text, protocol, kind);
-  if (const auto* error = std::get_if<EnvelopeError>(&frame)) {
-    ADD_FAILURE() << text << " was refused: " << testing::PrintToString(*error);
+  if (!frame) {
+    ADD_FAILURE() << text << " was refused: " << testing::PrintToString(frame.error());
     return {};
   }
-  return std::get<Envelope>(frame);
+  return *frame;
 }
 
 /// The error of an invalid text.
 EnvelopeError bad(std::string_view text, Protocol protocol, SocketKind kind = SocketKind::chat) {
   auto frame = read(text, protocol, kind);
-  if (auto* error = std::get_if<EnvelopeError>(&frame)) return *error;
+  if (!frame) return frame.error();
   ADD_FAILURE() << text << " was accepted";
   return {ErrorCode::rate_limited, "", {}};
 }

@@ -1,4 +1,4 @@
-// A mutex of which the compiler knows what it guards: clang++ -Wthread-safety.
+// A mutex with annotations for clang's thread-safety analysis (-Wthread-safety).
 #pragma once
 
 #include <chrono>
@@ -11,9 +11,9 @@
 #define WAYSTATION_THREAD_SAFETY(attribute)
 #endif
 
-/// Only to be touched while the mutex is held.
+/// The data may be accessed only while the mutex is held.
 #define WAYSTATION_GUARDED_BY(mutex) WAYSTATION_THREAD_SAFETY(guarded_by(mutex))
-/// Only to be called while the mutex is held.
+/// The function may be called only while the mutex is held.
 #define WAYSTATION_REQUIRES(mutex) WAYSTATION_THREAD_SAFETY(requires_capability(mutex))
 
 namespace waystation {
@@ -28,7 +28,7 @@ class WAYSTATION_THREAD_SAFETY(capability("mutex")) Mutex {
   std::mutex mutex_;
 };
 
-/// Holds a mutex as long as it lives.
+/// Holds a mutex for its own lifetime.
 class WAYSTATION_THREAD_SAFETY(scoped_lockable) MutexLock {
  public:
   explicit MutexLock(Mutex& mutex) WAYSTATION_THREAD_SAFETY(acquire_capability(mutex))
@@ -43,7 +43,7 @@ class WAYSTATION_THREAD_SAFETY(scoped_lockable) MutexLock {
   Mutex& mutex_;
 };
 
-/// What threads that hold a Mutex wait for.
+/// A condition variable for threads that hold a Mutex.
 class Condition {
  public:
   void wait(Mutex& mutex) WAYSTATION_REQUIRES(mutex) {
@@ -51,7 +51,7 @@ class Condition {
     condition_.wait(lock);
     lock.release();
   }
-  /// False once it is `time`.
+  /// False after `time`.
   bool wait_until(Mutex& mutex, std::chrono::steady_clock::time_point time)
       WAYSTATION_REQUIRES(mutex) {
     std::unique_lock lock(mutex.mutex_, std::adopt_lock);

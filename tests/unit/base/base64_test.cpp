@@ -1,4 +1,4 @@
-#include "admission/base64.hpp"
+#include "base/base64.hpp"
 
 #include <gtest/gtest.h>
 

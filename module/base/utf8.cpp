@@ -1,4 +1,4 @@
-#include "websocket/utf8.hpp"
+#include "base/utf8.hpp"
 
 #include <cstring>
 
