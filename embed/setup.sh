@@ -46,7 +46,6 @@ docs_packages=(
 # Packages for the nginx module and its tests.
 nginx_module_packages=(
   curl
-  debhelper
   nginx-dev
 )
 # Packages for fuzzing.

@@ -45,7 +45,7 @@ build_module() {
 
 build_package() {
   local packages="${WAYSTATION_PACKAGES:-$root/build/packages}" version tree
-  need_packages "${nginx_module_packages[@]}"
+  need_packages debhelper nginx-dev
   version="$(sed -nE '1s/.*\(([0-9.]+)-.*/\1/p' "$here/debian/changelog")"
   tree="$work/libnginx-mod-waystation-$version"
   rm -rf "$tree"
@@ -68,7 +68,7 @@ build_package() {
 mkdir -p "$work"
 case "${1:-}" in
   "")
-    need_packages "${nginx_module_packages[@]}"
+    need_packages nginx-dev
     sources=/usr/share/nginx/src
     [ -f "$sources/conf_flags" ] ||
       fail "$sources: not found; use --nginx-source DIR, with the source of your nginx"
