@@ -5,7 +5,7 @@ import subprocess
 import unittest
 
 from door import PUMPED, refuse
-from support import PATIENCE, Client, ModuleCase, Nginx, free_port, wait_until
+from support import PATIENCE, Client, ModuleCase, Nginx, wait_until
 
 
 class WhatTheRelayLearns(ModuleCase):

@@ -152,6 +152,34 @@ class Identity(RelayCase):
         self.assertEqual((status, json.loads(body)["error"]["code"]), (403, "not_that_user"))
 
 
+class Fallback(RelayCase):
+    """An error_page that leads to proxy_pass."""
+
+    options = ("--trusted-proxies", "127.0.0.1")
+
+    def configuration(self):
+        return super().configuration().replace("location / ", f"""
+            location /fallback/ {{
+              waystation_pass unix:/nonexistent/door.sock;
+              error_page 502 503 504 = @relay;
+            }}
+            location @relay {{
+              rewrite ^/fallback(/.*) $1 break;
+              proxy_pass http://127.0.0.1:{self.relay.port};
+              proxy_http_version 1.1;
+              proxy_set_header Host $http_host;
+              proxy_set_header Upgrade $http_upgrade;
+              proxy_set_header Connection upgrade;
+            }}
+            location / """)
+
+    def test_a_conversation_without_the_door(self):
+        with self.join("/fallback/push/alice/") as alice:
+            self.relay.push("alice", '"by proxy_pass"')
+            self.assertIn("by proxy_pass", alice.read_message())
+        self.assertEqual(self.logged(), ["101 [unavailable] [no_relay] /fallback/push/alice/"])
+
+
 class OpenMode(RelayCase):
     listen = "proxy_protocol"
     server = "set_real_ip_from 127.0.0.1; real_ip_header proxy_protocol;"
