@@ -73,7 +73,7 @@ else
 fi
 
 log="$scratch/log"
-if [ $# -eq 0 ]; then set -- test_exchange test_leaving test_pump test_relay; fi
+if [ $# -eq 0 ]; then set -- test_exchange test_leaving test_pump test_relay test_site; fi
 (cd "$here" && /usr/bin/python3 -m unittest -v "$@") 2>&1 | tee "$log"
 ran="$(sed -nE 's/^Ran ([0-9]+) tests? in .*/\1/p' "$log")"
 failed=0
