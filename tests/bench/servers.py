@@ -67,12 +67,12 @@ class Server:
         self.audit = None
         self.rows_before = 0  # in the audit, before the run
         if self.is_ours():
-            command = self.waystation(build, self.port)
+            command = self.waystation(build)
         elif kind.startswith("nginx_"):
-            relay_port = free_port()
-            command = [str(HERE / "peers/nginx/start.sh"), str(self.port), kind.partition("_")[2],
-                       str(build / "nginx-module/ngx_http_waystation_module.so"), str(relay_port),
-                       *self.waystation(build, relay_port)]
+            relay_port = str(free_port())
+            relay = [word.replace(str(self.port), relay_port) for word in self.waystation(build)]
+            command = [str(HERE / "peers/nginx/start.sh"), str(self.port), kind.partition("_")[2]]
+            command += [str(build / "nginx-module/ngx_http_waystation_module.so"), relay_port, *relay]
         elif kind == "floor":
             command = [str(build / "tests/bench/peers/floor/waystation-floor"), str(self.port)]
         else:
@@ -94,9 +94,9 @@ class Server:
     def is_guarded(self):
         return self.kind.startswith("waystation_guarded")
 
-    def waystation(self, build, port):
+    def waystation(self, build):
         command = [str(build / "embed" / "waystation"), "serve", "--www", ""]
-        command += ["--listen", f"127.0.0.1:{port}", "--log-level", "warning"]
+        command += ["--listen", f"127.0.0.1:{self.port}", "--log-level", "warning"]
         for key, value in OPTIONS.items():
             command += ["--" + key.replace("_", "-"), str(value)]
         if self.kind == "waystation_spin":
