@@ -43,6 +43,11 @@ docs_packages=(
   curl
   sqlite3
 )
+# Packages for the nginx module and its tests.
+nginx_module_packages=(
+  curl
+  nginx-dev
+)
 # Packages for fuzzing.
 fuzz_packages=(
   clang

@@ -194,15 +194,24 @@ suite_tls() {
 suite_consumer() { run_script consumer "$root/tests/consumer/run.sh"; }
 suite_shipped() { run_script shipped "$root/tests/package/files.sh"; }
 suite_nginx() { run_script nginx "$root/tests/package/nginx/run.sh"; }
+suite_nginx_module() {
+  need_packages "${nginx_module_packages[@]}"
+  run_script nginx-module "$root/tests/nginx-module/run.sh" ${long:+--long}
+}
 # Builds packages of the committed tree, installs and uses them. Reports if that is impossible here.
 suite_package() { run_script package "$root/tests/package/run.sh" ${long:+--long}; }
+
+# Installs the module's package in a fresh Debian 12.
+suite_nginx_package() {
+  need_packages debootstrap lintian
+  run_script nginx-package "$root/tests/nginx-module/package.sh"
+}
 
 suite_instructions() { run_script instructions "$root/tests/bench/instructions.sh"; }
 
 # All suites in the order of their runs. To add a suite, write a function and name it here.
-suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_docs suite_shipped suite_nginx)
-if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_static suite_fuzz suite_package); fi
-suites+=(suite_tls)
+suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_docs suite_shipped suite_nginx suite_nginx_module suite_tls)
+if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_static suite_fuzz suite_package suite_nginx_package); fi
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 

@@ -10,6 +10,8 @@ COLOURS = {
     "waystation_guarded": "#4fae93",
     "waystation_guarded_full": "#2f8e74",
     "ws": "#c98b2b",
+    "nginx_handed": "#2f8e74",
+    "nginx_proxied": "#a9b665",
     "nchan": "#6a6fb5",
     "nchan_defaults": "#8d91c9",
     "nchan_delayed": "#b0b3dd",

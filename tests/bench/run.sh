@@ -40,6 +40,7 @@ need_packages "${build_packages[@]}" "${bench_packages[@]}" python3 python3-djan
 need_node
 say "it is built first, which takes minutes the first time"
 build_bench || fail "what measures speed did not build"
+WAYSTATION_NGINX_BUILD="$bench_build/nginx-module" "$root/packaging/nginx-module/build.sh"
 (cd "$root/tests/bench/peers/ws" && { [ -d node_modules/ws ] || npm ci --silent >&2; })
 
 exec /usr/bin/python3 "$root/tests/bench/bench.py" --build "$bench_build" "$@"

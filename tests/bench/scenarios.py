@@ -54,6 +54,8 @@ TLS_OURS = "waystation_tls"
 TLS = (TLS_OURS, "ws_tls")
 AGAINST_FLOOR = ((OURS, "floor", "", None), ("floor", "nchan", "", None), ("floor", "ws", "", None))
 
+THROUGH_NGINX = (OURS, "nginx_handed", "nginx_proxied", "nchan")
+
 # The maximum rounds for servers that need half a minute to open the sockets.
 MOST_ROUNDS = {("idle_8000", "channels"): 2, ("connects", "channels"): 2}
 
@@ -258,6 +260,43 @@ SCENARIOS = (
             (TLS_OURS, "waystation_tls_request", ">", 1 / 1.1),
             (TLS_OURS, "ws_tls", "", None),
         ),
+        seconds=0,
+    ),
+    Scenario(
+        "nginx_pairs",
+        "through nginx: 100 pairs × 1 in flight, 64 B",
+        "messages",
+        ("--pairs", "100"),
+        plain(*THROUGH_NGINX),
+        (("nginx_handed", OURS, ">", 0.97), ("nginx_handed", "nginx_proxied", "", None)),
+    ),
+    *(
+        Scenario(
+            "nginx_pairs_" + figure,
+            "through nginx: 100 pairs × 1 in flight, 64 B",
+            figure,
+            (),
+            plain(*THROUGH_NGINX),
+            (("nginx_handed", OURS, "", None),),
+        )
+        for figure in ("p50", "p99")
+    ),
+    Scenario(
+        "nginx_idle",
+        "through nginx: 5,000 idle sockets, nginx and relay together",
+        "idle",
+        ("--pairs", "0", "--idle", "5000"),
+        plain(*THROUGH_NGINX),
+        (("nginx_handed", "nginx_proxied", "<", 0.2),),
+        least_seconds=2.5,  # each is pinged
+    ),
+    Scenario(
+        "nginx_connects",
+        "through nginx: 5,000 connects in a row, 8 at once",
+        "connects",
+        ("--pairs", "0", "--idle", "5000", "--parallel", "8"),
+        plain(*THROUGH_NGINX),
+        (("nginx_handed", OURS, ">", 1.0),),
         seconds=0,
     ),
     Scenario(

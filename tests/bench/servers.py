@@ -43,6 +43,8 @@ NAMES = {
     "waystation_guarded": "waystation, JWT and audit",
     "waystation_guarded_full": "waystation, JWT and audit, its file full",
     "ws": "Node ws",
+    "nginx_handed": "waystation, handed over by nginx",
+    "nginx_proxied": "waystation behind nginx, proxy_pass",
     "nchan": "nchan",
     "nchan_defaults": "nchan, its defaults",
     "nchan_delayed": "nchan, Nagle's algorithm on",
@@ -99,6 +101,11 @@ class Server:
         files = self.certificate() if is_tls(kind) else []
         if self.is_ours():
             command = self.waystation(build, files)
+        elif kind.startswith("nginx_"):
+            relay_port = str(free_port())
+            relay = [word.replace(str(self.port), relay_port) for word in self.waystation(build, files)]
+            command = [str(HERE / "peers/nginx/start.sh"), str(self.port), kind.partition("_")[2]]
+            command += [str(build / "nginx-module/ngx_http_waystation_module.so"), relay_port, *relay]
         elif kind.startswith("floor"):
             command = [str(build / "tests/bench/peers/floor/waystation-floor"), str(self.port), *files]
         elif kind.removesuffix("_tls") in PEERS:

@@ -12,45 +12,24 @@ import json
 import os
 import pathlib
 import re
-import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
-import time
 import unittest
 
 import websockets
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+
+import nginx  # noqa: E402
+from nginx import PATIENCE, can_connect, free_port, wait_until  # noqa: E402
+
 SITE = ROOT / "packaging" / "nginx" / "waystation.conf"
 PROGRAM = os.environ["WAYSTATION_BIN"]
-NGINX = os.environ.get("NGINX", "/usr/sbin/nginx")
-PATIENCE = 20
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until(what, condition):
-    """Waits until a condition is true."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError("in vain waited for " + what)
-        time.sleep(0.01)
-
-
-def can_connect(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return True
-    except OSError:
-        return False
 
 
 class Relay:
@@ -76,43 +55,14 @@ class Relay:
         return self.process.wait(PATIENCE)
 
 
-class Nginx:
+class ShippedNginx(nginx.Nginx):
     """The real nginx, with only the shipped site."""
 
-    def __init__(self, folder, relay, change=lambda site: site):
+    def __init__(self, folder, relay, change=lambda site: site, main=""):
         self.folder = folder
         self.tls_port = free_port()
         self.plain_port = free_port()
-        self.run(self.site(relay, change), self.tls_port)
-
-    def run(self, site, port):
-        """Runs with this site, and returns when it listens on `port`."""
-        folder = self.folder
-        (folder / "waystation.conf").write_text(site)
-        (folder / "nginx.conf").write_text(f"""
-            daemon off;
-            worker_processes 2;
-            pid {folder}/nginx.pid;
-            error_log {folder}/error.log notice;
-            events {{ worker_connections 256; }}
-            http {{
-              access_log {folder}/access.log;
-              client_body_temp_path {folder}/body;
-              proxy_temp_path {folder}/proxy;
-              fastcgi_temp_path {folder}/fastcgi;
-              uwsgi_temp_path {folder}/uwsgi;
-              scgi_temp_path {folder}/scgi;
-              include {folder}/waystation.conf;
-            }}
-            """)
-        command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"),
-                   "-e", str(folder / "error.log")]
-        checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
-        if checked.returncode != 0:
-            raise AssertionError("nginx does not take the site:\n" + checked.stderr)
-        self.warnings = [line for line in checked.stderr.splitlines() if "[warn]" in line]
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        wait_until("nginx", lambda: can_connect(port))
+        super().__init__(folder, self.site(relay, change), self.tls_port, main=main)
 
     def site(self, relay, change):
         """The site with an administrator's usual changes and the settings of a test machine."""
@@ -127,24 +77,6 @@ class Nginx:
             text, count = re.subn(old, new, text)
             assert count, f"the site has no {old} any more; change this test"
         return text
-
-    def workers(self):
-        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return set(children.read_text().split())
-
-    def reload(self):
-        """Waits until every old worker has been told to exit, and new workers exist."""
-        log = self.folder / "error.log"
-        ended = log.read_text().count("gracefully shutting down")
-        before = self.workers()
-        self.process.send_signal(signal.SIGHUP)
-        wait_until("new workers", lambda: len(self.workers() - before) >= 2)
-        wait_until("old workers",
-                   lambda: log.read_text().count("gracefully shutting down") >= ended + 2)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(PATIENCE)
 
 
 class Forgetful:
@@ -203,6 +135,7 @@ class Behind(unittest.IsolatedAsyncioTestCase):
     """A relay behind nginx."""
 
     options = ()
+    main = ""  # configuration of nginx outside of all blocks
 
     def change(self, site):
         return site
@@ -229,7 +162,7 @@ class Behind(unittest.IsolatedAsyncioTestCase):
         (www / "assets" / "index-BTjayluZ.js.gz").write_bytes(gzip.compress(script.encode(), 9))
         self.relay = self.start_relay()
         self.stack.callback(self.relay.stop)
-        self.nginx = Nginx(self.folder, self.relay, self.change)
+        self.nginx = ShippedNginx(self.folder, self.relay, self.change, self.main)
         self.stack.callback(self.nginx.stop)
         self.tls = ssl.create_default_context(cafile=str(self.folder / "cert.pem"))
         self.origin = f"https://localhost:{self.nginx.tls_port}"
@@ -261,6 +194,8 @@ class Behind(unittest.IsolatedAsyncioTestCase):
 
 
 class Site(Behind):
+    without_relay = 502  # the status of a socket then
+
     def test_nginx_logs_no_warning(self):
         self.assertEqual(self.nginx.warnings, [])
 
@@ -326,7 +261,7 @@ class Site(Behind):
             for client in (alice, bob):
                 await asyncio.wait_for(client.wait_closed(), PATIENCE)
                 self.assertEqual(client.close_code, 1001)
-        self.assertEqual(await self.refused("/push/bob/"), 502)
+        self.assertEqual(await self.refused("/push/bob/"), self.without_relay)
         await asyncio.to_thread(self.relay.start)
         async with self.connect("/push/bob/"):
             pass
@@ -398,10 +333,7 @@ class Forgotten(unittest.TestCase):
                 f"server {{ listen 127.0.0.1:{port};"
                 f" location / {{ proxy_pass http://127.0.0.1:{relay.port}; {location} }} }}\n"
                 for port, location in zip(ports, self.LOCATIONS))
-            nginx = Nginx.__new__(Nginx)
-            nginx.folder = folder
-            nginx.run(site, ports[0])
-            stack.callback(nginx.stop)
+            stack.callback(nginx.Nginx(folder, site, ports[0]).stop)
             self.assertEqual(self.ask(relay.port, "GET", "/push/alice/", "127.0.0.1"), 426)
             self.assertEqual(self.ask(relay.port, "GET", "/healthz", "127.0.0.1"), 200)
             for port, location in zip(ports, self.LOCATIONS):
