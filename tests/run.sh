@@ -210,8 +210,9 @@ suite_nginx_package() {
 suite_instructions() { run_script instructions "$root/tests/bench/instructions.sh"; }
 
 # All suites in the order of their runs. To add a suite, write a function and name it here.
-suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_docs suite_shipped suite_nginx suite_nginx_module suite_tls)
+suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_docs suite_shipped suite_nginx suite_nginx_module)
 if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_static suite_fuzz suite_package suite_nginx_package); fi
+suites+=(suite_tls)
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 
