@@ -5,7 +5,11 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include <array>
+#include <atomic>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "unit/embed/test_certificates.hpp"
 
@@ -110,6 +114,29 @@ TEST_F(TlsContextTest, UsesANewCertificateForLaterHandshakes) {
   ASSERT_EQ(SSL_write(before.client.get(), "x", 1), 1);
   char byte = 0;
   EXPECT_EQ(SSL_read(before.server.get(), &byte, 1), 1);
+}
+
+TEST_F(TlsContextTest, ReplacesTheCertificateUnderHandshakes) {
+  const auto other = made("b");
+  const auto first = made("a");
+  std::atomic<bool> is_over = false;
+  std::atomic<int> failures = 0;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.emplace_back([&] {
+      const auto context = client(TLS1_3_VERSION);
+      while (!is_over) {
+        if (!Pair{context.get(), server_.get()}.shake_hands()) ++failures;
+      }
+    });
+  }
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_TRUE((Pair{client(TLS1_3_VERSION).get(), server_.get()}.shake_hands()));
+    server_.replace(i % 2 == 0 ? other : first);
+  }
+  is_over = true;
+  for (auto& thread : clients) thread.join();
+  EXPECT_EQ(failures, 0);
 }
 
 TEST_F(TlsContextTest, SpeaksTls12And13Only) {
