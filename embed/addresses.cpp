@@ -32,6 +32,19 @@ std::optional<unsigned> parse_number(std::string_view text, unsigned highest) {
   return value;
 }
 
+constexpr std::string_view kPlainScheme = "http://";
+constexpr std::string_view kTlsScheme = "https://";
+
+/// Takes the scheme off the front of `text`. Returns whether it is that of TLS.
+bool take_scheme(std::string_view& text) {
+  const bool is_tls = text.starts_with(kTlsScheme);
+  if (is_tls)
+    text.remove_prefix(kTlsScheme.size());
+  else if (text.starts_with(kPlainScheme))
+    text.remove_prefix(kPlainScheme.size());
+  return is_tls;
+}
+
 }  // namespace
 
 bool ListenAddress::is_loopback() const {
@@ -47,7 +60,12 @@ std::string ListenAddress::text() const {
   return (is_v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
 }
 
+std::string ListenAddress::url() const {
+  return std::string{is_tls ? kTlsScheme : kPlainScheme} + text();
+}
+
 std::optional<ListenAddress> parse_listen_address(std::string_view text) {
+  const bool is_tls = take_scheme(text);
   const auto colon = text.rfind(':');
   if (colon == std::string_view::npos) return {};
   auto host = text.substr(0, colon);
@@ -56,7 +74,7 @@ std::optional<ListenAddress> parse_listen_address(std::string_view text) {
   const auto address = parse_address(host);
   const auto port = parse_number(text.substr(colon + 1), 65535);
   if (!address || !port || address->is_v6 != bracketed) return {};
-  return ListenAddress{std::string{host}, static_cast<std::uint16_t>(*port), bracketed};
+  return ListenAddress{std::string{host}, static_cast<std::uint16_t>(*port), bracketed, is_tls};
 }
 
 std::string listen_address_problem(std::string_view text) {
@@ -64,7 +82,9 @@ std::string listen_address_problem(std::string_view text) {
   const auto is_digits = [](std::string_view part) {
     return !part.empty() && part.find_first_not_of("0123456789") == std::string_view::npos;
   };
-  if (text.find("://") != std::string_view::npos) return "it is a URL; remove the scheme";
+  take_scheme(text);
+  if (text.find("://") != std::string_view::npos) return "the scheme is not http or https";
+  if (text.find('/') != std::string_view::npos) return "there is a path behind the port";
   if (is_digits(text)) return "there is no address before the port";
   const auto whole = parse_address(text);
   const auto colon = text.rfind(':');

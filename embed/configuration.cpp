@@ -155,6 +155,16 @@ void check_listeners(Configuration& configuration) {
   }
 }
 
+/// A key in place of the path of its file. Its text must not reach the log.
+void check_pasted_key(Configuration& configuration) {
+  const auto& text = configuration.settings.text("tls_key");
+  if (text.find("-----BEGIN") == std::string::npos) return;
+  configuration.add_mistake("tls_key",
+                            "tls_key = (withheld: it looks like a key): not a path; "
+                            "allowed: " +
+                                find_option("tls_key")->allowed);
+}
+
 /// The errors and warnings of the library's check.
 struct Findings {
   Configuration& configuration;
@@ -247,6 +257,7 @@ std::vector<std::string> check_configuration(Configuration& configuration) {
   Findings findings{configuration, {}, {}};
   for (const auto& [key, line] : configuration.mistakes) findings.unread.insert(key);
   if (!findings.unread.contains("listen")) check_listeners(configuration);
+  if (!findings.unread.contains("tls_key")) check_pasted_key(configuration);
   const LibraryOptions options{configuration.settings};
   waystation_options_check_all(options.get(), on_finding, &findings);
   return std::move(findings.warnings);
@@ -270,7 +281,8 @@ std::string show_configuration(const Configuration& configuration) {
     out += as_comment(more);
     // A wrong value of this option may be a key. The mistake says whether it may be shown.
     const auto mistake = configuration.mistakes.find(option.key);
-    if (option.key == "jwt_key_file" && mistake != configuration.mistakes.end()) {
+    const bool may_be_key = option.key == "jwt_key_file" || option.key == "tls_key";
+    if (may_be_key && mistake != configuration.mistakes.end()) {
       out += as_comment(mistake->second) + "\n";
       continue;
     }

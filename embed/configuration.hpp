@@ -52,7 +52,8 @@ Configuration load_configuration(const ConfigurationSources& sources);
 std::vector<std::string> check_configuration(Configuration& configuration);
 
 /// The effective settings as a TOML file, each with its help text and its source. Call
-/// check_configuration() first: a mistake in jwt_key_file replaces its value.
+/// check_configuration() first: a mistake in jwt_key_file or tls_key
+/// replaces its value.
 std::string show_configuration(const Configuration& configuration);
 
 }  // namespace waystation::server

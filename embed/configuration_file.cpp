@@ -1,27 +1,14 @@
 #include "embed/configuration_file.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <system_error>
+#include <utility>
+#include <variant>
 
 #include "embed/options.hpp"
+#include "embed/small_file.hpp"
 
 namespace waystation::server {
 namespace {
-
-[[noreturn]] void refuse(const std::string& path, const std::string& problem) {
-  throw ConfigurationError{"--config " + quoted(std::string_view{path}) + ": " + problem +
-                           "; allowed: the path of a TOML file, a regular file of at most 1 MiB"};
-}
-static_assert(kMaxConfigurationBytes == 1 << 20, "refuse() says so");
-
-[[noreturn]] void refuse_unreadable(const std::string& path) {
-  refuse(path, "cannot be read: " + std::generic_category().message(errno));
-}
 
 /// Takes a string of TOML, which begins with its quote, off the front of `rest`. Returns the number
 /// of line ends in it.
@@ -56,31 +43,12 @@ std::size_t skip_string(std::string_view& rest) noexcept {
 }  // namespace
 
 std::string read_configuration_file(const std::string& path) {
-  struct Descriptor {
-    int number;
-    ~Descriptor() {
-      if (number >= 0) ::close(number);
-    }
-  } const file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
-  if (file.number < 0) refuse_unreadable(path);
-  struct stat status {};
-  if (::fstat(file.number, &status) != 0) refuse_unreadable(path);
-  if (S_ISDIR(status.st_mode)) refuse(path, "a directory");
-  if (!S_ISREG(status.st_mode)) refuse(path, "not a regular file");
-
-  // One byte more than allowed, because a file may grow after fstat(2).
-  std::string text(kMaxConfigurationBytes + 1, '\0');
-  std::size_t size = 0;
-  while (size < text.size()) {
-    const auto got = ::read(file.number, text.data() + size, text.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) refuse_unreadable(path);
-    if (got == 0) break;
-    size += static_cast<std::size_t>(got);
+  auto file = read_small_file(path);
+  if (const auto* problem = std::get_if<std::string>(&file)) {
+    throw ConfigurationError{"--config " + quoted(std::string_view{path}) + ": " + *problem +
+                             "; allowed: the path of a TOML file, a regular file of at most 1 MiB"};
   }
-  if (size > kMaxConfigurationBytes) refuse(path, "too large");
-  text.resize(size);
-  return text;
+  return std::get<SmallFile>(std::move(file)).text;
 }
 
 void bound_nesting(std::string_view toml, const std::string& path) {

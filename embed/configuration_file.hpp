@@ -7,13 +7,12 @@
 
 namespace waystation::server {
 
-inline constexpr std::size_t kMaxConfigurationBytes = 1 << 20;
 // toml++ recurses at each part of a dotted key and at each array and inline table. A key of the
 // options has one part, and a list is one level.
 inline constexpr std::size_t kMaxKeyParts = 16;
 inline constexpr std::size_t kMaxNesting = 16;
 
-/// The text of a regular file of at most kMaxConfigurationBytes. Does not wait for the writer of a
+/// The text of a regular file of at most kMaxSmallFileBytes. Does not wait for the writer of a
 /// pipe. Throws ConfigurationError where the file cannot be read or is of another kind.
 std::string read_configuration_file(const std::string& path);
 

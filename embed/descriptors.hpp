@@ -7,8 +7,8 @@
 namespace waystation::server {
 
 /// CivetWeb's worker threads. A worker is busy while it reads a request and writes a response. It
-/// does not serve adopted sockets. Twenty workers serve thousands of pages a second. The number
-/// matters for clients that send slowly; SECURITY.md gives the limits.
+/// does not serve adopted sockets. Twenty workers serve thousands of pages a second. More do not
+/// shorten the wait beside slow connections, and cost memory: SECURITY.md has the measurements.
 inline constexpr std::uint32_t kWorkers = 20;
 
 /// Raises the soft limit to the hard limit, and returns the new limit. The library itself never

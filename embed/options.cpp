@@ -6,16 +6,12 @@
 #include <array>
 #include <charconv>
 #include <cstdio>
-#include <filesystem>
 #include <numeric>
 #include <utility>
 
 #include "embed/addresses.hpp"
+#include "embed/installation.hpp"
 #include "embed/utf8.hpp"
-
-#ifndef WAYSTATION_WWW
-#error "the build says where the page is installed"
-#endif
 
 namespace waystation::server {
 namespace {
@@ -91,12 +87,40 @@ std::vector<Option> make_options() {
   options.push_back(
       {.key = "listen",
        .group = "server",
-       .help = "Addresses to listen on, ADDRESS:PORT or [V6ADDRESS]:PORT. Port 0: any free port.",
-       .allowed = "numeric addresses with a port, such as 127.0.0.1:8080 or [::1]:8080",
+       .help = "Addresses to listen on, ADDRESS:PORT or [V6ADDRESS]:PORT. Port 0: any free port. "
+               "https:// in front of an address: TLS, with tls_certificate and tls_key.",
+       .allowed = "numeric addresses with a port, such as 127.0.0.1:8080, [::1]:8080 or "
+                  "https://0.0.0.0:8443",
        .type = Option::Type::list,
        .standard = std::vector<std::string>{"127.0.0.1:8080"},
        .is_live = false,
        .entry_problem = listen_address_problem});
+  options.push_back(
+      {.key = "tls_certificate",
+       .group = "server",
+       .help = "PEM file with the certificate for https:// addresses, then its intermediates. "
+               "SIGHUP reads it again.",
+       .allowed = "the path of a PEM file",
+       .type = Option::Type::text,
+       .standard = std::string{}});
+  options.push_back({.key = "tls_key",
+                     .group = "server",
+                     .help = "PEM file with the private key of tls_certificate, not readable by "
+                             "other users. SIGHUP reads it again.",
+                     .allowed = "the path of a PEM file",
+                     .type = Option::Type::text,
+                     .standard = std::string{}});
+  options.push_back(
+      {.key = "tls_hsts_seconds",
+       .group = "server",
+       .help =
+           "Seconds for which browsers use this host over TLS only (Strict-Transport-Security), "
+           "sent with the page over TLS. 0: not sent.",
+       .allowed = "0 to 315360000",
+       .type = Option::Type::number,
+       .standard = std::uint64_t{0},
+       .unit = "seconds",
+       .maximum = 315360000});
   options.push_back({.key = "www",
                      .group = "server",
                      .help = "Folder of static files to serve, the page. Empty: no page.",
@@ -204,19 +228,6 @@ ConfigurationError::ConfigurationError(std::vector<std::string> lines)
           std::next(lines.begin()), lines.end(), lines.front(),
           [](const std::string& all, const std::string& next) { return all + "\n" + next; })),
       lines_(std::move(lines)) {}
-
-std::string installed_www() {
-  namespace fs = std::filesystem;
-  // First relative to the program: this works for a moved installation, and in the build folder,
-  // which has a link there.
-  std::error_code error;
-  const auto program = fs::read_symlink("/proc/self/exe", error);
-  if (!error) {
-    const auto beside = program.parent_path().parent_path() / "share" / "waystation" / "www";
-    if (fs::is_directory(beside, error)) return beside.string();
-  }
-  return WAYSTATION_WWW;
-}
 
 std::string Option::flag() const {
   std::string name = "--" + key;

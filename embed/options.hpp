@@ -100,7 +100,4 @@ std::string to_toml(const Value& value);
 /// `text` in quotes, with control characters escaped, truncated if it is long.
 std::string quoted(std::string_view text);
 
-/// The folder of the page that is installed with this program.
-std::string installed_www();
-
 }  // namespace waystation::server

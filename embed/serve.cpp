@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <iterator>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -19,6 +21,7 @@
 #include "embed/relay.hpp"
 #include "embed/service_manager.hpp"
 #include "embed/site.hpp"
+#include "embed/tls_options.hpp"
 #include "embed/web_server.hpp"
 
 namespace waystation::server {
@@ -33,9 +36,6 @@ constexpr auto kStopWithin = 4500ms;
 
 // Maximum delay of the report about suppressed log lines.
 constexpr std::chrono::milliseconds kLogReportPeriod = 30s;
-
-// Period of the check for slow connections. A new connection waits for two periods at most.
-constexpr std::chrono::milliseconds kSlowCheckPeriod = 500ms;
 
 /// The signals that the serving thread waits for. They are blocked before any thread starts, so
 /// every thread inherits the mask and none is interrupted.
@@ -72,9 +72,17 @@ std::vector<ListenAddress> listeners_of(const Settings& settings) {
   return listeners;
 }
 
-/// Runs all checks. Throws ConfigurationError with all mistakes. Returns the library's warnings.
-std::vector<std::string> check(Configuration& configuration) {
-  auto warnings = check_configuration(configuration);
+/// The result of all checks.
+struct Checked {
+  std::vector<std::string> library_warnings;  // which a relay also logs when it starts
+  std::vector<std::string> tls_warnings;
+  std::shared_ptr<const Certificate> certificate;  // null without TLS
+};
+
+/// Runs all checks. Throws ConfigurationError with all mistakes.
+Checked check(Configuration& configuration) {
+  Checked checked;
+  checked.library_warnings = check_configuration(configuration);
   if (!configuration.mistakes.contains("listen")) {
     for (const auto& listener : listeners_of(configuration.settings)) {
       if (!listener.is_v6 || WebServer::has_ipv6()) continue;
@@ -83,9 +91,33 @@ std::vector<std::string> check(Configuration& configuration) {
                                               "allowed: an IPv4 address, or nginx in front");
     }
   }
+  checked.certificate =
+      check_tls(configuration, std::chrono::system_clock::now(), checked.tls_warnings);
   configuration.throw_mistakes();
-  return warnings;
+  return checked;
 }
+
+/// A line about the certificate of new connections.
+std::string validity(const Settings& settings, const Certificate& certificate) {
+  return "tls_certificate = " + quoted(std::string_view{settings.text("tls_certificate")}) +
+         ": new connections use the certificate that expires on " + to_text(certificate.expires());
+}
+
+/// Warns of a certificate that expires soon, once a day.
+class ExpiryWatch {
+ public:
+  void look(const Settings& settings, const Certificate& certificate, Log& log) {
+    const auto now = std::chrono::steady_clock::now();
+    if (warned_at_ && now - *warned_at_ < 24h) return;
+    const auto warning = expiry_warning(settings, certificate, std::chrono::system_clock::now());
+    if (warning.empty()) return;
+    log.warning(warning);
+    warned_at_ = now;
+  }
+
+ private:
+  std::optional<std::chrono::steady_clock::time_point> warned_at_;
+};
 
 /// Reads the site of `www`. Without a page, the chat still works.
 std::shared_ptr<const Site> read_site(const std::string& folder, Log& log) {
@@ -122,7 +154,7 @@ void warn_about_descriptor_limit(const Settings& settings, std::uint64_t limit, 
 /// Prints the listen addresses. Nothing else is written to standard output.
 void announce(const WebServer& server) {
   for (const auto& listener : server.listeners()) {
-    std::printf("waystation: listening on http://%s\n", listener.text().c_str());
+    std::printf("waystation: listening on %s\n", listener.url().c_str());
   }
   std::fflush(stdout);
 }
@@ -131,16 +163,18 @@ void configure(Log& log, const Settings& settings) {
   log.configure(parse_log_level(settings.text("log_level")), settings.text("log_format") == "json");
 }
 
-/// Reads the configuration again and applies the live options. Applies nothing if there is a
-/// mistake.
-void reload(const ConfigurationSources& sources, Configuration& current, waystation_relay* relay,
+/// Reads the configuration, its keys and the certificate again, and applies what can change at run
+/// time. Applies nothing if there is a mistake.
+void reload(const ConfigurationSources& sources, Configuration& current,
+            std::shared_ptr<const Certificate>& certificate, waystation_relay* relay,
             WebServer& server, Log& log) {
   Configuration next;
+  Checked checked;
   std::vector<std::string> changes;
   std::vector<std::string> deferred;
   try {
     next = read_configuration(sources);
-    check(next);
+    const auto warnings = check(next).tls_warnings;
     for (const auto& option : all_options()) {
       const auto before = current.settings.value(option);
       const auto after = next.settings.value(option);
@@ -151,7 +185,8 @@ void reload(const ConfigurationSources& sources, Configuration& current, waystat
     }
     // Check again with the options that need a restart at their old values. For example, the open
     // mode may be allowed with the new listeners, but not with the current ones.
-    check(next);
+    checked = check(next);
+    checked.tls_warnings = warnings;
     reconfigure_relay(relay, LibraryOptions{next.settings});
   } catch (const ConfigurationError& error) {
     for (const auto& line : error.lines()) log.error("SIGHUP: nothing was changed: " + line);
@@ -162,13 +197,23 @@ void reload(const ConfigurationSources& sources, Configuration& current, waystat
     return;
   }
   for (const auto& warning : next.warnings) log.warning(warning);
+  for (const auto& warning : checked.tls_warnings) log.warning(warning);
   if (changes.empty() && deferred.empty()) {
     log.info("SIGHUP: the configuration and its keys were reloaded; no option has changed");
+  }
+  if (checked.certificate) {
+    // Also if only its intermediates or its key have changed.
+    server.replace_certificate(checked.certificate);
+    if (!checked.certificate->is_same(*certificate)) {
+      log.info("SIGHUP: " + validity(next.settings, *checked.certificate));
+    }
+    certificate = std::move(checked.certificate);
   }
   for (const auto& change : changes) log.info("SIGHUP: " + change);
   for (const auto& change : deferred) log.warning("SIGHUP: " + change + ", after a restart only");
   current = std::move(next);
   configure(log, current.settings);
+  server.set_hsts_seconds(current.settings.number("tls_hsts_seconds"));
   server.replace_site(read_site(current.settings.text("www"), log));
 }
 
@@ -193,7 +238,7 @@ void drain(WebServer& server, RelayHandle& relay) {
 /// Serves until SIGTERM or SIGINT. Throws ConfigurationError if the relay refuses an option, and
 /// std::runtime_error if a resource is missing.
 void serve(const ConfigurationSources& sources, Configuration& configuration,
-           const Signals& signals, Log& log) {
+           std::shared_ptr<const Certificate> certificate, const Signals& signals, Log& log) {
   const auto& settings = configuration.settings;
   ExitDeadline exit_deadline{[&log] {
     log.warning("shutdown: a request or a write of the audit did not end in time; exiting anyway");
@@ -201,12 +246,14 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   LibraryOptions options{settings};
   auto relay = start_relay(options, log);
   Metrics metrics{relay.get()};
-  WebServer server{listeners_of(settings), read_site(settings.text("www"), log), log};
+  WebServer server{listeners_of(settings), certificate, read_site(settings.text("www"), log), log};
+  server.set_hsts_seconds(settings.number("tls_hsts_seconds"));
   waystation_civetweb_attach(relay.get(), server.context());
   waystation_civetweb_attach_api(relay.get(), server.context());
   metrics.attach(server.context());
   server.open(relay.get());
   announce(server);
+  if (certificate) log.info(validity(settings, *certificate));
   log.info("waystation " + std::string{waystation_version()} +
            " is ready, auth = " + settings.text("auth"));
 
@@ -214,17 +261,18 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   const auto watchdog = watchdog_period();
   const auto period = std::min(watchdog.value_or(kLogReportPeriod), kLogReportPeriod);
   auto next_turn = std::chrono::steady_clock::now() + period;
+  ExpiryWatch expiry_watch;
   int signal = 0;
   for (;;) {
-    signal = signals.wait(kSlowCheckPeriod);
+    if (certificate) expiry_watch.look(settings, *certificate, log);
+    signal = signals.wait(server.end_slow_connections());
     if (signal == SIGTERM || signal == SIGINT) break;
-    server.end_slow_connections();
     const auto now = std::chrono::steady_clock::now();
     if (signal == 0 && now < next_turn) continue;
     next_turn = now + period;
     if (signal == SIGHUP) {
       notify_reloading();
-      reload(sources, configuration, relay.get(), server, log);
+      reload(sources, configuration, certificate, relay.get(), server, log);
       notify_ready();
     }
     if (watchdog) feed_watchdog(relay.get(), *watchdog, log);
@@ -245,8 +293,9 @@ int serve(const ConfigurationSources& sources) {
   const Signals signals;
   Log log{LogLevel::info, false};
   configure(log, settings);
+  Checked checked;
   try {
-    check(configuration);
+    checked = check(configuration);
   } catch (const ConfigurationError& error) {
     if (settings.text("log_format") == "text") throw;
     for (const auto& line : error.lines()) log.error(line);
@@ -254,8 +303,9 @@ int serve(const ConfigurationSources& sources) {
   }
   try {
     for (const auto& warning : configuration.warnings) log.warning(warning);
+    for (const auto& warning : checked.tls_warnings) log.warning(warning);
     warn_about_descriptor_limit(settings, raise_descriptor_limit(), log);
-    serve(sources, configuration, signals, log);
+    serve(sources, configuration, checked.certificate, signals, log);
     return 0;
   } catch (const ConfigurationError& error) {
     for (const auto& line : error.lines()) log.error(line);
@@ -268,8 +318,15 @@ int serve(const ConfigurationSources& sources) {
 
 int config_check(const ConfigurationSources& sources) {
   auto configuration = read_configuration(sources);
-  auto warnings = check(configuration);
-  warnings.insert(warnings.begin(), configuration.warnings.begin(), configuration.warnings.end());
+  const auto checked = check(configuration);
+  auto warnings = configuration.warnings;
+  std::ranges::copy(checked.library_warnings, std::back_inserter(warnings));
+  std::ranges::copy(checked.tls_warnings, std::back_inserter(warnings));
+  if (checked.certificate) {
+    const auto expiry = expiry_warning(configuration.settings, *checked.certificate,
+                                       std::chrono::system_clock::now());
+    if (!expiry.empty()) warnings.push_back(expiry);
+  }
   for (const auto& warning : warnings) {
     std::fprintf(stderr, "waystation: warning: %s\n", warning.c_str());
   }

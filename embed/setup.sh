@@ -48,6 +48,12 @@ fuzz_packages=(
   clang
   libclang-rt-14-dev
 )
+# Packages to build CivetWeb with OpenSSL from its source package.
+tls_packages=(
+  dpkg-dev
+  libssl-dev
+  openssl
+)
 # Packages for the static checks.
 static_packages=(
   clang

@@ -106,13 +106,36 @@ bool has_hash(std::string_view path) {
   return false;
 }
 
-/// An error page never contains text from the request, so nothing needs escaping.
+bool accepts_html(const SiteRequest& request) {
+  return request.accept.find("text/html") != std::string_view::npos;
+}
+
+/// A page at any path, with the references `"./…"` from the root of the site. Absolute paths would
+/// not do behind a proxy that serves the site in a folder.
+std::string from_root(std::string_view page, std::string_view path) {
+  const auto slashes = std::ranges::count(path, '/');
+  std::string up;
+  for (auto depth = 1; depth < slashes; ++depth) up += "../";
+  std::string result;
+  constexpr std::string_view kReference = "=\"./";
+  for (auto at = page.find(kReference); at != std::string_view::npos; at = page.find(kReference)) {
+    result.append(page.substr(0, at + kReference.size())).append(up);
+    page.remove_prefix(at + kReference.size());
+  }
+  return result.append(page);
+}
+
+/// An error page never contains text from the request, so nothing needs escaping. `page`: the HTML
+/// page, or empty for one with the detail.
 SiteResponse error_response(const SiteRequest& request, int status, std::string_view code,
-                            std::string_view detail, std::string_view more_fields) {
+                            std::string_view detail, std::string_view more_fields,
+                            std::string page = {}) {
   SiteResponse response;
   response.status = status;
-  const bool html = request.accept.find("text/html") != std::string_view::npos;
-  if (html) {
+  const bool html = accepts_html(request);
+  if (html && !page.empty()) {
+    response.error_page = std::move(page);
+  } else if (html) {
     response.error_page = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>" +
                           std::to_string(status) + "</title><p>" + std::string{detail} +
                           "</p></html>\n";
@@ -189,8 +212,16 @@ std::size_t Site::byte_count() const {
 }
 
 SiteResponse Site::missing(const SiteRequest& request) const {
+  std::string page;
+  const auto own = files_.find("404.html");
+  // The page grows with the number of slashes, which the client chooses.
+  constexpr auto kMaxSlashes = 64;
+  if (own != files_.end() && accepts_html(request) &&
+      std::ranges::count(request.path, '/') <= kMaxSlashes) {
+    page = from_root(own->second.plain.bytes, request.path);
+  }
   return error_response(request, 404, "not_found",
-                        advice_.empty() ? "There is nothing here." : advice_, {});
+                        advice_.empty() ? "There is nothing here." : advice_, {}, std::move(page));
 }
 
 SiteResponse Site::answer(const SiteRequest& request) const {

@@ -35,6 +35,9 @@ struct SiteResponse {
 /// A client cannot reach a file outside of the folder: a path is decoded once and must be a key of
 /// the map. The map contains regular files only. It excludes symbolic links out of the folder, and
 /// names that begin with a dot (except .well-known).
+///
+/// A file 404.html is the page for paths without a file. Its references that begin with "./" count
+/// from the folder.
 class Site {
  public:
   /// A site without files: every response is 404. `advice` is the text of the error page.

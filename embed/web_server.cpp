@@ -3,9 +3,12 @@
 #include <arpa/inet.h>
 #include <civetweb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <waystation/civetweb.h>
+#include <waystation/civetweb_openssl.h>
 
 #include <algorithm>
 #include <array>
@@ -15,11 +18,14 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <string_view>
 #include <system_error>
 
 #include "embed/descriptors.hpp"
+#include "embed/openssl.hpp"
+#include "embed/relay_options.hpp"
 #include "embed/responses.hpp"
 
 namespace waystation::server {
@@ -39,6 +45,16 @@ constexpr std::chrono::milliseconds kKeepAliveFor{5000};
 // Maximum number of connections that CivetWeb has not accepted yet. After a restart, thousands of
 // clients reconnect within two seconds.
 constexpr const char* kListenBacklog = "4096";
+
+// How long the kernel keeps a connection back whose client sends nothing. It rounds this up to
+// seven seconds, the time of its third answer to the client.
+constexpr int kDeferSeconds = 5;
+
+// A new connection waits for two periods of the check for slow connections at most. The short
+// period is for the time after all workers were busy.
+constexpr std::chrono::milliseconds kSlowCheckPeriod{500};
+constexpr std::chrono::milliseconds kCrowdedCheckPeriod{50};
+constexpr std::chrono::seconds kCrowdedFor{2};
 
 // The workers and the accepting thread.
 constexpr unsigned kThreads = kWorkers + 1;
@@ -64,16 +80,9 @@ std::string http_date() {
   return text.data();
 }
 
-void send(mg_connection* connection, const SiteResponse& response, bool last) {
-  auto head = response.head + "Date: " + http_date() + "\r\n";
-  if (last) head += "Connection: close\r\n";
-  head += "\r\n";
-  const auto body = response.body();
-  if (mg_write(connection, head.data(), head.size()) > 0 && !body.empty()) {
-    mg_write(connection, body.data(), body.size());
-  }
-  if (last) mg_disable_connection_keep_alive(connection);
-}
+/// Whether this thread is a worker that has a connection. CivetWeb's callbacks of a connection all
+/// run on its worker.
+thread_local bool has_connection = false;
 
 std::intptr_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -86,6 +95,14 @@ std::intptr_t now_ms() {
 bool is_old(const mg_connection* connection) {
   const auto since = reinterpret_cast<std::intptr_t>(mg_get_user_connection_data(connection));
   return std::chrono::milliseconds{now_ms() - since} >= kKeepAliveFor;
+}
+
+/// Whether the kernel still accepts connections when too many wait for their client's first byte.
+/// Without SYN cookies, they keep all others out. An unreadable setting counts as the default.
+bool has_syn_cookies() {
+  std::ifstream setting{"/proc/sys/net/ipv4/tcp_syncookies"};
+  int value = 1;
+  return !(setting >> value) || value != 0;
 }
 
 /// A socket address to bind or connect to.
@@ -159,12 +176,15 @@ bool WebServer::has_ipv6() {
   return mg_check_feature(MG_FEATURES_IPV6) != 0;
 }
 
-WebServer::WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<const Site> site,
-                     Log& log)
+WebServer::WebServer(const std::vector<ListenAddress>& listen,
+                     std::shared_ptr<const Certificate> certificate,
+                     std::shared_ptr<const Site> site, Log& log)
     : log_{log}, site_{std::move(site)} {
   check_addresses(listen);
   std::string ports;
-  for (const auto& address : listen) ports += (ports.empty() ? "" : ",") + address.text();
+  for (const auto& address : listen) {
+    ports += (ports.empty() ? "" : ",") + address.text() + (address.is_tls ? "s" : "");
+  }
   const auto workers = std::to_string(kWorkers);
   const auto queue = std::to_string(connection_queue());
 
@@ -207,7 +227,21 @@ WebServer::WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<c
   callbacks.init_context = on_context;
   callbacks.init_thread = on_thread_start;
 
-  mg_init_library(0);
+  if (certificate) {
+    tls_ = std::make_unique<TlsContext>(std::move(certificate));
+    SSL_CTX_set_info_callback(tls_->get(), on_tls_event);
+    callbacks.external_ssl_ctx = on_ssl_context;
+    load_openssl_links();
+    LibraryError error;
+    error.check(waystation_civetweb_use_openssl(error));
+  }
+  const unsigned features = tls_ ? MG_FEATURES_TLS : 0;
+  if ((mg_init_library(features) & features) != features) {
+    // mg_start() would not notice, and the first connection would end the process.
+    mg_exit_library();
+    throw std::runtime_error{
+        "TLS: this CivetWeb has no TLS, or does not work with OpenSSL 3; use a proxy for TLS"};
+  }
   context_ = mg_start(&callbacks, this, options);
   if (!context_) {
     mg_exit_library();
@@ -225,6 +259,7 @@ WebServer::WebServer(const std::vector<ListenAddress>& listen, std::shared_ptr<c
     listeners_.back().port = static_cast<std::uint16_t>(opened[i].port);
   }
   find_listening_sockets();
+  defer_silent_connections();
   check_threads();
 }
 
@@ -239,6 +274,10 @@ void WebServer::open(waystation_relay* relay) {
   mg_set_request_handler(context_, "/", on_request, this);
   is_open_ = true;
   is_open_.notify_all();
+}
+
+void WebServer::replace_certificate(std::shared_ptr<const Certificate> certificate) noexcept {
+  tls_->replace(std::move(certificate));
 }
 
 void WebServer::replace_site(std::shared_ptr<const Site> site) {
@@ -275,6 +314,15 @@ void WebServer::find_listening_sockets() {
             listeners_, [&](const auto& listener) { return is_listener(descriptor, listener); })) {
       listening_sockets_.push_back(descriptor);
     }
+  }
+}
+
+/// Keeps a connection in the kernel until its client has sent something, so that silent connections
+/// occupy no worker. Every client of HTTP sends first.
+void WebServer::defer_silent_connections() {
+  if (!has_syn_cookies()) return;
+  for (const int socket : listening_sockets_) {
+    setsockopt(socket, IPPROTO_TCP, TCP_DEFER_ACCEPT, &kDeferSeconds, sizeof kDeferSeconds);
   }
 }
 
@@ -324,27 +372,50 @@ void* WebServer::on_thread_start(const mg_context* context, int) {
   return nullptr;
 }
 
-/// Called when a worker takes a connection, before it reads a request.
+/// CivetWeb calls it at its start, and again at its end. The result 1 leaves the context to us.
+int WebServer::on_ssl_context(void** context, void* self) {
+  *context = static_cast<WebServer*>(self)->tls_->get();
+  return 1;
+}
+
+/// Called by OpenSSL, at the beginning of a handshake by the worker that took the connection. An
+/// adopted socket has no mg_connection any more.
+void WebServer::on_tls_event(const ssl_st* connection, int where, int) {
+  if ((where & SSL_CB_HANDSHAKE_START) == 0 || has_connection) return;
+  const auto* owner = static_cast<const mg_connection*>(SSL_get_app_data(connection));
+  if (owner == nullptr) return;
+  has_connection = true;
+  ++static_cast<WebServer*>(mg_get_user_data(mg_get_context(owner)))->busy_workers_;
+}
+
+/// Called when a worker takes a connection, before it reads a request, but after a TLS handshake.
 int WebServer::on_connection(const mg_connection* connection, void** data) {
   auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
-  ++self->busy_workers_;
+  if (!has_connection) ++self->busy_workers_;
+  has_connection = true;
   // NOLINTNEXTLINE(performance-no-int-to-ptr): never dereferenced
   *data = reinterpret_cast<void*>(now_ms());
   return 0;
 }
 
 void WebServer::on_close(const mg_connection* connection) {
-  if (mg_get_user_connection_data(connection) == nullptr) return;  // on_connection() did not run
+  if (!has_connection) return;  // neither on_tls_event() nor on_connection() ran
   auto* self = static_cast<WebServer*>(mg_get_user_data(mg_get_context(connection)));
+  has_connection = false;
   --self->busy_workers_;
 }
 
-void WebServer::end_slow_connections() {
-  if (busy_workers_ < kWorkers) return;  // a worker is free
-  const auto ended = waystation_civetweb_end_slow_connections(relay_, context_);
-  if (ended == 0) return;
-  log_.debug("slow connections: " + std::to_string(ended) +
-             " occupied the workers and were closed");
+std::chrono::milliseconds WebServer::end_slow_connections() {
+  const auto now = std::chrono::steady_clock::now();
+  if (busy_workers_ >= kWorkers) {
+    last_crowded_ = now;
+    const auto ended = waystation_civetweb_end_slow_connections(relay_, context_);
+    if (ended != 0) {
+      log_.debug("slow connections: " + std::to_string(ended) +
+                 " occupied the workers and were closed");
+    }
+  }
+  return now - last_crowded_ < kCrowdedFor ? kCrowdedCheckPeriod : kSlowCheckPeriod;
 }
 
 int WebServer::on_begin(mg_connection* connection) {
@@ -361,6 +432,22 @@ int WebServer::on_begin(mg_connection* connection) {
     mg_disable_connection_keep_alive(connection);
   }
   return 0;
+}
+
+void WebServer::send(mg_connection* connection, const SiteResponse& response, bool last) const {
+  auto head = response.head + "Date: " + http_date() + "\r\n";
+  const auto hsts = hsts_seconds_.load();
+  // RFC 6797, section 7.2: not over plain HTTP.
+  if (hsts > 0 && mg_get_request_info(connection)->is_ssl != 0) {
+    head += "Strict-Transport-Security: max-age=" + std::to_string(hsts) + "\r\n";
+  }
+  if (last) head += "Connection: close\r\n";
+  head += "\r\n";
+  const auto body = response.body();
+  if (mg_write(connection, head.data(), head.size()) > 0 && !body.empty()) {
+    mg_write(connection, body.data(), body.size());
+  }
+  if (last) mg_disable_connection_keep_alive(connection);
 }
 
 int WebServer::on_request(mg_connection* connection, void* self) {
@@ -420,7 +507,9 @@ int WebServer::on_error(mg_connection* connection, int status, const char*) {
                   "Content-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
                   "Content-Length: " +
                   std::to_string(response.error_page.size()) + "\r\n";
-  send(connection, response, true);
+  const auto* const self =
+      static_cast<const WebServer*>(mg_get_user_data(mg_get_context(connection)));
+  self->send(connection, response, true);
   return 0;
 }
 

@@ -103,6 +103,8 @@ cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_LIBDIR BASE_DIRECTORY ${CMAKE_INSTAL
            OUTPUT_VARIABLE library_from_program)
 set_target_properties(waystation PROPERTIES INSTALL_RPATH "$ORIGIN/${library_from_program}")
 install(TARGETS waystation RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT server)
+install(TARGETS waystation_openssl_ssl waystation_openssl_crypto
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/waystation COMPONENT server)
 
 # OPTIONAL: the page exists after `npm run build`. The server logs an error if it is missing.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/www/dist/ OPTIONAL

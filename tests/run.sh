@@ -6,7 +6,8 @@
 #     tests/run.sh --quick    without static analysis, sanitizers, fuzzing and packages
 #
 #     tests/run.sh --long     before a release: also 15,000 sockets under the sanitizers, 50 times
-#                             as much fuzzing, and a second build of the packages to compare
+#                             as much fuzzing, more TLS with OpenSSL under ThreadSanitizer, and a
+#                             second build of the packages to compare
 #
 # ThreadSanitizer tests the modules that have threads or locks. relay/ and websocket/ have neither;
 # their tests run in the release build and under AddressSanitizer.
@@ -184,6 +185,12 @@ suite_docs() {
   run_script docs "$root/tests/docs/run.sh"
 }
 
+# wss on a host's own port. The sanitizers' builds exist only without --quick.
+suite_tls() {
+  need_packages "${tls_packages[@]}"
+  run_script tls "$root/tests/integration/tls/run.sh" ${quick:+--quick} ${long:+--long}
+}
+
 suite_consumer() { run_script consumer "$root/tests/consumer/run.sh"; }
 suite_shipped() { run_script shipped "$root/tests/package/files.sh"; }
 suite_nginx() { run_script nginx "$root/tests/package/nginx/run.sh"; }
@@ -195,6 +202,7 @@ suite_instructions() { run_script instructions "$root/tests/bench/instructions.s
 # All suites in the order of their runs. To add a suite, write a function and name it here.
 suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_docs suite_shipped suite_nginx)
 if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_static suite_fuzz suite_package); fi
+suites+=(suite_tls)
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 

@@ -244,7 +244,7 @@ std::variant<Declined, Refusal, Admitted> AdmissionSnapshot::admit_without_cors(
   }
 
   if (offers.any && !offers.v1) return refuse({RefusalCode::bad_subprotocol});
-  if (request.is_tls) return refuse({RefusalCode::tls_unsupported});
+  if (request.is_tls && !request.has_tls_session) return refuse({RefusalCode::tls_unsupported});
 
   auto permit = limits_->reserve(identity->user.value_or(""), client.address_for_limits());
   if (!permit) return refuse(std::move(permit.error()));

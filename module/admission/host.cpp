@@ -185,12 +185,13 @@ Result<void, Refusal> HostRules::check_origin(const Request& request) const {
   if (field.is_none()) return {};
   if (field.is_one()) {
     if (const auto origin = WebOrigin::parse(field.value)) {
-      // Only a TLS proxy in front knows whether the client used http or https. So the origin's
-      // scheme gives the default port.
+      // Without TLS here, only a proxy in front knows whether the client used http or https. So the
+      // origin's scheme gives the default port.
       const auto scheme_port = default_port(origin->scheme);
       auto own = scheme_port ? host_of(request) : std::nullopt;
       if (own && !own->port) own->port = scheme_port;
-      if (own == origin->host || is_allowed(*origin)) return {};
+      const bool is_own = own == origin->host && (!request.is_tls || origin->scheme == "https");
+      if (is_own || is_allowed(*origin)) return {};
     }
   }
   Refusal refusal{RefusalCode::bad_origin};

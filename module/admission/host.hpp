@@ -59,7 +59,8 @@ class HostRules {
   Result<void, Refusal> check_host(const Request& request, bool open_mode, bool open_network) const;
 
   /// Refused with 403 bad_origin if Origin is repeated, or is neither the request's own host and
-  /// port nor one of `allowed_origins`. Call check_host first.
+  /// port nor one of `allowed_origins`. Over TLS, the own origin's scheme is https. Call check_host
+  /// first.
   Result<void, Refusal> check_origin(const Request& request) const;
 
   /// The request's Origin, unchanged, if it is one of `allowed_origins`; otherwise empty. Only such

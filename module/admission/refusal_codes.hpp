@@ -106,8 +106,9 @@ inline constexpr std::array kRefusalCodes = [] {
                       "the request has too many header fields"},
       RefusalCodeInfo{internal, "internal", 500, both, 0, "the server cannot answer this request"},
       RefusalCodeInfo{tls_unsupported, "tls_unsupported", 501, upgrade, 0,
-                      "a socket under the web server's own TLS cannot be adopted; put a TLS proxy "
-                      "in front"},
+                      "the web server's TLS session cannot be adopted; let the host application "
+                      "call waystation_civetweb_use_openssl before mg_start, or put a TLS proxy in "
+                      "front"},
       RefusalCodeInfo{full, "full", 503, upgrade, 5, "the relay is full; try again later"},
       RefusalCodeInfo{stopping, "stopping", 503, both, 5,
                       "the relay is shutting down; try again later"},

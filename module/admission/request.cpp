@@ -66,6 +66,17 @@ bool is_before_http_1_1(const Request& request) noexcept {
   return request.version == "1.0" || request.version == "0.9";
 }
 
+bool is_server_next(std::string_view bytes) noexcept {
+  // A record: content type, 3, minor version, length in two bytes. No request begins like that.
+  constexpr std::size_t kRecordHeader = 5;
+  const auto octet = [&](std::size_t at) { return static_cast<unsigned char>(bytes[at]); };
+  if (bytes.size() >= kRecordHeader && octet(0) >= 20 && octet(0) <= 23 && octet(1) == 3) {
+    const auto length = static_cast<std::size_t>(octet(3) << 8U | octet(4));
+    return bytes.size() - kRecordHeader >= length;
+  }
+  return bytes.find("\r\n\r\n") != std::string_view::npos;
+}
+
 std::optional<Target> split_target(const Request& request) noexcept {
   std::string_view rest = request.target;
   if (rest.find('#') != std::string_view::npos) return std::nullopt;

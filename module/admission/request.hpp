@@ -35,6 +35,7 @@ struct Request {
   std::uint16_t remote_port = 0;
   std::uint16_t local_port = 0;
   bool is_tls = false;           // the web server terminates TLS on this connection
+  bool has_tls_session = false;  // and its session can be adopted with the socket
   const void* origin = nullptr;  // passed to the host application's `identify` unchanged
   std::string_view body;
   bool body_truncated = false;  // the client sent more than `body`
@@ -52,6 +53,10 @@ struct Target {
 /// Whether the request is older than HTTP/1.1. Current clients never send that, but some proxies do
 /// by default, such as nginx.
 bool is_before_http_1_1(const Request& request) noexcept;
+
+/// Whether the bytes that a client sent on a new connection are enough for a server to go on: the
+/// whole header of a request (RFC 9112, section 2.1), or a whole TLS record (RFC 8446, section 5.1).
+bool is_server_next(std::string_view bytes) noexcept;
 
 /// Splits a target in origin form or, with http or https, in absolute form. Nothing for any other
 /// target: `*`, an authority, an empty one, one with a fragment.

@@ -19,6 +19,7 @@
 #include "api/registry.hpp"
 #include "api/relay.hpp"
 #include "api/stats.hpp"
+#include "api/streams.hpp"
 #include "relay/names.hpp"
 #include "waystation/waystation.h"
 
@@ -46,7 +47,8 @@ bool is_usable(const waystation_request* request) noexcept {
   if (!ws::is_sized(request)) return false;
   const auto whole = read_sized(*request);
   return (whole.headers != nullptr || whole.header_count == 0) &&
-         (whole.body != nullptr || whole.body_size == 0);
+         (whole.body != nullptr || whole.body_size == 0) &&
+         (whole.stream == nullptr || ws::streams::is_complete(whole.stream));
 }
 
 waystation_status reply(waystation_response& response, int status, std::string_view bytes) {
@@ -294,7 +296,7 @@ waystation_status waystation_upgrade(uint32_t relay_id, const waystation_request
   return answer(relay_id, request, response,
                 [](ws::Relay& relay, const ws::Request& asked, const waystation_request& whole,
                    waystation_response& answer) {
-                  const auto result = relay.upgrade(asked, whole.descriptor);
+                  const auto result = relay.upgrade(asked, whole.descriptor, whole.stream);
                   if (const auto* refusal = std::get_if<ws::Reply>(&result)) {
                     return reply(answer, *refusal);
                   }
@@ -365,6 +367,29 @@ int waystation_is_operator(uint32_t relay_id, const waystation_request* request)
     return WAYSTATION_OK;
   });
   return is_operator ? 1 : 0;
+}
+
+waystation_status waystation_stream_use(const waystation_stream_functions* functions,
+                                        waystation_error* error) {
+  return guarded(
+      error,
+      [&] {
+        ws::streams::use(functions);
+        return WAYSTATION_OK;
+      },
+      WAYSTATION_FAILED);
+}
+
+void waystation_stream_made(const waystation_stream_functions* functions, void* session) {
+  ws::streams::made(functions, session);
+}
+
+void waystation_stream_gone(const void* session) {
+  ws::streams::gone(session);
+}
+
+int waystation_stream_find(const void* connection, waystation_stream* stream) {
+  return ws::is_sized(stream) && ws::streams::find(connection, *stream) ? 1 : 0;
 }
 
 size_t waystation_end_slow_connections(uint32_t relay_id, const uint16_t* ports, size_t port_count,

@@ -175,6 +175,7 @@ Request to_request(const waystation_request& request, std::vector<HeaderField>& 
   result.remote_port = request.remote_port;
   result.local_port = request.local_port;
   result.is_tls = request.is_tls != 0;
+  result.has_tls_session = request.stream != nullptr;
   result.origin = &request;
   if (request.body != nullptr) result.body = {request.body, request.body_size};
   result.body_truncated = request.body_truncated != 0;

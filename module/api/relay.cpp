@@ -9,6 +9,7 @@
 
 #include "admission/routes.hpp"
 #include "api/options.hpp"
+#include "api/streams.hpp"
 #include "base/clock.hpp"
 #include "base/utf8.hpp"
 #include "reactor/adopted_socket.hpp"
@@ -297,7 +298,8 @@ Reply Relay::refuse_unread(const Request& request, RefusalCode code) {
   return is_upgrade ? refuse_upgrade(request, {code}) : refuse_http(request, {code});
 }
 
-std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, int descriptor) {
+std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, int descriptor,
+                                                      const waystation_stream* stream) {
   const auto admission = admission_.snapshot();
   if (const auto asked = admission.preflight(request)) return Reply{asked->status, render(*asked)};
   auto verdict = admission.admit(request, wall_clock_ms());
@@ -321,15 +323,13 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
                             std::move(admitted.caller).value_or(std::move(admitted.user)),
                             admitted.expires_at_ms};
 
+  if (request.is_tls && stream != nullptr) {
+    return adopt_tls(request, *stream, std::move(response), std::move(permit), std::move(session));
+  }
   auto adopted = adopt_socket({descriptor, request.remote_address, request.remote_port,
                                request.local_port, descriptor_reserve_});
   if (!adopted) {
-    const auto& failure = adopted.error();
-    log_adoption_failure(failure);
-    const bool full = failure.cause == AdoptionFailure::Cause::exhausted;
-    Refusal refusal{full ? RefusalCode::full : RefusalCode::not_adoptable, failure.detail};
-    refusal.user = std::move(session.user);
-    return refuse_admitted(request, std::move(refusal));
+    return refuse_unadoptable(request, adopted.error(), std::move(session.user));
   }
   try {
     if (service_.open(*adopted, std::move(response), std::move(permit), std::move(session))) {
@@ -339,6 +339,91 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
     // The web server no longer has the socket.
   }
   return refuse_adopted(request, std::move(*adopted));
+}
+
+/// Adopts a socket together with its TLS session. On each failure the web server gets both back,
+/// and sends the refusal.
+std::variant<Declined, Reply, Adopted> Relay::adopt_tls(const Request& request,
+                                                        const waystation_stream& stream,
+                                                        std::string response,
+                                                        std::shared_ptr<Permit> permit,
+                                                        SessionParameters session) {
+  // Before the session is held, so that no lack of memory follows.
+  Reactor::ProblemReport on_problem = [this, permit, user = session.user](const char* problem) {
+    on_not_released(problem, permit.get(), user);
+  };
+  auto user = session.user;
+  auto tls = std::make_unique<TlsStream>();
+  const char* problem = nullptr;
+  if (!tls->hold(streams::hold(stream, &problem))) {
+    Refusal refusal{RefusalCode::tls_unsupported,
+                    std::string("the web server's TLS session cannot be adopted: ") + problem +
+                        "; put a TLS proxy in front"};
+    refusal.user = std::move(user);
+    return refuse_admitted(request, std::move(refusal));
+  }
+  auto adopted = [&] {
+    try {
+      return adopt_gated({stream.descriptor, request.remote_address, request.remote_port,
+                          request.local_port, descriptor_reserve_});
+    } catch (const std::bad_alloc&) {
+      tls->session().give_back();
+      throw;
+    }
+  }();
+  if (!adopted) {
+    tls->session().give_back();
+    return refuse_unadoptable(request, adopted.error(), std::move(user));
+  }
+  auto& [socket, gate] = *adopted;
+  tls->swap(socket);
+  try {
+    if (service_.open(tls, gate, std::move(response), std::move(permit), std::move(session),
+                      std::move(on_problem))) {
+      return Adopted{};
+    }
+  } catch (const std::bad_alloc&) {
+    // The relay is as good as stopped.
+  }
+  tls->swap(socket);
+  const bool is_given_back = give_back(*adopted, stream.descriptor);
+  if (is_given_back) tls->session().give_back();
+  auto reply = refuse_admitted(request, {RefusalCode::stopping});
+  if (!is_given_back) return Adopted{reply.status};  // the connection closes
+  return reply;
+}
+
+/// The web server kept a TLS session that was admitted, or it cannot be used. On the reactor's
+/// thread.
+void Relay::on_not_released(const char* problem, const void* permit,
+                            std::string_view user) noexcept {
+  upgrades_refused_.fetch_add(1, std::memory_order_relaxed);
+  upgrade_refusals_.add(RefusalCode::not_adoptable);
+  const bool warns = may_warn(warned_of_adoption_at_);
+  if (!warns && !logs(WAYSTATION_LOG_DEBUG)) return;
+  try {
+    const std::string line = std::string("TLS session not adopted: ") + problem;
+    if (warns) {
+      log(WAYSTATION_LOG_WARNING, line +
+                                      "; the client was disconnected, and the next warning is "
+                                      "a minute away");
+    }
+    if (logs(WAYSTATION_LOG_DEBUG)) {
+      log(WAYSTATION_LOG_DEBUG, line + caller(client_of(permit), user));
+    }
+  } catch (const std::bad_alloc&) {
+    // As in on_error_frame().
+  }
+}
+
+/// Refuses a request whose socket cannot be adopted.
+Reply Relay::refuse_unadoptable(const Request& request, const AdoptionFailure& failure,
+                                std::string user) {
+  log_adoption_failure(failure);
+  const bool full = failure.cause == AdoptionFailure::Cause::exhausted;
+  Refusal refusal{full ? RefusalCode::full : RefusalCode::not_adoptable, failure.detail};
+  refusal.user = std::move(user);
+  return refuse_admitted(request, std::move(refusal));
 }
 
 Adopted Relay::refuse_adopted(const Request& request, AdoptedSocket socket) {
@@ -366,17 +451,15 @@ std::optional<Reply> Relay::check_origin(const Request& request) {
 
 std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers) {
   const auto admission = admission_.snapshot();
-  const auto ended = slow_connections_.end(
-      {.ports = ports,
-       .workers = workers,
-       .is_exempt =
-           [&admission](const AddressBytes& bytes) {
-             return admission.is_trusted_proxy(Address::from_bytes(bytes));
-           },
-       // RFC 9112, section 2.1: an empty line ends the header.
-       .is_whole =
-           [](std::string_view bytes) { return bytes.find("\r\n\r\n") != std::string_view::npos; }},
-      std::chrono::steady_clock::now());
+  const auto ended =
+      slow_connections_.end({.ports = ports,
+                             .workers = workers,
+                             .is_exempt =
+                                 [&admission](const AddressBytes& bytes) {
+                                   return admission.is_trusted_proxy(Address::from_bytes(bytes));
+                                 },
+                             .is_whole = is_server_next},
+                            std::chrono::steady_clock::now());
   if (ended) return *ended;
   if (may_warn(warned_of_slow_at_)) {
     log(WAYSTATION_LOG_WARNING,

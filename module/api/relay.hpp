@@ -51,7 +51,9 @@ class Relay final : private Observer,
 
   std::uint32_t id() const noexcept { return id_; }
 
-  std::variant<Declined, Reply, Adopted> upgrade(const Request& request, int descriptor);
+  /// `stream` is complete, or null; then `descriptor` is used.
+  std::variant<Declined, Reply, Adopted> upgrade(const Request& request, int descriptor,
+                                                 const waystation_stream* stream);
   /// Returns nothing if the relay does not serve the path.
   std::optional<Reply> http(const Request& request);
   /// The refusal if Host or Origin is not allowed, or nothing.
@@ -139,6 +141,14 @@ class Relay final : private Observer,
   Reply refuse_upgrade(const Request& request, const Refusal& refusal);
   Reply refuse_admitted(const Request& request, Refusal refusal);
   Adopted refuse_adopted(const Request& request, AdoptedSocket socket);
+  Reply refuse_unadoptable(const Request& request, const AdoptionFailure& failure,
+                           std::string user);
+  std::variant<Declined, Reply, Adopted> adopt_tls(const Request& request,
+                                                   const waystation_stream& stream,
+                                                   std::string response,
+                                                   std::shared_ptr<Permit> permit,
+                                                   SessionParameters session);
+  void on_not_released(const char* problem, const void* permit, std::string_view user) noexcept;
   Reply refuse_http(const Request& request, const Refusal& refusal);
   void log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept;
   void log_adoption_failure(const AdoptionFailure& failure) noexcept;

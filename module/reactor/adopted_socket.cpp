@@ -290,6 +290,15 @@ class Adopter {
     }
   }
 
+  Result<GatedSocket, AdoptionFailure> adopt_gated(const AdoptionTarget& target) {
+    const MutexLock lock(search_);
+    try {
+      return adopt_with_gate(target, descriptor_limit());
+    } catch (const SearchFailed& failed) {
+      return search_failure(failed);
+    }
+  }
+
   Result<AdoptedSocket, AdoptionFailure> adopt_own(FileDescriptor& descriptor,
                                                    std::uint32_t reserve) {
     const MutexLock lock(search_);
@@ -396,16 +405,46 @@ class Adopter {
       if (!found) return std::move(found.error());
       fd = *found;
     }
-    // The client would get a 101, and then the end of the stream.
-    if (is_ended_here(fd)) {
-      return failure(Cause::not_found, "the server has ended the connection because it was slow");
-    }
+    if (is_ended_here(fd)) return ended_here();
     auto taken = take(fd, limit);
     if (taken && dup3(dead_.get(), fd, O_CLOEXEC) < 0) {
       // Nothing was taken: the duplicate closes, the server keeps its own.
-      return system_failure("the server's descriptor cannot be replaced");
+      return not_replaced();
     }
     return taken;
+  }
+
+  /// Throws SearchFailed.
+  Result<GatedSocket, AdoptionFailure> adopt_with_gate(const AdoptionTarget& target, int limit)
+      WAYSTATION_REQUIRES(search_) {
+    const int fd = target.descriptor;
+    auto checked = check_given(fd, target.descriptor_reserve, limit);
+    if (!checked) return std::move(checked.error());
+    const auto connection = tcp_connection(fd);
+    const auto ends = parse_ends(target.remote_address, target.remote_port, target.local_port);
+    if (!connection || !ends || connection->ends != *ends) {
+      return failure(Cause::unsupported, "the TLS session is not that of the request's connection");
+    }
+    if (is_ended_here(fd)) return ended_here();
+    std::array<int, 2> pair{};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
+      return system_failure("no socket pair");
+    }
+    FileDescriptor gate(pair[0]);
+    const FileDescriptor servers(pair[1]);
+    auto taken = take(fd, limit);
+    if (!taken) return std::move(taken.error());
+    if (dup3(servers.get(), fd, O_CLOEXEC) < 0) return not_replaced();
+    return GatedSocket{std::move(*taken), std::move(gate)};
+  }
+
+  static AdoptionFailure not_replaced() {
+    return system_failure("the server's descriptor cannot be replaced");
+  }
+
+  // The client would get a 101, and then the end of the stream.
+  static AdoptionFailure ended_here() {
+    return failure(Cause::not_found, "the server has ended the connection because it was slow");
   }
 
   Result<int, AdoptionFailure> find(const AdoptionTarget& target, int limit)
@@ -588,6 +627,17 @@ bool has_descriptors(std::uint32_t reserve) {
 
 Result<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target) {
   return Adopter::instance().adopt(target);
+}
+
+Result<GatedSocket, AdoptionFailure> adopt_gated(const AdoptionTarget& target) {
+  return Adopter::instance().adopt_gated(target);
+}
+
+bool give_back(GatedSocket& socket, int descriptor) noexcept {
+  if (dup3(socket.socket.get(), descriptor, O_CLOEXEC) < 0) return false;
+  socket.socket.reset();
+  socket.gate.reset();
+  return true;
 }
 
 Result<std::vector<OpenConnection>, std::error_code> open_connections(

@@ -88,6 +88,21 @@ bool has_descriptors(std::uint32_t reserve);
 /// searches of a process run one after the other.
 Result<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target);
 
+/// A socket under a TLS session that the web server still has to release.
+struct GatedSocket {
+  AdoptedSocket socket;
+  FileDescriptor gate;  // reads end-of-file when the server has shut its descriptor down
+};
+
+/// Adopts the connection of the given descriptor, whose ends must be those of `target`. The
+/// server's number gets an end of a new socket pair in place of a dead socket. On failure nothing
+/// was changed. Any thread.
+Result<GatedSocket, AdoptionFailure> adopt_gated(const AdoptionTarget& target);
+
+/// Undoes adopt_gated() before the server goes on: `descriptor` is the connection again. False, and
+/// nothing was changed, where a system call fails.
+bool give_back(GatedSocket& socket, int descriptor) noexcept;
+
 /// An address as 16 bytes in network order. IPv4 addresses are mapped to IPv6, so that both
 /// spellings of an address are equal.
 using AddressBytes = std::array<unsigned char, 16>;

@@ -280,6 +280,10 @@ void Connection::read() {
     if (!peer_done_) handle(buffer.first(result.bytes));
     if (state_ == State::closed) return;
   }
+  if (result.holds_bytes) {
+    write_unfinished_ = true;
+    touch();
+  }
   switch (result.status) {
     case Stream::Status::ok:
     case Stream::Status::want_read:

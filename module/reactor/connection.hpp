@@ -97,6 +97,8 @@ class Connection final : public EventSource, private FrameHandler, private Timer
   void open(F&& make_session, std::string_view response) noexcept {
     if (!start_watching()) return terminate();
     guard([&] { open_session(make_session(*this), response); });
+    read_again_ = state_ != State::closed && stream_->has_pending();
+    if (read_again_) loop_.revisit(*this);
   }
 
   void on_events(std::uint32_t events) noexcept override;

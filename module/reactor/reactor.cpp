@@ -38,7 +38,8 @@ std::int64_t ping_interval_ms(const ReactorOptions& options) noexcept {
 
 Reactor::Reactor(const ReactorOptions& options)
     : Loop(options.frames, options.queues, waystation::ping_interval_ms(options)),
-      busy_poll_microseconds_(options.busy_poll_microseconds) {
+      busy_poll_microseconds_(options.busy_poll_microseconds),
+      release_patience_ms_(options.release_patience_ms) {
   if (!add(tasks_.descriptor(), tasks_, EPOLLIN)) {
     throw std::system_error(errno, std::system_category(), "epoll_ctl");
   }
@@ -82,6 +83,43 @@ bool Reactor::adopt(AdoptedSocket& socket, std::string response, std::shared_ptr
     throw;
   }
   kept.swap(socket);
+  return false;
+}
+
+bool Reactor::adopt(std::unique_ptr<TlsStream>& stream, FileDescriptor& gate, std::string response,
+                    std::shared_ptr<void> permit, SessionMaker make_session,
+                    ProblemReport on_problem) {
+  if (!accepting_.load(std::memory_order_relaxed)) return false;
+  struct Waiting {
+    std::unique_ptr<TlsStream> stream;
+    FileDescriptor gate;
+  };
+  const auto waiting = std::make_shared<Waiting>();
+  ReleaseGate::Done done = [this, response = std::move(response), permit = std::move(permit),
+                            make_session = std::move(make_session),
+                            on_problem = std::move(on_problem)](std::unique_ptr<Stream> released,
+                                                                ReleaseGate::Problem problem) {
+    if (problem != nullptr) return on_problem(problem);
+    open(std::move(released), response, permit, make_session);
+  };
+  Task task = [this, waiting, done = std::move(done)] {
+    if (phase_ == Phase::drained) return;
+    gates_.emplace_back(*this, std::move(waiting->stream), std::move(waiting->gate), done);
+    gates_.back().start(release_patience_ms_);
+  };
+  std::swap(waiting->stream, stream);
+  std::swap(waiting->gate, gate);
+  bool is_posted = false;
+  try {
+    is_posted = post(std::move(task));
+  } catch (...) {
+    std::swap(waiting->stream, stream);
+    std::swap(waiting->gate, gate);
+    throw;
+  }
+  if (is_posted) return true;
+  std::swap(waiting->stream, stream);
+  std::swap(waiting->gate, gate);
   return false;
 }
 
@@ -149,7 +187,7 @@ int Reactor::sleep_ms() const {
   constexpr std::int64_t kLongest = 60'000;
   auto next = timers_.next();
   if (phase_ == Phase::draining) {
-    if (connections_.empty()) return 0;
+    if (is_idle()) return 0;
     next = std::min(next, drain_by_ms_);
   } else if (next == TimerQueue::kNever) {
     return -1;
@@ -190,10 +228,11 @@ void Reactor::round(int timeout_ms) {
   timers_.run(now_.steady_ms);
   finish_touched();
   destroy_closed();
+  if (!gates_.empty()) gates_.remove_if([](const ReleaseGate& gate) { return gate.is_done(); });
   stats_.connections.store(connections_.size(), std::memory_order_relaxed);
   stats_.queued_bytes.store(pool_.queued_bytes(), std::memory_order_relaxed);
 
-  if (phase_ == Phase::draining && (connections_.empty() || now_.steady_ms >= drain_by_ms_)) {
+  if (phase_ == Phase::draining && (is_idle() || now_.steady_ms >= drain_by_ms_)) {
     phase_ = Phase::drained;
     terminate_all();
     end_drain();
@@ -244,6 +283,7 @@ void Reactor::terminate_all() noexcept {
   revisits_ = {};
   closed_ = {};
   connections_.clear();
+  gates_.clear();
   stats_.connections.store(0, std::memory_order_relaxed);
   stats_.queued_bytes.store(pool_.queued_bytes(), std::memory_order_relaxed);
 }

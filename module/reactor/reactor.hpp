@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <list>
 #include <memory>
 #include <string>
 #include <thread>
@@ -17,9 +18,11 @@
 #include "reactor/connection.hpp"
 #include "reactor/intrusive_queue.hpp"
 #include "reactor/loop.hpp"
+#include "reactor/release_gate.hpp"
 #include "reactor/session.hpp"
 #include "reactor/stream.hpp"
 #include "reactor/task_queue.hpp"
+#include "reactor/tls_stream.hpp"
 #include "relay/outbox.hpp"
 #include "websocket/frame_reader.hpp"
 
@@ -30,6 +33,8 @@ struct ReactorOptions {
   OutboxPool::Limits queues;
   std::uint32_t ping_interval_seconds = 25;
   std::uint32_t busy_poll_microseconds = 0;  // how long to spin before sleeping
+  // How long a web server may take to release a TLS session. Not live.
+  std::uint32_t release_patience_ms = 10'000;
 };
 
 /// Statistics that any thread may read. Written by the reactor's thread only.
@@ -46,6 +51,8 @@ class Reactor final : public Loop {
  public:
   /// Makes the session of a connection, on the reactor's thread.
   using SessionMaker = std::function<std::unique_ptr<Session>(Connection&)>;
+  /// Is told why a TLS stream was closed before its connection was open. On the reactor's thread.
+  using ProblemReport = std::function<void(ReleaseGate::Problem)>;
 
   /// Throws std::system_error where no descriptor or thread can be had.
   explicit Reactor(const ReactorOptions& options);
@@ -61,6 +68,10 @@ class Reactor final : public Loop {
   /// The same, for a socket without a layer above it.
   bool adopt(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
              SessionMaker make_session);
+  /// The same, for a TLS stream that the web server still has to release; see ReleaseGate. `gate`
+  /// stays the caller's too where this fails. Opening it counts as a connection for drain().
+  bool adopt(std::unique_ptr<TlsStream>& stream, FileDescriptor& gate, std::string response,
+             std::shared_ptr<void> permit, SessionMaker make_session, ProblemReport on_problem);
 
   /// Any thread: runs `task` on the reactor's. False, and it is not run, once stopped. See
   /// TaskQueue for exceptions.
@@ -107,10 +118,14 @@ class Reactor final : public Loop {
     return stop_requested_.load(std::memory_order_relaxed);
   }
 
+  bool is_idle() const noexcept { return connections_.empty() && gates_.empty(); }
+
   std::uint32_t busy_poll_microseconds_;
+  const std::uint32_t release_patience_ms_;
   ReactorStats stats_;
   TaskQueue tasks_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
+  std::list<ReleaseGate> gates_;  // about as many as the web server has threads
   std::uint64_t next_id_ = 1;
   IntrusiveQueue<Connection, &Connection::touched_link> touched_;
   IntrusiveQueue<Connection, &Connection::revisit_link> revisits_;

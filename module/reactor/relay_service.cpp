@@ -50,11 +50,22 @@ RelayService::~RelayService() {
 bool RelayService::open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
                         SessionParameters parameters) {
   return reactor_->adopt(socket, std::move(response), std::move(permit),
-                         [this, parameters = std::move(parameters)](Connection& connection) {
-                           add(stats_.accepted, 1);
-                           set_expiry(connection, parameters.expires_at);
-                           return make_relay_session(*this, connection, parameters);
-                         });
+                         session_maker(std::move(parameters)));
+}
+
+bool RelayService::open(std::unique_ptr<TlsStream>& stream, FileDescriptor& gate,
+                        std::string response, std::shared_ptr<void> permit,
+                        SessionParameters parameters, Reactor::ProblemReport on_problem) {
+  return reactor_->adopt(stream, gate, std::move(response), std::move(permit),
+                         session_maker(std::move(parameters)), std::move(on_problem));
+}
+
+Reactor::SessionMaker RelayService::session_maker(SessionParameters parameters) {
+  return [this, parameters = std::move(parameters)](Connection& connection) {
+    add(stats_.accepted, 1);
+    set_expiry(connection, parameters.expires_at);
+    return make_relay_session(*this, connection, parameters);
+  };
 }
 
 void RelayService::set_expiry(Connection& connection, std::int64_t expires_at) {

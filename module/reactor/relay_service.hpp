@@ -107,6 +107,10 @@ class RelayService final : private Observer {
   /// Reactor::adopt.
   bool open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
             SessionParameters parameters);
+  /// The same for a socket under TLS, when the web server has released it; see Reactor::adopt.
+  bool open(std::unique_ptr<TlsStream>& stream, FileDescriptor& gate, std::string response,
+            std::shared_ptr<void> permit, SessionParameters parameters,
+            Reactor::ProblemReport on_problem);
 
   /// See Router and Backplane. Each waits for the answer until `deadline`. Each throws
   /// std::bad_alloc.
@@ -148,6 +152,7 @@ class RelayService final : private Observer {
 
  private:
   void on_error_sent(ErrorCode code) noexcept override;
+  Reactor::SessionMaker session_maker(SessionParameters parameters);
   void set_expiry(Connection& connection, std::int64_t expires_at);
   template <typename T, typename F>
   bool call_async(Completion<T> done, F ask);

@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace waystation {
@@ -16,8 +17,12 @@ namespace {
 // Bytes of a request that are examined. A longer header counts as incomplete.
 constexpr std::size_t kPeekBytes = 16 * 1024;
 
+/// What the web server waits for.
+enum class Waiting : std::uint8_t { for_nothing, for_request, for_acknowledgement };
+
 struct Slow {
   SlowConnections::Time since;
+  Waiting waiting;
   OpenConnection connection;
   // Among those of the same age, the server read from the lowest numbers first.
   auto age() const { return std::tuple(since, connection.descriptor); }
@@ -26,7 +31,8 @@ struct Slow {
 /// The connections of one network.
 struct Crowd {
   std::size_t count = 0;
-  std::deque<Slow> slow;  // the oldest first
+  std::deque<Slow> slow;       // the oldest first
+  std::size_t incomplete = 0;  // of those, the ones without a whole request
 };
 
 /// Whether the peer has not acknowledged all that was written.
@@ -35,14 +41,15 @@ bool has_unsent_bytes(int fd) noexcept {
   return ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent > 0;
 }
 
-/// Whether the server waits for the client of a connection.
-bool is_slow(int fd, const std::function<bool(std::string_view)>& is_whole,
-             std::vector<char>& buffer) {
+/// What the server waits for from the client of a connection.
+Waiting waiting_for(int fd, const std::function<bool(std::string_view)>& is_whole,
+                    std::vector<char>& buffer) {
   // Whatever else it has sent, a worker may be writing to it.
-  if (has_unsent_bytes(fd)) return true;
+  if (has_unsent_bytes(fd)) return Waiting::for_acknowledgement;
   const auto size = ::recv(fd, buffer.data(), buffer.size(), MSG_PEEK | MSG_DONTWAIT);
-  if (size == 0) return false;  // its peer ended it
-  return size < 0 || !is_whole({buffer.data(), static_cast<std::size_t>(size)});
+  if (size == 0) return Waiting::for_nothing;  // its peer ended it
+  const bool whole = size > 0 && is_whole({buffer.data(), static_cast<std::size_t>(size)});
+  return whole ? Waiting::for_nothing : Waiting::for_request;
 }
 
 }  // namespace
@@ -112,14 +119,38 @@ Result<std::size_t, std::error_code> SlowConnections::end(const Server& server, 
     if (server.is_exempt(connection.ends.peer)) continue;
     auto& crowd = crowds[network_of(connection.ends.peer)];
     ++crowd.count;
-    if (is_due && is_slow(connection.descriptor, server.is_whole, buffer)) {
-      crowd.slow.push_back({known.since, connection});
+    if (now - known.since < kCrowdedAfter) continue;
+    const auto waiting = waiting_for(connection.descriptor, server.is_whole, buffer);
+    if (waiting == Waiting::for_request) ++crowd.incomplete;
+    if (waiting == Waiting::for_request || (waiting == Waiting::for_acknowledgement && is_due)) {
+      crowd.slow.push_back({known.since, waiting, connection});
     }
   }
   if (held <= server.workers) return std::size_t{0};
-  for (auto& [network, crowd] : crowds) std::ranges::sort(crowd.slow, {}, &Slow::age);
 
   std::size_t ended = 0;
+  const auto end_reading = [&](Crowd& crowd, const OpenConnection& connection) {
+    if (is_served(connection.ends) || !shut_down(connection, SHUT_RD)) return;
+    auto& known = known_[connection.identity];
+    known.stage = Stage::reading_ended;
+    known.since = now;
+    --crowd.count;
+    --held;
+    ++ended;
+  };
+  for (auto& [network, crowd] : crowds) {
+    std::ranges::sort(crowd.slow, {}, &Slow::age);
+    std::deque<Slow> left;
+    for (const auto& slow : crowd.slow) {
+      if (slow.waiting == Waiting::for_request && crowd.incomplete > server.workers / 2) {
+        --crowd.incomplete;
+        end_reading(crowd, slow.connection);
+      } else if (now - slow.since >= kSlowAfter) {
+        left.push_back(slow);
+      }
+    }
+    crowd.slow = std::move(left);
+  }
   while (held > server.workers / 2) {
     const auto first = std::ranges::min_element(crowds, [](const auto& left, const auto& right) {
       const auto& a = left.second;
@@ -132,13 +163,7 @@ Result<std::size_t, std::error_code> SlowConnections::end(const Server& server, 
     auto& crowd = first->second;
     const auto connection = crowd.slow.front().connection;
     crowd.slow.pop_front();
-    if (is_served(connection.ends) || !shut_down(connection, SHUT_RD)) continue;
-    auto& known = known_[connection.identity];
-    known.stage = Stage::reading_ended;
-    known.since = now;
-    --crowd.count;
-    --held;
-    ++ended;
+    end_reading(crowd, connection);
   }
   return ended;
 }

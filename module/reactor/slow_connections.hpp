@@ -31,6 +31,8 @@ class SlowConnections {
 
   /// How long a connection is left alone after end() saw it first, and between its two ends.
   static constexpr std::chrono::milliseconds kSlowAfter{400};
+  /// The same for the connections of a network that holds more than its share.
+  static constexpr std::chrono::milliseconds kCrowdedAfter{40};
   /// end() has to be called more often than this, or it starts anew with each connection.
   static constexpr std::chrono::seconds kForgetAfter{5};
 
@@ -45,14 +47,18 @@ class SlowConnections {
     std::function<bool(std::string_view)> is_whole;
   };
 
-  /// To be called twice a second. A connection is slow if an earlier call saw it at least
-  /// kSlowAfter ago, and the server waits for the client: no whole request waits to be read, or the
-  /// client has not taken what was sent to it.
+  /// To be called twice a second, or more often while all workers are busy. A connection is slow if
+  /// an earlier call saw it at least kSlowAfter ago, and the server waits for the client: no whole
+  /// request waits to be read, or the client has not taken what was sent to it.
   ///
-  /// If the server holds more connections than it has workers, slow ones are ended until it holds
-  /// half as many as workers. They are taken from the network with the most connections (an IPv4
-  /// address or an IPv6 /64 prefix), the oldest first. Of networks with equally many, the one with
-  /// the oldest connection goes first.
+  /// Nothing is ended unless the server holds more connections than it has workers. Then a network
+  /// (an IPv4 address or an IPv6 /64 prefix) may hold half as many as workers without a whole
+  /// request. Of those above its share that an earlier call saw at least kCrowdedAfter ago, the
+  /// oldest are ended.
+  ///
+  /// If the server still holds more than half as many as workers, slow connections are ended until
+  /// it does not. They are taken from the network with the most connections, the oldest first. Of
+  /// networks with equally many, the one with the oldest connection goes first.
   ///
   /// First, only the reading side of a connection is ended: the server reads end-of-file, and an
   /// answer that it is writing is sent. If the client has still not taken the answer kSlowAfter

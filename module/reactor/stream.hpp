@@ -28,6 +28,8 @@ class Stream {
     Status status = Status::ok;
     // read only: more bytes can be read although the descriptor may not be readable.
     bool has_pending = false;
+    // read only: the stream holds bytes of its own to send. The caller then calls write().
+    bool holds_bytes = false;
   };
 
   virtual ~Stream() = default;
@@ -55,6 +57,9 @@ class Stream {
   /// kernel. May be more than there are, so that the acknowledged offset is a lower bound. 0 where
   /// the kernel does not say.
   virtual std::uint64_t unacknowledged_bytes() const noexcept = 0;
+
+  /// As in Result. Asked before the first read.
+  virtual bool has_pending() const noexcept { return false; }
 
  protected:
   Stream() = default;

@@ -18,7 +18,7 @@ import micro
 import plots
 import profiles
 from scenarios import FIGURES, MOST_ROUNDS, SCENARIOS
-from servers import NAMES, PING_SECONDS, Server
+from servers import NAMES, PING_SECONDS, Server, add_peers, with_peers
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -336,7 +336,19 @@ def arguments():
         "--profile", action="store_true", help="only print waystation's profile (perf)"
     )
     parser.add_argument("--page", action="store_true", help="only write the page from results/")
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="another server that serves the original protocol: compared wherever `ws` is. The command "
+        "gets the port and, where the others speak TLS, the files of the certificate and its key",
+    )
     options = parser.parse_args()
+    if options.peer:
+        global SCENARIOS
+        add_peers(options.peer)
+        SCENARIOS = tuple(map(with_peers, SCENARIOS))
     known = [scenario.name for scenario in SCENARIOS if scenario.load]
     for name in options.only or ():
         if name not in known:
@@ -369,7 +381,7 @@ def main():
             print((Path(scratch) / "profile.txt").read_text())
         return None
     is_whole = not (options.quick or options.only)
-    is_kept = is_whole and not options.out and scale == 1 and rounds >= 3
+    is_kept = is_whole and not (options.out or options.peer) and scale == 1 and rounds >= 3
 
     load_before = os.getloadavg()
     others_before = machine.share_of_others()

@@ -19,6 +19,9 @@ class Scenario:
     least_seconds: float = 0  # the minimum for short runs
     turns: int = 1  # in each round; a percentile of few samples needs several
 
+    def is_tls(self):
+        return any("_tls" in server for server, _ in self.variants)
+
 
 def plain(*servers, **more):
     return tuple((server, tuple(more.get(server, ()))) for server in servers)
@@ -47,6 +50,8 @@ def audited_push(name, rate, audited, most):
 ALL = (OURS, "ws", "nchan", "channels")
 # The bound of these system calls without a relay, with one message in flight.
 WITH_FLOOR = (*ALL, "floor")
+TLS_OURS = "waystation_tls"
+TLS = (TLS_OURS, "ws_tls")
 AGAINST_FLOOR = ((OURS, "floor", "", None), ("floor", "nchan", "", None), ("floor", "ws", "", None))
 
 # The maximum rounds for servers that need half a minute to open the sockets.
@@ -207,6 +212,54 @@ SCENARIOS = (
     *audited_push("audited_push", 30_000, "waystation_guarded", 1.1),
     *audited_push("audited_push_50000", 50_000, "waystation_guarded", 1.1),
     *audited_push("audited_push_full", 30_000, "waystation_guarded_full", None),
+    Scenario(
+        "tls_pairs_100",
+        "TLS, 100 pairs × 1 in flight, 64 B",
+        "messages",
+        ("--pairs", "100"),
+        plain(*TLS, "floor_tls", OURS),
+        ((TLS_OURS, OURS, "", None), (TLS_OURS, "ws_tls", "", None), (TLS_OURS, "floor_tls", "", None)),
+    ),
+    Scenario(
+        "tls_pairs_50x16",
+        "TLS, 50 pairs × 16 in flight, 64 B",
+        "messages",
+        ("--pairs", "50", "--window", "16"),
+        plain(*TLS, OURS),
+        ((TLS_OURS, OURS, "", None), (TLS_OURS, "ws_tls", "", None)),
+    ),
+    Scenario(
+        "tls_kib_2",
+        "TLS, 50 pairs × 4 in flight, 2 KiB",
+        "messages",
+        ("--pairs", "50", "--window", "4", "--bytes", "2048"),
+        plain(*TLS, OURS),
+        ((TLS_OURS, OURS, "", None), (TLS_OURS, "ws_tls", "", None)),
+    ),
+    Scenario(
+        "tls_idle_2000",
+        "TLS, 2,000 idle sockets",
+        "idle",
+        ("--pairs", "0", "--idle", "2000"),
+        plain(*TLS, "floor_tls", OURS),
+        ((TLS_OURS, None, "<", 15), (TLS_OURS, "floor_tls", "", None), (TLS_OURS, "ws_tls", "", None)),
+        seconds=2.5,
+        least_seconds=2.5,  # each is pinged
+    ),
+    # Both need a whole TLS handshake. The rest of an upgrade must not cost much more than that of
+    # another request.
+    Scenario(
+        "tls_connects",
+        "TLS, 2,000 connects in a row, 8 at once",
+        "connects",
+        ("--pairs", "0", "--idle", "2000", "--parallel", "8"),
+        plain(*TLS, "waystation_tls_request", waystation_tls_request=("--request", "/nothing")),
+        (
+            (TLS_OURS, "waystation_tls_request", ">", 1 / 1.1),
+            (TLS_OURS, "ws_tls", "", None),
+        ),
+        seconds=0,
+    ),
     Scenario(
         "nchan_configurations",
         "nchan as it can be configured: 100 pairs × 1 in flight, 64 B",

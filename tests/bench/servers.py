@@ -3,6 +3,7 @@
 import base64
 import os
 import re
+import shlex
 import signal
 import socket
 import sqlite3
@@ -10,6 +11,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 from scenarios import OURS
@@ -46,7 +48,37 @@ NAMES = {
     "nchan_delayed": "nchan, Nagle's algorithm on",
     "channels": "Django Channels",
     "floor": "the floor",
+    "waystation_tls": "waystation, TLS",
+    "waystation_tls_request": "waystation, TLS: a 404 on its own connection",
+    "ws_tls": "Node ws, TLS",
+    "floor_tls": "the floor, TLS",
 }
+
+# Servers that a caller of the benchmark names: {name: command}. The command gets the port, and with TLS
+# the files of the certificate and its key.
+PEERS = {}
+
+
+def add_peers(commands):
+    for text in commands:
+        name, _, command = text.partition("=")
+        PEERS[name] = command
+        NAMES[name], NAMES[name + "_tls"] = name, name + ", TLS"
+
+
+def with_peers(scenario):
+    """The scenario with the named servers, if `ws` has part in it. They speak TLS where it does."""
+    if not any(server in ("ws", "ws_tls") for server, _ in scenario.variants):
+        return scenario
+    ending = "_tls" if scenario.is_tls() else ""
+    peers = tuple((name + ending, ()) for name in PEERS)
+    ours = scenario.variants[0][0]
+    more = tuple((ours, name, "", None) for name, _ in peers)
+    return replace(scenario, variants=scenario.variants + peers, aims=scenario.aims + more)
+
+
+def is_tls(kind):
+    return "_tls" in kind
 
 
 def free_port():
@@ -64,14 +96,17 @@ class Server:
         self.scratch = Path(tempfile.mkdtemp(dir=scratch))
         self.audit = None
         self.rows_before = 0  # in the audit, before the run
+        files = self.certificate() if is_tls(kind) else []
         if self.is_ours():
-            command = self.waystation(build)
-        elif kind == "floor":
-            command = [str(build / "tests/bench/peers/floor/waystation-floor"), str(self.port)]
+            command = self.waystation(build, files)
+        elif kind.startswith("floor"):
+            command = [str(build / "tests/bench/peers/floor/waystation-floor"), str(self.port), *files]
+        elif kind.removesuffix("_tls") in PEERS:
+            command = [*shlex.split(PEERS[kind.removesuffix("_tls")]), str(self.port), *files]
         else:
             folder, _, config = kind.partition("_")
             command = [str(HERE / "peers" / folder / "start.sh"), str(self.port)]
-            command += [config] if config else []
+            command += files if files else [config] if config else []
         self.log = open(self.scratch / "log", "w+b")
         self.process = subprocess.Popen(
             command,
@@ -87,9 +122,22 @@ class Server:
     def is_guarded(self):
         return self.kind.startswith("waystation_guarded")
 
-    def waystation(self, build):
+    def certificate(self):
+        """A self-signed certificate and its key, P-256: the two files."""
+        files = [str(self.scratch / name) for name in ("certificate.pem", "key.pem")]
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        command += ["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-out", files[0]]
+        subprocess.run([*command, "-keyout", files[1]], check=True, capture_output=True)
+        return files
+
+    def waystation(self, build, files):
         command = [str(build / "embed" / "waystation"), "serve", "--www", ""]
-        command += ["--listen", f"127.0.0.1:{self.port}", "--log-level", "warning"]
+        # Numbers of the server are read over plain HTTP, on another port.
+        self.metrics_port = free_port() if files else self.port
+        command += ["--listen", f"127.0.0.1:{self.metrics_port}", "--log-level", "warning"]
+        if files:
+            command += ["--listen", f"https://127.0.0.1:{self.port}"]
+            command += ["--tls-certificate", files[0], "--tls-key", files[1]]
         for key, value in OPTIONS.items():
             command += ["--" + key.replace("_", "-"), str(value)]
         if self.kind == "waystation_spin":
@@ -107,7 +155,9 @@ class Server:
     def load_options(self):
         """The generator's arguments for this server."""
         options = ["--port", str(self.port), "--pid", str(self.process.pid)]
-        if self.kind.startswith("nchan") or self.kind == "floor":
+        if is_tls(self.kind):
+            options += ["--tls"]
+        if self.kind.startswith(("nchan", "floor")):
             options += ["--reply", "as_sent"]
         if self.is_guarded():
             secret = self.scratch / "secret"
@@ -142,7 +192,7 @@ class Server:
         self.log.close()
 
     def metric(self, name):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         return int(re.search(rf"^{re.escape(name)} (\d+)$", text, re.MULTILINE).group(1))
 

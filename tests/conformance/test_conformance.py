@@ -18,8 +18,8 @@ import websockets
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 
-from harness import (BINARY, CLOSE, PATIENCE, PING, PONG, TEXT, RawSocket, frame,  # noqa: E402
-                     scaled)
+from harness import (BINARY, CLOSE, PATIENCE, PING, PONG, TEXT, TLS, RawSocket,  # noqa: E402
+                     client_tls, frame, scaled)
 
 CONTINUATION = 0
 
@@ -29,11 +29,12 @@ class Echo:
 
     def __enter__(self):
         self._errors = tempfile.TemporaryFile()
-        self._process = subprocess.Popen([os.environ["WAYSTATION_ECHO"], "0"],
+        files = [os.path.join(TLS, "key.pem")] if TLS else []
+        self._process = subprocess.Popen([os.environ["WAYSTATION_ECHO"], "0", *files],
                                          stdout=subprocess.PIPE, stderr=self._errors)
         watchdog = threading.Timer(PATIENCE, self._process.kill)
         watchdog.start()
-        found = re.search(rb"ws://127\.0\.0\.1:(\d+)/", self._process.stdout.readline())
+        found = re.search(rb"wss?://127\.0\.0\.1:(\d+)/", self._process.stdout.readline())
         watchdog.cancel()
         assert found, "waystation-echo did not start"
         self.port = int(found.group(1))
@@ -224,8 +225,8 @@ class Conformance(unittest.TestCase):
 
     def test_a_client_that_is_not_our_code(self):
         async def talk():
-            async with websockets.connect(f"ws://127.0.0.1:{self.echo.port}/",
-                                          max_size=None) as ws:
+            async with websockets.connect(f"{'wss' if TLS else 'ws'}://127.0.0.1:{self.echo.port}/",
+                                          ssl=client_tls(), max_size=None) as ws:
                 for message in ("", "text", "驿站", b"", b"\x00\xff", "x" * 100_000,
                                 bytes(100_000)):
                     await ws.send(message)

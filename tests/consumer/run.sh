@@ -87,6 +87,12 @@ links_no_web_server() {
     ! ldd "$library_dir/libwaystation.so" | grep -i civetweb
 }
 
+# The glue of the host application lends it the functions.
+links_no_tls_library() {
+  ! nm -D --undefined-only "$library_dir/libwaystation.so" | grep -E ' (SSL|TLS|DTLS)_' &&
+    ! objdump -p "$library_dir/libwaystation.so" | grep 'NEEDED *libssl'
+}
+
 # Every function that the header declares is exported.
 exports_what_it_declares() {
   local name missing=0
@@ -104,6 +110,14 @@ header_alone() {
   printf '#include <waystation/%s>\nint main(void) { return 0; }\n' "$header" |
     "$compiler" -x "$4" -std="$standard" "${warnings[@]}" -I"$prefix/include" -c - \
       -o "$scratch/header.o"
+}
+
+# The glue for OpenSSL does not compile with a library that only looks like it.
+refuses_tls_library() {
+  printf '#include <waystation/civetweb_openssl.h>\n' |
+    cc -x c -std=c11 "$1" -I"$prefix/include" -c - -o "$scratch/header.o" 2>"$scratch/refused" &&
+    return 1
+  grep -q 'put a TLS proxy in front' "$scratch/refused"
 }
 
 # hidden LAYOUT-FLAGS…: a program with the library's user and its own CivetWeb, which exports none
@@ -185,16 +199,25 @@ fi
 
 for standard in c99 c11 c17; do
   check "waystation.h is self-contained, $standard" header_alone waystation.h cc "$standard" c
-  check "civetweb.h is self-contained, $standard" header_alone civetweb.h cc "$standard" c
+  for header in civetweb.h civetweb_openssl.h; do
+    check "$header is self-contained, $standard" header_alone "$header" cc "$standard" c
+  done
 done
 for standard in c++11 c++17 c++20; do
   check "waystation.h is self-contained, $standard" header_alone waystation.h c++ "$standard" c++
-  check "civetweb.h is self-contained, $standard" header_alone civetweb.h c++ "$standard" c++
+  for header in civetweb.h civetweb_openssl.h; do
+    check "$header is self-contained, $standard" header_alone "$header" c++ "$standard" c++
+  done
+done
+
+for macro in LIBRESSL_VERSION_NUMBER OPENSSL_IS_BORINGSSL OPENSSL_IS_AWSLC; do
+  check "civetweb_openssl.h refuses $macro" refuses_tls_library "-D$macro=1"
 done
 
 check "only waystation_* is exported" exports_no_other_symbols
 check "every declared function is exported" exports_what_it_declares
 check "the library links no web server" links_no_web_server
+check "the library links no TLS library" links_no_tls_library
 # Packages leave this to the loader, which searches /usr/lib.
 if [ -x "$prefix/bin/waystation" ] && [ "${WAYSTATION_PREFIX:-/usr}" = /usr ]; then
   check "the server finds its library" "$prefix/bin/waystation" --version

@@ -127,6 +127,8 @@ class Scene:
         self.log_count = 0
         for folder in SYSTEM_FOLDERS:
             (self.folder / folder[1:]).mkdir(parents=True)
+        (self.folder / "src").mkdir()
+        (self.folder / "src/waystation").symlink_to(ROOT)
         tools = self.folder / ".tools"
         tools.mkdir()
         sudo = tools / "sudo"
@@ -201,7 +203,8 @@ class Scene:
         flags = subprocess.run(["pkg-config", "--cflags", "--libs", "waystation"], env=self.environment,
                                capture_output=True, text=True, check=True).stdout.split()
         self.run(["cc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wno-unused-parameter", f"-I{self.folder}", f"-I{HERE}/programs",
-                  f'-DDOCS_FOLDER="{self.folder}"', f"{HERE}/programs/{host}", "-o", "program", *flags, "-lcivetweb", "-pthread"])
+                  f'-DDOCS_FOLDER="{self.folder}"', f"{HERE}/programs/{host}", "-o", "program", *flags, "-lcivetweb", "-pthread",
+                  *[f"-l{name}" for name in block.option("links").split(",") if name]])
         self.run(["./program"])
 
     def run_toml(self, block):

@@ -3,6 +3,8 @@
 `Server` starts the program named by WAYSTATION_BIN on a free port and ends it again: with exit
 code 0, or the test has failed. `connect` opens a socket with the websockets package, which is not
 our code; `RawSocket` one on which a test can say anything, byte by byte.
+
+With WAYSTATION_TLS, a folder with certificate.pem and key.pem, all of them speak TLS.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ import re
 import resource
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import tempfile
@@ -24,10 +27,15 @@ import unittest
 
 import websockets
 
+from tls_socket import Session, TlsSocket
+
 V1 = "waystation.v1"
 
 # A program built with sanitizers is many times slower and larger.
 SANITIZED = bool(os.environ.get("WAYSTATION_SANITIZED"))
+
+TLS = os.environ.get("WAYSTATION_TLS")
+SCHEME = "https" if TLS else "http"
 
 # The timeout of every wait, in seconds. A passing test never reaches it.
 PATIENCE = 60 if SANITIZED else 20
@@ -45,6 +53,25 @@ def raise_descriptor_limit():
     return hard
 
 
+def client_tls(version=None):
+    """The settings of a TLS client that verifies the server, for one version or all; None without
+    TLS."""
+    if not TLS:
+        return None
+    context = ssl.create_default_context(cafile=os.path.join(TLS, "certificate.pem"))
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    return context
+
+
+def server_tls():
+    """The server's options for TLS."""
+    if not TLS:
+        return ()
+    return ("--tls-certificate", os.path.join(TLS, "certificate.pem"),
+            "--tls-key", os.path.join(TLS, "key.pem"))
+
+
 class Server:
     """A running `waystation serve`. Use it in a `with` statement."""
 
@@ -60,14 +87,15 @@ class Server:
                        if not name.startswith("WAYSTATION_")}
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [program, "serve", "--listen", "127.0.0.1:0", "--www", "", *self.options],
+            [program, "serve", "--listen", f"{SCHEME}://127.0.0.1:0" if TLS else "127.0.0.1:0",
+             "--www", "", *server_tls(), *self.options],
             stdout=subprocess.PIPE, stderr=self._errors, env=environment,
             preexec_fn=self.prepare)
         # A silent server is ended; the missing line shows the failure.
         watchdog = threading.Timer(PATIENCE, self._process.kill)
         watchdog.start()
         for line in self._process.stdout:
-            found = re.match(rb"waystation: listening on http://127\.0\.0\.1:(\d+)", line)
+            found = re.match(rb"waystation: listening on https?://127\.0\.0\.1:(\d+)", line)
             if found:
                 self.port = int(found.group(1))
                 break
@@ -112,11 +140,18 @@ class Server:
 
     def url(self, path, user=None):
         query = "" if user is None else f"?user={user}"
-        return f"ws://127.0.0.1:{self.port}{path}{query}"
+        return f"{'wss' if TLS else 'ws'}://127.0.0.1:{self.port}{path}{query}"
+
+    def http_connection(self):
+        """A connection for HTTP requests."""
+        if TLS:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=PATIENCE,
+                                               context=client_tls())
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
 
     def http(self, method, path, body=None, headers=None):
         """One HTTP request: (status, headers, body)."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = self.http_connection()
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
@@ -170,7 +205,7 @@ def connect(server, path, user=None, v1=False, **options):
     subprotocols = [V1] if v1 else options.pop("subprotocols", None)
     return websockets.connect(server.url(path, user), subprotocols=subprotocols,
                               ping_interval=None, open_timeout=PATIENCE, close_timeout=PATIENCE,
-                              max_size=None, **options)
+                              max_size=None, ssl=client_tls(), **options)
 
 
 async def connect_after_release(server, path, user=None, **options):
@@ -256,9 +291,10 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 class RawSocket:
-    """A TCP connection with a WebSocket client that can also send malformed data."""
+    """A TCP or TLS connection with a WebSocket client that can also send malformed data. `tls` is the
+    TLS session to use. TLS that ends without close_notify is an error (SSLEOFError)."""
 
-    def __init__(self, server, receive_buffer=None, source=None):
+    def __init__(self, server, receive_buffer=None, source=None, tls=None):
         self.server = server
         self.socket = socket.socket()
         self.socket.settimeout(PATIENCE)
@@ -268,6 +304,8 @@ class RawSocket:
             self.socket.bind((source, 0))
         self.socket.connect((getattr(server, "host", "127.0.0.1"), server.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if TLS:
+            self.socket = TlsSocket(self.socket, tls or Session(client_tls()))
         self._pending = b""
 
     def __enter__(self):

@@ -69,12 +69,15 @@ struct Frame {
 class WebSocketClient {
  public:
   explicit WebSocketClient(FileDescriptor fd) : fd_(std::move(fd)) {}
+  virtual ~WebSocketClient() = default;
+  WebSocketClient(WebSocketClient&&) = default;
+  WebSocketClient& operator=(WebSocketClient&&) = default;
 
   int get() const noexcept { return fd_.get(); }
   /// Bytes read from the kernel.
   std::uint64_t taken() const noexcept { return offset_ + buffer_.size(); }
 
-  bool send(std::string_view bytes) { return send_all(fd_.get(), bytes); }
+  virtual bool send(std::string_view bytes) { return send_all(fd_.get(), bytes); }
   bool say(std::string_view text) { return send(frame(Opcode::text, text)); }
 
   /// An HTTP head including its empty line; empty at the end of the connection.
@@ -139,9 +142,13 @@ class WebSocketClient {
   }
   void vanish() { fd_.reset(); }
 
+ protected:
+  /// At least one byte, or the end.
+  virtual Received receive() { return receive_some(fd_.get()); }
+
  private:
   bool fill() {
-    auto received = receive_some(fd_.get());
+    auto received = receive();
     is_reset_ = received.end == Received::End::reset;
     buffer_ += received.bytes;
     return received.end == Received::End::none;

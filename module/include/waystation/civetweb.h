@@ -15,9 +15,11 @@
  *     option do not apply to it, and mg_stop does not close it.
  *   - CivetWeb's access log shows status -1 for an adopted socket. Its callbacks end_request,
  *     connection_close and connection_closed run at once, not when the chat ends.
- *   - On TLS ports upgrades get 501 tls_unsupported, because CivetWeb would keep the TLS session. Put
- *     a TLS proxy in front that speaks plain HTTP to CivetWeb. Unix-domain ports are refused too:
- *     their connections have no address by which to find the descriptor.
+ *   - On TLS ports the relay takes the TLS session over with the socket, if you have called
+ *     waystation_civetweb_use_openssl (<waystation/civetweb_openssl.h>) before mg_start. Otherwise
+ *     upgrades get 501 tls_unsupported there.
+ *   - Unix-domain ports are refused: their connections have no address by which to find the
+ *     descriptor.
  *   - The relay answers everything under its paths, also in upper case, since CivetWeb's patterns
  *     ignore case: a path that is not exactly a route gets 404. Your protection of other paths does
  *     not change: the patterns end in a slash, so /pushover stays yours.
@@ -74,6 +76,7 @@ extern "C" {
 typedef struct waystation_civetweb_call {
   waystation_request request;
   waystation_header headers[MG_MAX_HEADERS];
+  waystation_stream stream;
   int body_begun;
 } waystation_civetweb_call;
 
@@ -251,6 +254,10 @@ static inline int waystation_civetweb_upgrade(struct mg_connection *conn, void *
     return waystation_civetweb_reject(conn, (uint32_t)(uintptr_t)relay_id, refused);
   }
   waystation_civetweb_request(conn, &call);
+  call.stream.size = sizeof call.stream;
+  if (call.request.is_tls && waystation_stream_find(conn, &call.stream)) {
+    call.request.stream = &call.stream;
+  }
   memset(&response, 0, sizeof response);
   response.size = sizeof response;
   done = waystation_upgrade((uint32_t)(uintptr_t)relay_id, &call.request, &response);

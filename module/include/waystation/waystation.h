@@ -120,6 +120,9 @@ typedef struct waystation_request {
    * at most. It should wait a few seconds at most. NULL: there is no body to read. */
   int (*read_body)(void *body_source, char *buffer, size_t size);
   void *body_source;
+  /* For waystation_upgrade, if `is_tls`: the connection's TLS session, which the relay takes over with
+   * the socket. NULL: there is none, and the request is refused with 501 tls_unsupported. */
+  const struct waystation_stream *stream;
 } waystation_request;
 
 /* What the host application does with a request. */
@@ -380,20 +383,23 @@ WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
                                                  waystation_response *response);
 
 /* Ends connections that keep your web server waiting, for servers with a thread for each connection
- * that they read from, such as CivetWeb. Call it about twice a second, from any thread.
+ * that they read from, such as CivetWeb. Call it about twice a second, from any thread. While all
+ * workers are busy, call it 20 times a second if you can: others wait for about two periods.
  *
  * It considers the TCP connections of this process whose local port is one of `ports`, except those
- * that the relay adopted. If there are more than `workers`, the number of connections that your
- * server serves at a time, it ends slow ones until half of `workers` are left. A connection is slow
- * if a call saw it at least 0.4 seconds ago and one of these is true: no whole request is waiting in
- * it, or its client has not taken what was written. After five seconds without a call, all count as
- * new.
+ * that the relay adopted. It ends some of them if there are more than `workers`, the number of
+ * connections that your server serves at a time:
+ *   - A network (an IPv4 address, or an IPv6 /64 prefix) may have half of `workers` in which no
+ * whole request is waiting. The oldest above that are ended, if a call saw them at least 40 ms ago.
+ *   - Then slow connections are ended until half of `workers` are left. A connection is slow if a
+ * call saw it at least 0.4 seconds ago and one of these is true: no whole request is waiting in it,
+ * or its client has not taken what was written. The network with the most connections goes first;
+ *     of equal ones, that with the oldest connection. Of a network, the oldest go first.
  *
- * The network with the most connections goes first: an IPv4 address, or an IPv6 /64 prefix. Of
- * equal ones, that with the oldest connection goes first. Of a network, the oldest connections go
- * first. Those of `trusted_proxies` stay. A connection also stays while
- * waystation_upgrade, waystation_http, waystation_origin_check or waystation_is_operator works on its
- * request, unless the call waits for the body. waystation_upgrade refuses an ended connection with 503 not_adoptable.
+ * Connections of `trusted_proxies` stay. A connection also stays while waystation_upgrade,
+ * waystation_http, waystation_origin_check or waystation_is_operator works on its request, unless
+ * the call waits for the body. waystation_upgrade refuses an ended connection with 503
+ * not_adoptable. After five seconds without a call, all connections count as new.
  *
  * Your server reads end-of-file from an ended connection; an answer that it is writing still goes
  * out. If its client has not taken the answer 0.4 seconds later, and others still wait, your
@@ -455,6 +461,112 @@ WAYSTATION_API waystation_status waystation_presence(waystation_relay *relay, co
  * waystation_presence. */
 WAYSTATION_API waystation_status waystation_end_sessions(waystation_relay *relay, const char *user,
                                                          uint32_t deadline_ms, uint64_t *closed);
+
+/* ---- TLS sessions of a web server ----------------------------------------------------------- */
+
+/* The library links no TLS library. A web server's glue lends it the functions that work on the
+ * server's sessions; <waystation/civetweb_openssl.h> does so for CivetWeb with OpenSSL. Only authors
+ * of such glue need this part.
+ *
+ * A session changes hands in these steps:
+ *   1. waystation_upgrade calls `hold`, on the server's thread. From then on the server can neither
+ *      read nor write through the session, and its own end of the session sends nothing.
+ *   2. The library puts one end of a socket pair under the server's descriptor. The server ends the
+ *      request as usual: it releases its reference to the session and then shuts its descriptor down.
+ *   3. The relay's thread reads end-of-file from the other end of the pair. The server does not touch
+ *      the session any more: the relay calls `begin`, opens the socket and sends the 101.
+ * If the server does not shut its descriptor down within 10 seconds, or writes to it, the relay
+ * calls `release` and closes the connection. It counts that as upgrade refused with not_adoptable. */
+
+/* What `read` and `write` of waystation_stream_functions return, if not a number of bytes. */
+typedef enum waystation_stream_result {
+  WAYSTATION_STREAM_ENDED = 0,       /* read only: the client ended its direction, by the rules of TLS */
+  WAYSTATION_STREAM_WANT_READ = -1,  /* nothing was read; try again when the descriptor is readable */
+  WAYSTATION_STREAM_WANT_WRITE = -2, /* nothing was done; try again when the descriptor is writable */
+  WAYSTATION_STREAM_BROKEN = -3      /* an error, or an end of TCP without an end of TLS */
+} waystation_stream_result;
+
+/* The functions for the sessions of one TLS library. A static object: it must exist as long as the
+ * process does. None of the functions may wait, throw, or call a function of this library other than
+ * those of this part. Each member is required. */
+typedef struct waystation_stream_functions {
+  size_t size; /* sizeof(waystation_stream_functions) */
+
+  /* The address of an object in the TLS library, always the same one: it tells the copies of a TLS
+   * library in one process apart. */
+  const void *(*library)(void);
+  /* Begins to call waystation_stream_made for each new session of the TLS library, and
+   * waystation_stream_gone for each that is freed. waystation_stream_use calls it once. Returns 0, or
+   * not 0 if it is not possible. */
+  int (*watch)(void);
+  /* Whether `session` is that of the server's `connection`. Called by waystation_stream_find, on the
+   * thread that made the session and holding a lock, while another thread may be freeing the
+   * session. It may only compare values, and must not call this library. */
+  int (*is_of)(const void *session, const void *connection);
+  /* The session's descriptor, or -1. On the thread that serves the connection. */
+  int (*descriptor)(const void *session);
+
+  /* Takes a reference to `session` on the server's thread, and prepares all memory that `begin` needs.
+   * Until `begin`, the server's calls must send and receive nothing. Returns the object that the
+   * functions below get, or NULL and in *problem why not: static text without a first upper-case
+   * letter. */
+  void *(*hold)(void *session, const char **problem);
+  /* Undoes `hold` on the server's thread, which goes on with the session. Frees `object`. */
+  void (*unhold)(void *object);
+
+  /* The relay's thread, first of all: the server has released the session. From here on the session
+   * reads from and writes to `descriptor`, a non-blocking use of which is possible with MSG_DONTWAIT
+   * only. It stays the library's. Returns 0, or not 0 if the session cannot be used. */
+  int (*begin)(void *object, int descriptor);
+  /* The relay's thread: reads at least one byte and at most `size`, or returns a
+   * waystation_stream_result. The amount of work per call must be bounded. */
+  ptrdiff_t (*read)(void *object, char *buffer, size_t size);
+  /* The relay's thread: takes bytes from the front of `bytes` and returns their number, which is more
+   * than 0 unless `size` is 0, or returns a waystation_stream_result. Bytes that the kernel does not
+   * take are held in memory; with held bytes from earlier calls left, it takes nothing. A call with
+   * `size` 0 sends what is held. The next call may have other bytes. */
+  ptrdiff_t (*write)(void *object, const char *bytes, size_t size);
+  /* The relay's thread: not 0 if `read` may return bytes although the descriptor is not readable. */
+  int (*pending)(const void *object);
+  /* The relay's thread: the number of encrypted bytes that are held for the kernel. */
+  size_t (*held)(const void *object);
+  /* The relay's thread: ends the direction to the client by the rules of TLS (close_notify). `write`
+   * with size 0 sends it. `read` discards what the client sends from then on, and returns
+   * WAYSTATION_STREAM_ENDED at the end of TCP. May be called twice. */
+  void (*end)(void *object);
+  /* Releases the reference and frees `object`, without sending anything. Any thread; after `hold` at
+   * any time, also while the server still uses its own reference. */
+  void (*release)(void *object);
+} waystation_stream_functions;
+
+/* A web server's TLS session. */
+typedef struct waystation_stream {
+  size_t size; /* sizeof(waystation_stream) */
+  const waystation_stream_functions *functions;
+  void *session;  /* valid until waystation_upgrade returns */
+  int descriptor; /* the connection's socket; waystation_request.descriptor is not used then */
+} waystation_stream;
+
+/* Lends the library the functions of a TLS library, before the server accepts connections. It may be
+ * called again, also with other functions for the same `library`: the first stay in use.
+ *
+ * Errors: WAYSTATION_INVALID (a member is missing), WAYSTATION_FAILED (`watch` failed),
+ * WAYSTATION_EXHAUSTED. */
+WAYSTATION_API waystation_status waystation_stream_use(const waystation_stream_functions *functions,
+                                                       waystation_error *error);
+
+/* The TLS library made a session, on the thread that will serve its connection. Without memory the
+ * session is not found later. Any thread. */
+WAYSTATION_API void waystation_stream_made(const waystation_stream_functions *functions,
+                                           void *session);
+
+/* The session is about to be freed, or was held: it is not found any more. Does nothing for a session
+ * that is not known. Any thread. */
+WAYSTATION_API void waystation_stream_gone(const void *session);
+
+/* Finds the session of the server's `connection` among those that the calling thread made. Returns 1
+ * and fills in `stream`, whose `size` the caller has set, or returns 0. */
+WAYSTATION_API int waystation_stream_find(const void *connection, waystation_stream *stream);
 
 /* ---- statistics ---------------------------------------------------------------------------- */
 

@@ -193,6 +193,10 @@ void Load::open_next() {
 void Load::open(Pair& pair, bool sender) {
   auto& socket = sender ? pair.sender : pair.receiver;
   const auto user = filled(user_format(sender ? 'a' : 'b'), pair.index);
+  if (!options_.request.empty() && &pair != &pairs_.back()) {
+    socket.connect(epoll_, options_.server, options_.request, {}, true, true);
+    return look_after(socket);
+  }
   // The original has no users; servers without users ignore the parameter.
   const auto target = sender || options_.route == Route::chat
                           ? "/ws/chat/" + filled(group_format(), pair.index) + "/?user=" + user

@@ -45,6 +45,9 @@ struct LoadOptions {
   std::uint32_t stalled_bytes = 16384;
   std::uint32_t stalled_rate = 500;  // messages per second to each of them
   std::string token_key;             // HS256; empty: no tokens
+  // Instead of idle sockets: as many requests for this path, each on a new connection that ends
+  // with the answer. Empty: none.
+  std::string request;
 };
 
 struct LoadReport {

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <fstream>
@@ -93,6 +94,12 @@ int main(int argc, char** argv) {
   app.add_option("--stalled-rate", options.stalled_rate, "messages a second to each of them")
       ->check(CLI::Range(1U, 100000U));
   app.add_option("--token-key", key_file, "file with the key (HS256) to sign tokens with");
+  bool tls = false;
+  app.add_flag("--tls", tls, "connect with TLS; the server is not verified");
+  app.add_option(
+      "--request", options.request,
+      "instead of --idle sockets: that many requests for this path, each on a connection "
+      "of its own");
   CLI11_PARSE(app, argc, argv);
 
   try {
@@ -102,6 +109,10 @@ int main(int argc, char** argv) {
       while (options.token_key.ends_with('\n')) options.token_key.pop_back();
     }
     raise_descriptor_limit();
+    std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
+    TlsSettings settings;
+    if (tls) settings = tls_settings();
+    options.server.tls = settings.get();
     const auto report = Load(options).run();
     print(options, report);
     return 0;

@@ -3,12 +3,15 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <stdexcept>
 #include <system_error>
 #include <utility>
 
@@ -35,11 +38,32 @@ sockaddr_in loopback(std::uint32_t last, std::uint16_t port) {
 
 }  // namespace
 
+void TlsSettingsDeleter::operator()(SSL_CTX* settings) const noexcept {
+  SSL_CTX_free(settings);
+}
+
+void Socket::TlsDeleter::operator()(SSL* tls) const noexcept {
+  SSL_free(tls);
+}
+
+TlsSettings tls_settings() {
+  TlsSettings settings(SSL_CTX_new(TLS_client_method()));
+  if (!settings) throw std::runtime_error("SSL_CTX_new failed");
+  SSL_CTX_set_verify(settings.get(), SSL_VERIFY_NONE, nullptr);
+  SSL_CTX_set_mode(settings.get(), SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                       SSL_MODE_RELEASE_BUFFERS);
+  // Every connection has a whole handshake, as that of a new client.
+  SSL_CTX_set_session_cache_mode(settings.get(), SSL_SESS_CACHE_OFF);
+  return settings;
+}
+
 Socket::~Socket() {
   close();
 }
 
 void Socket::close() {
+  tls_.reset();
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   if (state_ != State::failed) state_ = State::closed;
 }
@@ -51,9 +75,11 @@ void Socket::fail(std::string why) {
 }
 
 void Socket::connect(int epoll, const Endpoint& endpoint, std::string_view target,
-                     std::string_view request_fields, bool will_read) {
+                     std::string_view request_fields, bool will_read, bool is_request) {
   static std::uint32_t turn = 0;
   epoll_ = epoll;
+  tls_settings_ = endpoint.tls;
+  is_request_ = is_request;
   is_reading_ = true;
   closed_with_ = 0;
   unread_.clear();
@@ -73,10 +99,18 @@ void Socket::connect(int epoll, const Endpoint& endpoint, std::string_view targe
     return fail(error_text("bind", errno));
   }
   out_ = "GET " + std::string(target) +
-         " HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(endpoint.port) +
-         "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-         "Sec-WebSocket-Key: " +
-         std::string(kKey) + "\r\n" + std::string(request_fields) + "\r\n";
+         " HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(endpoint.port) + "\r\n";
+  if (is_request) {
+    out_ += "Connection: close\r\n";
+  } else {
+    out_ +=
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: ";
+    out_ += kKey;
+    out_ += "\r\n";
+  }
+  out_ += request_fields;
+  out_ += "\r\n";
   state_ = State::connecting;
   if (::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0 &&
       errno != EINPROGRESS) {
@@ -114,6 +148,8 @@ void Socket::read_again() {
 void Socket::on_event(std::uint32_t events, std::span<char> buffer, SocketOwner& owner) {
   if (state_ == State::connecting && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) {
     on_connected();
+  } else if (state_ == State::securing) {
+    secure();
   }
   if (state_ != State::upgrading && state_ != State::open) return;
   if ((events & EPOLLOUT) != 0) flush();
@@ -127,12 +163,60 @@ void Socket::on_connected() {
   socklen_t size = sizeof error;
   getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
   if (error != 0) return fail(error_text("connect", error));
-  state_ = State::upgrading;
+  if (tls_settings_ == nullptr) {
+    state_ = State::upgrading;
+    return;
+  }
+  tls_.reset(SSL_new(tls_settings_));
+  if (!tls_ || SSL_set_fd(tls_.get(), fd_) != 1) return fail("SSL_new failed");
+  state_ = State::securing;
+  secure();
+}
+
+void Socket::secure() {
+  const int result = SSL_connect(tls_.get());
+  if (result == 1) {
+    state_ = State::upgrading;
+    return flush();
+  }
+  const int reason = SSL_get_error(tls_.get(), result);
+  if (reason != SSL_ERROR_WANT_READ && reason != SSL_ERROR_WANT_WRITE) {
+    return fail("the TLS handshake failed");
+  }
+  watch(reason == SSL_ERROR_WANT_WRITE);
+}
+
+ssize_t Socket::tls_result(int result) {
+  if (result > 0) return result;
+  const int reason = SSL_get_error(tls_.get(), result);
+  ERR_clear_error();
+  if (reason == SSL_ERROR_ZERO_RETURN) return 0;
+  errno = reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+  return -1;
+}
+
+ssize_t Socket::write_some(std::string_view bytes) {
+  if (!tls_) return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  return tls_result(SSL_write(tls_.get(), bytes.data(), static_cast<int>(bytes.size())));
+}
+
+ssize_t Socket::read_some(std::span<char> buffer) {
+  if (!tls_) return recv(fd_, buffer.data(), buffer.size(), 0);
+  // Record by record: epoll does not report what OpenSSL has already read.
+  std::size_t size = 0;
+  while (size < buffer.size()) {
+    const auto more = tls_result(
+        SSL_read(tls_.get(), buffer.data() + size, static_cast<int>(buffer.size() - size)));
+    if (more <= 0 && size == 0) return more;
+    if (more <= 0) break;
+    size += static_cast<std::size_t>(more);
+  }
+  return static_cast<ssize_t>(size);
 }
 
 void Socket::flush() {
   while (!out_.empty() && fd_ >= 0) {
-    const auto sent = ::send(fd_, out_.data(), out_.size(), MSG_NOSIGNAL);
+    const auto sent = write_some(out_);
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN) break;
@@ -150,7 +234,7 @@ void Socket::flush() {
 void Socket::read(std::span<char> buffer, SocketOwner& owner) {
   std::memcpy(buffer.data(), unread_.data(), unread_.size());
   const auto room = buffer.subspan(unread_.size());
-  const auto arrived = recv(fd_, room.data(), room.size(), 0);
+  const auto arrived = read_some(room);
   if (arrived < 0) {
     if (errno != EAGAIN && errno != EINTR) fail(error_text("recv", errno));
     return;
@@ -172,6 +256,16 @@ std::size_t Socket::take_response(std::string_view bytes, SocketOwner& owner) {
   const auto end = bytes.find("\r\n\r\n");
   if (end == std::string_view::npos) return 0;
   const auto response = bytes.substr(0, end);
+  if (is_request_) {
+    if (!response.starts_with("HTTP/1.1 ")) {
+      fail("no answer: " + std::string(bytes.substr(0, 400)));
+      return 0;
+    }
+    close();
+    state_ = State::open;  // nothing more comes
+    owner.on_open(*this);
+    return 0;
+  }
   if (!response.starts_with("HTTP/1.1 101") || response.find(kAccept) == std::string_view::npos) {
     fail("refused: " + std::string(bytes.substr(0, 400)));
     return 0;

@@ -1,7 +1,11 @@
 // One of many WebSocket clients: connects asynchronously and passes on whole texts.
 #pragma once
 
+#include <openssl/types.h>
+#include <sys/types.h>
+
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,11 +27,20 @@ class SocketOwner {
 struct Endpoint {
   std::uint16_t port = 0;              // of the server, on 127.0.0.1
   std::uint32_t source_addresses = 1;  // 127.0.0.2 and so on, in rotation
+  SSL_CTX* tls = nullptr;              // the settings of the connections; nullptr: no TLS
 };
+
+struct TlsSettingsDeleter {
+  void operator()(SSL_CTX* settings) const noexcept;
+};
+using TlsSettings = std::unique_ptr<SSL_CTX, TlsSettingsDeleter>;
+
+/// Settings of clients that do not verify the server. Throws std::runtime_error.
+TlsSettings tls_settings();
 
 class Socket {
  public:
-  enum class State : std::uint8_t { closed, connecting, upgrading, open, failed };
+  enum class State : std::uint8_t { closed, connecting, securing, upgrading, open, failed };
 
   Socket() = default;
   ~Socket();
@@ -36,8 +49,10 @@ class Socket {
 
   /// Starts to connect, also again after a failure. `request_fields` are additional header lines,
   /// each ended with CR LF. A socket that will not read gets a small receive buffer.
+  /// With `is_request`, it sends a plain request without keep-alive. It counts as open after the
+  /// server's answer, and closes.
   void connect(int epoll, const Endpoint& endpoint, std::string_view target,
-               std::string_view request_fields, bool will_read);
+               std::string_view request_fields, bool will_read, bool is_request = false);
 
   /// Handles an epoll event. `buffer` is scratch memory for received data.
   void on_event(std::uint32_t events, std::span<char> buffer, SocketOwner& owner);
@@ -64,14 +79,27 @@ class Socket {
   std::uint64_t pings = 0;
 
  private:
+  struct TlsDeleter {
+    void operator()(SSL* tls) const noexcept;
+  };
+
   void fail(std::string why);
   void on_connected();
+  void secure();
+  /// As send(2) and recv(2), over TLS if the connection has it. A negative result with EAGAIN:
+  /// later.
+  ssize_t write_some(std::string_view bytes);
+  ssize_t read_some(std::span<char> buffer);
+  ssize_t tls_result(int result);
   void read(std::span<char> buffer, SocketOwner& owner);
   std::size_t take_response(std::string_view bytes, SocketOwner& owner);
   std::size_t take_frame(std::string_view bytes, SocketOwner& owner);
   void watch(bool writable);
 
   int fd_ = -1;
+  SSL_CTX* tls_settings_ = nullptr;
+  std::unique_ptr<SSL, TlsDeleter> tls_;
+  bool is_request_ = false;
   int epoll_ = -1;
   State state_ = State::closed;
   bool is_reading_ = true;

@@ -13,8 +13,8 @@ export function makeKey() {
   writeFileSync(file, `${secret.toString('base64')}\n`, { mode: 0o600 });
   return {
     file,
-    token(sub, seconds, scope) {
-      const claims = { sub, exp: Math.floor(Date.now() / 1000) + seconds, ...(scope === undefined ? {} : { scope }) };
+    token(sub, seconds, scope, more = {}) {
+      const claims = { sub, exp: Math.floor(Date.now() / 1000) + seconds, ...(scope === undefined ? {} : { scope }), ...more };
       const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
       return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
     },

@@ -180,7 +180,7 @@ scene('the page fits a screen of 320 pixels', async (stage) => {
       const presence = document.querySelector('[data-test=presence]').getBoundingClientRect();
       return [log.scrollWidth - log.clientWidth, Math.max(0, presence.right - header.right), document.documentElement.scrollWidth - window.innerWidth];
     });
-  await page.getByText('closing or reloading the tab deletes them').waitFor();
+  await page.getByText('until you close or reload it').waitFor();
   assert.deepEqual(await overflows(), [0, 0, 0]);
   await stage.shot(page, 'smallest-longest-id');
   await other.locator('[data-test=composer]').fill('…');
@@ -196,4 +196,53 @@ scene('the page fits a screen of 320 pixels', async (stage) => {
   await page.goto(`${url}/#/operator`);
   await page.locator('[data-test=push-user]').waitFor();
   assert.equal(await sideways(page), 0);
+});
+
+scene('the list fits a phone, with long messages and the longest id', async (stage) => {
+  const { url } = await stage.server();
+  const alice = 'a'.repeat(64);
+  const peers = ['bob', 'w'.repeat(64)];
+  for (const options of [smallest, { ...phone, viewport: { width: 720, height: 780 } }]) {
+    const page = await stage.tab(await stage.browserContext(options), `${url}/#/?me=${alice}`);
+    await loggedIn(page);
+    const words = 'A message of two hundred characters. '.repeat(6).slice(0, 200);
+    for (const [peer, text] of [[peers[0], words], [peers[1], 'W'.repeat(200)]]) {
+      const other = await stage.chat(url, peer, alice);
+      await say(other, text);
+      await page.locator(`[data-test=conversation][data-peer=${peer}] [data-test=unread]`).waitFor();
+      await other.close();
+    }
+    const controls = page.locator('nav button, nav a, nav input, nav time, [data-test=unread]');
+    assert.ok((await controls.count()) >= 2 * 3 + 4);
+    const outside = await controls.evaluateAll((all) => all.map((one) => one.getBoundingClientRect()).filter(({ left, right }) => left < 0 || right > window.innerWidth).length);
+    assert.equal(outside, 0);
+    assert.equal(await page.locator('nav').evaluate((nav) => nav.scrollWidth - nav.clientWidth), 0);
+    await stage.shot(page, `list-${options.viewport.width}`);
+    await page.close();
+  }
+});
+
+scene('an address without a page shows a page in both languages', async (stage) => {
+  const { url } = await stage.server();
+  const proxy = await stage.proxy({ port: Number(new URL(url).port) }, '/relay');
+  for (const colorScheme of ['light', 'dark']) {
+    const page = await stage.tab(await stage.browserContext({ ...smallest, colorScheme }), `${proxy.url}/relay/some/old/address`);
+    await page.getByText('No page at this address').waitFor();
+    await page.getByText('此地址没有页面').waitFor();
+    await accessible(page, 'the 404 page');
+    assert.equal(await page.evaluate(() => getComputedStyle(document.body).display), 'grid');
+    await stage.shot(page, `missing-${colorScheme}`);
+    await page.getByRole('link', { name: '前往驿站' }).click();
+    await page.locator('#me').waitFor();
+    assert.equal(page.url(), `${proxy.url}/relay/#/`);
+  }
+});
+
+scene('forced colors show the selected conversation', async (stage) => {
+  const { url } = await stage.server();
+  const page = await stage.chat(url, 'alice', 'bob');
+  await page.emulateMedia({ forcedColors: 'active' });
+  const item = page.locator('[data-test=conversation][aria-current=page]');
+  assert.equal(await item.evaluate((one) => getComputedStyle(one).outlineStyle), 'solid');
+  await stage.shot(page, 'forced-colors');
 });

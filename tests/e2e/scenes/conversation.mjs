@@ -1,11 +1,20 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import WebSocket from 'ws';
 import { scene, until } from '../lib/harness.mjs';
-import { connected, desktop, isThere, loggedIn, message, phone, say, stageDesktop, waitForStatus } from '../lib/world.mjs';
+import { makeKey } from '../lib/token.mjs';
+import { accessible, connected, desktop, isThere, loggedIn, message, phone, say, stageDesktop, waitForStatus } from '../lib/world.mjs';
 
 const presence = (page) => page.locator('[data-test=presence]').innerText();
 const shown = (page) => page.evaluate(() => globalThis.shown);
 const texts = (page) => page.locator('[data-test=text]').allInnerTexts();
 const unread = (page, peer) => page.locator(`[data-test=conversation][data-peer=${peer}] [data-test=unread]`);
+
+/** Signs out although the tab has messages. */
+const signOut = async (page) => {
+  await page.locator('nav').getByRole('button', { name: 'Sign out' }).click();
+  await page.locator('[data-test=confirm]').getByRole('button', { name: 'Sign out' }).click();
+};
 
 scene('a user signs in and opens a conversation', async (stage) => {
   const { url } = await stage.server();
@@ -26,7 +35,7 @@ scene('a user signs in and opens a conversation', async (stage) => {
   await page.keyboard.press('Enter');
   await connected(page);
   assert.equal(new URL(page.url()).hash, '#/with/bob');
-  await page.getByText('closing or reloading the tab deletes them').waitFor();
+  await page.getByText('until you close or reload it').waitFor();
   await stage.shot(page, 'empty-conversation');
 
   // The user survives a reload of the tab; the history does not.
@@ -120,7 +129,7 @@ scene('the next user of a tab sees no data of the previous one', async (stage) =
   const bob = await stage.chat(url, 'bob', 'alice');
   await say(bob, 'For alice only');
   await page.locator('[data-test=toast]').getByText('For alice only').waitFor();
-  await page.getByRole('button', { name: 'Sign out' }).click();
+  await signOut(page);
   await page.locator('#me').fill('carol');
   assert.equal(await page.locator('[data-test=toast]').count(), 0);
   await page.keyboard.press('Enter');
@@ -175,7 +184,7 @@ scene('a push is shown on the desktop, unless another tab of the user is visible
   await say(alice, 'Out of sight');
   for (const tab of [one, two]) await until('it is shown on the desktop', async () => (await shown(tab)).includes('Message from alice: Out of sight'));
   for (const tab of [one, two]) assert.deepEqual(await shown(tab), ['Message from alice: Out of sight']);
-  await one.getByRole('button', { name: 'Sign out' }).click();
+  await signOut(one);
   assert.deepEqual(await shown(one), []);
 });
 
@@ -320,6 +329,103 @@ scene('three tabs of one user share one push socket', async (stage) => {
   assert.equal(pushSockets(), 2);
 });
 
+scene('the page asks before something unsent is lost', async (stage) => {
+  const { url } = await stage.server();
+  const page = await stage.chat(url, 'alice', 'bob');
+  const asked = [];
+  page.on('dialog', (dialog) => {
+    asked.push(dialog.type());
+    return dialog.accept();
+  });
+  await say(page, 'gone');
+  await waitForStatus(page, 'gone', 'none');
+  // All messages are sent: a reload needs no question. It loses the history, and the page says where it was.
+  await page.reload();
+  await connected(page);
+  await page.locator('[data-test=log]').getByText('No messages in this tab').waitFor();
+  assert.deepEqual(asked, []);
+  await page.locator('[data-test=composer]').pressSequentially('A draft');
+  await page.reload();
+  await connected(page);
+  assert.deepEqual(asked, ['beforeunload']);
+
+  const leave = page.locator('nav').getByRole('button', { name: 'Sign out' });
+  const dialog = page.locator('[data-test=confirm]');
+  await page.locator('[data-test=composer]').fill('A draft');
+  await leave.click();
+  await dialog.getByText('Drafts and messages that are not sent: 1.').waitFor();
+  await accessible(page, 'the question before signing out');
+  assert.equal(await focused(page), 'Stay signed in');
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  assert.equal(await page.locator('[data-test=composer]').inputValue(), 'A draft');
+  await page.locator('[data-test=composer]').fill('');
+  await leave.click();
+  await page.locator('#me').waitFor();
+  assert.equal(await dialog.count(), 0);
+});
+
+scene('a new tab gets the messages, and the token, from another tab of the user', async (stage) => {
+  const key = makeKey();
+  stage.onClear(key.remove);
+  const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
+  const chat = async (context, user, peer) => {
+    const page = await stage.tab(context, `${url}/#/?token=${key.token(user, 3600)}&to=${peer}`);
+    await connected(page);
+    return page;
+  };
+  const context = await stage.browserContext();
+  const one = await chat(context, 'alice', 'bob');
+  const bob = await chat(await stage.browserContext(), 'bob', 'alice');
+  await isThere(one);
+  for (const [page, text] of [[one, 'first'], [bob, 'second'], [one, 'third']]) {
+    await say(page, text);
+    await message(page === one ? bob : one, text).waitFor();
+  }
+  await waitForStatus(one, 'third', 'seen');
+  // A name is enough: the other tab has the token.
+  const two = await stage.tab(context, `${url}/#/?me=alice&to=bob`);
+  await connected(two);
+  await message(two, 'third').waitFor();
+  assert.deepEqual(await texts(two), ['first', 'second', 'third']);
+  await waitForStatus(two, 'third', 'seen');
+  assert.equal(await unread(two, 'bob').count(), 0);
+  // A reload loses nothing while the other tab is open.
+  await one.reload();
+  await message(one, 'third').waitFor();
+  assert.deepEqual(await texts(one), ['first', 'second', 'third']);
+  assert.deepEqual(await one.evaluate(() => [localStorage.length, Object.keys(sessionStorage).sort().join()]), [0, 'waystation.me,waystation.token']);
+  // Another user of this browser gets nothing.
+  const eve = await stage.tab(context, `${url}/#/?me=eve&to=bob`);
+  await eve.locator('[data-test=view][data-link=closed]').waitFor();
+  assert.equal(await eve.locator('[data-test=message]').count(), 0);
+
+  // A message that arrived while the conversation was open in one tab only.
+  await two.goto(`${url}/#/notices`);
+  await say(bob, 'fourth');
+  await message(one, 'fourth').waitFor();
+  await two.goto(`${url}/#/with/bob`);
+  await message(two, 'fourth').waitFor();
+  assert.deepEqual(await texts(two), ['first', 'second', 'third', 'fourth']);
+});
+
+scene('a conversation is saved as a text file', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.chat(url, 'alice', 'bob');
+  const bob = await stage.chat(url, 'bob', 'alice');
+  await isThere(alice);
+  await say(alice, 'one\n2026-01-01 00:00:00  bob: forged');
+  await say(bob, 'two');
+  await message(alice, 'two').waitFor();
+  const [download] = await Promise.all([alice.waitForEvent('download'), alice.getByRole('button', { name: 'Save this conversation' }).click()]);
+  assert.match(download.suggestedFilename(), /^waystation-bob-\d{4}-\d\d-\d\d\.txt$/);
+  const time = '\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d';
+  assert.match(
+    readFileSync(await download.path(), 'utf8'),
+    new RegExp(`^Messages of alice with bob, saved at ${time}\\n\\n${time}  alice: one\\n    2026-01-01 00:00:00  bob: forged\\n${time}  bob: two\\n$`),
+  );
+});
+
 scene('user text is never HTML', async (stage) => {
   const { url } = await stage.server();
   const alice = await stage.chat(url, 'alice', 'bob');
@@ -355,6 +461,64 @@ scene('user text is never HTML', async (stage) => {
   await stage.shot(bob, 'odd-texts');
 });
 
+/** A program with a chat socket to alice. */
+async function program(stage, { url, port }) {
+  const socket = new WebSocket(`ws://127.0.0.1:${port ?? new URL(url).port}/ws/chat/alice_bob/?user=bob`, 'waystation.v1');
+  stage.onClear(() => socket.terminate());
+  await new Promise((resolve, reject) => socket.on('open', resolve).on('error', reject));
+  return { send: (frame) => socket.send(JSON.stringify(frame)), close: () => socket.close() };
+}
+
+scene('the page understands texts, notices and signals of programs', async (stage) => {
+  const server = await stage.server();
+  const { url } = server;
+  const page = await stage.tab(await stage.browserContext(), `${url}/#/?me=alice`);
+  await loggedIn(page);
+  const push = (body) => fetch(`${url}/api/v1/push/alice`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+  await push({ title: 'Backup finished', text: '42 GB in 38 minutes', url: 'https://backup.example/run?id=7' });
+  const toast = page.locator('[data-test=toast]');
+  await toast.getByText('Backup finished — 42 GB in 38 minutes').waitFor();
+  await page.locator('nav').getByText('Backup finished — 42 GB in 38 minutes').waitFor();
+  await toast.locator('.open').click();
+  const notice = page.locator('[data-test=notice]').first();
+  await notice.getByText('Backup finished', { exact: true }).waitFor();
+  const link = notice.getByRole('link', { name: 'https://backup.example/run?id=7' });
+  assert.deepEqual(await link.evaluate(({ href, rel, target }) => [href, rel, target]), ['https://backup.example/run?id=7', 'noopener noreferrer', '_blank']);
+  assert.equal(await notice.locator('[data-test=data]').count(), 0);
+  await push({ title: 'No link', url: 'javascript:alert(1)' });
+  const second = page.locator('[data-test=notice]').nth(1);
+  await second.locator('summary').click();
+  await second.getByText('"url": "javascript:alert(1)"').waitFor();
+  assert.equal(await second.locator('a').count(), 0);
+  await accessible(page, 'notices');
+  await stage.shot(page, 'notices-understood');
+
+  const bob = await program(stage, server);
+  bob.send({ message: { text: 'The log is at https://log.example/a_(b).' } });
+  await toast.getByText('The log is at https://log.example/a_(b).').waitFor();
+  await page.goto(`${url}/#/with/bob`);
+  await isThere(page);
+  const log = page.locator('[data-test=log]');
+  assert.equal(await log.getByRole('link').getAttribute('href'), 'https://log.example/a_(b)');
+  bob.send({ message: { temperature: 21.5, unit: 'C' } });
+  const data = log.locator('[data-test=data]');
+  await data.getByText('{"temperature":21.5,"unit":"C"}').waitFor();
+  await page.locator('nav').getByText('{"temperature":21.5,"unit":"C"}').waitFor();
+  assert.equal(await data.getByText('"temperature": 21.5').isVisible(), false);
+  await data.locator('summary').click();
+  await data.getByText('"temperature": 21.5').waitFor();
+  bob.send({ message: 'Restart it with `systemctl restart relay`.' });
+  await log.locator('code').getByText('systemctl restart relay', { exact: true }).waitFor();
+  await say(page, 'Thanks');
+  await waitForStatus(page, 'Thanks', 'chat');
+  bob.send({ signal: { typing: true } });
+  await page.getByText('bob is typing…').waitFor();
+  bob.send({ signal: { seen: await page.evaluate(() => document.querySelector('[data-test=message].own')?.dataset.id) } });
+  await waitForStatus(page, 'Thanks', 'seen');
+  await accessible(page, 'texts, links and data');
+  await stage.shot(page, 'understood');
+});
+
 scene('a message too long for the server is refused before it is sent', async (stage) => {
   const { url } = await stage.server();
   const alice = await stage.chat(url, 'alice', 'bob');
@@ -364,6 +528,82 @@ scene('a message too long for the server is refused before it is sent', async (s
   await alice.locator('[data-test=composer]').fill('驿'.repeat(20_000));
   await alice.keyboard.press('Enter');
   await waitForStatus(alice, '驿'.repeat(20_000), 'none');
+});
+
+scene('a message over the server’s own limit is edited and sent', async (stage) => {
+  const { url } = await stage.server(['--max-message-bytes', '1024']);
+  const alice = await stage.chat(url, 'alice', 'bob');
+  const text = 'long '.repeat(400);
+  await say(alice, text);
+  await waitForStatus(alice, text, 'failed');
+  await message(alice, text).getByText('longer than the server allows').waitFor();
+  assert.equal(await message(alice, text).getByRole('button', { name: 'Send again' }).count(), 0);
+  await connected(alice);
+  await message(alice, text).getByRole('button', { name: 'Edit' }).click();
+  assert.equal(await alice.locator('[data-test=composer]').inputValue(), text.trim());
+  assert.equal(await alice.locator('[data-test=message]').count(), 0);
+  await until('the composer has the focus', async () => (await focused(alice)) === 'composer');
+  await say(alice, 'short');
+  await waitForStatus(alice, 'short', 'none');
+});
+
+scene('a conversation is a link, and can be removed', async (stage) => {
+  const { url } = await stage.server();
+  const context = await stage.browserContext();
+  const alice = await stage.tab(context, `${url}/#/?me=alice&to=bob`);
+  await connected(alice);
+  await say(alice, 'Anybody?');
+  await waitForStatus(alice, 'Anybody?', 'none');
+  await alice.locator('#peer').fill('carol');
+  await alice.keyboard.press('Enter');
+  await connected(alice);
+  const row = alice.locator('[data-test=conversation][data-peer=bob]');
+  const [other] = await Promise.all([context.waitForEvent('page'), row.click({ modifiers: ['ControlOrMeta'] })]);
+  await other.bringToFront();
+  await connected(other);
+  assert.equal(await other.locator('[data-test=me]').innerText(), 'You are alice');
+  await message(other, 'Anybody?').waitFor();
+  await other.close();
+
+  assert.equal(await alice.evaluate(() => location.hash), '#/with/carol');
+  await alice.getByRole('button', { name: 'Remove carol' }).click();
+  await until('it is gone', async () => (await alice.locator('[data-test=conversation]').count()) === 1);
+  assert.equal(await alice.evaluate(() => location.hash), '#/');
+  await alice.getByRole('button', { name: 'Remove bob' }).click();
+  await alice.getByRole('button', { name: 'Keep it' }).click();
+  await row.click();
+  await message(alice, 'Anybody?').waitFor();
+  await alice.getByRole('button', { name: 'Remove bob' }).click();
+  await alice.getByRole('button', { name: 'Remove', exact: true }).click();
+  await alice.getByText('No conversation yet').waitFor();
+  assert.equal(await alice.locator('[data-test=message]').count(), 0);
+  // The sockets are closed, and the conversation begins anew.
+  await until('the server sees nobody', async () => (await (await fetch(`${url}/api/v1/presence/alice`)).json()).groups.length === 0);
+  await alice.goto(`${url}/#/with/bob`);
+  await connected(alice);
+  assert.equal(await alice.locator('[data-test=message]').count(), 0);
+});
+
+scene('desktop notifications are switched off and on', async (stage) => {
+  const { url } = await stage.server();
+  const bobs = await stage.browserContext();
+  await stageDesktop(bobs);
+  const bob = await stage.tab(bobs, `${url}/#/?me=bob`);
+  await loggedIn(bob);
+  const bell = bob.locator('[aria-pressed]');
+  assert.deepEqual([await bell.getAttribute('aria-pressed'), await bell.getAttribute('aria-label')], ['true', 'Desktop notifications are on']);
+  await bell.click();
+  assert.deepEqual([await bell.getAttribute('aria-pressed'), await bell.getAttribute('aria-label')], ['false', 'Turn on desktop notifications']);
+  await bob.evaluate(() => globalThis.show('hidden'));
+  const alice = await stage.chat(url, 'alice', 'bob');
+  await say(alice, 'unseen');
+  await until('the title counts it', async () => (await bob.title()).startsWith('(1)'));
+  await bob.evaluate(() => globalThis.show('visible'));
+  await bell.click();
+  await bob.evaluate(() => globalThis.show('hidden'));
+  await say(alice, 'shown');
+  await until('it is shown on the desktop', async () => (await shown(bob)).length > 0);
+  assert.deepEqual(await shown(bob), ['Message from alice: shown']);
 });
 
 scene('a rejected message shows the reason and can be sent again', async (stage) => {
@@ -395,7 +635,7 @@ scene('the page works with the keyboard alone', async (stage) => {
   await page.keyboard.type('alice');
   await page.keyboard.press('Enter');
   await loggedIn(page);
-  await until('the heading has the focus', async () => (await focused(page)) === 'No conversation selected');
+  await until('the field has the focus', async () => (await focused(page)) === 'peer');
   await reach('the field', () => document.activeElement?.id === 'peer');
   await page.keyboard.type('bob');
   await page.keyboard.press('Enter');
@@ -414,7 +654,7 @@ scene('the page works with the keyboard alone', async (stage) => {
   assert.equal(await page.title(), 'Operator · Waystation');
   await reach('the way back', () => document.activeElement?.getAttribute('aria-label') === 'Back to the conversations');
   await page.keyboard.press('Space');
-  await until('the heading has the focus', async () => (await focused(page)) === 'No conversation selected');
+  await until('the field has the focus', async () => (await focused(page)) === 'peer');
   assert.equal(await page.title(), 'Waystation');
 
   // A toast.
@@ -422,12 +662,12 @@ scene('the page works with the keyboard alone', async (stage) => {
   await page.locator('[data-test=toast]').getByText('first').waitFor();
   await reach('its button', () => document.activeElement?.getAttribute('aria-label') === 'Dismiss');
   await page.keyboard.press('Enter');
-  await until('the heading has the focus again', async () => (await focused(page)) === 'No conversation selected');
+  await until('the field has the focus again', async () => (await focused(page)) === 'peer');
   await say(bob, 'second');
   await page.locator('[data-test=toast]').getByText('second').waitFor();
   await reach('the toast', () => document.activeElement?.closest('[data-test=toast]') != null);
   await page.keyboard.press('Escape');
-  await until('the heading has the focus again', async () => (await focused(page)) === 'No conversation selected');
+  await until('the field has the focus again', async () => (await focused(page)) === 'peer');
 
   // A message that reached no socket, sent again.
   await bob.close();
@@ -440,7 +680,10 @@ scene('the page works with the keyboard alone', async (stage) => {
   await page.getByRole('status').getByText('Not delivered: bob is not connected').waitFor({ state: 'attached' });
   await reach('"Send again"', () => document.activeElement?.innerText === 'Send again');
   await page.keyboard.press('Enter');
-  await until('the composer has the focus again', async () => (await focused(page)) === 'composer');
+  await until('the message has the focus', () => page.evaluate(() => document.activeElement?.dataset.test === 'message'));
+  await waitForStatus(page, 'Still there?', 'none');
+  await page.keyboard.press('Tab');
+  assert.equal(await focused(page), 'Send again');
 });
 
 scene('Enter during a Chinese or Japanese composition does not send', async (stage) => {

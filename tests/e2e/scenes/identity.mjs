@@ -3,7 +3,7 @@ import { scene, until } from '../lib/harness.mjs';
 import { makeKey } from '../lib/token.mjs';
 import { accessible, connected, desktop, isThere, loggedIn, message, phone, say, smallest } from '../lib/world.mjs';
 
-const dialog = (page) => page.locator('[data-test=identity]');
+const dialog = (page) => page.locator('[data-test=confirm]');
 const me = (page) => page.locator('[data-test=me]').innerText();
 const hash = (page) => new URL(page.url()).hash;
 const focused = (page) => page.evaluate(() => document.activeElement?.textContent);
@@ -115,9 +115,10 @@ scene('a forged token of the same user does not replace a good one', async (stag
   await until('the genuine token is used', async () => (await stored()) === newer);
   await connected(page);
 
-  // A tab that the forged link opens has no token that could prove anything. A genuine link mends it.
+  // In a new tab, a forged link signs nobody in. A genuine link does.
   const two = await stage.tab(context, `${server.url}/#/with/bob?token=${forged}`);
-  await two.locator('[data-test=view][data-link=closed]').waitFor();
+  await two.getByRole('alert').getByText('it is signed with a key that the server does not know').waitFor();
+  assert.equal(await two.locator('[data-test=messenger]').count(), 0);
   await follow(two, `#/with/bob?token=${good}`);
   await connected(two);
   await connected(page);

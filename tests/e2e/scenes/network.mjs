@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { scene, until } from '../lib/harness.mjs';
 import { freePort, www } from '../lib/server.mjs';
 import { makeKey } from '../lib/token.mjs';
-import { connected, isThere, loggedIn, message, say, waitForStatus } from '../lib/world.mjs';
+import { accessible, connected, isThere, loggedIn, message, say, waitForStatus } from '../lib/world.mjs';
 
 const line = (page) => page.locator('[data-test=connection-status]');
 const waiting = (page) => page.locator('[data-test=connection-status][data-state=waiting]').waitFor();
@@ -51,6 +51,33 @@ scene('the page reconnects after a clean restart of the server', async (stage) =
   await Promise.any([alice.getByRole('button', { name: 'Retry now' }).click(), connected(alice)]);
   await connected(alice);
 }, { seconds: 90 });
+
+scene('one connection that opens brings back the others of all tabs', async (stage) => {
+  const port = await freePort();
+  const before = await stage.server([], port);
+  const context = await stage.browserContext();
+  const first = await context.newPage();
+  // The third wait never ends by itself.
+  await first.addInitScript(() => {
+    Math.random = () => 1;
+    globalThis.endless = 0;
+    const start = globalThis.setTimeout;
+    globalThis.setTimeout = (run, ms, ...more) => {
+      if (ms === 2000) globalThis.endless += 1;
+      return start(run, ms === 2000 ? 2 ** 31 - 1 : ms, ...more);
+    };
+  });
+  await first.goto(`${before.url}/#/?me=alice&to=bob`);
+  await connected(first);
+  await loggedIn(first);
+  await before.kill();
+  await until('both connections wait', async () => (await first.evaluate(() => globalThis.endless)) === 2);
+  const after = await stage.server([], port);
+  const second = await stage.tab(context, `${after.url}/#/?me=alice&to=carol`);
+  await connected(second);
+  await loggedIn(first);
+  await connected(first);
+}, { seconds: 60 });
 
 scene('a message is sent although the conversation was closed', async (stage) => {
   const port = await freePort();
@@ -220,6 +247,51 @@ scene('a server with tokens gets the token form first', async (stage) => {
   await bob.locator('#me').fill('bob');
   await bob.keyboard.press('Enter');
   await loggedIn(bob);
+});
+
+scene('a token that the server refuses stays in the form, with the reason', async (stage) => {
+  const [key, otherKey] = [makeKey(), makeKey()];
+  stage.onClear(key.remove);
+  stage.onClear(otherKey.remove);
+  const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
+  const context = await stage.browserContext();
+  const page = await stage.tab(context, url);
+  const field = page.locator('#token');
+  await field.waitFor();
+  const expired = key.token('alice', -60);
+  const reasons = [
+    [expired, 'This token expired on ', '此令牌已于 '],
+    [key.token('alice', 3600, undefined, { nbf: Math.floor(Date.now() / 1000) + 600 }), 'the token is not valid yet', '令牌尚未生效'],
+    [otherKey.token('alice', 3600), 'it is signed with a key that the server does not know', '不是服务器认可的密钥'],
+    ['not a token', 'Not a valid token', '令牌无效'],
+  ];
+  for (const [token, english, chinese] of reasons) {
+    await field.fill(token);
+    await page.keyboard.press('Enter');
+    await page.getByRole('alert').getByText(english).waitFor();
+    await until('the field has the focus', () => page.evaluate(() => document.activeElement.id === 'token'));
+    assert.equal(await page.locator('[data-test=messenger]').count(), 0);
+    await page.getByRole('button', { name: 'Language: 中文' }).click();
+    await page.getByRole('alert').getByText(chinese).waitFor();
+    await page.getByRole('button', { name: '语言: English' }).click();
+  }
+  await accessible(page, 'a refused token');
+  await stage.shot(page, 'token-refused');
+  // The same in a link, which signs in once it has a valid token.
+  const linked = await stage.tab(context, `${url}/#/?token=${expired}&to=bob`);
+  await linked.getByRole('alert').getByText('This token expired on ').waitFor();
+  await linked.locator('#token').fill(key.token('alice', 3600));
+  await linked.keyboard.press('Enter');
+  await loggedIn(linked);
+  // Another user's token asks first. If the server refuses it, the user stays.
+  await linked.evaluate((token) => void (location.hash = `#/?token=${token}`), otherKey.token('eve', 3600));
+  const dialog = linked.locator('[data-test=confirm]');
+  await dialog.getByRole('button', { name: 'Continue as eve' }).click();
+  await dialog.getByText('it is signed with a key that the server does not know').waitFor();
+  await accessible(linked, 'a refused token of another user');
+  await dialog.getByRole('button', { name: 'No, I am alice' }).click();
+  assert.equal(await linked.locator('[data-test=me]').innerText(), 'You are alice');
+  await loggedIn(linked);
 });
 
 scene('a new token reconnects after expiry', async (stage) => {

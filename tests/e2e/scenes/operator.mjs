@@ -20,6 +20,7 @@ scene('an operator sends a test push and sees sessions', async (stage) => {
   await operator.getByText('Sockets reached: 1').waitFor();
   await alice.locator('[data-test=toast]').getByText('{"disk":"full"}').waitFor();
   await alice.locator('[data-test=toast] .open').click();
+  await alice.locator('[data-test=notice] summary').click();
   await alice.locator('[data-test=notice]').getByText('"disk": "full"').waitFor();
   await stage.shot(alice, 'notices');
 

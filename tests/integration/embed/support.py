@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import select
 import signal
 import socket
@@ -117,19 +118,20 @@ class Program:
 class Server(Program):
     """`waystation serve`, on a free port unless `listen` and the options name one."""
 
-    PREFIX = "waystation: listening on http://"
+    ANNOUNCEMENT = re.compile(r"waystation: listening on (https?)://(.+):(\d+)")
 
     def __init__(self, *options, listeners=1, listen=("--listen", "127.0.0.1:0"), env=None):
         if "--listen" in options:
             listen = ()
         super().__init__(os.environ["WAYSTATION_BIN"], "serve", *listen, *options, env=env)
-        self.addresses = []
+        self.addresses, self.schemes = [], []
         try:
             for _ in range(listeners):
                 line = self.line()
-                assert line.startswith(self.PREFIX), line
-                host, port = line[len(self.PREFIX):].rsplit(":", 1)
-                self.addresses.append((host, int(port)))
+                found = self.ANNOUNCEMENT.fullmatch(line)
+                assert found, line
+                self.schemes.append(found[1])
+                self.addresses.append((found[2], int(found[3])))
         except BaseException:
             self.abandon()
             raise
@@ -191,23 +193,25 @@ class Response:
 
 
 @contextlib.contextmanager
-def connection(port, host="127.0.0.1"):
-    link = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+def connection(port, host="127.0.0.1", tls=None):
+    """A connection for requests; `tls` is an ssl.SSLContext."""
+    link = http.client.HTTPConnection(host, port, timeout=PATIENCE) if tls is None else \
+        http.client.HTTPSConnection(host, port, timeout=PATIENCE, context=tls)
     try:
         yield link
     finally:
         link.close()
 
 
-def request(port, method, path, headers=None, body=None):
+def request(port, method, path, headers=None, body=None, tls=None):
     """One request on a new connection. The path is sent unchanged."""
-    with connection(port) as link:
+    with connection(port, tls=tls) as link:
         link.request(method, path, body=body, headers=headers or {})
         return Response(link.getresponse())
 
 
-def get(port, path, **headers):
-    return request(port, "GET", path, {k.replace("_", "-"): v for k, v in headers.items()})
+def get(port, path, tls=None, **headers):
+    return request(port, "GET", path, {k.replace("_", "-"): v for k, v in headers.items()}, tls=tls)
 
 
 def figures(port):

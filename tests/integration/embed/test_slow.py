@@ -10,10 +10,13 @@ import http.client
 import pathlib
 import select
 import socket
+import ssl
 import tempfile
 import threading
+import time
 import unittest
 
+from certificates import Authority
 from support import Server
 
 WORKERS = 20  # embed/web_server.cpp
@@ -72,36 +75,59 @@ KINDS = {
 }
 
 
+def client_hello(tls):
+    """The first message of a TLS client."""
+    out = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.wrap_bio(ssl.MemoryBIO(), out, server_hostname="127.0.0.1").do_handshake()
+    return out.read()
+
+
 class Crowds(unittest.TestCase):
     """Ten times as many connections from one address as there are workers."""
 
-    def answers_before_a_deadline(self, source):
+    def answers_before_a_deadline(self, source, openings, options=(), tls=None):
         """Returns whether a client at `source` is answered before the deadline of an earlier silent
         connection. That connection comes from a proxy, and the server does not end a proxy's
-        connections early."""
+        connections early. Each stranger sends one of `openings`."""
         with contextlib.ExitStack() as opened:
-            server = opened.enter_context(Server("--www", "", "--trusted-proxies", "127.0.0.3"))
+            server = opened.enter_context(
+                Server("--www", "", "--trusted-proxies", "127.0.0.3", *options))
 
             def connect(address):
                 link = socket.create_connection(("127.0.0.1", server.port), BOUND, (address, 0))
                 return opened.enter_context(link)
 
             first = connect("127.0.0.3")
-            for _ in range(5 * WORKERS):
-                connect("127.0.0.2")
-                connect("127.0.0.2").sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
+            # A connection without a byte would stay in the kernel.
+            first.sendall(openings[-1][:1])
+            for opening in openings:
+                connect("127.0.0.2").sendall(opening)
             new_client = connect(source)
+            if tls:
+                new_client = tls.wrap_socket(new_client, server_hostname="127.0.0.1")
             new_client.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             self.assertIn(b" 200 ", new_client.makefile("rb").readline())
             is_in_time = not select.select([first], [], [], 0)[0]
-            self.assertEqual(first.recv(1), b"")
+            self.assertEqual(first.recv(1), b"" if tls else b"H")  # at its deadline; H: 400
             return is_in_time
 
     def test_do_not_occupy_all_workers(self):
+        openings = [b"", b"GET / HTTP/1.1\r\nX-Slow: "] * 5 * WORKERS
         for source in ("127.0.0.1", "127.0.0.2"):
             with self.subTest(source=source):
-                self.assertTrue(self.answers_before_a_deadline(source))
+                self.assertTrue(self.answers_before_a_deadline(source, openings))
 
+    def test_do_not_occupy_all_workers_with_tls_handshakes(self):
+        with Authority() as authority:
+            authority.issue("own")
+            tls = authority.client()
+            hello = client_hello(tls)
+            openings = [b"", hello[:-1]] * 5 * WORKERS + [hello] * WORKERS
+            options = ("--listen", "https://127.0.0.1:0", *authority.options("own"))
+            for source in ("127.0.0.1", "127.0.0.2"):
+                with self.subTest(source=source):
+                    self.assertTrue(self.answers_before_a_deadline(source, openings, options, tls))
 
     def test_that_read_no_answer_keep_nobody_from_a_worker(self):
         with tempfile.TemporaryDirectory() as www, contextlib.ExitStack() as opened:
@@ -118,6 +144,7 @@ class Crowds(unittest.TestCase):
                 return link
 
             first = connect("127.0.0.3")  # held until the server's deadline, see above
+            first.sendall(b"G")
             strangers = [connect("127.0.0.2", 4096) for _ in range(WORKERS)]
             for stranger in strangers:
                 stranger.sendall(b"GET /large.bin HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -127,6 +154,43 @@ class Crowds(unittest.TestCase):
             newcomer.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             self.assertIn(b" 200 ", newcomer.makefile("rb").readline())
             self.assertFalse(select.select([first], [], [], 0)[0], "not before the deadline")
+
+
+class Silent(unittest.TestCase):
+    """Connections that send nothing stay in the kernel for some seconds, and take no descriptor."""
+
+    def connect(self, server):
+        return socket.create_connection(("127.0.0.1", server.port), BOUND)
+
+    def are_accepted(self, server):
+        """Whether the server has accepted silent clients when it answers one that came later. None
+        if that took so long that the kernel may have ended their wait."""
+        with contextlib.ExitStack() as opened:
+            begin, before = time.monotonic(), server.descriptors()
+            for _ in range(WORKERS // 2):  # workers are free for all of them
+                opened.enter_context(self.connect(server))
+            with self.connect(server) as later:
+                later.sendall(GET)
+                self.assertEqual(later.recv(4), b"HTTP")
+                accepted = server.descriptors() - before >= WORKERS // 2
+            return accepted if time.monotonic() - begin < DRIP else None
+
+    def test_clients_take_no_descriptor(self):
+        with Server("--www", "") as server:
+            accepted = None
+            while accepted is None:
+                accepted = self.are_accepted(server)
+            cookies = pathlib.Path("/proc/sys/net/ipv4/tcp_syncookies").read_text().strip()
+            # Without SYN cookies, silent clients in the kernel would keep others out.
+            self.assertEqual(accepted, cookies == "0")
+
+    def test_clients_that_begin_late_are_served(self):
+        with Server("--www", "") as server, self.connect(server) as late:
+            with self.connect(server) as first:
+                first.sendall(GET)
+                self.assertEqual(first.recv(4), b"HTTP")
+            late.sendall(GET)
+            self.assertEqual(late.recv(4), b"HTTP")
 
 
 class Slow(unittest.TestCase):

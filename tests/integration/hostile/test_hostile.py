@@ -52,10 +52,11 @@ FLOOD_BYTES = 60_000
 # The pause between two messages of the chatting pair beside them:
 BETWEEN_MESSAGES_S = 0.005
 # Silent connections, and those that send their header one byte at a time. First fewer than the web
-# server's workers while sockets open and close, then twice as many.
+# server's workers while sockets open and close. Then twice as many send bytes: silent ones stay in the
+# kernel for some seconds.
 WORKERS = 20
 FEW = (8, 4)
-MANY = (30, 10)
+MANY = (30, 40)
 NEW_CLIENTS = 4
 
 # ---- The server's options and limits.

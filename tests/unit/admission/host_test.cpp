@@ -172,6 +172,16 @@ TEST(HostRules, AcceptAnOriginWithTheSameHostAndPort) {
   }
 }
 
+TEST(HostRules, OverTlsExpectAnOriginWithTls) {
+  const auto is_good = [](const HostRules& checked, const char* origin) {
+    return checked.check_origin(with_host("chat.example").tls().header("Origin", origin))
+        .has_value();
+  };
+  EXPECT_TRUE(is_good(rules(), "https://chat.example"));
+  EXPECT_FALSE(is_good(rules(), "http://chat.example"));
+  EXPECT_TRUE(is_good(rules({}, {"http://chat.example"}), "http://chat.example"));
+}
+
 TEST(HostRules, RefuseTwoOrigins) {
   EXPECT_FALSE(rules().check_origin(with_host("chat.example")
                                         .add("Origin", "https://chat.example")

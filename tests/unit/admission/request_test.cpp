@@ -10,6 +10,25 @@ namespace {
 
 using test::RequestBuilder;
 
+TEST(Request, IsCompleteWithItsHeader) {
+  EXPECT_FALSE(is_server_next(""));
+  EXPECT_FALSE(is_server_next("GET / HTTP/1.1\r\nHost: a\r\n"));
+  EXPECT_TRUE(is_server_next("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+}
+
+TEST(Request, OverTlsBeginsWithAWholeRecord) {
+  using std::string_view_literals::operator""sv;
+  EXPECT_FALSE(is_server_next("\x16\x03\x01\x00"sv));
+  EXPECT_FALSE(is_server_next("\x16\x03\x01\x00\x02"sv));
+  EXPECT_FALSE(is_server_next("\x16\x03\x01\x00\x02\x01"sv));
+  EXPECT_TRUE(is_server_next("\x16\x03\x01\x00\x02\x01\x00"sv));
+  EXPECT_TRUE(is_server_next("\x17\x03\x03\x00\x01\xff\x17\x03"sv)) << "and a part of the next one";
+  // The length has two bytes.
+  const std::string header{"\x16\x03\x01\x01\x00"sv};
+  EXPECT_FALSE(is_server_next(header + std::string(255, 'x')));
+  EXPECT_TRUE(is_server_next(header + std::string(256, 'x')));
+}
+
 TEST(Request, SplitsATargetInOriginForm) {
   const RequestBuilder builder = RequestBuilder("/ws/chat/a_b/").query("user=a");
   const auto target = split_target(builder);

@@ -100,5 +100,31 @@ TEST(Registry, ARelayThatStopsEndsNoConnections) {
   registry::remove(running);
 }
 
+// The web server has not read the record yet, so it is not the client that is slow.
+TEST(Registry, AWholeTlsRecordThatWaitsProtectsItsConnection) {
+  const auto id = registry::next_id();
+  registry::insert(id, make(id));
+  const test::Listener listener;
+  const std::uint16_t port = listener.port();
+  const std::vector<std::string> texts = {std::string("\x16\x03\x01\x00\x02hi", 7),
+                                          std::string("\x16\x03\x01\x00\x03hi", 7),
+                                          std::string("\x16\x03\x01\x00", 4), std::string()};
+  std::vector<FileDescriptor> clients, servers;
+  for (const auto& text : texts) {
+    clients.push_back(test::connect_to({"127.0.0.1", port}));
+    servers.push_back(listener.accept());
+    ASSERT_TRUE(test::send_all(clients.back().get(), text));
+  }
+  std::size_t ended = 0;
+  EXPECT_TRUE(test::eventually([&] {
+    ended += waystation_end_slow_connections(id, &port, 1, 1);
+    return ended == 3;
+  }));
+  std::string whole(7, '\0');
+  EXPECT_EQ(recv(servers[0].get(), whole.data(), whole.size(), MSG_DONTWAIT), 7);
+  EXPECT_LT(recv(servers[0].get(), whole.data(), whole.size(), MSG_DONTWAIT), 0) << "not the end";
+  registry::remove(id);
+}
+
 }  // namespace
 }  // namespace waystation::test

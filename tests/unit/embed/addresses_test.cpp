@@ -19,6 +19,16 @@ TEST(ListenAddress, AcceptsBracketedIpv6WithPort) {
   EXPECT_EQ(address->text(), "[2001:db8::1]:443");
 }
 
+TEST(ListenAddress, AcceptsTheSchemesOfHttp) {
+  const auto tls = parse_listen_address("https://[::1]:8443");
+  ASSERT_TRUE(tls);
+  EXPECT_EQ(*tls, (ListenAddress{"::1", 8443, true, true}));
+  EXPECT_EQ(tls->text(), "[::1]:8443");
+  EXPECT_EQ(tls->url(), "https://[::1]:8443");
+  EXPECT_EQ(parse_listen_address("http://127.0.0.1:80"), parse_listen_address("127.0.0.1:80"));
+  EXPECT_EQ(parse_listen_address("127.0.0.1:80")->url(), "http://127.0.0.1:80");
+}
+
 TEST(ListenAddress, AcceptsPortZero) {
   ASSERT_TRUE(parse_listen_address("127.0.0.1:0"));
   EXPECT_EQ(parse_listen_address("127.0.0.1:0")->port, 0);
@@ -53,6 +63,9 @@ TEST(ListenAddress, RefusesOtherForms) {
                            "127.0.0.1:80r",
                            "+80",
                            "x/tmp/socket",
+                           "https://",
+                           "https:127.0.0.1:80",
+                           "127.0.0.1:80/",
                            "127.0.0.1:80,127.0.0.1:81"}) {
     EXPECT_FALSE(parse_listen_address(text)) << text;
     EXPECT_NE(listen_address_problem(text), "") << text;
@@ -80,7 +93,12 @@ TEST(ListenAddress, NamesTheWrongPart) {
   expect("fe80::1:8080", "brackets");
   expect("[127.0.0.1]:80", "brackets are for IPv6");
   expect("127.0.0:80", "not an address");
-  expect("http://127.0.0.1:80", "URL");
+  expect("ws://127.0.0.1:80", "scheme");
+  expect("HTTPS://127.0.0.1:80", "scheme");
+  expect("https://https://127.0.0.1:80", "scheme");
+  expect("https://127.0.0.1", "no port");
+  expect("https://localhost:80", "a name");
+  expect("https://127.0.0.1:80/", "a path");
 }
 
 TEST(ListenAddress, DetectsLoopback) {

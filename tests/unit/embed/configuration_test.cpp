@@ -10,6 +10,7 @@
 #include <string>
 
 #include "embed/configuration_file.hpp"
+#include "embed/small_file.hpp"
 
 using namespace waystation::server;
 using testing::AllOf;
@@ -172,7 +173,7 @@ TEST_F(ConfigurationTest, ReadsNothingButARegularFile) {
 }
 
 TEST_F(ConfigurationTest, ReadsAFileOfAtMostAMebibyte) {
-  std::string text(kMaxConfigurationBytes, '\n');
+  std::string text(kMaxSmallFileBytes, '\n');
   EXPECT_EQ(refusal(text), "");
   text += '\n';
   EXPECT_THAT(refusal(text), HasSubstr(": too large; allowed: "));

@@ -36,6 +36,9 @@ TEST(Options, ListEveryKeyOnce) {
   std::multiset<std::string> keys;
   for (const auto& each : all_options()) keys.insert(each.key);
   const std::multiset<std::string> expected{"listen",
+                                            "tls_certificate",
+                                            "tls_key",
+                                            "tls_hsts_seconds",
                                             "www",
                                             "auth",
                                             "jwt_key_file",
@@ -71,6 +74,9 @@ TEST(Options, ListEveryKeyOnce) {
 TEST(Options, HaveTheDocumentedDefaults) {
   const Settings settings;
   EXPECT_THAT(settings.list("listen"), ElementsAre("127.0.0.1:8080"));
+  EXPECT_EQ(settings.text("tls_certificate"), "");
+  EXPECT_EQ(settings.text("tls_key"), "");
+  EXPECT_EQ(settings.number("tls_hsts_seconds"), 0);
   EXPECT_EQ(settings.text("auth"), "open");
   EXPECT_EQ(settings.text("identity_header"), "X-Forwarded-User");
   EXPECT_THAT(settings.list("operators"), ElementsAre("127.0.0.0/8", "::1"));
@@ -101,7 +107,7 @@ TEST(Options, AcceptTheirOwnDefaults) {
 TEST(Options, IncludeTheLibrarysExceptThoseTheServerSets) {
   EXPECT_EQ(find_option("descriptor_reserve"), nullptr);
   EXPECT_THAT(option("auth").choices, ElementsAre("open", "jwt", "header"));
-  EXPECT_EQ(all_options().size(), waystation_option_count() - 1 + 3);
+  EXPECT_EQ(all_options().size(), waystation_option_count() - 1 + 6);
 }
 
 TEST(Options, HaveHelpAndAllowedValues) {

@@ -259,6 +259,29 @@ TEST_F(SiteTest, SendsErrorsAsHtmlOrJson) {
   EXPECT_EQ(field(json, "Cache-Control"), "no-store");
 }
 
+TEST_F(SiteTest, SendsThePageOfTheSiteForAMissingFile) {
+  write("404.html", R"(<link href="./a.css"><a href="./">home</a><img src="https://a.example/">)");
+  const auto all = site();
+  const auto page = [&](std::string_view path, std::string_view method = "GET") {
+    return all.answer({.method = method, .path = path, .accept = "text/html"});
+  };
+  const auto response = page("/none");
+  EXPECT_EQ(response.status, 404);
+  EXPECT_EQ(field(response, "Cache-Control"), "no-store");
+  EXPECT_EQ(response.body(),
+            R"(<link href="./a.css"><a href="./">home</a><img src="https://a.example/">)");
+  EXPECT_EQ(field(response, "Content-Length"), std::to_string(response.body().size()));
+  EXPECT_EQ(
+      page("/a/b/none").body(),
+      R"(<link href="./../../a.css"><a href="./../../">home</a><img src="https://a.example/">)");
+  EXPECT_EQ(page("/none", "HEAD").body(), "");
+  EXPECT_EQ(field(page("/none", "HEAD"), "Content-Length"), field(response, "Content-Length"));
+  EXPECT_EQ(field(all.answer({.method = "GET", .path = "/none"}), "Content-Type"),
+            "application/json");
+  EXPECT_LT(page(std::string(16'000, '/')).body().size(), 200U);
+  EXPECT_EQ(page("/").status, 200);
+}
+
 TEST_F(SiteTest, NeverEchoesTheRequest) {
   const auto response =
       site().answer({.method = "GET", .path = "/<script>alert(1)</script>", .accept = "text/html"});

@@ -59,8 +59,10 @@ class SlowConnectionsTest : public testing::Test {
 
   /// What a call half a second after the one before ends.
   std::size_t end() { return end({port_}); }
-  std::size_t end(const std::vector<std::uint16_t>& ports) {
-    now_ += std::chrono::milliseconds(500);
+  std::size_t end_soon() { return end({port_}, std::chrono::milliseconds(50)); }
+  std::size_t end(const std::vector<std::uint16_t>& ports,
+                  std::chrono::milliseconds later = std::chrono::milliseconds(500)) {
+    now_ += later;
     const auto ended =
         slow_.end({.ports = ports,
                    .workers = kWorkers,
@@ -124,6 +126,36 @@ TEST_F(SlowConnectionsTest, TheOldestAreEndedFirst) {
   end();
   EXPECT_EQ(count_ended(old), 20U);
   EXPECT_EQ(count_ended(younger), 0U);
+}
+
+TEST_F(SlowConnectionsTest, ANetworkThatHoldsMoreThanItsShareIsLeftNoTime) {
+  const auto crowd = connect_many(2, 20);
+  const Connection others[] = {connect(3), connect(3), connect(4)};
+  EXPECT_EQ(end_soon(), 0U) << "they have only just come";
+  EXPECT_EQ(end_soon(), 20 - kWorkers / 2);
+  EXPECT_EQ(count_ended(crowd), 20 - kWorkers / 2);
+  for (const auto& other : others) EXPECT_FALSE(is_at_end(other.server));
+}
+
+TEST_F(SlowConnectionsTest, WholeRequestsAndAnswersTakeNoShare) {
+  const auto patient = connect_many(2, 20);
+  const auto writing = connect_many(2, 20);
+  const auto slow = connect_many(2, kWorkers / 2 + 1);
+  for (const auto& connection : patient) test::send_all(connection.client.get(), "a request.");
+  for (const auto& connection : writing) write_answer(connection);
+  end_soon();
+  EXPECT_EQ(end_soon(), 1U);
+  EXPECT_EQ(count_ended(slow), 1U);
+}
+
+TEST_F(SlowConnectionsTest, NoShareIsTakenFromExemptAddressesOrWithFreeWorkers) {
+  const auto few = connect_many(2, kWorkers);
+  end_soon();
+  EXPECT_EQ(end_soon(), 0U);
+  const auto proxy = connect_many(9, 20);
+  EXPECT_EQ(end_soon(), kWorkers / 2);
+  EXPECT_EQ(end_soon(), 0U);
+  EXPECT_EQ(count_ended(few), kWorkers / 2);
 }
 
 TEST_F(SlowConnectionsTest, AConnectionWithAWholeRequestIsNotSlow) {
@@ -209,8 +241,7 @@ TEST_F(SlowConnectionsTest, AfterAPauseEachConnectionIsNewAgain) {
 TEST_F(SlowConnectionsTest, CallsInQuickSuccessionAreAsOne) {
   const auto crowd = connect_many(2, 20);
   end();
-  now_ -= std::chrono::milliseconds(400);
-  EXPECT_EQ(end(), 0U);
+  EXPECT_EQ(end({port_}, SlowConnections::kCrowdedAfter / 2), 0U);
 }
 
 TEST_F(SlowConnectionsTest, AConnectionThatDoesNotTakeItsAnswerIsCut) {

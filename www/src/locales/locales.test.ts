@@ -1,17 +1,29 @@
 import { describe, expect, it } from 'vitest';
-import { en, type TextKey } from './en';
+import { en } from './en';
+import { en as operatorEn } from './operator/en';
+import { zh as operatorZh } from './operator/zh';
 import { zh } from './zh';
 
-const keys = Object.keys(en) as TextKey[];
-const places = (text: string): string[] => (text.match(/\{\w+\}/g) ?? []).sort();
+type Texts = Readonly<Record<string, string>>;
 
-describe('the languages', () => {
+const places = (text = ''): string[] => (text.match(/\{\w+\}/g) ?? []).sort();
+
+describe.each<[string, Texts, Texts]>([
+  ['page', en, zh],
+  ['operator page', operatorEn, operatorZh],
+])('the languages of the %s', (_, english, chinese) => {
+  const keys = Object.keys(english);
+
   it('have the same keys with the same placeholders', () => {
-    expect(Object.keys(zh)).toEqual(keys);
-    for (const key of keys) expect(places(zh[key]), key).toEqual(places(en[key]));
+    expect(Object.keys(chinese)).toEqual(keys);
+    for (const key of keys) expect(places(chinese[key]), key).toEqual(places(english[key]));
   });
 
   it('have no empty text', () => {
-    for (const key of keys) expect([en[key].trim() !== '', zh[key].trim() !== ''], key).toEqual([true, true]);
+    for (const key of keys) expect([english[key]?.trim() !== '', chinese[key]?.trim() !== ''], key).toEqual([true, true]);
   });
+});
+
+it('the operator page redefines no text of the page', () => {
+  expect(Object.keys(operatorEn).filter((key) => key in en)).toEqual([]);
 });

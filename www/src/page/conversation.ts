@@ -2,8 +2,10 @@ import { computed, effectScope, onScopeDispose, watch, type EffectScope } from '
 import { useChat, type UseChatReturn } from '../composables';
 import { announce } from './announce';
 import { pageVisible } from './browser_state';
-import { append, conversationState, markSeen, messageText, moveToEnd, setTyping, type ConversationState, type Entry } from './conversation_store';
+import { contentText } from './content';
+import { append, conversationState, markSeen, moveToEnd, removeConversation, removeEntry, setTyping, type ConversationState, type Entry } from './conversation_store';
 import { failureText } from './failure';
+import { askHistory } from './history';
 import { t } from './i18n';
 import { addToast, dismissToastsOf, notifyDesktop } from './notifications';
 import { server } from './server';
@@ -20,6 +22,8 @@ export interface Conversation {
   readonly chat: UseChatReturn;
   readonly send: (text: string) => void;
   readonly sendAgain: (entry: Entry) => void;
+  /** Moves a message that cannot be sent as it is back to the draft. */
+  readonly edit: (entry: Entry) => void;
   readonly sendTyping: (typing: boolean) => void;
   /** The view is closed. The socket closes once every message is acknowledged. */
   readonly leave: () => void;
@@ -35,7 +39,7 @@ export function receiveMessage(peer: string, { id, message, at }: { readonly id:
   const state = conversationState(peer);
   const entry = append(state, { id, own: false, value: message, at, status: null });
   if (entry === null) return;
-  const text = messageText(message);
+  const text = contentText(message);
   if (state.open) announce(t('chat.arrived', { user: peer, text }));
   else addToast(peer, text);
   if (isReading(state)) return;
@@ -56,6 +60,12 @@ export function openConversation(me: string, peer: string): Conversation {
   return existing.conversation;
 }
 
+/** Closes a conversation and removes it from this tab. */
+export function closeConversation(peer: string): void {
+  conversations.get(peer)?.scope.stop();
+  removeConversation(peer);
+}
+
 /** The user of this tab changed. */
 export function closeConversations(): void {
   for (const { scope } of conversations.values()) scope.stop();
@@ -63,6 +73,8 @@ export function closeConversations(): void {
 
 function startConversation(me: string, peer: string, end: () => void): Conversation {
   const state = conversationState(peer);
+  // Another tab may have been in the conversation while this one was not.
+  askHistory(peer);
   const chat = useChat(groupName(me, peer), {
     user: me,
     server,
@@ -169,6 +181,10 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     sendAgain(entry) {
       moveToEnd(state, entry);
       void transmit(entry);
+    },
+    edit(entry) {
+      removeEntry(state, entry);
+      state.draft = [contentText(entry.value), state.draft].filter((text) => text !== '').join('\n');
     },
     leave() {
       state.open = false;

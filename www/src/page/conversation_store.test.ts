@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
-  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, markSeen, messageText, moveToEnd, readNotices, setTyping, unreadNotices, unreadTotal,
+  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, entriesOf, markSeen, moveToEnd, mergeHistory, readNotices, recentEntries, setTyping, unsentCount, unreadNotices, unreadTotal,
   type Entry, type Status,
 } from './conversation_store';
 
@@ -163,10 +163,61 @@ describe('typing', () => {
   });
 });
 
-describe('messageText', () => {
-  it('returns a string unchanged, and other values as JSON', () => {
-    expect(messageText('<b>"')).toBe('<b>"');
-    expect(messageText({ a: 1 })).toBe('{"a":1}');
-    expect(messageText(null)).toBe('null');
+describe('the history of another tab', () => {
+  const values = (): unknown[] => entriesOf(bob()).map(({ value }) => value);
+  const received = (id: string | null, at: number): { id: string | null; own: boolean; value: string; at: number; status: null; seen: boolean } => ({ id, own: false, value: `m${at}`, at, status: null, seen: false });
+
+  it('is added in the order of time, each message once', () => {
+    append(bob(), { id: 'b', own: false, value: 'm2', at: 2, status: null });
+    append(bob(), { id: null, own: false, value: 'm4', at: 4, status: null });
+    mergeHistory(bob(), [received('a', 1), received('b', 2), received(null, 3), received(null, 4)]);
+    expect(values()).toEqual(['m1', 'm2', 'm3', 'm4']);
+    expect(bob().count).toBe(4);
+    mergeHistory(bob(), [received('a', 1), received(null, 3)]);
+    expect(values()).toEqual(['m1', 'm2', 'm3', 'm4']);
+    // A repetition of a message that was handed over.
+    expect(append(bob(), { id: 'a', own: false, value: 'm1', at: 5, status: null })).toBe(null);
+    expect(bob().last?.value).toBe('m4');
+    expect(bob().unread).toBe(0);
+    expect(bob().lastReceived).toBe('b');
+  });
+
+  it('has chunks as usual', () => {
+    mergeHistory(bob(), Array.from({ length: chunkSize + 1 }, (_, at) => received(`m${at}`, at)));
+    expect(bob().chunks.map(({ entries }) => entries.length)).toEqual([chunkSize, 1]);
+    expect(bob().chunks[1]?.before).toBe(bob().chunks[0]?.entries[chunkSize - 1]);
+  });
+
+  it('takes over what the other user has seen', () => {
+    own('a');
+    mergeHistory(bob(), [{ id: 'a', own: true, value: 'a', at: 1, status: 'chat', seen: true }]);
+    expect(bob().last?.seen).toBe(true);
+  });
+
+  it('leaves to the other tab what that one has yet to send', () => {
+    for (const status of ['queued', 'failed', 'sending', 'none', 'chat'] as const) own(status, status);
+    expect(recentEntries(bob()).map(({ id, status }) => [id, status])).toEqual([['sending', 'other_tab'], ['none', 'none'], ['chat', 'chat']]);
+  });
+
+  it('is bounded', () => {
+    for (let i = 0; i < 1_500; i += 1) theirs(`m${i}`);
+    const shared = recentEntries(bob());
+    expect(shared.length).toBe(1_000);
+    expect(shared[999]?.id).toBe('m1499');
+  });
+});
+
+describe('what would be lost', () => {
+  it('is drafts, and messages that are not sent', () => {
+    own('a', 'chat');
+    own('b', 'none');
+    theirs('c');
+    expect(unsentCount()).toBe(0);
+    bob().draft = ' ';
+    expect(unsentCount()).toBe(0);
+    bob().draft = 'a draft';
+    for (const status of ['queued', 'sending', 'failed'] as const) own(status, status);
+    conversationState('carol').draft = 'another';
+    expect(unsentCount()).toBe(5);
   });
 });

@@ -116,18 +116,29 @@ interface NewEntry {
   readonly status: Status | null;
 }
 
-function makeEntry(entry: NewEntry): Entry {
-  return shallowReactive({ ...entry, key: nextKey++, failure: null, seen: false });
+/** An entry as another tab of the same user hands it over. */
+export interface SharedEntry extends NewEntry {
+  readonly seen: boolean;
 }
+
+function makeEntry(entry: NewEntry, seen = false): Entry {
+  return shallowReactive({ ...entry, key: nextKey++, failure: null, seen });
+}
+
+const idKeyOf = ({ id, own }: NewEntry): string | null => (id === null ? null : `${own ? '>' : '<'}${id}`);
+const sameValue = (one: NewEntry, other: NewEntry): boolean => JSON.stringify(one.value) === JSON.stringify(other.value);
+
+/** All entries, in order. */
+export const entriesOf = (state: ConversationState): Entry[] => state.chunks.flatMap(({ entries }) => entries);
 
 /** The same message with the same id is a repetition within this time, and a new message later. */
 const repetitionMs = 10 * 60_000;
 
-/** Adds a message. Null for a repetition, since a message may arrive twice. Clients may reuse ids: the text is compared too. */
+/** Adds a message. Null for a repetition, since a message may arrive twice. Clients may reuse ids: the messages are compared too. */
 export function append(into: ConversationState, entry: NewEntry): Entry | null {
-  const idKey = entry.id === null ? null : `${entry.own ? '>' : '<'}${entry.id}`;
+  const idKey = idKeyOf(entry);
   const existing = idKey === null ? undefined : into.ids.get(idKey);
-  if (existing !== undefined && entry.at - existing.at < repetitionMs && messageText(existing.value) === messageText(entry.value)) return null;
+  if (existing !== undefined && entry.at - existing.at < repetitionMs && sameValue(existing, entry)) return null;
   const created = makeEntry(entry);
   if (idKey !== null) into.ids.set(idKey, created);
   insert(into, created);
@@ -149,8 +160,66 @@ function insert(into: ConversationState, entry: Entry): void {
   into.last = entry;
 }
 
-/** Moves an entry that is sent again to the end, with the current time. */
-export function moveToEnd(within: ConversationState, entry: Entry): void {
+/** The newest entries, for another tab. Those that this tab has yet to send stay here. */
+export function recentEntries(state: ConversationState): SharedEntry[] {
+  const sharedEntries = 1_000;
+  return entriesOf(state)
+    .filter(({ status }) => status !== 'queued' && status !== 'failed')
+    .slice(-sharedEntries)
+    .map(({ id, own, value, at, status, seen }) => ({ id, own, value, at, status: status === 'sending' ? 'other_tab' : status, seen }));
+}
+
+/** Adds the entries of another tab that this one does not have, in the order of time. */
+export function mergeHistory(into: ConversationState, shared: readonly SharedEntry[]): void {
+  const present = entriesOf(into);
+  const anonymous = present.filter(({ id }) => id === null);
+  const fresh: Entry[] = [];
+  for (const entry of shared) {
+    const idKey = idKeyOf(entry);
+    const existing = idKey === null ? anonymous.find((one) => one.own === entry.own && one.at === entry.at && sameValue(one, entry)) : into.ids.get(idKey);
+    if (existing !== undefined && sameValue(existing, entry)) {
+      existing.seen ||= entry.seen;
+      continue;
+    }
+    const made = makeEntry(entry, entry.seen);
+    fresh.push(made);
+    if (idKey !== null && existing === undefined) into.ids.set(idKey, made);
+    if (!entry.own && into.lastReceived === null) into.lastReceived = entry.id;
+  }
+  if (fresh.length === 0) return;
+  into.chunks.splice(0);
+  into.last = null;
+  for (const entry of [...present, ...fresh].sort((a, b) => a.at - b.at)) insert(into, entry);
+  into.count += fresh.length;
+}
+
+/** Whether the tab has any message that it would lose. */
+export const hasMessages = (): boolean => noticeEntries.length > 0 || [...byPeer.values()].some(({ count }) => count > 0);
+
+/** The number of drafts, and of messages that are not sent. */
+export function unsentCount(): number {
+  let unsent = 0;
+  for (const state of byPeer.values()) {
+    if (state.draft.trim() !== '') unsent += 1;
+    for (const { status } of entriesOf(state)) if (status === 'queued' || status === 'sending' || status === 'failed') unsent += 1;
+  }
+  return unsent;
+}
+
+/** Removes an entry from this tab. */
+export function removeEntry(within: ConversationState, entry: Entry): void {
+  take(within, entry);
+  within.count -= 1;
+}
+
+/** Removes a conversation with its messages from this tab. */
+export function removeConversation(peer: string): void {
+  const state = byPeer.get(peer);
+  if (state !== undefined) setTyping(state, false);
+  byPeer.delete(peer);
+}
+
+function take(within: ConversationState, entry: Entry): void {
   let before: Entry | null = null;
   for (const chunk of within.chunks) {
     chunk.before = before;
@@ -159,6 +228,11 @@ export function moveToEnd(within: ConversationState, entry: Entry): void {
     before = chunk.entries[chunk.entries.length - 1] ?? before;
   }
   within.last = before;
+}
+
+/** Moves an entry that is sent again to the end, with the current time. */
+export function moveToEnd(within: ConversationState, entry: Entry): void {
+  take(within, entry);
   entry.at = Date.now();
   insert(within, entry);
 }
@@ -210,9 +284,4 @@ export function clearConversations(): void {
   byPeer.clear();
   noticeEntries.splice(0);
   noticeState.unread = 0;
-}
-
-/** A message as text. Values other than strings are shown as JSON. */
-export function messageText(value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value);
 }

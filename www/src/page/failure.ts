@@ -1,6 +1,7 @@
 import type { ClosedReason, LinkState } from '../waystation';
 import type { Failure } from './conversation_store';
-import { t, type TextKey } from './i18n';
+import { formatDateTime, t, type TextKey } from './i18n';
+import { expiredDetail, type TokenProblem } from './token_check';
 
 const knownCodes: readonly string[] = ['queue_full', 'too_large', 'expired', 'no_ack', 'link_lost', 'rate_limited'];
 
@@ -19,10 +20,31 @@ const refusalTexts: Readonly<Record<string, TextKey>> = {
   bad_host: 'code.bad_origin',
 };
 
-export function closedText({ cause, status, code, detail }: ClosedReason): string {
+/** Details of the code `unauthenticated` with a text of the page. */
+const tokenTexts: Readonly<Record<string, TextKey>> = {
+  [expiredDetail]: 'code.expired',
+  'the token is not valid yet (nbf)': 'code.early',
+  'the token is not signed with a key that is accepted here': 'code.key',
+  'the token is from another issuer (iss)': 'code.issuer',
+  'the token is for another audience (aud)': 'code.audience',
+};
+
+function refusalText({ code, detail }: { readonly code: string | null; readonly detail: string }): string | null {
+  const key = tokenTexts[detail] ?? refusalTexts[code ?? ''];
+  return key === undefined ? detail || code : t(key);
+}
+
+/** Why a token is not used, and what to do. */
+export function tokenProblemText(problem: TokenProblem): string {
+  if (problem.kind === 'malformed') return t('signin.token.bad');
+  if (problem.detail === expiredDetail && problem.expiresAt !== null) return t('signin.token.expired', { time: formatDateTime(problem.expiresAt) });
+  return t('signin.token.refused', { detail: refusalText(problem) ?? `HTTP ${problem.status}` });
+}
+
+export function closedText(reason: ClosedReason): string {
+  const { cause, status } = reason;
   if (cause !== 'refused') return t(`link.closed.${cause}`);
-  const key = refusalTexts[code ?? ''];
-  const why = key === undefined ? detail || code : t(key);
+  const why = refusalText(reason);
   return why ? t('link.closed.refused', { detail: why }) : t('link.closed.refused.plain', { status: status ?? '?' });
 }
 

@@ -5,7 +5,9 @@ import { locale, type Locale } from './preferences';
 
 export type { TextKey };
 
-const texts: Readonly<Record<Locale, Readonly<Record<TextKey, string>>>> = { en, zh };
+export type Texts<K extends string> = Readonly<Record<Locale, Readonly<Record<K, string>>>>;
+
+export const texts: Texts<TextKey> = { en, zh };
 
 export type TextValues = Readonly<Record<string, string | number>>;
 
@@ -13,33 +15,18 @@ export function fill(text: string, values: TextValues): string {
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 
-export const hasText = (key: string): key is TextKey => key in en;
-
 /** The text in the current language. Templates that call it update when the language changes. */
 export function t(key: TextKey, values: TextValues = {}): string {
   return fill(texts[locale.value][key], values);
 }
 
-const tag = computed(() => (locale.value === 'zh' ? 'zh-CN' : navigator.languages.find((one) => one.startsWith('en')) ?? 'en'));
+/** The BCP 47 tag for the browser's formats. */
+export const tag = computed(() => (locale.value === 'zh' ? 'zh-CN' : navigator.languages.find((one) => one.startsWith('en')) ?? 'en'));
 const timeFormat = computed(() => new Intl.DateTimeFormat(tag.value, { hour: '2-digit', minute: '2-digit' }));
 const dayFormat = computed(() => new Intl.DateTimeFormat(tag.value, { weekday: 'long', year: 'numeric', month: 'long', day: 'numeric' }));
 const fullFormat = computed(() => new Intl.DateTimeFormat(tag.value, { dateStyle: 'medium', timeStyle: 'medium' }));
-// For tables: short, of equal width, with milliseconds.
-const stampFormats = computed(() =>
-  ([undefined, 'numeric'] as const).map(
-    (year) =>
-      new Intl.DateTimeFormat(tag.value, {
-        year, month: 'short', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3, hourCycle: 'h23',
-      }),
-  ),
-);
-const numberFormat = computed(() => new Intl.NumberFormat(tag.value, { maximumFractionDigits: 2 }));
-
 export const formatTime = (at: number): string => timeFormat.value.format(at);
 export const formatDateTime = (at: number): string => fullFormat.value.format(at);
-/** Without the year if it is the current one. */
-export const formatTimestamp = (at: number): string => stampFormats.value[+(new Date(at).getFullYear() !== new Date().getFullYear())]!.format(at);
-export const formatNumber = (value: number): string => numberFormat.value.format(value);
 
 export function formatDay(at: number, now: number = Date.now()): string {
   const midnight = (time: number): number => new Date(time).setHours(0, 0, 0, 0);

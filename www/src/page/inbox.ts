@@ -1,7 +1,8 @@
 import { watch } from 'vue';
 import { usePush } from '../composables';
 import { pageVisible } from './browser_state';
-import { appendNotice, messageText } from './conversation_store';
+import { contentText } from './content';
+import { appendNotice } from './conversation_store';
 import { addToast, notifyDesktop } from './notifications';
 import { route } from './route';
 import { server } from './server';
@@ -14,7 +15,7 @@ export const inbox = usePush(session.me, {
   token: session.fetchToken,
   onEvent({ from, message, id, at }) {
     if (from !== null) return receiveMessage(from, { id, message, at });
-    const text = messageText(message);
+    const text = contentText(message);
     const isRead = route.value.page === 'notices' && pageVisible.value;
     appendNotice(message, at, isRead);
     if (!isRead) addToast(null, text);

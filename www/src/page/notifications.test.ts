@@ -16,7 +16,7 @@ const desktop = vi.hoisted(() => {
   return shown;
 });
 
-vi.mock('./preferences', () => ({ locale: shallowRef('en') }));
+vi.mock('./preferences', () => ({ locale: shallowRef('en'), notify: shallowRef('on') }));
 vi.mock('./browser_state', () => ({ pageVisible: shallowRef(false) }));
 
 beforeEach(() => {

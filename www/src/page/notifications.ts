@@ -2,6 +2,7 @@ import { computed, shallowReactive, shallowRef, watchEffect } from 'vue';
 import { pageVisible } from './browser_state';
 import { unreadTotal } from './conversation_store';
 import { t } from './i18n';
+import { notify } from './preferences';
 import { go, route } from './route';
 import { session } from './session';
 import { heldTabLocks, holdTabLock } from './tab_locks';
@@ -52,10 +53,18 @@ function readPermission(): Permission {
 
 export const permission = shallowRef<Permission>(readPermission());
 
-export async function requestPermission(): Promise<void> {
-  if (permission.value !== 'default') return;
-  await Notification.requestPermission();
-  permission.value = readPermission();
+/** Whether a hidden page shows messages on the desktop. */
+export const notifies = computed(() => permission.value === 'granted' && notify.value === 'on');
+
+/** Switches desktop notifications. Asks the browser's permission first, if it is not decided. */
+export async function switchNotifications(): Promise<void> {
+  if (permission.value === 'granted') {
+    notify.value = notifies.value ? 'off' : 'on';
+  } else if (permission.value === 'default') {
+    await Notification.requestPermission();
+    permission.value = readPermission();
+    notify.value = 'on';
+  }
 }
 
 const visibleTabLock = (user: string): string => `waystation: ${user} visible`;
@@ -68,7 +77,7 @@ const hasVisibleTab = async (user: string): Promise<boolean> => (await heldTabLo
 /** Shows a desktop notification if no tab of this user is visible. A visible tab shows a toast. */
 export async function notifyDesktop(peer: string | null, text: string, id: string | null): Promise<void> {
   const user = session.me.value;
-  if (permission.value !== 'granted' || pageVisible.value || user === null || (await hasVisibleTab(user))) return;
+  if (!notifies.value || pageVisible.value || user === null || (await hasVisibleTab(user))) return;
   if (user === session.me.value) showNotification(user, peer, text, id);
 }
 

@@ -1,6 +1,7 @@
 import { computed, shallowRef, watch } from 'vue';
 
 export type Locale = 'en' | 'zh';
+export type Switch = 'on' | 'off';
 export type Theme = 'auto' | 'light' | 'dark';
 
 const locales: readonly Locale[] = ['en', 'zh'];
@@ -33,6 +34,8 @@ export function browserLocale(languages: readonly string[]): Locale {
 }
 
 export const locale = shallowRef<Locale>(stored('waystation.locale', locales) ?? browserLocale(navigator.languages));
+/** Desktop notifications, where the browser permits them. */
+export const notify = shallowRef<Switch>(stored('waystation.notify', ['on', 'off'] as const) ?? 'on');
 export const theme = shallowRef<Theme>(stored('waystation.theme', themes) ?? 'auto');
 
 const systemDark = window.matchMedia('(prefers-color-scheme: dark)');
@@ -52,6 +55,7 @@ watch(
   { immediate: true },
 );
 watch(theme, (value) => store('waystation.theme', value));
+watch(notify, (value) => store('waystation.notify', value));
 watch(
   dark,
   (value) => {

@@ -43,6 +43,16 @@ export function writeHash(route: Route): string {
   }
 }
 
+/** A link to a page as this user, for another tab. */
+export const linkTo = (route: Route, me: string): string => `${writeHash(route)}?me=${me}`;
+
+/** Follows a link within the page. With a modifier key, the browser opens it in another tab. */
+export function follow(event: MouseEvent, to: Route): void {
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  go(to);
+}
+
 const current = shallowRef<Route>({ page: 'home' });
 
 export const route: Readonly<Ref<Route>> = current;

@@ -1,7 +1,3 @@
-import { browserEnvironment, defaultTuning } from '../waystation';
-import { routeAddress } from '../waystation/address';
-import { probeRefusal } from '../waystation/probe';
-
 /** The relay's address: the folder of the page, so that both may be part of a larger site. */
 export const server = '.';
 
@@ -16,12 +12,4 @@ export async function requiresToken(): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-/** Whether the server accepts a token for its user's push socket. Null: it gave no answer, or asked to try later. */
-export async function acceptsToken(user: string, token: string): Promise<boolean | null> {
-  const environment = browserEnvironment();
-  const address = routeAddress(server, `push/${user}/`, environment);
-  const { kind } = await probeRefusal(environment, address, token, defaultTuning.connectDeadlineMs);
-  return kind === 'none' ? true : kind === 'identity' || kind === 'final' ? false : null;
 }

@@ -20,8 +20,13 @@ const follow = (link: { readonly me?: string; readonly token?: string }): Promis
   session.followLink({ me: null, token: null, ...link }, () => opened.push(link.me ?? link.token ?? ''));
 const who = (): unknown => [session.me.value, session.token.value];
 
+/** The status of the server's answer about every token. */
+let answer: number;
+
 beforeEach(() => {
   opened.length = 0;
+  answer = 426;
+  vi.stubGlobal('fetch', () => Promise.resolve(new Response('{"error":{"code":"unauthenticated","detail":"the reason"}}', { status: answer })));
 });
 
 afterEach(() => {
@@ -30,20 +35,69 @@ afterEach(() => {
 });
 
 describe('signing in', () => {
-  it('uses the user of a token', () => {
+  it('uses the user of a token', async () => {
     const token = tokenOf('alice');
-    expect(session.signInWithToken(token)).toBe(true);
+    await session.signInWithToken(token);
+    expect(session.tokenProblem.value).toBe(null);
     expect(who()).toEqual(['alice', token]);
   });
 
-  it('rejects a token without a user, and one that a browser cannot send', () => {
-    for (const bad of garbage) expect(session.signInWithToken(bad), bad).toBe(false);
+  it('rejects a token without a user, and one that a browser cannot send', async () => {
+    for (const bad of garbage) {
+      await session.signInWithToken(bad);
+      expect(session.tokenProblem.value, bad).toEqual({ kind: 'malformed' });
+      session.forgetTokenProblem();
+      await follow({ token: bad });
+      expect(session.tokenProblem.value, bad).toEqual({ kind: 'malformed' });
+    }
     expect(session.me.value).toBe(null);
   });
 
-  it('keeps the token when its user signs in by name', () => {
+  it('does not use a token that the server refuses, and says why', async () => {
+    answer = 401;
     const token = tokenOf('alice');
-    session.signInWithToken(token);
+    const refused = { kind: 'refused', status: 401, code: 'unauthenticated', detail: 'the reason', expiresAt: 2_000_000_000_000 };
+    for (const signIn of [() => session.signInWithToken(token), () => follow({ token })]) {
+      await signIn();
+      expect(session.tokenProblem.value).toEqual(refused);
+      expect(who()).toEqual([null, null]);
+      session.forgetTokenProblem();
+    }
+    expect(opened).toEqual([]);
+    answer = 426;
+    await session.signInWithToken(token);
+    expect(who()).toEqual(['alice', token]);
+    expect(session.tokenProblem.value).toBe(null);
+  });
+
+  it('uses a token without an answer of the server, unless it has expired', async () => {
+    for (const status of [200, 429, 503]) {
+      answer = status;
+      await session.signInWithToken(tokenOf('alice', 1_000_000_000));
+      expect(session.tokenProblem.value).toMatchObject({ detail: 'the token has expired', expiresAt: 1_000_000_000_000 });
+      expect(session.me.value).toBe(null);
+      await session.signInWithToken(tokenOf('alice'));
+      expect(session.me.value).toBe('alice');
+      session.signOut();
+    }
+  });
+
+  it('ignores the answer about a token after the user chose another way', async () => {
+    const token = session.signInWithToken(tokenOf('alice'));
+    expect(session.checkingToken.value).toBe(true);
+    session.signIn('bob');
+    await token;
+    expect(who()).toEqual(['bob', null]);
+    const expired = session.signInWithToken(tokenOf('bob'));
+    session.signOut();
+    await expired;
+    expect(who()).toEqual([null, null]);
+    expect(session.checkingToken.value).toBe(false);
+  });
+
+  it('keeps the token when its user signs in by name', async () => {
+    const token = tokenOf('alice');
+    await session.signInWithToken(token);
     session.signIn('alice');
     expect(who()).toEqual(['alice', token]);
   });
@@ -68,7 +122,7 @@ describe('replacing one user by another', () => {
     ['a token that is entered', () => session.signInWithToken(eve), ['eve', eve]],
     ['a name that is entered', () => session.signIn('eve'), ['eve', null]],
   ])('needs a confirmation: %s', async (_, replace, then) => {
-    session.signInWithToken(tokenOf('alice'));
+    await session.signInWithToken(tokenOf('alice'));
     await replace();
     expect(session.replacement.value).toMatchObject({ from: 'alice', to: 'eve' });
     expect(who()).toEqual(['alice', tokenOf('alice')]);
@@ -80,7 +134,7 @@ describe('replacing one user by another', () => {
     expect(opened).toEqual([]);
 
     await replace();
-    session.acceptReplacement();
+    await session.acceptReplacement();
     expect(session.replacement.value).toBe(null);
     expect(who()).toEqual(then);
   });
@@ -88,7 +142,7 @@ describe('replacing one user by another', () => {
   it('opens the page of the link after the confirmation', async () => {
     session.signIn('alice');
     await follow({ me: 'eve' });
-    session.acceptReplacement();
+    await session.acceptReplacement();
     expect(opened).toEqual(['eve']);
   });
 
@@ -96,12 +150,12 @@ describe('replacing one user by another', () => {
     session.signIn('alice');
     await follow({ me: 'bob' });
     await follow({ token: eve });
-    session.acceptReplacement();
+    await session.acceptReplacement();
     expect(session.me.value).toBe('bob');
   });
 
   it('never happens with a token without a user', async () => {
-    session.signInWithToken(tokenOf('alice'));
+    await session.signInWithToken(tokenOf('alice'));
     for (const token of garbage) await follow({ me: 'eve', token });
     expect(session.replacement.value).toBe(null);
     expect(who()).toEqual(['alice', tokenOf('alice')]);
@@ -119,6 +173,12 @@ describe('a token of the same user', () => {
   let accepted: readonly string[] | number;
   const asked: string[] = [];
 
+  /** A token that the server accepted before it expired. */
+  const useExpired = async (): Promise<void> => {
+    accepted = [expired];
+    await session.signInWithToken(expired);
+  };
+
   beforeEach(() => {
     asked.length = 0;
     vi.stubGlobal('fetch', (url: string, { headers }: { headers: { Authorization: string } }) => {
@@ -135,7 +195,7 @@ describe('a token of the same user', () => {
 
   it('is used without a question if the server accepts it', async () => {
     accepted = [good, newer];
-    session.signInWithToken(good);
+    await session.signInWithToken(good);
     await follow({ token: newer });
     expect(session.replacement.value).toBe(null);
     expect(who()).toEqual(['alice', newer]);
@@ -147,11 +207,11 @@ describe('a token of the same user', () => {
     ['never expires', forgedForever],
   ])('that is forged and %s is dropped, and a genuine link is used later', async (_, token) => {
     accepted = [good, newer];
-    session.signInWithToken(good);
+    await session.signInWithToken(good);
     const following = follow({ token });
     expect(who()).toEqual(['alice', good]);
     await following;
-    expect(asked).toEqual([token]);
+    expect(asked).toEqual([good, token]);
     expect(who()).toEqual(['alice', good]);
     await follow({ token: newer });
     expect(who()).toEqual(['alice', newer]);
@@ -161,9 +221,11 @@ describe('a token of the same user', () => {
     ['expires later', forged],
     ['never expires', forgedForever],
   ])('is used instead of a forged one that %s', async (_, token) => {
-    accepted = [good];
+    // Without an answer, the page cannot tell.
+    accepted = 503;
     await follow({ token });
     expect(who()).toEqual(['alice', token]);
+    accepted = [good];
     await follow({ token: good });
     expect(who()).toEqual(['alice', good]);
   });
@@ -171,18 +233,19 @@ describe('a token of the same user', () => {
   it('is dropped without an answer, unless the present one has expired', async () => {
     for (const status of [429, 503, 200]) {
       accepted = status;
-      session.signInWithToken(good);
+      await session.signInWithToken(good);
       for (const token of [forged, newer, old]) await follow({ token });
       expect(who()).toEqual(['alice', good]);
-      session.signInWithToken(expired);
+      await useExpired();
+      accepted = status;
       await follow({ token: newer });
       expect(who()).toEqual(['alice', newer]);
     }
   });
 
   it('that is forged does not replace an expired or a missing one', async () => {
+    await useExpired();
     accepted = [good];
-    session.signInWithToken(expired);
     await follow({ token: forged });
     expect(who()).toEqual(['alice', expired]);
     session.signOut();
@@ -200,16 +263,16 @@ describe('a token of the same user', () => {
 
   it('is ignored in an old link, and used when entered', async () => {
     accepted = [old, good];
-    session.signInWithToken(good);
+    await session.signInWithToken(good);
     await follow({ token: old });
     expect(who()).toEqual(['alice', good]);
-    session.signInWithToken(old);
+    await session.signInWithToken(old);
     expect(who()).toEqual(['alice', old]);
   });
 
   it('is dropped if the user signed out before the answer', async () => {
     accepted = [good, newer];
-    session.signInWithToken(good);
+    await session.signInWithToken(good);
     const following = follow({ token: newer });
     session.signOut();
     await following;
@@ -227,7 +290,7 @@ describe('a token in a link, with a user in another tab', () => {
     session.declineReplacement();
     expect(who()).toEqual([null, null]);
     await follow({ token: tokenOf('eve') });
-    session.acceptReplacement();
+    await session.acceptReplacement();
     expect(who()).toEqual(['eve', tokenOf('eve')]);
     expect(tab.me.value).toBe('alice');
   });

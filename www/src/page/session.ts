@@ -1,7 +1,7 @@
 import { computed, shallowRef } from 'vue';
 import { isUser, readToken, type TokenReason } from '../waystation';
 import { answerOtherTabs, usersElsewhere } from './other_tabs';
-import { acceptsToken } from './server';
+import { expiry, isAccepted, problemOfToken, type TokenProblem } from './token_check';
 
 /** The user of this tab. Each tab has its own sessionStorage until it is closed, so that two tabs can have two users. */
 const meKey = 'waystation.me';
@@ -20,8 +20,10 @@ export interface Replacement {
 
 const me = shallowRef<string | null>(null);
 const token = shallowRef<string | null>(null);
-const replacement = shallowRef<(Replacement & { readonly accept: () => void }) | null>(null);
+const replacement = shallowRef<(Replacement & { readonly accept: () => Promise<void> }) | null>(null);
 const checkingTabs = shallowRef(false);
+const checkingToken = shallowRef(false);
+const tokenProblem = shallowRef<TokenProblem | null>(null);
 
 function stored(key: string): string | null {
   try {
@@ -57,9 +59,6 @@ function identityOf(text: string): Identity | null {
   return user !== null && isUser(user) ? { user, token: text } : null;
 }
 
-/** Milliseconds since 1970, as the token claims. */
-const expiry = (text: string): number => readToken(text)?.expiresAt ?? Infinity;
-
 /** The only function that sets or changes the user. */
 function setIdentity({ user, token: fresh }: Identity): void {
   // A name without a token keeps the token of that user only.
@@ -67,17 +66,40 @@ function setIdentity({ user, token: fresh }: Identity): void {
   setUser(user);
 }
 
-/** Sets the identity, or asks for a confirmation if it replaces another user. `then` runs after the identity is set. */
-function requestIdentity(identity: Identity, then: () => void, otherTabUser: string | null = null): void {
+/** Changes with each attempt to set an identity, so that a late answer about a token has no effect. */
+let attempt = 0;
+
+/**
+ * Sets the identity, or asks for a confirmation if it replaces another user. The server is asked about a token first, but
+ * not before the confirmation. `then` runs after the identity is set.
+ */
+async function requestIdentity(identity: Identity, then: () => void, otherTabUser: string | null = null): Promise<void> {
   const from = me.value ?? otherTabUser;
-  const accept = (): void => {
+  const accept = async (): Promise<void> => {
+    const mine = ++attempt;
+    tokenProblem.value = null;
+    if (identity.token !== null) {
+      checkingToken.value = true;
+      const problem = await problemOfToken(identity.user, identity.token);
+      if (mine !== attempt) return;
+      checkingToken.value = false;
+      tokenProblem.value = problem;
+      if (problem !== null) return;
+    }
     replacement.value = null;
     setIdentity(identity);
     then();
   };
-  if (from === null || from === identity.user) accept();
+  if (from === null || from === identity.user) return accept();
   // A second link must not change the question that the user is reading.
-  else replacement.value ??= { from, to: identity.user, accept };
+  replacement.value ??= { from, to: identity.user, accept };
+}
+
+/** Stops the attempt to set an identity. */
+function stopAttempt(): void {
+  attempt += 1;
+  checkingToken.value = false;
+  tokenProblem.value = null;
 }
 
 /**
@@ -89,8 +111,8 @@ async function tryToken(user: string, fresh: string): Promise<void> {
   const present = token.value;
   if (fresh === present) return;
   // An old link must not replace a renewed token.
-  if (present !== null && expiry(fresh) < expiry(present) && (await acceptsToken(user, present)) !== false) return;
-  const accepted = (await acceptsToken(user, fresh)) ?? (present === null || expiry(present) <= Date.now());
+  if (present !== null && expiry(fresh) < expiry(present) && (await isAccepted(user, present)) !== false) return;
+  const accepted = (await isAccepted(user, fresh)) ?? (present === null || expiry(present) <= Date.now());
   if (accepted && me.value === user && token.value === present) setToken(fresh);
 }
 
@@ -103,6 +125,10 @@ export const session = {
   replacement: computed<Replacement | null>(() => replacement.value),
   /** True while a link waits for the answers of the other tabs. */
   checkingTabs: computed(() => checkingTabs.value),
+  /** True while the server is asked about a token. */
+  checkingToken: computed(() => checkingToken.value),
+  /** Why the last token was not used, or null. */
+  tokenProblem: computed(() => tokenProblem.value),
 
   restore(): void {
     const name = stored(meKey);
@@ -112,14 +138,18 @@ export const session = {
 
   /** Signs in by name. Needs a confirmation if another user is signed in. */
   signIn(user: string): void {
-    requestIdentity({ user, token: null }, () => {});
+    void requestIdentity({ user, token: null }, () => {});
   },
 
-  /** Signs in as the user of a token. Needs a confirmation if another user is signed in. False for an invalid token. */
-  signInWithToken(text: string): boolean {
+  /**
+   * Signs in as the user of a token. Needs a confirmation if another user is signed in. Resolves after the server's answer.
+   * `tokenProblem` is the reason if the token is not used.
+   */
+  async signInWithToken(text: string): Promise<void> {
+    stopAttempt();
     const identity = identityOf(text);
-    if (identity !== null) requestIdentity(identity, () => {});
-    return identity !== null;
+    if (identity === null) tokenProblem.value = { kind: 'malformed' };
+    else await requestIdentity(identity, () => {});
   },
 
   /**
@@ -129,7 +159,10 @@ export const session = {
    */
   async followLink({ me: name, token: text }: { readonly me: string | null; readonly token: string | null }, open: () => void): Promise<void> {
     const identity = text !== null ? identityOf(text) : name !== null ? { user: name, token: null } : null;
-    if (identity === null) return open();
+    if (identity === null) {
+      if (text !== null && me.value === null) tokenProblem.value = { kind: 'malformed' };
+      return open();
+    }
     if (identity.user === me.value && identity.token !== null) {
       open();
       return tryToken(identity.user, identity.token);
@@ -139,15 +172,20 @@ export const session = {
     checkingTabs.value = true;
     const users = await usersElsewhere();
     checkingTabs.value = false;
-    requestIdentity(identity, open, users.has(identity.user) ? null : ([...users][0] ?? null));
+    return requestIdentity(identity, open, users.has(identity.user) ? null : ([...users][0] ?? null));
   },
 
-  acceptReplacement: () => replacement.value?.accept(),
+  acceptReplacement: async (): Promise<void> => replacement.value?.accept(),
   declineReplacement(): void {
+    stopAttempt();
     replacement.value = null;
   },
 
+  /** The user edits the token, or leaves its form. */
+  forgetTokenProblem: stopAttempt,
+
   signOut(): void {
+    stopAttempt();
     setUser(null);
     setToken(null);
   },

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Link, type LinkOptions } from './link';
 import { defaultTuning, type LinkState } from './link_state';
 import type { Frame } from './protocol';
-import { FakeBrowser, fakeToken, type FakeTab } from './testing/fake_browser';
+import { FakeBrowser, fakeToken, type FakeSocket, type FakeTab } from './testing/fake_browser';
 
 let browser: FakeBrowser;
 let tab: FakeTab;
@@ -757,5 +757,93 @@ describe('Link, late events of a stale socket', () => {
     resolveToken('new.new.new');
     await flushPromises();
     expect(browser.socket.frames.filter((frame) => 'token' in frame)).toEqual([]);
+  });
+});
+
+describe('Links of one page', () => {
+  const others: Link[] = [];
+  const another = (environment = tab.environment, host = 'relay.example:8080'): Link => {
+    const url = new URL(`http://${host}/ws/chat/alice_bob/`);
+    const options: LinkOptions = { url, user: 'alice', token: null, protocol: 'v1', tuning: defaultTuning, environment };
+    const made = new Link(options, { onState: () => {}, onFrame: () => {} });
+    others.push(made);
+    return made;
+  };
+  const newest = (path: string): FakeSocket => browser.sockets.filter(({ url }) => url.includes(path)).pop()!;
+
+  afterEach(() => {
+    for (const one of others.splice(0)) one.dispose();
+  });
+
+  /** Both links lost a server that does not answer, and wait. */
+  async function bothWaiting(environment = tab.environment, host?: string): Promise<Link> {
+    const chat = another(environment, host);
+    const push = await openFor();
+    newest('/ws/chat/').accept();
+    browser.probeAnswer = 'unreachable';
+    newest('/ws/chat/').drop();
+    newest('/push/').drop();
+    for (let i = 0; i < 6; i += 1) {
+      await vi.advanceTimersByTimeAsync(i === 5 ? 1 : 30_000);
+      if (chat.state.name === 'connecting') newest('/ws/chat/').drop();
+      if (push.state.name === 'connecting') newest('/push/').drop();
+      await flushPromises();
+    }
+    expect([chat.state.name, push.state.name]).toEqual(['waiting', 'waiting']);
+    return chat;
+  }
+
+  it('are woken when one of them opens', async () => {
+    const chat = await bothWaiting();
+    link?.retry();
+    newest('/push/').accept();
+    expect(chat.state.name).toBe('connecting');
+    newest('/ws/chat/').accept();
+    expect(chat.state.name).toBe('open');
+  });
+
+  it('are not woken by a link to another server, or of another tab', async () => {
+    for (const [environment, host] of [[tab.environment, 'other.example'], [browser.tab().environment, undefined]] as const) {
+      const chat = await bothWaiting(environment, host);
+      link?.retry();
+      newest('/push/').accept();
+      expect(chat.state.name).toBe('waiting');
+      link?.dispose();
+    }
+  });
+
+  it('obey a server that is at its limit', async () => {
+    const chat = await bothWaiting();
+    browser.probeAnswer = { status: 503 };
+    chat.retry();
+    newest('/ws/chat/').drop();
+    await flushPromises();
+    expect(chat.state).toMatchObject({ name: 'waiting', cause: 'full' });
+    link?.retry();
+    newest('/push/').accept();
+    expect(chat.state.name).toBe('waiting');
+  });
+
+  it('do not keep each other busy while the server closes every connection', async () => {
+    const chat = await bothWaiting();
+    link?.retry();
+    const before = browser.sockets.length;
+    for (let i = 0; i < 20; i += 1) {
+      for (const [one, path] of [[link, '/push/'], [chat, '/ws/chat/']] as const) {
+        if (one?.state.name !== 'connecting') continue;
+        newest(path).accept();
+        newest(path).drop();
+      }
+    }
+    expect(browser.sockets.length - before).toBeLessThan(3);
+    // After a stable connection, a link is woken again.
+    chat.retry();
+    newest('/ws/chat/').accept();
+    await vi.advanceTimersByTimeAsync(defaultTuning.stableMs);
+    newest('/ws/chat/').drop();
+    expect(chat.state.name).toBe('waiting');
+    link?.retry();
+    newest('/push/').accept();
+    expect(chat.state.name).toBe('connecting');
   });
 });

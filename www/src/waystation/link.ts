@@ -8,6 +8,7 @@ import { probeRefusal, type Refusal } from './probe';
 import { parseFrame, subprotocol, type Frame, type Protocol } from './protocol';
 import { createTimers } from './timers';
 import type { TokenReason, TokenSource } from './token';
+import { registerLink, wakeOthers } from './wake';
 
 export interface LinkOptions {
   /** The http or https address of the socket's route, without identity. */
@@ -56,15 +57,18 @@ export class Link {
   private nextToken: string | null = null;
   /** A new token was tried without a delay. The next one waits, unless this connection becomes stable. */
   private tokenReplaced = false;
+  /** Another link woke this one. It is woken again only after a stable connection, so that two links cannot keep each other busy. */
+  private woken = false;
   private resumeOnShow = false;
   private disposed = false;
   private readonly timers = createTimers<'retry' | 'connect' | 'stable'>();
   private readonly credentials;
   private readonly heartbeat;
   private readonly stopListening: () => void;
+  private readonly unregister: () => void;
 
   constructor(
-    private readonly options: LinkOptions,
+    readonly options: LinkOptions,
     private readonly handlers: LinkHandlers,
     /** Starts closed, for this reason. Null: connects. */
     closed: ClosedReason | null = null,
@@ -90,10 +94,10 @@ export class Link {
       online: () => {
         // The attempts failed because there was no network.
         this.attempt = 0;
-        this.wake();
+        this.connectOrCheck();
       },
       offline: () => this.check(),
-      visible: () => this.wake(),
+      visible: () => this.connectOrCheck(),
       pagehide: () => {
         // A clean close tells the server at once that the user left. The page
         // may return from the browser's cache: `pageshow` then reconnects.
@@ -106,6 +110,7 @@ export class Link {
         this.resumeOnShow = false;
       },
     });
+    this.unregister = registerLink(this);
     if (closed === null) this.connect();
     else this.setState({ name: 'closed', reason: closed });
   }
@@ -168,12 +173,25 @@ export class Link {
     this.close();
     this.disposed = true;
     this.stopListening();
+    this.unregister();
   }
 
-  private wake(): void {
+  /** Another link to this server has opened. A server at its limit chose the delay itself. */
+  wake(): void {
+    const { current } = this;
+    if (this.woken || !this.isDelayed() || (current.name === 'waiting' && current.cause === 'full')) return;
+    this.woken = true;
+    this.connect();
+  }
+
+  private isDelayed(): boolean {
     const now = Date.now();
     const { name } = this.current;
-    if ((name === 'waiting' && now >= this.notBefore) || (name === 'connecting' && now - this.upgradeSentAt >= staleUpgradeMs)) this.connect();
+    return (name === 'waiting' && now >= this.notBefore) || (name === 'connecting' && now - this.upgradeSentAt >= staleUpgradeMs);
+  }
+
+  private connectOrCheck(): void {
+    if (this.isDelayed()) this.connect();
     else this.check();
   }
 
@@ -246,10 +264,12 @@ export class Link {
     this.timers.start('stable', this.options.tuning.stableMs, () => {
       this.attempt = 0;
       this.tokenReplaced = false;
+      this.woken = false;
     });
     this.heartbeat?.start();
     this.credentials.scheduleRenewal();
     this.setState({ name: 'open', since: Date.now() });
+    wakeOthers(this);
   }
 
   private onData(source: unknown): void {

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openChat } from './chat';
 import { connectPush, type Push, type PushEvent, type PushOptions } from './push';
 import { NameError } from './names';
-import { FakeBrowser, FakeTab } from './testing/fake_browser';
+import { FakeBrowser, FakeTab, type FakeSocket } from './testing/fake_browser';
 
 let browser: FakeBrowser;
 const pushes: Push[] = [];
@@ -290,5 +291,43 @@ describe('without sharing', () => {
     await connect(browser.tab(), { shared: false });
     await connect(browser.tab(), { shared: false });
     expect(browser.sockets).toHaveLength(2);
+  });
+});
+
+describe('a shared push socket and the chats of the tabs', () => {
+  const newest = (path: string): FakeSocket => browser.sockets.filter(({ url }) => url.includes(path)).pop()!;
+
+  it('wake each other in all tabs', async () => {
+    const [first, second] = [browser.tab(), browser.tab()];
+    const leader = await connect(first);
+    const follower = await connect(second);
+    newest('/push/').accept();
+    const chat = openChat('alice_bob', { user: 'alice', environment: second.environment });
+    newest('/ws/chat/').accept();
+    browser.probeAnswer = 'unreachable';
+
+    // The chat of the second tab wakes the push socket of the first one.
+    newest('/push/').drop();
+    newest('/ws/chat/').drop();
+    await vi.advanceTimersByTimeAsync(30_000);
+    newest('/push/').drop();
+    newest('/ws/chat/').drop();
+    await flushPromises();
+    expect([leader.push.state.name, follower.push.state.name, chat.state.name]).toEqual(['waiting', 'waiting', 'waiting']);
+    chat.retry();
+    newest('/ws/chat/').accept();
+    expect(leader.push.state.name).toBe('connecting');
+    newest('/push/').accept();
+    await vi.advanceTimersByTimeAsync(10_000);
+
+    // The push socket of the first tab wakes the chat of the second one.
+    newest('/push/').drop();
+    newest('/ws/chat/').drop();
+    await flushPromises();
+    expect(chat.state.name).toBe('waiting');
+    leader.push.retry();
+    newest('/push/').accept();
+    expect(chat.state.name).toBe('connecting');
+    chat.close();
   });
 });

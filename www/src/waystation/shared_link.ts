@@ -3,6 +3,7 @@ import { checkOptions, Link, type LinkHandlers, type LinkOptions } from './link'
 import type { ClosedReason, LinkState } from './link_state';
 import { listenToPage } from './page_events';
 import { parseFrame } from './protocol';
+import { registerLink, wakeOthers } from './wake';
 
 /** A message between the tabs. */
 type TabMessage =
@@ -11,6 +12,8 @@ type TabMessage =
   | { readonly kind: 'state'; readonly state: LinkState }
   | { readonly kind: 'frame'; readonly source: string }
   | { readonly kind: 'retry' }
+  /** A link of the sender's tab has opened. */
+  | { readonly kind: 'wake' }
   | { readonly kind: 'token'; readonly token: string };
 
 interface LockRequest {
@@ -29,6 +32,7 @@ export class SharedLink {
   /** Null if disposed, or if the browser refuses locks. */
   private channel: ChannelLike | null;
   private readonly stopListening: () => void;
+  private readonly unregister: () => void;
   /** Null while the page is hidden away in the browser's cache. */
   private lock: LockRequest | null = null;
   /** Null in tabs that are not the leader. */
@@ -43,7 +47,7 @@ export class SharedLink {
   }
 
   constructor(
-    private readonly options: LinkOptions,
+    readonly options: LinkOptions,
     private readonly handlers: LinkHandlers,
   ) {
     const { locks, BroadcastChannel } = options.environment;
@@ -57,6 +61,7 @@ export class SharedLink {
       // `join` has no effect when the page is shown for the first time.
       pageshow: () => this.join(locks),
     });
+    this.unregister = registerLink(this);
     this.join(locks);
   }
 
@@ -85,7 +90,13 @@ export class SharedLink {
     this.leave();
     this.disposed = true;
     this.stopListening();
+    this.unregister();
     this.stopSharing();
+  }
+
+  /** Another link of this tab has opened. The leader's link is registered itself. */
+  wake(): void {
+    if (this.link === null && this.current.name !== 'open') this.broadcast({ kind: 'wake' });
   }
 
   private stopSharing(): void {
@@ -151,10 +162,12 @@ export class SharedLink {
       if (message.kind === 'hello') this.broadcast({ kind: 'state', state: link.state });
       else if (message.kind === 'retry') link.retry();
       else if (message.kind === 'token') link.setToken(message.token);
+      else if (message.kind === 'wake') link.wake();
     } else if (message.kind === 'state') {
       const before = this.current;
       if (before.name === 'open' && Date.now() - before.since >= this.options.tuning.stableMs) this.tokenOffered = false;
       this.setState(message.state);
+      if (message.state.name === 'open' && before.name !== 'open') wakeOthers(this);
       if (message.state.name === 'closed') void this.offerToken(message.state.reason);
     } else if (message.kind === 'frame') {
       this.handlers.onFrame(parseFrame(message.source), message.source);

@@ -1,18 +1,23 @@
 // The kernel's minimum for a relay: one receive, one unmasking, two sends, and nothing else.
 //
-//     waystation-floor PORT
+//     waystation-floor PORT [CERTIFICATE KEY]
 //
 // Passes each text frame unchanged to both sockets of a group. No checks, no limits, no JSON, no
 // close codes; an invalid frame ends the connection. It is not a server, but a bound: no relay with
-// one thread and these system calls can be faster.
+// one thread and these system calls can be faster. With a certificate it speaks TLS: then the bound
+// includes what OpenSSL needs, and an idle socket's memory is OpenSSL's own.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -32,8 +37,13 @@ namespace {
 using waystation::FrameHeader;
 using waystation::Opcode;
 
+struct TlsDeleter {
+  void operator()(SSL* tls) const noexcept { SSL_free(tls); }
+};
+
 struct Socket {
   int fd = -1;
+  std::unique_ptr<SSL, TlsDeleter> tls;
   bool is_open = false;  // after its 101
   bool is_gone = false;
   std::string group;
@@ -44,12 +54,14 @@ struct Socket {
 
 class Floor {
  public:
-  explicit Floor(std::uint16_t port);
+  Floor(std::uint16_t port, const char* certificate, const char* key);
   void run();
 
  private:
   void accept_all();
   void read(Socket& socket);
+  ssize_t receive(Socket& socket);
+  ssize_t send_to(Socket& socket, std::string_view bytes);
   void greet(Socket& socket);
   void take_frames(Socket& socket);
   void pass_on(Socket& socket, std::string_view payload);
@@ -58,6 +70,7 @@ class Floor {
   void drop(Socket& socket);
 
   int listener_;
+  SSL_CTX* tls_ = nullptr;  // nullptr: no TLS; lives as long as the process
   int epoll_ = epoll_create1(EPOLL_CLOEXEC);
   std::vector<char> buffer_ = std::vector<char>(1 << 18);
   std::unordered_map<std::string, Socket*> alone_;
@@ -65,8 +78,18 @@ class Floor {
   std::vector<std::unique_ptr<Socket>> sockets_;
 };
 
-Floor::Floor(std::uint16_t port)
+Floor::Floor(std::uint16_t port, const char* certificate, const char* key)
     : listener_(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
+  if (certificate != nullptr) {
+    tls_ = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_set_mode(tls_, SSL_MODE_RELEASE_BUFFERS);
+    if (SSL_CTX_use_certificate_chain_file(tls_, certificate) != 1 ||
+        SSL_CTX_use_PrivateKey_file(tls_, key, SSL_FILETYPE_PEM) != 1) {
+      std::fputs("waystation-floor: the certificate or the key cannot be used\n", stderr);
+      std::exit(1);
+    }
+    std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
+  }
   const int on = 1;
   setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   sockaddr_in address{};
@@ -104,6 +127,11 @@ void Floor::accept_all() {
     sockets_.push_back(std::make_unique<Socket>());
     auto& socket = *sockets_.back();
     socket.fd = fd;
+    if (tls_ != nullptr) {
+      socket.tls.reset(SSL_new(tls_));
+      SSL_set_fd(socket.tls.get(), fd);
+      SSL_set_accept_state(socket.tls.get());
+    }
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.ptr = &socket;
@@ -113,10 +141,35 @@ void Floor::accept_all() {
 
 void Floor::read(Socket& socket) {
   if (socket.is_gone) return;
-  const auto received = recv(socket.fd, buffer_.data(), buffer_.size(), 0);
+  const auto received = receive(socket);
+  if (received < 0 && errno == EAGAIN) return;
   if (received <= 0) return drop(socket);
   socket.unread.append(buffer_.data(), static_cast<std::size_t>(received));
   socket.is_open ? take_frames(socket) : greet(socket);
+}
+
+/// As recv(2). With TLS, also the handshake; all records that have arrived.
+ssize_t Floor::receive(Socket& socket) {
+  if (!socket.tls) return recv(socket.fd, buffer_.data(), buffer_.size(), 0);
+  int size = 0;
+  while (size < static_cast<int>(buffer_.size())) {
+    const int more =
+        SSL_read(socket.tls.get(), buffer_.data() + size, static_cast<int>(buffer_.size()) - size);
+    if (more <= 0) {
+      if (size != 0) break;
+      const int reason = SSL_get_error(socket.tls.get(), more);
+      ERR_clear_error();
+      errno = reason == SSL_ERROR_WANT_READ ? EAGAIN : EPROTO;
+      return -1;
+    }
+    size += more;
+  }
+  return size;
+}
+
+ssize_t Floor::send_to(Socket& socket, std::string_view bytes) {
+  if (!socket.tls) return send(socket.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  return SSL_write(socket.tls.get(), bytes.data(), static_cast<int>(bytes.size()));
 }
 
 /// Answers a complete request; the target's last but one path segment is the group.
@@ -184,9 +237,7 @@ void Floor::send_queued() {
     if (socket->is_gone) continue;
     const auto size = static_cast<ssize_t>(socket->unsent.size());
     // Its clients always read: a full kernel buffer ends the socket and the run.
-    if (send(socket->fd, socket->unsent.data(), socket->unsent.size(), MSG_NOSIGNAL) != size) {
-      drop(*socket);
-    }
+    if (send_to(*socket, socket->unsent) != size) drop(*socket);
     socket->unsent.clear();
   }
   touched_.clear();
@@ -195,6 +246,7 @@ void Floor::send_queued() {
 /// Stays allocated: a run is short.
 void Floor::drop(Socket& socket) {
   if (std::exchange(socket.is_gone, true)) return;
+  socket.tls.reset();
   close(socket.fd);
   if (socket.other != nullptr) socket.other->other = nullptr;
   const auto alone = alone_.find(socket.group);
@@ -205,10 +257,10 @@ void Floor::drop(Socket& socket) {
 
 int main(int argc, char** argv) {
   std::uint16_t port = 0;
-  const std::string_view text = argc == 2 ? argv[1] : "";
+  const std::string_view text = argc == 2 || argc == 4 ? argv[1] : "";
   if (std::from_chars(text.data(), text.data() + text.size(), port).ec != std::errc()) {
-    std::fputs("usage: waystation-floor PORT\n", stderr);
+    std::fputs("usage: waystation-floor PORT [CERTIFICATE KEY]\n", stderr);
     return 2;
   }
-  Floor(port).run();
+  Floor(port, argc == 4 ? argv[2] : nullptr, argc == 4 ? argv[3] : nullptr).run();
 }

@@ -1,7 +1,14 @@
 // The original protocol on ws: a message goes to every socket of its group if there are two or
 // more, otherwise to the receiver's push sockets.
+//
+//     node relay.js PORT [CERTIFICATE KEY]
 
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import { WebSocketServer } from "ws";
+
+const [port, certificate, key] = process.argv.slice(2);
 
 const groups = new Map();
 const pushes = new Map();
@@ -33,13 +40,10 @@ function chat(socket, group) {
   });
 }
 
-const server = new WebSocketServer({
-  host: "127.0.0.1",
-  port: Number(process.argv[2]),
-  perMessageDeflate: false,
-  maxPayload: 65536,
-  backlog: 4096,
-});
+const http = certificate
+  ? createTlsServer({ cert: readFileSync(certificate), key: readFileSync(key) })
+  : createServer();
+const server = new WebSocketServer({ server: http, perMessageDeflate: false, maxPayload: 65536 });
 
 server.on("connection", (socket, request) => {
   socket.on("error", () => socket.terminate());
@@ -50,5 +54,7 @@ server.on("connection", (socket, request) => {
   if (user) return join(pushes, user[1], socket);
   socket.close(1008);
 });
+
+http.listen({ host: "127.0.0.1", port: Number(port), backlog: 4096 });
 
 process.on("SIGTERM", () => process.exit(0));

@@ -1,4 +1,4 @@
-import { hasText, t } from '../i18n';
+import { hasText, t } from './texts';
 import { count, isObject, requestJson } from './api';
 
 export interface AuditRow {

@@ -1,4 +1,4 @@
-import { hasText, t } from '../i18n';
+import { hasText, t } from './texts';
 import { requestJson } from './api';
 
 export type Health = readonly (readonly [name: string, value: string])[];
