@@ -182,7 +182,7 @@ TEST(Admission, ChecksInTheOrderStated) {
   EXPECT_EQ(go(), "403 bad_host");
   request.header("Host", "localhost");
   EXPECT_EQ(go(), "403 bad_origin");
-  request.header("Origin", "http://localhost");
+  request.header("Origin", "https://localhost");
   EXPECT_EQ(go(), "401 unauthenticated");
   request.from("127.0.0.1");
   EXPECT_EQ(go(), "403 not_that_user");
