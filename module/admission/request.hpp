@@ -55,7 +55,8 @@ struct Target {
 bool is_before_http_1_1(const Request& request) noexcept;
 
 /// Whether the bytes that a client sent on a new connection are enough for a server to go on: the
-/// whole header of a request (RFC 9112, section 2.1), or a whole TLS record (RFC 8446, section 5.1).
+/// whole header of a request (RFC 9112, section 2.1), or a whole TLS record (RFC 8446,
+/// section 5.1).
 bool is_server_next(std::string_view bytes) noexcept;
 
 /// Splits a target in origin form or, with http or https, in absolute form. Nothing for any other

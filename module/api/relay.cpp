@@ -451,15 +451,15 @@ std::optional<Reply> Relay::check_origin(const Request& request) {
 
 std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers) {
   const auto admission = admission_.snapshot();
-  const auto ended = slow_connections_.end(
-      {.ports = ports,
-       .workers = workers,
-       .is_exempt =
-           [&admission](const AddressBytes& bytes) {
-             return admission.is_trusted_proxy(Address::from_bytes(bytes));
-           },
-       .is_whole = is_server_next},
-      std::chrono::steady_clock::now());
+  const auto ended =
+      slow_connections_.end({.ports = ports,
+                             .workers = workers,
+                             .is_exempt =
+                                 [&admission](const AddressBytes& bytes) {
+                                   return admission.is_trusted_proxy(Address::from_bytes(bytes));
+                                 },
+                             .is_whole = is_server_next},
+                            std::chrono::steady_clock::now());
   if (ended) return *ended;
   if (may_warn(warned_of_slow_at_)) {
     log(WAYSTATION_LOG_WARNING,
