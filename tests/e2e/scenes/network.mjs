@@ -7,7 +7,9 @@ import { join } from 'node:path';
 import { scene, until } from '../lib/harness.mjs';
 import { freePort, www } from '../lib/server.mjs';
 import { makeKey } from '../lib/token.mjs';
-import { accessible, connected, desktop, isThere, loggedIn, message, say, waitForStatus } from '../lib/world.mjs';
+import {
+  accessible, connected, desktop, isThere, loggedIn, message, say, waitForStatus,
+} from '../lib/world.mjs';
 
 const line = (page) => page.locator('[data-test=connection-status]');
 const waiting = (page) => page.locator('[data-test=connection-status][data-state=waiting]').waitFor();
@@ -166,7 +168,7 @@ scene('the page and its sockets work in a folder of a larger site', async (stage
   await say(alice, 'from below');
   await message(bob, 'from below').waitFor();
   await alice.goto(`${site.url}/relay/#/operator`);
-  await alice.locator('[data-test=metrics] tbody tr').first().waitFor();
+  await alice.locator('[data-test=chart]').first().waitFor();
 });
 
 scene('two users chat over TLS', async (stage) => {
