@@ -60,7 +60,9 @@ class Relay final : private Observer,
   std::optional<Reply> check_origin(const Request& request);
   /// Counts and logs a request that the web server could not read.
   Reply refuse_unread(const Request& request, RefusalCode code);
-  bool is_operator(const Request& request) const { return admission_.is_operator(request); }
+  bool is_operator(const Request& request) {
+    return admission_.snapshot().authorize_operator(request).has_value();
+  }
   /// See waystation_end_slow_connections. Throws std::bad_alloc.
   std::size_t end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers);
 
