@@ -18,6 +18,7 @@ COLOURS = {
     "channels": "#b3564d",
     "floor": "#9a9a9a",
 }
+OTHER = "#5b7fa6"  # servers that the caller named
 WIDTH, LABEL, BAR, GAP = 860, 230, 16, 14
 
 
@@ -44,7 +45,7 @@ def chart(title, groups, names, log):
             parts.append(f'<text x="{LABEL - 8}" y="{y + 12}" text-anchor="end">{escape(names[kind])}</text>')
             parts.append(
                 f'<rect x="{LABEL}" y="{y}" width="{length(value):.1f}" height="{BAR - 2}" '
-                f'fill="{COLOURS[kind]}"/>'
+                f'fill="{COLOURS.get(kind.split("_tls")[0], OTHER)}"/>'
             )
             shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
             parts.append(f'<text x="{LABEL + length(value) + 6:.1f}" y="{y + 12}">{shown}</text>')
