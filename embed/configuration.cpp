@@ -234,7 +234,13 @@ void Configuration::throw_mistakes() const {
 
 Configuration read_configuration(const ConfigurationSources& sources) {
   Configuration configuration;
-  if (sources.file) load_file(*sources.file, configuration);
+  for (const auto& line : sources.mistakes) configuration.mistakes.emplace("", line);
+  try {
+    if (sources.file) load_file(*sources.file, configuration);
+  } catch (const ConfigurationError& error) {
+    configuration.is_complete = false;
+    for (const auto& line : error.lines()) configuration.mistakes.emplace("", line);
+  }
   load_environment(sources.environment, configuration);
   load_flags(sources.flags, configuration);
   return configuration;
@@ -247,6 +253,7 @@ Configuration load_configuration(const ConfigurationSources& sources) {
 }
 
 std::vector<std::string> check_configuration(Configuration& configuration) {
+  if (!configuration.is_complete) return {};
   Findings findings{configuration, {}, {}};
   for (const auto& [key, line] : configuration.mistakes) findings.unread.insert(key);
   if (!findings.unread.contains("listen")) check_listeners(configuration);

@@ -17,6 +17,7 @@ struct ConfigurationSources {
   std::optional<std::string> file;                        // --config
   std::map<std::string, std::string> environment;         // variables named WAYSTATION_*
   std::map<std::string, std::vector<std::string>> flags;  // by key, every value given
+  std::vector<std::string> mistakes = {};  // in the arguments themselves, such as an unknown flag
 };
 
 struct Configuration {
@@ -25,6 +26,7 @@ struct Configuration {
   // By key, or by location if there is no such option. Each line ends with the value's source.
   std::multimap<std::string, std::string> mistakes;
   std::vector<std::string> warnings;  // allowed, but probably a mistake
+  bool is_complete = true;            // false: the file could not be read, a mistake
 
   /// Where an option's value comes from. "default" if no source sets it.
   std::string origin(std::string_view key) const;
@@ -37,14 +39,15 @@ struct Configuration {
 /// The variables of this process named WAYSTATION_*.
 std::map<std::string, std::string> waystation_environment();
 
-/// Reads all sources. An option with a mistake keeps its default. Throws ConfigurationError if the
-/// file cannot be read or is not TOML.
+/// Reads all sources. An option with a mistake keeps its default. A file that cannot be read or is
+/// not TOML is one mistake among the others.
 Configuration read_configuration(const ConfigurationSources& sources);
 
 /// As read_configuration(), but throws all mistakes.
 Configuration load_configuration(const ConfigurationSources& sources);
 
 /// Runs every check that needs no start, including the library's, and adds the mistakes it finds.
+/// Without the file's values it checks nothing: the defaults in their place would be the mistakes.
 /// Returns the library's warnings, which a relay also logs when it starts.
 std::vector<std::string> check_configuration(Configuration& configuration);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -71,36 +72,49 @@ std::string suggested_listen_flag(std::string_view flag, std::string_view next) 
   return "--listen 127.0.0.1:" + (is_port ? std::string{value} : "8080");
 }
 
-/// The error for an argument that its command does not know.
-ConfigurationError unexpected_argument(const CLI::App& app) {
-  const auto [command, words] = command_given(app);
-  const auto arguments = app.remaining(true);
-  const auto argument = arguments.empty() ? std::string{} : arguments.front();
-  const auto see = "; see " + words + " --help";
-  const auto flag = argument.substr(0, argument.find('='));
-  if (command->get_option_no_throw("--listen") != nullptr) {
-    const auto next = arguments.size() > 1 ? std::string_view{arguments[1]} : std::string_view{};
-    if (const auto listen = suggested_listen_flag(argument, next); !listen.empty()) {
-      return ConfigurationError{flag + " is not an option of " + words + "; did you mean " +
-                                listen + "?"};
+/// The line for a flag that the command `words` does not know. `next` is the argument after it.
+std::string unknown_flag(const CLI::App& command, const std::string& words, std::string_view flag,
+                         std::string_view next) {
+  const auto name = std::string{flag.substr(0, flag.find('='))};
+  const auto line = name + " is not an option of " + words;
+  if (command.get_option_no_throw("--listen") != nullptr) {
+    if (const auto listen = suggested_listen_flag(flag, next); !listen.empty()) {
+      return line + "; did you mean " + listen + "?";
     }
   }
-  if (!argument.starts_with("--")) {
-    // A single argument is probably the file to read.
-    const bool may_be_file = !argument.starts_with('-') && arguments.size() == 1 &&
-                             command->get_option_no_throw("--file") != nullptr &&
-                             command->count("--file") == 0;
-    return ConfigurationError{
-        quoted(std::string_view{argument}) + " was not expected" +
-        (may_be_file ? "; did you mean --file " + quoted(std::string_view{argument}) + "?" : see)};
-  }
-  auto key = flag.substr(2);
+  auto key = name.starts_with("--") ? name.substr(2) : name;
   std::ranges::replace(key, '-', '_');
   const auto nearest = nearest_key(key);
   const auto meant = nearest.empty() ? std::string{} : find_option(nearest)->flag();
-  const bool is_there = !meant.empty() && command->get_option_no_throw(meant) != nullptr;
-  return ConfigurationError{flag + " is not an option of " + words +
-                            (is_there ? "; did you mean " + meant + "?" : see)};
+  const bool is_there = !meant.empty() && command.get_option_no_throw(meant) != nullptr;
+  return line + (is_there ? "; did you mean " + meant + "?" : "; see " + words + " --help");
+}
+
+/// A line for each argument that its command does not know. An argument behind an unknown flag is
+/// that flag's value.
+std::vector<std::string> unexpected_arguments(const CLI::App& app) {
+  const auto [command, words] = command_given(app);
+  const auto arguments = app.remaining(true);
+  std::vector<std::string> lines;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const auto& argument = arguments[i];
+    const auto next = i + 1 < arguments.size() ? std::string_view{arguments[i + 1]} : "";
+    if (argument.size() > 1 && argument.starts_with('-')) {
+      lines.push_back(unknown_flag(*command, words, argument, next));
+      const bool has_value = !next.empty() && !next.starts_with('-');
+      if (has_value && argument.find('=') == std::string::npos) ++i;
+      continue;
+    }
+    // A single argument is probably the file to read.
+    const bool may_be_file = arguments.size() == 1 &&
+                             command->get_option_no_throw("--file") != nullptr &&
+                             command->count("--file") == 0;
+    const auto shown = quoted(std::string_view{argument});
+    lines.push_back(
+        shown + " was not expected" +
+        (may_be_file ? "; did you mean --file " + shown + "?" : "; see " + words + " --help"));
+  }
+  return lines;
 }
 
 int run(int argc, char** argv) {
@@ -123,6 +137,9 @@ int run(int argc, char** argv) {
   auto& show_command = *config_command.add_subcommand("show", "print each value and its source");
   OptionFlags show_flags{show_command};
 
+  // These report unknown arguments together with the mistakes in the options.
+  for (auto* command : {&serve_command, &check_command, &show_command}) command->allow_extras();
+
   AuditCommands audit_commands{app};
   TokenCommand token_command{app};
 
@@ -143,16 +160,20 @@ int run(int argc, char** argv) {
         "prune, token issue, config check or config show" +
         last};
   } catch (const CLI::ExtrasError&) {
-    throw unexpected_argument(app);
+    throw ConfigurationError{unexpected_arguments(app)};
   } catch (const CLI::ParseError& error) {
     throw ConfigurationError{std::string{error.what()} + "; see " + command_given(app).second +
                              " --help"};
   }
   if (audit_commands.is_selected()) return audit_commands.run();
   if (token_command.is_selected()) return token_command.run();
-  if (serve_command.parsed()) return serve(serve_flags.sources());
-  if (check_command.parsed()) return config_check(check_flags.sources());
-  return config_show(show_flags.sources());
+  const auto& flags = serve_command.parsed()   ? serve_flags
+                      : check_command.parsed() ? check_flags
+                                               : show_flags;
+  auto sources = flags.sources();
+  std::ranges::move(unexpected_arguments(app), std::back_inserter(sources.mistakes));
+  if (serve_command.parsed()) return serve(sources);
+  return check_command.parsed() ? config_check(sources) : config_show(sources);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include "embed/metrics.hpp"
+#include "embed/responses.hpp"
 
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
@@ -172,14 +173,13 @@ void add_process(std::vector<MetricFamily>& families) {
 }
 
 /// Sends a complete response, without the body for HEAD.
-int answer(mg_connection* connection, int status, const char* reason, const char* type,
-           const std::string& body, const char* more = "") {
+int answer(mg_connection* connection, int status, const char* type, const std::string& body,
+           const char* more = "") {
   const auto* info = mg_get_request_info(connection);
   const std::string method = info->request_method ? info->request_method : "";
   const bool has_body =
       info->content_length > 0 || mg_get_header(connection, "Transfer-Encoding") != nullptr;
-  std::string out = "HTTP/1.1 " + std::to_string(status) + " " + reason +
-                    "\r\nContent-Type: " + type +
+  std::string out = status_line(status) + "Content-Type: " + type +
                     "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n" + more +
                     "Content-Length: " + std::to_string(body.size()) + "\r\n";
   if (has_body) {  // the request's body is not read, so the connection cannot be reused
@@ -190,10 +190,6 @@ int answer(mg_connection* connection, int status, const char* reason, const char
   if (method != "HEAD") out += body;
   mg_write(connection, out.data(), out.size());
   return status;
-}
-
-std::string error_body(const char* code, const char* detail) {
-  return std::string{R"({"error":{"code":")"} + code + R"(","detail":")" + detail + "\"}}\n";
 }
 
 }  // namespace
@@ -238,14 +234,14 @@ int Metrics::answer_request(mg_connection* connection) {
   // CivetWeb matches without regard to case and normalises the path first.
   if (target != "/metrics" && target != "/metrics/") {
     ++not_found_;
-    return answer(connection, 404, "Not Found", "application/json",
-                  error_body("not_found", "there is no such route; the metrics are at /metrics"));
+    return answer(connection, 404, "application/json",
+                  error_json("not_found", "there is no such route; the metrics are at /metrics"));
   }
   const std::string method = call.request.method ? call.request.method : "";
   if (method != "GET" && method != "HEAD") {
     ++method_not_allowed_;
-    return answer(connection, 405, "Method Not Allowed", "application/json",
-                  error_body("method_not_allowed", "allowed here is GET"), "Allow: GET, HEAD\r\n");
+    return answer(connection, 405, "application/json",
+                  error_json("method_not_allowed", "allowed here is GET"), "Allow: GET, HEAD\r\n");
   }
   waystation_response refusal{};
   refusal.size = sizeof refusal;
@@ -258,10 +254,10 @@ int Metrics::answer_request(mg_connection* connection) {
   if (waystation_is_operator(waystation_id(relay_), &call.request) == 0) {
     ++not_an_operator_;
     return answer(
-        connection, 403, "Forbidden", "application/json",
-        error_body("not_an_operator", "the metrics are for clients whose address is in operators"));
+        connection, 403, "application/json",
+        error_json("not_an_operator", "the metrics are for clients whose address is in operators"));
   }
-  return answer(connection, 200, "OK", "text/plain; version=0.0.4; charset=utf-8", text());
+  return answer(connection, 200, "text/plain; version=0.0.4; charset=utf-8", text());
 }
 
 }  // namespace waystation::server

@@ -38,7 +38,9 @@ std::string type_name(const Option& option) {
 }  // namespace
 
 OptionFlags::OptionFlags(CLI::App& command, std::string_view prefix) : command_(command) {
-  command.add_option("--config", config_, "TOML file with options")->type_name("FILE");
+  command.add_option("--config", config_, "TOML file with options")
+      ->allow_extra_args(false)
+      ->type_name("FILE");
   for (const auto& option : all_options()) {
     if (!option.key.starts_with(prefix)) continue;
     auto names = option.flag();
@@ -61,7 +63,11 @@ OptionFlags::OptionFlags(CLI::App& command, std::string_view prefix) : command_(
 
 ConfigurationSources OptionFlags::sources() const {
   ConfigurationSources sources;
-  if (command_.count("--config") > 0) sources.file = config_;
+  if (!config_.empty()) sources.file = config_.front();
+  if (config_.size() > 1) {
+    sources.mistakes.push_back("--config: given " + std::to_string(config_.size()) +
+                               " times; allowed: once");
+  }
   sources.environment = waystation_environment();
   for (const auto& [key, values] : values_) {
     if (command_.count(find_option(key)->flag()) > 0) sources.flags.emplace(key, values);

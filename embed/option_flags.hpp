@@ -26,7 +26,7 @@ class OptionFlags {
 
  private:
   const CLI::App& command_;
-  std::string config_;
+  std::vector<std::string> config_;
   std::map<std::string, std::vector<std::string>> values_;
 };
 

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Installs missing packages, builds the server and the page, and starts the server:
 #
-#     embed/run.sh [options of `waystation serve`]
+#     embed/run.sh [--tls-self-signed] [options of `waystation serve`]
+#
+# --tls-self-signed makes a certificate in build/tls/ and serves HTTPS with it, at
+# https://127.0.0.1:8443 unless --listen is given. It is for trying TLS out.
 #
 # Needs Debian 12, and root or sudo. The first run takes minutes, later runs take seconds. Ctrl-C
 # stops the server. `embed/run.sh --help` lists the options without building anything.
@@ -12,6 +15,8 @@ self=run.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 program="$root/build/release/embed/waystation"
+tls_listen='https://127.0.0.1:8443'
+tls_folder="$root/build/tls"
 
 # Calls $1 with the key, the default and the help text of each option of waystation serve. Reads
 # them from the shipped configuration file.
@@ -39,7 +44,10 @@ show_option() {
 show_help() {
   printf 'Installs missing packages, builds the server and the page, and starts the server.\n'
   printf 'The first run takes minutes, later runs take seconds.\n'
-  printf 'Usage: embed/run.sh [OPTIONS]\n\nThe options are those of waystation serve:\n\n'
+  printf 'Usage: embed/run.sh [--tls-self-signed] [OPTIONS]\n\n'
+  printf '  --tls-self-signed\n      Make a certificate in build/tls/ and serve HTTPS with it, to try it out\n'
+  printf '      (default address: %s)\n\n' "$tls_listen"
+  printf 'The other options are those of waystation serve:\n\n'
   if [ -x "$program" ] && "$program" serve --help; then return; fi
   printf '  --config\n      TOML file with options\n'
   each_option show_option
@@ -67,10 +75,66 @@ check_arguments() {
   done
 }
 
+# The names and addresses of this machine, for a certificate. Without IPv6, whose addresses change.
+own_names() {
+  local address
+  printf 'DNS:localhost,DNS:%s,IP:127.0.0.1,IP:::1' "$(hostname)"
+  for address in $(hostname -I 2>/dev/null); do
+    case "$address" in *:*) ;; *) printf ',IP:%s' "$address" ;; esac
+  done
+}
+
+# Makes a certificate that is its own issuer, unless there is one for these names that is valid for
+# two weeks more.
+make_certificate() {
+  local names certificate="$tls_folder/certificate.pem" key="$tls_folder/key.pem"
+  names="$(own_names)"
+  if [ -f "$key" ] && [ "$(cat "$tls_folder/names" 2>/dev/null)" = "$names" ] &&
+    openssl x509 -in "$certificate" -noout -checkend $((15 * 24 * 3600)) >/dev/null; then
+    return
+  fi
+  mkdir -p "$tls_folder"
+  printf '%s\n' '[req]' 'distinguished_name = name' 'x509_extensions = extensions' '[name]' \
+    '[extensions]' 'basicConstraints = critical, CA:FALSE' "subjectAltName = $names" >"$tls_folder/request"
+  (umask 077 && openssl req -x509 -config "$tls_folder/request" -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
+    -nodes -days 365 -subj "/CN=$(hostname | cut -c 1-64)" -keyout "$key" -out "$certificate") 2>"$tls_folder/log" ||
+    fail "openssl could not make a certificate: $(cat "$tls_folder/log")"
+  printf '%s\n' "$names" >"$tls_folder/names"
+}
+
+say_how_to_trust() {
+  say "certificate: $tls_folder/certificate.pem"
+  say "browsers warn of it, because no authority has signed it: make an exception, or import the file"
+  say "to try it: curl --cacert $tls_folder/certificate.pem https://localhost:$1/healthz"
+}
+
+# Takes --tls-self-signed out of the arguments.
+is_self_signed=
+listen=
+previous=
+arguments=()
+for argument in "$@"; do
+  case "$argument" in
+    --tls-self-signed) is_self_signed=yes && continue ;;
+    --listen=*) listen="${argument#*=}" ;;
+  esac
+  if [ "$previous" = --listen ]; then listen="$argument"; fi
+  previous="$argument"
+  arguments+=("$argument")
+done
+set -- ${arguments[@]+"${arguments[@]}"}
+
 check_arguments "$@"
 need_packages "${build_packages[@]}"
+if [ -n "$is_self_signed" ]; then
+  need_packages openssl
+  make_certificate
+  set -- --tls-certificate "$tls_folder/certificate.pem" --tls-key "$tls_folder/key.pem" "$@"
+  if [ -z "$listen" ]; then set -- --listen "${listen:=$tls_listen}" "$@"; fi
+fi
 build release waystation || exit 1
 build_page
+if [ -n "$is_self_signed" ]; then say_how_to_trust "${listen##*:}"; fi
 
 # exec: Ctrl-C and SIGTERM must reach the server itself.
 exec "$program" serve "$@"

@@ -85,9 +85,9 @@ Checked check(Configuration& configuration) {
   Checked checked;
   checked.library_warnings = check_configuration(configuration);
   if (!configuration.mistakes.contains("listen")) {
-    for (const auto& listener : listeners_of(configuration.settings)) {
-      if (!listener.is_v6 || WebServer::has_ipv6()) continue;
-      configuration.add_mistake("listen", "listen = " + quoted(listener.text()) +
+    for (const auto& text : configuration.settings.list("listen")) {
+      if (!parse_listen_address(text)->is_v6 || WebServer::has_ipv6()) continue;
+      configuration.add_mistake("listen", "listen = " + quoted(std::string_view{text}) +
                                               ": CivetWeb was built without IPv6; "
                                               "allowed: an IPv4 address, or nginx in front");
     }

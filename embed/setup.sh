@@ -171,7 +171,7 @@ need_page_tools() {
   now="$(fingerprint ./package.json ./package-lock.json)"
   if [ -d "$root/www/node_modules" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$now" ]; then return; fi
   say "installing the page's npm packages (npm ci in www/)"
-  (cd "$root/www" && npm ci --no-audit --no-fund >&2) ||
+  (cd "$root/www" && npm ci --no-audit --no-fund --loglevel=error >&2) ||
     fail "npm ci failed in www/: see the lines above"
   mkdir -p "$root/build"
   printf '%s\n' "$now" >"$stamp"

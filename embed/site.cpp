@@ -9,6 +9,8 @@
 #include <iterator>
 #include <stdexcept>
 
+#include "embed/responses.hpp"
+
 namespace waystation::server {
 namespace {
 
@@ -104,19 +106,6 @@ bool has_hash(std::string_view path) {
   return false;
 }
 
-std::string status_line(int status) {
-  switch (status) {
-    case 200:
-      return "HTTP/1.1 200 OK\r\n";
-    case 304:
-      return "HTTP/1.1 304 Not Modified\r\n";
-    case 405:
-      return "HTTP/1.1 405 Method Not Allowed\r\n";
-    default:
-      return "HTTP/1.1 404 Not Found\r\n";
-  }
-}
-
 bool accepts_html(const SiteRequest& request) {
   return request.accept.find("text/html") != std::string_view::npos;
 }
@@ -151,8 +140,7 @@ SiteResponse error_response(const SiteRequest& request, int status, std::string_
                           std::to_string(status) + "</title><p>" + std::string{detail} +
                           "</p></html>\n";
   } else {
-    response.error_page = "{\"error\":{\"code\":\"" + std::string{code} + "\",\"detail\":\"" +
-                          std::string{detail} + "\"}}\n";
+    response.error_page = error_json(code, detail);
   }
   response.head = status_line(status) + std::string{kEveryResponse} +
                   "Content-Type: " + (html ? "text/html; charset=utf-8" : "application/json") +

@@ -26,6 +26,7 @@
 #include "embed/descriptors.hpp"
 #include "embed/openssl.hpp"
 #include "embed/relay_options.hpp"
+#include "embed/responses.hpp"
 
 namespace waystation::server {
 namespace {
@@ -486,34 +487,26 @@ void WebServer::serve(mg_connection* connection) {
 /// Responds to requests that CivetWeb refuses: requests that are malformed or too long, and upgrade
 /// requests without a route. For the latter, CivetWeb's response would have no status line.
 int WebServer::on_error(mg_connection* connection, int status, const char*) {
-  std::string_view reason = "Error";
   std::string_view code = "bad_request";
   std::string_view detail = "This request cannot be answered.";
   if (status == 400) {
-    reason = "Bad Request";
     detail = "This is not a well-formed HTTP request.";
   } else if (status == 404) {
-    reason = "Not Found";
     code = "not_found";
     detail = "There is nothing here.";
   } else if (status == 411) {
-    reason = "Length Required";
     detail = "Content-Length is not a number.";
   } else if (status == 413) {
-    reason = "Content Too Large";
     detail = "The request's header is longer than 16 KiB.";
   } else if (status == 505) {
-    reason = "HTTP Version Not Supported";
     detail = "This server speaks HTTP/1.0 and HTTP/1.1.";
   }
-  const auto body = "{\"error\":{\"code\":\"" + std::string{code} + "\",\"detail\":\"" +
-                    std::string{detail} + "\"}}\n";
   SiteResponse response;
-  response.head = "HTTP/1.1 " + std::to_string(status) + " " + std::string{reason} +
-                  "\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
+  response.error_page = error_json(code, detail);
+  response.head = status_line(status) +
+                  "Content-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
                   "Content-Length: " +
-                  std::to_string(body.size()) + "\r\n";
-  response.error_page = body;
+                  std::to_string(response.error_page.size()) + "\r\n";
   const auto* const self =
       static_cast<const WebServer*>(mg_get_user_data(mg_get_context(connection)));
   self->send(connection, response, true);

@@ -3,7 +3,7 @@
 #
 #     packaging/configuration.sh build/release/embed/waystation
 #
-# writes packaging/waystation.toml.in (every key, commented out, at its default) and the options in
+# Writes packaging/waystation.toml.in: every key, commented out, at its default. Writes the options in
 # packaging/man/waystation.toml.5. --toml or --man prints one of them instead.
 # tests/package/files.sh fails if the files are not up to date.
 set -euo pipefail

@@ -28,7 +28,7 @@ Refusal not_an_operator(const ClientAddress& client) {
 }  // namespace
 
 /// The options in force, read and checked. Immutable.
-struct Admission::Settings : AdmissionRules {
+struct AdmissionSnapshot::Settings : AdmissionRules {
   using Answer = Result<Identity, Refusal>;
 
   Result<void, Refusal> check_host_and_origin(const Request& request) const {
@@ -96,7 +96,7 @@ struct Admission::Settings : AdmissionRules {
     const Parameter named = target ? query_parameter(target->query, "user") : Parameter{};
     if (!named.is_none()) {
       if (!is_user_id(named.value)) {  // several values: it is empty
-        return bad_subject("?user= must name one user: 1 to 64 of the characters 0-9 and a-z");
+        return bad_subject("?user= must name one user: " WAYSTATION_USER_ID_RULE);
       }
       identity.user = named.value;
     } else if (route != nullptr && route->kind == SocketKind::push) {
@@ -196,52 +196,40 @@ Admission::Admission(AdmissionOptions options)
 
 Admission::~Admission() = default;
 
-std::shared_ptr<const Admission::Settings> Admission::settings() const {
-  const std::lock_guard lock(settings_mutex_);
-  return settings_;
+AdmissionSnapshot Admission::snapshot() {
+  const MutexLock lock(settings_mutex_);
+  return {settings_, limits_};
 }
 
 Result<void> Admission::reconfigure(AdmissionOptions options) {
-  const std::lock_guard lock(change_mutex_);
-  return change(std::move(options));
-}
-
-Result<void> Admission::reload_keys() {
-  const std::lock_guard lock(change_mutex_);
-  return change(settings()->options);
-}
-
-Result<void> Admission::change(AdmissionOptions options) {
+  const MutexLock changing(change_mutex_);
   auto settings = read(std::move(options));
   if (!settings) return std::move(settings.error());
   limits_.set((*settings)->options.limits);
-  const std::lock_guard lock(settings_mutex_);
+  const MutexLock lock(settings_mutex_);
   settings_.swap(*settings);
   return {};
 }
 
-Result<void, Refusal> Admission::check_asker(const HandedOver& client) const {
-  const auto settings = this->settings();
-  if (settings->handover_key == nullptr || settings->handover_key->equals(client.key)) return {};
+Result<void, Refusal> AdmissionSnapshot::check_asker(const HandedOver& client) const {
+  if (settings_->handover_key == nullptr || settings_->handover_key->equals(client.key)) return {};
   return Refusal{.code = RefusalCode::bad_handover,
                  .log_detail = client.key.empty() ? "it sent no key; see handover_key_file"
                                                   : "its key is wrong; see handover_key_file"};
 }
 
-std::variant<Declined, Refusal, Admitted> Admission::admit(const Request& request,
-                                                           std::int64_t now_ms) {
-  const auto settings = this->settings();
-  auto result = admit(*settings, request, now_ms);
+std::variant<Declined, Refusal, Admitted> AdmissionSnapshot::admit(const Request& request,
+                                                                   std::int64_t now_ms) const {
+  auto result = admit_without_cors(request, now_ms);
   if (auto* refusal = std::get_if<Refusal>(&result)) {
     // Lets a page of an allowed origin read the reason.
-    for (auto& line : settings->cors_headers(request)) refusal->headers.push_back(std::move(line));
+    for (auto& line : cors_headers(request)) refusal->headers.push_back(std::move(line));
   }
   return result;
 }
 
-std::variant<Declined, Refusal, Admitted> Admission::admit(const Settings& settings,
-                                                           const Request& request,
-                                                           std::int64_t now_ms) {
+std::variant<Declined, Refusal, Admitted> AdmissionSnapshot::admit_without_cors(
+    const Request& request, std::int64_t now_ms) const {
   const auto target = split_target(request);
   if (!target) return Declined{};
   auto parsed = parse_socket_route(target->path);
@@ -253,18 +241,16 @@ std::variant<Declined, Refusal, Admitted> Admission::admit(const Settings& setti
         RefusalCode::method_not_allowed, "a socket is opened with GET", {{"Allow", "GET"}}};
   }
 
-  if (auto checked = settings.check_host_and_origin(request); !checked) {
-    return std::move(checked.error());
-  }
+  if (auto checked = check_host_and_origin(request); !checked) return std::move(checked.error());
 
-  const ClientAddress client = client_address(request, settings.trusted_proxies);
-  auto identity = settings.identify(request, client, &route, now_ms);
+  const ClientAddress client = client_address(request, settings_->trusted_proxies);
+  auto identity = settings_->identify(request, client, &route, now_ms);
   if (!identity) return std::move(identity.error());
   const auto refuse = [&](Refusal refusal) {
     refusal.user = identity->user.value_or("");
     return refusal;
   };
-  const bool may_be_anonymous = settings.options.auth == Auth::open;
+  const bool may_be_anonymous = settings_->options.auth == Auth::open;
   if (identity->user ? !is_user_id(*identity->user) : !may_be_anonymous) {
     Refusal refusal{RefusalCode::bad_subject};
     refusal.log_detail =
@@ -286,7 +272,7 @@ std::variant<Declined, Refusal, Admitted> Admission::admit(const Settings& setti
     return refuse({RefusalCode::tls_unsupported});
   }
 
-  auto permit = limits_.reserve(identity->user.value_or(""), client.address_for_limits());
+  auto permit = limits_->reserve(identity->user.value_or(""), client.address_for_limits());
   if (!permit) return refuse(std::move(permit.error()));
 
   Admitted admitted;
@@ -303,16 +289,15 @@ std::variant<Declined, Refusal, Admitted> Admission::admit(const Settings& setti
   return admitted;
 }
 
-Result<void, Refusal> Admission::authorize(const Request& request, Scope scope,
-                                           std::int64_t now_ms) const {
-  const auto settings = this->settings();
-  if (auto checked = settings->check_host_and_origin(request); !checked) return checked;
-  const ClientAddress client = client_address(request, settings->trusted_proxies);
-  if (settings->options.auth == Auth::open) {
-    if (settings->is_operator(client)) return {};
+Result<void, Refusal> AdmissionSnapshot::authorize(const Request& request, Scope scope,
+                                                   std::int64_t now_ms) const {
+  if (auto checked = check_host_and_origin(request); !checked) return checked;
+  const ClientAddress client = client_address(request, settings_->trusted_proxies);
+  if (settings_->options.auth == Auth::open) {
+    if (settings_->is_operator(client)) return {};
     return not_an_operator(client);
   }
-  auto identity = settings->identify(request, client, nullptr, now_ms);
+  auto identity = settings_->identify(request, client, nullptr, now_ms);
   if (!identity) return std::move(identity.error());
   if (identity->scopes.has(scope)) return {};
   Refusal refusal{RefusalCode::missing_scope,
@@ -321,54 +306,51 @@ Result<void, Refusal> Admission::authorize(const Request& request, Scope scope,
   return refusal;
 }
 
-bool Admission::is_trusted_proxy(const Address& address) const {
-  return settings()->trusted_proxies.contains(address);
+bool AdmissionSnapshot::is_trusted_proxy(const Address& address) const noexcept {
+  return settings_->trusted_proxies.contains(address);
 }
 
-Result<void, Refusal> Admission::check_host_and_origin(const Request& request) const {
-  return settings()->check_host_and_origin(request);
+Result<void, Refusal> AdmissionSnapshot::check_host_and_origin(const Request& request) const {
+  return settings_->check_host_and_origin(request);
 }
 
-Result<void, Refusal> Admission::authorize_operator(const Request& request) const {
-  const auto settings = this->settings();
-  if (auto checked = settings->check_host_and_origin(request); !checked) return checked;
-  const ClientAddress client = client_address(request, settings->trusted_proxies);
-  if (settings->is_operator(client)) return {};
+Result<void, Refusal> AdmissionSnapshot::authorize_operator(const Request& request) const {
+  if (auto checked = check_host_and_origin(request); !checked) return checked;
+  const ClientAddress client = client_address(request, settings_->trusted_proxies);
+  if (settings_->is_operator(client)) return {};
   return not_an_operator(client);
 }
 
-std::string Admission::client_of(const Request& request) const {
-  const auto client = client_address(request, settings()->trusted_proxies);
+std::string AdmissionSnapshot::client_of(const Request& request) const {
+  const auto client = client_address(request, settings_->trusted_proxies);
   const auto& address = client.address_for_limits();
   return address ? address->to_string() : "unknown";
 }
 
-bool Admission::accepts_tokens() const {
-  return settings()->options.auth == Auth::jwt;
+bool AdmissionSnapshot::accepts_tokens() const noexcept {
+  return settings_->options.auth == Auth::jwt;
 }
 
-Result<RefreshedToken, TokenProblem> Admission::refresh(std::string_view token,
-                                                        std::string_view user,
-                                                        std::int64_t now_ms) const {
-  const auto settings = this->settings();
-  if (settings->options.auth != Auth::jwt) {
+Result<RefreshedToken, TokenProblem> AdmissionSnapshot::refresh(std::string_view token,
+                                                                std::string_view user,
+                                                                std::int64_t now_ms) const {
+  if (settings_->options.auth != Auth::jwt) {
     return TokenProblem{"this server does not take tokens (auth)"};
   }
-  auto verified = settings->verify(token, now_ms);
+  auto verified = settings_->verify(token, now_ms);
   if (!verified) return std::move(verified.error());
   if (verified->user != user) return TokenProblem{"the token is another user's (sub)"};
   return RefreshedToken{verified->expires_at_ms};
 }
 
-std::optional<HttpResponse> Admission::preflight(const Request& request,
-                                                 std::string_view methods) const {
-  const auto settings = this->settings();
+std::optional<HttpResponse> AdmissionSnapshot::preflight(const Request& request,
+                                                         std::string_view methods) const {
   if (request.method != "OPTIONS" || header_value(request, "Origin").is_none() ||
       header_value(request, "Access-Control-Request-Method").is_none() ||
-      !settings->check_host_and_origin(request)) {
+      !check_host_and_origin(request)) {
     return std::nullopt;
   }
-  HttpResponse response{204, {}, {}, settings->cors_headers(request)};
+  HttpResponse response{204, {}, {}, cors_headers(request)};
   if (!response.headers.empty()) {
     response.headers.emplace_back("Access-Control-Allow-Methods", methods);
     response.headers.emplace_back("Access-Control-Allow-Headers", "Authorization, Content-Type");
@@ -378,7 +360,7 @@ std::optional<HttpResponse> Admission::preflight(const Request& request,
   return response;
 }
 
-std::optional<HttpResponse> Admission::preflight(const Request& request) const {
+std::optional<HttpResponse> AdmissionSnapshot::preflight(const Request& request) const {
   const auto target = split_target(request);
   if (!target || !std::holds_alternative<SocketRoute>(parse_socket_route(target->path))) {
     return std::nullopt;
@@ -386,8 +368,8 @@ std::optional<HttpResponse> Admission::preflight(const Request& request) const {
   return preflight(request, "GET");
 }
 
-HeaderLines Admission::cors_headers(const Request& request) const {
-  return settings()->cors_headers(request);
+HeaderLines AdmissionSnapshot::cors_headers(const Request& request) const {
+  return settings_->cors_headers(request);
 }
 
 }  // namespace waystation

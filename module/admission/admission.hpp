@@ -3,10 +3,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -17,6 +17,7 @@
 #include "admission/request.hpp"
 #include "admission/routes.hpp"
 #include "admission/token.hpp"
+#include "base/mutex.hpp"
 #include "base/result.hpp"
 #include "relay/envelope.hpp"
 
@@ -40,28 +41,19 @@ struct RefreshedToken {
   std::int64_t expires_at_ms = 0;
 };
 
-/// Admits or refuses requests. Any thread. Each call uses one snapshot of the options. Only the
-/// constructor throws anything other than std::bad_alloc.
-class Admission {
+/// The checks of requests by the options of one moment. Take one for each request, so that a change
+/// of the options cannot come between two checks. Any thread. Must not outlive its Admission.
+/// Throws only std::bad_alloc.
+class AdmissionSnapshot {
  public:
-  /// Throws OptionError.
-  explicit Admission(AdmissionOptions options);
-  ~Admission();
-
-  /// Replaces the options and reads the keys again. Open sockets are not affected. On an error (the
-  /// same that the constructor throws) nothing changes.
-  Result<void> reconfigure(AdmissionOptions options);
-
-  /// Reads the key file again. On an error the old keys stay in use.
-  Result<void> reload_keys();
-
   /// Checks the key of an asker at the door. Refused with 502 bad_handover.
   Result<void, Refusal> check_asker(const HandedOver& client) const;
 
   /// Checks a request for a socket route, in this order: route and method, host, origin, identity,
   /// membership, subprotocol, TLS, limits, handshake (RFC 6455, section 4.2.1). The result holds a
   /// permit. A plain GET on a route gets 426 only if an upgrade would have been admitted.
-  std::variant<Declined, Refusal, Admitted> admit(const Request& request, std::int64_t now_ms);
+  std::variant<Declined, Refusal, Admitted> admit(const Request& request,
+                                                  std::int64_t now_ms) const;
 
   /// Checks only host and origin, for paths that the host application serves. Refused with 403
   /// bad_host, bad_origin.
@@ -76,14 +68,11 @@ class Admission {
   /// health status and the statistics. Refused with 403 bad_host, bad_origin, not_an_operator.
   Result<void, Refusal> authorize_operator(const Request& request) const;
 
-  /// authorize_operator() as a bool.
-  bool is_operator(const Request& request) const { return authorize_operator(request).has_value(); }
-
   /// Whether `address` is one of `trusted_proxies`.
-  bool is_trusted_proxy(const Address& address) const;
+  bool is_trusted_proxy(const Address& address) const noexcept;
 
   /// Whether refresh() verifies a signature, which is too slow for the reactor's thread.
-  bool accepts_tokens() const;
+  bool accepts_tokens() const noexcept;
 
   /// Checks a token that `user` sent on an open socket: it must be valid and belong to `user`.
   Result<RefreshedToken, TokenProblem> refresh(std::string_view token, std::string_view user,
@@ -105,21 +94,43 @@ class Admission {
   /// refused.
   std::optional<HttpResponse> preflight(const Request& request) const;
 
-  /// For statistics.
-  const Limits& limits() const noexcept { return limits_; }
+ private:
+  friend class Admission;
+  struct Settings;
+
+  AdmissionSnapshot(std::shared_ptr<const Settings> settings, Limits& limits) noexcept
+      : settings_(std::move(settings)), limits_(&limits) {}
+
+  std::variant<Declined, Refusal, Admitted> admit_without_cors(const Request& request,
+                                                               std::int64_t now_ms) const;
+
+  std::shared_ptr<const Settings> settings_;
+  Limits* limits_;
+};
+
+/// The options of admission and the limits on connections. Any thread. Only the constructor throws
+/// anything other than std::bad_alloc.
+class Admission {
+ public:
+  /// Throws OptionError.
+  explicit Admission(AdmissionOptions options);
+  ~Admission();
+
+  /// Replaces the options and reads the keys again. Open sockets are not affected. On an error (the
+  /// same that the constructor throws) nothing changes.
+  Result<void> reconfigure(AdmissionOptions options);
+
+  /// The checks by the options that are in force now.
+  AdmissionSnapshot snapshot();
 
  private:
-  struct Settings;
-  std::variant<Declined, Refusal, Admitted> admit(const Settings& settings, const Request& request,
-                                                  std::int64_t now_ms);
-  std::shared_ptr<const Settings> settings() const;
+  using Settings = AdmissionSnapshot::Settings;
+
   static Result<std::shared_ptr<const Settings>> read(AdmissionOptions options);
 
-  Result<void> change(AdmissionOptions options);
-
-  std::mutex change_mutex_;            // serializes changes
-  mutable std::mutex settings_mutex_;  // held only to copy or swap the pointer
-  std::shared_ptr<const Settings> settings_;
+  Mutex change_mutex_;    // serializes changes
+  Mutex settings_mutex_;  // held only to copy or swap the pointer
+  std::shared_ptr<const Settings> settings_ WAYSTATION_GUARDED_BY(settings_mutex_);
   Limits limits_;
 };
 

@@ -1,17 +1,20 @@
 #include "admission/limits.hpp"
 
 #include <map>
-#include <mutex>
 #include <utility>
+
+#include "base/mutex.hpp"
 
 namespace waystation {
 
 struct Permit::Counts {
-  mutable std::mutex mutex;  // guards all members
-  ConnectionLimits limits;
-  std::uint64_t total = 0;
-  std::map<std::string, std::uint64_t, std::less<>> per_user;
-  std::map<Address, std::uint64_t> per_address;
+  explicit Counts(const ConnectionLimits& configured) : limits(configured) {}
+
+  mutable Mutex mutex;
+  ConnectionLimits limits WAYSTATION_GUARDED_BY(mutex);
+  std::uint64_t total WAYSTATION_GUARDED_BY(mutex) = 0;
+  std::map<std::string, std::uint64_t, std::less<>> per_user WAYSTATION_GUARDED_BY(mutex);
+  std::map<Address, std::uint64_t> per_address WAYSTATION_GUARDED_BY(mutex);
 };
 
 namespace {
@@ -50,20 +53,19 @@ Permit& Permit::operator=(Permit&& other) noexcept {
 void Permit::release() noexcept {
   const auto counts = std::move(counts_);
   if (!counts) return;
-  const std::lock_guard lock(counts->mutex);
+  const MutexLock lock(counts->mutex);
   --counts->total;
   if (user_ != nullptr) take_off(counts->per_user, *user_);
   if (address_ != nullptr) take_off(counts->per_address, *address_);
 }
 
-Limits::Limits(const ConnectionLimits& limits) : counts_(std::make_shared<Permit::Counts>()) {
-  counts_->limits = limits;
-}
+Limits::Limits(const ConnectionLimits& limits)
+    : counts_(std::make_shared<Permit::Counts>(limits)) {}
 
 Result<Permit, Refusal> Limits::reserve(std::string_view user,
                                         const std::optional<Address>& address) {
-  const std::lock_guard lock(counts_->mutex);
-  const ConnectionLimits& limits = counts_->limits;
+  const MutexLock lock(counts_->mutex);
+  const ConnectionLimits limits = counts_->limits;
   if (limits.max_connections != 0 && counts_->total >= limits.max_connections) {
     return Refusal{RefusalCode::full,
                    "the relay holds " + std::to_string(limits.max_connections) +
@@ -91,12 +93,12 @@ Result<Permit, Refusal> Limits::reserve(std::string_view user,
 }
 
 void Limits::set(const ConnectionLimits& limits) noexcept {
-  const std::lock_guard lock(counts_->mutex);
+  const MutexLock lock(counts_->mutex);
   counts_->limits = limits;
 }
 
 std::uint64_t Limits::total() const noexcept {
-  const std::lock_guard lock(counts_->mutex);
+  const MutexLock lock(counts_->mutex);
   return counts_->total;
 }
 

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "relay/names.hpp"
+
 namespace waystation {
 
 enum class RefusalCode : std::uint8_t {
@@ -67,7 +69,7 @@ inline constexpr std::array kRefusalCodes = [] {
       RefusalCodeInfo{bad_request, "bad_request", 400, both, 0, "the request is not well-formed"},
       RefusalCodeInfo{bad_group, "bad_group", 400, upgrade, 0, "the path does not name a group"},
       RefusalCodeInfo{bad_user, "bad_user", 400, both, 0,
-                      "the path must name a user: 1 to 64 of the characters 0-9 and a-z"},
+                      "the path must name a user: " WAYSTATION_USER_ID_RULE},
       RefusalCodeInfo{bad_subprotocol, "bad_subprotocol", 400, upgrade, 0,
                       "the subprotocol must be waystation.v1, or none"},
       RefusalCodeInfo{bad_handshake, "bad_handshake", 400, upgrade, 0,
@@ -80,7 +82,7 @@ inline constexpr std::array kRefusalCodes = [] {
       RefusalCodeInfo{not_that_user, "not_that_user", 403, upgrade, 0,
                       "only the user in the path may open a push socket"},
       RefusalCodeInfo{bad_subject, "bad_subject", 403, upgrade, 0,
-                      "the caller's identity is not a user: 1 to 64 of the characters 0-9 and a-z"},
+                      "the caller's identity is not a user: " WAYSTATION_USER_ID_RULE},
       RefusalCodeInfo{bad_origin, "bad_origin", 403, both, 0,
                       "the page's origin is neither this host and port nor one of "
                       "allowed_origins"},

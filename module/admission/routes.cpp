@@ -39,14 +39,12 @@ std::variant<Declined, SocketRoute, Refusal> parse_socket_route(std::string_view
   if (route.kind == SocketKind::push) {
     if (!is_user_id(path)) {
       return Refusal{RefusalCode::bad_user,
-                     "the route is /push/<user>/, and a user is 1 to 64 of the characters 0-9 and "
-                     "a-z"};
+                     "the route is /push/<user>/, and a user is " WAYSTATION_USER_ID_RULE};
     }
     return route;
   }
-  std::string why;
-  const auto users = parse_group(path, &why);
-  if (!users) return Refusal{RefusalCode::bad_group, std::move(why)};
+  const auto users = parse_group(path);
+  if (!users) return Refusal{RefusalCode::bad_group, group_error(path)};
   route.users = *users;
   return route;
 }

@@ -241,7 +241,7 @@ Result<Identity, TokenProblem> verify_token(const KeyRing& keys, const TokenRule
 }
 
 Result<IssuedToken, std::string> issue_token(const KeyRing& keys, const TokenRequest& request) {
-  if (!is_user_id(request.user)) return "a user is 1 to 64 of the characters 0-9 and a-z";
+  if (!is_user_id(request.user)) return "a user is " WAYSTATION_USER_ID_RULE;
   if (request.lifetime_seconds < 1) return "a token must live for at least a second";
   const auto key = std::ranges::find_if(keys.keys(), [&](const Key& candidate) {
     return !candidate.sign.empty() && (request.key_id.empty() || candidate.id == request.key_id);

@@ -46,9 +46,8 @@ const char* null_if_empty(const std::string& text) {
 
 std::string user_of(const char* name, const char* user) {
   if (user == nullptr || *user == '\0') return {};
-  if (!ws::is_user_id(user)) {
-    throw std::invalid_argument(std::string(name) + " = " + ws::in_quotes(user) +
-                                ": not a user; allowed: 1 to 64 of the characters 0-9 and a-z");
+  if (const auto checked = ws::check_user_id(name, user); !checked) {
+    throw std::invalid_argument(checked.error().message);
   }
   return user;
 }

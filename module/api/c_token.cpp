@@ -62,9 +62,8 @@ waystation_status waystation_token_issue(const waystation_options* options,
     wanted.issuer = admission.jwt_issuer;
     wanted.audiences = admission.jwt_audience;
     wanted.key_id = ws::text_or_empty(asked.key_id);
-    if (!ws::is_user_id(wanted.user)) {
-      throw std::invalid_argument("user = " + ws::in_quotes(wanted.user) +
-                                  ": not a user; allowed: 1 to 64 of the characters 0-9 and a-z");
+    if (const auto checked = ws::check_user_id("user", wanted.user); !checked) {
+      throw std::invalid_argument(checked.error().message);
     }
     check_scopes(wanted.scope);
 

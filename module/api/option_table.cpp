@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "audit/audit.hpp"
+
 namespace waystation {
 namespace {
 
@@ -106,7 +108,7 @@ constexpr std::array kOptions = {
            "Days after which rows of the audit are deleted. 0: never."),
     NUMBER_OR_ZERO(audit_max_bytes, "audit", "bytes", 67108864, 1048576, 1099511627776,
                    "Size of the audit above which its oldest rows are deleted. 0: no limit."),
-    TEXT(node_name, "audit", "", "1 to 64 of the characters A-Z, a-z, 0-9, '.', '_' and '-'",
+    TEXT(node_name, "audit", "", kAuditNodeRule,
          Applies::at_start,
          "Name of this relay in the audit. Relays that write one file need different names. Empty: "
          "the host name."),

@@ -40,6 +40,38 @@ CallFailure failure_of(CallProblem problem) {
                                           : CallFailure::Cause::stopped};
 }
 
+/// A field of waystation_stats and the statistic of a module that it shows.
+template <typename Source>
+struct StatSource {
+  std::uint64_t waystation_stats::*field;
+  std::atomic<std::uint64_t> Source::*from;
+};
+constexpr StatSource<RelayStats> kRelayStats[] = {
+    {&waystation_stats::chat_sockets, &RelayStats::chat_sockets},
+    {&waystation_stats::push_sockets, &RelayStats::push_sockets},
+    {&waystation_stats::groups, &RelayStats::groups},
+    {&waystation_stats::upgrades_accepted, &RelayStats::accepted},
+    {&waystation_stats::messages_chat, &RelayStats::messages_chat},
+    {&waystation_stats::messages_pushed, &RelayStats::messages_pushed},
+    {&waystation_stats::messages_undelivered, &RelayStats::messages_undelivered},
+    {&waystation_stats::notifications, &RelayStats::notifications},
+    {&waystation_stats::deliveries_dropped, &RelayStats::deliveries_dropped},
+    {&waystation_stats::errors_sent, &RelayStats::errors_sent},
+};
+constexpr StatSource<ReactorStats> kReactorStats[] = {
+    {&waystation_stats::queued_bytes, &ReactorStats::queued_bytes},
+    {&waystation_stats::closed_slow, &ReactorStats::closed_slow},
+    {&waystation_stats::closed_dead, &ReactorStats::closed_dead},
+};
+
+template <typename Source>
+void copy_stats(std::span<const StatSource<Source>> table, const Source& source,
+                waystation_stats& stats) noexcept {
+  for (const auto& row : table) {
+    stats.*row.field = (source.*row.from).load(std::memory_order_relaxed);
+  }
+}
+
 // Minimum time between two warnings whose cause clients can repeat.
 constexpr std::int64_t kWarningMs = 60'000;
 
@@ -86,7 +118,7 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
       descriptor_reserve_(options.descriptor_reserve),
       log_level_(options.log_level),
       admission_(admission_options(options)),
-      http_(admission_, *this),
+      http_(*this),
       dispatcher_(kMaxEvents, "waystation-call", [this] { log_lines_.deliver(); }),
       audit_(make_audit(options, [this](waystation_log_level level,
                                         const std::string& line) { log(level, line); })),
@@ -197,7 +229,8 @@ void Relay::log_refusal(const char* what, const Request& request, const Refusal&
     // The detail of bad_query repeats what the client wrote, which may be anything.
     line.append(refusal.code == RefusalCode::bad_query ? info.text : refusal.text());
     if (!refusal.log_detail.empty()) line.append("; ").append(refusal.log_detail);
-    log(WAYSTATION_LOG_DEBUG, line + caller(admission_.client_of(request), refusal.user));
+    log(WAYSTATION_LOG_DEBUG,
+        line + caller(admission_.snapshot().client_of(request), refusal.user));
   } catch (const std::bad_alloc&) {
     // Out of memory: drop the log line, but send the response.
   }
@@ -255,7 +288,9 @@ Answered Relay::refuse_upgrade(const Request& request, const Refusal& refusal) {
 }
 
 Answered Relay::refuse_admitted(const Request& request, Refusal refusal) {
-  for (auto& line : admission_.cors_headers(request)) refusal.headers.push_back(std::move(line));
+  for (auto& line : admission_.snapshot().cors_headers(request)) {
+    refusal.headers.push_back(std::move(line));
+  }
   return refuse_upgrade(request, refusal);
 }
 
@@ -272,15 +307,16 @@ Reply Relay::refuse_unread(const Request& request, RefusalCode code) {
   return is_upgrade ? to_reply(refuse_upgrade(request, {code})) : refuse_http(request, {code});
 }
 
-std::optional<Refusal> Relay::refuse_asker(const HandedOver& client) const {
-  auto checked = admission_.check_asker(client);
+std::optional<Refusal> Relay::refuse_asker(const HandedOver& client) {
+  auto checked = admission_.snapshot().check_asker(client);
   if (checked) return std::nullopt;
   return std::move(checked.error());
 }
 
 std::variant<Declined, Answered, Entry> Relay::admit(const Request& request) {
-  if (auto asked = admission_.preflight(request)) return Answered{{}, std::move(*asked)};
-  auto verdict = admission_.admit(request, wall_clock_ms());
+  const auto admission = admission_.snapshot();
+  if (auto asked = admission.preflight(request)) return Answered{{}, std::move(*asked)};
+  auto verdict = admission.admit(request, wall_clock_ms());
   if (std::holds_alternative<Declined>(verdict)) return Declined{};
   if (const auto* refusal = std::get_if<Refusal>(&verdict)) {
     if (refusal->status() == 426) {
@@ -414,26 +450,29 @@ void Relay::on_not_released(const char* problem, const void* permit,
 }
 
 std::optional<Reply> Relay::http(const Request& request) {
-  const auto answered = http_.handle(request, wall_clock_ms());
+  const auto answered = http_.handle(admission_.snapshot(), request, wall_clock_ms());
   if (std::holds_alternative<Declined>(answered)) return std::nullopt;
-  if (const auto* refusal = std::get_if<Refusal>(&answered)) return refuse_http(request, *refusal);
+  if (const auto* refusal = std::get_if<Refusal>(&answered)) {
+    return refuse_http(request, *refusal);
+  }
   const auto& response = std::get<HttpResponse>(answered);
   return Reply{response.status, render_for(request, response)};
 }
 
 std::optional<Reply> Relay::check_origin(const Request& request) {
-  const auto checked = admission_.check_host_and_origin(request);
+  const auto checked = admission_.snapshot().check_host_and_origin(request);
   if (checked) return std::nullopt;
   return refuse_http(request, checked.error());
 }
 
 std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers) {
+  const auto admission = admission_.snapshot();
   const auto ended =
       slow_connections_.end({.ports = ports,
                              .workers = workers,
                              .is_exempt =
-                                 [this](const AddressBytes& bytes) {
-                                   return admission_.is_trusted_proxy(Address::from_bytes(bytes));
+                                 [&admission](const AddressBytes& bytes) {
+                                   return admission.is_trusted_proxy(Address::from_bytes(bytes));
                                  },
                              .is_whole = is_server_next},
                             std::chrono::steady_clock::now());
@@ -506,14 +545,14 @@ void Relay::on_delivery(const Delivery& delivery) noexcept {
 
 void Relay::refresh(std::string user, std::string token, Answer answer) {
   auto check = [this, user = std::move(user), token = std::move(token), answer] {
-    auto refreshed = admission_.refresh(token, user, wall_clock_ms());
+    auto refreshed = admission_.snapshot().refresh(token, user, wall_clock_ms());
     if (refreshed) {
       answer({refreshed->expires_at_ms, {}});
     } else {
       answer({0, std::move(refreshed.error().detail), std::move(refreshed.error().log_detail)});
     }
   };
-  if (!admission_.accepts_tokens()) return check();
+  if (!admission_.snapshot().accepts_tokens()) return check();
   const auto busy = [answer] {
     answer({0, "the server is busy; send the token again in a moment"});
   };
@@ -577,28 +616,12 @@ Result<std::vector<AuditRow>, CallFailure> Relay::audit(const AuditFilter& filte
 }
 
 waystation_stats Relay::stats() const {
-  const auto read = [](const std::atomic<std::uint64_t>& counter) {
-    return counter.load(std::memory_order_relaxed);
-  };
-  const auto& relay = service_.stats();
-  const auto& reactor = service_.reactor_stats();
   waystation_stats stats{};
   stats.size = sizeof stats;
-  stats.chat_sockets = read(relay.chat_sockets);
-  stats.push_sockets = read(relay.push_sockets);
-  stats.groups = read(relay.groups);
-  stats.queued_bytes = read(reactor.queued_bytes);
-  stats.upgrades_accepted = read(relay.accepted);
-  stats.upgrades_refused = read(upgrades_refused_);
-  stats.messages_chat = read(relay.messages_chat);
-  stats.messages_pushed = read(relay.messages_pushed);
-  stats.messages_undelivered = read(relay.messages_undelivered);
-  stats.notifications = read(relay.notifications);
-  stats.deliveries_dropped = read(relay.deliveries_dropped);
-  stats.errors_sent = read(relay.errors_sent);
-  stats.closed_slow = read(reactor.closed_slow);
-  stats.closed_dead = read(reactor.closed_dead);
-  stats.events_lost = read(events_lost_);
+  copy_stats<RelayStats>(kRelayStats, service_.stats(), stats);
+  copy_stats<ReactorStats>(kReactorStats, service_.reactor_stats(), stats);
+  stats.upgrades_refused = upgrades_refused_.load(std::memory_order_relaxed);
+  stats.events_lost = events_lost_.load(std::memory_order_relaxed);
   stats.log_lines_lost = log_lines_.lost();
   add_audit_stats(audit_.get(), stats);
   return stats;

@@ -72,7 +72,7 @@ class Relay final : private Observer,
   // The steps of upgrade(), for sockets that come later. Refusals are counted and logged.
   std::variant<Declined, Answered, Entry> admit(const Request& request);
   /// Checks the key of an asker.
-  std::optional<Refusal> refuse_asker(const HandedOver& client) const;
+  std::optional<Refusal> refuse_asker(const HandedOver& client);
   Answered refuse_upgrade(const Request& request, const Refusal& refusal);
   /// For an admitted request. The response lets pages of allowed origins read the reason.
   Answered refuse_admitted(const Request& request, Refusal refusal);
@@ -93,7 +93,9 @@ class Relay final : private Observer,
   std::optional<Reply> check_origin(const Request& request);
   /// Counts and logs a request that the web server could not read.
   Reply refuse_unread(const Request& request, RefusalCode code);
-  bool is_operator(const Request& request) const { return admission_.is_operator(request); }
+  bool is_operator(const Request& request) {
+    return admission_.snapshot().authorize_operator(request).has_value();
+  }
   /// See waystation_end_slow_connections. Throws std::bad_alloc.
   std::size_t end_slow_connections(std::span<const std::uint16_t> ports, std::size_t workers);
 

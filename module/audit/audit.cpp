@@ -8,6 +8,7 @@
 
 #include "audit/audit_file.hpp"
 #include "audit/file_size_signal.hpp"
+#include "base/error.hpp"
 #include "base/thread.hpp"
 
 namespace waystation {
@@ -19,9 +20,9 @@ constexpr std::size_t kMaxNodeBytes = 64;
 std::string node_name(const std::string& configured) {
   if (is_audit_node(configured)) return configured;
   if (!configured.empty()) {
-    throw AuditRefused("node_name = \"" + configured + "\": not a node name; allowed are 1 to " +
-                       std::to_string(kMaxNodeBytes) +
-                       " of the characters A-Z, a-z, 0-9, '.', '_' and '-'");
+    throw AuditRefused(
+        option_error("node_name", in_quotes(configured), "not a node name", kAuditNodeRule)
+            .message);
   }
   std::array<char, kMaxNodeBytes + 1> host{};
   if (::gethostname(host.data(), host.size() - 1) != 0 || !is_audit_node(host.data())) {

@@ -14,7 +14,11 @@
 
 namespace waystation {
 
-/// Whether a node may have this name: 1 to 64 of the characters A-Z, a-z, 0-9, '.', '_' and '-'.
+/// The node names that is_audit_node() accepts, as every text says it.
+inline constexpr char kAuditNodeRule[] =
+    "1 to 64 of the characters A-Z, a-z, 0-9, '.', '_' and '-'";
+
+/// Whether a node may have this name: see kAuditNodeRule.
 bool is_audit_node(std::string_view text) noexcept;
 
 /// Whatever the disk does, on_delivery() costs no more than a copy of some names. Rows that cannot

@@ -19,11 +19,6 @@ namespace {
 
 constexpr mode_t kPrivate = 0600;
 
-/// `audit_file = "/x": <why>`. The path is the operator's own.
-AuditRefused refused(const std::string& path, const std::string& why) {
-  return AuditRefused("audit_file = \"" + path + "\": " + why);
-}
-
 std::system_error failure(int error, const std::string& what) {
   return {error, std::generic_category(), what};
 }
@@ -37,8 +32,8 @@ bool stat_no_follow(const std::string& path, struct stat& status) {
   if (::lstat(path.c_str(), &status) == 0) return true;
   if (errno == ENOENT) return false;
   if (errno == EACCES || errno == ELOOP || errno == ENOTDIR || errno == ENAMETOOLONG) {
-    throw refused(path, std::string(std::strerror(errno)) +
-                            "; name a file in a folder that this user can access");
+    throw audit_file_refused(path, std::string(std::strerror(errno)) +
+                                       "; name a file in a folder that this user can access");
   }
   throw failure(errno, path);
 }
@@ -48,27 +43,29 @@ constexpr const char* kReadableHint = "name the file that the server writes (aud
 
 void check_kind(const std::string& path, const struct stat& status, const char* right) {
   if (S_ISLNK(status.st_mode)) {
-    throw refused(
+    throw audit_file_refused(
         path,
-        "it is a link, which anyone with write access to the folder could have made; name "
+        "a link, which anyone with write access to the folder could have made; name "
         "the file itself");
   }
   if (!S_ISREG(status.st_mode)) {
-    throw refused(path, std::string("it is not a file") +
-                            (S_ISDIR(status.st_mode) ? " but a folder; " : "; ") + right);
+    throw audit_file_refused(
+        path,
+        std::string("not a file") + (S_ISDIR(status.st_mode) ? " but a folder; " : "; ") + right);
   }
   if (status.st_nlink > 1) {
-    throw refused(path, "the file has more than one name (hard links); name a file with one name");
+    throw audit_file_refused(
+        path, "the file has more than one name (hard links); name a file with one name");
   }
 }
 
 void check_is_own(const std::string& path, const struct stat& status) {
   check_kind(path, status, kWritableHint);
   if (status.st_uid != ::geteuid()) {
-    throw refused(path, "the file belongs to " + owner_text(status.st_uid) +
-                            ", but this process runs as " + owner_text(::geteuid()) +
-                            "; name a file of that user, or run it as " +
-                            owner_text(status.st_uid));
+    throw audit_file_refused(path, "the file belongs to " + owner_text(status.st_uid) +
+                                       ", but this process runs as " + owner_text(::geteuid()) +
+                                       "; name a file of that user, or run it as " +
+                                       owner_text(status.st_uid));
   }
 }
 
@@ -79,9 +76,13 @@ std::string folder_of(const std::string& path) {
 
 }  // namespace
 
+AuditRefused audit_file_refused(const std::string& path, const std::string& problem) {
+  return AuditRefused("audit_file = \"" + path + "\": " + problem);
+}
+
 std::string resolve_audit_path(const std::string& path) {
   if (path.empty() || path.back() == '/') {
-    throw refused(path, "it names no file; allowed is the path of a file");
+    throw audit_file_refused(path, "names no file; allowed: the path of a file");
   }
   const std::size_t slash = path.rfind('/');
   const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
@@ -89,11 +90,12 @@ std::string resolve_audit_path(const std::string& path) {
                              : slash == 0               ? "/"
                                                         : path.substr(0, slash);
   if (name == "." || name == "..")
-    throw refused(path, "it is a folder; allowed is the path of a file");
+    throw audit_file_refused(path, "a folder; allowed: the path of a file");
   const std::unique_ptr<char, void (*)(void*)> real(::realpath(folder.c_str(), nullptr), std::free);
   if (real == nullptr) {
-    throw refused(path, "its folder cannot be used (" + std::string(std::strerror(errno)) +
-                            "); create the folder first");
+    throw audit_file_refused(path, "its folder cannot be used (" +
+                                       std::string(std::strerror(errno)) +
+                                       "); create the folder first");
   }
   const std::string resolved = real.get();
   return (resolved == "/" ? "" : resolved) + "/" + name;
@@ -109,13 +111,13 @@ bool check_audit_file(const std::string& path) {
 void check_readable_audit_file(const std::string& path) {
   struct stat status {};
   if (!stat_no_follow(path, status)) {
-    throw refused(path, std::string("there is no such file; ") + kReadableHint);
+    throw audit_file_refused(path, std::string("there is no such file; ") + kReadableHint);
   }
   check_kind(path, status, kReadableHint);
   if (status.st_uid != ::geteuid() && ::geteuid() != 0) {
-    throw refused(path, "the file belongs to " + owner_text(status.st_uid) +
-                            ", but this process runs as " + owner_text(::geteuid()) +
-                            "; only its owner and root may read it");
+    throw audit_file_refused(path, "the file belongs to " + owner_text(status.st_uid) +
+                                       ", but this process runs as " + owner_text(::geteuid()) +
+                                       "; only its owner and root may read it");
   }
 }
 
@@ -123,8 +125,9 @@ void check_before_start(const std::string& path) {
   check_audit_file(path);
   // SQLite creates its WAL beside the file. EROFS is a fault that may pass.
   if (::access(folder_of(path).c_str(), W_OK | X_OK) != 0 && errno == EACCES) {
-    throw refused(path, "its folder is not writable (" + std::string(std::strerror(errno)) +
-                            "); name a file in a folder that this user can write to");
+    throw audit_file_refused(path, "its folder is not writable (" +
+                                       std::string(std::strerror(errno)) +
+                                       "); name a file in a folder that this user can write to");
   }
 }
 
@@ -136,8 +139,9 @@ FileIdentity prepare_audit_file(const std::string& path) {
     if (descriptor < 0) {
       if (errno == EEXIST) continue;
       if (errno == EACCES || errno == EPERM) {
-        throw refused(path, "it cannot be created (" + std::string(std::strerror(errno)) +
-                                "); name a file in a folder that this user can write to");
+        throw audit_file_refused(path,
+                                 "cannot be created (" + std::string(std::strerror(errno)) +
+                                     "); name a file in a folder that this user can write to");
       }
       throw failure(errno, path);
     }

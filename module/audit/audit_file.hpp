@@ -17,6 +17,10 @@ class AuditRefused : public std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
+/// The error for the file of an audit: `audit_file = "<path>": <problem>`. `problem` says what is
+/// wrong, and after a semicolon what is allowed or what to do. The path is the operator's own.
+AuditRefused audit_file_refused(const std::string& path, const std::string& problem);
+
 /// Identifies a file independently of its name.
 struct FileIdentity {
   dev_t device = 0;

@@ -143,9 +143,7 @@ const std::string& checked(const std::string& path) {
 }
 
 void check_is_audit(Database& database, const std::string& path) {
-  const auto refuse = [&](const std::string& why) {
-    throw AuditRefused("audit_file = \"" + path + "\": " + why);
-  };
+  const auto refuse = [&](const std::string& why) { throw audit_file_refused(path, why); };
   std::int64_t version = 0;
   try {
     version = database.number("PRAGMA user_version");

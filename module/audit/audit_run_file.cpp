@@ -57,8 +57,8 @@ void AuditRunFile::acquire(std::int64_t started_at) {
       const int error = errno;
       release();
       if (error != EWOULDBLOCK) throw std::system_error(error, std::generic_category(), path_);
-      throw AuditRefused("audit_file = \"" + audit_ + "\": another program is writing it as node " +
-                         node_ + " right now; end that one, or name another file");
+      throw audit_file_refused(audit_, "another program is writing it as node " + node_ +
+                                           " right now; end that one, or name another file");
     }
     if (!is_in_place()) continue;  // its run ended between the two calls and took it away
     if (is_new) {

@@ -8,7 +8,7 @@
 namespace waystation {
 
 AuditState AuditStatus::set_state(AuditState state, std::string fault) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   fault_.swap(fault);
   return std::exchange(state_, state);
 }
@@ -30,7 +30,7 @@ void AuditStatus::set_waiting_since(std::int64_t at) noexcept {
 }
 
 AuditState AuditStatus::state() const noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return state_;
 }
 
@@ -42,7 +42,7 @@ std::uint64_t AuditStatus::rows_lost(const AuditInbox& inbox) const noexcept {
 AuditStats AuditStatus::read(const AuditInbox& inbox) const {
   AuditStats stats;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stats.state = state_;
     stats.fault = fault_;
   }

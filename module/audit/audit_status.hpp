@@ -3,11 +3,11 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <string>
 
 #include "audit/audit_inbox.hpp"
 #include "audit/audit_state.hpp"
+#include "base/mutex.hpp"
 
 namespace waystation {
 
@@ -41,9 +41,9 @@ class AuditStatus {
   AuditStats read(const AuditInbox& inbox) const;
 
  private:
-  mutable std::mutex mutex_;  // guards state_ and fault_, for the time of a move only
-  AuditState state_ = AuditState::starting;
-  std::string fault_;
+  mutable Mutex mutex_;  // held for a move or a copy only
+  AuditState state_ WAYSTATION_GUARDED_BY(mutex_) = AuditState::starting;
+  std::string fault_ WAYSTATION_GUARDED_BY(mutex_);
   std::atomic<std::uint64_t> rows_written_ = 0;
   std::atomic<std::uint64_t> rows_abandoned_ = 0;
   std::atomic<std::uint64_t> file_bytes_ = 0;

@@ -37,9 +37,7 @@ std::string_view outcome_name(Outcome outcome) noexcept {
 
 /// Refuses a database of another program or of a newer version. False: it is empty.
 bool check_owner(Database& database, const std::string& path) {
-  const auto refuse = [&](const std::string& why) {
-    throw AuditRefused("audit_file = \"" + path + "\": " + why);
-  };
+  const auto refuse = [&](const std::string& why) { throw audit_file_refused(path, why); };
   const auto application = database.number("PRAGMA application_id");
   const bool is_empty = database.number("SELECT count(*) FROM sqlite_schema") == 0;
   const auto version = database.number("PRAGMA user_version");

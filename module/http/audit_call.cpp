@@ -26,6 +26,7 @@ constexpr std::array<std::string_view, 10> kParameters{
 /// An invalid parameter.
 class BadQuery : public std::runtime_error {
  public:
+  explicit BadQuery(const Error& error) : std::runtime_error(error.message) {}
   BadQuery(std::string_view name, const std::string& should)
       : std::runtime_error(std::string(name) + ": " + should) {}
 };
@@ -56,9 +57,8 @@ void read_number(std::string_view query, std::string_view name, const std::strin
 
 std::string user_of(std::string_view query, std::string_view name) {
   std::string user = value_of(query, name);
-  if (!user.empty() && !is_user_id(user)) {
-    throw BadQuery(name, "a user is 1 to 64 of the characters 0-9 and a-z");
-  }
+  if (user.empty()) return user;
+  if (const auto checked = check_user_id(name, user); !checked) throw BadQuery(checked.error());
   return user;
 }
 

@@ -161,6 +161,37 @@ Answer health(RelayCalls& relay) {
   return answer.respond(found.is_draining ? 503 : 200);
 }
 
+Answer answer(const AdmissionSnapshot& admission, RelayCalls& relay, const Request& request,
+              const Match& match, std::string_view query, std::int64_t now_ms) {
+  const Endpoint& endpoint = *match.endpoint;
+  if (names_user(endpoint.call) && !is_user_id(match.user)) return Refusal{RefusalCode::bad_user};
+  const bool is_get = endpoint.method == "GET";
+  if (request.method != endpoint.method && !(is_get && request.method == "HEAD")) {
+    return Refusal{RefusalCode::method_not_allowed,
+                   "the method here is " + std::string(endpoint.allow),
+                   {{"Allow", std::string(endpoint.allow)}}};
+  }
+  const bool is_admins = endpoint.call == Call::sessions || endpoint.call == Call::audit;
+  const Scope scope = is_admins ? Scope::admin : Scope::push;
+  if (auto allowed = endpoint.call == Call::health ? admission.authorize_operator(request)
+                                                   : admission.authorize(request, scope, now_ms);
+      !allowed) {
+    return std::move(allowed.error());
+  }
+  switch (endpoint.call) {
+    case Call::push:
+      return push(relay, request, match.user);
+    case Call::presence:
+      return presence(relay, match.user);
+    case Call::sessions:
+      return end_sessions(relay, match.user);
+    case Call::audit:
+      return answer_audit(relay, query);
+    default:
+      return health(relay);
+  }
+}
+
 }  // namespace
 
 Refusal refusal_of(CallFailure failure) {
@@ -178,58 +209,23 @@ Refusal refusal_of(CallFailure failure) {
   }
 }
 
-std::variant<Declined, Refusal, HttpResponse> HttpApi::handle(const Request& request,
+std::variant<Declined, Refusal, HttpResponse> HttpApi::handle(const AdmissionSnapshot& admission,
+                                                              const Request& request,
                                                               std::int64_t now_ms) {
   const auto target = split_target(request);
   if (!target || !is_ours(target->path)) return Declined{};
-  if (const auto found = match(target->path)) {
-    if (auto asked = admission_.preflight(request, found->endpoint->allow)) {
+  const auto found = match(target->path);
+  if (found) {
+    if (auto asked = admission.preflight(request, found->endpoint->allow)) {
       return std::move(*asked);
     }
   }
-  auto answered = answer(request, target->path, now_ms);
+  auto answered = found ? answer(admission, relay_, request, *found, target->query, now_ms)
+                        : Answer(Refusal{RefusalCode::not_found});
   auto& headers = answered ? answered->headers : answered.error().headers;
-  for (auto& line : admission_.cors_headers(request)) headers.push_back(std::move(line));
+  for (auto& line : admission.cors_headers(request)) headers.push_back(std::move(line));
   if (answered) return std::move(*answered);
   return std::move(answered.error());
-}
-
-Result<HttpResponse, Refusal> HttpApi::answer(const Request& request, std::string_view path,
-                                              std::int64_t now_ms) {
-  const auto found = match(path);
-  if (!found) return Refusal{RefusalCode::not_found};
-  const Endpoint& endpoint = *found->endpoint;
-  const bool is_health = endpoint.call == Call::health;
-  if (names_user(endpoint.call) && !is_user_id(found->user)) {
-    return Refusal{RefusalCode::bad_user};
-  }
-  const bool is_get = endpoint.method == "GET";
-  if (request.method != endpoint.method && !(is_get && request.method == "HEAD")) {
-    return Refusal{RefusalCode::method_not_allowed,
-                   "the method here is " + std::string(endpoint.allow),
-                   {{"Allow", std::string(endpoint.allow)}}};
-  }
-  const bool is_admins = endpoint.call == Call::sessions || endpoint.call == Call::audit;
-  const Scope scope = is_admins ? Scope::admin : Scope::push;
-  if (auto allowed = is_health ? admission_.authorize_operator(request)
-                               : admission_.authorize(request, scope, now_ms);
-      !allowed) {
-    return std::move(allowed.error());
-  }
-  switch (endpoint.call) {
-    case Call::push:
-      return push(relay_, request, found->user);
-    case Call::presence:
-      return presence(relay_, found->user);
-    case Call::sessions:
-      return end_sessions(relay_, found->user);
-    case Call::audit: {
-      const auto target = split_target(request);
-      return answer_audit(relay_, target ? target->query : std::string_view());
-    }
-    default:
-      return health(relay_);
-  }
 }
 
 std::string render_for(const Request& request, const HttpResponse& response) {

@@ -72,24 +72,22 @@ class RelayCalls {
 /// GET /api/v1/audit and GET /healthz. Any thread.
 class HttpApi {
  public:
-  /// Both must outlive it.
-  HttpApi(Admission& admission, RelayCalls& relay) : admission_(admission), relay_(relay) {}
+  /// `relay` must outlive it.
+  explicit HttpApi(RelayCalls& relay) : relay_(relay) {}
 
   /// Handles /healthz and all paths under /api/; declines any other path. The response to HEAD has
   /// a body, which render_for() omits. The body of a request is read only for calls that have one,
-  /// and only after the caller's permission is checked.
+  /// and only after the caller's permission is checked by `admission`.
   ///
-  /// Refused with 400 bad_user, bad_request, bad_json, bad_query; 401, 403 (Admission::authorize);
+  /// Refused with 400 bad_user, bad_request, bad_json, bad_query; 401, 403
+  /// (AdmissionSnapshot::authorize);
   /// 404 not_found, audit_off; 405 method_not_allowed with Allow; 408 timeout;
   /// 411 length_required; 413 too_large;
   /// 415 unsupported_media_type; 503 stopping, audit_unavailable; 504 timeout.
-  std::variant<Declined, Refusal, HttpResponse> handle(const Request& request, std::int64_t now_ms);
+  std::variant<Declined, Refusal, HttpResponse> handle(const AdmissionSnapshot& admission,
+                                                       const Request& request, std::int64_t now_ms);
 
  private:
-  Result<HttpResponse, Refusal> answer(const Request& request, std::string_view path,
-                                       std::int64_t now_ms);
-
-  Admission& admission_;
   RelayCalls& relay_;
 };
 

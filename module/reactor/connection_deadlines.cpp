@@ -9,7 +9,8 @@ namespace {
 // shorter by as much, but not by more, however late a busy thread is.
 constexpr std::int64_t kPauseSlackUs = 1'000;
 
-constexpr std::int64_t patience_ms(std::int64_t ping_interval_ms) noexcept {
+/// After so long without bytes, or with an incomplete message, a connection is ended.
+constexpr std::int64_t timeout_ms(std::int64_t ping_interval_ms) noexcept {
   return 2 * ping_interval_ms;
 }
 
@@ -34,19 +35,19 @@ void ConnectionDeadlines::restart(std::int64_t now_ms, std::int64_t ping_interva
 ConnectionDeadlines::Due ConnectionDeadlines::due(std::int64_t now_ms,
                                                   std::int64_t ping_interval_ms) const noexcept {
   if (is_closing()) return now_ms >= next_ping_or_close_ms_ ? Due::close : Due::nothing;
-  const auto patience = patience_ms(ping_interval_ms);
-  if (now_ms - last_received_ms_ >= patience) return Due::dead;
+  const auto timeout = timeout_ms(ping_interval_ms);
+  if (now_ms - last_received_ms_ >= timeout) return Due::dead;
   if (expires_ms_ != 0 && now_ms >= expires_ms_) return Due::expired;
-  if (message_began_ms_ != 0 && now_ms - message_began_ms_ >= patience) return Due::stalled;
+  if (message_began_ms_ != 0 && now_ms - message_began_ms_ >= timeout) return Due::stalled;
   return now_ms >= next_ping_or_close_ms_ ? Due::ping : Due::nothing;
 }
 
 std::int64_t ConnectionDeadlines::next(std::int64_t ping_interval_ms) const noexcept {
   if (is_closing()) return next_ping_or_close_ms_;
-  const auto patience = patience_ms(ping_interval_ms);
-  auto next = std::min(next_ping_or_close_ms_, last_received_ms_ + patience);
+  const auto timeout = timeout_ms(ping_interval_ms);
+  auto next = std::min(next_ping_or_close_ms_, last_received_ms_ + timeout);
   if (expires_ms_ != 0) next = std::min(next, expires_ms_);
-  if (message_began_ms_ != 0) next = std::min(next, message_began_ms_ + patience);
+  if (message_began_ms_ != 0) next = std::min(next, message_began_ms_ + timeout);
   return next;
 }
 

@@ -1,6 +1,8 @@
 #include "reactor/slow_connections.hpp"
 
 #include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -17,8 +19,13 @@ namespace {
 // Bytes of a request that are examined. A longer header counts as incomplete.
 constexpr std::size_t kPeekBytes = 16 * 1024;
 
-/// What the web server waits for.
-enum class Waiting : std::uint8_t { for_nothing, for_request, for_acknowledgement };
+/// What the web server waits for. A TLS handshake has begun with the server's first bytes.
+enum class Waiting : std::uint8_t {
+  for_nothing,
+  for_first_request,
+  for_further_bytes,
+  for_acknowledgement
+};
 
 struct Slow {
   SlowConnections::Time since;
@@ -32,13 +39,20 @@ struct Slow {
 struct Crowd {
   std::size_t count = 0;
   std::deque<Slow> slow;       // the oldest first
-  std::size_t incomplete = 0;  // of those, the ones without a whole request
+  std::size_t incomplete = 0;  // of those, the ones without a first request
 };
 
 /// Whether the peer has not acknowledged all that was written.
 bool has_unsent_bytes(int fd) noexcept {
   int unsent = 0;
   return ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent > 0;
+}
+
+/// Whether the server has sent nothing yet. False if that cannot be told.
+bool has_sent_nothing(int fd) noexcept {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_data_segs_out == 0;
 }
 
 /// What the server waits for from the client of a connection.
@@ -49,7 +63,8 @@ Waiting waiting_for(int fd, const std::function<bool(std::string_view)>& is_whol
   const auto size = ::recv(fd, buffer.data(), buffer.size(), MSG_PEEK | MSG_DONTWAIT);
   if (size == 0) return Waiting::for_nothing;  // its peer ended it
   const bool whole = size > 0 && is_whole({buffer.data(), static_cast<std::size_t>(size)});
-  return whole ? Waiting::for_nothing : Waiting::for_request;
+  if (whole) return Waiting::for_nothing;
+  return has_sent_nothing(fd) ? Waiting::for_first_request : Waiting::for_further_bytes;
 }
 
 }  // namespace
@@ -121,17 +136,16 @@ Result<std::size_t, std::error_code> SlowConnections::end(const Server& server, 
     ++crowd.count;
     if (now - known.since < kCrowdedAfter) continue;
     const auto waiting = waiting_for(connection.descriptor, server.is_whole, buffer);
-    if (waiting == Waiting::for_request) ++crowd.incomplete;
-    if (waiting == Waiting::for_request || (waiting == Waiting::for_acknowledgement && is_due)) {
+    if (waiting == Waiting::for_first_request) ++crowd.incomplete;
+    if (waiting == Waiting::for_first_request || (waiting != Waiting::for_nothing && is_due)) {
       crowd.slow.push_back({known.since, waiting, connection});
     }
   }
   if (held <= server.workers) return std::size_t{0};
 
   std::size_t ended = 0;
-  const auto end_reading = [&](Crowd& crowd, const OpenConnection& connection) {
+  const auto end_reading = [&](Crowd& crowd, const OpenConnection& connection, Known& known) {
     if (is_served(connection.ends) || !shut_down(connection, SHUT_RD)) return;
-    auto& known = known_[connection.identity];
     known.stage = Stage::reading_ended;
     known.since = now;
     --crowd.count;
@@ -142,9 +156,9 @@ Result<std::size_t, std::error_code> SlowConnections::end(const Server& server, 
     std::ranges::sort(crowd.slow, {}, &Slow::age);
     std::deque<Slow> left;
     for (const auto& slow : crowd.slow) {
-      if (slow.waiting == Waiting::for_request && crowd.incomplete > server.workers / 2) {
+      if (slow.waiting == Waiting::for_first_request && crowd.incomplete > server.workers / 2) {
         --crowd.incomplete;
-        end_reading(crowd, slow.connection);
+        end_reading(crowd, slow.connection, known_[slow.connection.identity]);
       } else if (now - slow.since >= kSlowAfter) {
         left.push_back(slow);
       }
@@ -163,7 +177,7 @@ Result<std::size_t, std::error_code> SlowConnections::end(const Server& server, 
     auto& crowd = first->second;
     const auto connection = crowd.slow.front().connection;
     crowd.slow.pop_front();
-    end_reading(crowd, connection);
+    end_reading(crowd, connection, known_[connection.identity]);
   }
   return ended;
 }

@@ -52,9 +52,10 @@ class SlowConnections {
   /// request waits to be read, or the client has not taken what was sent to it.
   ///
   /// Nothing is ended unless the server holds more connections than it has workers. Then a network
-  /// (an IPv4 address or an IPv6 /64 prefix) may hold half as many as workers without a whole
-  /// request. Of those above its share that an earlier call saw at least kCrowdedAfter ago, the
-  /// oldest are ended.
+  /// (an IPv4 address or an IPv6 /64 prefix) may hold half as many as workers to which the server
+  /// has sent nothing, as no whole request has arrived. Of those above its share that an earlier
+  /// call saw at least kCrowdedAfter ago, the oldest are ended. Clients in a TLS handshake take no
+  /// share.
   ///
   /// If the server still holds more than half as many as workers, slow connections are ended until
   /// it does not. They are taken from the network with the most connections, the oldest first. Of

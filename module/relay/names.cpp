@@ -21,12 +21,26 @@ std::string_view without_leading_zeros(std::string_view digits) noexcept {
   return digits;
 }
 
-constexpr std::string_view kGroupRule = "a group is named <lo>_<hi> after its two users";
+static_assert(kMaxUserBytes == 64, "WAYSTATION_USER_ID_RULE says so");
+
+/// The two parts of a group name with exactly one '_' that are user ids, in any order.
+std::optional<GroupUsers> split_group(std::string_view name) noexcept {
+  const auto split = name.find('_');
+  if (split == std::string_view::npos) return std::nullopt;
+  const GroupUsers users{name.substr(0, split), name.substr(split + 1)};
+  if (!is_user_id(users.lo) || !is_user_id(users.hi)) return std::nullopt;
+  return users;
+}
 
 }  // namespace
 
 bool is_user_id(std::string_view text) noexcept {
   return !text.empty() && text.size() <= kMaxUserBytes && std::ranges::all_of(text, is_user_char);
+}
+
+Result<void> check_user_id(std::string_view name, std::string_view text) {
+  if (is_user_id(text)) return {};
+  return option_error(name, in_quotes(text), "not a user", WAYSTATION_USER_ID_RULE);
 }
 
 std::strong_ordering compare_users(std::string_view a, std::string_view b) noexcept {
@@ -39,30 +53,27 @@ std::strong_ordering compare_users(std::string_view a, std::string_view b) noexc
   return a <=> b;
 }
 
-std::optional<GroupUsers> parse_group(std::string_view name, std::string* why) {
-  const auto fail = [why](std::string reason) -> std::optional<GroupUsers> {
-    if (why != nullptr) *why = std::move(reason);
-    return std::nullopt;
-  };
-  const auto split = name.find('_');
-  if (split == std::string_view::npos) {
-    return fail("group: no '_' in its name; " + std::string(kGroupRule) + ", such as alice_bob");
+std::optional<GroupUsers> parse_group(std::string_view name) noexcept {
+  const auto users = split_group(name);
+  return users && compare_users(users->lo, users->hi) < 0 ? users : std::nullopt;
+}
+
+std::string group_error(std::string_view name) {
+  constexpr std::string_view kRule = "; a group is named <lo>_<hi> after its two users";
+  std::string text = "group: ";
+  const auto users = split_group(name);
+  if (!users && name.find('_') == std::string_view::npos) {
+    text.append("no '_' in its name").append(kRule).append(", such as alice_bob");
+  } else if (!users) {
+    text.append("not two valid users").append(kRule);
+    text.append(", and a user is " WAYSTATION_USER_ID_RULE);
+  } else if (users->lo == users->hi) {
+    text.append(users->lo).append(" is named twice; a group has two different users");
+  } else {
+    text.append("its users are in the wrong order; this group is named ");
+    text.append(users->hi).append("_").append(users->lo);
   }
-  const GroupUsers users{name.substr(0, split), name.substr(split + 1)};
-  if (!is_user_id(users.lo) || !is_user_id(users.hi)) {
-    return fail("group: not two valid users; " + std::string(kGroupRule) +
-                ", and a user is 1 to 64 of the characters 0-9 and a-z");
-  }
-  const auto order = compare_users(users.lo, users.hi);
-  if (order == 0) {
-    return fail("group: " + std::string(users.lo) +
-                " is named twice; a group has two different users");
-  }
-  if (order > 0) {
-    return fail("group: its users are in the wrong order; this group is named " +
-                std::string(users.hi) + "_" + std::string(users.lo));
-  }
-  return users;
+  return text;
 }
 
 }  // namespace waystation

@@ -121,7 +121,7 @@ class Scene:
     def __init__(self, prefix):
         self.holder = tempfile.TemporaryDirectory(prefix="waystation-docs-")
         self.folder = pathlib.Path(self.holder.name)
-        self.ports = {"8080": free_port(), "9000": free_port()}
+        self.ports = {"8080": free_port(), "8443": free_port(), "9000": free_port()}
         self.servers = []
         self.output = None
         self.log_count = 0
@@ -160,7 +160,7 @@ class Scene:
         text = text.replace(CREDENTIALS, "/etc/credstore")
         for folder in SYSTEM_FOLDERS:
             text = text.replace(folder, str(self.folder / folder[1:]))
-        return re.sub(r"\b(8080|9000)\b", lambda port: self.ports[port[1]], text)
+        return re.sub(r"\b(8080|8443|9000)\b", lambda port: self.ports[port[1]], text)
 
     def run(self, command, cwd=None, environment=None, expected=0):
         done = subprocess.run(command, cwd=cwd or self.folder, env=environment or self.environment, text=True, stdin=subprocess.DEVNULL,

@@ -63,14 +63,14 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   request.headers = fields;
 
   request.remote_address = "203.0.113.9";
-  must(!std::holds_alternative<Admitted>(open.admit(request, kNow)));
-  must(!open.authorize(request, Scope::push, kNow));
-  must(!open.is_operator(request));
+  must(!std::holds_alternative<Admitted>(open.snapshot().admit(request, kNow)));
+  must(!open.snapshot().authorize(request, Scope::push, kNow));
+  must(!open.snapshot().authorize_operator(request));
 
   request.remote_address = "127.0.0.1";
-  must(!std::holds_alternative<Admitted>(jwt.admit(request, kNow)));
-  must(!jwt.authorize(request, Scope::push, kNow));
-  const auto result = open.admit(request, kNow);
+  must(!std::holds_alternative<Admitted>(jwt.snapshot().admit(request, kNow)));
+  must(!jwt.snapshot().authorize(request, Scope::push, kNow));
+  const auto result = open.snapshot().admit(request, kNow);
   if (const auto* refusal = std::get_if<Refusal>(&result)) {
     const std::string text = render(*refusal);
     const std::size_t end = text.find("\r\n\r\n");

@@ -20,9 +20,7 @@ void must(bool holds) {
 
 int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
   const std::string name(reinterpret_cast<const char*>(data), size);
-  std::string why;
-  const auto users = parse_group(name, &why);
-  must(users.has_value() == why.empty());
+  const auto users = parse_group(name);
   const auto split = name.find('_');
   if (users) {
     must(name == std::string(users->lo) + "_" + std::string(users->hi));
@@ -32,7 +30,7 @@ int fuzz_one_input(const std::uint8_t* data, std::size_t size) {
     // With the users swapped it is a group exactly if only the order was wrong.
     const auto reversed = name.substr(split + 1) + "_" + name.substr(0, split);
     if (parse_group(reversed)) {
-      must(why.find(reversed) != std::string::npos);
+      must(group_error(name).find(reversed) != std::string::npos);
     } else {
       must(!is_user_id(name.substr(0, split)) || !is_user_id(name.substr(split + 1)) ||
            name.substr(0, split) == name.substr(split + 1));

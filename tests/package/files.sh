@@ -209,6 +209,30 @@ installation_is_hardened() {
     hardened "$prefix/bin/waystation" "$(library_of "$prefix/bin/waystation")"
 }
 
+# The installed program finds the libraries by which CivetWeb finds OpenSSL.
+installation_speaks_tls() {
+  local folder="$scratch/tls" address='' server result
+  mkdir -p "$folder" &&
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
+      -keyout "$folder/key.pem" -out "$folder/certificate.pem" 2>"$folder/log" ||
+    { cat "$folder/log"; return 1; }
+  env -i "$scratch/installed/bin/waystation" serve --www '' --listen https://127.0.0.1:0 \
+    --tls-certificate "$folder/certificate.pem" --tls-key "$folder/key.pem" \
+    >"$folder/out" 2>"$folder/log" &
+  server=$!
+  while [ -z "$address" ] && kill -0 "$server" 2>/dev/null; do
+    address="$(sed -n 's|.* listening on https://||p' "$folder/out")"
+    sleep 0.1
+  done
+  openssl s_client -brief -verify_return_error -CAfile "$folder/certificate.pem" -connect "$address" \
+    </dev/null >>"$folder/log" 2>&1
+  result=$?
+  kill "$server"
+  wait "$server"
+  cat "$folder/log"
+  return "$result"
+}
+
 symbols_are_listed() {
   local library
   library="$(library_of "$program")"
@@ -275,6 +299,7 @@ for page in "$root"/packaging/man/*; do check "${page##*/} is well-formed" page_
 check "the versions agree" versions_agree "$version"
 check "the build is hardened" build_is_hardened
 check "the installation is hardened" installation_is_hardened
+check "the installation speaks TLS" installation_speaks_tls
 check "the symbols file lists the exported symbols" symbols_are_listed
 check "the metrics of dashboard and rules exist" metrics_exist
 check "the dashboard is JSON" dashboard_is_json

@@ -71,6 +71,9 @@ depends_on_its_library() {
     [ "$version" = "$(rpm -qp --queryformat '%{VERSION}-%{RELEASE}' "$library")" ]
 }
 
+# The two libraries have the names of OpenSSL's, which no other package may get from this one.
+provides_no_openssl() { ! rpm -qp --provides "$server" | grep -E '^lib(ssl|crypto)'; }
+
 scripts_parse() {
   local tag script
   for tag in PREIN POSTIN PREUN POSTUN; do
@@ -125,7 +128,8 @@ check "waystation contains its files" holds "$server" \
   usr/bin/waystation usr/lib/systemd/system/waystation.service usr/lib/sysusers.d/waystation.conf \
   etc/waystation/waystation.toml usr/share/waystation/www/index.html \
   usr/share/waystation/www/index.html.br 'usr/share/man/man1/waystation.1(\.gz)?' \
-  'usr/share/man/man5/waystation.toml.5(\.gz)?' \
+  'usr/share/man/man5/waystation.toml.5(\.gz)?' usr/lib64/waystation/libssl.so \
+  usr/lib64/waystation/libcrypto.so \
   usr/share/doc/waystation/examples/nginx/waystation.conf \
   usr/share/doc/waystation/examples/monitoring/waystation.rules.yml \
   usr/share/doc/waystation/examples/monitoring/waystation.grafana.json \
@@ -139,6 +143,7 @@ check "libwaystation-devel contains the development files" holds "$devel" \
 check "no file is in two packages" share_nothing
 check "an upgrade keeps a changed configuration" keeps_configuration
 check "they depend on each other in one version" depends_on_its_library
+check "none provides an OpenSSL" provides_no_openssl
 check "their scripts have no syntax errors" scripts_parse
 check "they install into an empty root" installs
 check "the installed server runs with the shipped configuration" runs

@@ -53,7 +53,7 @@ give_up() {
 [ "$(id -u)" -eq 0 ] || give_up "needs root, to set up a Debian in a folder"
 command -v apt-get >/dev/null || give_up "apt-get: not found; needs Debian"
 missing=()
-for pair in debootstrap:debootstrap lintian:lintian dpkg-deb:dpkg ip:iproute2 man:man-db pgrep:procps; do
+for pair in debootstrap:debootstrap lintian:lintian dpkg-deb:dpkg ip:iproute2 man:man-db openssl:openssl pgrep:procps; do
   command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
 done
 /usr/bin/python3 -c 'import websockets' 2>/dev/null || missing+=(python3-websockets)
@@ -135,6 +135,7 @@ check "waystation contains its files" holds "$server_deb" \
   usr/share/doc/waystation/examples/nginx/waystation.conf \
   usr/share/doc/waystation/examples/monitoring/waystation.rules.yml \
   usr/share/doc/waystation/examples/monitoring/waystation.grafana.json \
+  'usr/lib/[^/]*/waystation/libssl\.so' 'usr/lib/[^/]*/waystation/libcrypto\.so' \
   usr/share/doc/waystation/copyright
 check "libwaystation0 contains the library" holds "$library_deb" 'usr/lib/[^/]*/libwaystation\.so\.0'
 check "libwaystation-dev contains the development files" holds "$devel_deb" \
@@ -352,6 +353,51 @@ sys.exit("was admitted without a token")
 PYTHON
 }
 
+# make_certificate NAME [openssl's option and value for the key]: a certificate named NAME.
+make_certificate() {
+  mkdir -p "$machine/etc/waystation/tls" "$machine/etc/credstore" &&
+    openssl req -x509 "${@:2}" -nodes -days 100 -subj "/CN=$1" -addext subjectAltName=IP:127.0.0.1 \
+      -out "$machine/etc/waystation/tls/new.pem" &&
+    mv "$machine/etc/waystation/tls/new.pem" "$machine/etc/waystation/tls/certificate.pem"
+}
+
+certificate_name() {
+  nsenter -t "$process" -n -- openssl s_client -connect 127.0.0.1:8443 </dev/null 2>/dev/null |
+    sed -nE 's/^subject=CN = //p'
+}
+
+has_name() { [ "$(certificate_name)" = "$1" ]; }
+
+# With the packages' dependencies only: libssl-dev, which has a libssl.so, is not among them.
+speaks_tls() {
+  ! inside sh -c 'ls /usr/lib/*/libssl.so' || return
+  make_certificate first -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
+    -keyout "$machine/etc/credstore/waystation.tls_key" || return
+  configure 'listen = ["https://127.0.0.1:8443", "127.0.0.1:8080"]' \
+    'tls_certificate = "/etc/waystation/tls/certificate.pem"' \
+    'tls_key = "/run/credentials/waystation.service/waystation.tls_key"'
+  comes_up_again && has_name first &&
+    SSL_CERT_FILE="$machine/etc/waystation/tls/certificate.pem" nsenter -t "$process" -n -- \
+      /usr/bin/python3 "$here/conversation.py" --url https://127.0.0.1:8443 && converses
+}
+
+# A reload takes a new certificate for the same key.
+renews_certificate() {
+  make_certificate second -key "$machine/etc/credstore/waystation.tls_key" &&
+    inside systemctl reload waystation && wait_for 10 has_name second
+}
+
+# Files as packaging/README.md installs them: root's, readable by the service's group.
+reads_key_of_its_group() {
+  make_certificate third -newkey rsa:2048 -keyout "$machine/etc/waystation/tls/key.pem" &&
+    inside chgrp waystation /etc/waystation/tls/key.pem && inside chmod 640 /etc/waystation/tls/key.pem &&
+    configure 'listen = ["https://127.0.0.1:8443"]' 'tls_certificate = "/etc/waystation/tls/certificate.pem"' \
+      'tls_key = "/etc/waystation/tls/key.pem"' && comes_up_again && has_name third
+  local result=$?
+  rm -r "$machine/etc/waystation/tls"
+  return "$result"
+}
+
 writes_its_state() {
   configure
   if inside waystation config show | grep -q '^audit_file = '; then
@@ -426,7 +472,7 @@ passes() {
 # The user remains, as is usual; its name is in files that existed before. The key belongs to the
 # administrator.
 leaves_nothing() {
-  files | grep -vxE 'd \./etc/credstore|f \./etc/credstore/waystation\.jwt_keys|f \./etc/(passwd|group|shadow|gshadow)-|. \./etc/ld\.so\.cache' \
+  files | grep -vxE 'd \./etc/credstore|f \./etc/credstore/waystation\.(jwt_keys|tls_key)|f \./etc/(passwd|group|shadow|gshadow)-|. \./etc/ld\.so\.cache' \
     >"$scratch/after"
   grep -vxE 'd \./etc/credstore|f \./etc/(passwd|group|shadow|gshadow)-|. \./etc/ld\.so\.cache' \
     "$scratch/before" | diff - "$scratch/after"
@@ -452,6 +498,9 @@ check "a conversation works again" converses
 check "a reload applies options that can change at run time" reloads
 check "a configuration error is logged, and the start is not retried" configuration_error_is_logged
 check "keys come from systemd's credentials" reads_keys_of_systemd
+check "it speaks TLS with a key from systemd's credentials" speaks_tls
+check "a reload takes a renewed certificate" renews_certificate
+check "it reads a key that belongs to its group" reads_key_of_its_group
 check "it writes to its state folder" writes_its_state
 check "the watchdog kills a hanging server" watchdog_kills_hanging_server
 check "removing keeps configuration and state" removes

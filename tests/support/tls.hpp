@@ -197,7 +197,7 @@ class TlsServer {
 #ifdef __SANITIZE_THREAD__
       // ThreadSanitizer does not know that the end-of-file of a shutdown() orders two threads, but
       // that bytes do.
-      (void)!::write(fd, "", 0);
+      (void)::send(fd, "", 0, MSG_NOSIGNAL);
 #endif
       shutdown(fd, SHUT_WR);
       close(fd);

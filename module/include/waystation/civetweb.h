@@ -11,24 +11,24 @@
  *
  * What to know
  *   - The relay adopts the descriptor of a socket before anything is answered; CivetWeb keeps a dead
- *     one in its place. No worker waits for an open socket, `websocket_timeout_ms` and the ping-pong
- *     option do not apply to it, and mg_stop does not close it.
+ *     one in its place. No worker waits for an open socket. `websocket_timeout_ms` and the ping-pong
+ *     option do not apply to it. mg_stop does not close it.
  *   - CivetWeb's access log shows status -1 for an adopted socket. Its callbacks end_request,
  *     connection_close and connection_closed run at once, not when the chat ends.
  *   - On TLS ports the relay takes the TLS session over with the socket, if you have called
  *     waystation_civetweb_use_openssl (<waystation/civetweb_openssl.h>) before mg_start. Otherwise
  *     upgrades get 501 tls_unsupported there.
- *   - Unix-domain ports are refused: their connections have no address by which to find the
+ *   - Unix-domain ports are refused. Their connections have no address by which to find the
  *     descriptor.
  *   - The relay answers everything under its paths, also in upper case, since CivetWeb's patterns
  *     ignore case: a path that is not exactly a route gets 404. Your protection of other paths does
- *     not change: the patterns end in a slash, so /pushover stays yours.
+ *     not change. The patterns end in a slash, so /pushover stays yours.
  *   - Handlers that CivetWeb calls before ours come first: begin_request, and an auth handler of yours
  *     that was registered earlier for these paths. They may refuse requests; all others reach the
  *     relay. Behind such an auth handler CivetWeb itself refuses a handshake without a key, or with a
- *     version other than 13, and sends no status line; only without one can the relay answer 400 or
- *     426. If CivetWeb was built without USE_WEBSOCKET, your auth handler must not cover /ws/chat/
- *     and /push/: nothing runs after it.
+ *     version other than 13. It then sends no status line. Without such a handler the relay answers
+ *     400 or 426. If CivetWeb was built without USE_WEBSOCKET, nothing runs after your auth handler:
+ *     it must not cover /ws/chat/ and /push/.
  *   - Attach before you register a request handler that matches every path, such as "/": CivetWeb
  *     calls the first handler whose pattern matches, and the HTTP API is such a handler. The socket
  *     routes do not depend on the order.

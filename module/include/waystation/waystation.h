@@ -245,8 +245,8 @@ typedef struct waystation_options {
   void (*on_event)(void *user_data, const waystation_event *event);
 
   /* Receives a line of the log, without a line end; see log_level. NULL: no log. Called on the same
-   * thread as on_event and never at the same time, so a moment after the event that it reports:
-   * possibly before waystation_new has returned, or when it fails. waystation_free delivers the
+   * thread as on_event and never at the same time, a moment after the event that it reports. This
+   * may be before waystation_new has returned, or when it fails. waystation_free delivers the
    * waiting lines. Up to 256 lines wait for a slow callback; further ones are counted in
    * waystation_stats.log_lines_lost. */
   void (*on_log)(void *user_data, waystation_log_level level, const char *line);
@@ -391,19 +391,22 @@ WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
  * workers are busy, call it 20 times a second if you can: others wait for about two periods.
  *
  * It considers the TCP connections of this process whose local port is one of `ports`, except those
- * that the relay adopted. It ends some of them if there are more than `workers`, the number of
- * connections that your server serves at a time:
- *   - A network (an IPv4 address, or an IPv6 /64 prefix) may have half of `workers` in which no
- * whole request is waiting. The oldest above that are ended, if a call saw them at least 40 ms ago.
- *   - Then slow connections are ended until half of `workers` are left. A connection is slow if a
- * call saw it at least 0.4 seconds ago and one of these is true: no whole request is waiting in it,
- * or its client has not taken what was written. The network with the most connections goes first;
- *     of equal ones, that with the oldest connection. Of a network, the oldest go first.
+ * that the relay adopted. `workers` is the number of connections that your server serves at a time.
+ * With more connections than that, it ends some of them.
+ *
+ * A network is an IPv4 address or an IPv6 /64 prefix. It may have half of `workers` to which your
+ * server has sent nothing, as no whole request has arrived. The oldest above that are ended, if a
+ * call saw them at least 40 ms ago.
+ *
+ * Then slow connections are ended until half of `workers` are left. A connection is slow if no whole
+ * request is waiting in it, or if its client has not taken what was written. A call must have seen it
+ * at least 0.4 seconds ago. The network with the most connections goes first; of equal ones, that
+ * with the oldest connection. Of a network, the oldest go first.
  *
  * Connections of `trusted_proxies` stay. A connection also stays while waystation_upgrade,
- * waystation_http, waystation_origin_check or waystation_is_operator works on its request, unless
- * the call waits for the body. waystation_upgrade refuses an ended connection with 503
- * not_adoptable. After five seconds without a call, all connections count as new.
+ * waystation_http, waystation_origin_check or waystation_is_operator works on its request, unless the
+ * call waits for the body. waystation_upgrade refuses an ended connection with 503 not_adoptable.
+ * After five seconds without a call, all connections count as new.
  *
  * Your server reads end-of-file from an ended connection; an answer that it is writing still goes
  * out. If its client has not taken the answer 0.4 seconds later, and others still wait, your
@@ -715,15 +718,16 @@ WAYSTATION_API waystation_status waystation_token_issue(const waystation_options
  * not be a link. Next to it are the WAL (FILE-wal, FILE-shm) and, while a relay writes it,
  * FILE.run-NODE. Two relays may write one file if their node_name differs; a second relay with the
  * same name is refused. Where each has thousands of rows a second, give each its own file.
- * `audit_max_bytes` bounds the file. The WAL takes up to 16 MiB more; up to 64 MiB, or a quarter of
- * that limit if it is more, while another process keeps reading; up to 256 MiB if there is no limit.
+ * `audit_max_bytes` bounds the file. The WAL takes up to 16 MiB more. While another process keeps
+ * reading, the WAL takes up to 64 MiB, or a quarter of the limit if that is more. It takes up to
+ * 256 MiB if there is no limit.
  *
  * The relay never waits for the disk. The writer collects rows for 100 ms, or for 1 s while more than
  * a thousand come in 100 ms. It then commits and syncs up to 50,000 of them in one transaction. A
  * crash or a loss of power loses at most the rows of that time and of the running commit. A row with
- * the outcome WAYSTATION_GAP reports the loss. While the disk is full, the file locked, read-only or
- * deleted, the chat goes on: rows wait in memory (16 MiB, about 200,000 rows) and are counted when
- * that is full; the writer retries. A damaged file is renamed and kept. Only if nothing can be
+ * the outcome WAYSTATION_GAP reports the loss. While the disk is full, or the file locked, read-only
+ * or deleted, the chat goes on and the writer retries. Up to 16 MiB of rows, about 200,000, wait in
+ * memory; further ones are counted. A damaged file is renamed and kept. Only if nothing can be
  * written next to the file either, from the start of a run to its end, a loss leaves no gap.
  *
  * The functions below read such a file from any process, with or without a relay that writes it. One

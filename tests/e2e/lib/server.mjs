@@ -16,9 +16,10 @@ export function freePort() {
   });
 }
 
-/** Starts the server. Resolves when it listens. */
+/** Starts the server, on a loopback address unless the options have --listen. Resolves when it listens. */
 export async function startServer(options = [], port = 0) {
-  const child = spawn(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--www', www, ...options], {
+  const listen = options.includes('--listen') ? [] : ['--listen', `127.0.0.1:${port}`];
+  const child = spawn(binary, ['serve', ...listen, '--www', www, ...options], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';
@@ -30,7 +31,7 @@ export async function startServer(options = [], port = 0) {
   const gone = new Promise((resolve) => child.on('exit', (code, signal) => resolve((exit = signal ?? code))));
   const url = await until('the server listens', () => {
     if (exit !== null) throw new Error(`the server ended with ${exit}: ${log}`);
-    return /listening on (http:\/\/\S+)/.exec(out)?.[1];
+    return /listening on (https?:\/\/\S+)/.exec(out)?.[1];
   });
   return {
     url,

@@ -91,7 +91,8 @@ for (const colorScheme of ['light', 'dark']) {
     const waiting = page.locator('[data-test=connection-status][data-state=waiting]');
     const isWaiting = () => waiting.waitFor({ timeout: 1000 }).then(() => true, () => false);
     for (let attempts = 0; attempts < 10 && !(await isWaiting()); attempts += 1) network.cut();
-    await waiting.waitFor();
+    // An attempt in a dead network, and the question why it failed, take ten seconds each.
+    await waiting.waitFor({ timeout: 45_000 });
     await accessible(page, 'a failed and an unknown message, and a waiting connection');
     await stage.shot(page, `wrong-${colorScheme}`);
 

@@ -72,7 +72,10 @@ scene('two users chat', async (stage) => {
   assert.deepEqual(await texts(alice), await texts(bob));
 
   // The screenshots of the README.
-  const blur = (page) => page.evaluate(() => document.activeElement?.blur());
+  const blur = async (page) => {
+    await page.evaluate(() => document.activeElement?.blur());
+    await page.mouse.move(0, 0);
+  };
   await blur(bob);
   await stage.shot(bob, 'conversation-phone');
   await bob.getByRole('button', { name: 'Back to the conversations' }).click();
@@ -519,6 +522,171 @@ scene('the page understands texts, notices and signals of programs', async (stag
   await stage.shot(page, 'understood');
 });
 
+scene('a message has a menu: copy, reply with a quote, edit and send again, remove', async (stage) => {
+  const { url } = await stage.server();
+  const context = await stage.browserContext();
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  const alice = await stage.tab(context, `${url}/#/?me=alice&to=bob`);
+  await connected(alice);
+  const bob = await stage.chat(url, 'bob', 'alice');
+  await isThere(alice);
+  for (const text of ['one', 'two']) await say(alice, text);
+  await say(bob, 'Is it `done`?\nSee https://a.example/');
+  await waitForStatus(alice, 'two', 'seen');
+  const theirs = alice.locator('[data-test=message]').last();
+  const menu = alice.locator('[data-test=menu]');
+  const composer = alice.locator('[data-test=composer]');
+  const open = async (one) => {
+    await one.hover();
+    await one.getByRole('button', { name: 'Actions for this message' }).click();
+    await menu.waitFor();
+  };
+
+  await open(theirs);
+  await accessible(alice, 'the menu of a message');
+  assert.equal(await menu.getByRole('menuitem').count(), 3);
+  await menu.getByRole('menuitem', { name: 'Copy' }).click();
+  assert.equal(await alice.evaluate(() => navigator.clipboard.readText()), 'Is it `done`?\nSee https://a.example/');
+  await menu.waitFor({ state: 'detached' });
+
+  // With the keyboard: the last message has the Tab stop, the arrow keys go to the others.
+  assert.equal(await alice.evaluate(() => document.activeElement.getAttribute('aria-haspopup')), 'menu');
+  await alice.keyboard.press('ArrowUp');
+  await alice.keyboard.press('Enter');
+  await menu.waitFor();
+  for (const expected of ['Copy', 'Reply with quote', 'Edit and send again', 'Remove from this tab', 'Copy']) {
+    await until(`${expected} has the focus`, async () => (await focused(alice)) === expected);
+    await alice.keyboard.press('ArrowDown');
+  }
+  await alice.keyboard.press('Escape');
+  await menu.waitFor({ state: 'detached' });
+  await until('the button has the focus', () => alice.evaluate(() => document.activeElement.getAttribute('aria-haspopup') === 'menu'));
+
+  await composer.fill('Yes.');
+  await open(theirs);
+  await menu.getByRole('menuitem', { name: 'Reply with quote' }).click();
+  assert.equal(await composer.inputValue(), '> Is it `done`?\n> See https://a.example/\nYes.');
+  await until('the composer has the focus', async () => (await focused(alice)) === 'composer');
+  await alice.keyboard.press('Enter');
+  const quote = bob.locator('blockquote');
+  await quote.waitFor();
+  assert.equal(await quote.innerText(), 'Is it `done`?\nSee https://a.example/');
+
+  await open(message(alice, 'two'));
+  await menu.getByRole('menuitem', { name: 'Edit and send again' }).click();
+  assert.equal(await composer.inputValue(), 'two');
+  assert.equal(await message(alice, 'two').count(), 0);
+  await say(alice, 'two, mended');
+  await message(bob, 'two, mended').waitFor();
+
+  await open(message(alice, 'one'));
+  await menu.getByRole('menuitem', { name: 'Remove from this tab' }).click();
+  await until('it is gone here', async () => (await message(alice, 'one').count()) === 0);
+  assert.ok(await message(bob, 'one').isVisible());
+});
+
+scene('messages in the tab are searched, also those that are not drawn', async (stage) => {
+  const { url, port } = await stage.server(['--messages-per-second', '0']);
+  const page = await stage.chat(url, 'alice', 'bob');
+  const bob = await program(stage, { url, port });
+  await isThere(page);
+  bob.send({ message: 'The needle, <b>first</b>' });
+  for (let i = 0; i < 400; i += 1) bob.send({ message: `hay ${i}` });
+  await message(page, 'hay 399').waitFor();
+  await until('the first message is not drawn', async () => (await page.locator('[data-test=message]').count()) < 300);
+  await page.getByRole('button', { name: 'Search this conversation' }).click();
+  const search = page.locator('[data-test=search]');
+  await search.getByRole('searchbox').fill('nEEDle');
+  await search.getByText('Messages found: 1').waitFor();
+  assert.equal(await search.locator('mark').innerText(), 'needle');
+  await accessible(page, 'the search');
+  await stage.shot(page, 'search');
+  await page.keyboard.press('Enter');
+  const found = message(page, 'The needle, <b>first</b>');
+  await found.waitFor();
+  await until('it has the focus', () => found.evaluate((one) => one === document.activeElement));
+  await until('it is in sight', () => found.evaluate((one) => {
+    const log = one.closest('[data-test=log]').getBoundingClientRect();
+    const { top, bottom } = one.getBoundingClientRect();
+    return top >= log.top && bottom <= log.bottom;
+  }));
+  await search.getByRole('searchbox').fill('hay');
+  await search.getByText('The newest 100 messages').waitFor();
+  await search.getByRole('searchbox').fill('straw');
+  await search.getByText('No message found.').waitFor();
+  await page.keyboard.press('Escape');
+  await search.waitFor({ state: 'detached' });
+  await until('the button has the focus', () => page.evaluate(() => document.activeElement.getAttribute('aria-label') === 'Search this conversation'));
+});
+
+scene('a divider shows where the unread messages begin', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.chat(url, 'alice', 'bob');
+  const bob = await stage.chat(url, 'bob', 'alice');
+  await isThere(bob);
+  await say(alice, 'read');
+  await waitForStatus(alice, 'read', 'seen');
+  const divider = bob.locator('[data-test=divider]');
+  assert.equal(await divider.count(), 0);
+  await bob.goto(`${url}/#/notices`);
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'not in this conversation');
+  for (const text of ['unread one', 'unread two']) {
+    await say(alice, text);
+    await waitForStatus(alice, text, 'push');
+  }
+  await bob.goto(`${url}/#/with/alice`);
+  await message(bob, 'unread two').waitFor();
+  await waitForStatus(alice, 'unread two', 'seen');
+  assert.equal(await divider.evaluate((one) => one.nextElementSibling.querySelector('[data-test=text]').innerText), 'unread one');
+  await say(bob, 'Here I am');
+  await until('it is gone after an answer', async () => (await divider.count()) === 0);
+});
+
+scene('time and state are shown once for a group, and for each message that did not arrive', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.chat(url, 'alice', 'bob');
+  for (const text of ['lost one', 'lost two']) {
+    await say(alice, text);
+    await waitForStatus(alice, text, 'none');
+  }
+  assert.equal(await alice.locator('[data-test=status]').count(), 2);
+  // The list says it too, and the color is not that of a message that arrived.
+  await alice.locator('[data-test=conversation] [data-test=trouble]').getByText('Not delivered').waitFor();
+  const colour = (text) => message(alice, text).locator('.bubble').evaluate((one) => getComputedStyle(one).backgroundColor);
+  const lost = await colour('lost two');
+  const bob = await stage.chat(url, 'bob', 'alice');
+  await isThere(alice);
+  for (const text of ['one', 'two', 'three']) await say(alice, text);
+  await waitForStatus(alice, 'three', 'seen');
+  assert.equal(await alice.locator('[data-test=status]').count(), 3);
+  assert.equal(await alice.locator('[data-test=trouble]').count(), 0);
+  assert.notEqual(await colour('three'), lost);
+  assert.equal(await bob.locator('[data-test=message] time').count(), 1);
+  await bob.locator('[data-test=composer]').pressSequentially('x');
+  await alice.locator('.typing i').first().waitFor();
+  // Without motion, where the user wants none.
+  await alice.emulateMedia({ reducedMotion: 'reduce' });
+  assert.equal(await alice.locator('.typing i').first().evaluate((dot) => parseFloat(getComputedStyle(dot).animationDuration) < 0.001), true);
+});
+
+scene('an empty page has actions', async (stage) => {
+  const { url } = await stage.server();
+  const context = await stage.browserContext();
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  const alice = await stage.tab(context, `${url}/#/?me=alice`);
+  await loggedIn(alice);
+  await alice.getByRole('button', { name: 'Copy link to me' }).click();
+  await alice.getByRole('button', { name: 'Link copied' }).waitFor();
+  assert.equal(await alice.evaluate(() => navigator.clipboard.readText()), `${url}/#/with/alice`);
+  const [other] = await Promise.all([context.waitForEvent('page'), alice.locator('main').getByRole('link', { name: 'Open a window as another user' }).click()]);
+  await other.locator('#me').fill('bob');
+  await other.keyboard.press('Enter');
+  await connected(other);
+  assert.equal(await other.locator('[data-test=view] h1').innerText(), 'alice');
+  assert.equal(await other.locator('[data-test=me]').innerText(), 'You are bob');
+  await other.getByRole('button', { name: 'Copy link to me' }).waitFor();
+});
+
 scene('a message too long for the server is refused before it is sent', async (stage) => {
   const { url } = await stage.server();
   const alice = await stage.chat(url, 'alice', 'bob');
@@ -632,6 +800,7 @@ scene('the page works with the keyboard alone', async (stage) => {
       await page.keyboard.press('Tab');
       return false;
     });
+  await until('the field has the focus', async () => (await focused(page)) === 'me');
   await page.keyboard.type('alice');
   await page.keyboard.press('Enter');
   await loggedIn(page);
@@ -682,8 +851,7 @@ scene('the page works with the keyboard alone', async (stage) => {
   await page.keyboard.press('Enter');
   await until('the message has the focus', () => page.evaluate(() => document.activeElement?.dataset.test === 'message'));
   await waitForStatus(page, 'Still there?', 'none');
-  await page.keyboard.press('Tab');
-  assert.equal(await focused(page), 'Send again');
+  await reach('"Send again"', () => document.activeElement?.innerText === 'Send again');
 });
 
 scene('Enter during a Chinese or Japanese composition does not send', async (stage) => {

@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { scene, until } from '../lib/harness.mjs';
 import { freePort, www } from '../lib/server.mjs';
 import { makeKey } from '../lib/token.mjs';
-import { accessible, connected, isThere, loggedIn, message, say, waitForStatus } from '../lib/world.mjs';
+import {
+  accessible, connected, desktop, isThere, loggedIn, message, say, waitForStatus,
+} from '../lib/world.mjs';
 
 const line = (page) => page.locator('[data-test=connection-status]');
 const waiting = (page) => page.locator('[data-test=connection-status][data-state=waiting]').waitFor();
@@ -164,7 +168,28 @@ scene('the page and its sockets work in a folder of a larger site', async (stage
   await say(alice, 'from below');
   await message(bob, 'from below').waitFor();
   await alice.goto(`${site.url}/relay/#/operator`);
-  await alice.locator('[data-test=metrics] tbody tr').first().waitFor();
+  await alice.locator('[data-test=chart]').first().waitFor();
+});
+
+scene('two users chat over TLS', async (stage) => {
+  const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
+  stage.onClear(() => rmSync(folder, { recursive: true }));
+  const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')];
+  execFileSync(
+    'openssl',
+    ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30', '-subj', '/CN=localhost', '-keyout', key, '-out', certificate],
+    { stdio: 'ignore' },
+  );
+  const { url } = await stage.server(['--listen', 'https://127.0.0.1:0', '--tls-certificate', certificate, '--tls-key', key]);
+  assert.equal(new URL(url).protocol, 'https:');
+  const trusting = { ...desktop, ignoreHTTPSErrors: true };
+  const alice = await stage.chat(url, 'alice', 'bob', trusting);
+  const bob = await stage.chat(url, 'bob', 'alice', trusting);
+  assert.equal(await alice.evaluate(() => isSecureContext), true);
+  await isThere(alice);
+  await say(alice, 'hello');
+  await message(bob, 'hello').waitFor();
+  await waitForStatus(alice, 'hello', 'seen');
 });
 
 scene('on a slow network the message is shown as sending', async (stage) => {

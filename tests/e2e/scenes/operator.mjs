@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { scene, until } from '../lib/harness.mjs';
 import { makeKey } from '../lib/token.mjs';
-import { accessible, desktop, loggedIn, phone, say, waitForStatus } from '../lib/world.mjs';
+import { accessible, connected, desktop, loggedIn, phone, say, waitForStatus } from '../lib/world.mjs';
 
 scene('an operator sends a test push and sees sessions', async (stage) => {
   const { url } = await stage.server();
@@ -54,8 +54,19 @@ scene('a user who is not an operator gets the reason', async (stage) => {
 scene('an operator sees live statistics', async (stage) => {
   const { url } = await stage.server();
   const operator = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
-  await operator.locator('[data-test=metrics] tbody tr').first().waitFor();
+  await operator.locator('[data-test=chart]').first().waitFor();
+  await operator.getByText('Running').waitFor();
+  // A server without tokens asks for none.
+  assert.equal(await operator.getByLabel('Operator token').count(), 0);
+  const connections = operator.locator('[data-test=chart]', { hasText: 'Connections' }).first();
+  const alice = await stage.tab(await stage.browserContext(), `${url}/#/?me=alice`);
+  await loggedIn(alice);
+  await until('the chart has risen', async () => (await connections.locator('.now').innerText()) === '1');
+  await operator.getByRole('img', { name: /^Connections: now 1, at most 1 / }).waitFor();
+  await accessible(operator, 'charts');
   await stage.shot(operator, 'operator-statistics');
+  await operator.getByText('All figures').click();
+  await operator.locator('[data-test=metrics] tbody tr').first().waitFor();
   // Every member of /healthz has a label.
   const names = Object.keys(await (await fetch(`${url}/healthz`)).json()).map((name) => name.replaceAll('_', ' '));
   const shown = await operator.locator('.health dt').allInnerTexts();
@@ -116,6 +127,49 @@ scene('an operator searches the audit and saves it as CSV', async (stage) => {
   await accessible(operator, 'the audit with an entry');
   await operator.getByRole('button', { name: 'Language: 中文' }).click();
   await rows.getByText('已推送').waitFor();
+});
+
+scene('the audit has presets, and details of a row', async (stage) => {
+  const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
+  stage.onClear(() => rmSync(folder, { recursive: true }));
+  const { url } = await stage.server(['--audit-file', join(folder, 'audit.sqlite')]);
+  const bob = await stage.tab(await stage.browserContext(), `${url}/#/?me=bob`);
+  await loggedIn(bob);
+  const alice = await stage.chat(url, 'alice', 'bob');
+  await say(alice, 'to bob');
+  await waitForStatus(alice, 'to bob', 'push');
+  await alice.goto(`${url}/#/with/carol`);
+  await connected(alice);
+  await say(alice, 'to nobody');
+  await waitForStatus(alice, 'to nobody', 'none');
+  const operator = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
+  const rows = operator.locator('[data-test=audit] tbody tr');
+  const shows = (n, preset) =>
+    until(`${n} rows`, async () => {
+      await preset();
+      await operator.getByText(/^Rows: |^No matching row/).waitFor();
+      return (await rows.count()) === n;
+    });
+  await shows(2, () => operator.locator('[data-test=preset-today]').click());
+  await shows(1, () => operator.locator('[data-test=preset-lost]').click());
+  assert.equal(await rows.locator('td').nth(2).innerText(), 'carol');
+
+  await rows.getByRole('button', { name: /^Details of / }).click();
+  const drawer = operator.locator('[data-test=drawer]');
+  await drawer.getByText('No socket of the receiver took the message.').waitFor();
+  await accessible(operator, 'the details of a row');
+  await stage.shot(operator, 'operator-drawer');
+  await operator.keyboard.press('Escape');
+  await drawer.waitFor({ state: 'detached' });
+  await rows.getByRole('button', { name: /^Details of / }).click();
+  await drawer.getByRole('button', { name: 'All rows of alice' }).click();
+  await until('both rows', async () => (await rows.count()) === 2);
+
+  await operator.locator('[data-test=presence-user]').fill('bob');
+  await operator.getByRole('button', { name: 'Look up', exact: true }).click();
+  await operator.locator('[data-test=audit-of-user]').click();
+  await until('the row of bob', async () => (await rows.count()) === 1);
+  assert.equal(await rows.locator('td').nth(2).innerText(), 'bob');
 });
 
 scene('the newest entries come first, and the page says that there are more', async (stage) => {
@@ -187,7 +241,14 @@ scene('with tokens, an operator needs the scope for what they do', async (stage)
   await operator.getByRole('button', { name: 'Look up', exact: true }).click();
   await operator.getByText('Push sockets: 1').waitFor();
   await operator.getByRole('button', { name: 'End all sessions' }).click();
-  await operator.getByRole('button', { name: 'Confirm: end all sessions of alice' }).click();
+  const dialog = operator.locator('[data-test=confirm]');
+  await dialog.getByText('End all sessions of alice?').waitFor();
+  assert.equal(await operator.evaluate(() => document.activeElement.textContent), 'Cancel');
+  await accessible(operator, 'the confirmation');
+  await operator.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  await operator.getByRole('button', { name: 'End all sessions' }).click();
+  await dialog.getByRole('button', { name: 'End all sessions' }).click();
   await operator.getByText('Sockets closed: 1').waitFor();
   await alice.locator('[data-test=connection-status]').getByText('An administrator ended your session.').waitFor();
 });

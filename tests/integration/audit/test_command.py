@@ -182,6 +182,19 @@ class Command(Case):
                                          "reached", "bytes", "message_id"])
         self.assertIsNone(rows[2]["from"])
 
+    async def test_json_lines_are_the_rows_of_the_http_api(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                await send(ws, 0, 2)
+            server.push("carol", "1")
+            await wait_until_written(server)
+            self.insert(1000, "gap", lost=7, lost_until=2000)
+            self.insert(3000, "gap", lost_until=4000)
+            lines = self.audit("export", "--format", "jsonl").splitlines()
+            body = server.http("GET", "/api/v1/audit?limit=1000")[2]
+        self.assertEqual(len(lines), 5)
+        self.assertEqual(body.decode(), '{"rows":[' + ",".join(lines) + '],"next":null}')
+
     @unittest.skipIf(SANITIZED, "AddressSanitizer keeps freed memory for a while")
     def test_export_memory_does_not_depend_on_size(self):
         with self.server():
@@ -252,8 +265,10 @@ class Command(Case):
         with self.server():
             pass
         for arguments, why in ((("list", "--since", "soon"), "--since \"soon\": not a time; allowed: "),
-                               (("list", "--user", "Bob!"), '--user "Bob!": not a user; allowed: 1 to'),
-                               (("stats", "--to", "Bob"), '--to "Bob": not a user; allowed: 1 to 64'),
+                               (("list", "--user", "Bob!"), 'user = "Bob!": not a user; allowed: 1 to'),
+                               (("export", "--from", "a b"), 'from = "a b": not a user; allowed: 1'),
+                               (("prune", "--to", "Bob"), 'to = "Bob": not a user; allowed'),
+                               (("stats", "--to", "Bob"), 'to = "Bob": not a user; allowed: 1 to 64'),
                                (("list", "--limit", "-1"), '--limit "-1": not a whole number'),
                                (("stats", "--limit", "x"), '--limit "x": not a whole number'),
                                (("list", "--since", "1h", "--until", "2h"), "nothing can lie between"),
@@ -274,7 +289,7 @@ class Command(Case):
         self.assertIn("there is no such file", error)
         code, _, error = run("audit", "list", "--file", self.folder)
         self.assertEqual(code, 2)
-        self.assertIn("it is not a file but a folder; name the file that the server writes", error)
+        self.assertIn("not a file but a folder; name the file that the server writes", error)
         code, _, error = run("audit", "list", self.file)
         self.assertEqual(code, 2)
         self.assertIn(f'did you mean --file "{self.file}"?', error)

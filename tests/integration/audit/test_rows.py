@@ -141,9 +141,9 @@ class Rows(Case):
         self.query("CREATE TABLE deliveries (x)", file=newer)
         with open(newer, "rb") as file:
             before = file.read()
-        for path, why in ((link, "it is a link"), (newer, "a newer program made it"),
+        for path, why in ((link, "a link, which"), (newer, "a newer program made it"),
                           (os.path.join(self.folder, "none/audit.db"), "create the folder first"),
-                          (self.folder, "it is not a file")):
+                          (self.folder, "not a file")):
             for command in (("serve", "--listen", "127.0.0.1:0", "--www", ""),
                             ("config", "check")):
                 code, _, error = run(*command, "--audit-file", path)

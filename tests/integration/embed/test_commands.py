@@ -90,6 +90,35 @@ class Commands(CommandCase):
                             "--max-connections is not an option of waystation audit list",
                             "waystation audit list --help")
 
+    def test_reports_all_unknown_arguments_with_the_other_mistakes(self):
+        path = self.file("max_connections = 'many'\n")
+        unknown = ("--colour is not an option of waystation config check; see waystation config check "
+                   "--help", '"here" was not expected; see waystation config check --help',
+                   "--max-conections is not an option of waystation config check; did you mean "
+                   "--max-connections?")
+        for command in (("config", "check"), ("serve",), ("config", "show")):
+            result = run(*command, "--colour", "red", "here", "--config", path, "--max-conections=5",
+                         "--ping-interval-seconds", "0", "--node-name", "a", "--node-name", "b")
+            self.assertEqual(result.returncode, 2)
+            lines = result.stderr.replace("waystation: ", "").splitlines()
+            for line in unknown:
+                self.assertIn(line.replace("config check", " ".join(command)), lines)
+            self.assertEqual(len(lines), 6)
+            self.assertIn("--node-name: given 2 times; allowed: once", lines)
+            self.assertIn('max_connections = "many": ', result.stderr)
+            self.assertIn("ping_interval_seconds = 0: out of range", result.stderr)
+
+    def test_reports_an_unreadable_file_with_the_other_mistakes(self):
+        for text, why in ((None, "No such file or directory"), ("www = [\n", ":1: not TOML: ")):
+            path = self.file(text) if text else os.path.join(self.folder, "none.toml")
+            result = run("config", "check", "--config", path, "--config", "b.toml", "--auth", "jwt",
+                         "--max-connections", "many", "--prot", "80")
+            self.assertEqual(result.returncode, 2)
+            self.assertEqual(len(result.stderr.splitlines()), 4, result.stderr)
+            for part in (path, why, "--config: given 2 times; allowed: once", "--prot is not",
+                         'max_connections = "many": '):
+                self.assertIn(part, result.stderr)
+
     def test_names_key_value_and_what_is_allowed(self):
         self.assert_mistake(run("serve", "--max-connections", "many"), "max_connections",
                             '"many"', "--max-connections", "0 to 10000000")

@@ -55,13 +55,24 @@ link_host() {
     "$main" -o "$program" "$@" -L"$library" -lwaystation "-Wl,-rpath,$library" -lssl -lcrypto -ldl
 }
 
-# build_host PRESET NAME SOURCE
+# build_host PRESET NAME SOURCE [FLAG…]
 build_host() {
-  local preset="$1" name="$2" source="$3" flags
+  local preset="$1" name="$2" source="$3" flags more
+  more=("${@:4}")
   read -ra flags <<<"$(flags_of "$preset")"
+  if [ "$preset" = tsan ]; then
+    more+=("$here/tsan_edges.c" "-Wl,--wrap=SSL_free,--wrap=shutdown,--wrap=SSL_set_bio")
+  fi
   # UndefinedBehaviorSanitizer is for our code: CivetWeb casts its callbacks.
-  build_civetweb "$source" "$hosts/$preset-$name.o" "${flags[@]}" -fno-sanitize=undefined &&
-    link_host "$preset" "$name" "$source" "$here/host.c" "$hosts/$preset-$name.o"
+  build_civetweb "$source" "$hosts/$preset-$name.o" "${flags[@]}" -fno-sanitize=undefined "${@:4}" &&
+    link_host "$preset" "$name" "$source" "$here/host.c" "$hosts/$preset-$name.o" ${more[@]+"${more[@]}"}
+}
+
+# build_instrumented_host NAME SOURCE: with an OpenSSL that ThreadSanitizer sees into.
+build_instrumented_host() {
+  local openssl="$root/build/openssl-tsan"
+  build_openssl "$openssl" -fsanitize=thread &&
+    build_host tsan "$1" "$2" -isystem "$openssl/build/include" -L"$openssl/build"
 }
 
 # build_host_with_two NAME SOURCE: CivetWeb is a library with an OpenSSL of its own inside.
@@ -145,5 +156,9 @@ if [ -z "$quick" ]; then
     check "CivetWeb ($name), $preset" build_host "$preset" "$name" "$source"
     play_all "$preset-$name" "$here"/test_{host,records,connections}.py
   done
+  if [ -n "$long" ]; then
+    check "CivetWeb ($name), tsan, and its OpenSSL too" build_instrumented_host "$name-openssl" "$source"
+    play_all "tsan-$name-openssl" "$here"/test_{host,records,connections}.py
+  fi
 fi
 finish

@@ -1,9 +1,11 @@
-// Compares the tables of codes in module/PROTOCOL.md with those in the code.
+// Compares module/PROTOCOL.md, and other copies of the protocol's rules, with the code.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cctype>
 #include <fstream>
+#include <iterator>
+#include <regex>
 #include <set>
 #include <string>
 #include <utility>
@@ -11,16 +13,24 @@
 
 #include "admission/refusal_codes.hpp"
 #include "relay/envelope.hpp"
+#include "relay/names.hpp"
 #include "websocket/close_code.hpp"
 
 namespace waystation::test {
 namespace {
 
 using testing::Contains;
+using testing::HasSubstr;
+
+/// A file of the repository.
+std::string contents(const std::string& path) {
+  std::ifstream file(std::string(WAYSTATION_SOURCE) + "/" + path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 /// The cells of each row of the document's tables.
 std::vector<std::vector<std::string>> rows() {
-  std::ifstream document(WAYSTATION_PROTOCOL);
+  std::ifstream document(WAYSTATION_SOURCE "/module/PROTOCOL.md");
   std::vector<std::vector<std::string>> all;
   for (std::string line; std::getline(document, line);) {
     if (line.empty() || line.front() != '|') continue;
@@ -97,6 +107,31 @@ TEST(Protocol, ListsExactlyTheErrorCodes) {
     }
   }
   EXPECT_EQ(documented, std::set<std::string>(kErrorCodeNames.begin(), kErrorCodeNames.end()));
+}
+
+TEST(Protocol, SaysWhichUserIdsAreAllowed) {
+  const std::string rule =
+      std::regex_replace(WAYSTATION_USER_ID_RULE, std::regex("0-9|a-z"), "`$&`");
+  EXPECT_THAT(contents("module/PROTOCOL.md"), HasSubstr(rule));
+  EXPECT_THAT(contents("module/EMBEDDING.md"), HasSubstr(rule));
+  EXPECT_THAT(contents("embed/token_command.cpp"), HasSubstr(WAYSTATION_USER_ID_RULE));
+  EXPECT_THAT(contents("module/include/waystation/waystation.h"), HasSubstr("[0-9a-z]{1,64}"));
+}
+
+TEST(Protocol, HasTheSameUserIdsInTheClientLibrary) {
+  const std::string names = contents("www/src/waystation/names.ts");
+  std::smatch found;
+  ASSERT_TRUE(std::regex_search(names, found, std::regex("userPattern = /(.*)/;")));
+  const std::regex pattern(found[1].str());
+  for (int c = 0; c < 128; ++c) {
+    const std::string text(1, static_cast<char>(c));
+    EXPECT_EQ(std::regex_match(text, pattern), is_user_id(text)) << c;
+  }
+  for (std::size_t size = 0; size < 2 * kMaxUserBytes; ++size) {
+    const std::string text(size, 'a');
+    EXPECT_EQ(std::regex_match(text, pattern), is_user_id(text)) << size;
+  }
+  EXPECT_THAT(names, HasSubstr("maxUserLength = " + std::to_string(kMaxUserBytes) + ";"));
 }
 
 TEST(Protocol, ListsExactlyTheCloseCodes) {

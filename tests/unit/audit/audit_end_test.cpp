@@ -62,7 +62,7 @@ class AuditEndTest : public AuditTest {
   }
 };
 
-TEST_F(AuditEndTest, ItsDeadlineHoldsWhileAFullFileGivesUpRows) {
+TEST_F(AuditEndTest, StopsAtItsDeadlineWhileAFullFileDropsRows) {
   Audit audit(unbounded());
   for (int i = 0; i < 20'000; ++i) audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(audit.flush(kPatience));
@@ -77,7 +77,7 @@ TEST_F(AuditEndTest, ItsDeadlineHoldsWhileAFullFileGivesUpRows) {
   EXPECT_EQ(count(), std::to_string(20'001 + kRows - lost)) << "there was no time to take any out";
 }
 
-TEST_F(AuditEndTest, ItsDeadlineHoldsWhileOldRowsAreTakenOut) {
+TEST_F(AuditEndTest, StopsAtItsDeadlineWhileItDeletesOldRows) {
   fill_with_old_rows();
   Audit audit(retiring());
   Peek other(file_);
@@ -88,7 +88,7 @@ TEST_F(AuditEndTest, ItsDeadlineHoldsWhileOldRowsAreTakenOut) {
   EXPECT_EQ(count(), std::to_string(left + kRows - lost)) << "there was no time to take any out";
 }
 
-TEST_F(AuditEndTest, RetentionByAgeKeepsPaceWithRowsThatCome) {
+TEST_F(AuditEndTest, RetentionByAgeKeepsPaceWithNewRows) {
   fill_with_old_rows();
   Audit audit(retiring());
   Peek other(file_);

@@ -25,7 +25,7 @@ using ::testing::HasSubstr;
 
 using AuditFaultsTest = AuditTest;
 
-TEST_F(AuditFaultsTest, WaitsForAnothersLockWithoutLosingARow) {
+TEST_F(AuditFaultsTest, WaitsForTheLockOfAnotherProgramWithoutLosingARow) {
   const auto now = now_ms();
   Audit audit(options());
   audit.on_delivery(pushed(now));
@@ -45,7 +45,7 @@ TEST_F(AuditFaultsTest, WaitsForAnothersLockWithoutLosingARow) {
   EXPECT_EQ(lines_.count("is written again"), 1U);
 }
 
-TEST_F(AuditFaultsTest, StartsWhileAnotherHoldsTheLock) {
+TEST_F(AuditFaultsTest, StartsWhileAnotherProgramHoldsTheLock) {
   { Audit audit(options()); }
   Peek other(file_);
   ASSERT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
@@ -57,7 +57,7 @@ TEST_F(AuditFaultsTest, StartsWhileAnotherHoldsTheLock) {
   EXPECT_EQ(other.value("SELECT count(*) FROM deliveries"), "1");
 }
 
-TEST_F(AuditFaultsTest, EndsWhileAnotherHoldsTheLockAndLogsTheLoss) {
+TEST_F(AuditFaultsTest, EndsWhileAnotherProgramHoldsTheLockAndLogsTheLoss) {
   Audit audit(options());
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   Peek other(file_);
@@ -68,7 +68,7 @@ TEST_F(AuditFaultsTest, EndsWhileAnotherHoldsTheLockAndLogsTheLoss) {
   EXPECT_EQ(audit.stats().rows_lost, 1U);
 }
 
-TEST_F(AuditFaultsTest, UsesItsTimeAtTheEndForALockThatIsLetGo) {
+TEST_F(AuditFaultsTest, WaitsAtItsEndForALockThatIsReleased) {
   Audit audit(options());
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   Peek other(file_);
@@ -82,20 +82,20 @@ TEST_F(AuditFaultsTest, UsesItsTimeAtTheEndForALockThatIsLetGo) {
   EXPECT_EQ(count(), "1");
 }
 
-TEST_F(AuditFaultsTest, APipeInPlaceOfItsFileHoldsNothingUp) {
+TEST_F(AuditFaultsTest, DoesNotBlockOnAPipeInPlaceOfItsFile) {
   Audit audit(options());
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file_ + part);
   ASSERT_EQ(::mkfifo(file_.c_str(), 0600), 0);
   audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::failed; }));
-  EXPECT_THAT(audit.stats().fault, HasSubstr("it is not a file"));
+  EXPECT_THAT(audit.stats().fault, HasSubstr("not a file"));
   std::filesystem::remove(file_);
   ASSERT_TRUE(audit.flush(kPatience));
   EXPECT_EQ(count(), "1");
 }
 
-TEST_F(AuditFaultsTest, BeginsANewFileWhenItsOwnIsDeleted) {
+TEST_F(AuditFaultsTest, CreatesANewFileWhenItsFileIsDeleted) {
   const auto now = now_ms();
   Audit audit(options());
   audit.on_delivery(pushed(now));
@@ -115,7 +115,7 @@ TEST_F(AuditFaultsTest, BeginsANewFileWhenItsOwnIsDeleted) {
   EXPECT_EQ(lines_.count("was deleted or replaced"), 1U);
 }
 
-TEST_F(AuditFaultsTest, WritesIntoTheFileThatReplacedItsOwn) {
+TEST_F(AuditFaultsTest, WritesIntoTheFileThatReplacedItsFile) {
   const auto now = now_ms();
   const auto other = folder_.file("other.db");
   {
@@ -165,7 +165,7 @@ TEST_F(AuditFaultsTest, LosesNothingWhenOnlyItsWalIsDeleted) {
   EXPECT_EQ(peek.value("PRAGMA integrity_check"), "ok");
 }
 
-TEST_F(AuditFaultsTest, LosesNothingWhenItsWalIsDeletedWhileAnotherHasTheFileOpen) {
+TEST_F(AuditFaultsTest, LosesNothingWhenItsWalIsDeletedWhileAnotherProgramReads) {
   Audit audit(options());
   ASSERT_TRUE(audit.flush(kPatience));
   Peek idle(file_);
@@ -204,8 +204,15 @@ TEST_F(AuditFaultsTest, RecreatesADeletedRunFile) {
   Audit audit(often);
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   std::filesystem::remove(file_ + ".run-here");
-  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(file_ + ".run-here"); }));
-  EXPECT_THROW(Audit{options()}, AuditRefused);
+  // The file may exist a moment before its lock.
+  EXPECT_TRUE(eventually([&] {
+    try {
+      const Audit second(options());
+      return false;
+    } catch (const AuditRefused&) {
+      return true;
+    }
+  }));
 }
 
 TEST_F(AuditFaultsTest, KeepsADeletedWalUntilABlockingReaderEnds) {
@@ -245,7 +252,7 @@ TEST_F(AuditFaultsTest, WritesRowsOnceIfTheWalIsDeletedDuringTheirCommit) {
   EXPECT_EQ(audit.stats().rows_written, 11U);
 }
 
-TEST_F(AuditFaultsTest, WritesRowsAgainWhoseFileIsDeletedAsTheyAreCommitted) {
+TEST_F(AuditFaultsTest, WritesRowsAgainIfTheFileIsDeletedDuringTheirCommit) {
   const CommitHook hook([this] {
     for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file_ + part);
   });
@@ -254,7 +261,7 @@ TEST_F(AuditFaultsTest, WritesRowsAgainWhoseFileIsDeletedAsTheyAreCommitted) {
   EXPECT_EQ(count(), "10");
 }
 
-TEST_F(AuditFaultsTest, ARunThatNeverGotTheFileOpenLeavesAGap) {
+TEST_F(AuditFaultsTest, ARunThatNeverOpenedTheFileLeavesAGap) {
   { Audit audit(options()); }
   const auto now = now_ms();
   {
@@ -279,7 +286,7 @@ TEST_F(AuditFaultsTest, ARunThatNeverGotTheFileOpenLeavesAGap) {
   EXPECT_EQ(count("outcome = 'gap'"), "1");  // recorded once
 }
 
-TEST_F(AuditFaultsTest, ALostFileIsAGapEvenIfTheNextOneOpensInALaterRunOnly) {
+TEST_F(AuditFaultsTest, ALostFileIsAGapEvenIfOnlyALaterRunOpensTheNext) {
   {
     Audit audit(options());
     audit.on_delivery(pushed(now_ms()));
@@ -293,7 +300,7 @@ TEST_F(AuditFaultsTest, ALostFileIsAGapEvenIfTheNextOneOpensInALaterRunOnly) {
   EXPECT_EQ(count("outcome = 'gap' AND at < " + std::to_string(now_ms() - 29 * 86'400'000LL)), "1");
 }
 
-TEST_F(AuditFaultsTest, ASecondRunOfTheSameNodeIsRefusedAndAnothersIsNot) {
+TEST_F(AuditFaultsTest, RefusesASecondRunOfTheSameNodeOnly) {
   Audit first(options());
   try {
     Audit second(options());
@@ -343,7 +350,7 @@ TEST_F(AuditFaultsTest, EndsAtItsDeadlineAndCountsTheRest) {
   EXPECT_EQ(count("outcome = 'gap' AND lost IS NULL"), "1");
 }
 
-TEST_F(AuditFaultsTest, ALimitOfTheSizeOfFilesEndsNoProcess) {
+TEST_F(AuditFaultsTest, AFileSizeLimitDoesNotKillTheProcess) {
   const pid_t child = ::fork();
   if (child == 0) {
     std::signal(SIGXFSZ, SIG_DFL);
@@ -392,19 +399,19 @@ TEST_F(AuditFaultsTest, NeverFollowsALinkThatReplacedItsFile) {
   std::filesystem::create_symlink(folder_.file("trap"), file_);
   audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::failed; }));
-  EXPECT_THAT(audit.stats().fault, HasSubstr("it is a link"));
+  EXPECT_THAT(audit.stats().fault, HasSubstr("a link"));
   EXPECT_FALSE(std::filesystem::exists(folder_.file("trap")));
   // The stats show the current fault, not the first one.
   std::filesystem::remove(file_);
   std::filesystem::create_directory(file_);
-  EXPECT_TRUE(eventually(
-      [&] { return audit.stats().fault.find("it is not a file") != std::string::npos; }));
+  EXPECT_TRUE(
+      eventually([&] { return audit.stats().fault.find("not a file") != std::string::npos; }));
   std::filesystem::remove(file_);
   ASSERT_TRUE(audit.flush(kPatience));
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
 }
 
-TEST_F(AuditFaultsTest, SetsAFileAsideThatIsNoDatabase) {
+TEST_F(AuditFaultsTest, SetsAsideAFileThatIsNoDatabase) {
   std::ofstream(file_) << std::string(5000, 'z');
   Audit audit(options());
   audit.on_delivery(pushed(now_ms()));
@@ -419,7 +426,7 @@ TEST_F(AuditFaultsTest, SetsAFileAsideThatIsNoDatabase) {
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
 }
 
-TEST_F(AuditFaultsTest, ADiskThatDamagesFileAfterFileIsAFaultAndNoReasonForMoreFiles) {
+TEST_F(AuditFaultsTest, SetsAsideNoSecondFileIfTheDiskDamagesEachNewOne) {
   const auto damaged = [this] {
     std::ofstream(folder_.file("damaged")) << std::string(5000, 'z');
     std::filesystem::rename(folder_.file("damaged"), file_);
@@ -443,7 +450,7 @@ TEST_F(AuditFaultsTest, ADiskThatDamagesFileAfterFileIsAFaultAndNoReasonForMoreF
   EXPECT_EQ(audit.stats().rows_waiting, 1U);
 }
 
-TEST_F(AuditFaultsTest, SetsAFileAsideWhosePagesAreDamaged) {
+TEST_F(AuditFaultsTest, SetsAsideAFileWithDamagedPages) {
   const auto now = now_ms();
   {
     Audit audit(options());
@@ -468,7 +475,7 @@ TEST_F(AuditFaultsTest, SetsAFileAsideWhosePagesAreDamaged) {
   EXPECT_EQ(Peek(file_).value("PRAGMA integrity_check"), "ok");
 }
 
-TEST_F(AuditFaultsTest, SetsAFileAsideThatIsDamagedWhereNothingWouldBeWritten) {
+TEST_F(AuditFaultsTest, SetsAsideAFileWithDamageInPagesThatNobodyWrites) {
   const auto now = now_ms();
   {
     Audit audit(options());
@@ -494,7 +501,7 @@ TEST_F(AuditFaultsTest, SetsAFileAsideThatIsDamagedWhereNothingWouldBeWritten) {
   EXPECT_EQ(count(), "1");
 }
 
-TEST_F(AuditFaultsTest, StopsWritingWhenAReaderThatNeverEndsMakesTheWalGrow) {
+TEST_F(AuditFaultsTest, StopsWritingIfAnEndlessReaderMakesTheWalGrow) {
   const auto now = now_ms();
   auto bounded = options();
   bounded.max_bytes = 1 << 20;

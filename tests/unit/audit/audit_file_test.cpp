@@ -29,7 +29,7 @@ std::string refusal(F&& f) {
   return {};
 }
 
-TEST(AuditFile, FollowsTheFoldersLinksAndNotItsOwn) {
+TEST(AuditFile, FollowsLinksInTheFolderAndNotAtTheEnd) {
   Folder folder;
   std::filesystem::create_directory(folder.file("real"));
   std::filesystem::create_directory_symlink(folder.file("real"), folder.file("link"));
@@ -37,33 +37,32 @@ TEST(AuditFile, FollowsTheFoldersLinksAndNotItsOwn) {
   EXPECT_EQ(resolve_audit_path(folder.file("link/audit.db")), real + "/real/audit.db");
   std::filesystem::create_symlink("/etc/passwd", folder.file("own"));
   EXPECT_EQ(resolve_audit_path(folder.file("own")), real + "/own");
-  EXPECT_THAT(refusal([&] { check_audit_file(real + "/own"); }), HasSubstr("it is a link"));
+  EXPECT_THAT(refusal([&] { check_audit_file(real + "/own"); }), HasSubstr("a link"));
 }
 
 TEST(AuditFile, RefusesOtherKindsOfFiles) {
   Folder folder;
-  EXPECT_THAT(refusal([] { resolve_audit_path(""); }), HasSubstr("it names no file"));
-  EXPECT_THAT(refusal([] { resolve_audit_path("/tmp/"); }), HasSubstr("it names no file"));
-  EXPECT_THAT(refusal([] { resolve_audit_path(".."); }), HasSubstr("it is a folder"));
+  EXPECT_THAT(refusal([] { resolve_audit_path(""); }), HasSubstr("names no file"));
+  EXPECT_THAT(refusal([] { resolve_audit_path("/tmp/"); }), HasSubstr("names no file"));
+  EXPECT_THAT(refusal([] { resolve_audit_path(".."); }), HasSubstr("a folder; allowed"));
   EXPECT_THAT(refusal([&] { resolve_audit_path(folder.file("none/audit.db")); }),
               HasSubstr("create the folder first"));
   EXPECT_THAT(refusal([&] { check_audit_file(folder.path()); }),
-              HasSubstr("it is not a file but a folder; name a file (it need not exist)"));
+              HasSubstr("not a file but a folder; name a file (it need not exist)"));
   EXPECT_THAT(refusal([&] { check_readable_audit_file(folder.path()); }),
-              HasSubstr("it is not a file but a folder; name the file that the server writes"));
+              HasSubstr("not a file but a folder; name the file that the server writes"));
   ASSERT_EQ(::mkfifo(folder.file("pipe").c_str(), 0600), 0);
-  EXPECT_THAT(refusal([&] { check_audit_file(folder.file("pipe")); }),
-              HasSubstr("it is not a file"));
+  EXPECT_THAT(refusal([&] { check_audit_file(folder.file("pipe")); }), HasSubstr("not a file"));
 }
 
-TEST(AuditFile, RefusesAFileWithASecondName) {
+TEST(AuditFile, RefusesAFileWithHardLinks) {
   Folder folder;
   std::ofstream(folder.file("a")) << "x";
   std::filesystem::create_hard_link(folder.file("a"), folder.file("b"));
   EXPECT_THAT(refusal([&] { check_audit_file(folder.file("b")); }), HasSubstr("hard links"));
 }
 
-TEST(AuditFile, RefusesAnothersFile) {
+TEST(AuditFile, RefusesAFileOfAnotherUser) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can make a file of another user's";
   Folder folder;
   std::ofstream(folder.file("a")) << "x";
@@ -73,13 +72,13 @@ TEST(AuditFile, RefusesAnothersFile) {
   EXPECT_EQ(refusal([&] { check_readable_audit_file(folder.file("a")); }), "");  // root may read
 }
 
-TEST(AuditFile, TouchesNothingWhenItChecks) {
+TEST(AuditFile, ChangesNothingWhenItChecks) {
   Folder folder;
   check_before_start(folder.file("audit.db"));
   EXPECT_TRUE(folder.names().empty());
 }
 
-TEST(AuditFile, ChangesNoModeButThatOfTheFileItself) {
+TEST(AuditFile, ChangesOnlyTheModeOfTheFileItself) {
   Folder folder;
   const auto mode_of = [](const std::string& path) {
     struct stat status {};
@@ -115,7 +114,7 @@ TEST(AuditFile, ChangesNoModeButThatOfTheFileItself) {
   EXPECT_EQ(mode_of(folder.file("victim")), 0644U);
 }
 
-TEST(AuditFile, SetsAsideUnderANameOfItsOwnWithItsLog) {
+TEST(AuditFile, SetsAsideTheFileAndItsWalUnderAnUnusedName) {
   Folder folder;
   constexpr std::int64_t kNow = 1'700'000'000'123;
   std::vector<std::string> names;

@@ -147,7 +147,7 @@ TEST_F(AuditLossTest, RowsLostDuringTheLastCommitGetASeparateGap) {
   EXPECT_EQ(full.stats().rows_lost, 4U);
 }
 
-TEST_F(AuditLossTest, OfTwoNodesEachCountsItsOwn) {
+TEST_F(AuditLossTest, EachOfTwoNodesCountsItsOwnRows) {
   auto options = small();
   options.node = "a";
   Audit a(options);

@@ -97,7 +97,7 @@ TEST_F(AuditReaderTest, FiltersByTimeUserAndOutcomeAndNeverHidesAGap) {
   EXPECT_EQ(AuditReader(file_).totals(filter).gaps, 1U);
 }
 
-TEST_F(AuditReaderTest, AGapThatReachesIntoTheNewestRowsIsAmongThem) {
+TEST_F(AuditReaderTest, ReturnsAGapThatReachesIntoTheNewestRows) {
   {
     AuditStore store(file_, "here", true);
     store.begin();
@@ -126,14 +126,14 @@ TEST_F(AuditReaderTest, ReadsAFileInAFolderThatCannotHoldAWal) {
   EXPECT_THROW(AuditReader{file_}, SqliteError);
 }
 
-TEST_F(AuditReaderTest, AGapThatLastsIntoTheTimeAskedForIsShown) {
+TEST_F(AuditReaderTest, ReturnsAGapThatReachesIntoTheRequestedTime) {
   fill();
   AuditFilter filter;
   filter.since = 6;
   EXPECT_THAT(times(filter), ElementsAre(5, 7, 8));
 }
 
-TEST_F(AuditReaderTest, PagesMeetWithoutAHoleOrARepetition) {
+TEST_F(AuditReaderTest, PagesContainEachRowOnce) {
   {
     AuditStore store(file_, "here", true);
     store.begin();
@@ -163,7 +163,7 @@ TEST_F(AuditReaderTest, PagesMeetWithoutAHoleOrARepetition) {
   }
 }
 
-TEST_F(AuditReaderTest, PagesNewestFirstMeetWhateverIsWrittenMeanwhile) {
+TEST_F(AuditReaderTest, PagesNewestFirstContainEachRowOnceDuringWrites) {
   AuditStore store(file_, "here", true);
   store.begin();
   for (int i = 0; i < 1000; ++i) store.insert(pushed(i / 7));  // many of one time
@@ -196,7 +196,7 @@ TEST_F(AuditReaderTest, PagesNewestFirstMeetWhateverIsWrittenMeanwhile) {
   }
 }
 
-TEST_F(AuditReaderTest, NewestFirstKeepsToTheFilter) {
+TEST_F(AuditReaderTest, NewestFirstAppliesTheFilter) {
   fill();
   AuditReader reader(file_);
   const auto backwards = [&](const AuditFilter& filter, std::optional<AuditCursor> after) {
@@ -224,14 +224,14 @@ TEST_F(AuditReaderTest, NewestFirstKeepsToTheFilter) {
   EXPECT_THAT(backwards(filter, AuditCursor{6, 1}), ElementsAre());
 }
 
-TEST_F(AuditReaderTest, TheNewestComeOldestFirst) {
+TEST_F(AuditReaderTest, ReturnsTheNewestRowsOldestFirst) {
   fill();
   std::vector<std::int64_t> times;
   for (const auto& row : AuditReader(file_).newest({}, 3)) times.push_back(row.at);
   EXPECT_THAT(times, ElementsAre(5, 7, 8));
 }
 
-TEST_F(AuditReaderTest, EachGoesThroughAllPagesAndStopsWhenToldTo) {
+TEST_F(AuditReaderTest, EachReadsAllPagesAndStopsOnRequest) {
   {
     AuditStore store(file_, "here", true);
     store.begin();
@@ -247,7 +247,7 @@ TEST_F(AuditReaderTest, EachGoesThroughAllPagesAndStopsWhenToldTo) {
   EXPECT_EQ(seen, 1500);
 }
 
-TEST_F(AuditReaderTest, EveryQueryGoesAlongAnIndexAndSortsNothing) {
+TEST_F(AuditReaderTest, EveryQueryUsesAnIndexAndSortsNothing) {
   fill();
   AuditReader reader(file_);
   std::vector<AuditFilter> filters(9);
@@ -322,7 +322,7 @@ TEST_F(AuditReaderTest, ReadsWhileTheWriterHoldsALongTransaction) {
   EXPECT_THAT(times({}), ElementsAre(1, 2));
 }
 
-TEST_F(AuditReaderTest, GivesUpAtItsDeadline) {
+TEST_F(AuditReaderTest, StopsAtItsDeadline) {
   {
     AuditStore store(file_, "here", true);
     store.begin();
@@ -367,7 +367,7 @@ TEST_F(AuditReaderTest, ChangesNothing) {
   EXPECT_EQ(std::filesystem::file_size(file_), size);
 }
 
-TEST(AuditCursor, GoesThroughTextAndBack) {
+TEST(AuditCursor, IsParsedFromItsText) {
   const AuditCursor cursor{1'700'000'000'123, 42};
   EXPECT_EQ(cursor.text(), "1700000000123.42");
   const auto back = AuditCursor::parse(cursor.text());
@@ -416,7 +416,7 @@ TEST_F(AuditReaderTest, PruningLeavesAGapThatReachesBeyondItsTime) {
       "2,3");
 }
 
-TEST_F(AuditReaderTest, PruningGivesRoomBackAndLeavesNoTrace) {
+TEST_F(AuditReaderTest, PruningShrinksTheFileAndLeavesNoTrace) {
   {
     AuditStore store(file_, "here", true);
     store.begin();

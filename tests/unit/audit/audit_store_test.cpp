@@ -20,13 +20,13 @@ class AuditStoreTest : public ::testing::Test {
   const std::string file_ = resolve_audit_path(folder_.file("audit.db"));
 };
 
-TEST(Migrations, AreNumberedFromOneWithoutAHole) {
+TEST(Migrations, AreNumberedFromOneWithoutAGap) {
   int expected = 1;
   for (const auto& migration : migrations()) EXPECT_EQ(migration.version, expected++);
   EXPECT_EQ(newest_audit_version(), expected - 1);
 }
 
-TEST_F(AuditStoreTest, BringsANewFileToTheNewestVersion) {
+TEST_F(AuditStoreTest, MigratesANewFileToTheNewestVersion) {
   { AuditStore store(file_, "here", true); }
   Peek peek(file_);
   EXPECT_EQ(peek.value("PRAGMA user_version"), std::to_string(newest_audit_version()));
@@ -34,7 +34,7 @@ TEST_F(AuditStoreTest, BringsANewFileToTheNewestVersion) {
   EXPECT_EQ(peek.value("PRAGMA application_id"), std::to_string(0x57617973));
 }
 
-TEST_F(AuditStoreTest, BringsAnOlderFileToTheNewestVersionAndKeepsItsRows) {
+TEST_F(AuditStoreTest, MigratesAnOlderFileToTheNewestVersionAndKeepsItsRows) {
   {
     Peek peek(file_);
     ASSERT_EQ(peek.run("PRAGMA auto_vacuum = INCREMENTAL"), SQLITE_OK);
@@ -50,7 +50,7 @@ TEST_F(AuditStoreTest, BringsAnOlderFileToTheNewestVersionAndKeepsItsRows) {
   EXPECT_EQ(peek.value("SELECT count(*) FROM pairs_that_miss_each_other"), "0");
 }
 
-TEST_F(AuditStoreTest, AppliesItsWalToNoOtherFileEvenIfItCannotBeRemoved) {
+TEST_F(AuditStoreTest, NeverAppliesItsWalToAnotherFile) {
   const auto other = folder_.file("other.db");
   { AuditStore there(other, "here", true); }
   AuditStore store(file_, "here", true);
@@ -127,7 +127,7 @@ TEST_F(AuditStoreTest, AGapIsAsOldAsItsEnd) {
   EXPECT_EQ(gaps(), "");
 }
 
-TEST_F(AuditStoreTest, TheGapOfACutRunCoversWhatCameAfterTheClockWasSetBack) {
+TEST_F(AuditStoreTest, TheGapOfAKilledRunCoversRowsAfterTheClockWasSetBack) {
   constexpr std::int64_t kHour = 3'600'000;
   {
     AuditStore store(file_, "here", true);
@@ -144,7 +144,7 @@ TEST_F(AuditStoreTest, TheGapOfACutRunCoversWhatCameAfterTheClockWasSetBack) {
       std::to_string(9 * kHour) + "-" + std::to_string(9 * kHour + 60'000));
 }
 
-TEST_F(AuditStoreTest, IsAskedWhetherToGoOnWhileItLooksThroughAFile) {
+TEST_F(AuditStoreTest, CanBeStoppedWhileItChecksAFile) {
   {
     AuditStore store(file_, "here", true);
     store.begin();
@@ -160,7 +160,7 @@ TEST_F(AuditStoreTest, IsAskedWhetherToGoOnWhileItLooksThroughAFile) {
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries"), "5000");
 }
 
-TEST_F(AuditStoreTest, UndoesABatchThatWasNotCommitted) {
+TEST_F(AuditStoreTest, RollsBackABatchThatWasNotCommitted) {
   AuditStore store(file_, "here", true);
   store.begin();
   store.insert(pushed(1));
@@ -171,7 +171,7 @@ TEST_F(AuditStoreTest, UndoesABatchThatWasNotCommitted) {
   EXPECT_EQ(Peek(file_).value("SELECT group_concat(at) FROM deliveries"), "2");
 }
 
-TEST_F(AuditStoreTest, RetiresTheOldestFirstWhateverTheOrderTheyCameIn) {
+TEST_F(AuditStoreTest, DeletesTheOldestRowsFirstInAnyOrderOfInsertion) {
   AuditStore store(file_, "here", true);
   store.begin();
   for (const int at : {5, 1, 4, 2, 3}) store.insert(pushed(at));
@@ -181,7 +181,7 @@ TEST_F(AuditStoreTest, RetiresTheOldestFirstWhateverTheOrderTheyCameIn) {
   EXPECT_EQ(Peek(file_).value("SELECT group_concat(at) FROM deliveries"), "4,5");
 }
 
-TEST_F(AuditStoreTest, ViewsSayWhoMissedWhat) {
+TEST_F(AuditStoreTest, ViewsListTheMessagesThatUsersMissed) {
   AuditStore store(file_, "here", true);
   store.begin();
   const std::int64_t noon = 1'700'049'600'000;  // the same day everywhere but at the date line

@@ -65,7 +65,7 @@ int writer_sleeps() {
   throw std::runtime_error("the kernel does not count switches");
 }
 
-TEST_F(AuditTest, WritesOnAThreadThatGivesWayToEveryOther) {
+TEST_F(AuditTest, WritesOnAThreadOfLowPriority) {
   const int before = ::getpriority(PRIO_PROCESS, 0);
   Audit audit(options());
   audit.on_delivery(pushed(now_ms()));
@@ -94,17 +94,17 @@ int sleeps_for_many_rows(const AuditOptions& options) {
   return writer_sleeps() - before;
 }
 
-TEST_F(AuditTest, RestsBetweenTurnsOfWork) {
+TEST_F(AuditTest, PausesBetweenPeriodsOfWork) {
   EXPECT_GT(sleeps_for_many_rows(options()), kManySleeps);
 }
 
-TEST_F(AuditTest, DoesNotRestOnceTheQueueFills) {
+TEST_F(AuditTest, DoesNotPauseOnceTheQueueFills) {
   auto small = options();
   small.queue_bytes = std::size_t{256} << 10;  // they take nearly all of it
   EXPECT_LT(sleeps_for_many_rows(small), kManySleeps);
 }
 
-TEST_F(AuditTest, DoesNotRestWhileSomeoneWaitsForTheRows) {
+TEST_F(AuditTest, DoesNotPauseDuringAFlush) {
   auto unhurried = options();
   unhurried.batch_interval = std::chrono::hours(1);  // the flush comes first
   Audit audit(unhurried);
@@ -135,7 +135,7 @@ TEST_F(AuditTest, HasNoColumnForContent) {
             "lost_until");
 }
 
-TEST_F(AuditTest, MakesAFileThatOnlyItsOwnerCanRead) {
+TEST_F(AuditTest, CreatesAFileThatOnlyItsOwnerCanRead) {
   const auto mask = ::umask(0);
   {
     Audit audit(options());
@@ -201,7 +201,7 @@ TEST_F(AuditTest, CountsRowsThatDoNotFitTheQueueAndRecordsAGap) {
             std::to_string(lost) + " " + std::to_string(1000 - lost) + " 999");
 }
 
-TEST_F(AuditTest, ARunThatWasCutLeavesAGapOfUnknownSize) {
+TEST_F(AuditTest, AKilledRunLeavesAGapOfUnknownSize) {
   const auto now = now_ms();
   const pid_t child = ::fork();
   if (child == 0) {
@@ -224,7 +224,7 @@ TEST_F(AuditTest, ARunThatWasCutLeavesAGapOfUnknownSize) {
   EXPECT_EQ(lines_.count("did not end cleanly"), 1U);
 }
 
-TEST_F(AuditTest, TheGapOfARunThatWasCutBeginsWithThatNodesLastRow) {
+TEST_F(AuditTest, TheGapOfAKilledRunBeginsWithTheLastRowOfItsNode) {
   const auto of = [this](const char* node) {
     auto one = options();
     one.node = node;
@@ -259,7 +259,7 @@ TEST_F(AuditTest, TheGapOfARunThatWasCutBeginsWithThatNodesLastRow) {
       "a " + peek.value("SELECT at FROM deliveries WHERE outcome <> 'gap' AND node = 'a'"));
 }
 
-TEST_F(AuditTest, ARunWhoseThreadCannotBeHadLeavesNoGap) {
+TEST_F(AuditTest, ARunWhoseThreadCannotStartLeavesNoGap) {
   // Stacks larger than any address space.
   pthread_attr_t usual;
   ASSERT_EQ(pthread_getattr_default_np(&usual), 0);
@@ -274,7 +274,7 @@ TEST_F(AuditTest, ARunWhoseThreadCannotBeHadLeavesNoGap) {
   EXPECT_EQ(count("outcome = 'gap'"), "0");
 }
 
-TEST_F(AuditTest, ARunThatEndedWellLeavesNoGap) {
+TEST_F(AuditTest, ARunThatEndedNormallyLeavesNoGap) {
   { Audit audit(options()); }
   Audit audit(options());
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
@@ -321,7 +321,7 @@ TEST_F(AuditTest, KeepsTheFileWithinItsSize) {
   EXPECT_EQ(audit.stats().rows_lost, 0U);
 }
 
-TEST_F(AuditTest, GivesRoomBackWhenTheSizeIsLowered) {
+TEST_F(AuditTest, ShrinksTheFileWhenItsMaximumIsLowered) {
   const auto now = now_ms();
   Audit audit(options());
   for (int i = 0; i < 30'000; ++i) audit.on_delivery(pushed(now + i));
@@ -336,7 +336,7 @@ TEST_F(AuditTest, GivesRoomBackWhenTheSizeIsLowered) {
   EXPECT_EQ(Peek(file_).value("PRAGMA integrity_check"), "ok");
 }
 
-TEST_F(AuditTest, PutsItsRowsIntoTheFileItselfWhenItGetsQuiet) {
+TEST_F(AuditTest, CheckpointsTheWalWhenIdle) {
   Audit audit(options());
   for (int i = 0; i < 100; ++i) audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(audit.flush(kPatience));
@@ -357,7 +357,7 @@ TEST_F(AuditTest, RefusesALink) {
     Audit audit(options());
     FAIL();
   } catch (const AuditRefused& refused) {
-    EXPECT_THAT(refused.what(), HasSubstr("it is a link"));
+    EXPECT_THAT(refused.what(), HasSubstr("a link"));
   }
   EXPECT_FALSE(std::filesystem::exists(folder_.file("elsewhere")));
 }
@@ -400,7 +400,7 @@ TEST_F(AuditTest, RefusesANewerVersionThatIsOnlyInTheWal) {
   EXPECT_THAT(folder_.names(), ::testing::Each(::testing::Not(HasSubstr("run-"))));
 }
 
-TEST_F(AuditTest, RefusesAnotherProgramsDatabase) {
+TEST_F(AuditTest, RefusesADatabaseOfAnotherProgram) {
   Peek(file_).run("CREATE TABLE theirs (x)");
   try {
     Audit audit(options());
@@ -411,7 +411,7 @@ TEST_F(AuditTest, RefusesAnotherProgramsDatabase) {
   EXPECT_EQ(Peek(file_).value("SELECT group_concat(name) FROM sqlite_schema"), "theirs");
 }
 
-TEST_F(AuditTest, LeavesTheModeOfAnotherProgramsDatabase) {
+TEST_F(AuditTest, KeepsTheModeOfADatabaseOfAnotherProgram) {
   // One file with its tables, and one whose tables are only in the WAL.
   for (const bool is_in_log : {false, true}) {
     for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file_ + part);

@@ -18,7 +18,7 @@ TEST(RowLoss, ReturnsCountAndTimesOfTheLoss) {
   EXPECT_EQ(gap.until, 700);
 }
 
-TEST(RowLoss, BeginsAnewOnceItIsSettled) {
+TEST(RowLoss, StartsAgainAtZeroAfterALossIsRecorded) {
   RowLoss loss;
   loss.add(500);
   loss.mark_recorded(loss.unrecorded());
@@ -32,7 +32,7 @@ TEST(RowLoss, BeginsAnewOnceItIsSettled) {
   EXPECT_EQ(loss.count(), 2);
 }
 
-TEST(RowLoss, WhatCameAfterALookIsInTheNextGap) {
+TEST(RowLoss, LossesAfterAReadAreInTheNextGap) {
   RowLoss loss;
   loss.add(500);
   const auto first = loss.unrecorded();
@@ -44,7 +44,7 @@ TEST(RowLoss, WhatCameAfterALookIsInTheNextGap) {
   EXPECT_EQ(second.until, 600);
 }
 
-TEST(RowLoss, AGapThatEndsInTheMillisecondOfTheLastOneGoesBackNoFurther) {
+TEST(RowLoss, AGapThatEndsInTheMillisecondOfTheLastOneStartsThere) {
   RowLoss loss;
   loss.add(400);
   loss.add(1000);
@@ -57,7 +57,7 @@ TEST(RowLoss, AGapThatEndsInTheMillisecondOfTheLastOneGoesBackNoFurther) {
   EXPECT_EQ(second.until, 1000);
 }
 
-TEST(RowLoss, AClockThatWasSetBackHidesNothing) {
+TEST(RowLoss, CountsLossesAfterTheClockWasSetBack) {
   RowLoss loss;
   loss.add(1000);
   loss.mark_recorded(loss.unrecorded());

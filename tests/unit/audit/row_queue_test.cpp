@@ -12,7 +12,7 @@ Delivery row(std::int64_t at, std::string_view id = "m1") {
   return {Outcome::pushed, at, "alice_bob", "alice", "bob", id, 2, 11};
 }
 
-TEST(RowQueue, GivesRowsBackInOrderWithEveryField) {
+TEST(RowQueue, ReturnsRowsInOrderWithEveryField) {
   RowQueue queue(4096);
   ASSERT_TRUE(queue.push(row(1)));
   ASSERT_TRUE(queue.push({Outcome::dropped, 2, "", "", "carol", "", 0, 70000}));
@@ -82,13 +82,13 @@ TEST(RowQueue, WrapsRowsOfAnyLengthRoundItsEnd) {
   EXPECT_EQ(next_out, 20'000);
 }
 
-TEST(RowQueue, RefusesATextThatNoNameCanBe) {
+TEST(RowQueue, RefusesATextThatIsTooLongForAName) {
   RowQueue queue(4096);
   EXPECT_FALSE(queue.push(row(1, std::string(256, 'x'))));
   EXPECT_EQ(queue.size(), 0U);
 }
 
-TEST(RowQueue, CountsBeyondItsTypesAreTheHighest) {
+TEST(RowQueue, SaturatesCountsBeyondItsTypes) {
   RowQueue queue(4096);
   queue.push({Outcome::pushed, 1, "a_b", "a", "b", "", 1'000'000, std::size_t{1} << 40});
   auto cursor = queue.begin();

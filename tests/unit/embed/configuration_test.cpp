@@ -372,6 +372,24 @@ TEST_F(ConfigurationTest, ReportsAllErrorsWithTheirSources) {
   }
 }
 
+TEST_F(ConfigurationTest, ReportsAFileThatCannotBeReadWithTheOtherMistakes) {
+  sources_.file = "/nowhere/none.toml";
+  // Valid only together with values that the file may have.
+  sources_.environment = {{"WAYSTATION_AUTH", "jwt"}};
+  sources_.flags = {{"max_connections", {"many"}}};
+  sources_.mistakes = {"--colour is not an option"};
+  auto configuration = read_configuration(sources_);
+  EXPECT_THAT(check_configuration(configuration), IsEmpty());
+  try {
+    configuration.throw_mistakes();
+    FAIL();
+  } catch (const ConfigurationError& error) {
+    EXPECT_THAT(error.lines(),
+                ElementsAre(StartsWith("max_connections = \"many\": "), "--colour is not an option",
+                            HasSubstr("none.toml\": cannot be read: No such file")));
+  }
+}
+
 TEST_F(ConfigurationTest, IgnoresErrorsOfOverriddenSources) {
   sources_.environment = {{"WAYSTATION_MAX_CONNECTIONS", "many"}};
   sources_.flags = {{"max_connections", {"3"}}};

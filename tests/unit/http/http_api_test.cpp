@@ -31,7 +31,7 @@ class HttpApiTest : public testing::Test {
   }
 
   HttpResponse answer(const Request& request) {
-    const auto answered = api.handle(request, kNow);
+    const auto answered = api.handle(admission.snapshot(), request, kNow);
     EXPECT_FALSE(std::holds_alternative<Declined>(answered));
     if (const auto* refusal = std::get_if<Refusal>(&answered)) return to_response(*refusal);
     return std::get<HttpResponse>(answered);
@@ -55,7 +55,7 @@ class HttpApiTest : public testing::Test {
 
   FakeRelay relay;
   Admission admission{options()};
-  HttpApi api{admission, relay};
+  HttpApi api{relay};
 };
 
 TEST_F(HttpApiTest, PushesTheBodyByteForByte) {
@@ -98,7 +98,8 @@ TEST_F(HttpApiTest, ReportsHealth) {
 TEST_F(HttpApiTest, DeclinesOtherPaths) {
   for (const char* target : {"/", "/healthzz", "/healthz/x", "/apix", "/API/v1/push/alice",
                              "/ws/chat/alice_bob/", "/push/alice/", "*", "/%61pi/v1/push/alice"}) {
-    EXPECT_TRUE(std::holds_alternative<Declined>(api.handle(RequestBuilder::get(target), kNow)))
+    EXPECT_TRUE(std::holds_alternative<Declined>(
+        api.handle(admission.snapshot(), RequestBuilder::get(target), kNow)))
         << target;
   }
 }
@@ -282,6 +283,24 @@ TEST_F(HttpApiTest, NeedsTheScopeOfEachCall) {
   EXPECT_EQ(outcome(RequestBuilder::get("/healthz")), "200");
   EXPECT_EQ(with(RequestBuilder::get("/healthz").from("203.0.113.9"), "push admin"),
             "403 not_an_operator");
+}
+
+/// The options may change during a request, here in `identify`. The response follows the options at
+/// the start of the request, including its CORS header fields.
+TEST_F(HttpApiTest, UsesOneSnapshotOfTheOptionsPerRequest) {
+  AdmissionOptions with_callback;
+  with_callback.auth = Auth::callback;
+  with_callback.allowed_origins = {"https://page.example"};
+  with_callback.identify = [&](const Request&) -> std::optional<Identity> {
+    EXPECT_TRUE(admission.reconfigure({}));
+    return std::nullopt;
+  };
+  ASSERT_TRUE(admission.reconfigure(with_callback));
+  const auto response = answer(
+      RequestBuilder::get("/api/v1/presence/alice").header("Origin", "https://page.example"));
+  EXPECT_EQ(response.status, 401);
+  EXPECT_THAT(response.headers,
+              Contains(Pair("Access-Control-Allow-Origin", "https://page.example")));
 }
 
 TEST_F(HttpApiTest, RefusesPagesOfOtherOrigins) {

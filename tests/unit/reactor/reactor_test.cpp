@@ -17,6 +17,7 @@
 
 #include "support/failing_calls.hpp"
 #include "support/websocket_client.hpp"
+#include "unit/reactor/reactor_setup.hpp"
 
 namespace waystation::test {
 namespace {
@@ -26,8 +27,6 @@ using test::eventually;
 using test::frame;
 using test::Listener;
 using test::WebSocketClient;
-
-constexpr std::string_view kResponse = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
 /// The state of one session, for the test's thread.
 struct Record {
@@ -155,11 +154,7 @@ struct Peer {
 
 class ReactorTest : public testing::Test {
  protected:
-  static ReactorOptions options() {
-    ReactorOptions options;
-    options.ping_interval_seconds = 3600;
-    return options;
-  }
+  static ReactorOptions options() { return without_pings(); }
 
   /// `server_buffer` and `client_buffer` 0: as large as the system likes.
   void start(const ReactorOptions& options, int server_buffer = 0) {

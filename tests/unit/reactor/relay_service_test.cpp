@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "support/websocket_client.hpp"
+#include "unit/reactor/reactor_setup.hpp"
 
 namespace waystation::test {
 namespace {
@@ -22,8 +23,6 @@ using test::eventually;
 using test::frame;
 using test::Listener;
 using test::WebSocketClient;
-
-constexpr std::string_view kResponse = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
 struct Heard {
   Outcome outcome;
@@ -109,11 +108,7 @@ class Refresher final : public TokenRefresher {
 
 class RelayServiceTest : public testing::Test {
  protected:
-  static RelayOptions options() {
-    RelayOptions options;
-    options.reactor.ping_interval_seconds = 3600;
-    return options;
-  }
+  static RelayOptions options() { return {without_pings(), {}}; }
 
   void start(const RelayOptions& options = RelayServiceTest::options(), int server_buffer = 0) {
     server_.emplace("127.0.0.1", false, server_buffer);

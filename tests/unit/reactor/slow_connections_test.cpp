@@ -148,6 +148,17 @@ TEST_F(SlowConnectionsTest, WholeRequestsAndAnswersTakeNoShare) {
   EXPECT_EQ(count_ended(slow), 1U);
 }
 
+TEST_F(SlowConnectionsTest, ConnectionsThatHadBytesOfTheServerTakeNoShare) {
+  const auto crowd = connect_many(2, 20);
+  for (const auto& connection : crowd) {
+    test::send_all(connection.server.get(), "hello");
+    EXPECT_EQ(test::receive_exactly(connection.client.get(), 5), "hello");
+  }
+  end_soon();
+  EXPECT_EQ(end_soon(), 0U);
+  EXPECT_EQ(end(), 20 - kWorkers / 2);
+}
+
 TEST_F(SlowConnectionsTest, NoShareIsTakenFromExemptAddressesOrWithFreeWorkers) {
   const auto few = connect_many(2, kWorkers);
   end_soon();

@@ -16,6 +16,7 @@
 
 #include "reactor/reactor.hpp"
 #include "support/websocket_client.hpp"
+#include "unit/reactor/reactor_setup.hpp"
 
 namespace waystation::test {
 namespace {
@@ -26,8 +27,6 @@ using test::frame;
 using test::Listener;
 using test::WebSocketClient;
 using Status = Stream::Status;
-
-constexpr std::string_view kResponse = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
 struct Ends {
   FileDescriptor client;
@@ -278,11 +277,7 @@ class Echo final : public Session {
 
 class ConnectionOfStreamTest : public testing::Test {
  protected:
-  static ReactorOptions options() {
-    ReactorOptions options;
-    options.ping_interval_seconds = 3600;
-    return options;
-  }
+  static ReactorOptions options() { return without_pings(); }
 
   WebSocketClient open() {
     auto ends = connected(listener_);

@@ -2,6 +2,7 @@ export const en = {
   'app.name': 'Waystation',
   'app.tagline': 'One-to-one messages, nothing stored.',
   'app.skip': 'Skip to the conversation',
+  'app.loadFailed': 'A part of the page could not be loaded. Reload the page.',
 
   'signin.title': 'Sign in',
   'signin.hint': '1 to 64 digits and lower-case letters.',
@@ -24,7 +25,7 @@ export const en = {
 
   'user.empty': 'Enter a user id.',
   'user.bad': '“{text}” is not a user id: use digits and lower-case letters only.',
-  'user.long': 'The id has {n} characters; at most 64 are allowed.',
+  'user.long': 'The id has {n} characters; at most {max} are allowed.',
   'user.self': 'This is your own id. Enter another user.',
 
   'list.title': 'Conversations',
@@ -52,8 +53,8 @@ export const en = {
   'settings.notify.on': 'Desktop notifications are on',
   'settings.notify.denied': 'The browser blocks notifications of this page. Allow them in its site settings.',
 
-  'home.title': 'No conversation selected',
-  'home.text': 'Select a conversation, or enter a user id. The server passes your messages on and keeps no copy.',
+  'home.title': 'Talk to somebody',
+  'home.text': 'Enter a user id on the left, or send somebody a link to you. The server passes your messages on and keeps no copy.',
   'home.memory': 'The history is in this tab’s memory until you close or reload it.',
 
   'chat.with': 'Conversation with {user}',
@@ -71,6 +72,7 @@ export const en = {
   'chat.log': 'Messages with {user}',
   'chat.today': 'Today',
   'chat.yesterday': 'Yesterday',
+  'chat.unread': 'New messages',
   'chat.arrived': '{user}: {text}',
 
   'leave.title': 'Sign out?',
@@ -80,6 +82,26 @@ export const en = {
 
   'save.button': 'Save this conversation',
   'save.title': 'Messages of {me} with {peer}, saved at {time}',
+
+  'menu.label': 'Actions for this message',
+  'menu.copy': 'Copy',
+  'menu.reply': 'Reply with quote',
+  'menu.edit': 'Edit and send again',
+  'menu.remove': 'Remove from this tab',
+  'menu.copied': 'Copied.',
+  'menu.notCopied': 'The browser does not allow copying.',
+
+  'search.title': 'Search this conversation',
+  'search.close': 'Close the search',
+  'search.hint': 'Searches the messages in this tab.',
+  'search.none': 'No message found.',
+  'search.count': 'Messages found: {n}',
+  'search.many': 'The newest {n} messages',
+
+  'start.copy': 'Copy link to me',
+  'start.copied': 'Link copied',
+  'start.failed': 'Not copied. The link is {url}',
+  'start.window': 'Open a window as another user',
 
   'compose.label': 'Message to {user}',
   'compose.placeholder': 'Message',

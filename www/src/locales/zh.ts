@@ -4,6 +4,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'app.name': '驿站',
   'app.tagline': '一对一消息，服务器不留存。',
   'app.skip': '跳到对话',
+  'app.loadFailed': '页面的一部分未能加载，请刷新页面。',
 
   'signin.title': '登录',
   'signin.hint': '1 到 64 位数字或小写字母。',
@@ -26,7 +27,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
 
   'user.empty': '请输入用户 ID。',
   'user.bad': '“{text}” 不是有效的用户 ID：只能包含数字和小写字母。',
-  'user.long': 'ID 有 {n} 个字符，最多允许 64 个。',
+  'user.long': 'ID 有 {n} 个字符，最多允许 {max} 个。',
   'user.self': '这是您自己的 ID，请输入其他用户。',
 
   'list.title': '对话',
@@ -54,8 +55,8 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'settings.notify.on': '桌面通知已开启',
   'settings.notify.denied': '浏览器已禁止本页的桌面通知，可在网站设置中允许。',
 
-  'home.title': '未选择对话',
-  'home.text': '请选择一个对话，或输入用户 ID。服务器只转发消息，不留副本。',
+  'home.title': '开始对话',
+  'home.text': '在左侧输入用户 ID，或把您的链接发给对方。服务器只转发消息，不留副本。',
   'home.memory': '消息记录只在本标签页的内存中，关闭或刷新后即清除。',
 
   'chat.with': '与 {user} 的对话',
@@ -73,6 +74,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'chat.log': '与 {user} 的消息',
   'chat.today': '今天',
   'chat.yesterday': '昨天',
+  'chat.unread': '新消息',
   'chat.arrived': '{user}：{text}',
 
   'leave.title': '退出登录？',
@@ -82,6 +84,26 @@ export const zh: Readonly<Record<TextKey, string>> = {
 
   'save.button': '保存此对话',
   'save.title': '{me} 与 {peer} 的消息，保存于 {time}',
+
+  'menu.label': '对此消息的操作',
+  'menu.copy': '复制',
+  'menu.reply': '引用回复',
+  'menu.edit': '编辑后重发',
+  'menu.remove': '从本标签页移除',
+  'menu.copied': '已复制。',
+  'menu.notCopied': '浏览器不允许复制。',
+
+  'search.title': '搜索此对话',
+  'search.close': '关闭搜索',
+  'search.hint': '搜索本标签页中的消息。',
+  'search.none': '没有找到消息。',
+  'search.count': '找到的消息：{n}',
+  'search.many': '最新的 {n} 条消息',
+
+  'start.copy': '复制我的链接',
+  'start.copied': '链接已复制',
+  'start.failed': '未能复制，链接为 {url}',
+  'start.window': '以其他用户打开新窗口',
 
   'compose.label': '给 {user} 的消息',
   'compose.placeholder': '消息',

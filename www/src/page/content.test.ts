@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { contentText, readContent, splitText } from './content';
+import { contentText, quoteOf, readContent, splitText } from './content';
 
 const links = (text: string): (string | undefined)[] => splitText(text).filter(({ kind }) => kind === 'link').map(({ href }) => href);
 
@@ -52,8 +52,19 @@ describe('a text', () => {
     expect(splitText('a ` b\nand ``')).toEqual([{ kind: 'text', text: 'a ` b\nand ``' }]);
   });
 
+  it('has quotes', () => {
+    expect(splitText('> one\n> https://a.example\nanswer > not a quote')).toEqual([
+      { kind: 'quote', text: 'one\nhttps://a.example' },
+      { kind: 'text', text: 'answer > not a quote' },
+    ]);
+    expect(splitText('before\n> quoted').map(({ kind }) => kind)).toEqual(['text', 'quote']);
+    expect(quoteOf('> older\none\ntwo')).toBe('> one\n> two\n');
+    expect(quoteOf('a\nb\nc\nd')).toBe('> a\n> b\n> c…\n');
+    expect(quoteOf('x'.repeat(1_000)).length).toBeLessThan(250);
+  });
+
   it('is split in time proportional to its length', () => {
-    for (const text of ['`'.repeat(65_000), '```'.repeat(20_000), '```a'.repeat(16_000), 'http://'.repeat(9_000), `https://a.example/${'('.repeat(65_000)}`, `https://a.example/${')'.repeat(65_000)}`]) {
+    for (const text of ['`'.repeat(65_000), '```'.repeat(20_000), '```a'.repeat(16_000), '> \n'.repeat(16_000), 'http://'.repeat(9_000), `https://a.example/${'('.repeat(65_000)}`, `https://a.example/${')'.repeat(65_000)}`]) {
       const parts = splitText(text);
       expect(parts.length).toBeLessThan(20_000);
     }

@@ -38,14 +38,14 @@ export function contentText(value: unknown): string {
 }
 
 export interface Part {
-  readonly kind: 'text' | 'code' | 'block' | 'link';
+  readonly kind: 'text' | 'code' | 'block' | 'quote' | 'link';
   readonly text: string;
   /** The address of a link. */
   readonly href?: string;
 }
 
 // No invisible characters in an address, such as those that change the direction of the text.
-const pattern = /```\n?([^`]+?)\n?```|`([^`\n]+)`|https?:\/\/[^\s<>"'`\p{Cf}，。；：！？、（）【】「」『』《》“”‘’…]+/gu;
+const pattern = /((?:^> [^\n]*\n?)+)|```\n?([^`]+?)\n?```|`([^`\n]+)`|https?:\/\/[^\s<>"'`\p{Cf}，。；：！？、（）【】「」『』《》“”‘’…]+/gmu;
 const closing = ')]}';
 const opening = '([{';
 
@@ -68,7 +68,15 @@ function withoutPunctuation(address: string): string {
   return address.slice(0, end);
 }
 
-/** Splits a text into code spans, links and the text between. */
+/** The beginning of a message as a quote, for an answer to it. Without the quotes in it. */
+export function quoteOf(text: string): string {
+  const lines = text.split('\n').filter((line) => !line.startsWith('> ') && line.trim() !== '');
+  const cut = lines.slice(0, 3).join('\n');
+  const short = cut.length > 240 || lines.length > 3 ? `${cut.slice(0, 240).trimEnd()}…` : cut;
+  return `${short.replace(/^/gm, '> ')}\n`;
+}
+
+/** Splits a text into quotes, code, links and the text between. */
 export function splitText(text: string): readonly Part[] {
   const parts: Part[] = [];
   let done = 0;
@@ -78,9 +86,10 @@ export function splitText(text: string): readonly Part[] {
     done = to;
   };
   for (const match of text.matchAll(pattern)) {
-    const [whole, block, span] = match;
+    const [whole, quote, block, span] = match;
     const from = match.index;
-    if (block !== undefined) add({ kind: 'block', text: block }, from, from + whole.length);
+    if (quote !== undefined) add({ kind: 'quote', text: quote.replace(/^> /gm, '').trimEnd() }, from, from + whole.length);
+    else if (block !== undefined) add({ kind: 'block', text: block }, from, from + whole.length);
     else if (span !== undefined) add({ kind: 'code', text: span }, from, from + whole.length);
     else {
       const address = withoutPunctuation(whole);

@@ -2,7 +2,7 @@ import { computed, effectScope, onScopeDispose, watch, type EffectScope } from '
 import { useChat, type UseChatReturn } from '../composables';
 import { announce } from './announce';
 import { pageVisible } from './browser_state';
-import { contentText } from './content';
+import { contentText, quoteOf } from './content';
 import { append, conversationState, markSeen, moveToEnd, removeConversation, removeEntry, setTyping, type ConversationState, type Entry } from './conversation_store';
 import { failureText } from './failure';
 import { askHistory } from './history';
@@ -22,8 +22,12 @@ export interface Conversation {
   readonly chat: UseChatReturn;
   readonly send: (text: string) => void;
   readonly sendAgain: (entry: Entry) => void;
-  /** Moves a message that cannot be sent as it is back to the draft. */
+  /** Moves a message of this user back to the draft. */
   readonly edit: (entry: Entry) => void;
+  /** Adds a quote of the message to the draft. */
+  readonly reply: (entry: Entry) => void;
+  /** Removes a message from this tab only. */
+  readonly remove: (entry: Entry) => void;
   readonly sendTyping: (typing: boolean) => void;
   /** The view is closed. The socket closes once every message is acknowledged. */
   readonly leave: () => void;
@@ -43,6 +47,7 @@ export function receiveMessage(peer: string, { id, message, at }: { readonly id:
   if (state.open) announce(t('chat.arrived', { user: peer, text }));
   else addToast(peer, text);
   if (isReading(state)) return;
+  if (state.unread === 0) state.firstUnread = entry;
   state.unread += 1;
   void notifyDesktop(peer, text, id);
 }
@@ -175,6 +180,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     sendTyping,
     send(text) {
       sendTyping(false);
+      state.firstUnread = null;
       const entry = append(state, { id: newMessageId(), own: true, value: text, at: Date.now(), status: 'sending' });
       if (entry !== null) void transmit(entry);
     },
@@ -186,8 +192,13 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
       removeEntry(state, entry);
       state.draft = [contentText(entry.value), state.draft].filter((text) => text !== '').join('\n');
     },
+    reply(entry) {
+      state.draft = quoteOf(contentText(entry.value)) + state.draft;
+    },
+    remove: (entry) => removeEntry(state, entry),
     leave() {
       state.open = false;
+      if (state.unread === 0) state.firstUnread = null;
       sendTyping(false);
       endIfIdle();
     },

@@ -51,6 +51,8 @@ export interface ConversationState {
   last: Entry | null;
   count: number;
   unread: number;
+  /** The first message that was unread when the view was opened, for the divider. */
+  firstUnread: Entry | null;
   typing: boolean;
   /** Whether the peer is present; null if unknown. */
   present: boolean | null;
@@ -85,6 +87,7 @@ export function conversationState(peer: string): ConversationState {
     last: null,
     count: 0,
     unread: 0,
+    firstUnread: null,
     typing: false,
     present: null,
     open: false,

@@ -1,8 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { shallowRef } from 'vue';
 import { closedText, failureText, tokenMayHelp } from './failure';
-import { fill, formatDay } from './i18n';
-import { locale } from './preferences';
+import { fill, formatDay, setLanguage } from './i18n';
 import type { ClosedReason } from '../waystation';
 
 // A time zone with clock changes.
@@ -11,25 +10,25 @@ process.env.TZ = 'Europe/Berlin';
 // The preferences need a browser.
 vi.mock('./preferences', () => ({ locale: shallowRef('en') }));
 
-beforeEach(() => {
+beforeEach(async () => {
+  await setLanguage('en');
   vi.stubGlobal('navigator', { languages: ['en-GB'] });
 });
 
 afterEach(() => {
-  locale.value = 'en';
   vi.unstubAllGlobals();
 });
 
 describe('formatDay', () => {
   const at = (text: string): number => new Date(text).getTime();
 
-  it('is based on calendar days, not on hours', () => {
+  it('is based on calendar days, not on hours', async () => {
     const now = at('2026-03-02T00:30');
     expect(formatDay(at('2026-03-02T00:00'), now)).toBe('Today');
     expect(formatDay(at('2026-03-01T23:59'), now)).toBe('Yesterday');
     expect(formatDay(at('2026-03-01T00:00'), now)).toBe('Yesterday');
     expect(formatDay(at('2026-02-28T23:59'), now)).toMatch(/^Saturday,? 28 February 2026$/);
-    locale.value = 'zh';
+    await setLanguage('zh');
     expect(formatDay(at('2026-03-01T23:59'), now)).toBe('昨天');
     expect(formatDay(at('2026-02-28T23:59'), now)).toBe('2026年2月28日星期六');
   });
@@ -54,8 +53,8 @@ describe('fill', () => {
 describe('error texts', () => {
   const refused = (code: string | null, detail = 'the server’s own'): ClosedReason => ({ cause: 'refused', status: 403, code, detail });
 
-  it('are in the language of the page for known codes', () => {
-    locale.value = 'zh';
+  it('are in the language of the page for known codes', async () => {
+    await setLanguage('zh');
     expect(closedText(refused('not_a_member'))).toBe('服务器拒绝了连接：令牌属于其他用户。');
     expect(closedText({ cause: 'unusable', status: null, code: null, detail: 'SyntaxError' })).toBe('浏览器无法使用此令牌。');
     expect(failureText({ code: 'rate_limited', detail: 'slower' })).toBe('发送过于频繁，请稍后重发。');

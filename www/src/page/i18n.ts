@@ -1,13 +1,28 @@
-import { computed } from 'vue';
-import { en, type TextKey } from '../locales/en';
-import { zh } from '../locales/zh';
+import { computed, shallowRef } from 'vue';
+import type { TextKey } from '../locales/en';
 import { locale, type Locale } from './preferences';
 
 export type { TextKey };
 
-export type Texts<K extends string> = Readonly<Record<Locale, Readonly<Record<K, string>>>>;
+type Texts = Readonly<Record<TextKey, string>>;
 
-export const texts: Texts<TextKey> = { en, zh };
+/** A language is loaded when it is needed. */
+const load: Readonly<Record<Locale, () => Promise<Texts>>> = {
+  en: async () => (await import('../locales/en')).en,
+  zh: async () => (await import('../locales/zh')).zh,
+};
+const texts = shallowRef<Texts | null>(null);
+
+/** Shows the page in this language. The page has no texts before the first call has resolved. */
+export async function setLanguage(to: Locale): Promise<void> {
+  try {
+    texts.value = await load[to]();
+    locale.value = to;
+  } catch (error) {
+    // The server does not answer: the page keeps its language.
+    if (texts.value === null) throw error;
+  }
+}
 
 export type TextValues = Readonly<Record<string, string | number>>;
 
@@ -17,7 +32,7 @@ export function fill(text: string, values: TextValues): string {
 
 /** The text in the current language. Templates that call it update when the language changes. */
 export function t(key: TextKey, values: TextValues = {}): string {
-  return fill(texts[locale.value][key], values);
+  return fill(texts.value?.[key] ?? key, values);
 }
 
 /** The BCP 47 tag for the browser's formats. */

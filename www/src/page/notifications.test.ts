@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { shallowRef } from 'vue';
+import { setLanguage } from './i18n';
 import { notifyDesktop } from './notifications';
 import { session } from './session';
 
@@ -19,7 +20,8 @@ const desktop = vi.hoisted(() => {
 vi.mock('./preferences', () => ({ locale: shallowRef('en'), notify: shallowRef('on') }));
 vi.mock('./browser_state', () => ({ pageVisible: shallowRef(false) }));
 
-beforeEach(() => {
+beforeEach(async () => {
+  await setLanguage('en');
   vi.stubGlobal('navigator', { languages: ['en'] });
   session.signIn('alice');
 });

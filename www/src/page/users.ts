@@ -1,10 +1,12 @@
 import { t } from './i18n';
-import { isUser } from '../waystation';
+import { isUser, maxUserLength } from '../waystation/names';
 
 /** The error of a user id as typed, or null. `self`: the user of this tab, who is no valid peer. */
 export function userError(text: string, self: string | null = null): string | null {
   if (text === '') return t('user.empty');
-  if (/^[0-9a-z]*$/.test(text) && text.length > 64) return t('user.long', { n: text.length });
+  if (text.length > maxUserLength && isUser(text.slice(0, maxUserLength))) {
+    return t('user.long', { n: text.length, max: maxUserLength });
+  }
   if (!isUser(text)) return t('user.bad', { text: text.length > 24 ? `${text.slice(0, 24)}…` : text });
   if (text === self) return t('user.self');
   return null;

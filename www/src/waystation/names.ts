@@ -1,4 +1,6 @@
-/** A user id, as the server accepts it on every route. */
+/** The longest user id, in characters. */
+export const maxUserLength = 64;
+/** A user id, as the server accepts it on every route. A unit test of the server compares the two. */
 const userPattern = /^[0-9a-z]{1,64}$/;
 const digitsPattern = /^[0-9]+$/;
 
@@ -8,7 +10,7 @@ export class NameError extends Error {
 
 /** The error for an invalid user id. */
 export function userIdError(text: string): NameError {
-  return new NameError(`user "${text}": not a user id; use 1 to 64 characters of 0-9 and a-z`);
+  return new NameError(`user "${text}": not a user id; use 1 to ${maxUserLength} characters of 0-9 and a-z`);
 }
 
 export function isUser(text: string): boolean {

@@ -78,3 +78,13 @@ export async function sendPush(user: string, json: string, token: string): Promi
 export async function endSessions(user: string, token: string): Promise<number> {
   return count((await requestJson(`api/v1/sessions/${user}`, { method: 'DELETE', token })).closed);
 }
+
+/** Whether the operator API requires a token that this browser does not have in its cookie. */
+export async function needsOperatorToken(): Promise<boolean> {
+  try {
+    await request('api/v1/presence/0', { token: '' });
+    return false;
+  } catch (error) {
+    return error instanceof ApiError && (error.requiresToken || error.code === 'missing_scope');
+  }
+}

@@ -4,6 +4,7 @@ import { ApiError } from './api';
 import { errorText } from './errors';
 import { readHealth, type Health } from './health';
 import { readMetrics, type Metric } from './metrics';
+import { addSample, type Sample } from './samples';
 
 const intervalMs = 2_000;
 
@@ -12,6 +13,8 @@ export interface LiveStats {
   /** The increase of each counter per second, by name. */
   readonly rates: Readonly<Ref<ReadonlyMap<string, number>>>;
   readonly health: Readonly<Ref<Health>>;
+  /** The readings of /healthz of the last ten minutes, oldest first. */
+  readonly samples: Readonly<Ref<readonly Sample[]>>;
   /** Null before the first answer. */
   readonly readAt: Readonly<Ref<number | null>>;
   readonly error: Readonly<Ref<string | null>>;
@@ -23,6 +26,7 @@ export function useLiveStats(token: () => string): LiveStats {
   const metrics = shallowRef<readonly Metric[]>([]);
   const rates = shallowRef<ReadonlyMap<string, number>>(new Map());
   const health = shallowRef<Health>([]);
+  const samples = shallowRef<readonly Sample[]>([]);
   const readAt = shallowRef<number | null>(null);
   const error = shallowRef<string | null>(null);
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -50,7 +54,10 @@ export function useLiveStats(token: () => string): LiveStats {
     // Either may be missing or forbidden on its own.
     const [metricsRead, healthRead] = await Promise.allSettled([readMetrics(token()), readHealth(token())]);
     if (mine !== round) return;
-    if (healthRead.status === 'fulfilled') health.value = healthRead.value;
+    if (healthRead.status === 'fulfilled') {
+      health.value = healthRead.value;
+      samples.value = addSample(samples.value, healthRead.value, Date.now());
+    }
     if (metricsRead.status === 'fulfilled') update(metricsRead.value);
     if (healthRead.status === 'fulfilled' || metricsRead.status === 'fulfilled') readAt.value = Date.now();
     const failed = [healthRead, metricsRead].find(
@@ -68,5 +75,5 @@ export function useLiveStats(token: () => string): LiveStats {
   watch(pageVisible, (visible) => (visible ? void refresh() : stop()), { immediate: true });
   onScopeDispose(stop);
 
-  return { metrics, rates, health, readAt, error, refresh: () => void refresh() };
+  return { metrics, rates, health, samples, readAt, error, refresh: () => void refresh() };
 }

@@ -1,17 +1,16 @@
 import { computed } from 'vue';
 import { en, type OperatorTextKey } from '../../locales/operator/en';
 import { zh } from '../../locales/operator/zh';
-import { fill, tag, texts, type Texts, type TextKey, type TextValues } from '../i18n';
-import { locale } from '../preferences';
+import { fill, t as pageText, tag, type TextKey, type TextValues } from '../i18n';
+import { locale, type Locale } from '../preferences';
 
-/** The texts of the page and of the operator page. */
-const all: Texts<TextKey | OperatorTextKey> = { en: { ...texts.en, ...en }, zh: { ...texts.zh, ...zh } };
+const texts: Readonly<Record<Locale, Readonly<Record<OperatorTextKey, string>>>> = { en, zh };
 
 export const hasText = (key: string): key is OperatorTextKey => key in en;
 
 /** As `t` of the page, with the operator page's texts too. */
 export function t(key: TextKey | OperatorTextKey, values: TextValues = {}): string {
-  return fill(all[locale.value][key], values);
+  return hasText(key) ? fill(texts[locale.value][key], values) : pageText(key, values);
 }
 
 // For tables: short, of equal width, with milliseconds.
