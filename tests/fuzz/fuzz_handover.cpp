@@ -47,7 +47,7 @@ void try_ask(const std::vector<char>& bytes) {
     size += 4 + field.name.size() + field.value.size();
   }
   must(size == bytes.size());
-  const auto result = open.admit(request, kNow);
+  const auto result = open.snapshot().admit(request, kNow);
   if (std::holds_alternative<Admitted>(result)) {
     must(request.handed_over->user.empty());
     must(request.remote_address.starts_with("127.") || request.remote_address == "::1" ||
