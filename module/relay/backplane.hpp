@@ -38,8 +38,9 @@ class Backplane {
   virtual void leave(ChatMember& member) noexcept = 0;
   virtual void leave(PushMember& member) noexcept = 0;
 
-  /// A message of a chat socket that has joined: Fanout::send_chat() if the receiver is present,
-  /// else send_push(); then echo(), acknowledge() and report().
+  /// A message of a chat socket that has joined. Calls Fanout::send_chat() if the receiver is
+  /// present. If no chat socket accepted the message, calls send_push(). Then echo(), acknowledge()
+  /// and report() with the route that accepted it.
   virtual void publish(ChatMember& sender, const Message& message) = 0;
 
   /// A signal of a chat socket that has joined: Fanout::send_signal(), with no decision and no

@@ -1,4 +1,5 @@
-// The last step of everything that is sent: from a decision to the sockets of this node.
+// The last step of everything that is sent: the sockets of this node. What they accept decides the
+// route.
 #pragma once
 
 #include <cstddef>
@@ -13,9 +14,9 @@
 
 namespace waystation {
 
-/// Writes texts and hands them to members, and reports outcomes to the observer. It keeps no state
-/// and decides nothing: the router calls it for errors and pongs, the backplane for
-/// everything that others receive. One thread.
+/// Writes texts and hands them to members, and reports outcomes to the observer. It chooses the
+/// sockets of a route; the backplane chooses the route. The router calls it for errors, the backplane
+/// for the rest. One thread.
 ///
 /// `sender` is the socket that a message came from, or null if it has left or belongs to another
 /// node.

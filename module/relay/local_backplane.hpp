@@ -1,4 +1,4 @@
-// The backplane of a relay that runs on one node.
+// Decides for each message: chat, push fallback or nobody. The backplane of a relay on one node.
 #pragma once
 
 #include "relay/backplane.hpp"
@@ -6,7 +6,7 @@
 
 namespace waystation {
 
-/// Answers everything inside the call, from the directory, without allocating.
+/// Answers everything inside the call, from the directory. A message allocates nothing here.
 class LocalBackplane final : public Backplane {
  public:
   /// Both must outlive this object.

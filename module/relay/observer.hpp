@@ -44,9 +44,10 @@ struct Delivery {
   EndReason reason = EndReason::closed;  // of Outcome::dropped: why the socket ended
 };
 
-/// Called on the relay's thread, once for each message. Must not wait.
+/// Called on the relay's thread. Must not wait.
 class Observer {
  public:
+  /// Once for each message, then once for each socket that loses it (Outcome::dropped).
   virtual void on_delivery(const Delivery& delivery) noexcept = 0;
   /// An error frame was sent to a client.
   virtual void on_error_sent(ErrorCode code) noexcept = 0;
