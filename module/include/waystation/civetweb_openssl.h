@@ -6,6 +6,7 @@
  * OpenSSL 1.1.1, 3.0 or later. The host application links libssl and libcrypto, the same copies that
  * its CivetWeb uses.
  *
+ *     if (!(mg_init_library(MG_FEATURES_TLS) & MG_FEATURES_TLS)) …   // CivetWeb cannot load OpenSSL
  *     waystation_civetweb_use_openssl(&error);     // once, before mg_start
  *     struct mg_context *ctx = mg_start(…);        // with ports such as 443s
  *     waystation_civetweb_attach(relay, ctx);      // as without TLS; <waystation/civetweb.h>
@@ -27,8 +28,8 @@
  *     refused with 501.
  *   - A client must wait for the 101 before it sends frames (RFC 6455, section 4.1). Frames that share
  *     a TLS record with the request are lost, since CivetWeb has read them.
- *   - Check that mg_init_library(MG_FEATURES_TLS) returns MG_FEATURES_TLS: where CivetWeb loads
- *     OpenSSL at run time and fails, it crashes with the first TLS connection.
+ *   - The check of mg_init_library is needed: a CivetWeb that loads OpenSSL at run time may fail to
+ *     and still start. It then crashes with the first TLS connection. Debian 12's does.
  *   - Not supported: CivetWeb with mbedTLS or GnuTLS, or built with HTTP/2; LibreSSL, BoringSSL and
  *     AWS-LC.
  */
