@@ -168,7 +168,7 @@ build() {
   else
     "${command[@]}" >"$log" 2>&1
   fi || {
-    grep -v '^\[[0-9]*/[0-9]*\] ' "$log" >&2 || true # only such lines
+    grep -v '^\[[0-9]*/[0-9]*\] ' "$log" >&2 || true # there may be no others
     say "build/$preset did not build: see the compiler's output above, or $log"
     return 1
   }
