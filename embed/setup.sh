@@ -132,6 +132,15 @@ need_node() {
 # A command that runs the build command, for callers that need a special environment.
 launcher=()
 
+# Shows ninja's lines "[3/40] Building …" on a terminal, each in place of the one before.
+show_progress() {
+  local line
+  while IFS= read -r line; do
+    case "$line" in '['[0-9]*) printf '\r\033[K%.78s' "$line" >&2 ;; esac
+  done
+  printf '\r\033[K' >&2
+}
+
 # build PRESET [TARGET…]: configures and builds. Prints little unless something fails.
 build() {
   local preset="$1" folder="$root/build/$1" target targets=() options=()
@@ -150,14 +159,19 @@ build() {
     say "cmake could not configure build/$preset: see the lines above, or $folder/configure.log"
     return 1
   fi
-  local quiet=(--quiet)
-  if [ -t 2 ]; then quiet=(); fi # show ninja's progress line on a terminal only
   say "building build/$preset (minutes the first time, seconds afterwards)"
-  if ! ${launcher[@]+"${launcher[@]}"} cmake --build "$folder" ${targets[@]+"${targets[@]}"} \
-    -- -j"$(nproc)" ${quiet[@]+"${quiet[@]}"} >&2; then
-    say "build/$preset did not build: see the compiler's output above"
+  local log="$folder/build.log"
+  local command=(${launcher[@]+"${launcher[@]}"} cmake --build "$folder" ${targets[@]+"${targets[@]}"}
+    -- -j"$(nproc)")
+  if [ -t 2 ]; then
+    "${command[@]}" 2>&1 | tee "$log" | show_progress
+  else
+    "${command[@]}" >"$log" 2>&1
+  fi || {
+    grep -v '^\[[0-9]*/[0-9]*\] ' "$log" >&2 || true # there may be no others
+    say "build/$preset did not build: see the compiler's output above, or $log"
     return 1
-  fi
+  }
 }
 
 # Prints a hash of the contents of files and folders below www/. File times do not matter.
@@ -195,7 +209,11 @@ build_page() {
   fi
   need_page_tools
   say "building the page (npm run build in www/)"
-  (cd "$root/www" && npm run build >&2) ||
-    fail "the page did not build: see the lines above"
+  mkdir -p "$root/build"
+  local log="$root/build/www.log"
+  if ! (cd "$root/www" && npm run build) >"$log" 2>&1; then
+    cat "$log" >&2
+    fail "the page did not build: see the lines above, or $log"
+  fi
   printf '%s\n' "$now" >"$stamp"
 }

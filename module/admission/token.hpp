@@ -32,7 +32,8 @@ struct TokenProblem {
 };
 
 /// Checks a token and reads its claims. One of `keys` must verify the signature: the key that `kid`
-/// names, or else each in turn. `exp` is required; `exp` and `nbf` are checked without leeway.
+/// names, or else each in turn. `exp` is required, in the year 9999 at the latest; `exp` and `nbf`
+/// are checked without leeway.
 /// `rules` apply to `iss` and `aud`. The identity has `sub`, unchanged, and the scopes of `scope`.
 /// Any thread. kMaxTokenBytes bounds the memory, and kMaxTokenLevels the stack; see EMBEDDING.md
 /// for sizes.
