@@ -1,10 +1,14 @@
 """Connections whose TLS ends in nginx: the relay gets one end of a socket pair, nginx copies bytes."""
 import contextlib
+import hashlib
+import hmac
 import os
 import select
 import signal
 import socket
 import ssl
+import struct
+import subprocess
 import unittest
 
 from door import PUMPED
@@ -78,6 +82,36 @@ def both_ways(client, size):
     assert received == size
 
 
+def times(x, y):
+    """The product of two blocks of GCM (NIST SP 800-38D, section 6.3)."""
+    product = 0
+    for bit in range(127, -1, -1):
+        if x >> bit & 1:
+            product ^= y
+        y = y >> 1 ^ (0xE1 << 120 if y & 1 else 0)
+    return product
+
+
+def sealed(secret, number, content):
+    """Record `number` of a TLS 1.3 client with TLS_AES_256_GCM_SHA384 (RFC 8446, sections 5.2, 5.3 and
+    7.3). `content` ends with its type and has at most 16 bytes."""
+    def derived(label, size):
+        info = struct.pack("!HB", size, 6 + len(label)) + b"tls13 " + label + b"\0\1"
+        return hmac.new(secret, info, hashlib.sha384).digest()[:size]
+
+    nonce = bytes(a ^ b for a, b in zip(derived(b"iv", 12), struct.pack("!4xQ", number)))
+    blocks = subprocess.run(["openssl", "enc", "-aes-256-ecb", "-nopad", "-K", derived(b"key", 32).hex()],
+                            input=bytes(16) + nonce + b"\0\0\0\1" + nonce + b"\0\0\0\2", check=True,
+                            capture_output=True).stdout
+    header = struct.pack("!BHH", 23, 0x0303, len(content) + 16)
+    encrypted = bytes(a ^ b for a, b in zip(content, blocks[32:]))
+    tag = 0
+    for block in (header, encrypted, struct.pack("!QQ", 8 * len(header), 8 * len(encrypted))):
+        tag = times(tag ^ int.from_bytes(block.ljust(16, b"\0"), "big"), int.from_bytes(blocks[:16], "big"))
+    tag ^= int.from_bytes(blocks[16:32], "big")
+    return header + encrypted + tag.to_bytes(16, "big")
+
+
 class Tls13(PumpCase):
     tls = "ssl_protocols TLSv1.3;"
 
@@ -143,6 +177,23 @@ class Tls13(PumpCase):
         client.send(b"answer")
         client.close()
         wait_until("the relay's echo to see the end", lambda: relay.fileno() == -1)
+
+    def test_the_end_comes_in_the_middle_of_a_key_update(self):
+        self.context.keylog_filename = str(self.folder / "keys")
+        client = self.open()
+        self.assertEqual(client.socket.cipher()[0], "TLS_AES_256_GCM_SHA384")
+        secret = next(line.split()[2] for line in (self.folder / "keys").read_text().splitlines()
+                      if line.startswith("CLIENT_TRAFFIC_SECRET_0 "))
+        with socket.socket(fileno=os.dup(client.socket.fileno())) as below_tls:
+            below_tls.settimeout(PATIENCE)
+            # A handshake message (22) without its last byte. Record 0 was the request.
+            below_tls.sendall(sealed(bytes.fromhex(secret), 1, b"\x18\0\0\1" + b"\x16"))
+            self.assertEqual(self.client().request("/")[0], 200)  # nginx has read it
+            self.only_pump().shutdown(socket.SHUT_WR)
+            while below_tls.recv(1 << 16):
+                pass
+        # OpenSSL's queue of errors is empty; otherwise nginx writes an alert for this client.
+        self.assertEqual(self.client().request("/")[0], 200)
 
     def test_the_relay_closes(self):
         before = self.settled()

@@ -271,6 +271,11 @@ static inline void *waystation_openssl_hold(void *session, const char **problem)
     *problem = "it is not established";
     return NULL;
   }
+  if (SSL_pending(ssl) != 0) {
+    /* CivetWeb has the rest of that record, and no call hands it out. */
+    *problem = "the client sent more in the record of its request, before the 101 (RFC 6455, 4.1)";
+    return NULL;
+  }
   if (waystation_openssl_has_kernel_tls(ssl)) {
     *problem = "it uses kernel TLS (SSL_OP_ENABLE_KTLS)";
     return NULL;
@@ -332,7 +337,6 @@ static inline int waystation_openssl_begin(void *object, int descriptor) {
   /* With it, key updates of one client could keep the thread in one call of SSL_read. */
   SSL_clear_mode(ssl, SSL_MODE_AUTO_RETRY);
   SSL_set_read_ahead(ssl, 0); /* the BIO reads ahead, and its bytes can be counted */
-  (void)SSL_free_buffers(ssl);
   link->begun = link->fresh = link->more = 1;
   return 0;
 }
@@ -399,7 +403,11 @@ static inline ptrdiff_t waystation_openssl_write(void *object, const char *bytes
     if (part > SSL3_RT_MAX_PLAIN_LENGTH) part = SSL3_RT_MAX_PLAIN_LENGTH;
     ERR_clear_error();
     put = SSL_write(link->ssl, bytes + total, (int)part);
-    if (put <= 0) return WAYSTATION_STREAM_BROKEN; /* the BIO takes every record */
+    if (put <= 0) {
+      /* The BIO takes every record. But a handshake message of the client may have come in part. */
+      if (SSL_get_error(link->ssl, put) != SSL_ERROR_WANT_READ) return WAYSTATION_STREAM_BROKEN;
+      return total > 0 ? (ptrdiff_t)total : (ptrdiff_t)WAYSTATION_STREAM_WANT_READ;
+    }
     total += (size_t)put;
   }
   return (ptrdiff_t)total;

@@ -447,13 +447,20 @@ ngx_http_waystation_flow_end(ngx_http_waystation_flow_t *flow)
     to = flow->to;
 
 #if (NGX_HTTP_SSL)
-    if (to->ssl) {
-        int  n;
+    /* In the middle of a handshake message, such as a KeyUpdate, SSL_shutdown() fails. */
+
+    if (to->ssl && !SSL_in_init(to->ssl->connection)) {
+        int  n, err;
 
         ERR_clear_error();
         n = SSL_shutdown(to->ssl->connection);
+        err = (n < 0) ? SSL_get_error(to->ssl->connection, n) : SSL_ERROR_NONE;
 
-        if (n < 0 && SSL_get_error(to->ssl->connection, n) == SSL_ERROR_WANT_WRITE) {
+        /* OpenSSL's errors are one queue for all connections. */
+
+        ERR_clear_error();
+
+        if (err == SSL_ERROR_WANT_WRITE) {
             to->write->ready = 0;
             return ngx_handle_write_event(to->write, 0);
         }
