@@ -15,9 +15,10 @@ static inline void require(int holds, const char *what) {
   exit(1);
 }
 
-/* Starts CivetWeb on a free port of loopback. */
+/* Starts CivetWeb on a free port of loopback. It waits for a silent client longer than a test does. */
 static inline struct mg_context *start_civetweb(int *port) {
-  const char *settings[] = {"listening_ports", "127.0.0.1:0", "num_threads", "2", NULL};
+  const char *settings[] = {"listening_ports", "127.0.0.1:0", "num_threads", "2",
+                            "request_timeout_ms", "600000", NULL};
   struct mg_callbacks callbacks;
   struct mg_server_port opened;
   struct mg_context *ctx;

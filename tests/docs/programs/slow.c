@@ -25,7 +25,7 @@ int main(void) {
   waystation_options_init(&options, sizeof options);
   require(waystation_new(&options, &relay, &error) == WAYSTATION_OK, error.message);
   waystation_civetweb_attach(relay, ctx);
-  /* As many as CivetWeb has workers: without the loop, the next one waits for request_timeout_ms. */
+  /* As many as CivetWeb has workers: without the loop, the next one would get no answer. */
   for (int i = 0; i < 2; i++) {
     silent[i] = mg_connect_client("127.0.0.1", port, 0, problem, sizeof problem);
     require(silent[i] != NULL, problem);

@@ -87,8 +87,28 @@ build_host_with_two() {
 # appliance NAME SOURCE: the example serves its page and wss.
 appliance() {
   link_host release "$1-appliance" "$2" "$root/embed/examples/appliance_tls.c" "$hosts/release-$1.o" || return
-  WAYSTATION_APPLIANCE="$hosts/release-$1-appliance" WAYSTATION_PEM="$scratch/tls/key.pem" \
-    play "release-$1" "$here/test_appliance.py"
+  play_appliance "release-$1"
+}
+
+# play_appliance HOST: HOST-appliance is the example.
+play_appliance() {
+  WAYSTATION_APPLIANCE="$hosts/$1-appliance" WAYSTATION_PEM="$scratch/tls/key.pem" \
+    play "$1" "$here/test_appliance.py"
+}
+
+# The example with Debian 12's libcivetweb, which cannot load OpenSSL 3 by itself. Without its check
+# of mg_init_library it would start, and crash with the first connection.
+appliance_says_why_not() {
+  local code=0
+  link_host release package-appliance /usr "$root/embed/examples/appliance_tls.c" -lcivetweb || return
+  timeout 20 "$hosts/release-package-appliance" 0 "$scratch/tls/key.pem" >"$scratch/refused" 2>&1 || code=$?
+  cat "$scratch/refused"
+  [ "$code" -eq 1 ] && grep -q 'no wss: CivetWeb cannot load OpenSSL' "$scratch/refused"
+}
+
+# The two libraries of the server's package let it.
+appliance_with_our_libraries() {
+  LD_LIBRARY_PATH="$(echo "$root"/build/release/lib*/waystation)" play_appliance release-package
 }
 
 # conformance NAME SOURCE: the cases of RFC 6455, with the echo server over TLS.
@@ -136,6 +156,8 @@ read -r name source <<<"${sources[0]}"
 check "CivetWeb ($name) with OpenSSL" build_host release "$name" "$source"
 check "CivetWeb ($name) with an OpenSSL of its own" build_host_with_two "$name" "$source"
 check "the example, over TLS" appliance "$name" "$source"
+check "the example, with a CivetWeb that cannot load OpenSSL" appliance_says_why_not
+check "the example, with Debian's CivetWeb and our libraries" appliance_with_our_libraries
 check "conformance to RFC 6455, over TLS" conformance "$name" "$source"
 play_all "release-$name" "$here"/test_{host,records,connections}.py "$root/tests/transcripts/play_scenes.py" \
   "$root"/tests/integration/test_{bad_input,fidelity,order,original,protocol}.py
