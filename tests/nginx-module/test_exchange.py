@@ -61,6 +61,11 @@ class WhatTheRelayLearns(ModuleCase):
         status, _, _ = self.client().request("/push/alice/", fields=fields)
         self.assertEqual((status, self.door.asks), (431, []))
 
+    def test_a_higher_minor_version_of_http(self):
+        for version, minor in (("1.2", 2), ("1.9", 9), ("1.10", 9), ("1.99", 9)):
+            self.client().request("/push/alice/", version=version)
+            self.assertEqual((self.ask().major, self.ask().minor), (1, minor))
+
 
 class Key(ModuleCase):
     location = "waystation_key_file door.key;"

@@ -16,6 +16,7 @@
 #define NGX_HTTP_WAYSTATION_ASK_USER      2
 #define NGX_HTTP_WAYSTATION_HERE_PUMPED   1     /* flags of HERE */
 
+#define NGX_HTTP_WAYSTATION_MAX_MINOR     9
 #define NGX_HTTP_WAYSTATION_MAX_METHOD    32
 #define NGX_HTTP_WAYSTATION_MAX_USER      256
 #define NGX_HTTP_WAYSTATION_MAX_SCOPES    1024
@@ -254,7 +255,7 @@ ngx_http_waystation_write_ask(ngx_http_waystation_ctx_t *ctx, size_t *size)
     *p++ = NGX_HTTP_WAYSTATION_ASK;
     p = ngx_http_waystation_put16(p, flags);
     *p++ = (u_char) (r->http_version / 1000);
-    *p++ = (u_char) (r->http_version % 1000);
+    *p++ = (u_char) ngx_min(r->http_version % 1000, NGX_HTTP_WAYSTATION_MAX_MINOR);
     p = ngx_http_waystation_put16(p, client_port);
     p = ngx_http_waystation_put16(p, server_port);
     p = ngx_http_waystation_put16(p, wlcf->key.len);
