@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "embed/addresses.hpp"
@@ -24,8 +23,21 @@ std::string one_line(std::string_view text) {
   return line;
 }
 
-/// The value of a key, or a description of a value of another type.
-std::variant<Value, std::string> from_toml(const toml::node& node) {
+/// The value in a line `key = value` of a file whose lines begin at 1, as it is written there. For
+/// numbers, dates and times, which contain no `#`.
+std::string written_value(std::string_view file, toml::source_index line) {
+  constexpr std::size_t kMaxShown = 40;
+  for (; line > 1; --line) file.remove_prefix(std::min(file.find('\n') + 1, file.size()));
+  file = file.substr(0, file.find_first_of("\n#"));
+  file.remove_prefix(std::min(file.find('=') + 1, file.size()));
+  file.remove_prefix(std::min(file.find_first_not_of(" \t"), file.size()));
+  file = file.substr(0, file.find_last_not_of(" \t\r") + 1);
+  return one_line(file.substr(0, kMaxShown)) + (file.size() > kMaxShown ? "…" : "");
+}
+
+/// The value of a key in a line of a file, or how to show a value of another type.
+std::variant<Value, std::string> from_toml(const toml::node& node, std::string_view file,
+                                           toml::source_index line) {
   if (const auto* text = node.as_string()) return Value{text->get()};
   if (const auto* flag = node.as_boolean()) return Value{flag->get()};
   if (const auto* number = node.as_integer()) {
@@ -41,9 +53,7 @@ std::variant<Value, std::string> from_toml(const toml::node& node) {
     }
     return Value{entries};
   }
-  std::ostringstream kind;
-  kind << "a " << node.type();
-  return kind.str();
+  return node.is_table() ? std::string{"a table"} : written_value(file, line);
 }
 
 /// Applies a value from `where`, or adds a mistake.
@@ -65,7 +75,9 @@ void load_file(const std::string& path, Configuration& configuration) {
     table = toml::parse(text, path);
   } catch (const toml::parse_error& error) {
     throw ConfigurationError{path + ":" + std::to_string(error.source().begin.line) +
-                             ": not TOML: " + one_line(error.description())};
+                             ": not TOML: " + one_line(error.description()) +
+                             "; allowed: each key once, as KEY = VALUE, texts in quotes: "
+                             "auth = \"jwt\""};
   }
   for (const auto& [key, node] : table) {
     // Use the key's position: toml++ does not record a position for every array.
@@ -79,7 +91,7 @@ void load_file(const std::string& path, Configuration& configuration) {
                                       : "; did you mean " + std::string{nearest} + "?"));
       continue;
     }
-    auto value = from_toml(node);
+    auto value = from_toml(node, text, key.source().begin.line);
     if (auto* good = std::get_if<Value>(&value)) {
       set(configuration, *option, where, std::move(*good), {});
     } else {
@@ -150,7 +162,8 @@ void check_listeners(Configuration& configuration) {
       configuration.add_mistake(
           "listen", "listen = " + quoted(text) +
                         ": auth = \"open\" has no authentication; allowed: a loopback address "
-                        "(127.0.0.1, ::1), or set allow_open_network = true");
+                        "(127.0.0.1, ::1), or set auth = \"jwt\" or \"header\" "
+                        "(allow_open_network = true: anyone can be any user)");
     }
   }
 }

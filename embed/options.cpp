@@ -347,6 +347,10 @@ std::string wrong_type(const Option& option, std::string_view value) {
       return line(option, value,
                   is_integer_out_of_range(value) ? "out of range" : "not a whole number");
     case Option::Type::list:
+      if (value.starts_with('"')) {  // a text
+        return option.key + " = " + std::string{value} + ": not a list; write " + option.key +
+               " = [" + std::string{value} + "]";
+      }
       return line(option, value, "not a list of texts");
     default:
       return line(option, value, "not a text");

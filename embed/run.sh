@@ -4,7 +4,8 @@
 #     embed/run.sh [--tls-self-signed] [options of `waystation serve`]
 #
 # --tls-self-signed makes a certificate in build/tls/ and serves HTTPS with it, at
-# https://127.0.0.1:8443 unless --listen is given. It is for trying TLS out.
+# https://127.0.0.1:8443 unless --listen is given; a file or variable does not count. It is for
+# trying TLS out.
 #
 # Needs Debian 12, and root or sudo. The first run takes minutes, later runs take seconds. Ctrl-C
 # stops the server. `embed/run.sh --help` lists the options without building anything.
@@ -46,7 +47,7 @@ show_help() {
   printf 'The first run takes minutes, later runs take seconds.\n'
   printf 'Usage: embed/run.sh [--tls-self-signed] [OPTIONS]\n\n'
   printf '  --tls-self-signed\n      Make a certificate in build/tls/ and serve HTTPS with it, to try it out\n'
-  printf '      (default address: %s)\n\n' "$tls_listen"
+  printf '      at %s unless --listen is given; a file or variable does not count\n\n' "$tls_listen"
   printf 'The other options are those of waystation serve:\n\n'
   if [ -x "$program" ] && "$program" serve --help; then return; fi
   printf '  --config\n      TOML file with options\n'
@@ -99,6 +100,7 @@ make_certificate() {
   (umask 077 && openssl req -x509 -config "$tls_folder/request" -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
     -nodes -days 365 -subj "/CN=$(hostname | cut -c 1-64)" -keyout "$key" -out "$certificate") 2>"$tls_folder/log" ||
     fail "openssl could not make a certificate: $(cat "$tls_folder/log")"
+  chmod 644 "$certificate"
   printf '%s\n' "$names" >"$tls_folder/names"
 }
 
@@ -106,6 +108,17 @@ say_how_to_trust() {
   say "certificate: $tls_folder/certificate.pem"
   say "browsers warn of it, because no authority has signed it: make an exception, or import the file"
   say "to try it: curl --cacert $tls_folder/certificate.pem https://localhost:$1/healthz"
+}
+
+# Prints the port of the first address in $listen that serves HTTPS.
+https_port() {
+  local address addresses
+  IFS=', ' read -r -a addresses <<<"${listen#,}"
+  for address in "${addresses[@]}"; do
+    case "$address" in https://*) printf '%s' "${address##*:}" && return ;; esac
+  done
+  say "--tls-self-signed: no address in --listen begins with https://; write --listen https://${addresses[0]#http://}"
+  exit 2
 }
 
 # Takes --tls-self-signed out of the arguments.
@@ -116,25 +129,28 @@ arguments=()
 for argument in "$@"; do
   case "$argument" in
     --tls-self-signed) is_self_signed=yes && continue ;;
-    --listen=*) listen="${argument#*=}" ;;
+    --listen=*) listen+=",${argument#*=}" ;;
   esac
-  if [ "$previous" = --listen ]; then listen="$argument"; fi
+  if [ "$previous" = --listen ]; then listen+=",$argument"; fi
   previous="$argument"
   arguments+=("$argument")
 done
 set -- ${arguments[@]+"${arguments[@]}"}
 
 check_arguments "$@"
+if [ -n "$is_self_signed" ]; then
+  if [ -z "$listen" ]; then set -- --listen "${listen:=$tls_listen}" "$@"; fi
+  port="$(https_port)"
+fi
 need_packages "${build_packages[@]}"
 if [ -n "$is_self_signed" ]; then
   need_packages openssl
   make_certificate
   set -- --tls-certificate "$tls_folder/certificate.pem" --tls-key "$tls_folder/key.pem" "$@"
-  if [ -z "$listen" ]; then set -- --listen "${listen:=$tls_listen}" "$@"; fi
 fi
 build release waystation || exit 1
 build_page
-if [ -n "$is_self_signed" ]; then say_how_to_trust "${listen##*:}"; fi
+if [ -n "$is_self_signed" ]; then say_how_to_trust "$port"; fi
 
 # exec: Ctrl-C and SIGTERM must reach the server itself.
 exec "$program" serve "$@"

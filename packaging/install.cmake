@@ -91,6 +91,7 @@ install(FILES ${PROJECT_BINARY_DIR}/packaging/waystation.pc
 install(FILES ${packaging_dir}/man/libwaystation.3
         DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT documentation)
 install(FILES ${PROJECT_SOURCE_DIR}/embed/examples/appliance.c
+              ${PROJECT_SOURCE_DIR}/embed/examples/appliance_tls.c
               ${PROJECT_SOURCE_DIR}/embed/examples/handover.py
         DESTINATION ${examples_dir} COMPONENT documentation)
 

@@ -2,11 +2,12 @@
  *
  * appliance.c explains what Waystation adds to a host application. With TLS it is one call more, marked
  * "wss". The certificate, the keys and OpenSSL stay the appliance's own. CivetWeb must be linked with
- * OpenSSL 1.1.1 or later; Debian's package is not.
+ * OpenSSL 1.1.1 or later. Debian 12's package is not, and cannot load OpenSSL 3: civetweb.o below is
+ * civetweb.c, compiled with -DNO_SSL_DL and -DOPENSSL_API_1_1 (1.14, 1.15) or -DOPENSSL_API_3_0.
  *
  *     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost \
  *         -keyout device.pem -out certificate.pem && cat certificate.pem >> device.pem
- *     cc appliance_tls.c -lwaystation -lcivetweb -lssl -lcrypto -o appliance_tls
+ *     cc appliance_tls.c civetweb.o -lwaystation -lssl -lcrypto -lm -o appliance_tls
  *     ./appliance_tls 8443 device.pem
  */
 #define _POSIX_C_SOURCE 200809L /* for sigwait, in strict C */
@@ -47,9 +48,9 @@ int main(int argc, char** argv) {
   sigaddset(&ending, SIGTERM);
   sigprocmask(SIG_BLOCK, &ending, NULL);
 
-  /* CivetWeb reports here that it cannot load OpenSSL. */
-  if (mg_init_library(MG_FEATURES_SSL) != MG_FEATURES_SSL) {
-    fprintf(stderr, "appliance_tls: this CivetWeb has no TLS\n");
+  /* Without this check, a CivetWeb that cannot load OpenSSL crashes with the first TLS connection. */
+  if (!(mg_init_library(MG_FEATURES_TLS) & MG_FEATURES_TLS)) {
+    fprintf(stderr, "appliance_tls: no wss: CivetWeb cannot load OpenSSL\n");
     return 1;
   }
   waystation_options_init(&options, sizeof options);

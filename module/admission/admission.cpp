@@ -254,6 +254,9 @@ std::variant<Declined, Refusal, Admitted> AdmissionSnapshot::admit_without_cors(
   const bool may_be_anonymous = settings_->options.auth == Auth::open;
   if (identity->user ? !is_user_id(*identity->user) : !may_be_anonymous) {
     Refusal refusal{RefusalCode::bad_subject};
+    if (accepts_tokens()) {
+      refusal.detail = "the token's sub is missing or not a user: " WAYSTATION_USER_ID_RULE;
+    }
     refusal.log_detail =
         identity->user ? "it is " + in_quotes(*identity->user) : "it names no user";
     return refusal;

@@ -291,7 +291,7 @@ std::string read_private_file(const std::string& path, SecretString& file) {
   if (fstat(opened.get(), &status) != 0) return "its status cannot be read: " + system_error();
   if (!S_ISREG(status.st_mode)) return "it is not a regular file";
   if (!is_private_key_file(status.st_mode, status.st_uid)) {
-    return "it may be used by its group or by others; `chmod 600` makes it its owner's alone";
+    return "other users can read or change it; run chmod 600 " + in_quotes(path);
   }
   if (status.st_size > static_cast<off_t>(kMaxFileBytes)) return "it is larger than 1 MiB";
 

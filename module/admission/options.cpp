@@ -145,9 +145,9 @@ std::vector<Error> config_warnings(const AdmissionOptions& options) {
          "has no effect unless auth = \"jwt\"");
   }
   if (options.auth == Auth::jwt && options.jwt_issuer.empty() && options.jwt_audience.empty()) {
-    warn("jwt_audience", "\"\"",
-         "jwt_issuer is empty too: a token that one of the keys signed for another service is "
-         "accepted here");
+    warn("jwt_audience", "[]",
+         "jwt_issuer is empty too, so every token that the keys sign is accepted; set jwt_audience "
+         "if the keys sign for other services");
   }
   if (options.auth == Auth::jwt && options.allow_query_token) {
     warn("allow_query_token", "true", "tokens in the query end up in logs and browser histories");

@@ -154,11 +154,13 @@ CJson claims_if_signed(const std::string& token, const Key& key) {
   return json ? parse_object(json.get()) : nullptr;
 }
 
+constexpr double kLastDate = 253402300799.0;  // the end of the year 9999, in seconds since 1970
+
 /// A NumericDate in ms since 1970 (RFC 7519, section 2). Limited to the years 1970 to 9999.
 std::optional<std::int64_t> date_of(const cJSON* item) noexcept {
-  constexpr double kLast = 253402300799.0;
   if (!cJSON_IsNumber(item) || !std::isfinite(item->valuedouble)) return std::nullopt;
-  return static_cast<std::int64_t>(std::floor(std::clamp(item->valuedouble, 0.0, kLast) * 1000));
+  return static_cast<std::int64_t>(
+      std::floor(std::clamp(item->valuedouble, 0.0, kLastDate) * 1000));
 }
 
 bool is_for(const cJSON* audience, const std::vector<std::string>& wanted) {
@@ -175,8 +177,13 @@ bool is_for(const cJSON* audience, const std::vector<std::string>& wanted) {
 
 Result<Identity, TokenProblem> read_claims(const cJSON* claims, const TokenRules& rules,
                                            std::int64_t now_ms) {
-  const auto expires = date_of(member(claims, "exp"));
-  if (!expires) return TokenProblem{"the token has no expiry (exp)"};
+  const cJSON* exp = member(claims, "exp");
+  const auto expires = date_of(exp);
+  if (!expires) return TokenProblem{"the token's exp is missing or not a number"};
+  // A time in milliseconds, the usual mistake, would make a token that does not expire.
+  if (exp->valuedouble > kLastDate) {
+    return TokenProblem{"the token's exp is after the year 9999; it must be in seconds since 1970"};
+  }
   if (now_ms >= *expires) return TokenProblem{"the token has expired"};
   if (const cJSON* from = member(claims, "nbf")) {
     const auto not_before = date_of(from);
@@ -257,6 +264,7 @@ Result<IssuedToken, std::string> issue_token(const KeyRing& keys, const TokenReq
   const std::int64_t now_seconds = request.issued_at_ms / 1000;
   const auto issued_at = static_cast<double>(now_seconds);
   const auto expires_at = issued_at + static_cast<double>(request.lifetime_seconds);
+  if (expires_at > kLastDate) return "a token must expire before the year 10000";
   bool is_done = cJSON_AddStringToObject(object, "sub", request.user.c_str()) != nullptr &&
                  cJSON_AddNumberToObject(object, "iat", issued_at) != nullptr &&
                  cJSON_AddNumberToObject(object, "exp", expires_at) != nullptr;

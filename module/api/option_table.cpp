@@ -76,7 +76,7 @@ constexpr std::array kOptions = {
     TEXT(handover_key_file, "identity", "", "the path of a file that its user can read",
          Applies::live,
          "File with a key of 16 to 256 bytes that web servers must know to hand over connections. "
-         "Empty: the permissions of the door's socket decide alone."),
+         "Empty: the permissions of the socket in handover decide alone."),
 
     NUMBER(max_connections, "limits", "", 10000, 0, 10000000,
            "Maximum number of open sockets. 0: limited by descriptors only."),

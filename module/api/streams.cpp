@@ -1,7 +1,9 @@
 #include "api/streams.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
+#include <list>
 #include <new>
 #include <stdexcept>
 #include <thread>
@@ -20,27 +22,37 @@ struct Made {
   const Functions* functions;
   void* session;
 };
-using ByThread = std::unordered_multimap<std::thread::id, Made>;
+using Sessions = std::list<Made>;
 
 struct Registry {
   Mutex use_mutex;
   std::vector<const void*> libraries WAYSTATION_GUARDED_BY(use_mutex);
   Mutex mutex;
   // A thread may have sessions of its own besides that of its connection. There are few.
-  ByThread by_thread WAYSTATION_GUARDED_BY(mutex);
-  std::unordered_map<const void*, ByThread::iterator> by_session WAYSTATION_GUARDED_BY(mutex);
+  std::unordered_map<std::thread::id, Sessions> by_thread WAYSTATION_GUARDED_BY(mutex);
+  struct Place {
+    std::thread::id thread;
+    Sessions::iterator session;
+  };
+  std::unordered_map<const void*, Place> by_session WAYSTATION_GUARDED_BY(mutex);
 };
 
-Registry& the_registry() {
-  // Never destroyed: the TLS library frees sessions while the process exits.
+// Made by the first use(), and null before. Never destroyed: the TLS library frees sessions while
+// the process exits.
+std::atomic<Registry*> the_registry = nullptr;
+
+Registry& make_registry() {
   static auto* const registry = std::make_unique<Registry>().release();
+  the_registry = registry;
   return *registry;
 }
 
 void forget(Registry& registry, const void* session) noexcept WAYSTATION_REQUIRES(registry.mutex) {
   const auto found = registry.by_session.find(session);
   if (found == registry.by_session.end()) return;
-  registry.by_thread.erase(found->second);
+  const auto of_thread = registry.by_thread.find(found->second.thread);
+  of_thread->second.erase(found->second.session);
+  if (of_thread->second.empty()) registry.by_thread.erase(of_thread);
   registry.by_session.erase(found);
 }
 
@@ -116,7 +128,7 @@ class LentSession final : public TlsSession {
 bool use(const Functions* functions) {
   require(is_complete(functions),
           "waystation_stream_functions: a member is missing; all are required");
-  auto& registry = the_registry();
+  auto& registry = make_registry();
   const MutexLock lock(registry.use_mutex);
   auto& libraries = registry.libraries;
   const void* const library = functions->library();
@@ -130,41 +142,43 @@ bool use(const Functions* functions) {
 }
 
 void made(const Functions* functions, void* session) noexcept {
-  if (functions == nullptr || session == nullptr) return;
-  auto& registry = the_registry();
-  const MutexLock lock(registry.mutex);
-  forget(registry, session);
+  auto* const registry = the_registry.load();
+  if (registry == nullptr || functions == nullptr || session == nullptr) return;
+  const MutexLock lock(registry->mutex);
+  forget(*registry, session);
+  const auto thread = std::this_thread::get_id();
   try {
-    const auto entry =
-        registry.by_thread.emplace(std::this_thread::get_id(), Made{functions, session});
-    try {
-      registry.by_session.emplace(session, entry);
-    } catch (const std::bad_alloc&) {
-      registry.by_thread.erase(entry);
-    }
+    Sessions made{{functions, session}};
+    // A list without a session stays if memory runs out below, for the thread's next one.
+    auto& of_thread = registry->by_thread[thread];
+    registry->by_session.emplace(session, Registry::Place{thread, made.begin()});
+    of_thread.splice(of_thread.end(), made);
   } catch (const std::bad_alloc&) {
     // It is not found later: its connection cannot be adopted.
   }
 }
 
 void gone(const void* session) noexcept {
-  auto& registry = the_registry();
-  const MutexLock lock(registry.mutex);
-  forget(registry, session);
+  auto* const registry = the_registry.load();
+  if (registry == nullptr) return;
+  const MutexLock lock(registry->mutex);
+  forget(*registry, session);
 }
 
 bool find(const void* connection, waystation_stream& stream) noexcept {
-  auto& registry = the_registry();
+  auto* const registry = the_registry.load();
+  if (registry == nullptr) return false;
   waystation_stream whole{};
   {
-    const MutexLock lock(registry.mutex);
-    const auto [first, last] = registry.by_thread.equal_range(std::this_thread::get_id());
-    const auto found = std::find_if(first, last, [&](const auto& entry) {
-      return entry.second.functions->is_of(entry.second.session, connection) != 0;
+    const MutexLock lock(registry->mutex);
+    const auto of_thread = registry->by_thread.find(std::this_thread::get_id());
+    if (of_thread == registry->by_thread.end()) return false;
+    const auto found = std::ranges::find_if(of_thread->second, [&](const Made& made) {
+      return made.functions->is_of(made.session, connection) != 0;
     });
-    if (found == last) return false;
-    whole.functions = found->second.functions;
-    whole.session = found->second.session;
+    if (found == of_thread->second.end()) return false;
+    whole.functions = found->functions;
+    whole.session = found->session;
   }
   whole.descriptor = whole.functions->descriptor(whole.session);
   write_sized(stream, whole);

@@ -265,7 +265,7 @@ void Connection::on_revisit() noexcept {
     if (state_ == State::closed) return;
     if (unread_) {
       handle(unread_.view());
-    } else if (read_again_ && !pause_.is_set()) {
+    } else if (read_again_ && !read_wants_write_ && !pause_.is_set()) {
       read();
     }
   });
@@ -296,7 +296,8 @@ void Connection::read() {
     case Stream::Status::broken:
       return terminate();
   }
-  if (read_again_ && !unread_ && !pause_.is_set()) loop_.revisit(*this);
+  // While reading waits for the descriptor, on_writable() goes on with it.
+  if (read_again_ && !read_wants_write_ && !unread_ && !pause_.is_set()) loop_.revisit(*this);
 }
 
 /// Handles frames at the front of `bytes`, as far as a pause and fairness allow, and keeps the

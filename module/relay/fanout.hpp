@@ -15,8 +15,8 @@
 namespace waystation {
 
 /// Writes texts and hands them to members, and reports outcomes to the observer. It chooses the
-/// sockets of a route; the backplane chooses the route. The router calls it for errors, the backplane
-/// for the rest. One thread.
+/// sockets of a route; the backplane chooses the route. The router calls it for errors, the
+/// backplane for the rest. One thread.
 ///
 /// `sender` is the socket that a message came from, or null if it has left or belongs to another
 /// node.

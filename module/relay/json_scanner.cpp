@@ -17,10 +17,7 @@ constexpr bool is_digit(char c) noexcept {
   return c >= '0' && c <= '9';
 }
 
-/// Whether a byte of a string is special: the closing quote, an escape or a control character.
-constexpr bool is_special(char c) noexcept {
-  return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20;
-}
+// A byte of a string is special if it is the closing quote, an escape or a control character.
 
 #if defined(__SSE2__)
 /// One bit for each of the 16 bytes at `at`, set if the byte is special.
@@ -31,6 +28,10 @@ unsigned special_of_16(const char* at) noexcept {
   const auto backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
   return static_cast<unsigned>(
       _mm_movemask_epi8(_mm_or_si128(control, _mm_or_si128(quote, backslash))));
+}
+#else
+constexpr bool is_special(char c) noexcept {
+  return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20;
 }
 #endif
 

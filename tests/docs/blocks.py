@@ -60,7 +60,7 @@ def read_mark(block, mark):
         raise Failure("`not run:` needs a reason")
     block.scene, *words = rule.split() or [""]
     block.words = tuple(words)
-    known = re.compile(r"(serves|output|(file|in|at|with|exit)=\S+)$")
+    known = re.compile(r"(serves|output|(file|in|links|at|with|exit)=\S+)$")
     for word in words:
         if not known.match(word):
             raise Failure(f"the mark holds `{word}`; see tests/docs/README.md for what it may hold")
@@ -142,7 +142,8 @@ class Scene:
             "TZ": "UTC",
             "PKG_CONFIG_PATH": str(library),
             "CMAKE_PREFIX_PATH": str(prefix),
-            "LD_LIBRARY_PATH": str(library.parent),
+            # The second folder is where Debian's CivetWeb finds OpenSSL 3.
+            "LD_LIBRARY_PATH": f"{library.parent}:{library.parent}/waystation",
             # The default; a block that names 127.0.0.1:8080 gets the same port.
             "WAYSTATION_LISTEN": "127.0.0.1:" + self.ports["8080"],
             # CMake takes make unless told otherwise, and what builds this tree brings Ninja alone.

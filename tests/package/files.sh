@@ -104,8 +104,8 @@ command_page_names_every_route() {
     "GET /api/v1/audit" "GET /healthz" "GET /metrics" /ws/chat/ /push/
 }
 
-# embed/run.sh without a build: its help has every option, and it refuses an unknown option
-# immediately. The folder contains nothing else, so that a build cannot start.
+# embed/run.sh without a build: its help has every option, and it refuses an unknown option and a
+# certificate that no address uses immediately. The folder contains nothing else, so that a build cannot start.
 first_start_answers_at_once() {
   local bare="$scratch/bare" key code=0
   mkdir -p "$bare/embed" "$bare/packaging"
@@ -116,7 +116,10 @@ first_start_answers_at_once() {
     grep -qE -- "^  --${key//_/-}$" "$scratch/first" || { echo "its help lacks $key"; return 1; }
   done
   "$bare/embed/run.sh" --max-conections 5 >"$scratch/first" 2>&1 || code=$?
-  [ "$code" -eq 2 ] && grep -q -- '--max-conections is not an option' "$scratch/first"
+  [ "$code" -eq 2 ] && grep -q -- '--max-conections is not an option' "$scratch/first" || return
+  code=0
+  "$bare/embed/run.sh" --tls-self-signed --listen 127.0.0.1:1,127.0.0.1:2 >"$scratch/first" 2>&1 || code=$?
+  [ "$code" -eq 2 ] && grep -q -- 'write --listen https://127.0.0.1:1$' "$scratch/first"
 }
 
 # The copyright holders of the page's bundle: the packages that its sources import.

@@ -139,7 +139,8 @@ check "libwaystation-devel contains the development files" holds "$devel" \
   usr/include/waystation/waystation.h usr/include/waystation/civetweb.h \
   usr/lib64/libwaystation.so usr/lib64/libwaystation.a usr/lib64/pkgconfig/waystation.pc \
   usr/lib64/cmake/waystation/waystation-config.cmake \
-  usr/share/doc/libwaystation-devel/examples/appliance.c 'usr/share/man/man3/libwaystation.3(\.gz)?'
+  usr/share/doc/libwaystation-devel/examples/appliance.c \
+  usr/share/doc/libwaystation-devel/examples/appliance_tls.c 'usr/share/man/man3/libwaystation.3(\.gz)?'
 check "no file is in two packages" share_nothing
 check "an upgrade keeps a changed configuration" keeps_configuration
 check "they depend on each other in one version" depends_on_its_library

@@ -142,7 +142,8 @@ check "libwaystation-dev contains the development files" holds "$devel_deb" \
   usr/include/waystation/waystation.h usr/include/waystation/civetweb.h \
   'usr/lib/[^/]*/libwaystation\.(so|a)' 'usr/lib/[^/]*/pkgconfig/waystation.pc' \
   'usr/lib/[^/]*/cmake/waystation/waystation-config.cmake' \
-  usr/share/doc/libwaystation-dev/examples/appliance.c usr/share/man/man3/libwaystation.3.gz
+  usr/share/doc/libwaystation-dev/examples/appliance.c \
+  usr/share/doc/libwaystation-dev/examples/appliance_tls.c usr/share/man/man3/libwaystation.3.gz
 check "the installed files are hardened" packages_are_hardened
 check "the manual pages name existing files" pages_name_existing_files
 

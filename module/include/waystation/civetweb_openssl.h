@@ -6,6 +6,7 @@
  * OpenSSL 1.1.1, 3.0 or later. The host application links libssl and libcrypto, the same copies that
  * its CivetWeb uses.
  *
+ *     if (!(mg_init_library(MG_FEATURES_TLS) & MG_FEATURES_TLS)) …   // CivetWeb cannot load OpenSSL
  *     waystation_civetweb_use_openssl(&error);     // once, before mg_start
  *     struct mg_context *ctx = mg_start(…);        // with ports such as 443s
  *     waystation_civetweb_attach(relay, ctx);      // as without TLS; <waystation/civetweb.h>
@@ -27,8 +28,8 @@
  *     refused with 501.
  *   - A client must wait for the 101 before it sends frames (RFC 6455, section 4.1). Frames that share
  *     a TLS record with the request are lost, since CivetWeb has read them.
- *   - Check that mg_init_library(MG_FEATURES_TLS) returns MG_FEATURES_TLS: where CivetWeb loads
- *     OpenSSL at run time and fails, it crashes with the first TLS connection.
+ *   - The check of mg_init_library is needed: a CivetWeb that loads OpenSSL at run time may fail to
+ *     and still start. It then crashes with the first TLS connection. Debian 12's does.
  *   - Not supported: CivetWeb with mbedTLS or GnuTLS, or built with HTTP/2; LibreSSL, BoringSSL and
  *     AWS-LC.
  */
@@ -270,6 +271,11 @@ static inline void *waystation_openssl_hold(void *session, const char **problem)
     *problem = "it is not established";
     return NULL;
   }
+  if (SSL_pending(ssl) != 0) {
+    /* CivetWeb has the rest of that record, and no call hands it out. */
+    *problem = "the client sent more in the record of its request, before the 101 (RFC 6455, 4.1)";
+    return NULL;
+  }
   if (waystation_openssl_has_kernel_tls(ssl)) {
     *problem = "it uses kernel TLS (SSL_OP_ENABLE_KTLS)";
     return NULL;
@@ -331,7 +337,6 @@ static inline int waystation_openssl_begin(void *object, int descriptor) {
   /* With it, key updates of one client could keep the thread in one call of SSL_read. */
   SSL_clear_mode(ssl, SSL_MODE_AUTO_RETRY);
   SSL_set_read_ahead(ssl, 0); /* the BIO reads ahead, and its bytes can be counted */
-  (void)SSL_free_buffers(ssl);
   link->begun = link->fresh = link->more = 1;
   return 0;
 }
@@ -398,7 +403,11 @@ static inline ptrdiff_t waystation_openssl_write(void *object, const char *bytes
     if (part > SSL3_RT_MAX_PLAIN_LENGTH) part = SSL3_RT_MAX_PLAIN_LENGTH;
     ERR_clear_error();
     put = SSL_write(link->ssl, bytes + total, (int)part);
-    if (put <= 0) return WAYSTATION_STREAM_BROKEN; /* the BIO takes every record */
+    if (put <= 0) {
+      /* The BIO takes every record. But a handshake message of the client may have come in part. */
+      if (SSL_get_error(link->ssl, put) != SSL_ERROR_WANT_READ) return WAYSTATION_STREAM_BROKEN;
+      return total > 0 ? (ptrdiff_t)total : (ptrdiff_t)WAYSTATION_STREAM_WANT_READ;
+    }
     total += (size_t)put;
   }
   return (ptrdiff_t)total;

@@ -166,7 +166,8 @@ typedef enum waystation_log_level {
   WAYSTATION_LOG_DEBUG = 3
 } waystation_log_level;
 
-/* A caller, as the host application's function `identify` describes them. */
+/* A caller, as the host application's function `identify` describes them. Do not shorten a name that
+ * does not fit: it would be another user's. Return 0 from `identify` instead. */
 typedef struct waystation_identity {
   size_t size;         /* set by the library */
   char user[65];       /* [0-9a-z]{1,64} */

@@ -1,5 +1,5 @@
-/* EMBEDDING.md's door, which must be one. */
-#define DOOR "door"
+/* EMBEDDING.md's socket for the handover, which the relay must accept. */
+#define HANDOVER_PATH "handover"
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -15,6 +15,6 @@ int main(void) {
 #include "door.inc"
   require(error.status == WAYSTATION_OK, error.message);
   waystation_free(relay);
-  unlink(DOOR);
+  unlink(HANDOVER_PATH);
   return 0;
 }

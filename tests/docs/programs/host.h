@@ -29,11 +29,11 @@ static inline struct mg_context *start_civetweb(int *port) {
   return ctx;
 }
 
-/* The status of a GET; `header` is one header field with its line end, or "". */
-static inline int status_of(int port, const char *path, const char *header) {
+/* The status of a GET, by TLS or not; `header` holds header fields with their line ends, or is "". */
+static inline int status_of(int port, int tls, const char *path, const char *header) {
   char problem[256];
   struct mg_connection *conn =
-      mg_download("127.0.0.1", port, 0, problem, sizeof problem,
+      mg_download("127.0.0.1", port, tls, problem, sizeof problem,
                   "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", path, port, header);
   int status;
   require(conn != NULL, problem);
@@ -44,9 +44,19 @@ static inline int status_of(int port, const char *path, const char *header) {
 
 /* 426 is the answer to a GET whose upgrade would succeed. */
 static inline void require_status(int port, const char *path, const char *header, int expected) {
-  int status = status_of(port, path, header);
+  int status = status_of(port, 0, path, header);
   if (status == expected) return;
   fprintf(stderr, "%s with %s: %d instead of %d\n", path, header, status, expected);
+  exit(1);
+}
+
+/* Opens a socket, as user alice. */
+static inline void require_open(int port, int tls, const char *path) {
+  int status = status_of(port, tls, path,
+                         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
+  if (status == 101) return;
+  fprintf(stderr, "the upgrade of %s got %d\n", path, status);
   exit(1);
 }
 

@@ -189,6 +189,18 @@ class Behind(unittest.IsolatedAsyncioTestCase):
             answer = connection.getresponse()
             return answer.status, answer.headers, answer.read()
 
+    def get_with_http2(self, path, *options):
+        """The status and the header fields of the answer to a GET by curl."""
+        url = f"https://localhost:{self.nginx.tls_port}{path}"
+        ran = subprocess.run(
+            ["curl", "--silent", "--show-error", "--http2", "--noproxy", "*", "--include",
+             "--max-time", str(PATIENCE), "--cacert", self.folder / "cert.pem", *options, url],
+            capture_output=True, text=True)
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+        status, *fields = ran.stdout.split("\n\n")[0].splitlines()
+        self.assertEqual(status.split()[0], "HTTP/2")
+        return int(status.split()[1]), dict(field.lower().split(": ", 1) for field in fields)
+
     async def hear(self, receiver):
         return json.loads(await asyncio.wait_for(receiver.recv(), PATIENCE))
 
@@ -220,6 +232,16 @@ class Site(Behind):
     async def test_another_origin_is_refused(self):
         self.assertEqual(await self.refused("/ws/chat/alice_bob/?user=alice",
                                             origin="https://elsewhere.example"), 403)
+
+    def test_a_plain_get_is_answered_over_http2(self):
+        status, fields = self.get_with_http2("/push/alice/")
+        self.assertEqual(status, 426)
+        self.assertNotIn("upgrade", fields)
+        self.assertIn("strict-transport-security", fields)
+        # HTTP/1.1 requires the field of a 426 (RFC 9110, section 15.5.22).
+        status, fields, _ = self.get("/push/alice/")
+        self.assertEqual((status, fields["Upgrade"]), (426, "websocket"))
+        self.assertIn("Strict-Transport-Security", fields)
 
     def test_a_refusal_arrives_with_its_reason(self):
         status, _, body = self.get("/ws/chat/bob_alice/?user=alice")
@@ -438,6 +460,12 @@ class LoginThatExists(Behind):
         async with self.connect("/push/alice/", extra_headers=cookie):
             pass
         self.assertEqual(await self.refused("/push/bob/", extra_headers=cookie), 403)
+
+    def test_a_logged_in_users_plain_get_is_answered_over_http2(self):
+        status, fields = self.get_with_http2("/push/alice/", "--cookie", "session=alice-secret")
+        self.assertEqual(status, 426)
+        self.assertNotIn("upgrade", fields)
+        self.assertIn("strict-transport-security", fields)
 
     async def test_other_users_are_refused_whatever_their_headers(self):
         self.assertEqual(await self.refused("/push/alice/"), 401)

@@ -594,6 +594,12 @@ TEST(JwtMode, NeedsASubjectThatIsAUserId) {
   EXPECT_EQ(with_claims(R"({"exp":1700000060,"sub":"Alice"})"), "403 bad_subject");
   EXPECT_EQ(with_claims(R"({"exp":1700000060,"sub":""})"), "403 bad_subject");
   EXPECT_EQ(with_claims(R"({"exp":1700000060,"sub":"bob"})"), "403 not_that_user");
+  const std::string nameless = "Bearer " + test::hs256_token(kSecret, R"({"exp":1700000060})");
+  EXPECT_EQ(admit(admission,
+                  RequestBuilder::upgrade("/push/alice/").header("Authorization", nameless), kNow)
+                .refusal()
+                .detail,
+            "the token's sub is missing or not a user: 1 to 64 of the characters 0-9 and a-z");
 }
 
 TEST(JwtMode, ChecksIssuerAndAudienceAsConfigured) {

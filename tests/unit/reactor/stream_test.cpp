@@ -187,6 +187,7 @@ struct Script {
   std::atomic<std::size_t> bytes_per_read = std::size_t{1} << 20;
   std::atomic<std::size_t> bytes_per_write = std::size_t{1} << 20;
   std::atomic<int> reads_that_want_write = 0;    // the next so many
+  std::atomic<bool> fills_the_kernel = false;    // before each of those
   std::atomic<int> writes_that_want_read = 0;    // the next so many
   std::atomic<int> shutdowns_that_want = 0;      // the next so many
   std::atomic<std::size_t> held_bytes = 0;       // taken, and not given to the kernel
@@ -213,7 +214,10 @@ class LayeredStream final : public Stream {
     // From here on the descriptor is not readable any more.
     if (script_->reads_that_want_write > 0) {
       --script_->reads_that_want_write;
-      return {0, Status::want_write};
+      const std::string filler(65536, 'x');
+      while (script_->fills_the_kernel && plain_.write(filler).status == Status::ok) {
+      }
+      return {0, Status::want_write, !decrypted_.empty()};
     }
     const auto size = std::min({decrypted_.size(), buffer.size(), script_->bytes_per_read.load()});
     std::copy_n(decrypted_.data(), size, buffer.data());
@@ -379,6 +383,25 @@ TEST_F(ConnectionOfStreamTest, AReadThatWantsToWriteIsRepeatedWhenTheDescriptorI
   script_->reads_that_want_write = 3;
   expect_echoes(client, 10);
   EXPECT_EQ(script_->reads_that_want_write, 0);
+}
+
+TEST_F(ConnectionOfStreamTest, AReadThatWantsToWriteIsNotRepeatedBefore) {
+  auto client = open();
+  script_->fills_the_kernel = true;
+  script_->reads_that_want_write = 1'000'000;
+  ASSERT_TRUE(client.say("pending while the client reads nothing"));
+  ASSERT_TRUE(eventually([&] { return script_->reads_that_want_write < 1'000'000; }));
+  const int before = script_->reads;
+  constexpr int kRounds = 1'000;
+  std::promise<void> ended;
+  int rounds = 0;
+  std::function<void()> count = [&] {
+    if (++rounds == kRounds) return ended.set_value();
+    reactor_.post(count);
+  };
+  reactor_.post(count);
+  ended.get_future().wait();
+  EXPECT_LT(script_->reads - before, kRounds / 10) << "the client's kernel may still take some";
 }
 
 TEST_F(ConnectionOfStreamTest, AWriteThatWantsToReadIsRepeatedWhenTheDescriptorIsReadable) {
