@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <future>
@@ -16,15 +17,6 @@
 
 namespace waystation {
 namespace {
-
-// Decisions and sockets that wait for the thread: of one asker at most one each.
-constexpr std::size_t kMaxJobs = 2 * Door::kMaxAskers;
-
-/// The place of a client between GIVE and HERE.
-struct Place {
-  std::shared_ptr<const Ask> ask;
-  Entry entry;
-};
 
 int option_of(int socket, int option) noexcept {
   int value = -1;
@@ -64,6 +56,11 @@ FileDescriptor duplicate_listener(int descriptor) {
 
 }  // namespace
 
+struct Handover::Place {
+  std::shared_ptr<const Ask> ask;
+  Entry entry;
+};
+
 std::string_view handover_result_name(HandoverResult result) noexcept {
   switch (result) {
     case HandoverResult::handed:
@@ -82,7 +79,7 @@ bool Handover::listen(int descriptor) {
   auto listener = duplicate_listener(descriptor);
   {
     const MutexLock lock(start_mutex_);
-    if (!jobs_) jobs_ = std::make_unique<Dispatcher>(kMaxJobs, "waystation-door");
+    if (!worker_) worker_ = std::make_unique<Dispatcher>(0, "waystation-door", [this] { work(); });
   }
   const auto shared = std::make_shared<FileDescriptor>(std::move(listener));
   const auto result = std::make_shared<std::promise<void>>();
@@ -106,27 +103,109 @@ bool Handover::listen(int descriptor) {
 
 void Handover::stop() {
   doors_.clear();
-  if (jobs_) jobs_->stop(std::chrono::milliseconds(0));
+  // The thread works once more before it ends.
+  if (worker_) worker_->stop(std::chrono::milliseconds(0));
 }
 
 void Handover::decide(Door& door, std::uint64_t asker, std::shared_ptr<const Ask> ask) {
-  const auto request = ask->request();
-  if (jobs_->post([this, &door, asker, ask] {
-        const Relay::Use use(relay_);
-        if (!use) return;
-        HandoverDecision answer;
-        try {
-          answer = decision(ask);
-        } catch (const std::bad_alloc&) {
-          // Small enough to be made, or the asker's connection ends by its deadline.
-          answer = refused(ask->request(), {RefusalCode::internal, "out of memory"});
-        }
-        relay_.service().post(
-            [&door, asker, answer = std::move(answer)] { door.answer(asker, answer); });
-      })) {
-    return;
+  {
+    const MutexLock lock(mutex_);
+    decisions_.push_back({&door, asker, std::move(ask)});
   }
-  door.answer(asker, refused(request, {RefusalCode::full, "too many requests wait"}));
+  worker_->wake();
+}
+
+void Handover::withdraw(const Door& door, std::uint64_t asker) noexcept {
+  const MutexLock lock(mutex_);
+  const auto found = std::find_if(decisions_.begin(), decisions_.end(), [&](const Decision& one) {
+    return one.door == &door && one.asker == asker;
+  });
+  if (found != decisions_.end()) decisions_.erase(found);
+}
+
+void Handover::take(std::shared_ptr<void> place, FileDescriptor socket, bool is_pumped,
+                    std::string early) {
+  {
+    const MutexLock lock(mutex_);
+    arrivals_.push_back({std::static_pointer_cast<Place>(std::move(place)), std::move(socket),
+                         is_pumped, std::move(early)});
+  }
+  worker_->wake();
+}
+
+/// Does all that waits. Clients that were admitted come before those that ask.
+void Handover::work() noexcept {
+  for (;;) {
+    try {
+      if (auto arrival = next_arrival()) {
+        take(*arrival);
+      } else if (auto waiting = next_decision()) {
+        decide(*waiting);
+      } else {
+        return;
+      }
+    } catch (const std::bad_alloc&) {
+      // A socket closes; an asker's connection ends by its deadline.
+    }
+  }
+}
+
+std::optional<Handover::Arrival> Handover::next_arrival() {
+  const MutexLock lock(mutex_);
+  if (arrivals_.empty()) return std::nullopt;
+  std::optional<Arrival> next(std::move(arrivals_.front()));
+  arrivals_.pop_front();
+  return next;
+}
+
+std::optional<Handover::Decision> Handover::next_decision() {
+  const MutexLock lock(mutex_);
+  if (decisions_.empty()) return std::nullopt;
+  std::optional<Decision> next(std::move(decisions_.front()));
+  decisions_.pop_front();
+  return next;
+}
+
+void Handover::decide(Decision& waiting) {
+  const Relay::Use use(relay_);
+  if (!use) return;
+  HandoverDecision answer;
+  try {
+    answer = decision(waiting.ask);
+  } catch (const std::bad_alloc&) {
+    // Small enough to be made, or the asker's connection ends by its deadline.
+    answer = refused(waiting.ask->request(), {RefusalCode::internal, "out of memory"});
+  }
+  relay_.service().post([door = waiting.door, asker = waiting.asker, answer = std::move(answer)] {
+    door->answer(asker, answer);
+  });
+}
+
+void Handover::take(Arrival& arrival) {
+  const auto& request = arrival.place->ask->request();
+  auto& socket = arrival.socket;
+  if (const auto problem = problem_with_socket(socket.get(), arrival.is_pumped); !problem.empty()) {
+    return on_unavailable(problem, true);
+  }
+  const auto refuse_stopping = [&](int descriptor) {
+    send_reply(descriptor, to_reply(relay_.refuse_admitted(request, {RefusalCode::stopping})));
+    on_unavailable("the relay stops", false);
+  };
+  const Relay::Use use(relay_);
+  if (!use) return refuse_stopping(socket.get());
+  auto& entry = arrival.place->entry;
+  auto adopted = AdoptedSocket::from(socket, relay_.descriptor_reserve());
+  if (!adopted) {
+    const auto& failure = adopted.error();
+    const auto answered = relay_.refuse_adoption(request, failure, std::move(entry.session.user));
+    const bool is_full = failure.cause == AdoptionFailure::Cause::exhausted;
+    if (is_full) send_reply(socket.get(), to_reply(answered));
+    return on_unavailable(failure.detail, failure.cause == AdoptionFailure::Cause::unsupported);
+  }
+  if (!relay_.open(*adopted, std::move(entry), std::move(arrival.early))) {
+    return refuse_stopping(adopted->get());
+  }
+  count(arrival.is_pumped ? HandoverResult::pumped : HandoverResult::handed);
 }
 
 HandoverDecision Handover::decision(std::shared_ptr<const Ask> ask) {
@@ -157,36 +236,6 @@ HandoverDecision Handover::refused(const Request& request, const Refusal& refusa
 
 std::string Handover::refuse(const Refusal& refusal) {
   return refused(Request{}, refusal).refusal;
-}
-
-void Handover::take(std::shared_ptr<void> place, FileDescriptor socket, bool is_pumped,
-                    std::string early) {
-  // A job can be copied, which a descriptor cannot.
-  const auto shared = std::make_shared<FileDescriptor>(std::move(socket));
-  const bool is_posted = jobs_->post([this, place = std::static_pointer_cast<Place>(place), shared,
-                                      is_pumped, early = std::move(early)]() mutable {
-    const Relay::Use use(relay_);
-    if (!use) return;
-    const auto& request = place->ask->request();
-    if (const auto problem = problem_with_socket(shared->get(), is_pumped); !problem.empty()) {
-      return on_unavailable(problem, true);
-    }
-    auto adopted = AdoptedSocket::from(*shared, relay_.descriptor_reserve());
-    if (!adopted) {
-      const auto& failure = adopted.error();
-      const auto answered =
-          relay_.refuse_adoption(request, failure, std::move(place->entry.session.user));
-      const bool is_full = failure.cause == AdoptionFailure::Cause::exhausted;
-      if (is_full) send_reply(shared->get(), to_reply(answered));
-      return on_unavailable(failure.detail, failure.cause == AdoptionFailure::Cause::unsupported);
-    }
-    if (relay_.open(*adopted, std::move(place->entry), std::move(early))) {
-      return count(is_pumped ? HandoverResult::pumped : HandoverResult::handed);
-    }
-    send_reply(adopted->get(), to_reply(relay_.refuse_admitted(request, {RefusalCode::stopping})));
-    on_unavailable("the relay stops", false);
-  });
-  if (!is_posted) on_unavailable("too many sockets wait to be taken", false);
 }
 
 void Handover::on_unavailable(std::string_view why, bool is_fault) noexcept {

@@ -4,7 +4,10 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -41,13 +44,33 @@ class Handover final : private DoorOwner {
   const Results& results() const noexcept { return results_; }
 
  private:
+  /// The place of a client between GIVE and HERE.
+  struct Place;
+  struct Decision {
+    Door* door;
+    std::uint64_t asker;
+    std::shared_ptr<const Ask> ask;
+  };
+  struct Arrival {
+    std::shared_ptr<Place> place;
+    FileDescriptor socket;
+    bool is_pumped;
+    std::string early;
+  };
+
   void decide(Door& door, std::uint64_t asker, std::shared_ptr<const Ask> ask) override;
+  void withdraw(const Door& door, std::uint64_t asker) noexcept override;
   std::string refuse(const Refusal& refusal) override;
   void take(std::shared_ptr<void> place, FileDescriptor socket, bool is_pumped,
             std::string early) override;
   void on_refused() noexcept override { count(HandoverResult::refused); }
   void on_unavailable(std::string_view why, bool is_fault) noexcept override;
 
+  void work() noexcept;
+  std::optional<Arrival> next_arrival();
+  std::optional<Decision> next_decision();
+  void take(Arrival& arrival);
+  void decide(Decision& waiting);
   HandoverDecision decision(std::shared_ptr<const Ask> ask);
   HandoverDecision refused(const Request& request, const Refusal& refusal);
   void count(HandoverResult result) noexcept {
@@ -58,7 +81,13 @@ class Handover final : private DoorOwner {
   Results results_{};
   std::atomic<std::int64_t> warned_at_ = 0;  // ms since 1970
   Mutex start_mutex_;
-  std::unique_ptr<Dispatcher> jobs_;  // set before the first door, then constant until stop()
+  // Runs work() when woken; set before the first door, then constant.
+  std::unique_ptr<Dispatcher> worker_;
+  Mutex mutex_;
+  // At most one of each asker that is connected.
+  std::deque<Decision> decisions_ WAYSTATION_GUARDED_BY(mutex_);
+  // Each follows a GIVE, and all are taken before the next decision: so they are bounded too.
+  std::deque<Arrival> arrivals_ WAYSTATION_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<Door>> doors_;  // of the reactor's thread, while it runs
 };
 

@@ -36,7 +36,10 @@ class Door::Asker final : public EventSource, private Timer {
     }
     wait(State::asking, kAskMs);
   }
-  ~Asker() override { door_.loop_.remove(socket_.get(), *this); }
+  ~Asker() override {
+    door_.loop_.remove(socket_.get(), *this);
+    if (state_ == State::deciding) door_.owner_.withdraw(door_, id_);
+  }
   Asker(const Asker&) = delete;
   Asker& operator=(const Asker&) = delete;
 

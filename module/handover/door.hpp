@@ -37,9 +37,11 @@ struct HandoverDecision {
 /// Decides, and takes sockets. All calls come on the reactor's thread and must not wait.
 class DoorOwner {
  public:
-  /// Decides on another thread, and then calls Door::answer(asker, …) on the reactor's, once; or
-  /// answers at once. Throws std::bad_alloc, without an answer.
+  /// Decides on another thread, and then calls Door::answer(asker, …) on the reactor's, once.
+  /// Throws std::bad_alloc, without an answer.
   virtual void decide(Door& door, std::uint64_t asker, std::shared_ptr<const Ask> ask) = 0;
+  /// The asker's connection ended after decide(): a decision that has not begun is not needed.
+  virtual void withdraw(const Door& door, std::uint64_t asker) noexcept = 0;
   /// The message REFUSE for an asker whose message is malformed. Throws std::bad_alloc.
   virtual std::string refuse(const Refusal& refusal) = 0;
   /// Takes the socket of an admitted client, and counts the result. `early` are the client's first

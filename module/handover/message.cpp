@@ -11,6 +11,8 @@ namespace {
 constexpr std::uint8_t kVersion = 1;
 enum Kind : std::uint8_t { kAsk = 1, kGive = 2, kRefuse = 3, kHere = 4 };
 
+constexpr std::uint8_t kMaxMinor = 9;  // versions have one digit each (RFC 9112 section 2.3)
+
 constexpr std::uint16_t kAskTls = 1;
 constexpr std::uint16_t kAskUser = 2;
 constexpr std::uint16_t kHerePumped = 1;
@@ -76,7 +78,8 @@ std::string_view Ask::read() {
   if (const auto problem = problem_with_begin(in, kAsk); !problem.empty()) return problem;
   const auto flags = in.u16();
   const auto major = in.u8();
-  const auto minor = in.u8();
+  // A higher minor version is a request like any other (RFC 9110 section 2.5).
+  const auto minor = std::min(in.u8(), kMaxMinor);
   request_.remote_port = in.u16();
   request_.local_port = in.u16();
   const std::size_t key = in.u16();
@@ -108,7 +111,7 @@ std::string_view Ask::read() {
     return "the message is longer than its lengths say";
   }
   if ((flags & ~unsigned{kAskTls | kAskUser}) != 0) return "an unknown flag is set";
-  if (major > 9 || minor > 9) return "the HTTP version is not one";
+  if (major > 9) return "the HTTP version is not one";
   if (key > HandoverLimits::kKey || address > HandoverLimits::kAddress || method == 0 ||
       method > HandoverLimits::kMethod || user > HandoverLimits::kUser ||
       scopes > HandoverLimits::kScopes) {

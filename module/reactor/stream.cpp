@@ -63,12 +63,15 @@ std::uint64_t UnixStream::unacknowledged_bytes() const noexcept {
 }
 
 void UnixStream::forget_read_bytes() const noexcept {
-  if (unread_ == 0 || is_lost_ || PlainStream::unacknowledged_bytes() != 0) return;
+  if (unread_ == 0 || is_lost_) return;
+  // Memory, and so never less than the bytes that the peer has not read.
+  const auto held = PlainStream::unacknowledged_bytes();
+  if (held >= unread_) return;
   // The peer's close empties the buffer too. It sets an error before that if bytes were unread.
   int error = 0;
   socklen_t size = sizeof error;
   is_lost_ = getsockopt(descriptor(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0;
-  if (!is_lost_) unread_ = 0;
+  if (!is_lost_) unread_ = held;
 }
 
 std::unique_ptr<PlainStream> make_plain_stream(int descriptor) {

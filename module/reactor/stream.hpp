@@ -86,8 +86,8 @@ class PlainStream : public Stream {
 };
 
 /// A unix socket, such as the end of a socket pair whose other end a web server reads. Its kernel
-/// buffer holds bytes until the peer reads them, and says how much memory they take, not how many
-/// they are. So all count as unacknowledged until the buffer is empty.
+/// buffer holds bytes until the peer reads them, and says how much memory they take, which is never
+/// less. So at most that many bytes count as unacknowledged.
 class UnixStream final : public PlainStream {
  public:
   Result read(std::span<char> buffer) noexcept override;
@@ -97,7 +97,7 @@ class UnixStream final : public PlainStream {
  private:
   void forget_read_bytes() const noexcept;
 
-  mutable std::uint64_t unread_ = 0;  // written since the buffer was empty; perhaps not read
+  mutable std::uint64_t unread_ = 0;  // written, and perhaps not read
   // The peer closed its end with bytes unread, which left the buffer.
   mutable bool is_lost_ = false;
 };

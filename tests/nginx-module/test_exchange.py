@@ -44,6 +44,12 @@ class WhatTheRelayLearns(ModuleCase):
         status, _, _ = self.client().request("/push/a/?user=" + "a" * 257)
         self.assertEqual((status, self.door.asks), (500, []))
         self.assertIn("waystation_user, waystation_scopes: the user has 257 bytes", self.nginx.log())
+        self.assertRegex(self.logged()[0], r"^500 \[refused\] \[internal\] ")
+
+    def test_a_method_that_does_not_fit_is_refused(self):
+        status, _, _ = self.client().request("/push/alice/", method="M" * 33)
+        self.assertEqual((status, self.door.asks), (405, []))
+        self.assertEqual(self.logged(), ["405 [refused] [method_not_allowed] /push/alice/"])
 
     def test_many_and_large_header_fields(self):
         fields = [(f"X-{i}", "v" * 200) for i in range(240)]
@@ -60,6 +66,11 @@ class WhatTheRelayLearns(ModuleCase):
         fields = [(f"X-{i}", "v" * 16000) for i in range(5)]
         status, _, _ = self.client().request("/push/alice/", fields=fields)
         self.assertEqual((status, self.door.asks), (431, []))
+
+    def test_a_higher_minor_version_of_http(self):
+        for version, minor in (("1.2", 2), ("1.9", 9), ("1.10", 9), ("1.99", 9)):
+            self.client().request("/push/alice/", version=version)
+            self.assertEqual((self.ask().major, self.ask().minor), (1, minor))
 
 
 class Key(ModuleCase):
@@ -195,6 +206,7 @@ class Failures(ModuleCase):
         client = self.client()
         got, fields, _ = client.upgrade(target).answer()
         self.assertEqual(got, status, target)
+        self.assertNotIn("X-Lie", dict(fields))
         self.assertEqual([value for name, value in fields if name == "Retry-After"],
                          ["3"] if status == 503 else [])
         # The same connection, and the same worker, answer further requests.
@@ -272,6 +284,7 @@ class Failures(ModuleCase):
         lies = [b"\x01", b"\x01\x02\x00", b"\x02\x02\x00\x00", b"\x01\x09\x00\x00",
                 b"\x01\x02\x00\x00more", sound[:11], sound[:-1], sound + b"more", sound[:20],
                 refuse(status=101), refuse(status=199), refuse(status=600), refuse(fields=(("", "x"),)),
+                refuse(fields=(("X-Lie", "a"), ("", "x"))),
                 refuse(fields=(("X-A", "b\r\nX-C: d"),)), refuse(fields=(("X\n", "b"),)),
                 sound[:4] + b"\xff\xff" + sound[6:], sound[:6] + b"\xff\xff" + sound[8:],
                 sound[:8] + b"\xff\xff\xff\xff" + sound[12:]]

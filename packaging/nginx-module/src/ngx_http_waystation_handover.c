@@ -16,6 +16,7 @@
 #define NGX_HTTP_WAYSTATION_ASK_USER      2
 #define NGX_HTTP_WAYSTATION_HERE_PUMPED   1     /* flags of HERE */
 
+#define NGX_HTTP_WAYSTATION_MAX_MINOR     9
 #define NGX_HTTP_WAYSTATION_MAX_METHOD    32
 #define NGX_HTTP_WAYSTATION_MAX_USER      256
 #define NGX_HTTP_WAYSTATION_MAX_SCOPES    1024
@@ -42,6 +43,8 @@ static ngx_int_t ngx_http_waystation_send_here(ngx_http_waystation_ctx_t *ctx, n
     ngx_uint_t flags);
 static void ngx_http_waystation_refuse(ngx_http_waystation_ctx_t *ctx, u_char *message,
     size_t size);
+static ngx_int_t ngx_http_waystation_take_field(ngx_http_waystation_reader_t *reader,
+    ngx_str_t *name, ngx_str_t *value);
 static ngx_int_t ngx_http_waystation_add_field(ngx_http_request_t *r, ngx_str_t *name,
     ngx_str_t *value);
 static ngx_int_t ngx_http_waystation_unavailable(ngx_http_waystation_ctx_t *ctx, ngx_int_t status,
@@ -213,6 +216,8 @@ ngx_http_waystation_write_ask(ngx_http_waystation_ctx_t *ctx, size_t *size)
                       "%uz; allowed are %d and %d bytes, without line breaks",
                       user.len, scopes.len, NGX_HTTP_WAYSTATION_MAX_USER,
                       NGX_HTTP_WAYSTATION_MAX_SCOPES);
+        ngx_http_waystation_set(&ctx->result, "refused");
+        ngx_http_waystation_set(&ctx->code, "internal");
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -236,6 +241,8 @@ ngx_http_waystation_write_ask(ngx_http_waystation_ctx_t *ctx, size_t *size)
     }
 
     if (r->method_name.len > NGX_HTTP_WAYSTATION_MAX_METHOD) {
+        ngx_http_waystation_set(&ctx->result, "refused");
+        ngx_http_waystation_set(&ctx->code, "method_not_allowed");
         return NGX_HTTP_NOT_ALLOWED;
     }
 
@@ -254,7 +261,7 @@ ngx_http_waystation_write_ask(ngx_http_waystation_ctx_t *ctx, size_t *size)
     *p++ = NGX_HTTP_WAYSTATION_ASK;
     p = ngx_http_waystation_put16(p, flags);
     *p++ = (u_char) (r->http_version / 1000);
-    *p++ = (u_char) (r->http_version % 1000);
+    *p++ = (u_char) ngx_min(r->http_version % 1000, NGX_HTTP_WAYSTATION_MAX_MINOR);
     p = ngx_http_waystation_put16(p, client_port);
     p = ngx_http_waystation_put16(p, server_port);
     p = ngx_http_waystation_put16(p, wlcf->key.len);
@@ -617,7 +624,7 @@ ngx_http_waystation_refuse(ngx_http_waystation_ctx_t *ctx, u_char *message, size
     ngx_uint_t                     i, status, code_len, fields;
     ngx_chain_t                    out;
     ngx_http_request_t            *r;
-    ngx_http_waystation_reader_t   reader;
+    ngx_http_waystation_reader_t   reader, begin;
 
     r = ctx->request;
     reader.pos = message;
@@ -654,31 +661,27 @@ ngx_http_waystation_refuse(ngx_http_waystation_ctx_t *ctx, u_char *message, size
     ctx->code.data = reader.pos - code_len;
     ngx_http_waystation_set(&ctx->result, "refused");
 
+    /* The whole message is checked before any of it becomes part of the response. */
+
+    begin = reader;
+
     for (i = 0; i < fields; i++) {
-        p = ngx_http_waystation_take(&reader, 4);
-        if (p == NULL) {
+        if (ngx_http_waystation_take_field(&reader, &name, &value) != NGX_OK) {
             goto malformed;
-        }
-
-        name.len = ngx_http_waystation_get16(p);
-        value.len = ngx_http_waystation_get16(p + 2);
-        name.data = ngx_http_waystation_take(&reader, name.len);
-        value.data = ngx_http_waystation_take(&reader, value.len);
-
-        if (name.len == 0 || name.data == NULL || value.data == NULL
-            || !ngx_http_waystation_is_line(&name) || !ngx_http_waystation_is_line(&value))
-        {
-            goto malformed;
-        }
-
-        if (ngx_http_waystation_add_field(r, &name, &value) != NGX_OK) {
-            ngx_http_waystation_finalize(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR);
-            return;
         }
     }
 
     if (body_len != (size_t) (reader.end - reader.pos)) {
         goto malformed;
+    }
+
+    for (i = 0; i < fields; i++) {
+        if (ngx_http_waystation_take_field(&begin, &name, &value) != NGX_OK
+            || ngx_http_waystation_add_field(r, &name, &value) != NGX_OK)
+        {
+            ngx_http_waystation_finalize(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR);
+            return;
+        }
     }
 
     if (ctx->code.len == sizeof("bad_handover") - 1
@@ -726,6 +729,34 @@ malformed:
 
     ngx_http_waystation_finalize(ctx,
         ngx_http_waystation_unavailable(ctx, NGX_HTTP_BAD_GATEWAY, "bad_answer"));
+}
+
+
+/* Takes a header field of REFUSE. Returns NGX_ERROR if it is malformed. */
+
+static ngx_int_t
+ngx_http_waystation_take_field(ngx_http_waystation_reader_t *reader, ngx_str_t *name,
+    ngx_str_t *value)
+{
+    u_char  *p;
+
+    p = ngx_http_waystation_take(reader, 4);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    name->len = ngx_http_waystation_get16(p);
+    value->len = ngx_http_waystation_get16(p + 2);
+    name->data = ngx_http_waystation_take(reader, name->len);
+    value->data = ngx_http_waystation_take(reader, value->len);
+
+    if (name->len == 0 || name->data == NULL || value->data == NULL
+        || !ngx_http_waystation_is_line(name) || !ngx_http_waystation_is_line(value))
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 

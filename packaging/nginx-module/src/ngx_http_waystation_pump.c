@@ -249,7 +249,7 @@ ngx_http_waystation_pump_run(ngx_http_waystation_pump_t *pump)
         pump->relay->read->ready = 1;
         pump->relay->read->available = -1;
 
-        if (ngx_http_waystation_flow(&pump->down) != NGX_OK) {
+        if (ngx_http_waystation_flow(&pump->down) != NGX_OK || pump->down.broken) {
             ngx_http_waystation_pump_close(pump);
             return;
         }

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "handover/door.hpp"
 #include "unit/api/embedder.hpp"
 #include "unit/handover/asker.hpp"
 #include "unit/handover/messages.hpp"
@@ -329,6 +330,109 @@ TEST_F(HandoverTest, FreeWaitsForTheRunningIdentifyAndEndsAskers) {
   release.set_value();
   freeing.join();
   EXPECT_EQ(receive_message(asker), "end");
+}
+
+/// Its `identify` waits for the client "first" until the test releases it, and admits everyone as
+/// "bob". The test's thread alone starts and ends askers.
+class BusyHandoverTest : public HandoverTest {
+ protected:
+  static constexpr std::size_t kMany = 3 * Door::kMaxAskers;
+
+  BusyHandoverTest() {
+    options_.auth = WAYSTATION_AUTH_CALLBACK;
+    identify_ = [this](const waystation_request& request, waystation_identity& identity) {
+      const std::string_view target = request.target;
+      {
+        const std::lock_guard lock(mutex_);
+        identified_.emplace_back(target);
+        handed_then_.push_back(count("handed"));
+      }
+      if (target == "/push/bob/?first") {
+        entered_.set_value();
+        release_.get_future().wait();
+      }
+      std::string("bob").copy(identity.user, 3);
+      return 1;
+    };
+  }
+
+  FileDescriptor ask(const std::string& target) {
+    auto asker = socket_.connect();
+    send_message(asker, upgrade_of(target).bytes());
+    return asker;
+  }
+
+  /// An asker whose decision keeps the thread busy.
+  FileDescriptor start_first() {
+    auto asker = ask("/push/bob/?first");
+    entered_.get_future().wait();
+    return asker;
+  }
+
+  /// Clients that ask and leave before their decision.
+  void leave() {
+    for (std::size_t i = 0; i < kMany; ++i) (void)ask("/push/bob/?left");
+    ASSERT_TRUE(eventually([&] { return count("unavailable") == kMany; }));
+  }
+
+  /// A client whose socket waits to be taken by the busy thread.
+  WebSocketClient arrive(const FileDescriptor& given) {
+    WebSocketClient client(connect_to({"127.0.0.1", listener_.port()}));
+    const auto server = listener_.accept();
+    send_message(given, here_message(), {server.get()});
+    EXPECT_EQ(receive_message(given), "end") << "the relay has the socket";
+    return client;
+  }
+
+  FileDescriptor given(const std::string& target) {
+    auto asker = ask(target);
+    EXPECT_EQ(receive_message(asker), kGive);
+    return asker;
+  }
+
+  std::promise<void> entered_, release_;
+  std::vector<std::string> identified_;     // in order
+  std::vector<std::uint64_t> handed_then_;  // clients taken when each was identified
+};
+
+TEST_F(BusyHandoverTest, ClientsThatLeaveAreNotIdentifiedAndTakeNobodysTurn) {
+  start();
+  const auto first = start_first();
+  leave();
+  const auto last = ask("/push/bob/?last");
+  release_.set_value();
+  EXPECT_EQ(receive_message(first), kGive);
+  EXPECT_EQ(receive_message(last), kGive);
+  const std::lock_guard lock(mutex_);
+  EXPECT_THAT(identified_, testing::ElementsAre("/push/bob/?first", "/push/bob/?last"));
+}
+
+TEST_F(BusyHandoverTest, AdmittedClientsAreTakenBeforeOthersAreIdentified) {
+  start();
+  const auto admitted = given("/push/bob/?admitted");
+  const auto first = start_first();
+  leave();
+  const auto next = ask("/push/bob/?next");
+  auto client = arrive(admitted);
+  release_.set_value();
+  EXPECT_THAT(client.read_head(), testing::StartsWith("HTTP/1.1 101 "));
+  EXPECT_EQ(receive_message(next), kGive);
+  const std::lock_guard lock(mutex_);
+  ASSERT_EQ(identified_.back(), "/push/bob/?next");
+  EXPECT_EQ(handed_then_.back(), 1U);
+}
+
+TEST_F(BusyHandoverTest, AClientThatWaitsToBeTakenWhenTheRelayStopsGetsTheRefusal) {
+  start();
+  const auto admitted = given("/push/bob/?admitted");
+  const auto first = start_first();
+  auto client = arrive(admitted);
+  std::thread freeing([&] { relay_->free(); });
+  EXPECT_EQ(receive_message(first), "end") << "the doors are closed";
+  release_.set_value();
+  EXPECT_THAT(client.read_head(), testing::StartsWith("HTTP/1.1 503 "));
+  freeing.join();
+  EXPECT_EQ(lines(WAYSTATION_LOG_DEBUG, "no connection was taken: the relay stops").size(), 1U);
 }
 
 TEST_F(HandoverTest, TheRelayUsesADuplicateAndEndsItWithItself) {

@@ -65,6 +65,7 @@ class Owner final : public DoorOwner {
     asked.push_back(asker);
     targets.emplace_back(ask->request().target);
   }
+  void withdraw(const Door&, std::uint64_t asker) noexcept override { withdrawn.push_back(asker); }
   std::string refuse(const Refusal& refusal) override {
     problems.push_back(refusal.log_detail);
     return refuse_message("bad_handover", to_response(refusal));
@@ -85,7 +86,7 @@ class Owner final : public DoorOwner {
     bool is_pumped;
     std::string early;
   };
-  std::vector<std::uint64_t> asked;
+  std::vector<std::uint64_t> asked, withdrawn;
   std::vector<std::string> targets, problems, faults, ends;
   std::vector<Taken> taken;
   int refused = 0;
@@ -231,6 +232,7 @@ TEST_F(DoorTest, AskersThatHangAtEachStepAreEndedByTheirDeadlines) {
   EXPECT_EQ(receive_message(undecided), "nothing");
   loop_.pass(1);
   EXPECT_EQ(receive_message(undecided), "end");
+  EXPECT_EQ(owner_.withdrawn, owner_.asked);
   door_->answer(owner_.asked.back(), {std::make_shared<int>(), {}});  // too late: nothing happens
 
   auto client = pair();
@@ -259,6 +261,7 @@ TEST_F(DoorTest, AskersMayEndAtEachStep) {
   asker.reset();
   loop_.round();
   EXPECT_THAT(owner_.ends, SizeIs(2)) << "without waiting for the decision";
+  EXPECT_EQ(owner_.withdrawn, owner_.asked);
   give();
   EXPECT_TRUE(place_.expired());
 

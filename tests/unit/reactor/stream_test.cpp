@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <array>
@@ -109,6 +111,23 @@ TEST(UnixStream, CountsAllBytesAsUnacknowledgedUntilThePeerHasReadThem) {
   EXPECT_EQ(test::receive_exactly(peer.get(), 3), "abc");
   EXPECT_EQ(stream->write(std::string("de")).bytes, 2U);
   EXPECT_EQ(stream->unacknowledged_bytes(), 2U);
+}
+
+TEST(UnixStream, CountsNoMoreThanTheMemoryOfTheBufferForAPeerThatLags) {
+  auto [peer, stream] = unix_pair();
+  const std::string message(100, 'x');
+  EXPECT_EQ(stream->write(message).bytes, message.size());
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_EQ(stream->write(message).bytes, message.size());
+    EXPECT_EQ(test::receive_exactly(peer.get(), message.size()).size(), message.size());
+    int memory = 0;
+    ASSERT_EQ(ioctl(stream->descriptor(), SIOCOUTQ, &memory), 0);
+    ASSERT_GE(stream->unacknowledged_bytes(), message.size());
+    ASSERT_LE(stream->unacknowledged_bytes(), static_cast<std::uint64_t>(memory)) << i;
+  }
+  const auto before = stream->unacknowledged_bytes();
+  peer.reset();
+  EXPECT_EQ(stream->unacknowledged_bytes(), before) << "it left the last message unread";
 }
 
 TEST(UnixStream, CountsBytesThatThePeerLeftUnreadAtItsEnd) {
