@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <array>
 
 #include "admission/request.hpp"
 #include "base/error.hpp"
@@ -142,17 +143,26 @@ bool AddressList::contains_all_addresses() const noexcept {
 }
 
 /// Two blocks are either nested or disjoint. So several blocks cover `whole` together exactly if
-/// they cover both of its halves. The depth is at most 128.
+/// they cover both of its halves.
 bool AddressList::covers(const AddressBlock& whole) const noexcept {
-  const auto holds = [&](const AddressBlock& block) { return block.contains(whole); };
-  const auto reaches_in = [&](const AddressBlock& block) { return whole.contains(block); };
-  if (std::ranges::any_of(blocks_, holds)) return true;
-  if (std::ranges::none_of(blocks_, reaches_in)) return false;
-  AddressBlock low = whole;
-  ++low.bits_;  // at most 128: a single address is contained or disjoint
-  AddressBlock high = low;
-  high.base_ = high.base_.with_bit(whole.bits_);
-  return covers(low) && covers(high);
+  // A half waits for each longer prefix, of at most 128 bits. No recursion: see EMBEDDING.md, on
+  // the stack of a host's threads.
+  std::array<AddressBlock, 130> waiting;
+  std::size_t count = 0;
+  waiting[count++] = whole;
+  while (count != 0) {
+    const AddressBlock block = waiting[--count];
+    const auto holds = [&](const AddressBlock& other) { return other.contains(block); };
+    const auto reaches_in = [&](const AddressBlock& other) { return block.contains(other); };
+    if (std::ranges::any_of(blocks_, holds)) continue;
+    if (std::ranges::none_of(blocks_, reaches_in)) return false;
+    AddressBlock half = block;
+    ++half.bits_;  // at most 128: a single address is contained or disjoint
+    waiting[count++] = half;
+    half.base_ = half.base_.with_bit(block.bits_);
+    waiting[count++] = half;
+  }
+  return true;
 }
 
 bool AddressList::contains(const Address& address) const noexcept {
