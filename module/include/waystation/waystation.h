@@ -475,8 +475,9 @@ WAYSTATION_API waystation_status waystation_end_sessions(waystation_relay *relay
 /* Opens a door, through which other web servers on this machine hand over connections: see
  * module/HANDOVER.md for the messages. `listening_descriptor` is a unix socket of type SOCK_SEQPACKET
  * that listens. It stays the caller's, who may close it at once; the library uses a duplicate, and
- * sets non-blocking mode, which both share. Whoever can connect to the socket can name the client's
- * address and user, so its file should be for the web server alone; see also handover_key_file.
+ * sets non-blocking mode, which both share. A program that can connect to the socket can name the
+ * client's address and user, so its file should be for the web server alone; see also
+ * handover_key_file.
  *
  * Requests are admitted on a thread of the library, one at a time, which also calls `identify`. A
  * relay may have several doors. They are closed by waystation_free; while the relay drains, they
