@@ -9,13 +9,17 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <charconv>
+#include <cstddef>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <system_error>
@@ -36,6 +40,15 @@ constexpr int kLimitForHighBase = 4096;
 constexpr int kNumbersPerPoll = 1024;
 // How far above the adopted ones the mark is put.
 constexpr int kMarkDistance = 256;
+// A run of at least so many numbers that are not adopted is looked up in the kernel's list. One
+// look costs as much as a poll of about 200 numbers.
+constexpr int kListedRun = 256;
+// The lowest numbers are polled, since an entry of the list costs as much as 30 numbers of a poll:
+// as many as are open, and these more, in multiples of kPerWord.
+constexpr int kSparePolled = 32;
+// The size of a list's entry with a number of up to seven digits.
+constexpr std::size_t kListEntry = 32;
+constexpr int kNoEnd = std::numeric_limits<int>::max();
 // At most so many given descriptors are adopted between two counts of all descriptors.
 constexpr std::int64_t kAdoptionsPerCount = 64;
 
@@ -50,6 +63,18 @@ class AdoptedNumbers {
   /// The bits of `fd` and those that share its word, the lowest number's lowest.
   std::uint64_t word_of(int fd) const noexcept {
     return fd < kMax ? words_[index(fd)].load(std::memory_order_acquire) : 0;
+  }
+  /// The lowest number from `first` on, below `end`, that is adopted or not, as `adopted` says.
+  /// `end` if there is none.
+  int next(int first, int end, bool adopted) const noexcept {
+    for (int fd = first; fd < end;) {
+      const auto word = adopted ? word_of(fd) : ~word_of(fd);
+      if (const auto rest = word >> (fd % kPerWord); rest != 0) {
+        return std::min(fd + std::countr_zero(rest), end);
+      }
+      fd += kPerWord - fd % kPerWord;
+    }
+    return end;
   }
   void insert(int fd) noexcept {
     words_[index(fd)].fetch_or(bit(fd), std::memory_order_acq_rel);
@@ -150,16 +175,17 @@ bool is_connected(int fd) noexcept {
 
 /// The peer of a socket, also after the peer has reset the connection. Throws SearchFailed.
 std::optional<Endpoint> peer_endpoint(int fd) {
-  // SO_PEERNAME wants room for exactly as much as there is, which depends on the family.
+  // SO_PEERNAME copies as many bytes as there is room for, and fails if the address is shorter. An
+  // address of IPv4 is the shortest, and begins with the family as all do.
   for (const socklen_t length : {socklen_t{sizeof(sockaddr_in)}, socklen_t{sizeof(sockaddr_in6)}}) {
     sockaddr_storage storage{};
     socklen_t size = length;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &storage, &size) != 0) {
       require_other_descriptor("getsockopt");
-      continue;
+      return std::nullopt;
     }
-    const bool is_v4 = storage.ss_family == AF_INET;
-    if (is_v4 == (length == sizeof(sockaddr_in))) return read_endpoint(storage);
+    const bool is_whole = storage.ss_family != AF_INET6 || length == sizeof(sockaddr_in6);
+    if (is_whole) return read_endpoint(storage);
   }
   return std::nullopt;
 }
@@ -454,7 +480,6 @@ class Adopter {
       return failure(Cause::unsupported,
                      "only TCP connections can be taken over; the peer has no IP address");
     }
-    matches_.clear();
     const Ends wanted{{*address, target.remote_port}, target.local_port};
     const int others = search(&wanted, limit);
     if (!leaves(target.descriptor_reserve, others, limit)) return too_few(limit);
@@ -472,61 +497,97 @@ class Adopter {
   /// unless that is null. It does not stop at the first match, because there may be a second.
   /// Throws SearchFailed.
   int search(const Ends* wanted, int limit) WAYSTATION_REQUIRES(search_) {
-    const int end = end_of_search(limit);
+    std::optional<int> open;
+    if (place_mark() && open_list()) open = search_numbers(wanted, limit, true);
+    if (!open) open = search_numbers(wanted, limit, false);
+    // A process gets the lowest free number, so that there are few others above these.
+    const int polled = *open + kSparePolled + AdoptedNumbers::kPerWord - 1;
+    polled_low_ = std::min(polled - polled % AdoptedNumbers::kPerWord, kHighBase);
+    return *open;
+  }
+
+  /// As search(). Without the list, it polls all numbers. With it, long runs of numbers that are
+  /// hardly ever open are looked up there; empty if the list is not reliable.
+  std::optional<int> search_numbers(const Ends* wanted, int limit, bool with_list)
+      WAYSTATION_REQUIRES(search_) {
+    matches_.clear();
+    candidates_.clear();
     // One poll() tells which numbers are open, at a lower cost than a call for each. It accepts no
     // more numbers than the process may open.
     const auto most = static_cast<std::size_t>(std::clamp(limit, 1, kNumbersPerPoll));
+    const int end = with_list ? highest_ + 1 : descriptor_table_size(limit);
     int open = 0;
-    candidates_.clear();
-    for (int first = 0; first < end; first += AdoptedNumbers::kPerWord) {
-      const auto adopted = adopted_numbers.word_of(first);
-      if (~adopted == 0) continue;
-      for (int i = 0; i < AdoptedNumbers::kPerWord && first + i < end; ++i) {
-        if ((adopted >> i & 1U) != 0) continue;
-        candidates_.push_back({first + i, 0, 0});
+    // Each turn searches one run of numbers that are not adopted. Adopted ones may close meanwhile;
+    // it does not matter whether those are searched.
+    for (int first = 0; first < end;) {
+      first = adopted_numbers.next(first, end, false);
+      const int last = adopted_numbers.next(first, end, true);
+      // The list has the end of the last run, beyond the mark.
+      const bool is_listed = with_list && (last == end || last - first >= kListedRun);
+      int poll_end = last;
+      if (is_listed) poll_end = first == 0 ? std::min({polled_low_, last, dead_.get()}) : first;
+      for (int fd = first; fd < poll_end; ++fd) {
+        candidates_.push_back({fd, 0, 0});
         if (candidates_.size() == most) open += match_candidates(wanted);
       }
+      if (is_listed) {
+        const auto listed = match_listed(poll_end, last == end ? kNoEnd : last, wanted);
+        if (!listed) return std::nullopt;
+        open += *listed;
+      }
+      first = last;
     }
-    open += match_candidates(wanted);
-    if (wanted != nullptr) {
-      for (const int fd : above_) match(fd, *wanted);
-    }
-    return open + static_cast<int>(above_.size());
+    return open + match_candidates(wanted);
   }
 
-  /// The end of the numbers that have to be tried. Open numbers from there on are in above_; there
-  /// are hardly ever any.
-  int end_of_search(int limit) WAYSTATION_REQUIRES(search_) {
-    above_.clear();
+  /// Puts the mark above all numbers that were ever adopted. False if it cannot be there.
+  bool place_mark() WAYSTATION_REQUIRES(search_) {
     if (dead_.get() <= highest_) {
       FileDescriptor higher(fcntl(dead_.get(), F_DUPFD_CLOEXEC, highest_ + kMarkDistance));
       if (higher) dead_ = std::move(higher);
     }
-    if (dead_.get() > highest_ && list_above_mark()) return dead_.get();
-    above_.clear();
-    return descriptor_table_size(limit);
+    return dead_.get() > highest_;
   }
 
-  /// Puts the open numbers above the mark into above_. False if the kernel's list is not available,
-  /// or does not begin with the mark.
-  bool list_above_mark() WAYSTATION_REQUIRES(search_) {
-    const std::unique_ptr<DIR, CloseFolder> list(opendir("/proc/self/fd"));
-    if (list == nullptr) return false;
+  /// Opens the kernel's list of this process's descriptors, which stays open. False if there is
+  /// none.
+  bool open_list() WAYSTATION_REQUIRES(search_) {
+    // A child process inherits the list of its parent.
+    const auto process = getpid();
+    if (list_ && list_of_ == process) return true;
+    const FileDescriptor low(::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    list_ = FileDescriptor(fcntl(low.get(), F_DUPFD_CLOEXEC, first_number(descriptor_limit())));
+    list_of_ = process;
+    return static_cast<bool>(list_);
+  }
+
+  /// Counts the open numbers from `first` on, below `end`, and collects those that match. Only the
+  /// kernel's list is asked. It must go on beyond `end`, or contain the mark; otherwise it is not
+  /// reliable, and the result is empty. Throws SearchFailed.
+  std::optional<int> match_listed(int first, int end, const Ends* wanted)
+      WAYSTATION_REQUIRES(search_) {
     // A number's position in this folder is two more than itself: "." and ".." come first.
-    seekdir(list.get(), dead_.get() + 2);
-    bool begins_with_mark = false;
-    for (;;) {
-      errno = 0;
-      const auto* const entry = readdir(list.get());
-      if (entry == nullptr) return errno == 0 && begins_with_mark;
-      const std::string_view name(entry->d_name);
-      int fd = -1;
-      std::from_chars(name.data(), name.data() + name.size(), fd);
-      if (!begins_with_mark) {
-        if (fd != dead_.get()) return false;
-        begins_with_mark = true;
-      } else {
-        above_.push_back(fd);
+    if (lseek(list_.get(), off_t{first} + 2, SEEK_SET) < 0) return std::nullopt;
+    int open = 0;
+    bool has_mark = false;
+    // Few at first: usually an adopted number comes next, or the mark, and each entry has its cost.
+    for (std::size_t size = 2 * kListEntry;; size = list_buffer_.size()) {
+      const auto got = getdents64(list_.get(), list_buffer_.data(), size);
+      if (got < 0) return std::nullopt;
+      if (got == 0) return has_mark && end == kNoEnd ? std::optional(open) : std::nullopt;
+      for (std::string_view rest(list_buffer_.data(), static_cast<std::size_t>(got));
+           !rest.empty();) {
+        std::uint16_t length = 0;
+        std::memcpy(&length, rest.data() + offsetof(dirent64, d_reclen), sizeof length);
+        int fd = -1;
+        std::from_chars(rest.data() + offsetof(dirent64, d_name), rest.data() + length, fd);
+        rest.remove_prefix(length);
+        if (fd < first) return std::nullopt;
+        if (fd >= end) return open;
+        first = fd + 1;
+        has_mark |= fd == dead_.get();
+        ++open;
+        if (wanted != nullptr) match(fd, *wanted);
       }
     }
   }
@@ -546,14 +607,14 @@ class Adopter {
   }
 
   void match(int fd, const Ends& wanted) WAYSTATION_REQUIRES(search_) {
-    const auto local = own_endpoint(fd);
-    if (!local || local->port != wanted.local_port) return;
     // getpeername() fails after the peer has reset the connection. Such a connection may still be
     // the wanted one: another connection from the same client port then belongs to another client.
     const auto remote = peer_endpoint(fd);
     if (!remote || remote->port != wanted.peer.port || remote->address != wanted.peer.address) {
       return;
     }
+    const auto local = own_endpoint(fd);
+    if (!local || local->port != wanted.local_port) return;
     matches_.push_back({fd, is_connected(fd)});
   }
 
@@ -596,15 +657,18 @@ class Adopter {
   }
 
   Mutex search_;  // no two searches overlap
-  // The dead socket. Its number is also the mark, usually above all adopted ones. The kernel can
-  // list the numbers beyond it, which costs less than to try all possible numbers.
+  // The dead socket. Its number is also the mark, usually above all adopted ones: a list of all
+  // numbers up to the end contains it.
   FileDescriptor dead_ WAYSTATION_GUARDED_BY(search_);
+  FileDescriptor list_ WAYSTATION_GUARDED_BY(search_);  // /proc/self/fd of the process list_of_
+  pid_t list_of_ WAYSTATION_GUARDED_BY(search_) = 0;
+  alignas(dirent64) std::array<char, 4096> list_buffer_ WAYSTATION_GUARDED_BY(search_){};
+  int polled_low_ WAYSTATION_GUARDED_BY(search_) = AdoptedNumbers::kPerWord;
   int highest_ WAYSTATION_GUARDED_BY(search_) = 0;  // number that was ever adopted
   // For given descriptors: how many more rely on the last count, and what that was made for.
   std::int64_t until_count_ WAYSTATION_GUARDED_BY(search_) = 0;
   int counted_limit_ WAYSTATION_GUARDED_BY(search_) = 0;
   std::uint32_t counted_reserve_ WAYSTATION_GUARDED_BY(search_) = 0;
-  std::vector<int> above_ WAYSTATION_GUARDED_BY(search_);
   std::vector<pollfd> candidates_ WAYSTATION_GUARDED_BY(search_);
   std::vector<Match> matches_ WAYSTATION_GUARDED_BY(search_);
 };
