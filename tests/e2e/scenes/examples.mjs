@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { scene } from '../lib/harness.mjs';
-import { freePort } from '../lib/server.mjs';
+import { binary, freePort } from '../lib/server.mjs';
 import { makeKey } from '../lib/token.mjs';
 
 const open = 1;
@@ -53,9 +53,9 @@ async function say(page, text) {
   await page.locator('button.send:enabled').click();
 }
 
-/** Two users of a site talk to each other. `relay` is where its sockets are. */
-async function converse(stage, site, relay) {
-  const stranger = await (await stage.browserContext()).request.get(`${relay}/push/1/`, { failOnStatusCode: false });
+/** Two users of a site talk to each other. `push` is the address of alice’s push sockets. */
+async function converse(stage, site, push) {
+  const stranger = await (await stage.browserContext()).request.get(push, { failOnStatusCode: false });
   assert.equal(stranger.status(), 401);
 
   const alice = await logIn(stage, site, 'alice');
@@ -83,7 +83,7 @@ async function converse(stage, site, relay) {
   await second.locator('button.login').waitFor();
   await pushIs(alice, closed);
   await pushIs(bob, open);
-  const after = await second.context().request.get(`${relay}/push/1/`, { failOnStatusCode: false });
+  const after = await second.context().request.get(push, { failOnStatusCode: false });
   assert.equal(after.status(), 401);
 }
 
@@ -94,7 +94,7 @@ scene('example: Django’s login, with a token', async (stage) => {
   const address = `127.0.0.1:${await freePort()}`;
   const relay = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file, '--allowed-origins', `http://${address}`]);
   await startDjango(stage, folder, address, '--relay', `127.0.0.1:${relay.port}`, '--key-file', key.file);
-  await converse(stage, `http://${address}/`, relay.url);
+  await converse(stage, `http://${address}/`, `${relay.url}/push/1/`);
 });
 
 scene('example: nginx asks the login', async (stage) => {
@@ -106,5 +106,11 @@ scene('example: nginx asks the login', async (stage) => {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`);
   writeFileSync(`${folder}/nginx.conf`, `pid ${folder}/pid; events {} http { access_log off; ${temporary.join(' ')}\n${site}}\n`);
   await stage.program(process.env.NGINX ?? '/usr/sbin/nginx', ['-p', folder, '-e', 'stderr', '-c', `${folder}/nginx.conf`, '-g', 'daemon off; error_log stderr notice;'], /start worker process/);
-  await converse(stage, `http://127.0.0.1:${ports[8000]}/`, `http://127.0.0.1:${ports[8000]}`);
+  await converse(stage, `http://127.0.0.1:${ports[8000]}/`, `http://127.0.0.1:${ports[8000]}/push/1/`);
+});
+
+scene('example: a program’s own login', async (stage) => {
+  const program = `${dirname(binary)}/examples/own_login`;
+  const { ready: site } = await stage.program(program, ['0', `${examples}/own_login/page.html`], /(http:\S+)/);
+  await converse(stage, `${site}/`, `${site}/push/alice/`);
 });
