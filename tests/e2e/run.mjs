@@ -7,6 +7,7 @@ import './scenes/network.mjs';
 import './scenes/appearance.mjs';
 import './scenes/operator.mjs';
 import './scenes/load.mjs';
+import './scenes/examples.mjs';
 
 const browser = await launch();
 let good = false;
