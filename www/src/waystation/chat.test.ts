@@ -259,6 +259,20 @@ describe('receiving', () => {
     expect(chat?.present).toBe(null);
   });
 
+  it('follows whether the other user is reachable, if the server says it', () => {
+    const seen: unknown[] = [];
+    const made = opened();
+    made.on('presence', (present) => seen.push(present));
+    made.on('reachable', (reachable) => seen.push([reachable, made.present]));
+    browser.socket.sendFrame({ presence: { user: 'bob', present: false } });
+    browser.socket.sendFrame({ presence: { user: 'bob', present: false, reachable: false } });
+    browser.socket.sendFrame({ presence: { user: 'bob', present: true, reachable: true } });
+    browser.socket.sendFrame({ presence: { user: 'bob', present: false, reachable: true } });
+    expect(made.reachable).toBe(true);
+    browser.socket.drop();
+    expect(seen).toEqual([false, [false, false], true, [true, true], false, null, [undefined, null]]);
+  });
+
   it('receives signals, and sends them only over an open connection', () => {
     const heard: unknown[] = [];
     const made = open();

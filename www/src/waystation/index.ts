@@ -1,4 +1,4 @@
-export { openChat, SendError, type Chat, type ChatEvents, type ChatMessage, type ChatOptions, type SendErrorCode, type Ack } from './chat';
+export { openChat, SendError, type Chat, type ChatEvents, type ChatMessage, type ChatOptions, type SendErrorCode, type SendOptions, type Ack } from './chat';
 export { connectPush, type Push, type PushEvent, type PushEvents, type PushOptions } from './push';
 export { defaultTuning, type ClosedReason, type LinkState, type LinkTuning, type WaitCause } from './link_state';
 export { compareUsers, groupName, isUser, NameError, otherUser, parseGroup } from './names';

@@ -26,6 +26,13 @@ describe('parseFrame', () => {
     expect(parseFrame('{"ack":{"id":1,"route":"moon","reached":"x"}}')).toEqual({ kind: 'ack', id: null, route: 'unconfirmed', reached: 0, at: null });
   });
 
+  it('reads `reachable` if the server says it', () => {
+    const frame = (more: string): unknown => parseFrame(`{"presence":{"user":"bob","present":false${more}}}`);
+    expect(frame(',"reachable":true')).toMatchObject({ reachable: true });
+    expect(frame(',"reachable":false')).toMatchObject({ reachable: false });
+    for (const more of ['', ',"reachable":null', ',"reachable":"yes"']) expect(frame(more)).toMatchObject({ reachable: undefined });
+  });
+
   it('ignores inherited keys', () => {
     expect(parseFrame('{"__proto__":{"message":1}}').kind).toBe('unknown');
     expect(parseFrame('{"constructor":1}').kind).toBe('unknown');

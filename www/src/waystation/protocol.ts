@@ -17,7 +17,8 @@ export interface ServerError {
 export type Frame =
   | { readonly kind: 'message'; readonly message: unknown; readonly from: string | null; readonly id: string | null; readonly at: number | null }
   | { readonly kind: 'ack'; readonly id: string | null; readonly route: Route; readonly reached: number; readonly at: number | null }
-  | { readonly kind: 'presence'; readonly user: string; readonly present: boolean }
+  /** `reachable`: undefined if the server does not say it. */
+  | { readonly kind: 'presence'; readonly user: string; readonly present: boolean; readonly reachable: boolean | undefined }
   | { readonly kind: 'signal'; readonly signal: unknown; readonly from: string | null }
   | { readonly kind: 'event'; readonly message: unknown; readonly group: string | null; readonly from: string | null; readonly id: string | null; readonly at: number | null }
   | { readonly kind: 'pong' }
@@ -71,7 +72,8 @@ export function parseFrame(source: unknown): Frame {
     return { kind: 'ack', id: text(ack.id), route: route(ack.route), reached: number(ack.reached) ?? 0, at: number(ack.at) };
   }
   if (isObject(presence) && typeof presence.user === 'string') {
-    return { kind: 'presence', user: presence.user, present: presence.present === true };
+    const { user, present, reachable } = presence;
+    return { kind: 'presence', user, present: present === true, reachable: typeof reachable === 'boolean' ? reachable : undefined };
   }
   if (isObject(event) && 'message' in event) {
     return {
