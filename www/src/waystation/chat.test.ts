@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { openChat, SendError, type Chat, type ChatMessage, type ChatOptions } from './chat';
+import { openChat, type Chat, type ChatMessage, type ChatOptions } from './chat';
 import { NameError } from './names';
+import { SendError } from './send_error';
 import { FakeBrowser, type FakeTab } from './testing/fake_browser';
 
 let browser: FakeBrowser;

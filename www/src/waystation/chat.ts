@@ -6,6 +6,7 @@ import { Link } from './link';
 import { defaultTuning, type LinkState, type LinkTuning } from './link_state';
 import { otherUser } from './names';
 import { encodeMessage, isMessageId, newMessageId, type Protocol, type Frame, type Route, type ServerError } from './protocol';
+import { SendError } from './send_error';
 import type { TokenSource } from './token';
 
 /** The server's acknowledgement of a message. */
@@ -16,39 +17,6 @@ export interface Ack {
   readonly reached: number;
   /** Milliseconds since 1970, server time. */
   readonly at: number;
-}
-
-export type SendErrorCode =
-  /** The offline queue is full. */
-  | 'queue_full'
-  /** The tab holds 100 messages or 1 MiB. */
-  | 'hold_full'
-  /** `cancel` was called. */
-  | 'canceled'
-  /** The frame is larger than `maxMessageBytes`. */
-  | 'too_large'
-  /** The message was in the offline queue for `queueDeadlineMs`. */
-  | 'expired'
-  /** The chat was closed before the message was sent. */
-  | 'closed'
-  /** Sent, but not acknowledged within `ackDeadlineMs`. */
-  | 'no_ack'
-  /** Sent, but the connection was lost before the acknowledgement. */
-  | 'link_lost'
-  /** An error code of the server, such as `rate_limited`. */
-  | (string & {});
-
-export class SendError extends Error {
-  override readonly name = 'SendError';
-
-  constructor(
-    readonly code: SendErrorCode,
-    /** `unknown`: the message may have arrived. Sending it again may deliver it twice. */
-    readonly outcome: 'not_sent' | 'refused' | 'unknown',
-    message: string,
-  ) {
-    super(message);
-  }
 }
 
 export interface ChatMessage {
@@ -390,6 +358,7 @@ export class Chat {
         if (frame.from !== null) this.events.emit('signal', { signal: frame.signal, from: frame.from });
         return;
       case 'event':
+      case 'missed':
       case 'pong':
       case 'unknown':
         return;

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { openChat, SendError, type Ack, type Chat, type ChatOptions } from './chat';
+import { openChat, type Ack, type Chat, type ChatOptions } from './chat';
+import { SendError } from './send_error';
 import { FakeBrowser, type FakeSocket, type FakeTab } from './testing/fake_browser';
 
 let browser: FakeBrowser;

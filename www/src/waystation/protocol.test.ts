@@ -10,12 +10,13 @@ describe('parseFrame', () => {
       ['signal', '{"signal":null,"from":"bob"}'],
       ['event', '{"event":{"message":1,"group":null,"from":null,"id":null,"at":1}}'],
       ['error', '{"error":{"code":"bad_json","detail":"x"}}'],
+      ['missed', '{"missed":{"from":[],"notifications":0,"complete":true,"next":"x"}}'],
     ];
     for (const [kind, text] of kinds) expect(parseFrame(text).kind).toBe(kind);
   });
 
   it('reports everything else as unknown', () => {
-    for (const text of ['', '{', '1', 'null', '[]', '{}', '{"event":1}', '{"presence":{}}', '{"ack":[]}', '{"error":"x"}']) {
+    for (const text of ['', '{', '1', 'null', '[]', '{}', '{"event":1}', '{"presence":{}}', '{"ack":[]}', '{"error":"x"}', '{"missed":{}}', '{"missed":[]}']) {
       expect(parseFrame(text).kind, text).toBe('unknown');
     }
     expect(parseFrame(new ArrayBuffer(2)).kind).toBe('unknown');
