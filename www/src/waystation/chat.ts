@@ -1,7 +1,7 @@
 import { routeAddress } from './address';
 import { Emitter, type Listener } from './emitter';
 import { browserEnvironment, type Environment } from './environment';
-import { HeldQueue } from './held';
+import { createHeldQueue, type HeldQueue } from './held';
 import { Link } from './link';
 import { defaultTuning, type LinkState, type LinkTuning } from './link_state';
 import { otherUser } from './names';
@@ -121,10 +121,11 @@ export class Chat {
       frame: options.maxMessageBytes ?? 65_536,
     };
     const environment = options.environment ?? browserEnvironment();
-    this.heldQueue = new HeldQueue(environment, {
-      transmit: (outgoing) => this.queue.length === 0 && this.transmit(outgoing),
-      onChange: (ids) => this.events.emit('held', ids),
-    });
+    this.heldQueue = createHeldQueue(
+      environment,
+      (outgoing) => this.queue.length === 0 && this.transmit(outgoing),
+      (ids) => this.events.emit('held', ids),
+    );
     this.link = new Link(
       {
         url: routeAddress(options.server, `ws/chat/${group}/`, environment),
@@ -157,7 +158,7 @@ export class Chat {
 
   /** The ids of the held messages, in order. */
   get held(): readonly string[] {
-    return this.heldQueue.ids;
+    return this.heldQueue.ids();
   }
 
   /** The number of messages in the offline queue. */
@@ -241,7 +242,7 @@ export class Chat {
         new SendError('too_large', 'not_sent', `message: ${outgoing.bytes} bytes; at most ${frame} are allowed`),
       );
     }
-    if (outgoing.hold || this.heldQueue.size > 0) {
+    if (outgoing.hold || this.heldQueue.size() > 0) {
       if (this.heldQueue.add(outgoing)) return;
       return outgoing.reject(new SendError('hold_full', 'not_sent', 'message: not sent; this tab holds at most 100 messages or 1 MiB'));
     }

@@ -23,176 +23,153 @@ export interface Holdable {
   hold: boolean;
 }
 
+/**
+ * The messages of one chat that wait in this tab until the receiver is reachable. One is unacknowledged at a time, and
+ * the others wait, so that their order stays.
+ */
+export interface HeldQueue<Item extends Holdable> {
+  /** The number of messages, with one that is sent and not acknowledged. */
+  size(): number;
+  /** The ids of the held messages, in order: all but one that is sent without having waited. */
+  ids(): readonly string[];
+  has(id: string): boolean;
+  /** Sends a message, or holds it. False if the tab is at a limit. */
+  add(item: Item): boolean;
+  /** The connection has opened. */
+  onOpen(): void;
+  /** The server has reported whether the receiver is reachable, or the connection was lost: false. */
+  onReachable(reachable: boolean): void;
+  /** A message was acknowledged, and reached nobody. True if it stays in the queue. */
+  keepsUndelivered(item: Item): boolean;
+  /** The server has rejected a message. True if it stays in the queue, since the error passes. */
+  keepsRejected(item: Item, code: string): boolean;
+  /** Removes a message that is settled, and sends the next one. */
+  remove(item: Item): void;
+  /** Removes a message, unless it is under way: then it is not sent again. Undefined if it was not removed. */
+  cancel(id: string): Item | undefined;
+  /** Removes all messages. */
+  clear(): readonly Item[];
+}
+
 /** The limits are for a tab, whose page all chats share. */
 const usage = new WeakMap<object, { messages: number; bytes: number }>();
 /** For environments without a page. */
 const noPage = {};
 
-function usageOf({ page }: Environment): { messages: number; bytes: number } {
-  const existing = usage.get(page ?? noPage);
-  if (existing !== undefined) return existing;
-  const created = { messages: 0, bytes: 0 };
-  usage.set(page ?? noPage, created);
-  return created;
-}
-
-export interface HeldHandlers<Item> {
-  /** Sends a message. False if the connection is not open. */
-  readonly transmit: (item: Item) => boolean;
-  /** The ids of the held messages have changed. */
-  readonly onChange: (ids: readonly string[]) => void;
-}
-
 /**
- * The messages of one chat that wait in this tab until the receiver is reachable. One is unacknowledged at a time, and
- * the others wait, so that their order stays.
+ * `transmit`: sends a message; false if the connection is not open. `onChange`: the ids of the held messages have
+ * changed.
  */
-export class HeldQueue<Item extends Holdable> {
-  private readonly items: Item[] = [];
+export function createHeldQueue<Item extends Holdable>(
+  { page, random }: Environment,
+  transmit: (item: Item) => boolean,
+  onChange: (ids: readonly string[]) => void,
+): HeldQueue<Item> {
+  const used = usage.get(page ?? noPage) ?? { messages: 0, bytes: 0 };
+  usage.set(page ?? noPage, used);
+  const items: Item[] = [];
+  let held: readonly string[] = [];
   /** The first message is sent and not acknowledged. */
-  private inFlight = false;
+  let inFlight = false;
   /** The first message was sent, and waits for its next attempt. */
-  private waiting = false;
-  private attempt = 0;
-  private reachable = false;
-  private timer: ReturnType<typeof setTimeout> | undefined;
-  private readonly used;
-  /** The ids of `onChange`. */
-  private current: readonly string[] = [];
+  let waiting = false;
+  let attempt = 0;
+  let receiverReachable = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(
-    private readonly environment: Environment,
-    private readonly handlers: HeldHandlers<Item>,
-  ) {
-    this.used = usageOf(environment);
-  }
-
-  /** The number of messages, with one that is sent and not acknowledged. */
-  get size(): number {
-    return this.items.length;
-  }
-
-  /** The ids of the held messages, in order: all but one that is sent without having waited. */
-  get ids(): readonly string[] {
-    return this.current;
-  }
-
-  has(id: string): boolean {
-    return this.items.some((item) => item.id === id);
-  }
-
-  /** Sends a message, or holds it. False if the tab is at a limit. */
-  add(item: Item): boolean {
-    if (this.used.messages >= maxHeldMessages || this.used.bytes + item.bytes > maxHeldBytes) return false;
-    this.used.messages += 1;
-    this.used.bytes += item.bytes;
-    this.items.push(item);
-    this.sendNext();
-    return true;
-  }
-
-  /** The connection has opened. */
-  onOpen(): void {
-    this.sendNext();
-  }
-
-  /** The server has reported whether the receiver is reachable, or the connection was lost: false. */
-  onReachable(reachable: boolean): void {
-    this.reachable = reachable;
-    if (reachable && this.waiting) this.sendAgain();
-  }
-
-  /** A message was acknowledged. True if it stays in the queue, since it reached nobody. */
-  keepsUndelivered(item: Item): boolean {
-    if (item !== this.items[0] || !item.hold) return false;
-    this.wait();
-    if (this.reachable) this.retryLater(() => this.reachable);
-    return true;
-  }
-
-  /** The server has rejected a message. True if it stays in the queue, since the error passes. */
-  keepsRejected(item: Item, code: string): boolean {
-    if (item !== this.items[0] || !item.hold || !passingErrors.includes(code)) return false;
-    this.wait();
-    this.retryLater(() => true);
-    return true;
-  }
-
-  /** Removes a message that is settled, and sends the next one. */
-  remove(item: Item): void {
-    const index = this.items.indexOf(item);
-    if (index < 0) return;
-    this.items.splice(index, 1);
-    this.used.messages -= 1;
-    this.used.bytes -= item.bytes;
-    if (index > 0) return this.changed();
-    this.reset();
-    this.sendNext();
-  }
-
-  /** Removes a message, unless it is under way: then it is not sent again. Null if it was not removed. */
-  cancel(id: string): Item | null {
-    const item = this.items.find((one) => one.id === id);
-    if (item === undefined) return null;
-    if (this.inFlight && item === this.items[0]) {
-      item.hold = false;
-      return null;
-    }
-    this.remove(item);
-    return item;
-  }
-
-  /** Removes all messages. */
-  clear(): readonly Item[] {
-    this.reset();
-    const removed = this.items.splice(0);
-    for (const { bytes } of removed) {
-      this.used.messages -= 1;
-      this.used.bytes -= bytes;
-    }
-    this.changed();
-    return removed;
-  }
-
-  private reset(): void {
-    clearTimeout(this.timer);
-    this.inFlight = this.waiting = false;
-    this.attempt = 0;
-  }
-
-  private wait(): void {
-    this.inFlight = false;
-    this.waiting = true;
-    this.changed();
-  }
-
-  private retryLater(stillWanted: () => boolean): void {
-    clearTimeout(this.timer);
-    const delay = retryMs + backoffDelay(this.attempt, retryBackoff, this.environment.random);
-    this.attempt += 1;
-    this.timer = setTimeout(() => {
-      if (stillWanted()) this.sendAgain();
-    }, delay);
-  }
-
-  private sendAgain(): void {
-    clearTimeout(this.timer);
-    this.waiting = false;
-    this.sendNext();
-  }
-
-  private sendNext(): void {
-    const [first] = this.items;
-    if (first !== undefined && !this.inFlight && !this.waiting) this.inFlight = this.handlers.transmit(first);
-    this.changed();
-  }
-
-  private changed(): void {
-    const before = this.current;
+  function changed(): void {
     // A held message stays held until it is acknowledged.
-    const ids = this.items.filter(({ id }, n) => n > 0 || !this.inFlight || before.includes(id)).map(({ id }) => id);
-    if (ids.length === before.length && ids.every((id, n) => id === before[n])) return;
-    this.current = ids;
-    this.handlers.onChange(ids);
+    const now = items.filter(({ id }, n) => n > 0 || !inFlight || held.includes(id)).map(({ id }) => id);
+    if (now.join() === held.join()) return;
+    held = now;
+    onChange(now);
   }
+
+  function sendNext(): void {
+    const [first] = items;
+    if (first !== undefined && !inFlight && !waiting) inFlight = transmit(first);
+    changed();
+  }
+
+  function sendAgain(): void {
+    clearTimeout(timer);
+    waiting = false;
+    sendNext();
+  }
+
+  /** `despiteAbsence`: the next attempt does not depend on the receiver. */
+  function wait(item: Item, despiteAbsence: boolean): boolean {
+    if (item !== items[0] || !item.hold) return false;
+    inFlight = false;
+    waiting = true;
+    changed();
+    clearTimeout(timer);
+    if (despiteAbsence || receiverReachable) {
+      timer = setTimeout(() => {
+        if (despiteAbsence || receiverReachable) sendAgain();
+      }, retryMs + backoffDelay(attempt, retryBackoff, random));
+      attempt += 1;
+    }
+    return true;
+  }
+
+  function reset(): void {
+    clearTimeout(timer);
+    inFlight = waiting = false;
+    attempt = 0;
+  }
+
+  function release({ bytes }: Item): void {
+    used.messages -= 1;
+    used.bytes -= bytes;
+  }
+
+  function remove(item: Item): void {
+    const index = items.indexOf(item);
+    if (index < 0) return;
+    items.splice(index, 1);
+    release(item);
+    if (index > 0) return changed();
+    reset();
+    sendNext();
+  }
+
+  return {
+    size: () => items.length,
+    ids: () => held,
+    has: (id) => items.some((item) => item.id === id),
+    add(item) {
+      if (used.messages >= maxHeldMessages || used.bytes + item.bytes > maxHeldBytes) return false;
+      used.messages += 1;
+      used.bytes += item.bytes;
+      items.push(item);
+      sendNext();
+      return true;
+    },
+    onOpen: sendNext,
+    onReachable(reachable) {
+      receiverReachable = reachable;
+      if (reachable && waiting) sendAgain();
+    },
+    keepsUndelivered: (item) => wait(item, false),
+    keepsRejected: (item, code) => passingErrors.includes(code) && wait(item, true),
+    remove,
+    cancel(id) {
+      const item = items.find((one) => one.id === id);
+      if (item === undefined) return undefined;
+      if (inFlight && item === items[0]) {
+        item.hold = false;
+        return undefined;
+      }
+      remove(item);
+      return item;
+    },
+    clear() {
+      reset();
+      const removed = items.splice(0);
+      removed.forEach(release);
+      changed();
+      return removed;
+    },
+  };
 }
