@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { en } from './en';
+import { en as missedEn, zh as missedZh } from './missed';
 import { en as operatorEn } from './operator/en';
 import { zh as operatorZh } from './operator/zh';
 import { zh } from './zh';
@@ -11,6 +12,7 @@ const places = (text = ''): string[] => (text.match(/\{\w+\}/g) ?? []).sort();
 describe.each<[string, Texts, Texts]>([
   ['page', en, zh],
   ['operator page', operatorEn, operatorZh],
+  ['missed messages', missedEn, missedZh],
 ])('the languages of the %s', (_, english, chinese) => {
   const keys = Object.keys(english);
 
@@ -24,6 +26,6 @@ describe.each<[string, Texts, Texts]>([
   });
 });
 
-it('the operator page redefines no text of the page', () => {
-  expect(Object.keys(operatorEn).filter((key) => key in en)).toEqual([]);
+it('the texts that are loaded later redefine no text of the page', () => {
+  expect(Object.keys({ ...operatorEn, ...missedEn }).filter((key) => key in en)).toEqual([]);
 });
