@@ -6,7 +6,7 @@ namespace waystation {
 namespace {
 
 constexpr std::size_t index(Side side) noexcept {
-  return index(side);
+  return static_cast<std::size_t>(side);
 }
 
 /// An anonymous socket receives what is for either user.
