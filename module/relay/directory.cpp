@@ -81,7 +81,7 @@ void Directory::evict_idle(const Now& now) noexcept {
 bool Directory::take_message(std::string_view id, const Now& now) {
   auto& user = reference_user(id);
   const bool is_taken = user.bucket.take(limit_, now.steady_ms);
-  release_user(user);
+  release(user);
   return is_taken;
 }
 
