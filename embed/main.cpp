@@ -157,7 +157,7 @@ int run(int argc, char** argv) {
         argc > 1 ? "; " + quoted(argv[argc - 1]) + " is not a command" : std::string{};
     throw ConfigurationError{
         "no command; allowed: serve, audit list, audit stats, audit export, audit "
-        "prune, token issue, config check or config show" +
+        "missed, audit prune, token issue, config check or config show" +
         last};
   } catch (const CLI::ExtrasError&) {
     throw ConfigurationError{unexpected_arguments(app)};

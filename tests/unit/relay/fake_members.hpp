@@ -132,6 +132,7 @@ class Recorder final : public Observer {
   void on_delivery(const Delivery& d) noexcept override {
     entries.push_back({d.outcome, d.at, std::string(d.group), std::string(d.from),
                        std::string(d.to), std::string(d.id), d.reached, d.bytes});
+    keys.push_back(d.key);
   }
   void on_error_sent(ErrorCode code) noexcept override {
     ++errors;
@@ -139,6 +140,7 @@ class Recorder final : public Observer {
   }
 
   std::vector<Entry> entries;
+  std::vector<std::uint64_t> keys;  // of their messages
   int errors = 0;
   std::vector<ErrorCode> codes;
 };
