@@ -570,8 +570,8 @@ class Adopter {
     if (lseek(list_.get(), off_t{first} + 2, SEEK_SET) < 0) return std::nullopt;
     int open = 0;
     bool has_mark = false;
-    // Few at first: usually an adopted number comes next, or the mark, and each entry has its cost.
-    for (std::size_t size = 2 * kListEntry;; size = list_buffer_.size()) {
+    // One at first: usually an adopted number comes next, or the mark, and each entry has its cost.
+    for (std::size_t size = kListEntry;; size = list_buffer_.size()) {
       const auto got = getdents64(list_.get(), list_buffer_.data(), size);
       if (got < 0) return std::nullopt;
       if (got == 0) return has_mark && end == kNoEnd ? std::optional(open) : std::nullopt;
