@@ -27,6 +27,10 @@ constexpr std::uint32_t kThousand = 1000;
 // The time in which a stalled receiver that reads again must find its Close.
 constexpr std::int64_t kGivenUpNs = 5 * kSecond;
 constexpr unsigned kReceiverTooSlow = 4408;
+constexpr int kMostEvents = 512;
+// While sockets open beside measured messages.
+constexpr int kEventsPerRound = 64;
+constexpr std::uint32_t kOpensPerRound = 16;
 
 std::int64_t now_ns() {
   timespec time{};
@@ -194,7 +198,7 @@ void Load::open_until(std::uint32_t end) {
   opening_end_ = end;
   const auto sockets = end - opening_;
   opened_end_ = opened_at_.size() + sockets;
-  for (std::uint32_t i = 0; i < std::min(options_.parallel, sockets); ++i) open_next();
+  opens_due_ = std::min(options_.parallel, sockets);
   run_until(now_ns() + kPatienceNs + sockets * (kSecond / 100),
             [&] { return opened_at_.size() == opened_end_; });
   if (opened_at_.size() != opened_end_) {
@@ -205,6 +209,14 @@ void Load::open_until(std::uint32_t end) {
 
 bool Load::is_standing(const Pair& pair) const noexcept {
   return 2 * pair.index < 2 * options_.pairs + options_.standing || &pair == &pairs_.back();
+}
+
+/// Opens some of the sockets that are due. While messages are measured, a round has only a few of
+/// them, so that the messages do not wait for the generator.
+void Load::open_due() {
+  const auto round = is_sending_ ? std::min(opens_due_, kOpensPerRound) : opens_due_;
+  for (std::uint32_t i = 0; i < round; ++i) open_next();
+  opens_due_ -= round;
 }
 
 void Load::open_next() {
@@ -238,7 +250,7 @@ void Load::on_open(Socket& socket) {
   if (pair.is_stalled && !socket.is_sender) stall(pair);
   if (opened_at_.size() == opened_end_) return;  // the first pair, or a reconnect
   opened_at_.push_back(now_ns());
-  open_next();
+  ++opens_due_;
 }
 
 void Load::stall(Pair& pair) {
@@ -373,16 +385,18 @@ void Load::look_after(Socket& socket) {
 }
 
 void Load::run_events(std::int64_t until_ns) {
-  std::array<epoll_event, 512> events;
+  open_due();
+  std::array<epoll_event, kMostEvents> events;
   auto wait = std::clamp<std::int64_t>(until_ns - now_ns(), 0, kTickNs);
+  if (opens_due_ != 0) wait = 0;
   if (is_sending_ && options_.rate > 0) {
     const auto next = pace_start_ + static_cast<std::int64_t>(static_cast<double>(paced_ + 1) /
                                                               options_.rate * kSecond);
     wait = std::clamp<std::int64_t>(next - now_ns(), 0, wait);
   }
   const timespec timeout{0, static_cast<long>(wait)};
-  const int count =
-      epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()), &timeout, nullptr);
+  const int count = epoll_pwait2(
+      epoll_, events.data(), opens_due_ != 0 ? kEventsPerRound : kMostEvents, &timeout, nullptr);
   for (int i = 0; i < count; ++i) {
     const auto& event = events[static_cast<std::size_t>(i)];
     auto& socket = *static_cast<Socket*>(event.data.ptr);

@@ -114,6 +114,7 @@ class Load final : private SocketOwner {
   void open_all();
   void open_until(std::uint32_t end);
   void open_next();
+  void open_due();
   bool is_standing(const Pair& pair) const noexcept;
   void open(Pair& pair, bool sender);
   void stall(Pair& pair);
@@ -150,8 +151,9 @@ class Load final : private SocketOwner {
   std::uint32_t opening_ = 0;      // the next socket to open: two per pair
   std::uint32_t opening_end_ = 0;  // the first that is not opened yet
   std::vector<std::int64_t> opened_at_;
-  std::size_t opened_end_ = 0;  // how many there are when all have opened
-  std::uint32_t stormed_ = 0;   // sockets that have learnt of a presence
+  std::size_t opened_end_ = 0;   // how many there are when all have opened
+  std::uint32_t opens_due_ = 0;  // sockets that open in the next rounds
+  std::uint32_t stormed_ = 0;    // sockets that have learnt of a presence
   bool is_sending_ = false;
   bool is_measuring_ = false;
   std::int64_t pace_start_ = 0;
