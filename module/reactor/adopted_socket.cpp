@@ -298,6 +298,8 @@ int descriptor_table_size(int limit) noexcept {
 /// Searches and adopts. One per process, like the descriptors.
 class Adopter {
  public:
+  Adopter() { candidates_.reserve(kNumbersPerPoll); }
+
   static Adopter& instance() {
     // Never destroyed: sockets may still be adopted while the process ends.
     static auto* const adopter = std::make_unique<Adopter>().release();
@@ -305,15 +307,35 @@ class Adopter {
   }
 
   Result<AdoptedSocket, AdoptionFailure> adopt(const AdoptionTarget& target) {
+    if (target.descriptor >= 0) return adopt_given(target);
+    const auto ends = parse_ends(target.remote_address, target.remote_port, target.local_port);
+    if (!ends) {
+      return failure(Cause::unsupported,
+                     "only TCP connections can be taken over; the peer has no IP address");
+    }
+    Wanted wanted{*ends};
+    {
+      const MutexLock lock(waiting_mutex_);
+      wanted.next = std::exchange(waiting_, &wanted);
+    }
     const MutexLock lock(search_);
-    if (!dead_) {
-      if (auto opened = open_dead_socket(); !opened) return std::move(opened.error());
+    const int limit = descriptor_limit();
+    // Nobody searches before all have fetched what the last search found. They come back with their
+    // next connections, and so one search is for as many as possible.
+    while (!wanted.is_searched && unfetched_ > 0) turn_.wait(search_);
+    if (!wanted.is_searched) search_for_waiting(limit);
+    // `wanted` is not on the list from here on.
+    if (--unfetched_ == 0) turn_.notify_one();
+    if (wanted.failed) return search_failure(*wanted.failed);
+    if (!leaves(target.descriptor_reserve, wanted.open, limit)) return too_few(limit);
+    if (wanted.matches == 0) return failure(Cause::not_found, "the connection was not found");
+    if (wanted.matches > 1) {
+      return failure(Cause::ambiguous,
+                     "one client port is connected to this server more than once, and the "
+                     "connections cannot be told apart");
     }
-    try {
-      return adopt_from_server(target, descriptor_limit());
-    } catch (const SearchFailed& failed) {
-      return search_failure(failed);
-    }
+    if (!wanted.is_connected) return gone();
+    return take_from_server(wanted.fd, limit);
   }
 
   Result<GatedSocket, AdoptionFailure> adopt_gated(const AdoptionTarget& target) {
@@ -362,10 +384,16 @@ class Adopter {
   }
 
  private:
-  /// The two ends of the wanted connection.
-  struct Ends {
-    Endpoint peer;
-    std::uint16_t local_port;
+  /// A connection that a thread waits for, and what a search found.
+  struct Wanted {
+    ConnectionEnds ends;
+    Wanted* next = nullptr;  // on the list of those that wait, or of those searched for
+    bool is_searched = false;
+    std::optional<SearchFailed> failed{};
+    int open = 0;  // all descriptors but the adopted ones
+    int matches = 0;
+    int fd = -1;  // the last match
+    bool is_connected = false;
   };
 
   /// Whether `reserve` of the limit stay free, with all adopted ones and `others` open.
@@ -398,11 +426,6 @@ class Adopter {
 
   static int first_number(int limit) noexcept { return limit >= kLimitForHighBase ? kHighBase : 0; }
 
-  struct Match {
-    int fd;
-    bool is_connected;
-  };
-
   /// Whether `reserve` stay free when one more is adopted. Throws SearchFailed.
   bool keeps_reserve(std::uint32_t reserve, int limit) WAYSTATION_REQUIRES(search_) {
     // A smaller limit or a larger reserve makes an earlier count worthless.
@@ -419,17 +442,23 @@ class Adopter {
     return left >= 0;
   }
 
-  /// Throws SearchFailed.
-  Result<AdoptedSocket, AdoptionFailure> adopt_from_server(const AdoptionTarget& target, int limit)
-      WAYSTATION_REQUIRES(search_) {
-    int fd = target.descriptor;
-    if (fd >= 0) {
-      auto checked = check_given(fd, target.descriptor_reserve, limit);
+  Result<AdoptedSocket, AdoptionFailure> adopt_given(const AdoptionTarget& target) {
+    const MutexLock lock(search_);
+    const int limit = descriptor_limit();
+    try {
+      auto checked = check_given(target.descriptor, target.descriptor_reserve, limit);
       if (!checked) return std::move(checked.error());
-    } else {
-      auto found = find(target, limit);
-      if (!found) return std::move(found.error());
-      fd = *found;
+    } catch (const SearchFailed& failed) {
+      return search_failure(failed);
+    }
+    return take_from_server(target.descriptor, limit);
+  }
+
+  /// Takes the connection, and leaves the dead socket under the server's number.
+  Result<AdoptedSocket, AdoptionFailure> take_from_server(int fd, int limit)
+      WAYSTATION_REQUIRES(search_) {
+    if (!dead_) {
+      if (auto opened = open_dead_socket(); !opened) return std::move(opened.error());
     }
     if (is_ended_here(fd)) return ended_here();
     auto taken = take(fd, limit);
@@ -473,30 +502,34 @@ class Adopter {
     return failure(Cause::not_found, "the server has ended the connection because it was slow");
   }
 
-  Result<int, AdoptionFailure> find(const AdoptionTarget& target, int limit)
-      WAYSTATION_REQUIRES(search_) {
-    const auto address = parse_address(target.remote_address);
-    if (!address) {
-      return failure(Cause::unsupported,
-                     "only TCP connections can be taken over; the peer has no IP address");
+  /// One search for all that wait. A connection that is waited for is open until its thread has its
+  /// turn, so it is among the matches: a single match is the connection itself.
+  void search_for_waiting(int limit) noexcept WAYSTATION_REQUIRES(search_) {
+    Wanted* first = nullptr;
+    {
+      const MutexLock lock(waiting_mutex_);
+      first = std::exchange(waiting_, nullptr);
     }
-    const Ends wanted{{*address, target.remote_port}, target.local_port};
-    const int others = search(&wanted, limit);
-    if (!leaves(target.descriptor_reserve, others, limit)) return too_few(limit);
-    if (matches_.empty()) return failure(Cause::not_found, "the connection was not found");
-    if (matches_.size() > 1) {
-      return failure(Cause::ambiguous,
-                     "one client port is connected to this server more than once, and the "
-                     "connections cannot be told apart");
+    int open = 0;
+    std::optional<SearchFailed> failed;
+    try {
+      open = search(first, limit);
+    } catch (const SearchFailed& problem) {
+      failed = problem;
     }
-    if (!matches_.front().is_connected) return gone();
-    return matches_.front().fd;
+    for (auto* each = first; each != nullptr; each = each->next) {
+      each->open = open;
+      each->failed = failed;
+      each->is_searched = true;
+      ++unfetched_;
+    }
+    turn_.notify_all();
   }
 
-  /// Counts all open descriptors that are not adopted, and collects those that match `wanted`,
-  /// unless that is null. It does not stop at the first match, because there may be a second.
+  /// Counts all open descriptors that are not adopted, and the matches of all on the list `wanted`,
+  /// which may be empty. It does not stop at the first match, because there may be a second.
   /// Throws SearchFailed.
-  int search(const Ends* wanted, int limit) WAYSTATION_REQUIRES(search_) {
+  int search(Wanted* wanted, int limit) WAYSTATION_REQUIRES(search_) {
     std::optional<int> open;
     if (place_mark() && open_list()) open = search_numbers(wanted, limit, true);
     if (!open) open = search_numbers(wanted, limit, false);
@@ -508,9 +541,9 @@ class Adopter {
 
   /// As search(). Without the list, it polls all numbers. With it, long runs of numbers that are
   /// hardly ever open are looked up there; empty if the list is not reliable.
-  std::optional<int> search_numbers(const Ends* wanted, int limit, bool with_list)
+  std::optional<int> search_numbers(Wanted* wanted, int limit, bool with_list)
       WAYSTATION_REQUIRES(search_) {
-    matches_.clear();
+    for (auto* each = wanted; each != nullptr; each = each->next) each->matches = 0;
     candidates_.clear();
     // One poll() tells which numbers are open, at a lower cost than a call for each. It accepts no
     // more numbers than the process may open.
@@ -564,14 +597,13 @@ class Adopter {
   /// Counts the open numbers from `first` on, below `end`, and collects those that match. Only the
   /// kernel's list is asked. It must go on beyond `end`, or contain the mark; otherwise it is not
   /// reliable, and the result is empty. Throws SearchFailed.
-  std::optional<int> match_listed(int first, int end, const Ends* wanted)
-      WAYSTATION_REQUIRES(search_) {
+  std::optional<int> match_listed(int first, int end, Wanted* wanted) WAYSTATION_REQUIRES(search_) {
     // A number's position in this folder is two more than itself: "." and ".." come first.
     if (lseek(list_.get(), off_t{first} + 2, SEEK_SET) < 0) return std::nullopt;
     int open = 0;
     bool has_mark = false;
-    // Few at first: usually an adopted number comes next, or the mark, and each entry has its cost.
-    for (std::size_t size = 2 * kListEntry;; size = list_buffer_.size()) {
+    // One at first: usually an adopted number comes next, or the mark, and each entry has its cost.
+    for (std::size_t size = kListEntry;; size = list_buffer_.size()) {
       const auto got = getdents64(list_.get(), list_buffer_.data(), size);
       if (got < 0) return std::nullopt;
       if (got == 0) return has_mark && end == kNoEnd ? std::optional(open) : std::nullopt;
@@ -587,12 +619,12 @@ class Adopter {
         first = fd + 1;
         has_mark |= fd == dead_.get();
         ++open;
-        if (wanted != nullptr) match(fd, *wanted);
+        match(fd, wanted);
       }
     }
   }
 
-  int match_candidates(const Ends* wanted) WAYSTATION_REQUIRES(search_) {
+  int match_candidates(Wanted* wanted) WAYSTATION_REQUIRES(search_) {
     while (poll(candidates_.data(), candidates_.size(), 0) < 0) {
       if (errno != EINTR) throw SearchFailed{"poll", errno};
     }
@@ -600,22 +632,28 @@ class Adopter {
     for (const auto& candidate : candidates_) {
       if ((candidate.revents & POLLNVAL) != 0) continue;
       ++open;
-      if (wanted != nullptr) match(candidate.fd, *wanted);
+      match(candidate.fd, wanted);
     }
     candidates_.clear();
     return open;
   }
 
-  void match(int fd, const Ends& wanted) WAYSTATION_REQUIRES(search_) {
+  static void match(int fd, Wanted* wanted) {
+    if (wanted == nullptr) return;
     // getpeername() fails after the peer has reset the connection. Such a connection may still be
     // the wanted one: another connection from the same client port then belongs to another client.
-    const auto remote = peer_endpoint(fd);
-    if (!remote || remote->port != wanted.peer.port || remote->address != wanted.peer.address) {
-      return;
+    const auto peer = peer_endpoint(fd);
+    if (!peer) return;
+    std::optional<Endpoint> local;
+    for (auto* each = wanted; each != nullptr; each = each->next) {
+      if (peer->port != each->ends.peer_port || peer->address != each->ends.peer) continue;
+      if (!local) local = own_endpoint(fd);
+      if (!local) return;
+      if (local->port != each->ends.local_port) continue;
+      ++each->matches;
+      each->fd = fd;
+      each->is_connected = is_connected(fd);
     }
-    const auto local = own_endpoint(fd);
-    if (!local || local->port != wanted.local_port) return;
-    matches_.push_back({fd, is_connected(fd)});
   }
 
   /// Whether `fd` is a connected stream socket that was not adopted before, and leaves the reserve.
@@ -670,7 +708,10 @@ class Adopter {
   int counted_limit_ WAYSTATION_GUARDED_BY(search_) = 0;
   std::uint32_t counted_reserve_ WAYSTATION_GUARDED_BY(search_) = 0;
   std::vector<pollfd> candidates_ WAYSTATION_GUARDED_BY(search_);
-  std::vector<Match> matches_ WAYSTATION_GUARDED_BY(search_);
+  int unfetched_ WAYSTATION_GUARDED_BY(search_) = 0;  // results of the last search
+  Condition turn_;                                    // of those that wait for a search
+  Mutex waiting_mutex_;                               // taken while search_ is held, or alone
+  Wanted* waiting_ WAYSTATION_GUARDED_BY(waiting_mutex_) = nullptr;
 };
 
 void AdoptedSocket::reset() noexcept {
