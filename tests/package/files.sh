@@ -104,8 +104,8 @@ command_page_names_every_route() {
     "GET /api/v1/audit" "GET /healthz" "GET /metrics" /ws/chat/ /push/
 }
 
-# embed/run.sh without a build: its help has every option, and it refuses an unknown option and a
-# certificate that no address uses immediately. The folder contains nothing else, so that a build cannot start.
+# embed/run.sh without a build: its help has every option, and it refuses an unknown option, a wrong
+# value and a certificate that no address uses immediately. The folder contains nothing else, so that a build cannot start.
 first_start_answers_at_once() {
   local bare="$scratch/bare" key code=0
   mkdir -p "$bare/embed" "$bare/packaging"
@@ -117,6 +117,16 @@ first_start_answers_at_once() {
   done
   "$bare/embed/run.sh" --max-conections 5 >"$scratch/first" 2>&1 || code=$?
   [ "$code" -eq 2 ] && grep -q -- '--max-conections is not an option' "$scratch/first" || return
+  local wrong
+  for wrong in '--auth foo' '--auth=or' '--ping-interval-seconds 0' '--max-connections=many' '--listen x --log-level loud'; do
+    code=0
+    # shellcheck disable=SC2086 # two words
+    "$bare/embed/run.sh" $wrong >"$scratch/first" 2>&1 || code=$?
+    if [ "$code" -ne 2 ] || ! grep -q ': wrong value; allowed: ' "$scratch/first"; then
+      echo "$wrong is not refused"
+      return 1
+    fi
+  done
   code=0
   "$bare/embed/run.sh" --tls-self-signed --listen 127.0.0.1:1,127.0.0.1:2 >"$scratch/first" 2>&1 || code=$?
   [ "$code" -eq 2 ] && grep -q -- 'write --listen https://127.0.0.1:1$' "$scratch/first"
