@@ -115,6 +115,36 @@ class Serving(TlsCase):
             answer = get(server.port, "/healthz", tls=self.authority.client(version))
             self.assertEqual(answer.status, 200)
 
+    def test_says_why_a_handshake_failed(self):
+        server = self.serve(*self.authority.options("first"), "--log-level", "debug",
+                            listen=("--listen", "https://127.0.0.1:0"))
+
+        def fails(opening, reason):
+            """The failure leads to one line with this reason and the client's address."""
+            with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as link:
+                opening(link)
+                server.await_log(f"debug TLS handshake failed: {reason} (client 127.0.0.1)\n")
+
+        def distrust(link):
+            with self.assertRaises(ssl.SSLCertVerificationError):
+                ssl.create_default_context().wrap_socket(link, server_hostname="localhost")
+
+        def offer_an_old_cipher(link):
+            tls = self.authority.client(ssl.TLSVersion.TLSv1_2)
+            tls.set_ciphers("AES128-SHA")
+            with self.assertRaises(ssl.SSLError):
+                tls.wrap_socket(link, server_hostname="localhost")
+
+        fails(lambda link: link.sendall(b"GET / HTTP/1.1\r\n\r\n"),
+              "the client speaks plain HTTP; it must use https:// or wss://")
+        fails(lambda link: link.sendall(b"hello, hello"),
+              "the client does not speak TLS; it must use https:// or wss://")
+        fails(lambda link: link.shutdown(socket.SHUT_WR), "the client closed the connection")
+        fails(distrust, "the client does not trust the certificate; tls_certificate must hold the "
+              "intermediate certificates, and the client must know the authority")
+        fails(offer_an_old_cipher, "the client offers no secure cipher; allowed: ECDHE with "
+              "AES-GCM or ChaCha20-Poly1305")
+
     def test_asks_browsers_for_tls_over_tls_only(self):
         server = self.serve("--tls-hsts-seconds", "86400", *self.authority.options("first"))
         (_, secure), (_, plain) = server.addresses
