@@ -222,13 +222,18 @@ installation_is_hardened() {
     hardened "$prefix/bin/waystation" "$(library_of "$prefix/bin/waystation")"
 }
 
+# Makes certificate.pem and key.pem in a folder.
+make_certificate() {
+  mkdir -p "$1" &&
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
+      -keyout "$1/key.pem" -out "$1/certificate.pem" 2>"$1/log" ||
+    { cat "$1/log"; return 1; }
+}
+
 # The installed program finds the libraries by which CivetWeb finds OpenSSL.
 installation_speaks_tls() {
   local folder="$scratch/tls" address='' server result
-  mkdir -p "$folder" &&
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
-      -keyout "$folder/key.pem" -out "$folder/certificate.pem" 2>"$folder/log" ||
-    { cat "$folder/log"; return 1; }
+  make_certificate "$folder" || return
   env -i "$scratch/installed/bin/waystation" serve --www '' --listen https://127.0.0.1:0 \
     --tls-certificate "$folder/certificate.pem" --tls-key "$folder/key.pem" \
     >"$folder/out" 2>"$folder/log" &
@@ -266,8 +271,10 @@ metrics_in() { grep -ohE '\b(waystation|process)_[a-z_]+\b' "$1" | sort -u; }
 
 # The server exports every metric of the dashboard and the rules.
 metrics_exist() {
-  local name missing=0 pid
-  "$program" serve --listen 127.0.0.1:0 --www '' >"$scratch/address" 2>/dev/null &
+  local name missing=0 pid folder="$scratch/metrics-tls"
+  make_certificate "$folder" || return
+  "$program" serve --listen 127.0.0.1:0 --listen https://127.0.0.1:0 --www '' --tls-certificate "$folder/certificate.pem" \
+    --tls-key "$folder/key.pem" >"$scratch/address" 2>/dev/null &
   pid=$!
   for _ in $(seq 500); do
     grep -q http "$scratch/address" && break

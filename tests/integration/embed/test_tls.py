@@ -18,16 +18,23 @@ import unittest
 import websockets
 
 from certificates import Authority
-from support import PATIENCE, Program, Server, connection, environment, get, run, until
+from support import PATIENCE, Program, Server, connection, environment, figures, get, run, until
 
 BOTH = ("--listen", "https://127.0.0.1:0,http://127.0.0.1:0")
 
 
-def name_of(port, tls):
-    """The name in the certificate that a new connection gets."""
+EXPIRY = "waystation_tls_certificate_expiry_timestamp_seconds"
+
+
+def certificate_of(port, tls):
+    """The certificate that a new connection gets."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as link, \
             tls.wrap_socket(link, server_hostname="127.0.0.1") as secured:
-        return dict(part[0] for part in secured.getpeercert()["subject"])["commonName"]
+        return secured.getpeercert()
+
+
+def name_of(port, tls):
+    return dict(part[0] for part in certificate_of(port, tls)["subject"])["commonName"]
 
 
 class TlsCase(unittest.TestCase):
@@ -188,6 +195,28 @@ class Renewal(TlsCase):
         server.send(signal.SIGHUP)
         server.await_log("SIGHUP: tls_certificate = ")
         self.assertEqual(name_of(server.port, self.tls), "second")
+
+    def test_the_expiry_is_a_metric(self):
+        self.authority.issue("shorter", ends=30)
+        folder, options = self.files()
+        server = self.serve(*options)
+        (_, secure), (_, plain) = server.addresses
+
+        def expires():
+            text = certificate_of(secure, self.tls)["notAfter"]
+            return ssl.cert_time_to_seconds(text)
+
+        first = expires()
+        self.assertEqual(float(figures(plain)[EXPIRY]), first)
+        self.install(folder, "shorter")
+        server.send(signal.SIGHUP)
+        server.await_log("SIGHUP: tls_certificate = ")
+        self.assertLess(expires(), first)
+        self.assertEqual(float(figures(plain)[EXPIRY]), expires())
+
+    def test_without_tls_there_is_no_such_metric(self):
+        with Server("--www", "") as server:
+            self.assertNotIn(EXPIRY, figures(server.port))
 
     def test_keeps_open_sockets(self):
         folder, options = self.files()
