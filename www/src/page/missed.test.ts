@@ -122,7 +122,7 @@ describe('missed messages', () => {
     answers = ['audit_busy', 'timeout', 'audit_busy', 'audit_busy', answer('c1', 'bob')];
     use();
     await connect();
-    await vi.advanceTimersByTimeAsync(9_999);
+    await vi.advanceTimersByTimeAsync(1_999);
     expect(questions).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(600_000);
     expect(questions).toHaveLength(4);
@@ -138,9 +138,9 @@ describe('missed messages', () => {
     expect(missed.value?.from.length).toBe(1);
   });
 
-  it('are asked for from the beginning if the server does not know the cursor', async () => {
+  it('are asked for from the beginning if the server cannot read the cursor', async () => {
     stored.set(key, 'old');
-    answers = ['bad_query', answer('c1', 'bob')];
+    answers = ['bad_envelope', answer('c1', 'bob')];
     const { missed } = use();
     await connect();
     expect(questions).toEqual([{ after: 'old' }, { since: 0 }]);
