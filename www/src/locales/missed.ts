@@ -4,7 +4,7 @@ export const en = {
   // After the name of a user.
   'missed.one': 'tried to reach you once, {when}.',
   'missed.many': 'tried to reach you {n} times, last {when}.',
-  'missed.at': 'at {time}',
+  'missed.at': 'at\u00a0{time}',
   'missed.on': 'on {time}',
   'missed.notices': 'Notices missed: {n}.',
   'missed.kept': 'The messages were not kept.',
