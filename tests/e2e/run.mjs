@@ -4,6 +4,7 @@ import { launch, makeWorld } from './lib/world.mjs';
 import './scenes/conversation.mjs';
 import './scenes/identity.mjs';
 import './scenes/network.mjs';
+import './scenes/away.mjs';
 import './scenes/appearance.mjs';
 import './scenes/operator.mjs';
 import './scenes/load.mjs';

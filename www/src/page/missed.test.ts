@@ -122,7 +122,7 @@ describe('missed messages', () => {
     answers = ['audit_busy', 'timeout', 'audit_busy', 'audit_busy', answer('c1', 'bob')];
     use();
     await connect();
-    await vi.advanceTimersByTimeAsync(9_999);
+    await vi.advanceTimersByTimeAsync(1_999);
     expect(questions).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(600_000);
     expect(questions).toHaveLength(4);
@@ -138,23 +138,23 @@ describe('missed messages', () => {
     expect(missed.value?.from.length).toBe(1);
   });
 
-  it('are asked for from the beginning if the server does not know the cursor', async () => {
+  it('are asked for from the beginning if the server cannot read the cursor', async () => {
     stored.set(key, 'old');
-    answers = ['bad_query', answer('c1', 'bob')];
+    answers = ['bad_envelope', answer('c1', 'bob')];
     const { missed } = use();
     await connect();
     expect(questions).toEqual([{ after: 'old' }, { since: 0 }]);
     expect(missed.value?.from.length).toBe(1);
   });
 
-  it('of an earlier connection have no effect', async () => {
-    let late: (answered: Missed) => void = () => {};
-    const pending = new Promise<Missed>((resolve) => (late = resolve));
+  it.each([['answer', answer('c1')], ['error', new SendError('audit_busy', 'refused', '')]])('of a user who has left have no effect: late %s', async (_, late) => {
+    let settle: (answered: Missed | Promise<never>) => void = () => {};
+    const pending = new Promise<Missed>((resolve) => (settle = resolve));
     const made = scope.run(() => useMissed('alice', isOpen as never, () => pending));
     await connect();
     scope.stop();
-    late(answer('c1'));
+    settle(late instanceof SendError ? Promise.reject(late) : late);
     await vi.advanceTimersByTimeAsync(0);
-    expect([made?.missed.value, stored.size]).toEqual([null, 0]);
+    expect([made?.missed.value, stored.size, vi.getTimerCount()]).toEqual([null, 0, 0]);
   });
 });

@@ -21,9 +21,9 @@ function storeCursor(me: string, cursor: string | null): void {
   }
 }
 
-/** Errors that pass. The delays are spread, since all pages of a restarted server ask at once. */
+/** Errors that pass. The delays grow and are spread, since all pages of a restarted server ask at once. */
 const passingErrors: readonly string[] = ['audit_busy', 'audit_unavailable', 'timeout', 'no_answer', 'rate_limited'];
-const retryMs = 10_000;
+const retryMs = 2_000;
 const maxRetries = 3;
 
 export interface UseMissedReturn {
@@ -66,9 +66,9 @@ export function useMissed(me: string, isOpen: Readonly<Ref<boolean>>, ask: (ques
     } catch (error) {
       if (mine !== epoch || !(error instanceof SendError)) return;
       if (passingErrors.includes(error.code) && retries > 0) {
-        timer = setTimeout(() => void refresh(retries - 1), retryMs * (1 + 2 * Math.random()));
-      } else if (error.code === 'bad_query' && cursor !== null) {
-        // The cursor of an audit that was replaced.
+        timer = setTimeout(() => void refresh(retries - 1), retryMs * 3 ** (maxRetries - retries) * (1 + Math.random()));
+      } else if (error.code === 'bad_envelope' && cursor !== null) {
+        // This server cannot read the cursor.
         storeCursor(me, null);
         void refresh(0);
       }
