@@ -236,6 +236,10 @@ inline bool reads_eof(int fd) {
   return received.end == Received::End::eof;
 }
 
+/// Descriptors that the first adoption opens for the life of the process: the dead socket, and the
+/// list of descriptors.
+constexpr std::size_t kKeptDescriptors = 2;
+
 /// The number of open descriptors of this process.
 inline std::size_t open_descriptors() {
   std::size_t count = 0;
