@@ -2,6 +2,7 @@
 import { playAll } from './lib/harness.mjs';
 import { launch, makeWorld } from './lib/world.mjs';
 import './scenes/conversation.mjs';
+import './scenes/files.mjs';
 import './scenes/identity.mjs';
 import './scenes/network.mjs';
 import './scenes/appearance.mjs';

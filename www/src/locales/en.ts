@@ -106,6 +106,7 @@ export const en = {
   'compose.label': 'Message to {user}',
   'compose.placeholder': 'Message',
   'compose.send': 'Send',
+  'compose.attach': 'Attach images or files',
   'compose.hint': 'Enter sends, Shift+Enter starts a new line',
   'compose.large': 'Too long by {n} bytes; at most {max} are allowed.',
 
@@ -129,6 +130,7 @@ export const en = {
   'fail.no_ack': 'The server did not confirm the message. It may have arrived; sending it again may deliver it twice.',
   'fail.link_lost': 'The connection was lost before the server confirmed the message. It may have arrived; sending it again may deliver it twice.',
   'fail.rate_limited': 'Too many messages at once. Wait a moment and send it again.',
+  'fail.canceled': 'Canceled.',
   'fail.other': 'The server rejected the message: {detail}',
   'fail.retry': 'Send again',
   'fail.edit': 'Edit',

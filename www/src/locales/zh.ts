@@ -108,6 +108,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'compose.label': '给 {user} 的消息',
   'compose.placeholder': '消息',
   'compose.send': '发送',
+  'compose.attach': '添加图片或文件',
   'compose.hint': 'Enter 发送，Shift+Enter 换行',
   'compose.large': '超出 {n} 字节，最多 {max} 字节。',
 
@@ -131,6 +132,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'fail.no_ack': '服务器没有确认此消息。消息可能已送达，重发可能导致重复。',
   'fail.link_lost': '服务器确认之前连接已断开。消息可能已送达，重发可能导致重复。',
   'fail.rate_limited': '发送过于频繁，请稍后重发。',
+  'fail.canceled': '已取消。',
   'fail.other': '服务器拒绝了消息：{detail}',
   'fail.retry': '重发',
   'fail.edit': '编辑',

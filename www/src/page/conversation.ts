@@ -2,9 +2,11 @@ import { computed, effectScope, onScopeDispose, watch, type EffectScope } from '
 import { useChat, type UseChatReturn } from '../composables';
 import { announce } from './announce';
 import { pageVisible } from './browser_state';
-import { contentText, quoteOf } from './content';
-import { append, conversationState, markSeen, moveToEnd, removeConversation, removeEntry, setTyping, type ConversationState, type Entry } from './conversation_store';
+import { contentText, fileLabel, isFileMessage, quoteOf } from './content';
+import { append, conversationState, markSeen, moveToEnd, removeConversation, removeEntry, setTyping, type ConversationState, type Entry, type FileState } from './conversation_store';
 import { failureText } from './failure';
+import { receiveFile, sendFile } from './files';
+import type { Received } from './files/receive';
 import { askHistory } from './history';
 import { t } from './i18n';
 import { addToast, dismissToastsOf, notifyDesktop } from './notifications';
@@ -20,6 +22,7 @@ export const maxMessageBytes = 65_536;
 export interface Conversation {
   readonly state: ConversationState;
   readonly chat: UseChatReturn;
+  /** Sends the text unless it is empty, then the attachments. */
   readonly send: (text: string) => void;
   readonly sendAgain: (entry: Entry) => void;
   /** Moves a message of this user back to the draft. */
@@ -38,11 +41,23 @@ const conversations = new Map<string, { readonly conversation: Conversation; rea
 /** Messages below the visible part are not read. */
 const isReading = (state: ConversationState): boolean => state.open && state.atEnd && pageVisible.value;
 
-/** Adds a message of the peer, from the chat socket or the push socket. */
-export function receiveMessage(peer: string, { id, message, at }: { readonly id: string | null; readonly message: unknown; readonly at: number }): void {
+/** Handles a message of the conversation with this user, from the chat socket or the push socket. `own`: from another tab of this user. */
+export function receiveMessage(peer: string, received: Received, own = false): void {
   const state = conversationState(peer);
-  const entry = append(state, { id, own: false, value: message, at, status: null });
-  if (entry === null) return;
+  if (isFileMessage(received.message)) receiveFile(addMessage, state, received, own);
+  else addMessage(state, received, own);
+}
+
+/** Adds a message or file of the conversation, and tells the user. Null for a repetition. */
+function addMessage(state: ConversationState, { id, message, at }: Received, own: boolean, file: FileState | null = null): Entry | null {
+  const entry = append(state, { id, own, value: message, at, status: own ? 'other_tab' : null, file });
+  if (entry !== null && !own) tellOf(state, entry);
+  return entry;
+}
+
+function tellOf(state: ConversationState, entry: Entry): void {
+  const { peer } = state;
+  const { id, value: message } = entry;
   const text = contentText(message);
   if (state.open) announce(t('chat.arrived', { user: peer, text }));
   else addToast(peer, text);
@@ -86,8 +101,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     token: session.fetchToken,
     maxMessageBytes,
     onMessage(message) {
-      if (message.own) append(state, { id: message.id, own: true, value: message.message, at: message.at, status: 'other_tab' });
-      else receiveMessage(peer, message);
+      receiveMessage(peer, message, message.own);
     },
     onSignal(value) {
       const signal = readSignal(value);
@@ -106,7 +120,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
   const reading = computed(() => isReading(state));
   watch(
     // Presence too: a peer who returns did not receive the earlier signal.
-    [reading, chat.present, () => state.count],
+    [reading, chat.present, () => state.count, () => state.lastReceived],
     ([now]) => {
       if (!now) return;
       state.unread = 0;
@@ -127,6 +141,11 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     { immediate: true },
   );
 
+  /** The first part of a file may be sent later than other messages. Both users see the same order. */
+  function moveLast(entry: Entry): void {
+    if (state.last !== entry) moveToEnd(state, entry);
+  }
+
   /** Messages that are not acknowledged. */
   const pending = new Set<Entry>();
   watch(chat.isOpen, (open) => {
@@ -138,7 +157,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     entry.status = chat.isOpen.value ? 'sending' : 'queued';
     pending.add(entry);
     try {
-      const ack = await chat.send(entry.value, entry.id ?? newMessageId());
+      const ack = await (entry.file === null ? chat.send(entry.value, entry.id ?? newMessageId()) : sendFile(chat.send, entry, () => moveLast(entry)));
       entry.at = ack.at;
       entry.status = ack.route === 'unconfirmed' ? 'unknown' : ack.route;
       if (ack.route === 'none') announce(t('status.none.long', { user: peer }));
@@ -163,6 +182,11 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     chat.signal({ typing });
   }
 
+  function add(value: string, file: FileState | null = null): void {
+    const entry = append(state, { id: newMessageId(), own: true, value, at: Date.now(), status: 'sending', file });
+    if (entry !== null) void transmit(entry);
+  }
+
   function endIfIdle(): void {
     if (!state.open && pending.size === 0) end();
   }
@@ -181,8 +205,8 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     send(text) {
       sendTyping(false);
       state.firstUnread = null;
-      const entry = append(state, { id: newMessageId(), own: true, value: text, at: Date.now(), status: 'sending' });
-      if (entry !== null) void transmit(entry);
+      if (text !== '') add(text);
+      for (const file of state.attachments.splice(0)) if (file.content !== null) add(fileLabel(file.name), file);
     },
     sendAgain(entry) {
       moveToEnd(state, entry);

@@ -21,5 +21,5 @@ export function conversationText(me: string, conversation: ConversationState, no
 
 export function saveConversation(me: string, conversation: ConversationState): void {
   const now = Date.now();
-  download(`waystation-${conversation.peer}-${time(now).slice(0, 10)}.txt`, conversationText(me, conversation, now), 'text/plain;charset=utf-8');
+  download(`waystation-${conversation.peer}-${time(now).slice(0, 10)}.txt`, new Blob([conversationText(me, conversation, now)], { type: 'text/plain;charset=utf-8' }));
 }
