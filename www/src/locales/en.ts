@@ -9,9 +9,6 @@ export const en = {
   'signin.label': 'User id',
   'signin.go': 'Continue',
   'signin.token.toggle': 'I have a token',
-  'signin.token.label': 'Token',
-  'signin.token.hint': 'A JWT with your user id. This tab keeps it until it is closed.',
-  'signin.token.go': 'Use the token',
   'signin.token.bad': 'Not a valid token: use a JWT of three parts with dots between, and a user id in “sub”.',
   'signin.token.expired': 'This token expired on {time}. Enter a new one.',
   'signin.token.refused': 'The server does not accept this token: {detail}',
@@ -81,22 +78,10 @@ export const en = {
   'leave.keep': 'Stay signed in',
 
   'save.button': 'Save this conversation',
-  'save.title': 'Messages of {me} with {peer}, saved at {time}',
 
   'menu.label': 'Actions for this message',
-  'menu.copy': 'Copy',
-  'menu.reply': 'Reply with quote',
-  'menu.edit': 'Edit and send again',
-  'menu.remove': 'Remove from this tab',
-  'menu.copied': 'Copied.',
-  'menu.notCopied': 'The browser does not allow copying.',
 
   'search.title': 'Search this conversation',
-  'search.close': 'Close the search',
-  'search.hint': 'Searches the messages in this tab.',
-  'search.none': 'No message found.',
-  'search.count': 'Messages found: {n}',
-  'search.many': 'The newest {n} messages',
 
   'start.copy': 'Copy link to me',
   'start.copied': 'Link copied',
@@ -178,8 +163,6 @@ export const en = {
   'toast.region': 'New messages',
 
   'notices.title': 'Notices',
-  'notices.text': 'Messages from the system.',
-  'notices.empty': 'No notices yet.',
 
   'data.title': 'Data',
 

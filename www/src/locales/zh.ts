@@ -11,9 +11,6 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'signin.label': '用户 ID',
   'signin.go': '继续',
   'signin.token.toggle': '我有令牌',
-  'signin.token.label': '令牌',
-  'signin.token.hint': '包含用户 ID 的 JWT。本标签页会保留它，直到关闭。',
-  'signin.token.go': '使用令牌',
   'signin.token.bad': '令牌无效：JWT 由点号分成三段，“sub” 中须有用户 ID。',
   'signin.token.expired': '此令牌已于 {time} 过期，请输入新令牌。',
   'signin.token.refused': '服务器不接受此令牌：{detail}',
@@ -83,22 +80,10 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'leave.keep': '保持登录',
 
   'save.button': '保存此对话',
-  'save.title': '{me} 与 {peer} 的消息，保存于 {time}',
 
   'menu.label': '对此消息的操作',
-  'menu.copy': '复制',
-  'menu.reply': '引用回复',
-  'menu.edit': '编辑后重发',
-  'menu.remove': '从本标签页移除',
-  'menu.copied': '已复制。',
-  'menu.notCopied': '浏览器不允许复制。',
 
   'search.title': '搜索此对话',
-  'search.close': '关闭搜索',
-  'search.hint': '搜索本标签页中的消息。',
-  'search.none': '没有找到消息。',
-  'search.count': '找到的消息：{n}',
-  'search.many': '最新的 {n} 条消息',
 
   'start.copy': '复制我的链接',
   'start.copied': '链接已复制',
@@ -180,8 +165,6 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'toast.region': '新消息',
 
   'notices.title': '系统消息',
-  'notices.text': '由服务器上的程序发送。',
-  'notices.empty': '暂无系统消息。',
 
   'data.title': '数据',
 

@@ -1,7 +1,7 @@
 import { contentText } from './content';
 import { entriesOf, type ConversationState } from './conversation_store';
 import { download } from './download';
-import { t } from './i18n';
+import { t } from './extras/texts';
 
 /** Local time that sorts, such as 2026-11-28 22:24:05. */
 const time = (at: number): string => new Date(at).toLocaleString('sv-SE');

@@ -1,5 +1,23 @@
 /** Texts of the parts that are loaded when they are needed, except the operator page. */
 export const en = {
+  'search.close': 'Close the search',
+  'search.hint': 'Searches the messages in this tab.',
+  'search.none': 'No message found.',
+  'search.count': 'Messages found: {n}',
+  'search.many': 'The newest {n} messages',
+  'menu.copy': 'Copy',
+  'menu.reply': 'Reply with quote',
+  'menu.edit': 'Edit and send again',
+  'menu.remove': 'Remove from this tab',
+  'menu.copied': 'Copied.',
+  'menu.notCopied': 'The browser does not allow copying.',
+  'save.title': 'Messages of {me} with {peer}, saved at {time}',
+  'notices.text': 'Messages from the system.',
+  'notices.empty': 'No notices yet.',
+  'signin.token.label': 'Token',
+  'signin.token.hint': 'A JWT with your user id. This tab keeps it until it is closed.',
+  'signin.token.go': 'Use the token',
+
   'files.save': 'Save {name}',
   'files.open': 'Show {name} in full size',
   'files.close': 'Close',

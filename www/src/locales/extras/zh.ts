@@ -1,6 +1,24 @@
 import type { ExtraTextKey } from './en';
 
 export const zh: Readonly<Record<ExtraTextKey, string>> = {
+  'search.close': '关闭搜索',
+  'search.hint': '搜索本标签页中的消息。',
+  'search.none': '没有找到消息。',
+  'search.count': '找到的消息：{n}',
+  'search.many': '最新的 {n} 条消息',
+  'menu.copy': '复制',
+  'menu.reply': '引用回复',
+  'menu.edit': '编辑后重发',
+  'menu.remove': '从本标签页移除',
+  'menu.copied': '已复制。',
+  'menu.notCopied': '浏览器不允许复制。',
+  'save.title': '{me} 与 {peer} 的消息，保存于 {time}',
+  'notices.text': '由服务器上的程序发送。',
+  'notices.empty': '暂无系统消息。',
+  'signin.token.label': '令牌',
+  'signin.token.hint': '包含用户 ID 的 JWT。本标签页会保留它，直到关闭。',
+  'signin.token.go': '使用令牌',
+
   'files.save': '保存 {name}',
   'files.open': '查看 {name} 的原图',
   'files.close': '关闭',

@@ -7,6 +7,6 @@ export const t = textsOf<ExtraTextKey>({ en, zh });
 
 /** A number of bytes with its unit. */
 export function formatBytes(bytes: number): string {
-  const [value, unit] = bytes < 1024 * 1024 ? [bytes / 1024, 'KiB'] : [bytes / 1024 / 1024, 'MiB'];
+  const [value, unit] = bytes < 1024 ? [bytes, 'B'] : bytes < 1024 * 1024 ? [bytes / 1024, 'KiB'] : [bytes / 1024 / 1024, 'MiB'];
   return `${new Intl.NumberFormat(tag.value, { maximumFractionDigits: value < 10 ? 1 : 0 }).format(value)} ${unit}`;
 }
