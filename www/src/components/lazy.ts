@@ -1,8 +1,16 @@
-import { lazyComponent } from '../page/lazy';
+import type { Component } from 'vue';
+import { lazyComponent, type LazyComponent } from '../page/lazy';
 
-/** Components that most users do not need at once. */
-export const toastStack = lazyComponent(() => import('./ToastStack.vue'));
-export const noticesView = lazyComponent(() => import('./NoticesView.vue'));
-export const tokenForm = lazyComponent(() => import('./TokenForm.vue'));
-export const fileMessage = lazyComponent(() => import('./files/FileMessage.vue'));
-export const attachmentTray = lazyComponent(() => import('./files/AttachmentTray.vue'));
+const extra = (pick: (extras: typeof import('../extras')) => Component): LazyComponent =>
+  lazyComponent(async () => ({ default: pick(await import('../extras')) }));
+
+/** Components that no user needs at once. */
+export const attachmentTray = extra((extras) => extras.AttachmentTray);
+export const fileMessage = extra((extras) => extras.FileMessage);
+export const messageMenu = extra((extras) => extras.MessageMenu);
+export const messageSearch = extra((extras) => extras.MessageSearch);
+export const noticesView = extra((extras) => extras.NoticesView);
+export const peopleList = extra((extras) => extras.PeopleList);
+export const toastStack = extra((extras) => extras.ToastStack);
+export const tokenForm = extra((extras) => extras.TokenForm);
+export const qrDialog = lazyComponent(() => import('./QrDialog.vue'));

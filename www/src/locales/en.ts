@@ -86,6 +86,7 @@ export const en = {
   'start.copy': 'Copy link to me',
   'start.copied': 'Link copied',
   'start.failed': 'Not copied. The link is {url}',
+  'start.qr': 'Show QR code',
   'start.window': 'Open a window as another user',
 
   'compose.label': 'Message to {user}',

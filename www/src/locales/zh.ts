@@ -88,6 +88,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'start.copy': '复制我的链接',
   'start.copied': '链接已复制',
   'start.failed': '未能复制，链接为 {url}',
+  'start.qr': '显示二维码',
   'start.window': '以其他用户打开新窗口',
 
   'compose.label': '给 {user} 的消息',

@@ -18,6 +18,16 @@ export const en = {
   'signin.token.hint': 'A JWT with your user id. This tab keeps it until it is closed.',
   'signin.token.go': 'Use the token',
 
+  'qr.title': 'Write to {user}',
+  'qr.text': 'Scan the code with a phone. It opens a conversation with you.',
+  'qr.local': 'This address works on this machine only. Open the page under its network name for a code that a phone can use.',
+  'qr.close': 'Close',
+
+  'people.title': 'Talked to before',
+  'people.forget': 'Forget {user}',
+  'people.remember': 'Remember whom I talk to',
+  'people.hint': 'Names only, in this browser. Off deletes them.',
+
   'files.save': 'Save {name}',
   'files.open': 'Show {name} in full size',
   'files.close': 'Close',

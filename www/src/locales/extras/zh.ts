@@ -19,6 +19,16 @@ export const zh: Readonly<Record<ExtraTextKey, string>> = {
   'signin.token.hint': '包含用户 ID 的 JWT。本标签页会保留它，直到关闭。',
   'signin.token.go': '使用令牌',
 
+  'qr.title': '给 {user} 发消息',
+  'qr.text': '用手机扫描二维码，即可打开与您的对话。',
+  'qr.local': '此地址仅在本机有效。请用网络地址打开本页，手机才能使用二维码。',
+  'qr.close': '关闭',
+
+  'people.title': '以前的联系人',
+  'people.forget': '忘记 {user}',
+  'people.remember': '记住我的联系人',
+  'people.hint': '只在此浏览器中保存名字，关闭即删除。',
+
   'files.save': '保存 {name}',
   'files.open': '查看 {name} 的原图',
   'files.close': '关闭',
