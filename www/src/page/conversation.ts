@@ -2,16 +2,18 @@ import { computed, effectScope, onScopeDispose, watch, type EffectScope } from '
 import { useChat, type UseChatReturn } from '../composables';
 import { announce } from './announce';
 import { pageVisible } from './browser_state';
-import { contentText, quoteOf } from './content';
-import { append, conversationState, markSeen, moveToEnd, removeConversation, removeEntry, setTyping, type ConversationState, type Entry } from './conversation_store';
+import { contentText, fileLabel, isFileMessage, quoteOf } from './content';
+import { append, conversationState, markSeen, moveToEnd, removeConversation, removeEntry, setTyping, type ConversationState, type Entry, type FileState } from './conversation_store';
 import { failureText } from './failure';
+import { receiveFile, sendFile } from './files';
+import type { Received } from './files/receive';
 import { askHistory } from './history';
 import { t } from './i18n';
 import { addToast, dismissToastsOf, notifyDesktop } from './notifications';
 import { server } from './server';
 import { session } from './session';
 import { readSignal } from './signals';
-import { groupName, newMessageId, SendError } from '../waystation';
+import { groupName, newMessageId, SendError, type Ack } from '../waystation';
 
 /** The default of the server's `max_message_bytes`. */
 export const maxMessageBytes = 65_536;
@@ -20,6 +22,7 @@ export const maxMessageBytes = 65_536;
 export interface Conversation {
   readonly state: ConversationState;
   readonly chat: UseChatReturn;
+  /** Sends the text unless it is empty, then the attachments. */
   readonly send: (text: string) => void;
   readonly sendAgain: (entry: Entry) => void;
   /** Sends a message again when the peer is reachable. Until then it waits in this tab. */
@@ -42,11 +45,23 @@ const conversations = new Map<string, { readonly conversation: Conversation; rea
 /** Messages below the visible part are not read. */
 const isReading = (state: ConversationState): boolean => state.open && state.atEnd && pageVisible.value;
 
-/** Adds a message of the peer, from the chat socket or the push socket. */
-export function receiveMessage(peer: string, { id, message, at }: { readonly id: string | null; readonly message: unknown; readonly at: number }): void {
+/** Handles a message of the conversation with this user, from the chat socket or the push socket. `own`: from another tab of this user. */
+export function receiveMessage(peer: string, received: Received, own = false): void {
   const state = conversationState(peer);
-  const entry = append(state, { id, own: false, value: message, at, status: null });
-  if (entry === null) return;
+  if (isFileMessage(received.message)) receiveFile(addMessage, state, received, own);
+  else addMessage(state, received, own);
+}
+
+/** Adds a message or file of the conversation, and tells the user. Null for a repetition. */
+function addMessage(state: ConversationState, { id, message, at }: Received, own: boolean, file: FileState | null = null): Entry | null {
+  const entry = append(state, { id, own, value: message, at, status: own ? 'other_tab' : null, file });
+  if (entry !== null && !own) tellOf(state, entry);
+  return entry;
+}
+
+function tellOf(state: ConversationState, entry: Entry): void {
+  const { peer } = state;
+  const { id, value: message } = entry;
   const text = contentText(message);
   if (state.open) announce(t('chat.arrived', { user: peer, text }));
   else addToast(peer, text);
@@ -90,8 +105,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     token: session.fetchToken,
     maxMessageBytes,
     onMessage(message) {
-      if (message.own) append(state, { id: message.id, own: true, value: message.message, at: message.at, status: 'other_tab' });
-      else receiveMessage(peer, message);
+      receiveMessage(peer, message, message.own);
     },
     onSignal(value) {
       const signal = readSignal(value);
@@ -110,7 +124,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
   const reading = computed(() => isReading(state));
   watch(
     // Presence too: a peer who returns did not receive the earlier signal.
-    [reading, chat.present, () => state.count],
+    [reading, chat.present, () => state.count, () => state.lastReceived],
     ([now]) => {
       if (!now) return;
       state.unread = 0;
@@ -141,7 +155,11 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
   watch(
     chat.held,
     (ids) => {
-      for (const entry of pending) if (ids.includes(entry.id ?? '')) entry.status = 'held';
+      for (const entry of pending) {
+        if (ids.includes(entry.id ?? '')) entry.status = 'held';
+        // The other parts of a file.
+        else if (entry.status === 'held') entry.status = 'sending';
+      }
     },
     { flush: 'sync' },
   );
@@ -153,8 +171,9 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     pending.add(entry);
     holding += Number(hold);
     try {
-      const ack = await chat.send(entry.value, { id: entry.id ?? newMessageId(), hold });
-      // In the order in which the messages arrived.
+      const send = (value: unknown, id: string): Promise<Ack> => chat.send(value, { id, hold });
+      // A message that waited, and the first part of a file, may be sent later than other messages. Both users see the same order.
+      const ack = await (entry.file === null ? send(entry.value, entry.id ?? newMessageId()) : sendFile(send, entry, () => moveToEnd(state, entry)));
       if (hold) moveToEnd(state, entry, ack.at);
       entry.at = ack.at;
       entry.status = ack.route === 'unconfirmed' ? 'unknown' : ack.route;
@@ -162,11 +181,9 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     } catch (error) {
       const failure = error instanceof SendError ? error : null;
       entry.status = failure?.outcome === 'unknown' ? 'unknown' : 'failed';
-      if (failure?.code !== 'canceled') {
-        entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
-        // No announcement after the user has signed out.
-        if (conversations.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);
-      }
+      entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
+      // No announcement after the user has signed out.
+      if (conversations.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);
     }
     holding -= Number(hold);
     pending.delete(entry);
@@ -183,7 +200,15 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     chat.signal({ typing });
   }
 
-  const cancel = ({ id }: Entry): void => void (id !== null && chat.cancel(id));
+  function cancel({ id, file }: Entry): void {
+    file?.cancel?.();
+    if (id !== null) chat.cancel(id);
+  }
+
+  function add(value: string, file: FileState | null = null): void {
+    const entry = append(state, { id: newMessageId(), own: true, value, at: Date.now(), status: 'sending', file });
+    if (entry !== null) void transmit(entry);
+  }
 
   function endIfIdle(): void {
     if (!state.open && pending.size === 0) end();
@@ -203,8 +228,8 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     send(text) {
       sendTyping(false);
       state.firstUnread = null;
-      const entry = append(state, { id: newMessageId(), own: true, value: text, at: Date.now(), status: 'sending' });
-      if (entry !== null) void transmit(entry);
+      if (text !== '') add(text);
+      for (const file of state.attachments.splice(0)) if (file.content !== null) add(fileLabel(file.name), file);
     },
     sendAgain(entry) {
       moveToEnd(state, entry);

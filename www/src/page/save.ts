@@ -1,7 +1,7 @@
 import { contentText } from './content';
 import { entriesOf, type ConversationState } from './conversation_store';
 import { download } from './download';
-import { t } from './i18n';
+import { t } from './extras/texts';
 
 /** Local time that sorts, such as 2026-11-28 22:24:05. */
 const time = (at: number): string => new Date(at).toLocaleString('sv-SE');
@@ -21,5 +21,5 @@ export function conversationText(me: string, conversation: ConversationState, no
 
 export function saveConversation(me: string, conversation: ConversationState): void {
   const now = Date.now();
-  download(`waystation-${conversation.peer}-${time(now).slice(0, 10)}.txt`, conversationText(me, conversation, now), 'text/plain;charset=utf-8');
+  download(`waystation-${conversation.peer}-${time(now).slice(0, 10)}.txt`, new Blob([conversationText(me, conversation, now)], { type: 'text/plain;charset=utf-8' }));
 }
