@@ -148,10 +148,10 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
   } catch (const CLI::RequiredError& error) {
-    if (token_command.is_selected() && argc > 2) {
-      throw ConfigurationError{std::string{error.what()} + "; see waystation token issue --help"};
-    }
     const auto [command, words] = command_given(app);
+    if (command->get_subcommands(nullptr).empty()) {  // an option is missing
+      throw ConfigurationError{std::string{error.what()} + "; see " + words + " --help"};
+    }
     if (command != &app) throw missing_subcommand(*command, words);
     const auto last =
         argc > 1 ? "; " + quoted(argv[argc - 1]) + " is not a command" : std::string{};
