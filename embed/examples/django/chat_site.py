@@ -30,6 +30,8 @@ parser.add_argument("--key-file", default="key", type=pathlib.Path, help="the re
 parser.add_argument("--auth-request", action="store_true", help="nginx in front asks /session/ for the user, and passes sockets on")
 parser.add_argument("--database", default="chat_site.sqlite3", help="Django's users and sessions")
 options = parser.parse_args()
+if not options.auth_request and not options.key_file.is_file():
+    parser.error(f"--key-file {options.key_file}: not found; to create it: (umask 077; openssl rand -base64 32 > {options.key_file})")
 
 settings.configure(
     SECRET_KEY=secrets.token_hex(),  # a new one ends all sessions: a real site keeps its own
