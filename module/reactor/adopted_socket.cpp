@@ -49,6 +49,8 @@ constexpr int kSparePolled = 32;
 // The size of a list's entry with a number of up to seven digits.
 constexpr std::size_t kListEntry = 32;
 constexpr int kNoEnd = std::numeric_limits<int>::max();
+// A search among so many open descriptors costs more than the wake-up of a thread.
+constexpr int kManyOpen = 128;
 // At most so many given descriptors are adopted between two counts of all descriptors.
 constexpr std::int64_t kAdoptionsPerCount = 64;
 
@@ -320,9 +322,10 @@ class Adopter {
     }
     const MutexLock lock(search_);
     const int limit = descriptor_limit();
-    // Nobody searches before all have fetched what the last search found. They come back with their
-    // next connections, and so one search is for as many as possible.
-    while (!wanted.is_searched && unfetched_ > 0) turn_.wait(search_);
+    // Where a search is expensive, nobody starts one before all have fetched what the last one
+    // found. They come back with their next connections, and so one search is for as many as
+    // possible.
+    while (!wanted.is_searched && unfetched_ > 0 && last_open_ >= kManyOpen) turn_.wait(search_);
     if (!wanted.is_searched) search_for_waiting(limit);
     // `wanted` is not on the list from here on.
     if (--unfetched_ == 0) turn_.notify_one();
@@ -531,11 +534,12 @@ class Adopter {
   /// Throws SearchFailed.
   int search(Wanted* wanted, int limit) WAYSTATION_REQUIRES(search_) {
     std::optional<int> open;
-    if (place_mark() && open_list()) open = search_numbers(wanted, limit, true);
+    if (open_list() && place_mark()) open = search_numbers(wanted, limit, true);
     if (!open) open = search_numbers(wanted, limit, false);
     // A process gets the lowest free number, so that there are few others above these.
     const int polled = *open + kSparePolled + AdoptedNumbers::kPerWord - 1;
     polled_low_ = std::min(polled - polled % AdoptedNumbers::kPerWord, kHighBase);
+    last_open_ = *open;
     return *open;
   }
 
@@ -588,10 +592,20 @@ class Adopter {
     // A child process inherits the list of its parent.
     const auto process = getpid();
     if (list_ && list_of_ == process) return true;
+    if (list_) adopted_numbers.erase(list_.get());
     const FileDescriptor low(::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     list_ = FileDescriptor(fcntl(low.get(), F_DUPFD_CLOEXEC, first_number(descriptor_limit())));
     list_of_ = process;
+    if (list_.get() >= AdoptedNumbers::kMax) list_.reset();
+    if (list_)
+      record(list_.get());  // among the adopted ones, it would be in the way of each search
     return static_cast<bool>(list_);
+  }
+
+  /// No search looks at this number.
+  void record(int fd) WAYSTATION_REQUIRES(search_) {
+    adopted_numbers.insert(fd);
+    highest_ = std::max(highest_, fd);
   }
 
   /// Counts the open numbers from `first` on, below `end`, and collects those that match. Only the
@@ -603,7 +617,7 @@ class Adopter {
     int open = 0;
     bool has_mark = false;
     // One at first: usually an adopted number comes next, or the mark, and each entry has its cost.
-    for (std::size_t size = kListEntry;; size = list_buffer_.size()) {
+    for (std::size_t size = kListEntry;; size = std::min(2 * size, list_buffer_.size())) {
       const auto got = getdents64(list_.get(), list_buffer_.data(), size);
       if (got < 0) return std::nullopt;
       if (got == 0) return has_mark && end == kNoEnd ? std::optional(open) : std::nullopt;
@@ -689,8 +703,7 @@ class Adopter {
       (void)::close(ours);  // the connection stays open under the server's number
       return failure(Cause::exhausted, "descriptor numbers beyond a million are not kept track of");
     }
-    adopted_numbers.insert(ours);
-    highest_ = std::max(highest_, ours);
+    record(ours);
     return AdoptedSocket(ours);
   }
 
@@ -708,6 +721,7 @@ class Adopter {
   int counted_limit_ WAYSTATION_GUARDED_BY(search_) = 0;
   std::uint32_t counted_reserve_ WAYSTATION_GUARDED_BY(search_) = 0;
   std::vector<pollfd> candidates_ WAYSTATION_GUARDED_BY(search_);
+  int last_open_ WAYSTATION_GUARDED_BY(search_) = 0;  // descriptors that the last search counted
   int unfetched_ WAYSTATION_GUARDED_BY(search_) = 0;  // results of the last search
   Condition turn_;                                    // of those that wait for a search
   Mutex waiting_mutex_;                               // taken while search_ is held, or alone
