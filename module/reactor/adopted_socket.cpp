@@ -40,8 +40,8 @@ constexpr int kLimitForHighBase = 4096;
 constexpr int kNumbersPerPoll = 1024;
 // How far above the adopted ones the mark is put.
 constexpr int kMarkDistance = 256;
-// A run of at least so many numbers that are not adopted is looked up in the kernel's list. One
-// look costs as much as a poll of about 200 numbers.
+// A run of at least so many numbers that are not adopted is looked up in the kernel's list, and one
+// of adopted numbers is left out there. One look costs as much as a poll of about 200 numbers.
 constexpr int kListedRun = 256;
 // The lowest numbers are polled, since an entry of the list costs as much as 30 numbers of a poll:
 // as many as are open, and these more, in multiples of kPerWord.
@@ -240,6 +240,11 @@ struct CloseFolder {
   void operator()(DIR* folder) const noexcept { (void)closedir(folder); }
 };
 
+/// A number's position in /proc/self/fd is two more than itself: "." and ".." come first.
+constexpr off_t list_position(int fd) noexcept {
+  return off_t{fd} + 2;
+}
+
 /// The numbers of all open descriptors but the adopted ones. Throws std::bad_alloc.
 Result<std::vector<int>, std::error_code> own_descriptors() {
   const auto failed = [] { return std::error_code(errno, std::system_category()); };
@@ -253,7 +258,13 @@ Result<std::vector<int>, std::error_code> own_descriptors() {
     const std::string_view name(entry->d_name);
     int fd = -1;
     std::from_chars(name.data(), name.data() + name.size(), fd);
-    if (fd >= 0 && !adopted_numbers.contains(fd)) numbers.push_back(fd);
+    if (fd < 0) continue;
+    if (!adopted_numbers.contains(fd)) {
+      numbers.push_back(fd);
+    } else if (const int next = adopted_numbers.next(fd, AdoptedNumbers::kMax, false);
+               next - fd >= kListedRun) {
+      seekdir(list.get(), list_position(next));
+    }
   }
   if (errno != 0) return failed();
   return numbers;
@@ -612,8 +623,7 @@ class Adopter {
   /// kernel's list is asked. It must go on beyond `end`, or contain the mark; otherwise it is not
   /// reliable, and the result is empty. Throws SearchFailed.
   std::optional<int> match_listed(int first, int end, Wanted* wanted) WAYSTATION_REQUIRES(search_) {
-    // A number's position in this folder is two more than itself: "." and ".." come first.
-    if (lseek(list_.get(), off_t{first} + 2, SEEK_SET) < 0) return std::nullopt;
+    if (lseek(list_.get(), list_position(first), SEEK_SET) < 0) return std::nullopt;
     int open = 0;
     bool has_mark = false;
     // One at first: usually an adopted number comes next, or the mark, and each entry has its cost.
