@@ -40,8 +40,8 @@ constexpr int kLimitForHighBase = 4096;
 constexpr int kNumbersPerPoll = 1024;
 // How far above the adopted ones the mark is put.
 constexpr int kMarkDistance = 256;
-// A run of at least so many numbers that are not adopted is looked up in the kernel's list. One
-// look costs as much as a poll of about 200 numbers.
+// A run of at least so many numbers that are not adopted is looked up in the kernel's list, and one
+// of adopted numbers is left out there. One look costs as much as a poll of about 200 numbers.
 constexpr int kListedRun = 256;
 // The lowest numbers are polled, since an entry of the list costs as much as 30 numbers of a poll:
 // as many as are open, and these more, in multiples of kPerWord.
@@ -49,6 +49,8 @@ constexpr int kSparePolled = 32;
 // The size of a list's entry with a number of up to seven digits.
 constexpr std::size_t kListEntry = 32;
 constexpr int kNoEnd = std::numeric_limits<int>::max();
+// A search among so many open descriptors costs more than the wake-up of a thread.
+constexpr int kManyOpen = 128;
 // At most so many given descriptors are adopted between two counts of all descriptors.
 constexpr std::int64_t kAdoptionsPerCount = 64;
 
@@ -238,6 +240,11 @@ struct CloseFolder {
   void operator()(DIR* folder) const noexcept { (void)closedir(folder); }
 };
 
+/// A number's position in /proc/self/fd is two more than itself: "." and ".." come first.
+constexpr off_t list_position(int fd) noexcept {
+  return off_t{fd} + 2;
+}
+
 /// The numbers of all open descriptors but the adopted ones. Throws std::bad_alloc.
 Result<std::vector<int>, std::error_code> own_descriptors() {
   const auto failed = [] { return std::error_code(errno, std::system_category()); };
@@ -251,7 +258,13 @@ Result<std::vector<int>, std::error_code> own_descriptors() {
     const std::string_view name(entry->d_name);
     int fd = -1;
     std::from_chars(name.data(), name.data() + name.size(), fd);
-    if (fd >= 0 && !adopted_numbers.contains(fd)) numbers.push_back(fd);
+    if (fd < 0) continue;
+    if (!adopted_numbers.contains(fd)) {
+      numbers.push_back(fd);
+    } else if (const int next = adopted_numbers.next(fd, AdoptedNumbers::kMax, false);
+               next - fd >= kListedRun) {
+      seekdir(list.get(), list_position(next));
+    }
   }
   if (errno != 0) return failed();
   return numbers;
@@ -320,9 +333,10 @@ class Adopter {
     }
     const MutexLock lock(search_);
     const int limit = descriptor_limit();
-    // Nobody searches before all have fetched what the last search found. They come back with their
-    // next connections, and so one search is for as many as possible.
-    while (!wanted.is_searched && unfetched_ > 0) turn_.wait(search_);
+    // Where a search is expensive, nobody starts one before all have fetched what the last one
+    // found. They come back with their next connections, and so one search is for as many as
+    // possible.
+    while (!wanted.is_searched && unfetched_ > 0 && last_open_ >= kManyOpen) turn_.wait(search_);
     if (!wanted.is_searched) search_for_waiting(limit);
     // `wanted` is not on the list from here on.
     if (--unfetched_ == 0) turn_.notify_one();
@@ -531,11 +545,12 @@ class Adopter {
   /// Throws SearchFailed.
   int search(Wanted* wanted, int limit) WAYSTATION_REQUIRES(search_) {
     std::optional<int> open;
-    if (place_mark() && open_list()) open = search_numbers(wanted, limit, true);
+    if (open_list() && place_mark()) open = search_numbers(wanted, limit, true);
     if (!open) open = search_numbers(wanted, limit, false);
     // A process gets the lowest free number, so that there are few others above these.
     const int polled = *open + kSparePolled + AdoptedNumbers::kPerWord - 1;
     polled_low_ = std::min(polled - polled % AdoptedNumbers::kPerWord, kHighBase);
+    last_open_ = *open;
     return *open;
   }
 
@@ -588,22 +603,31 @@ class Adopter {
     // A child process inherits the list of its parent.
     const auto process = getpid();
     if (list_ && list_of_ == process) return true;
+    if (list_) adopted_numbers.erase(list_.get());
     const FileDescriptor low(::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     list_ = FileDescriptor(fcntl(low.get(), F_DUPFD_CLOEXEC, first_number(descriptor_limit())));
     list_of_ = process;
+    if (list_.get() >= AdoptedNumbers::kMax) list_.reset();
+    if (list_)
+      record(list_.get());  // among the adopted ones, it would be in the way of each search
     return static_cast<bool>(list_);
+  }
+
+  /// No search looks at this number.
+  void record(int fd) WAYSTATION_REQUIRES(search_) {
+    adopted_numbers.insert(fd);
+    highest_ = std::max(highest_, fd);
   }
 
   /// Counts the open numbers from `first` on, below `end`, and collects those that match. Only the
   /// kernel's list is asked. It must go on beyond `end`, or contain the mark; otherwise it is not
   /// reliable, and the result is empty. Throws SearchFailed.
   std::optional<int> match_listed(int first, int end, Wanted* wanted) WAYSTATION_REQUIRES(search_) {
-    // A number's position in this folder is two more than itself: "." and ".." come first.
-    if (lseek(list_.get(), off_t{first} + 2, SEEK_SET) < 0) return std::nullopt;
+    if (lseek(list_.get(), list_position(first), SEEK_SET) < 0) return std::nullopt;
     int open = 0;
     bool has_mark = false;
     // One at first: usually an adopted number comes next, or the mark, and each entry has its cost.
-    for (std::size_t size = kListEntry;; size = list_buffer_.size()) {
+    for (std::size_t size = kListEntry;; size = std::min(2 * size, list_buffer_.size())) {
       const auto got = getdents64(list_.get(), list_buffer_.data(), size);
       if (got < 0) return std::nullopt;
       if (got == 0) return has_mark && end == kNoEnd ? std::optional(open) : std::nullopt;
@@ -689,8 +713,7 @@ class Adopter {
       (void)::close(ours);  // the connection stays open under the server's number
       return failure(Cause::exhausted, "descriptor numbers beyond a million are not kept track of");
     }
-    adopted_numbers.insert(ours);
-    highest_ = std::max(highest_, ours);
+    record(ours);
     return AdoptedSocket(ours);
   }
 
@@ -708,6 +731,7 @@ class Adopter {
   int counted_limit_ WAYSTATION_GUARDED_BY(search_) = 0;
   std::uint32_t counted_reserve_ WAYSTATION_GUARDED_BY(search_) = 0;
   std::vector<pollfd> candidates_ WAYSTATION_GUARDED_BY(search_);
+  int last_open_ WAYSTATION_GUARDED_BY(search_) = 0;  // descriptors that the last search counted
   int unfetched_ WAYSTATION_GUARDED_BY(search_) = 0;  // results of the last search
   Condition turn_;                                    // of those that wait for a search
   Mutex waiting_mutex_;                               // taken while search_ is held, or alone

@@ -129,6 +129,17 @@ TEST(AdoptedSocket, IsTheOneAmongMany) {
   }
 }
 
+/// Two connected sockets of this process.
+struct Pair {
+  Pair() {
+    std::array<int, 2> fds{};
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()), 0);
+    peer = FileDescriptor(fds[0]);
+    own = FileDescriptor(fds[1]);
+  }
+  FileDescriptor peer, own;
+};
+
 /// Two connections from one client port to two addresses of this process.
 struct Twins {
   Twins(const Listener& first_listener, const Listener& second_listener) {
@@ -214,6 +225,39 @@ TEST(AdoptedSocket, ASecondConnectionIsFoundAtEveryNumber) {
     }
     twins.second_server.reset();
     return twins.adopt_one() ? std::string("not the only one") : std::string();
+  });
+}
+
+TEST(AdoptedSocket, OpenConnectionsAreFoundAmongManyAdoptedSockets) {
+  in_child([]() -> std::string {
+    if (!limit_descriptors(8192)) return {};
+    const Listener listener;
+    std::vector<AdoptedSocket> adopted;
+    std::vector<FileDescriptor> peers;
+    while (adopted.size() < 2500) {
+      Pair pair;
+      auto taken = AdoptedSocket::from(pair.own, 0);
+      if (!taken) return taken.error().detail;
+      adopted.push_back(std::move(*taken));
+      pair.peer.reset();
+    }
+    // Below, between and above.
+    const int between = adopted[2000].get();
+    adopted[2000].reset();
+    std::vector<int> expected;
+    for (const int number : {500, between, 6000}) {
+      peers.push_back(connect_to({"127.0.0.1", listener.port()}));
+      auto server = listener.accept();
+      move_to(server, number);
+      expected.push_back(server.get());
+      peers.push_back(std::move(server));
+    }
+    const std::array<std::uint16_t, 1> ports{listener.port()};
+    const auto found = open_connections(ports, 0);
+    if (!found) return found.error().message();
+    std::vector<int> numbers;
+    for (const auto& each : *found) numbers.push_back(each.descriptor);
+    return numbers == expected ? std::string() : testing::PrintToString(numbers);
   });
 }
 
@@ -384,17 +428,6 @@ TEST(AdoptedSocket, AGivenDescriptorMustBeAConnectedStreamOfTheServers) {
   ASSERT_TRUE(test::send_all(adopted, "x"));
   EXPECT_EQ(receive_exactly(client.get(), 1), "x");
 }
-
-/// Two connected sockets of this process.
-struct Pair {
-  Pair() {
-    std::array<int, 2> fds{};
-    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()), 0);
-    peer = FileDescriptor(fds[0]);
-    own = FileDescriptor(fds[1]);
-  }
-  FileDescriptor peer, own;
-};
 
 TEST(AdoptedSocket, AnOwnDescriptorIsMovedAndNothingElseIsOpened) {
   Pair pair;
