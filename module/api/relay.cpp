@@ -222,6 +222,17 @@ std::size_t Relay::max_message_bytes() const {
 void Relay::log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept {
   if (!logs(WAYSTATION_LOG_DEBUG)) return;
   try {
+    log_refusal(what, refusal, caller(admission_.snapshot().client_of(request), refusal.user));
+  } catch (const std::bad_alloc&) {
+    // As below.
+  }
+}
+
+/// `from` is the text of caller().
+void Relay::log_refusal(const char* what, const Refusal& refusal,
+                        const std::string& from) noexcept {
+  if (!logs(WAYSTATION_LOG_DEBUG)) return;
+  try {
     const auto& info = info_of(refusal.code);
     std::string line = what;
     line.append(" refused with ").append(std::to_string(info.status)).append(" ");
@@ -229,8 +240,7 @@ void Relay::log_refusal(const char* what, const Request& request, const Refusal&
     // The detail of bad_query repeats what the client wrote, which may be anything.
     line.append(refusal.code == RefusalCode::bad_query ? info.text : refusal.text());
     if (!refusal.log_detail.empty()) line.append("; ").append(refusal.log_detail);
-    log(WAYSTATION_LOG_DEBUG,
-        line + caller(admission_.snapshot().client_of(request), refusal.user));
+    log(WAYSTATION_LOG_DEBUG, line + from);
   } catch (const std::bad_alloc&) {
     // Out of memory: drop the log line, but send the response.
   }
@@ -277,6 +287,16 @@ void Relay::on_close(const void* permit, std::string_view user, EndReason reason
   } catch (const std::bad_alloc&) {
     // As in on_error_frame().
   }
+}
+
+std::string Relay::on_refused(const void* permit, std::string_view user, EndReason reason) {
+  const Refusal refusal{reason == EndReason::going_away ? RefusalCode::stopping
+                        : reason == EndReason::failed   ? RefusalCode::full
+                                                        : RefusalCode::unavailable};
+  upgrades_refused_.fetch_add(1, std::memory_order_relaxed);
+  upgrade_refusals_.add(refusal.code);
+  log_refusal("upgrade", refusal, caller(client_of(permit), user));
+  return render(refusal);
 }
 
 /// Refuses an upgrade before it is admitted. Admission has set the fields for allowed origins.

@@ -164,6 +164,7 @@ class Relay final : private Observer,
                       std::string_view detail) noexcept override;
   void on_close(const void* permit, std::string_view user, EndReason reason,
                 CloseCode code) noexcept override;
+  std::string on_refused(const void* permit, std::string_view user, EndReason reason) override;
 
   // RelayCalls, on a web server's thread.
   Result<std::uint64_t, CallFailure> push(std::string_view user, std::string_view json) override;
@@ -179,6 +180,7 @@ class Relay final : private Observer,
   void on_not_released(const char* problem, const void* permit, std::string_view user) noexcept;
   Reply refuse_http(const Request& request, const Refusal& refusal);
   void log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept;
+  void log_refusal(const char* what, const Refusal& refusal, const std::string& from) noexcept;
   void log_adoption_failure(const AdoptionFailure& failure) noexcept;
   void log_warnings(const waystation_options& options);
 

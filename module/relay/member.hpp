@@ -28,8 +28,7 @@ class Member {
   bool is_joined() const noexcept { return is_joined_; }
 
   /// The join is confirmed. Called once, before anything is sent; with LocalBackplane inside
-  /// Router::join, with a backplane that answers later at any time until the member leaves. The
-  /// reactor sends the 101 before, so it supports only backplanes that confirm inside join().
+  /// Router::join, with a backplane that answers later at any time until the member leaves.
   virtual void on_joined() noexcept = 0;
 
   /// Queues a text. Never throws. `delivery` is the message if this socket's user is its receiver,

@@ -13,6 +13,7 @@
 
 #include "support/websocket_client.hpp"
 #include "unit/reactor/reactor_setup.hpp"
+#include "unit/relay/late_backplane.hpp"
 
 namespace waystation::test {
 namespace {
@@ -211,6 +212,71 @@ TEST_F(RelayServiceTest, AClientWithA101IsPresent) {
     bob.reset();
     ASSERT_TRUE(eventually([&] { return presence("bob").groups.empty(); }));
   }
+}
+
+/// Remembers which upgrades were refused.
+class RefusalLog final : public SocketLog {
+ public:
+  void on_error_frame(const void*, std::string_view, ErrorCode,
+                      std::string_view) noexcept override {}
+  void on_close(const void*, std::string_view, EndReason, CloseCode) noexcept override {}
+  std::string on_refused(const void*, std::string_view user, EndReason) override {
+    user_ = user;
+    return std::string(kRefusal);
+  }
+  std::string user_;
+};
+
+TEST_F(RelayServiceTest, A101FollowsTheConfirmationOfTheJoin) {
+  RefusalLog log;
+  LateBackplane* late = nullptr;
+  server_.emplace();
+  service_.emplace(options(), &listening_, &refresher_, &log,
+                   [&](Directory& directory, Fanout& fanout) {
+                     auto made = std::make_unique<LateBackplane>(directory, fanout);
+                     late = made.get();
+                     return made;
+                   });
+  WebSocketClient alice(test::connect_to({"127.0.0.1", server_->port()}));
+  auto adopted = adopt_socket({server_->accept().get(), "", 0, 0});
+  ASSERT_TRUE(service_->open(*adopted, std::string(kResponse), nullptr,
+                             {SocketKind::chat, Protocol::v1, "alice_bob", "alice", 0},
+                             frame(Opcode::text, R"({"ping":1})")));
+  alice.say(R"({"ping":2})");
+  // A task that is posted now runs after the join.
+  const auto run = [&](const std::function<void()>& task) {
+    std::promise<void> done;
+    service_->post([&] {
+      task();
+      done.set_value();
+    });
+    done.get_future().wait();
+  };
+  run([&] {
+    EXPECT_EQ(service_->stats().chat_sockets, 0U);
+    EXPECT_EQ(service_->stats().accepted, 0U);
+    late->answer_all();
+  });
+  EXPECT_EQ(alice.read_head(), kResponse);
+  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
+  EXPECT_EQ(alice.hear(), R"({"pong":1})");
+  EXPECT_EQ(alice.hear(), R"({"pong":2})");
+  EXPECT_EQ(service_->stats().accepted, 1U);
+
+  WebSocketClient bob(test::connect_to({"127.0.0.1", server_->port()}));
+  auto second = adopt_socket({server_->accept().get(), "", 0, 0});
+  ASSERT_TRUE(service_->open(*second, std::string(kResponse), nullptr,
+                             {SocketKind::chat, Protocol::v1, "alice_bob", "bob", 0}));
+  EXPECT_EQ(bob.read_head(), kRefusal) << "no confirmation in time";
+  EXPECT_TRUE(bob.is_at_end());
+  EXPECT_EQ(log.user_, "bob");
+  EXPECT_EQ(service_->stats().accepted, 1U);
+  bob.vanish();
+  // It left the queue of the backplane, too.
+  run([&] { late->answer_all(); });
+  alice.say(R"({"ping":3})");
+  EXPECT_EQ(alice.hear(), R"({"pong":3})");
+  service_.reset();  // before the log
 }
 
 TEST_F(RelayServiceTest, NotifiesEveryPushSocketOfAUser) {
