@@ -1,0 +1,89 @@
+// Addresses of host names, without waiting on the relay's thread.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/mutex.hpp"
+#include "base/result.hpp"
+#include "cluster/engine_address.hpp"
+#include "reactor/loop.hpp"
+#include "reactor/task_queue.hpp"
+
+namespace waystation {
+
+/// An address that connect(2) takes.
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+
+  int family() const noexcept { return storage.ss_family; }
+  const sockaddr* get() const noexcept { return reinterpret_cast<const sockaddr*>(&storage); }
+};
+
+/// The address of a path or numeric host; nothing if `host` is a name, or a path that is too long.
+Result<SocketAddress, std::string> numeric_address(const HostPort& host);
+
+/// Looks up host names, one after the other, on a thread of its own that the first name starts.
+/// Every function is for the loop's thread.
+class Resolver {
+ public:
+  /// The addresses in the order in which they should be tried; never empty. Or the problem as a
+  /// clause: "redis.example: Name or service not known".
+  using Addresses = Result<std::vector<SocketAddress>, std::string>;
+
+  class Client {
+   public:
+    /// Not called after cancel().
+    virtual void on_resolved(const Addresses& addresses) noexcept = 0;
+
+   protected:
+    ~Client() = default;
+  };
+
+  /// `loop` must outlive the resolver. Throws std::system_error where no descriptor can be had.
+  explicit Resolver(Loop& loop);
+  /// Waits for the look-up that is under way, at most as long as the system's resolver does (see
+  /// resolv.conf(5), 10 s by default). No client may wait any more.
+  ~Resolver();
+  Resolver(const Resolver&) = delete;
+  Resolver& operator=(const Resolver&) = delete;
+
+  /// Calls on_resolved() once: inside this call for paths and numeric addresses, else later on the
+  /// loop's thread. A client waits for one answer at a time. Throws std::bad_alloc and
+  /// std::system_error, and the client is not called.
+  void resolve(const HostPort& host, Client& client);
+  /// No effect where the client does not wait.
+  void cancel(const Client& client) noexcept;
+
+ private:
+  struct Lookup {
+    std::uint64_t id;
+    HostPort host;
+  };
+  struct Waiting {
+    std::uint64_t id;
+    Client* client;
+  };
+
+  void run();
+  void answer(std::uint64_t id, const Addresses& addresses) noexcept;
+
+  Loop& loop_;
+  TaskQueue tasks_;               // answers for the loop's thread
+  std::vector<Waiting> waiting_;  // the loop's thread only
+  std::uint64_t next_id_ = 1;     // likewise
+  Mutex mutex_;
+  Condition wake_;
+  std::deque<Lookup> lookups_ WAYSTATION_GUARDED_BY(mutex_);
+  bool stopping_ WAYSTATION_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace waystation
