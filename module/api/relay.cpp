@@ -596,25 +596,25 @@ void Relay::refresh(std::string user, std::string token, Answer answer) {
   busy();
 }
 
-Result<std::uint64_t, CallFailure> Relay::push(std::string_view user, std::string_view json) {
+Result<RelayCalls::Count, CallFailure> Relay::push(std::string_view user, std::string_view json) {
   if (auto problem = problem_with_json(json); !problem.empty()) {
     return CallFailure{CallFailure::Cause::not_json, std::move(problem)};
   }
   const auto reached = service_.notify(std::string(user), std::string(json), kHttpDeadline);
   if (!reached) return failure_of(reached.error());
-  return *reached;
+  return Count{reached->sockets, reached->is_partial};
 }
 
 Result<RelayCalls::Presence, CallFailure> Relay::presence(std::string_view user) {
   auto found = service_.presence(std::string(user), kHttpDeadline);
   if (!found) return failure_of(found.error());
-  return Presence{found->push_sockets, std::move(found->groups)};
+  return Presence{found->push_sockets, std::move(found->groups), found->is_partial};
 }
 
-Result<std::uint64_t, CallFailure> Relay::end_sessions(std::string_view user) {
+Result<RelayCalls::Count, CallFailure> Relay::end_sessions(std::string_view user) {
   const auto closed = service_.end_sessions(std::string(user), kHttpDeadline);
   if (!closed) return failure_of(closed.error());
-  return *closed;
+  return Count{closed->sockets, closed->is_partial};
 }
 
 RelayCalls::Health Relay::health() {

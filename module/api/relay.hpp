@@ -167,9 +167,9 @@ class Relay final : private Observer,
   std::string on_refused(const void* permit, std::string_view user, EndReason reason) override;
 
   // RelayCalls, on a web server's thread.
-  Result<std::uint64_t, CallFailure> push(std::string_view user, std::string_view json) override;
+  Result<Count, CallFailure> push(std::string_view user, std::string_view json) override;
   Result<Presence, CallFailure> presence(std::string_view user) override;
-  Result<std::uint64_t, CallFailure> end_sessions(std::string_view user) override;
+  Result<Count, CallFailure> end_sessions(std::string_view user) override;
   Health health() override;
   Result<std::vector<AuditRow>, CallFailure> audit(const AuditFilter& filter,
                                                    std::optional<AuditCursor> after,

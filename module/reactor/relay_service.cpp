@@ -112,10 +112,10 @@ bool RelayService::call_async(Completion<T> done, F ask) {
   });
 }
 
-bool RelayService::notify_async(std::string user, std::string json, Completion<std::size_t> done) {
-  return call_async<std::size_t>(
+bool RelayService::notify_async(std::string user, std::string json, Completion<SocketCount> done) {
+  return call_async<SocketCount>(
       std::move(done),
-      [this, user = std::move(user), json = std::move(json)](Answer<std::size_t> answer) {
+      [this, user = std::move(user), json = std::move(json)](Answer<SocketCount> answer) {
         router_.notify(user, json, now(), std::move(answer));
       });
 }
@@ -127,16 +127,16 @@ bool RelayService::presence_async(std::string user, Completion<UserPresence> don
                                   });
 }
 
-bool RelayService::end_sessions_async(std::string user, Completion<std::size_t> done) {
-  return call_async<std::size_t>(std::move(done),
-                                 [this, user = std::move(user)](Answer<std::size_t> answer) {
+bool RelayService::end_sessions_async(std::string user, Completion<SocketCount> done) {
+  return call_async<SocketCount>(std::move(done),
+                                 [this, user = std::move(user)](Answer<SocketCount> answer) {
                                    backplane_->end_sessions(user, std::move(answer));
                                  });
 }
 
-CallResult<std::size_t> RelayService::notify(std::string user, std::string json,
+CallResult<SocketCount> RelayService::notify(std::string user, std::string json,
                                              std::chrono::milliseconds deadline) {
-  return wait_for<std::size_t>(deadline, [&](Completion<std::size_t> done) {
+  return wait_for<SocketCount>(deadline, [&](Completion<SocketCount> done) {
     return notify_async(std::move(user), std::move(json), std::move(done));
   });
 }
@@ -148,9 +148,9 @@ CallResult<UserPresence> RelayService::presence(std::string user,
   });
 }
 
-CallResult<std::size_t> RelayService::end_sessions(std::string user,
+CallResult<SocketCount> RelayService::end_sessions(std::string user,
                                                    std::chrono::milliseconds deadline) {
-  return wait_for<std::size_t>(deadline, [&](Completion<std::size_t> done) {
+  return wait_for<SocketCount>(deadline, [&](Completion<SocketCount> done) {
     return end_sessions_async(std::move(user), std::move(done));
   });
 }

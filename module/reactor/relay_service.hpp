@@ -120,10 +120,10 @@ class RelayService final : private Observer {
 
   /// See Router and Backplane. Each waits for the answer until `deadline`. Each throws
   /// std::bad_alloc.
-  CallResult<std::size_t> notify(std::string user, std::string json,
+  CallResult<SocketCount> notify(std::string user, std::string json,
                                  std::chrono::milliseconds deadline);
   CallResult<UserPresence> presence(std::string user, std::chrono::milliseconds deadline);
-  CallResult<std::size_t> end_sessions(std::string user, std::chrono::milliseconds deadline);
+  CallResult<SocketCount> end_sessions(std::string user, std::chrono::milliseconds deadline);
 
   /// Applies new limits from now on.
   void apply(const RelayOptions& options);
@@ -142,9 +142,9 @@ class RelayService final : private Observer {
   /// The same calls, which do not wait. False once stopped: `done` is then not called. Otherwise it
   /// is called once, never before this returns where the caller is the reactor's thread. Each
   /// throws std::bad_alloc, and `done` is not called.
-  bool notify_async(std::string user, std::string json, Completion<std::size_t> done);
+  bool notify_async(std::string user, std::string json, Completion<SocketCount> done);
   bool presence_async(std::string user, Completion<UserPresence> done);
-  bool end_sessions_async(std::string user, Completion<std::size_t> done);
+  bool end_sessions_async(std::string user, Completion<SocketCount> done);
 
   /// For event sources. Its functions are for the reactor's thread.
   Loop& loop() noexcept { return *reactor_; }

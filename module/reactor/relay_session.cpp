@@ -110,6 +110,8 @@ class RelaySession final : public Session, public Base {
 
   void end_session() override { connection_.close(CloseCode::ended_by_administrator); }
 
+  void go_away() override { connection_.close(CloseCode::going_away); }
+
   void throttle(std::int64_t us) override { connection_.pause_reading(us); }
 
  private:

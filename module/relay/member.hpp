@@ -42,6 +42,9 @@ class Member {
   /// An administrator ends the socket.
   virtual void end_session() = 0;
 
+  /// The relay gives the socket up: its client should connect again.
+  virtual void go_away() = 0;
+
   /// An {"error":…} frame with this detail is about to be sent to it. For a log.
   virtual void on_error_sent(ErrorCode, std::string_view) noexcept {}
 

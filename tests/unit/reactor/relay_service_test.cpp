@@ -136,7 +136,7 @@ class RelayServiceTest : public testing::Test {
   }
 
   std::size_t notified(const std::string& user, const std::string& json) {
-    return *service_->notify(user, json, 20s);
+    return service_->notify(user, json, 20s)->sockets;
   }
   UserPresence presence(const std::string& user) { return *service_->presence(user, 20s); }
 
@@ -313,11 +313,11 @@ TEST_F(RelayServiceTest, EndsTheSessionsOfOneUserOnly) {
   auto a = push("bob");
   auto b = chat("bob");
   auto c = chat("alice");
-  EXPECT_EQ(*service_->end_sessions("bob", 20s), 2U);
+  EXPECT_EQ(service_->end_sessions("bob", 20s)->sockets, 2U);
   EXPECT_EQ(a.hear(), "(closed 4403)");
   EXPECT_EQ(b.hear(), "(closed 4403)");
   EXPECT_TRUE(presence("bob").groups.empty());
-  EXPECT_EQ(*service_->end_sessions("bob", 20s), 0U);
+  EXPECT_EQ(service_->end_sessions("bob", 20s)->sockets, 0U);
   c.say(R"({"message":1})");
   EXPECT_TRUE(eventually([&] { return service_->stats().messages_undelivered == 1; }));
 }
@@ -450,7 +450,7 @@ TEST_F(DropReasonTest, ThePeerWasDead) {
 
 TEST_F(DropReasonTest, AnAdministratorEndedIt) {
   expect_drops(EndReason::ended, [&](WebSocketClient& bob) {
-    EXPECT_EQ(*service_->end_sessions("bob", 20s), 1U);
+    EXPECT_EQ(service_->end_sessions("bob", 20s)->sockets, 1U);
     bob.reset();
   });
 }
@@ -711,11 +711,11 @@ TEST_F(RelayServiceTest, AsynchronousCallsAreAnsweredOnTheReactorsThreadInOrder)
   EXPECT_TRUE(service_->presence_async("bob", [&](CallResult<UserPresence> result) {
     note("present " + std::to_string(result->push_sockets));
   }));
-  EXPECT_TRUE(service_->notify_async("bob", "1", [&](CallResult<std::size_t> result) {
-    note("notified " + std::to_string(*result));
+  EXPECT_TRUE(service_->notify_async("bob", "1", [&](CallResult<SocketCount> result) {
+    note("notified " + std::to_string(result->sockets));
     // From there, too: it is not answered before this returns.
-    EXPECT_TRUE(service_->end_sessions_async("bob", [&](CallResult<std::size_t> ended) {
-      note("ended " + std::to_string(*ended));
+    EXPECT_TRUE(service_->end_sessions_async("bob", [&](CallResult<SocketCount> ended) {
+      note("ended " + std::to_string(ended->sockets));
       done.set_value();
     }));
     note("asked");
@@ -732,8 +732,8 @@ TEST_F(RelayServiceTest, AnAsynchronousCallIsAnsweredBeforeAStopOrRefused) {
   start();
   std::promise<void> release;
   std::atomic<int> answered = 0;
-  const auto count = [&](const CallResult<std::size_t>&) { ++answered; };
-  EXPECT_TRUE(service_->notify_async("bob", "1", [&](const CallResult<std::size_t>& result) {
+  const auto count = [&](const CallResult<SocketCount>&) { ++answered; };
+  EXPECT_TRUE(service_->notify_async("bob", "1", [&](const CallResult<SocketCount>& result) {
     release.get_future().wait();
     count(result);
   }));

@@ -39,6 +39,7 @@ class NullMember final : public Base {
   }
   void refresh(std::string) override {}
   void end_session() override {}
+  void go_away() override {}
   void throttle(std::int64_t) override {}
 
   int sent = 0;
@@ -279,9 +280,9 @@ TEST_F(LateBackplaneTest, CallsOfTheHostApplicationAreAnsweredLater) {
   std::optional<std::size_t> reached;
   std::optional<UserPresence> presence;
   std::optional<std::size_t> ended;
-  router.notify("bob", "1", {7, 7}, [&](std::size_t answer) { reached = answer; });
+  router.notify("bob", "1", {7, 7}, [&](SocketCount answer) { reached = answer.sockets; });
   backplane.presence("bob", [&](UserPresence answer) { presence = std::move(answer); });
-  backplane.end_sessions("bob", [&](std::size_t answer) { ended = answer; });
+  backplane.end_sessions("bob", [&](SocketCount answer) { ended = answer.sockets; });
   EXPECT_FALSE(reached || presence || ended);
   backplane.answer_all();
   EXPECT_EQ(reached, 1U);

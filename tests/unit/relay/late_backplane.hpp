@@ -45,12 +45,12 @@ class LateBackplane final : public Backplane {
   void publish_signal(ChatMember& sender, const Message& signal) override {
     queues_[sender.group()->name].push_back({Event::Kind::signal, &sender, OwnedMessage(signal)});
   }
-  void notify(const Message& notification, Answer<std::size_t> answer) override {
+  void notify(const Message& notification, Answer<SocketCount> answer) override {
     calls_.push_back(
         [this, owned = std::make_shared<OwnedMessage>(notification), answer = std::move(answer)] {
           const auto reached = fanout_.send_push(owned->view());
           fanout_.report(owned->view(), {reached != 0 ? Route::push : Route::none, reached});
-          answer(reached);
+          answer({reached});
         });
   }
   void presence(std::string_view user, Answer<UserPresence> answer) override {
@@ -58,9 +58,9 @@ class LateBackplane final : public Backplane {
       answer(directory_.presence(user));
     });
   }
-  void end_sessions(std::string_view user, Answer<std::size_t> answer) override {
+  void end_sessions(std::string_view user, Answer<SocketCount> answer) override {
     calls_.push_back([this, user = std::string(user), answer = std::move(answer)] {
-      answer(directory_.end_sessions(user));
+      answer({directory_.end_sessions(user)});
     });
   }
 
