@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,9 +27,9 @@ class EngineLocator {
    public:
     /// The location, or the problem as a clause. Not called after cancel().
     virtual void on_located(const Result<Location, std::string>& location) noexcept = 0;
-    /// The primary has moved: whoever is connected should connect again. Called between watch()
-    /// and unwatch(), outside of locate().
-    virtual void on_moved() noexcept {}
+    /// The primary is now at `name` (see Location): whoever is connected to another server should
+    /// connect again. Called between watch() and unwatch(), outside of locate().
+    virtual void on_moved(std::string_view) noexcept {}
 
    protected:
     ~Client() = default;
@@ -60,6 +61,8 @@ class FixedLocator final : public EngineLocator, private Resolver::Client {
 
  private:
   void on_resolved(const Resolver::Addresses& addresses) noexcept override;
+  void answer_next() noexcept;
+  void move_on() noexcept { host_ = (host_ + 1) % hosts_.size(); }
 
   Resolver& resolver_;
   std::vector<HostPort> hosts_;

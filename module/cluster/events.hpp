@@ -36,7 +36,7 @@ struct ClusterEvent {
   };
 
   Kind kind;
-  std::string_view frame;                // frame; verdict: the frame, or only its header
+  std::string_view frame;                // frame: the payload; verdict: the frame, or its header
   Verdict verdict = Verdict::none;       // verdict
   std::uint32_t reached = 0;             // verdict: sockets subscribed at the decision
   Presence presence = Presence::absent;  // presence, reachable

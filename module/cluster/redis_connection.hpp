@@ -150,6 +150,8 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
  private:
   enum class State : std::uint8_t { idle, waiting, locating, connecting, logging_in, ready };
 
+  enum class LoginStep : std::uint8_t { password, other, client_id, server_info, role };
+
   /// A deadline that calls a function of its owner.
   class Tick final : public Timer {
    public:
@@ -170,26 +172,29 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
 
   void on_events(std::uint32_t events) noexcept override;
   void on_located(const Result<EngineLocator::Location, std::string>& location) noexcept override;
-  void on_moved() noexcept override;
+  void on_moved(std::string_view name) noexcept override;
 
   void attempt() noexcept;
-  void open(const EngineLocator::Location& location) noexcept;
-  void on_connected() noexcept;
+  void open(const EngineLocator::Location& location);
+  void on_connected();
   void log_in();
-  void on_login_reply(const Reply* reply, int step) noexcept;
+  void on_login_reply(const Reply& reply, LoginStep step);
   void become_ready() noexcept;
   void lose(std::string_view reason) noexcept;
+  void drop_outstanding() noexcept;
   void close_socket() noexcept;
+  bool watch_for(std::uint32_t events) noexcept;
 
   bool queue(std::span<const std::string_view> arguments, ReplyHandler* handler);
-  void on_flush() noexcept;
+  bool change_subscriptions(std::string_view command, std::span<const std::string_view> channels);
   void flush() noexcept;
-  void receive() noexcept;
-  void dispatch(const Reply& reply) noexcept;
+  void on_sent() noexcept;
+  void receive();
+  void dispatch(const Reply& reply);
   bool dispatch_push(const Reply& reply) noexcept;
   void on_deadline() noexcept;
   void on_heartbeat_due() noexcept;
-  void on_heartbeat(const Reply* reply, std::int64_t sent_us) noexcept;
+  void on_heartbeat(const Reply& reply, std::int64_t sent_us) noexcept;
 
   Loop& loop_;
   EngineLocator& locator_;
@@ -199,13 +204,14 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
   State state_ = State::idle;
   FileDescriptor socket_;
   std::uint32_t watched_ = 0;  // the events that the loop watches
-  std::uint64_t epoch_ = 0;  // counts the sockets, so that a callback can see that its one is gone
   std::optional<ReplyReader> reader_;
   std::string out_;
-  std::size_t sent_ = 0;  // of out_
-  bool has_refused_ = false;
+  std::size_t sent_ = 0;           // of out_
+  bool has_refused_ = false;       // a command, since the buffer was empty
+  bool is_heartbeat_due_ = false;  // a heartbeat has no answer yet
   std::deque<Outstanding> outstanding_;
   std::int64_t received_ms_ = 0;
+  std::int64_t ready_ms_ = 0;  // since when it is ready
   std::int64_t backoff_ms_ = 0;
   std::minstd_rand random_;
 

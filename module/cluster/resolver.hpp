@@ -27,9 +27,6 @@ struct SocketAddress {
   const sockaddr* get() const noexcept { return reinterpret_cast<const sockaddr*>(&storage); }
 };
 
-/// The address of a path or numeric host; nothing if `host` is a name, or a path that is too long.
-Result<SocketAddress, std::string> numeric_address(const HostPort& host);
-
 /// Looks up host names, one after the other, on a thread of its own that the first name starts.
 /// Every function is for the loop's thread.
 class Resolver {

@@ -40,8 +40,8 @@ struct ReplyLimits {
   std::size_t elements = 64U << 10U;  // of all arrays of one reply together
 };
 
-/// Reads replies from a stream of bytes that may be split anywhere. Arrays nest at most 7 deep and
-/// are read without recursion. A server that sends garbage or a reply above the limits costs no
+/// Reads replies from a stream of bytes that may be split anywhere. Arrays are read without
+/// recursion. A server that sends garbage or a reply above the limits costs no
 /// more memory than the limits: next() then returns null for good, and problem() says why.
 class ReplyReader {
  public:

@@ -25,8 +25,8 @@ namespace waystation {
 ///   subscriber may be on that node. Scripts then answer `unavailable` and `unknown` in place of
 ///   push, none and absent.
 /// - A node leaves by leave(), or a reap() of another node removes it: its inbox has no subscriber
-///   and it has not called reap() for `silence_ms`. On a server that it has not reached since the
-///   server's start, or since a pause of the server, it has `return_ms` to come.
+///   and it has not called reap() for `silence_ms`. Where it has not called reap() since the server
+///   started, was promoted, or answered nobody for `silence_ms`, it has `return_ms` to come.
 /// - A node whose inbox is subscribed but that has not called reap() for `pause_ms` is paused, or
 ///   its host is lost. reap() returns its connections, for CLIENT KILL.
 struct NodeTimes {
@@ -67,6 +67,9 @@ struct ReapReport {
   std::vector<std::string> paused;   // names of nodes that are paused
   std::vector<std::string> to_kill;  // their connections, for CLIENT KILL ID
 };
+
+/// The node names that NodeEntry allows.
+bool is_node_name(std::string_view text) noexcept;
 
 /// Sends the scripts of one cluster over a connection for commands. One object serves all
 /// connections of a shard; the loop's thread. Functions return false, and throw, as
@@ -158,10 +161,12 @@ class Scripts {
 
   bool run(RedisConnection& connection, Name script, std::span<const std::string_view> arguments,
            Handler handler) const;
+  bool run_on_table(RedisConnection& connection, Name script, const NodeEntry& node,
+                    std::span<const std::string_view> more, Handler handler) const;
 
   const ChannelNames names_;
   const NodeTimes times_;
-  std::string all_, nodes_key_, seen_key_, run_key_;
+  std::string all_, nodes_key_, seen_key_, run_key_, inbox_prefix_;
   std::vector<Script> scripts_;                      // by Name
   mutable std::vector<std::string_view> arguments_;  // kept so that a call allocates nothing
 };
