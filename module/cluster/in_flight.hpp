@@ -30,6 +30,7 @@ class InFlight {
     bool is_decided = false;     // the decision is known and reported
     bool is_shown = false;       // the event of the decision has arrived: the sender knows it
     bool is_replied = false;     // the reply of the engine has arrived
+    bool is_lost = false;        // the connection was lost before the reply
     bool is_failed = false;      // the sender was told that it is not known, or not passed on
 
     bool is_done() const noexcept {

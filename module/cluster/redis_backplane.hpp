@@ -33,11 +33,10 @@ namespace waystation {
 /// The loop's thread only, but for can_join() and stats().
 class RedisBackplane final : public Backplane, private Shard::Listener, private Timer {
  public:
-  /// All must outlive it. Does nothing until start(). Throws std::bad_alloc and std::system_error.
+  /// All must outlive it. Begins to connect. Throws std::bad_alloc and std::system_error.
   RedisBackplane(Loop& loop, Directory& directory, Fanout& fanout, ClusterOptions options);
   ~RedisBackplane() override;
 
-  void start() noexcept;
   /// Leaves the cluster, before the node ends its sockets for good.
   void leave_cluster() noexcept;
 
@@ -69,11 +68,13 @@ class RedisBackplane final : public Backplane, private Shard::Listener, private 
   };
 
   struct Engine {
-    Engine(RedisBackplane& backplane, Resolver& resolver, const EngineAddress& address);
+    Engine(RedisBackplane& owner, const EngineAddress& address);
 
-    Shard shard;
+    RedisBackplane& backplane;
     InFlight in_flight;
+    std::int64_t lost_until_ms = 0;  // messages that have no reply may be decided until then
     std::deque<Leaving> leaving;
+    Shard shard;
     Recount recount;
   };
 
@@ -130,7 +131,6 @@ class RedisBackplane final : public Backplane, private Shard::Listener, private 
 
   // Presence
   void apply_presence(std::string_view group, Side side, Presence presence) noexcept;
-  void send_presence_to_waiting(Group& group, Side other) noexcept;
 
   Loop& loop_;
   Directory& directory_;
@@ -141,6 +141,7 @@ class RedisBackplane final : public Backplane, private Shard::Listener, private 
   Resolver resolver_;
   Questions questions_;
   std::vector<std::unique_ptr<Engine>> engines_;
+  bool is_ending_ = false;
 
   std::unordered_map<Shard::Token, Joining> joining_;
   std::unordered_map<const void*, Shard::Token> tokens_;  // by member, of those in joining_

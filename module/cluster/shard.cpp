@@ -44,7 +44,9 @@ Shard::Shard(Loop& loop, Resolver& resolver, const ClusterOptions& options,
       subscriptions_(loop, *subscriptions_locator_, connection_options(options, address, false),
                      subscriptions_link_) {}
 
-Shard::~Shard() = default;
+Shard::~Shard() {
+  ++epoch_;  // replies that are still to come mean nothing
+}
 
 void Shard::start() noexcept {
   commands_.start();
@@ -102,8 +104,7 @@ void Shard::on_connected(bool is_commands) {
   enter();
 }
 
-void Shard::on_connection_lost(bool is_commands, std::string_view reason,
-                               bool was_ready) noexcept {
+void Shard::on_connection_lost(bool is_commands, std::string_view reason, bool was_ready) noexcept {
   if (is_commands) {
     is_loaded_ = false;
     // Verdicts may still arrive over the other connection.
@@ -112,7 +113,8 @@ void Shard::on_connection_lost(bool is_commands, std::string_view reason,
   if (was_ready || last_problem_ != reason) {
     try {
       last_problem_ = reason;
-      log(ClusterLog::warning, (was_ready ? "connection lost: " : "not connected: ") + last_problem_);
+      log(ClusterLog::warning,
+          (was_ready ? "connection lost: " : "not connected: ") + last_problem_);
     } catch (const std::bad_alloc&) {
       // The next attempt fails with a line.
     }
@@ -158,11 +160,11 @@ void Shard::enter() {
 }
 
 void Shard::register_node() {
-  const bool is_sent = scripts_.register_node(
-      commands_, entry_, previous_ ? &*previous_ : nullptr, nodes_,
-      [this, epoch = epoch_](const Registration* registration) {
-        if (epoch == epoch_) guard([&] { on_registered(registration); });
-      });
+  const bool is_sent =
+      scripts_.register_node(commands_, entry_, previous_ ? &*previous_ : nullptr, nodes_,
+                             [this, epoch = epoch_](const Registration* registration) {
+                               if (epoch == epoch_) guard([&] { on_registered(registration); });
+                             });
   if (!is_sent) subscriptions_.reconnect("the connection for commands was lost");
 }
 

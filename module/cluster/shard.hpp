@@ -37,8 +37,8 @@ class Shard final : private Subscriptions::Listener, private Timer {
    public:
     virtual void on_counted(Token token) noexcept = 0;
     /// What another node or a script published, in the engine's order.
-    virtual void on_event(Shard& shard, const ChannelNames::Channel& channel,
-                          std::string_view name, const ClusterEvent& event) noexcept = 0;
+    virtual void on_event(Shard& shard, const ChannelNames::Channel& channel, std::string_view name,
+                          const ClusterEvent& event) noexcept = 0;
     /// Messages can be published.
     virtual void on_up(Shard& shard) noexcept = 0;
     /// No event arrives for what was published so far, and nothing can be published.
@@ -54,11 +54,13 @@ class Shard final : private Subscriptions::Listener, private Timer {
   };
 
   /// All must outlive the shard. Throws std::bad_alloc.
-  Shard(Loop& loop, Resolver& resolver, const ClusterOptions& options,
-        const EngineAddress& address, ClusterStats& stats, Listener& listener);
+  Shard(Loop& loop, Resolver& resolver, const ClusterOptions& options, const EngineAddress& address,
+        ClusterStats& stats, Listener& listener);
   ~Shard();
 
   void start() noexcept;
+  /// Subscribes everything anew.
+  void restart(std::string_view reason) noexcept { subscriptions_.reconnect(reason); }
   /// Leaves the table of nodes, so that the others need not wait for this one.
   void leave() noexcept;
 
@@ -66,6 +68,9 @@ class Shard final : private Subscriptions::Listener, private Timer {
   bool is_ready() const noexcept { return is_ready_.load(std::memory_order_relaxed); }
   /// Whether an engine answers in time: is_ready(), and no command waits too long.
   bool is_usable() const noexcept { return is_ready() && commands_.waiting_ms() < kSlowMs; }
+
+  /// Whether events arrive for what is published. Also while nothing can be published.
+  bool receives() const noexcept { return state_ == State::ready; }
 
   Subscriptions& subscriptions() noexcept { return counts_; }
   RedisConnection& commands() noexcept { return commands_; }
@@ -149,12 +154,12 @@ class Shard final : private Subscriptions::Listener, private Timer {
 
   State state_ = State::connecting;
   std::atomic<bool> is_ready_ = false;
-  bool is_loaded_ = false;      // the scripts, on the present connection
-  bool is_stale_ = false;       // the subscriptions belong to an earlier connection for commands
+  bool is_loaded_ = false;  // the scripts, on the present connection
+  bool is_stale_ = false;   // the subscriptions belong to an earlier connection for commands
   bool is_settled_ = false;
   bool is_leaving_ = false;
-  bool was_ready_ = false;      // ever
-  std::uint64_t epoch_ = 0;     // counts the attempts to become ready
+  bool was_ready_ = false;   // ever
+  std::uint64_t epoch_ = 0;  // counts the attempts to become ready
   std::optional<Incarnation> previous_;
   std::optional<Sealer> sealer_;
   NodeEntry entry_;

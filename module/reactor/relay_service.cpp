@@ -42,10 +42,22 @@ RelayService::RelayService(const RelayOptions& options, Observer* listener,
       log_(log),
       directory_(options.rate),
       fanout_(directory_, *this),
-      backplane_(make_backplane ? make_backplane(directory_, fanout_)
-                                : std::make_unique<LocalBackplane>(directory_, fanout_)),
-      router_(directory_, fanout_, *backplane_),
-      reactor_(std::make_unique<Reactor>(options.reactor)) {}
+      reactor_(std::make_unique<Reactor>(options.reactor)) {
+  if (make_backplane) {
+    std::promise<std::unique_ptr<Backplane>> made;
+    reactor_->post([&] {
+      try {
+        made.set_value(make_backplane(*reactor_, directory_, fanout_));
+      } catch (...) {
+        made.set_exception(std::current_exception());
+      }
+    });
+    backplane_ = made.get_future().get();
+  } else {
+    backplane_ = std::make_unique<LocalBackplane>(directory_, fanout_);
+  }
+  router_.emplace(directory_, fanout_, *backplane_);
+}
 
 RelayService::~RelayService() {
   reactor_->stop();
@@ -116,7 +128,7 @@ bool RelayService::notify_async(std::string user, std::string json, Completion<S
   return call_async<SocketCount>(
       std::move(done),
       [this, user = std::move(user), json = std::move(json)](Answer<SocketCount> answer) {
-        router_.notify(user, json, now(), std::move(answer));
+        router_->notify(user, json, now(), std::move(answer));
       });
 }
 

@@ -98,8 +98,8 @@ using Completion = std::function<void(CallResult<T>)>;
 
 class RelayService final : private Observer {
  public:
-  /// Makes the backplane, before the reactor starts. Null: for one node.
-  using BackplaneMaker = std::function<std::unique_ptr<Backplane>(Directory&, Fanout&)>;
+  /// Makes the backplane, on the reactor's thread. Null: for one node.
+  using BackplaneMaker = std::function<std::unique_ptr<Backplane>(Loop&, Directory&, Fanout&)>;
 
   /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher`
   /// and `log` may be null; otherwise they must outlive the service. Throws std::system_error.
@@ -151,7 +151,7 @@ class RelayService final : private Observer {
 
   // ---- the reactor's thread, for sessions
 
-  Router& router() noexcept { return router_; }
+  Router& router() noexcept { return *router_; }
   void evict_idle() noexcept { directory_.evict_idle(now()); }
   const Now& now() const noexcept { return reactor_->now(); }
   std::size_t max_queue_bytes() const noexcept { return reactor_->pool().limits().max_queue_bytes; }
@@ -179,7 +179,7 @@ class RelayService final : private Observer {
   Directory directory_;
   Fanout fanout_;
   std::unique_ptr<Backplane> backplane_;
-  Router router_;
+  std::optional<Router> router_;
   // A pointer, so that the destructor can end its thread before the members that sessions use.
   std::unique_ptr<Reactor> reactor_;
 };

@@ -34,6 +34,7 @@ struct Group {
   std::array<std::uint32_t, 3> sockets{};  // of `members`, by Side
   std::uint32_t reserved = 0;              // sockets that joined or wait for it
   std::array<bool, 2> is_present{};        // by Side: as last announced to the group
+  std::array<bool, 2> is_known{};          // by Side: for backplanes that learn presence later
 
   User& user(Side side) const noexcept { return *users[static_cast<std::size_t>(side)]; }
 

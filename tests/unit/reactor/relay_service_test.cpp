@@ -232,7 +232,7 @@ TEST_F(RelayServiceTest, A101FollowsTheConfirmationOfTheJoin) {
   LateBackplane* late = nullptr;
   server_.emplace();
   service_.emplace(options(), &listening_, &refresher_, &log,
-                   [&](Directory& directory, Fanout& fanout) {
+                   [&](Loop&, Directory& directory, Fanout& fanout) {
                      auto made = std::make_unique<LateBackplane>(directory, fanout);
                      late = made.get();
                      return made;
