@@ -122,8 +122,11 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
       dispatcher_(kMaxEvents, "waystation-call", [this] { log_lines_.deliver(); }),
       audit_(make_audit(options, [this](waystation_log_level level,
                                         const std::string& line) { log(level, line); })),
+      cluster_(Cluster::make(options, [this](waystation_log_level level,
+                                             const std::string& line) { log(level, line); })),
       service_(relay_options(options),
-               options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this, this),
+               options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this, this,
+               cluster_ ? cluster_->backplane_maker() : nullptr),
       handover_(*this) {
   log_warnings(options);
 }
@@ -205,6 +208,7 @@ void Relay::drain(std::uint32_t deadline_ms) {
   draining_ = true;
   const auto until = steady_clock::now() + milliseconds(deadline_ms);
   service_.drain(deadline_ms);
+  if (cluster_) service_.post([this] { cluster_->leave(); });
   if (!audit_) return;
   // Write the rows now: the host application may exit without waystation_free().
   const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
@@ -345,12 +349,20 @@ std::variant<Declined, Answered, Entry> Relay::admit(const Request& request) {
       if (!has_descriptors(descriptor_reserve_)) {
         return refuse_admitted(request, {RefusalCode::full, "too few descriptors are left"});
       }
+      if (cluster_ && !cluster_->can_join({})) {
+        return refuse_admitted(request, {RefusalCode::unavailable});
+      }
     }
     return refuse_upgrade(request, *refusal);
   }
   if (draining_) return refuse_admitted(request, {RefusalCode::stopping});
 
   auto& admitted = std::get<Admitted>(verdict);
+  if (cluster_ && !cluster_->can_join(admitted.group)) {
+    Refusal refusal{RefusalCode::unavailable};
+    refusal.user = std::move(admitted.caller).value_or("");
+    return refuse_admitted(request, std::move(refusal));
+  }
   return Entry{
       switching_protocols(admitted.key, admitted.subprotocol),
       std::make_shared<Permit>(std::move(admitted.permit)),
@@ -510,7 +522,9 @@ void Relay::reconfigure(const waystation_options& changed) {
   options.user_data = user_data_;
   options.identify = identify_;
   checked(options);
-  auto changed_rules = admission_.reconfigure(admission_options(options));
+  auto rules = admission_options(options);
+  rules.allow_anonymous = cluster_ == nullptr;  // not what the changed options say
+  auto changed_rules = admission_.reconfigure(std::move(rules));
   if (!changed_rules) throw OptionError(std::move(changed_rules.error()));
   max_message_bytes_ = options.max_message_bytes;
   descriptor_reserve_ = options.descriptor_reserve;
@@ -644,6 +658,7 @@ waystation_stats Relay::stats() const {
   stats.events_lost = events_lost_.load(std::memory_order_relaxed);
   stats.log_lines_lost = log_lines_.lost();
   add_audit_stats(audit_.get(), stats);
+  if (cluster_) cluster_->add_stats(stats);
   return stats;
 }
 

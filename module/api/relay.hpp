@@ -12,6 +12,7 @@
 
 #include "admission/admission.hpp"
 #include "api/audit.hpp"
+#include "api/cluster.hpp"
 #include "api/dispatcher.hpp"
 #include "api/handover.hpp"
 #include "api/log_lines.hpp"
@@ -213,6 +214,7 @@ class Relay final : private Observer,
   // Checks refreshed tokens on its own thread, so that they do not wait for callbacks. Created by
   // the reactor's thread for the first token.
   std::unique_ptr<Dispatcher> token_checks_;
+  std::unique_ptr<Cluster> cluster_;  // null: one node
   RelayService service_;
   Handover handover_;
 };

@@ -266,7 +266,7 @@ void Shard::reap() {
 }
 
 void Shard::on_report(const ReapReport* report) {
-  if (report == nullptr) return;
+  if (report == nullptr || is_leaving_) return;
   if (!report->is_member) {
     return subscriptions_.reconnect("this node is not in the table of nodes any more");
   }
@@ -285,7 +285,11 @@ void Shard::kill(const std::vector<std::string>& connections) {
 }
 
 void Shard::leave() noexcept {
+  // What is still subscribed would count as present.
+  if (counts_.size() != 0) return;
   is_leaving_ = true;
+  is_ready_.store(false, std::memory_order_relaxed);
+  Timer::set(TimerQueue::kNever);
   guard([this] {
     if (commands_.is_ready() && state_ != State::connecting) scripts_.leave(commands_, entry_, {});
   });

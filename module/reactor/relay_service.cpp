@@ -60,6 +60,10 @@ RelayService::RelayService(const RelayOptions& options, Observer* listener,
 }
 
 RelayService::~RelayService() {
+  stop();
+}
+
+void RelayService::stop() {
   reactor_->stop();
   backplane_.reset();  // before the loop, which it may use
 }

@@ -129,7 +129,8 @@ class RelayService final : private Observer {
   void apply(const RelayOptions& options);
 
   void drain(std::uint32_t deadline_ms) { reactor_->drain(deadline_ms); }
-  void stop() { reactor_->stop(); }
+  /// Ends the thread. Calls that still wait for other nodes end with CallProblem::stopped.
+  void stop();
 
   const RelayStats& stats() const noexcept { return stats_; }
   const ReactorStats& reactor_stats() const noexcept { return reactor_->stats(); }

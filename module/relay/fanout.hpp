@@ -63,8 +63,7 @@ class Fanout {
 
   /// Sends a signal to all v1 members of the group but its sender; or to those of one side.
   void send_signal(const Group& group, const Message& signal, const ChatMember* sender);
-  void send_signal(const Group& group, Side side, const Message& signal,
-                   const ChatMember* sender);
+  void send_signal(const Group& group, Side side, const Message& signal, const ChatMember* sender);
 
   // ---- errors
 
