@@ -31,7 +31,8 @@ Result<ClusterEvent, std::string_view> read_event(std::string_view payload) noex
       event.frame = payload;
       return event;
     case Kind::verdict:
-      if (!read_digit(in, Verdict::unavailable, event.verdict)) return Problem("an unknown verdict");
+      if (!read_digit(in, Verdict::unavailable, event.verdict))
+        return Problem("an unknown verdict");
       event.reached = in.u32();
       event.frame = in.text(in.left());
       break;
