@@ -69,7 +69,7 @@ Problem take_login(std::string_view& rest, EngineAddress& address) {
   return address.password.empty() ? Problem("an empty password") : Problem();
 }
 
-Problem parse_host(std::string_view text, std::uint16_t default_port, HostPort& host) {
+Problem parse_host(std::string_view text, std::uint16_t default_port, EngineHost& host) {
   host.port = default_port;
   std::string_view port;
   if (text.starts_with('[')) {
@@ -93,11 +93,11 @@ Problem parse_host(std::string_view text, std::uint16_t default_port, HostPort& 
 }
 
 Problem parse_hosts(std::string_view text, std::uint16_t default_port,
-                    std::vector<HostPort>& hosts) {
+                    std::vector<EngineHost>& hosts) {
   for (bool is_last = false; !is_last;) {
     const auto comma = text.find(',');
     is_last = comma == std::string_view::npos;
-    HostPort host;
+    EngineHost host;
     if (const auto problem = parse_host(text.substr(0, comma), default_port, host);
         !problem.empty()) {
       return problem;
@@ -161,7 +161,7 @@ const std::string_view kEngineAddressAllowed =
     "redis://[:password@]host[:port][/database], "
     "redis+sentinel://[:password@]host[:port],.../primary-name[/database] or unix:///path";
 
-std::string HostPort::describe() const {
+std::string EngineHost::describe() const {
   if (is_path()) return host;
   const bool is_v6 = host.find(':') != std::string::npos;
   return (is_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);

@@ -11,22 +11,22 @@
 namespace waystation {
 
 /// A host and port, or the path of a unix socket.
-struct HostPort {
+struct EngineHost {
   std::string host;        // a name, an IPv4 address, an IPv6 address without brackets; or a path
   std::uint16_t port = 0;  // 0: `host` is the path of a unix socket
 
   bool is_path() const noexcept { return port == 0; }
   /// "host:port", "[::1]:6379" or the path.
   std::string describe() const;
-  friend bool operator==(const HostPort&, const HostPort&) = default;
+  friend bool operator==(const EngineHost&, const EngineHost&) = default;
 };
 
 /// One shard: a primary at a fixed address, or one that Sentinel names.
 struct EngineAddress {
-  std::vector<HostPort> hosts;  // the primary; with Sentinel: the Sentinels, one or more
-  std::string primary_name;     // empty: no Sentinel
-  std::string user;             // of the primary; empty: the default user
-  std::string password;         // of the primary; empty: none
+  std::vector<EngineHost> hosts;  // the primary; with Sentinel: the Sentinels, one or more
+  std::string primary_name;       // empty: no Sentinel
+  std::string user;               // of the primary; empty: the default user
+  std::string password;           // of the primary; empty: none
   std::uint32_t database = 0;
 
   bool uses_sentinel() const noexcept { return !primary_name.empty(); }

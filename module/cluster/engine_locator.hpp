@@ -52,7 +52,7 @@ class EngineLocator {
 class FixedLocator final : public EngineLocator, private Resolver::Client {
  public:
   /// `resolver` must outlive it. `hosts` is not empty.
-  FixedLocator(Resolver& resolver, std::vector<HostPort> hosts)
+  FixedLocator(Resolver& resolver, std::vector<EngineHost> hosts)
       : resolver_(resolver), hosts_(std::move(hosts)) {}
   ~FixedLocator() override { resolver_.cancel(*this); }
 
@@ -65,7 +65,7 @@ class FixedLocator final : public EngineLocator, private Resolver::Client {
   void move_on() noexcept { host_ = (host_ + 1) % hosts_.size(); }
 
   Resolver& resolver_;
-  std::vector<HostPort> hosts_;
+  std::vector<EngineHost> hosts_;
   std::size_t host_ = 0;                  // the one that is tried
   std::vector<SocketAddress> addresses_;  // of that host, still to be tried, the next one last
   EngineLocator::Client* client_ = nullptr;

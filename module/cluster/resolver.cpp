@@ -29,7 +29,7 @@ SocketAddress as_socket_address(const Address& address) noexcept {
 }
 
 /// Nothing for a name.
-std::optional<Resolver::Addresses> without_lookup(const HostPort& host) {
+std::optional<Resolver::Addresses> without_lookup(const EngineHost& host) {
   if (host.is_path()) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -60,7 +60,7 @@ struct ListFree {
 };
 
 /// Waits for the system's resolver.
-Resolver::Addresses look_up(const HostPort& host) {
+Resolver::Addresses look_up(const EngineHost& host) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV;
@@ -102,7 +102,7 @@ Resolver::~Resolver() {
   loop_.remove(tasks_.descriptor(), tasks_);
 }
 
-void Resolver::resolve(const HostPort& host, Client& client) {
+void Resolver::resolve(const EngineHost& host, Client& client) {
   if (const auto addresses = without_lookup(host)) return client.on_resolved(*addresses);
   const auto id = next_id_++;
   waiting_.reserve(waiting_.size() + 1);

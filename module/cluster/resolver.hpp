@@ -55,14 +55,14 @@ class Resolver {
   /// Calls on_resolved() once: inside this call for paths and numeric addresses, else later on the
   /// loop's thread. A client waits for one answer at a time. Throws std::bad_alloc and
   /// std::system_error, and the client is not called.
-  void resolve(const HostPort& host, Client& client);
+  void resolve(const EngineHost& host, Client& client);
   /// No effect where the client does not wait.
   void cancel(const Client& client) noexcept;
 
  private:
   struct Lookup {
     std::uint64_t id;
-    HostPort host;
+    EngineHost host;
   };
   struct Waiting {
     std::uint64_t id;

@@ -31,8 +31,8 @@ std::string_view take_word(std::string_view& rest) noexcept {
 }
 
 /// A host and port; nothing where the port is not one.
-std::optional<HostPort> to_host(std::string_view host, std::string_view port) {
-  HostPort made{std::string(host), 0};
+std::optional<EngineHost> to_host(std::string_view host, std::string_view port) {
+  EngineHost made{std::string(host), 0};
   const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), made.port);
   const bool is_port = error == std::errc() && end == port.data() + port.size();
   if (!is_port || made.port == 0 || host.empty()) return std::nullopt;
@@ -42,7 +42,7 @@ std::optional<HostPort> to_host(std::string_view host, std::string_view port) {
 }  // namespace
 
 SentinelLocator::Link::Link(SentinelLocator& owner, Loop& loop, Resolver& resolver,
-                            std::vector<HostPort> sentinels, Kind kind)
+                            std::vector<EngineHost> sentinels, Kind kind)
     : owner_(owner),
       kind_(kind),
       locator_(resolver, std::move(sentinels)),
@@ -70,7 +70,7 @@ void SentinelLocator::Link::on_push(const RedisConnection::Push& push) noexcept 
   owner_.on_switch(push.payload);
 }
 
-SentinelLocator::SentinelLocator(Loop& loop, Resolver& resolver, std::vector<HostPort> sentinels,
+SentinelLocator::SentinelLocator(Loop& loop, Resolver& resolver, std::vector<EngineHost> sentinels,
                                  std::string primary_name)
     : resolver_(resolver), primary_name_(std::move(primary_name)) {
   asker_.emplace(*this, loop, resolver, sentinels, Kind::commands);

@@ -16,7 +16,7 @@ namespace waystation {
 class SentinelLocator final : public EngineLocator, private Resolver::Client {
  public:
   /// `loop` and `resolver` must outlive it. `sentinels` is not empty. Throws std::bad_alloc.
-  SentinelLocator(Loop& loop, Resolver& resolver, std::vector<HostPort> sentinels,
+  SentinelLocator(Loop& loop, Resolver& resolver, std::vector<EngineHost> sentinels,
                   std::string primary_name);
   ~SentinelLocator() override;
 
@@ -33,7 +33,7 @@ class SentinelLocator final : public EngineLocator, private Resolver::Client {
   /// One of the two connections.
   class Link final : public RedisConnection::Listener {
    public:
-    Link(SentinelLocator& owner, Loop& loop, Resolver& resolver, std::vector<HostPort> sentinels,
+    Link(SentinelLocator& owner, Loop& loop, Resolver& resolver, std::vector<EngineHost> sentinels,
          Kind kind);
     void on_ready() noexcept override;
     void on_lost(std::string_view reason, bool was_ready) noexcept override;
@@ -59,7 +59,7 @@ class SentinelLocator final : public EngineLocator, private Resolver::Client {
   std::vector<EngineLocator::Client*> waiting_;
   std::vector<EngineLocator::Client*> watching_;
   bool is_asking_ = false;
-  HostPort primary_;  // the last answer
+  EngineHost primary_;  // the last answer
   std::optional<Link> asker_;
   std::optional<Link> watcher_;
 };

@@ -26,7 +26,7 @@ std::string problem_with(std::string_view text) {
   return message.substr(0, message.find("; allowed")).substr(begin + 3);
 }
 
-using Hosts = std::vector<HostPort>;
+using Hosts = std::vector<EngineHost>;
 
 TEST(EngineAddress, APrimary) {
   const auto full = parse("redis://relay:p%40ss%3A@redis.example:7000/3");

@@ -51,7 +51,7 @@ class Client {
  public:
   using Options = RedisConnection::Options;
 
-  Client(TestLoop& loop, std::vector<HostPort> hosts, Options options = {})
+  Client(TestLoop& loop, std::vector<EngineHost> hosts, Options options = {})
       : loop_(loop),
         resolver_(loop),
         locator_(resolver_, std::move(hosts)),

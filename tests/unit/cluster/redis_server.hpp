@@ -195,7 +195,9 @@ class RedisServer {
 
   std::string path() const { return folder_.path() / "redis.sock"; }
   std::uint16_t port() const noexcept { return port_; }
-  HostPort host() const { return port_ == 0 ? HostPort{path(), 0} : HostPort{"127.0.0.1", port_}; }
+  EngineHost host() const {
+    return port_ == 0 ? EngineHost{path(), 0} : EngineHost{"127.0.0.1", port_};
+  }
   BlockingClient client() const { return BlockingClient(path()); }
   std::string ask(const std::vector<std::string_view>& arguments) const {
     return client().ask(arguments);
@@ -223,7 +225,7 @@ class SentinelServer {
     if (!is_up) throw std::runtime_error("redis-sentinel does not start");
   }
 
-  HostPort host() const { return {"127.0.0.1", port_}; }
+  EngineHost host() const { return {"127.0.0.1", port_}; }
   std::string ask(const std::vector<std::string_view>& arguments) const {
     return BlockingClient(port_).ask(arguments);
   }

@@ -14,7 +14,7 @@ namespace {
 
 class SentinelTest : public testing::Test {
  protected:
-  std::unique_ptr<EngineLocator> locator(std::vector<HostPort> sentinels,
+  std::unique_ptr<EngineLocator> locator(std::vector<EngineHost> sentinels,
                                          const std::string& name = "main") {
     EngineAddress address;
     address.hosts = std::move(sentinels);
