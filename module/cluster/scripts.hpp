@@ -89,15 +89,15 @@ class Scripts {
 
   /// What decide() needs.
   struct Decide {
-    std::string_view chat_channel;  // of the receiver; empty: no chat step (a notification)
-    std::string_view push_channel;  // of the receiver
+    std::string_view chat_channel = {};  // of the receiver; empty: no chat step (a notification)
+    std::string_view push_channel = {};  // of the receiver
     /// Where echo and verdict go: the sender's chat channel, and to the inbox for a notification.
     /// The origin must stay subscribed to it until the verdict has arrived: if it is the only one,
     /// it gets the frame's header alone.
-    std::string_view echo_channel;
-    std::string_view inbox;        // of the origin: gets the verdicts late and unavailable
+    std::string_view echo_channel = {};
+    std::string_view inbox = {};   // of the origin: gets the verdicts late and unavailable
     std::int64_t deadline_ms = 0;  // by the server's clock: later, nothing is published
-    std::string_view frame;        // as write_node_message() makes it
+    std::string_view frame = {};   // as write_node_message() makes it
     std::size_t header_bytes = 0;  // as it returns them
   };
   /// Publishes a message to the receiver's chat channel; where nobody is subscribed, to their push

@@ -199,6 +199,10 @@ Opener::Opener(std::shared_ptr<const SealKeys> keys, std::string_view cluster)
 
 Opener::~Opener() = default;
 
+std::size_t Opener::peer_count() const noexcept {
+  return peers_.size();
+}
+
 Opener::Peer* Opener::find_or_derive(std::uint32_t key_id, const Incarnation& origin) {
   const auto name = std::tie(origin, key_id);
   auto at = std::ranges::lower_bound(peers_, name, {}, &Peer::name);

@@ -94,6 +94,9 @@ class Opener {
   bool open(std::uint32_t key_id, const Incarnation& origin, std::uint64_t sequence,
             std::string_view header, std::string_view sealed, std::string& text);
 
+  /// The derived keys that are kept now.
+  std::size_t peer_count() const noexcept;
+
  private:
   struct Peer;
 

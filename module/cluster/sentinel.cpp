@@ -62,7 +62,7 @@ void SentinelLocator::Link::on_ready() noexcept {
 void SentinelLocator::Link::on_lost(std::string_view reason, bool) noexcept {
   if (kind_ != Kind::commands) return;
   owner_.is_asking_ = false;
-  owner_.answer("no Sentinel answers: " + std::string(reason));
+  owner_.answer("Sentinel: " + std::string(reason));
 }
 
 void SentinelLocator::Link::on_push(const RedisConnection::Push& push) noexcept {
@@ -119,8 +119,8 @@ void SentinelLocator::on_answer(const Reply* reply) {
     return resolver_.resolve(primary_, *this);
   }
   // Another Sentinel may know it. To lose the connection is an answer to all who wait.
-  asker_->connection().reconnect("the Sentinel at " + asker_->connection().server_name() +
-                                 " knows no primary named " + in_quotes(primary_name_));
+  asker_->connection().reconnect(asker_->connection().server_name() + " knows no primary named " +
+                                 in_quotes(primary_name_));
 }
 
 void SentinelLocator::on_resolved(const Resolver::Addresses& addresses) noexcept {
