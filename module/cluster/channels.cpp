@@ -6,7 +6,8 @@
 namespace waystation {
 namespace {
 
-constexpr unsigned kManyBit = 16;  // one of the bits from kFirstHighBit on is set
+constexpr unsigned kHighBit = 16;     // one of the bits from kFirstHighBit on is set
+constexpr unsigned kSeveralBit = 17;  // any bit is set
 constexpr unsigned kFirstHighBit = 4;
 
 /// Removes `prefix` from the beginning of `text`; false where it is not there.
@@ -55,9 +56,11 @@ std::string ChannelNames::bit(std::string_view base, unsigned bit) {
 }
 
 std::uint32_t ChannelNames::socket_bits(std::size_t sockets) noexcept {
-  constexpr std::size_t kMost = (1U << kManyBit) - 1;
-  const auto bits = static_cast<std::uint32_t>(std::min(sockets == 0 ? 0 : sockets - 1, kMost));
-  return bits >> kFirstHighBit == 0 ? bits : bits | 1U << kManyBit;
+  constexpr std::size_t kMost = (1U << kHighBit) - 1;
+  auto bits = static_cast<std::uint32_t>(std::min(sockets == 0 ? 0 : sockets - 1, kMost));
+  if (bits != 0) bits |= 1U << kSeveralBit;
+  if ((bits & kMost) >> kFirstHighBit != 0) bits |= 1U << kHighBit;
+  return bits;
 }
 
 std::string ChannelNames::nodes_key() const {

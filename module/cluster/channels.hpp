@@ -16,7 +16,7 @@ namespace waystation {
 class ChannelNames {
  public:
   /// How many channels of bits a channel has: see socket_bits().
-  static constexpr unsigned kBits = 17;
+  static constexpr unsigned kBits = 18;
 
   /// `cluster` is 1 to 64 of the characters 0-9, a-z, A-Z, '-' and '_'.
   explicit ChannelNames(std::string_view cluster);
@@ -29,11 +29,12 @@ class ChannelNames {
   std::string all() const;                                    // all
 
   /// The channel for one bit of the number of a node's sockets on the channel `base`.
-  static std::string bit(std::string_view base, unsigned bit);  // <base>#0 … <base>#16
+  static std::string bit(std::string_view base, unsigned bit);  // <base>#0 … <base>#17
   /// The bits that a node with `sockets` sockets on a channel subscribes to beside the channel: bit
   /// i of the result stands for bit(base, i). They are those of `sockets` - 1, at most 16 of them;
-  /// bit 16 says that one of the bits 4 to 15 is set, which saves the scripts to ask for those. On
-  /// a change, first subscribe the new ones, then unsubscribe the old ones.
+  /// bit 17 says that there are any, and bit 16 that one of the bits 4 to 15 is set, which saves
+  /// the scripts to look for them. On a change, subscribe the new ones with one command, then
+  /// unsubscribe the old ones.
   static std::uint32_t socket_bits(std::size_t sockets) noexcept;
 
   // Keys. Hashes by node name: its incarnation and connections; when it was last heard of. And a

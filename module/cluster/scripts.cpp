@@ -39,45 +39,41 @@ end
 
 // Verdicts are the numbers of the enumeration Verdict.
 constexpr std::string_view kDecideLua = R"lua(
-local chat, push, echo, inbox = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local deadline, frame, header_bytes = tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
-local header = string.sub(frame, 1, header_bytes)
+local chat, push, echo, inbox, frame = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[8]
+local header = string.sub(frame, 1, ARGV[9])
 
 local function refuse(verdict)
   publish(inbox, 'V' .. verdict .. '\0\0\0\0' .. header)
   return {verdict, 0}
 end
 
--- The sockets of a channel: one for each node, and the bits of what each has more.
-local function sockets(channel, count)
+-- The sockets of nodes that have several on a channel, without the first of each.
+local function more_sockets(channel)
   local low = redis.call('PUBSUB', 'NUMSUB', channel .. '#0', channel .. '#1', channel .. '#2',
                          channel .. '#3', channel .. '#16')
-  count = count + low[2] + 2 * low[4] + 4 * low[6] + 8 * low[8]
+  local count = low[2] + 2 * low[4] + 4 * low[6] + 8 * low[8]
   if low[10] > 0 then
     for bit = 4, 15 do count = count + 2 ^ bit * subscribers(channel .. '#' .. bit) end
   end
   return count
 end
 
-if now() > deadline then return refuse(3) end
-local verdict, reached = 0, 0
-if chat ~= '' then
-  reached = publish(chat, frame)
-  if reached > 0 then
-    verdict = 1
-    reached = sockets(chat, reached)
-  end
-end
-if verdict == 0 then
+if now() > tonumber(ARGV[7]) then return refuse(3) end
+local verdict, channel, reached = 1, chat, 0
+if chat ~= '' then reached = publish(chat, frame) end
+if reached == 0 then
   if not is_settled() then return refuse(4) end
+  verdict, channel = 2, push
   reached = publish(push, frame)
-  if reached > 0 then
-    verdict = 2
-    reached = sockets(push, reached)
-  end
+end
+local counts = redis.call('PUBSUB', 'NUMSUB', echo, channel .. '#17')
+if reached == 0 then
+  verdict = 0
+elseif counts[4] > 0 then
+  reached = reached + more_sockets(channel)
 end
 -- A node that is alone on the channel is the origin, and still has the value.
-local shown = subscribers(echo) > 1 and frame or header
+local shown = counts[2] > 1 and frame or header
 publish(echo, 'V' .. verdict .. struct.pack('>I4', reached) .. shown)
 return {verdict, reached}
 )lua";
