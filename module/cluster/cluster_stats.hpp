@@ -1,20 +1,13 @@
 // Statistics of a cluster that any thread may read.
 #pragma once
 
-#include <array>
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 
 namespace waystation {
 
 /// Written by the reactor's thread only.
 struct ClusterStats {
-  /// Upper bounds of the round trips that round_trips counts, in microseconds; the last counts the
-  /// rest.
-  static constexpr std::array<std::int64_t, 8> kRoundTripUs{100,    250,    1000,    2500,
-                                                            10'000, 50'000, 250'000, 1'000'000};
-
   std::atomic<std::uint64_t> engines = 0;        // configured
   std::atomic<std::uint64_t> engines_ready = 0;  // of them
   std::atomic<std::uint64_t> nodes = 0;          // known, this one too; the largest of all engines
@@ -24,8 +17,8 @@ struct ClusterStats {
   std::atomic<std::uint64_t> partial = 0;        // messages that only this node's sockets got
   std::atomic<std::uint64_t> resubscriptions = 0;  // of everything, after a lost connection
   std::atomic<std::uint64_t> frames_rejected = 0;  // that were malformed, or no key opens
-  std::array<std::atomic<std::uint64_t>, kRoundTripUs.size() + 1> round_trips{};
-  std::atomic<std::uint64_t> round_trip_sum_us = 0;
+};
+std::atomic<std::uint64_t> round_trip_sum_us = 0;
 };
 
 /// Adds to a counter that one thread writes: cheaper than a locked addition, and as safe.

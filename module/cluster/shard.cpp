@@ -80,11 +80,7 @@ void Shard::Link::on_drained() noexcept {
 
 void Shard::Link::on_round_trip(std::int64_t us) noexcept {
   if (!is_commands_) return;
-  auto& stats = shard_.stats_;
-  const auto bound = std::ranges::lower_bound(ClusterStats::kRoundTripUs, us);
-  count(stats.round_trips[static_cast<std::size_t>(bound - ClusterStats::kRoundTripUs.begin())]);
-  count(stats.round_trip_sum_us, static_cast<std::uint64_t>(us));
-  stats.round_trip_us.store(static_cast<std::uint64_t>(us), std::memory_order_relaxed);
+  shard_.stats_.round_trip_us.store(static_cast<std::uint64_t>(us), std::memory_order_relaxed);
 }
 
 void Shard::on_connected(bool is_commands) {
