@@ -18,8 +18,6 @@ struct ClusterStats {
   std::atomic<std::uint64_t> resubscriptions = 0;  // of everything, after a lost connection
   std::atomic<std::uint64_t> frames_rejected = 0;  // that were malformed, or no key opens
 };
-std::atomic<std::uint64_t> round_trip_sum_us = 0;
-};
 
 /// Adds to a counter that one thread writes: cheaper than a locked addition, and as safe.
 inline void count(std::atomic<std::uint64_t>& counter, std::uint64_t change = 1) noexcept {
