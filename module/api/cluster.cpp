@@ -83,8 +83,8 @@ class RedisCluster final : public Cluster {
   explicit RedisCluster(ClusterOptions options) : options_(std::move(options)) {}
 
   RelayService::BackplaneMaker backplane_maker() override {
-    return [this](Loop& loop, Directory& directory, Fanout& fanout) {
-      auto made = std::make_unique<RedisBackplane>(loop, directory, fanout, options_);
+    return [this](Loop& loop, Directory& directory, Fanout& fanout, Reachability& reachability) {
+      auto made = std::make_unique<RedisBackplane>(loop, directory, fanout, reachability, options_);
       backplane_ = made.get();
       return made;
     };

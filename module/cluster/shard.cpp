@@ -238,13 +238,19 @@ void Shard::on_confirmed(const RedisConnection::Push& push) {
   }
 }
 
-/// Tells the other side of the group.
+/// Tells the other side of the group, or those that watch the user. A node that begins to watch
+/// asks in the same way.
 void Shard::on_presence_changed(std::string_view name) noexcept {
   guard([&] {
+    using Kind = ChannelNames::Channel::Kind;
     const auto channel = names_.parse(name);
-    if (!channel || channel->kind != ChannelNames::Channel::Kind::chat) return;
+    if (!channel) return;
     // Where it cannot be sent, all is recounted once this node is ready again.
-    scripts_.say(commands_, channel->name, channel->side, inbox_, {});
+    if (channel->kind == Kind::chat) {
+      scripts_.say(commands_, channel->name, channel->side, inbox_, {});
+    } else if (channel->kind == Kind::push || counts_.counted(name) != 0) {
+      scripts_.say_reachable(commands_, channel->name, {});
+    }
   });
 }
 

@@ -262,6 +262,7 @@ typedef struct waystation_options {
   int log_level;                  /* a waystation_log_level: on_log gets lines up to this level */
 
   const char *handover_key_file;  /* path; NULL or "": who may connect to the door may ask */
+  int show_reachable;             /* 0 or 1 */
 
   /* Several nodes, see module/CLUSTER.md. NULL or "" in `cluster`: this relay is the only one. */
   const char *cluster;            /* a list of the engines, such as "redis://10.0.0.5:6379" */
