@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "cluster/engine_settings.hpp"
 #include "cluster/sentinel.hpp"
 
 namespace waystation {
@@ -115,8 +116,13 @@ void Shard::on_connection_lost(bool is_commands, std::string_view reason, bool w
       // The next attempt fails with a line.
     }
   }
-  is_ready_.store(false, std::memory_order_relaxed);
+  set_ready(false);
   if (!is_commands) go_down();
+}
+
+void Shard::set_ready(bool is_ready) noexcept {
+  if (is_ready_.exchange(is_ready, std::memory_order_relaxed) == is_ready) return;
+  count(stats_.engines_ready, is_ready ? 1 : std::uint64_t(0) - 1);
 }
 
 /// The subscriptions are lost.
@@ -126,10 +132,7 @@ void Shard::go_down() noexcept {
   is_settled_ = false;
   Timer::set(TimerQueue::kNever);
   counts_.disconnect();
-  if (before == State::ready) {
-    count(stats_.engines_ready, std::uint64_t(0) - 1);
-    listener_.on_down(*this);
-  }
+  if (before == State::ready) listener_.on_down(*this);
 }
 
 // ---- becoming ready
@@ -200,11 +203,14 @@ void Shard::become_ready() {
     return subscriptions_.reconnect("the connection for commands was lost");
   }
   state_ = State::ready;
-  count(stats_.engines_ready);
   was_ready_ = true;
   last_problem_.clear();
-  is_ready_.store(true, std::memory_order_relaxed);
+  set_ready(true);
   log(ClusterLog::info, "ready at " + commands_.server_name() + ", version " + commands_.version());
+  if (std::exchange(advised_run_, commands_.run_id()) != commands_.run_id()) {
+    check_engine_settings(commands_,
+                          [this](const std::string& line) { log(ClusterLog::info, line); });
+  }
   listener_.on_up(*this);
   reap();
 }
@@ -235,6 +241,7 @@ void Shard::on_confirmed(const RedisConnection::Push& push) {
     if (is_subscribed && state_ == State::joining) become_ready();
   } else {
     counts_.on_confirmation();
+    if (wants_to_leave_) leave();
   }
 }
 
@@ -287,10 +294,11 @@ void Shard::kill(const std::vector<std::string>& connections) {
 }
 
 void Shard::leave() noexcept {
+  wants_to_leave_ = true;
   // What is still subscribed would count as present.
-  if (counts_.size() != 0) return;
+  if (is_leaving_ || counts_.size() != 0) return;
   is_leaving_ = true;
-  is_ready_.store(false, std::memory_order_relaxed);
+  set_ready(false);
   Timer::set(TimerQueue::kNever);
   guard([this] {
     if (commands_.is_ready() && state_ != State::connecting) scripts_.leave(commands_, entry_, {});

@@ -47,15 +47,17 @@ struct TestNode {
     scheduler.reachability = &reachability;
   }
 
-  static ClusterOptions options(const RedisServer& server, std::string name,
-                                const std::string& keys) {
+  ClusterOptions options(const RedisServer& server, std::string name, const std::string& keys) {
     ClusterOptions options;
     options.engines = {{.hosts = {server.host()}}};
     options.name = "test";
     options.node_name = std::move(name);
     options.keys = *SealKeys::parse(keys);
+    options.log = [this](ClusterLog, const std::string& line) { log += line + "\n"; };
     return options;
   }
+
+  std::string log;
 
   Recorder recorder;
   Directory directory{RateLimit{0, 1}};
@@ -132,6 +134,20 @@ TEST_F(RedisBackplaneTest, TheEngineCountsTheSocketsOfEachNode) {
     const auto channel = "c:alice_bob:hi#" + std::to_string(bit);
     EXPECT_EQ(subscribers(channel), "[ws1:test:" + channel + " 0]");
   }
+}
+
+TEST_F(RedisBackplaneTest, TheLogAdvisesOnSettingsOfTheServer) {
+  auto& first = node("a");
+  EXPECT_TRUE(loop.run_until([&] {
+    return first.log.find("client-output-buffer-limit = ") != std::string::npos &&
+           first.log.find("tcp-keepalive = ") != std::string::npos &&
+           first.log.find("crash-log-enabled = yes: ") != std::string::npos;
+  })) << first.log;
+  server.ask({"CONFIG", "SET", "tcp-keepalive", "5", "crash-log-enabled", "no",
+              "client-output-buffer-limit", "pubsub 67108864 16777216 5"});
+  auto& second = node("b");
+  auto bob = chat(second, "bob");
+  EXPECT_EQ(second.log.find(" = "), std::string::npos) << second.log;
 }
 
 TEST_F(RedisBackplaneTest, AJoinIsConfirmedByTheEngine) {
