@@ -327,6 +327,20 @@ WAYSTATION_API waystation_status waystation_options_check_all(
     int (*visit)(void *user_data, waystation_log_level severity, const waystation_error *problem),
     void *user_data);
 
+/* Tries the servers of `cluster` without starting a relay: connects, logs in and looks at their
+ * settings, for `deadline_ms` at most. Calls `visit` for each finding on the calling thread:
+ *   - WAYSTATION_LOG_ERROR: the server cannot be used now.
+ *   - WAYSTATION_LOG_WARNING: a setting of the server should be changed.
+ *   - WAYSTATION_LOG_INFO: the server can be used.
+ * Without `cluster` there is no finding.
+ *
+ * Errors: WAYSTATION_INVALID (an option, an argument is NULL), WAYSTATION_FAILED (a server cannot be
+ * used), WAYSTATION_EXHAUSTED. */
+WAYSTATION_API waystation_status waystation_cluster_check(
+    const waystation_options *options, uint32_t deadline_ms,
+    int (*visit)(void *user_data, waystation_log_level severity, const waystation_error *finding),
+    void *user_data);
+
 /* ---- a relay's life ------------------------------------------------------------------------ */
 
 /* Starts a relay with two threads of its own, three with an audit, and no socket. One more thread
