@@ -300,7 +300,7 @@ int check_online(const Settings& settings) {
                              : severity == WAYSTATION_LOG_WARNING ? "warning: "
                                                                   : "";
     std::fprintf(severity == WAYSTATION_LOG_INFO ? stdout : stderr, "waystation: %s%s\n", kind,
-                 one_line(finding->message).c_str());
+                 finding->message);
     return 1;
   };
   const LibraryOptions options{settings};
