@@ -122,7 +122,7 @@ class Redis(Folder):
         self.start("redis-sentinel", conf)
         wait_until("Sentinel", lambda: can_connect(port))
         state = subprocess.run(["redis-cli", "-p", str(port), "SENTINEL", "MASTER", "waystation"], capture_output=True,
-                               text=True, check=True).stdout.split()
+                               text=True, check=True).stdout.splitlines()
         fields = dict(zip(state[::2], state[1::2]))
         self.assertEqual([fields[name] for name in ("quorum", "down-after-milliseconds", "failover-timeout",
                                                     "parallel-syncs")], ["2", "1000", "10000", "1"])
@@ -167,11 +167,16 @@ class Node(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class NodeServer(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """HAProxy's checks close their connections with a reset."""
+
+
 class Balancer:
     """What both load balancers have to do. `self.port` is the balancer's."""
 
     def start_nodes(self):
-        self.nodes = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), Node) for _ in NODES]
+        self.nodes = [NodeServer(("127.0.0.1", 0), Node) for _ in NODES]
         for node in self.nodes:
             threading.Thread(target=node.serve_forever, daemon=True).start()
             self.addCleanup(node.server_close)
