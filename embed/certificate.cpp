@@ -2,6 +2,7 @@
 
 #include <openssl/asn1.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -97,6 +98,9 @@ Certificate::read(const std::string& certificate_file, const std::string& key_fi
       add(kCertificate, is_at_end() ? "no certificate in PEM in it" : openssl_reason(),
           kCertificateAllowed);
     } else {
+      if (X509_digest(result->own_, EVP_sha256(), result->fingerprint_.data(), nullptr) != 1) {
+        add(kCertificate, openssl_reason(), kCertificateAllowed);
+      }
       result->intermediates_ = sk_X509_new_null();
       while (auto* const next = PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr)) {
         sk_X509_push(result->intermediates_, next);
@@ -168,10 +172,6 @@ Certificate::~Certificate() {
   X509_free(own_);
   sk_X509_pop_free(intermediates_, X509_free);
   EVP_PKEY_free(key_);
-}
-
-bool Certificate::is_same(const Certificate& other) const noexcept {
-  return X509_cmp(own_, other.own_) == 0;
 }
 
 bool Certificate::use_in(ssl_st* connection) const noexcept {

@@ -1,6 +1,7 @@
 // A certificate and its private key, as the https listeners use them.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -40,7 +41,9 @@ class Certificate {
   Time expires() const noexcept { return expires_; }
 
   /// Whether it is the same certificate, whatever its key and intermediates.
-  bool is_same(const Certificate& other) const noexcept;
+  bool is_same(const Certificate& other) const noexcept {
+    return fingerprint_ == other.fingerprint_;
+  }
 
   /// Makes one connection's handshake use it. False if memory runs out.
   bool use_in(ssl_st* connection) const noexcept;
@@ -51,6 +54,7 @@ class Certificate {
   x509_st* own_ = nullptr;
   stack_st_X509* intermediates_ = nullptr;
   evp_pkey_st* key_ = nullptr;
+  std::array<unsigned char, 32> fingerprint_{};  // SHA-256 of own_
   Time expires_;
 };
 

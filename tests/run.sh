@@ -197,6 +197,9 @@ suite_nginx() { run_script nginx "$root/tests/package/nginx/run.sh"; }
 suite_nginx_module() {
   need_packages "${nginx_module_packages[@]}"
   run_script nginx-module "$root/tests/nginx-module/run.sh" ${long:+--long}
+  if [ -n "$long" ]; then
+    run_script nginx-module-asan "$root/tests/nginx-module/run.sh" --address
+  fi
 }
 # Builds packages of the committed tree, installs and uses them. Reports if that is impossible here.
 suite_package() { run_script package "$root/tests/package/run.sh" ${long:+--long}; }

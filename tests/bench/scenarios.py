@@ -295,8 +295,10 @@ SCENARIOS = (
         "through nginx: 5,000 connects in a row, 8 at once",
         "connects",
         ("--pairs", "0", "--idle", "5000", "--parallel", "8"),
-        plain(*THROUGH_NGINX),
-        (("nginx_handed", OURS, ">", 1.0),),
+        plain(
+            *THROUGH_NGINX, "nginx_handed_request", nginx_handed_request=("--request", "/nothing")
+        ),
+        (("nginx_handed", OURS, ">", 1.0), ("nginx_handed", "nginx_handed_request", ">", 0.5)),
         seconds=0,
     ),
     Scenario(

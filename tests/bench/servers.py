@@ -44,6 +44,7 @@ NAMES = {
     "waystation_guarded_full": "waystation, JWT and audit, its file full",
     "ws": "Node ws",
     "nginx_handed": "waystation, handed over by nginx",
+    "nginx_handed_request": "the same nginx: a 404 on its own connection",
     "nginx_proxied": "waystation behind nginx, proxy_pass",
     "nchan": "nchan",
     "nchan_defaults": "nchan, its defaults",
@@ -104,7 +105,7 @@ class Server:
         elif kind.startswith("nginx_"):
             relay_port = str(free_port())
             relay = [word.replace(str(self.port), relay_port) for word in self.waystation(build, files)]
-            command = [str(HERE / "peers/nginx/start.sh"), str(self.port), kind.partition("_")[2]]
+            command = [str(HERE / "peers/nginx/start.sh"), str(self.port), kind.split("_")[1]]
             command += [str(build / "nginx-module/ngx_http_waystation_module.so"), relay_port, *relay]
         elif kind.startswith("floor"):
             command = [str(build / "tests/bench/peers/floor/waystation-floor"), str(self.port), *files]

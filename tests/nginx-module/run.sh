@@ -5,14 +5,16 @@
 #     tests/nginx-module/run.sh [--long] [TEST…]     TEST: such as test_pump.Tls13
 #     tests/nginx-module/run.sh --address            builds nginx itself under AddressSanitizer too
 #
-# WAYSTATION_NGINX_SOURCE names the source of another nginx, and NGINX its program; --address needs the
-# source. Needs nginx, openssl, curl, python3-websockets. Ends with a line `N passed, N failed`.
+# WAYSTATION_NGINX_SOURCE names the source of another nginx, and NGINX its program. Without the first,
+# --address takes Debian's source package. Needs nginx, openssl, curl, python3-websockets. Ends with a line `N passed, N failed`.
 set -uo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd -- "$here/../.." && pwd)"
 # shellcheck source=tests/support/check.sh
 . "$root/tests/support/check.sh"
+# shellcheck source=tests/support/debian_sources.sh
+. "$root/tests/support/debian_sources.sh"
 export WAYSTATION_BIN="${WAYSTATION_BIN:-$root/build/release/embed/waystation}"
 source="${WAYSTATION_NGINX_SOURCE:-}"
 address=
@@ -41,10 +43,14 @@ done
 # nginx and the module under AddressSanitizer, in build/nginx-asan.
 build_sanitized() {
   local work="$root/build/nginx-asan"
-  [ -n "$source" ] || { echo "--address needs WAYSTATION_NGINX_SOURCE, the source of nginx"; return 1; }
-  rm -rf "$work/source"
+  rm -rf "$work"
   mkdir -p "$work"
-  cp -R -- "$source" "$work/source"
+  if [ -n "$source" ]; then
+    cp -R -- "$source" "$work/source"
+  else
+    debian_sources nginx "$work/package" >&2 &&
+      dpkg-source -x "$work"/package/nginx_*.dsc "$work/source" >&2 || return
+  fi
   (
     cd "$work/source" || exit
     configure=./configure

@@ -1,25 +1,10 @@
-# shellcheck shell=bash disable=SC2154 # the script that sources this file sets root
+# shellcheck shell=bash disable=SC2154 # the script that sources this file sets root, and sources debian_sources.sh
 # Debian's source package of CivetWeb, and host programs that contain it with OpenSSL. Sourced.
 
 # The flags of every CivetWeb built here. Hosts choose their own; these are the usual ones of a device
 # with HTTPS. NO_SSL_DL: linked with OpenSSL. The name of OpenSSL's interface is the newest that the
 # sources know.
 civetweb_flags=(-w -g1 -pthread -fno-omit-frame-pointer -DUSE_WEBSOCKET -DNO_SSL_DL -DNO_CGI -DNO_CACHING)
-
-# debian_sources PACKAGE FOLDER: downloads Debian's source package into FOLDER, whatever the machine's
-# list of package sources. Needs the signing keys of Debian and a mirror, as apt has them.
-debian_sources() {
-  local package="$1" folder="$2" mirror keys=/usr/share/keyrings/debian-archive-keyring.gpg options
-  mkdir -p "$folder/parts" "$folder/lists/partial" "$folder/cache/archives/partial"
-  # shellcheck disable=SC2016 # apt's own variable
-  mirror="$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-    grep -m 1 '/debian/\?$')" || mirror=http://deb.debian.org/debian
-  printf 'Types: deb-src\nURIs: %s\nSuites: bookworm\nComponents: main\nSigned-By: %s\n' \
-    "$mirror" "$keys" >"$folder/parts/source.sources"
-  options=(-qq -o Dir::Etc::SourceList=/dev/null -o "Dir::Etc::SourceParts=$folder/parts"
-    -o "Dir::State::Lists=$folder/lists" -o "Dir::Cache=$folder/cache" -o APT::Sandbox::User=root)
-  apt-get "${options[@]}" update && (cd "$folder" && apt-get "${options[@]}" source --download-only "$package")
-}
 
 # civetweb_sources: prints the folders of the sources to test, one `NAME FOLDER` a line. They are
 # Debian's, with its patches and without, or those of WAYSTATION_CIVETWEB_SOURCE.

@@ -16,6 +16,8 @@ here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd -- "$here/../../.." && pwd)"
 # shellcheck source=tests/support/check.sh
 . "$root/tests/support/check.sh"
+# shellcheck source=tests/support/debian_sources.sh
+. "$root/tests/support/debian_sources.sh"
 # shellcheck source=tests/integration/tls/civetweb.sh
 . "$here/civetweb.sh"
 quick=
