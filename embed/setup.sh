@@ -13,6 +13,7 @@ build_packages=(
   libcivetweb-dev
   libcjson-dev
   libcli11-dev
+  libhiredis-dev
   libjwt-dev
   libspdlog-dev
   libsqlite3-dev
@@ -35,6 +36,8 @@ test_packages=(
   openssl
   python3
   python3-websockets
+  redis-sentinel
+  redis-server
   systemd
 )
 

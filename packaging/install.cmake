@@ -28,6 +28,9 @@ set(static_modules libcjson libjwt libcrypto)
 if(TARGET waystation_audit)
   list(APPEND static_modules sqlite3)
 endif()
+if(TARGET waystation_cluster)
+  list(APPEND static_modules hiredis)
+endif()
 
 # The modules are not targets of the installed package. The archive contains their objects, and
 # waystation-config.cmake finds the libraries that they link.

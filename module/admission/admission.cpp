@@ -261,6 +261,11 @@ std::variant<Declined, Refusal, Admitted> AdmissionSnapshot::admit_without_cors(
         identity->user ? "it is " + in_quotes(*identity->user) : "it names no user";
     return refusal;
   }
+  if (!identity->user && !settings_->options.allow_anonymous) {
+    return Refusal{RefusalCode::bad_user,
+                   "an anonymous socket belongs to both users of a group, which several nodes "
+                   "cannot serve (option cluster); name the user, such as ?user=alice"};
+  }
   const Offers offers = subprotocol_offers(request);
   if (offers.v1 && !identity->user) {
     return unauthenticated("waystation.v1 needs a named user, such as ?user=alice");

@@ -44,6 +44,7 @@ enum class RefusalCode : std::uint8_t {
   stopping,
   stopped,
   not_adoptable,
+  unavailable,
   audit_unavailable,
   timeout,
 };
@@ -123,6 +124,8 @@ inline constexpr std::array kRefusalCodes = [] {
       RefusalCodeInfo{stopped, "stopped", 503, both, 5, "the relay is not running"},
       RefusalCodeInfo{not_adoptable, "not_adoptable", 503, upgrade, 1,
                       "the connection's socket cannot be adopted"},
+      RefusalCodeInfo{unavailable, "unavailable", 503, upgrade, 2,
+                      "the relay's other nodes cannot be reached; try again later"},
       RefusalCodeInfo{audit_unavailable, "audit_unavailable", 503, http, 5,
                       "the audit's file cannot be read"},
       RefusalCodeInfo{timeout, "timeout", 504, http, 0,

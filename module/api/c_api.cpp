@@ -437,8 +437,8 @@ waystation_status waystation_push(waystation_relay* relay, const char* user, con
         if (!ws::problem_with_json({json, length}).empty()) throw std::invalid_argument("json");
         return service.notify(user, std::string(json, length), deadline);
       },
-      [&](std::size_t sockets) {
-        if (reached != nullptr) *reached = sockets;
+      [&](const ws::SocketCount& count) {
+        if (reached != nullptr) *reached = count.sockets;
       });
 }
 
@@ -463,8 +463,8 @@ waystation_status waystation_end_sessions(waystation_relay* relay, const char* u
       [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
         return service.end_sessions(user, deadline);
       },
-      [&](std::size_t sockets) {
-        if (closed != nullptr) *closed = sockets;
+      [&](const ws::SocketCount& count) {
+        if (closed != nullptr) *closed = count.sockets;
       });
 }
 

@@ -138,7 +138,7 @@ void Router::receive_message(ChatMember& sender, const Envelope& envelope, const
 }
 
 void Router::notify(std::string_view user, std::string_view json, const Now& now,
-                    Answer<std::size_t> answer) {
+                    Answer<SocketCount> answer) {
   backplane_.notify({json, {}, {}, user, {}, now.wall_ms}, std::move(answer));
 }
 
