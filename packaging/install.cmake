@@ -133,5 +133,6 @@ install(FILES ${packaging_dir}/man/waystation.1
         DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT documentation)
 install(FILES ${packaging_dir}/man/waystation.toml.5
         DESTINATION ${CMAKE_INSTALL_MANDIR}/man5 COMPONENT documentation)
-install(DIRECTORY ${packaging_dir}/nginx ${packaging_dir}/monitoring
+install(DIRECTORY ${packaging_dir}/nginx ${packaging_dir}/haproxy ${packaging_dir}/cluster ${packaging_dir}/monitoring
+        USE_SOURCE_PERMISSIONS
         DESTINATION ${examples_dir} COMPONENT documentation)

@@ -30,11 +30,11 @@ class ChannelNames {
 
   /// The channel for one bit of the number of a node's sockets on the channel `base`.
   static std::string bit(std::string_view base, unsigned bit);  // <base>#0 … <base>#17
-  /// The bits that a node with `sockets` sockets on a channel subscribes to beside the channel: bit
-  /// i of the result stands for bit(base, i). They are those of `sockets` - 1, at most 16 of them;
-  /// bit 17 says that there are any, and bit 16 that one of the bits 4 to 15 is set, which saves
-  /// the scripts to look for them. On a change, subscribe the new ones with one command, then
-  /// unsubscribe the old ones.
+  /// The bits that a node with `sockets` sockets on a channel subscribes to beside the channel. Bit
+  /// i of the result stands for bit(base, i). The bits 0 to 15 are those of `sockets` - 1. Bit 17
+  /// is set if any of them is, and bit 16 if one of the bits 4 to 15 is: scripts need not ask for
+  /// the others then. On a change, subscribe the new ones with one command, then unsubscribe the
+  /// old ones.
   static std::uint32_t socket_bits(std::size_t sockets) noexcept;
 
   // Keys. Hashes by node name: its incarnation and connections; when it was last heard of. And a

@@ -27,8 +27,8 @@ class EngineLocator {
    public:
     /// The location, or the problem as a clause. Not called after cancel().
     virtual void on_located(const Result<Location, std::string>& location) noexcept = 0;
-    /// The primary is now at `name` (see Location): whoever is connected to another server should
-    /// connect again. Called between watch() and unwatch(), outside of locate().
+    /// The primary is now at `name` (see Location). A client that is connected to another server
+    /// should connect again. Called between watch() and unwatch(), outside of locate().
     virtual void on_moved(std::string_view) noexcept {}
 
    protected:

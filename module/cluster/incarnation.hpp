@@ -10,8 +10,8 @@
 
 namespace waystation {
 
-/// 16 random bytes. A node takes new ones whenever it subscribes anew, so that nothing meant for an
-/// earlier connection is taken for the present one, and each seals with a key of its own.
+/// 16 random bytes. A node takes new ones whenever it subscribes anew. So it never takes a message
+/// for an earlier connection, and each incarnation has a key to seal with that no other has.
 struct Incarnation {
   static constexpr std::size_t kBytes = 16;
 

@@ -133,8 +133,8 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
   /// Where it is connected to, for a log line.
   const std::string& server_name() const noexcept { return server_name_; }
 
-  /// The server's clock in ms since 1970, or a little earlier (by at most one round trip, and the
-  /// drift since the last heartbeat); never later unless a clock jumped. Nothing until the first
+  /// The server's clock in ms since 1970, or a little earlier: by at most one round trip and the
+  /// drift since the last heartbeat. Never later, unless a clock jumped. Nothing until the first
   /// heartbeat was answered, which is at most one round trip after on_ready(). Kind::commands.
   std::optional<std::int64_t> server_time_ms() const noexcept;
 

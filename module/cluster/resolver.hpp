@@ -27,7 +27,7 @@ struct SocketAddress {
   const sockaddr* get() const noexcept { return reinterpret_cast<const sockaddr*>(&storage); }
 };
 
-/// Looks up host names, one after the other, on a thread of its own that the first name starts.
+/// Looks up host names, one after the other, on a thread that the first name starts.
 /// Every function is for the loop's thread.
 class Resolver {
  public:

@@ -16,19 +16,20 @@
 
 namespace waystation {
 
-/// The table of nodes, as the scripts keep it in the engine:
+/// The table of nodes, as the scripts keep it in the engine.
 ///
-/// - A node enters by register_node() before its first subscription but its inbox, and subscribes
-///   to `all` last, once everything else is confirmed. So the nodes are **settled** when the
-///   channel `all` has as many subscribers as the table has nodes. While it has fewer, a node is
-///   about to subscribe, has lost its subscriptions, or died a moment ago; whoever has no
-///   subscriber may be on that node. Scripts then answer `unavailable` and `unknown` in place of
-///   push, none and absent.
-/// - A node leaves by leave(), or a reap() of another node removes it: its inbox has no subscriber
-///   and it has not called reap() for `silence_ms`. Where it has not called reap() since the server
-///   started, was promoted, or answered nobody for `silence_ms`, it has `return_ms` to come.
-/// - A node whose inbox is subscribed but that has not called reap() for `pause_ms` is paused, or
-///   its host is lost. reap() returns its connections, for CLIENT KILL.
+/// A node enters by register_node(). Before that it subscribes to its inbox only. When all its
+/// other subscriptions are confirmed, it subscribes to `all`. So the nodes are **settled** when the
+/// channel `all` has as many subscribers as the table has nodes. While it has fewer, a user without
+/// a subscriber may still be on a node that is missing there. The scripts then answer `unavailable`
+/// and `unknown` in place of push, none and absent.
+///
+/// A node leaves by leave(). Otherwise reap() of another node removes it: when its inbox has no
+/// subscriber and it has not called reap() for `silence_ms`. A server may have started, been
+/// promoted, or answered nobody for `silence_ms`. Nodes then have `return_ms` to call reap() again.
+///
+/// A node is paused, or its host lost, when its inbox is subscribed but it has not called reap()
+/// for `pause_ms`. reap() returns its connections, for CLIENT KILL.
 struct NodeTimes {
   std::int64_t silence_ms = 1500;
   std::int64_t return_ms = 10'000;
@@ -124,8 +125,9 @@ class Scripts {
                std::span<const std::string_view> channels, Handler handler) const;
 
   /// Enters the table. `previous`: an earlier incarnation of this process, if it has one.
-  /// `known_nodes`: the names that the last reap() returned: a server that has lost its table then
-  /// knows whom to await. `done` gets null where the connection was lost or the reply was an error.
+  /// `known_nodes`: the names that the last reap() returned. A server that has lost its table then
+  /// waits for these nodes. `done` gets null where the connection was lost or the reply was an
+  /// error.
   bool register_node(RedisConnection& connection, const NodeEntry& node,
                      const Incarnation* previous, std::span<const std::string> known_nodes,
                      Done<const Registration*> done) const;

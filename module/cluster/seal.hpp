@@ -50,9 +50,9 @@ struct CipherFree {
 };
 using Cipher = std::unique_ptr<evp_cipher_ctx_st, CipherFree>;
 
-/// Seals with AES-256-GCM. The key is derived for this incarnation (HKDF-SHA256, RFC 5869: salt is
-/// the incarnation, info names the cluster), and the nonce is a counter: no two sealers share a
-/// key, and no sealer uses a nonce twice. One thread.
+/// Seals with AES-256-GCM. The key is derived for this incarnation by HKDF-SHA256 (RFC 5869). The
+/// incarnation is the salt; the info names the cluster. The nonce is a counter. So no two sealers
+/// share a key, and no sealer uses a nonce twice. One thread.
 class Sealer {
  public:
   static constexpr std::size_t kTagBytes = 16;
@@ -66,8 +66,8 @@ class Sealer {
   std::uint64_t next_sequence() const noexcept { return sequence_ + 1; }
 
   /// Appends `text`, sealed, and the tag to `out`, and uses up next_sequence(). `out` itself, from
-  /// `header_begin` on, is authenticated too (GCM's additional data): whoever opens must have the
-  /// same bytes. Throws std::bad_alloc; the number is used up then too.
+  /// `header_begin` on, is authenticated too (GCM's additional data): open() needs the same bytes.
+  /// Throws std::bad_alloc; the number is used up then too.
   void seal(std::string& out, std::size_t header_begin, std::string_view text);
 
  private:

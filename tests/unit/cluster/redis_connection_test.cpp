@@ -290,7 +290,7 @@ TEST_F(RedisConnectionTest, ARefusedSubscriptionLosesTheConnection) {
   EXPECT_NE(client.recorder.last_reason().find("NOPERM"), std::string::npos);
 }
 
-TEST_F(RedisConnectionTest, ReconnectIsAtOnceAndNeverRecursive) {
+TEST_F(RedisConnectionTest, ReconnectIsAtOnce) {
   RedisServer server;
   Client client(loop_, {server.host()});
   ASSERT_TRUE(client.run_until_ready());
@@ -302,6 +302,19 @@ TEST_F(RedisConnectionTest, ReconnectIsAtOnceAndNeverRecursive) {
   EXPECT_EQ(times, 1) << "a call inside the callback is for the next round";
   EXPECT_EQ(client.recorder.reasons, (std::vector<std::string>{"by hand"}));
   EXPECT_TRUE(client.run_until_ready());
+}
+
+TEST_F(RedisConnectionTest, AttemptsThatFailAtOnceDoNotRecurse) {
+  Client client(loop_, {{"/" + std::string(200, 'x'), 0}});  // too long for a path
+  int depth = 0;
+  int deepest = 0;
+  client.recorder.when_lost = [&] {
+    deepest = std::max(deepest, ++depth);
+    if (client.recorder.reasons.size() < 100) client->reconnect("again");
+    --depth;
+  };
+  ASSERT_TRUE(loop_.run_until([&] { return client.recorder.reasons.size() >= 100; }));
+  EXPECT_EQ(deepest, 1);
 }
 
 TEST_F(RedisConnectionTest, ItsEndCallsTheHandlersAndNotTheListener) {
