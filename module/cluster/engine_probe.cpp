@@ -97,7 +97,7 @@ std::vector<EngineFindings> probe_engines(const std::vector<EngineAddress>& addr
     if (result.wait_until(until) == std::future_status::ready) {
       findings.push_back(result.get());
     } else {
-      findings.push_back({.problem = "no answer in time"});
+      findings.push_back({"no answer in time", {}, {}});
     }
   }
   reactor.stop();

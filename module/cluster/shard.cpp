@@ -248,7 +248,7 @@ void Shard::on_confirmed(const RedisConnection::Push& push) {
 /// Tells the other side of the group, or those that watch the user. A node that begins to watch
 /// asks in the same way.
 void Shard::on_presence_changed(std::string_view name) noexcept {
-  guard([&] {
+  try {
     using Kind = ChannelNames::Channel::Kind;
     const auto channel = names_.parse(name);
     if (!channel) return;
@@ -258,7 +258,10 @@ void Shard::on_presence_changed(std::string_view name) noexcept {
     } else if (channel->kind == Kind::push || counts_.counted(name) != 0) {
       scripts_.say_reachable(commands_, channel->name, {});
     }
-  });
+  } catch (const std::bad_alloc&) {
+    // The subscriptions call this, so they begin anew only when the commands do.
+    commands_.reconnect("out of memory");
+  }
 }
 
 // ---- the table of nodes
