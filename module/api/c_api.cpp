@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/cluster.hpp"
 #include "api/guarded.hpp"
 #include "api/option_table.hpp"
 #include "api/options.hpp"
@@ -231,6 +232,27 @@ waystation_status waystation_options_check_all(const waystation_options* options
     }
     for (const auto& warning : ws::config_warnings(whole)) {
       if (!give(WAYSTATION_LOG_WARNING, warning)) return result;
+    }
+    return result;
+  });
+}
+
+waystation_status waystation_cluster_check(
+    const waystation_options* options, std::uint32_t deadline_ms,
+    int (*visit)(void* user_data, waystation_log_level severity, const waystation_error* finding),
+    void* user_data) {
+  if (!ws::is_sized(options) || visit == nullptr) return WAYSTATION_INVALID;
+  return guarded([&] {
+    const auto whole = ws::with_defaults(*options);
+    ws::checked(whole);
+    auto result = WAYSTATION_OK;
+    for (const auto& [severity, error] :
+         ws::try_engines(whole, std::chrono::milliseconds(deadline_ms))) {
+      waystation_error finding = WAYSTATION_ERROR_INIT;
+      const bool is_error = severity == WAYSTATION_LOG_ERROR;
+      if (is_error) result = WAYSTATION_FAILED;
+      ws::fail(&finding, is_error ? WAYSTATION_FAILED : WAYSTATION_OK, error.message, error.option);
+      if (visit(user_data, severity, &finding) == 0) break;
     }
     return result;
   });

@@ -7,6 +7,7 @@
 #include "api/option_table.hpp"
 #include "api/options.hpp"
 #include "audit/audit.hpp"
+#include "cluster/engine_probe.hpp"
 #include "cluster/redis_backplane.hpp"
 
 namespace waystation {
@@ -83,8 +84,8 @@ class RedisCluster final : public Cluster {
   explicit RedisCluster(ClusterOptions options) : options_(std::move(options)) {}
 
   RelayService::BackplaneMaker backplane_maker() override {
-    return [this](Loop& loop, Directory& directory, Fanout& fanout) {
-      auto made = std::make_unique<RedisBackplane>(loop, directory, fanout, options_);
+    return [this](Loop& loop, Directory& directory, Fanout& fanout, Reachability& reachability) {
+      auto made = std::make_unique<RedisBackplane>(loop, directory, fanout, reachability, options_);
       backplane_ = made.get();
       return made;
     };
@@ -147,6 +148,34 @@ std::vector<Error> check_cluster_files(const waystation_options& options) {
   auto keys = read_keys(options);
   if (keys) return {};
   return {std::move(keys.error())};
+}
+
+std::vector<ClusterFinding> try_engines(const waystation_options& options,
+                                        std::chrono::milliseconds deadline) {
+  std::vector<EngineAddress> addresses;
+  for (const auto& entry : entries_of(options)) {
+    if (auto address = parse_engine_address("cluster", entry)) {
+      addresses.push_back(std::move(*address));
+    }
+  }
+  std::vector<ClusterFinding> findings;
+  if (addresses.empty()) return findings;
+  const auto results = probe_engines(addresses, deadline);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const auto& result = results[i];
+    // Without user and password.
+    const auto name = in_quotes(addresses[i].describe());
+    const auto add = [&](waystation_log_level level, const std::string& clause) {
+      findings.emplace_back(level, Error{"cluster", "cluster = " + name + ": " + clause});
+    };
+    if (!result.problem.empty()) {
+      add(WAYSTATION_LOG_ERROR, result.problem);
+      continue;
+    }
+    add(WAYSTATION_LOG_INFO, "connected, version " + result.version);
+    for (const auto& advice : result.advice) add(WAYSTATION_LOG_WARNING, advice);
+  }
+  return findings;
 }
 
 std::unique_ptr<Cluster> Cluster::make(const waystation_options& options, Log log) {

@@ -1,10 +1,12 @@
 // The part of a relay that connects it with other nodes.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.hpp"
@@ -17,6 +19,14 @@ namespace waystation {
 std::vector<Error> check_cluster(const waystation_options& options);
 /// The errors in the key file; none where check_cluster() finds errors.
 std::vector<Error> check_cluster_files(const waystation_options& options);
+
+/// A finding about an engine: an error, a warning, or that it can be used (info).
+using ClusterFinding = std::pair<waystation_log_level, Error>;
+
+/// Tries the engines of checked options, for `deadline` at most. See probe_engines() for what it
+/// throws.
+std::vector<ClusterFinding> try_engines(const waystation_options& options,
+                                        std::chrono::milliseconds deadline);
 
 /// This node's part of a cluster.
 class Cluster {

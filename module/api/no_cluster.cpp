@@ -15,6 +15,10 @@ std::vector<Error> check_cluster_files(const waystation_options&) {
   return {};
 }
 
+std::vector<ClusterFinding> try_engines(const waystation_options&, std::chrono::milliseconds) {
+  return {};
+}
+
 std::unique_ptr<Cluster> Cluster::make(const waystation_options&, Log) {
   return nullptr;
 }

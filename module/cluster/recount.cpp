@@ -18,9 +18,12 @@ void Recount::start() noexcept {
   try {
     const auto& counts = shard_.subscriptions();
     counts.for_each_counted([&](std::string_view name) {
-      const auto channel = shard_.names().parse(name);
-      if (!channel || channel->kind != ChannelNames::Channel::Kind::chat) return;
-      auto other = shard_.names().chat(channel->name, opposite(channel->side));
+      using Kind = ChannelNames::Channel::Kind;
+      const auto& names = shard_.names();
+      const auto channel = names.parse(name);
+      if (!channel || (channel->kind != Kind::chat && channel->kind != Kind::reachable)) return;
+      auto other = channel->kind == Kind::chat ? names.chat(channel->name, opposite(channel->side))
+                                               : names.push(channel->name);
       if (counts.counted(other) == 0) asked_.push_back(std::move(other));
     });
   } catch (const std::bad_alloc&) {
@@ -48,7 +51,7 @@ void Recount::on_event(const ClusterEvent& event) noexcept {
   }
   for (std::size_t i = 0; i < count_; ++i) {
     const auto channel = shard_.names().parse(asked_[next_ + i]);
-    if (channel) apply_(channel->name, channel->side, static_cast<Presence>(event.states[i] - '0'));
+    if (channel) apply_(*channel, static_cast<Presence>(event.states[i] - '0'));
   }
   next_ += count_;
   count_ = 0;

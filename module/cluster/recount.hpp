@@ -14,12 +14,12 @@
 
 namespace waystation {
 
-/// Asks for the other side of each group of which this node has one side, a few hundred at a time,
-/// after nodes have come, gone or returned. The answers arrive in order with all other events. The
-/// loop's thread only.
+/// Asks for the other side of each group of which this node has one side, and for the push sockets
+/// of the users that it watches, a few hundred at a time, after nodes have come, gone or returned.
+/// The answers arrive in order with all other events. The loop's thread only.
 class Recount {
  public:
-  using Apply = std::function<void(std::string_view group, Side side, Presence presence)>;
+  using Apply = std::function<void(const ChannelNames::Channel& channel, Presence presence)>;
 
   /// `shard` must outlive it. `apply` must not throw.
   Recount(Shard& shard, Apply apply) : shard_(shard), apply_(std::move(apply)) {}

@@ -22,16 +22,21 @@ constexpr std::size_t kKeptBytes = std::size_t{64} << 10;
 RedisBackplane::Engine::Engine(RedisBackplane& owner, const EngineAddress& address)
     : backplane(owner),
       shard(owner.loop_, owner.resolver_, owner.options_, address, owner.stats_, owner),
-      recount(shard, [&owner](std::string_view group, Side side, Presence presence) {
-        owner.apply_presence(group, side, presence);
+      recount(shard, [&owner](const Channel& channel, Presence presence) {
+        if (channel.kind == Channel::Kind::push) {
+          owner.apply_reachable(channel.name, presence);
+        } else {
+          owner.apply_presence(channel.name, channel.side, presence);
+        }
       }) {}
 
 RedisBackplane::RedisBackplane(Loop& loop, Directory& directory, Fanout& fanout,
-                               ClusterOptions options)
+                               Reachability& reachability, ClusterOptions options)
     : Timer(loop.timers()),
       loop_(loop),
       directory_(directory),
       fanout_(fanout),
+      reachability_(reachability),
       options_(std::move(options)),
       opener_(options_.keys, options_.name),
       resolver_(loop),
@@ -108,10 +113,19 @@ void RedisBackplane::forget_join(const void* member) noexcept {
 void RedisBackplane::join(ChatMember& member) {
   // Admission refuses anonymous sockets: here, their upgrade is refused after its deadline.
   if (member.side() == Side::anonymous) return;
-  auto& shard = engine_of(member.group()->name).shard;
+  const auto& group = *member.group();
+  auto& shard = engine_of(group.name).shard;
+  const auto& other = group.user(opposite(member.side())).id;
+  const bool watches = member.protocol() == Protocol::v1;
   const auto token = begin_join(&member, {.chat = &member});
   try {
-    shard.subscriptions().add(shard.names().chat(member.group()->name, member.side()), token);
+    if (watches) watch(other);
+    try {
+      shard.subscriptions().add(shard.names().chat(group.name, member.side()), token);
+    } catch (...) {
+      if (watches) unwatch(other);
+      throw;
+    }
   } catch (...) {
     forget_join(&member);
     throw;
@@ -143,7 +157,8 @@ void RedisBackplane::on_counted(Shard::Token token) noexcept {
   const auto joining = found->second;
   if (joining.push != nullptr) {
     forget_join(joining.push);
-    return fanout_.confirm(*joining.push);
+    fanout_.confirm(*joining.push);
+    return reachability_.set_has_push(*joining.push->user(), true);
   }
   auto& member = *joining.chat;
   forget_join(&member);
@@ -172,6 +187,7 @@ void RedisBackplane::leave(ChatMember& member) noexcept {
     std::erase(waiting->second, &member);
     if (waiting->second.empty()) presence_waiting_.erase(waiting);
   }
+  if (member.protocol() == Protocol::v1) unwatch(group.user(opposite(member.side())).id);
   auto& engine = engine_of(group.name);
   engine.in_flight.forget_sender(member);
   auto& counts = engine.shard.subscriptions();
@@ -190,6 +206,9 @@ void RedisBackplane::leave(ChatMember& member) noexcept {
 
 void RedisBackplane::leave(PushMember& member) noexcept {
   forget_join(&member);
+  auto& user = *member.user();
+  // Where it is watched, the engine tells.
+  if (user.push.empty() && !is_watched(user.id)) reachability_.set_has_push(user, false);
   for (const auto& engine : engines_) {
     auto& shard = engine->shard;
     try {

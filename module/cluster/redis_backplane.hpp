@@ -19,6 +19,7 @@
 #include "cluster/shard.hpp"
 #include "relay/backplane.hpp"
 #include "relay/fanout.hpp"
+#include "relay/reachability.hpp"
 
 namespace waystation {
 
@@ -34,7 +35,8 @@ namespace waystation {
 class RedisBackplane final : public Backplane, private Shard::Listener, private Timer {
  public:
   /// All must outlive it. Begins to connect. Throws std::bad_alloc and std::system_error.
-  RedisBackplane(Loop& loop, Directory& directory, Fanout& fanout, ClusterOptions options);
+  RedisBackplane(Loop& loop, Directory& directory, Fanout& fanout, Reachability& reachability,
+                 ClusterOptions options);
   ~RedisBackplane() override;
 
   /// Leaves the cluster, before the node ends its sockets for good.
@@ -59,6 +61,8 @@ class RedisBackplane final : public Backplane, private Shard::Listener, private 
 
  private:
   using Channel = ChannelNames::Channel;
+  // For subscriptions that no socket waits for.
+  static constexpr Shard::Token kNobody = 0;
 
   /// A channel that the last socket of a side leaves once its messages are decided: the engine
   /// shows their echo to others as long as this node is subscribed.
@@ -129,12 +133,17 @@ class RedisBackplane final : public Backplane, private Shard::Listener, private 
   /// The message of a frame; with the value that was opened last.
   Message message_of(const NodeHeader& header) const noexcept;
 
-  // Presence
+  // Presence, and who is reachable
+  void watch(const std::string& user);
+  void unwatch(const std::string& user) noexcept;
+  bool is_watched(const std::string& user) const noexcept { return watched_.contains(user); }
+  void apply_reachable(std::string_view user, Presence presence) noexcept;
   void apply_presence(std::string_view group, Side side, Presence presence) noexcept;
 
   Loop& loop_;
   Directory& directory_;
   Fanout& fanout_;
+  Reachability& reachability_;
   const ClusterOptions options_;
   ClusterStats stats_;
   Opener opener_;
@@ -148,6 +157,8 @@ class RedisBackplane final : public Backplane, private Shard::Listener, private 
   Shard::Token next_token_ = 1;
   // v1 sockets that joined before this node knew whether the other user is present, by group.
   std::unordered_map<std::string, std::vector<ChatMember*>> presence_waiting_;
+  // How many v1 sockets of this node want to know whether a user is reachable.
+  std::unordered_map<std::string, std::size_t> watched_;
   std::string frame_;  // kept, so that a message allocates less
   std::string value_;
 };

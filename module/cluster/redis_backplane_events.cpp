@@ -26,6 +26,9 @@ void RedisBackplane::on_event(Shard& shard, const Channel& channel, std::string_
         return;
       }
       case Channel::Kind::reachable:
+        if (event.kind == ClusterEvent::Kind::reachable) {
+          apply_reachable(event.name, event.presence);
+        }
         return;
     }
   } catch (const std::bad_alloc&) {
@@ -163,7 +166,42 @@ void RedisBackplane::on_inbox_event(Engine& engine, const ClusterEvent& event) {
   }
 }
 
-// ---- presence
+// ---- presence, and who is reachable
+
+void RedisBackplane::watch(const std::string& user) {
+  auto& sockets = watched_[user];
+  if (sockets == 0) {
+    auto& shard = engine_of(user).shard;
+    try {
+      shard.subscriptions().add(shard.names().reachable(user), kNobody);
+    } catch (...) {
+      watched_.erase(user);
+      throw;
+    }
+  }
+  ++sockets;
+}
+
+void RedisBackplane::unwatch(const std::string& user) noexcept {
+  const auto found = watched_.find(user);
+  if (found == watched_.end() || --found->second != 0) return;
+  watched_.erase(found);
+  auto& shard = engine_of(user).shard;
+  try {
+    shard.subscriptions().remove(shard.names().reachable(user));
+  } catch (const std::bad_alloc&) {
+    shard.restart("out of memory");
+  }
+}
+
+void RedisBackplane::apply_reachable(std::string_view name, Presence presence) noexcept {
+  auto* const user = directory_.find_user(name);
+  if (user == nullptr) return;
+  // Sockets of this node are known better here.
+  if (!user->push.empty()) presence = Presence::present;
+  if (presence == Presence::unknown) return;
+  reachability_.set_has_push(*user, presence == Presence::present);
+}
 
 void RedisBackplane::apply_presence(std::string_view name, Side side, Presence presence) noexcept {
   auto* const group = directory_.find_group(name);

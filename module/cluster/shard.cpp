@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "cluster/engine_settings.hpp"
 #include "cluster/sentinel.hpp"
 
 namespace waystation {
@@ -115,8 +116,13 @@ void Shard::on_connection_lost(bool is_commands, std::string_view reason, bool w
       // The next attempt fails with a line.
     }
   }
-  is_ready_.store(false, std::memory_order_relaxed);
+  set_ready(false);
   if (!is_commands) go_down();
+}
+
+void Shard::set_ready(bool is_ready) noexcept {
+  if (is_ready_.exchange(is_ready, std::memory_order_relaxed) == is_ready) return;
+  count(stats_.engines_ready, is_ready ? 1 : std::uint64_t(0) - 1);
 }
 
 /// The subscriptions are lost.
@@ -126,10 +132,7 @@ void Shard::go_down() noexcept {
   is_settled_ = false;
   Timer::set(TimerQueue::kNever);
   counts_.disconnect();
-  if (before == State::ready) {
-    count(stats_.engines_ready, std::uint64_t(0) - 1);
-    listener_.on_down(*this);
-  }
+  if (before == State::ready) listener_.on_down(*this);
 }
 
 // ---- becoming ready
@@ -200,11 +203,14 @@ void Shard::become_ready() {
     return subscriptions_.reconnect("the connection for commands was lost");
   }
   state_ = State::ready;
-  count(stats_.engines_ready);
   was_ready_ = true;
   last_problem_.clear();
-  is_ready_.store(true, std::memory_order_relaxed);
+  set_ready(true);
   log(ClusterLog::info, "ready at " + commands_.server_name() + ", version " + commands_.version());
+  if (std::exchange(advised_run_, commands_.run_id()) != commands_.run_id()) {
+    check_engine_settings(commands_,
+                          [this](const std::string& line) { log(ClusterLog::info, line); });
+  }
   listener_.on_up(*this);
   reap();
 }
@@ -235,17 +241,27 @@ void Shard::on_confirmed(const RedisConnection::Push& push) {
     if (is_subscribed && state_ == State::joining) become_ready();
   } else {
     counts_.on_confirmation();
+    if (wants_to_leave_) leave();
   }
 }
 
-/// Tells the other side of the group.
+/// Tells the other side of the group, or those that watch the user. A node that begins to watch
+/// asks in the same way.
 void Shard::on_presence_changed(std::string_view name) noexcept {
-  guard([&] {
+  try {
+    using Kind = ChannelNames::Channel::Kind;
     const auto channel = names_.parse(name);
-    if (!channel || channel->kind != ChannelNames::Channel::Kind::chat) return;
+    if (!channel) return;
     // Where it cannot be sent, all is recounted once this node is ready again.
-    scripts_.say(commands_, channel->name, channel->side, inbox_, {});
-  });
+    if (channel->kind == Kind::chat) {
+      scripts_.say(commands_, channel->name, channel->side, inbox_, {});
+    } else if (channel->kind == Kind::push || counts_.counted(name) != 0) {
+      scripts_.say_reachable(commands_, channel->name, {});
+    }
+  } catch (const std::bad_alloc&) {
+    // The subscriptions call this, so they begin anew only when the commands do.
+    commands_.reconnect("out of memory");
+  }
 }
 
 // ---- the table of nodes
@@ -281,10 +297,11 @@ void Shard::kill(const std::vector<std::string>& connections) {
 }
 
 void Shard::leave() noexcept {
+  wants_to_leave_ = true;
   // What is still subscribed would count as present.
-  if (counts_.size() != 0) return;
+  if (is_leaving_ || counts_.size() != 0) return;
   is_leaving_ = true;
-  is_ready_.store(false, std::memory_order_relaxed);
+  set_ready(false);
   Timer::set(TimerQueue::kNever);
   guard([this] {
     if (commands_.is_ready() && state_ != State::connecting) scripts_.leave(commands_, entry_, {});

@@ -61,7 +61,8 @@ class Shard final : private Subscriptions::Listener, private Timer {
   void start() noexcept;
   /// Subscribes everything anew.
   void restart(std::string_view reason) noexcept { subscriptions_.reconnect(reason); }
-  /// Leaves the table of nodes, so that the others need not wait for this one.
+  /// Leaves the table of nodes, so that the others need not wait for this one. That happens once
+  /// the last socket is not subscribed any more.
   void leave() noexcept;
 
   /// Whether messages can be published. Any thread.
@@ -125,6 +126,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   void guard(F&& step) noexcept;
   void on_connected(bool is_commands);
   void on_connection_lost(bool is_commands, std::string_view reason, bool was_ready) noexcept;
+  void set_ready(bool is_ready) noexcept;
   void go_down() noexcept;
   void enter();
   void register_node();
@@ -157,6 +159,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   bool is_loaded_ = false;  // the scripts, on the present connection
   bool is_stale_ = false;   // the subscriptions belong to an earlier connection for commands
   bool is_settled_ = false;
+  bool wants_to_leave_ = false;  // once nothing is subscribed any more
   bool is_leaving_ = false;
   bool was_ready_ = false;   // ever
   std::uint64_t epoch_ = 0;  // counts the attempts to become ready
@@ -166,6 +169,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   std::string inbox_;
   std::vector<std::string> nodes_;
   std::string last_problem_;  // logged
+  std::string advised_run_;   // the server's run whose settings were checked
 };
 
 }  // namespace waystation

@@ -42,19 +42,21 @@ RelayService::RelayService(const RelayOptions& options, Observer* listener,
       log_(log),
       directory_(options.rate),
       fanout_(directory_, *this),
+      reachability_(directory_, fanout_, *this),
       reactor_(std::make_unique<Reactor>(options.reactor)) {
+  fanout_.set_show_reachable(options.show_reachable);
   if (make_backplane) {
     std::promise<std::unique_ptr<Backplane>> made;
     reactor_->post([&] {
       try {
-        made.set_value(make_backplane(*reactor_, directory_, fanout_));
+        made.set_value(make_backplane(*reactor_, directory_, fanout_, reachability_));
       } catch (...) {
         made.set_exception(std::current_exception());
       }
     });
     backplane_ = made.get_future().get();
   } else {
-    backplane_ = std::make_unique<LocalBackplane>(directory_, fanout_);
+    backplane_ = std::make_unique<LocalBackplane>(directory_, fanout_, reachability_);
   }
   router_.emplace(directory_, fanout_, *backplane_);
 }
@@ -175,7 +177,17 @@ void RelayService::apply(const RelayOptions& options) {
   reactor_->post([this, options] {
     reactor_->apply(options.reactor);
     directory_.set_rate_limit(options.rate);
+    fanout_.set_show_reachable(options.show_reachable);
   });
+}
+
+void RelayService::run_at(std::int64_t steady_ms) noexcept {
+  try {
+    if (!reachability_timer_) reachability_timer_.emplace(reactor_->timers(), reachability_);
+  } catch (const std::bad_alloc&) {
+    return;  // The next change tries it again.
+  }
+  reachability_timer_->set_sooner(steady_ms);
 }
 
 void RelayService::count_open(SocketKind kind, int change) noexcept {

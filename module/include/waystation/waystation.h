@@ -262,6 +262,7 @@ typedef struct waystation_options {
   int log_level;                  /* a waystation_log_level: on_log gets lines up to this level */
 
   const char *handover_key_file;  /* path; NULL or "": who may connect to the door may ask */
+  int show_reachable;             /* 0 or 1 */
 
   /* Several nodes, see module/CLUSTER.md. NULL or "" in `cluster`: this relay is the only one. */
   const char *cluster;            /* a list of the engines, such as "redis://10.0.0.5:6379" */
@@ -324,6 +325,20 @@ WAYSTATION_API waystation_status waystation_options_check(const waystation_optio
 WAYSTATION_API waystation_status waystation_options_check_all(
     const waystation_options *options,
     int (*visit)(void *user_data, waystation_log_level severity, const waystation_error *problem),
+    void *user_data);
+
+/* Tries the servers of `cluster` without starting a relay: connects, logs in and looks at their
+ * settings, for `deadline_ms` at most. Calls `visit` for each finding on the calling thread:
+ *   - WAYSTATION_LOG_ERROR: the server cannot be used now.
+ *   - WAYSTATION_LOG_WARNING: a setting of the server should be changed.
+ *   - WAYSTATION_LOG_INFO: the server can be used.
+ * Without `cluster` there is no finding.
+ *
+ * Errors: WAYSTATION_INVALID (an option, an argument is NULL), WAYSTATION_FAILED (a server cannot be
+ * used), WAYSTATION_EXHAUSTED. */
+WAYSTATION_API waystation_status waystation_cluster_check(
+    const waystation_options *options, uint32_t deadline_ms,
+    int (*visit)(void *user_data, waystation_log_level severity, const waystation_error *finding),
     void *user_data);
 
 /* ---- a relay's life ------------------------------------------------------------------------ */

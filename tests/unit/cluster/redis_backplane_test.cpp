@@ -25,25 +25,45 @@ constexpr auto kV1 = Protocol::v1;
 constexpr std::string_view kFirstKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
 constexpr std::string_view kSecondKey = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA=\n";
 
+/// Runs what Reachability has to announce.
+class LoopScheduler final : public Reachability::Scheduler, private Timer {
+ public:
+  explicit LoopScheduler(TestLoop& loop) : Timer(loop.timers()), loop_(loop) {}
+  const Now& now() const noexcept override { return loop_.now(); }
+  void run_at(std::int64_t steady_ms) noexcept override { Timer::set_sooner(steady_ms); }
+  Reachability* reachability = nullptr;
+
+ private:
+  void on_timer() noexcept override { reachability->run(); }
+  TestLoop& loop_;
+};
+
 /// A node without sockets of its own: fake members join it.
 struct TestNode {
   TestNode(TestLoop& loop, const RedisServer& server, std::string name,
            std::string keys = std::string(kFirstKey))
-      : backplane(loop, directory, fanout, options(server, std::move(name), keys)) {}
+      : scheduler(loop),
+        backplane(loop, directory, fanout, reachability, options(server, std::move(name), keys)) {
+    scheduler.reachability = &reachability;
+  }
 
-  static ClusterOptions options(const RedisServer& server, std::string name,
-                                const std::string& keys) {
+  ClusterOptions options(const RedisServer& server, std::string name, const std::string& keys) {
     ClusterOptions options;
     options.engines = {{.hosts = {server.host()}}};
     options.name = "test";
     options.node_name = std::move(name);
     options.keys = *SealKeys::parse(keys);
+    options.log = [this](ClusterLog, const std::string& line) { log += line + "\n"; };
     return options;
   }
+
+  std::string log;
 
   Recorder recorder;
   Directory directory{RateLimit{0, 1}};
   Fanout fanout{directory, recorder};
+  LoopScheduler scheduler;
+  Reachability reachability{directory, fanout, scheduler};
   RedisBackplane backplane;
   Router router{directory, fanout, backplane};
 };
@@ -116,6 +136,20 @@ TEST_F(RedisBackplaneTest, TheEngineCountsTheSocketsOfEachNode) {
   }
 }
 
+TEST_F(RedisBackplaneTest, TheLogAdvisesOnSettingsOfTheServer) {
+  auto& first = node("a");
+  EXPECT_TRUE(loop.run_until([&] {
+    return first.log.find("client-output-buffer-limit = ") != std::string::npos &&
+           first.log.find("tcp-keepalive = ") != std::string::npos &&
+           first.log.find("crash-log-enabled = yes: ") != std::string::npos;
+  })) << first.log;
+  server.ask({"CONFIG", "SET", "tcp-keepalive", "5", "crash-log-enabled", "no",
+              "client-output-buffer-limit", "pubsub 67108864 16777216 5"});
+  auto& second = node("b");
+  auto bob = chat(second, "bob");
+  EXPECT_EQ(second.log.find(" = "), std::string::npos) << second.log;
+}
+
 TEST_F(RedisBackplaneTest, AJoinIsConfirmedByTheEngine) {
   auto& first = node("a");
   server.pause();
@@ -126,25 +160,47 @@ TEST_F(RedisBackplaneTest, AJoinIsConfirmedByTheEngine) {
   FakeChat again(first.router, kV1, "alice_bob", "alice");
   server.resume();
   EXPECT_TRUE(loop.run_until([&] { return again.joins == 1; }));
-  EXPECT_EQ(hear(again, "presence"), R"({"presence":{"user":"bob","present":false}})");
+  EXPECT_EQ(hear(again, "presence"),
+            R"({"presence":{"user":"bob","present":false,"reachable":false}})");
+}
+
+TEST_F(RedisBackplaneTest, APushSocketOnAnyNodeMakesAUserReachable) {
+  auto& first = node("a");
+  auto& second = node("b");
+  auto early = push(second, "bob");
+  auto alice = chat(first, "alice");
+  hear(*alice, R"("present":false,"reachable":true)");
+  early.reset();
+  hear(*alice, R"("present":false,"reachable":false)");
+  auto again = push(second, "bob");
+  hear(*alice, R"("present":false,"reachable":true)");
+  alice->all();
+  auto other = push(first, "bob");
+  again.reset();
+  auto bob = chat(second, "bob");
+  hear(*alice, R"("present":true,"reachable":true)");
+  EXPECT_THAT(alice->all(), IsEmpty());
 }
 
 TEST_F(RedisBackplaneTest, PresenceIsSentOnceAtEachChange) {
   auto& first = node("a");
   auto& second = node("b");
   auto alice = chat(first, "alice");
-  EXPECT_THAT(alice->all(), ElementsAre(R"({"presence":{"user":"bob","present":false}})"));
+  EXPECT_THAT(alice->all(),
+              ElementsAre(R"({"presence":{"user":"bob","present":false,"reachable":false}})"));
   {
     auto bob = chat(second, "bob");
-    EXPECT_THAT(bob->all(), ElementsAre(R"({"presence":{"user":"alice","present":true}})"));
+    EXPECT_THAT(bob->all(),
+                ElementsAre(R"({"presence":{"user":"alice","present":true,"reachable":true}})"));
     auto twin = chat(first, "bob");
-    EXPECT_THAT(twin->all(), ElementsAre(R"({"presence":{"user":"alice","present":true}})"));
+    EXPECT_THAT(twin->all(),
+                ElementsAre(R"({"presence":{"user":"alice","present":true,"reachable":true}})"));
     hear(*alice, "true");
     bob.reset();
     alice->say(R"({"message":1})", {7, 7});
     hear(*alice, "ack");
   }
-  EXPECT_EQ(hear(*alice, ""), R"({"presence":{"user":"bob","present":false}})");
+  EXPECT_EQ(hear(*alice, ""), R"({"presence":{"user":"bob","present":false,"reachable":false}})");
   EXPECT_THAT(alice->all(), IsEmpty());
 }
 
