@@ -34,7 +34,7 @@ std::optional<Incarnation> Incarnation::parse(std::string_view hex) noexcept {
 std::string Incarnation::hex() const {
   std::string text;
   text.reserve(2 * kBytes);
-  for (const auto byte : bytes) {
+  for (const std::size_t byte : bytes) {
     text += kDigits[byte >> 4U];
     text += kDigits[byte & 0xFU];
   }

@@ -53,8 +53,8 @@ std::string_view first_word(std::string_view text) noexcept {
 
 /// Whether an error says that the server is not, or not any more, the one that was logged in to.
 bool is_wrong_server(std::string_view error) noexcept {
-  constexpr std::array<std::string_view, 5> kCodes{"NOSCRIPT", "READONLY", "LOADING", "MASTERDOWN",
-                                                   "NOAUTH"};
+  constexpr std::array<std::string_view, 6> kCodes{"NOSCRIPT",   "READONLY", "LOADING",
+                                                   "MASTERDOWN", "NOAUTH",   "NOREPLICAS"};
   return std::ranges::find(kCodes, first_word(error)) != kCodes.end();
 }
 

@@ -109,7 +109,8 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
   /// nothing is sent.
   ///
   /// An error reply that says that the server is not the one that was logged in to loses the
-  /// connection, after the handler: NOSCRIPT, READONLY, LOADING, MASTERDOWN, NOAUTH.
+  /// connection, after the handler: NOSCRIPT, READONLY, LOADING, MASTERDOWN, NOAUTH; or that
+  /// it has too few replicas to be the primary for sure: NOREPLICAS.
   bool send(std::span<const std::string_view> arguments, ReplyHandler handler);
   bool send(std::initializer_list<std::string_view> arguments, ReplyHandler handler) {
     return send(std::span(arguments.begin(), arguments.size()), std::move(handler));

@@ -104,15 +104,17 @@ Resolver::~Resolver() {
 
 void Resolver::resolve(const EngineHost& host, Client& client) {
   if (const auto addresses = without_lookup(host)) return client.on_resolved(*addresses);
-  const auto id = next_id_++;
-  waiting_.reserve(waiting_.size() + 1);
-  {
-    const MutexLock lock(mutex_);
-    lookups_.push_back({id, host});
-  }
-  waiting_.push_back({id, &client});
+  waiting_.push_back({host, &client});
   try {
     if (!thread_.joinable()) thread_ = start_thread("waystation-dns", [this] { run(); });
+    if (std::ranges::find(pending_, host) != pending_.end()) return;
+    pending_.reserve(pending_.size() + 1);
+    EngineHost kept = host;
+    {
+      const MutexLock lock(mutex_);
+      lookups_.push_back(host);
+    }
+    pending_.push_back(std::move(kept));
   } catch (...) {
     cancel(client);
     throw;
@@ -124,29 +126,36 @@ void Resolver::cancel(const Client& client) noexcept {
   std::erase_if(waiting_, [&client](const Waiting& entry) { return entry.client == &client; });
 }
 
-void Resolver::answer(std::uint64_t id, const Addresses& addresses) noexcept {
-  const auto found = std::ranges::find(waiting_, id, &Waiting::id);
-  if (found == waiting_.end()) return;
-  auto& client = *found->client;
-  waiting_.erase(found);
-  client.on_resolved(addresses);
+void Resolver::answer(const EngineHost& host, const Addresses& addresses) noexcept {
+  std::erase(pending_, host);
+  // A client may ask again, or cancel for others, inside its call.
+  for (;;) {
+    const auto found = std::ranges::find(waiting_, host, &Waiting::host);
+    if (found == waiting_.end() || std::ranges::find(pending_, host) != pending_.end()) return;
+    auto& client = *found->client;
+    waiting_.erase(found);
+    client.on_resolved(addresses);
+  }
+}
+
+/// Waits for a host to look up; false: the resolver ends.
+bool Resolver::take(EngineHost& host) {
+  const MutexLock lock(mutex_);
+  while (lookups_.empty() && !stopping_) wake_.wait(mutex_);
+  if (stopping_) return false;
+  host = std::move(lookups_.front());
+  lookups_.pop_front();
+  return true;
 }
 
 void Resolver::run() {
-  for (;;) {
-    Lookup lookup;
-    {
-      const MutexLock lock(mutex_);
-      while (lookups_.empty() && !stopping_) wake_.wait(mutex_);
-      if (stopping_) return;
-      lookup = std::move(lookups_.front());
-      lookups_.pop_front();
-    }
+  EngineHost host;
+  while (take(host)) {
     try {
-      tasks_.post(
-          [this, id = lookup.id, addresses = look_up(lookup.host)] { answer(id, addresses); });
+      tasks_.post([this, host, addresses = look_up(host)] { answer(host, addresses); });
     } catch (const std::bad_alloc&) {
-      // The client has a deadline and asks again.
+      // The clients have a deadline. Their next attempt begins a new look-up.
+      tasks_.post_without_memory([this] { pending_.clear(); });
     }
   }
 }

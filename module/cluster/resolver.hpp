@@ -59,26 +59,27 @@ class Resolver {
   /// No effect where the client does not wait.
   void cancel(const Client& client) noexcept;
 
+  /// How many names are being looked up. A name that several clients ask for, or the same one again
+  /// after cancel(), is looked up once.
+  std::size_t pending() const noexcept { return pending_.size(); }
+
  private:
-  struct Lookup {
-    std::uint64_t id;
-    EngineHost host;
-  };
   struct Waiting {
-    std::uint64_t id;
+    EngineHost host;
     Client* client;
   };
 
   void run();
-  void answer(std::uint64_t id, const Addresses& addresses) noexcept;
+  bool take(EngineHost& host);
+  void answer(const EngineHost& host, const Addresses& addresses) noexcept;
 
   Loop& loop_;
-  TaskQueue tasks_;               // answers for the loop's thread
-  std::vector<Waiting> waiting_;  // the loop's thread only
-  std::uint64_t next_id_ = 1;     // likewise
+  TaskQueue tasks_;                  // answers for the loop's thread
+  std::vector<Waiting> waiting_;     // the loop's thread only
+  std::vector<EngineHost> pending_;  // likewise: those of which no answer has come
   Mutex mutex_;
   Condition wake_;
-  std::deque<Lookup> lookups_ WAYSTATION_GUARDED_BY(mutex_);
+  std::deque<EngineHost> lookups_ WAYSTATION_GUARDED_BY(mutex_);
   bool stopping_ WAYSTATION_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -225,8 +225,9 @@ std::string sha1_hex(std::string_view text) {
   }
   std::string hex;
   for (unsigned i = 0; i < size; ++i) {
-    hex += kDigits[digest[i] >> 4U];
-    hex += kDigits[digest[i] & 0xFU];
+    const std::size_t byte = digest[i];
+    hex += kDigits[byte >> 4U];
+    hex += kDigits[byte & 0xFU];
   }
   return hex;
 }

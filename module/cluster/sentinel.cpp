@@ -62,6 +62,7 @@ void SentinelLocator::Link::on_ready() noexcept {
 void SentinelLocator::Link::on_lost(std::string_view reason, bool) noexcept {
   if (kind_ != Kind::commands) return;
   owner_.is_asking_ = false;
+  owner_.resolver_.cancel(owner_);
   owner_.answer("Sentinel: " + std::string(reason));
 }
 

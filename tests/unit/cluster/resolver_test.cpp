@@ -72,6 +72,20 @@ TEST_F(ResolverTest, WhoCancelsIsNotCalled) {
   EXPECT_FALSE(asker_.answer) << "its answer was due before";
 }
 
+TEST_F(ResolverTest, ANameIsLookedUpOnceAtATime) {
+  // As a connection does whose deadline is shorter than the look-up.
+  for (int i = 0; i < 1000; ++i) {
+    resolver_.resolve({"localhost", 7000}, asker_);
+    resolver_.cancel(asker_);
+    ASSERT_EQ(resolver_.pending(), 1U);
+  }
+  Asker other;
+  resolver_.resolve({"localhost", 7000}, asker_);
+  resolver_.resolve({"localhost", 7000}, other);
+  ASSERT_TRUE(loop_.run_until([&] { return asker_.answer && other.answer; }));
+  EXPECT_EQ(resolver_.pending(), 0U);
+}
+
 struct Seeker final : EngineLocator::Client {
   void on_located(const Result<EngineLocator::Location, std::string>& location) noexcept override {
     names.push_back(location ? location->name : "problem");

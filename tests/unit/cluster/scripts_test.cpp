@@ -495,6 +495,20 @@ TEST_F(ScriptsTest, ABrokenEntryDoesNotStopTheTable) {
 
 // ---- replicas and files
 
+TEST_F(ScriptsTest, APrimaryWithoutEnoughReplicasLosesItsNodes) {
+  const auto node = entry("node-1");
+  enter(node);
+  server_.ask({"CONFIG", "SET", "min-replicas-to-write", "1"});
+  bool is_done = false;
+  scripts_.reap(*client_, node, [&](const ReapReport* report) {
+    is_done = true;
+    EXPECT_EQ(report, nullptr);
+  });
+  ASSERT_TRUE(loop_.run_until([&] { return is_done; }));
+  EXPECT_EQ(client_.recorder.lost, 1);
+  EXPECT_NE(client_.recorder.last_reason().find("NOREPLICAS"), std::string::npos);
+}
+
 TEST_F(ScriptsTest, MessagesGoToNoReplica) {
   TemporaryFolder folder;
   // As a replica sees it: the stream of commands after the snapshot.
