@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/cluster.hpp"
 #include "api/guarded.hpp"
 #include "api/missed.hpp"
 #include "api/option_table.hpp"
@@ -250,6 +251,27 @@ waystation_status waystation_options_check_all(const waystation_options* options
   });
 }
 
+waystation_status waystation_cluster_check(
+    const waystation_options* options, std::uint32_t deadline_ms,
+    int (*visit)(void* user_data, waystation_log_level severity, const waystation_error* finding),
+    void* user_data) {
+  if (!ws::is_sized(options) || visit == nullptr) return WAYSTATION_INVALID;
+  return guarded([&] {
+    const auto whole = ws::with_defaults(*options);
+    ws::checked(whole);
+    auto result = WAYSTATION_OK;
+    for (const auto& [severity, error] :
+         ws::try_engines(whole, std::chrono::milliseconds(deadline_ms))) {
+      waystation_error finding = WAYSTATION_ERROR_INIT;
+      const bool is_error = severity == WAYSTATION_LOG_ERROR;
+      if (is_error) result = WAYSTATION_FAILED;
+      ws::fail(&finding, is_error ? WAYSTATION_FAILED : WAYSTATION_OK, error.message, error.option);
+      if (visit(user_data, severity, &finding) == 0) break;
+    }
+    return result;
+  });
+}
+
 waystation_status waystation_new(const waystation_options* options, waystation_relay** relay,
                                  waystation_error* error) {
   if (relay != nullptr) *relay = nullptr;
@@ -451,8 +473,8 @@ waystation_status waystation_push(waystation_relay* relay, const char* user, con
         if (!ws::problem_with_json({json, length}).empty()) throw std::invalid_argument("json");
         return service.notify(user, std::string(json, length), deadline);
       },
-      [&](std::size_t sockets) {
-        if (reached != nullptr) *reached = sockets;
+      [&](const ws::SocketCount& count) {
+        if (reached != nullptr) *reached = count.sockets;
       });
 }
 
@@ -477,8 +499,8 @@ waystation_status waystation_end_sessions(waystation_relay* relay, const char* u
       [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
         return service.end_sessions(user, deadline);
       },
-      [&](std::size_t sockets) {
-        if (closed != nullptr) *closed = sockets;
+      [&](const ws::SocketCount& count) {
+        if (closed != nullptr) *closed = count.sockets;
       });
 }
 

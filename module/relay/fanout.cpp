@@ -147,11 +147,30 @@ void Fanout::report(const Message& message, Decision decision) noexcept {
                          .key = message.key});
 }
 
+void Fanout::report_dropped(const Message& message, std::size_t sockets) noexcept {
+  for (; sockets != 0; --sockets) {
+    observer_.on_delivery({Outcome::dropped, message.at, message.group, message.from, message.to,
+                           message.id, 0, message.value.size(), EndReason::closed, message.key,
+                           message.taken});
+  }
+}
+
 void Fanout::send_signal(const Group& group, const Message& signal, const ChatMember* sender) {
   TextBuffer buffer;
   const auto text = signal_text(signal.value, signal.from, buffer);
   for (auto* member : group.members) {
     if (member != sender && member->protocol() == Protocol::v1) member->send(text, nullptr);
+  }
+}
+
+void Fanout::send_signal(const Group& group, Side side, const Message& signal,
+                         const ChatMember* sender) {
+  TextBuffer buffer;
+  const auto text = signal_text(signal.value, signal.from, buffer);
+  for (auto* member : group.members) {
+    if (member != sender && member->side() == side && member->protocol() == Protocol::v1) {
+      member->send(text, nullptr);
+    }
   }
 }
 

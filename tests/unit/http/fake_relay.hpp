@@ -12,7 +12,7 @@ namespace waystation::test {
 /// A relay with configurable answers, which records its calls.
 class FakeRelay final : public RelayCalls {
  public:
-  Result<std::uint64_t, CallFailure> push(std::string_view user, std::string_view json) override {
+  Result<Count, CallFailure> push(std::string_view user, std::string_view json) override {
     asked.push_back("push " + std::string(user) + " " + std::string(json));
     return pushed;
   }
@@ -20,7 +20,7 @@ class FakeRelay final : public RelayCalls {
     asked.push_back("presence " + std::string(user));
     return present;
   }
-  Result<std::uint64_t, CallFailure> end_sessions(std::string_view user) override {
+  Result<Count, CallFailure> end_sessions(std::string_view user) override {
     asked.push_back("end " + std::string(user));
     return ended;
   }
@@ -45,9 +45,9 @@ class FakeRelay final : public RelayCalls {
   }
   std::size_t max_message_bytes() const override { return 100; }
 
-  Result<std::uint64_t, CallFailure> pushed = std::uint64_t{3};
+  Result<Count, CallFailure> pushed = Count{3};
   Result<Presence, CallFailure> present = Presence{2, {"alice_bob", "alice_carol"}};
-  Result<std::uint64_t, CallFailure> ended = std::uint64_t{4};
+  Result<Count, CallFailure> ended = Count{4};
   Health healthy{false, "1.2.3", {{"chat_sockets", 7}, {"queued_bytes", 5'000'000'000}}, "off", ""};
   Result<std::vector<AuditRow>, CallFailure> rows = std::vector<AuditRow>();
   Result<Missed, CallFailure> tried =

@@ -47,6 +47,7 @@ class Inbox {
   std::vector<MissedQuestion> questions;
   int joins = 0;
   int ended = 0;
+  int gone = 0;
   std::int64_t throttled_us = 0;
 
  protected:
@@ -91,6 +92,7 @@ class FakeMember : public Base, public Inbox {
     questions.push_back(std::move(question));
   }
   void end_session() override { ++ended; }
+  void go_away() override { ++gone; }
   void throttle(std::int64_t us) override { throttled_us += us; }
 
  protected:
@@ -183,7 +185,7 @@ struct LocalRelay {
   // Each throws std::bad_optional_access if the answer does not come within the call.
   std::size_t notify(std::string_view user, std::string_view json, const Now& now) {
     std::optional<std::size_t> reached;
-    router.notify(user, json, now, [&](std::size_t answer) { reached = answer; });
+    router.notify(user, json, now, [&](SocketCount answer) { reached = answer.sockets; });
     return reached.value();
   }
   UserPresence presence(std::string_view user) {
@@ -193,7 +195,7 @@ struct LocalRelay {
   }
   std::size_t end_sessions(std::string_view user) {
     std::optional<std::size_t> ended;
-    backplane.end_sessions(user, [&](std::size_t answer) { ended = answer; });
+    backplane.end_sessions(user, [&](SocketCount answer) { ended = answer.sockets; });
     return ended.value();
   }
 
