@@ -245,6 +245,22 @@ TEST_F(RedisConnectionTest, TheBufferIsBounded) {
   EXPECT_EQ(client.recorder.drained, 1) << "only after a refusal";
 }
 
+TEST_F(RedisConnectionTest, AHungServerIsLostWhenTheBufferIsFull) {
+  RedisServer server;
+  auto options = subscriptions();
+  options.max_out_bytes = 1'000'000;
+  options.heartbeat_ms = 500;
+  options.reply_timeout_ms = 200;
+  Client client(loop_, {server.host()}, options);
+  ASSERT_TRUE(client.run_until_ready());
+  ASSERT_TRUE(loop_.run_until([&] { return !client.recorder.round_trips.empty(); }));
+  server.pause();
+  const std::string channel(10'000, 'x');
+  const std::array<std::string_view, 1> channels{channel};
+  while (client->subscribe(channels)) loop_.round();
+  EXPECT_TRUE(loop_.run_until([&] { return client.recorder.lost == 1; }));
+}
+
 TEST_F(RedisConnectionTest, TheServersClockIsNeverAhead) {
   RedisServer server;
   Options options;
