@@ -255,9 +255,13 @@ TEST_F(RedisConnectionTest, AHungServerIsLostWhenTheBufferIsFull) {
   ASSERT_TRUE(client.run_until_ready());
   ASSERT_TRUE(loop_.run_until([&] { return !client.recorder.round_trips.empty(); }));
   server.pause();
-  const std::string channel(10'000, 'x');
-  const std::array<std::string_view, 1> channels{channel};
-  while (client->subscribe(channels)) loop_.round();
+  const auto subscribe = [&](std::size_t size) {
+    const std::string channel(size, 'x');
+    return client->subscribe(std::array<std::string_view, 1>{channel});
+  };
+  while (subscribe(10'000)) loop_.round();
+  // To the last bytes, which a heartbeat would fit in.
+  for (std::size_t size = 10'000; size != 0; --size) (void)subscribe(size);
   EXPECT_TRUE(loop_.run_until([&] { return client.recorder.lost == 1; }));
 }
 
