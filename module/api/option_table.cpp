@@ -33,8 +33,9 @@ enum class Applies : int { at_start = 0, live = 1 };
 #define NUMBER_OR_ZERO(name, group, unit, standard, min, max, help)                             \
   ROW(name, group, NUMBER, unit, "0, or " #min " to " #max, standard, "", min, max, 1, nullptr, \
       Applies::live, help)
-#define BOOLEAN(name, group, help) \
-  ROW(name, group, BOOLEAN, "", "true or false", 0, "", 0, 1, 0, nullptr, Applies::live, help)
+#define BOOLEAN(name, group, standard, help)                                                    \
+  ROW(name, group, BOOLEAN, "", "true or false", standard, "", 0, 1, 0, nullptr, Applies::live, \
+      help)
 #define CHOICE(name, group, standard, allowed, choices, help)                                   \
   ROW(name, group, CHOICE, "", allowed, standard, "", 0, choices.size() - 2, 0, choices.data(), \
       Applies::live, help)
@@ -68,11 +69,13 @@ constexpr std::array kOptions = {
     LIST(operators, "identity", "127.0.0.0/8,::1", kBlocks,
          "Client addresses that may read /healthz and /metrics, and with auth = \"open\" use the "
          "HTTP API."),
-    BOOLEAN(allow_open_network, "identity",
+    BOOLEAN(allow_open_network, "identity", 0,
             "Lets auth = \"open\" serve clients on a network, where anyone can be any user."),
-    BOOLEAN(allow_query_token, "identity",
+    BOOLEAN(allow_query_token, "identity", 0,
             "Accepts tokens in ?access_token= too, which the logs of proxies may record."),
-
+    BOOLEAN(show_reachable, "identity", 1,
+            "Tells a user whether a notification would reach the other user of a conversation. "
+            "Whoever may open a conversation with a user then sees whether they are online."),
     TEXT(handover_key_file, "identity", "", "the path of a file that its user can read",
          Applies::live,
          "File with a key of 16 to 256 bytes that web servers must know to hand over connections. "

@@ -191,6 +191,7 @@ RelayOptions relay_options(const waystation_options& options) {
   result.reactor.ping_interval_seconds = options.ping_interval_seconds;
   result.reactor.busy_poll_microseconds = options.busy_poll_microseconds;
   result.rate = {options.messages_per_second, options.message_burst};
+  result.show_reachable = options.show_reachable != 0;
   return result;
 }
 

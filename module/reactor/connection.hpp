@@ -10,7 +10,7 @@
 
 #include "reactor/connection_deadlines.hpp"
 #include "reactor/event_source.hpp"
-#include "reactor/intrusive_queue.hpp"
+#include "base/intrusive_queue.hpp"
 #include "reactor/loop.hpp"
 #include "reactor/session.hpp"
 #include "reactor/stream.hpp"

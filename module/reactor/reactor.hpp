@@ -16,7 +16,7 @@
 #include "base/mutex.hpp"
 #include "reactor/adopted_socket.hpp"
 #include "reactor/connection.hpp"
-#include "reactor/intrusive_queue.hpp"
+#include "base/intrusive_queue.hpp"
 #include "reactor/loop.hpp"
 #include "reactor/release_gate.hpp"
 #include "reactor/session.hpp"

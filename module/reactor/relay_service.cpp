@@ -39,9 +39,12 @@ RelayService::RelayService(const RelayOptions& options, Observer* listener,
       log_(log),
       directory_(options.rate),
       fanout_(directory_, *this),
-      backplane_(directory_, fanout_),
+      reachability_(directory_, fanout_, *this),
+      backplane_(directory_, fanout_, reachability_),
       router_(directory_, fanout_, backplane_),
-      reactor_(std::make_unique<Reactor>(options.reactor)) {}
+      reactor_(std::make_unique<Reactor>(options.reactor)) {
+  fanout_.set_show_reachable(options.show_reachable);
+}
 
 RelayService::~RelayService() {
   reactor_->stop();
@@ -135,7 +138,17 @@ void RelayService::apply(const RelayOptions& options) {
   reactor_->post([this, options] {
     reactor_->apply(options.reactor);
     directory_.set_rate_limit(options.rate);
+    fanout_.set_show_reachable(options.show_reachable);
   });
+}
+
+void RelayService::run_at(std::int64_t steady_ms) noexcept {
+  try {
+    if (!reachability_timer_) reachability_timer_.emplace(reactor_->timers(), reachability_);
+  } catch (const std::bad_alloc&) {
+    return;  // The next change tries it again.
+  }
+  reachability_timer_->set_sooner(steady_ms);
 }
 
 void RelayService::count_open(SocketKind kind, int change) noexcept {

@@ -15,10 +15,12 @@
 #include "base/result.hpp"
 #include "reactor/reactor.hpp"
 #include "reactor/relay_session.hpp"
+#include "reactor/timer_queue.hpp"
 #include "relay/directory.hpp"
 #include "relay/fanout.hpp"
 #include "relay/local_backplane.hpp"
 #include "relay/observer.hpp"
+#include "relay/reachability.hpp"
 #include "relay/router.hpp"
 
 namespace waystation {
@@ -26,6 +28,7 @@ namespace waystation {
 struct RelayOptions {
   ReactorOptions reactor;
   RateLimit rate;
+  bool show_reachable = true;
 };
 
 /// Statistics that any thread may read. Written by the reactor's thread only.
@@ -93,7 +96,7 @@ using CallResult = Result<T, CallProblem>;
 template <typename T>
 using Completion = std::function<void(CallResult<T>)>;
 
-class RelayService final : private Observer {
+class RelayService final : private Observer, private Reachability::Scheduler {
  public:
   /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher`
   /// and `log` may be null; otherwise they must outlive the service. Throws std::system_error.
@@ -147,7 +150,7 @@ class RelayService final : private Observer {
 
   Router& router() noexcept { return router_; }
   void evict_idle() noexcept { directory_.evict_idle(now()); }
-  const Now& now() const noexcept { return reactor_->now(); }
+  const Now& now() const noexcept override { return reactor_->now(); }
   std::size_t max_queue_bytes() const noexcept { return reactor_->pool().limits().max_queue_bytes; }
   void count_open(SocketKind kind, int change) noexcept;
   void on_closed(const Connection& connection, SocketKind kind, std::string_view user) noexcept;
@@ -157,7 +160,20 @@ class RelayService final : private Observer {
   void on_delivery(const Delivery& delivery) noexcept override;
 
  private:
+  /// Runs what Reachability has to announce.
+  class ReachabilityTimer final : public Timer {
+   public:
+    ReachabilityTimer(TimerQueue& queue, Reachability& reachability)
+        : Timer(queue), reachability_(reachability) {}
+
+   private:
+    void on_timer() noexcept override { reachability_.run(); }
+
+    Reachability& reachability_;
+  };
+
   void on_error_sent(ErrorCode code) noexcept override;
+  void run_at(std::int64_t steady_ms) noexcept override;
   Reactor::SessionMaker session_maker(SessionParameters parameters);
   void set_expiry(Connection& connection, std::int64_t expires_at);
   template <typename T, typename F>
@@ -169,10 +185,12 @@ class RelayService final : private Observer {
   SocketLog* log_;
   Directory directory_;
   Fanout fanout_;
+  Reachability reachability_;
   LocalBackplane backplane_;
   Router router_;
   // A pointer, so that the destructor can end its thread before the members that sessions use.
   std::unique_ptr<Reactor> reactor_;
+  std::optional<ReachabilityTimer> reachability_timer_;  // made on its thread
 };
 
 }  // namespace waystation

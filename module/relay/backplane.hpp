@@ -29,12 +29,15 @@ using Answer = std::function<void(T)>;
 class Backplane {
  public:
   /// A socket that the directory has reserved. The answer is Fanout::confirm(), with the presence
-  /// of the other user behind it for chat sockets.
+  /// of the other user behind it for chat sockets. Reachability::set_has_push() follows where a
+  /// user now has a push socket on any node; before the confirmation, where a chat socket makes
+  /// this known to the node.
   virtual void join(ChatMember& member) = 0;
   virtual void join(PushMember& member) = 0;
 
   /// A socket that leaves, whether its join was confirmed or not. It receives nothing any more, and
-  /// still has its group or user. No pointer to it may be used after the call.
+  /// still has its group or user. No pointer to it may be used after the call. The user may have no
+  /// push socket on any node then: Reachability::set_has_push().
   virtual void leave(ChatMember& member) noexcept = 0;
   virtual void leave(PushMember& member) noexcept = 0;
 

@@ -42,7 +42,7 @@ User& Directory::reference_user(std::string_view id) {
   return **found;
 }
 
-void Directory::release_user(User& user) noexcept {
+void Directory::release(User& user) noexcept {
   if (--user.references != 0 || user.is_idle) return;
   try {
     add_idle(user);
@@ -99,7 +99,7 @@ Group& Directory::find_or_create_group(std::string_view name) {
     groups_.insert(std::move(created));
   } catch (...) {
     for (auto* user : users) {
-      if (user != nullptr) release_user(*user);
+      if (user != nullptr) release(*user);
     }
     throw;
   }
@@ -112,7 +112,8 @@ void Directory::destroy_if_unused(Group& group) noexcept {
   if (group.reserved != 0) return;
   for (auto* user : group.users) {
     erase_unordered(user->groups, &group);
-    release_user(*user);
+    if (user->groups.empty()) user->is_reachable = user->has_push;  // nobody waits to be told
+    release(*user);
   }
   groups_.erase(groups_.find(group.name));
 }
@@ -143,7 +144,7 @@ void Directory::reserve(PushMember& member, std::string_view id) {
   try {
     reserve_capacity(user.push, std::size_t{user.push_reserved} + 1);
   } catch (...) {
-    release_user(user);
+    release(user);
     throw;
   }
   ++user.push_reserved;
@@ -183,7 +184,7 @@ void Directory::release(ChatMember& member) noexcept {
 void Directory::release(PushMember& member) noexcept {
   auto& user = *std::exchange(member.user_, nullptr);
   --user.push_reserved;
-  release_user(user);
+  release(user);
 }
 
 // ---- calls about one user

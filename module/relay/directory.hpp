@@ -9,6 +9,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "base/intrusive_queue.hpp"
 #include "relay/member.hpp"
 #include "relay/now.hpp"
 #include "relay/rate_limit.hpp"
@@ -18,12 +19,19 @@ namespace waystation {
 /// A user with a socket, with a group that has one, or with a rate bucket that is not full again.
 struct User {
   std::string id;
-  std::uint32_t references = 0;     // groups and push sockets
+  std::uint32_t references = 0;     // groups, push sockets, and waiting announcements
   std::uint32_t push_reserved = 0;  // push sockets that joined or wait for it
   TokenBucket bucket;               // for all sockets of the user together
   std::vector<PushMember*> push;    // those that joined
   std::vector<Group*> groups;       // named after the user, with a socket
   bool is_idle = false;             // stands in the directory's list of idle users
+
+  // Kept by Reachability.
+  bool has_push = false;            // has a push socket, on this node or another
+  bool is_reachable = false;        // the same; with a group, true until some time after it closed
+  std::uint32_t closing = 0;        // entries that wait for that time
+  std::uint32_t untold_groups = 0;  // how many of `groups`, from the first on, may not know yet
+  QueueLink<User> announcement;
 };
 
 /// A group with at least one socket.
@@ -33,7 +41,9 @@ struct Group {
   std::vector<ChatMember*> members;        // those that joined
   std::array<std::uint32_t, 3> sockets{};  // of `members`, by Side
   std::uint32_t reserved = 0;              // sockets that joined or wait for it
-  std::array<bool, 2> is_present{};        // by Side: as last announced to the group
+  // By Side, as last announced to the group: see has_socket() and User::is_reachable.
+  std::array<bool, 2> is_present{};
+  std::array<bool, 2> is_reachable{};
 
   User& user(Side side) const noexcept { return *users[static_cast<std::size_t>(side)]; }
 
@@ -91,6 +101,10 @@ class Directory {
   Group* find_group(std::string_view name) noexcept;
   User* find_user(std::string_view id) noexcept;
 
+  /// Keeps `user` until release() is called as often.
+  void retain(User& user) noexcept { ++user.references; }
+  void release(User& user) noexcept;
+
   UserPresence presence(std::string_view user) const;
 
   /// Ends every socket of `user` and returns their number.
@@ -128,7 +142,6 @@ class Directory {
   using ByName = std::unordered_set<std::unique_ptr<T>, Hash, Equal>;
 
   User& reference_user(std::string_view id);
-  void release_user(User& user) noexcept;
   void add_idle(User& user);
   Group& find_or_create_group(std::string_view name);
   void destroy_if_unused(Group& group) noexcept;

@@ -1,5 +1,7 @@
 #include "relay/fanout.hpp"
 
+#include <optional>
+
 namespace waystation {
 namespace {
 
@@ -11,6 +13,10 @@ bool is_receiver(const ChatMember& member, Side to, const ChatMember* sender) no
 }  // namespace
 
 void Fanout::confirm(ChatMember& member) noexcept {
+  auto& group = *member.group();
+  for (const auto side : {Side::lo, Side::hi}) {
+    set_reachable(group, side, group.user(side).is_reachable);
+  }
   directory_.add(member);
   member.on_joined();
 }
@@ -22,20 +28,36 @@ void Fanout::confirm(PushMember& member) noexcept {
 
 void Fanout::send_presence(ChatMember& member) noexcept {
   if (member.protocol() != Protocol::v1) return;
-  const auto& group = *member.group();
-  const auto side = opposite(member.side());  // v1 sockets have a user
   TextBuffer buffer;
-  member.send(
-      presence_text(group.user(side).id, group.is_present[static_cast<std::size_t>(side)], buffer),
-      nullptr);
+  // v1 sockets have a user.
+  member.send(presence_of(*member.group(), opposite(member.side()), buffer), nullptr);
 }
 
 void Fanout::set_presence(Group& group, Side side, bool present) noexcept {
   auto& announced = group.is_present[static_cast<std::size_t>(side)];
   if (announced == present) return;
   announced = present;
+  announce(group, side);
+}
+
+void Fanout::set_reachable(Group& group, Side side, bool reachable) noexcept {
+  auto& announced = group.is_reachable[static_cast<std::size_t>(side)];
+  if (announced == reachable) return;
+  announced = reachable;
+  if (show_reachable_ && !group.is_present[static_cast<std::size_t>(side)]) announce(group, side);
+}
+
+OutgoingText Fanout::presence_of(const Group& group, Side side, TextBuffer& buffer) const noexcept {
+  const auto at = static_cast<std::size_t>(side);
+  const bool present = group.is_present[at];
+  std::optional<bool> reachable;
+  if (show_reachable_) reachable = present || group.is_reachable[at];
+  return presence_text(group.user(side).id, present, reachable, buffer);
+}
+
+void Fanout::announce(const Group& group, Side side) noexcept {
   TextBuffer buffer;
-  const auto text = presence_text(group.user(side).id, present, buffer);
+  const auto text = presence_of(group, side, buffer);
   for (auto* member : group.members) {
     if (member->protocol() == Protocol::v1 && member->side() == opposite(side)) {
       member->send(text, nullptr);

@@ -28,16 +28,24 @@ class Fanout {
 
   // ---- joins and presence
 
-  /// Confirms a join: the member is present and receives texts from now on.
+  /// Confirms a join: the member is present and receives texts from now on. A chat socket's group
+  /// then knows who of its users is reachable.
   void confirm(ChatMember& member) noexcept;
   void confirm(PushMember& member) noexcept;
 
-  /// Tells a v1 member whether the other user is present; others get nothing.
+  /// Tells a v1 member whether the other user is present and reachable; others get nothing.
   void send_presence(ChatMember& member) noexcept;
 
   /// Sets whether `side` is present in the group. A change is sent to the v1 members of the other
   /// side.
   void set_presence(Group& group, Side side, bool present) noexcept;
+
+  /// Sets whether the user of `side` has a push socket. It is sent likewise if it changes what the
+  /// members know: a user who is present is reachable anyway.
+  void set_reachable(Group& group, Side side, bool reachable) noexcept;
+
+  /// Whether presence frames say who is reachable. Applies to the frames from now on.
+  void set_show_reachable(bool show) noexcept { show_reachable_ = show; }
 
   // ---- messages
 
@@ -66,8 +74,12 @@ class Fanout {
   void send_error(Member& member, const EnvelopeError& error);
 
  private:
+  void announce(const Group& group, Side side) noexcept;
+  OutgoingText presence_of(const Group& group, Side side, TextBuffer& buffer) const noexcept;
+
   Directory& directory_;
   Observer& observer_;
+  bool show_reachable_ = true;
 };
 
 }  // namespace waystation

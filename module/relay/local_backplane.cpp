@@ -8,6 +8,16 @@ void LocalBackplane::join(ChatMember& member) {
   update_presence(*member.group());
 }
 
+void LocalBackplane::join(PushMember& member) {
+  fanout_.confirm(member);
+  reachability_.set_has_push(*member.user(), true);
+}
+
+void LocalBackplane::leave(PushMember& member) noexcept {
+  auto& user = *member.user();
+  reachability_.set_has_push(user, !user.push.empty());
+}
+
 void LocalBackplane::update_presence(Group& group) noexcept {
   for (const auto side : {Side::lo, Side::hi}) {
     fanout_.set_presence(group, side, group.has_socket(side));

@@ -3,20 +3,21 @@
 
 #include "relay/backplane.hpp"
 #include "relay/fanout.hpp"
+#include "relay/reachability.hpp"
 
 namespace waystation {
 
 /// Answers everything inside the call, from the directory. A message allocates nothing here.
 class LocalBackplane final : public Backplane {
  public:
-  /// Both must outlive this object.
-  LocalBackplane(Directory& directory, Fanout& fanout) noexcept
-      : directory_(directory), fanout_(fanout) {}
+  /// All must outlive this object.
+  LocalBackplane(Directory& directory, Fanout& fanout, Reachability& reachability) noexcept
+      : directory_(directory), fanout_(fanout), reachability_(reachability) {}
 
   void join(ChatMember& member) override;
-  void join(PushMember& member) override { fanout_.confirm(member); }
+  void join(PushMember& member) override;
   void leave(ChatMember& member) noexcept override { update_presence(*member.group()); }
-  void leave(PushMember&) noexcept override {}
+  void leave(PushMember& member) noexcept override;
   void publish(ChatMember& sender, const Message& message) override;
   void publish_signal(ChatMember& sender, const Message& signal) override;
   void notify(const Message& notification, Answer<std::size_t> answer) override;
@@ -28,6 +29,7 @@ class LocalBackplane final : public Backplane {
 
   Directory& directory_;
   Fanout& fanout_;
+  Reachability& reachability_;
 };
 
 }  // namespace waystation

@@ -97,11 +97,14 @@ OutgoingText ack_text(const Message& message, Decision decision, TextBuffer& buf
   return {buffer.view(), {}, {}};
 }
 
-OutgoingText presence_text(std::string_view user, bool present, TextBuffer& buffer) noexcept {
+OutgoingText presence_text(std::string_view user, bool present, std::optional<bool> reachable,
+                           TextBuffer& buffer) noexcept {
   buffer.clear();
   buffer.append("{\"presence\":{\"user\":\"");
   buffer.append(user);
-  buffer.append(present ? "\",\"present\":true}}" : "\",\"present\":false}}");
+  buffer.append(present ? "\",\"present\":true" : "\",\"present\":false");
+  if (reachable) buffer.append(*reachable ? ",\"reachable\":true" : ",\"reachable\":false");
+  buffer.append("}}");
   return {buffer.view(), {}, {}};
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -45,7 +46,9 @@ OutgoingText push_text(Protocol protocol, const Message& message, TextBuffer& bu
 OutgoingText signal_text(std::string_view value, std::string_view from,
                          TextBuffer& buffer) noexcept;
 OutgoingText ack_text(const Message& message, Decision decision, TextBuffer& buffer) noexcept;
-OutgoingText presence_text(std::string_view user, bool present, TextBuffer& buffer) noexcept;
+/// Without `reachable`, the frame has no such member.
+OutgoingText presence_text(std::string_view user, bool present, std::optional<bool> reachable,
+                           TextBuffer& buffer) noexcept;
 OutgoingText pong_text(std::string_view value) noexcept;
 std::string error_text(ErrorCode code, std::string_view detail, std::string_view id);
 

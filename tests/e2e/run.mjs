@@ -5,6 +5,7 @@ import './scenes/conversation.mjs';
 import './scenes/files.mjs';
 import './scenes/identity.mjs';
 import './scenes/network.mjs';
+import './scenes/away.mjs';
 import './scenes/appearance.mjs';
 import './scenes/operator.mjs';
 import './scenes/people.mjs';

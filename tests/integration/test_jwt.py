@@ -94,7 +94,8 @@ class Places(Tokens):
                         self.assertEqual((chat.subprotocol, push.subprotocol), (V1, V1))
                         # The user is the token's, and no other.
                         self.assertEqual(await receive_json(chat),
-                                         {"presence": {"user": "bob", "present": False}})
+                                         {"presence": {"user": "bob", "present": False,
+                                                       "reachable": False}})
                         async with self.open(server, CHAT, self.token("bob")) as bob:
                             await receive(bob)
                             await chat.send('{"message":1}')
@@ -270,8 +271,9 @@ class Expiry(Tokens):
             self.assertEqual(codes, [4401] * 4)
             # Server and test use the same clock, and both read milliseconds.
             self.assertGreaterEqual(time.time(), end - 0.01)
-            self.assertEqual(await receive_json(bob),
-                             {"presence": {"user": "alice", "present": False}})
+            # A moment ago a push socket was open.
+            self.assertEqual(await receive_json(bob), {
+                "presence": {"user": "alice", "present": False, "reachable": True}})
             self.assertEqual(self.status(server, token), 401)
             await bob.close()
 

@@ -249,8 +249,8 @@ class SlowReceivers(AsyncCase):
                 others.append((await connect(server, group, str(2 * n)),
                                await connect(server, group, str(2 * n + 1))))
 
-            async with connect(server, CHAT, "alice", v1=True) as alice, \
-                    connect(server, "/push/bob/", v1=True) as push:
+            async with connect(server, "/push/bob/", v1=True) as push, \
+                    connect(server, CHAT, "alice", v1=True) as alice:
                 await receive(alice)
                 # A small window, so that the kernel does not buffer everything.
                 slow = RawSocket(server, receive_buffer=4096).open(CHAT, "bob")
@@ -281,7 +281,8 @@ class SlowReceivers(AsyncCase):
                     answer = await receive_json(alice)
                     if "ack" in answer:
                         break
-                    self.assertEqual(answer["presence"], {"user": "bob", "present": False})
+                    self.assertEqual(answer["presence"],
+                                     {"user": "bob", "present": False, "reachable": True})
                 self.assertEqual(answer["ack"]["route"], "push")
 
                 # When it reads again: complete messages, then the Close with the reason.

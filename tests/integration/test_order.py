@@ -37,8 +37,8 @@ class Order(Case):
             await ws.close()
 
     async def test_acknowledgements_have_the_order_of_the_messages(self):
-        async with connect(self.server, "/ws/chat/alice_bob/", "alice", v1=True) as alice, \
-                connect(self.server, "/push/bob/") as push:
+        async with connect(self.server, "/push/bob/") as push, \
+                connect(self.server, "/ws/chat/alice_bob/", "alice", v1=True) as alice:
             await receive(alice)
             for n in range(COUNT):
                 await alice.send(f'{{"message":{n},"id":"m{n}"}}')

@@ -10,7 +10,8 @@ CHAT = "/ws/chat/alice_bob/"
 
 
 def told(present, user="bob"):
-    return {"presence": {"user": user, "present": present}}
+    """The frame about a user without a push socket."""
+    return {"presence": {"user": user, "present": present, "reachable": present}}
 
 
 class Presence(Case):

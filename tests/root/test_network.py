@@ -126,7 +126,7 @@ class Vanished(AsyncCase):
                     ack = (await receive_json(alice))["ack"]
                     self.assertEqual((ack["route"], ack["reached"]), ("chat", 1))
                 self.assertEqual(await receive_json(alice),
-                                 {"presence": {"user": "bob", "present": False}})
+                                 {"presence": {"user": "bob", "present": False, "reachable": False}})
                 self.assertLess(time.monotonic() - begin, GONE_WITHIN_S)
 
                 figures = health(server)

@@ -3,8 +3,10 @@ export { default as AttachmentTray } from './components/files/AttachmentTray.vue
 export { default as FileMessage } from './components/files/FileMessage.vue';
 export { default as MessageMenu } from './components/MessageMenu.vue';
 export { default as MessageSearch } from './components/MessageSearch.vue';
+export { default as MissedCard } from './components/MissedCard.vue';
 export { default as NoticesView } from './components/NoticesView.vue';
 export { default as PeopleList } from './components/PeopleList.vue';
+export { default as SettingsBar } from './components/SettingsBar.vue';
 export { default as ToastStack } from './components/ToastStack.vue';
 export { default as TokenForm } from './components/TokenForm.vue';
 export { attachFiles } from './page/files/attach';

@@ -262,6 +262,7 @@ typedef struct waystation_options {
   int log_level;                  /* a waystation_log_level: on_log gets lines up to this level */
 
   const char *handover_key_file;  /* path; NULL or "": who may connect to the door may ask */
+  int show_reachable;             /* 0 or 1 */
 } waystation_options;
 
 /* Fills in the defaults. `size` is the caller's sizeof(waystation_options). */

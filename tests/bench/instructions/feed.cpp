@@ -187,10 +187,8 @@ int run(const Scene& scene, std::size_t messages) {
   Client sender(service, {SocketKind::chat, scene.protocol, group, from, 0});
   if (is_v1) sender.hear(1);  // the presence of the other user
   Client receiver(service, {scene.receiver, scene.protocol, is_push ? "" : group, to, 0});
-  if (is_v1 && !is_push) {
-    sender.hear(1);
-    receiver.hear(1);
-  }
+  if (is_v1) sender.hear(1);  // it is present or reachable now
+  if (is_v1 && !is_push) receiver.hear(1);
 
   const auto frame = client_frame(scene);
   std::string round;

@@ -24,12 +24,12 @@ async def next_json(link):
 class Serving(unittest.IsolatedAsyncioTestCase):
     async def test_chat_push_and_presence(self):
         with Server() as server:
-            async with websockets.connect(server.url("/ws/chat/alice_bob/?user=alice"),
-                                          subprotocols=["waystation.v1"]) as alice, \
-                    websockets.connect(server.url("/push/bob/"),
-                                       subprotocols=["waystation.v1"]) as bob:
-                self.assertEqual(await next_json(alice),
-                                 {"presence": {"user": "bob", "present": False}})
+            async with websockets.connect(server.url("/push/bob/"),
+                                          subprotocols=["waystation.v1"]) as bob, \
+                    websockets.connect(server.url("/ws/chat/alice_bob/?user=alice"),
+                                       subprotocols=["waystation.v1"]) as alice:
+                self.assertEqual(await next_json(alice), {
+                    "presence": {"user": "bob", "present": False, "reachable": True}})
                 await alice.send('{"message":12345678901234567890,"id":"m1"}')
                 frame = await asyncio.wait_for(bob.recv(), PATIENCE)
                 self.assertIn("12345678901234567890", frame)

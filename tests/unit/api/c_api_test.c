@@ -176,6 +176,7 @@ static void defaults(void) {
   CHECK(options.max_message_bytes == 65536 && options.max_queue_bytes == 1048576);
   CHECK(options.max_total_queue_bytes == 268435456);
   CHECK(options.ping_interval_seconds == 25 && options.busy_poll_microseconds == 0);
+  CHECK(options.show_reachable == 1);
   CHECK(options.identify == NULL && options.on_event == NULL && options.on_log == NULL);
 
   /* Nothing is written beyond the caller's size, however small. */
@@ -310,7 +311,7 @@ static void option_table(void) {
   CHECK(waystation_option_at(0, (waystation_option_info *)(void *)&older) == WAYSTATION_OK);
   CHECK(strcmp(older.name, "auth") == 0 && strcmp(older.canary, "x") == 0);
   waystation_options_init(&defaults, sizeof defaults);
-  CHECK(waystation_option_count() == 29);
+  CHECK(waystation_option_count() == 30);
   for (i = 0; i < waystation_option_count(); i++) {
     const char *field;
     CHECK(waystation_option_at(i, &info) == WAYSTATION_OK);

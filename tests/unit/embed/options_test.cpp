@@ -55,6 +55,7 @@ TEST(Options, ListEveryKeyOnce) {
                                             "operators",
                                             "allow_open_network",
                                             "allow_query_token",
+                                            "show_reachable",
                                             "max_connections",
                                             "max_connections_per_user",
                                             "max_connections_per_address",
@@ -85,6 +86,7 @@ TEST(Options, HaveTheDocumentedDefaults) {
   EXPECT_THAT(settings.list("operators"), ElementsAre("127.0.0.0/8", "::1"));
   EXPECT_FALSE(settings.flag("allow_open_network"));
   EXPECT_FALSE(settings.flag("allow_query_token"));
+  EXPECT_TRUE(settings.flag("show_reachable"));
   EXPECT_EQ(settings.number("max_connections"), 10000);
   EXPECT_EQ(settings.number("max_connections_per_user"), 16);
   EXPECT_EQ(settings.number("max_connections_per_address"), 64);

@@ -172,13 +172,14 @@ class RelayServiceTest : public testing::Test {
 TEST_F(RelayServiceTest, RelaysMessagesAndCountsThem) {
   start();
   auto alice = chat("alice", Protocol::v1);
-  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
+  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false,"reachable":false}})");
   auto bob_push = push("bob");
+  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false,"reachable":true}})");
   alice.say(R"({"message":1e400,"id":"x1"})");
   EXPECT_EQ(bob_push.hear(), R"({"event":{"message":1e400,"group":"alice_bob"}})");
   EXPECT_NE(alice.hear().find(R"("route":"push","reached":1)"), std::string::npos);
   auto bob = chat("bob");
-  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":true}})");
+  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":true,"reachable":true}})");
   alice.say(R"({"message":"hi"})");
   EXPECT_EQ(bob.hear(), R"({"message":"hi"})");
   alice.say("nonsense");
@@ -455,7 +456,7 @@ TEST_F(RelayServiceTest, ASenderLearnsThatASlowReceiverHasLeft) {
   // The message that did not fit the queue took the other route.
   EXPECT_NE(verdict.find(R"("route":"push","reached":1)"), std::string::npos);
   EXPECT_NE(bob_push.hear().find("event"), std::string::npos);
-  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
+  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false,"reachable":true}})");
   EXPECT_EQ(service_->reactor_stats().closed_slow, 1U);
   int received = 0;
   std::string heard;

@@ -55,7 +55,9 @@ TEST(LocalBackplane, AMessageAllocatesNothing) {
   NullObserver observer;
   Directory directory(RateLimit{});
   Fanout fanout(directory, observer);
-  LocalBackplane backplane(directory, fanout);
+  FakeScheduler scheduler;
+  Reachability reachability(directory, fanout, scheduler);
+  LocalBackplane backplane(directory, fanout, reachability);
   Router router(directory, fanout, backplane);
   for (const auto protocol : {kPlain, kV1}) {
     NullMember<ChatMember> alice(protocol);
@@ -231,8 +233,10 @@ TEST_F(LateBackplaneTest, ASocketReceivesNothingBeforeItsJoinIsConfirmed) {
 
   backplane.answer_all();
   EXPECT_EQ(bob.joins, 1);
-  EXPECT_THAT(bob.all(), ElementsAre(R"({"presence":{"user":"alice","present":true}})"));
-  EXPECT_THAT(alice.all(), ElementsAre(R"({"presence":{"user":"bob","present":true}})"));
+  EXPECT_THAT(bob.all(),
+              ElementsAre(R"({"presence":{"user":"alice","present":true,"reachable":true}})"));
+  EXPECT_THAT(alice.all(),
+              ElementsAre(R"({"presence":{"user":"bob","present":true,"reachable":true}})"));
 }
 
 TEST_F(LateBackplaneTest, ASocketCanLeaveBeforeItsJoinIsConfirmed) {
@@ -259,7 +263,8 @@ TEST_F(LateBackplaneTest, ALeaveIsAnnouncedWhenItIsConfirmed) {
   }
   EXPECT_THAT(alice.all(), IsEmpty());
   backplane.answer_all();
-  EXPECT_THAT(alice.all(), ElementsAre(R"({"presence":{"user":"bob","present":false}})"));
+  EXPECT_THAT(alice.all(),
+              ElementsAre(R"({"presence":{"user":"bob","present":false,"reachable":false}})"));
 }
 
 TEST_F(LateBackplaneTest, AcksAndReportsFollowTheDecision) {

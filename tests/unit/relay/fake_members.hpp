@@ -12,6 +12,7 @@
 
 #include "relay/local_backplane.hpp"
 #include "relay/observer.hpp"
+#include "relay/reachability.hpp"
 #include "relay/router.hpp"
 
 namespace waystation::test {
@@ -129,9 +130,40 @@ class Recorder final : public Observer {
   std::vector<ErrorCode> codes;
 };
 
+/// A clock and a timer that the test moves.
+class FakeScheduler final : public Reachability::Scheduler {
+ public:
+  const Now& now() const noexcept override { return time; }
+  void run_at(std::int64_t steady_ms) noexcept override {
+    if (!due_ms || steady_ms < *due_ms) due_ms = steady_ms;
+  }
+
+  /// Whether run() has to be called; then it is not due any more.
+  bool take_due() {
+    if (!due_ms || *due_ms > time.steady_ms) return false;
+    due_ms.reset();
+    return true;
+  }
+
+  Now time{1000, 1000};
+  std::optional<std::int64_t> due_ms;
+};
+
 /// A relay of one node, as RelayService builds it.
 struct LocalRelay {
   explicit LocalRelay(const RateLimit& limit = {}) : directory(limit) {}
+
+  /// Announces who is reachable until nothing is due, and returns the number of rounds.
+  int announce() {
+    int rounds = 0;
+    for (; scheduler.take_due(); ++rounds) reachability.run();
+    return rounds;
+  }
+  /// The same after `ms` more.
+  int announce_after(std::int64_t ms) {
+    scheduler.time.steady_ms += ms;
+    return announce();
+  }
 
   // Each throws std::bad_optional_access if the answer does not come within the call.
   std::size_t notify(std::string_view user, std::string_view json, const Now& now) {
@@ -153,7 +185,9 @@ struct LocalRelay {
   Recorder recorder;
   Directory directory;
   Fanout fanout{directory, recorder};
-  LocalBackplane backplane{directory, fanout};
+  FakeScheduler scheduler;
+  Reachability reachability{directory, fanout, scheduler};
+  LocalBackplane backplane{directory, fanout, reachability};
   Router router{directory, fanout, backplane};
 };
 

@@ -91,9 +91,11 @@ TEST(Outgoing, AnAckNamesTheRoute) {
 
 TEST(Outgoing, Presence) {
   TextBuffer buffer;
-  EXPECT_EQ(whole(presence_text("bob", true, buffer)),
-            R"({"presence":{"user":"bob","present":true}})");
-  EXPECT_EQ(whole(presence_text("7", false, buffer)),
+  EXPECT_EQ(whole(presence_text("bob", true, true, buffer)),
+            R"({"presence":{"user":"bob","present":true,"reachable":true}})");
+  EXPECT_EQ(whole(presence_text("7", false, false, buffer)),
+            R"({"presence":{"user":"7","present":false,"reachable":false}})");
+  EXPECT_EQ(whole(presence_text("7", false, std::nullopt, buffer)),
             R"({"presence":{"user":"7","present":false}})");
 }
 
@@ -109,7 +111,7 @@ TEST(Outgoing, TheBufferHoldsTheLongestNames) {
                 "\",\"id\":\"" + id + "\",\"at\":9223372036854775807}}");
   whole(chat_text(Protocol::v1, longest, buffer));
   whole(ack_text(longest, {Route::none, std::numeric_limits<std::size_t>::max()}, buffer));
-  whole(presence_text(lo, false, buffer));
+  whole(presence_text(lo, false, false, buffer));
 }
 
 TEST(Outgoing, AnErrorHasTheIdIfThereIsOne) {

@@ -32,9 +32,11 @@ class RouterTest : public testing::Test {
   Router& router = relay.router;
 };
 
+/// The frame about a user without a push socket.
 std::string presence(const char* user, bool present) {
-  return std::string("{\"presence\":{\"user\":\"") + user +
-         "\",\"present\":" + (present ? "true" : "false") + "}}";
+  const std::string value = present ? "true" : "false";
+  return std::string("{\"presence\":{\"user\":\"") + user + "\",\"present\":" + value +
+         ",\"reachable\":" + value + "}}";
 }
 
 // ---- plain: the original protocol ------------------------------------------------------------

@@ -55,7 +55,9 @@ export const en = {
   'home.memory': 'The history is in this tab’s memory until you close or reload it.',
 
   'chat.with': 'Conversation with {user}',
-  'chat.here': 'in this conversation',
+  'chat.here': 'here',
+  'chat.elsewhere': 'elsewhere; will be notified',
+  'chat.offline': 'offline; messages are lost',
   'chat.away': 'not in this conversation',
   'chat.unknown': 'connecting…',
   'chat.off': 'not connected',
@@ -98,6 +100,7 @@ export const en = {
 
   'status.sending': 'Sending',
   'status.queued': 'Waiting for connection',
+  'status.held': 'Waiting in this tab',
   'status.chat': 'Delivered',
   'status.push': 'Pushed',
   'status.none': 'Not delivered',
@@ -107,7 +110,8 @@ export const en = {
   'status.unknown': 'Not confirmed',
   'status.chat.long': 'Delivered: {user} has the conversation open',
   'status.push.long': 'Pushed: {user} has another page open and was notified',
-  'status.none.long': 'Not delivered: {user} is not connected, and the server keeps no copy. Send it again later.',
+  'status.none.long': 'Not delivered: {user} is offline, and the server keeps no copy.',
+  'status.held.long': 'Waiting in this tab only, until {user} is back. If you close or reload it, the message is lost.',
   'status.seen.long': 'Seen by {user}',
 
   'fail.queue_full': 'Too many messages are waiting for the connection. Send it again later.',
@@ -116,10 +120,12 @@ export const en = {
   'fail.no_ack': 'The server did not confirm the message. It may have arrived; sending it again may deliver it twice.',
   'fail.link_lost': 'The connection was lost before the server confirmed the message. It may have arrived; sending it again may deliver it twice.',
   'fail.rate_limited': 'Too many messages at once. Wait a moment and send it again.',
-  'fail.canceled': 'Canceled.',
   'fail.other': 'The server rejected the message: {detail}',
+  'fail.hold_full': 'Too many messages are waiting in this tab. Send it again later.',
   'fail.retry': 'Send again',
   'fail.edit': 'Edit',
+  'hold.send': 'Send when {user} is back',
+  'hold.cancel': 'Cancel',
 
   'link.push': 'Notifications',
   'link.chat': 'This conversation',

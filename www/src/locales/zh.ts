@@ -58,6 +58,8 @@ export const zh: Readonly<Record<TextKey, string>> = {
 
   'chat.with': '与 {user} 的对话',
   'chat.here': '正在查看此对话',
+  'chat.elsewhere': '在其他页面，会收到推送',
+  'chat.offline': '不在线，消息会丢失',
   'chat.away': '不在此对话中',
   'chat.unknown': '正在连接…',
   'chat.off': '未连接',
@@ -100,6 +102,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
 
   'status.sending': '发送中',
   'status.queued': '等待连接',
+  'status.held': '在本标签页等待',
   'status.chat': '已送达',
   'status.push': '已推送',
   'status.none': '未送达',
@@ -109,7 +112,8 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'status.unknown': '未确认',
   'status.chat.long': '已送达：{user} 已打开此对话',
   'status.push.long': '已推送：{user} 在其他页面，已收到推送',
-  'status.none.long': '未送达：{user} 不在线，服务器不留副本。请稍后重发。',
+  'status.none.long': '未送达：{user} 不在线，服务器不留副本。',
+  'status.held.long': '仅在本标签页等待，{user} 上线后发送。关闭或刷新本标签页，消息会丢失。',
   'status.seen.long': '{user} 已读',
 
   'fail.queue_full': '等待发送的消息过多，请稍后重发。',
@@ -118,10 +122,12 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'fail.no_ack': '服务器没有确认此消息。消息可能已送达，重发可能导致重复。',
   'fail.link_lost': '服务器确认之前连接已断开。消息可能已送达，重发可能导致重复。',
   'fail.rate_limited': '发送过于频繁，请稍后重发。',
-  'fail.canceled': '已取消。',
   'fail.other': '服务器拒绝了消息：{detail}',
+  'fail.hold_full': '本标签页中等待的消息过多，请稍后重发。',
   'fail.retry': '重发',
   'fail.edit': '编辑',
+  'hold.send': '{user} 上线后发送',
+  'hold.cancel': '取消发送',
 
   'link.push': '推送',
   'link.chat': '本对话',

@@ -25,6 +25,10 @@ export interface Conversation {
   /** Sends the text unless it is empty, then the attachments. */
   readonly send: (text: string) => void;
   readonly sendAgain: (entry: Entry) => void;
+  /** Sends a message again when the peer is reachable. Until then it waits in this tab. */
+  readonly hold: (entry: Entry) => void;
+  /** Stops a message from waiting. */
+  readonly cancel: (entry: Entry) => void;
   /** Moves a message of this user back to the draft. */
   readonly edit: (entry: Entry) => void;
   /** Adds a quote of the message to the draft. */
@@ -32,7 +36,7 @@ export interface Conversation {
   /** Removes a message from this tab only. */
   readonly remove: (entry: Entry) => void;
   readonly sendTyping: (typing: boolean) => void;
-  /** The view is closed. The socket closes once every message is acknowledged. */
+  /** The view is closed. The socket closes once every message is acknowledged: a message that waits for the peer keeps it open. */
   readonly leave: () => void;
 }
 
@@ -148,26 +152,43 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
 
   /** Messages that are not acknowledged. */
   const pending = new Set<Entry>();
+  /** The number of those with `hold`. */
+  let holding = 0;
   watch(chat.isOpen, (open) => {
-    if (open) for (const entry of pending) entry.status = 'sending';
+    if (open) for (const entry of pending) if (entry.status === 'queued') entry.status = 'sending';
   });
+  watch(
+    chat.held,
+    (ids) => {
+      for (const entry of pending) if (ids.includes(entry.id ?? '')) entry.status = 'held';
+    },
+    { flush: 'sync' },
+  );
 
-  async function transmit(entry: Entry): Promise<void> {
+  /** A message after one that waits for the peer waits too. */
+  async function transmit(entry: Entry, hold = holding > 0): Promise<void> {
     entry.failure = null;
     entry.status = chat.isOpen.value ? 'sending' : 'queued';
     pending.add(entry);
+    holding += Number(hold);
     try {
-      const ack = await (entry.file === null ? chat.send(entry.value, entry.id ?? newMessageId()) : sendFile(chat.send, entry, () => moveLast(entry)));
+      const id = entry.id ?? newMessageId();
+      const ack = await (entry.file === null ? chat.send(entry.value, { id, hold }) : sendFile((part, partId) => chat.send(part, { id: partId, hold: hold && partId === id }), entry, () => moveLast(entry)));
+      // In the order in which the messages arrived.
+      if (hold) moveToEnd(state, entry, ack.at);
       entry.at = ack.at;
       entry.status = ack.route === 'unconfirmed' ? 'unknown' : ack.route;
       if (ack.route === 'none') announce(t('status.none.long', { user: peer }));
     } catch (error) {
       const failure = error instanceof SendError ? error : null;
       entry.status = failure?.outcome === 'unknown' ? 'unknown' : 'failed';
-      entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
-      // No announcement after the user has signed out.
-      if (conversations.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);
+      if (failure?.code !== 'canceled') {
+        entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
+        // No announcement after the user has signed out.
+        if (conversations.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);
+      }
     }
+    holding -= Number(hold);
     pending.delete(entry);
     endIfIdle();
   }
@@ -185,6 +206,11 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
   function add(value: string, file: FileState | null = null): void {
     const entry = append(state, { id: newMessageId(), own: true, value, at: Date.now(), status: 'sending', file });
     if (entry !== null) void transmit(entry);
+  }
+  
+  function cancel({ id, file }: Entry): void {
+    file?.cancel?.();
+    if (id !== null) chat.cancel(id);
   }
 
   function endIfIdle(): void {
@@ -212,14 +238,20 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
       moveToEnd(state, entry);
       void transmit(entry);
     },
+    hold: (entry) => void transmit(entry, true),
+    cancel,
     edit(entry) {
+      cancel(entry);
       removeEntry(state, entry);
       state.draft = [contentText(entry.value), state.draft].filter((text) => text !== '').join('\n');
     },
     reply(entry) {
       state.draft = quoteOf(contentText(entry.value)) + state.draft;
     },
-    remove: (entry) => removeEntry(state, entry),
+    remove(entry) {
+      cancel(entry);
+      removeEntry(state, entry);
+    },
     leave() {
       state.open = false;
       if (state.unread === 0) state.firstUnread = null;

@@ -5,6 +5,8 @@ export type Status =
   | 'queued'
   /** Sent, not acknowledged. */
   | 'sending'
+  /** Waits in this tab until the peer is reachable. */
+  | 'held'
   /** The routes of the acknowledgement. */
   | 'chat'
   | 'push'
@@ -156,23 +158,35 @@ const sameValue = (one: NewEntry, other: NewEntry): boolean => JSON.stringify(on
 /** All entries, in order. */
 export const entriesOf = (state: ConversationState): Entry[] => state.chunks.flatMap(({ entries }) => entries);
 
-/** The same message with the same id is a repetition within this time, and a new message later. */
+/** A message that its sender repeats later than this is shown again, in place of the earlier one. */
 const repetitionMs = 10 * 60_000;
 
-/** Adds a message. Null for a repetition, since a message may arrive twice. Clients may reuse ids: the messages are compared too. */
+/**
+ * Adds a message. Null for a repetition, since a message may arrive twice. A late one replaces the earlier message.
+ * Clients may reuse ids: the messages are compared too.
+ */
 export function append(into: ConversationState, entry: NewEntry): Entry | null {
   const idKey = idKeyOf(entry);
   const existing = idKey === null ? undefined : into.ids.get(idKey);
-  if (existing !== undefined && entry.at - existing.at < repetitionMs && sameValue(existing, entry)) return null;
+  if (existing !== undefined && sameValue(existing, entry)) {
+    const isLate = entry.at - existing.at >= repetitionMs;
+    // Another tab of this user sends it again each time that the peer returns.
+    if (entry.own ? existing.status === 'other_tab' : isLate) moveToEnd(into, existing, entry.at);
+    if (entry.own || !isLate) return null;
+    received(into, entry);
+    return existing;
+  }
   const created = makeEntry(entry);
   if (idKey !== null) into.ids.set(idKey, created);
   insert(into, created);
   into.count += 1;
-  if (!entry.own) {
-    if (entry.id !== null && created.file === null) into.lastReceived = entry.id;
-    setTyping(into, false);
-  }
+  if (!entry.own) received(into, created);
   return created;
+}
+
+function received(into: ConversationState, { id, file }: NewEntry): void {
+  if (id !== null && !file) into.lastReceived = id;
+  setTyping(into, false);
 }
 
 function insert(into: ConversationState, entry: Entry): void {
@@ -193,7 +207,7 @@ export function recentEntries(state: ConversationState): SharedEntry[] {
     .slice(-sharedEntries)
     .map(({ id, own, value, at, status, seen, file }) => ({
       id, own, value, at, seen,
-      status: status === 'sending' ? 'other_tab' : status,
+      status: status === 'sending' || status === 'held' ? 'other_tab' : status,
       // The other tab gets whole files only.
       file: file && { ...file, cancel: null, problem: file.content === null ? (file.problem ?? 'incomplete') : null },
     }));
@@ -231,7 +245,7 @@ export function unsentCount(): number {
   let unsent = 0;
   for (const state of byPeer.values()) {
     if (state.draft.trim() !== '' || state.attachments.length > 0) unsent += 1;
-    for (const { status } of entriesOf(state)) if (status === 'queued' || status === 'sending' || status === 'failed') unsent += 1;
+    for (const { status } of entriesOf(state)) if (['queued', 'sending', 'held', 'failed'].includes(status ?? '')) unsent += 1;
   }
   return unsent;
 }
@@ -260,10 +274,11 @@ function take(within: ConversationState, entry: Entry): void {
   within.last = before;
 }
 
-/** Moves an entry that is sent again to the end, with the current time. */
-export function moveToEnd(within: ConversationState, entry: Entry): void {
+/** Moves an entry that is sent again to the end. */
+export function moveToEnd(within: ConversationState, entry: Entry, at = Date.now()): void {
+  entry.at = at;
+  if (within.last === entry) return;
   take(within, entry);
-  entry.at = Date.now();
   insert(within, entry);
 }
 

@@ -13,7 +13,7 @@ export function conversationText(me: string, conversation: ConversationState, no
   for (const { own, value, at, status } of entriesOf(conversation)) {
     // Continued lines are indented, so that no message can look like another one.
     const text = contentText(value).replace(/\r\n?|[\n\u2028\u2029]/g, '\n    ');
-    const lost = status === 'none' || status === 'failed' || status === 'unknown' || status === 'queued';
+    const lost = status === 'none' || status === 'failed' || status === 'unknown' || status === 'queued' || status === 'held';
     lines.push(`${time(at)}  ${own ? me : peer}: ${text}${lost ? ` (${t(`status.${status}`)})` : ''}`);
   }
   return `${lines.join('\n')}\n`;
