@@ -9,6 +9,8 @@ export { default as PeopleList } from './components/PeopleList.vue';
 export { default as SettingsBar } from './components/SettingsBar.vue';
 export { default as ToastStack } from './components/ToastStack.vue';
 export { default as TokenForm } from './components/TokenForm.vue';
+export { showByWorker } from './page/extras/worker';
+export { askHistory, shareHistory } from './page/history';
 export { attachFiles } from './page/files/attach';
 export { receiveFile } from './page/files/receive';
 export { createFileSender } from './page/files/send';

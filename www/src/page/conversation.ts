@@ -7,7 +7,6 @@ import { append, conversationState, markSeen, moveToEnd, removeConversation, rem
 import { failureText } from './failure';
 import { receiveFile, sendFile } from './files';
 import type { Received } from './files/receive';
-import { askHistory } from './history';
 import { t } from './i18n';
 import { addToast, dismissToastsOf, notifyDesktop } from './notifications';
 import { server } from './server';
@@ -98,7 +97,7 @@ export function closeConversations(): void {
 function startConversation(me: string, peer: string, end: () => void): Conversation {
   const state = conversationState(peer);
   // Another tab may have been in the conversation while this one was not.
-  askHistory(peer);
+  void import('../extras').then((extras) => extras.askHistory(peer), () => {});
   const chat = useChat(groupName(me, peer), {
     user: me,
     server,
