@@ -16,10 +16,11 @@ export function freePort() {
   });
 }
 
-/** Starts the server, on a loopback address unless the options have --listen. Resolves when it listens. */
+/** Starts the server, on a loopback address unless the options have --listen, with the built page unless they have --www. Resolves when it listens. */
 export async function startServer(options = [], port = 0) {
   const listen = options.includes('--listen') ? [] : ['--listen', `127.0.0.1:${port}`];
-  const child = spawn(binary, ['serve', ...listen, '--www', www, ...options], {
+  const page = options.includes('--www') ? [] : ['--www', www];
+  const child = spawn(binary, ['serve', ...listen, ...page, ...options], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';

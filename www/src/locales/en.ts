@@ -114,7 +114,6 @@ export const en = {
   'fail.no_ack': 'The server did not confirm the message. It may have arrived; sending it again may deliver it twice.',
   'fail.link_lost': 'The connection was lost before the server confirmed the message. It may have arrived; sending it again may deliver it twice.',
   'fail.rate_limited': 'Too many messages at once. Wait a moment and send it again.',
-  'fail.canceled': 'Canceled.',
   'fail.other': 'The server rejected the message: {detail}',
   'fail.hold_full': 'Too many messages are waiting in this tab. Send it again later.',
   'fail.retry': 'Send again',

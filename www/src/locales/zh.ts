@@ -116,7 +116,6 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'fail.no_ack': '服务器没有确认此消息。消息可能已送达，重发可能导致重复。',
   'fail.link_lost': '服务器确认之前连接已断开。消息可能已送达，重发可能导致重复。',
   'fail.rate_limited': '发送过于频繁，请稍后重发。',
-  'fail.canceled': '已取消。',
   'fail.other': '服务器拒绝了消息：{detail}',
   'fail.hold_full': '本标签页中等待的消息过多，请稍后重发。',
   'fail.retry': '重发',
