@@ -133,6 +133,7 @@ export const en = {
   'link.now': 'Retry now',
   'link.again': 'Reconnect',
   'link.cause.unreachable': 'The server does not answer.',
+  'link.cause.blocked': 'The server does not allow this page’s origin.',
   'link.cause.full': 'The server has reached its connection limit.',
   'link.cause.going_away': 'The server is restarting.',
   'link.cause.too_slow': 'The page was too slow and was disconnected.',

@@ -135,6 +135,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'link.now': '立即重试',
   'link.again': '重新连接',
   'link.cause.unreachable': '服务器没有响应。',
+  'link.cause.blocked': '服务器不接受来自此页面的连接。',
   'link.cause.full': '服务器连接数已达上限。',
   'link.cause.going_away': '服务器正在重启。',
   'link.cause.too_slow': '本页接收过慢，已被断开。',
