@@ -422,3 +422,23 @@ scene('an administrator ends a session', async (stage) => {
   await alice.getByRole('button', { name: 'Reconnect' }).click();
   await connected(alice);
 });
+
+scene('a page of another origin learns that the server does not allow it', async (stage) => {
+  const { url: relay } = await stage.server();
+  const { url: other } = await stage.server();
+  // The policy of this page would forbid the connection; that of another site's page would not.
+  const page = await (await stage.browserContext({ ...desktop, bypassCSP: true, serviceWorkers: 'block' })).newPage();
+  await page.goto(other);
+  const cause = (server) =>
+    page.evaluate(async (address) => {
+      const { connectPush } = await import('./waystation.js');
+      const link = connectPush('alice', { server: address });
+      try {
+        return await new Promise((resolve) => link.on('state', (state) => state.name === 'waiting' && resolve(state.cause)));
+      } finally {
+        link.close();
+      }
+    }, server);
+  assert.equal(await cause(relay), 'blocked');
+  assert.equal(await cause(`http://127.0.0.1:${await freePort()}`), 'unreachable');
+});
