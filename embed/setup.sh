@@ -35,6 +35,7 @@ test_packages=(
   man-db
   openssl
   python3
+  python3-django
   python3-websockets
   redis-sentinel
   redis-server

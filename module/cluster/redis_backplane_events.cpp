@@ -71,13 +71,22 @@ void RedisBackplane::on_chat_event(Engine& engine, const Channel& channel, std::
   }
 }
 
+/// Gives a message of another node what this node's audit needs. Returns how many sockets of this
+/// node the engine counted at the decision.
+std::size_t RedisBackplane::take(Engine& engine, std::string_view name, Message& message) noexcept {
+  const auto counted = engine.shard.subscriptions().counted(name);
+  message.key = fanout_.next_key();
+  message.taken = static_cast<std::uint32_t>(counted);
+  return counted;
+}
+
 /// A message for the sockets of this side, or a signal for those of both.
 void RedisBackplane::on_message(Engine& engine, const Channel& channel, std::string_view name,
                                 const NodeMessage& frame) {
   const auto& header = frame.header;
   if (header.group != channel.name || !open_frame(frame)) return;
   auto* const group = directory_.find_group(header.group);
-  const auto message = message_of(header);
+  auto message = message_of(header);
   if (header.kind == NodeMessageKind::signal) {
     auto* const entry =
         engine.shard.is_own(header.origin) ? engine.in_flight.find(header.socket) : nullptr;
@@ -91,9 +100,9 @@ void RedisBackplane::on_message(Engine& engine, const Channel& channel, std::str
     return;
   }
   if (header.kind != NodeMessageKind::message || header.to_side != channel.side) return;
+  const auto counted = take(engine, name, message);
   MessageTexts texts(chat_text, message);
   const auto accepted = group == nullptr ? 0 : fanout_.send_chat(*group, texts, nullptr);
-  const auto counted = engine.shard.subscriptions().counted(name);
   if (counted > accepted) fanout_.report_dropped(message, counted - accepted);
 }
 
@@ -133,9 +142,9 @@ void RedisBackplane::on_push_event(Engine& engine, std::string_view name,
   if (event.kind != ClusterEvent::Kind::frame) return count(stats_.frames_rejected);
   const auto frame = read_frame(event.frame);
   if (!frame || !open_frame(*frame)) return;
-  const auto message = message_of(frame->header);
+  auto message = message_of(frame->header);
+  const auto counted = take(engine, name, message);
   const auto accepted = fanout_.send_push(message);
-  const auto counted = engine.shard.subscriptions().counted(name);
   if (counted > accepted) fanout_.report_dropped(message, counted - accepted);
 }
 

@@ -19,6 +19,7 @@
 #include "relay/backplane.hpp"
 #include "relay/directory.hpp"
 #include "relay/fanout.hpp"
+#include "relay/missed.hpp"
 #include "relay/observer.hpp"
 #include "relay/reachability.hpp"
 #include "relay/router.hpp"
@@ -105,10 +106,12 @@ class RelayService final : private Observer, private Reachability::Scheduler {
   using BackplaneMaker =
       std::function<std::unique_ptr<Backplane>(Loop&, Directory&, Fanout&, Reachability&)>;
 
-  /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher`
-  /// and `log` may be null; otherwise they must outlive the service. Throws std::system_error.
+  /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher`,
+  /// `log` and `missed` may be null; otherwise they must outlive the service. Throws
+  /// std::system_error.
   RelayService(const RelayOptions& options, Observer* listener, TokenRefresher* refresher,
-               SocketLog* log = nullptr, const BackplaneMaker& make_backplane = nullptr);
+               SocketLog* log = nullptr, MissedSource* missed = nullptr,
+               const BackplaneMaker& make_backplane = nullptr);
   ~RelayService();
 
   // ---- any thread but the reactor's
@@ -128,6 +131,11 @@ class RelayService final : private Observer, private Reachability::Scheduler {
                                  std::chrono::milliseconds deadline);
   CallResult<UserPresence> presence(std::string user, std::chrono::milliseconds deadline);
   CallResult<SocketCount> end_sessions(std::string user, std::chrono::milliseconds deadline);
+
+  /// The same for the question what `user` missed. `is_counted`: it takes a message from the user's
+  /// rate bucket, and is refused with ErrorCode::rate_limited if that is empty.
+  CallResult<MissedAnswer> missed(std::string user, MissedQuestion question, bool is_counted,
+                                  std::chrono::milliseconds deadline);
 
   /// Applies new limits from now on.
   void apply(const RelayOptions& options);
@@ -167,6 +175,9 @@ class RelayService final : private Observer, private Reachability::Scheduler {
   void log_error_frame(const Connection& connection, std::string_view user, ErrorCode code,
                        std::string_view detail) noexcept;
   void refresh(Connection& connection, Member& member, std::string user, std::string token);
+  /// Sends the answer, or an error with `id`, to `member` if it is still there then.
+  void ask_missed(Connection& connection, Member& member, std::string user, MissedQuestion question,
+                  const ShortText& id);
   void on_delivery(const Delivery& delivery) noexcept override;
 
  private:
@@ -187,6 +198,7 @@ class RelayService final : private Observer, private Reachability::Scheduler {
   void run_at(std::int64_t steady_ms) noexcept override;
   Reactor::SessionMaker session_maker(SessionParameters parameters);
   void set_expiry(Connection& connection, std::int64_t expires_at);
+  void ask_missed_source(std::string user, MissedQuestion question, MissedSource::Completion done);
   template <typename T, typename F>
   bool call_async(Completion<T> done, F ask);
 
@@ -194,6 +206,8 @@ class RelayService final : private Observer, private Reachability::Scheduler {
   Observer* listener_;
   TokenRefresher* refresher_;
   SocketLog* log_;
+  MissedSource* missed_;
+  const bool has_other_nodes_;
   Directory directory_;
   Fanout fanout_;
   Reachability reachability_;

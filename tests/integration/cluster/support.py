@@ -68,7 +68,8 @@ class Engine:
             command = ["redis-sentinel", configuration]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         deadline = time.monotonic() + PATIENCE
-        while self.cli("PING") != "PONG":
+        # With a password it answers, too.
+        while not self.cli("PING").startswith(("PONG", "NOAUTH")):
             assert time.monotonic() < deadline, f"{command[0]} did not start"
             time.sleep(0.02)
 

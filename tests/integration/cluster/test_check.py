@@ -8,10 +8,11 @@ from support import PATIENCE, ClusterCase
 
 
 class Check(ClusterCase):
-    def check(self, *options):
+    def check(self, *options, key=None):
         return subprocess.run(
             [os.environ["WAYSTATION_BIN"], "config", "check", "--online", "--www", "",
-             "--cluster-key-file", os.path.join(self.folder, "key"), *options],
+             "--cluster-key-file", os.path.join(self.folder, "key") if key is None else key,
+             *options],
             capture_output=True, check=False, timeout=PATIENCE, text=True)
 
     def test_an_engine_that_answers(self):
@@ -35,9 +36,11 @@ class Check(ClusterCase):
         self.assertIn("refused", gone.stderr)
 
     def test_options_that_contradict_each_other(self):
+        done = self.check("--cluster", "redis://x", key="")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("cluster_key_file = ", done.stderr)
         for options, problem in (
                 (("--cluster", "http://x"), "cluster = "),
-                (("--cluster", "redis://x", "--cluster-key-file", ""), "cluster_key_file = "),
                 (("--cluster", "redis://x", "--max-message-bytes", "1048577",
                   "--max-queue-bytes", "9000000"), "max_message_bytes = 1048577: too large"),
                 (("--cluster", "redis://x", "--cluster-name", "a b"), "cluster_name = ")):
