@@ -135,11 +135,21 @@ scene('a file waits like a message, on a phone', async (stage) => {
   await accessible(alice, 'a file that waits');
   assert.equal(await sideways(alice), 0);
   await stage.shot(alice, 'held-phone');
+  // One file is canceled. Nothing of it arrives.
+  await alice.locator('[data-test=picker]').setInputFiles([{ name: 'other.bin', mimeType: 'application/octet-stream', buffer: content }]);
+  await alice.locator('[data-test=attachment][data-ready=true]').waitFor();
+  await alice.getByRole('button', { name: 'Send', exact: true }).click();
+  const other = file(alice).filter({ hasText: 'other.bin' });
+  await other.getByRole('button', { name: 'Cancel' }).click();
+  await until('it is canceled', async () => (await other.getAttribute('data-status')) === 'failed');
   const bob = await stage.chat(url, 'bob', 'alice');
   await message(bob, 'The plan').waitFor();
   await waitForStatus(alice, 'The plan', 'chat', 'seen');
   const [saved] = await Promise.all([bob.waitForEvent('download'), file(bob).getByRole('button', { name: 'Save plan.bin' }).click()]);
   assert.ok(readFileSync(await saved.path()).equals(content));
+  await say(alice, 'The end');
+  await message(bob, 'The end').waitFor();
+  assert.equal(await file(bob).count(), 1);
 });
 
 scene('two tabs of the sender show a message that waits once, and its receiver gets it once', async (stage) => {
