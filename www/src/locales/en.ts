@@ -1,14 +1,8 @@
 export const en = {
   'app.name': 'Waystation',
-  'app.tagline': 'One-to-one messages, nothing stored.',
   'app.skip': 'Skip to the conversation',
   'app.loadFailed': 'A part of the page could not be loaded. Reload the page.',
 
-  'signin.title': 'Sign in',
-  'signin.hint': '1 to 64 digits and lower-case letters.',
-  'signin.label': 'User id',
-  'signin.go': 'Continue',
-  'signin.token.toggle': 'I have a token',
   'signin.token.bad': 'Not a valid token: use a JWT of three parts with dots between, and a user id in “sub”.',
   'signin.token.expired': 'This token expired on {time}. Enter a new one.',
   'signin.token.refused': 'The server does not accept this token: {detail}',
@@ -167,8 +161,6 @@ export const en = {
 
   'toast.from': 'Message from {user}',
   'toast.notice': 'Notice',
-  'toast.close': 'Dismiss',
-  'toast.region': 'New messages',
 
   'notices.title': 'Notices',
 

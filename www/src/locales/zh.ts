@@ -2,15 +2,9 @@ import type { TextKey } from './en';
 
 export const zh: Readonly<Record<TextKey, string>> = {
   'app.name': '驿站',
-  'app.tagline': '一对一消息，服务器不留存。',
   'app.skip': '跳到对话',
   'app.loadFailed': '页面的一部分未能加载，请刷新页面。',
 
-  'signin.title': '登录',
-  'signin.hint': '1 到 64 位数字或小写字母。',
-  'signin.label': '用户 ID',
-  'signin.go': '继续',
-  'signin.token.toggle': '我有令牌',
   'signin.token.bad': '令牌无效：JWT 由点号分成三段，“sub” 中须有用户 ID。',
   'signin.token.expired': '此令牌已于 {time} 过期，请输入新令牌。',
   'signin.token.refused': '服务器不接受此令牌：{detail}',
@@ -169,8 +163,6 @@ export const zh: Readonly<Record<TextKey, string>> = {
 
   'toast.from': '{user} 发来消息',
   'toast.notice': '系统消息',
-  'toast.close': '关闭',
-  'toast.region': '新消息',
 
   'notices.title': '系统消息',
 

@@ -159,7 +159,11 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
   watch(
     chat.held,
     (ids) => {
-      for (const entry of pending) if (ids.includes(entry.id ?? '')) entry.status = 'held';
+      for (const entry of pending) {
+        if (ids.includes(entry.id ?? '')) entry.status = 'held';
+        // The other parts of a file.
+        else if (entry.status === 'held') entry.status = 'sending';
+      }
     },
     { flush: 'sync' },
   );
@@ -181,11 +185,9 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     } catch (error) {
       const failure = error instanceof SendError ? error : null;
       entry.status = failure?.outcome === 'unknown' ? 'unknown' : 'failed';
-      if (failure?.code !== 'canceled') {
-        entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
-        // No announcement after the user has signed out.
-        if (conversations.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);
-      }
+      entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
+      // No announcement after the user has signed out.
+      if (conversations.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);
     }
     holding -= Number(hold);
     pending.delete(entry);
@@ -202,14 +204,14 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     chat.signal({ typing });
   }
 
-  function add(value: string, file: FileState | null = null): void {
-    const entry = append(state, { id: newMessageId(), own: true, value, at: Date.now(), status: 'sending', file });
-    if (entry !== null) void transmit(entry);
-  }
-  
   function cancel({ id, file }: Entry): void {
     file?.cancel?.();
     if (id !== null) chat.cancel(id);
+  }
+
+  function add(value: string, file: FileState | null = null): void {
+    const entry = append(state, { id: newMessageId(), own: true, value, at: Date.now(), status: 'sending', file });
+    if (entry !== null) void transmit(entry);
   }
 
   function endIfIdle(): void {

@@ -147,14 +147,14 @@ describe('missed messages', () => {
     expect(missed.value?.from.length).toBe(1);
   });
 
-  it('of an earlier connection have no effect', async () => {
-    let late: (answered: Missed) => void = () => {};
-    const pending = new Promise<Missed>((resolve) => (late = resolve));
+  it.each([['answer', answer('c1')], ['error', new SendError('audit_busy', 'refused', '')]])('of a user who has left have no effect: late %s', async (_, late) => {
+    let settle: (answered: Missed | Promise<never>) => void = () => {};
+    const pending = new Promise<Missed>((resolve) => (settle = resolve));
     const made = scope.run(() => useMissed('alice', isOpen as never, () => pending));
     await connect();
     scope.stop();
-    late(answer('c1'));
+    settle(late instanceof SendError ? Promise.reject(late) : late);
     await vi.advanceTimersByTimeAsync(0);
-    expect([made?.missed.value, stored.size]).toEqual([null, 0]);
+    expect([made?.missed.value, stored.size, vi.getTimerCount()]).toEqual([null, 0, 0]);
   });
 });

@@ -123,7 +123,7 @@ export class Chat {
     const environment = options.environment ?? browserEnvironment();
     this.heldQueue = createHeldQueue(
       environment,
-      (outgoing) => this.queue.length === 0 && this.transmit(outgoing),
+      (outgoing) => this.transmit(outgoing),
       (ids) => this.events.emit('held', ids),
     );
     this.link = new Link(

@@ -14,6 +14,14 @@ export const en = {
   'save.title': 'Messages of {me} with {peer}, saved at {time}',
   'notices.text': 'Messages from the system.',
   'notices.empty': 'No notices yet.',
+  'app.tagline': 'One-to-one messages, nothing stored.',
+  'signin.title': 'Sign in',
+  'signin.hint': '1 to 64 digits and lower-case letters.',
+  'signin.label': 'User id',
+  'signin.go': 'Continue',
+  'signin.token.toggle': 'I have a token',
+  'toast.close': 'Dismiss',
+  'toast.region': 'New messages',
   'signin.token.label': 'Token',
   'signin.token.hint': 'A JWT with your user id. This tab keeps it until it is closed.',
   'signin.token.go': 'Use the token',
@@ -49,6 +57,18 @@ export const en = {
   'files.empty': 'The file is empty.',
   'files.unreadable': 'The browser cannot read this. A folder cannot be sent.',
   'files.many': 'At most {n} files at once.',
+
+  'missed.title': 'While you were away',
+  // After the name of a user.
+  'missed.one': 'tried to reach you once, {when}.',
+  'missed.many': 'tried to reach you {n} times, last {when}.',
+  'missed.at': 'at\u00a0{time}',
+  'missed.on': 'on {time}',
+  'missed.notices': 'Notices missed: {n}.',
+  'missed.kept': 'The messages were not kept.',
+  'missed.incomplete': 'There may have been more: the server has no complete record of this time.',
+  'missed.stored': 'This browser stores only your place in this list.',
+  'missed.close': 'Dismiss the list',
 } as const;
 
 export type ExtraTextKey = keyof typeof en;
