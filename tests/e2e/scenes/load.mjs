@@ -13,7 +13,7 @@ scene('the page loads within a second', async (stage) => {
   for (const [hash, shown] of [['', '#me'], ['#/?me=alice&to=bob', '[data-test=view][data-link=open]']]) {
     const context = await stage.browserContext();
     // Parts that are loaded later never arrive: the page is usable without them.
-    await context.route(/\/assets\/(extras|texts|SettingsBar)-/, (route) => route.abort());
+    await context.route(/\/assets\/(extras|SettingsBar)-/, (route) => route.abort());
     const page = await stage.tab(context, `${url}/${hash}`);
     await page.locator(shown).waitFor();
     const first = await page.evaluate(() => {
