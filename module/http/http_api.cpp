@@ -9,6 +9,7 @@
 #include "base/cjson.hpp"
 #include "http/audit_call.hpp"
 #include "http/body.hpp"
+#include "http/missed_call.hpp"
 #include "relay/names.hpp"
 
 namespace waystation {
@@ -42,7 +43,7 @@ class Object {
 };
 
 /// The calls of the API.
-enum class Call : std::uint8_t { push, presence, sessions, audit, health };
+enum class Call : std::uint8_t { push, presence, sessions, audit, missed, health };
 
 struct Endpoint {
   Call call;
@@ -56,11 +57,12 @@ constexpr std::array kEndpoints{
     Endpoint{Call::presence, "/api/v1/presence/", "GET", "GET, HEAD"},
     Endpoint{Call::sessions, "/api/v1/sessions/", "DELETE", "DELETE"},
     Endpoint{Call::audit, "/api/v1/audit", "GET", "GET, HEAD"},
+    Endpoint{Call::missed, "/api/v1/missed", "GET", "GET, HEAD"},
     Endpoint{Call::health, "/healthz", "GET", "GET, HEAD"},
 };
 
 bool names_user(Call call) noexcept {
-  return call != Call::audit && call != Call::health;
+  return call == Call::push || call == Call::presence || call == Call::sessions;
 }
 
 /// The result of match().
@@ -171,6 +173,9 @@ Answer answer(const AdmissionSnapshot& admission, RelayCalls& relay, const Reque
                    "the method here is " + std::string(endpoint.allow),
                    {{"Allow", std::string(endpoint.allow)}}};
   }
+  if (endpoint.call == Call::missed) {
+    return answer_missed(admission, relay, request, query, now_ms);
+  }
   const bool is_admins = endpoint.call == Call::sessions || endpoint.call == Call::audit;
   const Scope scope = is_admins ? Scope::admin : Scope::push;
   if (auto allowed = endpoint.call == Call::health ? admission.authorize_operator(request)
@@ -204,6 +209,10 @@ Refusal refusal_of(CallFailure failure) {
       return {RefusalCode::audit_off};
     case CallFailure::Cause::failed:
       return {RefusalCode::audit_unavailable, std::move(failure.problem)};
+    case CallFailure::Cause::busy:
+      return {RefusalCode::audit_busy, std::move(failure.problem)};
+    case CallFailure::Cause::too_fast:
+      return {RefusalCode::rate_limited, std::move(failure.problem)};
     default:
       return {RefusalCode::stopping};
   }

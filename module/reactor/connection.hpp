@@ -8,9 +8,9 @@
 #include <span>
 #include <string_view>
 
+#include "base/intrusive_queue.hpp"
 #include "reactor/connection_deadlines.hpp"
 #include "reactor/event_source.hpp"
-#include "base/intrusive_queue.hpp"
 #include "reactor/loop.hpp"
 #include "reactor/session.hpp"
 #include "reactor/stream.hpp"

@@ -13,10 +13,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/intrusive_queue.hpp"
 #include "base/mutex.hpp"
 #include "reactor/adopted_socket.hpp"
 #include "reactor/connection.hpp"
-#include "base/intrusive_queue.hpp"
 #include "reactor/loop.hpp"
 #include "reactor/release_gate.hpp"
 #include "reactor/session.hpp"

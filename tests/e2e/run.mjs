@@ -11,6 +11,7 @@ import './scenes/offline.mjs';
 import './scenes/operator.mjs';
 import './scenes/people.mjs';
 import './scenes/load.mjs';
+import './scenes/examples.mjs';
 
 const browser = await launch();
 let good = false;

@@ -104,8 +104,8 @@ command_page_names_every_route() {
     "GET /api/v1/audit" "GET /healthz" "GET /metrics" /ws/chat/ /push/
 }
 
-# embed/run.sh without a build: its help has every option, and it refuses an unknown option and a
-# certificate that no address uses immediately. The folder contains nothing else, so that a build cannot start.
+# embed/run.sh without a build: its help has every option, and it refuses an unknown option, a wrong
+# value and a certificate that no address uses immediately. The folder contains nothing else, so that a build cannot start.
 first_start_answers_at_once() {
   local bare="$scratch/bare" key code=0
   mkdir -p "$bare/embed" "$bare/packaging"
@@ -117,6 +117,16 @@ first_start_answers_at_once() {
   done
   "$bare/embed/run.sh" --max-conections 5 >"$scratch/first" 2>&1 || code=$?
   [ "$code" -eq 2 ] && grep -q -- '--max-conections is not an option' "$scratch/first" || return
+  local wrong
+  for wrong in '--auth foo' '--auth=or' '--ping-interval-seconds 0' '--max-connections=many' '--listen x --log-level loud'; do
+    code=0
+    # shellcheck disable=SC2086 # two words
+    "$bare/embed/run.sh" $wrong >"$scratch/first" 2>&1 || code=$?
+    if [ "$code" -ne 2 ] || ! grep -q ': wrong value; allowed: ' "$scratch/first"; then
+      echo "$wrong is not refused"
+      return 1
+    fi
+  done
   code=0
   "$bare/embed/run.sh" --tls-self-signed --listen 127.0.0.1:1,127.0.0.1:2 >"$scratch/first" 2>&1 || code=$?
   [ "$code" -eq 2 ] && grep -q -- 'write --listen https://127.0.0.1:1$' "$scratch/first"
@@ -212,13 +222,18 @@ installation_is_hardened() {
     hardened "$prefix/bin/waystation" "$(library_of "$prefix/bin/waystation")"
 }
 
+# Makes certificate.pem and key.pem in a folder.
+make_certificate() {
+  mkdir -p "$1" &&
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
+      -keyout "$1/key.pem" -out "$1/certificate.pem" 2>"$1/log" ||
+    { cat "$1/log"; return 1; }
+}
+
 # The installed program finds the libraries by which CivetWeb finds OpenSSL.
 installation_speaks_tls() {
   local folder="$scratch/tls" address='' server result
-  mkdir -p "$folder" &&
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
-      -keyout "$folder/key.pem" -out "$folder/certificate.pem" 2>"$folder/log" ||
-    { cat "$folder/log"; return 1; }
+  make_certificate "$folder" || return
   env -i "$scratch/installed/bin/waystation" serve --www '' --listen https://127.0.0.1:0 \
     --tls-certificate "$folder/certificate.pem" --tls-key "$folder/key.pem" \
     >"$folder/out" 2>"$folder/log" &
@@ -256,8 +271,10 @@ metrics_in() { grep -ohE '\b(waystation|process)_[a-z_]+\b' "$1" | sort -u; }
 
 # The server exports every metric of the dashboard and the rules.
 metrics_exist() {
-  local name missing=0 pid
-  "$program" serve --listen 127.0.0.1:0 --www '' >"$scratch/address" 2>/dev/null &
+  local name missing=0 pid folder="$scratch/metrics-tls"
+  make_certificate "$folder" || return
+  "$program" serve --listen 127.0.0.1:0 --listen https://127.0.0.1:0 --www '' --tls-certificate "$folder/certificate.pem" \
+    --tls-key "$folder/key.pem" >"$scratch/address" 2>/dev/null &
   pid=$!
   for _ in $(seq 500); do
     grep -q http "$scratch/address" && break

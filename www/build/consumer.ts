@@ -1,4 +1,4 @@
-// A program that uses the package. The build compiles it against the packed
+// A program that uses the package. The suite e2e compiles it against the packed
 // files and does not run it.
 import { connectPush, groupName, openChat, SendError, type LinkState } from 'waystation-client';
 import { useChat, usePush } from 'waystation-client/vue';

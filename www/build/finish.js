@@ -1,8 +1,8 @@
 // The last step of the build: types that resolve everywhere, the client next to
-// the page, the service worker, and compressed copies of all files that get smaller. The server
-// never compresses.
+// the page and as a package in lib/, the service worker, and compressed copies of
+// all files that get smaller. The server never compresses.
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { minify } from 'terser';
@@ -31,14 +31,23 @@ for (const path of files('lib/types')) {
 }
 
 copyFileSync('lib/waystation.js', join(dist, 'waystation.js'));
-// For the package.
+
+// The package waystation-client: what `npm pack ./lib` packs.
+const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+const client = { ...JSON.parse(readFileSync('build/client.package.json', 'utf8')), version };
+writeFileSync('lib/package.json', `${JSON.stringify(client, null, 2)}\n`);
 copyFileSync('../LICENSE', 'lib/LICENSE');
+// In the same folders as in src, so that their links lead there.
+for (const page of ['README.md', 'waystation/README.md', 'composables/useChat/index.md', 'composables/usePush/index.md']) {
+  mkdirSync(dirname(join('lib', page)), { recursive: true });
+  copyFileSync(join('src', page), join('lib', page));
+}
 
 // The service worker stores the page's own files. Its bytes change with any of them, so that browsers see a new version.
 const shell = [...files(dist)].map((path) => relative(dist, path)).filter((name) => !/^(404\.|waystation\.js|sw\.js)|\.(br|gz)$/.test(name)).sort();
-const version = shell.reduce((hash, name) => hash.update(readFileSync(join(dist, name))), createHash('sha256')).digest('hex').slice(0, 16);
+const shellVersion = shell.reduce((hash, name) => hash.update(readFileSync(join(dist, name))), createHash('sha256')).digest('hex').slice(0, 16);
 const worker = readFileSync('build/worker.js', 'utf8')
-  .replace('__VERSION__', version)
+  .replace('__VERSION__', shellVersion)
   .replace('__FILES__', JSON.stringify(['./', ...shell.filter((name) => name !== 'index.html').map((name) => `./${name}`)]));
 writeFileSync(join(dist, 'sw.js'), (await minify(worker, { ecma: 2020, compress: { passes: 2 } })).code);
 

@@ -20,6 +20,15 @@ class NullObserver final : public Observer {
   void on_error_sent(ErrorCode) noexcept override {}
 };
 
+class NullScheduler final : public Reachability::Scheduler {
+ public:
+  const Now& now() const noexcept override { return now_; }
+  void run_at(std::int64_t) noexcept override {}
+
+ private:
+  Now now_;
+};
+
 class NullMember final : public ChatMember {
  public:
   NullMember() : ChatMember(Protocol::plain) {}
@@ -38,7 +47,9 @@ void route(benchmark::State& state) {
   NullObserver observer;
   Directory directory({1'000'000, 1'000'000});
   Fanout fanout(directory, observer);
-  LocalBackplane backplane(directory, fanout);
+  NullScheduler scheduler;
+  Reachability reachability(directory, fanout, scheduler);
+  LocalBackplane backplane(directory, fanout, reachability);
   Router router(directory, fanout, backplane);
   struct Pair {
     NullMember a, b;
