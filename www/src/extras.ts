@@ -1,7 +1,6 @@
 /** What most users need sooner or later, in one chunk: each chunk costs its names in the first load. */
 export { default as AttachmentTray } from './components/files/AttachmentTray.vue';
 export { default as FileMessage } from './components/files/FileMessage.vue';
-export { default as ConfirmDialog } from './components/ConfirmDialog.vue';
 export { default as MessageMenu } from './components/MessageMenu.vue';
 export { default as MessageSearch } from './components/MessageSearch.vue';
 export { default as MissedCard } from './components/MissedCard.vue';

@@ -6,7 +6,6 @@ const extra = (pick: (extras: typeof import('../extras')) => Component): LazyCom
 
 /** Components that no user needs at once. */
 export const attachmentTray = extra((extras) => extras.AttachmentTray);
-export const confirmDialog = extra((extras) => extras.ConfirmDialog);
 export const fileMessage = extra((extras) => extras.FileMessage);
 export const messageMenu = extra((extras) => extras.MessageMenu);
 export const messageSearch = extra((extras) => extras.MessageSearch);

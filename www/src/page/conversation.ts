@@ -12,7 +12,7 @@ import { addToast, dismissToastsOf, notifyDesktop } from './notifications';
 import { server } from './server';
 import { session } from './session';
 import { readSignal } from './signals';
-import { groupName, newMessageId, SendError } from '../waystation';
+import { groupName, newMessageId, SendError, type Ack } from '../waystation';
 
 /** The default of the server's `max_message_bytes`. */
 export const maxMessageBytes = 65_536;
@@ -161,7 +161,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     (ids) => {
       for (const entry of pending) {
         if (ids.includes(entry.id ?? '')) entry.status = 'held';
-        // The other parts of a file.
+        // The other parts of a file follow.
         else if (entry.status === 'held') entry.status = 'sending';
       }
     },
@@ -176,7 +176,13 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     holding += Number(hold);
     try {
       const id = entry.id ?? newMessageId();
-      const ack = await (entry.file === null ? chat.send(entry.value, { id, hold }) : sendFile((part, partId) => chat.send(part, { id: partId, hold: hold && partId === id }), entry, () => moveLast(entry)));
+      let ack: Ack;
+      do {
+        // A peer who left during a file needs all parts again: only the first one waits.
+        ack = await (entry.file === null
+          ? chat.send(entry.value, { id, hold })
+          : sendFile((part, partId) => chat.send(part, { id: partId, hold: hold && partId === id }), entry, () => moveLast(entry)));
+      } while (hold && entry.file !== null && ack.route === 'none');
       // In the order in which the messages arrived.
       if (hold) moveToEnd(state, entry, ack.at);
       entry.at = ack.at;
@@ -185,9 +191,11 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     } catch (error) {
       const failure = error instanceof SendError ? error : null;
       entry.status = failure?.outcome === 'unknown' ? 'unknown' : 'failed';
-      entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
-      // No announcement after the user has signed out.
-      if (conversations.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);
+      if (failure?.code !== 'canceled') {
+        entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
+        // No announcement after the user has signed out.
+        if (conversations.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);
+      }
     }
     holding -= Number(hold);
     pending.delete(entry);
@@ -204,14 +212,14 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     chat.signal({ typing });
   }
 
-  function cancel({ id, file }: Entry): void {
-    file?.cancel?.();
-    if (id !== null) chat.cancel(id);
-  }
-
   function add(value: string, file: FileState | null = null): void {
     const entry = append(state, { id: newMessageId(), own: true, value, at: Date.now(), status: 'sending', file });
     if (entry !== null) void transmit(entry);
+  }
+
+  function cancel({ id, file }: Entry): void {
+    file?.cancel?.();
+    if (id !== null) chat.cancel(id);
   }
 
   function endIfIdle(): void {
