@@ -1,15 +1,11 @@
 #include "http/audit_call.hpp"
 
 #include <array>
-#include <charconv>
-#include <span>
-#include <stdexcept>
 #include <string>
 
 #include "admission/request.hpp"
 #include "base/cjson.hpp"
-#include "base/error.hpp"
-#include "relay/names.hpp"
+#include "http/query.hpp"
 
 namespace waystation {
 namespace {
@@ -17,61 +13,9 @@ namespace {
 constexpr std::size_t kDefaultRows = 100;
 constexpr std::size_t kMaxRows = 1000;
 
-constexpr char kEscapes[] = "a '%' must be followed by two hexadecimal digits";
-
 /// The allowed parameters. The last one is the token of the caller.
 constexpr std::array<std::string_view, 10> kParameters{
     "since", "until", "user", "from", "to", "outcome", "order", "limit", "after", "access_token"};
-
-/// An invalid parameter.
-class BadQuery : public std::runtime_error {
- public:
-  explicit BadQuery(const Error& error) : std::runtime_error(error.message) {}
-  BadQuery(std::string_view name, const std::string& should)
-      : std::runtime_error(std::string(name) + ": " + should) {}
-};
-
-/// The value of a parameter; empty if it is missing.
-std::string value_of(std::string_view query, std::string_view name) {
-  Parameter parameter = query_parameter(query, name);
-  switch (parameter.found) {
-    case Parameter::Found::none:
-      return {};
-    case Parameter::Found::one:
-      return std::move(parameter.value);
-    case Parameter::Found::several:
-      throw BadQuery(name, "given more than once; allowed is one value");
-    default:
-      throw BadQuery(name, kEscapes);
-  }
-}
-
-template <typename T>
-void read_number(std::string_view query, std::string_view name, const std::string& should,
-                 T& number) {
-  const std::string text = value_of(query, name);
-  if (text.empty()) return;
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || stop != text.data() + text.size()) throw BadQuery(name, should);
-}
-
-std::string user_of(std::string_view query, std::string_view name) {
-  std::string user = value_of(query, name);
-  if (user.empty()) return user;
-  if (const auto checked = check_user_id(name, user); !checked) throw BadQuery(checked.error());
-  return user;
-}
-
-/// An ignored parameter, such as a misspelt filter, would return more rows than requested.
-void refuse_unknown(std::string_view query) {
-  const auto name = unknown_parameter(query, kParameters);
-  if (!name) return;
-  std::string known;
-  for (const auto one : std::span(kParameters).first(kParameters.size() - 1)) {
-    known += (known.empty() ? "" : ", ") + std::string(one);
-  }
-  throw BadQuery(in_quotes(*name), "no such parameter; allowed are " + known);
-}
 
 AuditFilter filter_of(std::string_view query) {
   AuditFilter filter;
@@ -81,7 +25,7 @@ AuditFilter filter_of(std::string_view query) {
   filter.from = user_of(query, "from");
   filter.to = user_of(query, "to");
   for (const auto& outcomes : query_values(query, "outcome")) {
-    if (!outcomes) throw BadQuery("outcome", kEscapes);
+    if (!outcomes) throw BadQuery("outcome", kBadEscapes);
     for (std::string_view rest = *outcomes; !rest.empty();) {
       const auto comma = std::min(rest.find(','), rest.size());
       const auto outcome = parse_audit_outcome(rest.substr(0, comma));
@@ -159,12 +103,9 @@ HttpResponse page_of(std::vector<AuditRow> found, std::size_t limit, AuditOrder 
 
 Result<HttpResponse, Refusal> answer_audit(RelayCalls& relay, std::string_view query) {
   try {
-    refuse_unknown(query);
+    refuse_unknown(query, kParameters);
     const AuditFilter filter = filter_of(query);
-    std::size_t limit = kDefaultRows;
-    const std::string limits = "1 to " + std::to_string(kMaxRows);
-    read_number(query, "limit", limits, limit);
-    if (limit == 0 || limit > kMaxRows) throw BadQuery("limit", limits);
+    const auto limit = limit_of(query, kDefaultRows, kMaxRows);
     std::optional<AuditCursor> after;
     if (const std::string text = value_of(query, "after"); !text.empty()) {
       after = AuditCursor::parse(text);

@@ -9,6 +9,7 @@
 #include "base/cjson.hpp"
 #include "http/audit_call.hpp"
 #include "http/body.hpp"
+#include "http/users_call.hpp"
 #include "relay/names.hpp"
 
 namespace waystation {
@@ -42,7 +43,7 @@ class Object {
 };
 
 /// The calls of the API.
-enum class Call : std::uint8_t { push, presence, sessions, audit, health };
+enum class Call : std::uint8_t { push, presence, users, sessions, audit, health };
 
 struct Endpoint {
   Call call;
@@ -54,13 +55,14 @@ struct Endpoint {
 constexpr std::array kEndpoints{
     Endpoint{Call::push, "/api/v1/push/", "POST", "POST"},
     Endpoint{Call::presence, "/api/v1/presence/", "GET", "GET, HEAD"},
+    Endpoint{Call::users, "/api/v1/presence", "GET", "GET, HEAD"},
     Endpoint{Call::sessions, "/api/v1/sessions/", "DELETE", "DELETE"},
     Endpoint{Call::audit, "/api/v1/audit", "GET", "GET, HEAD"},
     Endpoint{Call::health, "/healthz", "GET", "GET, HEAD"},
 };
 
 bool names_user(Call call) noexcept {
-  return call != Call::audit && call != Call::health;
+  return call == Call::push || call == Call::presence || call == Call::sessions;
 }
 
 /// The result of match().
@@ -171,8 +173,8 @@ Answer answer(const AdmissionSnapshot& admission, RelayCalls& relay, const Reque
                    "the method here is " + std::string(endpoint.allow),
                    {{"Allow", std::string(endpoint.allow)}}};
   }
-  const bool is_admins = endpoint.call == Call::sessions || endpoint.call == Call::audit;
-  const Scope scope = is_admins ? Scope::admin : Scope::push;
+  const bool is_programs = endpoint.call == Call::push || endpoint.call == Call::presence;
+  const Scope scope = is_programs ? Scope::push : Scope::admin;
   if (auto allowed = endpoint.call == Call::health ? admission.authorize_operator(request)
                                                    : admission.authorize(request, scope, now_ms);
       !allowed) {
@@ -183,6 +185,8 @@ Answer answer(const AdmissionSnapshot& admission, RelayCalls& relay, const Reque
       return push(relay, request, match.user);
     case Call::presence:
       return presence(relay, match.user);
+    case Call::users:
+      return answer_users(relay, query);
     case Call::sessions:
       return end_sessions(relay, match.user);
     case Call::audit:

@@ -22,6 +22,7 @@
 #include "relay/observer.hpp"
 #include "relay/reachability.hpp"
 #include "relay/router.hpp"
+#include "relay/user_listing.hpp"
 
 namespace waystation {
 
@@ -96,7 +97,7 @@ using CallResult = Result<T, CallProblem>;
 template <typename T>
 using Completion = std::function<void(CallResult<T>)>;
 
-class RelayService final : private Observer, private Reachability::Scheduler {
+class RelayService final : private Observer, private Scheduler {
  public:
   /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher`
   /// and `log` may be null; otherwise they must outlive the service. Throws std::system_error.
@@ -121,6 +122,9 @@ class RelayService final : private Observer, private Reachability::Scheduler {
                                  std::chrono::milliseconds deadline);
   CallResult<UserPresence> presence(std::string user, std::chrono::milliseconds deadline);
   CallResult<std::size_t> end_sessions(std::string user, std::chrono::milliseconds deadline);
+  /// See UserListing.
+  CallResult<UserPage> list_users(std::string after, std::size_t limit,
+                                  std::chrono::milliseconds deadline);
 
   /// Applies new limits from now on.
   void apply(const RelayOptions& options);
@@ -160,16 +164,18 @@ class RelayService final : private Observer, private Reachability::Scheduler {
   void on_delivery(const Delivery& delivery) noexcept override;
 
  private:
-  /// Runs what Reachability has to announce.
-  class ReachabilityTimer final : public Timer {
+  /// Runs what waits for run_at().
+  class WorkTimer final : public Timer {
    public:
-    ReachabilityTimer(TimerQueue& queue, Reachability& reachability)
-        : Timer(queue), reachability_(reachability) {}
+    WorkTimer(TimerQueue& queue, RelayService& service) : Timer(queue), service_(service) {}
 
    private:
-    void on_timer() noexcept override { reachability_.run(); }
+    void on_timer() noexcept override {
+      service_.reachability_.run();
+      service_.listing_.run();
+    }
 
-    Reachability& reachability_;
+    RelayService& service_;
   };
 
   void on_error_sent(ErrorCode code) noexcept override;
@@ -187,10 +193,11 @@ class RelayService final : private Observer, private Reachability::Scheduler {
   Fanout fanout_;
   Reachability reachability_;
   LocalBackplane backplane_;
+  UserListing listing_;
   Router router_;
   // A pointer, so that the destructor can end its thread before the members that sessions use.
   std::unique_ptr<Reactor> reactor_;
-  std::optional<ReachabilityTimer> reachability_timer_;  // made on its thread
+  std::optional<WorkTimer> work_timer_;  // made on its thread
 };
 
 }  // namespace waystation

@@ -14,6 +14,7 @@
 #include "relay/observer.hpp"
 #include "relay/reachability.hpp"
 #include "relay/router.hpp"
+#include "relay/user_listing.hpp"
 
 namespace waystation::test {
 
@@ -131,7 +132,7 @@ class Recorder final : public Observer {
 };
 
 /// A clock and a timer that the test moves.
-class FakeScheduler final : public Reachability::Scheduler {
+class FakeScheduler final : public Scheduler {
  public:
   const Now& now() const noexcept override { return time; }
   void run_at(std::int64_t steady_ms) noexcept override {
@@ -153,16 +154,19 @@ class FakeScheduler final : public Reachability::Scheduler {
 struct LocalRelay {
   explicit LocalRelay(const RateLimit& limit = {}) : directory(limit) {}
 
-  /// Announces who is reachable until nothing is due, and returns the number of rounds.
-  int announce() {
+  /// Does the work that is due until none is left, and returns the number of rounds.
+  int work() {
     int rounds = 0;
-    for (; scheduler.take_due(); ++rounds) reachability.run();
+    for (; scheduler.take_due(); ++rounds) {
+      reachability.run();
+      listing.run();
+    }
     return rounds;
   }
   /// The same after `ms` more.
-  int announce_after(std::int64_t ms) {
+  int work_after(std::int64_t ms) {
     scheduler.time.steady_ms += ms;
-    return announce();
+    return work();
   }
 
   // Each throws std::bad_optional_access if the answer does not come within the call.
@@ -188,6 +192,7 @@ struct LocalRelay {
   FakeScheduler scheduler;
   Reachability reachability{directory, fanout, scheduler};
   LocalBackplane backplane{directory, fanout, reachability};
+  UserListing listing{directory, scheduler};
   Router router{directory, fanout, backplane};
 };
 
