@@ -100,7 +100,8 @@ command_page_is_complete() {
 
 # waystation(1) has every route of the HTTP API in PROTOCOL.md and in the library's route table.
 command_page_names_every_route() {
-  in_page waystation.1 "POST /api/v1/push/" "GET /api/v1/presence/" "DELETE /api/v1/sessions/" \
+  in_page waystation.1 "POST /api/v1/push/" "GET /api/v1/presence/" "GET /api/v1/presence" \
+    "DELETE /api/v1/sessions/" \
     "GET /api/v1/audit" "GET /healthz" "GET /metrics" /ws/chat/ /push/
 }
 

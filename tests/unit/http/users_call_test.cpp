@@ -33,8 +33,8 @@ TEST(UsersCall, WritesAPage) {
 
 TEST(UsersCall, PassesTheParametersOn) {
   FakeRelay relay;
-  for (const char* query : {"", "limit=1", "limit=1000&after=bob", "after=b%6fb", "limit=&after=",
-                            "access_token=x&limit=5"}) {
+  for (const char* query : {"", "limit=1", "limit=1000&after=bob", "after=b%6fb",
+                            "limit=&after=", "access_token=x&limit=5"}) {
     EXPECT_EQ(answer(relay, query).status, 200) << query;
   }
   EXPECT_THAT(relay.asked, ElementsAre("users  100", "users  1", "users bob 1000", "users bob 100",
