@@ -46,10 +46,11 @@ scene('a user stays connected on the operator page', async (stage) => {
 scene('a user who is not an operator gets the reason', async (stage) => {
   const { url } = await stage.server(['--operators', '192.0.2.1']);
   const page = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
-  await page.getByRole('alert').getByText('not in the option “operators”').waitFor();
+  await page.locator('[data-test=overview]').getByRole('alert').getByText('not in the option “operators”').waitFor();
   await page.locator('[data-test=push-user]').fill('alice');
   await page.getByRole('button', { name: 'Push', exact: true }).click();
-  await until('the push shows it, too', async () => (await page.getByText('not in the option').count()) === 2);
+  // The statistics, the users and the push.
+  await until('the push shows it, too', async () => (await page.getByText('not in the option').count()) === 3);
   assert.equal(await page.getByText('A token with').count(), 0);
 });
 
@@ -135,7 +136,7 @@ scene('an operator sees connections that were handed over', async (stage) => {
   const stranger = 'import socket,sys\ns=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET)\ns.connect(sys.argv[1])\ns.send(b"?")\ns.recv(9)';
   spawnSync('python3', ['-c', stranger, door], { timeout: 20_000 });
   const row = operator.locator('[data-test=handovers]');
-  await until('one was not answered', async () => (await row.count()) === 1 && (await row.locator('dd').allInnerTexts()).join(' ') === '0 0 0 1');
+  await until('one was refused', async () => (await row.count()) === 1 && (await row.locator('dd').allInnerTexts()).join(' ') === '0 0 1 0');
   await accessible(operator, 'the handovers');
 });
 
@@ -286,33 +287,39 @@ scene('with tokens, an operator needs the scope for what they do', async (stage)
     await operator.getByRole('button', { name: 'Push', exact: true }).click();
   };
   const search = () => operator.locator('[data-test=audit-search]').click();
+  const section = (field) => operator.locator('section', { has: operator.locator(`[data-test=${field}]`) });
+  const present = operator.locator('[data-test=present]');
 
   await push();
   await operator.getByText('A token with the scope “push”').waitFor();
   assert.equal(await operator.getByText('address').count(), 0);
   await operator.getByLabel('Operator token').fill(key.token('op', -3600, 'push'));
   await push();
-  await operator.getByText(/The server answered 401: .*expired/).waitFor();
+  await section('push-user').getByText(/The server answered 401: .*expired/).waitFor();
+  await present.getByText(/The server answered 401: .*expired/).waitFor();
   await token('push');
   await push();
   await operator.getByText('Sockets reached: 1').waitFor();
   await alice.locator('[data-test=toast]').waitFor();
   await search();
-  await operator.getByText('A token with the scope “admin”').waitFor();
+  await section('audit-search').getByText('A token with the scope “admin”').waitFor();
+  await present.getByText('A token with the scope “admin”').waitFor();
   await token('push admin');
+  await present.locator('tbody').getByText('alice').waitFor();
   await search();
   await operator.getByText(/No matching row|Rows: /).waitFor();
+  const sessions = section('presence-user');
   await operator.locator('[data-test=presence-user]').fill('alice');
   await operator.getByRole('button', { name: 'Look up', exact: true }).click();
   await operator.getByText('Push sockets: 1').waitFor();
-  await operator.getByRole('button', { name: 'End all sessions' }).click();
+  await sessions.getByRole('button', { name: 'End all sessions' }).click();
   const dialog = operator.locator('[data-test=confirm]');
   await dialog.getByText('End all sessions of alice?').waitFor();
   assert.equal(await operator.evaluate(() => document.activeElement.textContent), 'Cancel');
   await accessible(operator, 'the confirmation');
   await operator.keyboard.press('Escape');
   await dialog.waitFor({ state: 'detached' });
-  await operator.getByRole('button', { name: 'End all sessions' }).click();
+  await sessions.getByRole('button', { name: 'End all sessions' }).click();
   await dialog.getByRole('button', { name: 'End all sessions' }).click();
   await operator.getByText('Sockets closed: 1').waitFor();
   await alice.locator('[data-test=connection-status]').getByText('An administrator ended your session.').waitFor();

@@ -69,6 +69,7 @@ export const en = {
   'op.present.none': 'Nobody is connected.',
   'op.present.push': 'Push sockets',
   'op.present.groups': 'Open conversations',
+  'op.present.act': 'Sessions',
   'op.present.end': 'End',
   'op.present.pages': 'Pages',
   'op.present.page': 'Page {n}',

@@ -70,6 +70,7 @@ export const zh: Readonly<Record<OperatorTextKey, string>> = {
   'op.present.none': '当前没有连接。',
   'op.present.push': '推送连接',
   'op.present.groups': '打开的对话',
+  'op.present.act': '会话',
   'op.present.end': '结束',
   'op.present.pages': '分页',
   'op.present.page': '第 {n} 页',

@@ -16,9 +16,8 @@ export interface UserPage {
 }
 
 const pageSize = 20;
-const intervalMs = 2_000;
-/** The server reads all its users for each page. It shall spend a small part of its time on that. */
-const shareOfTime = 20;
+/** The server reads all its users for each page: where that takes time, it is asked less often. */
+const intervalMs = (tookMs: number): number => Math.min(Math.max(2_000, 5 * tookMs), 8_000);
 
 /** Reads GET /api/v1/presence. `after`: '' for the first page. */
 export async function readUsers(after: string, token: string): Promise<UserPage> {
@@ -67,7 +66,7 @@ export function usePresentUsers(token: () => string): PresentUsers {
       error.value = errorText(reason, token(), 'admin');
       page.value = null;
     }
-    timer = setTimeout(() => void refresh(), Math.max(intervalMs, (Date.now() - begun) * shareOfTime));
+    timer = setTimeout(() => void refresh(), intervalMs(Date.now() - begun));
   }
 
   function show(next: readonly string[]): void {
