@@ -50,6 +50,16 @@ AuditCommands::AuditCommands(CLI::App& app)
       ->type_name("FORMAT")
       ->capture_default_str();
   add_limit(*export_, export_request_, "maximum number of rows; 0: all");
+  missed_ = command_.add_subcommand("missed", "who tried to reach a user, and did not");
+  add_file(*missed_, missed_request_);
+  missed_->add_option("--user", missed_request_.user, "the user who was away")
+      ->type_name("USER")
+      ->required();
+  add_since(*missed_, missed_request_);
+  missed_->footer(
+      "Counts messages that no socket of the user took, and those that every socket lost which\n"
+      "had taken them. A message id of one sender counts once. The user can ask the same in the\n"
+      "page, or with GET /api/v1/missed.");
   prune_ = &add("prune", "delete rows, also while the server runs", prune_request_);
   prune_->add_flag("--dry-run", prune_request_.dry_run, "only print the number of rows");
   prune_->footer(
@@ -58,11 +68,19 @@ AuditCommands::AuditCommands(CLI::App& app)
       "or --to is given, or --outcome without gap.");
 }
 
-CLI::App& AuditCommands::add(const char* name, const char* doc, AuditRequest& request) {
-  auto& command = *command_.add_subcommand(name, doc);
+void AuditCommands::add_file(CLI::App& command, AuditRequest& request) {
   command.add_option("--file", request.file, "file of the audit")->type_name("FILE");
   command.add_option("--config", config_, "TOML file with the server's options")->type_name("FILE");
+}
+
+void AuditCommands::add_since(CLI::App& command, AuditRequest& request) {
   command.add_option("--since", request.since, "at or after this time")->type_name("TIME");
+}
+
+CLI::App& AuditCommands::add(const char* name, const char* doc, AuditRequest& request) {
+  auto& command = *command_.add_subcommand(name, doc);
+  add_file(command, request);
+  add_since(command, request);
   command.add_option("--until,--before", request.until, "before this time")->type_name("TIME");
   command.add_option("--user", request.user, "from or to this user")->type_name("USER");
   command.add_option("--from", request.from, "from this user")->type_name("USER");
@@ -96,6 +114,7 @@ int AuditCommands::run() {
   };
   if (list_->parsed()) return audit_list(with_file(list_request_, *list_));
   if (stats_->parsed()) return audit_stats(with_file(stats_request_, *stats_));
+  if (missed_->parsed()) return audit_missed(with_file(missed_request_, *missed_));
   if (export_->parsed()) return audit_export(with_file(export_request_, *export_));
   return audit_prune(with_file(prune_request_, *prune_));
 }

@@ -23,15 +23,19 @@ class AuditCommands {
 
  private:
   CLI::App& add(const char* name, const char* doc, AuditRequest& request);
+  void add_file(CLI::App& command, AuditRequest& request);
+  static void add_since(CLI::App& command, AuditRequest& request);
 
   CLI::App& command_;
   CLI::App* list_ = nullptr;
   CLI::App* stats_ = nullptr;
   CLI::App* export_ = nullptr;
+  CLI::App* missed_ = nullptr;
   CLI::App* prune_ = nullptr;
   AuditRequest list_request_;
   AuditRequest stats_request_;
   AuditRequest export_request_;
+  AuditRequest missed_request_;
   AuditRequest prune_request_;
   std::string config_;
 };

@@ -139,6 +139,21 @@ class AuditHandle {
         &visit, error));
   }
 
+  template <typename Visit>
+  waystation_missed_result missed(const std::string& user, std::int64_t since, Visit visit) {
+    waystation_missed_result result{};
+    result.size = sizeof result;
+    LibraryError error;
+    error.check(waystation_audit_missed(
+        audit_.get(), user.c_str(), since,
+        [](void* function, const waystation_missed_sender* sender) {
+          (*static_cast<Visit*>(function))(*sender);
+          return 1;
+        },
+        &visit, &result, error));
+    return result;
+  }
+
  private:
   std::unique_ptr<waystation_audit, Close> audit_;
 };
@@ -430,6 +445,30 @@ int audit_export(const AuditRequest& request) {
   audit.read(filter, 0, [&](const waystation_audit_row& row) {
     return out.write(is_csv ? csv_line(row) : json_line(row)) && ++rows != limit;
   });
+  out.finish();
+  return 0;
+}
+
+int audit_missed(const AuditRequest& request) {
+  const auto since = time_of("--since", request.since, now_ms());
+  AuditHandle audit{request.file};
+  Output out;
+  bool is_empty = true;
+  const auto line = [&](std::uint64_t count, const std::string& text) {
+    std::array<char, 24> head{};
+    std::snprintf(head.data(), head.size(), "%10llu  ", static_cast<unsigned long long>(count));
+    out.write(std::string{head.data()} + text + "\n");
+    is_empty = false;
+  };
+  const auto result = audit.missed(request.user, since, [&](const auto& sender) {
+    line(sender.count, shown(sender.user) + ", " + local_time(sender.first) +
+                           (sender.last == sender.first ? "" : " to " + local_time(sender.last)));
+  });
+  if (result.notifications != 0) line(result.notifications, "notifications");
+  if (is_empty) out.write("Nobody.\n");
+  if (result.complete == 0) {
+    out.write("More may be missing: the audit is not complete for this time.\n");
+  }
   out.finish();
   return 0;
 }

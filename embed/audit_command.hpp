@@ -1,5 +1,5 @@
-// `waystation audit list|stats|export|prune`: reads and prunes an audit file. The server may be
-// running and writing to it.
+// `waystation audit list|stats|export|missed|prune`: reads and prunes an audit file. The server may
+// be running and writing to it.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,8 @@ int audit_list(const AuditRequest& request);
 int audit_stats(const AuditRequest& request);
 /// The first `limit` rows (0: all), oldest first. Holds at most 1000 rows in memory.
 int audit_export(const AuditRequest& request);
+/// Who tried to reach `user` since a time and did not, the latest first.
+int audit_missed(const AuditRequest& request);
 /// Deletes the rows, and prints their number and time range. A request without a filter is an
 /// error.
 int audit_prune(const AuditRequest& request);

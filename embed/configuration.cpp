@@ -60,6 +60,7 @@ std::variant<Value, std::string> from_toml(const toml::node& node, std::string_v
 void set(Configuration& configuration, const Option& option, const std::string& where,
          std::optional<Value> value, const std::string& shown) {
   configuration.origins[option.key] = where;
+  configuration.lines.erase(option.key);     // of the file, which this source overrides
   configuration.mistakes.erase(option.key);  // this source overrides the one with the mistake
   const auto mistakes =
       value ? mistakes_in(option, *value) : std::vector<std::string>{wrong_type(option, shown)};
@@ -81,10 +82,12 @@ void load_file(const std::string& path, Configuration& configuration) {
   }
   for (const auto& [key, node] : table) {
     // Use the key's position: toml++ does not record a position for every array.
-    const auto where = path + ":" + std::to_string(key.source().begin.line);
+    const std::size_t line = key.source().begin.line;
+    const auto where = path + ":" + std::to_string(line);
     const auto* option = find_option(key.str());
     if (!option) {
       const auto nearest = nearest_key(key.str());
+      configuration.lines[where] = line;
       configuration.mistakes.emplace(
           where, where + ": " + quoted(key.str()) + " is not an option" +
                      (nearest.empty() ? "; `waystation config show` lists the options"
@@ -97,6 +100,7 @@ void load_file(const std::string& path, Configuration& configuration) {
     } else {
       set(configuration, *option, where, std::nullopt, std::get<std::string>(value));
     }
+    configuration.lines[option->key] = line;
   }
 }
 
@@ -235,14 +239,22 @@ void Configuration::add_mistake(std::string_view key, std::string_view line) {
 
 void Configuration::throw_mistakes() const {
   if (mistakes.empty()) return;
-  std::vector<std::string> lines;
-  // In the order of the options, then mistakes without an option.
-  auto rest = mistakes;
-  for (const auto& option : all_options()) {
-    while (auto node = rest.extract(option.key)) lines.push_back(std::move(node.mapped()));
+  enum class Place { file, option, none };
+  std::multimap<std::pair<Place, std::size_t>, std::string> ordered;
+  const auto options = all_options();
+  for (const auto& [key, text] : mistakes) {
+    const auto line = lines.find(key);
+    const auto option = std::ranges::find(options, key, &Option::key);
+    if (line != lines.end()) {
+      ordered.emplace(std::pair{Place::file, line->second}, text);
+    } else {
+      const auto place = option != options.end() ? Place::option : Place::none;
+      ordered.emplace(std::pair{place, option - options.begin()}, text);
+    }
   }
-  for (auto& [where, line] : rest) lines.push_back(std::move(line));
-  throw ConfigurationError{std::move(lines)};
+  std::vector<std::string> texts;
+  for (auto& [place, text] : ordered) texts.push_back(std::move(text));
+  throw ConfigurationError{std::move(texts)};
 }
 
 Configuration read_configuration(const ConfigurationSources& sources) {

@@ -23,6 +23,8 @@ struct ConfigurationSources {
 struct Configuration {
   Settings settings;
   std::map<std::string, std::string, std::less<>> origins;  // by key: "--www", "site.toml:3", …
+  // Lines of the file: of each value that comes from it, by key, and of unknown keys, by location.
+  std::map<std::string, std::size_t, std::less<>> lines;
   // By key, or by location if there is no such option. Each line ends with the value's source.
   std::multimap<std::string, std::string> mistakes;
   std::vector<std::string> warnings;  // allowed, but probably a mistake
@@ -32,7 +34,9 @@ struct Configuration {
   std::string origin(std::string_view key) const;
 
   void add_mistake(std::string_view key, std::string_view line);
-  /// Throws ConfigurationError with all mistakes if there is at least one.
+  /// Throws ConfigurationError with all mistakes if there is at least one. First those in the lines
+  /// of the file, in their order, then those of other options in the order of the options, then
+  /// those without an option.
   void throw_mistakes() const;
 };
 

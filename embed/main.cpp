@@ -148,16 +148,16 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
   } catch (const CLI::RequiredError& error) {
-    if (token_command.is_selected() && argc > 2) {
-      throw ConfigurationError{std::string{error.what()} + "; see waystation token issue --help"};
-    }
     const auto [command, words] = command_given(app);
+    if (command->get_subcommands(nullptr).empty()) {  // an option is missing
+      throw ConfigurationError{std::string{error.what()} + "; see " + words + " --help"};
+    }
     if (command != &app) throw missing_subcommand(*command, words);
     const auto last =
         argc > 1 ? "; " + quoted(argv[argc - 1]) + " is not a command" : std::string{};
     throw ConfigurationError{
         "no command; allowed: serve, audit list, audit stats, audit export, audit "
-        "prune, token issue, config check or config show" +
+        "missed, audit prune, token issue, config check or config show" +
         last};
   } catch (const CLI::ExtrasError&) {
     throw ConfigurationError{unexpected_arguments(app)};

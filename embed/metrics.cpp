@@ -214,8 +214,18 @@ std::string Metrics::text() const {
     }
     families.push_back(counter(info.metric, info.help, samples));
   }
+  if (const auto expiry = certificate_expiry_.load(); expiry != 0) {
+    families.push_back(gauge("waystation_tls_certificate_expiry_timestamp_seconds",
+                             "When the certificate of new TLS connections expires, in seconds "
+                             "since 1970.",
+                             {Sample{static_cast<double>(expiry)}}));
+  }
   add_process(families);
   return prometheus::TextSerializer{}.Serialize(families);
+}
+
+void Metrics::set_certificate_expiry(Certificate::Time expires) noexcept {
+  certificate_expiry_ = std::chrono::system_clock::to_time_t(expires);
 }
 
 void Metrics::attach(mg_context* context) {

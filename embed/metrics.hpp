@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include "embed/certificate.hpp"
+
 struct mg_connection;
 struct mg_context;
 
@@ -24,6 +26,10 @@ class Metrics {
   /// Any thread.
   std::string text() const;
 
+  /// The end of the certificate of new connections. Without a call there is no such metric. Any
+  /// thread.
+  void set_certificate_expiry(Certificate::Time expires) noexcept;
+
   /// Registers the handler of /metrics: operators get the text, other clients 403. Call it before
   /// registering a handler that matches every path. This object must outlive the context.
   void attach(mg_context* context);
@@ -33,6 +39,7 @@ class Metrics {
   int answer_request(mg_connection* connection);
 
   waystation_relay* relay_;
+  std::atomic<std::int64_t> certificate_expiry_ = 0;  // seconds since 1970; 0: no certificate
 
   // Refusals of /metrics itself, by code.
   std::atomic<std::uint64_t> not_found_ = 0;

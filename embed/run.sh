@@ -54,25 +54,56 @@ show_help() {
   each_option show_option
 }
 
-keys=' config '
-add_key() { keys+="$1 "; }
+# By key: the values that an option may have, such as "1 to 3600 seconds" or "open, jwt or header".
+# Empty: the program checks them.
+declare -A allowed=([config]='')
+add_key() {
+  allowed["$1"]=''
+  case "$3" in *'Allowed: '*) allowed["$1"]="${3##*Allowed: }" && allowed["$1"]="${allowed["$1"]%%.*}" ;; esac
+}
 
-# Handles --help and unknown options before the build.
+# is_allowed VALUE RULE
+is_allowed() {
+  local largest="${2#* to }" value
+  case "$2" in
+    '') return ;;
+    [0-9]*' to '*)
+      [[ "$1" =~ ^[0-9]{1,18}$ ]] && [ "$1" -ge "${2%% *}" ] && [ "$1" -le "${largest%%[!0-9]*}" ]
+      ;;
+    *)
+      for value in ${2//,/}; do
+        if [ "$value" = "$1" ] && [ "$value" != or ]; then return; fi
+      done
+      return 1
+      ;;
+  esac
+}
+
+refuse() {
+  say "$*"
+  exit 2
+}
+
+# Handles --help, unknown options and wrong values before the build.
 check_arguments() {
-  local argument name
+  local argument key=
   for argument in "$@"; do
     case "$argument" in -h | --help) show_help && exit ;; esac
   done
   each_option add_key
   for argument in "$@"; do
     case "$argument" in
-      --*) name="${argument%%=*}" name="${name#--}" ;;
-      -[a-zA-Z]*) name="$argument" ;; # there are no one-letter options
-      *) continue ;;                  # a value
+      --* | -[a-zA-Z]*) # there are no one-letter options
+        key="${argument%%=*}" key="${key#--}" key="${key//-/_}"
+        [ -n "${allowed[$key]+known}" ] ||
+          refuse "${argument%%=*} is not an option of waystation serve; see embed/run.sh --help"
+        case "$argument" in *=*) argument="${argument#*=}" ;; *) continue ;; esac
+        ;;
     esac
-    case "$keys" in *" ${name//-/_} "*) continue ;; esac
-    say "${argument%%=*} is not an option of waystation serve; see embed/run.sh --help"
-    exit 2
+    if [ -n "$key" ] && ! is_allowed "$argument" "${allowed[$key]}"; then
+      refuse "$key = \"$argument\": wrong value; allowed: ${allowed[$key]} (--${key//_/-})"
+    fi
+    key=
   done
 }
 
@@ -117,8 +148,7 @@ https_port() {
   for address in "${addresses[@]}"; do
     case "$address" in https://*) printf '%s' "${address##*:}" && return ;; esac
   done
-  say "--tls-self-signed: no address in --listen begins with https://; write --listen https://${addresses[0]#http://}"
-  exit 2
+  refuse "--tls-self-signed: no address in --listen begins with https://; write --listen https://${addresses[0]#http://}"
 }
 
 # Takes --tls-self-signed out of the arguments.

@@ -168,9 +168,10 @@ void configure(Log& log, const Settings& settings) {
 /// time. Applies nothing if there is a mistake.
 void reload(const ConfigurationSources& sources, Configuration& current,
             std::shared_ptr<const Certificate>& certificate, waystation_relay* relay,
-            WebServer& server, Log& log) {
+            WebServer& server, Metrics& metrics, Log& log) {
   Configuration next;
   Checked checked;
+  bool is_applying = false;
   std::vector<std::string> changes;
   std::vector<std::string> deferred;
   try {
@@ -188,13 +189,16 @@ void reload(const ConfigurationSources& sources, Configuration& current,
     // mode may be allowed with the new listeners, but not with the current ones.
     checked = check(next);
     checked.tls_warnings = warnings;
+    is_applying = true;
     reconfigure_relay(relay, LibraryOptions{next.settings});
   } catch (const ConfigurationError& error) {
     for (const auto& line : error.lines()) log.error("SIGHUP: nothing was changed: " + line);
     return;
   } catch (const std::exception& error) {
-    log.error("SIGHUP: only some options may be applied; send SIGHUP again: " +
-              std::string{error.what()});
+    log.error(std::string{"SIGHUP: "} +
+              (is_applying ? "only some options may be applied; send SIGHUP again: "
+                           : "nothing was changed: ") +
+              error.what());
     return;
   }
   for (const auto& warning : next.warnings) log.warning(warning);
@@ -205,6 +209,7 @@ void reload(const ConfigurationSources& sources, Configuration& current,
   if (checked.certificate) {
     // Also if only its intermediates or its key have changed.
     server.replace_certificate(checked.certificate);
+    metrics.set_certificate_expiry(checked.certificate->expires());
     if (!checked.certificate->is_same(*certificate)) {
       log.info("SIGHUP: " + validity(next.settings, *checked.certificate));
     }
@@ -249,6 +254,7 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   Metrics metrics{relay.get()};
   WebServer server{listeners_of(settings), certificate, read_site(settings.text("www"), log), log};
   server.set_hsts_seconds(settings.number("tls_hsts_seconds"));
+  if (certificate) metrics.set_certificate_expiry(certificate->expires());
   waystation_civetweb_attach(relay.get(), server.context());
   waystation_civetweb_attach_api(relay.get(), server.context());
   metrics.attach(server.context());
@@ -278,7 +284,7 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
     next_turn = now + period;
     if (signal == SIGHUP) {
       notify_reloading();
-      reload(sources, configuration, certificate, relay.get(), server, log);
+      reload(sources, configuration, certificate, relay.get(), server, metrics, log);
       notify_ready();
     }
     if (watchdog) feed_watchdog(relay.get(), *watchdog, log);

@@ -34,6 +34,7 @@ test_packages=(
   man-db
   openssl
   python3
+  python3-django
   python3-websockets
   systemd
 )

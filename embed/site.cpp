@@ -22,10 +22,11 @@ constexpr std::size_t kMaxBytes = 256U << 20;
 
 // Allows only this server's files, and no inline script or style. If a message were ever rendered
 // as markup, it could load, run and send nothing. 'self' in connect-src includes ws: and wss: of
-// this host (Content Security Policy Level 3, section 6.7.2.8).
+// this host (Content Security Policy Level 3, section 6.7.2.8). A blob: address is of bytes in the
+// page's own memory: the images that users send each other.
 constexpr std::string_view kEveryResponse =
     "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data:; font-src 'self'; manifest-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob:; font-src 'self'; manifest-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
     "X-Content-Type-Options: nosniff\r\n"
     "Referrer-Policy: no-referrer\r\n"

@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <mutex>
+#include <string>
+#include <string_view>
 
 #include "embed/certificate.hpp"
 
@@ -38,5 +40,9 @@ class TlsContext {
   std::mutex mutex_;
   std::shared_ptr<const Certificate> certificate_;
 };
+
+/// Why a handshake failed: "<reason>; <what to do>". `error` is OpenSSL's text, such as
+/// "error:0A00009C:SSL routines::http request". Empty: the connection broke.
+std::string handshake_problem(std::string_view error);
 
 }  // namespace waystation::server

@@ -69,9 +69,11 @@ TokenCommand::TokenCommand(CLI::App& app)
       ->type_name("ID");
   issue_.footer(
       "The key is a secret or a private key in jwt_key_file. Only its owner may have access to\n"
-      "the file (a file of root may be readable by its group). To create a key:\n"
+      "the file (a file of root may be readable by its group). To create a key and start a "
+      "server:\n"
       "    (umask 077; openssl rand -base64 32 > key)\n"
       "    waystation serve --auth jwt --jwt-key-file key\n"
+      "In a second terminal, a token for that server:\n"
       "    waystation token issue --user alice --jwt-key-file key");
 }
 

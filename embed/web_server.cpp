@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <civetweb.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
@@ -83,6 +84,30 @@ std::string http_date() {
 /// Whether this thread is a worker that has a connection. CivetWeb's callbacks of a connection all
 /// run on its worker.
 thread_local bool has_connection = false;
+
+/// The socket of this thread's last TLS handshake. CivetWeb knows the client's address only later.
+thread_local int handshake_socket = -1;
+
+/// The address of a socket's peer, for the log. Unknown if the peer has reset the connection.
+std::string peer_of(int socket) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  std::array<char, NI_MAXHOST> text{};
+  auto* const address = reinterpret_cast<sockaddr*>(&peer);
+  if (getpeername(socket, address, &size) != 0 ||
+      getnameinfo(address, size, text.data(), text.size(), nullptr, 0, NI_NUMERICHOST) != 0) {
+    return "unknown";
+  }
+  return text.data();
+}
+
+/// A line about CivetWeb's message, which mostly says that a client closed its connection.
+std::string describe(std::string_view message) {
+  constexpr std::string_view kHandshake = "sslize error: ";
+  if (!message.starts_with(kHandshake)) return "civetweb: " + std::string{message};
+  return "TLS handshake failed: " + handshake_problem(message.substr(kHandshake.size())) +
+         " (client " + peer_of(handshake_socket) + ")";
+}
 
 std::intptr_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -385,6 +410,7 @@ void WebServer::on_tls_event(const ssl_st* connection, int where, int) {
   const auto* owner = static_cast<const mg_connection*>(SSL_get_app_data(connection));
   if (owner == nullptr) return;
   has_connection = true;
+  handshake_socket = SSL_get_fd(connection);
   ++static_cast<WebServer*>(mg_get_user_data(mg_get_context(owner)))->busy_workers_;
 }
 
@@ -520,7 +546,7 @@ int WebServer::on_log(const mg_connection* connection, const char* text) {
     const std::lock_guard lock{self->start_mutex_};
     self->start_messages_ += std::string{view(text)} + "; ";
   } else {
-    self->log_.debug("civetweb: " + std::string{view(text)});  // mostly closed connections
+    self->log_.debug(describe(view(text)));
   }
   return 1;
 }

@@ -1,13 +1,13 @@
 import vue from '@vitejs/plugin-vue';
 import { defineConfig, type Plugin } from 'vite';
 
-/** Stores the keys of the operator page's texts once, for a smaller bundle. zh.ts has the keys of en.ts in the same order; a test checks that. */
+/** Stores the keys of the texts that are loaded later once, for a smaller bundle. zh.ts has the keys of en.ts in the same order; a test checks that. */
 const keysOnce: Plugin = {
   name: 'keys-once',
   apply: 'build',
   enforce: 'pre',
   transform(code, id) {
-    if (!id.endsWith('/locales/operator/zh.ts')) return null;
+    if (!/\/locales\/(operator|extras)\/zh\.ts$/.test(id)) return null;
     const texts = code.match(/^  '[\w.]+': '.*',$/gm) ?? [];
     if (texts.length !== code.match(/^  '/gm)?.length) throw new Error('zh.ts: a text has a wrong format; use one line and single quotes');
     const values = texts.map((line) => line.slice(line.indexOf(': ') + 2)).join('\n');

@@ -166,6 +166,18 @@ struct AdmissionSnapshot::Settings : AdmissionRules {
     return unauthenticated("the caller is not known");
   }
 
+  /// Whether the caller is a user. In open mode it may also be anonymous.
+  Result<void, Refusal> check_user(const Identity& identity) const {
+    const bool may_be_anonymous = options.auth == Auth::open;
+    if (identity.user ? is_user_id(*identity.user) : may_be_anonymous) return {};
+    Refusal refusal{RefusalCode::bad_subject};
+    if (options.auth == Auth::jwt) {
+      refusal.detail = "the token's sub is missing or not a user: " WAYSTATION_USER_ID_RULE;
+    }
+    refusal.log_detail = identity.user ? "it is " + in_quotes(*identity.user) : "it names no user";
+    return refusal;
+  }
+
   /// Whether the caller may open the route.
   static Result<void, Refusal> check_membership(const SocketRoute& route,
                                                 const std::optional<std::string>& caller) {
@@ -251,16 +263,7 @@ std::variant<Declined, Refusal, Admitted> AdmissionSnapshot::admit_without_cors(
     refusal.user = identity->user.value_or("");
     return refusal;
   };
-  const bool may_be_anonymous = settings_->options.auth == Auth::open;
-  if (identity->user ? !is_user_id(*identity->user) : !may_be_anonymous) {
-    Refusal refusal{RefusalCode::bad_subject};
-    if (accepts_tokens()) {
-      refusal.detail = "the token's sub is missing or not a user: " WAYSTATION_USER_ID_RULE;
-    }
-    refusal.log_detail =
-        identity->user ? "it is " + in_quotes(*identity->user) : "it names no user";
-    return refusal;
-  }
+  if (auto checked = settings_->check_user(*identity); !checked) return std::move(checked.error());
   const Offers offers = subprotocol_offers(request);
   if (offers.v1 && !identity->user) {
     return unauthenticated("waystation.v1 needs a named user, such as ?user=alice");
@@ -308,6 +311,21 @@ Result<void, Refusal> AdmissionSnapshot::authorize(const Request& request, Scope
                   "this needs the scope " + std::string(scope_name(scope))};
   refusal.user = std::move(identity->user).value_or("");
   return refusal;
+}
+
+Result<std::optional<std::string>, Refusal> AdmissionSnapshot::authorize_user(
+    const Request& request, std::int64_t now_ms) const {
+  if (settings_->options.auth == Auth::open) {
+    auto allowed = authorize_operator(request);
+    if (!allowed) return std::move(allowed.error());
+    return std::optional<std::string>();
+  }
+  if (auto checked = check_host_and_origin(request); !checked) return std::move(checked.error());
+  const ClientAddress client = client_address(request, settings_->trusted_proxies);
+  auto identity = settings_->identify(request, client, nullptr, now_ms);
+  if (!identity) return std::move(identity.error());
+  if (auto checked = settings_->check_user(*identity); !checked) return std::move(checked.error());
+  return std::move(identity->user);
 }
 
 bool AdmissionSnapshot::is_trusted_proxy(const Address& address) const noexcept {

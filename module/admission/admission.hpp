@@ -64,6 +64,12 @@ class AdmissionSnapshot {
   /// unauthenticated.
   Result<void, Refusal> authorize(const Request& request, Scope scope, std::int64_t now_ms) const;
 
+  /// Checks host, origin and identity, and returns the caller's user. In open mode, where nobody
+  /// has an identity, the caller must be an operator, and there is no user in the result. Refused
+  /// with 403 bad_host, bad_origin, bad_subject, not_an_operator (open mode), 401 unauthenticated.
+  Result<std::optional<std::string>, Refusal> authorize_user(const Request& request,
+                                                             std::int64_t now_ms) const;
+
   /// Checks host and origin, and that the client address is one of `operators`. Required for the
   /// health status and the statistics. Refused with 403 bad_host, bad_origin, not_an_operator.
   Result<void, Refusal> authorize_operator(const Request& request) const;

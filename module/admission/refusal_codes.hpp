@@ -36,6 +36,7 @@ enum class RefusalCode : std::uint8_t {
   unsupported_media_type,
   upgrade_required,
   too_many,
+  rate_limited,
   too_many_fields,
   internal,
   tls_unsupported,
@@ -45,6 +46,7 @@ enum class RefusalCode : std::uint8_t {
   stopped,
   not_adoptable,
   audit_unavailable,
+  audit_busy,
   timeout,
 };
 
@@ -81,7 +83,7 @@ inline constexpr std::array kRefusalCodes = [] {
                       "only the two users of a group may open it"},
       RefusalCodeInfo{not_that_user, "not_that_user", 403, upgrade, 0,
                       "only the user in the path may open a push socket"},
-      RefusalCodeInfo{bad_subject, "bad_subject", 403, upgrade, 0,
+      RefusalCodeInfo{bad_subject, "bad_subject", 403, both, 0,
                       "the caller's identity is not a user: " WAYSTATION_USER_ID_RULE},
       RefusalCodeInfo{bad_origin, "bad_origin", 403, both, 0,
                       "the page's origin is neither this host and port nor one of "
@@ -107,6 +109,8 @@ inline constexpr std::array kRefusalCodes = [] {
       RefusalCodeInfo{upgrade_required, "upgrade_required", 426, upgrade, 0,
                       "this route speaks WebSocket"},
       RefusalCodeInfo{too_many, "too_many", 429, upgrade, 0, "too many sockets are open"},
+      RefusalCodeInfo{rate_limited, "rate_limited", 429, http, 1,
+                      "the message rate of the user is exceeded"},
       RefusalCodeInfo{too_many_fields, "too_many_fields", 431, both, 0,
                       "the request has too many header fields"},
       RefusalCodeInfo{internal, "internal", 500, both, 0, "the server cannot answer this request"},
@@ -125,6 +129,8 @@ inline constexpr std::array kRefusalCodes = [] {
                       "the connection's socket cannot be adopted"},
       RefusalCodeInfo{audit_unavailable, "audit_unavailable", 503, http, 5,
                       "the audit's file cannot be read"},
+      RefusalCodeInfo{audit_busy, "audit_busy", 503, http, 1,
+                      "too many questions wait; try again later"},
       RefusalCodeInfo{timeout, "timeout", 504, http, 0,
                       "the relay did not answer in time; it may still execute the request"},
   };

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "api/guarded.hpp"
+#include "api/missed.hpp"
 #include "api/option_table.hpp"
 #include "api/options.hpp"
 #include "api/registry.hpp"
@@ -155,6 +156,19 @@ waystation_status run_query(waystation_relay* handle, const char* user, std::uin
                             Query&& query, Use&& use) noexcept {
   if (handle == nullptr || user == nullptr || !ws::is_user_id(user)) return WAYSTATION_INVALID;
   return run_query(handle, deadline_ms, std::forward<Query>(query), std::forward<Use>(use));
+}
+
+waystation_status status_of(ws::ErrorCode code) noexcept {
+  switch (code) {
+    case ws::ErrorCode::audit_off:
+      return WAYSTATION_INVALID;
+    case ws::ErrorCode::audit_busy:
+      return WAYSTATION_EXHAUSTED;
+    case ws::ErrorCode::timeout:
+      return WAYSTATION_TIMEOUT;
+    default:
+      return WAYSTATION_FAILED;
+  }
 }
 
 }  // namespace
@@ -497,6 +511,37 @@ waystation_status waystation_end_sessions(waystation_relay* relay, const char* u
       [&](std::size_t sockets) {
         if (closed != nullptr) *closed = sockets;
       });
+}
+
+waystation_status waystation_missed(
+    waystation_relay* relay, const char* user, int64_t since, const char* after,
+    uint32_t deadline_ms, int (*visit)(void* user_data, const waystation_missed_sender* sender),
+    void* user_data, waystation_missed_result* result, waystation_error* error) {
+  std::string problem;
+  const auto status = ws::guarded(error, [&] {
+    ws::require(relay != nullptr && visit != nullptr && ws::is_sized(result),
+                "relay, visit, result: must not be NULL; zero result and set its size");
+    const auto checked = ws::check_user_id("user", user == nullptr ? "" : user);
+    if (!checked) throw std::invalid_argument(checked.error().message);
+    ws::MissedQuestion question{since, {}};
+    if (after != nullptr) {
+      question.after = ws::MissedCursor::parse(after);
+      ws::require(question.after.has_value(), "after: not valid; pass `next` of an earlier answer");
+    }
+    auto called = relay->relay->service().missed(user, std::move(question), false,
+                                                 std::chrono::milliseconds(deadline_ms));
+    if (!called) {
+      return called.error() == ws::CallProblem::timeout ? WAYSTATION_TIMEOUT : WAYSTATION_STOPPED;
+    }
+    auto& answer = *called;
+    if (!answer) {
+      problem = std::move(answer.error().detail);
+      return status_of(answer.error().code);
+    }
+    ws::give_missed(*answer, visit, user_data, *result);
+    return WAYSTATION_OK;
+  });
+  return problem.empty() ? status : ws::fail(error, status, problem);
 }
 
 waystation_status waystation_stats_read(const waystation_relay* relay, waystation_stats* stats) {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "api/guarded.hpp"
+#include "api/missed.hpp"
 #include "audit/audit.hpp"
 #include "audit/audit_prune.hpp"
 #include "audit/audit_reader.hpp"
@@ -170,6 +171,22 @@ waystation_status waystation_audit_top(waystation_audit* audit,
     for (const auto& [name, count] : found) {
       if (visit(user_data, name.c_str(), count) == 0) return;
     }
+  });
+}
+
+waystation_status waystation_audit_missed(waystation_audit* audit, const char* user, int64_t since,
+                                          int (*visit)(void* user_data,
+                                                       const waystation_missed_sender* sender),
+                                          void* user_data, waystation_missed_result* result,
+                                          waystation_error* error) {
+  return guarded(error, [&] {
+    ws::require(audit != nullptr && visit != nullptr && ws::is_sized(result),
+                "audit, visit, result: must not be NULL; zero result and set its size");
+    const auto name = user_of("user", user);
+    ws::require(!name.empty(), "user: missing; name the user who is asking");
+    auto missed = audit->reader.missed(name, {}, {since, {}}, 0);
+    missed.next.clear();
+    ws::give_missed(missed, visit, user_data, *result);
   });
 }
 

@@ -40,6 +40,16 @@ CallFailure failure_of(CallProblem problem) {
                                           : CallFailure::Cause::stopped};
 }
 
+CallFailure failure_of(MissedFailure failure) {
+  using enum CallFailure::Cause;
+  const auto cause = failure.code == ErrorCode::audit_off      ? off
+                     : failure.code == ErrorCode::audit_busy   ? busy
+                     : failure.code == ErrorCode::rate_limited ? too_fast
+                     : failure.code == ErrorCode::timeout      ? timeout
+                                                               : failed;
+  return {cause, std::move(failure.detail)};
+}
+
 /// A field of waystation_stats and the statistic of a module that it shows.
 template <typename Source>
 struct StatSource {
@@ -123,7 +133,8 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
       audit_(make_audit(options, [this](waystation_log_level level,
                                         const std::string& line) { log(level, line); })),
       service_(relay_options(options),
-               options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this, this),
+               options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this, this,
+               audit_.get()),
       handover_(*this) {
   log_warnings(options);
 }
@@ -619,6 +630,14 @@ Result<std::vector<AuditRow>, CallFailure> Relay::audit(const AuditFilter& filte
                                                         std::optional<AuditCursor> after,
                                                         std::size_t limit, AuditOrder order) {
   return audit_page(audit_.get(), filter, after, limit, order);
+}
+
+Result<Missed, CallFailure> Relay::missed(const std::string& user, MissedQuestion question) {
+  auto called = service_.missed(user, std::move(question), true, kHttpDeadline);
+  if (!called) return failure_of(called.error());
+  MissedAnswer& answer = *called;
+  if (answer) return std::move(*answer);
+  return failure_of(std::move(answer.error()));
 }
 
 waystation_stats Relay::stats() const {

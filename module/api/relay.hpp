@@ -175,6 +175,8 @@ class Relay final : private Observer,
                                                    std::optional<AuditCursor> after,
                                                    std::size_t limit, AuditOrder order) override;
 
+  Result<Missed, CallFailure> missed(const std::string& user, MissedQuestion question) override;
+
   std::variant<Declined, Reply, Adopted> adopt_tls(const Request& request,
                                                    const waystation_stream& stream, Entry entry);
   void on_not_released(const char* problem, const void* permit, std::string_view user) noexcept;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <system_error>
 #include <utility>
 
 #include "audit/audit_file.hpp"
@@ -49,8 +50,9 @@ void Audit::check(const std::string& file) {
 Audit::Audit(AuditOptions options)
     : options_(std::move(options)),
       path_(resolve_audit_path(options_.file)),
+      node_(node_name(options_.node)),
       inbox_(options_.queue_bytes),
-      writer_(options_, path_, node_name(options_.node), inbox_, status_) {
+      writer_(options_, path_, node_, inbox_, status_) {
   const FileSizeSignalBlocker no_signal;
   check(path_);
   writer_.start();
@@ -70,11 +72,24 @@ void Audit::on_delivery(const Delivery& delivery) noexcept {
   if (delivery.outcome != Outcome::chat) inbox_.push(delivery);
 }
 
+void Audit::ask_missed(std::string user, MissedQuestion question, Completion done) {
+  try {
+    if (!missed_) {
+      missed_ = std::make_unique<MissedReader>(options_, path_, node_, inbox_, status_);
+    }
+  } catch (const std::system_error&) {
+    return done(MissedFailure{ErrorCode::audit_unavailable,
+                              "missed: the server has no thread left; try again later"});
+  }
+  missed_->ask(std::move(user), std::move(question), std::move(done));
+}
+
 void Audit::set_retention(std::uint32_t days, std::uint64_t max_bytes) noexcept {
   writer_.retention().set_limits(days, max_bytes);
 }
 
 void Audit::stop(std::chrono::milliseconds timeout) {
+  if (missed_) missed_->stop();
   inbox_.request_stop(timeout);
   if (thread_.joinable()) thread_.join();
 }

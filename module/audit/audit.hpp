@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -10,6 +11,8 @@
 #include "audit/audit_options.hpp"
 #include "audit/audit_status.hpp"
 #include "audit/audit_writer.hpp"
+#include "audit/missed_reader.hpp"
+#include "relay/missed.hpp"
 #include "relay/observer.hpp"
 
 namespace waystation {
@@ -24,7 +27,7 @@ bool is_audit_node(std::string_view text) noexcept;
 /// Whatever the disk does, on_delivery() costs no more than a copy of some names. Rows that cannot
 /// be written wait in a bounded queue. Rows that find it full are counted, and a gap in the audit
 /// says how many are missing and for which time.
-class Audit final : public Observer {
+class Audit final : public Observer, public MissedSource {
  public:
   /// Throws AuditRefused (the file is a link, another user's, a newer program's, …),
   /// std::system_error (no thread) or std::bad_alloc. A fault that may pass, such as a full disk,
@@ -42,6 +45,8 @@ class Audit final : public Observer {
 
   void on_delivery(const Delivery& delivery) noexcept override;
   void on_error_sent(ErrorCode) noexcept override {}
+  /// The first question starts the thread that answers.
+  void ask_missed(std::string user, MissedQuestion question, Completion done) override;
 
   // ---- any thread
 
@@ -65,10 +70,12 @@ class Audit final : public Observer {
  private:
   const AuditOptions options_;
   const std::string path_;
+  const std::string node_;
   AuditInbox inbox_;
   AuditStatus status_;
   AuditWriter writer_;
   std::thread thread_;
+  std::unique_ptr<MissedReader> missed_;  // the relay's thread's, and stop()'s after its end
 };
 
 }  // namespace waystation

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "audit/audit_file.hpp"
+#include "audit/coverage.hpp"
 #include "audit/sqlite.hpp"
 
 namespace waystation {
@@ -50,6 +51,11 @@ class Pruner {
         "PRAGMA wal_autocheckpoint = 0");
     // With the time: another row may have the id by now.
     delete_ = Statement(database_, "DELETE FROM deliveries WHERE id = ?1 AND at = ?2", true);
+    // A deletion for a user leaves no trace. A file of an earlier version has nowhere to record
+    // one.
+    if (!names_user() && database_.number("PRAGMA user_version") >= kCoverageVersion) {
+      record_deleted_ = Statement(database_, DeletedRows::kRecord, true);
+    }
   }
 
   void delete_rows(std::uint64_t& count) {
@@ -80,23 +86,30 @@ class Pruner {
   }
 
  private:
+  bool names_user() const noexcept {
+    return !filter_.user.empty() || !filter_.from.empty() || !filter_.to.empty();
+  }
+
   bool is_wanted(const AuditRow& row) const {
     if (row.outcome != AuditOutcome::gap) return true;
-    return filter_.user.empty() && filter_.from.empty() && filter_.to.empty() &&
-           filter_.wants(AuditOutcome::gap) && row.at >= filter_.since &&
+    return !names_user() && filter_.wants(AuditOutcome::gap) && row.at >= filter_.since &&
            row.lost_until < filter_.until;
   }
 
   std::uint64_t delete_some(const std::vector<AuditRow>& rows) {
     std::uint64_t count = 0;
+    DeletedRows deleted;
     Transaction step(database_, Transaction::Kind::write);
     for (const AuditRow& row : rows) {
       if (!is_wanted(row)) continue;
       delete_.bind(1, row.id);
       delete_.bind(2, row.at);
       delete_.run();
-      count += static_cast<std::uint64_t>(database_.changes());
+      if (database_.changes() == 0) continue;
+      ++count;
+      deleted.add(std::max(row.at, row.lost_until), row.id);
     }
+    if (record_deleted_) deleted.record(*record_deleted_);
     step.commit();
     return count;
   }
@@ -120,6 +133,7 @@ class Pruner {
   AuditReader reader_;
   Database database_;
   Statement delete_;
+  std::optional<Statement> record_deleted_;  // none: the deletion leaves no trace
 };
 
 }  // namespace

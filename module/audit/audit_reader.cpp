@@ -222,16 +222,17 @@ std::optional<AuditCursor> AuditCursor::parse(std::string_view text) noexcept {
   return cursor;
 }
 
-AuditReader::AuditReader(const std::string& path) : database_(open_to_read(path)) {}
+AuditReader::AuditReader(const std::string& path) : path_(path), database_(open_to_read(path)) {}
 
 void AuditReader::set_deadline(std::chrono::milliseconds deadline) {
   deadline_ = std::chrono::steady_clock::now() + deadline;
   constexpr int kSteps = 10'000;  // well below a millisecond
   database_.set_progress_handler(
       kSteps,
-      [](void* reader) {
-        return std::chrono::steady_clock::now() > static_cast<AuditReader*>(reader)->deadline_ ? 1
-                                                                                               : 0;
+      [](void* context) {
+        const auto& reader = *static_cast<AuditReader*>(context);
+        if (reader.on_progress_) reader.on_progress_();
+        return std::chrono::steady_clock::now() > reader.deadline_ ? 1 : 0;
       },
       this);
 }

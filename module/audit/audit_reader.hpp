@@ -8,9 +8,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "audit/sqlite.hpp"
+#include "relay/missed.hpp"
 
 namespace waystation {
 
@@ -106,6 +108,12 @@ class AuditReader {
   /// AuditTooSlow.
   void set_deadline(std::chrono::milliseconds deadline);
 
+  /// Calls `on_progress`, which must not throw, now and then during a query. To be called before
+  /// set_deadline().
+  void set_progress_callback(std::function<void()> on_progress) {
+    on_progress_ = std::move(on_progress);
+  }
+
   /// The first `limit` rows after `after` in that order; fewer at the end.
   std::vector<AuditRow> page(const AuditFilter& filter, std::optional<AuditCursor> after,
                              std::size_t limit, AuditOrder order = AuditOrder::oldest);
@@ -121,6 +129,13 @@ class AuditReader {
   /// The `limit` groups with the most messages whose receiver was not present.
   std::vector<AuditCount> top_fallbacks(const AuditFilter& filter, std::size_t limit);
 
+  /// What `user` missed by the rows of `node`; an empty node: of every node. `now_ms` is the time
+  /// of the answer. Throws AuditRefused if an earlier version wrote the file.
+  Missed missed(const std::string& user, const std::string& node, const MissedQuestion& question,
+                std::int64_t now_ms);
+  /// SQLite's query plan of missed(), one step a line.
+  std::string explain_missed();
+
   /// SQLite's query plan of page(), one step a line. In the order `newest` a line "gaps:" separates
   /// its two queries.
   std::string explain(const AuditFilter& filter, AuditOrder order);
@@ -129,7 +144,12 @@ class AuditReader {
   std::vector<AuditRow> rows(const std::string& sql, const AuditFilter& filter,
                              std::optional<AuditCursor> after, std::size_t limit, AuditOrder order);
 
+  Missed read_missed(const std::string& user, const std::string& node,
+                     const MissedQuestion& question, std::int64_t now_ms);
+
+  const std::string path_;  // as it was given, for error texts
   Database database_;
+  std::function<void()> on_progress_;
   std::chrono::steady_clock::time_point deadline_{};
 };
 

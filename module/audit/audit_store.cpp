@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "audit/coverage.hpp"
 #include "audit/migrations.hpp"
 
 namespace waystation {
@@ -20,6 +21,9 @@ constexpr std::int64_t kWalBytesKept = 16 << 20;
 // The largest file that is checked as a whole, which takes about a second. Damage in a larger one
 // is found when it is read.
 constexpr std::int64_t kFullCheckBytes = std::int64_t{256} << 20;
+
+// What a deletion returns of each row.
+constexpr std::string_view kReturning = "RETURNING max(at, ifnull(lost_until, at)), id";
 
 std::string_view outcome_name(Outcome outcome) noexcept {
   switch (outcome) {
@@ -136,32 +140,42 @@ void AuditStore::check_is_same_file() const {
 void AuditStore::prepare_statements() {
   insert_ = Statement(database_,
                       "INSERT INTO deliveries (at, group_name, from_user, to_user, outcome, "
-                      "reached, bytes, message_id, node) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                      "reached, bytes, message_id, node, run, message_key, taken, id) "
+                      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                       true);
   insert_gap_ = Statement(database_,
-                          "INSERT INTO deliveries (at, outcome, node, lost, lost_until) "
-                          "VALUES (?, 'gap', ?, ?, ?)",
+                          "INSERT INTO deliveries (at, outcome, node, lost, lost_until, id) "
+                          "VALUES (?, 'gap', ?, ?, ?, ?)",
                           true);
   // A gap counts as old as its end: a missing row may be from then.
   delete_before_ = Statement(database_,
                              "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries "
                              "INDEXED BY deliveries_by_time WHERE at < ?1 AND "
-                             "ifnull(lost_until, at) < ?1 ORDER BY at LIMIT ?2)",
+                             "ifnull(lost_until, at) < ?1 ORDER BY at LIMIT ?2) " +
+                                 std::string(kReturning),
                              true);
   delete_oldest_ = Statement(database_,
                              "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries "
                              "INDEXED BY deliveries_by_time WHERE outcome <> 'gap' "
-                             "ORDER BY at LIMIT ?)",
+                             "ORDER BY at LIMIT ?) " +
+                                 std::string(kReturning),
                              true);
-  delete_gaps_ = Statement(database_,
-                           "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries "
-                           "INDEXED BY deliveries_not_pushed WHERE outcome <> 'pushed' AND "
-                           "outcome = 'gap' AND at < ?1 AND lost_until < ?1 ORDER BY at LIMIT ?2)",
-                           true);
+  delete_gaps_ =
+      Statement(database_,
+                "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries "
+                "INDEXED BY deliveries_not_pushed WHERE outcome <> 'pushed' AND "
+                "outcome = 'gap' AND at < ?1 AND lost_until < ?1 ORDER BY at LIMIT ?2) " +
+                    std::string(kReturning),
+                true);
   oldest_ = Statement(database_,
                       "SELECT at FROM deliveries INDEXED BY deliveries_by_time "
                       "WHERE outcome <> 'gap' ORDER BY at LIMIT 1",
                       true);
+  ids_ = Statement(database_,
+                   "SELECT max(last_id, ifnull((SELECT max(id) FROM deliveries), 0)) FROM coverage",
+                   true);
+  set_last_id_ = Statement(database_, "UPDATE coverage SET last_id = ?", true);
+  record_deleted_ = Statement(database_, DeletedRows::kRecord, true);
   page_count_ = Statement(database_, "PRAGMA page_count", true);
   free_count_ = Statement(database_, "PRAGMA freelist_count", true);
 }
@@ -220,6 +234,7 @@ bool AuditStore::begin_run(std::int64_t started_at, std::optional<std::int64_t> 
   }
   if (is_same) run_ = last.number(0);
   last.reset();
+  take_ids();
   // The end is not before the beginning, even if the clock was set back.
   if (since) insert(AuditGap{*since, std::max(started_at, *since), AuditGap::kUnknown});
   if (!is_same) {
@@ -231,6 +246,7 @@ bool AuditStore::begin_run(std::int64_t started_at, std::optional<std::int64_t> 
     enter.run();
     run_ = sqlite3_last_insert_rowid(database_.get());
   }
+  store_ids();
   whole.commit();
   return since.has_value();
 }
@@ -245,6 +261,7 @@ void AuditStore::end_run(std::int64_t now_ms) {
 void AuditStore::begin() {
   batch_.reset();
   batch_ = std::make_unique<Transaction>(database_, Transaction::Kind::write);
+  take_ids();
 }
 
 void AuditStore::insert(const Delivery& row) {
@@ -257,6 +274,14 @@ void AuditStore::insert(const Delivery& row) {
   insert_.bind(7, static_cast<std::int64_t>(row.bytes));
   insert_.bind_or_null(8, row.id);
   insert_.bind(9, node_);
+  insert_.bind(10, run_);
+  insert_.bind(11, static_cast<std::int64_t>(row.key));
+  if (row.outcome == Outcome::dropped) {
+    insert_.bind(12, static_cast<std::int64_t>(row.taken));
+  } else {
+    insert_.bind_null(12);
+  }
+  insert_.bind(13, next_id_++);
   insert_.run();
 }
 
@@ -269,27 +294,47 @@ void AuditStore::insert(const AuditGap& gap) {
     insert_gap_.bind(3, gap.lost);
   }
   insert_gap_.bind(4, gap.until);
+  insert_gap_.bind(5, next_id_++);
   insert_gap_.run();
+}
+
+/// Each row has an id that no row had before, so that a reader knows which rows are new to it.
+/// SQLite alone would use the ids of deleted rows again.
+void AuditStore::take_ids() {
+  ids_.step();
+  next_id_ = ids_.number(0) + 1;
+  ids_.reset();
+}
+
+void AuditStore::store_ids() {
+  set_last_id_.bind(1, next_id_ - 1);
+  set_last_id_.run();
+}
+
+std::size_t AuditStore::delete_rows(Statement& deletion) {
+  DeletedRows deleted;
+  std::size_t rows = 0;
+  for (; deletion.step(); ++rows) deleted.add(deletion.number(0), deletion.number(1));
+  deletion.reset();
+  deleted.record(record_deleted_);
+  return rows;
 }
 
 std::size_t AuditStore::delete_before(std::int64_t time, std::size_t rows) {
   delete_before_.bind(1, time);
   delete_before_.bind(2, static_cast<std::int64_t>(rows));
-  delete_before_.run();
-  return static_cast<std::size_t>(database_.changes());
+  return delete_rows(delete_before_);
 }
 
 std::size_t AuditStore::delete_oldest(std::size_t rows) {
   delete_oldest_.bind(1, static_cast<std::int64_t>(rows));
-  delete_oldest_.run();
-  const auto retired = database_.changes();
+  const auto retired = delete_rows(delete_oldest_);
   constexpr auto kAny = std::numeric_limits<std::int64_t>::max();
   const auto oldest = oldest_.step() ? oldest_.number(0) : kAny;
   oldest_.reset();
   delete_gaps_.bind(1, oldest);
   delete_gaps_.bind(2, static_cast<std::int64_t>(rows));
-  delete_gaps_.run();
-  return static_cast<std::size_t>(retired + database_.changes());
+  return retired + delete_rows(delete_gaps_);
 }
 
 std::optional<std::int64_t> AuditStore::last_at() {
@@ -306,6 +351,7 @@ void AuditStore::release_memory() noexcept {
 }
 
 void AuditStore::commit() {
+  store_ids();
   batch_->commit();
   batch_.reset();
 }

@@ -73,7 +73,7 @@ class AuditStore {
   void insert(const Delivery& row);
   void insert(const AuditGap& gap);
   /// Delete up to `rows` of the oldest rows, before a time or at all, and return their number. A
-  /// gap counts as old as its end.
+  /// gap counts as old as its end. The file then records that it is complete since a later time.
   std::size_t delete_before(std::int64_t time, std::size_t rows);
   std::size_t delete_oldest(std::size_t rows);
   void commit();
@@ -112,6 +112,9 @@ class AuditStore {
   void abandon_moved_file(std::int64_t now_ms) noexcept;
 
  private:
+  void take_ids();
+  void store_ids();
+  std::size_t delete_rows(Statement& deletion);
   void install_progress_handler(std::function<bool()> between);
   void check_is_same_file() const;
   void prepare_statements();
@@ -129,6 +132,7 @@ class AuditStore {
   std::int64_t page_bytes_ = 4096;
   std::int64_t wal_pages_ = 0;
   std::int64_t run_ = 0;
+  std::int64_t next_id_ = 0;  // in a transaction
   Database database_;
   Statement insert_;
   Statement insert_gap_;
@@ -136,6 +140,9 @@ class AuditStore {
   Statement delete_oldest_;
   Statement delete_gaps_;
   Statement oldest_;
+  Statement ids_;
+  Statement set_last_id_;
+  Statement record_deleted_;
   Statement page_count_;
   Statement free_count_;
   std::unique_ptr<Transaction> batch_;

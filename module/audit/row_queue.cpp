@@ -17,9 +17,10 @@ struct RowQueue::Header {
   std::uint8_t from_bytes;
   std::uint8_t to_bytes;
   std::uint8_t id_bytes;
-  std::uint16_t reached;
+  std::uint16_t sockets;  // taken of Outcome::dropped, reached of the others
   std::uint32_t bytes;
   std::int64_t at;
+  std::uint64_t key;
 };
 
 namespace {
@@ -71,9 +72,11 @@ bool RowQueue::push(const Delivery& row) noexcept {
   header.from_bytes = static_cast<std::uint8_t>(row.from.size());
   header.to_bytes = static_cast<std::uint8_t>(row.to.size());
   header.id_bytes = static_cast<std::uint8_t>(row.id.size());
-  header.reached = clamped<std::uint16_t>(row.reached);
+  header.sockets =
+      clamped<std::uint16_t>(row.outcome == Outcome::dropped ? row.taken : row.reached);
   header.bytes = clamped<std::uint32_t>(row.bytes);
   header.at = row.at;
+  header.key = row.key;
   std::byte* to = &bytes_[head & mask_];
   std::memcpy(to, &header, sizeof header);
   to += sizeof header;
@@ -114,8 +117,9 @@ std::optional<Delivery> RowQueue::next(Cursor& cursor) const noexcept {
     row.from = take(header.from_bytes);
     row.to = take(header.to_bytes);
     row.id = take(header.id_bytes);
-    row.reached = header.reached;
+    (row.outcome == Outcome::dropped ? row.taken : row.reached) = header.sockets;
     row.bytes = header.bytes;
+    row.key = header.key;
     return row;
   }
 }

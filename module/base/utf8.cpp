@@ -2,8 +2,13 @@
 
 #include <cstring>
 
+#include "base/utf8_vector.hpp"
+
 namespace waystation {
 namespace {
+
+// For shorter texts, the call costs more than it saves.
+constexpr std::size_t kLongText = 2 * kUtf8BlockBytes;
 
 /// The length of the longest ASCII prefix. Checks up to 32 bytes at a time.
 std::size_t ascii_prefix(std::string_view text) noexcept {
@@ -63,6 +68,7 @@ bool Utf8Checker::feed(std::string_view piece) noexcept {
   while (at < piece.size()) {
     if (pending_ == 0) {
       // The fast path. The code below handles invalid and incomplete characters.
+      if (piece.size() - at >= kLongText) at += valid_blocks(piece.substr(at));
       at += ascii_prefix(piece.substr(at));
       at += characters_prefix(piece.substr(at));
       if (at == piece.size()) break;

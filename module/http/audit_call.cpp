@@ -3,7 +3,6 @@
 #include <array>
 #include <string>
 
-#include "admission/request.hpp"
 #include "base/cjson.hpp"
 #include "http/query.hpp"
 

@@ -9,6 +9,7 @@
 #include "base/cjson.hpp"
 #include "http/audit_call.hpp"
 #include "http/body.hpp"
+#include "http/missed_call.hpp"
 #include "http/users_call.hpp"
 #include "relay/names.hpp"
 
@@ -43,7 +44,7 @@ class Object {
 };
 
 /// The calls of the API.
-enum class Call : std::uint8_t { push, presence, users, sessions, audit, health };
+enum class Call : std::uint8_t { push, presence, users, sessions, audit, missed, health };
 
 struct Endpoint {
   Call call;
@@ -58,6 +59,7 @@ constexpr std::array kEndpoints{
     Endpoint{Call::users, "/api/v1/presence", "GET", "GET, HEAD"},
     Endpoint{Call::sessions, "/api/v1/sessions/", "DELETE", "DELETE"},
     Endpoint{Call::audit, "/api/v1/audit", "GET", "GET, HEAD"},
+    Endpoint{Call::missed, "/api/v1/missed", "GET", "GET, HEAD"},
     Endpoint{Call::health, "/healthz", "GET", "GET, HEAD"},
 };
 
@@ -173,6 +175,9 @@ Answer answer(const AdmissionSnapshot& admission, RelayCalls& relay, const Reque
                    "the method here is " + std::string(endpoint.allow),
                    {{"Allow", std::string(endpoint.allow)}}};
   }
+  if (endpoint.call == Call::missed) {
+    return answer_missed(admission, relay, request, query, now_ms);
+  }
   const bool is_programs = endpoint.call == Call::push || endpoint.call == Call::presence;
   const Scope scope = is_programs ? Scope::push : Scope::admin;
   if (auto allowed = endpoint.call == Call::health ? admission.authorize_operator(request)
@@ -208,6 +213,10 @@ Refusal refusal_of(CallFailure failure) {
       return {RefusalCode::audit_off};
     case CallFailure::Cause::failed:
       return {RefusalCode::audit_unavailable, std::move(failure.problem)};
+    case CallFailure::Cause::busy:
+      return {RefusalCode::audit_busy, std::move(failure.problem)};
+    case CallFailure::Cause::too_fast:
+      return {RefusalCode::rate_limited, std::move(failure.problem)};
     default:
       return {RefusalCode::stopping};
   }

@@ -16,6 +16,7 @@
 #include "admission/routes.hpp"
 #include "audit/audit_reader.hpp"
 #include "base/result.hpp"
+#include "relay/missed.hpp"
 #include "relay/user_listing.hpp"
 
 namespace waystation {
@@ -28,9 +29,11 @@ struct CallFailure {
     stopped,   // the relay is not running
     off,       // audit only: there is no audit
     failed,    // audit only: the file cannot be read
+    busy,      // missed only: too many questions wait
+    too_fast,  // missed only: the user's message rate is exceeded
   };
   Cause cause;
-  std::string problem = {};  // not_json, failed: what is wrong; timeout: may be empty
+  std::string problem = {};  // not_json, failed: what is wrong; others: may be empty
 };
 
 /// The calls from the HTTP API into the relay. Called on the web server's threads, several at once.
@@ -67,12 +70,16 @@ class RelayCalls {
                                                            std::optional<AuditCursor> after,
                                                            std::size_t limit, AuditOrder order) = 0;
 
+  /// What `user` missed. Counts against their message rate.
+  virtual Result<Missed, CallFailure> missed(const std::string& user, MissedQuestion question) = 0;
+
   /// The longest body of a push, in bytes.
   virtual std::size_t max_message_bytes() const = 0;
 };
 
 /// Answers POST /api/v1/push/<user>, GET /api/v1/presence/<user>, GET /api/v1/presence,
-/// DELETE /api/v1/sessions/<user>, GET /api/v1/audit and GET /healthz. Any thread.
+/// DELETE /api/v1/sessions/<user>, GET /api/v1/audit, GET /api/v1/missed and GET /healthz. Any
+/// thread.
 class HttpApi {
  public:
   /// `relay` must outlive it.
@@ -86,7 +93,8 @@ class HttpApi {
   /// (AdmissionSnapshot::authorize);
   /// 404 not_found, audit_off; 405 method_not_allowed with Allow; 408 timeout;
   /// 411 length_required; 413 too_large;
-  /// 415 unsupported_media_type; 503 stopping, audit_unavailable; 504 timeout.
+  /// 415 unsupported_media_type; 429 rate_limited; 503 stopping, audit_unavailable, audit_busy;
+  /// 504 timeout.
   std::variant<Declined, Refusal, HttpResponse> handle(const AdmissionSnapshot& admission,
                                                        const Request& request, std::int64_t now_ms);
 

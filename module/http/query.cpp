@@ -2,20 +2,9 @@
 
 #include <utility>
 
-#include "admission/request.hpp"
 #include "relay/names.hpp"
 
 namespace waystation {
-
-void refuse_unknown(std::string_view query, std::span<const std::string_view> known) {
-  const auto name = unknown_parameter(query, known);
-  if (!name) return;
-  std::string names;
-  for (const auto one : known.first(known.size() - 1)) {
-    names += (names.empty() ? "" : ", ") + std::string(one);
-  }
-  throw BadQuery(in_quotes(*name), "no such parameter; allowed are " + names);
-}
 
 std::string value_of(std::string_view query, std::string_view name) {
   Parameter parameter = query_parameter(query, name);
@@ -44,6 +33,16 @@ std::string user_of(std::string_view query, std::string_view name) {
   if (user.empty()) return user;
   if (const auto checked = check_user_id(name, user); !checked) throw BadQuery(checked.error());
   return user;
+}
+
+void refuse_unknown(std::string_view query, std::span<const std::string_view> known) {
+  const auto name = unknown_parameter(query, known);
+  if (!name) return;
+  std::string names;
+  for (const auto one : known.first(known.size() - 1)) {
+    names += (names.empty() ? "" : ", ") + std::string(one);
+  }
+  throw BadQuery(in_quotes(*name), "no such parameter; allowed are " + names);
 }
 
 }  // namespace waystation

@@ -1,4 +1,4 @@
-// The parameters of a query string, for calls that refuse what they do not know.
+// The parameters of a query string, for the calls of the HTTP API.
 #pragma once
 
 #include <charconv>
@@ -7,11 +7,12 @@
 #include <string>
 #include <string_view>
 
+#include "admission/request.hpp"
 #include "base/error.hpp"
 
 namespace waystation {
 
-/// An invalid parameter.
+/// An invalid parameter; refused with 400 bad_query. what() is the detail for the client.
 class BadQuery : public std::runtime_error {
  public:
   explicit BadQuery(const Error& error) : std::runtime_error(error.message) {}
@@ -21,15 +22,10 @@ class BadQuery : public std::runtime_error {
 
 inline constexpr char kBadEscapes[] = "a '%' must be followed by two hexadecimal digits";
 
-/// Throws BadQuery for the first parameter that is not `known`: ignored, such as a misspelt filter,
-/// it would return more than requested. The last one of `known` is not named in the text: it is the
-/// token of the caller.
-void refuse_unknown(std::string_view query, std::span<const std::string_view> known);
-
-/// The value of a parameter; empty if it is missing. Throws BadQuery if it is there twice.
+/// The value of a parameter; empty if it is missing. Throws BadQuery.
 std::string value_of(std::string_view query, std::string_view name);
 
-/// Sets `number` if the parameter is there. Throws BadQuery(`should`) if it is no number.
+/// Reads a whole number, if the parameter is there. `should` says what is allowed. Throws BadQuery.
 template <typename T>
 void read_number(std::string_view query, std::string_view name, const std::string& should,
                  T& number) {
@@ -42,7 +38,11 @@ void read_number(std::string_view query, std::string_view name, const std::strin
 /// The parameter `limit`: 1 to `most`, `standard` if it is missing. Throws BadQuery.
 std::size_t limit_of(std::string_view query, std::size_t standard, std::size_t most);
 
-/// The user id in a parameter; empty if it is missing. Throws BadQuery.
+/// A user id; empty if the parameter is missing. Throws BadQuery.
 std::string user_of(std::string_view query, std::string_view name);
+
+/// Throws BadQuery for a parameter that is not in `known`, the last of which is the token of the
+/// caller. An ignored parameter, such as a misspelt filter, would return more than requested.
+void refuse_unknown(std::string_view query, std::span<const std::string_view> known);
 
 }  // namespace waystation

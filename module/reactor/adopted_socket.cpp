@@ -9,13 +9,17 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <charconv>
+#include <cstddef>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <system_error>
@@ -36,6 +40,17 @@ constexpr int kLimitForHighBase = 4096;
 constexpr int kNumbersPerPoll = 1024;
 // How far above the adopted ones the mark is put.
 constexpr int kMarkDistance = 256;
+// A run of at least so many numbers that are not adopted is looked up in the kernel's list, and one
+// of adopted numbers is left out there. One look costs as much as a poll of about 200 numbers.
+constexpr int kListedRun = 256;
+// The lowest numbers are polled, since an entry of the list costs as much as 30 numbers of a poll:
+// as many as are open, and these more, in multiples of kPerWord.
+constexpr int kSparePolled = 32;
+// The size of a list's entry with a number of up to seven digits.
+constexpr std::size_t kListEntry = 32;
+constexpr int kNoEnd = std::numeric_limits<int>::max();
+// A search among so many open descriptors costs more than the wake-up of a thread.
+constexpr int kManyOpen = 128;
 // At most so many given descriptors are adopted between two counts of all descriptors.
 constexpr std::int64_t kAdoptionsPerCount = 64;
 
@@ -50,6 +65,18 @@ class AdoptedNumbers {
   /// The bits of `fd` and those that share its word, the lowest number's lowest.
   std::uint64_t word_of(int fd) const noexcept {
     return fd < kMax ? words_[index(fd)].load(std::memory_order_acquire) : 0;
+  }
+  /// The lowest number from `first` on, below `end`, that is adopted or not, as `adopted` says.
+  /// `end` if there is none.
+  int next(int first, int end, bool adopted) const noexcept {
+    for (int fd = first; fd < end;) {
+      const auto word = adopted ? word_of(fd) : ~word_of(fd);
+      if (const auto rest = word >> (fd % kPerWord); rest != 0) {
+        return std::min(fd + std::countr_zero(rest), end);
+      }
+      fd += kPerWord - fd % kPerWord;
+    }
+    return end;
   }
   void insert(int fd) noexcept {
     words_[index(fd)].fetch_or(bit(fd), std::memory_order_acq_rel);
@@ -150,16 +177,17 @@ bool is_connected(int fd) noexcept {
 
 /// The peer of a socket, also after the peer has reset the connection. Throws SearchFailed.
 std::optional<Endpoint> peer_endpoint(int fd) {
-  // SO_PEERNAME wants room for exactly as much as there is, which depends on the family.
+  // SO_PEERNAME copies as many bytes as there is room for, and fails if the address is shorter. An
+  // address of IPv4 is the shortest, and begins with the family as all do.
   for (const socklen_t length : {socklen_t{sizeof(sockaddr_in)}, socklen_t{sizeof(sockaddr_in6)}}) {
     sockaddr_storage storage{};
     socklen_t size = length;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &storage, &size) != 0) {
       require_other_descriptor("getsockopt");
-      continue;
+      return std::nullopt;
     }
-    const bool is_v4 = storage.ss_family == AF_INET;
-    if (is_v4 == (length == sizeof(sockaddr_in))) return read_endpoint(storage);
+    const bool is_whole = storage.ss_family != AF_INET6 || length == sizeof(sockaddr_in6);
+    if (is_whole) return read_endpoint(storage);
   }
   return std::nullopt;
 }
@@ -212,6 +240,11 @@ struct CloseFolder {
   void operator()(DIR* folder) const noexcept { (void)closedir(folder); }
 };
 
+/// A number's position in /proc/self/fd is two more than itself: "." and ".." come first.
+constexpr off_t list_position(int fd) noexcept {
+  return off_t{fd} + 2;
+}
+
 /// The numbers of all open descriptors but the adopted ones. Throws std::bad_alloc.
 Result<std::vector<int>, std::error_code> own_descriptors() {
   const auto failed = [] { return std::error_code(errno, std::system_category()); };
@@ -225,7 +258,13 @@ Result<std::vector<int>, std::error_code> own_descriptors() {
     const std::string_view name(entry->d_name);
     int fd = -1;
     std::from_chars(name.data(), name.data() + name.size(), fd);
-    if (fd >= 0 && !adopted_numbers.contains(fd)) numbers.push_back(fd);
+    if (fd < 0) continue;
+    if (!adopted_numbers.contains(fd)) {
+      numbers.push_back(fd);
+    } else if (const int next = adopted_numbers.next(fd, AdoptedNumbers::kMax, false);
+               next - fd >= kListedRun) {
+      seekdir(list.get(), list_position(next));
+    }
   }
   if (errno != 0) return failed();
   return numbers;
@@ -272,6 +311,8 @@ int descriptor_table_size(int limit) noexcept {
 /// Searches and adopts. One per process, like the descriptors.
 class Adopter {
  public:
+  Adopter() { candidates_.reserve(kNumbersPerPoll); }
+
   static Adopter& instance() {
     // Never destroyed: sockets may still be adopted while the process ends.
     static auto* const adopter = std::make_unique<Adopter>().release();
@@ -279,15 +320,36 @@ class Adopter {
   }
 
   Result<AdoptedSocket, AdoptionFailure> adopt(const AdoptionTarget& target) {
+    if (target.descriptor >= 0) return adopt_given(target);
+    const auto ends = parse_ends(target.remote_address, target.remote_port, target.local_port);
+    if (!ends) {
+      return failure(Cause::unsupported,
+                     "only TCP connections can be taken over; the peer has no IP address");
+    }
+    Wanted wanted{*ends};
+    {
+      const MutexLock lock(waiting_mutex_);
+      wanted.next = std::exchange(waiting_, &wanted);
+    }
     const MutexLock lock(search_);
-    if (!dead_) {
-      if (auto opened = open_dead_socket(); !opened) return std::move(opened.error());
+    const int limit = descriptor_limit();
+    // Where a search is expensive, nobody starts one before all have fetched what the last one
+    // found. They come back with their next connections, and so one search is for as many as
+    // possible.
+    while (!wanted.is_searched && unfetched_ > 0 && last_open_ >= kManyOpen) turn_.wait(search_);
+    if (!wanted.is_searched) search_for_waiting(limit);
+    // `wanted` is not on the list from here on.
+    if (--unfetched_ == 0) turn_.notify_one();
+    if (wanted.failed) return search_failure(*wanted.failed);
+    if (!leaves(target.descriptor_reserve, wanted.open, limit)) return too_few(limit);
+    if (wanted.matches == 0) return failure(Cause::not_found, "the connection was not found");
+    if (wanted.matches > 1) {
+      return failure(Cause::ambiguous,
+                     "one client port is connected to this server more than once, and the "
+                     "connections cannot be told apart");
     }
-    try {
-      return adopt_from_server(target, descriptor_limit());
-    } catch (const SearchFailed& failed) {
-      return search_failure(failed);
-    }
+    if (!wanted.is_connected) return gone();
+    return take_from_server(wanted.fd, limit);
   }
 
   Result<GatedSocket, AdoptionFailure> adopt_gated(const AdoptionTarget& target) {
@@ -336,10 +398,16 @@ class Adopter {
   }
 
  private:
-  /// The two ends of the wanted connection.
-  struct Ends {
-    Endpoint peer;
-    std::uint16_t local_port;
+  /// A connection that a thread waits for, and what a search found.
+  struct Wanted {
+    ConnectionEnds ends;
+    Wanted* next = nullptr;  // on the list of those that wait, or of those searched for
+    bool is_searched = false;
+    std::optional<SearchFailed> failed{};
+    int open = 0;  // all descriptors but the adopted ones
+    int matches = 0;
+    int fd = -1;  // the last match
+    bool is_connected = false;
   };
 
   /// Whether `reserve` of the limit stay free, with all adopted ones and `others` open.
@@ -372,11 +440,6 @@ class Adopter {
 
   static int first_number(int limit) noexcept { return limit >= kLimitForHighBase ? kHighBase : 0; }
 
-  struct Match {
-    int fd;
-    bool is_connected;
-  };
-
   /// Whether `reserve` stay free when one more is adopted. Throws SearchFailed.
   bool keeps_reserve(std::uint32_t reserve, int limit) WAYSTATION_REQUIRES(search_) {
     // A smaller limit or a larger reserve makes an earlier count worthless.
@@ -393,17 +456,23 @@ class Adopter {
     return left >= 0;
   }
 
-  /// Throws SearchFailed.
-  Result<AdoptedSocket, AdoptionFailure> adopt_from_server(const AdoptionTarget& target, int limit)
-      WAYSTATION_REQUIRES(search_) {
-    int fd = target.descriptor;
-    if (fd >= 0) {
-      auto checked = check_given(fd, target.descriptor_reserve, limit);
+  Result<AdoptedSocket, AdoptionFailure> adopt_given(const AdoptionTarget& target) {
+    const MutexLock lock(search_);
+    const int limit = descriptor_limit();
+    try {
+      auto checked = check_given(target.descriptor, target.descriptor_reserve, limit);
       if (!checked) return std::move(checked.error());
-    } else {
-      auto found = find(target, limit);
-      if (!found) return std::move(found.error());
-      fd = *found;
+    } catch (const SearchFailed& failed) {
+      return search_failure(failed);
+    }
+    return take_from_server(target.descriptor, limit);
+  }
+
+  /// Takes the connection, and leaves the dead socket under the server's number.
+  Result<AdoptedSocket, AdoptionFailure> take_from_server(int fd, int limit)
+      WAYSTATION_REQUIRES(search_) {
+    if (!dead_) {
+      if (auto opened = open_dead_socket(); !opened) return std::move(opened.error());
     }
     if (is_ended_here(fd)) return ended_here();
     auto taken = take(fd, limit);
@@ -447,91 +516,139 @@ class Adopter {
     return failure(Cause::not_found, "the server has ended the connection because it was slow");
   }
 
-  Result<int, AdoptionFailure> find(const AdoptionTarget& target, int limit)
-      WAYSTATION_REQUIRES(search_) {
-    const auto address = parse_address(target.remote_address);
-    if (!address) {
-      return failure(Cause::unsupported,
-                     "only TCP connections can be taken over; the peer has no IP address");
+  /// One search for all that wait. A connection that is waited for is open until its thread has its
+  /// turn, so it is among the matches: a single match is the connection itself.
+  void search_for_waiting(int limit) noexcept WAYSTATION_REQUIRES(search_) {
+    Wanted* first = nullptr;
+    {
+      const MutexLock lock(waiting_mutex_);
+      first = std::exchange(waiting_, nullptr);
     }
-    matches_.clear();
-    const Ends wanted{{*address, target.remote_port}, target.local_port};
-    const int others = search(&wanted, limit);
-    if (!leaves(target.descriptor_reserve, others, limit)) return too_few(limit);
-    if (matches_.empty()) return failure(Cause::not_found, "the connection was not found");
-    if (matches_.size() > 1) {
-      return failure(Cause::ambiguous,
-                     "one client port is connected to this server more than once, and the "
-                     "connections cannot be told apart");
+    int open = 0;
+    std::optional<SearchFailed> failed;
+    try {
+      open = search(first, limit);
+    } catch (const SearchFailed& problem) {
+      failed = problem;
     }
-    if (!matches_.front().is_connected) return gone();
-    return matches_.front().fd;
+    for (auto* each = first; each != nullptr; each = each->next) {
+      each->open = open;
+      each->failed = failed;
+      each->is_searched = true;
+      ++unfetched_;
+    }
+    turn_.notify_all();
   }
 
-  /// Counts all open descriptors that are not adopted, and collects those that match `wanted`,
-  /// unless that is null. It does not stop at the first match, because there may be a second.
+  /// Counts all open descriptors that are not adopted, and the matches of all on the list `wanted`,
+  /// which may be empty. It does not stop at the first match, because there may be a second.
   /// Throws SearchFailed.
-  int search(const Ends* wanted, int limit) WAYSTATION_REQUIRES(search_) {
-    const int end = end_of_search(limit);
+  int search(Wanted* wanted, int limit) WAYSTATION_REQUIRES(search_) {
+    std::optional<int> open;
+    if (open_list() && place_mark()) open = search_numbers(wanted, limit, true);
+    if (!open) open = search_numbers(wanted, limit, false);
+    // A process gets the lowest free number, so that there are few others above these.
+    const int polled = *open + kSparePolled + AdoptedNumbers::kPerWord - 1;
+    polled_low_ = std::min(polled - polled % AdoptedNumbers::kPerWord, kHighBase);
+    last_open_ = *open;
+    return *open;
+  }
+
+  /// As search(). Without the list, it polls all numbers. With it, long runs of numbers that are
+  /// hardly ever open are looked up there; empty if the list is not reliable.
+  std::optional<int> search_numbers(Wanted* wanted, int limit, bool with_list)
+      WAYSTATION_REQUIRES(search_) {
+    for (auto* each = wanted; each != nullptr; each = each->next) each->matches = 0;
+    candidates_.clear();
     // One poll() tells which numbers are open, at a lower cost than a call for each. It accepts no
     // more numbers than the process may open.
     const auto most = static_cast<std::size_t>(std::clamp(limit, 1, kNumbersPerPoll));
+    const int end = with_list ? highest_ + 1 : descriptor_table_size(limit);
     int open = 0;
-    candidates_.clear();
-    for (int first = 0; first < end; first += AdoptedNumbers::kPerWord) {
-      const auto adopted = adopted_numbers.word_of(first);
-      if (~adopted == 0) continue;
-      for (int i = 0; i < AdoptedNumbers::kPerWord && first + i < end; ++i) {
-        if ((adopted >> i & 1U) != 0) continue;
-        candidates_.push_back({first + i, 0, 0});
+    // Each turn searches one run of numbers that are not adopted. Adopted ones may close meanwhile;
+    // it does not matter whether those are searched.
+    for (int first = 0; first < end;) {
+      first = adopted_numbers.next(first, end, false);
+      const int last = adopted_numbers.next(first, end, true);
+      // The list has the end of the last run, beyond the mark.
+      const bool is_listed = with_list && (last == end || last - first >= kListedRun);
+      int poll_end = last;
+      if (is_listed) poll_end = first == 0 ? std::min({polled_low_, last, dead_.get()}) : first;
+      for (int fd = first; fd < poll_end; ++fd) {
+        candidates_.push_back({fd, 0, 0});
         if (candidates_.size() == most) open += match_candidates(wanted);
       }
+      if (is_listed) {
+        const auto listed = match_listed(poll_end, last == end ? kNoEnd : last, wanted);
+        if (!listed) return std::nullopt;
+        open += *listed;
+      }
+      first = last;
     }
-    open += match_candidates(wanted);
-    if (wanted != nullptr) {
-      for (const int fd : above_) match(fd, *wanted);
-    }
-    return open + static_cast<int>(above_.size());
+    return open + match_candidates(wanted);
   }
 
-  /// The end of the numbers that have to be tried. Open numbers from there on are in above_; there
-  /// are hardly ever any.
-  int end_of_search(int limit) WAYSTATION_REQUIRES(search_) {
-    above_.clear();
+  /// Puts the mark above all numbers that were ever adopted. False if it cannot be there.
+  bool place_mark() WAYSTATION_REQUIRES(search_) {
     if (dead_.get() <= highest_) {
       FileDescriptor higher(fcntl(dead_.get(), F_DUPFD_CLOEXEC, highest_ + kMarkDistance));
       if (higher) dead_ = std::move(higher);
     }
-    if (dead_.get() > highest_ && list_above_mark()) return dead_.get();
-    above_.clear();
-    return descriptor_table_size(limit);
+    return dead_.get() > highest_;
   }
 
-  /// Puts the open numbers above the mark into above_. False if the kernel's list is not available,
-  /// or does not begin with the mark.
-  bool list_above_mark() WAYSTATION_REQUIRES(search_) {
-    const std::unique_ptr<DIR, CloseFolder> list(opendir("/proc/self/fd"));
-    if (list == nullptr) return false;
-    // A number's position in this folder is two more than itself: "." and ".." come first.
-    seekdir(list.get(), dead_.get() + 2);
-    bool begins_with_mark = false;
-    for (;;) {
-      errno = 0;
-      const auto* const entry = readdir(list.get());
-      if (entry == nullptr) return errno == 0 && begins_with_mark;
-      const std::string_view name(entry->d_name);
-      int fd = -1;
-      std::from_chars(name.data(), name.data() + name.size(), fd);
-      if (!begins_with_mark) {
-        if (fd != dead_.get()) return false;
-        begins_with_mark = true;
-      } else {
-        above_.push_back(fd);
+  /// Opens the kernel's list of this process's descriptors, which stays open. False if there is
+  /// none.
+  bool open_list() WAYSTATION_REQUIRES(search_) {
+    // A child process inherits the list of its parent.
+    const auto process = getpid();
+    if (list_ && list_of_ == process) return true;
+    if (list_) adopted_numbers.erase(list_.get());
+    const FileDescriptor low(::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    list_ = FileDescriptor(fcntl(low.get(), F_DUPFD_CLOEXEC, first_number(descriptor_limit())));
+    list_of_ = process;
+    if (list_.get() >= AdoptedNumbers::kMax) list_.reset();
+    if (list_)
+      record(list_.get());  // among the adopted ones, it would be in the way of each search
+    return static_cast<bool>(list_);
+  }
+
+  /// No search looks at this number.
+  void record(int fd) WAYSTATION_REQUIRES(search_) {
+    adopted_numbers.insert(fd);
+    highest_ = std::max(highest_, fd);
+  }
+
+  /// Counts the open numbers from `first` on, below `end`, and collects those that match. Only the
+  /// kernel's list is asked. It must go on beyond `end`, or contain the mark; otherwise it is not
+  /// reliable, and the result is empty. Throws SearchFailed.
+  std::optional<int> match_listed(int first, int end, Wanted* wanted) WAYSTATION_REQUIRES(search_) {
+    if (lseek(list_.get(), list_position(first), SEEK_SET) < 0) return std::nullopt;
+    int open = 0;
+    bool has_mark = false;
+    // One at first: usually an adopted number comes next, or the mark, and each entry has its cost.
+    for (std::size_t size = kListEntry;; size = std::min(2 * size, list_buffer_.size())) {
+      const auto got = getdents64(list_.get(), list_buffer_.data(), size);
+      if (got < 0) return std::nullopt;
+      if (got == 0) return has_mark && end == kNoEnd ? std::optional(open) : std::nullopt;
+      for (std::string_view rest(list_buffer_.data(), static_cast<std::size_t>(got));
+           !rest.empty();) {
+        std::uint16_t length = 0;
+        std::memcpy(&length, rest.data() + offsetof(dirent64, d_reclen), sizeof length);
+        int fd = -1;
+        std::from_chars(rest.data() + offsetof(dirent64, d_name), rest.data() + length, fd);
+        rest.remove_prefix(length);
+        if (fd < first) return std::nullopt;
+        if (fd >= end) return open;
+        first = fd + 1;
+        has_mark |= fd == dead_.get();
+        ++open;
+        match(fd, wanted);
       }
     }
   }
 
-  int match_candidates(const Ends* wanted) WAYSTATION_REQUIRES(search_) {
+  int match_candidates(Wanted* wanted) WAYSTATION_REQUIRES(search_) {
     while (poll(candidates_.data(), candidates_.size(), 0) < 0) {
       if (errno != EINTR) throw SearchFailed{"poll", errno};
     }
@@ -539,22 +656,28 @@ class Adopter {
     for (const auto& candidate : candidates_) {
       if ((candidate.revents & POLLNVAL) != 0) continue;
       ++open;
-      if (wanted != nullptr) match(candidate.fd, *wanted);
+      match(candidate.fd, wanted);
     }
     candidates_.clear();
     return open;
   }
 
-  void match(int fd, const Ends& wanted) WAYSTATION_REQUIRES(search_) {
-    const auto local = own_endpoint(fd);
-    if (!local || local->port != wanted.local_port) return;
+  static void match(int fd, Wanted* wanted) {
+    if (wanted == nullptr) return;
     // getpeername() fails after the peer has reset the connection. Such a connection may still be
     // the wanted one: another connection from the same client port then belongs to another client.
-    const auto remote = peer_endpoint(fd);
-    if (!remote || remote->port != wanted.peer.port || remote->address != wanted.peer.address) {
-      return;
+    const auto peer = peer_endpoint(fd);
+    if (!peer) return;
+    std::optional<Endpoint> local;
+    for (auto* each = wanted; each != nullptr; each = each->next) {
+      if (peer->port != each->ends.peer_port || peer->address != each->ends.peer) continue;
+      if (!local) local = own_endpoint(fd);
+      if (!local) return;
+      if (local->port != each->ends.local_port) continue;
+      ++each->matches;
+      each->fd = fd;
+      each->is_connected = is_connected(fd);
     }
-    matches_.push_back({fd, is_connected(fd)});
   }
 
   /// Whether `fd` is a connected stream socket that was not adopted before, and leaves the reserve.
@@ -590,23 +713,29 @@ class Adopter {
       (void)::close(ours);  // the connection stays open under the server's number
       return failure(Cause::exhausted, "descriptor numbers beyond a million are not kept track of");
     }
-    adopted_numbers.insert(ours);
-    highest_ = std::max(highest_, ours);
+    record(ours);
     return AdoptedSocket(ours);
   }
 
   Mutex search_;  // no two searches overlap
-  // The dead socket. Its number is also the mark, usually above all adopted ones. The kernel can
-  // list the numbers beyond it, which costs less than to try all possible numbers.
+  // The dead socket. Its number is also the mark, usually above all adopted ones: a list of all
+  // numbers up to the end contains it.
   FileDescriptor dead_ WAYSTATION_GUARDED_BY(search_);
+  FileDescriptor list_ WAYSTATION_GUARDED_BY(search_);  // /proc/self/fd of the process list_of_
+  pid_t list_of_ WAYSTATION_GUARDED_BY(search_) = 0;
+  alignas(dirent64) std::array<char, 4096> list_buffer_ WAYSTATION_GUARDED_BY(search_){};
+  int polled_low_ WAYSTATION_GUARDED_BY(search_) = AdoptedNumbers::kPerWord;
   int highest_ WAYSTATION_GUARDED_BY(search_) = 0;  // number that was ever adopted
   // For given descriptors: how many more rely on the last count, and what that was made for.
   std::int64_t until_count_ WAYSTATION_GUARDED_BY(search_) = 0;
   int counted_limit_ WAYSTATION_GUARDED_BY(search_) = 0;
   std::uint32_t counted_reserve_ WAYSTATION_GUARDED_BY(search_) = 0;
-  std::vector<int> above_ WAYSTATION_GUARDED_BY(search_);
   std::vector<pollfd> candidates_ WAYSTATION_GUARDED_BY(search_);
-  std::vector<Match> matches_ WAYSTATION_GUARDED_BY(search_);
+  int last_open_ WAYSTATION_GUARDED_BY(search_) = 0;  // descriptors that the last search counted
+  int unfetched_ WAYSTATION_GUARDED_BY(search_) = 0;  // results of the last search
+  Condition turn_;                                    // of those that wait for a search
+  Mutex waiting_mutex_;                               // taken while search_ is held, or alone
+  Wanted* waiting_ WAYSTATION_GUARDED_BY(waiting_mutex_) = nullptr;
 };
 
 void AdoptedSocket::reset() noexcept {

@@ -9,7 +9,7 @@ namespace waystation {
 namespace {
 
 // Room for a few entries, since most sockets never have more than one or two on their way.
-constexpr std::uint32_t kMinBytes = 128;
+constexpr std::uint32_t kMinBytes = 192;
 
 }  // namespace
 
@@ -17,7 +17,9 @@ void DeliveryLedger::add(std::uint64_t end_offset, const Message& message, bool 
   const auto group = keep_group ? message.group : std::string_view();
   const Record record{end_offset,
                       message.at,
+                      message.key,
                       static_cast<std::uint32_t>(message.value.size()),
+                      message.taken,
                       static_cast<std::uint8_t>(group.size()),
                       static_cast<std::uint8_t>(message.id.size()),
                       message.to_side};
@@ -29,6 +31,15 @@ void DeliveryLedger::add(std::uint64_t end_offset, const Message& message, bool 
   message.id.copy(at, message.id.size());
   tail_ += record.size();
   ++count_;
+}
+
+void DeliveryLedger::set_taken(std::uint64_t key, std::uint32_t sockets) noexcept {
+  for (auto at = head_; at != tail_; at += record_at(at).size()) {
+    auto record = record_at(at);
+    if (record.key != key) continue;
+    record.taken = sockets;
+    std::memcpy(memory_.get() + at, &record, sizeof record);
+  }
 }
 
 void DeliveryLedger::acknowledge(std::uint64_t offset) noexcept {
@@ -55,7 +66,9 @@ DeliveryLedger::Entry DeliveryLedger::entry_at(std::uint32_t at) const noexcept 
           record.bytes,
           {texts, record.group_bytes},
           {texts + record.group_bytes, record.id_bytes},
-          record.to_side};
+          record.to_side,
+          record.key,
+          record.taken};
 }
 
 void DeliveryLedger::reserve(std::uint32_t size) {

@@ -21,12 +21,17 @@ class DeliveryLedger {
     std::string_view group;  // empty: the appliance's own, or the socket's group where it has one
     std::string_view id;     // empty: none was given
     Side to_side;            // the receiver, one of the two users of the group
+    std::uint64_t key;       // Message::key
+    std::uint32_t taken;     // Message::taken
   };
 
   /// Adds a message whose last byte is at `end_offset`, which must grow. `keep_group`: the group is
   /// stored, because the socket does not determine it. Throws std::bad_alloc, and nothing was
   /// added.
   void add(std::uint64_t end_offset, const Message& message, bool keep_group);
+
+  /// Corrects `taken` of the entry with this key, if there is one. Takes time for each entry.
+  void set_taken(std::uint64_t key, std::uint32_t sockets) noexcept;
 
   /// Removes the entries that end at or before `offset`: they arrived.
   void acknowledge(std::uint64_t offset) noexcept;
@@ -55,7 +60,9 @@ class DeliveryLedger {
   struct Record {
     std::uint64_t end_offset;
     std::int64_t at;
+    std::uint64_t key;
     std::uint32_t bytes;
+    std::uint32_t taken;
     std::uint8_t group_bytes;
     std::uint8_t id_bytes;
     Side to_side;

@@ -107,7 +107,11 @@ bool Reactor::adopt(std::unique_ptr<TlsStream>& stream, FileDescriptor& gate, st
   };
   Task task = [this, waiting, done = std::move(done)] {
     if (phase_ == Phase::drained) return;
-    gates_.emplace_back(*this, std::move(waiting->stream), std::move(waiting->gate), done);
+    try {
+      gates_.emplace_back(*this, std::move(waiting->stream), std::move(waiting->gate), done);
+    } catch (const std::bad_alloc&) {
+      return done(nullptr, ReleaseGate::kNoMemory);
+    }
     gates_.back().start(release_patience_ms_);
   };
   std::swap(waiting->stream, stream);

@@ -33,10 +33,11 @@ CallResult<T> wait_for(std::chrono::milliseconds deadline, F&& start) {
 }  // namespace
 
 RelayService::RelayService(const RelayOptions& options, Observer* listener,
-                           TokenRefresher* refresher, SocketLog* log)
+                           TokenRefresher* refresher, SocketLog* log, MissedSource* missed)
     : listener_(listener),
       refresher_(refresher),
       log_(log),
+      missed_(missed),
       directory_(options.rate),
       fanout_(directory_, *this),
       reachability_(directory_, fanout_, *this),
@@ -211,6 +212,46 @@ void RelayService::refresh(Connection& connection, Member& member, std::string u
                           set_expiry(*waiting, answer.expires_at);
                         });
                       });
+}
+
+void RelayService::ask_missed_source(std::string user, MissedQuestion question,
+                                     MissedSource::Completion done) {
+  if (missed_ != nullptr) {
+    return missed_->ask_missed(std::move(user), std::move(question), std::move(done));
+  }
+  done(MissedFailure{ErrorCode::audit_off,
+                     "missed: this server keeps no audit; set its option audit_file"});
+}
+
+void RelayService::ask_missed(Connection& connection, Member& member, std::string user,
+                              MissedQuestion question, const ShortText& id) {
+  ask_missed_source(std::move(user), std::move(question),
+                    [this, frame = id, id = connection.id(), &member](MissedAnswer missed) {
+                      reactor_->post([this, frame, id, &member, answer = std::move(missed)] {
+                        if (reactor_->find(id) == nullptr) return;  // the member has left
+                        if (!answer) {
+                          const auto& failure = answer.error();
+                          return fanout_.send_error(member, {failure.code, failure.detail, frame});
+                        }
+                        member.send({missed_text(*answer), {}, {}}, nullptr);
+                      });
+                    });
+}
+
+CallResult<MissedAnswer> RelayService::missed(std::string user, MissedQuestion question,
+                                              bool is_counted, std::chrono::milliseconds deadline) {
+  return wait_for<MissedAnswer>(deadline, [&](Completion<MissedAnswer> done) {
+    return call_async<MissedAnswer>(
+        std::move(done), [this, user = std::move(user), question = std::move(question),
+                          is_counted](Answer<MissedAnswer> answer) {
+          if (is_counted && !directory_.take_message(user, now())) {
+            return answer(
+                MissedFailure{ErrorCode::rate_limited,
+                              "missed: rate limit of the user exceeded; try again in a second"});
+          }
+          ask_missed_source(user, question, std::move(answer));
+        });
+  });
 }
 
 void RelayService::on_delivery(const Delivery& delivery) noexcept {

@@ -19,6 +19,7 @@
 #include "relay/directory.hpp"
 #include "relay/fanout.hpp"
 #include "relay/local_backplane.hpp"
+#include "relay/missed.hpp"
 #include "relay/observer.hpp"
 #include "relay/reachability.hpp"
 #include "relay/router.hpp"
@@ -99,10 +100,11 @@ using Completion = std::function<void(CallResult<T>)>;
 
 class RelayService final : private Observer, private Scheduler {
  public:
-  /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher`
-  /// and `log` may be null; otherwise they must outlive the service. Throws std::system_error.
+  /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher`,
+  /// `log` and `missed` may be null; otherwise they must outlive the service. Throws
+  /// std::system_error.
   RelayService(const RelayOptions& options, Observer* listener, TokenRefresher* refresher,
-               SocketLog* log = nullptr);
+               SocketLog* log = nullptr, MissedSource* missed = nullptr);
   ~RelayService();
 
   // ---- any thread but the reactor's
@@ -124,6 +126,11 @@ class RelayService final : private Observer, private Scheduler {
   CallResult<std::size_t> end_sessions(std::string user, std::chrono::milliseconds deadline);
   /// See UserListing.
   CallResult<UserPage> list_users(std::string after, std::size_t limit,
+                                  std::chrono::milliseconds deadline);
+
+  /// The same for the question what `user` missed. `is_counted`: it takes a message from the user's
+  /// rate bucket, and is refused with ErrorCode::rate_limited if that is empty.
+  CallResult<MissedAnswer> missed(std::string user, MissedQuestion question, bool is_counted,
                                   std::chrono::milliseconds deadline);
 
   /// Applies new limits from now on.
@@ -161,6 +168,9 @@ class RelayService final : private Observer, private Scheduler {
   void log_error_frame(const Connection& connection, std::string_view user, ErrorCode code,
                        std::string_view detail) noexcept;
   void refresh(Connection& connection, Member& member, std::string user, std::string token);
+  /// Sends the answer, or an error with `id`, to `member` if it is still there then.
+  void ask_missed(Connection& connection, Member& member, std::string user, MissedQuestion question,
+                  const ShortText& id);
   void on_delivery(const Delivery& delivery) noexcept override;
 
  private:
@@ -182,6 +192,7 @@ class RelayService final : private Observer, private Scheduler {
   void run_at(std::int64_t steady_ms) noexcept override;
   Reactor::SessionMaker session_maker(SessionParameters parameters);
   void set_expiry(Connection& connection, std::int64_t expires_at);
+  void ask_missed_source(std::string user, MissedQuestion question, MissedSource::Completion done);
   template <typename T, typename F>
   bool call_async(Completion<T> done, F ask);
 
@@ -189,6 +200,7 @@ class RelayService final : private Observer, private Scheduler {
   Observer* listener_;
   TokenRefresher* refresher_;
   SocketLog* log_;
+  MissedSource* missed_;
   Directory directory_;
   Fanout fanout_;
   Reachability reachability_;

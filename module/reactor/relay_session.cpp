@@ -68,7 +68,7 @@ class RelaySession final : public Session, public Base {
       const auto to = !users ? user() : to_lo ? users->lo : users->hi;
       const auto from = !users ? std::string_view() : to_lo ? users->hi : users->lo;
       service_.on_delivery({Outcome::dropped, entry.at, group, from, to, entry.id, 0, entry.bytes,
-                            connection_.end_reason()});
+                            connection_.end_reason(), entry.key, entry.taken});
     });
   }
 
@@ -95,8 +95,16 @@ class RelaySession final : public Session, public Base {
     }
   }
 
+  void set_taken(std::uint64_t key, std::uint32_t sockets) noexcept override {
+    ledger_.set_taken(key, sockets);
+  }
+
   void refresh(std::string token) override {
     service_.refresh(connection_, *this, std::string(user()), std::move(token));
+  }
+
+  void ask_missed(MissedQuestion question, const ShortText& id) override {
+    service_.ask_missed(connection_, *this, std::string(user()), std::move(question), id);
   }
 
   void on_error_sent(ErrorCode code, std::string_view detail) noexcept override {

@@ -48,7 +48,7 @@ void ReleaseGate::finish(Problem problem) noexcept {
   try {
     done_(problem == nullptr ? std::move(stream_) : nullptr, problem);
   } catch (...) {
-    // Without memory for a connection the stream is closed.
+    done_(nullptr, kNoMemory);
   }
   stream_.reset();
 }

@@ -21,7 +21,9 @@ class ReleaseGate final : public EventSource, private Timer {
  public:
   /// Why the stream cannot be used; a static text for the log.
   using Problem = const char*;
-  /// Called once, with the stream and no problem, or with a problem and no stream.
+  static constexpr Problem kNoMemory = "there is no memory for the connection";
+  /// Called once, with the stream and no problem, or with a problem and no stream. If it throws, it
+  /// is called again with kNoMemory, and must not throw then.
   using Done = std::function<void(std::unique_ptr<Stream>, Problem)>;
 
   /// Throws std::bad_alloc.

@@ -78,6 +78,13 @@ void Directory::evict_idle(const Now& now) noexcept {
   }
 }
 
+bool Directory::take_message(std::string_view id, const Now& now) {
+  auto& user = reference_user(id);
+  const bool is_taken = user.bucket.take(limit_, now.steady_ms);
+  release(user);
+  return is_taken;
+}
+
 User* Directory::find_user(std::string_view id) noexcept {
   const auto found = users_.find(id);
   return found == users_.end() ? nullptr : found->get();

@@ -98,6 +98,10 @@ class Directory {
   void release(ChatMember& member) noexcept;
   void release(PushMember& member) noexcept;
 
+  /// Takes one message from the rate bucket of a user, who need not have a socket. False: it is
+  /// empty. Throws std::bad_alloc, and nothing was taken.
+  bool take_message(std::string_view user, const Now& now);
+
   /// Null: nobody here belongs to it. The pointer is valid until the next release() or
   /// evict_idle().
   Group* find_group(std::string_view name) noexcept;

@@ -10,7 +10,7 @@
 namespace waystation {
 namespace {
 
-enum class Name : std::uint8_t { unknown, message, to_user, id, signal, token, ping };
+enum class Name : std::uint8_t { unknown, message, to_user, id, signal, token, missed, ping };
 
 constexpr const char* kRepeatedName = "frame: a known name occurs twice; send each name once";
 
@@ -37,6 +37,7 @@ Name name_of(std::string_view escaped, Protocol protocol) noexcept {
   if (*name == "id") return Name::id;
   if (*name == "signal") return Name::signal;
   if (*name == "token") return Name::token;
+  if (*name == "missed") return Name::missed;
   if (*name == "ping") return Name::ping;
   return Name::unknown;
 }
@@ -101,6 +102,7 @@ class EnvelopeReader {
     switch (name) {
       case Name::message:
       case Name::signal:
+      case Name::missed:
         envelope_.value = value;
         break;
       case Name::to_user:
@@ -158,14 +160,14 @@ class EnvelopeReader {
 
   bool check_kind() {
     const auto has = [this](Name name) { return (seen_ >> static_cast<unsigned>(name) & 1U) != 0; };
-    const int kinds = has(Name::message) + has(Name::signal) + has(Name::token);
+    const int kinds = has(Name::message) + has(Name::signal) + has(Name::token) + has(Name::missed);
     if (protocol_ == Protocol::plain) {
       if (kinds == 0) envelope_.value = "null";
       return true;
     }
     if (kinds > 1) {
       return bad_envelope(
-          "frame: more than one of message, signal and token; send one in each frame");
+          "frame: more than one of message, signal, token and missed; send one in each frame");
     }
     if (kinds == 0 && pings_ != 0) {
       if (pings_ > 1) return bad_envelope(kRepeatedName);
@@ -173,14 +175,18 @@ class EnvelopeReader {
       envelope_.value = ping_;
       return true;
     }
-    if (kind_ == SocketKind::push && !has(Name::token)) {
+    if (kind_ == SocketKind::push && !has(Name::token) && !has(Name::missed)) {
       return bad_envelope(
-          "frame: not allowed on a push socket; send token or ping, or use a chat socket");
+          "frame: not allowed on a push socket; send token, missed or ping, or use a chat socket");
+    }
+    if (kind_ == SocketKind::chat && has(Name::missed)) {
+      return bad_envelope("missed: not allowed on a chat socket; use a push socket");
     }
     if (kinds == 0)
       return bad_envelope("frame: no message, signal, token or ping; send one of them");
     if (has(Name::signal)) envelope_.kind = Envelope::Kind::signal;
     if (has(Name::token)) envelope_.kind = Envelope::Kind::token;
+    if (has(Name::missed)) envelope_.kind = Envelope::Kind::missed;
     return true;
   }
 

@@ -36,10 +36,10 @@ class ShortText {
 
 /// A valid frame. Views point into the text of the frame.
 struct Envelope {
-  enum class Kind : std::uint8_t { message, signal, token, ping };
+  enum class Kind : std::uint8_t { message, signal, token, ping, missed };
 
   Kind kind = Kind::message;
-  std::string_view value;    // of message, signal or ping; "null" if a plain frame has none
+  std::string_view value;    // of message, signal, ping or missed; "null" if a plain frame has none
   std::string token;         // for Kind::token
   bool has_to_user = false;  // to_user is present and not null
   ShortText to_user;         // empty if it is not a valid user id
@@ -52,14 +52,19 @@ enum class ErrorCode : std::uint8_t {
   bad_envelope,
   not_a_member,
   rate_limited,
-  bad_token
+  bad_token,
+  audit_off,
+  audit_unavailable,
+  audit_busy,
+  timeout
 };
 
 /// Their names, in the order of the enumeration; each ends with a NUL.
-inline constexpr std::array<std::string_view, 5> kErrorCodeNames{
-    "bad_json", "bad_envelope", "not_a_member", "rate_limited", "bad_token"};
+inline constexpr std::array<std::string_view, 9> kErrorCodeNames{
+    "bad_json",  "bad_envelope",      "not_a_member", "rate_limited", "bad_token",
+    "audit_off", "audit_unavailable", "audit_busy",   "timeout"};
 inline constexpr std::size_t kErrorCodes = kErrorCodeNames.size();
-static_assert(static_cast<std::size_t>(ErrorCode::bad_token) + 1 == kErrorCodes);
+static_assert(static_cast<std::size_t>(ErrorCode::timeout) + 1 == kErrorCodes);
 
 constexpr std::string_view error_code_name(ErrorCode code) noexcept {
   return kErrorCodeNames[static_cast<std::size_t>(code)];
@@ -73,8 +78,8 @@ struct EnvelopeError {
 };
 
 /// Reads a frame. `text` must be UTF-8. Unknown names are ignored. Plain has the names `message`
-/// and `to_user`; v1 also has `id`, `signal`, `token`, and `ping` if the frame has none of
-/// `message`, `signal` and `token`. Throws std::bad_alloc.
+/// and `to_user`; v1 also has `id`, `signal`, `token`, `missed` on push sockets, and `ping` if the
+/// frame has none of the others. Throws std::bad_alloc.
 Result<Envelope, EnvelopeError> read_envelope(std::string_view text, Protocol protocol,
                                               SocketKind kind);
 

@@ -5,9 +5,42 @@
 namespace waystation {
 namespace {
 
+constexpr std::size_t index(Side side) noexcept {
+  return static_cast<std::size_t>(side);
+}
+
 /// An anonymous socket receives what is for either user.
 bool is_receiver(const ChatMember& member, Side to, const ChatMember* sender) noexcept {
   return &member != sender && (member.side() == to || member.side() == Side::anonymous);
+}
+
+/// The number of members for which is_receiver() is true.
+std::uint32_t count_receivers(const Group& group, Side to, const ChatMember* sender) noexcept {
+  const bool is_sender_among = sender != nullptr && sender->side() == Side::anonymous;
+  return group.sockets[index(to)] + group.sockets[index(Side::anonymous)] -
+         (is_sender_among ? 1U : 0U);
+}
+
+/// Sends to each member that `is_receiver` selects, tells them how many take the message, and
+/// returns how many accepted it. `receivers` is the number of those members.
+template <typename Members, typename IsReceiver>
+std::size_t deliver(const Members& members, std::uint32_t receivers, MessageTexts& texts,
+                    IsReceiver is_receiver) {
+  Message message = texts.message();
+  const bool is_counted_here = message.taken == 0;
+  if (is_counted_here) message.taken = receivers;
+  std::size_t reached = 0;
+  for (auto* member : members) {
+    if (is_receiver(*member) && member->send(texts.in(member->protocol()), &message)) ++reached;
+  }
+  if (is_counted_here && reached != receivers && reached != 0) {
+    for (auto* member : members) {
+      if (is_receiver(*member)) {
+        member->set_taken(message.key, static_cast<std::uint32_t>(reached));
+      }
+    }
+  }
+  return reached;
 }
 
 }  // namespace
@@ -34,21 +67,21 @@ void Fanout::send_presence(ChatMember& member) noexcept {
 }
 
 void Fanout::set_presence(Group& group, Side side, bool present) noexcept {
-  auto& announced = group.is_present[static_cast<std::size_t>(side)];
+  auto& announced = group.is_present[index(side)];
   if (announced == present) return;
   announced = present;
   announce(group, side);
 }
 
 void Fanout::set_reachable(Group& group, Side side, bool reachable) noexcept {
-  auto& announced = group.is_reachable[static_cast<std::size_t>(side)];
+  auto& announced = group.is_reachable[index(side)];
   if (announced == reachable) return;
   announced = reachable;
-  if (show_reachable_ && !group.is_present[static_cast<std::size_t>(side)]) announce(group, side);
+  if (show_reachable_ && !group.is_present[index(side)]) announce(group, side);
 }
 
 OutgoingText Fanout::presence_of(const Group& group, Side side, TextBuffer& buffer) const noexcept {
-  const auto at = static_cast<std::size_t>(side);
+  const auto at = index(side);
   const bool present = group.is_present[at];
   std::optional<bool> reachable;
   if (show_reachable_) reachable = present || group.is_reachable[at];
@@ -66,15 +99,9 @@ void Fanout::announce(const Group& group, Side side) noexcept {
 }
 
 std::size_t Fanout::send_chat(const Group& group, MessageTexts& texts, const ChatMember* sender) {
-  const auto& message = texts.message();
-  std::size_t reached = 0;
-  for (auto* member : group.members) {
-    if (is_receiver(*member, message.to_side, sender) &&
-        member->send(texts.in(member->protocol()), &message)) {
-      ++reached;
-    }
-  }
-  return reached;
+  const auto to = texts.message().to_side;
+  return deliver(group.members, count_receivers(group, to, sender), texts,
+                 [&](const ChatMember& member) { return is_receiver(member, to, sender); });
 }
 
 std::size_t Fanout::send_push(const Message& message) {
@@ -84,11 +111,8 @@ std::size_t Fanout::send_push(const Message& message) {
 
 std::size_t Fanout::send_push(const User& user, const Message& message) {
   MessageTexts texts(push_text, message);
-  std::size_t reached = 0;
-  for (auto* member : user.push) {
-    if (member->send(texts.in(member->protocol()), &message)) ++reached;
-  }
-  return reached;
+  return deliver(user.push, static_cast<std::uint32_t>(user.push.size()), texts,
+                 [](const PushMember&) { return true; });
 }
 
 void Fanout::echo(const Group& group, MessageTexts& texts, const ChatMember* sender, Route route) {
@@ -112,8 +136,15 @@ void Fanout::report(const Message& message, Decision decision) noexcept {
   const auto outcome = decision.route == Route::chat   ? Outcome::chat
                        : decision.route == Route::push ? Outcome::pushed
                                                        : Outcome::undelivered;
-  observer_.on_delivery({outcome, message.at, message.group, message.from, message.to, message.id,
-                         decision.reached, message.value.size()});
+  observer_.on_delivery({.outcome = outcome,
+                         .at = message.at,
+                         .group = message.group,
+                         .from = message.from,
+                         .to = message.to,
+                         .id = message.id,
+                         .reached = decision.reached,
+                         .bytes = message.value.size(),
+                         .key = message.key});
 }
 
 void Fanout::send_signal(const Group& group, const Message& signal, const ChatMember* sender) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include "relay/directory.hpp"
@@ -49,6 +50,9 @@ class Fanout {
 
   // ---- messages
 
+  /// The key of the next message of this node.
+  std::uint64_t next_key() noexcept { return ++last_key_; }
+
   /// Sends to the receiver's chat sockets, and returns how many accepted the message.
   std::size_t send_chat(const Group& group, MessageTexts& texts, const ChatMember* sender);
 
@@ -80,6 +84,7 @@ class Fanout {
   Directory& directory_;
   Observer& observer_;
   bool show_reachable_ = true;
+  std::uint64_t last_key_ = 0;
 };
 
 }  // namespace waystation

@@ -62,11 +62,13 @@ class JsonScanner {
     problem_ = problem;
     return false;
   }
+  bool scan_value(std::string_view* value, std::size_t level) noexcept;
+  char next_token() noexcept;
+  bool skip_name(char first) noexcept;
   bool skip_string() noexcept;
   bool skip_escape() noexcept;
   bool skip_number() noexcept;
   bool skip_literal(std::string_view word) noexcept;
-  bool skip_scalar() noexcept;
   bool skip_digits() noexcept;
 
   const char* begin_;

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "relay/message.hpp"
+#include "relay/missed.hpp"
 #include "relay/outgoing.hpp"
 #include "relay/rate_limit.hpp"
 
@@ -37,8 +38,16 @@ class Member {
   /// text, and the socket will end itself.
   virtual bool send(const OutgoingText& text, const Message* delivery) = 0;
 
+  /// A correction for the delivery that send() accepted last, if its message has this key: fewer
+  /// sockets than Message::taken said accepted it.
+  virtual void set_taken(std::uint64_t /*key*/, std::uint32_t /*sockets*/) noexcept {}
+
   /// The client sent a new token, in order to stay connected after the old one expires.
   virtual void refresh(std::string token) = 0;
+
+  /// The client of a push socket asked what its user missed. The answer is sent later; an error has
+  /// the frame's id.
+  virtual void ask_missed(MissedQuestion /*question*/, const ShortText& /*id*/) {}
 
   /// An administrator ends the socket.
   virtual void end_session() = 0;

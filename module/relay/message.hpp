@@ -43,6 +43,8 @@ struct Message {
   std::int64_t at = 0;                       // ms since 1970
   Side to_side = Side::lo;                   // where `to` stands in the group's name
   Protocol from_protocol = Protocol::plain;  // the sender's: it decides which sockets get an echo
+  std::uint64_t key = 0;    // unique on this node while the relay runs; see Fanout::next_key
+  std::uint32_t taken = 0;  // sockets that take it, for a backplane that knows; 0: Fanout counts
 };
 
 /// A copy of a message, in one block of memory, for a backplane that answers later.

@@ -39,9 +39,13 @@ struct Delivery {
   std::string_view from;   // empty: likewise
   std::string_view to;
   std::string_view id;                   // empty: the client gave none
-  std::size_t reached;                   // sockets whose queue accepted it
+  std::size_t reached;                   // sockets whose queue accepted it; 0 if dropped
   std::size_t bytes;                     // of the message's value
   EndReason reason = EndReason::closed;  // of Outcome::dropped: why the socket ended
+  std::uint64_t key = 0;                 // of the message; see Message::key
+  // Of Outcome::dropped: the number of sockets whose queue accepted the message. It is lost when as
+  // many have dropped it.
+  std::size_t taken = 0;
 };
 
 /// Called on the relay's thread. Must not wait.

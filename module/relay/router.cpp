@@ -89,6 +89,8 @@ void Router::receive(ChatMember& member, std::string_view text, const Now& now) 
     case Envelope::Kind::ping:
       member.send(pong_text(envelope.value), nullptr);
       return;
+    case Envelope::Kind::missed:
+      return;  // read_envelope() refuses it here
   }
 }
 
@@ -102,8 +104,14 @@ void Router::receive(PushMember& member, std::string_view text, const Now& now) 
   auto& envelope = *frame;
   if (envelope.kind == Envelope::Kind::ping) {
     member.send(pong_text(envelope.value), nullptr);
-  } else {
+  } else if (envelope.kind == Envelope::Kind::token) {
     member.refresh(std::move(envelope.token));
+  } else {
+    auto question = read_missed(envelope.value);
+    if (!question) {
+      return fanout_.send_error(member, {ErrorCode::bad_envelope, question.error(), envelope.id});
+    }
+    member.ask_missed(std::move(*question), envelope.id);
   }
 }
 
@@ -134,12 +142,14 @@ void Router::receive_message(ChatMember& sender, const Envelope& envelope, const
   }
   backplane_.publish(sender,
                      {envelope.value, group.name, group.user(opposite(to)).id, group.user(to).id,
-                      envelope.id.view(), now.wall_ms, to, sender.protocol()});
+                      envelope.id.view(), now.wall_ms, to, sender.protocol(), fanout_.next_key()});
 }
 
 void Router::notify(std::string_view user, std::string_view json, const Now& now,
                     Answer<std::size_t> answer) {
-  backplane_.notify({json, {}, {}, user, {}, now.wall_ms}, std::move(answer));
+  Message notification{json, {}, {}, user, {}, now.wall_ms};
+  notification.key = fanout_.next_key();
+  backplane_.notify(notification, std::move(answer));
 }
 
 }  // namespace waystation

@@ -5,8 +5,9 @@
 #     tests/bench/instructions.sh --record     stores the current counts
 #     tests/bench/instructions.sh --profile    prints the counts by function
 #
-# The count depends only on the compiler and the C library: those of Debian 12. The script also
-# builds the other benchmarks, so that they keep compiling. Ends with `N passed, N failed`.
+# The count depends only on the compiler and the C library, those of Debian 12, and on a processor with
+# AVX2. The script also builds the other benchmarks, so that they keep compiling. Ends with
+# `N passed, N failed`.
 set -euo pipefail
 
 self=tests/bench/instructions.sh

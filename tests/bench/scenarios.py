@@ -47,6 +47,32 @@ def audited_push(name, rate, audited, most):
     )
 
 
+def upgrades(name, title, standing):
+    """Upgrades and requests for a page that does not exist, in time and in CPU."""
+    counted = 2000 if standing else 4000
+    load = ("--pairs", "0", "--idle", str(standing + counted), "--standing", str(standing))
+    variants = ((OURS, ()), ("waystation_request", ("--request", "/nothing")))
+    return (
+        Scenario(
+            name,
+            title,
+            "connects",
+            (*load, "--parallel", "8"),
+            variants,
+            ((OURS, "waystation_request", ">", 1 / 1.25),),
+            seconds=0,
+        ),
+        Scenario(
+            name + "_cpu",
+            title,
+            "connect_cpu",
+            (),
+            variants,
+            ((OURS, "waystation_request", "<", 1.25),),
+        ),
+    )
+
+
 ALL = (OURS, "ws", "nchan", "channels")
 # The bound of these system calls without a relay, with one message in flight.
 WITH_FLOOR = (*ALL, "floor")
@@ -71,6 +97,12 @@ FIGURES = {
         lambda r: (r["resident_kib"]["after"] - r["resident_kib"]["before"]) / r["sockets"],
     ),
     "connects": ("connects/s", True, lambda r: r["connects_per_second"]),
+    "connect_cpu": (
+        "µs of server CPU a connect",
+        False,
+        lambda r: r["connect_cpu_seconds"] / r["sockets"] * 1e6,
+    ),
+    "storm": ("seconds", False, lambda r: r["storm_seconds"]),
     "last_thousand": (
         "last 1,000 / first 1,000, time",
         False,
@@ -192,6 +224,24 @@ SCENARIOS = (
         (),
         plain(*ALL),
         ((OURS, None, "<", 1.0),),
+    ),
+    *upgrades("upgrades", "4,000 upgrades, 8 at once", 0),
+    *upgrades("upgrades_15000", "2,000 upgrades with 15,000 open sockets, 8 at once", 15_000),
+    # The clients of a server that was restarted. Those of 50 pairs were faster than the others.
+    Scenario(
+        "storm",
+        "10,000 v1 clients connect at once beside 5,000 messages/s",
+        "storm",
+        ("--pairs", "50", "--window", "100", "--rate", "5000", "--parallel", "10000"),
+        ((OURS, ("--storm", "10000")),),
+    ),
+    Scenario(
+        "storm_p99",
+        "10,000 v1 clients connect at once beside 5,000 messages/s",
+        "p99",
+        ("--pairs", "50", "--window", "100", "--rate", "5000", "--parallel", "10000"),
+        ((OURS, ("--storm", "10000")), ("waystation_undisturbed", ())),
+        ((OURS, "waystation_undisturbed", "<", 3),),
     ),
     Scenario(
         "stalled",

@@ -40,6 +40,7 @@ NAMES = {
     OURS: "waystation",
     "waystation_spin": "waystation, spinning 100 µs",
     "waystation_undisturbed": "waystation, undisturbed",
+    "waystation_request": "waystation: a 404 on its own connection",
     "waystation_guarded": "waystation, JWT and audit",
     "waystation_guarded_full": "waystation, JWT and audit, its file full",
     "ws": "Node ws",

@@ -189,6 +189,8 @@ check "pkg-config asks for no other package" \
 
 check "the example builds as its first lines say" \
   by_pkg_config cc ../../embed/examples/appliance.c appliance -std=c11 -lcivetweb
+check "the example with a login builds" \
+  by_pkg_config cc ../../embed/examples/own_login/own_login.c own_login -std=c11 -lcivetweb -pthread
 check "structs of an older header are accepted" \
   eval 'by_pkg_config cc old_header.c old -std=gnu11 && "$scratch/old"'
 check "CivetWeb compiled in with hidden symbols, layout of 1.15" hidden

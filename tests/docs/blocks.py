@@ -23,6 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # Documents with a test of their own, or that describe something else than commands.
 EXCLUDED = re.compile(r"tests/transcripts/|tests/docs/broken\.md$|node_modules/")
+PORTS = ("8000", "8080", "8443", "9000")  # those of the documents
 PICTURES = ("", "text")  # languages of blocks that nobody pastes
 PATIENCE_SECONDS = 300  # for one block: the first `embed/run.sh` may have to build the page
 MARK = re.compile(r"<!--\s*test:\s*(.*?)\s*-->$")
@@ -121,7 +122,7 @@ class Scene:
     def __init__(self, prefix):
         self.holder = tempfile.TemporaryDirectory(prefix="waystation-docs-")
         self.folder = pathlib.Path(self.holder.name)
-        self.ports = {"8080": free_port(), "8443": free_port(), "9000": free_port()}
+        self.ports = {port: free_port() for port in PORTS}
         self.servers = []
         self.output = None
         self.log_count = 0
@@ -161,7 +162,7 @@ class Scene:
         text = text.replace(CREDENTIALS, "/etc/credstore")
         for folder in SYSTEM_FOLDERS:
             text = text.replace(folder, str(self.folder / folder[1:]))
-        return re.sub(r"\b(8080|8443|9000)\b", lambda port: self.ports[port[1]], text)
+        return re.sub(r"\b(" + "|".join(PORTS) + r")\b", lambda port: self.ports[port[1]], text)
 
     def run(self, command, cwd=None, environment=None, expected=0):
         done = subprocess.run(command, cwd=cwd or self.folder, env=environment or self.environment, text=True, stdin=subprocess.DEVNULL,

@@ -4,7 +4,7 @@
 #     tests/docs/run.sh              every document, with build/release
 #     tests/docs/run.sh README.md    these documents only
 #
-# Needs build/release, curl, sqlite3, a C compiler, cmake and pkg-config. README.md in this folder says
+# Needs build/release, curl, sqlite3, Django, a C compiler, cmake and pkg-config. README.md in this folder says
 # how a block is marked. Ends with a line `N passed, N failed`.
 # shellcheck disable=SC2317 # check() calls the functions
 set -uo pipefail

@@ -2,11 +2,15 @@
 import { playAll } from './lib/harness.mjs';
 import { launch, makeWorld } from './lib/world.mjs';
 import './scenes/conversation.mjs';
+import './scenes/files.mjs';
 import './scenes/identity.mjs';
 import './scenes/network.mjs';
+import './scenes/away.mjs';
 import './scenes/appearance.mjs';
 import './scenes/operator.mjs';
+import './scenes/people.mjs';
 import './scenes/load.mjs';
+import './scenes/examples.mjs';
 
 const browser = await launch();
 let good = false;

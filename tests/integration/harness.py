@@ -31,6 +31,10 @@ from tls_socket import Session, TlsSocket
 
 V1 = "waystation.v1"
 
+# Descriptors that the first socket opens, and that stay: the one that takes the place of adopted
+# sockets, and the list of descriptors.
+KEPT_DESCRIPTORS = 2
+
 # A program built with sanitizers is many times slower and larger.
 SANITIZED = bool(os.environ.get("WAYSTATION_SANITIZED"))
 

@@ -9,8 +9,8 @@ import threading
 import time
 import unittest
 
-from harness import (CLOSE, PING, PONG, SANITIZED, TEXT, AsyncCase, Case, RawSocket, Server,
-                     connect, connect_after_release, frame, raise_descriptor_limit,
+from harness import (CLOSE, KEPT_DESCRIPTORS, PING, PONG, SANITIZED, TEXT, AsyncCase, Case,
+                     RawSocket, Server, connect, connect_after_release, frame, raise_descriptor_limit,
                      receive, receive_json, refuse, round_trip, scaled, until)
 
 CHAT = "/ws/chat/alice_bob/"
@@ -441,8 +441,7 @@ class GivenBack(AsyncCase):
     async def test_descriptors_and_threads_are_released(self):
         with Server("--max-connections-per-address", "0", "--max-connections-per-user",
                     "0") as server:
-            # One more is kept, in place of adopted sockets.
-            descriptors, threads = server.descriptors() + 1, server.threads()
+            descriptors, threads = server.descriptors() + KEPT_DESCRIPTORS, server.threads()
             for _ in range(3):
                 sockets = [await connect(server, CHAT, "alice") for _ in range(50)]
                 raws = [RawSocket(server).open("/push/bob/") for _ in range(50)]
@@ -457,7 +456,7 @@ class GivenBack(AsyncCase):
     async def test_many_aborted_connections_leak_nothing(self):
         with Server("--max-connections-per-address", "0", "--max-connections-per-user",
                     "0") as server:
-            descriptors = server.descriptors() + 1  # as above
+            descriptors = server.descriptors() + KEPT_DESCRIPTORS
 
             def storm(seed):
                 for n in range(scaled(150, 40)):

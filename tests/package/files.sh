@@ -17,7 +17,8 @@ installed() {
   sed -e 's|@CMAKE_INSTALL_FULL_BINDIR@|/usr/bin|g' \
     -e 's|@CMAKE_INSTALL_FULL_LIBDIR@|/usr/lib|g' \
     -e 's|@CMAKE_INSTALL_FULL_SYSCONFDIR@|/etc|g' \
-    -e 's|@CMAKE_INSTALL_FULL_DATADIR@|/usr/share|g' "$1"
+    -e 's|@CMAKE_INSTALL_FULL_DATADIR@|/usr/share|g' \
+    -e 's|@WAYSTATION_WEB_GROUP@|www-data|g' "$1"
 }
 
 configuration_is_current() {
@@ -105,8 +106,8 @@ command_page_names_every_route() {
     "GET /api/v1/audit" "GET /healthz" "GET /metrics" /ws/chat/ /push/
 }
 
-# embed/run.sh without a build: its help has every option, and it refuses an unknown option and a
-# certificate that no address uses immediately. The folder contains nothing else, so that a build cannot start.
+# embed/run.sh without a build: its help has every option, and it refuses an unknown option, a wrong
+# value and a certificate that no address uses immediately. The folder contains nothing else, so that a build cannot start.
 first_start_answers_at_once() {
   local bare="$scratch/bare" key code=0
   mkdir -p "$bare/embed" "$bare/packaging"
@@ -118,6 +119,16 @@ first_start_answers_at_once() {
   done
   "$bare/embed/run.sh" --max-conections 5 >"$scratch/first" 2>&1 || code=$?
   [ "$code" -eq 2 ] && grep -q -- '--max-conections is not an option' "$scratch/first" || return
+  local wrong
+  for wrong in '--auth foo' '--auth=or' '--ping-interval-seconds 0' '--max-connections=many' '--listen x --log-level loud'; do
+    code=0
+    # shellcheck disable=SC2086 # two words
+    "$bare/embed/run.sh" $wrong >"$scratch/first" 2>&1 || code=$?
+    if [ "$code" -ne 2 ] || ! grep -q ': wrong value; allowed: ' "$scratch/first"; then
+      echo "$wrong is not refused"
+      return 1
+    fi
+  done
   code=0
   "$bare/embed/run.sh" --tls-self-signed --listen 127.0.0.1:1,127.0.0.1:2 >"$scratch/first" 2>&1 || code=$?
   [ "$code" -eq 2 ] && grep -q -- 'write --listen https://127.0.0.1:1$' "$scratch/first"
@@ -189,6 +200,18 @@ unit_is_understood() {
   [ -z "$complaints" ]
 }
 
+# The same for the socket through which web servers hand over connections.
+socket_unit_is_understood() {
+  local complaints
+  installed "$root/packaging/systemd/waystation.service.in" |
+    sed 's|^ExecStart=.*|ExecStart=/bin/true|' >"$scratch/waystation.service"
+  installed "$root/packaging/systemd/waystation-handover.socket.in" >"$scratch/waystation-handover.socket"
+  complaints="$(systemd-analyze verify --man=no "$scratch/waystation-handover.socket" 2>&1 |
+    grep -F waystation-handover)"
+  echo "$complaints"
+  [ -z "$complaints" ] && ! grep -q '@' "$scratch/waystation-handover.socket"
+}
+
 # The configured number of connections fits the unit's descriptor limit.
 unit_fits_the_defaults() {
   local connections descriptors
@@ -213,13 +236,18 @@ installation_is_hardened() {
     hardened "$prefix/bin/waystation" "$(library_of "$prefix/bin/waystation")"
 }
 
+# Makes certificate.pem and key.pem in a folder.
+make_certificate() {
+  mkdir -p "$1" &&
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
+      -keyout "$1/key.pem" -out "$1/certificate.pem" 2>"$1/log" ||
+    { cat "$1/log"; return 1; }
+}
+
 # The installed program finds the libraries by which CivetWeb finds OpenSSL.
 installation_speaks_tls() {
   local folder="$scratch/tls" address='' server result
-  mkdir -p "$folder" &&
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
-      -keyout "$folder/key.pem" -out "$folder/certificate.pem" 2>"$folder/log" ||
-    { cat "$folder/log"; return 1; }
+  make_certificate "$folder" || return
   env -i "$scratch/installed/bin/waystation" serve --www '' --listen https://127.0.0.1:0 \
     --tls-certificate "$folder/certificate.pem" --tls-key "$folder/key.pem" \
     >"$folder/out" 2>"$folder/log" &
@@ -257,8 +285,10 @@ metrics_in() { grep -ohE '\b(waystation|process)_[a-z_]+\b' "$1" | sort -u; }
 
 # The server exports every metric of the dashboard and the rules.
 metrics_exist() {
-  local name missing=0 pid
-  "$program" serve --listen 127.0.0.1:0 --www '' >"$scratch/address" 2>/dev/null &
+  local name missing=0 pid folder="$scratch/metrics-tls"
+  make_certificate "$folder" || return
+  "$program" serve --listen 127.0.0.1:0 --listen https://127.0.0.1:0 --www '' --tls-certificate "$folder/certificate.pem" \
+    --tls-key "$folder/key.pem" >"$scratch/address" 2>/dev/null &
   pid=$!
   for _ in $(seq 500); do
     grep -q http "$scratch/address" && break
@@ -311,6 +341,7 @@ check "the unit's limits fit the defaults" unit_fits_the_defaults
 check "systemd restarts the unit after any number of failures" unit_always_comes_back
 if command -v systemd-analyze >/dev/null; then
   check "systemd accepts the unit" unit_is_understood
+  check "systemd accepts the socket unit" socket_unit_is_understood
   check "the unit's exposure is 2.0 or lower" unit_is_confined
 else
   skip "the unit, as systemd sees it" "systemd-analyze is not here (apt-get install systemd)"

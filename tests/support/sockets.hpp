@@ -129,12 +129,12 @@ inline std::uint64_t cookie_of(int fd) {
   return cookie;
 }
 
-/// Listens on a port that the system chooses.
+/// Listens on a port: by default one that the system chooses.
 class Listener {
  public:
   explicit Listener(const std::string& address = "127.0.0.1", bool dual = false,
-                    int buffer_bytes = 0)
-      : Listener(Endpoint(address, 0), dual, buffer_bytes) {}
+                    int buffer_bytes = 0, std::uint16_t port = 0)
+      : Listener(Endpoint(address, port), dual, buffer_bytes) {}
 
   std::uint16_t port() const { return Endpoint::local_of(fd_.get()).port(); }
 
@@ -235,6 +235,10 @@ inline bool reads_eof(int fd) {
   const auto received = receive_some(fd);
   return received.end == Received::End::eof;
 }
+
+/// Descriptors that the first adoption opens for the life of the process: the dead socket, and the
+/// list of descriptors.
+constexpr std::size_t kKeptDescriptors = 2;
 
 /// The number of open descriptors of this process.
 inline std::size_t open_descriptors() {

@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import sys
+import tempfile
 import time
 import unittest
 
@@ -95,12 +96,23 @@ class Player(AsyncCase):
     """Plays scenes. Scenes without options share one server."""
 
     servers = {}
+    folders = []
 
     @classmethod
     def tearDownClass(cls):
         for server in cls.servers.values():
             server.__exit__(None)
         cls.servers.clear()
+        while cls.folders:
+            cls.folders.pop().cleanup()
+
+    @classmethod
+    def in_folder(cls, options):
+        """The options of a server, with a temporary folder of its own in place of FOLDER."""
+        if not any("FOLDER" in option for option in options):
+            return options
+        cls.folders.append(tempfile.TemporaryDirectory(prefix="waystation-scenes-"))
+        return [option.replace("FOLDER", cls.folders[-1].name) for option in options]
 
     async def play(self, scene):
         options = ()
@@ -111,7 +123,7 @@ class Player(AsyncCase):
         if "--messages-per-second" in options:
             return await self.play_within_a_second(options, lines)
         if options not in self.servers:
-            self.servers[options] = Server(*options).__enter__()
+            self.servers[options] = Server(*self.in_folder(options)).__enter__()
         self.server = self.servers[options]
         return await self.play_lines(lines)
 

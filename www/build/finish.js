@@ -1,7 +1,7 @@
 // The last step of the build: types that resolve everywhere, the client next to
-// the page, and compressed copies of all files that get smaller. The server
-// never compresses.
-import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+// the page and as a package in lib/, and compressed copies of all files that get
+// smaller. The server never compresses.
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
@@ -29,8 +29,17 @@ for (const path of files('lib/types')) {
 }
 
 copyFileSync('lib/waystation.js', join(dist, 'waystation.js'));
-// For the package.
+
+// The package waystation-client: what `npm pack ./lib` packs.
+const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+const client = { ...JSON.parse(readFileSync('build/client.package.json', 'utf8')), version };
+writeFileSync('lib/package.json', `${JSON.stringify(client, null, 2)}\n`);
 copyFileSync('../LICENSE', 'lib/LICENSE');
+// In the same folders as in src, so that their links lead there.
+for (const page of ['README.md', 'waystation/README.md', 'composables/useChat/index.md', 'composables/usePush/index.md']) {
+  mkdirSync(dirname(join('lib', page)), { recursive: true });
+  copyFileSync(join('src', page), join('lib', page));
+}
 
 const index = readFileSync(join(dist, 'index.html'), 'utf8');
 /** index.html names its scripts, their static imports, and its styles. Other files are loaded when they are needed. */

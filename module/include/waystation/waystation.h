@@ -490,6 +490,39 @@ WAYSTATION_API waystation_status waystation_presence_list(
 WAYSTATION_API waystation_status waystation_end_sessions(waystation_relay *relay, const char *user,
                                                          uint32_t deadline_ms, uint64_t *closed);
 
+/* A sender in the answer what a user missed. */
+typedef struct waystation_missed_sender {
+  size_t size;      /* set by the library */
+  const char *user; /* valid until the function returns that got it */
+  uint64_t count;   /* messages with different ids, and messages without one */
+  int64_t first;    /* times of the first and the last, in ms since 1970 */
+  int64_t last;
+} waystation_missed_sender;
+
+/* The rest of that answer. Zero it and set `size`. */
+typedef struct waystation_missed_result {
+  size_t size;            /* sizeof(waystation_missed_result), set by the caller */
+  uint64_t notifications; /* of the host application */
+  int complete;           /* 0: something may be missing; see module/PROTOCOL.md */
+  char next[128];         /* `after` of the next question */
+} waystation_missed_result;
+
+/* What `user` missed: messages that no socket took, and those that every socket lost which had taken
+ * them. See "While you were away" in module/PROTOCOL.md. `after` is `next` of an earlier answer; if
+ * it is NULL, the question goes back to `since`, in ms since 1970, inclusive. Calls `visit` on the
+ * calling thread for each sender, the latest first, 100 at most; it returns not 0 to continue. Waits
+ * up to `deadline_ms`. It is not counted against the user's message rate, and one question of each
+ * user is answered at a time.
+ *
+ * Errors: WAYSTATION_INVALID (not a user id; `after` or `since` is not valid; the relay has no
+ * audit), WAYSTATION_FAILED (the audit cannot be read), WAYSTATION_EXHAUSTED (too many questions
+ * wait), WAYSTATION_STOPPED, WAYSTATION_TIMEOUT. `error` says why. */
+WAYSTATION_API waystation_status waystation_missed(
+    waystation_relay *relay, const char *user, int64_t since, const char *after,
+    uint32_t deadline_ms,
+    int (*visit)(void *user_data, const waystation_missed_sender *sender), void *user_data,
+    waystation_missed_result *result, waystation_error *error);
+
 /* ---- handover ------------------------------------------------------------------------------ */
 
 /* Opens a door, through which other web servers on this machine hand over connections: see
@@ -849,9 +882,18 @@ WAYSTATION_API waystation_status waystation_audit_top(
     int (*visit)(void *user_data, const char *name, uint64_t count), void *user_data,
     waystation_error *error);
 
+/* What `user` missed since `since`, by the rows of all nodes: as waystation_missed, which says more.
+ * Rows that a relay has not written yet are not covered; result->next is "". Errors as
+ * waystation_audit_read, WAYSTATION_INVALID also for a file that an earlier version wrote. */
+WAYSTATION_API waystation_status waystation_audit_missed(
+    waystation_audit *audit, const char *user, int64_t since,
+    int (*visit)(void *user_data, const waystation_missed_sender *sender), void *user_data,
+    waystation_missed_result *result, waystation_error *error);
+
 /* Deletes rows in small steps and frees their space, with or without a relay that writes the file.
  * Their bytes are overwritten. A gap is deleted only if it lies completely within the filter's time
- * and the filter names no user and no outcomes other than WAYSTATION_GAP. No trace remains. *rows
+ * and the filter names no user and no outcomes other than WAYSTATION_GAP. No trace remains, but that
+ * the file does not count as complete for the time of the rows if the filter names no user. *rows
  * (may be NULL) is the number of deleted rows, also on an error. Errors as waystation_audit_open. */
 WAYSTATION_API waystation_status waystation_audit_prune(const char *file,
                                                         const waystation_audit_filter *filter,

@@ -27,6 +27,10 @@ constexpr std::uint32_t kThousand = 1000;
 // The time in which a stalled receiver that reads again must find its Close.
 constexpr std::int64_t kGivenUpNs = 5 * kSecond;
 constexpr unsigned kReceiverTooSlow = 4408;
+constexpr int kMostEvents = 512;
+// While sockets open beside measured messages.
+constexpr int kEventsPerRound = 64;
+constexpr std::uint32_t kOpensPerRound = 16;
 
 std::int64_t now_ns() {
   timespec time{};
@@ -105,7 +109,7 @@ Load::Load(const LoadOptions& options)
     : options_(options),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       buffer_(1 << 20),
-      pairs_(options.pairs + options.idle / 2 + options.stalled + 1),
+      pairs_(options.pairs + options.idle / 2 + options.stalled + options.storm / 2 + 1),
       idle_pairs_(options.idle / 2),
       frame_(sent_format(options.bytes)),
       answer_frame_(sent_format(options.bytes, 'a')),
@@ -119,8 +123,10 @@ Load::Load(const LoadOptions& options)
     pair.sender.pair = pair.receiver.pair = i;
     pair.sender.is_sender = true;
     pair.sent_at.resize(options_.window);
-    pair.is_stalled = i >= options_.pairs + idle_pairs_ && i + 1 < pairs_.size();
+    const auto first_stalled = options_.pairs + idle_pairs_;
+    pair.is_stalled = i >= first_stalled && i < first_stalled + options_.stalled;
     if (pair.is_stalled) stalled_.push_back(&pair);
+    pair.is_storm = i >= first_stalled + options_.stalled && i + 1 < pairs_.size();
   }
 }
 
@@ -166,17 +172,20 @@ void Load::warm_up() {
 }
 
 void Load::open_all() {
-  const auto sockets = static_cast<std::uint32_t>(2 * (pairs_.size() - 1));
+  // The idle sockets are opened last, so the standing ones are opened with the sending ones.
+  const auto all = static_cast<std::uint32_t>(2 * (pairs_.size() - 1)) - options_.storm / 2 * 2;
+  if (options_.standing != 0) open_until(std::min(2 * options_.pairs + options_.standing, all));
+  opened_at_.clear();
+  opened_end_ = 0;
+  const auto sockets = all - opening_;
+  const auto use = process_use(options_.pid);
   const auto start = now_ns();
-  for (std::uint32_t i = 0; i < std::min(options_.parallel, sockets); ++i) open_next();
-  run_until(start + kPatienceNs + sockets * (kSecond / 100),
-            [&] { return opened_at_.size() == sockets; });
-  if (opened_at_.size() != sockets) {
-    throw std::runtime_error("only " + std::to_string(opened_at_.size()) + " of " +
-                             std::to_string(sockets) + " sockets were opened in time");
-  }
+  open_until(all);
   report_.sockets = sockets;
   report_.connect_seconds = seconds(now_ns() - start);
+  const auto use_after = process_use(options_.pid);
+  report_.connect_cpu_seconds =
+      use_after.user_seconds - use.user_seconds + use_after.system_seconds - use.system_seconds;
   if (sockets >= 2 * kThousand) {
     report_.first_thousand_seconds = seconds(opened_at_[kThousand - 1] - start);
     report_.last_thousand_seconds =
@@ -184,8 +193,34 @@ void Load::open_all() {
   }
 }
 
+/// Opens the next sockets up to `end`, and waits until they are open.
+void Load::open_until(std::uint32_t end) {
+  opening_end_ = end;
+  const auto sockets = end - opening_;
+  opened_end_ = opened_at_.size() + sockets;
+  opens_due_ = std::min(options_.parallel, sockets);
+  run_until(now_ns() + kPatienceNs + sockets * (kSecond / 100),
+            [&] { return opened_at_.size() == opened_end_; });
+  if (opened_at_.size() != opened_end_) {
+    throw std::runtime_error(std::to_string(opened_end_ - opened_at_.size()) + " of " +
+                             std::to_string(sockets) + " sockets were not opened in time");
+  }
+}
+
+bool Load::is_standing(const Pair& pair) const noexcept {
+  return 2 * pair.index < 2 * options_.pairs + options_.standing || &pair == &pairs_.back();
+}
+
+/// Opens some of the sockets that are due. While messages are measured, a round has only a few of
+/// them, so that the messages do not wait for the generator.
+void Load::open_due() {
+  const auto round = is_sending_ ? std::min(opens_due_, kOpensPerRound) : opens_due_;
+  for (std::uint32_t i = 0; i < round; ++i) open_next();
+  opens_due_ -= round;
+}
+
 void Load::open_next() {
-  if (opening_ == 2 * (pairs_.size() - 1)) return;
+  if (opening_ == opening_end_) return;
   auto& pair = pairs_[opening_ / 2];
   open(pair, opening_++ % 2 == 0);
 }
@@ -193,7 +228,7 @@ void Load::open_next() {
 void Load::open(Pair& pair, bool sender) {
   auto& socket = sender ? pair.sender : pair.receiver;
   const auto user = filled(user_format(sender ? 'a' : 'b'), pair.index);
-  if (!options_.request.empty() && &pair != &pairs_.back()) {
+  if (!options_.request.empty() && !is_standing(pair)) {
     socket.connect(epoll_, options_.server, options_.request, {}, true, true);
     return look_after(socket);
   }
@@ -201,10 +236,11 @@ void Load::open(Pair& pair, bool sender) {
   const auto target = sender || options_.route == Route::chat
                           ? "/ws/chat/" + filled(group_format(), pair.index) + "/?user=" + user
                           : "/push/" + user + "/";
-  const auto fields =
-      options_.token_key.empty()
-          ? std::string()
-          : "Authorization: Bearer " + sign_token(options_.token_key, user) + "\r\n";
+  std::string fields;
+  if (!options_.token_key.empty()) {
+    fields = "Authorization: Bearer " + sign_token(options_.token_key, user) + "\r\n";
+  }
+  if (pair.is_storm) fields += "Sec-WebSocket-Protocol: waystation.v1\r\n";
   socket.connect(epoll_, options_.server, target, fields, sender || !pair.is_stalled);
   look_after(socket);
 }
@@ -212,9 +248,9 @@ void Load::open(Pair& pair, bool sender) {
 void Load::on_open(Socket& socket) {
   auto& pair = pairs_[socket.pair];
   if (pair.is_stalled && !socket.is_sender) stall(pair);
-  if (&pair == &pairs_.back() || opened_at_.size() == 2 * (pairs_.size() - 1)) return;
+  if (opened_at_.size() == opened_end_) return;  // the first pair, or a reconnect
   opened_at_.push_back(now_ns());
-  open_next();
+  ++opens_due_;
 }
 
 void Load::stall(Pair& pair) {
@@ -228,6 +264,7 @@ void Load::stall(Pair& pair) {
 void Load::on_text(Socket& socket, std::string_view text) {
   auto& pair = pairs_[socket.pair];
   if (pair.is_stalled) return on_stalled_text(socket, text);
+  if (pair.is_storm) return on_storm_text(socket, text);
   const auto number = socket.received++;
   if (options_.route == Route::push && socket.is_sender) {
     throw std::runtime_error(name_of(socket) + ": received a message for the push socket: " +
@@ -261,6 +298,15 @@ void Load::on_stalled_text(Socket& socket, std::string_view text) {
   next = *number + 1;
 }
 
+void Load::on_storm_text(Socket& socket, std::string_view text) {
+  const auto other = filled(user_format(socket.is_sender ? 'b' : 'a'), socket.pair);
+  if (!text.starts_with(R"({"presence":{"user":")" + other + '"')) {
+    throw std::runtime_error(name_of(socket) + ": received no presence of its other user: " +
+                             std::string(text.substr(0, 200)));
+  }
+  if (socket.received++ == 0) ++stormed_;
+}
+
 std::uint64_t Load::completed(const Pair& pair) const noexcept {
   return options_.route == Route::push ? pair.receiver.received
                                        : std::min(pair.sender.received, pair.receiver.received);
@@ -268,7 +314,7 @@ std::uint64_t Load::completed(const Pair& pair) const noexcept {
 
 std::uint64_t Load::completed_in_all() const noexcept {
   std::uint64_t sum = 0;
-  for (const auto& pair : pairs_) sum += completed(pair);
+  for (const auto& pair : pairs_) sum += pair.is_storm ? 0 : completed(pair);
   return sum;
 }
 
@@ -339,16 +385,18 @@ void Load::look_after(Socket& socket) {
 }
 
 void Load::run_events(std::int64_t until_ns) {
-  std::array<epoll_event, 512> events;
+  open_due();
+  std::array<epoll_event, kMostEvents> events;
   auto wait = std::clamp<std::int64_t>(until_ns - now_ns(), 0, kTickNs);
+  if (opens_due_ != 0) wait = 0;
   if (is_sending_ && options_.rate > 0) {
     const auto next = pace_start_ + static_cast<std::int64_t>(static_cast<double>(paced_ + 1) /
                                                               options_.rate * kSecond);
     wait = std::clamp<std::int64_t>(next - now_ns(), 0, wait);
   }
   const timespec timeout{0, static_cast<long>(wait)};
-  const int count =
-      epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()), &timeout, nullptr);
+  const int count = epoll_pwait2(
+      epoll_, events.data(), opens_due_ != 0 ? kEventsPerRound : kMostEvents, &timeout, nullptr);
   for (int i = 0; i < count; ++i) {
     const auto& event = events[static_cast<std::size_t>(i)];
     auto& socket = *static_cast<Socket*>(event.data.ptr);
@@ -409,8 +457,16 @@ void Load::measure() {
   report_.late = 0;
   is_measuring_ = true;
   const auto from = now_ns();
-  run_until(from + in_ns(options_.seconds),
-            [&] { return report_.latency.count() >= options_.max_messages; });
+  if (options_.storm != 0) {
+    open_until(static_cast<std::uint32_t>(2 * (pairs_.size() - 1)));
+    const auto sockets = options_.storm / 2 * 2;
+    run_until(now_ns() + kPatienceNs, [&] { return stormed_ == sockets; });
+    if (stormed_ != sockets) throw std::runtime_error("not everyone was told of a presence");
+    report_.storm_seconds = seconds(now_ns() - from);
+  } else {
+    run_until(from + in_ns(options_.seconds),
+              [&] { return report_.latency.count() >= options_.max_messages; });
+  }
   const auto to = now_ns();
   is_measuring_ = false;
   is_sending_ = false;
@@ -426,7 +482,7 @@ void Load::measure() {
 void Load::settle() {
   const auto is_settled = [this] {
     return std::ranges::all_of(pairs_, [this](const Pair& pair) {
-      return pair.is_stalled || completed(pair) == pair.sent;
+      return pair.is_stalled || pair.is_storm || completed(pair) == pair.sent;
     });
   };
   run_until(now_ns() + kPatienceNs, is_settled);

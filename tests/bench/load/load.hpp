@@ -34,8 +34,14 @@ struct LoadOptions {
   double warmup_seconds = 1;
   double seconds = 5;
   std::uint64_t max_messages = 1'000'000'000;
-  double rate = 0;              // messages per second of all pairs; 0: as fast as possible
-  std::uint32_t idle = 0;       // additional sockets, in separate pairs
+  double rate = 0;         // messages per second of all pairs; 0: as fast as possible
+  std::uint32_t idle = 0;  // additional sockets, in separate pairs
+  // So many of the idle sockets are open before the time of the others is taken, and are WebSockets
+  // with a `request` too.
+  std::uint32_t standing = 0;
+  // Additional sockets with the protocol v1, in separate pairs. All connect at once in the measured
+  // time, which ends when each has learnt whether its other user is present.
+  std::uint32_t storm = 0;
   bool serve_idle = false;      // each idle socket sends a message once all are open
   std::uint32_t parallel = 64;  // simultaneous upgrades
   // Additional pairs whose receivers stop reading for a time, get their Close, reconnect, and stall
@@ -62,6 +68,8 @@ struct LoadReport {
 
   std::uint32_t sockets = 0;
   double connect_seconds = 0;
+  double connect_cpu_seconds = 0;  // of the server, in that time
+  double storm_seconds = 0;
   double first_thousand_seconds = 0;  // 0: fewer than two thousand were opened
   double last_thousand_seconds = 0;
   std::uint64_t resident_kib_before = 0;  // of the server, after it served one pair that closed
@@ -84,6 +92,7 @@ class Load final : private SocketOwner {
   struct Pair {
     std::uint32_t index = 0;
     bool is_stalled = false;
+    bool is_storm = false;
     Socket sender;
     Socket receiver;
     std::uint64_t sent = 0;
@@ -103,10 +112,14 @@ class Load final : private SocketOwner {
 
   void warm_up();
   void open_all();
+  void open_until(std::uint32_t end);
   void open_next();
+  void open_due();
+  bool is_standing(const Pair& pair) const noexcept;
   void open(Pair& pair, bool sender);
   void stall(Pair& pair);
   void on_stalled_text(Socket& socket, std::string_view text);
+  void on_storm_text(Socket& socket, std::string_view text);
   void look_after(Socket& socket);
   void run_events(std::int64_t until_ns);
   template <typename Done>
@@ -126,7 +139,7 @@ class Load final : private SocketOwner {
   LoadReport report_;
   int epoll_;
   std::vector<char> buffer_;
-  std::deque<Pair> pairs_;  // sending, idle and stalled pairs, and the first one
+  std::deque<Pair> pairs_;  // sending, idle, stalled and storm pairs, and the first one
   std::vector<Pair*> stalled_;
   std::uint32_t idle_pairs_;
   FramePattern frame_;
@@ -135,8 +148,12 @@ class Load final : private SocketOwner {
   ReplyPattern reply_;
   ReplyPattern stalled_reply_;
 
-  std::uint32_t opening_ = 0;  // the next socket to open: two per pair
+  std::uint32_t opening_ = 0;      // the next socket to open: two per pair
+  std::uint32_t opening_end_ = 0;  // the first that is not opened yet
   std::vector<std::int64_t> opened_at_;
+  std::size_t opened_end_ = 0;   // how many there are when all have opened
+  std::uint32_t opens_due_ = 0;  // sockets that open in the next rounds
+  std::uint32_t stormed_ = 0;    // sockets that have learnt of a presence
   bool is_sending_ = false;
   bool is_measuring_ = false;
   std::int64_t pace_start_ = 0;

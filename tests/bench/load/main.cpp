@@ -39,6 +39,8 @@ void print(const LoadOptions& options, const LoadReport& report) {
               static_cast<unsigned long long>(report.pings));
   std::printf("\"sockets\":%u,\"connect_seconds\":%.3f,\"connects_per_second\":%.1f,",
               report.sockets, report.connect_seconds, report.sockets / report.connect_seconds);
+  std::printf("\"connect_cpu_seconds\":%.2f,\"storm_seconds\":%.3f,", report.connect_cpu_seconds,
+              report.storm_seconds);
   std::printf("\"first_thousand_seconds\":%.3f,\"last_thousand_seconds\":%.3f,",
               report.first_thousand_seconds, report.last_thousand_seconds);
   std::printf("\"resident_kib\":{\"before\":%llu,\"open\":%llu,\"after\":%llu},",
@@ -80,10 +82,17 @@ int main(int argc, char** argv) {
   app.add_option("--messages", options.max_messages, "at most so many");
   app.add_option("--rate", options.rate, "messages a second; 0: as fast as they come back");
   app.add_option("--idle", options.idle, "further sockets")->check(CLI::Range(0U, 60000U));
+  app.add_option("--standing", options.standing,
+                 "so many idle sockets are open before the time of the others is taken")
+      ->check(CLI::Range(0U, 60000U));
+  app.add_option("--storm", options.storm,
+                 "further sockets of waystation.v1 that all connect in the measured time, which "
+                 "ends when each knows a presence")
+      ->check(CLI::Range(0U, 60000U));
   app.add_flag("--serve-idle", options.serve_idle,
                "each idle socket says something once all are open; chat and the original protocol");
   app.add_option("--parallel", options.parallel, "handshakes at once")
-      ->check(CLI::Range(1U, 1000U));
+      ->check(CLI::Range(1U, 10000U));
   app.add_option("--stalled", options.stalled,
                  "pairs whose receivers stop reading, again and again")
       ->check(CLI::Range(0U, 1000U));

@@ -16,26 +16,25 @@ export function freePort() {
   });
 }
 
-/** Starts the server, on a loopback address unless the options have --listen. Resolves when it listens. */
-export async function startServer(options = [], port = 0) {
-  const listen = options.includes('--listen') ? [] : ['--listen', `127.0.0.1:${port}`];
-  const child = spawn(binary, ['serve', ...listen, '--www', www, ...options], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+/** Starts a program. Resolves when it has written `ready`, whose first group is the result's `ready`. */
+export async function startProgram(command, args, ready, options = {}) {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
   let out = '';
   let log = '';
   let exit = null;
   let wanted = false;
   child.stdout.on('data', (data) => (out += data));
   child.stderr.on('data', (data) => (log += data));
-  const gone = new Promise((resolve) => child.on('exit', (code, signal) => resolve((exit = signal ?? code))));
-  const url = await until('the server listens', () => {
-    if (exit !== null) throw new Error(`the server ended with ${exit}: ${log}`);
-    return /listening on (https?:\/\/\S+)/.exec(out)?.[1];
+  const gone = new Promise((resolve) => {
+    child.on('exit', (code, signal) => resolve((exit = signal ?? code)));
+    child.on('error', (error) => resolve((exit = error.message)));
+  });
+  const found = await until(`${command} is ready`, () => {
+    if (exit !== null) throw new Error(`${command} ended with ${exit}: ${log}`);
+    return ready.exec(out) ?? ready.exec(log);
   });
   return {
-    url,
-    port: Number(new URL(url).port),
+    ready: found[1],
     get log() {
       return log;
     },
@@ -43,17 +42,24 @@ export async function startServer(options = [], port = 0) {
     get crash() {
       return wanted ? null : exit;
     },
-    /** A clean shutdown, with close code 1001. */
+    /** A clean shutdown; of the server, with close code 1001. */
     async stop() {
       wanted = true;
       child.kill('SIGTERM');
       return gone;
     },
-    /** Kills the server without a shutdown. */
+    /** Kills the program without a shutdown. */
     async kill() {
       wanted = true;
       child.kill('SIGKILL');
       return gone;
     },
   };
+}
+
+/** Starts the server, on a loopback address unless the options have --listen. Resolves when it listens. */
+export async function startServer(options = [], port = 0) {
+  const listen = options.includes('--listen') ? [] : ['--listen', `127.0.0.1:${port}`];
+  const server = await startProgram(binary, ['serve', ...listen, '--www', www, ...options], /listening on (https?:\/\/\S+)/);
+  return Object.assign(server, { url: server.ready, port: Number(new URL(server.ready).port) });
 }

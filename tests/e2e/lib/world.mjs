@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { startProxy } from './proxy.mjs';
-import { startServer } from './server.mjs';
+import { startProgram, startServer } from './server.mjs';
 
 const require = createRequire(import.meta.url);
 const axe = require.resolve('axe-core/axe.min.js');
@@ -50,6 +50,13 @@ export function makeWorld(browser) {
         const server = await startServer(options, port);
         servers.push(server);
         return server;
+      },
+
+      /** Another program of the scene: see startProgram. */
+      async program(...what) {
+        const program = await startProgram(...what);
+        servers.push(program);
+        return program;
       },
 
       async proxy(server, folder) {

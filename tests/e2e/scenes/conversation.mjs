@@ -50,7 +50,7 @@ scene('two users chat', async (stage) => {
   const bob = await stage.chat(url, 'bob', 'alice', phone);
   await isThere(alice);
   await isThere(bob);
-  assert.equal(await presence(alice), 'in this conversation');
+  assert.equal(await presence(alice), 'here');
 
   await say(alice, 'Has the backup finished?');
   await message(bob, 'Has the backup finished?').waitFor();
@@ -60,7 +60,7 @@ scene('two users chat', async (stage) => {
   await alice.getByText('bob is typing…').waitFor();
   await say(bob, 'It has: 42 GB in 38 minutes, without errors.');
   await message(alice, 'It has: 42 GB in 38 minutes, without errors.').waitFor();
-  await until('bob is not shown as typing', async () => (await presence(alice)) === 'in this conversation');
+  await until('bob is not shown as typing', async () => (await presence(alice)) === 'here');
   await say(alice, 'Good. Can you check the second disk too?');
   await say(alice, 'Its status light is yellow.');
   await say(bob, 'Checked.\nIt has reallocated sectors, so I ordered a new one.');
@@ -79,7 +79,7 @@ scene('two users chat', async (stage) => {
   await blur(bob);
   await stage.shot(bob, 'conversation-phone');
   await bob.getByRole('button', { name: 'Back to the conversations' }).click();
-  await until('alice sees that bob left', async () => (await presence(alice)) === 'not in this conversation');
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'elsewhere; will be notified');
   await say(alice, 'Please keep the old disk.');
   await waitForStatus(alice, 'Please keep the old disk.', 'push');
   for (const [peer, words] of [['dora', 'The gateway is updated.'], ['carol', 'Lunch at one?']]) {
@@ -101,7 +101,7 @@ scene('a message to a user in another conversation is pushed', async (stage) => 
   await bob.keyboard.press('Enter');
   await connected(bob);
   await bob.locator('[data-test=composer]').fill('Hello Carol');
-  await until('alice sees that bob left', async () => (await presence(alice)) === 'not in this conversation');
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'elsewhere; will be notified');
 
   await say(alice, 'Are you there?');
   await waitForStatus(alice, 'Are you there?', 'push');
@@ -285,7 +285,7 @@ scene('leaving the page closes both sockets with 1000', async (stage) => {
   await loggedIn(bob);
   await isThere(alice);
   await bob.goto('about:blank');
-  await until('alice sees that bob left', async () => (await presence(alice)) === 'not in this conversation');
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'offline; messages are lost');
   await until('both sockets said why', () => proxy.closeCodes.length === 2);
   assert.deepEqual(proxy.closeCodes, [1000, 1000]);
 });
@@ -629,7 +629,7 @@ scene('a divider shows where the unread messages begin', async (stage) => {
   const divider = bob.locator('[data-test=divider]');
   assert.equal(await divider.count(), 0);
   await bob.goto(`${url}/#/notices`);
-  await until('alice sees that bob left', async () => (await presence(alice)) === 'not in this conversation');
+  await until('alice sees that bob left', async () => (await presence(alice)) === 'elsewhere; will be notified');
   for (const text of ['unread one', 'unread two']) {
     await say(alice, text);
     await waitForStatus(alice, text, 'push');
@@ -838,7 +838,7 @@ scene('the page works with the keyboard alone', async (stage) => {
   await page.keyboard.press('Escape');
   await until('the field has the focus again', async () => (await focused(page)) === 'peer');
 
-  // A message that reached no socket, sent again.
+  // A message that reached no socket, sent again, then held and canceled.
   await bob.close();
   await page.goto(`${url}/#/with/bob`);
   await until('bob is away', () => page.locator('[data-test=view][data-present=false]').count());
@@ -846,12 +846,18 @@ scene('the page works with the keyboard alone', async (stage) => {
   await page.keyboard.type('Still there?');
   await page.keyboard.press('Enter');
   await waitForStatus(page, 'Still there?', 'none');
-  await page.getByRole('status').getByText('Not delivered: bob is not connected').waitFor({ state: 'attached' });
+  await page.getByRole('status').getByText('Not delivered: bob is offline').waitFor({ state: 'attached' });
   await reach('"Send again"', () => document.activeElement?.innerText === 'Send again');
   await page.keyboard.press('Enter');
   await until('the message has the focus', () => page.evaluate(() => document.activeElement?.dataset.test === 'message'));
   await waitForStatus(page, 'Still there?', 'none');
-  await reach('"Send again"', () => document.activeElement?.innerText === 'Send again');
+  await reach('"Send when bob is back"', () => document.activeElement?.innerText === 'Send when bob is back');
+  await page.keyboard.press('Enter');
+  await waitForStatus(page, 'Still there?', 'held');
+  await reach('"Cancel"', () => document.activeElement?.innerText === 'Cancel');
+  await page.keyboard.press('Enter');
+  await waitForStatus(page, 'Still there?', 'failed');
+  await until('the message has the focus', () => page.evaluate(() => document.activeElement?.dataset.test === 'message'));
 });
 
 scene('Enter during a Chinese or Japanese composition does not send', async (stage) => {

@@ -106,6 +106,23 @@ class Command(Case):
         self.query_and_commit("DELETE FROM deliveries WHERE lost IS NULL AND outcome = 'gap'")
         self.assertIn("gaps          1, with 7 rows missing\n", self.audit("stats"))
 
+    async def test_missed_lists_who_tried(self):
+        with self.server() as server:
+            async with alice(server) as ws:
+                acks = await send(ws, 0, 3)
+                server.push("bob", "1")
+                await wait_until_written(server)
+        lines = self.audit("missed", "--user", "bob", env={"TZ": "UTC0"}).splitlines()
+        self.assertRegex(lines[0], r"^ +3  alice, 20\d\d-.*$")
+        self.assertRegex(lines[1], "^ +1  notifications$")
+        self.assertEqual(lines[2], "More may be missing: the audit is not complete for this time.")
+        since = str(acks[0]["at"])
+        self.assertEqual(len(self.audit("missed", "--user", "bob", "--since", since).splitlines()),
+                         2)
+        self.assertEqual(self.audit("missed", "--user", "alice", "--since", since), "Nobody.\n")
+        self.assertIn("--user is required", self.audit("missed", code=2))
+        self.assertIn("user", self.audit("missed", "--user", "Bob", code=2))
+
     def test_prune_reports_deleted_rows_and_keeps_gaps_of_remaining_ones(self):
         with self.server():
             pass

@@ -18,16 +18,23 @@ import unittest
 import websockets
 
 from certificates import Authority
-from support import PATIENCE, Program, Server, connection, environment, get, run, until
+from support import PATIENCE, Program, Server, connection, environment, figures, get, run, until
 
 BOTH = ("--listen", "https://127.0.0.1:0,http://127.0.0.1:0")
 
 
-def name_of(port, tls):
-    """The name in the certificate that a new connection gets."""
+EXPIRY = "waystation_tls_certificate_expiry_timestamp_seconds"
+
+
+def certificate_of(port, tls):
+    """The certificate that a new connection gets."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as link, \
             tls.wrap_socket(link, server_hostname="127.0.0.1") as secured:
-        return dict(part[0] for part in secured.getpeercert()["subject"])["commonName"]
+        return secured.getpeercert()
+
+
+def name_of(port, tls):
+    return dict(part[0] for part in certificate_of(port, tls)["subject"])["commonName"]
 
 
 class TlsCase(unittest.TestCase):
@@ -115,6 +122,36 @@ class Serving(TlsCase):
             answer = get(server.port, "/healthz", tls=self.authority.client(version))
             self.assertEqual(answer.status, 200)
 
+    def test_says_why_a_handshake_failed(self):
+        server = self.serve(*self.authority.options("first"), "--log-level", "debug",
+                            listen=("--listen", "https://127.0.0.1:0"))
+
+        def fails(opening, reason):
+            """The failure leads to one line with this reason and the client's address."""
+            with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as link:
+                opening(link)
+                server.await_log(f"debug TLS handshake failed: {reason} (client 127.0.0.1)\n")
+
+        def distrust(link):
+            with self.assertRaises(ssl.SSLCertVerificationError):
+                ssl.create_default_context().wrap_socket(link, server_hostname="localhost")
+
+        def offer_an_old_cipher(link):
+            tls = self.authority.client(ssl.TLSVersion.TLSv1_2)
+            tls.set_ciphers("AES128-SHA")
+            with self.assertRaises(ssl.SSLError):
+                tls.wrap_socket(link, server_hostname="localhost")
+
+        fails(lambda link: link.sendall(b"GET / HTTP/1.1\r\n\r\n"),
+              "the client speaks plain HTTP; it must use https:// or wss://")
+        fails(lambda link: link.sendall(b"hello, hello"),
+              "the client does not speak TLS; it must use https:// or wss://")
+        fails(lambda link: link.shutdown(socket.SHUT_WR), "the client closed the connection")
+        fails(distrust, "the client does not trust the certificate; tls_certificate must hold the "
+              "intermediate certificates, and the client must know the authority")
+        fails(offer_an_old_cipher, "the client offers no secure cipher; allowed: ECDHE with "
+              "AES-GCM or ChaCha20-Poly1305")
+
     def test_asks_browsers_for_tls_over_tls_only(self):
         server = self.serve("--tls-hsts-seconds", "86400", *self.authority.options("first"))
         (_, secure), (_, plain) = server.addresses
@@ -158,6 +195,28 @@ class Renewal(TlsCase):
         server.send(signal.SIGHUP)
         server.await_log("SIGHUP: tls_certificate = ")
         self.assertEqual(name_of(server.port, self.tls), "second")
+
+    def test_the_expiry_is_a_metric(self):
+        self.authority.issue("shorter", ends=30)
+        folder, options = self.files()
+        server = self.serve(*options)
+        (_, secure), (_, plain) = server.addresses
+
+        def expires():
+            text = certificate_of(secure, self.tls)["notAfter"]
+            return ssl.cert_time_to_seconds(text)
+
+        first = expires()
+        self.assertEqual(float(figures(plain)[EXPIRY]), first)
+        self.install(folder, "shorter")
+        server.send(signal.SIGHUP)
+        server.await_log("SIGHUP: tls_certificate = ")
+        self.assertLess(expires(), first)
+        self.assertEqual(float(figures(plain)[EXPIRY]), expires())
+
+    def test_without_tls_there_is_no_such_metric(self):
+        with Server("--www", "") as server:
+            self.assertNotIn(EXPIRY, figures(server.port))
 
     def test_keeps_open_sockets(self):
         folder, options = self.files()

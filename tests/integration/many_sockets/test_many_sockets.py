@@ -14,8 +14,8 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from harness import (CLOSE, PATIENCE, RawSocket, SANITIZED, Server, frame,  # noqa: E402
-                     raise_descriptor_limit, scaled)
+from harness import (CLOSE, KEPT_DESCRIPTORS, PATIENCE, RawSocket, SANITIZED, Server,  # noqa: E402
+                     frame, raise_descriptor_limit, scaled)
 
 SOCKETS = scaled(15_000, 600)
 PROCESSES = 2
@@ -107,9 +107,7 @@ class ManySockets(unittest.TestCase):
         # A long ping interval: these clients answer pings only while they wait for frames.
         with Server("--max-connections", str(SOCKETS + 500), "--max-connections-per-address", "0",
                     "--max-connections-per-user", "0", "--ping-interval-seconds", "300") as server:
-            # The first socket creates a descriptor that later ones share, in place of adopted
-            # sockets.
-            descriptors = server.descriptors() + 1
+            descriptors = server.descriptors() + KEPT_DESCRIPTORS
             with RawSocket(server) as raw:
                 raw.open("/push/0/")
                 raw.send(frame(CLOSE, b"\x03\xe8"))

@@ -192,6 +192,66 @@ static void counts(void) {
   waystation_audit_close(audit);
 }
 
+static int no_sender(void *user_data, const waystation_missed_sender *sender) {
+  (void)sender;
+  ++*(int *)user_data;
+  return 1;
+}
+
+/* What bob missed are two notifications, which have no sender. The relay covers the next one too,
+ * although it is not written yet; the file covers only what is written. */
+static void missed(void) {
+  waystation_audit *audit = opened();
+  waystation_relay *relay = started(NULL);
+  waystation_relay *without_audit = NULL;
+  waystation_options options;
+  waystation_missed_result result;
+  waystation_error error = WAYSTATION_ERROR_INIT;
+  char next[sizeof result.next];
+  int senders = 0;
+  memset(&result, 0, sizeof result);
+  result.size = sizeof result;
+  CHECK(waystation_audit_missed(audit, "bob", 0, no_sender, &senders, &result, &error) ==
+        WAYSTATION_OK);
+  CHECK(result.notifications == 2 && !result.complete && strcmp(result.next, "") == 0);
+  CHECK(waystation_audit_missed(audit, "bob", now_ms() + 1, no_sender, &senders, &result, NULL) ==
+        WAYSTATION_OK);
+  CHECK(result.notifications == 0 && result.complete);
+  CHECK(waystation_audit_missed(audit, "Bob", 0, no_sender, &senders, &result, &error) ==
+        WAYSTATION_INVALID);
+  CHECK(strstr(error.message, "user") != NULL);
+  CHECK(waystation_audit_missed(audit, NULL, 0, no_sender, &senders, &result, NULL) ==
+        WAYSTATION_INVALID);
+  CHECK(waystation_audit_missed(audit, "bob", 0, NULL, NULL, &result, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_audit_missed(audit, "bob", 0, no_sender, &senders, NULL, NULL) ==
+        WAYSTATION_INVALID);
+  waystation_audit_close(audit);
+
+  CHECK(waystation_missed(relay, "bob", 0, NULL, PATIENCE_MS, no_sender, &senders, &result,
+                          &error) == WAYSTATION_OK);
+  CHECK(result.notifications == 2 && strcmp(error.message, "") == 0);
+  strcpy(next, result.next);
+  CHECK(waystation_push(relay, "bob", "1", 1, PATIENCE_MS, NULL) == WAYSTATION_OK);
+  CHECK(waystation_missed(relay, "bob", 0, next, PATIENCE_MS, no_sender, &senders, &result,
+                          &error) == WAYSTATION_OK);
+  CHECK(result.notifications == 1 && result.complete && senders == 0);
+  CHECK(waystation_missed(relay, "bob", 0, "yesterday", PATIENCE_MS, no_sender, &senders, &result,
+                          &error) == WAYSTATION_INVALID);
+  CHECK(strstr(error.message, "after") != NULL);
+  CHECK(waystation_missed(relay, NULL, 0, NULL, PATIENCE_MS, no_sender, &senders, &result,
+                          &error) == WAYSTATION_INVALID);
+  CHECK(waystation_missed(NULL, "bob", 0, NULL, PATIENCE_MS, no_sender, &senders, &result,
+                          &error) == WAYSTATION_INVALID);
+  waystation_free(relay);
+
+  waystation_options_init(&options, sizeof options);
+  CHECK(waystation_new(&options, &without_audit, NULL) == WAYSTATION_OK);
+  CHECK(waystation_missed(without_audit, "bob", 0, NULL, PATIENCE_MS, no_sender, &senders, &result,
+                          &error) == WAYSTATION_INVALID);
+  CHECK(strstr(error.message, "audit_file") != NULL);
+  waystation_free(without_audit);
+}
+
 static void invalid_arguments(void) {
   waystation_audit_filter filter = everything();
   waystation_audit *audit = opened();
@@ -271,7 +331,7 @@ static void pruned(void) {
   uint64_t rows = 99;
   filter.user = "bob";
   CHECK(waystation_audit_prune(file, &filter, &rows, NULL) == WAYSTATION_OK);
-  CHECK(rows == 2);
+  CHECK(rows == 3);
   filter = everything();
   CHECK(total(&filter).undelivered == 2);
 }
@@ -319,6 +379,7 @@ static int run(void) {
   snprintf(file, sizeof file, "%s/audit.db", folder);
   events_equal_rows();
   counts();
+  missed();
   invalid_arguments();
   second_relay();
   reconfigured();

@@ -183,7 +183,7 @@ TEST(Civetweb, AttachesAndDetachesRepeatedly) {
       ASSERT_EQ(host.status_of("/push/bob/"), 503);
     }
   }
-  EXPECT_TRUE(eventually([&] { return open_descriptors() <= before + 1; }))
+  EXPECT_TRUE(eventually([&] { return open_descriptors() <= before + kKeptDescriptors; }))
       << open_descriptors() << " now, " << before << " before";
 }
 

@@ -132,7 +132,7 @@ TEST_F(AuditTest, HasNoColumnForContent) {
   ASSERT_TRUE(audit.flush(kPatience));
   EXPECT_EQ(Peek(file_).value("SELECT group_concat(name) FROM pragma_table_info('deliveries')"),
             "id,at,group_name,from_user,to_user,outcome,reached,bytes,message_id,node,lost,"
-            "lost_until");
+            "lost_until,run,message_key,taken");
 }
 
 TEST_F(AuditTest, CreatesAFileThatOnlyItsOwnerCanRead) {

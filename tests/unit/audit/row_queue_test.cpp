@@ -15,7 +15,10 @@ Delivery row(std::int64_t at, std::string_view id = "m1") {
 TEST(RowQueue, ReturnsRowsInOrderWithEveryField) {
   RowQueue queue(4096);
   ASSERT_TRUE(queue.push(row(1)));
-  ASSERT_TRUE(queue.push({Outcome::dropped, 2, "", "", "carol", "", 0, 70000}));
+  Delivery lost{Outcome::dropped, 2, "", "", "carol", "", 0, 70000};
+  lost.key = ~std::uint64_t{0};
+  lost.taken = 3;
+  ASSERT_TRUE(queue.push(lost));
   auto cursor = queue.begin();
   auto first = queue.next(cursor);
   ASSERT_TRUE(first);
@@ -33,6 +36,9 @@ TEST(RowQueue, ReturnsRowsInOrderWithEveryField) {
   EXPECT_EQ(second->group, "");
   EXPECT_EQ(second->to, "carol");
   EXPECT_EQ(second->bytes, 70000U);
+  EXPECT_EQ(second->key, ~std::uint64_t{0});
+  EXPECT_EQ(second->taken, 3U);
+  EXPECT_EQ(second->reached, 0U);
   EXPECT_FALSE(queue.next(cursor));
 }
 

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace waystation::test {
@@ -209,6 +212,60 @@ TEST(Utf8, FastPathAgreesWithByteByByte) {
       }
     }
   }
+}
+
+/// What a checker says about `text` in pieces of `size` bytes: it failed, or whether it is at the
+/// end of a character.
+std::optional<bool> verdict(std::string_view text, std::size_t size) {
+  Utf8Checker checker;
+  for (std::size_t at = 0; at < text.size(); at += size) {
+    if (!checker.feed(text.substr(at, size))) return std::nullopt;
+  }
+  return checker.at_boundary();
+}
+
+TEST(Utf8, LongTextsAreJudgedAsByteByByte) {
+  std::vector<std::string> parts = good_texts();
+  for (const auto* more : {&cut_texts(), &wrong_texts()}) {
+    parts.insert(parts.end(), more->begin(), more->end());
+  }
+  // At every place of three blocks and of what follows them, after texts of every kind.
+  const std::string chinese = "\xe9\xa9\xbf\xe7\xab\x99";
+  for (const std::string& filler : {std::string("a"), chinese, std::string("\xf0\x9f\x90\x8e")}) {
+    for (const auto& part : parts) {
+      for (std::size_t before = 0; before < 200; ++before) {
+        std::string text(before % filler.size(), '.');
+        while (text.size() < before) text += filler;
+        text += part;
+        text += std::string(before % 4, '.');
+        while (text.size() < 300) text += filler;
+        const auto expected = verdict(text, 1);
+        for (const std::size_t size : {std::size_t{63}, std::size_t{130}, text.size()}) {
+          ASSERT_EQ(verdict(text, size), expected) << shown(text) << " in pieces of " << size;
+        }
+      }
+    }
+  }
+}
+
+TEST(Utf8, LongRandomTextsAreJudgedAsByteByByte) {
+  std::random_device device;
+  const unsigned seed = device();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  int valid = 0;
+  for (int round = 0; round < 20'000; ++round) {
+    std::string text;
+    const auto length = 128 + random() % 300;
+    while (text.size() < length) text += good_texts()[1 + random() % (good_texts().size() - 1)];
+    // Most rounds change one byte, which may leave the text valid.
+    if (round % 4 != 0) text[random() % text.size()] = static_cast<char>(random());
+    const auto expected = verdict(text, 1);
+    if (expected) ++valid;
+    ASSERT_EQ(verdict(text, text.size()), expected) << shown(text);
+    ASSERT_EQ(verdict(text, 128 + random() % 64), expected) << shown(text);
+  }
+  EXPECT_GE(valid, 20'000 / 4);
 }
 
 }  // namespace

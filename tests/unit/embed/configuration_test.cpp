@@ -356,9 +356,11 @@ TEST_F(ConfigurationTest, ShowsAFileWithTheSameMeaning) {
 
 TEST_F(ConfigurationTest, ReportsAllErrorsWithTheirSources) {
   sources_.file = write("site.toml",
+                        "listen = ['127.0.0.1:1']\n\n\n\n\n\n"
                         "max_connections = 'many'\n"
                         "operators = ['x', '::1', 'y']\n"
                         "messages_a_second = 7\n"
+                        "messages_a_minute = 7\n"
                         "auth = 'jwt'\n");
   sources_.environment = {{"WAYSTATION_PING_INTERVAL_SECONDS", "0"}};
   sources_.flags = {{"node_name", {"no name"}}, {"listen", {"localhost:1", "127.0.0.1:1,x"}}};
@@ -368,19 +370,20 @@ TEST_F(ConfigurationTest, ReportsAllErrorsWithTheirSources) {
     configuration.throw_mistakes();
     FAIL();
   } catch (const ConfigurationError& error) {
-    // In the order of the options; an unknown key is last.
+    // In the order of the file's lines, then of the options.
     EXPECT_THAT(
         error.lines(),
-        ElementsAre(AllOf(StartsWith("listen = \"localhost:1\": "), EndsWith(" (--listen)")),
+        ElementsAre(AllOf(StartsWith("max_connections = \"many\": "), EndsWith(":7)")),
+                    AllOf(StartsWith("operators = \"x\": "), EndsWith(" (" + path_ + ":8)")),
+                    AllOf(StartsWith("operators = \"y\": "), EndsWith(" (" + path_ + ":8)")),
+                    HasSubstr(":9: \"messages_a_second\" is not an option"),
+                    HasSubstr(":10: \"messages_a_minute\" is not an option"),
+                    AllOf(StartsWith("listen = \"localhost:1\": "), EndsWith(" (--listen)")),
                     AllOf(StartsWith("listen = \"x\": "), EndsWith(" (--listen)")),
                     AllOf(StartsWith("jwt_key_file = \"\": "), EndsWith(" (default)")),
-                    AllOf(StartsWith("operators = \"x\": "), EndsWith(" (" + path_ + ":2)")),
-                    AllOf(StartsWith("operators = \"y\": "), EndsWith(" (" + path_ + ":2)")),
-                    AllOf(StartsWith("max_connections = \"many\": "), EndsWith(":1)")),
                     "ping_interval_seconds = 0: out of range; allowed: 1 to 3600 "
                     "(WAYSTATION_PING_INTERVAL_SECONDS)",
-                    AllOf(StartsWith("node_name = \"no name\": "), EndsWith(" (--node-name)")),
-                    HasSubstr(":3: \"messages_a_second\" is not an option")));
+                    AllOf(StartsWith("node_name = \"no name\": "), EndsWith(" (--node-name)"))));
   }
 }
 

@@ -42,6 +42,11 @@ class FakeRelay final : public RelayCalls {
     order = wanted_order;
     return rows;
   }
+  Result<Missed, CallFailure> missed(const std::string& user, MissedQuestion question) override {
+    asked.push_back("missed " + user + " " +
+                    (question.after ? question.after->text() : std::to_string(question.since)));
+    return tried;
+  }
   std::size_t max_message_bytes() const override { return 100; }
 
   Result<std::uint64_t, CallFailure> pushed = std::uint64_t{3};
@@ -50,6 +55,8 @@ class FakeRelay final : public RelayCalls {
   Result<std::uint64_t, CallFailure> ended = std::uint64_t{4};
   Health healthy{false, "1.2.3", {{"chat_sockets", 7}, {"queued_bytes", 5'000'000'000}}, "off", ""};
   Result<std::vector<AuditRow>, CallFailure> rows = std::vector<AuditRow>();
+  Result<Missed, CallFailure> tried =
+      Missed{{{"bob", 3, 1000, 2000}}, 2, true, "3000-7-12345-here"};
   AuditFilter filter;
   std::optional<AuditCursor> after;
   AuditOrder order = AuditOrder::oldest;

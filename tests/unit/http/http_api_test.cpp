@@ -84,6 +84,31 @@ TEST_F(HttpApiTest, ListsTheUsersWhoAreHere) {
   EXPECT_THAT(relay.asked, testing::ElementsAre("users  100", "users  100", "users bob 7"));
 }
 
+TEST_F(HttpApiTest, TellsAnOperatorWhatAUserMissedInOpenMode) {
+  EXPECT_EQ(answer(RequestBuilder::get("/api/v1/missed?user=alice&since=17")).body,
+            missed_text(*relay.tried));
+  EXPECT_EQ(answer(RequestBuilder::get("/api/v1/missed/?user=alice&after=1-2-3-here")).status, 200);
+  EXPECT_THAT(relay.asked, testing::ElementsAre("missed alice 17", "missed alice 1-2-3-here"));
+  EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/missed?user=alice&since=0").from("192.0.2.1")),
+            "403 not_an_operator");
+  EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/missed?since=0")), "400 bad_query");
+  EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/missed?user=alice&since=0").method("POST")),
+            "405 method_not_allowed");
+}
+
+TEST_F(HttpApiTest, SaysWhyThereIsNoAnswerWhatAUserMissed) {
+  using enum CallFailure::Cause;
+  for (const auto& [cause, expected] : {std::pair{off, "404 audit_off"},
+                                        {failed, "503 audit_unavailable"},
+                                        {busy, "503 audit_busy"},
+                                        {too_fast, "429 rate_limited"},
+                                        {timeout, "504 timeout"},
+                                        {stopped, "503 stopping"}}) {
+    relay.tried = CallFailure{cause, "why"};
+    EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/missed?user=alice&since=0")), expected);
+  }
+}
+
 TEST_F(HttpApiTest, EndsSessions) {
   EXPECT_EQ(answer(RequestBuilder::get("/api/v1/sessions/alice").method("DELETE")).body,
             R"({"closed":4})");

@@ -129,75 +129,202 @@ TEST(AdoptedSocket, IsTheOneAmongMany) {
   }
 }
 
-TEST(AdoptedSocket, OneClientPortAtTwoAddressesIsRefusedAndNeitherIsTouched) {
-  const Listener listener("0.0.0.0");
-  const Endpoint any_port("127.0.0.1", 0);
-  const auto first = connect_to({"127.0.0.1", listener.port()}, &any_port);
-  const auto from = Endpoint::local_of(first.get());
-  const auto first_server = listener.accept();
-  const auto second = connect_to({"127.0.0.2", listener.port()}, &from);
-  const auto second_server = listener.accept();
-  EXPECT_EQ(cause_of(adopt(from.address(), from.port(), listener.port())), Cause::ambiguous);
-  expect_untouched(first, first_server);
-  expect_untouched(second, second_server);
+/// Two connected sockets of this process.
+struct Pair {
+  Pair() {
+    std::array<int, 2> fds{};
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()), 0);
+    peer = FileDescriptor(fds[0]);
+    own = FileDescriptor(fds[1]);
+  }
+  FileDescriptor peer, own;
+};
+
+/// Two connections from one client port to two addresses of this process.
+struct Twins {
+  Twins(const Listener& first_listener, const Listener& second_listener) {
+    const Endpoint any_port("127.0.0.1", 0);
+    const auto port = first_listener.port();
+    first = connect_to({"127.0.0.1", port}, &any_port);
+    from = Endpoint::local_of(first.get());
+    first_server = first_listener.accept();
+    second = connect_to({"127.0.0.2", port}, &from);
+    second_server = second_listener.accept();
+  }
+
+  std::optional<Cause> adopt_one() const {
+    return cause_of(adopt(from.address(), from.port(), Endpoint::peer_of(first.get()).port()));
+  }
+
+  void expect_none_adopted() const {
+    EXPECT_EQ(adopt_one(), Cause::ambiguous);
+    expect_untouched(first, first_server);
+    expect_untouched(second, second_server);
+  }
+
+  FileDescriptor first, second, first_server, second_server;
+  Endpoint from;
+};
+
+TEST(AdoptedSocket, OneClientPortAtTwoAddressesIsRefusedByEveryKindOfListener) {
+  const Listener any_v4("0.0.0.0");
+  Twins(any_v4, any_v4).expect_none_adopted();
+  const Listener any("::", true);
+  Twins(any, any).expect_none_adopted();
+  // Each is bound to one address.
+  const Listener one("127.0.0.1");
+  const Listener other("127.0.0.2", false, 0, one.port());
+  Twins(one, other).expect_none_adopted();
+  // One is, and the other connection is that of a listener for all addresses.
+  const Listener mapped("::ffff:127.0.0.1", true);
+  const Listener other_v4("127.0.0.2", false, 0, mapped.port());
+  Twins(mapped, other_v4).expect_none_adopted();
 }
 
-TEST(AdoptedSocket, ASecondConnectionAtAHighNumberMakesItAmbiguousToo) {
-  const Listener listener("0.0.0.0");
-  const Endpoint any_port("127.0.0.1", 0);
-  const auto first = connect_to({"127.0.0.1", listener.port()}, &any_port);
-  const auto from = Endpoint::local_of(first.get());
-  const auto first_server = listener.accept();
-  const auto second = connect_to({"127.0.0.2", listener.port()}, &from);
-  auto low = listener.accept();
-  // The host was crowded when it accepted this one, and is not any more.
-  const FileDescriptor second_server(fcntl(low.get(), F_DUPFD_CLOEXEC, 900));
-  low.reset();
+/// Moves a descriptor to `number`, or fails the test.
+void move_to(FileDescriptor& fd, int number) {
+  FileDescriptor moved(fcntl(fd.get(), F_DUPFD_CLOEXEC, number));
+  ASSERT_EQ(moved.get(), number);
+  fd = std::move(moved);
+}
+
+TEST(AdoptedSocket, ASecondConnectionIsFoundAtEveryNumber) {
+  in_child([] {
+    if (!limit_descriptors(8192)) return std::string();
+    const Listener listener;
+    const auto adopt_at = [&](int number, std::vector<FileDescriptor>& peers) {
+      // The numbers below are taken until it has got its own.
+      std::vector<FileDescriptor> crowd;
+      while (crowd.empty() || crowd.back().get() < number - 1) {
+        crowd.emplace_back(fcntl(listener.get(), F_DUPFD_CLOEXEC, 1024));
+      }
+      peers.push_back(connect_to({"127.0.0.1", listener.port()}));
+      const auto server = listener.accept();
+      return adopt_accepted(server.get());
+    };
+    std::vector<FileDescriptor> peers;
+    // Numbers between these are free: in a short row, and in a long one.
+    const auto first = adopt_at(1100, peers);
+    const auto second = adopt_at(1200, peers);
+    const auto third = adopt_at(2000, peers);
+    if (!first || !second || !third || third->get() < 2000) return std::string("not adopted");
+    const Listener one("127.0.0.1");
+    const Listener other("127.0.0.2", false, 0, one.port());
+    Twins twins(one, other);
+    const int low = twins.second_server.get();
+    for (const int number :
+         {low, 60, 64, 128, 500, 1000, 1022, 1150, 1201 + 10, 1500, 1999, 2100, 2500, 4000, 8000}) {
+      if (number != low) move_to(twins.second_server, number);
+      if (twins.adopt_one() != Cause::ambiguous) return "not found at " + std::to_string(number);
+    }
+    // With the kernel's list and without it.
+    test::make_fail({SYS_getdents64, EIO});
+    for (const int number : {1500, 60, 8000}) {
+      move_to(twins.second_server, number);
+      if (twins.adopt_one() != Cause::ambiguous) return "not tried at " + std::to_string(number);
+    }
+    twins.second_server.reset();
+    return twins.adopt_one() ? std::string("not the only one") : std::string();
+  });
+}
+
+TEST(AdoptedSocket, OpenConnectionsAreFoundAmongManyAdoptedSockets) {
+  in_child([]() -> std::string {
+    if (!limit_descriptors(8192)) return {};
+    const Listener listener;
+    std::vector<AdoptedSocket> adopted;
+    std::vector<FileDescriptor> peers;
+    while (adopted.size() < 2500) {
+      Pair pair;
+      auto taken = AdoptedSocket::from(pair.own, 0);
+      if (!taken) return taken.error().detail;
+      adopted.push_back(std::move(*taken));
+      pair.peer.reset();
+    }
+    // Below, between and above.
+    const int between = adopted[2000].get();
+    adopted[2000].reset();
+    std::vector<int> expected;
+    for (const int number : {500, between, 6000}) {
+      peers.push_back(connect_to({"127.0.0.1", listener.port()}));
+      auto server = listener.accept();
+      move_to(server, number);
+      expected.push_back(server.get());
+      peers.push_back(std::move(server));
+    }
+    const std::array<std::uint16_t, 1> ports{listener.port()};
+    const auto found = open_connections(ports, 0);
+    if (!found) return found.error().message();
+    std::vector<int> numbers;
+    for (const auto& each : *found) numbers.push_back(each.descriptor);
+    return numbers == expected ? std::string() : testing::PrintToString(numbers);
+  });
+}
+
+TEST(AdoptedSocket, AChildProcessSearchesItsOwnDescriptors) {
+  const Listener listener;
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto server = listener.accept();
+  ASSERT_EQ(cause_of(adopt_accepted(server.get())), std::nullopt);
+  const Listener any("0.0.0.0");
+  const Twins twins(any, any);
   in_child([&] {
     if (!limit_descriptors(4096)) return std::string();
-    const FileDescriptor high(fcntl(second_server.get(), F_DUPFD_CLOEXEC, 3000));
-    ::close(second_server.get());
-    const auto result = adopt(from.address(), from.port(), listener.port());
-    return cause_of(result) == Cause::ambiguous ? std::string() : "not ambiguous";
+    const FileDescriptor high(fcntl(twins.second_server.get(), F_DUPFD_CLOEXEC, 3000));
+    ::close(twins.second_server.get());
+    return twins.adopt_one() == Cause::ambiguous ? std::string() : "not ambiguous";
   });
-  EXPECT_EQ(cause_of(adopt(from.address(), from.port(), listener.port())), Cause::ambiguous);
-  expect_untouched(first, first_server);
-  expect_untouched(second, second_server);
+  twins.expect_none_adopted();
 }
 
-// poll() takes so many at once.
-constexpr std::uint32_t kNumbersPerPoll = 1024;
-constexpr test::FailingCall kShortPollsFail{
-    SYS_poll, ENOMEM, test::FailingCall::When::second_is_not, kNumbersPerPoll};
+/// The state of this process's first thread: a letter of proc(5), Z if it has ended.
+char first_threads_state() {
+  const FileDescriptor file(open("/proc/self/stat", O_RDONLY | O_CLOEXEC));
+  std::array<char, 256> text{};
+  const auto size = read(file.get(), text.data(), text.size());
+  const std::string_view stat(text.data(), size < 0 ? 0 : static_cast<std::size_t>(size));
+  const auto name_end = stat.rfind(')');
+  return name_end + 2 < stat.size() ? stat[name_end + 2] : '?';
+}
+
+TEST(AdoptedSocket, ASecondConnectionIsFoundIfTheKernelListsNothing) {
+  const Listener any("0.0.0.0");
+  Twins twins(any, any);
+  in_child([&]() -> std::string {
+    if (!limit_descriptors(4096)) return {};
+    move_to(twins.second_server, 900);
+    std::thread([&] {
+      // The kernel has no list of a process whose first thread has ended.
+      const bool ended = eventually([] { return first_threads_state() == 'Z'; });
+      _exit(ended && twins.adopt_one() == Cause::ambiguous ? 0 : 1);
+    }).detach();
+    for (;;) syscall(SYS_exit, 0);
+  });
+  twins.expect_none_adopted();
+}
 
 TEST(AdoptedSocket, NothingIsAdoptedIfTheSearchFails) {
-  const Listener listener("0.0.0.0");
-  const Endpoint any_port("127.0.0.1", 0);
-  const auto earlier = connect_to({"127.0.0.1", listener.port()});
-  const auto earlier_server = listener.accept();
-  const auto first = connect_to({"127.0.0.1", listener.port()}, &any_port);
-  const auto from = Endpoint::local_of(first.get());
-  const auto first_server = listener.accept();
-  const auto second = connect_to({"127.0.0.2", listener.port()}, &from);
-  const auto second_server = listener.accept();
+  const Listener any("0.0.0.0");
+  const auto earlier = connect_to({"127.0.0.1", any.port()});
+  const auto earlier_server = any.accept();
+  const Twins twins(any, any);
   in_child([&] {
     if (!limit_descriptors(4096)) return std::string();
-    // All numbers up to somewhat above this one's are searched from now on.
     const auto taken = adopt_accepted(earlier_server.get());
     if (!taken) return taken.error().detail;
-    // In the second poll(), which is shorter.
-    const FileDescriptor high(fcntl(second_server.get(), F_DUPFD_CLOEXEC, taken->get() + 10));
-    ::close(second_server.get());
-    const auto result = [&] { return adopt(from.address(), from.port(), listener.port()); };
-    if (cause_of(result()) != Cause::ambiguous) return std::string("not ambiguous");
+    const FileDescriptor high(fcntl(twins.second_server.get(), F_DUPFD_CLOEXEC, taken->get() + 10));
+    ::close(twins.second_server.get());
+    if (twins.adopt_one() != Cause::ambiguous) return std::string("not ambiguous");
     if (!has_descriptors(0)) return std::string("no descriptors");
-    test::make_fail(kShortPollsFail);
-    if (cause_of(result()) != Cause::failed) return std::string("it did not fail");
+    // All numbers are polled if there is no list: 1,024 at once, and then the rest.
+    test::make_fail({SYS_getdents64, EIO});
+    test::make_fail({SYS_poll, ENOMEM, test::FailingCall::When::second_is_not, 1024});
+    if (twins.adopt_one() != Cause::failed) return std::string("it did not fail");
     if (has_descriptors(0)) return std::string("descriptors that were not counted");
     return std::string();
   });
-  expect_untouched(first, first_server);
-  expect_untouched(second, second_server);
+  expect_untouched(twins.first, twins.first_server);
+  expect_untouched(twins.second, twins.second_server);
 }
 
 TEST(AdoptedSocket, NothingIsAdoptedIfAnAddressCannotBeRead) {
@@ -301,17 +428,6 @@ TEST(AdoptedSocket, AGivenDescriptorMustBeAConnectedStreamOfTheServers) {
   ASSERT_TRUE(test::send_all(adopted, "x"));
   EXPECT_EQ(receive_exactly(client.get(), 1), "x");
 }
-
-/// Two connected sockets of this process.
-struct Pair {
-  Pair() {
-    std::array<int, 2> fds{};
-    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()), 0);
-    peer = FileDescriptor(fds[0]);
-    own = FileDescriptor(fds[1]);
-  }
-  FileDescriptor peer, own;
-};
 
 TEST(AdoptedSocket, AnOwnDescriptorIsMovedAndNothingElseIsOpened) {
   Pair pair;

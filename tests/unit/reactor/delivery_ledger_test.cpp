@@ -54,6 +54,22 @@ TEST(DeliveryLedger, GivesOutWhatIsLostOldestFirstAndOnce) {
   EXPECT_EQ(ledger.size(), 0U);
 }
 
+TEST(DeliveryLedger, KeepsTheKeyAndTheCorrectedNumberOfSocketsThatTookIt) {
+  DeliveryLedger ledger;
+  for (const std::uint64_t key : {std::uint64_t{7}, ~std::uint64_t{0}}) {
+    auto taken = message("a");
+    taken.key = key;
+    taken.taken = 3;
+    ledger.add(10 * (key & 0xF), taken, true);
+  }
+  ledger.set_taken(~std::uint64_t{0}, 2);
+  ledger.set_taken(8, 1);
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> lost;
+  ledger.lose_beyond(0, [&](const DeliveryLedger::Entry& e) { lost.emplace_back(e.key, e.taken); });
+  EXPECT_EQ(lost, (decltype(lost){{7, 3}, {~std::uint64_t{0}, 2}}));
+  ledger.set_taken(7, 1);  // it is empty
+}
+
 TEST(DeliveryLedger, AMessageOfWhichAByteIsMissingIsLost) {
   DeliveryLedger ledger;
   ledger.add(10, message("a"), false);

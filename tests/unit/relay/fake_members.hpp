@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <optional>
 #include <string>
@@ -42,7 +43,9 @@ class Inbox {
   std::deque<std::string> texts;
   std::vector<std::string> deliveries;  // the receiver of each text that counts as a delivery
   std::vector<Side> delivery_sides;     // where that user stands in the group's name
+  std::vector<std::uint32_t> taken;     // by how many sockets, for each text that is a delivery
   std::vector<std::string> tokens;
+  std::vector<MissedQuestion> questions;
   int joins = 0;
   int ended = 0;
   std::int64_t throttled_us = 0;
@@ -60,9 +63,13 @@ class Inbox {
     if (delivery != nullptr) {
       deliveries.emplace_back(delivery->to);
       delivery_sides.push_back(delivery->to_side);
+      taken.push_back(delivery->taken);
+      last_key_ = delivery->key;
     }
     return true;
   }
+
+  std::uint64_t last_key_ = 0;
 };
 
 /// A fake socket. `Base` is ChatMember or PushMember.
@@ -78,6 +85,12 @@ class FakeMember : public Base, public Inbox {
     return put(text, delivery, this->is_joined());
   }
   void refresh(std::string token) override { tokens.push_back(std::move(token)); }
+  void set_taken(std::uint64_t key, std::uint32_t sockets) noexcept override {
+    if (key == last_key_) taken.back() = sockets;
+  }
+  void ask_missed(MissedQuestion question, const ShortText&) override {
+    questions.push_back(std::move(question));
+  }
   void end_session() override { ++ended; }
   void throttle(std::int64_t us) override { throttled_us += us; }
 
@@ -120,6 +133,7 @@ class Recorder final : public Observer {
   void on_delivery(const Delivery& d) noexcept override {
     entries.push_back({d.outcome, d.at, std::string(d.group), std::string(d.from),
                        std::string(d.to), std::string(d.id), d.reached, d.bytes});
+    keys.push_back(d.key);
   }
   void on_error_sent(ErrorCode code) noexcept override {
     ++errors;
@@ -127,6 +141,7 @@ class Recorder final : public Observer {
   }
 
   std::vector<Entry> entries;
+  std::vector<std::uint64_t> keys;  // of their messages
   int errors = 0;
   std::vector<ErrorCode> codes;
 };

@@ -209,6 +209,7 @@ inline const std::vector<std::string>& no_json_texts() {
       ".1",
       "-.1",
       "1.e1",
+      "1%5",
       "1e",
       "1e+",
       "1e-",

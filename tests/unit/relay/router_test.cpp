@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -579,6 +580,59 @@ TEST_F(RouterTest, AFullQueueDoesNotAffectOtherSockets) {
   EXPECT_EQ(slow.all().size(), 1U);
   EXPECT_EQ(slow.refused, 4U);
   EXPECT_EQ(alice.all().size(), 5U);
+}
+
+// ---- who took a message ----------------------------------------------------------------------
+
+TEST_F(RouterTest, EachDeliverySaysHowManySocketsTakeTheMessage) {
+  auto alice = v1("alice");
+  FakePush push1(router, kV1, "bob");
+  FakePush push2(router, kPlain, "bob");
+  alice.say(R"({"message":1})");
+  EXPECT_THAT(push1.taken, ElementsAre(2));
+  EXPECT_THAT(push2.taken, ElementsAre(2));
+  auto bob1 = plain("bob");
+  alice.say(R"({"message":2})");
+  EXPECT_THAT(bob1.taken, ElementsAre(1));
+  auto bob2 = v1("bob");
+  auto anybody = plain("");
+  alice.say(R"({"message":3})");
+  EXPECT_THAT(bob1.taken, ElementsAre(1, 3));
+  EXPECT_THAT(anybody.taken, ElementsAre(3)) << "it counts as the receiver's";
+  anybody.say(R"({"message":4,"to_user":"bob"})");
+  EXPECT_THAT(bob2.taken, ElementsAre(3, 2)) << "but not as its own";
+}
+
+TEST_F(RouterTest, ASocketWhoseQueueIsFullIsNotCountedAsOneThatTookTheMessage) {
+  auto alice = v1("alice");
+  auto bob1 = plain("bob");
+  auto bob2 = plain("bob");
+  auto bob3 = plain("bob");
+  FakePush push1(router, kV1, "bob");
+  FakePush push2(router, kV1, "bob");
+  alice.say(R"({"message":1})");
+  bob2.capacity = 0;
+  alice.say(R"({"message":2})");
+  EXPECT_THAT(bob1.taken, ElementsAre(3, 2));
+  EXPECT_THAT(bob2.taken, ElementsAre(3)) << "the message before is another one";
+  EXPECT_THAT(bob3.taken, ElementsAre(3, 2));
+  bob1.capacity = bob3.capacity = push1.capacity = 0;
+  alice.say(R"({"message":3})");
+  EXPECT_THAT(push2.taken, ElementsAre(1));
+  EXPECT_THAT(bob1.taken, ElementsAre(3, 2));
+}
+
+TEST_F(RouterTest, EveryMessageHasItsOwnKey) {
+  auto alice = v1("alice");
+  auto bob = v1("bob");
+  alice.say(R"({"message":1,"id":"m"})");
+  alice.say(R"({"message":1,"id":"m"})");
+  bob.say(R"({"message":1})");
+  relay.notify("bob", "1", {7, 7});
+  relay.notify("carol", "1", {7, 7});
+  std::set<std::uint64_t> keys(relay.recorder.keys.begin(), relay.recorder.keys.end());
+  EXPECT_EQ(keys.size(), 5U);
+  EXPECT_EQ(keys.count(0), 0U);
 }
 
 // ---- reports ---------------------------------------------------------------------------------

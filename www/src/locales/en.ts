@@ -1,17 +1,8 @@
 export const en = {
   'app.name': 'Waystation',
-  'app.tagline': 'One-to-one messages, nothing stored.',
   'app.skip': 'Skip to the conversation',
   'app.loadFailed': 'A part of the page could not be loaded. Reload the page.',
 
-  'signin.title': 'Sign in',
-  'signin.hint': '1 to 64 digits and lower-case letters.',
-  'signin.label': 'User id',
-  'signin.go': 'Continue',
-  'signin.token.toggle': 'I have a token',
-  'signin.token.label': 'Token',
-  'signin.token.hint': 'A JWT with your user id. This tab keeps it until it is closed.',
-  'signin.token.go': 'Use the token',
   'signin.token.bad': 'Not a valid token: use a JWT of three parts with dots between, and a user id in “sub”.',
   'signin.token.expired': 'This token expired on {time}. Enter a new one.',
   'signin.token.refused': 'The server does not accept this token: {detail}',
@@ -58,7 +49,9 @@ export const en = {
   'home.memory': 'The history is in this tab’s memory until you close or reload it.',
 
   'chat.with': 'Conversation with {user}',
-  'chat.here': 'in this conversation',
+  'chat.here': 'here',
+  'chat.elsewhere': 'elsewhere; will be notified',
+  'chat.offline': 'offline; messages are lost',
   'chat.away': 'not in this conversation',
   'chat.unknown': 'connecting…',
   'chat.off': 'not connected',
@@ -81,36 +74,27 @@ export const en = {
   'leave.keep': 'Stay signed in',
 
   'save.button': 'Save this conversation',
-  'save.title': 'Messages of {me} with {peer}, saved at {time}',
 
   'menu.label': 'Actions for this message',
-  'menu.copy': 'Copy',
-  'menu.reply': 'Reply with quote',
-  'menu.edit': 'Edit and send again',
-  'menu.remove': 'Remove from this tab',
-  'menu.copied': 'Copied.',
-  'menu.notCopied': 'The browser does not allow copying.',
 
   'search.title': 'Search this conversation',
-  'search.close': 'Close the search',
-  'search.hint': 'Searches the messages in this tab.',
-  'search.none': 'No message found.',
-  'search.count': 'Messages found: {n}',
-  'search.many': 'The newest {n} messages',
 
   'start.copy': 'Copy link to me',
   'start.copied': 'Link copied',
   'start.failed': 'Not copied. The link is {url}',
+  'start.qr': 'Show QR code',
   'start.window': 'Open a window as another user',
 
   'compose.label': 'Message to {user}',
   'compose.placeholder': 'Message',
   'compose.send': 'Send',
+  'compose.attach': 'Attach images or files',
   'compose.hint': 'Enter sends, Shift+Enter starts a new line',
   'compose.large': 'Too long by {n} bytes; at most {max} are allowed.',
 
   'status.sending': 'Sending',
   'status.queued': 'Waiting for connection',
+  'status.held': 'Waiting in this tab',
   'status.chat': 'Delivered',
   'status.push': 'Pushed',
   'status.none': 'Not delivered',
@@ -120,7 +104,8 @@ export const en = {
   'status.unknown': 'Not confirmed',
   'status.chat.long': 'Delivered: {user} has the conversation open',
   'status.push.long': 'Pushed: {user} has another page open and was notified',
-  'status.none.long': 'Not delivered: {user} is not connected, and the server keeps no copy. Send it again later.',
+  'status.none.long': 'Not delivered: {user} is offline, and the server keeps no copy.',
+  'status.held.long': 'Waiting in this tab only, until {user} is back. If you close or reload it, the message is lost.',
   'status.seen.long': 'Seen by {user}',
 
   'fail.queue_full': 'Too many messages are waiting for the connection. Send it again later.',
@@ -129,9 +114,13 @@ export const en = {
   'fail.no_ack': 'The server did not confirm the message. It may have arrived; sending it again may deliver it twice.',
   'fail.link_lost': 'The connection was lost before the server confirmed the message. It may have arrived; sending it again may deliver it twice.',
   'fail.rate_limited': 'Too many messages at once. Wait a moment and send it again.',
+  'fail.canceled': 'Canceled.',
   'fail.other': 'The server rejected the message: {detail}',
+  'fail.hold_full': 'Too many messages are waiting in this tab. Send it again later.',
   'fail.retry': 'Send again',
   'fail.edit': 'Edit',
+  'hold.send': 'Send when {user} is back',
+  'hold.cancel': 'Cancel',
 
   'link.push': 'Notifications',
   'link.chat': 'This conversation',
@@ -172,12 +161,8 @@ export const en = {
 
   'toast.from': 'Message from {user}',
   'toast.notice': 'Notice',
-  'toast.close': 'Dismiss',
-  'toast.region': 'New messages',
 
   'notices.title': 'Notices',
-  'notices.text': 'Messages from the system.',
-  'notices.empty': 'No notices yet.',
 
   'data.title': 'Data',
 

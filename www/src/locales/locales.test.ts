@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { en } from './en';
+import { en as extrasEn } from './extras/en';
+import { zh as extrasZh } from './extras/zh';
 import { en as operatorEn } from './operator/en';
 import { zh as operatorZh } from './operator/zh';
 import { zh } from './zh';
@@ -11,6 +13,7 @@ const places = (text = ''): string[] => (text.match(/\{\w+\}/g) ?? []).sort();
 describe.each<[string, Texts, Texts]>([
   ['page', en, zh],
   ['operator page', operatorEn, operatorZh],
+  ['parts that are loaded later', extrasEn, extrasZh],
 ])('the languages of the %s', (_, english, chinese) => {
   const keys = Object.keys(english);
 
@@ -24,6 +27,6 @@ describe.each<[string, Texts, Texts]>([
   });
 });
 
-it('the operator page redefines no text of the page', () => {
-  expect(Object.keys(operatorEn).filter((key) => key in en)).toEqual([]);
+it('no part redefines a text of the page', () => {
+  expect([...Object.keys(operatorEn), ...Object.keys(extrasEn)].filter((key) => key in en)).toEqual([]);
 });

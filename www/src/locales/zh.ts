@@ -2,18 +2,9 @@ import type { TextKey } from './en';
 
 export const zh: Readonly<Record<TextKey, string>> = {
   'app.name': '驿站',
-  'app.tagline': '一对一消息，服务器不留存。',
   'app.skip': '跳到对话',
   'app.loadFailed': '页面的一部分未能加载，请刷新页面。',
 
-  'signin.title': '登录',
-  'signin.hint': '1 到 64 位数字或小写字母。',
-  'signin.label': '用户 ID',
-  'signin.go': '继续',
-  'signin.token.toggle': '我有令牌',
-  'signin.token.label': '令牌',
-  'signin.token.hint': '包含用户 ID 的 JWT。本标签页会保留它，直到关闭。',
-  'signin.token.go': '使用令牌',
   'signin.token.bad': '令牌无效：JWT 由点号分成三段，“sub” 中须有用户 ID。',
   'signin.token.expired': '此令牌已于 {time} 过期，请输入新令牌。',
   'signin.token.refused': '服务器不接受此令牌：{detail}',
@@ -61,6 +52,8 @@ export const zh: Readonly<Record<TextKey, string>> = {
 
   'chat.with': '与 {user} 的对话',
   'chat.here': '正在查看此对话',
+  'chat.elsewhere': '在其他页面，会收到推送',
+  'chat.offline': '不在线，消息会丢失',
   'chat.away': '不在此对话中',
   'chat.unknown': '正在连接…',
   'chat.off': '未连接',
@@ -83,36 +76,27 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'leave.keep': '保持登录',
 
   'save.button': '保存此对话',
-  'save.title': '{me} 与 {peer} 的消息，保存于 {time}',
 
   'menu.label': '对此消息的操作',
-  'menu.copy': '复制',
-  'menu.reply': '引用回复',
-  'menu.edit': '编辑后重发',
-  'menu.remove': '从本标签页移除',
-  'menu.copied': '已复制。',
-  'menu.notCopied': '浏览器不允许复制。',
 
   'search.title': '搜索此对话',
-  'search.close': '关闭搜索',
-  'search.hint': '搜索本标签页中的消息。',
-  'search.none': '没有找到消息。',
-  'search.count': '找到的消息：{n}',
-  'search.many': '最新的 {n} 条消息',
 
   'start.copy': '复制我的链接',
   'start.copied': '链接已复制',
   'start.failed': '未能复制，链接为 {url}',
+  'start.qr': '显示二维码',
   'start.window': '以其他用户打开新窗口',
 
   'compose.label': '给 {user} 的消息',
   'compose.placeholder': '消息',
   'compose.send': '发送',
+  'compose.attach': '添加图片或文件',
   'compose.hint': 'Enter 发送，Shift+Enter 换行',
   'compose.large': '超出 {n} 字节，最多 {max} 字节。',
 
   'status.sending': '发送中',
   'status.queued': '等待连接',
+  'status.held': '在本标签页等待',
   'status.chat': '已送达',
   'status.push': '已推送',
   'status.none': '未送达',
@@ -122,7 +106,8 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'status.unknown': '未确认',
   'status.chat.long': '已送达：{user} 已打开此对话',
   'status.push.long': '已推送：{user} 在其他页面，已收到推送',
-  'status.none.long': '未送达：{user} 不在线，服务器不留副本。请稍后重发。',
+  'status.none.long': '未送达：{user} 不在线，服务器不留副本。',
+  'status.held.long': '仅在本标签页等待，{user} 上线后发送。关闭或刷新本标签页，消息会丢失。',
   'status.seen.long': '{user} 已读',
 
   'fail.queue_full': '等待发送的消息过多，请稍后重发。',
@@ -131,9 +116,13 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'fail.no_ack': '服务器没有确认此消息。消息可能已送达，重发可能导致重复。',
   'fail.link_lost': '服务器确认之前连接已断开。消息可能已送达，重发可能导致重复。',
   'fail.rate_limited': '发送过于频繁，请稍后重发。',
+  'fail.canceled': '已取消。',
   'fail.other': '服务器拒绝了消息：{detail}',
+  'fail.hold_full': '本标签页中等待的消息过多，请稍后重发。',
   'fail.retry': '重发',
   'fail.edit': '编辑',
+  'hold.send': '{user} 上线后发送',
+  'hold.cancel': '取消发送',
 
   'link.push': '推送',
   'link.chat': '本对话',
@@ -174,12 +163,8 @@ export const zh: Readonly<Record<TextKey, string>> = {
 
   'toast.from': '{user} 发来消息',
   'toast.notice': '系统消息',
-  'toast.close': '关闭',
-  'toast.region': '新消息',
 
   'notices.title': '系统消息',
-  'notices.text': '由服务器上的程序发送。',
-  'notices.empty': '暂无系统消息。',
 
   'data.title': '数据',
 

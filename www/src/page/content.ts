@@ -37,6 +37,12 @@ export function contentText(value: unknown): string {
   return title === null ? (text ?? JSON.stringify(value)) : text === null ? title : `${title} — ${text}`;
 }
 
+/** A file as text, in previews and notifications. */
+export const fileLabel = (name: string): string => `📎 ${name}`;
+
+/** Whether a message is of a file: PROTOCOL.md, "Files". */
+export const isFileMessage = (message: unknown): boolean => typeof message === 'object' && message !== null && 'file' in message;
+
 export interface Part {
   readonly kind: 'text' | 'code' | 'block' | 'quote' | 'link';
   readonly text: string;

@@ -2,16 +2,18 @@ import { computed, effectScope, onScopeDispose, watch, type EffectScope } from '
 import { useChat, type UseChatReturn } from '../composables';
 import { announce } from './announce';
 import { pageVisible } from './browser_state';
-import { contentText, quoteOf } from './content';
-import { append, conversationState, markSeen, moveToEnd, removeConversation, removeEntry, setTyping, type ConversationState, type Entry } from './conversation_store';
+import { contentText, fileLabel, isFileMessage, quoteOf } from './content';
+import { append, conversationState, markSeen, moveToEnd, removeConversation, removeEntry, setTyping, type ConversationState, type Entry, type FileState } from './conversation_store';
 import { failureText } from './failure';
+import { receiveFile, sendFile } from './files';
+import type { Received } from './files/receive';
 import { askHistory } from './history';
 import { t } from './i18n';
 import { addToast, dismissToastsOf, notifyDesktop } from './notifications';
 import { server } from './server';
 import { session } from './session';
 import { readSignal } from './signals';
-import { groupName, newMessageId, SendError } from '../waystation';
+import { groupName, newMessageId, SendError, type Ack } from '../waystation';
 
 /** The default of the server's `max_message_bytes`. */
 export const maxMessageBytes = 65_536;
@@ -20,8 +22,13 @@ export const maxMessageBytes = 65_536;
 export interface Conversation {
   readonly state: ConversationState;
   readonly chat: UseChatReturn;
+  /** Sends the text unless it is empty, then the attachments. */
   readonly send: (text: string) => void;
   readonly sendAgain: (entry: Entry) => void;
+  /** Sends a message again when the peer is reachable. Until then it waits in this tab. */
+  readonly hold: (entry: Entry) => void;
+  /** Stops a message from waiting. */
+  readonly cancel: (entry: Entry) => void;
   /** Moves a message of this user back to the draft. */
   readonly edit: (entry: Entry) => void;
   /** Adds a quote of the message to the draft. */
@@ -29,7 +36,7 @@ export interface Conversation {
   /** Removes a message from this tab only. */
   readonly remove: (entry: Entry) => void;
   readonly sendTyping: (typing: boolean) => void;
-  /** The view is closed. The socket closes once every message is acknowledged. */
+  /** The view is closed. The socket closes once every message is acknowledged: a message that waits for the peer keeps it open. */
   readonly leave: () => void;
 }
 
@@ -38,11 +45,23 @@ const conversations = new Map<string, { readonly conversation: Conversation; rea
 /** Messages below the visible part are not read. */
 const isReading = (state: ConversationState): boolean => state.open && state.atEnd && pageVisible.value;
 
-/** Adds a message of the peer, from the chat socket or the push socket. */
-export function receiveMessage(peer: string, { id, message, at }: { readonly id: string | null; readonly message: unknown; readonly at: number }): void {
+/** Handles a message of the conversation with this user, from the chat socket or the push socket. `own`: from another tab of this user. */
+export function receiveMessage(peer: string, received: Received, own = false): void {
   const state = conversationState(peer);
-  const entry = append(state, { id, own: false, value: message, at, status: null });
-  if (entry === null) return;
+  if (isFileMessage(received.message)) receiveFile(addMessage, state, received, own);
+  else addMessage(state, received, own);
+}
+
+/** Adds a message or file of the conversation, and tells the user. Null for a repetition. */
+function addMessage(state: ConversationState, { id, message, at }: Received, own: boolean, file: FileState | null = null): Entry | null {
+  const entry = append(state, { id, own, value: message, at, status: own ? 'other_tab' : null, file });
+  if (entry !== null && !own) tellOf(state, entry);
+  return entry;
+}
+
+function tellOf(state: ConversationState, entry: Entry): void {
+  const { peer } = state;
+  const { id, value: message } = entry;
   const text = contentText(message);
   if (state.open) announce(t('chat.arrived', { user: peer, text }));
   else addToast(peer, text);
@@ -86,8 +105,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     token: session.fetchToken,
     maxMessageBytes,
     onMessage(message) {
-      if (message.own) append(state, { id: message.id, own: true, value: message.message, at: message.at, status: 'other_tab' });
-      else receiveMessage(peer, message);
+      receiveMessage(peer, message, message.own);
     },
     onSignal(value) {
       const signal = readSignal(value);
@@ -106,7 +124,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
   const reading = computed(() => isReading(state));
   watch(
     // Presence too: a peer who returns did not receive the earlier signal.
-    [reading, chat.present, () => state.count],
+    [reading, chat.present, () => state.count, () => state.lastReceived],
     ([now]) => {
       if (!now) return;
       state.unread = 0;
@@ -129,16 +147,34 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
 
   /** Messages that are not acknowledged. */
   const pending = new Set<Entry>();
+  /** The number of those with `hold`. */
+  let holding = 0;
   watch(chat.isOpen, (open) => {
-    if (open) for (const entry of pending) entry.status = 'sending';
+    if (open) for (const entry of pending) if (entry.status === 'queued') entry.status = 'sending';
   });
+  watch(
+    chat.held,
+    (ids) => {
+      for (const entry of pending) {
+        if (ids.includes(entry.id ?? '')) entry.status = 'held';
+        // The other parts of a file.
+        else if (entry.status === 'held') entry.status = 'sending';
+      }
+    },
+    { flush: 'sync' },
+  );
 
-  async function transmit(entry: Entry): Promise<void> {
+  /** A message after one that waits for the peer waits too. */
+  async function transmit(entry: Entry, hold = holding > 0): Promise<void> {
     entry.failure = null;
     entry.status = chat.isOpen.value ? 'sending' : 'queued';
     pending.add(entry);
+    holding += Number(hold);
     try {
-      const ack = await chat.send(entry.value, entry.id ?? newMessageId());
+      const send = (value: unknown, id: string): Promise<Ack> => chat.send(value, { id, hold });
+      // A message that waited, and the first part of a file, may be sent later than other messages. Both users see the same order.
+      const ack = await (entry.file === null ? send(entry.value, entry.id ?? newMessageId()) : sendFile(send, entry, () => moveToEnd(state, entry)));
+      if (hold) moveToEnd(state, entry, ack.at);
       entry.at = ack.at;
       entry.status = ack.route === 'unconfirmed' ? 'unknown' : ack.route;
       if (ack.route === 'none') announce(t('status.none.long', { user: peer }));
@@ -149,6 +185,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
       // No announcement after the user has signed out.
       if (conversations.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);
     }
+    holding -= Number(hold);
     pending.delete(entry);
     endIfIdle();
   }
@@ -161,6 +198,16 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     if (typing ? now - typingSentAt < typingIntervalMs : typingSentAt === 0) return;
     typingSentAt = typing ? now : 0;
     chat.signal({ typing });
+  }
+
+  function cancel({ id, file }: Entry): void {
+    file?.cancel?.();
+    if (id !== null) chat.cancel(id);
+  }
+
+  function add(value: string, file: FileState | null = null): void {
+    const entry = append(state, { id: newMessageId(), own: true, value, at: Date.now(), status: 'sending', file });
+    if (entry !== null) void transmit(entry);
   }
 
   function endIfIdle(): void {
@@ -181,21 +228,27 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     send(text) {
       sendTyping(false);
       state.firstUnread = null;
-      const entry = append(state, { id: newMessageId(), own: true, value: text, at: Date.now(), status: 'sending' });
-      if (entry !== null) void transmit(entry);
+      if (text !== '') add(text);
+      for (const file of state.attachments.splice(0)) if (file.content !== null) add(fileLabel(file.name), file);
     },
     sendAgain(entry) {
       moveToEnd(state, entry);
       void transmit(entry);
     },
+    hold: (entry) => void transmit(entry, true),
+    cancel,
     edit(entry) {
+      cancel(entry);
       removeEntry(state, entry);
       state.draft = [contentText(entry.value), state.draft].filter((text) => text !== '').join('\n');
     },
     reply(entry) {
       state.draft = quoteOf(contentText(entry.value)) + state.draft;
     },
-    remove: (entry) => removeEntry(state, entry),
+    remove(entry) {
+      cancel(entry);
+      removeEntry(state, entry);
+    },
     leave() {
       state.open = false;
       if (state.unread === 0) state.firstUnread = null;

@@ -33,13 +33,39 @@ describe('a conversation', () => {
     expect(bob().count).toBe(1);
   });
 
-  it('stores another message with the same id, and the same message after some time', () => {
+  it('stores another message with the same id', () => {
     const say = (value: string, at: number): Entry | null => append(bob(), { id: 'm1', own: false, value, at, status: null });
     expect(say('one', 1)).not.toBe(null);
     expect(say('two', 2)).not.toBe(null);
     expect(say('two', 3)).toBe(null);
-    expect(say('two', 2 + 10 * 60_000)).not.toBe(null);
-    expect(bob().count).toBe(3);
+    expect(bob().count).toBe(2);
+  });
+
+  it('shows a message that its sender repeats later in place of the earlier one', () => {
+    const first = theirs('m1', 1);
+    theirs('m2', 2);
+    const later = 1 + 10 * 60_000;
+    expect(append(bob(), { id: 'm1', own: false, value: 'm1', at: later, status: null })).toBe(first);
+    expect(entriesOf(bob()).map(({ id, at }) => [id, at])).toEqual([['m2', 2], ['m1', later]]);
+    expect([bob().count, bob().lastReceived]).toEqual([2, 'm1']);
+  });
+
+  // Each attempt to deliver a held message comes to the other tabs of its sender.
+  it('stores a message of another tab once, in its newest place', () => {
+    const again = (at: number): Entry | null => append(bob(), { id: 'm1', own: true, value: 'hi', at, status: 'other_tab' });
+    again(1);
+    theirs('m2', 2);
+    expect(again(3)).toBe(null);
+    expect(again(3 + 60 * 60_000)).toBe(null);
+    expect(entriesOf(bob()).map(({ id }) => id)).toEqual(['m2', 'm1']);
+  });
+
+  it('keeps a message of this tab that another one sends too', () => {
+    const mine = own('m1', 'held');
+    theirs('m2', 2);
+    append(bob(), { id: 'm1', own: true, value: 'm1', at: 3, status: 'other_tab' });
+    expect(entriesOf(bob()).map(({ id }) => id)).toEqual(['m1', 'm2']);
+    expect(mine?.status).toBe('held');
   });
 
   it('stores equal ids of both users, and messages without an id', () => {
@@ -195,8 +221,8 @@ describe('the history of another tab', () => {
   });
 
   it('leaves to the other tab what that one has yet to send', () => {
-    for (const status of ['queued', 'failed', 'sending', 'none', 'chat'] as const) own(status, status);
-    expect(recentEntries(bob()).map(({ id, status }) => [id, status])).toEqual([['sending', 'other_tab'], ['none', 'none'], ['chat', 'chat']]);
+    for (const status of ['queued', 'failed', 'sending', 'held', 'none', 'chat'] as const) own(status, status);
+    expect(recentEntries(bob()).map(({ id, status }) => [id, status])).toEqual([['sending', 'other_tab'], ['held', 'other_tab'], ['none', 'none'], ['chat', 'chat']]);
   });
 
   it('is bounded', () => {
@@ -216,8 +242,8 @@ describe('what would be lost', () => {
     bob().draft = ' ';
     expect(unsentCount()).toBe(0);
     bob().draft = 'a draft';
-    for (const status of ['queued', 'sending', 'failed'] as const) own(status, status);
+    for (const status of ['queued', 'sending', 'held', 'failed'] as const) own(status, status);
     conversationState('carol').draft = 'another';
-    expect(unsentCount()).toBe(5);
+    expect(unsentCount()).toBe(6);
   });
 });

@@ -5,6 +5,8 @@ export type Status =
   | 'queued'
   /** Sent, not acknowledged. */
   | 'sending'
+  /** Waits in this tab until the peer is reachable. */
+  | 'held'
   /** The routes of the acknowledgement. */
   | 'chat'
   | 'push'
@@ -21,11 +23,30 @@ export interface Failure {
   readonly detail: string;
 }
 
+/** A file that is being sent or received, or was. */
+export interface FileState {
+  readonly name: string;
+  readonly type: string;
+  readonly size: number;
+  /** The bytes that are sent or received so far. */
+  done: number;
+  /** The whole file. Null while it is received, and with a problem. */
+  content: Blob | null;
+  /** The size of an image that can be shown; null for other files. */
+  picture: { readonly width: number; readonly height: number } | null;
+  /** `released`: this tab removed it, since its files were too large together. The last four: it cannot be sent. */
+  problem: 'canceled' | 'incomplete' | 'invalid' | 'released' | 'large' | 'empty' | 'unreadable' | 'many' | null;
+  /** Stops sending the file; null if it is not being sent. */
+  cancel: (() => void) | null;
+}
+
 export interface Entry {
   readonly key: number;
   readonly id: string | null;
   readonly own: boolean;
+  /** With a file: its name, as a text. */
   readonly value: unknown;
+  readonly file: FileState | null;
   at: number;
   status: Status | null;
   failure: Failure | null;
@@ -59,9 +80,10 @@ export interface ConversationState {
   /** Whether its view is open, and scrolled to the end. */
   open: boolean;
   atEnd: boolean;
-  /** Text that is not sent yet, kept while another conversation is open. */
+  /** Text and files that are not sent yet, kept while another conversation is open. */
   draft: string;
-  /** The id of the peer's newest message, for the signal that it was seen. */
+  readonly attachments: FileState[];
+  /** The id of the peer's message that arrived last as a whole, for the signal that it was seen. */
   lastReceived: string | null;
 }
 
@@ -93,6 +115,7 @@ export function conversationState(peer: string): ConversationState {
     open: false,
     atEnd: true,
     draft: '',
+    attachments: shallowReactive([]),
     lastReceived: null,
   });
   byPeer.set(peer, created);
@@ -117,6 +140,7 @@ interface NewEntry {
   readonly value: unknown;
   readonly at: number;
   readonly status: Status | null;
+  readonly file?: FileState | null;
 }
 
 /** An entry as another tab of the same user hands it over. */
@@ -125,7 +149,7 @@ export interface SharedEntry extends NewEntry {
 }
 
 function makeEntry(entry: NewEntry, seen = false): Entry {
-  return shallowReactive({ ...entry, key: nextKey++, failure: null, seen });
+  return shallowReactive({ ...entry, file: entry.file ?? null, key: nextKey++, failure: null, seen });
 }
 
 const idKeyOf = ({ id, own }: NewEntry): string | null => (id === null ? null : `${own ? '>' : '<'}${id}`);
@@ -134,23 +158,35 @@ const sameValue = (one: NewEntry, other: NewEntry): boolean => JSON.stringify(on
 /** All entries, in order. */
 export const entriesOf = (state: ConversationState): Entry[] => state.chunks.flatMap(({ entries }) => entries);
 
-/** The same message with the same id is a repetition within this time, and a new message later. */
+/** A message that its sender repeats later than this is shown again, in place of the earlier one. */
 const repetitionMs = 10 * 60_000;
 
-/** Adds a message. Null for a repetition, since a message may arrive twice. Clients may reuse ids: the messages are compared too. */
+/**
+ * Adds a message. Null for a repetition, since a message may arrive twice. A late one replaces the earlier message.
+ * Clients may reuse ids: the messages are compared too.
+ */
 export function append(into: ConversationState, entry: NewEntry): Entry | null {
   const idKey = idKeyOf(entry);
   const existing = idKey === null ? undefined : into.ids.get(idKey);
-  if (existing !== undefined && entry.at - existing.at < repetitionMs && sameValue(existing, entry)) return null;
+  if (existing !== undefined && sameValue(existing, entry)) {
+    const isLate = entry.at - existing.at >= repetitionMs;
+    // Another tab of this user sends it again each time that the peer returns.
+    if (entry.own ? existing.status === 'other_tab' : isLate) moveToEnd(into, existing, entry.at);
+    if (entry.own || !isLate) return null;
+    received(into, existing);
+    return existing;
+  }
   const created = makeEntry(entry);
   if (idKey !== null) into.ids.set(idKey, created);
   insert(into, created);
   into.count += 1;
-  if (!entry.own) {
-    if (entry.id !== null) into.lastReceived = entry.id;
-    setTyping(into, false);
-  }
+  if (!entry.own) received(into, created);
   return created;
+}
+
+function received(into: ConversationState, { id, file }: Entry): void {
+  if (id !== null && file === null) into.lastReceived = id;
+  setTyping(into, false);
 }
 
 function insert(into: ConversationState, entry: Entry): void {
@@ -169,7 +205,12 @@ export function recentEntries(state: ConversationState): SharedEntry[] {
   return entriesOf(state)
     .filter(({ status }) => status !== 'queued' && status !== 'failed')
     .slice(-sharedEntries)
-    .map(({ id, own, value, at, status, seen }) => ({ id, own, value, at, status: status === 'sending' ? 'other_tab' : status, seen }));
+    .map(({ id, own, value, at, status, seen, file }) => ({
+      id, own, value, at, seen,
+      status: status === 'sending' || status === 'held' ? 'other_tab' : status,
+      // The other tab gets whole files only.
+      file: file && { ...file, cancel: null, problem: file.content === null ? (file.problem ?? 'incomplete') : null },
+    }));
 }
 
 /** Adds the entries of another tab that this one does not have, in the order of time. */
@@ -184,7 +225,7 @@ export function mergeHistory(into: ConversationState, shared: readonly SharedEnt
       existing.seen ||= entry.seen;
       continue;
     }
-    const made = makeEntry(entry, entry.seen);
+    const made = makeEntry({ ...entry, file: entry.file ? shallowReactive(entry.file) : null }, entry.seen);
     fresh.push(made);
     if (idKey !== null && existing === undefined) into.ids.set(idKey, made);
     if (!entry.own && into.lastReceived === null) into.lastReceived = entry.id;
@@ -203,8 +244,8 @@ export const hasMessages = (): boolean => noticeEntries.length > 0 || [...byPeer
 export function unsentCount(): number {
   let unsent = 0;
   for (const state of byPeer.values()) {
-    if (state.draft.trim() !== '') unsent += 1;
-    for (const { status } of entriesOf(state)) if (status === 'queued' || status === 'sending' || status === 'failed') unsent += 1;
+    if (state.draft.trim() !== '' || state.attachments.length > 0) unsent += 1;
+    for (const { status } of entriesOf(state)) if (['queued', 'sending', 'held', 'failed'].includes(status ?? '')) unsent += 1;
   }
   return unsent;
 }
@@ -233,10 +274,11 @@ function take(within: ConversationState, entry: Entry): void {
   within.last = before;
 }
 
-/** Moves an entry that is sent again to the end, with the current time. */
-export function moveToEnd(within: ConversationState, entry: Entry): void {
+/** Moves an entry that is sent again to the end. */
+export function moveToEnd(within: ConversationState, entry: Entry, at = Date.now()): void {
+  entry.at = at;
+  if (within.last === entry) return;
   take(within, entry);
-  entry.at = Date.now();
   insert(within, entry);
 }
 

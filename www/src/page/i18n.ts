@@ -35,6 +35,11 @@ export function t(key: TextKey, values: TextValues = {}): string {
   return fill(texts.value?.[key] ?? key, values);
 }
 
+/** As `t`, with the texts of a part that is loaded when it is needed. */
+export function textsOf<K extends string>(own: Readonly<Record<Locale, Readonly<Record<K, string>>>>): (key: K | TextKey, values?: TextValues) => string {
+  return (key, values = {}) => (key in own.en ? fill(own[locale.value][key as K], values) : t(key as TextKey, values));
+}
+
 /** The BCP 47 tag for the browser's formats. */
 export const tag = computed(() => (locale.value === 'zh' ? 'zh-CN' : navigator.languages.find((one) => one.startsWith('en')) ?? 'en'));
 const timeFormat = computed(() => new Intl.DateTimeFormat(tag.value, { hour: '2-digit', minute: '2-digit' }));

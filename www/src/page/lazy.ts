@@ -9,19 +9,24 @@ export interface LazyComponent {
   readonly load: () => Promise<boolean>;
 }
 
+/** A module that is not part of the first load. Null after a failure, which is shown to the user. */
+export function lazyModule<T>(fetch: () => Promise<T>): () => Promise<T | null> {
+  return () =>
+    fetch().catch(() => {
+      addToast(null, t('app.loadFailed'));
+      return null;
+    });
+}
+
 /** A component that is not part of the first load. A failure is shown to the user. */
 export function lazyComponent(fetch: () => Promise<{ readonly default: Component }>): LazyComponent {
   const component = shallowRef<Component | null>(null);
+  const load = lazyModule(fetch);
   return {
     component,
     async load() {
-      try {
-        component.value ??= (await fetch()).default;
-        return true;
-      } catch {
-        addToast(null, t('app.loadFailed'));
-        return false;
-      }
+      component.value ??= (await load())?.default ?? null;
+      return component.value !== null;
     },
   };
 }

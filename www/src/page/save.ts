@@ -1,7 +1,7 @@
 import { contentText } from './content';
 import { entriesOf, type ConversationState } from './conversation_store';
 import { download } from './download';
-import { t } from './i18n';
+import { t } from './extras/texts';
 
 /** Local time that sorts, such as 2026-11-28 22:24:05. */
 const time = (at: number): string => new Date(at).toLocaleString('sv-SE');
@@ -13,7 +13,7 @@ export function conversationText(me: string, conversation: ConversationState, no
   for (const { own, value, at, status } of entriesOf(conversation)) {
     // Continued lines are indented, so that no message can look like another one.
     const text = contentText(value).replace(/\r\n?|[\n\u2028\u2029]/g, '\n    ');
-    const lost = status === 'none' || status === 'failed' || status === 'unknown' || status === 'queued';
+    const lost = status === 'none' || status === 'failed' || status === 'unknown' || status === 'queued' || status === 'held';
     lines.push(`${time(at)}  ${own ? me : peer}: ${text}${lost ? ` (${t(`status.${status}`)})` : ''}`);
   }
   return `${lines.join('\n')}\n`;
@@ -21,5 +21,5 @@ export function conversationText(me: string, conversation: ConversationState, no
 
 export function saveConversation(me: string, conversation: ConversationState): void {
   const now = Date.now();
-  download(`waystation-${conversation.peer}-${time(now).slice(0, 10)}.txt`, conversationText(me, conversation, now), 'text/plain;charset=utf-8');
+  download(`waystation-${conversation.peer}-${time(now).slice(0, 10)}.txt`, new Blob([conversationText(me, conversation, now)], { type: 'text/plain;charset=utf-8' }));
 }

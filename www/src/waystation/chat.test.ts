@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { openChat, SendError, type Chat, type ChatMessage, type ChatOptions } from './chat';
+import { openChat, type Chat, type ChatMessage, type ChatOptions } from './chat';
 import { NameError } from './names';
+import { SendError } from './send_error';
 import { FakeBrowser, type FakeTab } from './testing/fake_browser';
 
 let browser: FakeBrowser;
@@ -257,6 +258,20 @@ describe('receiving', () => {
     browser.socket.drop();
     expect(seen).toEqual([false, true, null]);
     expect(chat?.present).toBe(null);
+  });
+
+  it('follows whether the other user is reachable, if the server says it', () => {
+    const seen: unknown[] = [];
+    const made = opened();
+    made.on('presence', (present) => seen.push(present));
+    made.on('reachable', (reachable) => seen.push([reachable, made.present]));
+    browser.socket.sendFrame({ presence: { user: 'bob', present: false } });
+    browser.socket.sendFrame({ presence: { user: 'bob', present: false, reachable: false } });
+    browser.socket.sendFrame({ presence: { user: 'bob', present: true, reachable: true } });
+    browser.socket.sendFrame({ presence: { user: 'bob', present: false, reachable: true } });
+    expect(made.reachable).toBe(true);
+    browser.socket.drop();
+    expect(seen).toEqual([false, [false, false], true, [true, true], false, null, [undefined, null]]);
   });
 
   it('receives signals, and sends them only over an open connection', () => {

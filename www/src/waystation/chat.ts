@@ -1,10 +1,12 @@
 import { routeAddress } from './address';
 import { Emitter, type Listener } from './emitter';
 import { browserEnvironment, type Environment } from './environment';
+import { createHeldQueue, type HeldQueue } from './held';
 import { Link } from './link';
 import { defaultTuning, type LinkState, type LinkTuning } from './link_state';
 import { otherUser } from './names';
 import { encodeMessage, isMessageId, newMessageId, type Protocol, type Frame, type Route, type ServerError } from './protocol';
+import { SendError } from './send_error';
 import type { TokenSource } from './token';
 
 /** The server's acknowledgement of a message. */
@@ -15,35 +17,6 @@ export interface Ack {
   readonly reached: number;
   /** Milliseconds since 1970, server time. */
   readonly at: number;
-}
-
-export type SendErrorCode =
-  /** The offline queue is full. */
-  | 'queue_full'
-  /** The frame is larger than `maxMessageBytes`. */
-  | 'too_large'
-  /** The message was in the offline queue for `queueDeadlineMs`. */
-  | 'expired'
-  /** The chat was closed before the message was sent. */
-  | 'closed'
-  /** Sent, but not acknowledged within `ackDeadlineMs`. */
-  | 'no_ack'
-  /** Sent, but the connection was lost before the acknowledgement. */
-  | 'link_lost'
-  /** An error code of the server, such as `rate_limited`. */
-  | (string & {});
-
-export class SendError extends Error {
-  override readonly name = 'SendError';
-
-  constructor(
-    readonly code: SendErrorCode,
-    /** `unknown`: the message may have arrived. Sending it again may deliver it twice. */
-    readonly outcome: 'not_sent' | 'refused' | 'unknown',
-    message: string,
-  ) {
-    super(message);
-  }
 }
 
 export interface ChatMessage {
@@ -62,10 +35,23 @@ export interface ChatEvents {
   state: LinkState;
   message: ChatMessage;
   presence: boolean | null;
+  reachable: boolean | undefined;
   signal: { readonly signal: unknown; readonly from: string };
   queue: { readonly messages: number; readonly bytes: number };
+  /** The ids of the held messages, in order. */
+  held: readonly string[];
   /** An error that belongs to no message of this client. */
   error: ServerError;
+}
+
+export interface SendOptions {
+  /** 1 to 64 characters of `A-Z a-z 0-9 _ -`. Default: a new id. */
+  readonly id?: string;
+  /**
+   * If the message reaches nobody, this tab holds it, and sends it again with the same id when the receiver is
+   * reachable. Later messages of the chat wait behind it. Needs the protocol `v1`. Default: false.
+   */
+  readonly hold?: boolean;
 }
 
 export interface ChatOptions {
@@ -92,6 +78,7 @@ interface Outgoing {
   readonly id: string;
   readonly text: string;
   readonly bytes: number;
+  hold: boolean;
   readonly resolve: (ack: Ack) => void;
   readonly reject: (error: SendError) => void;
   /** The deadline of the queue, then of the acknowledgement. */
@@ -113,7 +100,10 @@ export class Chat {
   private waitingBytes = 0;
   /** Messages that are sent and not acknowledged, by id. */
   private readonly unacknowledged = new Map<string, Outgoing>();
+  /** Messages with `hold`, and those behind them. */
+  private readonly heldQueue: HeldQueue<Outgoing>;
   private peerPresent: boolean | null = null;
+  private peerReachable: boolean | undefined;
   private closed = false;
 
   constructor(
@@ -131,6 +121,11 @@ export class Chat {
       frame: options.maxMessageBytes ?? 65_536,
     };
     const environment = options.environment ?? browserEnvironment();
+    this.heldQueue = createHeldQueue(
+      environment,
+      (outgoing) => this.transmit(outgoing),
+      (ids) => this.events.emit('held', ids),
+    );
     this.link = new Link(
       {
         url: routeAddress(options.server, `ws/chat/${group}/`, environment),
@@ -156,6 +151,16 @@ export class Chat {
     return this.peerPresent;
   }
 
+  /** Whether the other user is present, or has a push socket. Undefined if unknown, or if the server does not say it. */
+  get reachable(): boolean | undefined {
+    return this.peerReachable;
+  }
+
+  /** The ids of the held messages, in order. */
+  get held(): readonly string[] {
+    return this.heldQueue.ids();
+  }
+
   /** The number of messages in the offline queue. */
   get queued(): number {
     return this.queue.length;
@@ -168,20 +173,37 @@ export class Chat {
   /**
    * Sends a message now, or when the connection is back. Resolves with the acknowledgement. Rejects with a SendError,
    * whose `outcome` tells whether the message may have arrived. Throws TypeError for a value that JSON cannot express,
-   * and for an id that is invalid or in use.
+   * for an id that is invalid or in use, and for `hold` in the plain protocol.
+   *
+   * `options`: a string is the id.
    */
-  send(message: unknown, id: string = newMessageId()): Promise<Ack> {
+  send(message: unknown, options: SendOptions | string = {}): Promise<Ack> {
+    const { id = newMessageId(), hold = false } = typeof options === 'string' ? { id: options } : options;
     if (!isMessageId(id)) throw new TypeError(`message id "${id}": not a message id; use 1 to 64 characters of A-Z a-z 0-9 _ -`);
-    if (this.unacknowledged.has(id) || this.queue.some((other) => other.id === id)) {
+    if (this.unacknowledged.has(id) || this.heldQueue.has(id) || this.queue.some((other) => other.id === id)) {
       throw new TypeError(`message id "${id}": in use; use another`);
     }
+    if (hold && this.protocol === 'plain') throw new TypeError('hold: the plain protocol has no acknowledgements; use protocol "v1"');
     const text = encodeMessage(message, this.peer, this.protocol === 'v1' ? id : null);
     const promise = new Promise<Ack>((resolve, reject) => {
-      this.enqueue({ id, text, bytes: new TextEncoder().encode(text).length, resolve, reject, timer: undefined });
+      this.enqueue({ id, text, bytes: new TextEncoder().encode(text).length, hold, resolve, reject, timer: undefined });
     });
     // No uncaught rejection for callers that ignore the result.
     promise.catch(() => {});
     return promise;
+  }
+
+  /**
+   * Removes a message that waits, held or in the offline queue: `send` rejects with the code `canceled`. False if it does
+   * not wait. A message that is under way is not sent again.
+   */
+  cancel(id: string): boolean {
+    const outgoing = this.heldQueue.cancel(id) ?? this.queue.find((other) => other.id === id);
+    if (outgoing === undefined) return false;
+    this.dequeue(outgoing);
+    clearTimeout(outgoing.timer);
+    outgoing.reject(new SendError('canceled', 'not_sent', 'message: not sent; it was canceled'));
+    return true;
   }
 
   /**
@@ -200,7 +222,7 @@ export class Chat {
     this.link.setToken(token);
   }
 
-  /** Closes for good. Queued messages are rejected, and so are later calls of `send`. */
+  /** Closes for good. Waiting messages are rejected, and so are later calls of `send`. */
   close(): void {
     this.closed = true;
     this.link.dispose();
@@ -208,6 +230,7 @@ export class Chat {
       this.dequeue(outgoing);
       this.complete(outgoing, closedError());
     }
+    for (const outgoing of this.heldQueue.clear()) outgoing.reject(closedError());
     this.events.clear();
   }
 
@@ -218,6 +241,10 @@ export class Chat {
       return outgoing.reject(
         new SendError('too_large', 'not_sent', `message: ${outgoing.bytes} bytes; at most ${frame} are allowed`),
       );
+    }
+    if (outgoing.hold || this.heldQueue.size() > 0) {
+      if (this.heldQueue.add(outgoing)) return;
+      return outgoing.reject(new SendError('hold_full', 'not_sent', 'message: not sent; this tab holds at most 100 messages or 1 MiB'));
     }
     if (this.queue.length === 0 && this.transmit(outgoing)) return;
     if (this.queue.length >= messages || this.waitingBytes + outgoing.bytes > bytes) {
@@ -265,19 +292,23 @@ export class Chat {
   private complete(outgoing: Outgoing, result: Ack | SendError): void {
     clearTimeout(outgoing.timer);
     this.unacknowledged.delete(outgoing.id);
-    if (result instanceof SendError) outgoing.reject(result);
+    const failed = result instanceof SendError;
+    if (failed ? this.heldQueue.keepsRejected(outgoing, result.code) : result.route === 'none' && this.heldQueue.keepsUndelivered(outgoing)) return;
+    if (failed) outgoing.reject(result);
     else outgoing.resolve(result);
+    this.heldQueue.remove(outgoing);
   }
 
   private onState(state: LinkState): void {
     if (state.name === 'open') {
       for (let next = this.queue[0]; next !== undefined && this.transmit(next); next = this.queue[0]) this.dequeue(next);
+      this.heldQueue.onOpen();
     } else {
       if (state.name === 'waiting' && state.code === 1009) this.rejectLargest();
       for (const outgoing of [...this.unacknowledged.values()]) {
         this.complete(outgoing, new SendError('link_lost', 'unknown', 'message: the connection was lost before the acknowledgement'));
       }
-      this.setPresent(null);
+      this.setPresence(null, undefined);
     }
     this.events.emit('state', state);
   }
@@ -289,10 +320,13 @@ export class Chat {
     this.complete(largest, new SendError('too_large', 'refused', `message: ${largest.bytes} bytes; the server's limit is lower`));
   }
 
-  private setPresent(present: boolean | null): void {
-    if (present === this.peerPresent) return;
+  private setPresence(present: boolean | null, reachable: boolean | undefined): void {
+    const before = [this.peerPresent, this.peerReachable];
     this.peerPresent = present;
-    this.events.emit('presence', present);
+    this.peerReachable = reachable;
+    if (present !== before[0]) this.events.emit('presence', present);
+    if (reachable !== before[1]) this.events.emit('reachable', reachable);
+    this.heldQueue.onReachable(reachable ?? present === true);
   }
 
   private onFrame(frame: Frame, source: string): void {
@@ -315,15 +349,17 @@ export class Chat {
         const { code, detail, id } = frame.error;
         const outgoing = id === null ? undefined : this.unacknowledged.get(id);
         if (outgoing === undefined) return this.events.emit('error', frame.error);
-        return this.complete(outgoing, new SendError(code, 'refused', detail));
+        // `undecided`: the server lost its connection to the other servers on the message's way.
+        return this.complete(outgoing, new SendError(code, code === 'undecided' ? 'unknown' : 'refused', detail));
       }
       case 'presence':
-        if (frame.user === this.peer) this.setPresent(frame.present);
+        if (frame.user === this.peer) this.setPresence(frame.present, frame.reachable);
         return;
       case 'signal':
         if (frame.from !== null) this.events.emit('signal', { signal: frame.signal, from: frame.from });
         return;
       case 'event':
+      case 'missed':
       case 'pong':
       case 'unknown':
         return;

@@ -6,6 +6,7 @@ import type { ClosedReason, LinkState, LinkTuning, WaitCause } from './link_stat
 import { listenToPage } from './page_events';
 import { probeRefusal, type Refusal } from './probe';
 import { parseFrame, subprotocol, type Frame, type Protocol } from './protocol';
+import { createQuestions } from './questions';
 import { createTimers } from './timers';
 import type { TokenReason, TokenSource } from './token';
 import { registerLink, wakeOthers } from './wake';
@@ -37,8 +38,8 @@ export function checkOptions({ protocol, token }: LinkOptions): void {
 }
 
 /**
- * One WebSocket that reconnects: the state machine, and the retries. Heartbeat, token, probe and page events are parts
- * of their own.
+ * One WebSocket that reconnects: the state machine, and the retries. Heartbeat, questions, token, probe and page
+ * events are parts of their own.
  *
  * Each asynchronous step keeps the `socket` or `epoch` that it belongs to. It does nothing once that is no longer the
  * current one, so that a late event of an old connection cannot change a new one.
@@ -64,6 +65,7 @@ export class Link {
   private readonly timers = createTimers<'retry' | 'connect' | 'stable'>();
   private readonly credentials;
   private readonly heartbeat;
+  private readonly questions;
   private readonly stopListening: () => void;
   private readonly unregister: () => void;
 
@@ -77,6 +79,7 @@ export class Link {
     const { environment, tuning } = options;
     const send = (text: string): boolean => this.send(text);
     this.credentials = createCredentials(options.token, tuning.renewMs, send);
+    this.questions = createQuestions(send, tuning.connectDeadlineMs, () => this.check());
     // The plain protocol has no ping.
     this.heartbeat =
       options.protocol === 'plain'
@@ -124,6 +127,11 @@ export class Link {
     if (this.current.name !== 'open' || this.socket?.readyState !== socketOpen) return false;
     this.socket.send(text);
     return true;
+  }
+
+  /** Sends a question. Resolves with the text of the answer, rejects with a SendError. */
+  ask(text: string): Promise<string> {
+    return this.questions.ask(text);
   }
 
   /** Connects now. No effect on a link that is open, connecting or disposed. */
@@ -276,7 +284,8 @@ export class Link {
     const frame = parseFrame(source);
     if (this.heartbeat?.received(frame)) return;
     if (frame.kind === 'error' && frame.error.code === 'bad_token') this.credentials.restore();
-    this.handlers.onFrame(frame, typeof source === 'string' ? source : '');
+    const text = typeof source === 'string' ? source : '';
+    if (!this.questions.received(frame, text)) this.handlers.onFrame(frame, text);
   }
 
   private onUpgradeFailed(socket: SocketLike): void {
@@ -369,6 +378,7 @@ export class Link {
     this.socket = null;
     this.timers.stopAll();
     this.heartbeat?.stop();
+    this.questions.stop();
     this.credentials.stop();
     if (socket !== null) {
       socket.onopen = socket.onmessage = socket.onclose = null;

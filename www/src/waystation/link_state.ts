@@ -49,7 +49,7 @@ export type LinkState =
 export interface LinkTuning {
   /** Delays between attempts. Default: 500 up to 30,000. */
   readonly backoff: Backoff;
-  /** An upgrade, or a call of the token function, fails after this time. Default: 10,000. */
+  /** An upgrade, a call of the token function, or a question fails after this time. Default: 10,000. */
   readonly connectDeadlineMs: number;
   /** A ping is sent after this time without a frame. 0: never. Default: 20,000. */
   readonly heartbeatMs: number;

@@ -10,12 +10,13 @@ describe('parseFrame', () => {
       ['signal', '{"signal":null,"from":"bob"}'],
       ['event', '{"event":{"message":1,"group":null,"from":null,"id":null,"at":1}}'],
       ['error', '{"error":{"code":"bad_json","detail":"x"}}'],
+      ['missed', '{"missed":{"from":[],"notifications":0,"complete":true,"next":"x"}}'],
     ];
     for (const [kind, text] of kinds) expect(parseFrame(text).kind).toBe(kind);
   });
 
   it('reports everything else as unknown', () => {
-    for (const text of ['', '{', '1', 'null', '[]', '{}', '{"event":1}', '{"presence":{}}', '{"ack":[]}', '{"error":"x"}']) {
+    for (const text of ['', '{', '1', 'null', '[]', '{}', '{"event":1}', '{"presence":{}}', '{"ack":[]}', '{"error":"x"}', '{"missed":{}}', '{"missed":[]}']) {
       expect(parseFrame(text).kind, text).toBe('unknown');
     }
     expect(parseFrame(new ArrayBuffer(2)).kind).toBe('unknown');
@@ -24,6 +25,13 @@ describe('parseFrame', () => {
   it('ignores members of the wrong type', () => {
     expect(parseFrame('{"message":1,"from":7,"id":{},"at":"x"}')).toEqual({ kind: 'message', message: 1, from: null, id: null, at: null });
     expect(parseFrame('{"ack":{"id":1,"route":"moon","reached":"x"}}')).toEqual({ kind: 'ack', id: null, route: 'unconfirmed', reached: 0, at: null });
+  });
+
+  it('reads `reachable` if the server says it', () => {
+    const frame = (more: string): unknown => parseFrame(`{"presence":{"user":"bob","present":false${more}}}`);
+    expect(frame(',"reachable":true')).toMatchObject({ reachable: true });
+    expect(frame(',"reachable":false')).toMatchObject({ reachable: false });
+    for (const more of ['', ',"reachable":null', ',"reachable":"yes"']) expect(frame(more)).toMatchObject({ reachable: undefined });
   });
 
   it('ignores inherited keys', () => {

@@ -14,12 +14,38 @@ export interface ServerError {
   readonly id: string | null;
 }
 
+/** One user who tried to reach this user. */
+export interface MissedFrom {
+  readonly user: string;
+  /** The number of messages that reached no socket. The user may have delivered one of them later. */
+  readonly count: number;
+  /** Times of the first and the last one, in milliseconds since 1970, server time. */
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Who tried to reach a user. The messages themselves are kept nowhere. */
+export interface Missed {
+  readonly from: readonly MissedFrom[];
+  /** The number of notifications of the host application. */
+  readonly notifications: number;
+  /** False: there may have been more. */
+  readonly complete: boolean;
+  /** The cursor for the next question. Null if the server gave none. */
+  readonly next: string | null;
+}
+
+/** From a time of the server on, in milliseconds since 1970, for the first question; then after the last answer. */
+export type MissedQuestion = { readonly since: number } | { readonly after: string };
+
 export type Frame =
   | { readonly kind: 'message'; readonly message: unknown; readonly from: string | null; readonly id: string | null; readonly at: number | null }
   | { readonly kind: 'ack'; readonly id: string | null; readonly route: Route; readonly reached: number; readonly at: number | null }
-  | { readonly kind: 'presence'; readonly user: string; readonly present: boolean }
+  /** `reachable`: undefined if the server does not say it. */
+  | { readonly kind: 'presence'; readonly user: string; readonly present: boolean; readonly reachable: boolean | undefined }
   | { readonly kind: 'signal'; readonly signal: unknown; readonly from: string | null }
   | { readonly kind: 'event'; readonly message: unknown; readonly group: string | null; readonly from: string | null; readonly id: string | null; readonly at: number | null }
+  | { readonly kind: 'missed'; readonly missed: Missed }
   | { readonly kind: 'pong' }
   | { readonly kind: 'error'; readonly error: ServerError }
   /** A frame of a newer server. Not an error: it is ignored. */
@@ -46,6 +72,10 @@ function isObject(value: unknown): value is JsonObject {
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 const number = (value: unknown): number | null => (typeof value === 'number' ? value : null);
 
+function isMissedFrom(value: unknown): value is MissedFrom {
+  return isObject(value) && typeof value.user === 'string' && [value.count, value.first, value.last].every((one) => typeof one === 'number');
+}
+
 function route(value: unknown): Route {
   return value === 'chat' || value === 'push' || value === 'none' ? value : 'unconfirmed';
 }
@@ -60,7 +90,7 @@ export function parseFrame(source: unknown): Frame {
   }
   if (!isObject(frame)) return { kind: 'unknown' };
 
-  const { error, ack, presence, event } = frame;
+  const { error, ack, presence, event, missed } = frame;
   if (isObject(error)) {
     return {
       kind: 'error',
@@ -71,7 +101,8 @@ export function parseFrame(source: unknown): Frame {
     return { kind: 'ack', id: text(ack.id), route: route(ack.route), reached: number(ack.reached) ?? 0, at: number(ack.at) };
   }
   if (isObject(presence) && typeof presence.user === 'string') {
-    return { kind: 'presence', user: presence.user, present: presence.present === true };
+    const { user, present, reachable } = presence;
+    return { kind: 'presence', user, present: present === true, reachable: typeof reachable === 'boolean' ? reachable : undefined };
   }
   if (isObject(event) && 'message' in event) {
     return {
@@ -82,6 +113,10 @@ export function parseFrame(source: unknown): Frame {
       id: text(event.id),
       at: number(event.at),
     };
+  }
+  if (isObject(missed) && Array.isArray(missed.from)) {
+    const { from, notifications, complete, next } = missed;
+    return { kind: 'missed', missed: { from: from.filter(isMissedFrom), notifications: number(notifications) ?? 0, complete: complete === true, next: text(next) } };
   }
   if ('pong' in frame) return { kind: 'pong' };
   if ('signal' in frame) return { kind: 'signal', signal: frame.signal, from: text(frame.from) };

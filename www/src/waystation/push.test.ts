@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openChat } from './chat';
 import { connectPush, type Push, type PushEvent, type PushOptions } from './push';
 import { NameError } from './names';
+import { SendError } from './send_error';
 import { FakeBrowser, FakeTab, type FakeSocket } from './testing/fake_browser';
 
 let browser: FakeBrowser;
@@ -59,6 +60,117 @@ describe('connectPush', () => {
     browser.socket.accept();
     browser.socket.sendFrame({ event: { message: 'hi', group: 'alice_bob' } });
     expect(heard[0]).toMatchObject({ message: 'hi', group: 'alice_bob', from: null });
+  });
+});
+
+describe('missed', () => {
+  const answer = (user: string): unknown => ({ missed: { from: [{ user, count: 3, first: 5, last: 7 }], notifications: 2, complete: true, next: `after ${user}` } });
+  const failure = (promise: Promise<unknown>): Promise<string> =>
+    promise.then(
+      () => 'answered',
+      (error: unknown) => (error instanceof SendError ? `${error.code} ${error.outcome}` : String(error)),
+    );
+
+  it('asks who tried to reach the user', async () => {
+    const { push } = await connect(browser.tab());
+    browser.socket.accept();
+    const first = push.missed({ since: 0 });
+    browser.socket.sendFrame(answer('bob'));
+    const missed = await first;
+    expect(missed).toEqual({ from: [{ user: 'bob', count: 3, first: 5, last: 7 }], notifications: 2, complete: true, next: 'after bob' });
+    void push.missed({ after: missed.next ?? '' }).catch(() => {});
+    expect(browser.socket.frames).toEqual([{ missed: { since: 0 } }, { missed: { after: 'after bob' } }]);
+  });
+
+  it('ignores members of the wrong type', async () => {
+    const { push } = await connect(browser.tab());
+    browser.socket.accept();
+    const asked = push.missed({ since: 0 });
+    browser.socket.sendFrame({ missed: { from: [1, { user: 'bob' }, { user: 'bob', count: 1, first: 5, last: 'x' }], notifications: 'x', next: 1 } });
+    expect(await asked).toEqual({ from: [], notifications: 0, complete: false, next: null });
+  });
+
+  it('asks one question at a time, in order, since an answer does not name its question', async () => {
+    const { push, heard } = await connect(browser.tab());
+    browser.socket.accept();
+    const answers = [push.missed({ since: 1 }), push.missed({ since: 2 })];
+    expect(browser.socket.frames).toEqual([{ missed: { since: 1 } }]);
+    browser.socket.sendFrame(event('between'));
+    browser.socket.sendFrame(answer('bob'));
+    expect(browser.socket.frames).toEqual([{ missed: { since: 1 } }, { missed: { since: 2 } }]);
+    browser.socket.sendFrame(answer('carol'));
+    expect((await Promise.all(answers)).map(({ next }) => next)).toEqual(['after bob', 'after carol']);
+    expect(heard).toHaveLength(1);
+  });
+
+  it('rejects with the error of the server, but not with that of a token', async () => {
+    const { push } = await connect(browser.tab());
+    const errors: string[] = [];
+    push.on('error', ({ code }) => errors.push(code));
+    browser.socket.accept();
+    const asked = failure(push.missed({ since: 0 }));
+    browser.socket.sendFrame({ error: { code: 'bad_token', detail: 'no' } });
+    browser.socket.sendFrame({ error: { code: 'audit_off', detail: 'no' } });
+    expect(await asked).toBe('audit_off refused');
+    browser.socket.sendFrame({ error: { code: 'rate_limited', detail: 'no' } });
+    expect(errors).toEqual(['bad_token', 'rate_limited']);
+  });
+
+  it('rejects without a connection, when it is lost, and without an answer', async () => {
+    const { push } = await connect(browser.tab());
+    expect(await failure(push.missed({ since: 0 }))).toBe('not_open not_sent');
+    browser.socket.accept();
+    const lost = [failure(push.missed({ since: 0 })), failure(push.missed({ since: 1 }))];
+    browser.socket.drop();
+    expect(await Promise.all(lost)).toEqual(['link_lost unknown', 'link_lost unknown']);
+    await vi.advanceTimersByTimeAsync(1_000);
+    browser.socket.accept();
+    const unanswered = failure(push.missed({ since: 0 }));
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(await unanswered).toBe('no_answer unknown');
+    // The connection may be dead.
+    expect(browser.socket.frames.at(-1)).toMatchObject({ ping: 1 });
+  });
+
+  it('answers each tab its own question', async () => {
+    const first = await connect(browser.tab());
+    const second = await connect(browser.tab());
+    browser.socket.accept();
+    const one = first.push.missed({ since: 1 });
+    const two = second.push.missed({ since: 2 });
+    browser.socket.sendFrame(answer('bob'));
+    browser.socket.sendFrame({ error: { code: 'audit_busy', detail: 'later' } });
+    expect((await one).next).toBe('after bob');
+    expect(await failure(two)).toBe('audit_busy refused');
+    const again = second.push.missed({ since: 3 });
+    browser.socket.sendFrame(answer('carol'));
+    expect((await again).next).toBe('after carol');
+    expect(browser.socket.frames).toEqual([{ missed: { since: 1 } }, { missed: { since: 2 } }, { missed: { since: 3 } }]);
+  });
+
+  it('rejects the questions of all tabs when the leader closes, and those of a closed tab', async () => {
+    const first = await connect(browser.tab());
+    const second = await connect(browser.tab());
+    const third = await connect(browser.tab());
+    browser.socket.accept();
+    const two = failure(second.push.missed({ since: 2 }));
+    const three = failure(third.push.missed({ since: 3 }));
+    third.push.close();
+    expect(await three).toBe('no_answer unknown');
+    first.push.close();
+    expect(await two).toBe('no_answer unknown');
+    await flushPromises();
+    expect(await failure(second.push.missed({ since: 2 }))).toBe('not_open not_sent');
+  });
+
+  it('rejects if the leader’s tab does not answer', async () => {
+    await connect(browser.tab());
+    const { push } = await connect(browser.tab());
+    browser.socket.accept();
+    browser.channelsWork = false;
+    const asked = failure(push.missed({ since: 0 }));
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(await asked).toBe('no_answer unknown');
   });
 });
 

@@ -4,7 +4,8 @@ import { browserEnvironment, type Environment } from './environment';
 import { Link, type LinkOptions } from './link';
 import { defaultTuning, type LinkState, type LinkTuning } from './link_state';
 import { isUser, userIdError } from './names';
-import type { Protocol, Frame, ServerError } from './protocol';
+import { parseFrame, type Frame, type Missed, type MissedQuestion, type Protocol, type ServerError } from './protocol';
+import { SendError } from './send_error';
 import { SharedLink } from './shared_link';
 import type { TokenSource } from './token';
 
@@ -42,6 +43,7 @@ export interface PushOptions {
 /** What Link and SharedLink have in common. */
 interface PushLink {
   readonly state: LinkState;
+  ask(text: string): Promise<string>;
   retry(): void;
   setToken(token: string): void;
   dispose(): void;
@@ -83,6 +85,17 @@ export class Push {
 
   on<K extends keyof PushEvents>(event: K, listener: Listener<PushEvents[K]>): () => void {
     return this.events.on(event, listener);
+  }
+
+  /**
+   * Asks who tried to reach this user and found no socket. Rejects with a SendError: with the server's code, such as
+   * `audit_off` or `audit_busy`, or with `not_open`, `link_lost` or `no_answer`.
+   */
+  async missed(question: MissedQuestion): Promise<Missed> {
+    const frame = parseFrame(await this.link.ask(JSON.stringify({ missed: question })));
+    if (frame.kind === 'missed') return frame.missed;
+    const { code, detail } = frame.kind === 'error' ? frame.error : { code: 'unknown', detail: '' };
+    throw new SendError(code, 'refused', detail);
   }
 
   retry(): void {

@@ -2,7 +2,8 @@ import type { ChannelLike, Environment } from './environment';
 import { checkOptions, Link, type LinkHandlers, type LinkOptions } from './link';
 import type { ClosedReason, LinkState } from './link_state';
 import { listenToPage } from './page_events';
-import { parseFrame } from './protocol';
+import { newMessageId, parseFrame } from './protocol';
+import { SendError } from './send_error';
 import { registerLink, wakeOthers } from './wake';
 
 /** A message between the tabs. */
@@ -14,7 +15,10 @@ type TabMessage =
   | { readonly kind: 'retry' }
   /** A link of the sender's tab has opened. */
   | { readonly kind: 'wake' }
-  | { readonly kind: 'token'; readonly token: string };
+  | { readonly kind: 'token'; readonly token: string }
+  /** A question for the leader, and its answer for the tab that asked. Null: the leader has none. */
+  | { readonly kind: 'ask'; readonly id: string; readonly text: string }
+  | { readonly kind: 'answer'; readonly id: string; readonly source: string | null };
 
 interface LockRequest {
   readonly abort: AbortController;
@@ -38,6 +42,8 @@ export class SharedLink {
   /** Null in tabs that are not the leader. */
   private link: Link | null = null;
   private newestToken: string | null = null;
+  /** The questions of this tab to the leader, by id. Called with null if there is no answer. */
+  private readonly questions = new Map<string, (source: string | null) => void>();
   /** This tab has offered a token since the link was last stable. */
   private tokenOffered = false;
   private disposed = false;
@@ -74,6 +80,24 @@ export class SharedLink {
     return this.link !== null;
   }
 
+  /** Sends a question. Resolves with the text of the answer, rejects with a SendError. */
+  ask(text: string): Promise<string> {
+    if (this.link !== null) return this.link.ask(text);
+    if (this.current.name !== 'open') return Promise.reject(new SendError('not_open', 'not_sent', 'question: not sent; there is no connection'));
+    const id = newMessageId();
+    return new Promise((resolve, reject) => {
+      // The leader may be frozen. Questions of other tabs may be ahead.
+      const timer = setTimeout(() => this.questions.get(id)?.(null), 2 * this.options.tuning.connectDeadlineMs);
+      this.questions.set(id, (source) => {
+        clearTimeout(timer);
+        this.questions.delete(id);
+        if (source !== null) resolve(source);
+        else reject(new SendError('no_answer', 'unknown', 'question: no answer from the tab with the connection'));
+      });
+      this.broadcast({ kind: 'ask', id, text });
+    });
+  }
+
   retry(): void {
     if (this.link !== null) this.link.retry();
     else this.broadcast({ kind: 'retry' });
@@ -92,6 +116,7 @@ export class SharedLink {
     this.stopListening();
     this.unregister();
     this.stopSharing();
+    for (const settle of [...this.questions.values()]) settle(null);
   }
 
   /** Another link of this tab has opened. The leader's link is registered itself. */
@@ -163,6 +188,10 @@ export class SharedLink {
       else if (message.kind === 'retry') link.retry();
       else if (message.kind === 'token') link.setToken(message.token);
       else if (message.kind === 'wake') link.wake();
+      else if (message.kind === 'ask') {
+        const answer = (source: string | null): void => this.broadcast({ kind: 'answer', id: message.id, source });
+        link.ask(message.text).then(answer, () => answer(null));
+      }
     } else if (message.kind === 'state') {
       const before = this.current;
       if (before.name === 'open' && Date.now() - before.since >= this.options.tuning.stableMs) this.tokenOffered = false;
@@ -171,6 +200,8 @@ export class SharedLink {
       if (message.state.name === 'closed') void this.offerToken(message.state.reason);
     } else if (message.kind === 'frame') {
       this.handlers.onFrame(parseFrame(message.source), message.source);
+    } else if (message.kind === 'answer') {
+      this.questions.get(message.id)?.(message.source);
     }
   }
 
@@ -196,6 +227,7 @@ export class SharedLink {
     const shown: LinkState =
       this.link === null && state.name === 'closed' && state.reason.cause === 'left' ? { name: 'connecting', attempt: 0 } : state;
     this.current = shown;
+    if (shown.name !== 'open') for (const settle of [...this.questions.values()]) settle(null);
     this.handlers.onState(shown);
   }
 

@@ -48,14 +48,14 @@ describe('useChat', () => {
 
   it('follows presence, queue and errors, and reports signals', () => {
     const signals: unknown[] = [];
-    const { present, queued, error, send } = use('alice_bob', { onSignal: (signal) => signals.push(signal) });
+    const { present, reachable, queued, error, send } = use('alice_bob', { onSignal: (signal) => signals.push(signal) });
     void send('hello', 'm1');
     expect(queued.value).toBe(1);
     browser.socket.accept();
-    browser.socket.sendFrame({ presence: { user: 'bob', present: true } });
+    browser.socket.sendFrame({ presence: { user: 'bob', present: true, reachable: true } });
     browser.socket.sendFrame({ signal: { typing: true }, from: 'bob' });
     browser.socket.sendFrame({ error: { code: 'bad_json', detail: '' } });
-    expect([queued.value, present.value, error.value?.code]).toEqual([0, true, 'bad_json']);
+    expect([queued.value, present.value, reachable.value, error.value?.code]).toEqual([0, true, true, 'bad_json']);
     expect(signals).toEqual([{ typing: true }]);
   });
 
@@ -65,6 +65,21 @@ describe('useChat', () => {
     const ack = send('hello', 'm1');
     browser.socket.sendFrame({ ack: { id: 'm1', route: 'none', reached: 0, at: 5 } });
     await expect(ack).resolves.toMatchObject({ route: 'none' });
+  });
+
+  it('holds messages, and cancels them', async () => {
+    const group = shallowRef('alice_bob');
+    const { held, send, cancel } = use(group);
+    browser.socket.accept();
+    const sent = send('hello', { id: 'm1', hold: true });
+    const next = send('next', { id: 'm2', hold: true });
+    browser.socket.sendFrame({ ack: { id: 'm1', route: 'none', reached: 0, at: 5 } });
+    expect(held.value).toEqual(['m1', 'm2']);
+    expect([cancel('m1'), cancel('m3')]).toEqual([true, false]);
+    await expect(sent).rejects.toMatchObject({ code: 'canceled' });
+    group.value = 'alice_carol';
+    await expect(next).rejects.toMatchObject({ code: 'link_lost' });
+    expect(held.value).toEqual([]);
   });
 
   it('closes with the scope', () => {

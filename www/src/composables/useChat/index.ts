@@ -1,5 +1,5 @@
 import { computed, getCurrentScope, onScopeDispose, readonly, shallowRef, toValue, watch, type ComputedRef, type MaybeRefOrGetter, type Ref } from 'vue';
-import { openChat, SendError, type Chat, type ChatMessage, type ChatOptions, type LinkState, type ServerError, type Ack } from '../../waystation';
+import { openChat, SendError, type Chat, type ChatMessage, type ChatOptions, type LinkState, type SendOptions, type ServerError, type Ack } from '../../waystation';
 
 export interface UseChatOptions extends Omit<ChatOptions, 'user'> {
   /** The user of this client: one of the two users of the group. */
@@ -15,12 +15,19 @@ export interface UseChatReturn {
   readonly isOpen: ComputedRef<boolean>;
   /** Whether the other user is present; null if unknown. */
   readonly present: Readonly<Ref<boolean | null>>;
+  /** Whether the other user is present or has a push socket; undefined if unknown. */
+  readonly reachable: Readonly<Ref<boolean | undefined>>;
   /** The number of messages in the offline queue. */
   readonly queued: Readonly<Ref<number>>;
+  /** The ids of the held messages, in order. */
+  readonly held: Readonly<Ref<readonly string[]>>;
   /** The newest message. `onMessage` is called for each one. */
   readonly message: Readonly<Ref<ChatMessage | null>>;
   readonly error: Readonly<Ref<ServerError | null>>;
-  readonly send: (message: unknown, id?: string) => Promise<Ack>;
+  /** `options`: a string is the id. */
+  readonly send: (message: unknown, options?: SendOptions | string) => Promise<Ack>;
+  /** Removes a message that waits, held or in the offline queue. False if it does not wait. */
+  readonly cancel: (id: string) => boolean;
   readonly signal: (signal: unknown) => boolean;
   readonly retry: () => void;
   readonly setToken: (token: string) => void;
@@ -32,7 +39,9 @@ export interface UseChatReturn {
 export function useChat(group: MaybeRefOrGetter<string | null>, options: UseChatOptions): UseChatReturn {
   const state = shallowRef<LinkState | null>(null);
   const present = shallowRef<boolean | null>(null);
+  const reachable = shallowRef<boolean | undefined>();
   const queued = shallowRef(0);
+  const held = shallowRef<readonly string[]>([]);
   const message = shallowRef<ChatMessage | null>(null);
   const error = shallowRef<ServerError | null>(null);
   let chat: Chat | null = null;
@@ -44,7 +53,9 @@ export function useChat(group: MaybeRefOrGetter<string | null>, options: UseChat
     closing?.close();
     state.value = null;
     present.value = null;
+    reachable.value = undefined;
     queued.value = 0;
+    held.value = [];
     message.value = null;
     error.value = null;
   }
@@ -58,7 +69,9 @@ export function useChat(group: MaybeRefOrGetter<string | null>, options: UseChat
     };
     opened.on('state', current((value) => { state.value = value; }));
     opened.on('presence', current((value) => { present.value = value; }));
+    opened.on('reachable', current((value) => { reachable.value = value; }));
     opened.on('queue', current((value) => { queued.value = value.messages; }));
+    opened.on('held', current((value) => { held.value = value; }));
     opened.on('message', current((value) => {
       message.value = value;
       options.onMessage?.(value, name);
@@ -89,11 +102,14 @@ export function useChat(group: MaybeRefOrGetter<string | null>, options: UseChat
     state: readonly(state) as Readonly<Ref<LinkState | null>>,
     isOpen: computed(() => state.value?.name === 'open'),
     present: readonly(present),
+    reachable: readonly(reachable),
     queued: readonly(queued),
+    held: readonly(held) as Readonly<Ref<readonly string[]>>,
     message: readonly(message) as Readonly<Ref<ChatMessage | null>>,
     error: readonly(error),
-    send: (value, id) =>
-      chat?.send(value, id) ?? Promise.reject(new SendError('closed', 'not_sent', 'message: not sent; no chat is open')),
+    send: (value, sendOptions) =>
+      chat?.send(value, sendOptions) ?? Promise.reject(new SendError('closed', 'not_sent', 'message: not sent; no chat is open')),
+    cancel: (id) => chat?.cancel(id) ?? false,
     signal: (value) => chat?.signal(value) ?? false,
     retry: () => chat?.retry(),
     setToken: (token) => chat?.setToken(token),

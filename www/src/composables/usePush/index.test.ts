@@ -48,6 +48,14 @@ describe('usePush', () => {
     expect(newest.value?.message).toBe('two');
   });
 
+  it('asks who tried to reach the user', async () => {
+    const { missed } = await use();
+    browser.socket.accept();
+    const asked = missed({ since: 0 });
+    browser.socket.sendFrame({ missed: { from: [{ user: 'bob', count: 3, first: 5, last: 7 }], notifications: 0, complete: true, next: 'x' } });
+    await expect(asked).resolves.toMatchObject({ from: [{ user: 'bob', count: 3 }], next: 'x' });
+  });
+
   it('closes with the scope', async () => {
     const { state } = await use();
     browser.socket.accept();
@@ -72,9 +80,10 @@ describe('usePush', () => {
   });
 
   it('is idle without a user', async () => {
-    const { state } = await use(null);
+    const { state, missed } = await use(null);
     expect(browser.sockets).toHaveLength(0);
     expect(state.value).toBe(null);
+    await expect(missed({ since: 0 })).rejects.toMatchObject({ code: 'not_open' });
   });
 
   it('connects on retry', async () => {

@@ -1,5 +1,5 @@
 import { computed, getCurrentScope, onScopeDispose, readonly, shallowRef, toValue, watch, type ComputedRef, type MaybeRefOrGetter, type Ref } from 'vue';
-import { connectPush, type LinkState, type Push, type PushEvent, type PushOptions, type ServerError } from '../../waystation';
+import { connectPush, SendError, type LinkState, type Missed, type MissedQuestion, type Push, type PushEvent, type PushOptions, type ServerError } from '../../waystation';
 
 export interface UsePushOptions extends PushOptions {
   readonly onEvent?: (event: PushEvent, user: string) => void;
@@ -13,6 +13,8 @@ export interface UsePushReturn {
   /** The newest event. `onEvent` is called for each one. */
   readonly event: Readonly<Ref<PushEvent | null>>;
   readonly error: Readonly<Ref<ServerError | null>>;
+  /** Asks who tried to reach the user and found no socket. Rejects with a SendError. */
+  readonly missed: (question: MissedQuestion) => Promise<Missed>;
   readonly retry: () => void;
   readonly setToken: (token: string) => void;
   /** Closes before the scope ends. */
@@ -74,6 +76,7 @@ export function usePush(user: MaybeRefOrGetter<string | null>, options: UsePushO
     isOpen: computed(() => state.value?.name === 'open'),
     event: readonly(event) as Readonly<Ref<PushEvent | null>>,
     error: readonly(error),
+    missed: (question) => push?.missed(question) ?? Promise.reject(new SendError('not_open', 'not_sent', 'question: not sent; no push socket is open')),
     retry: () => push?.retry(),
     setToken: (token) => push?.setToken(token),
     close: dispose,

@@ -1,17 +1,12 @@
 import { computed } from 'vue';
 import { en, type OperatorTextKey } from '../../locales/operator/en';
 import { zh } from '../../locales/operator/zh';
-import { fill, t as pageText, tag, type TextKey, type TextValues } from '../i18n';
-import { locale, type Locale } from '../preferences';
-
-const texts: Readonly<Record<Locale, Readonly<Record<OperatorTextKey, string>>>> = { en, zh };
+import { tag, textsOf } from '../i18n';
 
 export const hasText = (key: string): key is OperatorTextKey => key in en;
 
 /** As `t` of the page, with the operator page's texts too. */
-export function t(key: TextKey | OperatorTextKey, values: TextValues = {}): string {
-  return hasText(key) ? fill(texts[locale.value][key], values) : pageText(key, values);
-}
+export const t = textsOf<OperatorTextKey>({ en, zh });
 
 // For tables: short, of equal width, with milliseconds.
 const stampFormats = computed(() =>

@@ -95,6 +95,8 @@ export class FakeBrowser {
   probeAnswer: ProbeAnswer = { status: 426 };
   /** False: requests for a lock are rejected, as for a site that may not store anything. */
   givesLocks = true;
+  /** False: messages between tabs are lost, as with a frozen tab. */
+  channelsWork = true;
   random = 1;
   private readonly channels = new Map<string, Set<ChannelLike>>();
   private readonly lockQueues = new Map<string, (() => void)[]>();
@@ -112,10 +114,12 @@ export class FakeBrowser {
   openChannel(name: string): ChannelLike {
     const peers = this.channels.get(name) ?? new Set<ChannelLike>();
     this.channels.set(name, peers);
+    const works = (): boolean => this.channelsWork;
     const channel: ChannelLike = {
       onmessage: null,
       postMessage(value) {
         const data: unknown = structuredClone(value);
+        if (!works()) return;
         for (const peer of [...peers]) if (peer !== channel) peer.onmessage?.({ data } as MessageEvent);
       },
       close: () => void peers.delete(channel),

@@ -1,0 +1,114 @@
+#include "relay/missed.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <system_error>
+
+#include "relay/json_scanner.hpp"
+
+namespace waystation {
+namespace {
+
+constexpr std::size_t kMaxNodeBytes = 64;
+// The longest cursor: three numbers, three separators and a node.
+constexpr std::size_t kMaxCursorBytes = 3 * 19 + 3 + kMaxNodeBytes;
+
+constexpr const char* kBadSince =
+    "missed: since is not a time; send ms since 1970, a whole number from 0 to 9007199254740991";
+constexpr const char* kBadAfter = "missed: after is not valid; send `next` of an earlier answer";
+
+bool is_node(std::string_view text) noexcept {
+  return !text.empty() && text.size() <= kMaxNodeBytes && std::ranges::all_of(text, [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+           c == '_' || c == '-';
+  });
+}
+
+/// A whole number of decimal digits at the front of `text`, which is then removed.
+std::optional<std::int64_t> take_number(std::string_view& text) noexcept {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || number < 0 || text.front() == '-') return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return number;
+}
+
+}  // namespace
+
+std::string MissedCursor::text() const {
+  return std::to_string(time) + "-" + std::to_string(id) + "-" + std::to_string(file) + "-" + node;
+}
+
+std::optional<MissedCursor> MissedCursor::parse(std::string_view text) {
+  MissedCursor cursor;
+  for (auto* const number : {&cursor.time, &cursor.id, &cursor.file}) {
+    const auto taken = take_number(text);
+    if (!taken || !text.starts_with('-')) return std::nullopt;
+    text.remove_prefix(1);
+    *number = *taken;
+  }
+  if (!is_node(text)) return std::nullopt;
+  cursor.node = text;
+  return cursor;
+}
+
+Result<MissedQuestion, const char*> read_missed(std::string_view object) {
+  JsonScanner scanner(object);
+  MissedQuestion question;
+  bool has_since = false;
+  bool has_after = false;
+  if (!scanner.accept('{')) {
+    return "missed: not an object; send {\"since\": <ms>} or {\"after\": \"<next>\"}";
+  }
+  scanner.skip_space();
+  // The text is JSON, so no step fails. Each is checked nevertheless.
+  if (!scanner.accept('}')) {
+    do {
+      std::string_view escaped;
+      std::string_view value;
+      scanner.skip_space();
+      if (!scanner.string(&escaped)) return kBadSince;
+      scanner.skip_space();
+      if (!scanner.accept(':') || !scanner.value(&value, 1)) return kBadSince;
+      scanner.skip_space();
+      std::array<char, kMaxCursorBytes> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+      const auto name = unescape_ascii(escaped, buffer.data(), buffer.size());
+      if (name == "since") {
+        if (has_since) return "missed: since occurs twice; send it once";
+        has_since = true;
+        const auto time = take_number(value);
+        if (!time || !value.empty() || *time > kMaxJsonInteger) return kBadSince;
+        question.since = *time;
+      } else if (name == "after") {
+        if (has_after) return "missed: after occurs twice; send it once";
+        has_after = true;
+        if (value.front() != '"') return kBadAfter;
+        const auto text =
+            unescape_ascii(value.substr(1, value.size() - 2), buffer.data(), buffer.size());
+        if (text) question.after = MissedCursor::parse(*text);
+        if (!question.after) return kBadAfter;
+      }
+    } while (scanner.accept(','));
+  }
+  if (has_since == has_after) return "missed: needs one of since and after; send either";
+  return question;
+}
+
+std::string missed_text(const Missed& missed) {
+  // Users and cursors need no escaping.
+  std::string text = R"({"missed":{"from":[)";
+  for (const auto& sender : missed.from) {
+    if (&sender != missed.from.data()) text += ',';
+    text.append(R"({"user":")").append(sender.user);
+    text.append(R"(","count":)").append(std::to_string(sender.count));
+    text.append(R"(,"first":)").append(std::to_string(sender.first));
+    text.append(R"(,"last":)").append(std::to_string(sender.last)).append("}");
+  }
+  text.append(R"(],"notifications":)").append(std::to_string(missed.notifications));
+  text.append(R"(,"complete":)").append(missed.complete ? "true" : "false");
+  text.append(R"(,"next":")").append(missed.next).append("\"}}");
+  return text;
+}
+
+}  // namespace waystation

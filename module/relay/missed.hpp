@@ -1,0 +1,85 @@
+// The question who tried to reach a user while they were away, and its answer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "relay/envelope.hpp"
+
+namespace waystation {
+
+/// Which rows of an audit an answer covered. Clients store it as an opaque text.
+struct MissedCursor {
+  std::int64_t time = 0;  // of the answer, in ms since 1970
+  std::int64_t id = 0;    // the newest row
+  std::int64_t file = 0;  // identifies the audit's file; row ids are its own
+  std::string node;       // whose rows they are: 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'
+
+  /// "<time>-<id>-<file>-<node>", without characters that a URL must escape, and back.
+  std::string text() const;
+  static std::optional<MissedCursor> parse(std::string_view text);
+};
+
+/// Either `after` or `since`.
+struct MissedQuestion {
+  std::int64_t since = 0;             // ms since 1970, inclusive
+  std::optional<MissedCursor> after;  // an earlier answer
+};
+
+/// Reads the question in {"missed": `object`}, which is JSON. Unknown names are ignored. The error
+/// is a text for the client.
+Result<MissedQuestion, const char*> read_missed(std::string_view object);
+
+/// The largest time that JSON transports exactly: 2^53 - 1.
+inline constexpr std::int64_t kMaxJsonInteger = (std::int64_t{1} << 53) - 1;
+
+/// The most senders that an answer names.
+inline constexpr std::size_t kMaxMissedSenders = 100;
+
+/// Messages to a user that no socket took, or that every socket lost which had taken them.
+struct Missed {
+  struct Sender {
+    std::string user;
+    std::uint64_t count = 0;  // messages with different ids, and messages without one
+    std::int64_t first = 0;   // times of the first and the last, in ms since 1970
+    std::int64_t last = 0;
+  };
+  std::vector<Sender> from;         // the latest first; at most kMaxMissedSenders
+  std::uint64_t notifications = 0;  // of the host application
+  bool complete = false;            // nothing that belongs here can be missing
+  std::string next;                 // a MissedCursor, for the next question
+};
+
+/// {"missed":{"from":[{"user":…,"count":N,"first":ms,"last":ms}…],"notifications":N,
+/// "complete":bool,"next":"…"}}
+std::string missed_text(const Missed& missed);
+
+/// Why there is no answer.
+struct MissedFailure {
+  ErrorCode code;      // audit_off, audit_unavailable, audit_busy or timeout
+  std::string detail;  // for the user who asked
+};
+
+using MissedAnswer = Result<Missed, MissedFailure>;
+
+/// Answers questions on another thread, because an answer needs the disk.
+class MissedSource {
+ public:
+  using Completion = std::function<void(MissedAnswer)>;
+
+  /// One thread at a time; must not wait. The answer covers the rows that were reported before the
+  /// call. `done` is called once, on another thread; if the question is refused, inside the call.
+  /// Throws std::bad_alloc, and `done` is not called.
+  virtual void ask_missed(std::string user, MissedQuestion question, Completion done) = 0;
+
+ protected:
+  ~MissedSource() = default;
+};
+
+}  // namespace waystation

@@ -1,0 +1,83 @@
+#include "relay/missed.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <string>
+
+#include "relay/json_scanner.hpp"
+
+namespace waystation::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(MissedCursor, IsParsedFromItsText) {
+  for (const auto& cursor : {MissedCursor{1, 2, 3, "host-1.example_2"}, MissedCursor{0, 0, 0, "-"},
+                             MissedCursor{std::numeric_limits<std::int64_t>::max(), 7, 9, "n"}}) {
+    const auto parsed = MissedCursor::parse(cursor.text());
+    ASSERT_TRUE(parsed) << cursor.text();
+    EXPECT_EQ(parsed->text(), cursor.text());
+    EXPECT_EQ(parsed->node, cursor.node);
+  }
+}
+
+TEST(MissedCursor, RefusesEverythingElse) {
+  for (const std::string text : {"", "-", "1", "1-2", "1-2-3", "1-2-3-", "-1-2-3-n", "1--2-3-n",
+                                 "1-2-3-a b", "1-2-3-a\"b", "a-2-3-n", "+1-2-3-n", "1.5-2-3-n",
+                                 "9223372036854775808-2-3-n", " 1-2-3-n", "1-2-3-\xc3\xa4"}) {
+    EXPECT_FALSE(MissedCursor::parse(text)) << text;
+  }
+  EXPECT_FALSE(MissedCursor::parse("1-2-3-" + std::string(65, 'n')));
+}
+
+TEST(ReadMissed, ReadsATimeOrACursor) {
+  auto question = read_missed(R"({"since": 9007199254740991})");
+  ASSERT_TRUE(question);
+  EXPECT_EQ(question->since, kMaxJsonInteger);
+  EXPECT_FALSE(question->after);
+  question = read_missed(R"({ "other" : {"since": 1} , "\u0061fter" : "1-2-3-\u006eode" })");
+  ASSERT_TRUE(question);
+  ASSERT_TRUE(question->after);
+  EXPECT_EQ(question->after->text(), "1-2-3-node");
+}
+
+TEST(ReadMissed, SaysWhatIsWrong) {
+  const auto problem = [](std::string_view text) {
+    const auto question = read_missed(text);
+    return std::string(question ? "none" : question.error());
+  };
+  for (const auto* const text : {"0", "null", "[]", R"("since")"}) {
+    EXPECT_THAT(problem(text), HasSubstr("not an object; send ")) << text;
+  }
+  for (const auto* const text : {"{}", R"({"before": 1})", R"({"since":1,"after":"1-2-3-n"})"}) {
+    EXPECT_THAT(problem(text), HasSubstr("needs one of since and after; send ")) << text;
+  }
+  for (const auto* const text :
+       {R"({"since":-1})", R"({"since":1.0})", R"({"since":1e3})", R"({"since":"1"})",
+        R"({"since":null})", R"({"since":9007199254740992})", R"({"since":99999999999999999999})",
+        R"({"since":{}})"}) {
+    EXPECT_THAT(problem(text), HasSubstr("since is not a time; send ")) << text;
+  }
+  for (const auto* const text :
+       {R"({"after":1})", R"({"after":null})", R"({"after":""})", R"({"after":"1-2-3-\u00e4"})"}) {
+    EXPECT_THAT(problem(text), HasSubstr("after is not valid; send ")) << text;
+  }
+  EXPECT_THAT(problem(R"({"since":1,"since":1})"), HasSubstr("occurs twice; send it once"));
+  EXPECT_THAT(problem(R"({"after":"1-2-3-n","after":"1-2-3-n"})"), HasSubstr("occurs twice"));
+}
+
+TEST(MissedText, IsTheAnswerAsJson) {
+  Missed missed{{{"bob", 3, 1000, 2000}, {"carol", 1, 5, 5}}, 7, true, "9-8-7-here"};
+  EXPECT_EQ(missed_text(missed),
+            R"({"missed":{"from":[{"user":"bob","count":3,"first":1000,"last":2000},)"
+            R"({"user":"carol","count":1,"first":5,"last":5}],"notifications":7,)"
+            R"("complete":true,"next":"9-8-7-here"}})");
+  EXPECT_TRUE(is_json(missed_text(missed)));
+  EXPECT_EQ(missed_text({}),
+            R"({"missed":{"from":[],"notifications":0,"complete":false,"next":""}})");
+}
+
+}  // namespace
+}  // namespace waystation::test

@@ -1,0 +1,250 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { append, clearConversations, conversationState, entriesOf, unsentCount, type Entry, type FileState } from '../conversation_store';
+import { SendError, type Ack, type Route } from '../../waystation';
+import { maxFileBytes, partBytes, readFileMessage, writeCanceled, writePart } from './format';
+import { maxIncomplete, maxPerConversation, partTimeoutMs, receiveFile, type AddMessage } from './receive';
+import { createFileSender, type SendFile } from './send';
+import { makeFile, maxKeptBytes, setContent } from './store';
+
+let sendFile: SendFile;
+beforeEach(() => {
+  sendFile = createFileSender();
+});
+
+const log = { name: 'disk.log', type: 'text/html', size: 100_000 };
+const bytes = Uint8Array.from({ length: log.size }, (_, n) => (n * 7) % 256);
+
+let now = 1_700_000_000_000;
+
+beforeEach(() => {
+  vi.useFakeTimers({ now });
+});
+afterEach(() => {
+  clearConversations();
+  vi.useRealTimers();
+});
+
+const add: AddMessage = (state, { id, message, at }, own, file) => append(state, { id, own, value: message, at, status: own ? 'other_tab' : null, file });
+const receive = (message: unknown, from = 'bob', own = false): void => receiveFile(add, conversationState(from), { id: null, message, at: (now += 1) }, own);
+const part = (from: number, to: number, id = 'f1', description = log): unknown => writePart(id, description, bytes, from, to);
+const entries = (from = 'bob'): Entry[] => entriesOf(conversationState(from));
+const files = (from = 'bob'): (FileState | null)[] => entries(from).map(({ file }) => file);
+/** Whether exactly the bytes that were sent have arrived. */
+const isWhole = async (file: FileState | null | undefined): Promise<boolean> => Buffer.from(await file!.content!.arrayBuffer()).equals(bytes);
+
+describe('a file arrives', () => {
+  it('in parts, as one entry with its name', async () => {
+    receive(part(0, 60_000));
+    expect(entries().map(({ id, value }) => [id, value])).toEqual([['f1', '📎 disk.log']]);
+    expect(files()[0]).toMatchObject({ done: 60_000, content: null, problem: null });
+    expect(conversationState('bob').lastReceived).toBe(null);
+    receive(part(60_000, log.size));
+    expect(entries().length).toBe(1);
+    expect(await isWhole(files()[0])).toBe(true);
+    // It counts as seen only now.
+    expect(conversationState('bob').lastReceived).toBe('f1');
+  });
+
+  it('with the type of unknown bytes, whatever its sender says', () => {
+    for (const [id, type] of [['f1', 'text/html'], ['f2', 'image/svg+xml'], ['f3', 'image/png']] as const) receive(part(0, 10, id, { ...log, type, size: 10 }));
+    expect(files().map((file) => [file?.content?.type, file?.picture])).toEqual(Array.from({ length: 3 }, () => ['application/octet-stream', null]));
+  });
+
+  it('once, although parts arrive again', async () => {
+    for (const [from, to] of [[0, 50_000], [0, 50_000], [50_000, 80_000], [50_000, 80_000], [80_000, log.size], [80_000, log.size], [0, 50_000]] as const) receive(part(from, to));
+    expect(entries().length).toBe(1);
+    expect(await isWhole(files()[0])).toBe(true);
+  });
+
+  it('from the beginning again, after it was interrupted', async () => {
+    receive(part(0, 60_000));
+    vi.advanceTimersByTime(partTimeoutMs);
+    expect(files()[0]?.problem).toBe('incomplete');
+    receive(part(60_000, log.size));
+    expect(files()[0]?.content).toBe(null);
+    receive(part(0, 60_000));
+    receive(part(60_000, log.size));
+    expect(files()[0]?.problem).toBe(null);
+    expect(await isWhole(files()[0])).toBe(true);
+  });
+
+  it('from two users with the same id, and from another tab of this user', async () => {
+    receive(part(0, 60_000));
+    receive(part(0, 50_000), 'carol');
+    receive(part(0, 40_000), 'bob', true);
+    receive(part(60_000, log.size));
+    receive(part(50_000, log.size), 'carol');
+    receive(part(40_000, log.size), 'bob', true);
+    for (const file of [...files(), ...files('carol')]) expect(await isWhole(file)).toBe(true);
+    expect(entries().map(({ own, status }) => [own, status])).toEqual([[false, null], [true, 'other_tab']]);
+  });
+});
+
+describe('hostile parts cost an error text', () => {
+  it.each([
+    ['a gap', [part(0, 10), part(20, 30)]],
+    ['an overlap', [part(0, 10), part(9, 20)]],
+    ['more than its size', [part(0, 90_000), { file: { id: 'f1', offset: 90_000, data: btoa('x'.repeat(10_001)) } }]],
+    ['bytes that are none', [part(0, 10), { file: { id: 'f1', offset: 10, data: '<' } }]],
+    ['another description', [part(0, 10), part(0, 10, 'f1', { ...log, size: 99_999 })]],
+  ])('%s', (_, messages) => {
+    messages.forEach((message) => receive(message));
+    receive(part(10, log.size));
+    expect(files()).toMatchObject([{ problem: 'invalid', content: null }]);
+  });
+
+  it('a part without a beginning', () => {
+    receive(part(60_000, 70_000));
+    receive(part(70_000, log.size));
+    expect(files()).toMatchObject([{ name: '…', problem: 'incomplete', content: null }]);
+  });
+
+  it('the end of a file that never began, and a file that is none', () => {
+    receive(writeCanceled('f1'));
+    expect(entries()).toEqual([]);
+    receive({ file: { id: 'f1', offset: 0, size: maxFileBytes + 1, name: 'a', type: '', data: 'AAAA' } });
+    receive({ file: 'f1' });
+    expect(entries().map(({ file, value }) => [file, typeof value])).toEqual([[null, 'object'], [null, 'object']]);
+  });
+
+  it('many files that never end: the oldest of the same sender are given up', async () => {
+    receive(part(0, 10), 'carol');
+    for (let n = 0; n < 50; n += 1) receive(part(0, 10, `f${n}`));
+    expect(files().filter((file) => file?.problem === null).length).toBe(maxPerConversation);
+    receive(part(10, log.size), 'carol');
+    expect(await isWhole(files('carol')[0])).toBe(true);
+    for (let n = 0; n < 50; n += 1) receive(part(0, 10), `eve${n}`);
+    const open = ['bob', ...Array.from({ length: 50 }, (_, n) => `eve${n}`)].flatMap((user) => files(user)).filter((file) => file?.problem === null);
+    expect(open.length).toBe(maxIncomplete);
+  });
+
+  it('files that are too large together: the oldest are removed', () => {
+    const count = maxKeptBytes / maxFileBytes;
+    for (let n = 0; n < count; n += 1) {
+      const file = makeFile({ ...log, size: maxFileBytes });
+      setContent(file, bytes);
+      add(conversationState('bob'), { id: `f${n}`, message: '', at: (now += 1) }, false, file);
+    }
+    receive(part(0, 3, 'last', { ...log, size: 3 }));
+    expect(files().map((file) => file?.problem)).toEqual(['released', ...Array.from({ length: count }, () => null)]);
+    expect(files()[0]?.content).toBe(null);
+  });
+
+  it('a file that its sender cancels', () => {
+    receive(part(0, 10));
+    receive(writeCanceled('f1'));
+    expect(files()).toMatchObject([{ problem: 'canceled', content: null }]);
+  });
+});
+
+const ack = (id: string, route: Route = 'chat'): Ack => ({ id, route, reached: 1, at: 1 });
+
+function entryOf(size = log.size): Entry {
+  const file = makeFile({ ...log, size });
+  setContent(file, bytes.slice(0, size));
+  return { key: 1, id: 'f1', own: true, value: '', file, at: 1, status: 'sending', failure: null, seen: false };
+}
+
+describe('a file is sent', () => {
+  const begin = vi.fn();
+  beforeEach(() => begin.mockClear());
+  /** The receiver of everything that `answer` lets pass. */
+  function server(answer: (n: number, id: string) => Ack | SendError | Promise<Ack>): { readonly sent: string[]; readonly send: (message: unknown, id: string) => Promise<Ack> } {
+    const sent: string[] = [];
+    return {
+      sent,
+      async send(message, id) {
+        sent.push(id);
+        const result = answer(sent.length, id);
+        if (result instanceof SendError) {
+          if (result.outcome === 'unknown') receive(message);
+          throw result;
+        }
+        receive(message);
+        return result;
+      },
+    };
+  }
+  const run = async <T>(promise: Promise<T>): Promise<T> => {
+    promise.catch(() => {});
+    await vi.advanceTimersByTimeAsync(600_000);
+    return promise;
+  };
+
+  it('in parts, each after the acknowledgement of the one before', async () => {
+    let inFlight = 0;
+    let most = 0;
+    const relay = server(async (_, id) => {
+      most = Math.max(most, (inFlight += 1));
+      await Promise.resolve();
+      inFlight -= 1;
+      return ack(id, 'push');
+    });
+    const entry = entryOf();
+    expect((await run(sendFile(relay.send, entry, begin))).route).toBe('push');
+    expect(relay.sent).toEqual(['f1', `f1-${partBytes}`, `f1-${2 * partBytes}`]);
+    expect(most).toBe(1);
+    expect(begin).toHaveBeenCalledTimes(1);
+    expect(await isWhole(files()[0])).toBe(true);
+    expect(entry.file).toMatchObject({ done: log.size, cancel: null });
+  });
+
+  it('again where the server was too busy, or the acknowledgement was lost', async () => {
+    const errors = [new SendError('rate_limited', 'refused', ''), null, new SendError('link_lost', 'unknown', ''), new SendError('unavailable', 'refused', '')];
+    const relay = server((n, id) => errors[n - 1] ?? ack(id));
+    await run(sendFile(relay.send, entryOf(), begin));
+    expect(relay.sent.length).toBe(6);
+    expect(await isWhole(files()[0])).toBe(true);
+  });
+
+  it('in smaller parts if the server allows no larger ones', async () => {
+    const relay = server((n, id) => (n <= 2 ? new SendError('too_large', 'refused', '') : ack(id)));
+    await run(sendFile(relay.send, entryOf(), begin));
+    expect(relay.sent.slice(2, 4)).toEqual(['f1', 'f1-2811']);
+    expect(await isWhole(files()[0])).toBe(true);
+    // The limit is the server's, and holds for the next file.
+    await run(sendFile(relay.send, { ...entryOf(3_000), id: 'f2' }, begin));
+    expect(relay.sent.slice(-2)).toEqual(['f2', 'f2-2811']);
+  });
+
+  it('until the receiver is gone', async () => {
+    const relay = server((n, id) => ack(id, n === 2 ? 'none' : 'chat'));
+    expect((await run(sendFile(relay.send, entryOf(), begin))).route).toBe('none');
+    expect(relay.sent.length).toBe(2);
+  });
+
+  it('until the server refuses a part, or is too busy for long', async () => {
+    const refused = server((n, id) => (n === 2 ? new SendError('not_a_member', 'refused', 'no') : ack(id)));
+    await expect(run(sendFile(refused.send, entryOf(), begin))).rejects.toMatchObject({ code: 'not_a_member' });
+    const busy = server(() => new SendError('rate_limited', 'refused', ''));
+    await expect(run(sendFile(busy.send, entryOf(), begin))).rejects.toMatchObject({ code: 'rate_limited' });
+    expect(busy.sent.length).toBe(9);
+  });
+
+  it('until it is canceled, also while a part waits for the connection', async () => {
+    const relay = server((n, id) => (n === 2 ? new Promise(() => {}) : ack(id)));
+    const entry = entryOf();
+    const sending = sendFile(relay.send, entry, begin);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(relay.sent.length).toBe(2);
+    entry.file?.cancel?.();
+    await expect(run(sending)).rejects.toMatchObject({ code: 'canceled', outcome: 'not_sent' });
+    expect(files()).toMatchObject([{ problem: 'canceled' }]);
+  });
+
+  it('one after the other', async () => {
+    const relay = server((_, id) => ack(id));
+    await run(Promise.all([sendFile(relay.send, entryOf(), begin), sendFile(relay.send, { ...entryOf(3), id: 'f2' }, begin)]));
+    expect(relay.sent).toEqual(['f1', `f1-${partBytes}`, `f1-${2 * partBytes}`, 'f2']);
+  });
+});
+
+it('files that are not sent count as unsent', () => {
+  const state = conversationState('bob');
+  state.attachments.push(makeFile(log));
+  expect(unsentCount()).toBe(1);
+});
+
+it('the messages of a file are of this shape', () => {
+  expect(readFileMessage(JSON.parse(JSON.stringify(part(0, 3))))).toMatchObject({ kind: 'begin', ...log });
+});
