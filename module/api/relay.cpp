@@ -635,6 +635,12 @@ Result<RelayCalls::Presence, CallFailure> Relay::presence(std::string_view user)
   return Presence{found->push_sockets, std::move(found->groups), found->is_partial};
 }
 
+Result<UserPage, CallFailure> Relay::users(std::string_view after, std::size_t limit) {
+  auto page = service_.list_users(std::string(after), limit, kHttpDeadline);
+  if (!page) return failure_of(page.error());
+  return std::move(*page);
+}
+
 Result<RelayCalls::Count, CallFailure> Relay::end_sessions(std::string_view user) {
   const auto closed = service_.end_sessions(std::string(user), kHttpDeadline);
   if (!closed) return failure_of(closed.error());
