@@ -34,9 +34,8 @@ class RouterTest : public testing::TestWithParam<bool> {
   Router& router = relay.router;
 };
 
-INSTANTIATE_TEST_SUITE_P(Backplanes, RouterTest, testing::Bool(), [](const auto& info) {
-  return std::string(info.param ? "Late" : "Local");
-});
+INSTANTIATE_TEST_SUITE_P(Backplanes, RouterTest, testing::Bool(),
+                         [](const auto& one) { return std::string(one.param ? "Late" : "Local"); });
 
 /// The frame about a user without a push socket.
 std::string presence(const char* user, bool present) {
