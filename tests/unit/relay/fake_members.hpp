@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "relay/observer.hpp"
 #include "relay/reachability.hpp"
 #include "relay/router.hpp"
+#include "unit/relay/late_backplane.hpp"
 
 namespace waystation::test {
 
@@ -166,9 +168,16 @@ class FakeScheduler final : public Reachability::Scheduler {
   std::optional<std::int64_t> due_ms;
 };
 
-/// A relay of one node, as RelayService builds it.
+/// A relay of one node, as RelayService builds it; or, `is_late`, over a backplane that keeps each
+/// event before it answers.
 struct LocalRelay {
-  explicit LocalRelay(const RateLimit& limit = {}) : directory(limit) {}
+  explicit LocalRelay(const RateLimit& limit = {}, bool is_late = false)
+      : directory(limit), made(make_backplane(is_late)) {}
+
+  std::unique_ptr<Backplane> make_backplane(bool is_late) {
+    if (!is_late) return std::make_unique<LocalBackplane>(directory, fanout, reachability);
+    return std::make_unique<LateBackplane>(directory, fanout, &reachability, true);
+  }
 
   /// Announces who is reachable until nothing is due, and returns the number of rounds.
   int announce() {
@@ -204,7 +213,8 @@ struct LocalRelay {
   Fanout fanout{directory, recorder};
   FakeScheduler scheduler;
   Reachability reachability{directory, fanout, scheduler};
-  LocalBackplane backplane{directory, fanout, reachability};
+  std::unique_ptr<Backplane> made;
+  Backplane& backplane = *made;
   Router router{directory, fanout, backplane};
 };
 

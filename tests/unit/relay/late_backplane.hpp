@@ -15,16 +15,24 @@
 
 #include "relay/backplane.hpp"
 #include "relay/fanout.hpp"
+#include "relay/reachability.hpp"
 
 namespace waystation::test {
 
-/// Keeps the events of a group in one queue, and answers them when the test calls answer().
+/// Keeps the events of a group in one queue, and answers them when the test calls answer(). If
+/// `is_prompt`, it answers each at the end of its own call.
 class LateBackplane final : public Backplane {
  public:
-  LateBackplane(Directory& directory, Fanout& fanout) : directory_(directory), fanout_(fanout) {}
+  LateBackplane(Directory& directory, Fanout& fanout, Reachability* reachability = nullptr,
+                bool is_prompt = false)
+      : directory_(directory),
+        fanout_(fanout),
+        reachability_(reachability),
+        is_prompt_(is_prompt) {}
 
   void join(ChatMember& member) override {
     queues_[member.group()->name].push_back({Event::Kind::join, &member, std::nullopt});
+    on_call();
   }
   void leave(ChatMember& member) noexcept override {
     auto& queue = queues_[member.group()->name];
@@ -35,15 +43,24 @@ class LateBackplane final : public Backplane {
       if (event.socket == &member) event.socket = nullptr;
     }
     queue.push_back({Event::Kind::presence, nullptr, std::nullopt});
+    on_call();
   }
-  void join(PushMember& member) override { fanout_.confirm(member); }
-  void leave(PushMember&) noexcept override {}
+  void join(PushMember& member) override {
+    fanout_.confirm(member);
+    if (reachability_ != nullptr) reachability_->set_has_push(*member.user(), true);
+  }
+  void leave(PushMember& member) noexcept override {
+    auto& user = *member.user();
+    if (reachability_ != nullptr) reachability_->set_has_push(user, !user.push.empty());
+  }
 
   void publish(ChatMember& sender, const Message& message) override {
     queues_[sender.group()->name].push_back({Event::Kind::message, &sender, OwnedMessage(message)});
+    on_call();
   }
   void publish_signal(ChatMember& sender, const Message& signal) override {
     queues_[sender.group()->name].push_back({Event::Kind::signal, &sender, OwnedMessage(signal)});
+    on_call();
   }
   void notify(const Message& notification, Answer<SocketCount> answer) override {
     calls_.push_back(
@@ -52,16 +69,19 @@ class LateBackplane final : public Backplane {
           fanout_.report(owned->view(), {reached != 0 ? Route::push : Route::none, reached});
           answer({reached});
         });
+    on_call();
   }
   void presence(std::string_view user, Answer<UserPresence> answer) override {
     calls_.push_back([this, user = std::string(user), answer = std::move(answer)] {
       answer(directory_.presence(user));
     });
+    on_call();
   }
   void end_sessions(std::string_view user, Answer<SocketCount> answer) override {
     calls_.push_back([this, user = std::string(user), answer = std::move(answer)] {
       answer({directory_.end_sessions(user)});
     });
+    on_call();
   }
 
   /// Answers the oldest event of a group.
@@ -123,8 +143,14 @@ class LateBackplane final : public Backplane {
     fanout_.report(message, decision);
   }
 
+  void on_call() {
+    if (is_prompt_) answer_all();
+  }
+
   Directory& directory_;
   Fanout& fanout_;
+  Reachability* reachability_;
+  bool is_prompt_;
   std::map<std::string, std::deque<Event>> queues_;
   std::vector<std::function<void()>> calls_;
 };
