@@ -54,7 +54,7 @@ class WhatTheRelayLearns(ModuleCase):
     def test_a_target_that_does_not_fit_is_refused(self):
         status, _, _ = self.client().request("/push/alice/?" + "a" * 70000)
         self.assertEqual((status, self.door.asks), (414, []))
-        self.assertEqual(self.logged(), ["414 [refused] [too_large] /push/alice/"])
+        self.assertTrue(self.logged()[0].startswith("414 [refused] [too_large] /push/alice/?a"))
 
     def test_many_and_large_header_fields(self):
         fields = [(f"X-{i}", "v" * 200) for i in range(240)]
