@@ -539,7 +539,7 @@ waystation_status waystation_missed(
     waystation_relay* relay, const char* user, int64_t since, const char* after,
     uint32_t deadline_ms, int (*visit)(void* user_data, const waystation_missed_sender* sender),
     void* user_data, waystation_missed_result* result, waystation_error* error) {
-  std::string problem;
+  std::string_view problem;
   const auto status = ws::guarded(error, [&] {
     ws::require(relay != nullptr && visit != nullptr && ws::is_sized(result),
                 "relay, visit, result: must not be NULL; zero result and set its size");
@@ -550,14 +550,14 @@ waystation_status waystation_missed(
       question.after = ws::MissedCursor::parse(after);
       ws::require(question.after.has_value(), "after: not valid; pass `next` of an earlier answer");
     }
-    auto called = relay->relay->service().missed(user, std::move(question), false,
-                                                 std::chrono::milliseconds(deadline_ms));
+    const auto called = relay->relay->service().missed(user, std::move(question), false,
+                                                       std::chrono::milliseconds(deadline_ms));
     if (!called) {
       return called.error() == ws::CallProblem::timeout ? WAYSTATION_TIMEOUT : WAYSTATION_STOPPED;
     }
-    auto& answer = *called;
+    const auto& answer = *called;
     if (!answer) {
-      problem = std::move(answer.error().detail);
+      problem = answer.error().detail;
       return status_of(answer.error().code);
     }
     ws::give_missed(*answer, visit, user_data, *result);

@@ -40,14 +40,14 @@ CallFailure failure_of(CallProblem problem) {
                                           : CallFailure::Cause::stopped};
 }
 
-CallFailure failure_of(MissedFailure failure) {
+CallFailure failure_of(const MissedFailure& failure) {
   using enum CallFailure::Cause;
   const auto cause = failure.code == ErrorCode::audit_off      ? off
                      : failure.code == ErrorCode::audit_busy   ? busy
                      : failure.code == ErrorCode::rate_limited ? too_fast
                      : failure.code == ErrorCode::timeout      ? timeout
                                                                : failed;
-  return {cause, std::move(failure.detail)};
+  return {cause, std::string(failure.detail)};
 }
 
 /// A field of waystation_stats and the statistic of a module that it shows.
@@ -670,7 +670,7 @@ Result<Missed, CallFailure> Relay::missed(const std::string& user, MissedQuestio
   if (!called) return failure_of(called.error());
   MissedAnswer& answer = *called;
   if (answer) return std::move(*answer);
-  return failure_of(std::move(answer.error()));
+  return failure_of(answer.error());
 }
 
 waystation_stats Relay::stats() const {

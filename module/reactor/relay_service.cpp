@@ -282,17 +282,18 @@ void RelayService::ask_missed_source(std::string user, MissedQuestion question,
 
 void RelayService::ask_missed(Connection& connection, Member& member, std::string user,
                               MissedQuestion question, const ShortText& id) {
-  ask_missed_source(std::move(user), std::move(question),
-                    [this, frame = id, id = connection.id(), &member](MissedAnswer missed) {
-                      reactor_->post([this, frame, id, &member, answer = std::move(missed)] {
-                        if (reactor_->find(id) == nullptr) return;  // the member has left
-                        if (!answer) {
-                          const auto& failure = answer.error();
-                          return fanout_.send_error(member, {failure.code, failure.detail, frame});
-                        }
-                        member.send({missed_text(*answer), {}, {}}, nullptr);
-                      });
-                    });
+  ask_missed_source(
+      std::move(user), std::move(question),
+      [this, frame = id, id = connection.id(), &member](MissedAnswer missed) {
+        reactor_->post([this, frame, id, &member, answer = std::move(missed)] {
+          if (reactor_->find(id) == nullptr) return;  // the member has left
+          if (!answer) {
+            const auto& failure = answer.error();
+            return fanout_.send_error(member, {failure.code, std::string(failure.detail), frame});
+          }
+          member.send({missed_text(*answer), {}, {}}, nullptr);
+        });
+      });
 }
 
 CallResult<MissedAnswer> RelayService::missed(std::string user, MissedQuestion question,
