@@ -1,5 +1,4 @@
 // The last step of the build: types that resolve everywhere, the client next to
-// The last step of the build: types that resolve everywhere, the client next to
 // the page and as a package in lib/, the service worker, and compressed copies of
 // all files that get smaller. The server never compresses.
 import { createHash } from 'node:crypto';

@@ -7,7 +7,6 @@ export { default as MissedCard } from './components/MissedCard.vue';
 export { default as NoticesView } from './components/NoticesView.vue';
 export { default as PeopleList } from './components/PeopleList.vue';
 export { default as SettingsBar } from './components/SettingsBar.vue';
-export { default as SignIn } from './components/SignIn.vue';
 export { default as ToastStack } from './components/ToastStack.vue';
 export { default as TokenForm } from './components/TokenForm.vue';
 export { showByWorker } from './page/extras/worker';

@@ -13,7 +13,8 @@ export const missedCard = extra((extras) => extras.MissedCard);
 export const noticesView = extra((extras) => extras.NoticesView);
 export const peopleList = extra((extras) => extras.PeopleList);
 export const settingsBar = extra((extras) => extras.SettingsBar);
-export const signIn = extra((extras) => extras.SignIn);
 export const toastStack = extra((extras) => extras.ToastStack);
 export const tokenForm = extra((extras) => extras.TokenForm);
+/** For users without an identity, who need nothing else at once. */
+export const signIn = lazyComponent(() => import('./SignIn.vue'));
 export const qrDialog = lazyComponent(() => import('./QrDialog.vue'));
