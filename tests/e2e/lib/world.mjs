@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { startProxy } from './proxy.mjs';
@@ -123,6 +125,13 @@ export function makeWorld(browser) {
     };
     return stage;
   };
+}
+
+/** Starts a server with an audit. */
+export function auditingServer(stage) {
+  const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
+  stage.onClear(() => rmSync(folder, { recursive: true }));
+  return stage.server(['--audit-file', join(folder, 'audit.sqlite')]);
 }
 
 // --- actions and conditions ------------------------------------------------------------

@@ -1,11 +1,9 @@
 // Users who are not there: what their peers see, what waits for them, and what they are told when they return.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { scene, until } from '../lib/harness.mjs';
 import { makeKey } from '../lib/token.mjs';
-import { accessible, connected, desktop, loggedIn, message, phone, say, waitForStatus } from '../lib/world.mjs';
+import { accessible, auditingServer, connected, desktop, loggedIn, message, phone, say, waitForStatus } from '../lib/world.mjs';
 
 const presence = (page) => page.locator('[data-test=presence]').innerText();
 const showsPresence = (page, text) => until(`the header says "${text}"`, async () => (await presence(page)) === text);
@@ -190,13 +188,6 @@ scene('a message waits across the expiry of the token', async (stage) => {
   await bob.locator('[data-test=toast]').getByText('Still here').waitFor();
   await waitForStatus(alice, 'Still here', 'push');
 });
-
-/** A server with an audit. */
-async function auditingServer(stage, more = []) {
-  const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
-  stage.onClear(() => rmSync(folder, { recursive: true }));
-  return stage.server(['--audit-file', join(folder, 'audit.sqlite'), ...more]);
-}
 
 for (const [what, options] of [
   ['', { ...desktop, colorScheme: 'light' }],

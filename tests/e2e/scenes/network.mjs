@@ -8,7 +8,7 @@ import { scene, until } from '../lib/harness.mjs';
 import { freePort, www } from '../lib/server.mjs';
 import { makeKey } from '../lib/token.mjs';
 import {
-  accessible, connected, desktop, isThere, loggedIn, message, say, waitForStatus,
+  accessible, auditingServer, connected, desktop, isThere, loggedIn, message, say, waitForStatus,
 } from '../lib/world.mjs';
 
 const line = (page) => page.locator('[data-test=connection-status]');
@@ -207,7 +207,8 @@ scene('on a slow network the message is shown as sending', async (stage) => {
 });
 
 scene('a dead network is detected', async (stage) => {
-  const server = await stage.server();
+  // Without an audit, the page's question who tried to reach its user is answered with an error.
+  const server = await auditingServer(stage);
   const proxy = await stage.proxy(server);
   const alice = await stage.chat(proxy.url, 'alice', 'bob');
   await loggedIn(alice);

@@ -144,11 +144,6 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     { immediate: true },
   );
 
-  /** The first part of a file may be sent later than other messages. Both users see the same order. */
-  function moveLast(entry: Entry): void {
-    if (state.last !== entry) moveToEnd(state, entry);
-  }
-
   /** Messages that are not acknowledged. */
   const pending = new Set<Entry>();
   /** The number of those with `hold`. */
@@ -181,7 +176,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
         // A peer who left during a file needs all parts again: only the first one waits.
         ack = await (entry.file === null
           ? chat.send(entry.value, { id, hold })
-          : sendFile((part, partId) => chat.send(part, { id: partId, hold: hold && partId === id }), entry, () => moveLast(entry)));
+          : sendFile((part, partId) => chat.send(part, { id: partId, hold: hold && partId === id }), entry, () => moveToEnd(state, entry)));
       } while (hold && entry.file !== null && ack.route === 'none');
       // In the order in which the messages arrived.
       if (hold) moveToEnd(state, entry, ack.at);
