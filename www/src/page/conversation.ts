@@ -190,6 +190,8 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
       if (ack.route === 'none') announce(t('status.none.long', { user: peer }));
     } catch (error) {
       const failure = error instanceof SendError ? error : null;
+      // Its first part may wait for the peer.
+      if (failure?.code === 'canceled' && entry.id !== null) chat.cancel(entry.id);
       entry.status = failure?.outcome === 'unknown' ? 'unknown' : 'failed';
       if (failure?.code !== 'canceled') {
         entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
