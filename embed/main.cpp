@@ -134,6 +134,9 @@ int run(int argc, char** argv) {
   config_command.require_subcommand(1);
   auto& check_command = *config_command.add_subcommand("check", "check the configuration");
   OptionFlags check_flags{check_command};
+  bool is_online = false;
+  check_command.add_flag("--online", is_online,
+                         "also connect to the servers of cluster, and check their settings");
   auto& show_command = *config_command.add_subcommand("show", "print each value and its source");
   OptionFlags show_flags{show_command};
 
@@ -173,7 +176,7 @@ int run(int argc, char** argv) {
   auto sources = flags.sources();
   std::ranges::move(unexpected_arguments(app), std::back_inserter(sources.mistakes));
   if (serve_command.parsed()) return serve(sources);
-  return check_command.parsed() ? config_check(sources) : config_show(sources);
+  return check_command.parsed() ? config_check(sources, is_online) : config_show(sources);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@
 #include "embed/log.hpp"
 #include "embed/metrics.hpp"
 #include "embed/relay.hpp"
+#include "embed/relay_options.hpp"
 #include "embed/service_manager.hpp"
 #include "embed/site.hpp"
 #include "embed/tls_options.hpp"
@@ -297,6 +298,22 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   log.info("stopped");
 }
 
+/// Tries the servers of `cluster`. Returns the exit code.
+int check_online(const Settings& settings) {
+  constexpr std::uint32_t kDeadlineMs = 5000;
+  const auto print = [](void*, waystation_log_level severity, const waystation_error* finding) {
+    const char* const kind = severity == WAYSTATION_LOG_ERROR     ? "error: "
+                             : severity == WAYSTATION_LOG_WARNING ? "warning: "
+                                                                  : "";
+    std::fprintf(severity == WAYSTATION_LOG_INFO ? stdout : stderr, "waystation: %s%s\n", kind,
+                 finding->message);
+    return 1;
+  };
+  const LibraryOptions options{settings};
+  return waystation_cluster_check(options.get(), kDeadlineMs, print, nullptr) == WAYSTATION_OK ? 0
+                                                                                               : 1;
+}
+
 }  // namespace
 
 int serve(const ConfigurationSources& sources) {
@@ -328,7 +345,7 @@ int serve(const ConfigurationSources& sources) {
   }
 }
 
-int config_check(const ConfigurationSources& sources) {
+int config_check(const ConfigurationSources& sources, bool is_online) {
   auto configuration = read_configuration(sources);
   const auto checked = check(configuration);
   auto warnings = configuration.warnings;
@@ -343,7 +360,7 @@ int config_check(const ConfigurationSources& sources) {
     std::fprintf(stderr, "waystation: warning: %s\n", warning.c_str());
   }
   std::printf("waystation: the configuration is good\n");
-  return 0;
+  return is_online ? check_online(configuration.settings) : 0;
 }
 
 int config_show(const ConfigurationSources& sources) {

@@ -15,8 +15,9 @@ inline constexpr int kUsageError = 2;
 int serve(const ConfigurationSources& sources);
 
 /// Runs every check of `serve`, but opens no port and writes no file. Throws ConfigurationError
-/// with all mistakes.
-int config_check(const ConfigurationSources& sources);
+/// with all mistakes. `is_online`: then connects to the servers of `cluster`, and returns 1 if one
+/// cannot be used.
+int config_check(const ConfigurationSources& sources, bool is_online);
 
 /// Prints the effective settings and the source of each.
 int config_show(const ConfigurationSources& sources);

@@ -13,6 +13,7 @@ build_packages=(
   libcivetweb-dev
   libcjson-dev
   libcli11-dev
+  libhiredis-dev
   libjwt-dev
   libspdlog-dev
   libsqlite3-dev
@@ -36,6 +37,8 @@ test_packages=(
   python3
   python3-django
   python3-websockets
+  redis-sentinel
+  redis-server
   systemd
 )
 

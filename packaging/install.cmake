@@ -28,6 +28,9 @@ set(static_modules libcjson libjwt libcrypto)
 if(TARGET waystation_audit)
   list(APPEND static_modules sqlite3)
 endif()
+if(TARGET waystation_cluster)
+  list(APPEND static_modules hiredis)
+endif()
 
 # The modules are not targets of the installed package. The archive contains their objects, and
 # waystation-config.cmake finds the libraries that they link.
@@ -130,5 +133,6 @@ install(FILES ${packaging_dir}/man/waystation.1
         DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT documentation)
 install(FILES ${packaging_dir}/man/waystation.toml.5
         DESTINATION ${CMAKE_INSTALL_MANDIR}/man5 COMPONENT documentation)
-install(DIRECTORY ${packaging_dir}/nginx ${packaging_dir}/monitoring
+install(DIRECTORY ${packaging_dir}/nginx ${packaging_dir}/haproxy ${packaging_dir}/cluster ${packaging_dir}/monitoring
+        USE_SOURCE_PERMISSIONS
         DESTINATION ${examples_dir} COMPONENT documentation)

@@ -191,9 +191,25 @@ suite_tls() {
   run_script tls "$root/tests/integration/tls/run.sh" ${quick:+--quick} ${long:+--long}
 }
 
+# Several nodes under random load for some minutes. A short run is among the tests of each build.
+suite_cluster() {
+  local status=0
+  say "running the oracle of several nodes"
+  (cd "$root/tests/integration/cluster" && WAYSTATION_BIN="$root/build/release/embed/waystation" \
+    WAYSTATION_ORACLE_SECONDS=180 PYTHONDONTWRITEBYTECODE=1 \
+    /usr/bin/python3 -m unittest --verbose test_oracle) || status=$?
+  if [ "$status" -eq 0 ]; then
+    count_both cluster "1 0" 0
+  else
+    count_failure cluster "the oracle found an error, see above"
+  fi
+}
+
 suite_consumer() { run_script consumer "$root/tests/consumer/run.sh"; }
 suite_shipped() { run_script shipped "$root/tests/package/files.sh"; }
 suite_nginx() { run_script nginx "$root/tests/package/nginx/run.sh"; }
+# Redis, nginx, HAProxy and systemd with the files for several nodes.
+suite_cluster_files() { run_script cluster-files "$root/tests/package/cluster/run.sh"; }
 suite_nginx_module() {
   need_packages "${nginx_module_packages[@]}"
   run_script nginx-module "$root/tests/nginx-module/run.sh" ${long:+--long}
@@ -213,9 +229,10 @@ suite_nginx_package() {
 suite_instructions() { run_script instructions "$root/tests/bench/instructions.sh"; }
 
 # All suites in the order of their runs. To add a suite, write a function and name it here.
-suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_docs suite_shipped suite_nginx suite_nginx_module)
+suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_docs suite_shipped suite_nginx suite_cluster_files suite_nginx_module)
 if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_static suite_fuzz suite_package suite_nginx_package); fi
 suites+=(suite_tls)
+if [ -n "$long" ]; then suites+=(suite_cluster); fi
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 

@@ -264,6 +264,11 @@ std::variant<Declined, Refusal, Admitted> AdmissionSnapshot::admit_without_cors(
     return refusal;
   };
   if (auto checked = settings_->check_user(*identity); !checked) return std::move(checked.error());
+  if (!identity->user && !settings_->options.allow_anonymous) {
+    return Refusal{RefusalCode::bad_user,
+                   "an anonymous socket belongs to both users of a group, which several nodes "
+                   "cannot serve (option cluster); name the user, such as ?user=alice"};
+  }
   const Offers offers = subprotocol_offers(request);
   if (offers.v1 && !identity->user) {
     return unauthenticated("waystation.v1 needs a named user, such as ?user=alice");

@@ -33,6 +33,7 @@ struct AdmissionOptions {
   std::vector<std::string> operators = {"127.0.0.0/8", "::1"};
   bool allow_open_network = false;
   bool allow_query_token = false;
+  bool allow_anonymous = true;    // with Auth::open; false with several nodes
   std::string handover_key_file;  // empty: askers need no key
   ConnectionLimits limits;
   Identify identify;  // for Auth::callback

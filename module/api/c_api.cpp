@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/cluster.hpp"
 #include "api/guarded.hpp"
 #include "api/missed.hpp"
 #include "api/option_table.hpp"
@@ -257,6 +258,27 @@ waystation_status waystation_options_check_all(const waystation_options* options
   });
 }
 
+waystation_status waystation_cluster_check(
+    const waystation_options* options, std::uint32_t deadline_ms,
+    int (*visit)(void* user_data, waystation_log_level severity, const waystation_error* finding),
+    void* user_data) {
+  if (!ws::is_sized(options) || visit == nullptr) return WAYSTATION_INVALID;
+  return guarded([&] {
+    const auto whole = ws::with_defaults(*options);
+    ws::checked(whole);
+    auto result = WAYSTATION_OK;
+    for (const auto& [severity, error] :
+         ws::try_engines(whole, std::chrono::milliseconds(deadline_ms))) {
+      waystation_error finding = WAYSTATION_ERROR_INIT;
+      const bool is_error = severity == WAYSTATION_LOG_ERROR;
+      if (is_error) result = WAYSTATION_FAILED;
+      ws::fail(&finding, is_error ? WAYSTATION_FAILED : WAYSTATION_OK, error.message, error.option);
+      if (visit(user_data, severity, &finding) == 0) break;
+    }
+    return result;
+  });
+}
+
 waystation_status waystation_new(const waystation_options* options, waystation_relay** relay,
                                  waystation_error* error) {
   if (relay != nullptr) *relay = nullptr;
@@ -458,8 +480,8 @@ waystation_status waystation_push(waystation_relay* relay, const char* user, con
         if (!ws::problem_with_json({json, length}).empty()) throw std::invalid_argument("json");
         return service.notify(user, std::string(json, length), deadline);
       },
-      [&](std::size_t sockets) {
-        if (reached != nullptr) *reached = sockets;
+      [&](const ws::SocketCount& count) {
+        if (reached != nullptr) *reached = count.sockets;
       });
 }
 
@@ -508,8 +530,8 @@ waystation_status waystation_end_sessions(waystation_relay* relay, const char* u
       [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
         return service.end_sessions(user, deadline);
       },
-      [&](std::size_t sockets) {
-        if (closed != nullptr) *closed = sockets;
+      [&](const ws::SocketCount& count) {
+        if (closed != nullptr) *closed = count.sockets;
       });
 }
 
@@ -517,7 +539,7 @@ waystation_status waystation_missed(
     waystation_relay* relay, const char* user, int64_t since, const char* after,
     uint32_t deadline_ms, int (*visit)(void* user_data, const waystation_missed_sender* sender),
     void* user_data, waystation_missed_result* result, waystation_error* error) {
-  std::string problem;
+  std::string_view problem;
   const auto status = ws::guarded(error, [&] {
     ws::require(relay != nullptr && visit != nullptr && ws::is_sized(result),
                 "relay, visit, result: must not be NULL; zero result and set its size");
@@ -528,14 +550,14 @@ waystation_status waystation_missed(
       question.after = ws::MissedCursor::parse(after);
       ws::require(question.after.has_value(), "after: not valid; pass `next` of an earlier answer");
     }
-    auto called = relay->relay->service().missed(user, std::move(question), false,
-                                                 std::chrono::milliseconds(deadline_ms));
+    const auto called = relay->relay->service().missed(user, std::move(question), false,
+                                                       std::chrono::milliseconds(deadline_ms));
     if (!called) {
       return called.error() == ws::CallProblem::timeout ? WAYSTATION_TIMEOUT : WAYSTATION_STOPPED;
     }
-    auto& answer = *called;
+    const auto& answer = *called;
     if (!answer) {
-      problem = std::move(answer.error().detail);
+      problem = answer.error().detail;
       return status_of(answer.error().code);
     }
     ws::give_missed(*answer, visit, user_data, *result);

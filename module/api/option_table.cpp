@@ -15,6 +15,9 @@ constexpr std::array<const char*, 5> kAuthChoices{"open", "jwt", "header", "call
 constexpr std::array<const char*, 5> kLogLevels{"error", "warning", "info", "debug", nullptr};
 
 constexpr const char* kBlocks = "addresses and CIDR blocks, such as 192.0.2.7 or 10.0.0.0/8";
+constexpr const char* kClusterAllowed =
+    "redis://[[user]:password@]host[:port][/db], redis+sentinel://host[:port],host[:port]/primary, "
+    "unix:///path";
 constexpr const char* kFieldName = "the name of an HTTP header field, such as X-Forwarded-User";
 
 enum class Applies : int { at_start = 0, live = 1 };
@@ -41,8 +44,8 @@ enum class Applies : int { at_start = 0, live = 1 };
       Applies::live, help)
 #define TEXT(name, group, standard, allowed, live, help) \
   ROW(name, group, TEXT, "", allowed, 0, standard, 0, 0, 0, nullptr, live, help)
-#define LIST(name, group, standard, allowed, help) \
-  ROW(name, group, LIST, "", allowed, 0, standard, 0, 0, 0, nullptr, Applies::live, help)
+#define LIST(name, group, standard, allowed, live, help) \
+  ROW(name, group, LIST, "", allowed, 0, standard, 0, 0, 0, nullptr, live, help)
 // NOLINTEND(cppcoreguidelines-macro-usage)
 
 // clang-format off
@@ -54,19 +57,20 @@ constexpr std::array kOptions = {
          "File with the keys that verify tokens: secrets in base64 or keys in PEM."),
     TEXT(jwt_issuer, "identity", "", "any text", Applies::live,
          "Issuer that a token must name (iss). Empty: any."),
-    LIST(jwt_audience, "identity", "", "texts without commas",
+    LIST(jwt_audience, "identity", "", "texts without commas", Applies::live,
          "Audiences of which a token must name one (aud). Empty: any."),
     TEXT(identity_header, "identity", "X-Forwarded-User", kFieldName, Applies::live,
          "Header field in which a trusted proxy names the user."),
     TEXT(scopes_header, "identity", "", kFieldName, Applies::live,
          "Header field in which a trusted proxy names the scopes. Empty: no scopes."),
-    LIST(trusted_proxies, "identity", "", kBlocks,
+    LIST(trusted_proxies, "identity", "", kBlocks, Applies::live,
          "Proxies whose forwarding and identity header fields are trusted."),
-    LIST(allowed_origins, "identity", "", "origins, scheme://host[:port]",
+    LIST(allowed_origins, "identity", "", "origins, scheme://host[:port]", Applies::live,
          "Other sites whose pages may connect, such as https://chat.example."),
     LIST(allowed_hosts, "identity", "", "host names and addresses, with or without a port",
+         Applies::live,
          "Host names under which auth = \"open\" can be reached from a network."),
-    LIST(operators, "identity", "127.0.0.0/8,::1", kBlocks,
+    LIST(operators, "identity", "127.0.0.0/8,::1", kBlocks, Applies::live,
          "Client addresses that may read /healthz and /metrics, and with auth = \"open\" use the "
          "HTTP API."),
     BOOLEAN(allow_open_network, "identity", 0,
@@ -115,6 +119,17 @@ constexpr std::array kOptions = {
          Applies::at_start,
          "Name of this relay in the audit. Relays that write one file need different names. Empty: "
          "the host name."),
+
+    LIST(cluster, "cluster", "", kClusterAllowed, Applies::at_start,
+         "Redis or Valkey servers that connect the nodes of one relay; each group belongs to one "
+         "of them. The same on all nodes, in the same order. Empty: this node is the only one."),
+    TEXT(cluster_name, "cluster", "waystation", "1 to 64 of the characters 0-9, a-z, A-Z, - and _",
+         Applies::at_start,
+         "Name of the cluster. Several clusters can use one server under different names."),
+    TEXT(cluster_key_file, "cluster", "",
+         "the path of a file that only its user can read", Applies::at_start,
+         "File with the keys that seal messages between nodes: a line for each key, base64 of 32 "
+         "random bytes. The first seals, all open. Required with cluster."),
 
     NUMBER(descriptor_reserve, "operation", "", 64, 0, 4294967295,
            "Descriptors that stay free for the host application. When fewer are left, upgrades are "

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "api/audit.hpp"
+#include "api/cluster.hpp"
 #include "api/option_table.hpp"
 #include "audit/audit.hpp"
 
@@ -135,6 +136,7 @@ std::vector<Error> value_errors(const waystation_options& options) {
     errors.push_back(option_error("node_name", in_quotes(name), "not a node name",
                                   find_option("node_name")->allowed));
   }
+  for (auto& error : check_cluster(options)) errors.push_back(std::move(error));
   return errors;
 }
 
@@ -151,6 +153,7 @@ std::vector<Error> all_errors(const waystation_options& options) {
   if (auto file = check_audit_file(options); !file) {
     errors.push_back(std::move(file.error()));
   }
+  for (auto& error : check_cluster_files(options)) errors.push_back(std::move(error));
   // In the order of the option table, as in the configuration file.
   std::ranges::stable_sort(errors, {},
                            [](const Error& error) { return find_option(error.option); });
@@ -175,6 +178,7 @@ AdmissionOptions admission_options(const waystation_options& options) {
   result.operators = split_list(view_or_empty(options.operators));
   result.allow_open_network = options.allow_open_network != 0;
   result.allow_query_token = options.allow_query_token != 0;
+  result.allow_anonymous = view_or_empty(options.cluster).empty();
   result.handover_key_file = text_or_empty(options.handover_key_file);
   result.limits = {options.max_connections, options.max_connections_per_user,
                    options.max_connections_per_address};

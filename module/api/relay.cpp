@@ -40,14 +40,14 @@ CallFailure failure_of(CallProblem problem) {
                                           : CallFailure::Cause::stopped};
 }
 
-CallFailure failure_of(MissedFailure failure) {
+CallFailure failure_of(const MissedFailure& failure) {
   using enum CallFailure::Cause;
   const auto cause = failure.code == ErrorCode::audit_off      ? off
                      : failure.code == ErrorCode::audit_busy   ? busy
                      : failure.code == ErrorCode::rate_limited ? too_fast
                      : failure.code == ErrorCode::timeout      ? timeout
                                                                : failed;
-  return {cause, std::move(failure.detail)};
+  return {cause, std::string(failure.detail)};
 }
 
 /// A field of waystation_stats and the statistic of a module that it shows.
@@ -132,9 +132,11 @@ Relay::Relay(std::uint32_t id, const waystation_options& options)
       dispatcher_(kMaxEvents, "waystation-call", [this] { log_lines_.deliver(); }),
       audit_(make_audit(options, [this](waystation_log_level level,
                                         const std::string& line) { log(level, line); })),
+      cluster_(Cluster::make(options, [this](waystation_log_level level,
+                                             const std::string& line) { log(level, line); })),
       service_(relay_options(options),
                options.on_event == nullptr && audit_ == nullptr ? nullptr : this, this, this,
-               audit_.get()),
+               audit_.get(), cluster_ ? cluster_->backplane_maker() : nullptr),
       handover_(*this) {
   log_warnings(options);
 }
@@ -216,6 +218,7 @@ void Relay::drain(std::uint32_t deadline_ms) {
   draining_ = true;
   const auto until = steady_clock::now() + milliseconds(deadline_ms);
   service_.drain(deadline_ms);
+  if (cluster_) service_.post([this] { cluster_->leave(); });
   if (!audit_) return;
   // Write the rows now: the host application may exit without waystation_free().
   const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
@@ -233,6 +236,17 @@ std::size_t Relay::max_message_bytes() const {
 void Relay::log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept {
   if (!logs(WAYSTATION_LOG_DEBUG)) return;
   try {
+    log_refusal(what, refusal, caller(admission_.snapshot().client_of(request), refusal.user));
+  } catch (const std::bad_alloc&) {
+    // As below.
+  }
+}
+
+/// `from` is the text of caller().
+void Relay::log_refusal(const char* what, const Refusal& refusal,
+                        const std::string& from) noexcept {
+  if (!logs(WAYSTATION_LOG_DEBUG)) return;
+  try {
     const auto& info = info_of(refusal.code);
     std::string line = what;
     line.append(" refused with ").append(std::to_string(info.status)).append(" ");
@@ -240,8 +254,7 @@ void Relay::log_refusal(const char* what, const Request& request, const Refusal&
     // The detail of bad_query repeats what the client wrote, which may be anything.
     line.append(refusal.code == RefusalCode::bad_query ? info.text : refusal.text());
     if (!refusal.log_detail.empty()) line.append("; ").append(refusal.log_detail);
-    log(WAYSTATION_LOG_DEBUG,
-        line + caller(admission_.snapshot().client_of(request), refusal.user));
+    log(WAYSTATION_LOG_DEBUG, line + from);
   } catch (const std::bad_alloc&) {
     // Out of memory: drop the log line, but send the response.
   }
@@ -290,6 +303,16 @@ void Relay::on_close(const void* permit, std::string_view user, EndReason reason
   }
 }
 
+std::string Relay::on_refused(const void* permit, std::string_view user, EndReason reason) {
+  const Refusal refusal{reason == EndReason::going_away ? RefusalCode::stopping
+                        : reason == EndReason::failed   ? RefusalCode::full
+                                                        : RefusalCode::unavailable};
+  upgrades_refused_.fetch_add(1, std::memory_order_relaxed);
+  upgrade_refusals_.add(refusal.code);
+  log_refusal("upgrade", refusal, caller(client_of(permit), user));
+  return render(refusal);
+}
+
 /// Refuses an upgrade before it is admitted. Admission has set the fields for allowed origins.
 Answered Relay::refuse_upgrade(const Request& request, const Refusal& refusal) {
   upgrades_refused_.fetch_add(1, std::memory_order_relaxed);
@@ -336,12 +359,20 @@ std::variant<Declined, Answered, Entry> Relay::admit(const Request& request) {
       if (!has_descriptors(descriptor_reserve_)) {
         return refuse_admitted(request, {RefusalCode::full, "too few descriptors are left"});
       }
+      if (cluster_ && !cluster_->can_join({})) {
+        return refuse_admitted(request, {RefusalCode::unavailable});
+      }
     }
     return refuse_upgrade(request, *refusal);
   }
   if (draining_) return refuse_admitted(request, {RefusalCode::stopping});
 
   auto& admitted = std::get<Admitted>(verdict);
+  if (cluster_ && !cluster_->can_join(admitted.group)) {
+    Refusal refusal{RefusalCode::unavailable};
+    refusal.user = std::move(admitted.caller).value_or("");
+    return refuse_admitted(request, std::move(refusal));
+  }
   return Entry{
       switching_protocols(admitted.key, admitted.subprotocol),
       std::make_shared<Permit>(std::move(admitted.permit)),
@@ -501,7 +532,9 @@ void Relay::reconfigure(const waystation_options& changed) {
   options.user_data = user_data_;
   options.identify = identify_;
   checked(options);
-  auto changed_rules = admission_.reconfigure(admission_options(options));
+  auto rules = admission_options(options);
+  rules.allow_anonymous = cluster_ == nullptr;  // not what the changed options say
+  auto changed_rules = admission_.reconfigure(std::move(rules));
   if (!changed_rules) throw OptionError(std::move(changed_rules.error()));
   max_message_bytes_ = options.max_message_bytes;
   descriptor_reserve_ = options.descriptor_reserve;
@@ -587,19 +620,19 @@ void Relay::refresh(std::string user, std::string token, Answer answer) {
   busy();
 }
 
-Result<std::uint64_t, CallFailure> Relay::push(std::string_view user, std::string_view json) {
+Result<RelayCalls::Count, CallFailure> Relay::push(std::string_view user, std::string_view json) {
   if (auto problem = problem_with_json(json); !problem.empty()) {
     return CallFailure{CallFailure::Cause::not_json, std::move(problem)};
   }
   const auto reached = service_.notify(std::string(user), std::string(json), kHttpDeadline);
   if (!reached) return failure_of(reached.error());
-  return *reached;
+  return Count{reached->sockets, reached->is_partial};
 }
 
 Result<RelayCalls::Presence, CallFailure> Relay::presence(std::string_view user) {
   auto found = service_.presence(std::string(user), kHttpDeadline);
   if (!found) return failure_of(found.error());
-  return Presence{found->push_sockets, std::move(found->groups)};
+  return Presence{found->push_sockets, std::move(found->groups), found->is_partial};
 }
 
 Result<UserPage, CallFailure> Relay::users(std::string_view after, std::size_t limit) {
@@ -608,10 +641,10 @@ Result<UserPage, CallFailure> Relay::users(std::string_view after, std::size_t l
   return std::move(*page);
 }
 
-Result<std::uint64_t, CallFailure> Relay::end_sessions(std::string_view user) {
+Result<RelayCalls::Count, CallFailure> Relay::end_sessions(std::string_view user) {
   const auto closed = service_.end_sessions(std::string(user), kHttpDeadline);
   if (!closed) return failure_of(closed.error());
-  return *closed;
+  return Count{closed->sockets, closed->is_partial};
 }
 
 RelayCalls::Health Relay::health() {
@@ -637,7 +670,7 @@ Result<Missed, CallFailure> Relay::missed(const std::string& user, MissedQuestio
   if (!called) return failure_of(called.error());
   MissedAnswer& answer = *called;
   if (answer) return std::move(*answer);
-  return failure_of(std::move(answer.error()));
+  return failure_of(answer.error());
 }
 
 waystation_stats Relay::stats() const {
@@ -649,6 +682,7 @@ waystation_stats Relay::stats() const {
   stats.events_lost = events_lost_.load(std::memory_order_relaxed);
   stats.log_lines_lost = log_lines_.lost();
   add_audit_stats(audit_.get(), stats);
+  if (cluster_) cluster_->add_stats(stats);
   return stats;
 }
 

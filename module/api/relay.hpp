@@ -12,6 +12,7 @@
 
 #include "admission/admission.hpp"
 #include "api/audit.hpp"
+#include "api/cluster.hpp"
 #include "api/dispatcher.hpp"
 #include "api/handover.hpp"
 #include "api/log_lines.hpp"
@@ -164,12 +165,13 @@ class Relay final : private Observer,
                       std::string_view detail) noexcept override;
   void on_close(const void* permit, std::string_view user, EndReason reason,
                 CloseCode code) noexcept override;
+  std::string on_refused(const void* permit, std::string_view user, EndReason reason) override;
 
   // RelayCalls, on a web server's thread.
-  Result<std::uint64_t, CallFailure> push(std::string_view user, std::string_view json) override;
+  Result<Count, CallFailure> push(std::string_view user, std::string_view json) override;
   Result<Presence, CallFailure> presence(std::string_view user) override;
   Result<UserPage, CallFailure> users(std::string_view after, std::size_t limit) override;
-  Result<std::uint64_t, CallFailure> end_sessions(std::string_view user) override;
+  Result<Count, CallFailure> end_sessions(std::string_view user) override;
   Health health() override;
   Result<std::vector<AuditRow>, CallFailure> audit(const AuditFilter& filter,
                                                    std::optional<AuditCursor> after,
@@ -182,6 +184,7 @@ class Relay final : private Observer,
   void on_not_released(const char* problem, const void* permit, std::string_view user) noexcept;
   Reply refuse_http(const Request& request, const Refusal& refusal);
   void log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept;
+  void log_refusal(const char* what, const Refusal& refusal, const std::string& from) noexcept;
   void log_adoption_failure(const AdoptionFailure& failure) noexcept;
   void log_warnings(const waystation_options& options);
 
@@ -214,6 +217,7 @@ class Relay final : private Observer,
   // Checks refreshed tokens on its own thread, so that they do not wait for callbacks. Created by
   // the reactor's thread for the first token.
   std::unique_ptr<Dispatcher> token_checks_;
+  std::unique_ptr<Cluster> cluster_;  // null: one node
   RelayService service_;
   Handover handover_;
 };

@@ -50,6 +50,23 @@ constexpr std::array kStats = {
     GAUGE(audit_file_bytes, "waystation_audit_file_bytes", "Size of the audit's file and its WAL."),
     COUNTER(log_lines_lost, "waystation_log_lines_lost_total",
             "Lines of the relay's that did not fit the log's queue."),
+    GAUGE(cluster_engines, "waystation_cluster_engines",
+          "Servers that connect the nodes; 0 with one node."),
+    GAUGE(cluster_engines_ready, "waystation_cluster_engines_ready",
+          "Servers that are connected, with all subscriptions."),
+    GAUGE(cluster_nodes, "waystation_cluster_nodes", "Nodes of the cluster, this one included."),
+    STAT(cluster_round_trip_us, 0, "waystation_cluster_round_trip_seconds", "", "", 1000000,
+         "Round trip of the last heartbeat to a server."),
+    COUNTER(cluster_unavailable, "waystation_cluster_unavailable_total",
+            "Messages not passed on, because other nodes could not be reached."),
+    COUNTER(cluster_undecided, "waystation_cluster_undecided_total",
+            "Messages that were under way when the connection to a server was lost."),
+    COUNTER(cluster_partial, "waystation_cluster_partial_total",
+            "Messages that only sockets of this node got."),
+    COUNTER(cluster_resubscriptions, "waystation_cluster_resubscriptions_total",
+            "Subscriptions of all channels after a lost connection."),
+    COUNTER(cluster_frames_rejected, "waystation_cluster_frames_rejected_total",
+            "Frames of other nodes that were malformed, or sealed with another key."),
 };
 // clang-format on
 #undef STAT

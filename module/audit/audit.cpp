@@ -16,9 +16,9 @@ namespace waystation {
 namespace {
 
 constexpr std::size_t kMaxNodeBytes = 64;
+}  // namespace
 
-/// The configured name, or the host's.
-std::string node_name(const std::string& configured) {
+std::string resolve_node_name(const std::string& configured) {
   if (is_audit_node(configured)) return configured;
   if (!configured.empty()) {
     throw AuditRefused(
@@ -31,8 +31,6 @@ std::string node_name(const std::string& configured) {
   }
   return host.data();
 }
-
-}  // namespace
 
 bool is_audit_node(std::string_view text) noexcept {
   return !text.empty() && text.size() <= kMaxNodeBytes && std::ranges::all_of(text, [](char c) {
@@ -50,7 +48,7 @@ void Audit::check(const std::string& file) {
 Audit::Audit(AuditOptions options)
     : options_(std::move(options)),
       path_(resolve_audit_path(options_.file)),
-      node_(node_name(options_.node)),
+      node_(resolve_node_name(options_.node)),
       inbox_(options_.queue_bytes),
       writer_(options_, path_, node_, inbox_, status_) {
   const FileSizeSignalBlocker no_signal;

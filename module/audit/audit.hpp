@@ -24,6 +24,10 @@ inline constexpr char kAuditNodeRule[] =
 /// Whether a node may have this name: see kAuditNodeRule.
 bool is_audit_node(std::string_view text) noexcept;
 
+/// The configured node name; where it is empty, the host's, or "waystation" if that is none. Throws
+/// AuditRefused if it is not a node name.
+std::string resolve_node_name(const std::string& configured);
+
 /// Whatever the disk does, on_delivery() costs no more than a copy of some names. Rows that cannot
 /// be written wait in a bounded queue. Rows that find it full are counted, and a gap in the audit
 /// says how many are missing and for which time.

@@ -16,7 +16,8 @@ class ByteReader {
 
   std::uint8_t u8() noexcept { return static_cast<std::uint8_t>(number(1)); }
   std::uint16_t u16() noexcept { return static_cast<std::uint16_t>(number(2)); }
-  std::uint32_t u32() noexcept { return number(4); }
+  std::uint32_t u32() noexcept { return static_cast<std::uint32_t>(number(4)); }
+  std::uint64_t u64() noexcept { return number(8); }
 
   /// A view of the next `size` bytes.
   std::string_view text(std::size_t size) noexcept {
@@ -41,8 +42,8 @@ class ByteReader {
     return taken;
   }
 
-  std::uint32_t number(std::size_t size) noexcept {
-    std::uint32_t value = 0;
+  std::uint64_t number(std::size_t size) noexcept {
+    std::uint64_t value = 0;
     for (const char byte : take(size)) value = value << 8U | static_cast<unsigned char>(byte);
     return value;
   }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/byte_reader.hpp"
+#include "base/byte_writer.hpp"
 
 namespace waystation {
 namespace {
@@ -31,20 +32,6 @@ std::string_view problem_with_begin(ByteReader& in, Kind kind) {
 bool is_one_line(std::string_view text) noexcept {
   return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
 }
-
-/// Appends numbers in network byte order, and texts.
-class ByteWriter {
- public:
-  void number(std::uint64_t value, unsigned size) {
-    for (unsigned i = size; i-- > 0;) out_ += static_cast<char>(value >> (8 * i) & 0xFF);
-  }
-  void text(std::string_view text) { out_ += text; }
-  std::size_t size() const noexcept { return out_.size(); }
-  std::string take() noexcept { return std::move(out_); }
-
- private:
-  std::string out_;
-};
 
 using Field = std::pair<std::string_view, std::string_view>;
 
@@ -161,19 +148,21 @@ Refusal bad_handover(std::string problem) {
 }
 
 std::string give_message() {
-  ByteWriter out;
-  out.number(kVersion, 1);
-  out.number(kGive, 1);
-  out.number(0, 2);
-  return out.take();
+  std::string message;
+  ByteWriter out(message);
+  out.u8(kVersion);
+  out.u8(kGive);
+  out.u16(0);
+  return message;
 }
 
 std::string refuse_message(std::string_view code, const HttpResponse& response) {
   const auto fields = fields_of(response);
   const std::string_view body = response.status == 204 ? std::string_view() : response.body;
-  ByteWriter out;
-  out.number(kVersion, 1);
-  out.number(kRefuse, 1);
+  std::string message;
+  ByteWriter out(message);
+  out.u8(kVersion);
+  out.u8(kRefuse);
   out.number(static_cast<std::uint64_t>(response.status), 2);
   out.number(code.size(), 2);
   out.number(fields.size(), 2);
@@ -186,11 +175,12 @@ std::string refuse_message(std::string_view code, const HttpResponse& response) 
     out.text(value);
   }
   out.text(body);
-  if (out.size() > HandoverLimits::kRefuseBytes || fields.size() > HandoverLimits::kRefuseFields) {
+  if (message.size() > HandoverLimits::kRefuseBytes ||
+      fields.size() > HandoverLimits::kRefuseFields) {
     const auto& info = info_of(RefusalCode::internal);
     return refuse_message(info.name, to_response({.code = RefusalCode::internal}));
   }
-  return out.take();
+  return message;
 }
 
 }  // namespace waystation

@@ -28,6 +28,7 @@ class Object {
   void add(const char* name, std::uint64_t number) {
     require(cJSON_AddNumberToObject(root_.get(), name, static_cast<double>(number)));
   }
+  void add_true(const char* name) { require(cJSON_AddTrueToObject(root_.get(), name)); }
   void add(const char* name, const std::vector<std::string>& texts) {
     cJSON* const list = require(cJSON_AddArrayToObject(root_.get(), name));
     for (const std::string& text : texts) {
@@ -131,7 +132,8 @@ Answer push(RelayCalls& relay, const Request& request, std::string_view user) {
   auto reached = relay.push(user, *body);
   if (!reached) return refusal_of(std::move(reached.error()));
   Object answer;
-  answer.add("reached", *reached);
+  answer.add("reached", reached->sockets);
+  if (reached->is_partial) answer.add_true("partial");
   return answer.respond();
 }
 
@@ -142,6 +144,7 @@ Answer presence(RelayCalls& relay, std::string_view user) {
   answer.add("user", user);
   answer.add("push", found->push_sockets);
   answer.add("groups", found->groups);
+  if (found->is_partial) answer.add_true("partial");
   return answer.respond();
 }
 
@@ -149,7 +152,8 @@ Answer end_sessions(RelayCalls& relay, std::string_view user) {
   auto closed = relay.end_sessions(user);
   if (!closed) return refusal_of(std::move(closed.error()));
   Object answer;
-  answer.add("closed", *closed);
+  answer.add("closed", closed->sockets);
+  if (closed->is_partial) answer.add_true("partial");
   return answer.respond();
 }
 

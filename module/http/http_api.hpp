@@ -44,6 +44,11 @@ class RelayCalls {
   struct Presence {
     std::uint64_t push_sockets = 0;
     std::vector<std::string> groups;  // with a chat socket of the user
+    bool is_partial = false;          // a node of the cluster did not answer
+  };
+  struct Count {
+    std::uint64_t sockets = 0;
+    bool is_partial = false;  // a node of the cluster did not answer
   };
   struct Health {
     bool is_draining = false;
@@ -57,12 +62,12 @@ class RelayCalls {
 
   /// Checks that `json` is JSON, and sends it unchanged to every push socket of `user`. The result
   /// is the number of sockets whose queue accepted it.
-  virtual Result<std::uint64_t, CallFailure> push(std::string_view user, std::string_view json) = 0;
+  virtual Result<Count, CallFailure> push(std::string_view user, std::string_view json) = 0;
   virtual Result<Presence, CallFailure> presence(std::string_view user) = 0;
   /// The first `limit` users who are here, after the name `after`; see UserListing.
   virtual Result<UserPage, CallFailure> users(std::string_view after, std::size_t limit) = 0;
   /// Closes all sockets of `user`. The result is their number.
-  virtual Result<std::uint64_t, CallFailure> end_sessions(std::string_view user) = 0;
+  virtual Result<Count, CallFailure> end_sessions(std::string_view user) = 0;
   virtual Health health() = 0;
 
   /// The first `limit` rows of the audit after the cursor `after`, in the given order.

@@ -15,6 +15,8 @@
 namespace waystation {
 namespace {
 
+// Time for the session to accept the connection.
+constexpr std::int64_t kAcceptMs = 2'000;
 // Time for a peer to receive what is queued before our Close, and to answer it.
 constexpr std::int64_t kCloseMs = 10'000;
 // Time for it to end the TCP connection after that. The server ends its direction first (section
@@ -92,6 +94,45 @@ void Connection::open_session(std::unique_ptr<Session> session, std::string_view
   in_session_ = true;
 }
 
+void Connection::wait_for_accept() {
+  deadlines_.accept_by(loop_.now_ms() + kAcceptMs);
+  Timer::set_sooner(next_deadline());
+  watch();
+}
+
+void Connection::accept() noexcept {
+  if (state_ != State::opening) return;
+  state_ = State::open;
+  if (!in_session_) return;  // open() does the rest
+  deadlines_.restart(loop_.now_ms(), loop_.ping_interval_ms());
+  Timer::set(next_deadline());
+  watch();
+  touch();
+  read_on();
+}
+
+/// Continues with bytes that were read before, or that the stream holds. For one that was accepted.
+void Connection::read_on() noexcept {
+  if (state_ == State::opening || state_ == State::closed) return;
+  read_again_ = stream_->has_pending();
+  if (unread_ || read_again_) loop_.revisit(*this);
+}
+
+/// Answers with a plain HTTP response in place of the 101.
+void Connection::refuse() {
+  outbox_.discard();
+  state_ = State::closing;
+  peer_done_ = true;
+  unread_.keep({});
+  const auto response = session_->on_refused();
+  end_session();
+  outbox_.append_always({response});
+  deadlines_.close_by(loop_.now_ms() + kCloseMs);
+  Timer::set_sooner(next_deadline());
+  watch();
+  touch();
+}
+
 void Connection::touch() noexcept {
   if (!touched_link.is_queued()) loop_.touch(*this);
 }
@@ -147,7 +188,7 @@ void Connection::drop_unbegun() noexcept {
 }
 
 void Connection::close(CloseCode code) noexcept {
-  if (state_ != State::open || wanted_close_ != CloseCode::no_status) return;
+  if (state_ > State::open || wanted_close_ != CloseCode::no_status) return;
   wanted_close_ = code;
   note_end(reason_for(code));
   too_slow_ = code == CloseCode::receiver_too_slow;
@@ -175,7 +216,7 @@ void Connection::resume_reading() noexcept {
 
 void Connection::set_expiry(std::int64_t steady_ms) noexcept {
   deadlines_.set_expiry(steady_ms);
-  if (state_ == State::open) Timer::set_sooner(next_deadline());
+  if (state_ <= State::open) Timer::set_sooner(next_deadline());
 }
 
 std::uint64_t Connection::acknowledged_offset() const noexcept {
@@ -186,6 +227,7 @@ std::uint64_t Connection::acknowledged_offset() const noexcept {
 void Connection::on_close_request() noexcept {
   if (!has_close_request()) return;
   guard([this] {
+    if (state_ == State::opening) return refuse();
     const auto code = wanted_close_;
     if (too_slow_) {
       // The kernel gets what it can still take; after that, only what was begun is completed.
@@ -239,7 +281,7 @@ void Connection::on_readable(bool has_ended) {
     set_blocked(false);
     touch();
   }
-  if (pause_.is_set()) {
+  if (pause_.is_set() || state_ == State::opening) {
     // Epoll reports the end of a descriptor that it does not watch, too.
     if (has_ended) terminate();
     return;
@@ -262,7 +304,7 @@ void Connection::on_writable() noexcept {
 
 void Connection::on_revisit() noexcept {
   guard([this] {
-    if (state_ == State::closed) return;
+    if (state_ == State::opening || state_ == State::closed) return;
     if (unread_) {
       handle(unread_.view());
     } else if (read_again_ && !read_wants_write_ && !pause_.is_set()) {
@@ -361,7 +403,7 @@ void Connection::flush() noexcept {
 }
 
 void Connection::transmit() noexcept {
-  while (!blocked_ && !broken_ && state_ != State::closed) {
+  while (!blocked_ && !broken_ && state_ != State::opening && state_ != State::closed) {
     const auto bytes = outbox_.unsent();
     if (bytes.empty() && !write_unfinished_) return;
     const auto result = stream_->write(bytes);
@@ -403,8 +445,9 @@ void Connection::set_blocked(bool blocked) noexcept {
 }
 
 void Connection::watch() noexcept {
-  const bool readable =
-      blocked_ && write_wants_read_ ? true : !pause_.is_set() && !read_wants_write_;
+  const bool readable = blocked_ && write_wants_read_
+                            ? true
+                            : !pause_.is_set() && !read_wants_write_ && state_ != State::opening;
   const bool writable = (blocked_ && !write_wants_read_) || read_wants_write_;
   const std::uint32_t events = (readable ? EPOLLIN : 0U) | (writable ? EPOLLOUT : 0U);
   if (loop_.change(stream_->descriptor(), *this, events)) return;
@@ -439,9 +482,13 @@ void Connection::abort() noexcept {
 
 void Connection::fail() noexcept {
   peer_done_ = true;
-  // Without a session there was no 101 either, behind which a Close could stand.
-  if (state_ != State::open || session_ == nullptr) return terminate(EndReason::failed);
+  // A Close cannot stand where there was no 101.
+  if (state_ > State::open || session_ == nullptr) return terminate(EndReason::failed);
   try {
+    if (state_ == State::opening) {
+      note_end(EndReason::failed);
+      return refuse();
+    }
     start_closing(CloseCode::internal_error, close_reason(CloseCode::internal_error));
   } catch (...) {
     terminate(EndReason::failed);
@@ -462,6 +509,10 @@ void Connection::on_timer() noexcept {
 void Connection::handle_due_deadline() {
   using Due = ConnectionDeadlines::Due;
   const auto now = loop_.now_ms();
+  if (state_ == State::opening) {
+    if (now >= next_deadline()) refuse();
+    return;
+  }
   if (state_ == State::open && pause_.is_set() && pause_.is_over(now)) resume_reading();
   switch (deadlines_.due(now, loop_.ping_interval_ms())) {
     case Due::nothing:

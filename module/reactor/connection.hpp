@@ -52,6 +52,11 @@ class Connection final : public EventSource, private FrameHandler, private Timer
 
   std::uint64_t id() const noexcept { return id_; }
 
+  /// Sends the 101 and begins to read. Once, inside Session::on_open or later. If it is not called
+  /// within two seconds, or close() is, the connection sends Session::on_refused() in place of the
+  /// 101 and ends.
+  void accept() noexcept;
+
   /// Queues a message made of `parts`. False where the queue did not take it: the connection then
   /// ends with receiver_too_slow, after the current event. Throws std::bad_alloc, and nothing was
   /// queued.
@@ -91,20 +96,19 @@ class Connection final : public EventSource, private FrameHandler, private Timer
   /// -1 once closed.
   int descriptor() const noexcept { return stream_ ? stream_->descriptor() : -1; }
 
-  /// Queues the 101 and opens the session that `make_session(*this)` returns. `early` are bytes of
-  /// the peer that were read before, at most 65,535; they are handled in the next round. Ends the
-  /// connection where that throws.
+  /// Queues `response`, the 101, and opens the session that `make_session(*this)` returns. Neither
+  /// sends nor reads before the session calls accept(). `early` are bytes of the peer that were
+  /// read before, at most 65,535; they are handled in the round after that. Ends the connection
+  /// where that throws.
   template <typename F>
   void open(F&& make_session, std::string_view response, std::string_view early) noexcept {
     if (!start_watching()) return terminate();
     guard([&] {
       open_session(make_session(*this), response);
-      if (early.empty()) return;
-      unread_.keep(early);
-      loop_.revisit(*this);
+      if (!early.empty()) unread_.keep(early);
+      if (state_ == State::opening) wait_for_accept();
     });
-    read_again_ = state_ != State::closed && stream_->has_pending();
-    if (read_again_) loop_.revisit(*this);
+    read_on();
   }
 
   void on_events(std::uint32_t events) noexcept override;
@@ -128,7 +132,7 @@ class Connection final : public EventSource, private FrameHandler, private Timer
   bool is_closed() const noexcept { return state_ == State::closed; }
   /// Whether on_close_request() has something to do.
   bool has_close_request() const noexcept {
-    return state_ == State::open && wanted_close_ != CloseCode::no_status;
+    return state_ <= State::open && wanted_close_ != CloseCode::no_status;
   }
   /// It freed all that it can without ending its session, which ends later in this round.
   bool is_spent() const noexcept { return is_closed() || (state_ == State::open && too_slow_); }
@@ -136,6 +140,7 @@ class Connection final : public EventSource, private FrameHandler, private Timer
 
  private:
   enum class State : std::uint8_t {
+    opening,  // the 101 is queued, and waits for accept()
     open,
     closing,    // our Close is queued or sent
     lingering,  // both sent a Close, or the peer broke the protocol: waits for its end-of-file
@@ -160,6 +165,9 @@ class Connection final : public EventSource, private FrameHandler, private Timer
 
   bool start_watching() noexcept;
   void open_session(std::unique_ptr<Session> session, std::string_view response);
+  void wait_for_accept();
+  void read_on() noexcept;
+  void refuse();
   void on_readable(bool has_ended);
   void on_writable() noexcept;
   void handle_due_deadline();
@@ -186,7 +194,7 @@ class Connection final : public EventSource, private FrameHandler, private Timer
   CloseCode wanted_close_ = CloseCode::no_status;  // no_status: none
   CloseCode close_code_ = CloseCode::no_status;    // no_status: none was sent
   std::optional<EndReason> end_reason_;            // the first that there was
-  State state_ = State::open;
+  State state_ = State::opening;
   bool in_session_ : 1 = false;  // between the session's on_open and on_end
   bool peer_done_ : 1 = false;  // its Close arrived or it broke the protocol: the rest is discarded
   bool broken_ : 1 = false;     // sending failed; to be terminated

@@ -58,6 +58,8 @@ class ConnectionDeadlines {
   void set_expiry(std::int64_t steady_ms) noexcept {
     if (!is_closing()) expires_ms_ = steady_ms;
   }
+  /// The peer is not heard or asked before restart(): `steady_ms` takes the place of the ping.
+  void accept_by(std::int64_t steady_ms) noexcept { next_ping_or_close_ms_ = steady_ms; }
   /// All intervals begin anew.
   void restart(std::int64_t now_ms, std::int64_t ping_interval_ms) noexcept;
   /// From now on the only deadline: the peer has until then to end the connection. May be repeated.

@@ -5,6 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "relay/local_backplane.hpp"
+
 namespace waystation {
 namespace {
 
@@ -33,23 +35,42 @@ CallResult<T> wait_for(std::chrono::milliseconds deadline, F&& start) {
 }  // namespace
 
 RelayService::RelayService(const RelayOptions& options, Observer* listener,
-                           TokenRefresher* refresher, SocketLog* log, MissedSource* missed)
+                           TokenRefresher* refresher, SocketLog* log, MissedSource* missed,
+                           const BackplaneMaker& make_backplane)
     : listener_(listener),
       refresher_(refresher),
       log_(log),
       missed_(missed),
+      has_other_nodes_(make_backplane != nullptr),
       directory_(options.rate),
       fanout_(directory_, *this),
       reachability_(directory_, fanout_, *this),
-      backplane_(directory_, fanout_, reachability_),
       listing_(directory_, *this),
-      router_(directory_, fanout_, backplane_),
       reactor_(std::make_unique<Reactor>(options.reactor)) {
   fanout_.set_show_reachable(options.show_reachable);
+  if (make_backplane) {
+    std::promise<std::unique_ptr<Backplane>> made;
+    reactor_->post([&] {
+      try {
+        made.set_value(make_backplane(*reactor_, directory_, fanout_, reachability_));
+      } catch (...) {
+        made.set_exception(std::current_exception());
+      }
+    });
+    backplane_ = made.get_future().get();
+  } else {
+    backplane_ = std::make_unique<LocalBackplane>(directory_, fanout_, reachability_);
+  }
+  router_.emplace(directory_, fanout_, *backplane_);
 }
 
 RelayService::~RelayService() {
+  stop();
+}
+
+void RelayService::stop() {
   reactor_->stop();
+  backplane_.reset();  // before the loop, which it may use
 }
 
 bool RelayService::open(AdoptedSocket& socket, std::string response, std::shared_ptr<void> permit,
@@ -67,7 +88,6 @@ bool RelayService::open(std::unique_ptr<TlsStream>& stream, FileDescriptor& gate
 
 Reactor::SessionMaker RelayService::session_maker(SessionParameters parameters) {
   return [this, parameters = std::move(parameters)](Connection& connection) {
-    add(stats_.accepted, 1);
     set_expiry(connection, parameters.expires_at);
     return make_relay_session(*this, connection, parameters);
   };
@@ -81,43 +101,63 @@ void RelayService::set_expiry(Connection& connection, std::int64_t expires_at) {
   connection.set_expiry(std::max<std::int64_t>(now().steady_ms + in_ms, 1));
 }
 
+/// A completion that is called once, at the latest when it is destroyed.
+template <typename T>
+class Pending {
+ public:
+  explicit Pending(Completion<T> done) : done_(std::move(done)) {}
+  ~Pending() {
+    if (done_) done_(CallProblem::stopped);
+  }
+  Pending(const Pending&) = delete;
+  Pending& operator=(const Pending&) = delete;
+
+  void complete(CallResult<T> result) { std::exchange(done_, nullptr)(std::move(result)); }
+
+ private:
+  Completion<T> done_;
+};
+
 /// Calls `ask` with the Answer that `done` waits for, on the reactor's thread.
 template <typename T, typename F>
 bool RelayService::call_async(Completion<T> done, F ask) {
   return reactor_->post([done = std::move(done), ask = std::move(ask)] {
+    std::shared_ptr<Pending<T>> pending;
     try {
-      ask([done](T value) { done(std::move(value)); });
+      pending = std::make_shared<Pending<T>>(done);
+      ask([pending](T value) { pending->complete(std::move(value)); });
     } catch (const std::bad_alloc&) {
+      if (pending) return pending->complete(CallProblem::no_memory);
       done(CallProblem::no_memory);
     }
   });
 }
 
-bool RelayService::notify_async(std::string user, std::string json, Completion<std::size_t> done) {
-  return call_async<std::size_t>(
+bool RelayService::notify_async(std::string user, std::string json, Completion<SocketCount> done) {
+  return call_async<SocketCount>(
       std::move(done),
-      [this, user = std::move(user), json = std::move(json)](Answer<std::size_t> answer) {
-        router_.notify(user, json, now(), std::move(answer));
+      [this, user = std::move(user), json = std::move(json)](Answer<SocketCount> answer) {
+        router_->notify(user, json, now(), std::move(answer));
       });
 }
 
 bool RelayService::presence_async(std::string user, Completion<UserPresence> done) {
   return call_async<UserPresence>(std::move(done),
                                   [this, user = std::move(user)](Answer<UserPresence> answer) {
-                                    backplane_.presence(user, std::move(answer));
+                                    backplane_->presence(user, std::move(answer));
                                   });
 }
 
-bool RelayService::end_sessions_async(std::string user, Completion<std::size_t> done) {
-  return call_async<std::size_t>(std::move(done),
-                                 [this, user = std::move(user)](Answer<std::size_t> answer) {
-                                   backplane_.end_sessions(user, std::move(answer));
+bool RelayService::end_sessions_async(std::string user, Completion<SocketCount> done) {
+  return call_async<SocketCount>(std::move(done),
+                                 [this, user = std::move(user)](Answer<SocketCount> answer) {
+                                   backplane_->end_sessions(user, std::move(answer));
                                  });
 }
 
-CallResult<std::size_t> RelayService::notify(std::string user, std::string json,
+CallResult<SocketCount> RelayService::notify(std::string user, std::string json,
                                              std::chrono::milliseconds deadline) {
-  return wait_for<std::size_t>(deadline, [&](Completion<std::size_t> done) {
+  return wait_for<SocketCount>(deadline, [&](Completion<SocketCount> done) {
     return notify_async(std::move(user), std::move(json), std::move(done));
   });
 }
@@ -129,9 +169,9 @@ CallResult<UserPresence> RelayService::presence(std::string user,
   });
 }
 
-CallResult<std::size_t> RelayService::end_sessions(std::string user,
+CallResult<SocketCount> RelayService::end_sessions(std::string user,
                                                    std::chrono::milliseconds deadline) {
-  return wait_for<std::size_t>(deadline, [&](Completion<std::size_t> done) {
+  return wait_for<SocketCount>(deadline, [&](Completion<SocketCount> done) {
     return end_sessions_async(std::move(user), std::move(done));
   });
 }
@@ -172,6 +212,16 @@ void RelayService::count_open(SocketKind kind, int change) noexcept {
   add(kind == SocketKind::chat ? stats_.chat_sockets : stats_.push_sockets, change);
   stats_.groups.store(directory_.group_count(), std::memory_order_relaxed);
   evict_idle();
+}
+
+void RelayService::on_opened(SocketKind kind) noexcept {
+  add(stats_.accepted, 1);
+  count_open(kind, 1);
+}
+
+std::string RelayService::on_refused(const Connection& connection, std::string_view user) {
+  if (log_ == nullptr) return {};
+  return log_->on_refused(connection.permit(), user, connection.end_reason());
 }
 
 void RelayService::on_closed(const Connection& connection, SocketKind kind,
@@ -217,6 +267,13 @@ void RelayService::refresh(Connection& connection, Member& member, std::string u
 void RelayService::ask_missed_source(std::string user, MissedQuestion question,
                                      MissedSource::Completion done) {
   if (missed_ != nullptr) {
+    if (has_other_nodes_) {
+      // Each node has an audit of its own, and only this one is asked.
+      done = [done = std::move(done)](MissedAnswer answer) {
+        if (answer) answer->complete = false;
+        done(std::move(answer));
+      };
+    }
     return missed_->ask_missed(std::move(user), std::move(question), std::move(done));
   }
   done(MissedFailure{ErrorCode::audit_off,
@@ -225,17 +282,18 @@ void RelayService::ask_missed_source(std::string user, MissedQuestion question,
 
 void RelayService::ask_missed(Connection& connection, Member& member, std::string user,
                               MissedQuestion question, const ShortText& id) {
-  ask_missed_source(std::move(user), std::move(question),
-                    [this, frame = id, id = connection.id(), &member](MissedAnswer missed) {
-                      reactor_->post([this, frame, id, &member, answer = std::move(missed)] {
-                        if (reactor_->find(id) == nullptr) return;  // the member has left
-                        if (!answer) {
-                          const auto& failure = answer.error();
-                          return fanout_.send_error(member, {failure.code, failure.detail, frame});
-                        }
-                        member.send({missed_text(*answer), {}, {}}, nullptr);
-                      });
-                    });
+  ask_missed_source(
+      std::move(user), std::move(question),
+      [this, frame = id, id = connection.id(), &member](MissedAnswer missed) {
+        reactor_->post([this, frame, id, &member, answer = std::move(missed)] {
+          if (reactor_->find(id) == nullptr) return;  // the member has left
+          if (!answer) {
+            const auto& failure = answer.error();
+            return fanout_.send_error(member, {failure.code, std::string(failure.detail), frame});
+          }
+          member.send({missed_text(*answer), {}, {}}, nullptr);
+        });
+      });
 }
 
 CallResult<MissedAnswer> RelayService::missed(std::string user, MissedQuestion question,

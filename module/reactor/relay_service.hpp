@@ -16,9 +16,9 @@
 #include "reactor/reactor.hpp"
 #include "reactor/relay_session.hpp"
 #include "reactor/timer_queue.hpp"
+#include "relay/backplane.hpp"
 #include "relay/directory.hpp"
 #include "relay/fanout.hpp"
-#include "relay/local_backplane.hpp"
 #include "relay/missed.hpp"
 #include "relay/observer.hpp"
 #include "relay/reachability.hpp"
@@ -79,6 +79,9 @@ class SocketLog {
   /// The relay, not the peer, closed a socket. `code` is no_status if no Close was sent.
   virtual void on_close(const void* permit, std::string_view user, EndReason reason,
                         CloseCode code) noexcept = 0;
+  /// A socket ends before the backplane confirmed its join. Returns the HTTP response for its
+  /// client. Throws std::bad_alloc.
+  virtual std::string on_refused(const void* permit, std::string_view user, EndReason reason) = 0;
 
  protected:
   ~SocketLog() = default;
@@ -100,11 +103,16 @@ using Completion = std::function<void(CallResult<T>)>;
 
 class RelayService final : private Observer, private Scheduler {
  public:
+  /// Makes the backplane, on the reactor's thread. Null: for one node.
+  using BackplaneMaker =
+      std::function<std::unique_ptr<Backplane>(Loop&, Directory&, Fanout&, Reachability&)>;
+
   /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher`,
   /// `log` and `missed` may be null; otherwise they must outlive the service. Throws
   /// std::system_error.
   RelayService(const RelayOptions& options, Observer* listener, TokenRefresher* refresher,
-               SocketLog* log = nullptr, MissedSource* missed = nullptr);
+               SocketLog* log = nullptr, MissedSource* missed = nullptr,
+               const BackplaneMaker& make_backplane = nullptr);
   ~RelayService();
 
   // ---- any thread but the reactor's
@@ -120,10 +128,10 @@ class RelayService final : private Observer, private Scheduler {
 
   /// See Router and Backplane. Each waits for the answer until `deadline`. Each throws
   /// std::bad_alloc.
-  CallResult<std::size_t> notify(std::string user, std::string json,
+  CallResult<SocketCount> notify(std::string user, std::string json,
                                  std::chrono::milliseconds deadline);
   CallResult<UserPresence> presence(std::string user, std::chrono::milliseconds deadline);
-  CallResult<std::size_t> end_sessions(std::string user, std::chrono::milliseconds deadline);
+  CallResult<SocketCount> end_sessions(std::string user, std::chrono::milliseconds deadline);
   /// See UserListing.
   CallResult<UserPage> list_users(std::string after, std::size_t limit,
                                   std::chrono::milliseconds deadline);
@@ -137,7 +145,8 @@ class RelayService final : private Observer, private Scheduler {
   void apply(const RelayOptions& options);
 
   void drain(std::uint32_t deadline_ms) { reactor_->drain(deadline_ms); }
-  void stop() { reactor_->stop(); }
+  /// Ends the thread. Calls that still wait for other nodes end with CallProblem::stopped.
+  void stop();
 
   const RelayStats& stats() const noexcept { return stats_; }
   const ReactorStats& reactor_stats() const noexcept { return reactor_->stats(); }
@@ -150,21 +159,23 @@ class RelayService final : private Observer, private Scheduler {
   /// The same calls, which do not wait. False once stopped: `done` is then not called. Otherwise it
   /// is called once, never before this returns where the caller is the reactor's thread. Each
   /// throws std::bad_alloc, and `done` is not called.
-  bool notify_async(std::string user, std::string json, Completion<std::size_t> done);
+  bool notify_async(std::string user, std::string json, Completion<SocketCount> done);
   bool presence_async(std::string user, Completion<UserPresence> done);
-  bool end_sessions_async(std::string user, Completion<std::size_t> done);
+  bool end_sessions_async(std::string user, Completion<SocketCount> done);
 
   /// For event sources. Its functions are for the reactor's thread.
   Loop& loop() noexcept { return *reactor_; }
 
   // ---- the reactor's thread, for sessions
 
-  Router& router() noexcept { return router_; }
+  Router& router() noexcept { return *router_; }
   void evict_idle() noexcept { directory_.evict_idle(now()); }
   const Now& now() const noexcept override { return reactor_->now(); }
   std::size_t max_queue_bytes() const noexcept { return reactor_->pool().limits().max_queue_bytes; }
-  void count_open(SocketKind kind, int change) noexcept;
+  void on_opened(SocketKind kind) noexcept;
   void on_closed(const Connection& connection, SocketKind kind, std::string_view user) noexcept;
+  /// The response for a socket whose join was not confirmed; empty without a SocketLog.
+  std::string on_refused(const Connection& connection, std::string_view user);
   void log_error_frame(const Connection& connection, std::string_view user, ErrorCode code,
                        std::string_view detail) noexcept;
   void refresh(Connection& connection, Member& member, std::string user, std::string token);
@@ -188,6 +199,7 @@ class RelayService final : private Observer, private Scheduler {
     RelayService& service_;
   };
 
+  void count_open(SocketKind kind, int change) noexcept;
   void on_error_sent(ErrorCode code) noexcept override;
   void run_at(std::int64_t steady_ms) noexcept override;
   Reactor::SessionMaker session_maker(SessionParameters parameters);
@@ -201,12 +213,13 @@ class RelayService final : private Observer, private Scheduler {
   TokenRefresher* refresher_;
   SocketLog* log_;
   MissedSource* missed_;
+  const bool has_other_nodes_;
   Directory directory_;
   Fanout fanout_;
   Reachability reachability_;
-  LocalBackplane backplane_;
   UserListing listing_;
-  Router router_;
+  std::unique_ptr<Backplane> backplane_;
+  std::optional<Router> router_;
   // A pointer, so that the destructor can end its thread before the members that sessions use.
   std::unique_ptr<Reactor> reactor_;
   std::optional<WorkTimer> work_timer_;  // made on its thread

@@ -44,6 +44,8 @@ class RelaySession final : public Session, public Base {
     }
   }
 
+  std::string on_refused() override { return service_.on_refused(connection_, user()); }
+
   void on_message(Opcode, std::string_view payload) override {
     service_.router().receive(*this, payload, service_.now());
   }
@@ -74,7 +76,10 @@ class RelaySession final : public Session, public Base {
 
   // ---- Member
 
-  void on_joined() noexcept override { service_.count_open(kind(), 1); }
+  void on_joined() noexcept override {
+    connection_.accept();
+    service_.on_opened(kind());
+  }
 
   bool send(const OutgoingText& text, const Message* delivery) override {
     // Out of memory for this receiver closes the receiver, not the sender.
@@ -112,6 +117,8 @@ class RelaySession final : public Session, public Base {
   }
 
   void end_session() override { connection_.close(CloseCode::ended_by_administrator); }
+
+  void go_away() override { connection_.close(CloseCode::going_away); }
 
   void throttle(std::int64_t us) override { connection_.pause_reading(us); }
 

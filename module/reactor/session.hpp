@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "websocket/opcode.hpp"
@@ -14,8 +15,13 @@ class Session {
  public:
   virtual ~Session() = default;
 
-  /// The 101 is queued; messages sent from now on follow it. If this throws, on_end is not called.
+  /// The 101 is queued and waits for Connection::accept(), which the session calls now or later.
+  /// Messages can be sent after that. If this throws, on_end is not called.
   virtual void on_open() = 0;
+
+  /// The connection ends before it was accepted; on_end follows. Returns the HTTP response to send
+  /// in place of the 101; empty: none. May throw.
+  virtual std::string on_refused() = 0;
 
   /// A complete message; text is valid UTF-8. The view is valid until the call returns.
   virtual void on_message(Opcode opcode, std::string_view payload) = 0;

@@ -28,6 +28,8 @@ using Answer = std::function<void(T)>;
 /// Functions that are not noexcept may throw std::bad_alloc, and then have had no effect.
 class Backplane {
  public:
+  virtual ~Backplane() = default;
+
   /// A socket that the directory has reserved. The answer is Fanout::confirm(), with the presence
   /// of the other user behind it for chat sockets. Reachability::set_has_push() follows where a
   /// user now has a push socket on any node; before the confirmation, where a chat socket makes
@@ -52,15 +54,12 @@ class Backplane {
 
   /// A notification from the host application: Fanout::send_push() and report(). The answer is the
   /// number of push sockets that accepted it.
-  virtual void notify(const Message& notification, Answer<std::size_t> answer) = 0;
+  virtual void notify(const Message& notification, Answer<SocketCount> answer) = 0;
 
   virtual void presence(std::string_view user, Answer<UserPresence> answer) = 0;
 
   /// Ends every socket of `user`. The answer is their number.
-  virtual void end_sessions(std::string_view user, Answer<std::size_t> answer) = 0;
-
- protected:
-  ~Backplane() = default;
+  virtual void end_sessions(std::string_view user, Answer<SocketCount> answer) = 0;
 };
 
 }  // namespace waystation

@@ -46,6 +46,7 @@ struct Group {
   // By Side, as last announced to the group: see has_socket() and User::is_reachable.
   std::array<bool, 2> is_present{};
   std::array<bool, 2> is_reachable{};
+  std::array<bool, 2> is_known{};  // for backplanes that learn presence after the join
 
   User& user(Side side) const noexcept { return *users[static_cast<std::size_t>(side)]; }
 
@@ -64,6 +65,13 @@ inline TokenBucket& ChatMember::rate_bucket() noexcept {
 struct UserPresence {
   std::size_t push_sockets = 0;
   std::vector<std::string> groups;  // by name; anonymous sockets do not count
+  bool is_partial = false;          // a node did not answer
+};
+
+/// The sockets that a call of the host application reached.
+struct SocketCount {
+  std::size_t sockets = 0;
+  bool is_partial = false;  // a node did not answer
 };
 
 /// The users and groups by name. One thread.
@@ -115,6 +123,20 @@ class Directory {
 
   /// Ends every socket of `user` and returns their number.
   std::size_t end_sessions(std::string_view user);
+
+  /// Calls `f(Member&)` for each push socket, and for each chat socket of groups for which
+  /// `is_wanted(const Group&)` is true. Only for those that joined. `f` must not change the
+  /// directory.
+  template <typename F, typename Wanted>
+  void for_each_member(Wanted&& is_wanted, F&& f) const {
+    for (const auto& group : groups_) {
+      if (!is_wanted(*group)) continue;
+      for (auto* member : group->members) f(*member);
+    }
+    for (const auto& user : users_) {
+      for (auto* member : user->push) f(*member);
+    }
+  }
 
   /// A user without a socket is kept until their rate bucket is full again, so that a user who
   /// reconnects gets no new burst. This destroys the users whose time has come. To be called

@@ -56,15 +56,17 @@ enum class ErrorCode : std::uint8_t {
   audit_off,
   audit_unavailable,
   audit_busy,
-  timeout
+  timeout,
+  unavailable,  // several nodes: not passed on
+  undecided,    // several nodes: whether it was passed on is not known
 };
 
 /// Their names, in the order of the enumeration; each ends with a NUL.
-inline constexpr std::array<std::string_view, 9> kErrorCodeNames{
-    "bad_json",  "bad_envelope",      "not_a_member", "rate_limited", "bad_token",
-    "audit_off", "audit_unavailable", "audit_busy",   "timeout"};
+inline constexpr std::array<std::string_view, 11> kErrorCodeNames{
+    "bad_json",          "bad_envelope", "not_a_member", "rate_limited", "bad_token", "audit_off",
+    "audit_unavailable", "audit_busy",   "timeout",      "unavailable",  "undecided"};
 inline constexpr std::size_t kErrorCodes = kErrorCodeNames.size();
-static_assert(static_cast<std::size_t>(ErrorCode::timeout) + 1 == kErrorCodes);
+static_assert(static_cast<std::size_t>(ErrorCode::undecided) + 1 == kErrorCodes);
 
 constexpr std::string_view error_code_name(ErrorCode code) noexcept {
   return kErrorCodeNames[static_cast<std::size_t>(code)];

@@ -26,6 +26,7 @@ std::uint32_t count_receivers(const Group& group, Side to, const ChatMember* sen
 template <typename Members, typename IsReceiver>
 std::size_t deliver(const Members& members, std::uint32_t receivers, MessageTexts& texts,
                     IsReceiver is_receiver) {
+  if (receivers == 0) return 0;
   Message message = texts.message();
   const bool is_counted_here = message.taken == 0;
   if (is_counted_here) message.taken = receivers;
@@ -147,11 +148,30 @@ void Fanout::report(const Message& message, Decision decision) noexcept {
                          .key = message.key});
 }
 
+void Fanout::report_dropped(const Message& message, std::size_t sockets) noexcept {
+  for (; sockets != 0; --sockets) {
+    observer_.on_delivery({Outcome::dropped, message.at, message.group, message.from, message.to,
+                           message.id, 0, message.value.size(), EndReason::closed, message.key,
+                           message.taken});
+  }
+}
+
 void Fanout::send_signal(const Group& group, const Message& signal, const ChatMember* sender) {
   TextBuffer buffer;
   const auto text = signal_text(signal.value, signal.from, buffer);
   for (auto* member : group.members) {
     if (member != sender && member->protocol() == Protocol::v1) member->send(text, nullptr);
+  }
+}
+
+void Fanout::send_signal(const Group& group, Side side, const Message& signal,
+                         const ChatMember* sender) {
+  TextBuffer buffer;
+  const auto text = signal_text(signal.value, signal.from, buffer);
+  for (auto* member : group.members) {
+    if (member != sender && member->side() == side && member->protocol() == Protocol::v1) {
+      member->send(text, nullptr);
+    }
   }
 }
 

@@ -70,8 +70,12 @@ class Fanout {
   /// Reports the outcome to the observer: once a message, on the node that it came from.
   void report(const Message& message, Decision decision) noexcept;
 
-  /// Sends a signal to all v1 members of the group but its sender.
+  /// Reports `sockets` sockets that were counted as reached, and did not accept the message.
+  void report_dropped(const Message& message, std::size_t sockets) noexcept;
+
+  /// Sends a signal to all v1 members of the group but its sender; or to those of one side.
   void send_signal(const Group& group, const Message& signal, const ChatMember* sender);
+  void send_signal(const Group& group, Side side, const Message& signal, const ChatMember* sender);
 
   // ---- errors
 

@@ -42,18 +42,18 @@ void LocalBackplane::publish_signal(ChatMember& sender, const Message& signal) {
   fanout_.send_signal(*sender.group(), signal, &sender);
 }
 
-void LocalBackplane::notify(const Message& notification, Answer<std::size_t> answer) {
+void LocalBackplane::notify(const Message& notification, Answer<SocketCount> answer) {
   const auto reached = fanout_.send_push(notification);
   fanout_.report(notification, {reached != 0 ? Route::push : Route::none, reached});
-  answer(reached);
+  answer({reached});
 }
 
 void LocalBackplane::presence(std::string_view user, Answer<UserPresence> answer) {
   answer(directory_.presence(user));
 }
 
-void LocalBackplane::end_sessions(std::string_view user, Answer<std::size_t> answer) {
-  answer(directory_.end_sessions(user));
+void LocalBackplane::end_sessions(std::string_view user, Answer<SocketCount> answer) {
+  answer({directory_.end_sessions(user)});
 }
 
 }  // namespace waystation

@@ -20,9 +20,9 @@ class LocalBackplane final : public Backplane {
   void leave(PushMember& member) noexcept override;
   void publish(ChatMember& sender, const Message& message) override;
   void publish_signal(ChatMember& sender, const Message& signal) override;
-  void notify(const Message& notification, Answer<std::size_t> answer) override;
+  void notify(const Message& notification, Answer<SocketCount> answer) override;
   void presence(std::string_view user, Answer<UserPresence> answer) override;
-  void end_sessions(std::string_view user, Answer<std::size_t> answer) override;
+  void end_sessions(std::string_view user, Answer<SocketCount> answer) override;
 
  private:
   void update_presence(Group& group) noexcept;

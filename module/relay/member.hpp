@@ -29,8 +29,7 @@ class Member {
   bool is_joined() const noexcept { return is_joined_; }
 
   /// The join is confirmed. Called once, before anything is sent; with LocalBackplane inside
-  /// Router::join, with a backplane that answers later at any time until the member leaves. The
-  /// reactor sends the 101 before, so it supports only backplanes that confirm inside join().
+  /// Router::join, with a backplane that answers later at any time until the member leaves.
   virtual void on_joined() noexcept = 0;
 
   /// Queues a text. Never throws. `delivery` is the message if this socket's user is its receiver,
@@ -51,6 +50,9 @@ class Member {
 
   /// An administrator ends the socket.
   virtual void end_session() = 0;
+
+  /// The relay gives the socket up: its client should connect again.
+  virtual void go_away() = 0;
 
   /// An {"error":…} frame with this detail is about to be sent to it. For a log.
   virtual void on_error_sent(ErrorCode, std::string_view) noexcept {}

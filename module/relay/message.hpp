@@ -30,6 +30,7 @@ std::string_view route_name(Route route) noexcept;
 struct Decision {
   Route route = Route::none;
   std::size_t reached = 0;  // sockets of the receiver whose queue accepted it
+  bool is_partial = false;  // other nodes could not be asked
 };
 
 /// A message as views into memory of others. All views are valid for the duration of the call that

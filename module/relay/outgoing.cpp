@@ -93,7 +93,7 @@ OutgoingText ack_text(const Message& message, Decision decision, TextBuffer& buf
   buffer.append_number(decision.reached);
   buffer.append(",\"at\":");
   buffer.append_number(static_cast<std::uint64_t>(message.at));
-  buffer.append("}}");
+  buffer.append(decision.is_partial ? ",\"partial\":true}}" : "}}");
   return {buffer.view(), {}, {}};
 }
 

@@ -146,7 +146,7 @@ void Router::receive_message(ChatMember& sender, const Envelope& envelope, const
 }
 
 void Router::notify(std::string_view user, std::string_view json, const Now& now,
-                    Answer<std::size_t> answer) {
+                    Answer<SocketCount> answer) {
   Message notification{json, {}, {}, user, {}, now.wall_ms};
   notification.key = fanout_.next_key();
   backplane_.notify(notification, std::move(answer));

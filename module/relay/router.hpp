@@ -39,7 +39,7 @@ class Router {
 
   /// A notification from the host application; `json` is one JSON text. See Backplane::notify.
   void notify(std::string_view user, std::string_view json, const Now& now,
-              Answer<std::size_t> answer);
+              Answer<SocketCount> answer);
 
  private:
   void receive_message(ChatMember& sender, const Envelope& envelope, const Now& now);

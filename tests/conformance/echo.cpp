@@ -38,7 +38,8 @@ class EchoSession final : public Session {
  public:
   explicit EchoSession(Connection& connection) : connection_(connection) {}
 
-  void on_open() override {}
+  void on_open() override { connection_.accept(); }
+  std::string on_refused() override { return {}; }
   void on_message(Opcode opcode, std::string_view payload) override {
     connection_.send(opcode, {payload});
   }

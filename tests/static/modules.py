@@ -20,8 +20,9 @@ MAY_INCLUDE = {
     "reactor": {"base", "relay", "websocket"},
     "http": {"base", "relay", "admission", "audit"},
     "handover": {"base", "admission", "reactor"},
+    "cluster": {"base", "relay", "reactor"},
     "api": {"base", "relay", "websocket", "admission", "audit", "reactor", "http", "handover",
-            "waystation"},
+            "cluster", "waystation"},
     "include": {"waystation"},
 }
 # Third-party headers, and the only modules that may include them.
@@ -29,7 +30,8 @@ ONLY_IN = {
     r"sqlite3\.h": {"audit"},
     r"jwt\.h": {"admission"},
     r"cjson/": {"base", "admission", "http"},
-    r"openssl/": {"base", "websocket", "admission", "include"},  # include: civetweb_openssl.h
+    r"hiredis/": {"cluster"},
+    r"openssl/": {"base", "websocket", "admission", "cluster", "include"},  # include: civetweb_openssl.h
     r"sys/epoll\.h": {"reactor"},
     r"civetweb\.h": {"include"},
 }

@@ -263,6 +263,11 @@ typedef struct waystation_options {
 
   const char *handover_key_file;  /* path; NULL or "": who may connect to the door may ask */
   int show_reachable;             /* 0 or 1 */
+
+  /* Several nodes, see module/CLUSTER.md. NULL or "" in `cluster`: this relay is the only one. */
+  const char *cluster;            /* a list of the engines, such as "redis://10.0.0.5:6379" */
+  const char *cluster_name;       /* relays of one name are nodes of one relay */
+  const char *cluster_key_file;   /* path: the keys that seal messages between nodes */
 } waystation_options;
 
 /* Fills in the defaults. `size` is the caller's sizeof(waystation_options). */
@@ -320,6 +325,20 @@ WAYSTATION_API waystation_status waystation_options_check(const waystation_optio
 WAYSTATION_API waystation_status waystation_options_check_all(
     const waystation_options *options,
     int (*visit)(void *user_data, waystation_log_level severity, const waystation_error *problem),
+    void *user_data);
+
+/* Tries the servers of `cluster` without starting a relay: connects, logs in and looks at their
+ * settings, for `deadline_ms` at most. Calls `visit` for each finding on the calling thread:
+ *   - WAYSTATION_LOG_ERROR: the server cannot be used now.
+ *   - WAYSTATION_LOG_WARNING: a setting of the server should be changed.
+ *   - WAYSTATION_LOG_INFO: the server can be used.
+ * Without `cluster` there is no finding.
+ *
+ * Errors: WAYSTATION_INVALID (an option, an argument is NULL), WAYSTATION_FAILED (a server cannot be
+ * used), WAYSTATION_EXHAUSTED. */
+WAYSTATION_API waystation_status waystation_cluster_check(
+    const waystation_options *options, uint32_t deadline_ms,
+    int (*visit)(void *user_data, waystation_log_level severity, const waystation_error *finding),
     void *user_data);
 
 /* ---- a relay's life ------------------------------------------------------------------------ */
@@ -674,6 +693,15 @@ typedef struct waystation_stats {
   uint64_t audit_lag_ms;         /* age of the oldest waiting row, now */
   uint64_t audit_file_bytes;     /* size of the file and its WAL, now */
   uint64_t log_lines_lost;       /* not delivered to on_log, which was too slow */
+  uint64_t cluster_engines;      /* servers that connect the nodes; 0: one node */
+  uint64_t cluster_engines_ready; /* of them: connected, with all subscriptions, now */
+  uint64_t cluster_nodes;        /* nodes of the cluster, this one too, as last reported */
+  uint64_t cluster_round_trip_us; /* of the last heartbeat, microseconds */
+  uint64_t cluster_unavailable;  /* messages not passed on, since other nodes could not be reached */
+  uint64_t cluster_undecided;    /* messages that were under way when the connection was lost */
+  uint64_t cluster_partial;      /* messages that only sockets of this node got */
+  uint64_t cluster_resubscriptions; /* of all channels, after a lost connection */
+  uint64_t cluster_frames_rejected; /* from other nodes: malformed, or sealed with another key */
 } waystation_stats;
 
 /* Reads the statistics; never waits for the relay. Errors: WAYSTATION_INVALID. */

@@ -39,6 +39,7 @@ class NullMember final : public ChatMember {
   }
   void refresh(std::string) override {}
   void end_session() override {}
+  void go_away() override {}
   void throttle(std::int64_t) override {}
 };
 

@@ -119,7 +119,7 @@ conformance() {
   # shellcheck disable=SC2046 # flags are words
   c++ -std=c++20 -O1 -g1 -pthread -DWAYSTATION_ECHO_TLS -I"$root/module" -I"$root/module/include" \
     -isystem "$2/include" "$root/tests/conformance/echo.cpp" "$hosts/release-$1.o" -o "$program" \
-    "$root/build/release/module/api/libwaystation.a" $(pkg-config --libs sqlite3 libjwt libcjson) \
+    "$root/build/release/module/api/libwaystation.a" $(pkg-config --libs sqlite3 libjwt libcjson hiredis) \
     -lssl -lcrypto -ldl &&
     WAYSTATION_ECHO="$program" play "release-$1" "$root/tests/conformance/test_conformance.py"
 }

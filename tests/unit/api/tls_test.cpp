@@ -752,7 +752,8 @@ class TlsReactor {
 class Echo final : public Session {
  public:
   explicit Echo(Connection& connection) : connection_(connection) {}
-  void on_open() override {}
+  void on_open() override { connection_.accept(); }
+  std::string on_refused() override { return {}; }
   void on_message(Opcode opcode, std::string_view payload) override {
     if (payload == "pause") return connection_.pause_reading(20'000);
     connection_.send(opcode, {payload});

@@ -12,7 +12,7 @@ namespace waystation::test {
 /// A relay with configurable answers, which records its calls.
 class FakeRelay final : public RelayCalls {
  public:
-  Result<std::uint64_t, CallFailure> push(std::string_view user, std::string_view json) override {
+  Result<Count, CallFailure> push(std::string_view user, std::string_view json) override {
     asked.push_back("push " + std::string(user) + " " + std::string(json));
     return pushed;
   }
@@ -24,7 +24,7 @@ class FakeRelay final : public RelayCalls {
     asked.push_back("users " + std::string(first) + " " + std::to_string(limit));
     return listed;
   }
-  Result<std::uint64_t, CallFailure> end_sessions(std::string_view user) override {
+  Result<Count, CallFailure> end_sessions(std::string_view user) override {
     asked.push_back("end " + std::string(user));
     return ended;
   }
@@ -49,10 +49,10 @@ class FakeRelay final : public RelayCalls {
   }
   std::size_t max_message_bytes() const override { return 100; }
 
-  Result<std::uint64_t, CallFailure> pushed = std::uint64_t{3};
+  Result<Count, CallFailure> pushed = Count{3};
   Result<Presence, CallFailure> present = Presence{2, {"alice_bob", "alice_carol"}};
   Result<UserPage, CallFailure> listed = UserPage{};
-  Result<std::uint64_t, CallFailure> ended = std::uint64_t{4};
+  Result<Count, CallFailure> ended = Count{4};
   Health healthy{false, "1.2.3", {{"chat_sockets", 7}, {"queued_bytes", 5'000'000'000}}, "off", ""};
   Result<std::vector<AuditRow>, CallFailure> rows = std::vector<AuditRow>();
   Result<Missed, CallFailure> tried =

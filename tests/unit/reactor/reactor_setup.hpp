@@ -10,6 +10,9 @@ namespace waystation::test {
 /// The response to each upgrade.
 inline constexpr std::string_view kResponse = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
+/// The response to one that the session does not accept.
+inline constexpr std::string_view kRefusal = "HTTP/1.1 503 Service Unavailable\r\n\r\n";
+
 /// Options under which no ping comes between the frames of a test.
 inline ReactorOptions without_pings() {
   ReactorOptions options;

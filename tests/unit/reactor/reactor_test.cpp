@@ -36,6 +36,7 @@ struct Record {
   // When the first and the last of them were, by the reactor's clock.
   std::atomic<std::int64_t> first_heard_ms = 0, heard_ms = 0;
   std::atomic<int> taken = 0, refused = 0;  // what the session sent, or tried to
+  std::atomic<int> refused_upgrades = 0;
   std::atomic<bool> permit_held = true;
 
   void lose(std::uint64_t offset) {
@@ -87,9 +88,20 @@ class EchoSession final : public Session {
   void on_open() override {
     record_->descriptor = connection_.descriptor();
     if (name_ == "throws") throw std::bad_alloc();
+    if (name_ == "unaccepted") {
+      names_[name_] = &connection_;
+      ++record_->opened;
+      return;
+    }
     names_[name_] = &connection_;
+    connection_.accept();
     ++record_->opened;
     if (name_ == "greets") send(connection_, "hello");
+  }
+
+  std::string on_refused() override {
+    ++record_->refused_upgrades;
+    return std::string(kRefusal);
   }
 
   void on_message(Opcode opcode, std::string_view payload) override {
@@ -1215,8 +1227,8 @@ TEST_F(ReactorTest, AnExceptionEndsItsOwnConnectionWith1011) {
   peer.client.vanish();
   expect_ended(peer);
 
-  auto at_opening = open("throws");
-  EXPECT_EQ(at_opening.client.hear(), "(closed 1011)");
+  auto at_opening = connect("throws");
+  EXPECT_EQ(at_opening.client.read_head(), kRefusal) << "in place of the 101";
   at_opening.client.vanish();
   EXPECT_TRUE(eventually([&] { return !at_opening.record->permit_held; }));
   EXPECT_EQ(at_opening.record->ended, 0) << "it had not begun";
@@ -1228,6 +1240,61 @@ TEST_F(ReactorTest, AnExceptionEndsItsOwnConnectionWith1011) {
   ASSERT_TRUE(reactor_->post([] { throw std::bad_alloc(); }));
   other.client.say("still here");
   EXPECT_EQ(other.client.hear(), "still here");
+}
+
+// ---- a session that accepts later
+
+TEST_F(ReactorTest, NothingIsSentOrReadBeforeTheSessionAccepts) {
+  start(options());
+  auto record = std::make_shared<Record>();
+  WebSocketClient client(test::connect_to({"127.0.0.1", listener_->port()}));
+  ASSERT_TRUE(adopt("unaccepted", record, frame(Opcode::text, "early")));
+  client.send(frame(Opcode::text, "on the socket"));
+  ASSERT_TRUE(eventually([&] { return record->opened == 1; }));
+  on_reactor([&] { EXPECT_EQ(record->messages, 0); });
+  std::int32_t arrived = 0;
+  EXPECT_EQ(ioctl(client.get(), FIONREAD, &arrived), 0);
+  EXPECT_EQ(arrived, 0);
+
+  on_reactor([&] { names_.at("unaccepted")->accept(); });
+  EXPECT_EQ(client.read_head(), kResponse);
+  EXPECT_EQ(client.hear(), "early");
+  EXPECT_EQ(client.hear(), "on the socket");
+  client.say("still here");
+  EXPECT_EQ(client.hear(), "still here");
+}
+
+TEST_F(ReactorTest, AnUpgradeThatIsNotAcceptedInTimeIsRefused) {
+  start(options());
+  auto peer = connect("unaccepted");
+  peer.client.send(frame(Opcode::text, "never heard"));
+  EXPECT_EQ(peer.client.read_head(), kRefusal);
+  EXPECT_TRUE(peer.client.is_at_end());
+  EXPECT_TRUE(eventually([&] { return peer.record->ended == 1; }));
+  EXPECT_EQ(peer.record->messages, 0);
+  peer.client.vanish();
+  EXPECT_TRUE(eventually([&] { return !peer.record->permit_held; }));
+}
+
+TEST_F(ReactorTest, AClientMayGoBeforeTheSessionAccepts) {
+  start(options());
+  auto peer = connect("unaccepted");
+  ASSERT_TRUE(eventually([&] { return peer.record->opened == 1; }));
+  peer.client.reset();
+  EXPECT_TRUE(eventually([&] { return !peer.record->permit_held; }));
+  EXPECT_EQ(peer.record->ended, 1);
+  EXPECT_EQ(peer.record->refused_upgrades, 0);
+}
+
+TEST_F(ReactorTest, ADrainRefusesWhatIsNotAccepted) {
+  start(options());
+  auto peer = connect("unaccepted");
+  ASSERT_TRUE(eventually([&] { return peer.record->opened == 1; }));
+  std::thread drain([&] { reactor_->drain(20'000); });
+  EXPECT_EQ(peer.client.read_head(), kRefusal);
+  peer.client.vanish();
+  drain.join();
+  EXPECT_EQ(peer.record->ended, 1);
 }
 
 TEST_F(ReactorTest, BusyPollingChangesNoResult) {

@@ -13,6 +13,7 @@
 
 #include "support/websocket_client.hpp"
 #include "unit/reactor/reactor_setup.hpp"
+#include "unit/relay/late_backplane.hpp"
 
 namespace waystation::test {
 namespace {
@@ -135,7 +136,7 @@ class RelayServiceTest : public testing::Test {
   }
 
   std::size_t notified(const std::string& user, const std::string& json) {
-    return *service_->notify(user, json, 20s);
+    return service_->notify(user, json, 20s)->sockets;
   }
   UserPresence presence(const std::string& user) { return *service_->presence(user, 20s); }
 
@@ -214,6 +215,71 @@ TEST_F(RelayServiceTest, AClientWithA101IsPresent) {
   }
 }
 
+/// Remembers which upgrades were refused.
+class RefusalLog final : public SocketLog {
+ public:
+  void on_error_frame(const void*, std::string_view, ErrorCode,
+                      std::string_view) noexcept override {}
+  void on_close(const void*, std::string_view, EndReason, CloseCode) noexcept override {}
+  std::string on_refused(const void*, std::string_view user, EndReason) override {
+    user_ = user;
+    return std::string(kRefusal);
+  }
+  std::string user_;
+};
+
+TEST_F(RelayServiceTest, A101FollowsTheConfirmationOfTheJoin) {
+  RefusalLog log;
+  LateBackplane* late = nullptr;
+  server_.emplace();
+  service_.emplace(options(), &listening_, &refresher_, &log,
+                   [&](Loop&, Directory& directory, Fanout& fanout, Reachability&) {
+                     auto made = std::make_unique<LateBackplane>(directory, fanout);
+                     late = made.get();
+                     return made;
+                   });
+  WebSocketClient alice(test::connect_to({"127.0.0.1", server_->port()}));
+  auto adopted = adopt_socket({server_->accept().get(), "", 0, 0});
+  ASSERT_TRUE(service_->open(*adopted, std::string(kResponse), nullptr,
+                             {SocketKind::chat, Protocol::v1, "alice_bob", "alice", 0},
+                             frame(Opcode::text, R"({"ping":1})")));
+  alice.say(R"({"ping":2})");
+  // A task that is posted now runs after the join.
+  const auto run = [&](const std::function<void()>& task) {
+    std::promise<void> done;
+    service_->post([&] {
+      task();
+      done.set_value();
+    });
+    done.get_future().wait();
+  };
+  run([&] {
+    EXPECT_EQ(service_->stats().chat_sockets, 0U);
+    EXPECT_EQ(service_->stats().accepted, 0U);
+    late->answer_all();
+  });
+  EXPECT_EQ(alice.read_head(), kResponse);
+  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
+  EXPECT_EQ(alice.hear(), R"({"pong":1})");
+  EXPECT_EQ(alice.hear(), R"({"pong":2})");
+  EXPECT_EQ(service_->stats().accepted, 1U);
+
+  WebSocketClient bob(test::connect_to({"127.0.0.1", server_->port()}));
+  auto second = adopt_socket({server_->accept().get(), "", 0, 0});
+  ASSERT_TRUE(service_->open(*second, std::string(kResponse), nullptr,
+                             {SocketKind::chat, Protocol::v1, "alice_bob", "bob", 0}));
+  EXPECT_EQ(bob.read_head(), kRefusal) << "no confirmation in time";
+  EXPECT_TRUE(bob.is_at_end());
+  EXPECT_EQ(log.user_, "bob");
+  EXPECT_EQ(service_->stats().accepted, 1U);
+  bob.vanish();
+  // It left the queue of the backplane, too.
+  run([&] { late->answer_all(); });
+  alice.say(R"({"ping":3})");
+  EXPECT_EQ(alice.hear(), R"({"pong":3})");
+  service_.reset();  // before the log
+}
+
 TEST_F(RelayServiceTest, NotifiesEveryPushSocketOfAUser) {
   start();
   auto first = push("bob");
@@ -269,11 +335,11 @@ TEST_F(RelayServiceTest, EndsTheSessionsOfOneUserOnly) {
   auto a = push("bob");
   auto b = chat("bob");
   auto c = chat("alice");
-  EXPECT_EQ(*service_->end_sessions("bob", 20s), 2U);
+  EXPECT_EQ(service_->end_sessions("bob", 20s)->sockets, 2U);
   EXPECT_EQ(a.hear(), "(closed 4403)");
   EXPECT_EQ(b.hear(), "(closed 4403)");
   EXPECT_TRUE(presence("bob").groups.empty());
-  EXPECT_EQ(*service_->end_sessions("bob", 20s), 0U);
+  EXPECT_EQ(service_->end_sessions("bob", 20s)->sockets, 0U);
   c.say(R"({"message":1})");
   EXPECT_TRUE(eventually([&] { return service_->stats().messages_undelivered == 1; }));
 }
@@ -406,7 +472,7 @@ TEST_F(DropReasonTest, ThePeerWasDead) {
 
 TEST_F(DropReasonTest, AnAdministratorEndedIt) {
   expect_drops(EndReason::ended, [&](WebSocketClient& bob) {
-    EXPECT_EQ(*service_->end_sessions("bob", 20s), 1U);
+    EXPECT_EQ(service_->end_sessions("bob", 20s)->sockets, 1U);
     bob.reset();
   });
 }
@@ -667,11 +733,11 @@ TEST_F(RelayServiceTest, AsynchronousCallsAreAnsweredOnTheReactorsThreadInOrder)
   EXPECT_TRUE(service_->presence_async("bob", [&](CallResult<UserPresence> result) {
     note("present " + std::to_string(result->push_sockets));
   }));
-  EXPECT_TRUE(service_->notify_async("bob", "1", [&](CallResult<std::size_t> result) {
-    note("notified " + std::to_string(*result));
+  EXPECT_TRUE(service_->notify_async("bob", "1", [&](CallResult<SocketCount> result) {
+    note("notified " + std::to_string(result->sockets));
     // From there, too: it is not answered before this returns.
-    EXPECT_TRUE(service_->end_sessions_async("bob", [&](CallResult<std::size_t> ended) {
-      note("ended " + std::to_string(*ended));
+    EXPECT_TRUE(service_->end_sessions_async("bob", [&](CallResult<SocketCount> ended) {
+      note("ended " + std::to_string(ended->sockets));
       done.set_value();
     }));
     note("asked");
@@ -688,8 +754,8 @@ TEST_F(RelayServiceTest, AnAsynchronousCallIsAnsweredBeforeAStopOrRefused) {
   start();
   std::promise<void> release;
   std::atomic<int> answered = 0;
-  const auto count = [&](const CallResult<std::size_t>&) { ++answered; };
-  EXPECT_TRUE(service_->notify_async("bob", "1", [&](const CallResult<std::size_t>& result) {
+  const auto count = [&](const CallResult<SocketCount>&) { ++answered; };
+  EXPECT_TRUE(service_->notify_async("bob", "1", [&](const CallResult<SocketCount>& result) {
     release.get_future().wait();
     count(result);
   }));

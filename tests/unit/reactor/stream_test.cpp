@@ -278,7 +278,8 @@ class Echo final : public Session {
  public:
   Echo(Connection& connection, std::shared_ptr<Record> record)
       : connection_(connection), record_(std::move(record)) {}
-  void on_open() override {}
+  void on_open() override { connection_.accept(); }
+  std::string on_refused() override { return {}; }
   void on_message(Opcode opcode, std::string_view payload) override {
     ++record_->messages;
     if (payload == "pause") return connection_.pause_reading(20'000);

@@ -6,14 +6,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <deque>
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "unit/relay/fake_members.hpp"
+#include "unit/relay/late_backplane.hpp"
 #include "unit/websocket/allocations.hpp"
 
 namespace waystation::test {
@@ -40,6 +39,7 @@ class NullMember final : public Base {
   }
   void refresh(std::string) override {}
   void end_session() override {}
+  void go_away() override {}
   void throttle(std::int64_t) override {}
 
   int sent = 0;
@@ -87,117 +87,6 @@ TEST(LocalBackplane, AMessageAllocatesNothing) {
 }
 
 // ---- a backplane that answers later
-
-/// Keeps the events of a group in one queue, and answers them when the test calls answer().
-class LateBackplane final : public Backplane {
- public:
-  LateBackplane(Directory& directory, Fanout& fanout) : directory_(directory), fanout_(fanout) {}
-
-  void join(ChatMember& member) override {
-    queues_[member.group()->name].push_back({Event::Kind::join, &member, std::nullopt});
-  }
-  void leave(ChatMember& member) noexcept override {
-    auto& queue = queues_[member.group()->name];
-    std::erase_if(queue, [&](const Event& event) {
-      return event.kind == Event::Kind::join && event.socket == &member;
-    });
-    for (auto& event : queue) {
-      if (event.socket == &member) event.socket = nullptr;
-    }
-    queue.push_back({Event::Kind::presence, nullptr, std::nullopt});
-  }
-  void join(PushMember& member) override { fanout_.confirm(member); }
-  void leave(PushMember&) noexcept override {}
-
-  void publish(ChatMember& sender, const Message& message) override {
-    queues_[sender.group()->name].push_back({Event::Kind::message, &sender, OwnedMessage(message)});
-  }
-  void publish_signal(ChatMember& sender, const Message& signal) override {
-    queues_[sender.group()->name].push_back({Event::Kind::signal, &sender, OwnedMessage(signal)});
-  }
-  void notify(const Message& notification, Answer<std::size_t> answer) override {
-    calls_.push_back(
-        [this, owned = std::make_shared<OwnedMessage>(notification), answer = std::move(answer)] {
-          const auto reached = fanout_.send_push(owned->view());
-          fanout_.report(owned->view(), {reached != 0 ? Route::push : Route::none, reached});
-          answer(reached);
-        });
-  }
-  void presence(std::string_view user, Answer<UserPresence> answer) override {
-    calls_.push_back([this, user = std::string(user), answer = std::move(answer)] {
-      answer(directory_.presence(user));
-    });
-  }
-  void end_sessions(std::string_view user, Answer<std::size_t> answer) override {
-    calls_.push_back([this, user = std::string(user), answer = std::move(answer)] {
-      answer(directory_.end_sessions(user));
-    });
-  }
-
-  /// Answers the oldest event of a group.
-  void answer(const std::string& group) {
-    auto& queue = queues_.at(group);
-    ASSERT_FALSE(queue.empty());
-    auto event = std::move(queue.front());
-    queue.pop_front();
-    answer(group, event);
-  }
-  /// Answers everything.
-  void answer_all() {
-    for (auto& [group, queue] : queues_) {
-      while (!queue.empty()) answer(group);
-    }
-    for (auto& call : std::exchange(calls_, {})) call();
-  }
-
- private:
-  struct Event {
-    enum class Kind : std::uint8_t { join, presence, message, signal };
-    Kind kind;
-    ChatMember* socket;  // null: it has left
-    std::optional<OwnedMessage> message;
-  };
-
-  void answer(const std::string& name, Event& event) {
-    // The group is destroyed with its last socket.
-    auto* const group = directory_.find_group(name);
-    switch (event.kind) {
-      case Event::Kind::join:
-        fanout_.confirm(*event.socket);
-        fanout_.send_presence(*event.socket);
-        [[fallthrough]];
-      case Event::Kind::presence:
-        if (group == nullptr) return;
-        for (const auto side : {Side::lo, Side::hi}) {
-          fanout_.set_presence(*group, side, group->has_socket(side));
-        }
-        return;
-      case Event::Kind::message:
-        return decide(group, event);
-      case Event::Kind::signal:
-        if (group != nullptr) {
-          fanout_.send_signal(*group, event.message->view(), event.socket);
-        }
-    }
-  }
-
-  void decide(const Group* group, Event& event) {
-    const auto& message = event.message->view();
-    MessageTexts texts(chat_text, message);
-    Decision decision;
-    if (group != nullptr) decision = {Route::chat, fanout_.send_chat(*group, texts, event.socket)};
-    if (decision.reached == 0) decision = {Route::push, fanout_.send_push(message)};
-    if (decision.reached == 0) decision.route = Route::none;
-    if (group != nullptr) fanout_.echo(*group, texts, event.socket, decision.route);
-    if (event.socket != nullptr) fanout_.acknowledge(*event.socket, message, decision);
-    fanout_.report(message, decision);
-  }
-
-  Directory& directory_;
-  Fanout& fanout_;
-  std::map<std::string, std::deque<Event>> queues_;
-  std::vector<std::function<void()>> calls_;
-};
 
 class LateBackplaneTest : public testing::Test {
  protected:
@@ -396,9 +285,9 @@ TEST_F(LateBackplaneTest, CallsOfTheHostApplicationAreAnsweredLater) {
   std::optional<std::size_t> reached;
   std::optional<UserPresence> presence;
   std::optional<std::size_t> ended;
-  router.notify("bob", "1", {7, 7}, [&](std::size_t answer) { reached = answer; });
+  router.notify("bob", "1", {7, 7}, [&](SocketCount answer) { reached = answer.sockets; });
   backplane.presence("bob", [&](UserPresence answer) { presence = std::move(answer); });
-  backplane.end_sessions("bob", [&](std::size_t answer) { ended = answer; });
+  backplane.end_sessions("bob", [&](SocketCount answer) { ended = answer.sockets; });
   EXPECT_FALSE(reached || presence || ended);
   backplane.answer_all();
   EXPECT_EQ(reached, 1U);

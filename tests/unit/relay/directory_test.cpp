@@ -18,6 +18,7 @@ class NullMember final : public Base {
   bool send(const OutgoingText&, const Message*) override { return true; }
   void refresh(std::string) override {}
   void end_session() override {}
+  void go_away() override {}
   void throttle(std::int64_t) override {}
 };
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 #include "relay/reachability.hpp"
 #include "relay/router.hpp"
 #include "relay/user_listing.hpp"
+#include "unit/relay/late_backplane.hpp"
 
 namespace waystation::test {
 
@@ -48,6 +50,7 @@ class Inbox {
   std::vector<MissedQuestion> questions;
   int joins = 0;
   int ended = 0;
+  int gone = 0;
   std::int64_t throttled_us = 0;
 
  protected:
@@ -92,6 +95,7 @@ class FakeMember : public Base, public Inbox {
     questions.push_back(std::move(question));
   }
   void end_session() override { ++ended; }
+  void go_away() override { ++gone; }
   void throttle(std::int64_t us) override { throttled_us += us; }
 
  protected:
@@ -165,9 +169,16 @@ class FakeScheduler final : public Scheduler {
   std::optional<std::int64_t> due_ms;
 };
 
-/// A relay of one node, as RelayService builds it.
+/// A relay of one node, as RelayService builds it; or, `is_late`, over a backplane that keeps each
+/// event before it answers.
 struct LocalRelay {
-  explicit LocalRelay(const RateLimit& limit = {}) : directory(limit) {}
+  explicit LocalRelay(const RateLimit& limit = {}, bool is_late = false)
+      : directory(limit), made(make_backplane(is_late)) {}
+
+  std::unique_ptr<Backplane> make_backplane(bool is_late) {
+    if (!is_late) return std::make_unique<LocalBackplane>(directory, fanout, reachability);
+    return std::make_unique<LateBackplane>(directory, fanout, &reachability, true);
+  }
 
   /// Does the work that is due until none is left, and returns the number of rounds.
   int work() {
@@ -187,7 +198,7 @@ struct LocalRelay {
   // Each throws std::bad_optional_access if the answer does not come within the call.
   std::size_t notify(std::string_view user, std::string_view json, const Now& now) {
     std::optional<std::size_t> reached;
-    router.notify(user, json, now, [&](std::size_t answer) { reached = answer; });
+    router.notify(user, json, now, [&](SocketCount answer) { reached = answer.sockets; });
     return reached.value();
   }
   UserPresence presence(std::string_view user) {
@@ -197,7 +208,7 @@ struct LocalRelay {
   }
   std::size_t end_sessions(std::string_view user) {
     std::optional<std::size_t> ended;
-    backplane.end_sessions(user, [&](std::size_t answer) { ended = answer; });
+    backplane.end_sessions(user, [&](SocketCount answer) { ended = answer.sockets; });
     return ended.value();
   }
 
@@ -206,7 +217,8 @@ struct LocalRelay {
   Fanout fanout{directory, recorder};
   FakeScheduler scheduler;
   Reachability reachability{directory, fanout, scheduler};
-  LocalBackplane backplane{directory, fanout, reachability};
+  std::unique_ptr<Backplane> made;
+  Backplane& backplane = *made;
   UserListing listing{directory, scheduler};
   Router router{directory, fanout, backplane};
 };

@@ -24,14 +24,18 @@ using testing::StartsWith;
 constexpr auto kPlain = Protocol::plain;
 constexpr auto kV1 = Protocol::v1;
 
-class RouterTest : public testing::Test {
+/// The cases hold for each backplane: the parameter is LocalRelay's `is_late`.
+class RouterTest : public testing::TestWithParam<bool> {
  protected:
   FakeChat plain(std::string_view user) { return {router, kPlain, "alice_bob", user}; }
   FakeChat v1(std::string_view user) { return {router, kV1, "alice_bob", user}; }
 
-  LocalRelay relay;
+  LocalRelay relay{{}, GetParam()};
   Router& router = relay.router;
 };
+
+INSTANTIATE_TEST_SUITE_P(Backplanes, RouterTest, testing::Bool(),
+                         [](const auto& one) { return std::string(one.param ? "Late" : "Local"); });
 
 /// The frame about a user without a push socket.
 std::string presence(const char* user, bool present) {
@@ -42,7 +46,7 @@ std::string presence(const char* user, bool present) {
 
 // ---- plain: the original protocol ------------------------------------------------------------
 
-TEST_F(RouterTest, SendsAPlainMessageToBothSidesIfTheReceiverIsPresent) {
+TEST_P(RouterTest, SendsAPlainMessageToBothSidesIfTheReceiverIsPresent) {
   auto alice = plain("alice");
   auto bob = plain("bob");
   alice.say(R"({"message":"hi","to_user":"bob"})");
@@ -50,7 +54,7 @@ TEST_F(RouterTest, SendsAPlainMessageToBothSidesIfTheReceiverIsPresent) {
   EXPECT_THAT(bob.all(), ElementsAre(R"({"message":"hi"})"));
 }
 
-TEST_F(RouterTest, PushesIfTheReceiverIsNotPresent) {
+TEST_P(RouterTest, PushesIfTheReceiverIsNotPresent) {
   auto alice = plain("alice");
   FakePush bob(router, kPlain, "bob");
   alice.say(R"({"message":"hi","to_user":"bob"})");
@@ -58,7 +62,7 @@ TEST_F(RouterTest, PushesIfTheReceiverIsNotPresent) {
   EXPECT_THAT(bob.all(), ElementsAre(R"({"event":{"message":"hi","group":"alice_bob"}})"));
 }
 
-TEST_F(RouterTest, PushesToEveryPushSocketOfTheReceiver) {
+TEST_P(RouterTest, PushesToEveryPushSocketOfTheReceiver) {
   auto alice = plain("alice");
   FakePush bob1(router, kPlain, "bob");
   FakePush bob2(router, kPlain, "bob");
@@ -71,7 +75,7 @@ TEST_F(RouterTest, PushesToEveryPushSocketOfTheReceiver) {
   EXPECT_THAT(alice_push.all(), IsEmpty());
 }
 
-TEST_F(RouterTest, DoesNotPushIfTheReceiverIsPresent) {
+TEST_P(RouterTest, DoesNotPushIfTheReceiverIsPresent) {
   auto alice = plain("alice");
   auto bob = plain("bob");
   FakePush bob_push(router, kPlain, "bob");
@@ -80,13 +84,13 @@ TEST_F(RouterTest, DoesNotPushIfTheReceiverIsPresent) {
   EXPECT_EQ(bob.all().size(), 1U);
 }
 
-TEST_F(RouterTest, SendsNothingToAPlainSenderIfTheReceiverIsAbsent) {
+TEST_P(RouterTest, SendsNothingToAPlainSenderIfTheReceiverIsAbsent) {
   auto alice = plain("alice");
   alice.say(R"({"message":1,"to_user":"bob"})");
   EXPECT_THAT(alice.all(), IsEmpty());
 }
 
-TEST_F(RouterTest, SendsAPlainMessageToAllTabsOfBothSides) {
+TEST_P(RouterTest, SendsAPlainMessageToAllTabsOfBothSides) {
   auto alice1 = plain("alice");
   auto alice2 = plain("alice");
   auto bob1 = plain("bob");
@@ -97,7 +101,7 @@ TEST_F(RouterTest, SendsAPlainMessageToAllTabsOfBothSides) {
   }
 }
 
-TEST_F(RouterTest, ASecondTabOfTheSenderIsNotTheReceiver) {
+TEST_P(RouterTest, ASecondTabOfTheSenderIsNotTheReceiver) {
   auto alice1 = plain("alice");
   auto alice2 = plain("alice");
   FakePush bob(router, kPlain, "bob");
@@ -107,14 +111,14 @@ TEST_F(RouterTest, ASecondTabOfTheSenderIsNotTheReceiver) {
   EXPECT_THAT(alice2.all(), IsEmpty());
 }
 
-TEST_F(RouterTest, SendsNullForAMissingMessageInPlain) {
+TEST_P(RouterTest, SendsNullForAMissingMessageInPlain) {
   auto alice = plain("alice");
   auto bob = plain("bob");
   alice.say(R"({"to_user":"bob"})");
   EXPECT_EQ(bob.next(), R"({"message":null})");
 }
 
-TEST_F(RouterTest, SendsToTheOtherUserIfToUserIsMissing) {
+TEST_P(RouterTest, SendsToTheOtherUserIfToUserIsMissing) {
   auto alice = plain("alice");
   auto bob = plain("bob");
   alice.say(R"({"message":1})");
@@ -122,7 +126,7 @@ TEST_F(RouterTest, SendsToTheOtherUserIfToUserIsMissing) {
   EXPECT_THAT(bob.all(), ElementsAre(R"({"message":1})", R"({"message":2})"));
 }
 
-TEST_F(RouterTest, DoesNotSendToOtherGroups) {
+TEST_P(RouterTest, DoesNotSendToOtherGroups) {
   auto alice = plain("alice");
   auto bob = plain("bob");
   FakeChat alice_carol(router, kPlain, "alice_carol", "alice");
@@ -133,7 +137,7 @@ TEST_F(RouterTest, DoesNotSendToOtherGroups) {
   EXPECT_THAT(alice_carol.all(), IsEmpty());
 }
 
-TEST_F(RouterTest, AChatSocketInAnotherGroupIsNotPresence) {
+TEST_P(RouterTest, AChatSocketInAnotherGroupIsNotPresence) {
   auto alice = plain("alice");
   FakeChat bob_elsewhere(router, kPlain, "bob_carol", "bob");
   FakePush bob(router, kPlain, "bob");
@@ -142,7 +146,7 @@ TEST_F(RouterTest, AChatSocketInAnotherGroupIsNotPresence) {
   EXPECT_EQ(bob.all().size(), 1U);
 }
 
-TEST_F(RouterTest, IgnoresFramesOfAPlainPushSocket) {
+TEST_P(RouterTest, IgnoresFramesOfAPlainPushSocket) {
   FakePush bob(router, kPlain, "bob");
   for (const auto* text :
        {"hello", "{", R"({"message":1,"to_user":"alice"})", R"({"token":"a"})"}) {
@@ -153,7 +157,7 @@ TEST_F(RouterTest, IgnoresFramesOfAPlainPushSocket) {
   EXPECT_EQ(relay.recorder.errors, 0);
 }
 
-TEST_F(RouterTest, SendsNoPresenceSignalsOrAcksToAPlainSocket) {
+TEST_P(RouterTest, SendsNoPresenceSignalsOrAcksToAPlainSocket) {
   auto alice = plain("alice");
   {
     auto bob = v1("bob");
@@ -164,14 +168,14 @@ TEST_F(RouterTest, SendsNoPresenceSignalsOrAcksToAPlainSocket) {
 
 // ---- v1 --------------------------------------------------------------------------------------
 
-TEST_F(RouterTest, SendsPresenceToAV1MemberOnJoin) {
+TEST_P(RouterTest, SendsPresenceToAV1MemberOnJoin) {
   auto alice = v1("alice");
   EXPECT_THAT(alice.all(), ElementsAre(presence("bob", false)));
   auto bob = v1("bob");
   EXPECT_THAT(bob.all(), ElementsAre(presence("alice", true)));
 }
 
-TEST_F(RouterTest, AnnouncesTheFirstTabThatJoinsAndTheLastThatLeaves) {
+TEST_P(RouterTest, AnnouncesTheFirstTabThatJoinsAndTheLastThatLeaves) {
   auto alice = v1("alice");
   alice.all();
   std::optional<FakeChat> bob1(std::in_place, router, kV1, "alice_bob", "bob");
@@ -185,7 +189,7 @@ TEST_F(RouterTest, AnnouncesTheFirstTabThatJoinsAndTheLastThatLeaves) {
   EXPECT_THAT(alice.all(), ElementsAre(presence("bob", true)));
 }
 
-TEST_F(RouterTest, AnnouncesPresenceToEveryV1TabOfTheOtherSideOnly) {
+TEST_P(RouterTest, AnnouncesPresenceToEveryV1TabOfTheOtherSideOnly) {
   auto alice1 = v1("alice");
   auto alice2 = v1("alice");
   auto alice_plain = plain("alice");
@@ -200,7 +204,7 @@ TEST_F(RouterTest, AnnouncesPresenceToEveryV1TabOfTheOtherSideOnly) {
   EXPECT_THAT(bob1.all(), ElementsAre(presence("alice", true)));
 }
 
-TEST_F(RouterTest, SendsTheMessageToTheReceiverAndTheAckToTheSender) {
+TEST_P(RouterTest, SendsTheMessageToTheReceiverAndTheAckToTheSender) {
   auto alice = v1("alice");
   auto bob = v1("bob");
   alice.all();
@@ -212,7 +216,7 @@ TEST_F(RouterTest, SendsTheMessageToTheReceiverAndTheAckToTheSender) {
               ElementsAre(R"({"ack":{"id":"m-1","route":"chat","reached":1,"at":1700000000123}})"));
 }
 
-TEST_F(RouterTest, ReachedCountsTheReceiversSocketsOnly) {
+TEST_P(RouterTest, ReachedCountsTheReceiversSocketsOnly) {
   auto alice = v1("alice");
   auto alice2 = v1("alice");
   auto bob1 = v1("bob");
@@ -223,7 +227,7 @@ TEST_F(RouterTest, ReachedCountsTheReceiversSocketsOnly) {
   EXPECT_EQ(alice.next(), R"({"ack":{"id":null,"route":"chat","reached":3,"at":7}})");
 }
 
-TEST_F(RouterTest, AcknowledgesAPush) {
+TEST_P(RouterTest, AcknowledgesAPush) {
   auto alice = v1("alice");
   FakePush bob1(router, kV1, "bob");
   FakePush bob2(router, kPlain, "bob");
@@ -237,14 +241,14 @@ TEST_F(RouterTest, AcknowledgesAPush) {
   EXPECT_THAT(bob2.all(), ElementsAre(R"({"event":{"message":"x","group":"alice_bob"}})"));
 }
 
-TEST_F(RouterTest, AcknowledgesRouteNone) {
+TEST_P(RouterTest, AcknowledgesRouteNone) {
   auto alice = v1("alice");
   alice.all();
   alice.say(R"({"message":"x","id":"m"})", {7, 7});
   EXPECT_THAT(alice.all(), ElementsAre(R"({"ack":{"id":"m","route":"none","reached":0,"at":7}})"));
 }
 
-TEST_F(RouterTest, EchoesToTheSendersOtherTabsOnEveryRoute) {
+TEST_P(RouterTest, EchoesToTheSendersOtherTabsOnEveryRoute) {
   auto alice = v1("alice");
   auto tab = v1("alice");
   auto plain_tab = plain("alice");
@@ -267,7 +271,7 @@ TEST_F(RouterTest, EchoesToTheSendersOtherTabsOnEveryRoute) {
   EXPECT_THAT(plain_tab.all(), ElementsAre(R"({"message":1})")) << "on route chat";
 }
 
-TEST_F(RouterTest, EchoesAPlainTabsMessageToV1TabsOfTheSameUser) {
+TEST_P(RouterTest, EchoesAPlainTabsMessageToV1TabsOfTheSameUser) {
   auto alice = plain("alice");
   auto tab = v1("alice");
   tab.all();
@@ -276,7 +280,7 @@ TEST_F(RouterTest, EchoesAPlainTabsMessageToV1TabsOfTheSameUser) {
   EXPECT_THAT(alice.all(), IsEmpty());
 }
 
-TEST_F(RouterTest, DoesNotEchoToAV1Sender) {
+TEST_P(RouterTest, DoesNotEchoToAV1Sender) {
   auto alice = v1("alice");
   auto bob = v1("bob");
   alice.all();
@@ -284,7 +288,7 @@ TEST_F(RouterTest, DoesNotEchoToAV1Sender) {
   EXPECT_THAT(alice.all(), ElementsAre(StartsWith(R"({"ack":)")));
 }
 
-TEST_F(RouterTest, WritesEachFrameInTheProtocolOfItsSocket) {
+TEST_P(RouterTest, WritesEachFrameInTheProtocolOfItsSocket) {
   auto alice = plain("alice");
   auto bob = v1("bob");
   bob.all();
@@ -296,7 +300,7 @@ TEST_F(RouterTest, WritesEachFrameInTheProtocolOfItsSocket) {
   EXPECT_THAT(bob.all(), ElementsAre(R"({"ack":{"id":"b1","route":"chat","reached":1,"at":8}})"));
 }
 
-TEST_F(RouterTest, SendsSignalsToTheOtherV1SocketsOfTheGroup) {
+TEST_P(RouterTest, SendsSignalsToTheOtherV1SocketsOfTheGroup) {
   auto alice = v1("alice");
   auto tab = v1("alice");
   auto bob = v1("bob");
@@ -313,7 +317,7 @@ TEST_F(RouterTest, SendsSignalsToTheOtherV1SocketsOfTheGroup) {
   EXPECT_THAT(elsewhere.all(), IsEmpty());
 }
 
-TEST_F(RouterTest, DoesNotPushOrReportSignals) {
+TEST_P(RouterTest, DoesNotPushOrReportSignals) {
   auto alice = v1("alice");
   alice.all();
   FakePush bob(router, kV1, "bob");
@@ -323,7 +327,7 @@ TEST_F(RouterTest, DoesNotPushOrReportSignals) {
   EXPECT_THAT(relay.recorder.entries, IsEmpty());
 }
 
-TEST_F(RouterTest, AnswersPingsToTheirSenderOnlyAndCountsNoError) {
+TEST_P(RouterTest, AnswersPingsToTheirSenderOnlyAndCountsNoError) {
   auto alice = v1("alice");
   auto bob = v1("bob");
   FakePush push(router, kV1, "alice");
@@ -341,7 +345,7 @@ TEST_F(RouterTest, AnswersPingsToTheirSenderOnlyAndCountsNoError) {
   EXPECT_EQ(relay.recorder.errors, 0);
 }
 
-TEST_F(RouterTest, PassesTokensToTheMember) {
+TEST_P(RouterTest, PassesTokensToTheMember) {
   auto alice = v1("alice");
   FakePush bob(router, kV1, "bob");
   alice.all();
@@ -352,7 +356,7 @@ TEST_F(RouterTest, PassesTokensToTheMember) {
   EXPECT_THAT(alice.all(), IsEmpty());
 }
 
-TEST_F(RouterTest, RefusesMessagesOnAV1PushSocket) {
+TEST_P(RouterTest, RefusesMessagesOnAV1PushSocket) {
   FakePush bob(router, kV1, "bob");
   bob.say(R"({"message":1})");
   EXPECT_THAT(bob.next(), HasSubstr("bad_envelope"));
@@ -362,7 +366,7 @@ TEST_F(RouterTest, RefusesMessagesOnAV1PushSocket) {
 
 // ---- anonymous sockets -----------------------------------------------------------------------
 
-TEST_F(RouterTest, AnAnonymousSocketReceivesWhatIsForTheOtherUser) {
+TEST_P(RouterTest, AnAnonymousSocketReceivesWhatIsForTheOtherUser) {
   auto someone = plain("");
   auto alice = plain("alice");
   alice.say(R"({"message":1,"to_user":"bob"})");
@@ -370,7 +374,7 @@ TEST_F(RouterTest, AnAnonymousSocketReceivesWhatIsForTheOtherUser) {
   EXPECT_THAT(alice.all(), ElementsAre(R"({"message":1})"));
 }
 
-TEST_F(RouterTest, TwoAnonymousSocketsMakeBothUsersPresent) {
+TEST_P(RouterTest, TwoAnonymousSocketsMakeBothUsersPresent) {
   auto one = plain("");
   auto two = plain("");
   FakePush alice(router, kPlain, "alice");
@@ -383,7 +387,7 @@ TEST_F(RouterTest, TwoAnonymousSocketsMakeBothUsersPresent) {
   EXPECT_THAT(bob.all(), IsEmpty());
 }
 
-TEST_F(RouterTest, AnAnonymousSocketIsNotItsOwnReceiver) {
+TEST_P(RouterTest, AnAnonymousSocketIsNotItsOwnReceiver) {
   auto one = plain("");
   FakePush bob(router, kV1, "bob");
   one.say(R"({"message":1,"to_user":"bob"})", {7, 7});
@@ -394,7 +398,7 @@ TEST_F(RouterTest, AnAnonymousSocketIsNotItsOwnReceiver) {
           R"({"event":{"message":1,"group":"alice_bob","from":"alice","id":null,"at":7}})"));
 }
 
-TEST_F(RouterTest, AnAnonymousSenderCountsAsTheOtherUser) {
+TEST_P(RouterTest, AnAnonymousSenderCountsAsTheOtherUser) {
   auto one = plain("");
   auto alice = v1("alice");
   auto bob = v1("bob");
@@ -406,7 +410,7 @@ TEST_F(RouterTest, AnAnonymousSenderCountsAsTheOtherUser) {
   EXPECT_THAT(one.all(), ElementsAre(R"({"message":1})"));
 }
 
-TEST_F(RouterTest, AnAnonymousSocketHasToSetToUser) {
+TEST_P(RouterTest, AnAnonymousSocketHasToSetToUser) {
   auto one = plain("");
   auto two = plain("");
   one.say(R"({"message":1})");
@@ -418,7 +422,7 @@ TEST_F(RouterTest, AnAnonymousSocketHasToSetToUser) {
   EXPECT_THAT(two.all(), IsEmpty());
 }
 
-TEST_F(RouterTest, AnAnonymousSocketDoesNotChangePresenceIfBothUsersArePresent) {
+TEST_P(RouterTest, AnAnonymousSocketDoesNotChangePresenceIfBothUsersArePresent) {
   auto alice = v1("alice");
   auto bob = v1("bob");
   alice.all();
@@ -432,7 +436,7 @@ TEST_F(RouterTest, AnAnonymousSocketDoesNotChangePresenceIfBothUsersArePresent) 
   EXPECT_THAT(bob.all(), IsEmpty());
 }
 
-TEST_F(RouterTest, AnAnonymousSocketAloneMakesTheOtherUserPresent) {
+TEST_P(RouterTest, AnAnonymousSocketAloneMakesTheOtherUserPresent) {
   auto alice = v1("alice");
   alice.all();
   std::optional<FakeChat> one(std::in_place, router, kPlain, "alice_bob", "");
@@ -445,7 +449,7 @@ TEST_F(RouterTest, AnAnonymousSocketAloneMakesTheOtherUserPresent) {
 
 // ---- receivers -------------------------------------------------------------------------------
 
-TEST_F(RouterTest, RefusesReceiversOtherThanTheOtherUser) {
+TEST_P(RouterTest, RefusesReceiversOtherThanTheOtherUser) {
   auto alice = v1("alice");
   auto bob = v1("bob");
   FakePush carol(router, kV1, "carol");
@@ -463,7 +467,7 @@ TEST_F(RouterTest, RefusesReceiversOtherThanTheOtherUser) {
   EXPECT_THAT(relay.recorder.entries, IsEmpty());
 }
 
-TEST_F(RouterTest, RefusesWithTheSameTextWhetherOrNotTheUserExists) {
+TEST_P(RouterTest, RefusesWithTheSameTextWhetherOrNotTheUserExists) {
   auto alice = plain("alice");
   alice.say(R"({"message":1,"to_user":"carol"})");
   const auto without = alice.next();
@@ -473,7 +477,7 @@ TEST_F(RouterTest, RefusesWithTheSameTextWhetherOrNotTheUserExists) {
   EXPECT_EQ(alice.next(), without);
 }
 
-TEST_F(RouterTest, AnswersBadInputAndKeepsTheSocketOpen) {
+TEST_P(RouterTest, AnswersBadInputAndKeepsTheSocketOpen) {
   auto alice = plain("alice");
   auto bob = plain("bob");
   alice.say("{\"message\":");
@@ -489,7 +493,7 @@ TEST_F(RouterTest, AnswersBadInputAndKeepsTheSocketOpen) {
 
 // ---- fidelity and order ----------------------------------------------------------------------
 
-TEST_F(RouterTest, SendsEveryValueByteForByte) {
+TEST_P(RouterTest, SendsEveryValueByteForByte) {
   auto alice = plain("alice");
   auto bob = v1("bob");
   FakeChat carol(router, kV1, "carol_dave", "carol");
@@ -508,7 +512,7 @@ TEST_F(RouterTest, SendsEveryValueByteForByte) {
   }
 }
 
-TEST_F(RouterTest, BothEndsSeeTheSameOrder) {
+TEST_P(RouterTest, BothEndsSeeTheSameOrder) {
   auto alice = plain("alice");
   auto bob = plain("bob");
   auto tab = plain("bob");
@@ -526,7 +530,7 @@ TEST_F(RouterTest, BothEndsSeeTheSameOrder) {
 
 // ---- full queues -----------------------------------------------------------------------------
 
-TEST_F(RouterTest, PushesIfNoChatSocketOfTheReceiverAcceptsTheMessage) {
+TEST_P(RouterTest, PushesIfNoChatSocketOfTheReceiverAcceptsTheMessage) {
   auto alice = v1("alice");
   auto bob = plain("bob");
   FakePush bob_push(router, kPlain, "bob");
@@ -537,7 +541,7 @@ TEST_F(RouterTest, PushesIfNoChatSocketOfTheReceiverAcceptsTheMessage) {
   EXPECT_EQ(bob_push.all().size(), 1U);
 }
 
-TEST_F(RouterTest, DoesNotPushIfOneChatSocketAcceptsTheMessage) {
+TEST_P(RouterTest, DoesNotPushIfOneChatSocketAcceptsTheMessage) {
   auto alice = v1("alice");
   auto bob1 = plain("bob");
   auto bob2 = plain("bob");
@@ -549,7 +553,7 @@ TEST_F(RouterTest, DoesNotPushIfOneChatSocketAcceptsTheMessage) {
   EXPECT_THAT(bob_push.all(), IsEmpty());
 }
 
-TEST_F(RouterTest, DoesNotEchoToAPlainSenderIfAFullReceiverGotAPush) {
+TEST_P(RouterTest, DoesNotEchoToAPlainSenderIfAFullReceiverGotAPush) {
   auto alice = plain("alice");
   auto bob = plain("bob");
   bob.capacity = 0;
@@ -557,7 +561,7 @@ TEST_F(RouterTest, DoesNotEchoToAPlainSenderIfAFullReceiverGotAPush) {
   EXPECT_THAT(alice.all(), IsEmpty());
 }
 
-TEST_F(RouterTest, CountsOnlyThePushSocketsThatAccepted) {
+TEST_P(RouterTest, CountsOnlyThePushSocketsThatAccepted) {
   auto alice = v1("alice");
   FakePush bob1(router, kV1, "bob");
   FakePush bob2(router, kV1, "bob");
@@ -570,7 +574,7 @@ TEST_F(RouterTest, CountsOnlyThePushSocketsThatAccepted) {
   EXPECT_THAT(alice.next(), HasSubstr(R"("route":"none","reached":0)"));
 }
 
-TEST_F(RouterTest, AFullQueueDoesNotAffectOtherSockets) {
+TEST_P(RouterTest, AFullQueueDoesNotAffectOtherSockets) {
   auto alice = plain("alice");
   auto slow = plain("bob");
   auto fast = plain("bob");
@@ -584,7 +588,7 @@ TEST_F(RouterTest, AFullQueueDoesNotAffectOtherSockets) {
 
 // ---- who took a message ----------------------------------------------------------------------
 
-TEST_F(RouterTest, EachDeliverySaysHowManySocketsTakeTheMessage) {
+TEST_P(RouterTest, EachDeliverySaysHowManySocketsTakeTheMessage) {
   auto alice = v1("alice");
   FakePush push1(router, kV1, "bob");
   FakePush push2(router, kPlain, "bob");
@@ -603,7 +607,7 @@ TEST_F(RouterTest, EachDeliverySaysHowManySocketsTakeTheMessage) {
   EXPECT_THAT(bob2.taken, ElementsAre(3, 2)) << "but not as its own";
 }
 
-TEST_F(RouterTest, ASocketWhoseQueueIsFullIsNotCountedAsOneThatTookTheMessage) {
+TEST_P(RouterTest, ASocketWhoseQueueIsFullIsNotCountedAsOneThatTookTheMessage) {
   auto alice = v1("alice");
   auto bob1 = plain("bob");
   auto bob2 = plain("bob");
@@ -622,7 +626,7 @@ TEST_F(RouterTest, ASocketWhoseQueueIsFullIsNotCountedAsOneThatTookTheMessage) {
   EXPECT_THAT(bob1.taken, ElementsAre(3, 2));
 }
 
-TEST_F(RouterTest, EveryMessageHasItsOwnKey) {
+TEST_P(RouterTest, EveryMessageHasItsOwnKey) {
   auto alice = v1("alice");
   auto bob = v1("bob");
   alice.say(R"({"message":1,"id":"m"})");
@@ -637,7 +641,7 @@ TEST_F(RouterTest, EveryMessageHasItsOwnKey) {
 
 // ---- reports ---------------------------------------------------------------------------------
 
-TEST_F(RouterTest, ReportsEachMessageOnceWithItsOutcome) {
+TEST_P(RouterTest, ReportsEachMessageOnceWithItsOutcome) {
   auto alice = v1("alice");
   alice.say(R"({"message":"abc","id":"m0"})", {5, 5});
   std::optional<FakePush> bob_push(std::in_place, router, kV1, "bob");
@@ -653,7 +657,7 @@ TEST_F(RouterTest, ReportsEachMessageOnceWithItsOutcome) {
                   Recorder::Entry{Outcome::chat, 8, "alice_bob", "bob", "alice", "", 1, 1}));
 }
 
-TEST_F(RouterTest, OnlyTextsForTheReceiverAreDeliveries) {
+TEST_P(RouterTest, OnlyTextsForTheReceiverAreDeliveries) {
   auto alice = v1("alice");
   auto tab = v1("alice");
   auto bob = v1("bob");
@@ -665,7 +669,7 @@ TEST_F(RouterTest, OnlyTextsForTheReceiverAreDeliveries) {
   EXPECT_THAT(tab.deliveries, IsEmpty());
 }
 
-TEST_F(RouterTest, ADeliveryNamesTheSideOfItsReceiver) {
+TEST_P(RouterTest, ADeliveryNamesTheSideOfItsReceiver) {
   // Each name is the beginning of the other one.
   FakeChat al(router, kPlain, "al_alice", "al");
   FakeChat alice(router, kPlain, "al_alice", "alice");
@@ -680,7 +684,7 @@ TEST_F(RouterTest, ADeliveryNamesTheSideOfItsReceiver) {
 
 // ---- calls of the host application -----------------------------------------------------------
 
-TEST_F(RouterTest, NotifiesEveryPushSocketOfTheUser) {
+TEST_P(RouterTest, NotifiesEveryPushSocketOfTheUser) {
   FakePush plain_push(router, kPlain, "bob");
   FakePush v1_push(router, kV1, "bob");
   FakePush carol(router, kV1, "carol");
@@ -695,7 +699,7 @@ TEST_F(RouterTest, NotifiesEveryPushSocketOfTheUser) {
               ElementsAre(Recorder::Entry{Outcome::pushed, 7, "", "", "bob", "", 2, 16}));
 }
 
-TEST_F(RouterTest, ANotificationWithoutAPushSocketIsUndelivered) {
+TEST_P(RouterTest, ANotificationWithoutAPushSocketIsUndelivered) {
   auto bob = plain("bob");
   EXPECT_EQ(relay.notify("bob", "1", {7, 7}), 0U);
   EXPECT_EQ(relay.notify("carol", "1", {7, 7}), 0U);
@@ -703,7 +707,7 @@ TEST_F(RouterTest, ANotificationWithoutAPushSocketIsUndelivered) {
   EXPECT_EQ(relay.recorder.entries[0].outcome, Outcome::undelivered);
 }
 
-TEST_F(RouterTest, ReportsPushSocketsAndGroupsOfAUser) {
+TEST_P(RouterTest, ReportsPushSocketsAndGroupsOfAUser) {
   EXPECT_EQ(relay.presence("bob").push_sockets, 0U);
   EXPECT_THAT(relay.presence("bob").groups, IsEmpty());
   FakeChat b(router, kPlain, "bob_carol", "bob");
@@ -719,13 +723,13 @@ TEST_F(RouterTest, ReportsPushSocketsAndGroupsOfAUser) {
   EXPECT_THAT(relay.presence("dave").groups, ElementsAre("bob_dave"));
 }
 
-TEST_F(RouterTest, AnAnonymousSocketIsNotInTheReportOfAUser) {
+TEST_P(RouterTest, AnAnonymousSocketIsNotInTheReportOfAUser) {
   auto one = plain("");
   EXPECT_THAT(relay.presence("alice").groups, IsEmpty());
   EXPECT_THAT(relay.presence("bob").groups, IsEmpty());
 }
 
-TEST_F(RouterTest, EndsEverySocketOfTheUser) {
+TEST_P(RouterTest, EndsEverySocketOfTheUser) {
   auto bob1 = plain("bob");
   auto bob2 = v1("bob");
   FakeChat bob3(router, kV1, "bob_carol", "bob");
@@ -744,7 +748,7 @@ TEST_F(RouterTest, EndsEverySocketOfTheUser) {
   EXPECT_EQ(relay.end_sessions("nobody"), 0U);
 }
 
-TEST_F(RouterTest, DestroysGroupsWithoutSockets) {
+TEST_P(RouterTest, DestroysGroupsWithoutSockets) {
   EXPECT_EQ(relay.directory.group_count(), 0U);
   {
     auto alice = plain("alice");
@@ -757,7 +761,7 @@ TEST_F(RouterTest, DestroysGroupsWithoutSockets) {
 
 // ---- rate limits -----------------------------------------------------------------------------
 
-TEST_F(RouterTest, LimitsTheRateOfAllSocketsOfAUserTogether) {
+TEST_P(RouterTest, LimitsTheRateOfAllSocketsOfAUserTogether) {
   relay.directory.set_rate_limit({10, 3});
   auto tab1 = plain("alice");
   auto tab2 = v1("alice");
@@ -777,7 +781,7 @@ TEST_F(RouterTest, LimitsTheRateOfAllSocketsOfAUserTogether) {
   EXPECT_THAT(tab1.all(), IsEmpty()) << "100 ms later one more is allowed";
 }
 
-TEST_F(RouterTest, LimitsEachUserSeparately) {
+TEST_P(RouterTest, LimitsEachUserSeparately) {
   relay.directory.set_rate_limit({10, 1});
   auto alice = plain("alice");
   auto bob = plain("bob");
@@ -787,7 +791,7 @@ TEST_F(RouterTest, LimitsEachUserSeparately) {
   EXPECT_THAT(bob.all(), ElementsAre(R"({"message":1})", R"({"message":3})"));
 }
 
-TEST_F(RouterTest, LimitsEachAnonymousSocketSeparately) {
+TEST_P(RouterTest, LimitsEachAnonymousSocketSeparately) {
   relay.directory.set_rate_limit({10, 1});
   auto one = plain("");
   auto two = plain("");
@@ -799,7 +803,7 @@ TEST_F(RouterTest, LimitsEachAnonymousSocketSeparately) {
   EXPECT_EQ(relay.recorder.errors, 1);
 }
 
-TEST_F(RouterTest, SignalsInvalidFramesAndTokensCountAgainstTheRate) {
+TEST_P(RouterTest, SignalsInvalidFramesAndTokensCountAgainstTheRate) {
   relay.directory.set_rate_limit({10, 3});
   auto alice = v1("alice");
   FakePush push(router, kV1, "alice");
@@ -814,7 +818,7 @@ TEST_F(RouterTest, SignalsInvalidFramesAndTokensCountAgainstTheRate) {
   EXPECT_THAT(push.tokens, ElementsAre("t"));
 }
 
-TEST_F(RouterTest, SendsNothingBeyondTheRateLimit) {
+TEST_P(RouterTest, SendsNothingBeyondTheRateLimit) {
   relay.directory.set_rate_limit({10, 1});
   auto alice = plain("alice");
   auto bob = plain("bob");
@@ -826,7 +830,7 @@ TEST_F(RouterTest, SendsNothingBeyondTheRateLimit) {
 
 // ---- random joins and leaves -----------------------------------------------------------------
 
-TEST_F(RouterTest, PresenceIsCorrectAfterRandomJoinsAndLeaves) {
+TEST_P(RouterTest, PresenceIsCorrectAfterRandomJoinsAndLeaves) {
   // Sockets join and leave at random. Presence is compared with a count kept here.
   constexpr unsigned kSeed = 1002;
   SCOPED_TRACE("seed " + std::to_string(kSeed));

@@ -1,0 +1,200 @@
+#include "api/cluster.hpp"
+
+#include <utility>
+
+#include "admission/keys.hpp"
+#include "admission/options.hpp"
+#include "api/option_table.hpp"
+#include "api/options.hpp"
+#include "audit/audit.hpp"
+#include "cluster/engine_probe.hpp"
+#include "cluster/redis_backplane.hpp"
+
+namespace waystation {
+namespace {
+
+// An engine handles a message in one piece, while all others wait.
+constexpr std::uint64_t kMaxMessageBytes = std::uint64_t{1} << 20;
+constexpr std::size_t kMaxClusterName = 64;
+
+const char* allowed_for(std::string_view option) {
+  return find_option(option)->allowed;
+}
+
+/// The entries of `cluster`. Those of Sentinel have commas of their own: what does not begin like
+/// an entry belongs to the one before.
+std::vector<std::string> entries_of(const waystation_options& options) {
+  std::vector<std::string> entries;
+  for (auto& part : split_list(text_or_empty(options.cluster))) {
+    if (entries.empty() || part.find("://") != std::string::npos) {
+      entries.push_back(std::move(part));
+    } else {
+      entries.back() += "," + part;
+    }
+  }
+  return entries;
+}
+
+bool is_cluster_name(std::string_view name) {
+  constexpr std::string_view kCharacters =
+      "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+  return !name.empty() && name.size() <= kMaxClusterName &&
+         name.find_first_not_of(kCharacters) == std::string_view::npos;
+}
+
+std::string cluster_name(const waystation_options& options) {
+  auto name = text_or_empty(options.cluster_name);
+  return name.empty() ? find_option("cluster_name")->default_text : name;
+}
+
+/// The keys, or the error.
+Result<std::shared_ptr<const SealKeys>> read_keys(const waystation_options& options) {
+  const auto path = text_or_empty(options.cluster_key_file);
+  // Such a text must not be shown.
+  if (is_pasted_key(path)) {
+    return Error{"cluster_key_file",
+                 "cluster_key_file: it is a key, not the path of a file; allowed: " +
+                     std::string(allowed_for("cluster_key_file"))};
+  }
+  const auto wrong = [&path](std::string_view problem) {
+    return option_error("cluster_key_file", in_quotes(path), problem,
+                        allowed_for("cluster_key_file"));
+  };
+  SecretString file;
+  if (auto problem = read_private_file(path, file); !problem.empty()) return wrong(problem);
+  auto keys = SealKeys::parse(file.text);
+  if (!keys) return wrong(keys.error());
+  return std::move(*keys);
+}
+
+waystation_log_level to_public(ClusterLog level) noexcept {
+  switch (level) {
+    case ClusterLog::error:
+      return WAYSTATION_LOG_ERROR;
+    case ClusterLog::warning:
+      return WAYSTATION_LOG_WARNING;
+    case ClusterLog::info:
+      break;
+  }
+  return WAYSTATION_LOG_INFO;
+}
+
+class RedisCluster final : public Cluster {
+ public:
+  explicit RedisCluster(ClusterOptions options) : options_(std::move(options)) {}
+
+  RelayService::BackplaneMaker backplane_maker() override {
+    return [this](Loop& loop, Directory& directory, Fanout& fanout, Reachability& reachability) {
+      auto made = std::make_unique<RedisBackplane>(loop, directory, fanout, reachability, options_);
+      backplane_ = made.get();
+      return made;
+    };
+  }
+
+  bool can_join(std::string_view group) const noexcept override {
+    return backplane_->can_join(group);
+  }
+
+  void add_stats(waystation_stats& stats) const noexcept override {
+    const auto& from = backplane_->stats();
+    const auto read = [](const auto& counter) { return counter.load(std::memory_order_relaxed); };
+    stats.cluster_engines = read(from.engines);
+    stats.cluster_engines_ready = read(from.engines_ready);
+    stats.cluster_nodes = read(from.nodes);
+    stats.cluster_round_trip_us = read(from.round_trip_us);
+    stats.cluster_unavailable = read(from.unavailable);
+    stats.cluster_undecided = read(from.undecided);
+    stats.cluster_partial = read(from.partial);
+    stats.cluster_resubscriptions = read(from.resubscriptions);
+    stats.cluster_frames_rejected = read(from.frames_rejected);
+  }
+
+  void leave() noexcept override { backplane_->leave_cluster(); }
+
+ private:
+  const ClusterOptions options_;
+  RedisBackplane* backplane_ = nullptr;  // the service's
+};
+
+}  // namespace
+
+std::vector<Error> check_cluster(const waystation_options& options) {
+  std::vector<Error> errors;
+  if (const auto name = cluster_name(options); !is_cluster_name(name)) {
+    errors.push_back(option_error("cluster_name", in_quotes(name), "not the name of a cluster",
+                                  allowed_for("cluster_name")));
+  }
+  const auto entries = entries_of(options);
+  if (entries.empty()) return errors;
+  for (const auto& entry : entries) {
+    if (auto address = parse_engine_address("cluster", entry); !address) {
+      errors.push_back(std::move(address.error()));
+    }
+  }
+  if (text_or_empty(options.cluster_key_file).empty()) {
+    errors.push_back(option_error("cluster_key_file", "\"\"", "missing, while cluster is set",
+                                  allowed_for("cluster_key_file")));
+  }
+  if (options.max_message_bytes > kMaxMessageBytes) {
+    errors.push_back(option_error("max_message_bytes", std::to_string(options.max_message_bytes),
+                                  "too large together with cluster",
+                                  "at most " + std::to_string(kMaxMessageBytes)));
+  }
+  return errors;
+}
+
+std::vector<Error> check_cluster_files(const waystation_options& options) {
+  if (entries_of(options).empty() || text_or_empty(options.cluster_key_file).empty()) return {};
+  auto keys = read_keys(options);
+  if (keys) return {};
+  return {std::move(keys.error())};
+}
+
+std::vector<ClusterFinding> try_engines(const waystation_options& options,
+                                        std::chrono::milliseconds deadline) {
+  std::vector<EngineAddress> addresses;
+  for (const auto& entry : entries_of(options)) {
+    if (auto address = parse_engine_address("cluster", entry)) {
+      addresses.push_back(std::move(*address));
+    }
+  }
+  std::vector<ClusterFinding> findings;
+  if (addresses.empty()) return findings;
+  const auto results = probe_engines(addresses, deadline);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const auto& result = results[i];
+    // Without user and password.
+    const auto name = in_quotes(addresses[i].describe());
+    const auto add = [&](waystation_log_level level, const std::string& clause) {
+      findings.emplace_back(level, Error{"cluster", "cluster = " + name + ": " + clause});
+    };
+    if (!result.problem.empty()) {
+      add(WAYSTATION_LOG_ERROR, result.problem);
+      continue;
+    }
+    add(WAYSTATION_LOG_INFO, "connected, version " + result.version);
+    for (const auto& advice : result.advice) add(WAYSTATION_LOG_WARNING, advice);
+  }
+  return findings;
+}
+
+std::unique_ptr<Cluster> Cluster::make(const waystation_options& options, Log log) {
+  ClusterOptions made;
+  for (const auto& entry : entries_of(options)) {
+    auto address = parse_engine_address("cluster", entry);
+    if (!address) throw OptionError(std::move(address.error()));
+    made.engines.push_back(std::move(*address));
+  }
+  if (made.engines.empty()) return nullptr;
+  auto keys = read_keys(options);
+  if (!keys) throw OptionError(std::move(keys.error()));
+  made.keys = std::move(*keys);
+  made.name = cluster_name(options);
+  made.node_name = resolve_node_name(text_or_empty(options.node_name));
+  made.log = [log = std::move(log)](ClusterLog level, const std::string& line) {
+    log(to_public(level), line);
+  };
+  return std::make_unique<RedisCluster>(std::move(made));
+}
+
+}  // namespace waystation

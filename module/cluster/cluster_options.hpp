@@ -1,0 +1,28 @@
+// What a node needs to know to be one of a cluster.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cluster/engine_address.hpp"
+#include "cluster/scripts.hpp"
+#include "cluster/seal.hpp"
+
+namespace waystation {
+
+enum class ClusterLog : std::uint8_t { error, warning, info };
+
+struct ClusterOptions {
+  std::vector<EngineAddress> engines;  // one a shard, in the same order on all nodes; not empty
+  std::string name;                    // of the cluster: see ChannelNames
+  std::string node_name;               // see NodeEntry
+  std::shared_ptr<const SealKeys> keys;
+  NodeTimes times;
+  /// Gets lines for the log. On the reactor's thread; must not throw.
+  std::function<void(ClusterLog, const std::string&)> log;
+};
+
+}  // namespace waystation

@@ -1,0 +1,108 @@
+#include "cluster/engine_probe.hpp"
+
+#include <future>
+#include <memory>
+#include <utility>
+
+#include "cluster/engine_settings.hpp"
+#include "cluster/redis_connection.hpp"
+#include "cluster/sentinel.hpp"
+#include "reactor/reactor.hpp"
+
+namespace waystation {
+namespace {
+
+/// One server. Everything but the future is for the reactor's thread.
+class Probe final : private RedisConnection::Listener {
+ public:
+  Probe(Loop& loop, Resolver& resolver, const EngineAddress& address)
+      : locator_(make_locator(loop, resolver, address)),
+        connection_(loop, *locator_, options(address), *this) {
+    connection_.start();
+  }
+
+  std::future<EngineFindings> result() { return result_.get_future(); }
+
+ private:
+  static RedisConnectionOptions options(const EngineAddress& address) {
+    RedisConnectionOptions options;
+    options.user = address.user;
+    options.password = address.password;
+    options.database = address.database;
+    options.client_name = "waystation-check";
+    return options;
+  }
+
+  void on_ready() noexcept override {
+    try {
+      findings_.version = connection_.version();
+      check_engine_settings(connection_,
+                            [this](const std::string& line) { findings_.advice.push_back(line); });
+      // Its reply follows those.
+      connection_.send({"PING"}, [this](const Reply* reply) {
+        if (reply != nullptr) finish();
+      });
+    } catch (const std::bad_alloc&) {
+      finish();
+    }
+  }
+
+  void on_lost(std::string_view reason, bool) noexcept override {
+    findings_.problem = reason;
+    finish();
+  }
+
+  void finish() noexcept {
+    if (!std::exchange(is_finished_, true)) result_.set_value(std::move(findings_));
+  }
+
+  std::unique_ptr<EngineLocator> locator_;
+  RedisConnection connection_;
+  EngineFindings findings_;
+  bool is_finished_ = false;
+  std::promise<EngineFindings> result_;
+};
+
+/// What the reactor's thread makes and destroys.
+struct Probes {
+  explicit Probes(Loop& loop) : resolver(loop) {}
+  Resolver resolver;
+  std::vector<std::unique_ptr<Probe>> probes;
+};
+
+}  // namespace
+
+std::vector<EngineFindings> probe_engines(const std::vector<EngineAddress>& addresses,
+                                          std::chrono::milliseconds deadline) {
+  Reactor reactor({});
+  std::unique_ptr<Probes> probes;
+  std::promise<std::vector<std::future<EngineFindings>>> started;
+  reactor.post([&] {
+    try {
+      probes = std::make_unique<Probes>(reactor);
+      std::vector<std::future<EngineFindings>> results;
+      for (const auto& address : addresses) {
+        probes->probes.push_back(std::make_unique<Probe>(reactor, probes->resolver, address));
+        results.push_back(probes->probes.back()->result());
+      }
+      started.set_value(std::move(results));
+    } catch (...) {
+      started.set_exception(std::current_exception());
+    }
+  });
+  auto results = started.get_future().get();
+  const auto until = std::chrono::steady_clock::now() + deadline;
+  std::vector<EngineFindings> findings;
+  for (auto& result : results) {
+    if (result.wait_until(until) == std::future_status::ready) {
+      findings.push_back(result.get());
+    } else {
+      findings.push_back({"no answer in time", {}, {}});
+    }
+  }
+  reactor.stop();
+  probes.reset();  // before the loop
+  return findings;
+}
+
+}  // namespace waystation

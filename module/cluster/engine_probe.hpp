@@ -1,0 +1,25 @@
+// Tries the servers of a cluster without being a node.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "cluster/engine_address.hpp"
+
+namespace waystation {
+
+/// What was found out about one server: a clause each, for "<address>: <clause>".
+struct EngineFindings {
+  std::string problem;              // it cannot be used; empty: it can
+  std::string version;              // where it can
+  std::vector<std::string> advice;  // see check_engine_settings()
+};
+
+/// Connects to each server and logs in, on a thread of its own, and waits for it at most until
+/// `deadline`. The result has one element for each address. Throws std::system_error where no
+/// thread or descriptor can be had, and std::bad_alloc.
+std::vector<EngineFindings> probe_engines(const std::vector<EngineAddress>& addresses,
+                                          std::chrono::milliseconds deadline);
+
+}  // namespace waystation

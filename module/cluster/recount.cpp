@@ -1,0 +1,61 @@
+#include "cluster/recount.hpp"
+
+#include <algorithm>
+#include <new>
+#include <span>
+
+namespace waystation {
+namespace {
+
+constexpr std::size_t kChannelsAtOnce = 500;
+
+}  // namespace
+
+void Recount::start() noexcept {
+  stop();
+  next_ = count_ = 0;
+  ++token_;
+  try {
+    const auto& counts = shard_.subscriptions();
+    counts.for_each_counted([&](std::string_view name) {
+      using Kind = ChannelNames::Channel::Kind;
+      const auto& names = shard_.names();
+      const auto channel = names.parse(name);
+      if (!channel || (channel->kind != Kind::chat && channel->kind != Kind::reachable)) return;
+      auto other = channel->kind == Kind::chat ? names.chat(channel->name, opposite(channel->side))
+                                               : names.push(channel->name);
+      if (counts.counted(other) == 0) asked_.push_back(std::move(other));
+    });
+  } catch (const std::bad_alloc&) {
+    return stop();  // the last known presence stays
+  }
+  ask();
+}
+
+void Recount::ask() noexcept {
+  if (next_ == asked_.size()) return stop();
+  count_ = std::min(kChannelsAtOnce, asked_.size() - next_);
+  try {
+    const auto part = std::span(asked_).subspan(next_, count_);
+    const std::vector<std::string_view> channels(part.begin(), part.end());
+    // Where it cannot be sent, another one follows once the engine is back.
+    shard_.scripts().recount(shard_.commands(), shard_.inbox(), token_, channels, {});
+  } catch (const std::bad_alloc&) {
+    stop();
+  }
+}
+
+void Recount::on_event(const ClusterEvent& event) noexcept {
+  if (event.token != token_ || event.states.size() != count_ || next_ + count_ > asked_.size()) {
+    return;
+  }
+  for (std::size_t i = 0; i < count_; ++i) {
+    const auto channel = shard_.names().parse(asked_[next_ + i]);
+    if (channel) apply_(*channel, static_cast<Presence>(event.states[i] - '0'));
+  }
+  next_ += count_;
+  count_ = 0;
+  ask();
+}
+
+}  // namespace waystation

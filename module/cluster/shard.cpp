@@ -1,0 +1,319 @@
+#include "cluster/shard.hpp"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "cluster/engine_settings.hpp"
+#include "cluster/sentinel.hpp"
+
+namespace waystation {
+namespace {
+
+constexpr std::int64_t kReapMs = 500;
+
+RedisConnectionOptions connection_options(const ClusterOptions& options,
+                                          const EngineAddress& address, bool is_commands) {
+  RedisConnectionOptions made;
+  made.kind = is_commands ? RedisConnectionOptions::Kind::commands
+                          : RedisConnectionOptions::Kind::subscriptions;
+  made.user = address.user;
+  made.password = address.password;
+  made.database = address.database;
+  made.client_name =
+      "waystation:" + options.name + ":" + options.node_name + (is_commands ? ":C" : ":S");
+  return made;
+}
+
+}  // namespace
+
+Shard::Shard(Loop& loop, Resolver& resolver, const ClusterOptions& options,
+             const EngineAddress& address, ClusterStats& stats, Listener& listener)
+    : Timer(loop.timers()),
+      loop_(loop),
+      options_(options),
+      description_(address.describe()),
+      names_(options.name),
+      scripts_(names_, options.times),
+      all_(names_.all()),
+      stats_(stats),
+      listener_(listener),
+      commands_locator_(make_locator(loop, resolver, address)),
+      subscriptions_locator_(make_locator(loop, resolver, address)),
+      commands_(loop, *commands_locator_, connection_options(options, address, true),
+                commands_link_),
+      subscriptions_(loop, *subscriptions_locator_, connection_options(options, address, false),
+                     subscriptions_link_) {}
+
+Shard::~Shard() {
+  ++epoch_;  // replies that are still to come mean nothing
+}
+
+void Shard::start() noexcept {
+  commands_.start();
+  subscriptions_.start();
+}
+
+/// Runs `step`. Without memory for it, both connections start again: that is the one state that
+/// needs no other.
+template <typename F>
+void Shard::guard(F&& step) noexcept {
+  try {
+    step();
+  } catch (const std::exception&) {
+    subscriptions_.reconnect("out of memory");
+  }
+}
+
+// ---- connections
+
+void Shard::Link::on_ready() noexcept {
+  shard_.guard([this] { shard_.on_connected(is_commands_); });
+}
+
+void Shard::Link::on_lost(std::string_view reason, bool was_ready) noexcept {
+  shard_.on_connection_lost(is_commands_, reason, was_ready);
+}
+
+void Shard::Link::on_drained() noexcept {
+  if (!is_commands_) shard_.counts_.on_drained();
+}
+
+void Shard::Link::on_round_trip(std::int64_t us) noexcept {
+  if (!is_commands_) return;
+  shard_.stats_.round_trip_us.store(static_cast<std::uint64_t>(us), std::memory_order_relaxed);
+}
+
+void Shard::on_connected(bool is_commands) {
+  if (is_commands) {
+    // The table of nodes has the number of the present connection only.
+    if (is_stale_) {
+      is_stale_ = false;
+      subscriptions_.reconnect("the connection for commands was lost");
+    }
+    is_loaded_ = false;
+    scripts_.load(commands_, [this](const std::string& problem) {
+      if (!problem.empty()) return commands_.reconnect(problem);
+      is_loaded_ = true;
+      guard([this] { enter(); });
+    });
+  }
+  enter();
+}
+
+void Shard::on_connection_lost(bool is_commands, std::string_view reason, bool was_ready) noexcept {
+  if (is_commands) {
+    is_loaded_ = false;
+    // Verdicts may still arrive over the other connection.
+    is_stale_ = subscriptions_.is_ready();
+  }
+  if (was_ready || last_problem_ != reason) {
+    try {
+      last_problem_ = reason;
+      log(ClusterLog::warning,
+          (was_ready ? "connection lost: " : "not connected: ") + last_problem_);
+    } catch (const std::bad_alloc&) {
+      // The next attempt fails with a line.
+    }
+  }
+  set_ready(false);
+  if (!is_commands) go_down();
+}
+
+void Shard::set_ready(bool is_ready) noexcept {
+  if (is_ready_.exchange(is_ready, std::memory_order_relaxed) == is_ready) return;
+  count(stats_.engines_ready, is_ready ? 1 : std::uint64_t(0) - 1);
+}
+
+/// The subscriptions are lost.
+void Shard::go_down() noexcept {
+  ++epoch_;
+  const auto before = std::exchange(state_, State::connecting);
+  is_settled_ = false;
+  Timer::set(TimerQueue::kNever);
+  counts_.disconnect();
+  if (before == State::ready) listener_.on_down(*this);
+}
+
+// ---- becoming ready
+
+void Shard::enter() {
+  if (state_ != State::connecting || is_leaving_) return;
+  if (!commands_.is_ready() || !is_loaded_ || !subscriptions_.is_ready()) return;
+  if (commands_.run_id() != subscriptions_.run_id()) {
+    // One of them found an earlier primary.
+    commands_.reconnect("the connections lead to different servers");
+    return subscriptions_.reconnect("the connections lead to different servers");
+  }
+  const auto incarnation = Incarnation::random();
+  if (sealer_) previous_ = sealer_->incarnation();
+  sealer_.emplace(*options_.keys, options_.name, incarnation);
+  inbox_ = names_.inbox(incarnation);
+  entry_ = {options_.node_name, incarnation, subscriptions_.client_id(), commands_.client_id(),
+            commands_.run_id()};
+  const std::string_view channels[] = {inbox_};
+  if (!subscriptions_.subscribe(channels)) {
+    return subscriptions_.reconnect("the buffer is full");
+  }
+  state_ = State::entering;
+}
+
+void Shard::register_node() {
+  const bool is_sent =
+      scripts_.register_node(commands_, entry_, previous_ ? &*previous_ : nullptr, nodes_,
+                             [this, epoch = epoch_](const Registration* registration) {
+                               if (epoch == epoch_) guard([&] { on_registered(registration); });
+                             });
+  if (!is_sent) subscriptions_.reconnect("the connection for commands was lost");
+}
+
+void Shard::on_registered(const Registration* registration) {
+  if (registration == nullptr) {
+    return subscriptions_.reconnect("this node cannot enter the table of nodes");
+  }
+  if (registration->status == Registration::Status::name_taken) {
+    log(ClusterLog::error, "node_name: \"" + options_.node_name +
+                               "\" belongs to another node that is connected; allowed is a name "
+                               "of its own for each node");
+    last_problem_ = "the node's name is taken";
+    return subscriptions_.reconnect(last_problem_);
+  }
+  kill(registration->old_connections);
+  if (registration->status == Registration::Status::was_removed) {
+    log(ClusterLog::warning,
+        "this node was silent for so long that the others gave it up; its sockets are closed");
+    listener_.on_fenced(*this);
+  }
+  state_ = State::subscribing;
+  Timer::set(loop_.now_ms() + kReapMs);
+  if (was_ready_) count(stats_.resubscriptions);
+  counts_.connect(subscriptions_);
+}
+
+void Shard::on_restored() noexcept {
+  guard([this] {
+    state_ = State::joining;
+    const std::string_view channels[] = {all_};
+    if (!subscriptions_.subscribe(channels)) subscriptions_.reconnect("the buffer is full");
+  });
+}
+
+void Shard::become_ready() {
+  if (!scripts_.announce_ready(commands_, entry_, {})) {
+    return subscriptions_.reconnect("the connection for commands was lost");
+  }
+  state_ = State::ready;
+  was_ready_ = true;
+  last_problem_.clear();
+  set_ready(true);
+  log(ClusterLog::info, "ready at " + commands_.server_name() + ", version " + commands_.version());
+  if (std::exchange(advised_run_, commands_.run_id()) != commands_.run_id()) {
+    check_engine_settings(commands_,
+                          [this](const std::string& line) { log(ClusterLog::info, line); });
+  }
+  listener_.on_up(*this);
+  reap();
+}
+
+// ---- what arrives
+
+void Shard::Link::on_push(const RedisConnection::Push& push) noexcept {
+  auto& shard = shard_;
+  if (push.type != RedisConnection::Push::Type::message) {
+    return shard.guard([&] { shard.on_confirmed(push); });
+  }
+  const auto channel = shard.names_.parse(push.channel);
+  const auto event = read_event(push.payload);
+  if (!channel || !event) return count(shard.stats_.frames_rejected);
+  shard.listener_.on_event(shard, *channel, push.channel, *event);
+  if (channel->kind == ChannelNames::Channel::Kind::all &&
+      (event->kind == ClusterEvent::Kind::ready || event->kind == ClusterEvent::Kind::gone)) {
+    shard.is_settled_ = event->is_settled;
+    if (shard.state_ == State::ready) shard.listener_.on_nodes_changed(shard);
+  }
+}
+
+void Shard::on_confirmed(const RedisConnection::Push& push) {
+  const bool is_subscribed = push.type == RedisConnection::Push::Type::subscribed;
+  if (push.channel == inbox_) {
+    if (is_subscribed && state_ == State::entering) register_node();
+  } else if (push.channel == all_) {
+    if (is_subscribed && state_ == State::joining) become_ready();
+  } else {
+    counts_.on_confirmation();
+    if (wants_to_leave_) leave();
+  }
+}
+
+/// Tells the other side of the group, or those that watch the user. A node that begins to watch
+/// asks in the same way.
+void Shard::on_presence_changed(std::string_view name) noexcept {
+  try {
+    using Kind = ChannelNames::Channel::Kind;
+    const auto channel = names_.parse(name);
+    if (!channel) return;
+    // Where it cannot be sent, all is recounted once this node is ready again.
+    if (channel->kind == Kind::chat) {
+      scripts_.say(commands_, channel->name, channel->side, inbox_, {});
+    } else if (channel->kind == Kind::push || counts_.counted(name) != 0) {
+      scripts_.say_reachable(commands_, channel->name, {});
+    }
+  } catch (const std::bad_alloc&) {
+    // The subscriptions call this, so they begin anew only when the commands do.
+    commands_.reconnect("out of memory");
+  }
+}
+
+// ---- the table of nodes
+
+void Shard::on_timer() noexcept {
+  guard([this] { reap(); });
+}
+
+void Shard::reap() {
+  Timer::set(loop_.now_ms() + kReapMs);
+  scripts_.reap(commands_, entry_, [this, epoch = epoch_](const ReapReport* report) {
+    if (epoch == epoch_) guard([&] { on_report(report); });
+  });
+}
+
+void Shard::on_report(const ReapReport* report) {
+  if (report == nullptr || is_leaving_) return;
+  if (!report->is_member) {
+    return subscriptions_.reconnect("this node is not in the table of nodes any more");
+  }
+  nodes_ = report->nodes;
+  stats_.nodes.store(nodes_.size(), std::memory_order_relaxed);
+  for (const auto& name : report->paused) {
+    log(ClusterLog::warning, "node \"" + name + "\" does not answer; it is disconnected");
+  }
+  kill(report->to_kill);
+  const bool was_settled = std::exchange(is_settled_, report->is_settled);
+  if (!was_settled && is_settled_ && state_ == State::ready) listener_.on_nodes_changed(*this);
+}
+
+void Shard::kill(const std::vector<std::string>& connections) {
+  for (const auto& id : connections) commands_.send({"CLIENT", "KILL", "ID", id}, {});
+}
+
+void Shard::leave() noexcept {
+  wants_to_leave_ = true;
+  // What is still subscribed would count as present.
+  if (is_leaving_ || counts_.size() != 0) return;
+  is_leaving_ = true;
+  set_ready(false);
+  Timer::set(TimerQueue::kNever);
+  guard([this] {
+    if (commands_.is_ready() && state_ != State::connecting) scripts_.leave(commands_, entry_, {});
+  });
+}
+
+void Shard::log(ClusterLog level, std::string_view text) noexcept {
+  try {
+    listener_.on_log(level, "cluster: " + description_ + ": " + std::string(text));
+  } catch (const std::bad_alloc&) {
+    // The line is lost.
+  }
+}
+
+}  // namespace waystation

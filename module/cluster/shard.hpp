@@ -1,0 +1,175 @@
+// One engine: both connections of this node to it, and this node's place among the others.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cluster/channels.hpp"
+#include "cluster/cluster_options.hpp"
+#include "cluster/cluster_stats.hpp"
+#include "cluster/engine_locator.hpp"
+#include "cluster/events.hpp"
+#include "cluster/incarnation.hpp"
+#include "cluster/redis_connection.hpp"
+#include "cluster/resolver.hpp"
+#include "cluster/scripts.hpp"
+#include "cluster/seal.hpp"
+#include "cluster/subscriptions.hpp"
+#include "reactor/loop.hpp"
+#include "reactor/timer_queue.hpp"
+
+namespace waystation {
+
+/// Connects, enters the table of nodes, subscribes, and does it all again whenever a connection is
+/// lost. Whatever depends on order arrives over the connection for subscriptions. The loop's thread
+/// only, but for is_ready().
+class Shard final : private Subscriptions::Listener, private Timer {
+ public:
+  using Token = Subscriptions::Token;
+
+  /// None may destroy the shard.
+  class Listener {
+   public:
+    virtual void on_counted(Token token) noexcept = 0;
+    /// What another node or a script published, in the engine's order.
+    virtual void on_event(Shard& shard, const ChannelNames::Channel& channel, std::string_view name,
+                          const ClusterEvent& event) noexcept = 0;
+    /// Messages can be published.
+    virtual void on_up(Shard& shard) noexcept = 0;
+    /// No event arrives for what was published so far, and nothing can be published.
+    virtual void on_down(Shard& shard) noexcept = 0;
+    /// Nodes have come, gone or returned: what this node believes about presence may be wrong.
+    virtual void on_nodes_changed(Shard& shard) noexcept = 0;
+    /// The other nodes had given this one up: to them, its users were absent.
+    virtual void on_fenced(Shard& shard) noexcept = 0;
+    virtual void on_log(ClusterLog level, std::string line) noexcept = 0;
+
+   protected:
+    ~Listener() = default;
+  };
+
+  /// All must outlive the shard. Throws std::bad_alloc.
+  Shard(Loop& loop, Resolver& resolver, const ClusterOptions& options, const EngineAddress& address,
+        ClusterStats& stats, Listener& listener);
+  ~Shard();
+
+  void start() noexcept;
+  /// Subscribes everything anew.
+  void restart(std::string_view reason) noexcept { subscriptions_.reconnect(reason); }
+  /// Leaves the table of nodes, so that the others need not wait for this one. That happens once
+  /// the last socket is not subscribed any more.
+  void leave() noexcept;
+
+  /// Whether messages can be published. Any thread.
+  bool is_ready() const noexcept { return is_ready_.load(std::memory_order_relaxed); }
+  /// Whether an engine answers in time: is_ready(), and no command waits too long.
+  bool is_usable() const noexcept { return is_ready() && commands_.waiting_ms() < kSlowMs; }
+
+  /// Whether events arrive for what is published. Also while nothing can be published.
+  bool receives() const noexcept { return state_ == State::ready; }
+
+  Subscriptions& subscriptions() noexcept { return counts_; }
+  RedisConnection& commands() noexcept { return commands_; }
+  const Scripts& scripts() const noexcept { return scripts_; }
+  const ChannelNames& names() const noexcept { return names_; }
+  /// While ready.
+  Sealer& sealer() noexcept { return *sealer_; }
+  const std::string& inbox() const noexcept { return inbox_; }
+  bool is_own(const Incarnation& incarnation) const noexcept {
+    return sealer_ && sealer_->incarnation() == incarnation;
+  }
+  /// How many nodes are in the table; 0: not known.
+  std::size_t node_count() const noexcept { return nodes_.size(); }
+  const std::vector<std::string>& nodes() const noexcept { return nodes_; }
+  const std::string& describe() const noexcept { return description_; }
+
+ private:
+  // A command that has waited for so long is a sign that the engine hangs.
+  static constexpr std::int64_t kSlowMs = 1000;
+
+  enum class State : std::uint8_t {
+    connecting,   // a connection is not ready
+    entering,     // the inbox is being subscribed, then the node enters the table
+    subscribing,  // everything is being subscribed
+    joining,      // and last `all`
+    ready,
+  };
+
+  /// One of the two connections.
+  class Link final : public RedisConnection::Listener {
+   public:
+    explicit Link(Shard& shard, bool is_commands) : shard_(shard), is_commands_(is_commands) {}
+    void on_ready() noexcept override;
+    void on_lost(std::string_view reason, bool was_ready) noexcept override;
+    void on_push(const RedisConnection::Push& push) noexcept override;
+    void on_drained() noexcept override;
+    void on_round_trip(std::int64_t us) noexcept override;
+
+   private:
+    Shard& shard_;
+    bool is_commands_;
+  };
+
+  // Subscriptions::Listener
+  void on_counted(Token token) noexcept override { listener_.on_counted(token); }
+  void on_presence_changed(std::string_view channel) noexcept override;
+  void on_restored() noexcept override;
+
+  void on_timer() noexcept override;
+
+  template <typename F>
+  void guard(F&& step) noexcept;
+  void on_connected(bool is_commands);
+  void on_connection_lost(bool is_commands, std::string_view reason, bool was_ready) noexcept;
+  void set_ready(bool is_ready) noexcept;
+  void go_down() noexcept;
+  void enter();
+  void register_node();
+  void on_registered(const Registration* registration);
+  void on_confirmed(const RedisConnection::Push& push);
+  void become_ready();
+  void reap();
+  void on_report(const ReapReport* report);
+  void kill(const std::vector<std::string>& connections);
+  void log(ClusterLog level, std::string_view text) noexcept;
+
+  Loop& loop_;
+  const ClusterOptions& options_;
+  const std::string description_;
+  const ChannelNames names_;
+  const Scripts scripts_;
+  const std::string all_;
+  ClusterStats& stats_;
+  Listener& listener_;
+  std::unique_ptr<EngineLocator> commands_locator_;
+  std::unique_ptr<EngineLocator> subscriptions_locator_;
+  Link commands_link_{*this, true};
+  Link subscriptions_link_{*this, false};
+  RedisConnection commands_;
+  RedisConnection subscriptions_;
+  Subscriptions counts_{*this};
+
+  State state_ = State::connecting;
+  std::atomic<bool> is_ready_ = false;
+  bool is_loaded_ = false;  // the scripts, on the present connection
+  bool is_stale_ = false;   // the subscriptions belong to an earlier connection for commands
+  bool is_settled_ = false;
+  bool wants_to_leave_ = false;  // once nothing is subscribed any more
+  bool is_leaving_ = false;
+  bool was_ready_ = false;   // ever
+  std::uint64_t epoch_ = 0;  // counts the attempts to become ready
+  std::optional<Incarnation> previous_;
+  std::optional<Sealer> sealer_;
+  NodeEntry entry_;
+  std::string inbox_;
+  std::vector<std::string> nodes_;
+  std::string last_problem_;  // logged
+  std::string advised_run_;   // the server's run whose settings were checked
+};
+
+}  // namespace waystation

@@ -1,0 +1,260 @@
+"""Shared by the tests of several nodes: an engine that a test can kill and stop, and the nodes.
+
+The engine keeps nothing, listens on a free port of the loopback interface, and ends with its test.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from harness import (PATIENCE, AsyncCase, Server, close_code, connect, receive_json,  # noqa: E402,F401
+                     refusal, round_trip, scaled, until)
+
+CHAT = "/ws/chat/alice_bob/"
+
+
+def free_port():
+    """A port that was free a moment ago. SO_REUSEADDR lets the server have it at once."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Engine:
+    """A running redis-server, or redis-sentinel with `sentinel`. Use it in a `with` statement."""
+
+    def __init__(self, folder, *options, sentinel=None):
+        self.folder = folder
+        self.port = free_port()
+        self.options = options
+        self.sentinel = sentinel
+        self._process = None
+        self._log = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        if self._process is not None:
+            self.kill()
+
+    def start(self):
+        """Starts it, again on the same port, and waits until it answers."""
+        self._log = open(os.path.join(self.folder, f"engine-{self.port}.log"), "ab")
+        if self.sentinel is None:
+            command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1",
+                       "--save", "", "--appendonly", "no", "--dir", self.folder,
+                       "--repl-diskless-sync-delay", "0", *self.options]
+        else:
+            configuration = os.path.join(self.folder, f"sentinel-{self.port}.conf")
+            if not os.path.exists(configuration):
+                with open(configuration, "w", encoding="ascii") as file:
+                    file.write(f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
+                               + self.sentinel)
+            command = ["redis-sentinel", configuration]
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        deadline = time.monotonic() + PATIENCE
+        # With a password it answers, too.
+        while not self.cli("PING").startswith(("PONG", "NOAUTH")):
+            assert time.monotonic() < deadline, f"{command[0]} did not start"
+            time.sleep(0.02)
+
+    def cli(self, *arguments):
+        done = subprocess.run(["redis-cli", "-p", str(self.port), *arguments], capture_output=True,
+                              check=False, timeout=PATIENCE)
+        return done.stdout.decode(errors="replace").strip()
+
+    def kill(self):
+        """kill -9."""
+        self._process.send_signal(signal.SIGCONT)
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        self._log.close()
+
+    def pause(self):
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}"
+
+
+class Node(Server):
+    """One node. It may be killed, which is no failure."""
+
+    def __init__(self, folder, name, engines, *options):
+        super().__init__("--cluster", engines, "--cluster-key-file", os.path.join(folder, "key"),
+                         "--node-name", name, "--messages-per-second", "0",
+                         "--max-connections-per-address", "0", "--max-connections-per-user", "0",
+                         *options)
+        self.name = name
+        self.is_killed = False
+
+    def __exit__(self, kind, *rest):
+        if self.is_killed:
+            self._process.wait()
+            self._process.stdout.close()
+            self._errors.close()
+            return
+        super().__exit__(kind, *rest)
+
+    def kill(self):
+        self.is_killed = True
+        self._process.kill()
+        self._process.wait()
+
+    def pause(self):
+        self.signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.signal(signal.SIGCONT)
+
+    def stats(self):
+        status, _, body = self.http("GET", "/healthz")
+        assert status == 200, (status, body)
+        return json.loads(body)
+
+    def is_ready(self, nodes):
+        stats = self.stats()
+        return (stats["cluster_engines_ready"] == stats["cluster_engines"]
+                and stats["cluster_nodes"] == nodes)
+
+
+class ClusterCase(AsyncCase):
+    """A test with an engine, or several, and some nodes."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="waystation-cluster-")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        with open(os.path.join(self.folder, "key"), "wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(base64.b64encode(os.urandom(32)) + b"\n")
+        self.stack = contextlib.ExitStack()
+        self.addCleanup(self.stack.close)
+
+        self.tabs = []
+
+    async def asyncTearDown(self):
+        # A node that ends waits for the clients to answer its Close.
+        await asyncio.gather(*(tab.close() for tab in self.tabs), return_exceptions=True)
+
+    async def tab(self, node, user, path=CHAT):
+        """An open v1 socket: of a chat, or with a path of its own."""
+        self.tabs.append(await Tab.open(node, path, user))
+        return self.tabs[-1]
+
+    async def push_tab(self, node, user):
+        return await self.tab(node, user, f"/push/{user}/")
+
+    def engine(self, *options, **more):
+        return self.stack.enter_context(Engine(self.folder, *options, **more))
+
+    async def nodes(self, count, engines, *options):
+        """That many nodes, all of which know each other."""
+        nodes = [self.stack.enter_context(Node(self.folder, f"n{i}", engines, *options))
+                 for i in range(count)]
+        for node in nodes:
+            await until(lambda node=node: node.is_ready(count), f"{node.name} is ready")
+        return nodes
+
+
+class Tab:
+    """A v1 socket, and all that it has received."""
+
+    def __init__(self, ws, user):
+        self.ws = ws
+        self.user = user
+        self.frames = []
+        self.present = {}  # by user, as last told
+        self.closed = asyncio.Event()
+        self._arrived = asyncio.Condition()
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def open(cls, node, path, user):
+        return cls(await connect(node, path, user, v1=True), user)
+
+    async def _read(self):
+        try:
+            async for text in self.ws:
+                frame = json.loads(text)
+                async with self._arrived:
+                    self.frames.append(frame)
+                    if "presence" in frame:
+                        self.present[frame["presence"]["user"]] = frame["presence"]["present"]
+                    self._arrived.notify_all()
+        except Exception:  # noqa: BLE001: a socket that is lost has ended, whatever the reason
+            pass
+        async with self._arrived:
+            self.closed.set()
+            self._arrived.notify_all()
+
+    async def wait(self, condition, what, patience=PATIENCE):
+        """Waits until `condition()` is true after a frame, or the socket's end."""
+        async with self._arrived:
+            try:
+                await asyncio.wait_for(self._arrived.wait_for(condition), patience)
+            except asyncio.TimeoutError:
+                raise AssertionError(f"it never came about that {what}; {self.user} got "
+                                     f"{self.frames[-5:]}") from None
+
+    async def say(self, value, id, patience=PATIENCE):
+        """Sends a message; returns its ack, or the error for it."""
+        await self.ws.send(json.dumps({"message": value, "id": id}))
+        return await self.outcome(id, patience)
+
+    async def outcome(self, id, patience=PATIENCE):
+        found = []
+
+        def has_outcome():
+            for frame in self.frames:
+                if frame.get("ack", {}).get("id") == id:
+                    found[:] = [frame["ack"]]
+                elif frame.get("error", {}).get("id") == id:
+                    found[:] = [frame["error"]]
+            return bool(found)
+        await self.wait(has_outcome, f"{id} is answered", patience)
+        return found[0]
+
+    def messages(self):
+        """The values of chat messages, in order."""
+        return [frame["message"] for frame in self.frames if "message" in frame]
+
+    def events(self):
+        """The values of push fallbacks, in order."""
+        return [frame["event"]["message"] for frame in self.frames if "event" in frame]
+
+    async def close(self):
+        await self.ws.close()
+        await self._reader
+
+
+async def say_until(tab, wanted, what, patience=PATIENCE):
+    """Sends messages until one has the wanted route; returns all outcomes."""
+    outcomes = []
+    deadline = time.monotonic() + patience
+    while True:
+        number = len(outcomes)
+        outcomes.append(await tab.say(number, f"{what}-{number}"))
+        if outcomes[-1].get("route") == wanted:
+            return outcomes
+        assert time.monotonic() < deadline, f"{what}: no message went by {wanted}: {outcomes[-3:]}"
+        await asyncio.sleep(0.05)

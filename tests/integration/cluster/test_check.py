@@ -1,0 +1,58 @@
+"""`waystation config check --online`."""
+
+import os
+import subprocess
+import unittest
+
+from support import PATIENCE, ClusterCase
+
+
+class Check(ClusterCase):
+    def check(self, *options, key=None):
+        return subprocess.run(
+            [os.environ["WAYSTATION_BIN"], "config", "check", "--online", "--www", "",
+             "--cluster-key-file", os.path.join(self.folder, "key") if key is None else key,
+             *options],
+            capture_output=True, check=False, timeout=PATIENCE, text=True)
+
+    def test_an_engine_that_answers(self):
+        engine = self.engine("--requirepass", "secret", "--tcp-keepalive", "5",
+                             "--crash-log-enabled", "no")
+        done = self.check("--cluster", f"redis://:secret@127.0.0.1:{engine.port}")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("connected, version", done.stdout)
+        self.assertIn("client-output-buffer-limit = ", done.stderr)
+        self.assertNotIn("secret", done.stdout + done.stderr)
+
+    def test_engines_that_cannot_be_used(self):
+        engine = self.engine("--requirepass", "secret")
+        wrong = self.check("--cluster", f"redis://:wrong@127.0.0.1:{engine.port}")
+        self.assertEqual(wrong.returncode, 1)
+        self.assertIn("error: cluster = ", wrong.stderr)
+        self.assertNotIn("wrong", wrong.stdout + wrong.stderr)
+        engine.kill()
+        gone = self.check("--cluster", engine.url)
+        self.assertEqual(gone.returncode, 1)
+        self.assertIn("refused", gone.stderr)
+
+    def test_options_that_contradict_each_other(self):
+        done = self.check("--cluster", "redis://x", key="")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("cluster_key_file = ", done.stderr)
+        for options, problem in (
+                (("--cluster", "http://x"), "cluster = "),
+                (("--cluster", "redis://x", "--max-message-bytes", "1048577",
+                  "--max-queue-bytes", "9000000"), "max_message_bytes = 1048577: too large"),
+                (("--cluster", "redis://x", "--cluster-name", "a b"), "cluster_name = ")):
+            done = self.check(*options)
+            self.assertEqual(done.returncode, 2, options)
+            self.assertIn(problem, done.stderr)
+        with open(os.path.join(self.folder, "key"), "ab") as file:
+            os.fchmod(file.fileno(), 0o644)
+        done = self.check("--cluster", "redis://x")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("other users can read", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

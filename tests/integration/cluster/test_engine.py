@@ -1,0 +1,135 @@
+"""An engine that is killed, restarted, paused and watched."""
+
+import asyncio
+import os
+import subprocess
+import unittest
+
+from support import CHAT, ClusterCase, refusal, say_until, until
+
+
+class EngineFailures(ClusterCase):
+    async def test_while_the_engine_is_down_only_local_receivers_get_messages(self):
+        engine = self.engine()
+        n0, n1 = await self.nodes(2, engine.url)
+        alice = await self.tab(n0, "alice")
+        here = await self.tab(n0, "bob")
+        there = await self.tab(n1, "bob")
+        carol = await self.tab(n0, "alice", "/ws/chat/alice_carol/")
+        remote = await self.tab(n1, "carol", "/ws/chat/alice_carol/")
+        self.assertEqual((await alice.say(0, "m0"))["reached"], 2)
+        engine.kill()
+        await until(lambda: n0.stats()["cluster_engines_ready"] == 0, "the node knows")
+        ack = await alice.say(1, "m1")
+        self.assertEqual((ack["route"], ack["reached"], ack["partial"]), ("chat", 1, True))
+        await here.wait(lambda: here.messages() == [0, 1], "the local socket has both")
+        self.assertEqual((await carol.say(1, "m1"))["code"], "unavailable")
+        self.assertEqual(await refusal(n0, CHAT, "alice"), (503, "unavailable"))
+        self.assertTrue(n0.presence("alice")["partial"])
+        # Presence keeps its last value.
+        self.assertEqual(alice.present, {"bob": True})
+        self.assertEqual(carol.present, {"carol": True})
+
+        engine.start()
+        outcomes = await say_until(carol, "chat", "again")
+        self.assertFalse([o for o in outcomes if o.get("route") in ("push", "none")], outcomes)
+        await remote.wait(lambda: len(remote.messages()) == 1, "the message")
+        ack = (await say_until(alice, "chat", "again"))[-1]
+        await until(lambda: n0.is_ready(2) and n1.is_ready(2), "both nodes are ready")
+        self.assertEqual((await alice.say(2, "m2"))["reached"], 2)
+        await there.wait(lambda: there.messages()[-1] == 2, "the message")
+        self.assertNotIn(1, there.messages()[1:-1])
+        self.assertEqual((alice.present, carol.present), ({"bob": True}, {"carol": True}))
+        self.assertGreaterEqual(n0.stats()["cluster_resubscriptions"], 1)
+
+    async def test_messages_under_way_in_a_paused_engine(self):
+        engine = self.engine()
+        n0, n1 = await self.nodes(2, engine.url)
+        alice = await self.tab(n0, "alice")
+        bob = await self.tab(n1, "bob")
+        dave = await self.tab(n0, "dave", "/ws/chat/carol_dave/")
+        await self.tab(n0, "carol", "/ws/chat/carol_dave/")
+        self.assertEqual((await alice.say("before", "b"))["route"], "chat")
+        engine.pause()
+        try:
+            sent = [asyncio.create_task(alice.say(i, f"p{i}")) for i in range(5)]
+            # Whatever does not need the engine is answered at once.
+            for i in range(20):
+                await dave.ws.send('{"ping":%d}' % i)
+                await dave.wait(lambda i=i: {"pong": i} in dave.frames, "the pong")
+                await asyncio.sleep(0.05)
+            outcomes = await asyncio.gather(*sent)
+        finally:
+            engine.resume()
+        self.assertEqual({o.get("code") for o in outcomes}, {"undecided"}, outcomes)
+        after = await say_until(alice, "chat", "after")
+        self.assertFalse([o for o in after if o.get("route") in ("push", "none")], after)
+        await bob.wait(lambda: len(bob.messages()) >= 2, "the message after the pause")
+        await until(lambda: n0.is_ready(2) and n1.is_ready(2), "both nodes are ready")
+        last = await alice.say("last", "last")
+        self.assertEqual(last["route"], "chat")
+        await bob.wait(lambda: bob.messages()[-1] == "last", "the last message")
+        # What was under way came in order and once, or not at all; never after what followed.
+        got = bob.messages()[1:-1]
+        late = [value for value in got if value in range(5)]
+        self.assertEqual(len(got), len(set(map(str, got))), got)
+        self.assertEqual(late, sorted(late))
+
+    async def test_a_short_pause_decides_every_message_once(self):
+        engine = self.engine()
+        n0, n1 = await self.nodes(2, engine.url)
+        alice = await self.tab(n0, "alice")
+        bob = await self.tab(n1, "bob")
+        engine.pause()
+        sent = [asyncio.create_task(alice.say(i, f"p{i}")) for i in range(50)]
+        await asyncio.sleep(0.4)
+        engine.resume()
+        outcomes = await asyncio.gather(*sent)
+        self.assertEqual({o.get("route") for o in outcomes}, {"chat"}, outcomes)
+        await bob.wait(lambda: len(bob.messages()) == 50, "all messages")
+        self.assertEqual(bob.messages(), list(range(50)))
+
+    async def test_lost_subscriptions_come_back(self):
+        engine = self.engine()
+        n0, n1 = await self.nodes(2, engine.url)
+        alice = await self.tab(n0, "alice")
+        bob = await self.tab(n1, "bob")
+        push = await self.push_tab(n0, "bob")
+        await alice.say("before", "b")
+        for _ in range(5):
+            engine.cli("CLIENT", "KILL", "TYPE", "pubsub")
+            outcomes = await say_until(alice, "chat", f"kill-{_}")
+            self.assertFalse([o for o in outcomes if o.get("route") in ("push", "none")], outcomes)
+        self.assertEqual(push.events(), [])
+        self.assertEqual((alice.present, bob.present), ({"bob": True}, {"alice": True}))
+
+    async def test_the_engine_never_has_content(self):
+        folder = os.path.join(self.folder, "data")
+        os.mkdir(folder)
+        engine = self.engine("--dir", folder, "--appendonly", "yes", "--save", "1 1",
+                             "--slowlog-log-slower-than", "0", "--loglevel", "debug")
+        monitor = subprocess.Popen(["redis-cli", "-p", str(engine.port), "MONITOR"],
+                                   stdout=subprocess.PIPE)
+        n0, n1 = await self.nodes(2, engine.url)
+        alice = await self.tab(n0, "alice")
+        push = await self.push_tab(n1, "bob")
+        secret = "sphinx-of-black-quartz"
+        self.assertEqual((await alice.say(secret, "a"))["route"], "push")
+        bob = await self.tab(n1, "bob")
+        self.assertEqual((await alice.say(secret, "b"))["route"], "chat")
+        self.assertEqual(n0.push("bob", f'"{secret}"'), 1)
+        await bob.wait(lambda: bob.messages() == [secret], "the message")
+        await push.wait(lambda: push.events() == [secret, secret], "the fallback")
+        engine.cli("SAVE")
+        monitor.terminate()
+        seen = monitor.communicate()[0] + engine.cli("SLOWLOG", "GET", "-1").encode()
+        self.assertIn(b"alice", seen, "the test looks at the right place")
+        for root, _, files in os.walk(self.folder):
+            for name in files:
+                with open(os.path.join(root, name), "rb") as file:
+                    seen += file.read()
+        self.assertNotIn(secret.encode(), seen)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,164 @@
+"""Users of a group on several nodes, and nodes that end, pause and return."""
+
+import asyncio
+import json
+import unittest
+
+from support import CHAT, ClusterCase, Node, connect, refusal, say_until, until
+
+
+class Nodes(ClusterCase):
+    async def test_a_conversation_over_two_nodes(self):
+        n0, n1 = await self.nodes(2, self.engine().url)
+        alice = await self.tab(n0, "alice")
+        await alice.wait(lambda: alice.present == {"bob": False}, "alice is alone")
+        push = await self.push_tab(n1, "bob")
+        self.assertEqual((await alice.say("first", "a"))["route"], "push")
+        await push.wait(lambda: push.events() == ["first"], "bob's push socket has it")
+
+        bob = await self.tab(n1, "bob")
+        await alice.wait(lambda: alice.present == {"bob": True}, "bob is present")
+        self.assertEqual(bob.present, {"alice": True})
+        twin = await self.tab(n1, "alice")
+        ack = await alice.say({"value": [1, 2.50]}, "b")
+        self.assertEqual((ack["route"], ack["reached"]), ("chat", 1))
+        for tab in (bob, twin):
+            await tab.wait(lambda tab=tab: tab.messages() == [{"value": [1, 2.5]}], "it arrives")
+        self.assertEqual(push.events(), ["first"])
+
+        for _ in range(4):
+            await self.tab(n0, "bob")
+        self.assertEqual((await alice.say("to five", "c"))["reached"], 5)
+        await bob.ws.send(json.dumps({"signal": {"typing": True}}))
+        for tab in (alice, twin):
+            await tab.wait(lambda tab=tab: any("signal" in f for f in tab.frames), "the signal")
+        self.assertFalse(any("signal" in f for f in bob.frames))
+
+    async def test_the_value_arrives_byte_for_byte(self):
+        n0, n1 = await self.nodes(2, self.engine().url)
+        async with connect(n0, CHAT, "alice") as alice, connect(n1, CHAT, "bob") as bob:
+            for value in ("1e400", '"\\ud83d\\u00e9"', '{"b": 1,  "a": [ ]}', "0.10", "null"):
+                await alice.send('{"message":%s,"to_user":"bob"}' % value)
+                self.assertEqual(await bob.recv(), '{"message":%s}' % value)
+                self.assertEqual(await alice.recv(), '{"message":%s}' % value)
+
+    async def test_calls_of_the_host_application_are_for_all_nodes(self):
+        n0, n1 = await self.nodes(2, self.engine().url)
+        tabs = [await self.tab(n0, "alice"), await self.tab(n1, "alice"),
+                await self.tab(n1, "alice", "/ws/chat/alice_carol/"),
+                await self.push_tab(n0, "alice"), await self.push_tab(n1, "alice")]
+        self.assertEqual(n0.presence("alice"), {"user": "alice", "push": 2,
+                                                "groups": ["alice_bob", "alice_carol"]})
+        self.assertEqual(n0.push("alice", "[1]"), 2)
+        for tab in tabs[3:]:
+            await tab.wait(lambda tab=tab: tab.events() == [[1]], "the notification")
+        status, _, body = n1.http("DELETE", "/api/v1/sessions/alice")
+        self.assertEqual((status, json.loads(body)), (200, {"closed": 5}))
+        for tab in tabs:
+            await tab.wait(tab.closed.is_set, "the socket is closed")
+            self.assertEqual(tab.ws.close_code, 4403)
+
+    async def test_anonymous_sockets_are_refused(self):
+        (n0,) = await self.nodes(1, self.engine().url)
+        self.assertEqual(await refusal(n0, CHAT), (400, "bad_user"))
+        self.assertEqual(await refusal(n0, CHAT, "alice"), (101, None))
+
+    async def test_without_an_engine_upgrades_are_refused(self):
+        engine = self.engine()
+        engine.kill()
+        node = self.stack.enter_context(Node(self.folder, "n0", engine.url))
+        self.assertEqual(await refusal(node, CHAT, "alice"), (503, "unavailable"))
+        self.assertEqual(await refusal(node, "/push/alice/", "alice"), (503, "unavailable"))
+        engine.start()
+        await until(lambda: node.is_ready(1), "the node is ready")
+        self.assertEqual(await refusal(node, CHAT, "alice"), (101, None))
+
+    async def test_a_second_node_of_one_name_is_refused(self):
+        engine = self.engine()
+        (n0,) = await self.nodes(1, engine.url)
+        double = self.stack.enter_context(Node(self.folder, "n0", engine.url))
+        await until(lambda: "belongs to another node" in double.errors(), "the log says so")
+        self.assertEqual(await refusal(double, CHAT, "alice"), (503, "unavailable"))
+        self.assertTrue(n0.is_ready(1))
+
+    async def test_several_engines_share_the_groups(self):
+        engines = [self.engine() for _ in range(3)]
+        n0, n1 = await self.nodes(2, ",".join(engine.url for engine in engines))
+        for user in ("bob", "carol", "dave", "erin", "frank"):
+            path = f"/ws/chat/alice_{user}/"
+            alice = await self.tab(n0, "alice", path)
+            push = await self.push_tab(n1, user)
+            self.assertEqual((await alice.say(1, "a"))["route"], "push")
+            other = await self.tab(n1, user, path)
+            self.assertEqual((await alice.say(2, "b"))["route"], "chat")
+            await other.wait(lambda other=other: other.messages() == [2], "the message")
+            await push.wait(lambda push=push: push.events() == [1], "the fallback")
+        used = [engine.cli("PUBSUB", "NUMPAT") == "0" and
+                int(engine.cli("EVAL", "return #redis.call('PUBSUB','CHANNELS','ws1:*:c:*')", "0"))
+                for engine in engines]
+        self.assertGreater(sum(count > 0 for count in used), 1, used)
+
+    async def test_a_killed_node_is_gone_soon(self):
+        n0, n1, n2 = await self.nodes(3, self.engine().url)
+        alice = await self.tab(n0, "alice")
+        bob = await self.tab(n1, "bob")
+        push = await self.push_tab(n2, "bob")
+        await alice.wait(lambda: alice.present.get("bob"), "bob is present")
+        n1.kill()
+        # Before the others know, nothing is guessed.
+        outcomes = await say_until(alice, "push", "killed")
+        self.assertFalse([o for o in outcomes if o.get("route") in ("none", "chat")
+                          and not o.get("reached")], outcomes)
+        self.assertTrue(all(o.get("route") or o["code"] in ("unavailable",) for o in outcomes))
+        await alice.wait(lambda: alice.present["bob"] is False, "bob is absent", 2)
+        await push.wait(lambda: len(push.events()) == 1, "the fallback")
+        self.assertFalse(bob.frames and "message" in bob.frames[-1] and push.events() == [])
+        await until(lambda: n0.stats()["cluster_nodes"] == 2, "two nodes are left")
+
+    async def test_a_node_that_ends_leaves_no_gap(self):
+        n0, n1 = await self.nodes(2, self.engine().url)
+        alice = await self.tab(n0, "alice")
+        await self.tab(n1, "bob")
+        await alice.wait(lambda: alice.present.get("bob"), "bob is present")
+        n1.__exit__(None)
+        n1.is_killed = True
+        await alice.wait(lambda: alice.present["bob"] is False, "bob is absent")
+        await until(lambda: n0.stats()["cluster_nodes"] == 1, "the node has left")
+        self.assertEqual((await alice.say(1, "a"))["route"], "none")
+
+    async def test_a_paused_node_is_fenced(self):
+        n0, n1 = await self.nodes(2, self.engine().url)
+        alice = await self.tab(n0, "alice")
+        bob = await self.tab(n1, "bob")
+        await alice.wait(lambda: alice.present.get("bob"), "bob is present")
+        n1.pause()
+        try:
+            await alice.wait(lambda: alice.present["bob"] is False, "bob is absent")
+            push = await self.push_tab(n0, "bob")
+            self.assertEqual((await say_until(alice, "push", "fenced"))[-1]["reached"], 1)
+        finally:
+            n1.resume()
+        await bob.wait(bob.closed.is_set, "the paused node closes its sockets")
+        self.assertEqual(bob.ws.close_code, 1001)
+        await until(lambda: n1.is_ready(2), "the node has returned")
+        again = await self.tab(n1, "bob")
+        await alice.wait(lambda: alice.present["bob"] is True, "bob is back")
+        self.assertEqual((await alice.say("back", "back"))["route"], "chat")
+        await again.wait(lambda: again.messages() == ["back"], "the message")
+        self.assertNotIn("back", push.events())
+
+    async def test_tabs_that_come_and_go_on_different_nodes_at_once(self):
+        nodes = await self.nodes(3, self.engine().url)
+        alice = await self.tab(nodes[0], "alice")
+        for round_ in range(10):
+            tabs = await asyncio.gather(*(self.tab(node, "bob") for node in nodes for _ in "ab"))
+            await alice.wait(lambda: alice.present["bob"] is True, "bob is present")
+            ack = await alice.say(round_, f"r{round_}")
+            self.assertEqual((ack["route"], ack["reached"]), ("chat", 6))
+            await asyncio.gather(*(tab.close() for tab in tabs))
+            await alice.wait(lambda: alice.present["bob"] is False, "bob is absent")
+            self.assertEqual((await alice.say(round_, f"n{round_}"))["route"], "none")
+
+
+if __name__ == "__main__":
+    unittest.main()

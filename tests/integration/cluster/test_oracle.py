@@ -1,0 +1,196 @@
+"""Three nodes and users who come, go and talk at random, checked against what a single order of
+all events allows.
+
+    WAYSTATION_ORACLE_SECONDS   how long (default: 15)
+    WAYSTATION_ORACLE_SEED      the same choices again
+"""
+
+import asyncio
+import collections
+import itertools
+import os
+import random
+import time
+import unittest
+
+from support import ClusterCase, Tab
+
+SECONDS = float(os.environ.get("WAYSTATION_ORACLE_SECONDS", "15"))
+USERS = ("alice", "bob", "carol", "dave")
+PAIRS = list(itertools.combinations(USERS, 2))
+
+
+class Socket:
+    """A socket of the test: when it was surely there, and when it may have been."""
+
+    def __init__(self, tab, user, group):
+        self.tab, self.user, self.group = tab, user, group  # group: None for push
+        self.may_be_from = None
+        self.is_from = None    # its 101 has arrived
+        self.is_until = None   # the client begins to close it
+        self.may_be_until = None
+
+    def is_there(self, begin, end):
+        return (self.is_from is not None and self.is_from <= begin
+                and (self.is_until is None or self.is_until >= end))
+
+    def may_be_there(self, begin, end):
+        return (self.may_be_from <= end
+                and (self.may_be_until is None or self.may_be_until >= begin))
+
+
+Sent = collections.namedtuple("Sent", "id sender group to begin end outcome")
+
+
+class Oracle(ClusterCase):
+    async def test_random_users(self):
+        seed = int(os.environ.get("WAYSTATION_ORACLE_SEED", random.randrange(1 << 32)))
+        print(f"\noracle: WAYSTATION_ORACLE_SEED={seed} WAYSTATION_ORACLE_SECONDS={SECONDS:g}",
+              flush=True)
+        self.random = random.Random(seed)
+        self.engines = [self.engine() for _ in range(2)]
+        self.servers = await self.nodes(3, ",".join(engine.url for engine in self.engines))
+        self.sockets, self.sent, self.numbers = [], [], itertools.count()
+        self.until = time.monotonic() + SECONDS
+        await asyncio.gather(*(self.user(user) for user in USERS for _ in range(3)))
+        await asyncio.gather(*(socket.tab.ws.ping() for socket in self.open()))
+        await self.check_presence()
+        self.check_messages()
+        print(f"oracle: {len(self.sent)} messages over {len(self.sockets)} sockets, routes "
+              f"{collections.Counter(sent.outcome.get('route') for sent in self.sent)}")
+
+    def open(self):
+        return [socket for socket in self.sockets if socket.is_from and not socket.is_until]
+
+    async def user(self, user):
+        while time.monotonic() < self.until:
+            own = [socket for socket in self.open() if socket.user == user]
+            chats = [socket for socket in own if socket.group]
+            choice = self.random.random()
+            if choice < 0.03 or not chats:
+                await self.open_socket(user)
+            elif choice < 0.055 or len(own) > 8:
+                await self.close_socket(self.random.choice(own))
+            else:
+                await self.send(self.random.choice(chats))
+
+    async def open_socket(self, user):
+        other = self.random.choice([name for name in USERS if name != user])
+        group = None if self.random.random() < 0.3 else "_".join(sorted((user, other)))
+        path = f"/ws/chat/{group}/" if group else f"/push/{user}/"
+        socket = Socket(None, user, group)
+        socket.may_be_from = time.monotonic()
+        self.sockets.append(socket)
+        socket.tab = await Tab.open(self.random.choice(self.servers), path, user)
+        self.tabs.append(socket.tab)
+        socket.is_from = time.monotonic()
+
+    async def close_socket(self, socket):
+        if socket.is_until:
+            return
+        socket.is_until = time.monotonic()
+        await socket.tab.close()
+        # The node has left the engine's list a moment after it answered the Close.
+        socket.may_be_until = time.monotonic() + 1
+
+    async def send(self, socket):
+        id = f"m{next(self.numbers)}"
+        to = next(name for name in socket.group.split("_") if name != socket.user)
+        begin = time.monotonic()
+        try:
+            outcome = await socket.tab.say(id, id)
+        except Exception:  # noqa: BLE001: another task of this user has closed it meanwhile
+            if socket.is_until:
+                return
+            raise
+        self.sent.append(Sent(id, socket, socket.group, to, begin, time.monotonic(), outcome))
+
+    async def check_presence(self):
+        for user, other in PAIRS:
+            group = f"{user}_{other}"
+            for socket in self.open():
+                if socket.group != group:
+                    continue
+                opposite = other if socket.user == user else user
+                expected = any(s.user == opposite and s.group == group for s in self.open())
+                tab = socket.tab
+                await tab.wait(lambda: tab.present.get(opposite) == expected,
+                               f"{opposite} is {expected} in {group}")
+
+    def check_messages(self):
+        received = {}  # the places of each message at each socket, and of its ack
+        for socket in self.sockets:
+            places = received[socket] = {}
+            for place, frame in enumerate(socket.tab.frames if socket.tab else ()):
+                self.assertNotIn("error", frame, "nothing failed")
+                id = (frame.get("message") or frame.get("event", {}).get("message")
+                      or frame.get("ack", {}).get("id"))
+                if id is not None:
+                    self.assertNotIn(id, places, f"{id} came twice")
+                    places[id] = place
+        self.by_place = collections.defaultdict(list)
+        for socket in self.sockets:
+            self.by_place[socket.user, socket.group].append(socket)
+        # Where each message is, so that looking for one that is nowhere it should be costs little.
+        holders = collections.defaultdict(list)
+        for socket, places in received.items():
+            for id in places:
+                holders[id].append(socket)
+        for sent in self.sent:
+            self.check_route(sent, received, holders[sent.id])
+        self.check_orders(received)
+
+    def check_route(self, sent, received, holders):
+        chats = self.by_place[sent.to, sent.group]
+        pushes = self.by_place[sent.to, None]
+        route, reached = sent.outcome["route"], sent.outcome["reached"]
+        span = (sent.begin, sent.end)
+        if any(s.is_there(*span) for s in chats):
+            self.assertEqual(route, "chat", sent)
+        elif not any(s.may_be_there(*span) for s in chats):
+            self.assertNotEqual(route, "chat", sent)
+            if any(s.is_there(*span) for s in pushes):
+                self.assertEqual(route, "push", sent)
+            elif not any(s.may_be_there(*span) for s in pushes):
+                self.assertEqual(route, "none", sent)
+        taken = {"chat": chats, "push": pushes, "none": []}[route]
+        # Another node may show it a moment after the sender has its ack.
+        shown = (sent.begin, sent.end + 2)
+        for socket in taken:
+            if socket.is_there(*shown):
+                self.assertIn(sent.id, received[socket], f"{sent} is missing at {socket.user}")
+        self.assertGreaterEqual(reached, sum(s.is_there(*span) for s in taken), sent)
+        self.assertLessEqual(reached, sum(s.may_be_there(*span) for s in taken), sent)
+        # The sender's other sockets are shown it on every route.
+        echoes = self.by_place[sent.sender.user, sent.group]
+        for socket in echoes:
+            if socket.is_there(*shown):
+                self.assertIn(sent.id, received[socket], f"no echo of {sent}")
+        for socket in holders:
+            self.assertTrue(socket in taken or socket in echoes, f"{sent} went another way, too")
+
+    def check_orders(self, received):
+        by_group = collections.defaultdict(list)
+        for socket in self.sockets:
+            if socket.group:
+                order = sorted(received[socket], key=received[socket].get)
+                by_group[socket.group].append(order)
+        for group, orders in by_group.items():
+            for first, second in itertools.combinations(orders, 2):
+                both = set(first) & set(second)
+                self.assertEqual([id for id in first if id in both],
+                                 [id for id in second if id in both],
+                                 f"two sockets of {group} saw two orders")
+        by_sender = collections.defaultdict(list)
+        for sent in self.sent:
+            by_sender[sent.sender].append(sent.id)
+        for socket in self.sockets:
+            for ids in by_sender.values():
+                # Ids are given in the order of sending.
+                ids = sorted(ids, key=lambda id: int(id[1:]))
+                places = [received[socket][id] for id in ids if id in received[socket]]
+                self.assertEqual(places, sorted(places), "a sender's messages in their order")
+
+
+if __name__ == "__main__":
+    unittest.main()

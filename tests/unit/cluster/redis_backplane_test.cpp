@@ -1,0 +1,357 @@
+// Several nodes in one process, over a real redis-server.
+#include "cluster/redis_backplane.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "unit/cluster/redis_server.hpp"
+#include "unit/cluster/test_loop.hpp"
+#include "unit/relay/fake_members.hpp"
+
+namespace waystation::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr auto kPlain = Protocol::plain;
+constexpr auto kV1 = Protocol::v1;
+constexpr std::string_view kFirstKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+constexpr std::string_view kSecondKey = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA=\n";
+
+/// Runs what Reachability has to announce.
+class LoopScheduler final : public Scheduler, private Timer {
+ public:
+  explicit LoopScheduler(TestLoop& loop) : Timer(loop.timers()), loop_(loop) {}
+  const Now& now() const noexcept override { return loop_.now(); }
+  void run_at(std::int64_t steady_ms) noexcept override { Timer::set_sooner(steady_ms); }
+  Reachability* reachability = nullptr;
+
+ private:
+  void on_timer() noexcept override { reachability->run(); }
+  TestLoop& loop_;
+};
+
+/// A node without sockets of its own: fake members join it.
+struct TestNode {
+  TestNode(TestLoop& loop, const RedisServer& server, std::string name,
+           std::string keys = std::string(kFirstKey))
+      : scheduler(loop),
+        backplane(loop, directory, fanout, reachability, options(server, std::move(name), keys)) {
+    scheduler.reachability = &reachability;
+  }
+
+  ClusterOptions options(const RedisServer& server, std::string name, const std::string& keys) {
+    ClusterOptions options;
+    options.engines.emplace_back().hosts = {server.host()};
+    options.name = "test";
+    options.node_name = std::move(name);
+    options.keys = *SealKeys::parse(keys);
+    options.log = [this](ClusterLog, const std::string& line) { log += line + "\n"; };
+    return options;
+  }
+
+  std::string log;
+
+  Recorder recorder;
+  Directory directory{RateLimit{0, 1}};
+  Fanout fanout{directory, recorder};
+  LoopScheduler scheduler;
+  Reachability reachability{directory, fanout, scheduler};
+  RedisBackplane backplane;
+  Router router{directory, fanout, backplane};
+};
+
+class RedisBackplaneTest : public testing::Test {
+ protected:
+  /// A node that can publish.
+  TestNode& node(std::string name, std::string keys = std::string(kFirstKey)) {
+    auto& made = *nodes_.emplace_back(
+        std::make_unique<TestNode>(loop, server, std::move(name), std::move(keys)));
+    EXPECT_TRUE(loop.run_until([&] { return made.backplane.can_join("alice_bob"); }));
+    return made;
+  }
+
+  /// A chat socket whose join is confirmed and that knows the other user's presence.
+  std::unique_ptr<FakeChat> chat(TestNode& node, std::string_view user, Protocol protocol = kV1) {
+    auto made = std::make_unique<FakeChat>(node.router, protocol, "alice_bob", user);
+    EXPECT_TRUE(loop.run_until([&] { return made->joins == 1; }));
+    const bool is_told = protocol == kPlain || loop.run_until([&] { return !made->texts.empty(); });
+    EXPECT_TRUE(is_told);
+    return made;
+  }
+  std::unique_ptr<FakePush> push(TestNode& node, std::string_view user) {
+    auto made = std::make_unique<FakePush>(node.router, kV1, user);
+    EXPECT_TRUE(loop.run_until([&] { return made->joins == 1; }));
+    return made;
+  }
+
+  /// The next text that contains `part`; those before it are dropped.
+  std::string hear(Inbox& inbox, std::string_view part) {
+    std::string text;
+    EXPECT_TRUE(loop.run_until([&] {
+      while (text.find(part) == std::string::npos && !inbox.texts.empty()) text = inbox.next();
+      return text.find(part) != std::string::npos;
+    })) << "nothing with "
+        << part;
+    return text;
+  }
+
+  std::string subscribers(const std::string& channel) const {
+    return server.ask({"PUBSUB", "NUMSUB", "ws1:test:" + channel});
+  }
+
+  RedisServer server;
+  TestLoop loop;
+  std::vector<std::unique_ptr<TestNode>> nodes_;
+};
+
+TEST_F(RedisBackplaneTest, TheEngineCountsTheSocketsOfEachNode) {
+  auto& first = node("a");
+  auto& second = node("b");
+  auto alice = chat(first, "alice");
+  std::vector<std::unique_ptr<FakeChat>> tabs;
+  for (std::size_t count = 1; count <= 40; ++count) {
+    tabs.push_back(chat(count % 3 == 0 ? first : second, "bob", kPlain));
+    alice->say(R"({"message":1,"id":"m"})", {7, 7});
+    EXPECT_THAT(hear(*alice, "ack"), HasSubstr("\"reached\":" + std::to_string(count) + ","));
+  }
+  while (!tabs.empty()) {
+    tabs.pop_back();
+    alice->say(R"({"message":1,"id":"m"})", {7, 7});
+    // What a socket leaves behind is on its way before the next message is.
+    const auto ack = hear(*alice, "ack");
+    EXPECT_THAT(ack, HasSubstr(tabs.empty() ? "\"route\":\"" : "\"route\":\"chat\""));
+  }
+  EXPECT_TRUE(loop.run_until(
+      [&] { return subscribers("c:alice_bob:hi") == "[ws1:test:c:alice_bob:hi 0]"; }));
+  for (unsigned bit = 0; bit < ChannelNames::kBits; ++bit) {
+    const auto channel = "c:alice_bob:hi#" + std::to_string(bit);
+    EXPECT_EQ(subscribers(channel), "[ws1:test:" + channel + " 0]");
+  }
+}
+
+TEST_F(RedisBackplaneTest, TheLogAdvisesOnSettingsOfTheServer) {
+  auto& first = node("a");
+  EXPECT_TRUE(loop.run_until([&] {
+    return first.log.find("client-output-buffer-limit = ") != std::string::npos &&
+           first.log.find("tcp-keepalive = ") != std::string::npos &&
+           first.log.find("crash-log-enabled = yes: ") != std::string::npos;
+  })) << first.log;
+  server.ask({"CONFIG", "SET", "tcp-keepalive", "5", "crash-log-enabled", "no",
+              "client-output-buffer-limit", "pubsub 67108864 16777216 5"});
+  auto& second = node("b");
+  auto bob = chat(second, "bob");
+  EXPECT_EQ(second.log.find(" = "), std::string::npos) << second.log;
+}
+
+TEST_F(RedisBackplaneTest, AJoinIsConfirmedByTheEngine) {
+  auto& first = node("a");
+  server.pause();
+  auto alice = std::make_unique<FakeChat>(first.router, kV1, "alice_bob", "alice");
+  for (int i = 0; i < 20; ++i) loop.round();
+  EXPECT_EQ(alice->joins, 0);
+  alice.reset();
+  FakeChat again(first.router, kV1, "alice_bob", "alice");
+  server.resume();
+  EXPECT_TRUE(loop.run_until([&] { return again.joins == 1; }));
+  EXPECT_EQ(hear(again, "presence"),
+            R"({"presence":{"user":"bob","present":false,"reachable":false}})");
+}
+
+TEST_F(RedisBackplaneTest, APushSocketOnAnyNodeMakesAUserReachable) {
+  auto& first = node("a");
+  auto& second = node("b");
+  auto early = push(second, "bob");
+  auto alice = chat(first, "alice");
+  hear(*alice, R"("present":false,"reachable":true)");
+  early.reset();
+  hear(*alice, R"("present":false,"reachable":false)");
+  auto again = push(second, "bob");
+  hear(*alice, R"("present":false,"reachable":true)");
+  alice->all();
+  auto other = push(first, "bob");
+  again.reset();
+  auto bob = chat(second, "bob");
+  hear(*alice, R"("present":true,"reachable":true)");
+  EXPECT_THAT(alice->all(), IsEmpty());
+}
+
+TEST_F(RedisBackplaneTest, PresenceIsSentOnceAtEachChange) {
+  auto& first = node("a");
+  auto& second = node("b");
+  auto alice = chat(first, "alice");
+  EXPECT_THAT(alice->all(),
+              ElementsAre(R"({"presence":{"user":"bob","present":false,"reachable":false}})"));
+  {
+    auto bob = chat(second, "bob");
+    EXPECT_THAT(bob->all(),
+                ElementsAre(R"({"presence":{"user":"alice","present":true,"reachable":true}})"));
+    auto twin = chat(first, "bob");
+    EXPECT_THAT(twin->all(),
+                ElementsAre(R"({"presence":{"user":"alice","present":true,"reachable":true}})"));
+    hear(*alice, "true");
+    bob.reset();
+    alice->say(R"({"message":1})", {7, 7});
+    hear(*alice, "ack");
+  }
+  EXPECT_EQ(hear(*alice, "presence"),
+            R"({"presence":{"user":"bob","present":false,"reachable":false}})");
+  EXPECT_THAT(alice->all(), IsEmpty());
+}
+
+TEST_F(RedisBackplaneTest, TheEchoOfASenderWhoHasLeftIsShownElsewhere) {
+  auto& first = node("a");
+  auto& second = node("b");
+  auto twin = chat(second, "alice");
+  auto bob = chat(second, "bob");
+  twin->all();
+  for (int i = 0; i < 20; ++i) {
+    auto alice = chat(first, "alice");
+    alice->say(R"({"message":"last words","id":"m"})", {7, 7});
+    alice.reset();
+    EXPECT_EQ(hear(*twin, "last words"),
+              R"({"message":"last words","from":"alice","id":"m","at":7})");
+    hear(*bob, "last words");
+  }
+  EXPECT_TRUE(loop.run_until([&] { return first.recorder.entries.size() == 20; }));
+  EXPECT_EQ(first.recorder.entries.back(),
+            (Recorder::Entry{Outcome::chat, 7, "alice_bob", "alice", "bob", "m", 1, 12}));
+  // The server reads the long messages in several steps, and what follows on the other connection
+  // in between.
+  auto alice = chat(first, "alice");
+  const auto filler = R"({"message":")" + std::string(900'000, 'x') + R"(","id":"m"})";
+  for (int i = 0; i < 4; ++i) alice->say(filler, {7, 7});
+  alice->say(R"({"message":"after them","id":"m"})", {7, 7});
+  alice.reset();
+  hear(*twin, "after them");
+  // The last socket leaves the channel once its message is decided.
+  twin.reset();
+  EXPECT_TRUE(loop.run_until(
+      [&] { return subscribers("c:alice_bob:lo") == "[ws1:test:c:alice_bob:lo 0]"; }));
+}
+
+TEST_F(RedisBackplaneTest, WhatAQueueRefusesAfterTheDecisionIsDropped) {
+  auto& first = node("a");
+  auto& second = node("b");
+  auto alice = chat(first, "alice");
+  auto bob = chat(second, "bob");
+  bob->capacity = 0;
+  alice->say(R"({"message":1,"id":"m"})", {7, 7});
+  EXPECT_THAT(hear(*alice, "ack"), HasSubstr(R"("route":"chat","reached":1)"));
+  ASSERT_TRUE(loop.run_until([&] { return !second.recorder.entries.empty(); }));
+  EXPECT_THAT(second.recorder.entries, ElementsAre(Recorder::Entry{Outcome::dropped, 7, "alice_bob",
+                                                                   "alice", "bob", "m", 0, 1}));
+}
+
+TEST_F(RedisBackplaneTest, SignalsGoToBothSidesButNotToTheirSender) {
+  auto& first = node("a");
+  auto& second = node("b");
+  auto alice = chat(first, "alice");
+  auto twin = chat(first, "alice");
+  auto bob = chat(second, "bob");
+  alice->all();
+  alice->say(R"({"signal":1})", {7, 7});
+  alice->say(R"({"message":2,"id":"m"})", {7, 7});
+  for (auto* other : {twin.get(), bob.get()}) {
+    EXPECT_EQ(hear(*other, "signal"), R"({"signal":1,"from":"alice"})");
+    hear(*other, "message");
+  }
+  EXPECT_TRUE(loop.run_until([&] { return !alice->texts.empty(); }));
+  EXPECT_THAT(alice->all(), ElementsAre(HasSubstr("ack")));
+}
+
+TEST_F(RedisBackplaneTest, KeysCanBeChangedWhileNodesTalk) {
+  const auto first_key = std::string(kFirstKey);
+  const auto second_key = std::string(kSecondKey);
+  auto& first = node("a", first_key + second_key);
+  auto& second = node("b", second_key + first_key);
+  auto& stranger = node("c", "CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCA=\n");
+  auto alice = chat(first, "alice");
+  auto bob = chat(second, "bob");
+  auto eve = chat(stranger, "bob");
+  eve->all();
+  alice->say(R"({"message":"old","id":"m"})", {7, 7});
+  hear(*bob, "old");
+  bob->say(R"({"message":"new","id":"m"})", {7, 7});
+  hear(*alice, "new");
+  EXPECT_TRUE(loop.run_until([&] { return stranger.backplane.stats().frames_rejected == 2; }));
+  EXPECT_THAT(eve->all(), IsEmpty());
+}
+
+TEST_F(RedisBackplaneTest, WhatIsPublishedByStrangersIsRejected) {
+  auto& first = node("a");
+  auto alice = chat(first, "alice");
+  const auto push_socket = push(first, "alice");
+  alice->all();
+  const std::vector<std::string> payloads{
+      "",   "M",
+      "V1", std::string(200, 'M'),
+      "S9", std::string("V1\0\0\0\1", 6) + std::string(100, 'x')};
+  for (const auto& payload : payloads) {
+    for (const auto* channel : {"ws1:test:c:alice_bob:lo", "ws1:test:p:alice", "ws1:test:all"}) {
+      server.ask({"PUBLISH", channel, payload});
+    }
+  }
+  const auto push_bob = push(first, "bob");
+  alice->say(R"({"message":1,"id":"m"})", {7, 7});
+  hear(*alice, "ack");
+  EXPECT_GE(first.backplane.stats().frames_rejected, payloads.size());
+  EXPECT_THAT(alice->all(), IsEmpty());
+  EXPECT_THAT(push_socket->all(), IsEmpty());
+}
+
+TEST_F(RedisBackplaneTest, CallsCountTheSocketsOfAllNodes) {
+  auto& first = node("a");
+  auto& second = node("b");
+  const auto one = push(first, "alice");
+  const auto two = push(second, "alice");
+  auto tab = chat(second, "alice");
+  std::optional<SocketCount> reached;
+  first.router.notify("alice", "1", {7, 7}, [&](SocketCount count) { reached = count; });
+  ASSERT_TRUE(loop.run_until([&] { return reached.has_value(); }));
+  EXPECT_EQ(reached->sockets, 2U);
+  EXPECT_FALSE(reached->is_partial);
+  hear(*two, "event");
+  EXPECT_THAT(first.recorder.entries,
+              ElementsAre(Recorder::Entry{Outcome::pushed, 7, "", "", "alice", "", 2, 1}));
+  std::optional<UserPresence> presence;
+  first.backplane.presence("alice", [&](UserPresence found) { presence = std::move(found); });
+  ASSERT_TRUE(loop.run_until([&] { return presence.has_value(); }));
+  EXPECT_EQ(presence->push_sockets, 2U);
+  EXPECT_THAT(presence->groups, ElementsAre("alice_bob"));
+  EXPECT_FALSE(presence->is_partial);
+}
+
+TEST_F(RedisBackplaneTest, ACallThatANodeDoesNotAnswerIsPartial) {
+  auto& first = node("a");
+  // It is subscribed to all, and answers nothing.
+  auto silent = server.client();
+  EXPECT_THAT(silent.ask({"SUBSCRIBE", "ws1:test:all"}), HasSubstr("subscribe"));
+  std::optional<UserPresence> presence;
+  first.backplane.presence("alice", [&](UserPresence found) { presence = std::move(found); });
+  ASSERT_TRUE(loop.run_until([&] { return presence.has_value(); }));
+  EXPECT_TRUE(presence->is_partial);
+}
+
+TEST_F(RedisBackplaneTest, MessagesUnderWayAtTheEndOfANodeAreForgotten) {
+  auto& first = node("a");
+  auto alice = chat(first, "alice");
+  server.pause();
+  alice->say(R"({"message":1,"id":"m"})", {7, 7});
+  std::optional<SocketCount> reached;
+  first.router.notify("alice", "1", {7, 7}, [&](SocketCount count) { reached = count; });
+  for (int i = 0; i < 5; ++i) loop.round();
+  alice.reset();
+  nodes_.clear();
+  EXPECT_FALSE(reached.has_value());
+}
+
+}  // namespace
+}  // namespace waystation::test

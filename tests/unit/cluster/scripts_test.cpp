@@ -1,0 +1,557 @@
+#include "cluster/scripts.hpp"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cluster/events.hpp"
+#include "unit/cluster/recorder.hpp"
+#include "unit/cluster/redis_server.hpp"
+#include "unit/cluster/test_loop.hpp"
+
+namespace waystation::test {
+namespace {
+
+using namespace std::string_literals;
+using namespace std::string_view_literals;
+
+/// Another node's subscriptions: what arrives, in order.
+class Subscriber {
+ public:
+  Subscriber(const RedisServer& server, const std::vector<std::string>& channels)
+      : client_(server.client()) {
+    for (const auto& channel : channels) subscribe(channel);
+  }
+
+  void subscribe(const std::string& channel) {
+    EXPECT_TRUE(client_.ask({"SUBSCRIBE", channel}).starts_with("[subscribe ")) << channel;
+  }
+
+  /// What has arrived until now: "<channel> <payload>" each.
+  std::vector<std::string> read() {
+    client_.send({"PING", "end"});
+    std::vector<std::string> arrived;
+    for (;;) {
+      auto line = client_.receive();
+      if (line == "[pong end]" || line == "(end)") return arrived;
+      if (line.starts_with("[message ")) arrived.push_back(line.substr(9, line.size() - 10));
+    }
+  }
+
+ private:
+  BlockingClient client_;
+};
+
+class ScriptsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(client_.run_until_ready());
+    load();
+  }
+
+  void load() {
+    std::optional<std::string> problem;
+    ASSERT_TRUE(scripts_.load(*client_, [&](std::string text) { problem = std::move(text); }));
+    ASSERT_TRUE(loop_.run_until([&] { return problem.has_value(); }));
+    ASSERT_EQ(*problem, "");
+  }
+
+  /// Runs a call that takes a handler, and returns the reply as a line.
+  template <typename Call>
+  std::string reply_of(Call&& call) {
+    std::optional<std::string> line;
+    const bool is_sent =
+        call([&line](const Reply* reply) { line = reply ? to_line(*reply) : "(lost)"; });
+    EXPECT_TRUE(is_sent);
+    EXPECT_TRUE(loop_.run_until([&] { return line.has_value(); }));
+    return line.value_or("");
+  }
+
+  std::string decide(Scripts::Decide call) {
+    if (call.frame.empty()) call.frame = "Mheader-value";
+    if (call.header_bytes == 0) call.header_bytes = 7;
+    if (call.deadline_ms == 0) call.deadline_ms = *client_->server_time_ms() + 10'000;
+    return reply_of([&](auto handler) { return scripts_.decide(*client_, call, handler); });
+  }
+  std::string decide_from_alice() {
+    return decide({.chat_channel = bob_chat_,
+                   .push_channel = bob_push_,
+                   .echo_channel = alice_chat_,
+                   .inbox = inbox_});
+  }
+
+  NodeEntry entry(const std::string& name) {
+    return {name, Incarnation::random(), "100001", "100002", client_->run_id()};
+  }
+
+  Registration enter(const NodeEntry& node, const Incarnation* previous = nullptr,
+                     const std::vector<std::string>& known = {}) {
+    std::optional<Registration> result;
+    bool is_done = false;
+    scripts_.register_node(*client_, node, previous, known, [&](const Registration* answer) {
+      is_done = true;
+      if (answer != nullptr) result = *answer;
+    });
+    EXPECT_TRUE(loop_.run_until([&] { return is_done; }));
+    EXPECT_TRUE(result);
+    return result.value_or(Registration{});
+  }
+
+  ReapReport reap(const Scripts& scripts, const NodeEntry& node) {
+    std::optional<ReapReport> result;
+    bool is_done = false;
+    scripts.reap(*client_, node, [&](const ReapReport* report) {
+      is_done = true;
+      if (report != nullptr) result = *report;
+    });
+    EXPECT_TRUE(loop_.run_until([&] { return is_done; }));
+    EXPECT_TRUE(result);
+    return result.value_or(ReapReport{});
+  }
+  ReapReport reap(const NodeEntry& node) { return reap(scripts_, node); }
+
+  /// Reaps until `condition` holds for the report.
+  template <typename F>
+  bool reap_until(const Scripts& scripts, const NodeEntry& node, F&& condition) {
+    return loop_.run_until([&] { return condition(reap(scripts, node)); });
+  }
+
+  RedisServer server_;
+  TestLoop loop_;
+  Client client_{loop_, {server_.host()}};
+  ChannelNames names_{"t"};
+  Scripts scripts_{names_};
+  const std::string alice_chat_ = names_.chat("alice_bob", Side::lo);
+  const std::string bob_chat_ = names_.chat("alice_bob", Side::hi);
+  const std::string bob_push_ = names_.push("bob");
+  const std::string inbox_ = names_.inbox(Incarnation::random());
+};
+
+// ---- decide
+
+TEST_F(ScriptsTest, APresentReceiverGetsTheMessage) {
+  Subscriber alice(server_, {alice_chat_, inbox_});
+  Subscriber bob(server_, {bob_chat_, bob_push_});
+  EXPECT_EQ(decide_from_alice(), "[1 1]");
+  EXPECT_EQ(bob.read(), std::vector{bob_chat_ + " Mheader-value"});
+  EXPECT_EQ(alice.read(), std::vector{alice_chat_ + " V1\0\0\0\1Mheader"s})
+      << "alone on the channel: the header suffices";
+}
+
+TEST_F(ScriptsTest, OtherTabsOfTheSenderGetTheValue) {
+  Subscriber alice(server_, {alice_chat_, inbox_});
+  Subscriber tab(server_, {alice_chat_});
+  Subscriber bob(server_, {bob_chat_});
+  EXPECT_EQ(decide_from_alice(), "[1 1]");
+  EXPECT_EQ(tab.read(), std::vector{alice_chat_ + " V1\0\0\0\1Mheader-value"s});
+}
+
+TEST_F(ScriptsTest, AnAbsentReceiverGetsAPush) {
+  Subscriber alice(server_, {alice_chat_, inbox_});
+  Subscriber bob(server_, {bob_push_});
+  EXPECT_EQ(decide_from_alice(), "[2 1]");
+  EXPECT_EQ(bob.read(), std::vector{bob_push_ + " Mheader-value"});
+  EXPECT_EQ(alice.read(), std::vector{alice_chat_ + " V2\0\0\0\1Mheader"s});
+}
+
+TEST_F(ScriptsTest, NobodyIsThere) {
+  Subscriber alice(server_, {alice_chat_, inbox_});
+  EXPECT_EQ(decide_from_alice(), "[0 0]");
+  EXPECT_EQ(alice.read(), std::vector{alice_chat_ + " V0\0\0\0\0Mheader"s});
+}
+
+TEST_F(ScriptsTest, ANotificationHasNoChatStep) {
+  Subscriber node(server_, {inbox_});
+  Subscriber bob(server_, {bob_chat_, bob_push_});
+  const Scripts::Decide call{.push_channel = bob_push_, .echo_channel = inbox_, .inbox = inbox_};
+  EXPECT_EQ(decide(call), "[2 1]");
+  EXPECT_EQ(bob.read(), std::vector{bob_push_ + " Mheader-value"});
+  EXPECT_EQ(node.read(), std::vector{inbox_ + " V2\0\0\0\1Mheader"s});
+}
+
+TEST_F(ScriptsTest, SocketsAreCountedByBits) {
+  const std::vector<std::vector<std::size_t>> cases{{1},  {2},       {3, 1},        {16, 2, 1},
+                                                    {17}, {1000, 3}, {65536, 65536}};
+  for (const auto& nodes : cases) {
+    std::size_t expected = 0;
+    std::vector<std::unique_ptr<Subscriber>> subscribers;
+    for (const auto sockets : nodes) {
+      expected += sockets;
+      auto& node = *subscribers.emplace_back(
+          std::make_unique<Subscriber>(server_, std::vector<std::string>{}));
+      const auto bits = ChannelNames::socket_bits(sockets);
+      for (unsigned bit = 0; bit < ChannelNames::kBits; ++bit) {
+        if ((bits >> bit & 1U) != 0) node.subscribe(ChannelNames::bit(bob_chat_, bit));
+      }
+      node.subscribe(bob_chat_);
+    }
+    EXPECT_EQ(decide_from_alice(), "[1 " + std::to_string(expected) + "]");
+    for (const auto& node : subscribers) EXPECT_EQ(node->read().size(), 1U) << "not for each bit";
+    subscribers.clear();
+    // The server has noticed that they have gone.
+    ASSERT_TRUE(loop_.run_until([&] { return decide_from_alice() == "[0 0]"; }));
+  }
+}
+
+TEST_F(ScriptsTest, ALateMessageIsNotPublished) {
+  Subscriber alice(server_, {alice_chat_, inbox_});
+  Subscriber bob(server_, {bob_chat_, bob_push_});
+  const Scripts::Decide call{.chat_channel = bob_chat_,
+                             .push_channel = bob_push_,
+                             .echo_channel = alice_chat_,
+                             .inbox = inbox_,
+                             .deadline_ms = *client_->server_time_ms() - 1};
+  EXPECT_EQ(decide(call), "[3 0]");
+  EXPECT_TRUE(bob.read().empty());
+  EXPECT_EQ(alice.read(), std::vector{inbox_ + " V3\0\0\0\0Mheader"s}) << "to the origin alone";
+}
+
+TEST_F(ScriptsTest, APausedServerRefusesWhatIsLateWhenItGoesOn) {
+  Subscriber bob(server_, {bob_chat_});
+  server_.pause();
+  const auto deadline = *client_->server_time_ms() + 100;
+  std::optional<std::string> late;
+  std::optional<std::string> in_time;
+  Scripts::Decide call{.chat_channel = bob_chat_,
+                       .push_channel = bob_push_,
+                       .echo_channel = alice_chat_,
+                       .inbox = inbox_,
+                       .deadline_ms = deadline,
+                       .frame = "M1",
+                       .header_bytes = 1};
+  scripts_.decide(*client_, call, [&](const Reply* reply) { late = to_line(*reply); });
+  call.deadline_ms += 60'000;
+  call.frame = "M2";
+  scripts_.decide(*client_, call, [&](const Reply* reply) { in_time = to_line(*reply); });
+  // Its clock has passed the deadline by then; the reply timeout has not.
+  ASSERT_TRUE(loop_.run_until([&] { return *client_->server_time_ms() > deadline + 100; }));
+  server_.resume();
+  ASSERT_TRUE(loop_.run_until([&] { return late && in_time; }));
+  EXPECT_EQ(*late, "[3 0]");
+  EXPECT_EQ(*in_time, "[1 1]");
+  EXPECT_EQ(bob.read(), std::vector{bob_chat_ + " M2"});
+}
+
+TEST_F(ScriptsTest, NobodyIsAbsentWhileANodeIsNotSubscribed) {
+  const auto node = entry("node-1");
+  Subscriber alice(server_, {alice_chat_, inbox_});
+  enter(node);
+  EXPECT_EQ(decide_from_alice(), "[4 0]");
+  EXPECT_EQ(alice.read(), std::vector{inbox_ + " V4\0\0\0\0Mheader"s});
+  {
+    Subscriber push(server_, {bob_push_});
+    EXPECT_EQ(decide_from_alice(), "[4 0]") << "a push would be a decision that he is absent";
+    EXPECT_TRUE(push.read().empty());
+    Subscriber chat(server_, {bob_chat_});
+    EXPECT_EQ(decide_from_alice(), "[1 1]") << "who is there is there";
+  }
+  Subscriber ready(server_, {names_.inbox(node.incarnation), names_.all()});
+  ASSERT_TRUE(loop_.run_until([&] { return decide_from_alice() == "[0 0]"; }));
+}
+
+// ---- other messages
+
+TEST_F(ScriptsTest, PublishReachesEachChannel) {
+  Subscriber both(server_, {alice_chat_, bob_chat_});
+  Subscriber one(server_, {alice_chat_});
+  const std::array<std::string_view, 2> channels{alice_chat_, bob_chat_};
+  EXPECT_EQ(reply_of([&](auto handler) {
+              return scripts_.publish(*client_, channels, "Mframe", handler);
+            }),
+            "2");
+  EXPECT_EQ(both.read(), (std::vector{alice_chat_ + " Mframe", bob_chat_ + " Mframe"}));
+  EXPECT_EQ(one.read(), std::vector{alice_chat_ + " Mframe"});
+}
+
+TEST_F(ScriptsTest, SayTellsBothSides) {
+  const auto say = [&](Side own) {
+    EXPECT_EQ(reply_of([&](auto handler) {
+                return scripts_.say(*client_, "alice_bob", own, inbox_, handler);
+              }),
+              "1");
+  };
+  Subscriber inbox(server_, {inbox_});
+  Subscriber bob(server_, {bob_chat_});
+  say(Side::lo);
+  EXPECT_EQ(bob.read(), std::vector{bob_chat_ + " S00alice_bob"}) << "alice is absent";
+  EXPECT_EQ(inbox.read(), std::vector{inbox_ + " S11alice_bob"}) << "bob is present";
+  Subscriber alice(server_, {alice_chat_});
+  say(Side::lo);
+  EXPECT_EQ(bob.read(), std::vector{bob_chat_ + " S10alice_bob"});
+  enter(entry("node-1"));  // it is not subscribed
+  say(Side::hi);
+  EXPECT_EQ(alice.read(), std::vector{alice_chat_ + " S11alice_bob"});
+  Subscriber carol(server_, {names_.chat("carol_dave", Side::hi)});
+  reply_of([&](auto handler) {
+    return scripts_.say(*client_, "carol_dave", Side::lo, inbox_, handler);
+  });
+  EXPECT_EQ(carol.read(), std::vector{names_.chat("carol_dave", Side::hi) + " S20carol_dave"})
+      << "carol may be on node-1";
+}
+
+TEST_F(ScriptsTest, ReachableIsWhoHasAPushSocket) {
+  const auto channel = names_.reachable("bob");
+  const auto say = [&] {
+    reply_of([&](auto handler) { return scripts_.say_reachable(*client_, "bob", handler); });
+  };
+  Subscriber alice(server_, {channel});
+  say();
+  EXPECT_EQ(alice.read(), std::vector{channel + " R0bob"});
+  Subscriber bob(server_, {bob_push_});
+  say();
+  EXPECT_EQ(alice.read(), std::vector{channel + " R1bob"});
+}
+
+TEST_F(ScriptsTest, RecountAnswersForManyChannels) {
+  Subscriber inbox(server_, {inbox_});
+  Subscriber bob(server_, {bob_chat_});
+  std::vector<std::string_view> channels(500, alice_chat_);
+  channels[7] = bob_chat_;
+  const auto recount = [&] {
+    reply_of(
+        [&](auto handler) { return scripts_.recount(*client_, inbox_, 258, channels, handler); });
+    const auto read = inbox.read();
+    EXPECT_EQ(read.size(), 1U);
+    return read.front().substr(inbox_.size() + 1);
+  };
+  std::string states(500, '0');
+  states[7] = '1';
+  EXPECT_EQ(recount(), "Q\0\0\1\2"s + states);
+  enter(entry("node-1"));
+  std::ranges::replace(states, '0', '2');
+  EXPECT_EQ(recount(), "Q\0\0\1\2"s + states);
+}
+
+// ---- the table of nodes
+
+TEST_F(ScriptsTest, ANodeEntersAndLeaves) {
+  const auto one = entry("node-1");
+  const auto two = entry("node-2");
+  Subscriber watcher(server_, {names_.all()});
+  // The watcher stands for node-1's last subscription.
+  EXPECT_EQ(enter(one).status, Registration::Status::entered);
+  Subscriber one_inbox(server_, {names_.inbox(one.incarnation)});
+  EXPECT_EQ(enter(two).status, Registration::Status::entered);
+  auto report = reap(one);
+  EXPECT_TRUE(report.is_member);
+  EXPECT_FALSE(report.is_settled);
+  EXPECT_THAT(report.nodes, testing::UnorderedElementsAre("node-1", "node-2"));
+  EXPECT_TRUE(report.paused.empty());
+  EXPECT_TRUE(report.to_kill.empty());
+  {
+    Subscriber two_ready(server_, {names_.inbox(two.incarnation), names_.all()});
+    EXPECT_EQ(
+        reply_of([&](auto handler) { return scripts_.announce_ready(*client_, two, handler); }),
+        "1");
+    EXPECT_EQ(watcher.read(), std::vector{names_.all() + " A1" + two.incarnation.hex() + "node-2"});
+    EXPECT_TRUE(reap(one).is_settled);
+  }
+  reply_of([&](auto handler) { return scripts_.leave(*client_, two, handler); });
+  EXPECT_EQ(watcher.read(), std::vector{names_.all() + " G1" + two.incarnation.hex() + "node-2"});
+  EXPECT_THAT(reap(one).nodes, testing::ElementsAre("node-1"));
+  EXPECT_FALSE(reap(two).is_member);
+}
+
+TEST_F(ScriptsTest, ASecondNodeOfANameIsRefused) {
+  const auto one = entry("node-1");
+  auto other = entry("node-1");
+  enter(one);
+  {
+    Subscriber inbox(server_, {names_.inbox(one.incarnation)});
+    EXPECT_EQ(enter(other).status, Registration::Status::name_taken);
+    EXPECT_TRUE(reap(one).is_member) << "nothing was changed";
+    // The same process with a new connection may, and learns which ones to close.
+    const auto answer = enter(other, &one.incarnation);
+    EXPECT_EQ(answer.status, Registration::Status::entered);
+    EXPECT_THAT(answer.old_connections, testing::ElementsAre("100001", "100002"));
+  }
+  // So may another process once the first one has gone.
+  ASSERT_TRUE(loop_.run_until(
+      [&] { return enter(entry("node-1")).status == Registration::Status::entered; }));
+}
+
+TEST_F(ScriptsTest, ConnectionsOfAnEarlierRunAreNotClosed) {
+  auto old = entry("node-1");
+  old.run_id = "another run";
+  std::ranges::replace(old.run_id, ' ', '-');
+  enter(old);
+  EXPECT_TRUE(enter(entry("node-1"), &old.incarnation).old_connections.empty())
+      << "their numbers belong to others now";
+}
+
+TEST_F(ScriptsTest, AKilledNodeIsRemoved) {
+  const Scripts quick(names_, {.silence_ms = 50, .return_ms = 1'000'000, .pause_ms = 1'000'000});
+  const auto one = entry("node-1");
+  const auto dead = entry("node-2");
+  Subscriber watcher(server_, {names_.all(), names_.inbox(one.incarnation)});
+  enter(one);
+  enter(dead);
+  EXPECT_TRUE(reap(quick, dead).is_member);
+  ASSERT_TRUE(reap_until(quick, one, [](const auto& report) { return report.nodes.size() == 1; }));
+  EXPECT_EQ(watcher.read(), std::vector{names_.all() + " G1" + dead.incarnation.hex() + "node-2"});
+  EXPECT_FALSE(reap(quick, dead).is_member);
+  const auto returned = entry("node-2");
+  EXPECT_EQ(enter(returned, &dead.incarnation).status, Registration::Status::was_removed);
+  EXPECT_EQ(enter(returned, &returned.incarnation).status, Registration::Status::entered)
+      << "it was told";
+}
+
+TEST_F(ScriptsTest, ASubscribedOrTalkingNodeIsNotRemoved) {
+  const Scripts quick(names_, {.silence_ms = 50, .return_ms = 1'000'000, .pause_ms = 1'000'000});
+  const auto one = entry("node-1");
+  const auto silent = entry("node-2");   // but subscribed
+  const auto talking = entry("node-3");  // but its subscriptions are lost
+  Subscriber watcher(server_, {names_.all(), names_.inbox(one.incarnation)});
+  Subscriber inbox(server_, {names_.inbox(silent.incarnation)});
+  for (const auto& node : {one, silent, talking}) enter(node);
+  const auto until = *client_->server_time_ms() + 300;
+  while (*client_->server_time_ms() < until) {
+    EXPECT_TRUE(reap(quick, talking).is_member);
+    EXPECT_EQ(reap(quick, one).nodes.size(), 3U);
+  }
+  EXPECT_FALSE(reap(quick, one).is_settled);
+  EXPECT_TRUE(watcher.read().empty());
+}
+
+TEST_F(ScriptsTest, APausedNodeIsReported) {
+  const Scripts quick(names_, {.silence_ms = 1'000'000, .return_ms = 1'000'000, .pause_ms = 50});
+  const auto one = entry("node-1");
+  const auto paused = entry("node-2");
+  Subscriber watcher(server_, {names_.all(), names_.inbox(one.incarnation)});
+  Subscriber inbox(server_, {names_.inbox(paused.incarnation)});
+  enter(one);
+  enter(paused);
+  ReapReport report;
+  ASSERT_TRUE(reap_until(quick, one, [&](const auto& got) {
+    report = got;
+    return !got.paused.empty();
+  }));
+  EXPECT_THAT(report.paused, testing::ElementsAre("node-2"));
+  EXPECT_THAT(report.to_kill, testing::ElementsAre("100001", "100002"));
+  EXPECT_EQ(report.nodes.size(), 2U) << "it stays until its connections are closed";
+}
+
+TEST_F(ScriptsTest, AfterAPauseOfTheServerNodesHaveTimeToReturn) {
+  const Scripts quick(names_, {.silence_ms = 100, .return_ms = 500, .pause_ms = 1'000'000});
+  const auto one = entry("node-1");
+  const auto two = entry("node-2");
+  Subscriber watcher(server_, {names_.all(), names_.inbox(one.incarnation)});
+  enter(one);
+  enter(two);
+  reap(quick, two);
+  reap(quick, one);
+  // Nobody is served for longer than a node may be silent.
+  server_.pause();
+  const auto until = *client_->server_time_ms() + 300;
+  ASSERT_TRUE(loop_.run_until([&] { return *client_->server_time_ms() > until; }));
+  server_.resume();
+  EXPECT_EQ(reap(quick, one).nodes.size(), 2U) << "it has not been its own silence";
+  ASSERT_TRUE(reap_until(quick, one, [](const auto& report) { return report.nodes.size() == 1; }))
+      << "but not for ever";
+}
+
+TEST_F(ScriptsTest, AServerThatHasLostItsTableAwaitsThoseThatWereThere) {
+  const Scripts quick(names_, {.silence_ms = 50, .return_ms = 300, .pause_ms = 1'000'000});
+  auto one = entry("node-1");
+  auto two = entry("node-2");
+  enter(one);
+  enter(two);
+  const auto known = reap(one).nodes;
+  server_.kill();
+  ASSERT_TRUE(loop_.run_until([&] { return client_.recorder.lost == 1; }));
+  server_.start();
+  ASSERT_TRUE(client_.run_until_ready());
+  load();
+  const auto before = one.incarnation;
+  one = entry("node-1");
+  const auto enter_quick = [&](const NodeEntry& node, const Incarnation* previous) {
+    std::optional<Registration> result;
+    quick.register_node(*client_, node, previous, known,
+                        [&](const Registration* answer) { result = *answer; });
+    EXPECT_TRUE(loop_.run_until([&] { return result.has_value(); }));
+    return result->status;
+  };
+  EXPECT_EQ(enter_quick(one, &before), Registration::Status::entered);
+  Subscriber watcher(server_, {names_.all(), names_.inbox(one.incarnation)});
+  EXPECT_EQ(decide_from_alice(), "[4 0]") << "node-2 may have him";
+  EXPECT_THAT(reap(quick, one).nodes, testing::UnorderedElementsAre("node-1", "node-2"));
+  ASSERT_TRUE(reap_until(quick, one, [](const auto& report) { return report.nodes.size() == 1; }));
+  EXPECT_EQ(watcher.read(), std::vector{names_.all() + " G1" + std::string(32, '-') + "node-2"});
+  EXPECT_EQ(decide_from_alice(), "[0 0]");
+  const auto two_before = two.incarnation;
+  two = entry("node-2");
+  EXPECT_EQ(enter_quick(two, &two_before), Registration::Status::was_removed);
+}
+
+TEST_F(ScriptsTest, ABrokenEntryDoesNotStopTheTable) {
+  const auto one = entry("node-1");
+  enter(one);
+  server_.ask({"HSET", names_.nodes_key(), "node-2", "of another version"});
+  EXPECT_EQ(reap(one).nodes.size(), 2U);
+}
+
+// ---- replicas and files
+
+TEST_F(ScriptsTest, APrimaryWithoutEnoughReplicasLosesItsNodes) {
+  const auto node = entry("node-1");
+  enter(node);
+  server_.ask({"CONFIG", "SET", "min-replicas-to-write", "1"});
+  bool is_done = false;
+  scripts_.reap(*client_, node, [&](const ReapReport* report) {
+    is_done = true;
+    EXPECT_EQ(report, nullptr);
+  });
+  ASSERT_TRUE(loop_.run_until([&] { return is_done; }));
+  EXPECT_EQ(client_.recorder.lost, 1);
+  EXPECT_NE(client_.recorder.last_reason().find("NOREPLICAS"), std::string::npos);
+}
+
+TEST_F(ScriptsTest, MessagesGoToNoReplica) {
+  TemporaryFolder folder;
+  // As a replica sees it: the stream of commands after the snapshot.
+  RedisServer replica({"--replicaof", "127.0.0.1 1"});
+  RedisServer primary({}, free_port());
+  Client client(loop_, {primary.host()});
+  ASSERT_TRUE(client.run_until_ready());
+  replica.ask({"REPLICAOF", "127.0.0.1", std::to_string(primary.port())});
+  ASSERT_TRUE(eventually([&] {
+    return replica.ask({"INFO", "replication"}).find("master_link_status:up") != std::string::npos;
+  }));
+  BlockingClient replica_sees = replica.client();
+  for (const auto& channel : {bob_chat_, bob_push_, alice_chat_, names_.all()}) {
+    replica_sees.ask({"SUBSCRIBE", channel});
+  }
+  Subscriber bob(primary, {bob_chat_});
+  std::optional<std::string> loaded;
+  scripts_.load(*client, [&](std::string problem) { loaded = problem; });
+  ASSERT_TRUE(loop_.run_until([&] { return loaded.has_value(); }));
+  const Scripts::Decide call{.chat_channel = bob_chat_,
+                             .push_channel = bob_push_,
+                             .echo_channel = alice_chat_,
+                             .inbox = inbox_,
+                             .deadline_ms = *client->server_time_ms() + 10'000,
+                             .frame = "Mframe",
+                             .header_bytes = 1};
+  bool is_done = false;
+  scripts_.decide(*client, call, [&](const Reply*) { is_done = true; });
+  ASSERT_TRUE(loop_.run_until([&] { return is_done; }));
+  is_done = false;
+  auto node = entry("node-1");
+  node.run_id = client->run_id();
+  scripts_.register_node(*client, node, nullptr, {}, [&](const Registration*) { is_done = true; });
+  ASSERT_TRUE(loop_.run_until([&] { return is_done; }));
+  EXPECT_EQ(bob.read().size(), 1U);
+  // The table is replicated. What was published before it would have come before it.
+  ASSERT_TRUE(eventually([&] {
+    return replica.ask({"HEXISTS", names_.nodes_key(), "node-1"}) == "1";
+  }));
+  replica_sees.send({"PING", "end"});
+  EXPECT_EQ(replica_sees.receive(), "[pong end]");
+  EXPECT_EQ(replica.ask({"EXISTS", names_.seen_key()}), "0");
+}
+
+}  // namespace
+}  // namespace waystation::test
