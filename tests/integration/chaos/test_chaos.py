@@ -459,9 +459,9 @@ class Chaos(unittest.TestCase):
         write_settings(settings, random.Random(f"{seed} settings"))
         with Server("--auth", "jwt", "--jwt-key-file", str(keys.file), "--config", str(settings),
                     "--audit-file", str(self.folder / "audit.db")) as server:
-            # One descriptor more is kept, in place of adopted sockets. The thread that verifies
-            # tokens starts with the first token.
-            descriptors, threads = self.descriptors(server) + 1, server.threads() + 1
+            # Two descriptors more are kept: one in place of adopted sockets, and the process's list of
+            # descriptors. The thread that verifies tokens starts with the first token.
+            descriptors, threads = self.descriptors(server) + 2, server.threads() + 1
             world = World(server, keys, seed)
             running = [world.run(f"client {n}", Client(world, n).live) for n in range(CLIENTS)]
             running.append(world.run("operator", Operator(world, settings).live))
