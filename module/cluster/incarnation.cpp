@@ -26,7 +26,7 @@ std::optional<Incarnation> Incarnation::parse(std::string_view hex) noexcept {
     const auto digit = kDigits.find(hex[i]);
     if (digit == std::string_view::npos) return std::nullopt;
     auto& byte = parsed.bytes[i / 2];
-    byte = static_cast<unsigned char>(byte << 4U | digit);
+    byte = static_cast<unsigned char>(std::size_t{byte} << 4U | digit);
   }
   return parsed;
 }

@@ -135,8 +135,9 @@ void Questions::finish(std::map<std::uint32_t, Asked>::iterator asked, bool is_p
   asked_.erase(asked);
   found.is_partial = found.is_partial || is_partial;
   // A user may have sockets of one group on several nodes.
-  std::ranges::sort(found.groups);
-  found.groups.erase(std::ranges::unique(found.groups).begin(), found.groups.end());
+  auto& groups = found.groups;
+  std::ranges::sort(groups);
+  groups.erase(std::unique(groups.begin(), groups.end()), groups.end());  // not in ranges: clang 14
   try {
     answer(std::move(found));
   } catch (const std::bad_alloc&) {

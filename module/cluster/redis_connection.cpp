@@ -21,6 +21,8 @@ namespace {
 constexpr std::size_t kReadBytes = 64U << 10U;
 // Memory of the buffer that is kept while it is empty.
 constexpr std::size_t kKeptBytes = 64U << 10U;
+// More than a heartbeat takes.
+constexpr std::size_t kHeartbeatBytes = 64;
 
 std::int64_t steady_us() noexcept {
   return std::chrono::duration_cast<std::chrono::microseconds>(
@@ -169,7 +171,7 @@ void RedisConnection::log_in() {
     ReplyHandler handler = [this, step](const Reply* reply) {
       if (reply != nullptr) on_login_reply(*reply, step);
     };
-    (void)queue(std::span(command.begin(), command.size()), &handler);
+    (void)queue(std::span(command.begin(), command.size()), &handler, options_.max_out_bytes);
   };
   if (!options_.password.empty()) {
     if (options_.user.empty()) {
@@ -268,10 +270,11 @@ void RedisConnection::close_socket() noexcept {
 
 // ---- sending
 
-bool RedisConnection::queue(std::span<const std::string_view> arguments, ReplyHandler* handler) {
+bool RedisConnection::queue(std::span<const std::string_view> arguments, ReplyHandler* handler,
+                            std::size_t max_out_bytes) {
   const auto end = out_.size();
   append_command(out_, arguments);
-  if (out_bytes() > options_.max_out_bytes) {
+  if (out_bytes() > max_out_bytes) {
     out_.resize(end);
     has_refused_ = true;
     return false;
@@ -291,7 +294,7 @@ bool RedisConnection::queue(std::span<const std::string_view> arguments, ReplyHa
 }
 
 bool RedisConnection::send(std::span<const std::string_view> arguments, ReplyHandler handler) {
-  return is_ready() && queue(arguments, &handler);
+  return is_ready() && queue(arguments, &handler, options_.max_out_bytes);
 }
 
 bool RedisConnection::change_subscriptions(std::string_view command,
@@ -301,7 +304,7 @@ bool RedisConnection::change_subscriptions(std::string_view command,
   arguments.reserve(channels.size() + 1);
   arguments.push_back(command);
   arguments.insert(arguments.end(), channels.begin(), channels.end());
-  return queue(arguments, nullptr);
+  return queue(arguments, nullptr, options_.max_out_bytes);
 }
 
 bool RedisConnection::subscribe(std::span<const std::string_view> channels) {
@@ -442,7 +445,9 @@ void RedisConnection::on_heartbeat_due() noexcept {
     ReplyHandler handler = [this, sent_us = steady_us()](const Reply* reply) {
       if (reply != nullptr) on_heartbeat(*reply, sent_us);
     };
-    is_heartbeat_due_ = queue(std::span(&command, 1), &handler);
+    // Also while the buffer is full: only a command with a reply finds a server that hangs.
+    is_heartbeat_due_ =
+        queue(std::span(&command, 1), &handler, options_.max_out_bytes + kHeartbeatBytes);
   } catch (const std::bad_alloc&) {
     // The next one may have memory.
   }

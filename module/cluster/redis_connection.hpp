@@ -186,7 +186,8 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
   void close_socket() noexcept;
   bool watch_for(std::uint32_t events) noexcept;
 
-  bool queue(std::span<const std::string_view> arguments, ReplyHandler* handler);
+  bool queue(std::span<const std::string_view> arguments, ReplyHandler* handler,
+             std::size_t max_out_bytes);
   bool change_subscriptions(std::string_view command, std::span<const std::string_view> channels);
   void flush() noexcept;
   void on_sent() noexcept;

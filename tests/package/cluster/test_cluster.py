@@ -92,6 +92,11 @@ class Redis(Folder):
             with self.subTest(name):
                 self.assertIn(value, got)
         self.assertEqual(self.ask(path, "CONFIG", "GET", "save"), "save")
+        checked = subprocess.run([PROGRAM, "config", "check", "--online", "--www", "", "--cluster", f"unix://{path}",
+                                  "--cluster-key-file", str(self.key_file())], capture_output=True, text=True,
+                                 env=ENVIRONMENT, check=False)
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        self.assertNotIn("cluster", checked.stderr, "the program advises against a shipped setting")
 
     def test_the_rights_of_the_acl_suffice(self):
         path = self.redis()

@@ -245,6 +245,26 @@ TEST_F(RedisConnectionTest, TheBufferIsBounded) {
   EXPECT_EQ(client.recorder.drained, 1) << "only after a refusal";
 }
 
+TEST_F(RedisConnectionTest, AHungServerIsLostWhenTheBufferIsFull) {
+  RedisServer server;
+  auto options = subscriptions();
+  options.max_out_bytes = 1'000'000;
+  options.heartbeat_ms = 500;
+  options.reply_timeout_ms = 200;
+  Client client(loop_, {server.host()}, options);
+  ASSERT_TRUE(client.run_until_ready());
+  ASSERT_TRUE(loop_.run_until([&] { return !client.recorder.round_trips.empty(); }));
+  server.pause();
+  const auto subscribe = [&](std::size_t size) {
+    const std::string channel(size, 'x');
+    return client->subscribe(std::array<std::string_view, 1>{channel});
+  };
+  while (subscribe(10'000)) loop_.round();
+  // To the last bytes, which a heartbeat would fit in.
+  for (std::size_t size = 10'000; size != 0; --size) (void)subscribe(size);
+  EXPECT_TRUE(loop_.run_until([&] { return client.recorder.lost == 1; }));
+}
+
 TEST_F(RedisConnectionTest, TheServersClockIsNeverAhead) {
   RedisServer server;
   Options options;
