@@ -232,7 +232,7 @@ TEST_F(RelayServiceTest, A101FollowsTheConfirmationOfTheJoin) {
   RefusalLog log;
   LateBackplane* late = nullptr;
   server_.emplace();
-  service_.emplace(options(), &listening_, &refresher_, &log,
+  service_.emplace(options(), &listening_, &refresher_, &log, nullptr,
                    [&](Loop&, Directory& directory, Fanout& fanout, Reachability&) {
                      auto made = std::make_unique<LateBackplane>(directory, fanout);
                      late = made.get();
