@@ -259,7 +259,7 @@ TEST_F(RelayServiceTest, A101FollowsTheConfirmationOfTheJoin) {
     late->answer_all();
   });
   EXPECT_EQ(alice.read_head(), kResponse);
-  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
+  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false,"reachable":false}})");
   EXPECT_EQ(alice.hear(), R"({"pong":1})");
   EXPECT_EQ(alice.hear(), R"({"pong":2})");
   EXPECT_EQ(service_->stats().accepted, 1U);
