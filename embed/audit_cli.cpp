@@ -63,7 +63,8 @@ AuditCommands::AuditCommands(CLI::App& app)
   prune_ = &add("prune", "delete rows, also while the server runs", prune_request_);
   prune_->add_flag("--dry-run", prune_request_.dry_run, "only print the number of rows");
   prune_->footer(
-      "At least one filter is required. The audit does not record that rows were deleted. A gap\n"
+      "At least one filter is required. The audit does not record that rows were deleted; if no\n"
+      "user is named, it no longer counts as complete for their time (audit missed). A gap\n"
       "is deleted if all of it lies between --since and --before. Gaps are kept if --user, --from\n"
       "or --to is given, or --outcome without gap.");
 }

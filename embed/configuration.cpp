@@ -182,6 +182,11 @@ void check_pasted_key(Configuration& configuration) {
                                 find_option("tls_key")->allowed);
 }
 
+/// Whether users are named by proxies, and there is none.
+bool names_no_proxy(const Settings& settings) {
+  return settings.text("auth") == "header" && settings.list("trusted_proxies").empty();
+}
+
 /// The errors and warnings of the library's check.
 struct Findings {
   Configuration& configuration;
@@ -283,6 +288,17 @@ std::vector<std::string> check_configuration(Configuration& configuration) {
   for (const auto& [key, line] : configuration.mistakes) findings.unread.insert(key);
   if (!findings.unread.contains("listen")) check_listeners(configuration);
   if (!findings.unread.contains("tls_key")) check_pasted_key(configuration);
+  if (!findings.unread.contains("trusted_proxies") && names_no_proxy(configuration.settings)) {
+    // The library does not know whether a web server hands over connections.
+    findings.unread.insert("trusted_proxies");
+    if (configuration.settings.text("handover").empty()) {
+      configuration.add_mistake("trusted_proxies",
+                                "trusted_proxies = []: auth = \"header\" needs the proxies that "
+                                "set identity_header, or a "
+                                "web server that hands over connections (handover); allowed: " +
+                                    find_option("trusted_proxies")->allowed);
+    }
+  }
   const LibraryOptions options{configuration.settings};
   waystation_options_check_all(options.get(), on_finding, &findings);
   return std::move(findings.warnings);

@@ -91,11 +91,6 @@ AddressList read_proxies(const AdmissionOptions& options, Errors& errors) {
                                   "claim to be another",
                                   "the addresses of your own proxies"));
   }
-  if (options.auth == Auth::header && options.trusted_proxies.empty()) {
-    errors.push_back(option_error("trusted_proxies", "\"\"",
-                                  "auth = \"header\" needs the proxies that set identity_header",
-                                  kAddressesAllowed));
-  }
   return proxies;
 }
 
@@ -151,6 +146,11 @@ std::vector<Error> config_warnings(const AdmissionOptions& options) {
   }
   if (options.auth == Auth::jwt && options.allow_query_token) {
     warn("allow_query_token", "true", "tokens in the query end up in logs and browser histories");
+  }
+  if (options.auth == Auth::header && options.trusted_proxies.empty()) {
+    warn("trusted_proxies", "\"\"",
+         "no proxy can name users with identity_header; only web servers that hand over "
+         "connections can name them");
   }
   const auto proxies = AddressList::parse(options.trusted_proxies);
   if (proxies && !proxies->contains_all_addresses()) {

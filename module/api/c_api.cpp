@@ -137,11 +137,10 @@ waystation_status answer(std::uint32_t relay_id, const waystation_request* reque
   return status;
 }
 
-/// Runs `query` for a user, waits for its result, and passes it to `use`.
+/// Runs `query`, waits for its result, and passes it to `use`.
 template <typename Query, typename Use>
-waystation_status run_query(waystation_relay* handle, const char* user, std::uint32_t deadline_ms,
-                            Query&& query, Use&& use) noexcept {
-  if (handle == nullptr || user == nullptr || !ws::is_user_id(user)) return WAYSTATION_INVALID;
+waystation_status run_query(waystation_relay* handle, std::uint32_t deadline_ms, Query&& query,
+                            Use&& use) noexcept {
   return guarded([&] {
     auto result = query(handle->relay->service(), std::chrono::milliseconds(deadline_ms));
     if (!result) {
@@ -150,6 +149,14 @@ waystation_status run_query(waystation_relay* handle, const char* user, std::uin
     use(*result);
     return WAYSTATION_OK;
   });
+}
+
+/// The same for a query about a user.
+template <typename Query, typename Use>
+waystation_status run_query(waystation_relay* handle, const char* user, std::uint32_t deadline_ms,
+                            Query&& query, Use&& use) noexcept {
+  if (handle == nullptr || user == nullptr || !ws::is_user_id(user)) return WAYSTATION_INVALID;
+  return run_query(handle, deadline_ms, std::forward<Query>(query), std::forward<Use>(use));
 }
 
 waystation_status status_of(ws::ErrorCode code) noexcept {
@@ -492,6 +499,30 @@ waystation_status waystation_presence(waystation_relay* relay, const char* user,
       });
 }
 
+waystation_status waystation_presence_list(
+    waystation_relay* relay, const char* after, uint32_t limit, uint32_t deadline_ms,
+    int (*visit)(void* user_data, const waystation_user* user), void* user_data, int* has_more) {
+  const std::string_view first = after == nullptr ? "" : after;
+  if (relay == nullptr || visit == nullptr || limit == 0 || limit > ws::UserListing::kMaxLimit ||
+      (!first.empty() && !ws::is_user_id(first))) {
+    return WAYSTATION_INVALID;
+  }
+  return run_query(
+      relay, deadline_ms,
+      [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
+        return service.list_users(std::string(first), limit, deadline);
+      },
+      [&](const ws::UserPage& page) {
+        if (has_more != nullptr) *has_more = page.has_more ? 1 : 0;
+        for (const auto& listed : page.users) {
+          const std::string name(listed.name.view());
+          const waystation_user user{sizeof(waystation_user), name.c_str(), listed.push_sockets,
+                                     listed.groups};
+          if (visit(user_data, &user) == 0) break;
+        }
+      });
+}
+
 waystation_status waystation_end_sessions(waystation_relay* relay, const char* user,
                                           uint32_t deadline_ms, uint64_t* closed) {
   return run_query(
@@ -508,7 +539,7 @@ waystation_status waystation_missed(
     waystation_relay* relay, const char* user, int64_t since, const char* after,
     uint32_t deadline_ms, int (*visit)(void* user_data, const waystation_missed_sender* sender),
     void* user_data, waystation_missed_result* result, waystation_error* error) {
-  std::string problem;
+  std::string_view problem;
   const auto status = ws::guarded(error, [&] {
     ws::require(relay != nullptr && visit != nullptr && ws::is_sized(result),
                 "relay, visit, result: must not be NULL; zero result and set its size");
@@ -519,14 +550,14 @@ waystation_status waystation_missed(
       question.after = ws::MissedCursor::parse(after);
       ws::require(question.after.has_value(), "after: not valid; pass `next` of an earlier answer");
     }
-    auto called = relay->relay->service().missed(user, std::move(question), false,
-                                                 std::chrono::milliseconds(deadline_ms));
+    const auto called = relay->relay->service().missed(user, std::move(question), false,
+                                                       std::chrono::milliseconds(deadline_ms));
     if (!called) {
       return called.error() == ws::CallProblem::timeout ? WAYSTATION_TIMEOUT : WAYSTATION_STOPPED;
     }
-    auto& answer = *called;
+    const auto& answer = *called;
     if (!answer) {
-      problem = std::move(answer.error().detail);
+      problem = answer.error().detail;
       return status_of(answer.error().code);
     }
     ws::give_missed(*answer, visit, user_data, *result);

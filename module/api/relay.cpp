@@ -40,14 +40,14 @@ CallFailure failure_of(CallProblem problem) {
                                           : CallFailure::Cause::stopped};
 }
 
-CallFailure failure_of(MissedFailure failure) {
+CallFailure failure_of(const MissedFailure& failure) {
   using enum CallFailure::Cause;
   const auto cause = failure.code == ErrorCode::audit_off      ? off
                      : failure.code == ErrorCode::audit_busy   ? busy
                      : failure.code == ErrorCode::rate_limited ? too_fast
                      : failure.code == ErrorCode::timeout      ? timeout
                                                                : failed;
-  return {cause, std::move(failure.detail)};
+  return {cause, std::string(failure.detail)};
 }
 
 /// A field of waystation_stats and the statistic of a module that it shows.
@@ -635,6 +635,12 @@ Result<RelayCalls::Presence, CallFailure> Relay::presence(std::string_view user)
   return Presence{found->push_sockets, std::move(found->groups), found->is_partial};
 }
 
+Result<UserPage, CallFailure> Relay::users(std::string_view after, std::size_t limit) {
+  auto page = service_.list_users(std::string(after), limit, kHttpDeadline);
+  if (!page) return failure_of(page.error());
+  return std::move(*page);
+}
+
 Result<RelayCalls::Count, CallFailure> Relay::end_sessions(std::string_view user) {
   const auto closed = service_.end_sessions(std::string(user), kHttpDeadline);
   if (!closed) return failure_of(closed.error());
@@ -664,7 +670,7 @@ Result<Missed, CallFailure> Relay::missed(const std::string& user, MissedQuestio
   if (!called) return failure_of(called.error());
   MissedAnswer& answer = *called;
   if (answer) return std::move(*answer);
-  return failure_of(std::move(answer.error()));
+  return failure_of(answer.error());
 }
 
 waystation_stats Relay::stats() const {

@@ -74,6 +74,8 @@ Missed AuditReader::missed(const std::string& user, const std::string& node,
                              "an older program made it, and it does not say what a user missed; "
                              "start the server once, which updates it");
   }
+  // No names in temporary files. The deadline bounds the memory.
+  database_.execute("PRAGMA temp_store = MEMORY");
   try {
     // One state of the file for all queries.
     const Transaction snapshot(database_, Transaction::Kind::read);

@@ -22,15 +22,15 @@ constexpr auto kFlushTimeout = 1s;
 // A caller that waits longer has given up.
 constexpr auto kMaxAge = 5s;
 
-MissedFailure busy() {
+MissedFailure busy() noexcept {
   return {ErrorCode::audit_busy, "missed: too many questions wait; try again in a second"};
 }
 
-MissedFailure unavailable() {
+MissedFailure unavailable() noexcept {
   return {ErrorCode::audit_unavailable, "missed: the audit cannot be read now; try again later"};
 }
 
-MissedFailure too_slow() {
+MissedFailure too_slow() noexcept {
   return {ErrorCode::timeout, "missed: the answer took too long; ask for a shorter time, or later"};
 }
 
@@ -70,7 +70,7 @@ void MissedReader::ask(std::string user, MissedQuestion question, MissedSource::
       wake_.notify_all();
     }
   }
-  if (refusal) done(std::move(*refusal));
+  if (refusal) done(*refusal);
 }
 
 void MissedReader::stop() noexcept {

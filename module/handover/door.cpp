@@ -1,5 +1,6 @@
 #include "handover/door.hpp"
 
+#include <string.h>  // explicit_bzero
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -99,9 +100,12 @@ class Door::Asker final : public EventSource, private Timer {
     if (packet.status == Packet::Status::nothing) return;
     if (packet.status == Packet::Status::ended) return fail("the asker ended before ASK", false);
     if (!packet.descriptors.empty()) {
+      explicit_bzero(packet.bytes.data(), packet.bytes.size());
       return refuse(door_.owner_.refuse(bad_handover("a descriptor came with ASK")));
     }
     auto ask = Ask::parse(packet.bytes);
+    // Its key: the loop's buffer is used again at some time only.
+    explicit_bzero(packet.bytes.data(), packet.bytes.size());
     if (!ask) return refuse(door_.owner_.refuse(ask.error()));
     if (!door_.loop_.change(socket_.get(), *this, 0)) return fail("epoll refuses it", false);
     wait(State::deciding, kDecideMs);

@@ -1,5 +1,7 @@
 #include "handover/message.hpp"
 
+#include <string.h>  // explicit_bzero
+
 #include <algorithm>
 #include <utility>
 
@@ -58,6 +60,10 @@ Result<std::unique_ptr<const Ask>, Refusal> Ask::parse(std::span<const char> mes
     return Refusal{.code = RefusalCode::too_many_fields, .log_detail = "over 256 header fields"};
   }
   return std::unique_ptr<const Ask>(std::move(ask));
+}
+
+Ask::~Ask() {
+  explicit_bzero(bytes_.data(), bytes_.size());
 }
 
 std::string_view Ask::read() {

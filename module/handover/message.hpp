@@ -45,7 +45,8 @@ class Ask {
   explicit Ask(Private) {}
   Ask(const Ask&) = delete;
   Ask& operator=(const Ask&) = delete;
-  ~Ask() = default;
+  /// Overwrites the message, which may hold a key.
+  ~Ask();
 
   /// Its views are valid as long as this object. `handed_over` is set.
   const Request& request() const noexcept { return request_; }

@@ -104,10 +104,7 @@ Result<HttpResponse, Refusal> answer_audit(RelayCalls& relay, std::string_view q
   try {
     refuse_unknown(query, kParameters);
     const AuditFilter filter = filter_of(query);
-    std::size_t limit = kDefaultRows;
-    const std::string limits = "1 to " + std::to_string(kMaxRows);
-    read_number(query, "limit", limits, limit);
-    if (limit == 0 || limit > kMaxRows) throw BadQuery("limit", limits);
+    const auto limit = limit_of(query, kDefaultRows, kMaxRows);
     std::optional<AuditCursor> after;
     if (const std::string text = value_of(query, "after"); !text.empty()) {
       after = AuditCursor::parse(text);

@@ -10,6 +10,7 @@
 #include "http/audit_call.hpp"
 #include "http/body.hpp"
 #include "http/missed_call.hpp"
+#include "http/users_call.hpp"
 #include "relay/names.hpp"
 
 namespace waystation {
@@ -44,7 +45,7 @@ class Object {
 };
 
 /// The calls of the API.
-enum class Call : std::uint8_t { push, presence, sessions, audit, missed, health };
+enum class Call : std::uint8_t { push, presence, users, sessions, audit, missed, health };
 
 struct Endpoint {
   Call call;
@@ -56,6 +57,7 @@ struct Endpoint {
 constexpr std::array kEndpoints{
     Endpoint{Call::push, "/api/v1/push/", "POST", "POST"},
     Endpoint{Call::presence, "/api/v1/presence/", "GET", "GET, HEAD"},
+    Endpoint{Call::users, "/api/v1/presence", "GET", "GET, HEAD"},
     Endpoint{Call::sessions, "/api/v1/sessions/", "DELETE", "DELETE"},
     Endpoint{Call::audit, "/api/v1/audit", "GET", "GET, HEAD"},
     Endpoint{Call::missed, "/api/v1/missed", "GET", "GET, HEAD"},
@@ -180,8 +182,8 @@ Answer answer(const AdmissionSnapshot& admission, RelayCalls& relay, const Reque
   if (endpoint.call == Call::missed) {
     return answer_missed(admission, relay, request, query, now_ms);
   }
-  const bool is_admins = endpoint.call == Call::sessions || endpoint.call == Call::audit;
-  const Scope scope = is_admins ? Scope::admin : Scope::push;
+  const bool is_programs = endpoint.call == Call::push || endpoint.call == Call::presence;
+  const Scope scope = is_programs ? Scope::push : Scope::admin;
   if (auto allowed = endpoint.call == Call::health ? admission.authorize_operator(request)
                                                    : admission.authorize(request, scope, now_ms);
       !allowed) {
@@ -192,6 +194,8 @@ Answer answer(const AdmissionSnapshot& admission, RelayCalls& relay, const Reque
       return push(relay, request, match.user);
     case Call::presence:
       return presence(relay, match.user);
+    case Call::users:
+      return answer_users(relay, query);
     case Call::sessions:
       return end_sessions(relay, match.user);
     case Call::audit:

@@ -17,6 +17,7 @@
 #include "audit/audit_reader.hpp"
 #include "base/result.hpp"
 #include "relay/missed.hpp"
+#include "relay/user_listing.hpp"
 
 namespace waystation {
 
@@ -63,6 +64,8 @@ class RelayCalls {
   /// is the number of sockets whose queue accepted it.
   virtual Result<Count, CallFailure> push(std::string_view user, std::string_view json) = 0;
   virtual Result<Presence, CallFailure> presence(std::string_view user) = 0;
+  /// The first `limit` users who are here, after the name `after`; see UserListing.
+  virtual Result<UserPage, CallFailure> users(std::string_view after, std::size_t limit) = 0;
   /// Closes all sockets of `user`. The result is their number.
   virtual Result<Count, CallFailure> end_sessions(std::string_view user) = 0;
   virtual Health health() = 0;
@@ -79,8 +82,9 @@ class RelayCalls {
   virtual std::size_t max_message_bytes() const = 0;
 };
 
-/// Answers POST /api/v1/push/<user>, GET /api/v1/presence/<user>, DELETE /api/v1/sessions/<user>,
-/// GET /api/v1/audit, GET /api/v1/missed and GET /healthz. Any thread.
+/// Answers POST /api/v1/push/<user>, GET /api/v1/presence/<user>, GET /api/v1/presence,
+/// DELETE /api/v1/sessions/<user>, GET /api/v1/audit, GET /api/v1/missed and GET /healthz. Any
+/// thread.
 class HttpApi {
  public:
   /// `relay` must outlive it.

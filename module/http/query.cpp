@@ -20,6 +20,14 @@ std::string value_of(std::string_view query, std::string_view name) {
   }
 }
 
+std::size_t limit_of(std::string_view query, std::size_t standard, std::size_t most) {
+  auto limit = standard;
+  const std::string should = "1 to " + std::to_string(most);
+  read_number(query, "limit", should, limit);
+  if (limit == 0 || limit > most) throw BadQuery("limit", should);
+  return limit;
+}
+
 std::string user_of(std::string_view query, std::string_view name) {
   std::string user = value_of(query, name);
   if (user.empty()) return user;

@@ -45,6 +45,7 @@ RelayService::RelayService(const RelayOptions& options, Observer* listener,
       directory_(options.rate),
       fanout_(directory_, *this),
       reachability_(directory_, fanout_, *this),
+      listing_(directory_, *this),
       reactor_(std::make_unique<Reactor>(options.reactor)) {
   fanout_.set_show_reachable(options.show_reachable);
   if (make_backplane) {
@@ -175,6 +176,21 @@ CallResult<SocketCount> RelayService::end_sessions(std::string user,
   });
 }
 
+CallResult<UserPage> RelayService::list_users(std::string after, std::size_t limit,
+                                              std::chrono::milliseconds deadline) {
+  auto page =
+      wait_for<std::optional<UserPage>>(deadline, [&](Completion<std::optional<UserPage>> done) {
+        return call_async<std::optional<UserPage>>(
+            std::move(done),
+            [this, after = std::move(after), limit, deadline](UserListing::Answer answer) {
+              listing_.list(after, limit, now().steady_ms + deadline.count(), std::move(answer));
+            });
+      });
+  if (!page) return page.error();
+  if (!*page) return CallProblem::timeout;
+  return std::move(**page);
+}
+
 void RelayService::apply(const RelayOptions& options) {
   reactor_->post([this, options] {
     reactor_->apply(options.reactor);
@@ -185,11 +201,11 @@ void RelayService::apply(const RelayOptions& options) {
 
 void RelayService::run_at(std::int64_t steady_ms) noexcept {
   try {
-    if (!reachability_timer_) reachability_timer_.emplace(reactor_->timers(), reachability_);
+    if (!work_timer_) work_timer_.emplace(reactor_->timers(), *this);
   } catch (const std::bad_alloc&) {
-    return;  // The next change tries it again.
+    return;  // The next call tries it again.
   }
-  reachability_timer_->set_sooner(steady_ms);
+  work_timer_->set_sooner(steady_ms);
 }
 
 void RelayService::count_open(SocketKind kind, int change) noexcept {
@@ -266,17 +282,18 @@ void RelayService::ask_missed_source(std::string user, MissedQuestion question,
 
 void RelayService::ask_missed(Connection& connection, Member& member, std::string user,
                               MissedQuestion question, const ShortText& id) {
-  ask_missed_source(std::move(user), std::move(question),
-                    [this, frame = id, id = connection.id(), &member](MissedAnswer missed) {
-                      reactor_->post([this, frame, id, &member, answer = std::move(missed)] {
-                        if (reactor_->find(id) == nullptr) return;  // the member has left
-                        if (!answer) {
-                          const auto& failure = answer.error();
-                          return fanout_.send_error(member, {failure.code, failure.detail, frame});
-                        }
-                        member.send({missed_text(*answer), {}, {}}, nullptr);
-                      });
-                    });
+  ask_missed_source(
+      std::move(user), std::move(question),
+      [this, frame = id, id = connection.id(), &member](MissedAnswer missed) {
+        reactor_->post([this, frame, id, &member, answer = std::move(missed)] {
+          if (reactor_->find(id) == nullptr) return;  // the member has left
+          if (!answer) {
+            const auto& failure = answer.error();
+            return fanout_.send_error(member, {failure.code, std::string(failure.detail), frame});
+          }
+          member.send({missed_text(*answer), {}, {}}, nullptr);
+        });
+      });
 }
 
 CallResult<MissedAnswer> RelayService::missed(std::string user, MissedQuestion question,

@@ -23,6 +23,7 @@
 #include "relay/observer.hpp"
 #include "relay/reachability.hpp"
 #include "relay/router.hpp"
+#include "relay/user_listing.hpp"
 
 namespace waystation {
 
@@ -100,7 +101,7 @@ using CallResult = Result<T, CallProblem>;
 template <typename T>
 using Completion = std::function<void(CallResult<T>)>;
 
-class RelayService final : private Observer, private Reachability::Scheduler {
+class RelayService final : private Observer, private Scheduler {
  public:
   /// Makes the backplane, on the reactor's thread. Null: for one node.
   using BackplaneMaker =
@@ -131,6 +132,9 @@ class RelayService final : private Observer, private Reachability::Scheduler {
                                  std::chrono::milliseconds deadline);
   CallResult<UserPresence> presence(std::string user, std::chrono::milliseconds deadline);
   CallResult<SocketCount> end_sessions(std::string user, std::chrono::milliseconds deadline);
+  /// See UserListing.
+  CallResult<UserPage> list_users(std::string after, std::size_t limit,
+                                  std::chrono::milliseconds deadline);
 
   /// The same for the question what `user` missed. `is_counted`: it takes a message from the user's
   /// rate bucket, and is refused with ErrorCode::rate_limited if that is empty.
@@ -181,16 +185,18 @@ class RelayService final : private Observer, private Reachability::Scheduler {
   void on_delivery(const Delivery& delivery) noexcept override;
 
  private:
-  /// Runs what Reachability has to announce.
-  class ReachabilityTimer final : public Timer {
+  /// Runs what waits for run_at().
+  class WorkTimer final : public Timer {
    public:
-    ReachabilityTimer(TimerQueue& queue, Reachability& reachability)
-        : Timer(queue), reachability_(reachability) {}
+    WorkTimer(TimerQueue& queue, RelayService& service) : Timer(queue), service_(service) {}
 
    private:
-    void on_timer() noexcept override { reachability_.run(); }
+    void on_timer() noexcept override {
+      service_.reachability_.run();
+      service_.listing_.run();
+    }
 
-    Reachability& reachability_;
+    RelayService& service_;
   };
 
   void count_open(SocketKind kind, int change) noexcept;
@@ -211,11 +217,12 @@ class RelayService final : private Observer, private Reachability::Scheduler {
   Directory directory_;
   Fanout fanout_;
   Reachability reachability_;
+  UserListing listing_;
   std::unique_ptr<Backplane> backplane_;
   std::optional<Router> router_;
   // A pointer, so that the destructor can end its thread before the members that sessions use.
   std::unique_ptr<Reactor> reactor_;
-  std::optional<ReachabilityTimer> reachability_timer_;  // made on its thread
+  std::optional<WorkTimer> work_timer_;  // made on its thread
 };
 
 }  // namespace waystation

@@ -161,7 +161,8 @@ void Directory::reserve(PushMember& member, std::string_view id) {
 void Directory::add(ChatMember& member) noexcept {
   auto& group = *member.group_;
   group.members.push_back(&member);
-  ++group.sockets[static_cast<std::size_t>(member.side_)];
+  auto& sockets = group.sockets[static_cast<std::size_t>(member.side_)];
+  if (sockets++ == 0 && member.user_ != nullptr) ++member.user_->groups_present;
   member.is_joined_ = true;
 }
 
@@ -174,7 +175,8 @@ void Directory::remove(ChatMember& member) noexcept {
   if (!std::exchange(member.is_joined_, false)) return;
   auto& group = *member.group_;
   erase_unordered(group.members, &member);
-  --group.sockets[static_cast<std::size_t>(member.side_)];
+  auto& sockets = group.sockets[static_cast<std::size_t>(member.side_)];
+  if (--sockets == 0 && member.user_ != nullptr) --member.user_->groups_present;
 }
 
 void Directory::remove(PushMember& member) noexcept {

@@ -26,6 +26,8 @@ struct User {
   std::vector<Group*> groups;       // named after the user, with a socket
   bool is_idle = false;             // stands in the directory's list of idle users
 
+  std::uint32_t groups_present = 0;  // of `groups`, those with a socket of the user
+
   // Kept by Reachability.
   bool has_push = false;            // has a push socket, on this node or another
   bool is_reachable = false;        // the same; with a group, true until some time after it closed
@@ -142,6 +144,15 @@ class Directory {
   void evict_idle(const Now& now) noexcept;
 
   std::size_t group_count() const noexcept { return groups_.size(); }
+
+  /// The users are kept in numbered buckets, few in each. A user stays in theirs until the number
+  /// of buckets changes.
+  std::size_t user_buckets() const noexcept { return users_.bucket_count(); }
+  /// Calls `visit(const User&)` for each user of a bucket, with or without sockets.
+  template <typename F>
+  void visit_users(std::size_t bucket, F&& visit) const {
+    for (auto user = users_.begin(bucket); user != users_.end(bucket); ++user) visit(**user);
+  }
 
  private:
   // Sets that find their elements by name, so that each name is stored once.

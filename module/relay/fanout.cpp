@@ -26,6 +26,7 @@ std::uint32_t count_receivers(const Group& group, Side to, const ChatMember* sen
 template <typename Members, typename IsReceiver>
 std::size_t deliver(const Members& members, std::uint32_t receivers, MessageTexts& texts,
                     IsReceiver is_receiver) {
+  if (receivers == 0) return 0;
   Message message = texts.message();
   const bool is_counted_here = message.taken == 0;
   if (is_counted_here) message.taken = receivers;

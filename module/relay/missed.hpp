@@ -62,8 +62,9 @@ std::string missed_text(const Missed& missed);
 
 /// Why there is no answer.
 struct MissedFailure {
-  ErrorCode code;      // audit_off, audit_unavailable, audit_busy or timeout
-  std::string detail;  // for the user who asked
+  ErrorCode code;  // audit_off, audit_unavailable, audit_busy or timeout
+  // For the user who asked. Static storage, so that a failure needs no memory.
+  std::string_view detail;
 };
 
 using MissedAnswer = Result<Missed, MissedFailure>;

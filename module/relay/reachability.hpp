@@ -8,7 +8,7 @@
 #include "base/intrusive_queue.hpp"
 #include "relay/directory.hpp"
 #include "relay/fanout.hpp"
-#include "relay/now.hpp"
+#include "relay/scheduler.hpp"
 
 namespace waystation {
 
@@ -27,18 +27,6 @@ class Reachability {
   /// Sends of one call of run(), and groups without a send. One group that has more sockets of the
   /// other user is told in one call.
   static constexpr std::size_t kStepsPerRun = 256;
-
-  /// The clock and the timer, which relay/ does not have.
-  class Scheduler {
-   public:
-    virtual const Now& now() const noexcept = 0;
-    /// Calls run() once when `steady_ms` has come; if that is now, at the end of this round. Of
-    /// several times that were set, the first counts.
-    virtual void run_at(std::int64_t steady_ms) noexcept = 0;
-
-   protected:
-    ~Scheduler() = default;
-  };
 
   /// All must outlive this object.
   Reachability(Directory& directory, Fanout& fanout, Scheduler& scheduler) noexcept

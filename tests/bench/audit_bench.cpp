@@ -60,14 +60,19 @@ class Rows {
     const auto b = (a + 1 + (state_ >> 50) % 20) % kUsers;
     group_ = users_[std::min(a, b)] + "_" + users_[std::max(a, b)];
     std::snprintf(id_, sizeof id_, "%016" PRIx64, state_);
-    return {(state_ >> 60) == 0 ? Outcome::undelivered : Outcome::pushed,
-            at,
-            group_,
-            users_[a],
-            users_[b],
-            id_,
-            1,
-            64};
+    const auto kind = state_ >> 60;
+    return {.outcome = kind == 0   ? Outcome::undelivered
+                       : kind == 1 ? Outcome::dropped
+                                   : Outcome::pushed,
+            .at = at,
+            .group = group_,
+            .from = users_[a],
+            .to = users_[b],
+            .id = id_,
+            .reached = 1,
+            .bytes = 64,
+            .key = ++key_,
+            .taken = 1};
   }
 
  private:
@@ -75,6 +80,7 @@ class Rows {
   std::string group_;
   char id_[17] = {};
   std::uint64_t state_ = 1;
+  std::uint64_t key_ = 0;
 };
 
 AuditOptions options(const std::string& file, std::uint64_t max_bytes) {
@@ -96,7 +102,7 @@ void fill(Audit& audit, Rows& rows, const std::string& file) {
     for (std::uint64_t i = 0; i < kAtOnce; ++i) audit.on_delivery(rows.next(now_ms()));
     if (!audit.flush(std::chrono::minutes(1))) throw std::runtime_error("it cannot be filled");
     kept = AuditReader(file).totals({});
-  } while (kept.pushed + kept.undelivered == audit.stats().rows_written);
+  } while (kept.pushed + kept.undelivered + kept.dropped == audit.stats().rows_written);
 }
 
 /// Records rows at a rate (0: as fast as possible) and reports the result. With a size limit the
@@ -197,6 +203,12 @@ int main(int argc, char** argv) {
   time_query("undelivered of a user",
              [&] { return AuditReader(path).newest(undelivered, 100).size(); });
   time_query("the newest 100 of all", [&] { return AuditReader(path).newest({}, 100).size(); });
+  const auto missed = [&](const MissedQuestion& question) {
+    return AuditReader(path).missed(user.user, "bench", question, now_ms());
+  };
+  time_query("missed: all senders of a user", [&] { return missed({}).from.size(); });
+  const auto next = MissedCursor::parse(missed({}).next);
+  time_query("missed: nothing new since `next`", [&] { return missed({0, next}).from.size(); });
   time_query("export: a million rows", [&] {
     std::size_t rows = 0;
     AuditReader(path).each({}, [&](const AuditRow&) { return ++rows != 0; });

@@ -7,6 +7,7 @@ import './scenes/identity.mjs';
 import './scenes/network.mjs';
 import './scenes/away.mjs';
 import './scenes/appearance.mjs';
+import './scenes/offline.mjs';
 import './scenes/operator.mjs';
 import './scenes/people.mjs';
 import './scenes/load.mjs';

@@ -11,6 +11,7 @@
 #include "fuzz/reference_json.hpp"
 #include "relay/envelope.hpp"
 #include "relay/json_scanner.hpp"
+#include "relay/missed.hpp"
 #include "relay/names.hpp"
 
 using namespace waystation;
@@ -53,9 +54,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     must(protocol == Protocol::v1);
     return 0;
   }
+  if (envelope.kind == Envelope::Kind::missed) {
+    must(protocol == Protocol::v1 && kind == SocketKind::push);
+    const auto question = read_missed(envelope.value);
+    must(!question || (question->since >= 0 && question->since <= kMaxJsonInteger));
+    if (question && question->after) {
+      const auto again = MissedCursor::parse(question->after->text());
+      must(again && again->text() == question->after->text());
+    }
+  }
   const bool is_ping = envelope.kind == Envelope::Kind::ping;
   must(!is_ping || protocol == Protocol::v1);
-  must(is_ping || protocol == Protocol::plain || kind == SocketKind::chat);
+  must(is_ping || protocol == Protocol::plain ||
+       (kind == SocketKind::chat) == (envelope.kind != Envelope::Kind::missed));
   const auto value = envelope.value;
   must(ReferenceJson::is_json(value, kMaxJsonLevels - 1));
   must(!value.empty() && std::string_view(" \t\r\n").find(value.front()) == std::string_view::npos);

@@ -128,6 +128,29 @@ class Http(Case):
         await self.assert_refused(("GET", "/api/v1/presence/No"), 400, "bad_user")
         await self.assert_refused(("POST", "/api/v1/presence/bob", b""), 405)
 
+    async def test_the_users_who_are_here_page_by_page(self):
+        names = sorted(f"user{n}" for n in range(25))
+        sockets = [await connect(self.server, f"/push/{name}/") for name in names]
+        async with connect(self.server, "/ws/chat/user7_zoe/", "user7"):
+            found, after = [], "u"
+            while after is not None:
+                status, _, page = await self.ask("GET", f"/api/v1/presence?limit=10&after={after}")
+                self.assertEqual(status, 200)
+                self.assertLessEqual(len(page["users"]), 10)
+                found += page["users"]
+                after = page["next"]
+            self.assertEqual([user["user"] for user in found], names)
+            self.assertEqual(found[names.index("user7")],
+                             {"user": "user7", "push_sockets": 1, "groups": 1})
+            for ws in sockets:
+                await ws.close()
+
+    async def test_a_wrong_page_is_refused(self):
+        for query in ("limit=0", "limit=1001", "limit=99999999999999999999", "limit=x",
+                      "after=No", "after=" + "a" * 65, "after=%00", "limit=1&limit=1", "user=bob"):
+            await self.assert_refused(("GET", f"/api/v1/presence?{query}"), 400, "bad_query")
+        await self.assert_refused(("POST", "/api/v1/presence", b""), 405)
+
     # ---- sessions
 
     async def test_ending_a_users_sessions(self):

@@ -10,7 +10,7 @@ from support import PATIENCE, Client, ModuleCase, Nginx, wait_until
 
 class WhatTheRelayLearns(ModuleCase):
     location = "waystation_user $arg_user; waystation_scopes $arg_scopes;"
-    http = "large_client_header_buffers 8 16k;"
+    http = "large_client_header_buffers 8 128k;"
 
     def ask(self):
         return self.door.asks[-1]
@@ -50,6 +50,11 @@ class WhatTheRelayLearns(ModuleCase):
         status, _, _ = self.client().request("/push/alice/", method="M" * 33)
         self.assertEqual((status, self.door.asks), (405, []))
         self.assertEqual(self.logged(), ["405 [refused] [method_not_allowed] /push/alice/"])
+
+    def test_a_target_that_does_not_fit_is_refused(self):
+        status, _, _ = self.client().request("/push/alice/?" + "a" * 70000)
+        self.assertEqual((status, self.door.asks), (414, []))
+        self.assertTrue(self.logged()[0].startswith("414 [refused] [too_large] /push/alice/?a"))
 
     def test_many_and_large_header_fields(self):
         fields = [(f"X-{i}", "v" * 200) for i in range(240)]

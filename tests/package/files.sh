@@ -17,7 +17,8 @@ installed() {
   sed -e 's|@CMAKE_INSTALL_FULL_BINDIR@|/usr/bin|g' \
     -e 's|@CMAKE_INSTALL_FULL_LIBDIR@|/usr/lib|g' \
     -e 's|@CMAKE_INSTALL_FULL_SYSCONFDIR@|/etc|g' \
-    -e 's|@CMAKE_INSTALL_FULL_DATADIR@|/usr/share|g' "$1"
+    -e 's|@CMAKE_INSTALL_FULL_DATADIR@|/usr/share|g' \
+    -e 's|@WAYSTATION_WEB_GROUP@|www-data|g' "$1"
 }
 
 configuration_is_current() {
@@ -100,7 +101,8 @@ command_page_is_complete() {
 
 # waystation(1) has every route of the HTTP API in PROTOCOL.md and in the library's route table.
 command_page_names_every_route() {
-  in_page waystation.1 "POST /api/v1/push/" "GET /api/v1/presence/" "DELETE /api/v1/sessions/" \
+  in_page waystation.1 "POST /api/v1/push/" "GET /api/v1/presence/" "GET /api/v1/presence" \
+    "DELETE /api/v1/sessions/" \
     "GET /api/v1/audit" "GET /healthz" "GET /metrics" /ws/chat/ /push/
 }
 
@@ -196,6 +198,18 @@ unit_is_understood() {
     grep -F waystation.service)"
   echo "$complaints"
   [ -z "$complaints" ]
+}
+
+# The same for the socket through which web servers hand over connections.
+socket_unit_is_understood() {
+  local complaints
+  installed "$root/packaging/systemd/waystation.service.in" |
+    sed 's|^ExecStart=.*|ExecStart=/bin/true|' >"$scratch/waystation.service"
+  installed "$root/packaging/systemd/waystation-handover.socket.in" >"$scratch/waystation-handover.socket"
+  complaints="$(systemd-analyze verify --man=no "$scratch/waystation-handover.socket" 2>&1 |
+    grep -F waystation-handover)"
+  echo "$complaints"
+  [ -z "$complaints" ] && ! grep -q '@' "$scratch/waystation-handover.socket"
 }
 
 # The configured number of connections fits the unit's descriptor limit.
@@ -327,6 +341,7 @@ check "the unit's limits fit the defaults" unit_fits_the_defaults
 check "systemd restarts the unit after any number of failures" unit_always_comes_back
 if command -v systemd-analyze >/dev/null; then
   check "systemd accepts the unit" unit_is_understood
+  check "systemd accepts the socket unit" socket_unit_is_understood
   check "the unit's exposure is 2.0 or lower" unit_is_confined
 else
   skip "the unit, as systemd sees it" "systemd-analyze is not here (apt-get install systemd)"

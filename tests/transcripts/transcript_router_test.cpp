@@ -60,7 +60,7 @@ class RouterPlayer : public testing::Test {
       // Each step has a different time. The difference is too short to affect a rate.
       ++now_.wall_ms;
       play(line.text);
-      relay_.announce();
+      relay_.work();
       if (HasFailure()) return;
     }
     for (auto& [name, actor] : actors_) {
@@ -84,7 +84,7 @@ class RouterPlayer : public testing::Test {
       auto frame = actor.inbox().next();
       if (frame.empty()) {
         // What the relay sends some time later.
-        relay_.announce_after(Reachability::kGraceMs);
+        relay_.work_after(Reachability::kGraceMs);
         frame = actor.inbox().next();
       }
       EXPECT_TRUE(is_expected(line, frame)) << "  got " << (frame.empty() ? "nothing" : frame);

@@ -1,9 +1,11 @@
 // The last step of the build: types that resolve everywhere, the client next to
-// the page and as a package in lib/, and compressed copies of all files that get
-// smaller. The server never compresses.
+// the page and as a package in lib/, the service worker, and compressed copies of
+// all files that get smaller. The server never compresses.
+import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+import { minify } from 'terser';
 
 const dist = 'dist';
 const compressible = /\.(css|html|js|json|map|svg|txt|webmanifest)$/;
@@ -40,6 +42,14 @@ for (const page of ['README.md', 'waystation/README.md', 'composables/useChat/in
   mkdirSync(dirname(join('lib', page)), { recursive: true });
   copyFileSync(join('src', page), join('lib', page));
 }
+
+// The service worker stores the page's own files. Its bytes change with any of them, so that browsers see a new version.
+const shell = [...files(dist)].map((path) => relative(dist, path)).filter((name) => !/^(404\.|waystation\.js|sw\.js)|\.(br|gz)$/.test(name)).sort();
+const shellVersion = shell.reduce((hash, name) => hash.update(readFileSync(join(dist, name))), createHash('sha256')).digest('hex').slice(0, 16);
+const worker = readFileSync('build/worker.js', 'utf8')
+  .replace('__VERSION__', shellVersion)
+  .replace('__FILES__', JSON.stringify(['./', ...shell.filter((name) => name !== 'index.html').map((name) => `./${name}`)]));
+writeFileSync(join(dist, 'sw.js'), (await minify(worker, { ecma: 2020, compress: { passes: 2 } })).code);
 
 const index = readFileSync(join(dist, 'index.html'), 'utf8');
 /** index.html names its scripts, their static imports, and its styles. Other files are loaded when they are needed. */

@@ -485,6 +485,25 @@ WAYSTATION_API waystation_status waystation_presence(waystation_relay *relay, co
                                                      uint32_t deadline_ms, uint64_t *push_sockets,
                                                      uint64_t *groups);
 
+/* A user who has a socket. */
+typedef struct waystation_user {
+  size_t size;           /* set by the library */
+  const char *user;
+  uint64_t push_sockets; /* open now */
+  uint64_t groups;       /* in which they are present; anonymous sockets count for no user */
+} waystation_user;
+
+/* Calls `visit` for the users who have a socket, ordered by name byte by byte, on the calling thread:
+ * for the first `limit` (1 to 1000) whose names are greater than `after` (NULL or "": all). `visit`
+ * returns not 0 to continue. The name is valid until it returns. *has_more (may be NULL) is 1 if
+ * there are more: call again with the last name. Waits up to `deadline_ms`; the relay reads at most
+ * 1,000 users in a round, so that messages do not wait. A user who comes or goes meanwhile may be
+ * missing. Errors: WAYSTATION_INVALID (also: `after` is not a user id), WAYSTATION_STOPPED,
+ * WAYSTATION_TIMEOUT, WAYSTATION_EXHAUSTED. */
+WAYSTATION_API waystation_status waystation_presence_list(
+    waystation_relay *relay, const char *after, uint32_t limit, uint32_t deadline_ms,
+    int (*visit)(void *user_data, const waystation_user *user), void *user_data, int *has_more);
+
 /* Closes all sockets of `user` with Close 4403. *closed (may be NULL) is their number. Errors as
  * waystation_presence. */
 WAYSTATION_API waystation_status waystation_end_sessions(waystation_relay *relay, const char *user,

@@ -252,6 +252,8 @@ ngx_http_waystation_write_ask(ngx_http_waystation_ctx_t *ctx, size_t *size)
           + user.len + scopes.len;
 
     if (len > NGX_HTTP_WAYSTATION_BUFFER_SIZE) {
+        ngx_http_waystation_set(&ctx->result, "refused");
+        ngx_http_waystation_set(&ctx->code, "too_large");
         return NGX_HTTP_REQUEST_URI_TOO_LARGE;
     }
 
@@ -595,6 +597,8 @@ ngx_http_waystation_send_here(ngx_http_waystation_ctx_t *ctx, ngx_socket_t given
     cmsg->cmsg_type = SCM_RIGHTS;
     cmsg->cmsg_len = CMSG_LEN(sizeof(int));
     ngx_memcpy(CMSG_DATA(cmsg), &given, sizeof(int));
+
+    /* The relay has read ASK, so the socket's buffer is empty: there is no EAGAIN to wait for. */
 
     do {
         n = sendmsg(ctx->door->fd, &msg, MSG_NOSIGNAL);

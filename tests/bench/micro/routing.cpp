@@ -20,7 +20,7 @@ class NullObserver final : public Observer {
   void on_error_sent(ErrorCode) noexcept override {}
 };
 
-class NullScheduler final : public Reachability::Scheduler {
+class NullScheduler final : public Scheduler {
  public:
   const Now& now() const noexcept override { return now_; }
   void run_at(std::int64_t) noexcept override {}

@@ -57,9 +57,10 @@ export async function startProgram(command, args, ready, options = {}) {
   };
 }
 
-/** Starts the server, on a loopback address unless the options have --listen. Resolves when it listens. */
+/** Starts the server, on a loopback address unless the options have --listen, with the built page unless they have --www. Resolves when it listens. */
 export async function startServer(options = [], port = 0) {
   const listen = options.includes('--listen') ? [] : ['--listen', `127.0.0.1:${port}`];
-  const server = await startProgram(binary, ['serve', ...listen, '--www', www, ...options], /listening on (https?:\/\/\S+)/);
+  const page = options.includes('--www') ? [] : ['--www', www];
+  const server = await startProgram(binary, ['serve', ...listen, ...page, ...options], /listening on (https?:\/\/\S+)/);
   return Object.assign(server, { url: server.ready, port: Number(new URL(server.ready).port) });
 }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { startProxy } from './proxy.mjs';
@@ -33,8 +35,8 @@ export const desktop = { viewport: { width: 1180, height: 760 } };
 export const phone = { viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 export const smallest = { viewport: { width: 320, height: 568 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 
-// The browser writes failed sockets and refused requests to the console.
-const expected = /WebSocket connection to|Failed to load resource|net::ERR_/;
+// The browser writes failed sockets and refused requests to the console, and runs no worker from a certificate that it does not trust.
+const expected = /WebSocket connection to|Failed to load resource|net::ERR_|An SSL certificate error occurred when fetching the script/;
 
 /** Creates the resources of one scene, and removes them afterwards. */
 export function makeWorld(browser) {
@@ -123,6 +125,13 @@ export function makeWorld(browser) {
     };
     return stage;
   };
+}
+
+/** Starts a server with an audit. */
+export function auditingServer(stage) {
+  const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
+  stage.onClear(() => rmSync(folder, { recursive: true }));
+  return stage.server(['--audit-file', join(folder, 'audit.sqlite')]);
 }
 
 // --- actions and conditions ------------------------------------------------------------

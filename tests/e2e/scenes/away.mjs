@@ -1,11 +1,9 @@
 // Users who are not there: what their peers see, what waits for them, and what they are told when they return.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { scene, until } from '../lib/harness.mjs';
 import { makeKey } from '../lib/token.mjs';
-import { accessible, connected, desktop, loggedIn, message, phone, say, waitForStatus } from '../lib/world.mjs';
+import { accessible, auditingServer, connected, desktop, loggedIn, message, phone, say, waitForStatus } from '../lib/world.mjs';
 
 const presence = (page) => page.locator('[data-test=presence]').innerText();
 const showsPresence = (page, text) => until(`the header says "${text}"`, async () => (await presence(page)) === text);
@@ -120,6 +118,38 @@ scene('a message that is removed or edited does not wait any more', async (stage
   assert.deepEqual(await texts(bob), ['kept']);
 });
 
+scene('a file waits like a message, on a phone', async (stage) => {
+  const { url } = await stage.server();
+  const alice = await stage.chat(url, 'alice', 'bob', { ...phone, colorScheme: 'dark' });
+  const content = Buffer.from(Array.from({ length: 150_000 }, (_, n) => n % 251));
+  const file = (page) => page.locator('[data-test=message]').filter({ has: page.locator('[data-test=file]') });
+  await alice.locator('[data-test=picker]').setInputFiles([{ name: 'plan.bin', mimeType: 'application/octet-stream', buffer: content }]);
+  await alice.locator('[data-test=attachment][data-ready=true]').waitFor();
+  await alice.getByRole('button', { name: 'Send', exact: true }).click();
+  await file(alice).getByRole('button', { name: 'Send when bob is back' }).click();
+  await alice.locator('[data-test=message][data-status=held]').waitFor();
+  await say(alice, 'The plan');
+  await waitForStatus(alice, 'The plan', 'held');
+  await accessible(alice, 'a file that waits');
+  assert.equal(await sideways(alice), 0);
+  await stage.shot(alice, 'held-phone');
+  // One file is canceled. Nothing of it arrives.
+  await alice.locator('[data-test=picker]').setInputFiles([{ name: 'other.bin', mimeType: 'application/octet-stream', buffer: content }]);
+  await alice.locator('[data-test=attachment][data-ready=true]').waitFor();
+  await alice.getByRole('button', { name: 'Send', exact: true }).click();
+  const other = file(alice).filter({ hasText: 'other.bin' });
+  await other.getByRole('button', { name: 'Cancel' }).click();
+  await until('it is canceled', async () => (await other.getAttribute('data-status')) === 'failed');
+  const bob = await stage.chat(url, 'bob', 'alice');
+  await message(bob, 'The plan').waitFor();
+  await waitForStatus(alice, 'The plan', 'chat', 'seen');
+  const [saved] = await Promise.all([bob.waitForEvent('download'), file(bob).getByRole('button', { name: 'Save plan.bin' }).click()]);
+  assert.ok(readFileSync(await saved.path()).equals(content));
+  await say(alice, 'The end');
+  await message(bob, 'The end').waitFor();
+  assert.equal(await file(bob).count(), 1);
+});
+
 scene('two tabs of the sender show a message that waits once, and its receiver gets it once', async (stage) => {
   const { url } = await stage.server();
   const context = await stage.browserContext();
@@ -159,13 +189,6 @@ scene('a message waits across the expiry of the token', async (stage) => {
   await waitForStatus(alice, 'Still here', 'push');
 });
 
-/** A server with an audit. */
-async function auditingServer(stage, more = []) {
-  const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
-  stage.onClear(() => rmSync(folder, { recursive: true }));
-  return stage.server(['--audit-file', join(folder, 'audit.sqlite'), ...more]);
-}
-
 for (const [what, options] of [
   ['', { ...desktop, colorScheme: 'light' }],
   [' on a phone', { ...phone, colorScheme: 'dark' }],
@@ -189,7 +212,7 @@ for (const [what, options] of [
     const alice = await stage.tab(context, `${url}/#/?me=alice`);
     const card = alice.locator('[data-test=missed]');
     await card.getByText('While you were away').waitFor();
-    const rows = async () => (await card.locator('a span:last-child').allInnerTexts()).map((text) => text.replace(/\d\d:\d\d/, 'HH:MM'));
+    const rows = async () => (await card.locator('a span:last-child').allInnerTexts()).map((text) => text.replace(/\s/g, ' ').replace(/\d\d:\d\d/, 'HH:MM'));
     assert.deepEqual(await rows(), ['carol tried to reach you once, at HH:MM.', 'bob tried to reach you 3 times, last at HH:MM.']);
     await card.getByText('Notices missed: 1.').waitFor();
     await card.getByText('The messages were not kept.').waitFor();

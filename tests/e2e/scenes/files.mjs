@@ -180,7 +180,7 @@ scene('a file never becomes a page, and hostile parts are an error text', async 
   for (const [id, type, name] of [['f1', 'image/svg+xml', 'a.svg'], ['f2', 'text/html', 'b.html'], ['f3', 'image/png', 'photo\u202egnp.exe']]) {
     post({ id, name, type, size: page.length, offset: 0, data });
   }
-  await alice.getByText('photo_gnp.exe').waitFor();
+  await file(alice, 'photo_gnp.exe').waitFor();
   assert.equal(await file(alice).count(), 3);
   assert.equal(await alice.locator('[data-test=image]').count(), 0);
   for (const name of ['a.svg', 'b.html', 'photo_gnp.exe']) {

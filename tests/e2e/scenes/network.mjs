@@ -8,7 +8,7 @@ import { scene, until } from '../lib/harness.mjs';
 import { freePort, www } from '../lib/server.mjs';
 import { makeKey } from '../lib/token.mjs';
 import {
-  accessible, connected, desktop, isThere, loggedIn, message, say, waitForStatus,
+  accessible, auditingServer, connected, desktop, isThere, loggedIn, message, say, waitForStatus,
 } from '../lib/world.mjs';
 
 const line = (page) => page.locator('[data-test=connection-status]');
@@ -207,7 +207,8 @@ scene('on a slow network the message is shown as sending', async (stage) => {
 });
 
 scene('a dead network is detected', async (stage) => {
-  const server = await stage.server();
+  // Without an audit, the page's question who tried to reach its user is answered with an error.
+  const server = await auditingServer(stage);
   const proxy = await stage.proxy(server);
   const alice = await stage.chat(proxy.url, 'alice', 'bob');
   await loggedIn(alice);
@@ -421,4 +422,24 @@ scene('an administrator ends a session', async (stage) => {
   await line(alice).getByText('An administrator ended your session.').waitFor();
   await alice.getByRole('button', { name: 'Reconnect' }).click();
   await connected(alice);
+});
+
+scene('a page of another origin learns that the server does not allow it', async (stage) => {
+  const { url: relay } = await stage.server();
+  const { url: other } = await stage.server();
+  // The policy of this page would forbid the connection; that of another site's page would not.
+  const page = await (await stage.browserContext({ ...desktop, bypassCSP: true, serviceWorkers: 'block' })).newPage();
+  await page.goto(other);
+  const cause = (server) =>
+    page.evaluate(async (address) => {
+      const { connectPush } = await import('./waystation.js');
+      const link = connectPush('alice', { server: address });
+      try {
+        return await new Promise((resolve) => link.on('state', (state) => state.name === 'waiting' && resolve(state.cause)));
+      } finally {
+        link.close();
+      }
+    }, server);
+  assert.equal(await cause(relay), 'blocked');
+  assert.equal(await cause(`http://127.0.0.1:${await freePort()}`), 'unreachable');
 });

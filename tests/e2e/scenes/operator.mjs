@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import WebSocket from 'ws';
 import { scene, until } from '../lib/harness.mjs';
 import { makeKey } from '../lib/token.mjs';
 import { accessible, connected, desktop, loggedIn, phone, say, waitForStatus } from '../lib/world.mjs';
@@ -44,10 +46,11 @@ scene('a user stays connected on the operator page', async (stage) => {
 scene('a user who is not an operator gets the reason', async (stage) => {
   const { url } = await stage.server(['--operators', '192.0.2.1']);
   const page = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
-  await page.getByRole('alert').getByText('not in the option “operators”').waitFor();
+  await page.locator('[data-test=overview]').getByRole('alert').getByText('not in the option “operators”').waitFor();
   await page.locator('[data-test=push-user]').fill('alice');
   await page.getByRole('button', { name: 'Push', exact: true }).click();
-  await until('the push shows it, too', async () => (await page.getByText('not in the option').count()) === 2);
+  // The statistics, the users and the push.
+  await until('the push shows it, too', async () => (await page.getByText('not in the option').count()) === 3);
   assert.equal(await page.getByText('A token with').count(), 0);
 });
 
@@ -72,6 +75,69 @@ scene('an operator sees live statistics', async (stage) => {
   const shown = await operator.locator('.health dt').allInnerTexts();
   assert.equal(shown.length, names.length);
   assert.deepEqual(shown.filter((one) => names.includes(one)), []);
+});
+
+scene('an operator sees who is there, page by page, and ends a user', async (stage) => {
+  const { url } = await stage.server();
+  const operator = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
+  const present = operator.locator('[data-test=present]');
+  await present.getByText('Nobody is connected.').waitFor();
+  const alice = await stage.tab(await stage.browserContext(), `${url}/#/?me=alice`);
+  await loggedIn(alice);
+  // It is live.
+  const rows = present.locator('tbody tr');
+  await rows.getByText('alice').waitFor();
+  assert.deepEqual(await rows.first().locator('td.number').allInnerTexts(), ['1', '0']);
+
+  const names = Array.from({ length: 25 }, (_, n) => `user${String(n).padStart(2, '0')}`);
+  const sockets = names.map((name) => new WebSocket(`${url.replace('http', 'ws')}/push/${name}/`));
+  stage.onClear(() => sockets.forEach((socket) => socket.close()));
+  await until('the first page is full', async () => (await rows.count()) === 20);
+  const shown = () => rows.locator('th').allInnerTexts();
+  assert.deepEqual(await shown(), ['alice', ...names.slice(0, 19)]);
+  await stage.shot(operator, 'operator-users');
+  await accessible(operator, 'the users who are there');
+  await present.getByRole('button', { name: 'Next' }).click();
+  await present.getByText('Page 2').waitFor();
+  await until('the second page', async () => (await rows.count()) === 6);
+  assert.deepEqual(await shown(), names.slice(19));
+  assert.ok(await present.getByRole('button', { name: 'Next' }).isDisabled());
+
+  // Without a further click, the page goes back when nobody is left on this one.
+  for (const socket of sockets.slice(19)) socket.close();
+  await present.getByRole('button', { name: 'Next' }).waitFor({ state: 'detached' });
+  assert.deepEqual(await shown(), ['alice', ...names.slice(0, 19)]);
+
+  await present.getByRole('button', { name: 'End all sessions of alice' }).click();
+  const dialog = operator.locator('[data-test=confirm]');
+  await dialog.getByText('End all sessions of alice?').waitFor();
+  assert.equal(await operator.evaluate(() => document.activeElement.textContent), 'Cancel');
+  await operator.keyboard.press('Enter');
+  await dialog.waitFor({ state: 'detached' });
+  assert.ok((await shown()).includes('alice'));
+  await present.getByRole('button', { name: 'End all sessions of alice' }).click();
+  await dialog.getByRole('button', { name: 'End all sessions' }).click();
+  await present.getByText('Sockets closed: 1').waitFor();
+  await alice.locator('[data-test=connection-status]').getByText('An administrator ended your session.').waitFor();
+  await until('alice is gone', async () => !(await shown()).includes('alice'));
+  await operator.getByRole('button', { name: 'Language: 中文' }).click();
+  await present.getByText('在线用户').waitFor();
+});
+
+scene('an operator sees connections that were handed over', async (stage) => {
+  const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
+  stage.onClear(() => rmSync(folder, { recursive: true }));
+  const door = join(folder, 'door');
+  const { url } = await stage.server(['--handover', door]);
+  const operator = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
+  await operator.locator('[data-test=chart]').first().waitFor();
+  assert.equal(await operator.locator('[data-test=handovers]').count(), 0);
+  // A program that does not speak the door's protocol.
+  const stranger = 'import socket,sys\ns=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET)\ns.connect(sys.argv[1])\ns.send(b"?")\ns.recv(9)';
+  spawnSync('python3', ['-c', stranger, door], { timeout: 20_000 });
+  const row = operator.locator('[data-test=handovers]');
+  await until('one was refused', async () => (await row.count()) === 1 && (await row.locator('dd').allInnerTexts()).join(' ') === '0 0 1 0');
+  await accessible(operator, 'the handovers');
 });
 
 scene('an operator searches the audit and saves it as CSV', async (stage) => {
@@ -221,33 +287,39 @@ scene('with tokens, an operator needs the scope for what they do', async (stage)
     await operator.getByRole('button', { name: 'Push', exact: true }).click();
   };
   const search = () => operator.locator('[data-test=audit-search]').click();
+  const section = (field) => operator.locator('section', { has: operator.locator(`[data-test=${field}]`) });
+  const present = operator.locator('[data-test=present]');
 
   await push();
   await operator.getByText('A token with the scope “push”').waitFor();
   assert.equal(await operator.getByText('address').count(), 0);
   await operator.getByLabel('Operator token').fill(key.token('op', -3600, 'push'));
   await push();
-  await operator.getByText(/The server answered 401: .*expired/).waitFor();
+  await section('push-user').getByText(/The server answered 401: .*expired/).waitFor();
+  await present.getByText(/The server answered 401: .*expired/).waitFor();
   await token('push');
   await push();
   await operator.getByText('Sockets reached: 1').waitFor();
   await alice.locator('[data-test=toast]').waitFor();
   await search();
-  await operator.getByText('A token with the scope “admin”').waitFor();
+  await section('audit-search').getByText('A token with the scope “admin”').waitFor();
+  await present.getByText('A token with the scope “admin”').waitFor();
   await token('push admin');
+  await present.locator('tbody').getByText('alice').waitFor();
   await search();
   await operator.getByText(/No matching row|Rows: /).waitFor();
+  const sessions = section('presence-user');
   await operator.locator('[data-test=presence-user]').fill('alice');
   await operator.getByRole('button', { name: 'Look up', exact: true }).click();
   await operator.getByText('Push sockets: 1').waitFor();
-  await operator.getByRole('button', { name: 'End all sessions' }).click();
+  await sessions.getByRole('button', { name: 'End all sessions' }).click();
   const dialog = operator.locator('[data-test=confirm]');
   await dialog.getByText('End all sessions of alice?').waitFor();
   assert.equal(await operator.evaluate(() => document.activeElement.textContent), 'Cancel');
   await accessible(operator, 'the confirmation');
   await operator.keyboard.press('Escape');
   await dialog.waitFor({ state: 'detached' });
-  await operator.getByRole('button', { name: 'End all sessions' }).click();
+  await sessions.getByRole('button', { name: 'End all sessions' }).click();
   await dialog.getByRole('button', { name: 'End all sessions' }).click();
   await operator.getByText('Sockets closed: 1').waitFor();
   await alice.locator('[data-test=connection-status]').getByText('An administrator ended your session.').waitFor();

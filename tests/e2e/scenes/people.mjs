@@ -53,6 +53,7 @@ scene('people are remembered only if the user turns it on', async (stage) => {
     await message(page, text).waitFor();
   };
   let page = await stage.tab(context, `${url}/#/?me=alice`);
+  await loggedIn(page);
   await talk(page, 'bob', 'a secret');
   assert.deepEqual(await kept(page), []);
   await page.locator('[data-test=remember]').check();

@@ -173,14 +173,14 @@ class Commands(CommandCase):
             self.assertEqual((result.returncode, result.stdout), (2, ""), result)
             lines = result.stderr.splitlines()
             for line, (start, end) in zip(lines, (
-                    ('listen = "localhost:80": ', "(--listen)"),
-                    ('jwt_key_file = "": ', "(default)"),
+                    ('max_connections = "many": ', f"({path}:1)"),
                     ('operators = "x": ', f"({path}:3)"),
                     ('operators = "y": ', f"({path}:3)"),
-                    ('max_connections = "many": ', f"({path}:1)"),
+                    (f"{path}:4: ", "lists the options"),
+                    ('listen = "localhost:80": ', "(--listen)"),
+                    ('jwt_key_file = "": ', "(default)"),
                     ("message_burst = 0: ", "(WAYSTATION_MESSAGE_BURST)"),
-                    ('node_name = "no name": ', "(--node-name)"),
-                    (f"{path}:4: ", "lists the options")), strict=True):
+                    ('node_name = "no name": ', "(--node-name)")), strict=True):
                 self.assertTrue(line.startswith("waystation: " + start), line)
                 self.assertTrue(line.endswith(end), line)
                 self.assertTrue("; allowed: " in line or "is not an option" in line, line)

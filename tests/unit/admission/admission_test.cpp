@@ -1076,8 +1076,6 @@ TEST(AdmissionOptions, AreRefusedWithALineThatNamesTheKey) {
                   o.trusted_proxies = {"0.0.0.0/1", "128.0.0.0/1"};
                 },
                 "every address would be trusted", ""},
-           Case{[](auto&o, auto&) { o.auth = Auth::header; },
-                "trusted_proxies = \"\": auth = \"header\" needs the proxies", ""},
            Case{[](auto&o, auto&) {
                   o = behind_proxy();
                   o.identity_header = "a b";
@@ -1159,6 +1157,11 @@ TEST(AdmissionOptions, ProbableMistakesGiveWarnings) {
   options = AdmissionOptions();
   options.trusted_proxies = {"10.0.0.0/8", "172.0.0.0/7", "fd00::/8", "2000::/3"};
   EXPECT_THAT(warnings(options), ElementsAre(HasSubstr("172.0.0.0/7"), HasSubstr("2000::/3")));
+  options = AdmissionOptions();
+  options.auth = Auth::header;
+  EXPECT_THAT(warnings(options), ElementsAre(HasSubstr("only web servers that hand over")));
+  options.trusted_proxies = {"192.0.2.1"};
+  EXPECT_THAT(warnings(options), IsEmpty());
   options = AdmissionOptions();
   options.jwt_key_file = "/etc/keys";
   EXPECT_THAT(warnings(options), ElementsAre(HasSubstr("no effect")));

@@ -51,7 +51,9 @@ TEST(RefusalCodes, HaveAStatusWithAReasonAndAText) {
   for (const auto& info : kRefusalCodes) {
     EXPECT_NE(reason_phrase(info.status), "Unknown") << info.name;
     EXPECT_FALSE(info.text.empty()) << info.name;
-    EXPECT_EQ(info.retry_after_seconds != 0, info.status == 503) << info.name;
+    EXPECT_EQ(info.retry_after_seconds != 0,
+              info.status == 503 || info.code == RefusalCode::rate_limited)
+        << info.name;
     EXPECT_THAT(render(Refusal{info.code}), HasSubstr(std::string(info.text))) << info.name;
   }
 }

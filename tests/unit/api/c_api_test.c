@@ -449,6 +449,23 @@ static uint64_t counted(const waystation_relay *relay, waystation_counter which,
   return wanted.count;
 }
 
+typedef struct users {
+  int count;
+  char user[65];
+  uint64_t push_sockets;
+  uint64_t groups;
+} users;
+
+static int note_user(void *user_data, const waystation_user *user) {
+  users *here = user_data;
+  CHECK(user->size == sizeof *user);
+  here->count++;
+  snprintf(here->user, sizeof here->user, "%s", user->user);
+  here->push_sockets = user->push_sockets;
+  here->groups = user->groups;
+  return 1;
+}
+
 static void null_arguments(void) {
   waystation_request request;
   waystation_response response = empty_response();
@@ -472,6 +489,7 @@ static void null_arguments(void) {
   CHECK(waystation_push(NULL, "bob", "1", 1, 0, &number) == WAYSTATION_INVALID);
   CHECK(waystation_presence(NULL, "bob", 0, &number, &number) == WAYSTATION_INVALID);
   CHECK(waystation_end_sessions(NULL, "bob", 0, &number) == WAYSTATION_INVALID);
+  CHECK(waystation_presence_list(NULL, NULL, 1, 0, note_user, &number, NULL) == WAYSTATION_INVALID);
   CHECK(waystation_stats_read(NULL, &stats) == WAYSTATION_INVALID);
   CHECK(waystation_counter_read(NULL, WAYSTATION_COUNTER_ERRORS_SENT, count_part, &number) ==
         WAYSTATION_INVALID);
@@ -597,6 +615,9 @@ static void lifecycle(void) {
     uint64_t canary;
   } older = {sizeof older - sizeof(uint64_t), 0, 0xA5A5};
   uint64_t reached = 99, sockets = 99, groups = 99, closed = 99;
+  users here;
+  uint32_t limit;
+  int has_more = 7;
   connection push, chat, late;
   waystation_request request;
   waystation_response response = empty_response();
@@ -635,6 +656,23 @@ static void lifecycle(void) {
   CHECK(waystation_presence(relay, "a_b", 20000, &sockets, NULL) == WAYSTATION_INVALID);
   CHECK(waystation_presence(relay, "", 20000, &sockets, NULL) == WAYSTATION_INVALID);
   CHECK(waystation_presence(relay, NULL, 20000, &sockets, NULL) == WAYSTATION_INVALID);
+
+  memset(&here, 0, sizeof here);
+  CHECK(waystation_presence_list(relay, NULL, 1000, 20000, note_user, &here, &has_more) ==
+        WAYSTATION_OK);
+  CHECK(here.count == 1 && has_more == 0 && strcmp(here.user, "bob") == 0);
+  CHECK(here.push_sockets == 1 && here.groups == 1);
+  CHECK(waystation_presence_list(relay, "bob", 1, 20000, note_user, &here, NULL) == WAYSTATION_OK);
+  CHECK(waystation_presence_list(relay, "", 1, 20000, note_user, &here, NULL) == WAYSTATION_OK);
+  CHECK(here.count == 2);
+  for (limit = 0; limit <= 1001; limit += 1001) {
+    CHECK(waystation_presence_list(relay, "", limit, 20000, note_user, &here, NULL) ==
+          WAYSTATION_INVALID);
+  }
+  CHECK(waystation_presence_list(relay, "Bob", 1, 20000, note_user, &here, NULL) ==
+        WAYSTATION_INVALID);
+  CHECK(waystation_presence_list(relay, "", 1, 20000, NULL, &here, NULL) == WAYSTATION_INVALID);
+  CHECK(here.count == 2);
 
   memset(&stats, 0, sizeof stats);
   CHECK(waystation_stats_read(relay, NULL) == WAYSTATION_INVALID);

@@ -99,6 +99,7 @@ TEST_F(CallbacksTest, ReportFallbacksAndUndeliveredMessagesOnTheCallbackThread) 
   alice.say(R"({"message":"hello","id":"m1"})");
   EXPECT_NE(alice.hear().find(R"("route":"none")"), std::string::npos);
   auto bob = relay.open("/push/bob/");
+  EXPECT_NE(alice.hear().find(R"("reachable":true)"), std::string::npos);
   alice.say(R"({"message":12})");
   EXPECT_NE(alice.hear().find(R"("route":"push")"), std::string::npos);
   relay.push("bob");

@@ -26,7 +26,7 @@ constexpr std::string_view kFirstKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 constexpr std::string_view kSecondKey = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA=\n";
 
 /// Runs what Reachability has to announce.
-class LoopScheduler final : public Reachability::Scheduler, private Timer {
+class LoopScheduler final : public Scheduler, private Timer {
  public:
   explicit LoopScheduler(TestLoop& loop) : Timer(loop.timers()), loop_(loop) {}
   const Now& now() const noexcept override { return loop_.now(); }

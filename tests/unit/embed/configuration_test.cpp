@@ -314,7 +314,8 @@ TEST_F(ConfigurationTest, RefusesToTrustAllAddresses) {
 
 TEST_F(ConfigurationTest, RequiresTheOptionsOfTheAuthMode) {
   EXPECT_THAT(refusal("auth = 'header'\n"),
-              HasSubstr("trusted_proxies = \"\": auth = \"header\" needs"));
+              HasSubstr("trusted_proxies = []: auth = \"header\" needs"));
+  EXPECT_EQ(refusal("auth = 'header'\nhandover = '/run/door'\n"), "");
   EXPECT_THAT(refusal("auth = 'jwt'\n"),
               HasSubstr("jwt_key_file = \"\": tokens need a file of keys"));
   EXPECT_THAT(refusal("auth = 'jwt'\njwt_key_file = '/no/such/file'\n"),

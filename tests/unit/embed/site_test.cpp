@@ -237,6 +237,10 @@ TEST_F(SiteTest, SendsSecurityHeadersWithEveryResponse) {
     EXPECT_THAT(policy, testing::StartsWith("default-src 'none'; "));
     EXPECT_THAT(policy, HasSubstr("script-src 'self';"));
     EXPECT_THAT(policy, HasSubstr("connect-src 'self';"));
+    // blob: is for images only. It would let a script run in a page, a frame or a worker.
+    EXPECT_THAT(policy, HasSubstr("img-src 'self' blob:;"));
+    EXPECT_EQ(policy.find("blob:"), policy.rfind("blob:"));
+    EXPECT_THAT(policy, Not(HasSubstr("data:")));
     EXPECT_THAT(policy, HasSubstr("frame-ancestors 'none'"));
     EXPECT_THAT(policy, Not(HasSubstr("unsafe")));
     EXPECT_EQ(field(response, "X-Content-Type-Options"), "nosniff");

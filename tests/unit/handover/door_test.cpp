@@ -175,6 +175,25 @@ TEST_F(DoorTest, TakesASocketInThreeMessages) {
   EXPECT_THAT(owner_.ends, IsEmpty());
 }
 
+TEST_F(DoorTest, LeavesNoKeyInTheBufferOfTheLoop) {
+  auto client = pair();
+  const std::string key = "a key of the asker's";
+  const auto buffer = loop_.read_buffer(0);
+  const auto has_key = [&] {
+    return std::string_view(buffer.data(), buffer.size()).find(key) != std::string_view::npos;
+  };
+  // A message that is decided, one that is malformed, and one with a descriptor.
+  for (int i = 0; i < 3; ++i) {
+    const auto asker = connect();
+    const AskMessage ask{.key = key, .rest = i == 1 ? "x" : ""};
+    send_message(asker, ask.bytes(),
+                 i == 2 ? std::vector<int>{client.other.get()} : std::vector<int>{});
+    loop_.round();
+    EXPECT_FALSE(has_key()) << i;
+  }
+  EXPECT_THAT(owner_.targets, SizeIs(1));
+}
+
 TEST_F(DoorTest, TakesAPumpedSocket) {
   auto client = pair();
   const auto asker = given();

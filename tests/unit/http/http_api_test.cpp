@@ -74,6 +74,16 @@ TEST_F(HttpApiTest, ReportsPresence) {
             R"({"user":"alice","push":0,"groups":[]})");
 }
 
+TEST_F(HttpApiTest, ListsTheUsersWhoAreHere) {
+  relay.listed = UserPage{{{ShortText("alice"), 1, 2}}, false};
+  for (const char* target : {"/api/v1/presence", "/api/v1/presence/"}) {
+    EXPECT_EQ(answer(RequestBuilder::get(target)).body,
+              R"({"users":[{"user":"alice","push_sockets":1,"groups":2}],"next":null})");
+  }
+  EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/presence?limit=7&after=bob")), "200");
+  EXPECT_THAT(relay.asked, testing::ElementsAre("users  100", "users  100", "users bob 7"));
+}
+
 TEST_F(HttpApiTest, TellsAnOperatorWhatAUserMissedInOpenMode) {
   EXPECT_EQ(answer(RequestBuilder::get("/api/v1/missed?user=alice&since=17")).body,
             missed_text(*relay.tried));
@@ -160,6 +170,7 @@ TEST_F(HttpApiTest, NamesTheAllowedMethods) {
            Case{"HEAD", "/api/v1/push/alice", "POST"},
            Case{"POST", "/api/v1/presence/alice", "GET, HEAD"},
            Case{"get", "/api/v1/presence/alice", "GET, HEAD"},
+           Case{"DELETE", "/api/v1/presence", "GET, HEAD"},
            Case{"POST", "/api/v1/sessions/alice", "DELETE"},
            Case{"GET", "/api/v1/sessions/alice", "DELETE"},
            Case{"POST", "/api/v1/audit", "GET, HEAD"},
@@ -272,6 +283,7 @@ TEST_F(HttpApiTest, IsForOperatorsInOpenMode) {
   EXPECT_EQ(outcome(from_afar(post("/api/v1/push/alice", "1"))), "403 not_an_operator");
   EXPECT_EQ(outcome(from_afar(RequestBuilder::get("/api/v1/presence/alice"))),
             "403 not_an_operator");
+  EXPECT_EQ(outcome(from_afar(RequestBuilder::get("/api/v1/presence"))), "403 not_an_operator");
   EXPECT_EQ(outcome(from_afar(RequestBuilder::get("/api/v1/sessions/alice").method("DELETE"))),
             "403 not_an_operator");
   EXPECT_EQ(outcome(from_afar(RequestBuilder::get("/healthz"))), "403 not_an_operator");
@@ -300,6 +312,9 @@ TEST_F(HttpApiTest, NeedsTheScopeOfEachCall) {
   EXPECT_EQ(with(sessions(), "admin"), "200");
   EXPECT_EQ(with(RequestBuilder::get("/api/v1/audit"), "admin"), "200");
   EXPECT_EQ(with(RequestBuilder::get("/api/v1/audit"), "push"), "403 missing_scope");
+  EXPECT_EQ(with(RequestBuilder::get("/api/v1/presence"), "admin"), "200");
+  EXPECT_EQ(with(RequestBuilder::get("/api/v1/presence"), "push"), "403 missing_scope");
+  EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/presence")), "401 unauthenticated");
   EXPECT_EQ(with(push(), "admin"), "403 missing_scope");
   EXPECT_EQ(with(presence(), "admin"), "403 missing_scope");
   EXPECT_EQ(with(sessions(), "push"), "403 missing_scope");

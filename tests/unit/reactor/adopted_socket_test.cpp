@@ -842,6 +842,14 @@ TEST(AdoptedSocket, IsNeverAnotherConnectionUnderLoadOnIPv4) {
   expect_no_mixup(load);
 }
 
+// Among many descriptors, workers wait for a common search.
+TEST(AdoptedSocket, IsNeverAnotherConnectionUnderLoadInAHostWithManyDescriptors) {
+  std::vector<FileDescriptor> own;
+  while (own.size() < 300) own.emplace_back(open("/dev/null", O_RDWR | O_CLOEXEC));
+  LoadTest load("0.0.0.0", false, {"127.0.0.1", "127.0.0.2"});
+  expect_no_mixup(load);
+}
+
 TEST(AdoptedSocket, IsNeverAnotherConnectionUnderLoadOnIPv6) {
   LoadTest load("::1", false, {"::1"});
   expect_no_mixup(load);

@@ -309,6 +309,27 @@ TEST_F(RelayServiceTest, ReportsPresence) {
   EXPECT_TRUE(presence("alice").groups.empty());
 }
 
+TEST_F(RelayServiceTest, ListsTheUsersWhoAreHere) {
+  start();
+  auto a = push("bob");
+  auto b = chat("carol", Protocol::plain, "bob_carol");
+  auto page = service_->list_users("", 1, 20s);
+  ASSERT_TRUE(page);
+  ASSERT_EQ(page->users.size(), 1U);
+  EXPECT_EQ(page->users[0].name.view(), "bob");
+  EXPECT_TRUE(page->has_more);
+  page = service_->list_users("bob", 1, 20s);
+  ASSERT_TRUE(page);
+  ASSERT_EQ(page->users.size(), 1U);
+  EXPECT_EQ(page->users[0].name.view(), "carol");
+  EXPECT_FALSE(page->has_more);
+
+  service_->stop();
+  const auto late = service_->list_users("", 1, 20s);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error(), CallProblem::stopped);
+}
+
 TEST_F(RelayServiceTest, EndsTheSessionsOfOneUserOnly) {
   start();
   auto a = push("bob");

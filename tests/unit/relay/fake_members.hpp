@@ -16,6 +16,7 @@
 #include "relay/observer.hpp"
 #include "relay/reachability.hpp"
 #include "relay/router.hpp"
+#include "relay/user_listing.hpp"
 #include "unit/relay/late_backplane.hpp"
 
 namespace waystation::test {
@@ -150,7 +151,7 @@ class Recorder final : public Observer {
 };
 
 /// A clock and a timer that the test moves.
-class FakeScheduler final : public Reachability::Scheduler {
+class FakeScheduler final : public Scheduler {
  public:
   const Now& now() const noexcept override { return time; }
   void run_at(std::int64_t steady_ms) noexcept override {
@@ -179,16 +180,19 @@ struct LocalRelay {
     return std::make_unique<LateBackplane>(directory, fanout, &reachability, true);
   }
 
-  /// Announces who is reachable until nothing is due, and returns the number of rounds.
-  int announce() {
+  /// Does the work that is due until none is left, and returns the number of rounds.
+  int work() {
     int rounds = 0;
-    for (; scheduler.take_due(); ++rounds) reachability.run();
+    for (; scheduler.take_due(); ++rounds) {
+      reachability.run();
+      listing.run();
+    }
     return rounds;
   }
   /// The same after `ms` more.
-  int announce_after(std::int64_t ms) {
+  int work_after(std::int64_t ms) {
     scheduler.time.steady_ms += ms;
-    return announce();
+    return work();
   }
 
   // Each throws std::bad_optional_access if the answer does not come within the call.
@@ -215,6 +219,7 @@ struct LocalRelay {
   Reachability reachability{directory, fanout, scheduler};
   std::unique_ptr<Backplane> made;
   Backplane& backplane = *made;
+  UserListing listing{directory, scheduler};
   Router router{directory, fanout, backplane};
 };
 

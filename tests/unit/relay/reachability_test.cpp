@@ -63,7 +63,7 @@ TEST_F(ReachabilityTest, AnOpeningSocketGetsTheState) {
   EXPECT_THAT(alice->all(), ElementsAre(kBobElsewhere));
   EXPECT_THAT(chat("carol", "bob_carol")->all(), ElementsAre(kBobElsewhere));
   EXPECT_THAT(chat("carol", "carol_dave")->all(), ElementsAre(presence("dave", false, false)));
-  relay.announce();
+  relay.work();
   EXPECT_THAT(alice->all(), IsEmpty());
 }
 
@@ -71,16 +71,16 @@ TEST_F(ReachabilityTest, TheFirstPushSocketIsAnnouncedAtOnceAndTheLastAfterTheGr
   auto alice = chat("alice");
   EXPECT_THAT(alice->all(), ElementsAre(kBobNowhere));
   auto phone = push("bob");
-  relay.announce();
+  relay.work();
   EXPECT_THAT(alice->all(), ElementsAre(kBobElsewhere));
   auto desk = push("bob");
   phone.reset();
-  relay.announce_after(kGraceMs);
+  relay.work_after(kGraceMs);
   EXPECT_THAT(alice->all(), IsEmpty());
   desk.reset();
-  relay.announce_after(kGraceMs - 1);
+  relay.work_after(kGraceMs - 1);
   EXPECT_THAT(alice->all(), IsEmpty());
-  relay.announce_after(1);
+  relay.work_after(1);
   EXPECT_THAT(alice->all(), ElementsAre(kBobNowhere));
   EXPECT_FALSE(relay.scheduler.due_ms) << "nothing is left to do";
 }
@@ -88,24 +88,24 @@ TEST_F(ReachabilityTest, TheFirstPushSocketIsAnnouncedAtOnceAndTheLastAfterTheGr
 TEST_F(ReachabilityTest, AReloadIsNotAnnounced) {
   auto alice = chat("alice");
   auto bob = push("bob");
-  relay.announce();
+  relay.work();
   alice->all();
   for (int i = 0; i < 3; ++i) {
     bob.reset();
-    relay.announce_after(kGraceMs - 1);
+    relay.work_after(kGraceMs - 1);
     bob = push("bob");
-    relay.announce();
+    relay.work();
   }
-  relay.announce_after(kGraceMs);
+  relay.work_after(kGraceMs);
   EXPECT_THAT(alice->all(), IsEmpty());
   // The grace begins with the last close, not with the first.
   bob.reset();
-  relay.announce_after(kGraceMs - 1);
+  relay.work_after(kGraceMs - 1);
   bob = push("bob");
   bob.reset();
-  relay.announce_after(kGraceMs - 1);
+  relay.work_after(kGraceMs - 1);
   EXPECT_THAT(alice->all(), IsEmpty());
-  relay.announce_after(1);
+  relay.work_after(1);
   EXPECT_THAT(alice->all(), ElementsAre(kBobNowhere));
 }
 
@@ -115,13 +115,13 @@ TEST_F(ReachabilityTest, PresentImpliesReachable) {
   auto bob = chat("bob");
   EXPECT_THAT(alice->all(), ElementsAre(kBobHere));
   auto phone = push("bob");
-  relay.announce();
+  relay.work();
   EXPECT_THAT(alice->all(), IsEmpty()) << "it changes nothing that alice knows";
   bob.reset();
   EXPECT_THAT(alice->all(), ElementsAre(kBobElsewhere));
   bob = chat("bob");
   phone.reset();
-  relay.announce_after(kGraceMs);
+  relay.work_after(kGraceMs);
   EXPECT_THAT(alice->all(), ElementsAre(kBobHere));
   bob.reset();
   EXPECT_THAT(alice->all(), ElementsAre(kBobNowhere));
@@ -140,7 +140,7 @@ TEST_F(ReachabilityTest, AChatSocketInAnotherGroupDoesNotCount) {
   auto alice = chat("alice");
   alice->all();
   auto bob = chat("bob", "bob_carol");
-  relay.announce();
+  relay.work();
   EXPECT_THAT(alice->all(), IsEmpty());
 }
 
@@ -151,9 +151,9 @@ TEST_F(ReachabilityTest, OnlyTheV1SocketsOfTheOtherUserAreTold) {
   auto phone = push("bob");
   auto carol = chat("carol", "carol_dave");
   carol->all();
-  relay.announce();
+  relay.work();
   phone.reset();
-  relay.announce_after(kGraceMs);
+  relay.work_after(kGraceMs);
   EXPECT_THAT(alice->all(), IsEmpty());
   EXPECT_THAT(bob->all(), IsEmpty());
   EXPECT_THAT(carol->all(), IsEmpty());
@@ -163,7 +163,7 @@ TEST_F(ReachabilityTest, ItCanBeHidden) {
   relay.fanout.set_show_reachable(false);
   auto alice = chat("alice");
   auto phone = push("bob");
-  relay.announce();
+  relay.work();
   auto bob = chat("bob");
   EXPECT_THAT(alice->all(), ElementsAre(R"({"presence":{"user":"bob","present":false}})",
                                         R"({"presence":{"user":"bob","present":true}})"));
@@ -195,7 +195,7 @@ TEST_F(ReachabilityTest, ASendCountsNotAGroup) {
   relay.reachability.run();
   EXPECT_EQ(told(tabs[0]) + told(tabs[1]) + told(tabs[2]) + told(tabs[3]),
             static_cast<int>(Reachability::kStepsPerRun));
-  relay.announce();
+  relay.work();
   for (const auto& sockets : tabs) EXPECT_EQ(told(sockets), 100);
 }
 
@@ -206,7 +206,7 @@ TEST_F(ReachabilityTest, OneGroupWithMoreSocketsIsToldInOneStep) {
     tabs.back()->all();
   }
   auto bob = push("bob");
-  relay.announce();
+  relay.work();
   EXPECT_EQ(told(tabs), 300);
 }
 
@@ -219,7 +219,7 @@ TEST_F(ReachabilityTest, OnlyTheLatestStateIsSent) {
   ASSERT_LT(early, 1000);
   // The grace ends before the other groups are told.
   bob.reset();
-  relay.announce_after(kGraceMs);
+  relay.work_after(kGraceMs);
   int with_both = 0;
   for (const auto& socket : sockets) {
     const auto texts = socket->all();
@@ -252,12 +252,12 @@ TEST_F(ReachabilityTest, GroupsThatGoMeanwhileMissNobody) {
     relay.reachability.run();
     // Another group takes its place in the user's list.
     sockets.erase(sockets.begin() + static_cast<std::ptrdiff_t>(gone));
-    relay.announce();
+    relay.work();
     EXPECT_EQ(told(sockets), 999) << gone;
     for (const auto& socket : sockets) EXPECT_THAT(socket->all(), ElementsAre(kBobElsewhere));
     sockets.clear();
     bob.reset();
-    relay.announce_after(kGraceMs);
+    relay.work_after(kGraceMs);
   }
 }
 
@@ -271,7 +271,7 @@ TEST_F(ReachabilityTest, AGroupThatComesMeanwhileGetsTheLatestState) {
   // In a group that waits for the announcement, the new socket has the state too.
   auto tab = chat("a1", "a1_bob");
   EXPECT_THAT(tab->all(), ElementsAre(kBobElsewhere));
-  relay.announce();
+  relay.work();
   EXPECT_THAT(carol->all(), IsEmpty());
   EXPECT_THAT(tab->all(), IsEmpty());
   for (const auto& socket : sockets) EXPECT_THAT(socket->all(), ElementsAre(kBobElsewhere));
@@ -283,7 +283,7 @@ TEST_F(ReachabilityTest, AUserWhoIsGoneIsForgottenAfterTheGrace) {
     push("bob");
   }
   EXPECT_NE(relay.directory.find_user("bob"), nullptr);
-  relay.announce_after(kGraceMs);
+  relay.work_after(kGraceMs);
   EXPECT_EQ(relay.directory.find_user("bob"), nullptr);
   EXPECT_EQ(relay.directory.find_user("alice"), nullptr);
 
@@ -299,7 +299,7 @@ TEST_F(ReachabilityTest, TheGraceEndsWithTheLastWhoWouldBeTold) {
   alice.reset();
   alice = chat("alice");
   EXPECT_THAT(alice->all(), ElementsAre(kBobNowhere));
-  relay.announce_after(kGraceMs);
+  relay.work_after(kGraceMs);
   EXPECT_THAT(alice->all(), IsEmpty());
 }
 
@@ -308,10 +308,10 @@ TEST_F(ReachabilityTest, ABackplaneMaySayThatAPushSocketIsElsewhere) {
   alice->all();
   auto& bob = *relay.directory.find_user("bob");
   relay.reachability.set_has_push(bob, true);
-  relay.announce();
+  relay.work();
   EXPECT_THAT(alice->all(), ElementsAre(kBobElsewhere));
   relay.reachability.set_has_push(bob, false);
-  relay.announce_after(kGraceMs);
+  relay.work_after(kGraceMs);
   EXPECT_THAT(alice->all(), ElementsAre(kBobNowhere));
 }
 

@@ -6,14 +6,15 @@ const extra = (pick: (extras: typeof import('../extras')) => Component): LazyCom
 
 /** Components that no user needs at once. */
 export const attachmentTray = extra((extras) => extras.AttachmentTray);
-export const confirmDialog = extra((extras) => extras.ConfirmDialog);
 export const fileMessage = extra((extras) => extras.FileMessage);
 export const messageMenu = extra((extras) => extras.MessageMenu);
 export const messageSearch = extra((extras) => extras.MessageSearch);
 export const missedCard = extra((extras) => extras.MissedCard);
 export const noticesView = extra((extras) => extras.NoticesView);
 export const peopleList = extra((extras) => extras.PeopleList);
-export const signIn = extra((extras) => extras.SignIn);
+export const settingsBar = extra((extras) => extras.SettingsBar);
 export const toastStack = extra((extras) => extras.ToastStack);
 export const tokenForm = extra((extras) => extras.TokenForm);
+/** For users without an identity, who need nothing else at once. */
+export const signIn = lazyComponent(() => import('./SignIn.vue'));
 export const qrDialog = lazyComponent(() => import('./QrDialog.vue'));

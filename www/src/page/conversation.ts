@@ -7,7 +7,6 @@ import { append, conversationState, markSeen, moveToEnd, removeConversation, rem
 import { failureText } from './failure';
 import { receiveFile, sendFile } from './files';
 import type { Received } from './files/receive';
-import { askHistory } from './history';
 import { t } from './i18n';
 import { addToast, dismissToastsOf, notifyDesktop } from './notifications';
 import { server } from './server';
@@ -98,7 +97,7 @@ export function closeConversations(): void {
 function startConversation(me: string, peer: string, end: () => void): Conversation {
   const state = conversationState(peer);
   // Another tab may have been in the conversation while this one was not.
-  askHistory(peer);
+  void import('../extras').then((extras) => extras.askHistory(peer), () => {});
   const chat = useChat(groupName(me, peer), {
     user: me,
     server,
@@ -157,7 +156,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     (ids) => {
       for (const entry of pending) {
         if (ids.includes(entry.id ?? '')) entry.status = 'held';
-        // The other parts of a file.
+        // The other parts of a file follow.
         else if (entry.status === 'held') entry.status = 'sending';
       }
     },
@@ -171,19 +170,29 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     pending.add(entry);
     holding += Number(hold);
     try {
-      const send = (value: unknown, id: string): Promise<Ack> => chat.send(value, { id, hold });
-      // A message that waited, and the first part of a file, may be sent later than other messages. Both users see the same order.
-      const ack = await (entry.file === null ? send(entry.value, entry.id ?? newMessageId()) : sendFile(send, entry, () => moveToEnd(state, entry)));
+      const id = entry.id ?? newMessageId();
+      let ack: Ack;
+      do {
+        // A peer who left during a file needs all parts again: only the first one waits.
+        ack = await (entry.file === null
+          ? chat.send(entry.value, { id, hold })
+          : sendFile((part, partId) => chat.send(part, { id: partId, hold: hold && partId === id }), entry, () => moveToEnd(state, entry)));
+      } while (hold && entry.file !== null && ack.route === 'none');
+      // In the order in which the messages arrived.
       if (hold) moveToEnd(state, entry, ack.at);
       entry.at = ack.at;
       entry.status = ack.route === 'unconfirmed' ? 'unknown' : ack.route;
       if (ack.route === 'none') announce(t('status.none.long', { user: peer }));
     } catch (error) {
       const failure = error instanceof SendError ? error : null;
+      // Its first part may wait for the peer.
+      if (failure?.code === 'canceled' && entry.id !== null) chat.cancel(entry.id);
       entry.status = failure?.outcome === 'unknown' ? 'unknown' : 'failed';
-      entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
-      // No announcement after the user has signed out.
-      if (conversations.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);
+      if (failure?.code !== 'canceled') {
+        entry.failure = { code: failure?.code ?? 'unknown', detail: failure?.message ?? String(error) };
+        // No announcement after the user has signed out.
+        if (conversations.has(peer)) announce(`${t(`status.${entry.status}`)}: ${failureText(entry.failure)}`);
+      }
     }
     holding -= Number(hold);
     pending.delete(entry);
@@ -200,14 +209,14 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     chat.signal({ typing });
   }
 
-  function cancel({ id, file }: Entry): void {
-    file?.cancel?.();
-    if (id !== null) chat.cancel(id);
-  }
-
   function add(value: string, file: FileState | null = null): void {
     const entry = append(state, { id: newMessageId(), own: true, value, at: Date.now(), status: 'sending', file });
     if (entry !== null) void transmit(entry);
+  }
+
+  function cancel({ id, file }: Entry): void {
+    file?.cancel?.();
+    if (id !== null) chat.cancel(id);
   }
 
   function endIfIdle(): void {

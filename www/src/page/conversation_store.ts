@@ -173,7 +173,7 @@ export function append(into: ConversationState, entry: NewEntry): Entry | null {
     // Another tab of this user sends it again each time that the peer returns.
     if (entry.own ? existing.status === 'other_tab' : isLate) moveToEnd(into, existing, entry.at);
     if (entry.own || !isLate) return null;
-    received(into, existing);
+    received(into, entry);
     return existing;
   }
   const created = makeEntry(entry);
@@ -184,8 +184,8 @@ export function append(into: ConversationState, entry: NewEntry): Entry | null {
   return created;
 }
 
-function received(into: ConversationState, { id, file }: Entry): void {
-  if (id !== null && file === null) into.lastReceived = id;
+function received(into: ConversationState, { id, file }: NewEntry): void {
+  if (id !== null && !file) into.lastReceived = id;
   setTyping(into, false);
 }
 

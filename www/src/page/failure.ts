@@ -3,7 +3,7 @@ import type { Failure } from './conversation_store';
 import { formatDateTime, t, type TextKey } from './i18n';
 import { expiredDetail, type TokenProblem } from './token_check';
 
-const knownCodes: readonly string[] = ['queue_full', 'hold_full', 'too_large', 'expired', 'no_ack', 'link_lost', 'rate_limited', 'canceled', 'unavailable', 'undecided'];
+const knownCodes: readonly string[] = ['queue_full', 'hold_full', 'too_large', 'expired', 'no_ack', 'link_lost', 'rate_limited', 'unavailable', 'undecided'];
 
 /** Why a message failed, and what to do. */
 export function failureText({ code, detail }: Failure): string {

@@ -128,7 +128,15 @@ describe('missed messages', () => {
     expect(questions).toHaveLength(4);
   });
 
-  it.each(['audit_off', 'bad_envelope', 'link_lost'])('are not asked for again after %s, until the next connection', async (code) => {
+  it('are never asked for again of a server without an audit', async () => {
+    answers = ['audit_off', answer('c1', 'bob')];
+    const { missed } = use();
+    await connect();
+    await connect();
+    expect([questions.length, missed.value]).toEqual([1, null]);
+  });
+
+  it.each(['bad_envelope', 'link_lost'])('are not asked for again after %s, until the next connection', async (code) => {
     answers = [code, answer('c1', 'bob')];
     const { missed } = use();
     await connect();

@@ -45,6 +45,8 @@ export function useMissed(me: string, isOpen: Readonly<Ref<boolean>>, ask: (ques
   let timer: ReturnType<typeof setTimeout> | undefined;
   /** Changes when an answer that is on its way becomes obsolete. */
   let epoch = 0;
+  /** The server keeps no audit, and counts each question as an error. */
+  let off = false;
 
   function dismiss(): void {
     const next = missed.value?.next ?? null;
@@ -67,6 +69,8 @@ export function useMissed(me: string, isOpen: Readonly<Ref<boolean>>, ask: (ques
       if (mine !== epoch || !(error instanceof SendError)) return;
       if (passingErrors.includes(error.code) && retries > 0) {
         timer = setTimeout(() => void refresh(retries - 1), retryMs * 3 ** (maxRetries - retries) * (1 + Math.random()));
+      } else if (error.code === 'audit_off') {
+        off = true;
       } else if (error.code === 'bad_envelope' && cursor !== null) {
         // This server cannot read the cursor.
         storeCursor(me, null);
@@ -84,7 +88,7 @@ export function useMissed(me: string, isOpen: Readonly<Ref<boolean>>, ask: (ques
     isOpen,
     (open) => {
       stop();
-      if (open) void refresh(maxRetries);
+      if (open && !off) void refresh(maxRetries);
     },
     { immediate: true },
   );

@@ -3,7 +3,7 @@ import { pageVisible } from './browser_state';
 import { unreadTotal } from './conversation_store';
 import { t } from './i18n';
 import { notify } from './preferences';
-import { go, route } from './route';
+import { go, linkTo, route, type Route } from './route';
 import { session } from './session';
 import { heldTabLocks, holdTabLock } from './tab_locks';
 
@@ -91,18 +91,21 @@ export function notificationTag(user: string, peer: string | null, id: string | 
 }
 
 function showNotification(user: string, peer: string | null, text: string, id: string | null): void {
+  const title = peer === null ? t('toast.notice') : t('toast.from', { user: peer });
+  const to: Route = peer === null ? { page: 'notices' } : { page: 'chat', peer };
+  const options = { body: text.slice(0, 200), tag: notificationTag(user, peer, id), icon: './icon-192.png' };
   try {
-    const title = peer === null ? t('toast.notice') : t('toast.from', { user: peer });
-    const shown = new Notification(title, { body: text.slice(0, 200), tag: notificationTag(user, peer, id), icon: './icon.svg' });
+    const shown = new Notification(title, options);
     shownNotifications.add(shown);
     shown.onclose = () => shownNotifications.delete(shown);
     shown.onclick = () => {
       window.focus();
-      go(peer === null ? { page: 'notices' } : { page: 'chat', peer });
+      go(to);
       shown.close();
     };
   } catch {
-    // Some phones have the permission without the constructor. The badge remains.
+    // Phones have the permission without the constructor.
+    void import('../extras').then((extras) => extras.showByWorker(title, options, linkTo(to, user)), () => {});
   }
 }
 

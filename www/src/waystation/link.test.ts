@@ -231,6 +231,27 @@ describe('Link, reconnecting', () => {
     expect(link?.state).toMatchObject({ name: 'waiting', cause: 'unreachable' });
   });
 
+  it('reports a server that does not answer pages of this origin as blocked, and tries again', async () => {
+    browser.probeAnswer = 'hidden';
+    start({ environment: { ...tab.environment, location: 'https://elsewhere.example/' } });
+    browser.socket.drop();
+    await flushPromises();
+    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'blocked' });
+    // The second question has no identity.
+    expect(browser.probes.map(({ credentials }) => credentials)).toEqual(['include', 'omit']);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(browser.sockets.length).toBeGreaterThan(1);
+  });
+
+  it('asks a server of its own origin once', async () => {
+    browser.probeAnswer = 'hidden';
+    start();
+    browser.socket.drop();
+    await flushPromises();
+    expect(link?.state).toMatchObject({ name: 'waiting', cause: 'unreachable' });
+    expect(browser.probes.length).toBe(1);
+  });
+
   it('reports another page at the address as unreachable', async () => {
     browser.probeAnswer = { status: 200, body: 'sign in to the hotel network' };
     start();

@@ -298,6 +298,8 @@ export class Link {
           return this.scheduleRetry('lost', null);
         case 'unreachable':
           return this.scheduleRetry('unreachable', null);
+        case 'hidden':
+          return this.scheduleRetry('blocked', null);
         case 'later':
           return this.scheduleRetry('full', null, refusal.afterMs);
         case 'identity':

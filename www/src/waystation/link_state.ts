@@ -4,6 +4,11 @@ import type { Backoff } from './backoff';
 export type WaitCause =
   /** The connection failed, and the server did not answer a plain request either. */
   | 'unreachable'
+  /**
+   * The server answers, and the browser hides the answer from a page of this origin. The server's `allowed_origins` does
+   * not list it, or a proxy answers in the server's place.
+   */
+  | 'blocked'
   /** The server is at a limit: 503, 429 or close code 1013. */
   | 'full'
   /** The server is shutting down: close code 1001. */

@@ -6,6 +6,8 @@ export type Refusal =
   /** The same request passes now. */
   | { readonly kind: 'none' }
   | { readonly kind: 'unreachable' }
+  /** An answer that a page of this origin may not read. */
+  | { readonly kind: 'hidden' }
   /** The server is at a limit. `afterMs`: the value of Retry-After, 0 without one. */
   | { readonly kind: 'later'; readonly afterMs: number }
   /** `identity`: another token may pass. `final`: the refusal does not pass. */
@@ -42,8 +44,19 @@ export async function probeRefusal(environment: Environment, address: URL, token
     // Another server answers at this address, such as a captive portal.
     return { kind: 'unreachable' };
   } catch {
-    return { kind: 'unreachable' };
+    return { kind: (await answersHidden(environment, address, abort.signal)) ? 'hidden' : 'unreachable' };
   } finally {
     clearTimeout(deadline);
+  }
+}
+
+/** Whether a server of another origin answers at all. The page sees neither status nor content of this answer. */
+async function answersHidden(environment: Environment, address: URL, signal: AbortSignal): Promise<boolean> {
+  try {
+    if (address.origin === new URL(environment.location).origin) return false;
+    await environment.fetch(address.href, { mode: 'no-cors', credentials: 'omit', cache: 'no-store', signal });
+    return true;
+  } catch {
+    return false;
   }
 }

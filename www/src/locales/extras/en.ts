@@ -31,6 +31,10 @@ export const en = {
   'qr.local': 'This address works on this machine only. Open the page under its network name for a code that a phone can use.',
   'qr.close': 'Close',
 
+  'update.title': 'New version of this page',
+  'update.text': 'Reloading deletes the messages of this tab.',
+  'update.reload': 'Reload',
+
   'people.title': 'Talked to before',
   'people.forget': 'Forget {user}',
   'people.remember': 'Remember whom I talk to',

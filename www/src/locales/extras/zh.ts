@@ -32,6 +32,10 @@ export const zh: Readonly<Record<ExtraTextKey, string>> = {
   'qr.local': '此地址仅在本机有效。请用网络地址打开本页，手机才能使用二维码。',
   'qr.close': '关闭',
 
+  'update.title': '页面有新版本',
+  'update.text': '刷新会删除本标签页中的消息。',
+  'update.reload': '刷新',
+
   'people.title': '以前的联系人',
   'people.forget': '忘记 {user}',
   'people.remember': '记住我的联系人',

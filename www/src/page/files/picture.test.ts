@@ -31,6 +31,7 @@ describe('an image is recognized by its bytes', () => {
     ['HTML', of('<!doctype html><script>alert(1)</script>')],
     ['HTML after the beginning of a GIF', of('GIF8<script>alert(1)</script>')],
     ['a WebP of an unknown kind', webp('ANIM', big32(0), '\x2f', big32(0))],
+    ['a lossless WebP without its signature', webp('VP8L', big32(0), big32(9), big32(9))],
     ['a JPEG without a frame header', of([0xff, 0xd8, 0xff, 0xda, 0, 3, 0])],
     ['nothing', of()],
   ])('%s is no image', (_, bytes) => {

@@ -81,7 +81,8 @@ function begin(
   const file = makeFile(description);
   file.problem = full ? 'incomplete' : problem;
   const entry = addMessage(state, { id: description.id, message: fileLabel(file.name), at }, own, file);
-  if (entry === null) return null;
+  // Null, or an entry of before: a repetition.
+  if (entry?.file !== file) return null;
   const bytes = file.problem === null ? new Uint8Array(file.size) : null;
   const transfer: Transfer = { state, entry, file, bytes, timer: undefined };
   all.set(key, transfer);

@@ -91,6 +91,8 @@ async function sendParts(send: Send, onBegin: () => void, entry: Entry, bytes: U
         continue;
       }
       if (ack.route === 'none') return ack;
+      // The first part may have waited for the receiver.
+      entry.status = 'sending';
       offset = end;
       file.done = end;
       if (end === file.size) return ack;

@@ -81,8 +81,8 @@ export class FakeSocket implements SocketLike {
   };
 }
 
-/** The answer to a probe. */
-export type ProbeAnswer = { readonly status: number; readonly body?: unknown; readonly headers?: Record<string, string> } | 'unreachable';
+/** The answer to a probe. `hidden`: from a server that does not allow the page's origin. */
+export type ProbeAnswer = { readonly status: number; readonly body?: unknown; readonly headers?: Record<string, string> } | 'unreachable' | 'hidden';
 
 class FakeDocument extends EventTarget {
   visibilityState = 'visible';
@@ -178,7 +178,8 @@ export class FakeTab {
       fetch: (url, init) => {
         const headers = new Headers(init.headers);
         browser.probes.push({ url, authorization: headers.get('Authorization'), credentials: init.credentials });
-        if (browser.probeAnswer === 'unreachable') return Promise.reject(new TypeError('failed to fetch'));
+        if (browser.probeAnswer === 'hidden' && init.mode === 'no-cors') return Promise.resolve(Response.error());
+        if (typeof browser.probeAnswer === 'string') return Promise.reject(new TypeError('failed to fetch'));
         const { status, body, headers: sent } = browser.probeAnswer;
         return Promise.resolve(new Response(JSON.stringify(body ?? null), { status, headers: sent ?? {} }));
       },

@@ -1,0 +1,80 @@
+#include "relay/user_listing.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace waystation {
+namespace {
+
+bool has_smaller_name(const ListedUser& a, const ListedUser& b) noexcept {
+  return a.name.view() < b.name.view();
+}
+
+}  // namespace
+
+void UserListing::list(std::string_view after, std::size_t limit, std::int64_t until_ms,
+                       Answer answer) {
+  Question question{ShortText(after), limit, until_ms, std::move(answer), {}};
+  question.found.reserve(limit + 1);
+  questions_.push_back(std::move(question));
+  scheduler_.run_at(scheduler_.now().steady_ms);
+}
+
+void UserListing::run() noexcept {
+  if (questions_.empty()) return;
+  const auto now_ms = scheduler_.now().steady_ms;
+  auto& question = questions_.front();
+  std::optional<UserPage> page;
+  const bool is_late = now_ms >= question.until_ms;
+  if (!is_late && read_some(question)) page = page_of(question);
+  if (is_late || page) {
+    const auto answer = std::move(question.answer);
+    questions_.pop_front();
+    answer(std::move(page));
+  }
+  if (!questions_.empty()) scheduler_.run_at(now_ms);
+}
+
+/// Reads the next users. True: those were the last.
+bool UserListing::read_some(Question& question) const noexcept {
+  if (const auto buckets = directory_.user_buckets(); buckets != question.buckets) {
+    // The first step, or the directory grew, and users changed their buckets.
+    question.buckets = buckets;
+    question.next_bucket = 0;
+    question.found.clear();
+  }
+  std::size_t users = 0;
+  const auto end = std::min(question.buckets, question.next_bucket + kStepBuckets);
+  while (question.next_bucket != end && users < kStepUsers) {
+    directory_.visit_users(question.next_bucket++, [&](const User& user) {
+      consider(question, user);
+      ++users;
+    });
+  }
+  return question.next_bucket == question.buckets;
+}
+
+void UserListing::consider(Question& question, const User& user) noexcept {
+  if (user.push.empty() && user.groups_present == 0) return;
+  if (user.id <= question.after.view()) return;
+  auto& found = question.found;
+  const ListedUser listed{ShortText(user.id), user.push.size(), user.groups_present};
+  if (found.size() > question.limit) {
+    if (!has_smaller_name(listed, found.front())) return;
+    std::ranges::pop_heap(found, has_smaller_name);
+    found.back() = listed;
+  } else {
+    found.push_back(listed);
+  }
+  std::ranges::push_heap(found, has_smaller_name);
+}
+
+UserPage UserListing::page_of(Question& question) noexcept {
+  UserPage page{std::move(question.found), false};
+  std::ranges::sort_heap(page.users, has_smaller_name);
+  page.has_more = page.users.size() > question.limit;
+  if (page.has_more) page.users.pop_back();
+  return page;
+}
+
+}  // namespace waystation
