@@ -70,6 +70,9 @@ TEST(Options, ListEveryKeyOnce) {
                                             "audit_retention_days",
                                             "audit_max_bytes",
                                             "node_name",
+                                            "cluster",
+                                            "cluster_name",
+                                            "cluster_key_file",
                                             "log_level",
                                             "log_format"};
   EXPECT_EQ(keys, expected);

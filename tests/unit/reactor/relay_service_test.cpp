@@ -232,7 +232,7 @@ TEST_F(RelayServiceTest, A101FollowsTheConfirmationOfTheJoin) {
   RefusalLog log;
   LateBackplane* late = nullptr;
   server_.emplace();
-  service_.emplace(options(), &listening_, &refresher_, &log,
+  service_.emplace(options(), &listening_, &refresher_, &log, nullptr,
                    [&](Loop&, Directory& directory, Fanout& fanout, Reachability&) {
                      auto made = std::make_unique<LateBackplane>(directory, fanout);
                      late = made.get();
@@ -259,7 +259,7 @@ TEST_F(RelayServiceTest, A101FollowsTheConfirmationOfTheJoin) {
     late->answer_all();
   });
   EXPECT_EQ(alice.read_head(), kResponse);
-  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false}})");
+  EXPECT_EQ(alice.hear(), R"({"presence":{"user":"bob","present":false,"reachable":false}})");
   EXPECT_EQ(alice.hear(), R"({"pong":1})");
   EXPECT_EQ(alice.hear(), R"({"pong":2})");
   EXPECT_EQ(service_->stats().accepted, 1U);
