@@ -8,8 +8,10 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -115,6 +117,29 @@ class Lines {
   mutable std::mutex mutex_;
   std::vector<std::string> lines_;
 };
+
+/// The folder of this process's thread of that name in /proc.
+inline std::filesystem::path thread_folder(const std::string& thread) {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string name;
+    std::getline(std::ifstream(task.path() / "comm"), name);
+    if (name == thread) return task.path();
+  }
+  throw std::runtime_error("there is no thread " + thread);
+}
+
+/// The number of its voluntary context switches.
+inline int thread_sleeps(const std::string& thread) {
+  std::ifstream status(thread_folder(thread) / "status");
+  const std::string key = "voluntary_ctxt_switches:";
+  for (std::string word; status >> word;) {
+    if (word != key) continue;
+    int switches = 0;
+    status >> switches;
+    return switches;
+  }
+  throw std::runtime_error("the kernel does not count switches");
+}
 
 /// Waits until another thread makes a condition true. False on a timeout.
 inline bool eventually(const std::function<bool()>& is_so,

@@ -42,35 +42,12 @@ TEST_F(AuditTest, KeepsARowForEachOutcomeButChat) {
                 std::to_string(now + 2) + ",alice_bob,bob,alice,dropped,0,9,m3,here");
 }
 
-/// The folder of the writer's thread in /proc.
-std::filesystem::path writer_folder() {
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-    std::string name;
-    std::getline(std::ifstream(task.path() / "comm"), name);
-    if (name == "waystation-db") return task.path();
-  }
-  throw std::runtime_error("the audit has no thread");
-}
-
-/// The number of voluntary context switches of the writer.
-int writer_sleeps() {
-  std::ifstream status(writer_folder() / "status");
-  const std::string key = "voluntary_ctxt_switches:";
-  for (std::string word; status >> word;) {
-    if (word != key) continue;
-    int switches = 0;
-    status >> switches;
-    return switches;
-  }
-  throw std::runtime_error("the kernel does not count switches");
-}
-
 TEST_F(AuditTest, WritesOnAThreadOfLowPriority) {
   const int before = ::getpriority(PRIO_PROCESS, 0);
   Audit audit(options());
   audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(audit.flush(kPatience));  // by now it has begun
-  const auto writer = static_cast<id_t>(std::stoul(writer_folder().filename()));
+  const auto writer = static_cast<id_t>(std::stoul(thread_folder("waystation-db").filename()));
   EXPECT_EQ(::getpriority(PRIO_PROCESS, writer), std::max(before, 10));
   EXPECT_EQ(::getpriority(PRIO_PROCESS, 0), before) << "and no other does";
 }
@@ -88,10 +65,10 @@ int sleeps_for_many_rows(const AuditOptions& options) {
   EXPECT_EQ(other.run("BEGIN IMMEDIATE"), SQLITE_OK);
   for (int i = 0; i < kRowsOfManyTurns; ++i) audit.on_delivery(pushed(now_ms()));
   EXPECT_TRUE(eventually([&] { return audit.stats().state == AuditState::locked; }));
-  const int before = writer_sleeps();
+  const int before = thread_sleeps("waystation-db");
   EXPECT_EQ(other.run("COMMIT"), SQLITE_OK);
   EXPECT_TRUE(eventually([&] { return audit.stats().rows_written == kRowsOfManyTurns; }));
-  return writer_sleeps() - before;
+  return thread_sleeps("waystation-db") - before;
 }
 
 TEST_F(AuditTest, PausesBetweenPeriodsOfWork) {
@@ -109,10 +86,10 @@ TEST_F(AuditTest, DoesNotPauseDuringAFlush) {
   unhurried.batch_interval = std::chrono::hours(1);  // the flush comes first
   Audit audit(unhurried);
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
-  const int before = writer_sleeps();
+  const int before = thread_sleeps("waystation-db");
   for (int i = 0; i < kRowsOfManyTurns; ++i) audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(audit.flush(kPatience));
-  EXPECT_LT(writer_sleeps() - before, kManySleeps);
+  EXPECT_LT(thread_sleeps("waystation-db") - before, kManySleeps);
 }
 
 TEST_F(AuditTest, IsWokenByTheFirstRow) {

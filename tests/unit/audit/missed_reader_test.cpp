@@ -65,11 +65,14 @@ TEST_F(MissedReaderTest, QuestionsShareAFlush) {
   patient.max_questions = 50;
   Audit audit(patient);
   ASSERT_TRUE(get(ask(audit))) << "the first question waits for nothing";
+  const int before = thread_sleeps("waystation-ask");
   std::vector<std::future<MissedAnswer>> waiting;
   for (int i = 0; i < 50; ++i) waiting.push_back(ask(audit, "u" + std::to_string(i)));
   const auto refused = get(ask(audit, "bob"));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::audit_busy);
+  // The reader has seen a question, and sleeps again.
+  ASSERT_TRUE(eventually([&] { return thread_sleeps("waystation-ask") > before; }));
   EXPECT_EQ(waiting[0].wait_for(std::chrono::seconds(0)), std::future_status::timeout);
   audit.stop();
   for (auto& answer : waiting) {

@@ -24,9 +24,10 @@ TEST(MissedCursor, IsParsedFromItsText) {
 }
 
 TEST(MissedCursor, RefusesEverythingElse) {
-  for (const std::string text : {"", "-", "1", "1-2", "1-2-3", "1-2-3-", "-1-2-3-n", "1--2-3-n",
-                                 "1-2-3-a b", "1-2-3-a\"b", "a-2-3-n", "+1-2-3-n", "1.5-2-3-n",
-                                 "9223372036854775808-2-3-n", " 1-2-3-n", "1-2-3-\xc3\xa4"}) {
+  for (const std::string text :
+       {"", "-", "-0-2-3-n", "1", "1-2", "1-2-3", "1-2-3-", "-1-2-3-n", "1--2-3-n", "1-2-3-a b",
+        "1-2-3-a\"b", "a-2-3-n", "+1-2-3-n", "1.5-2-3-n", "9223372036854775808-2-3-n", " 1-2-3-n",
+        "1-2-3-\xc3\xa4"}) {
     EXPECT_FALSE(MissedCursor::parse(text)) << text;
   }
   EXPECT_FALSE(MissedCursor::parse("1-2-3-" + std::string(65, 'n')));
@@ -55,9 +56,9 @@ TEST(ReadMissed, SaysWhatIsWrong) {
     EXPECT_THAT(problem(text), HasSubstr("needs one of since and after; send ")) << text;
   }
   for (const auto* const text :
-       {R"({"since":-1})", R"({"since":1.0})", R"({"since":1e3})", R"({"since":"1"})",
-        R"({"since":null})", R"({"since":9007199254740992})", R"({"since":99999999999999999999})",
-        R"({"since":{}})"}) {
+       {R"({"since":-1})", R"({"since":-0})", R"({"since":1.0})", R"({"since":1e3})",
+        R"({"since":"1"})", R"({"since":null})", R"({"since":9007199254740992})",
+        R"({"since":99999999999999999999})", R"({"since":{}})"}) {
     EXPECT_THAT(problem(text), HasSubstr("since is not a time; send ")) << text;
   }
   for (const auto* const text :
