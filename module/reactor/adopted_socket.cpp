@@ -447,7 +447,8 @@ class Adopter {
       --until_count_;
       return true;
     }
-    const std::int64_t in_use = std::int64_t{adopted_numbers.count()} + search(nullptr, limit);
+    const int others = search(nullptr, limit);  // may open the list, which counts as adopted
+    const std::int64_t in_use = std::int64_t{adopted_numbers.count()} + others;
     const std::int64_t left = limit - in_use - reserve;
     // The host may open descriptors meanwhile, so only half of them are counted on.
     until_count_ = std::clamp<std::int64_t>(left / 2, 0, kAdoptionsPerCount);
@@ -459,6 +460,10 @@ class Adopter {
   Result<AdoptedSocket, AdoptionFailure> adopt_given(const AdoptionTarget& target) {
     const MutexLock lock(search_);
     const int limit = descriptor_limit();
+    // What stays open is open before the descriptors are counted.
+    if (!dead_) {
+      if (auto opened = open_dead_socket(); !opened) return std::move(opened.error());
+    }
     try {
       auto checked = check_given(target.descriptor, target.descriptor_reserve, limit);
       if (!checked) return std::move(checked.error());

@@ -18,7 +18,7 @@ class Nodes(ClusterCase):
 
         bob = await self.tab(n1, "bob")
         await alice.wait(lambda: alice.present == {"bob": True}, "bob is present")
-        self.assertEqual(bob.present, {"alice": True})
+        await bob.wait(lambda: bob.present == {"alice": True}, "alice is present")
         twin = await self.tab(n1, "alice")
         ack = await alice.say({"value": [1, 2.50]}, "b")
         self.assertEqual((ack["route"], ack["reached"]), ("chat", 1))

@@ -311,7 +311,7 @@ static void option_table(void) {
   CHECK(waystation_option_at(0, (waystation_option_info *)(void *)&older) == WAYSTATION_OK);
   CHECK(strcmp(older.name, "auth") == 0 && strcmp(older.canary, "x") == 0);
   waystation_options_init(&defaults, sizeof defaults);
-  CHECK(waystation_option_count() == 30);
+  CHECK(waystation_option_count() == 33);
   for (i = 0; i < waystation_option_count(); i++) {
     const char *field;
     CHECK(waystation_option_at(i, &info) == WAYSTATION_OK);

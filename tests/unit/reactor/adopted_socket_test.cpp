@@ -431,6 +431,7 @@ TEST(AdoptedSocket, AGivenDescriptorMustBeAConnectedStreamOfTheServers) {
 
 TEST(AdoptedSocket, AnOwnDescriptorIsMovedAndNothingElseIsOpened) {
   Pair pair;
+  ASSERT_TRUE(has_descriptors(0));  // opens the list of descriptors
   const auto before = test::open_descriptors();
   auto result = AdoptedSocket::from(pair.own, 0);
   ASSERT_TRUE(result) << result.error().detail;
