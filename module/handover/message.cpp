@@ -63,7 +63,7 @@ Result<std::unique_ptr<const Ask>, Refusal> Ask::parse(std::span<const char> mes
 }
 
 Ask::~Ask() {
-  explicit_bzero(bytes_.data(), bytes_.size());
+  if (!bytes_.empty()) explicit_bzero(bytes_.data(), bytes_.size());
 }
 
 std::string_view Ask::read() {
