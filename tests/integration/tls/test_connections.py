@@ -10,7 +10,7 @@ import threading
 import unittest
 
 from support import LONG, VERSIONS, OpenSSLClient, RawSocket, TlsSocket, plain_socket, raw, reset
-from harness import (PATIENCE, PING, PONG, TEXT, Case, client_tls, connect, frame, receive,
+from harness import (KEPT_DESCRIPTORS, PATIENCE, PING, PONG, TEXT, Case, client_tls, connect, frame, receive,
                      round_trip, scaled, until)
 from tls_socket import Session
 
@@ -72,7 +72,8 @@ class Connections(Case):
         descriptors = self.server.descriptors()
         await asyncio.gather(*(converse(number) for number in range(count // 2)))
         await self.expect_nobody()
-        await until(lambda: self.server.descriptors() <= descriptors + 1, "descriptors are closed")
+        await until(lambda: self.server.descriptors() <= descriptors + KEPT_DESCRIPTORS,
+                    "descriptors are closed")
 
     async def test_ends_at_every_moment(self):
         """Connections that are reset or closed after any number of bytes of the handshake, the
@@ -104,7 +105,8 @@ class Connections(Case):
         await talking
         self.assertGreater(talked[0], 0)
         await self.expect_nobody()
-        await until(lambda: self.server.descriptors() <= descriptors + 1, "descriptors are closed")
+        await until(lambda: self.server.descriptors() <= descriptors + KEPT_DESCRIPTORS,
+                    "descriptors are closed")
 
     def leave_somewhere(self, choose, user, number):
         """One connection of test_ends_at_every_moment: the bytes of a whole visit, cut somewhere."""
