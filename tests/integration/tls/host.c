@@ -88,7 +88,7 @@ static int set_option(waystation_options *options, const char *name, const char 
       const uint64_t number = strtoull(value, NULL, 10);
       memcpy(field, &number, sizeof number);
     } else {
-      const uint32_t number = (uint32_t)strtoul(value, NULL, 10);
+      const uint32_t number = strcmp(value, "true") == 0 ? 1 : (uint32_t)strtoul(value, NULL, 10);
       memcpy(field, &number, sizeof number);
     }
     return 1;
@@ -134,9 +134,13 @@ int main(int argc, char **argv) {
   sigprocmask(SIG_BLOCK, &signals, NULL);
 
   waystation_options_init(&options, sizeof options);
-  for (i = 2; i + 1 < argc; i += 2) {
-    const char *name = argv[i] + 2;
-    const char *value = argv[i + 1];
+  for (i = 2; i < argc; i++) {
+    /* --name value, or --name=value. */
+    char *name = argv[i] + 2;
+    char *const equals = strchr(name, '=');
+    const char *value = equals != NULL ? equals + 1 : argv[++i];
+    if (equals != NULL) *equals = '\0';
+    if (value == NULL) break;
     if (strcmp(name, "listen") == 0 && strncmp(value, scheme, sizeof scheme - 1) == 0) {
       snprintf(port, sizeof port, "%ss", value + sizeof scheme - 1); /* "s": TLS, for CivetWeb */
     } else if (strcmp(name, "tls-key") == 0) {
