@@ -1,0 +1,121 @@
+"""Upgrades that wait for the engine: on a plain listener, on one with TLS, and through the handover
+door. A join is confirmed only after the relay has the socket."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import unittest
+import unittest.mock
+
+from support import CHAT, ClusterCase, Node, Tab, refusal, until
+
+import harness  # found by support
+from harness import KEPT_DESCRIPTORS
+
+EXAMPLE = os.environ["WAYSTATION_HANDOVER_EXAMPLE"]
+
+
+class Front:
+    """A web server that hands its connections over to a node. Tests connect to it as to the node."""
+
+    def __init__(self, node, door):
+        self.node = node
+        self.program = subprocess.Popen([sys.executable, EXAMPLE, door], stdout=subprocess.PIPE, text=True)
+        self.port = int(self.program.stdout.readline().rstrip("/\n").rsplit(":", 1)[1])
+
+    def url(self, *arguments):
+        return self.node.url(*arguments).replace(f":{self.node.port}/", f":{self.port}/")
+
+    def close(self):
+        self.program.kill()
+        self.program.wait()
+        self.program.stdout.close()
+
+
+class Plain(ClusterCase):
+    """On plain listeners; subclasses have other entrances."""
+
+    async def entrances(self, engine):
+        """Two nodes, and where the clients of each connect."""
+        nodes = await self.nodes(2, engine.url)
+        return nodes, nodes
+
+    async def test_an_upgrade_waits_for_a_slow_engine(self):
+        engine = self.engine()
+        nodes, (left, right) = await self.entrances(engine)
+        alice = await self.tab(left, "alice")
+        before = nodes[1].descriptors()
+        engine.pause()
+        opening = asyncio.create_task(self.tab(right, "bob"))
+        await until(lambda: nodes[1].descriptors() > before, "the node has the connection")
+        self.assertFalse(opening.done(), "the socket opened without the engine")
+        engine.resume()
+        bob = await opening
+        await bob.wait(lambda: bob.present == {"alice": True}, "alice is present")
+        await alice.wait(lambda: alice.present.get("bob"), "bob is present")
+        self.assertEqual((await alice.say("after", "a"))["route"], "chat")
+        await bob.wait(lambda: bob.messages() == ["after"], "the message")
+        await bob.say("answer", "b")
+        await alice.wait(lambda: alice.messages() == ["answer"], "the answer")
+
+    async def test_an_engine_that_hangs_refuses_it(self):
+        engine = self.engine()
+        nodes, (left, right) = await self.entrances(engine)
+        engine.pause()
+        try:
+            refused = await asyncio.gather(refusal(left, CHAT, "alice"), refusal(right, "/push/bob/", "bob"))
+        finally:
+            engine.resume()
+        self.assertEqual(refused, [(503, "unavailable")] * 2)
+        await until(lambda: all(node.is_ready(2) for node in nodes), "both nodes are ready")
+        await self.expect_nobody_but(left)
+
+    async def test_a_client_that_leaves_while_it_waits_leaves_nothing(self):
+        engine = self.engine()
+        nodes, (left, right) = await self.entrances(engine)
+        before = nodes[1].descriptors()
+        engine.pause()
+        opening = [asyncio.ensure_future(Tab.open(right, CHAT, "bob")) for _ in range(20)]
+        await until(lambda: nodes[1].descriptors() >= before + 20, "the node has the connections")
+        for task in opening:
+            task.cancel()
+        self.assertEqual([type(result) for result in
+                          await asyncio.gather(*opening, return_exceptions=True)],
+                         [asyncio.CancelledError] * 20)
+        engine.resume()
+        await until(lambda: nodes[1].descriptors() <= before + KEPT_DESCRIPTORS, "they are closed")
+        await self.expect_nobody_but(left)
+
+    async def expect_nobody_but(self, left):
+        alice = await self.tab(left, "alice")
+        await alice.wait(lambda: alice.present == {"bob": False}, "bob is absent")
+        self.assertEqual((await alice.say("to nobody", "n"))["route"], "none")
+
+
+class ThroughTheDoor(Plain):
+    async def entrances(self, engine):
+        doors = [os.path.join(self.folder, f"door{i}") for i in range(2)]
+        nodes = [self.stack.enter_context(Node(self.folder, f"n{i}", engine.url, "--handover", doors[i]))
+                 for i in range(2)]
+        await until(lambda: all(node.is_ready(2) for node in nodes), "both nodes are ready")
+        return nodes, [self.stack.enter_context(contextlib.closing(Front(*both)))
+                       for both in zip(nodes, doors)]
+
+
+class WithTls(Plain):
+    def setUp(self):
+        super().setUp()
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                        "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+                        "subjectAltName=IP:127.0.0.1", "-keyout", f"{self.folder}/key.pem",
+                        "-out", f"{self.folder}/certificate.pem"], check=True, capture_output=True)
+        for name, value in ("TLS", self.folder), ("SCHEME", "https"):
+            replaced = unittest.mock.patch.object(harness, name, value)
+            replaced.start()
+            self.addCleanup(replaced.stop)
+
+
+if __name__ == "__main__":
+    unittest.main()
