@@ -88,6 +88,10 @@ struct AuditCount {
   std::uint64_t count = 0;
 };
 
+/// The newest rows of a user that AuditReader::missed() counts. With more, its answer is not
+/// complete.
+inline constexpr std::int64_t kMaxMissedRows = 10'000;
+
 /// A query took longer than its deadline.
 class AuditTooSlow : public std::runtime_error {
  public:

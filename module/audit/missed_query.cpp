@@ -18,27 +18,37 @@ constexpr int kAfterId = 3;  // rows up to this id are known
 constexpr int kNode = 4;     // NULL: every node
 constexpr int kLimit = 5;
 
-// Rows of earlier versions have neither key nor `taken`, so that `dropped` does not count there.
-// A message id has no '.', so the third kind of a message's name cannot be one.
+constexpr int kRows = 6;
+
+// The newest rows only: the query's time must not grow with what a user missed. Rows of earlier
+// versions have neither key nor `taken`, so that `dropped` does not count there. A message id has
+// no
+// '.', so the third kind of a message's name cannot be one. Without a sender there is still one
+// row, for the number of rows.
 constexpr const char* kMissed = R"sql(
-WITH missed AS (
-  SELECT from_user, at,
+WITH recent AS MATERIALIZED (
+  SELECT at, from_user, outcome, run, message_key, taken,
          coalesce(message_id,
                   CASE outcome WHEN 'undelivered' THEN id ELSE run || '.' || message_key END)
            AS message
   FROM deliveries AS one INDEXED BY deliveries_missed
   WHERE outcome <> 'pushed' AND to_user = ?1 AND at >= ?2 AND id > ?3
     AND (?4 IS NULL OR node = ?4)
-    AND (outcome = 'undelivered'
-         OR (outcome = 'dropped'
-             AND taken <= (SELECT count(*)
-                           FROM deliveries AS other INDEXED BY deliveries_missed
-                           WHERE other.outcome <> 'pushed' AND other.to_user = ?1
-                             AND other.at = one.at AND other.message_key = one.message_key
-                             AND other.outcome = 'dropped' AND other.run = one.run))))
-SELECT from_user, count(DISTINCT message), min(at), max(at)
-FROM missed GROUP BY from_user
-ORDER BY from_user IS NOT NULL, max(at) DESC, from_user LIMIT ?5)sql";
+  ORDER BY at DESC LIMIT ?6),
+missed AS (
+  SELECT from_user, at, message FROM recent
+  WHERE outcome = 'undelivered'
+     OR (outcome = 'dropped'
+         AND taken <= (SELECT count(*)
+                       FROM deliveries AS other INDEXED BY deliveries_missed
+                       WHERE other.outcome <> 'pushed' AND other.to_user = ?1
+                         AND other.at = recent.at AND other.message_key = recent.message_key
+                         AND other.outcome = 'dropped' AND other.run = recent.run)))
+SELECT from_user, messages, first, last, (SELECT count(*) FROM recent)
+FROM (SELECT 1) LEFT JOIN (
+  SELECT from_user, count(DISTINCT message) AS messages, min(at) AS first, max(at) AS last
+  FROM missed GROUP BY from_user)
+ORDER BY from_user IS NOT NULL, last DESC, from_user LIMIT ?5)sql";
 
 // A node's rows are complete since its first run at the earliest.
 constexpr const char* kCoverage = R"sql(
@@ -118,7 +128,9 @@ Missed AuditReader::read_missed(const std::string& user, const std::string& node
   bind_range(rows, range, node);
   // One sender more, to know whether there are more, and the notifications.
   rows.bind(kLimit, static_cast<std::int64_t>(kMaxMissedSenders + 2));
+  rows.bind(kRows, static_cast<std::int64_t>(kMaxMissedRows));
   while (rows.step()) {
+    if (rows.number(4) == kMaxMissedRows) missed.complete = false;
     const auto count = static_cast<std::uint64_t>(rows.number(1));
     if (rows.is_null(0)) {
       missed.notifications = count;

@@ -36,18 +36,26 @@ export async function playAll(world, only) {
     if (!name.includes(only)) continue;
     const started = Date.now();
     const stage = world(name);
-    try {
+    const duration = () => ((Date.now() - started) / 1000).toFixed(1);
+    let good = true;
+    const attempt = async (run) => {
+      try {
+        await run();
+      } catch (error) {
+        good = false;
+        console.log(`FAIL  ${name} (${duration()} s)\n${String(error.stack ?? error).replace(/^/gm, '      ')}`);
+      }
+    };
+    await attempt(async () => {
       await within(seconds, play(stage));
       await stage.check();
-      passed += 1;
-      console.log(`ok    ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
-    } catch (error) {
-      failed += 1;
-      console.log(`FAIL  ${name}\n${String(error.stack ?? error).replace(/^/gm, '      ')}`);
-      await stage.explain();
-    } finally {
-      await stage.clear();
-    }
+    });
+    if (!good) await stage.explain();
+    if (good) await attempt(() => stage.clear());
+    else await stage.clear().catch(() => {});
+    if (good) console.log(`ok    ${name} (${duration()} s)`);
+    if (good) passed += 1;
+    else failed += 1;
   }
   console.log(`${passed} passed, ${failed} failed`);
   return failed === 0;

@@ -1,18 +1,22 @@
 import { connect, createServer } from 'node:net';
 
 /**
- * A TCP proxy between browser and server: a network that can be slow, dead or
- * cut. With a `folder`, such as `/relay`, the proxy removes it from the path, as
+ * A TCP proxy between browser and server: a network that can be slow, dead, cut
+ * or refuse connections. With a `folder`, such as `/relay`, the proxy removes it from the path, as
  * a larger site does.
  */
 export async function startProxy(targetPort, folder = '') {
   const pairs = new Set();
-  const network = { delayMs: 0, dead: false };
+  const network = { delayMs: 0, dead: false, refuses: false };
   /** Close codes that browsers sent, in order. */
   const closeCodes = [];
   const paths = [];
 
   const server = createServer((client) => {
+    if (network.refuses) {
+      client.destroy();
+      return;
+    }
     const upstream = connect(targetPort, '127.0.0.1');
     const pair = [client, upstream];
     pairs.add(pair);

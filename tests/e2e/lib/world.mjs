@@ -117,10 +117,11 @@ export function makeWorld(browser) {
       },
 
       async clear() {
-        for (const context of contexts) await context.close();
-        for (const proxy of proxies) await proxy.stop();
-        for (const server of servers) await server.stop();
-        for (const run of cleanups) await run();
+        const ends = [...contexts.map((one) => () => one.close()), ...[...proxies, ...servers].map((one) => () => one.stop()), ...cleanups];
+        // One that fails, as with a crashed browser, leaves nothing of the others running.
+        const problems = [];
+        for (const end of ends) await Promise.resolve().then(end).catch((problem) => problems.push(problem));
+        if (problems.length > 0) throw problems[0];
       },
     };
     return stage;
@@ -182,6 +183,34 @@ export async function say(page, text) {
   await page.locator('[data-test=composer]').press('Enter');
 }
 
+/** Sends messages without waiting for the test between them, so that a rate limit applies on a slow machine, too. */
+export function sayAtOnce(page, texts) {
+  return page.locator('[data-test=composer]').evaluate(async (field, all) => {
+    for (const text of all) {
+      field.value = text;
+      field.dispatchEvent(new Event('input', { bubbles: true }));
+      // The component renders the draft.
+      await new Promise((resolve) => setTimeout(resolve));
+      field.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true }));
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+  }, texts);
+}
+
+/** A page, or the pages of a context, whose connections make two attempts after a failure, and then wait until the user retries. */
+export function waitForever(pages) {
+  return pages.addInitScript(() => {
+    // The delays without jitter: 500, 1000 and 2000 ms.
+    Math.random = () => 1;
+    globalThis.endless = 0;
+    const start = globalThis.setTimeout;
+    globalThis.setTimeout = (run, ms, ...more) => {
+      if (ms === 2000) globalThis.endless += 1;
+      return start(run, ms === 2000 ? 2 ** 31 - 1 : ms, ...more);
+    };
+  });
+}
+
 /** The message with exactly this text, apart from white space. */
 export const message = (page, text) => {
   const words = JSON.stringify(text.replace(/\s+/g, ' ').trim());
@@ -200,7 +229,8 @@ export async function waitForStatus(page, text, ...wanted) {
 
 /** axe finds nothing serious or critical. */
 export async function accessible(page, what) {
-  // Animated elements do not have their final colors. Typing dots move as long as they are shown.
+  // Animated elements do not have their final colors, and one may appear at any time: no motion. Typing dots move as long as they are shown.
+  await page.emulateMedia({ reducedMotion: 'reduce' });
   await page.evaluate(() => {
     const ending = document.getAnimations().filter(({ effect }) => effect.getComputedTiming().endTime !== Infinity);
     return Promise.allSettled(ending.map(({ finished }) => finished));
@@ -215,6 +245,7 @@ export async function accessible(page, what) {
   });
   assert.deepEqual(serious, [], what);
   assert.deepEqual(await faintFields(page), [], `${what}: fields that are hard to see (WCAG 1.4.11)`);
+  await page.emulateMedia({ reducedMotion: null });
 }
 
 /** Fields whose border has a contrast below 3:1 with the background inside or outside. axe does not check that. */

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import WebSocket from 'ws';
 import { scene, until } from '../lib/harness.mjs';
 import { accessible, connected, isThere, message, phone, say, smallest } from '../lib/world.mjs';
@@ -126,18 +128,34 @@ scene('a file is pasted, dropped, removed and canceled', async (stage) => {
   const alice = await stage.chat(url, 'alice', 'bob');
   const bob = await stage.chat(url, 'bob', 'alice');
   await isThere(alice);
-  const give = (target, type, name, size) =>
-    alice.locator(target).evaluate((element, [event, called, bytes]) => {
+  const paste = (name, size, text = null) =>
+    alice.locator('[data-test=composer]').evaluate((element, [called, bytes, rtf]) => {
       const transfer = new DataTransfer();
       transfer.items.add(new File([new Uint8Array(bytes)], called));
-      element.dispatchEvent(event === 'paste' ? new ClipboardEvent(event, { clipboardData: transfer, bubbles: true, cancelable: true }) : new DragEvent(event, { dataTransfer: transfer, bubbles: true, cancelable: true }));
-    }, [type, name, size]);
-  await give('[data-test=composer]', 'paste', 'pasted.bin', 10);
-  await give('[data-test=log]', 'dragover', 'dropped.bin', 2_000_000);
-  await stage.shot(alice, 'files-dropping');
-  await give('[data-test=log]', 'drop', 'dropped.bin', 2_000_000);
-  await give('[data-test=log]', 'drop', 'large.bin', 2_100_000);
-  await give('[data-test=log]', 'drop', 'empty.bin', 0);
+      if (rtf !== null) transfer.setData('text/rtf', rtf);
+      element.dispatchEvent(new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true, cancelable: true }));
+    }, [name, size, text]);
+  const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
+  stage.onClear(() => rmSync(folder, { recursive: true }));
+  const client = await alice.context().newCDPSession(alice);
+  /** Drags files over an element as a user does, and drops them unless the page refuses them. */
+  const drag = async (target, sizes, shot = null) => {
+    const files = Object.entries(sizes).map(([name, size]) => {
+      writeFileSync(join(folder, name), Buffer.alloc(size));
+      return join(folder, name);
+    });
+    const { x, y } = await alice.locator(target).boundingBox();
+    for (const type of ['dragEnter', 'dragOver', 'drop']) {
+      await client.send('Input.dispatchDragEvent', { type, x: x + 20, y: y + 20, data: { items: [], files, dragOperationsMask: 1 } });
+      if (type === 'dragOver' && shot !== null) await stage.shot(alice, shot);
+    }
+  };
+  // An office program copies a text with an image of it.
+  await paste('image.png', 10, '{\\rtf1 a text}');
+  await paste('pasted.bin', 10);
+  await drag('[data-test=log]', { 'dropped.bin': 2_000_000, 'large.bin': 2_100_000, 'empty.bin': 0 }, 'files-dropping');
+  // A file that is dropped in another place does not replace the page.
+  await drag('nav', { 'beside.bin': 10 });
   await alice.getByText('Too large: at most 2 MiB are allowed.').waitFor();
   await alice.getByText('The file is empty.').waitFor();
   await attached(alice, 2);

@@ -8,7 +8,7 @@ import { scene, until } from '../lib/harness.mjs';
 import { freePort, www } from '../lib/server.mjs';
 import { makeKey } from '../lib/token.mjs';
 import {
-  accessible, auditingServer, connected, desktop, isThere, loggedIn, message, say, waitForStatus,
+  accessible, auditingServer, connected, desktop, isThere, loggedIn, message, say, waitForever, waitForStatus,
 } from '../lib/world.mjs';
 
 const line = (page) => page.locator('[data-test=connection-status]');
@@ -61,16 +61,7 @@ scene('one connection that opens brings back the others of all tabs', async (sta
   const before = await stage.server([], port);
   const context = await stage.browserContext();
   const first = await context.newPage();
-  // The third wait never ends by itself.
-  await first.addInitScript(() => {
-    Math.random = () => 1;
-    globalThis.endless = 0;
-    const start = globalThis.setTimeout;
-    globalThis.setTimeout = (run, ms, ...more) => {
-      if (ms === 2000) globalThis.endless += 1;
-      return start(run, ms === 2000 ? 2 ** 31 - 1 : ms, ...more);
-    };
-  });
+  await waitForever(first);
   await first.goto(`${before.url}/#/?me=alice&to=bob`);
   await connected(first);
   await loggedIn(first);

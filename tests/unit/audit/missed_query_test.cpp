@@ -263,6 +263,38 @@ TEST_F(MissedQueryTest, NamesAHundredSendersTheLatestAndSaysIfThereAreMore) {
   EXPECT_FALSE(missed.complete);
 }
 
+TEST_F(MissedQueryTest, CountsTheNewestRowsOfAUserWithVeryManyAndSaysIfThereAreMore) {
+  store_->begin();
+  store_->insert(nobody(1500, "carol"));
+  for (std::int64_t i = 1; i < kMaxMissedRows; ++i) store_->insert(nobody(2000 + i, "alice"));
+  store_->commit();
+  const auto next = since(kStart).next;
+  for (int i = 0; i < 10; ++i) {
+    store_->begin();
+    for (int n = 0; n < 1000; ++n) store_->insert(nobody(20'000 + n, "alice"));
+    store_->commit();
+  }
+  // The rows of others do not count.
+  write({{Outcome::undelivered, 30'000, "alice_carol", "alice", "carol", "x", 0, 5}});
+  const auto missed = since(kStart);
+  EXPECT_THAT(senders(missed), ElementsAre("alice 10000 20000..20999"));
+  EXPECT_FALSE(missed.complete);
+  EXPECT_TRUE(after(missed.next).complete);
+  EXPECT_THAT(senders(since(20'999)), ElementsAre("alice 10 20999..20999"));
+  EXPECT_TRUE(since(20'999).complete);
+  EXPECT_FALSE(after(next).complete);
+}
+
+TEST_F(MissedQueryTest, ManyRowsOfMessagesThatArrivedAreNotComplete) {
+  store_->begin();
+  for (std::int64_t i = 0; i < kMaxMissedRows; ++i) {
+    store_->insert(dropped(2000 + i, static_cast<std::uint64_t>(i), 2));
+  }
+  store_->commit();
+  EXPECT_THAT(senders(since(kStart)), IsEmpty());
+  EXPECT_FALSE(since(kStart).complete) << "an earlier message may have been lost";
+}
+
 // ---- older files -----------------------------------------------------------------------------
 
 TEST(OlderAudit, CountsOnlyWhatNobodyTookAndIsCompleteFromNowOn) {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
-  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, entriesOf, markSeen, moveToEnd, mergeHistory, readNotices, recentEntries, setTyping, unsentCount, unreadNotices, unreadTotal,
+  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, entriesOf, markSeen, maxCharacters, maxMessages, moveToEnd, removeEntry, mergeHistory, readNotices, recentEntries, setTyping, unsentCount, unreadNotices, unreadTotal,
   type Entry, type Status,
 } from './conversation_store';
 
@@ -25,6 +25,31 @@ describe('a conversation', () => {
     expect(chunks[1]?.before).toBe(chunks[0]?.entries[chunkSize - 1]);
     expect(count).toBe(chunkSize + 1);
     expect(last?.id).toBe(`m${chunkSize}`);
+  });
+
+  it('loses its oldest messages when it has too many, but none that is still to be sent', () => {
+    own('held', 'held');
+    theirs('first');
+    for (let i = 2; i < maxMessages; i += 1) theirs(`m${i}`);
+    expect(bob().count).toBe(maxMessages);
+    theirs('one more');
+    const { chunks, count, ids } = bob();
+    expect(count).toBe(maxMessages + 1 - (chunkSize - 1));
+    expect(entriesOf(bob()).length).toBe(count);
+    expect(chunks[0]?.entries.slice(0, 2).map(({ id }) => id)).toEqual(['held', `m${chunkSize}`]);
+    expect(chunks[0]?.before).toBe(null);
+    expect([ids.has('<first'), ids.has('>held')]).toEqual([false, true]);
+  });
+
+  it('loses its oldest messages when they are too long together', () => {
+    const length = 60_000;
+    const say = (n: number): Entry | null => append(bob(), { id: `m${n}`, own: false, value: 'x'.repeat(length), at: n, status: null });
+    const many = Math.ceil(maxCharacters / length) + 500;
+    for (let n = 0; n < many; n += 1) say(n);
+    expect(bob().characters).toBeLessThanOrEqual(maxCharacters);
+    expect(bob().last?.id).toBe(`m${many - 1}`);
+    for (const entry of entriesOf(bob())) removeEntry(bob(), entry);
+    expect([bob().count, bob().characters]).toEqual([0, 0]);
   });
 
   it('stores a repeated message once', () => {

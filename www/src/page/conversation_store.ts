@@ -71,6 +71,8 @@ export interface ConversationState {
   readonly ids: Map<string, Entry>;
   last: Entry | null;
   count: number;
+  /** Of all its messages, as JSON. */
+  characters: number;
   unread: number;
   /** The first message that was unread when the view was opened, for the divider. */
   firstUnread: Entry | null;
@@ -88,6 +90,10 @@ export interface ConversationState {
 }
 
 export const chunkSize = 50;
+/** The oldest messages of a conversation leave the tab beyond these limits, so that no peer can fill its memory. */
+export const maxMessages = 20_000;
+export const maxCharacters = 16 * 1024 * 1024;
+const maxNotices = 1_000;
 
 let nextKey = 1;
 
@@ -108,6 +114,7 @@ export function conversationState(peer: string): ConversationState {
     ids: new Map<string, Entry>(),
     last: null,
     count: 0,
+    characters: 0,
     unread: 0,
     firstUnread: null,
     typing: false,
@@ -152,6 +159,7 @@ function makeEntry(entry: NewEntry, seen = false): Entry {
   return shallowReactive({ ...entry, file: entry.file ?? null, key: nextKey++, failure: null, seen });
 }
 
+const lengthOf = ({ value }: NewEntry): number => JSON.stringify(value).length;
 const idKeyOf = ({ id, own }: NewEntry): string | null => (id === null ? null : `${own ? '>' : '<'}${id}`);
 const sameValue = (one: NewEntry, other: NewEntry): boolean => JSON.stringify(one.value) === JSON.stringify(other.value);
 
@@ -180,8 +188,32 @@ export function append(into: ConversationState, entry: NewEntry): Entry | null {
   if (idKey !== null) into.ids.set(idKey, created);
   insert(into, created);
   into.count += 1;
+  into.characters += lengthOf(created);
+  limit(into);
   if (!entry.own) received(into, created);
   return created;
+}
+
+/** The sender of a message still waits for it. */
+const isPending = ({ status }: Entry): boolean => status === 'queued' || status === 'sending' || status === 'held';
+
+/** Removes the oldest messages of a conversation that is too large. */
+function limit(within: ConversationState): void {
+  const { chunks, ids } = within;
+  while (within.count > maxMessages || within.characters > maxCharacters) {
+    const [first, second] = chunks;
+    if (first === undefined || second === undefined) return;
+    second.before = null;
+    second.entries.unshift(...first.entries.filter(isPending));
+    for (const entry of first.entries) {
+      if (isPending(entry)) continue;
+      const idKey = idKeyOf(entry);
+      if (idKey !== null && ids.get(idKey) === entry) ids.delete(idKey);
+      within.count -= 1;
+      within.characters -= lengthOf(entry);
+    }
+    chunks.shift();
+  }
 }
 
 function received(into: ConversationState, { id, file }: NewEntry): void {
@@ -235,6 +267,8 @@ export function mergeHistory(into: ConversationState, shared: readonly SharedEnt
   into.last = null;
   for (const entry of [...present, ...fresh].sort((a, b) => a.at - b.at)) insert(into, entry);
   into.count += fresh.length;
+  for (const entry of fresh) into.characters += lengthOf(entry);
+  limit(into);
 }
 
 /** Whether the tab has any message that it would lose. */
@@ -254,6 +288,7 @@ export function unsentCount(): number {
 export function removeEntry(within: ConversationState, entry: Entry): void {
   take(within, entry);
   within.count -= 1;
+  within.characters -= lengthOf(entry);
 }
 
 /** Removes a conversation with its messages from this tab. */
@@ -291,6 +326,7 @@ export function beginsDay(entry: Entry, before: Entry | null): boolean {
 
 export function appendNotice(value: unknown, at: number, read: boolean): void {
   noticeEntries.push(makeEntry({ id: null, own: false, value, at, status: null }));
+  if (noticeEntries.length > maxNotices) noticeEntries.shift();
   if (!read) noticeState.unread += 1;
 }
 

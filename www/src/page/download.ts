@@ -5,5 +5,6 @@ export function download(name: string, content: Blob): void {
   link.href = url;
   link.download = name;
   link.click();
-  URL.revokeObjectURL(url);
+  // Some browsers read it later.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -73,6 +73,19 @@ describe('missed messages', () => {
     expect(missed.value?.from.map(({ user }) => user)).toEqual(['dora']);
   });
 
+  it('come with a warning only if senders were left out, or since a list that was read', async () => {
+    const partial = (...users: string[]): Missed => ({ ...answer('c1', ...users), complete: false });
+    answers = [partial('bob'), partial(...Array.from({ length: 100 }, (_, n) => `u${n}`)), partial('bob')];
+    const { missed, dismiss } = use();
+    await connect();
+    expect(missed.value?.complete).toBe(true);
+    await connect();
+    expect(missed.value?.complete).toBe(false);
+    dismiss();
+    await connect();
+    expect([questions[2], missed.value?.complete]).toEqual([{ after: 'c1' }, false]);
+  });
+
   it('are not shown if there are none', async () => {
     answers = [answer('c1')];
     const { missed } = use();

@@ -25,9 +25,14 @@ function storeCursor(me: string, cursor: string | null): void {
 const passingErrors: readonly string[] = ['audit_busy', 'audit_unavailable', 'timeout', 'no_answer', 'rate_limited'];
 const retryMs = 2_000;
 const maxRetries = 3;
+/** An answer names no more. */
+const maxSenders = 100;
 
 export interface UseMissedReturn {
-  /** Who tried to reach this user since the last list that was read; null if nobody did, or it is unknown. */
+  /**
+   * Who tried to reach this user since the last list that was read; null if nobody did, or it is unknown. `complete` is
+   * true for a user who has read no list before, unless senders were left out.
+   */
   readonly missed: Readonly<Ref<Missed | null>>;
   /** Hides the list for good: this browser keeps the cursor. */
   readonly dismiss: () => void;
@@ -64,7 +69,8 @@ export function useMissed(me: string, isOpen: Readonly<Ref<boolean>>, ask: (ques
     const cursor = readCursor(me);
     try {
       const answer = await ask(cursor === null ? { since: 0 } : { after: cursor });
-      if (mine === epoch) show(answer);
+      // The first question is about all time, which no server knows. That is no reason to warn a new user.
+      if (mine === epoch) show(cursor === null && answer.from.length < maxSenders ? { ...answer, complete: true } : answer);
     } catch (error) {
       if (mine !== epoch || !(error instanceof SendError)) return;
       if (passingErrors.includes(error.code) && retries > 0) {

@@ -81,6 +81,15 @@ describe('names', () => {
     expect(saved()).toEqual({ alice: ['bob', 'dave'] });
   });
 
+  it('are those of a user who is called as a member of every object', async () => {
+    const one = await tab('constructor');
+    one.remembers.value = true;
+    expect(one.remembered.value).toEqual([]);
+    await one.talkTo('bob');
+    one.forget('carol');
+    expect(saved()).toEqual({ constructor: ['bob'] });
+  });
+
   it('are at most 50', async () => {
     items.set(key, JSON.stringify({ alice: Array.from({ length: 60 }, (_, n) => `user${n}`) }));
     const one = await tab();

@@ -33,6 +33,9 @@ function store(value: People | null): void {
 
 const people = shallowRef(stored());
 
+/** The names of a user, who may be called `constructor` or `__proto__`. */
+const namesOf = (all: People | null, user: string | null): readonly string[] => new Map(Object.entries(all ?? {})).get(user ?? '') ?? [];
+
 /** Follows changes of other tabs. Returns the function that stops. */
 export function followOtherTabs(): () => void {
   const onStorage = (event: StorageEvent): void => {
@@ -51,13 +54,13 @@ export const remembers = computed({
 /** The names that this tab's user has talked to, newest first, without those in the list of conversations. */
 export const remembered: ComputedRef<readonly string[]> = computed(() => {
   const listed = new Set(conversationList.value.map(({ peer }) => peer));
-  return (people.value?.[session.me.value ?? ''] ?? []).filter((peer) => !listed.has(peer));
+  return namesOf(people.value, session.me.value).filter((peer) => !listed.has(peer));
 });
 
 export function forget(peer: string): void {
   const me = session.me.value;
   if (people.value === null || me === null) return;
-  store({ ...people.value, [me]: (people.value[me] ?? []).filter((one) => one !== peer) });
+  store({ ...people.value, [me]: namesOf(people.value, me).filter((one) => one !== peer) });
 }
 
 /** Stores the names of conversations with a message, as long as it is turned on. Returns the function that stops. */
@@ -68,7 +71,7 @@ export function rememberPeople(): () => void {
       if (!on || me === null || talkedTo === '') return;
       // Another tab may have stored a name meanwhile.
       const before = stored() ?? {};
-      const list = [...new Set([...talkedTo.split(','), ...(before[me] ?? [])])].slice(0, maxPeople);
+      const list = [...new Set([...talkedTo.split(','), ...namesOf(before, me)])].slice(0, maxPeople);
       store({ ...before, [me]: list });
     },
     { immediate: true },

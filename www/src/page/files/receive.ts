@@ -48,7 +48,7 @@ export function receiveFile(addMessage: AddMessage, state: ConversationState, re
   const known = all.get(key);
 
   if (message.kind === 'begin') {
-    const transfer = known === undefined ? begin(addMessage, state, all, key, received, own, message) : restart(known, message);
+    const transfer = known === undefined ? begin(addMessage, state, all, key, received, own, message) : restart(all, key, known, message);
     if (transfer !== null) add(transfer, 0, message.data);
   } else if (message.kind === 'invalid') {
     if (known === undefined) addMessage(state, received, own);
@@ -63,6 +63,15 @@ export function receiveFile(addMessage: AddMessage, state: ConversationState, re
   }
 }
 
+/** Makes room for one more incomplete file: the oldest one of the conversation is given up. False if the tab has too many. */
+function makeRoom(all: ReadonlyMap<string, Transfer>): boolean {
+  const open = [...all.values()].filter(({ bytes }) => bytes !== null);
+  const oldest = open[0];
+  if (open.length >= maxPerConversation && oldest !== undefined) end(oldest, 'incomplete');
+  // No sender can end the transfers of another one.
+  return allEntries().filter(({ file }) => isIncomplete(file)).length < maxIncomplete;
+}
+
 function begin(
   addMessage: AddMessage,
   state: ConversationState,
@@ -73,13 +82,8 @@ function begin(
   description: { readonly id: string; readonly name: string; readonly type: string; readonly size: number },
   problem: FileState['problem'] = null,
 ): Transfer | null {
-  const open = [...all.values()].filter(({ bytes }) => bytes !== null);
-  const oldest = open[0];
-  if (problem === null && open.length >= maxPerConversation && oldest !== undefined) end(oldest, 'incomplete');
-  // No sender can end the transfers of another one.
-  const full = allEntries().filter(({ file }) => isIncomplete(file)).length >= maxIncomplete;
   const file = makeFile(description);
-  file.problem = full ? 'incomplete' : problem;
+  file.problem = problem ?? (makeRoom(all) ? null : 'incomplete');
   const entry = addMessage(state, { id: description.id, message: fileLabel(file.name), at }, own, file);
   // Null, or an entry of before: a repetition.
   if (entry?.file !== file) return null;
@@ -89,17 +93,23 @@ function begin(
   return transfer;
 }
 
-/** The sender begins a file again that did not arrive. Null for a repetition. */
-function restart(known: Transfer, { name, type, size }: FileMessage & { readonly kind: 'begin' }): Transfer | null {
+/** The sender begins a file again that did not arrive. Null for a repetition, and if the tab has too many incomplete ones. */
+function restart(all: Map<string, Transfer>, key: string, known: Transfer, { name, type, size }: FileMessage & { readonly kind: 'begin' }): Transfer | null {
   const { file } = known;
   if (file.content !== null || file.problem === 'released') return null;
   if (file.name !== name || file.type !== type || file.size !== size) {
     end(known, 'invalid');
     return null;
   }
+  if (known.bytes === null) {
+    if (!makeRoom(all)) return null;
+    known.bytes = new Uint8Array(size);
+    // It is the newest one now.
+    all.delete(key);
+    all.set(key, known);
+  }
   file.problem = null;
   file.done = 0;
-  known.bytes = new Uint8Array(size);
   return known;
 }
 

@@ -118,6 +118,20 @@ describe('hostile parts cost an error text', () => {
     expect(open.length).toBe(maxIncomplete);
   });
 
+  it('files that begin again: no more are open than before', async () => {
+    for (let n = 0; n < 50; n += 1) receive(part(0, 10, `f${n}`));
+    for (let n = 0; n < 50; n += 1) receive(part(0, 10, `f${n}`));
+    const open = (): (FileState | null)[] => files().filter((file) => file?.problem === null);
+    expect(open().length).toBe(maxPerConversation);
+    // The newest ones may go on.
+    receive(part(10, log.size, 'f49'));
+    expect(await isWhole(files()[49])).toBe(true);
+    for (let n = 0; n < maxIncomplete; n += 1) receive(part(0, 10), `eve${n}`);
+    receive(part(0, 10, 'f0'));
+    receive(part(10, log.size, 'f0'));
+    expect(files()[0]?.content).toBe(null);
+  });
+
   it('files that are too large together: the oldest are removed', () => {
     const count = maxKeptBytes / maxFileBytes;
     for (let n = 0; n < count; n += 1) {
