@@ -41,13 +41,14 @@ def seconds_of(scenario, scale):
 
 def measure(build, scratch, scenario, kind, more, scale):
     """One run's report, or {"failed": reason}."""
-    server = Server(kind, build, scratch)
+    server = None
     try:
+        server = Server(kind, build, scratch)
         server.fill_audit(build)
         seconds, warmup = seconds_of(scenario, scale)
         command = [str(build / "tests/bench/load/waystation-load"), *server.load_options()]
         command += ["--seconds", str(seconds), "--warmup", str(warmup), *scenario.load, *more]
-        others = machine.Others(server.process.pid)
+        others = machine.Others(server.pids())
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             return {"failed": done.stderr.strip()[-400:]}
@@ -60,8 +61,9 @@ def measure(build, scratch, scenario, kind, more, scale):
     except (RuntimeError, subprocess.CalledProcessError) as problem:
         return {"failed": str(problem)}
     finally:
-        server.stop()
-        shutil.rmtree(server.scratch, ignore_errors=True)
+        if server:
+            server.stop()
+            shutil.rmtree(server.scratch, ignore_errors=True)
 
 
 def validate(server, report, seconds):

@@ -27,8 +27,20 @@ def plain(*servers, **more):
     return tuple((server, tuple(more.get(server, ()))) for server in servers)
 
 
-def cpu_seconds(report):
+def node_seconds(report):
     return report["server_user_seconds"] + report["server_system_seconds"]
+
+
+def engine_seconds(report):
+    return report.get("engine_user_seconds", 0) + report.get("engine_system_seconds", 0)
+
+
+def cpu_seconds(report):
+    return node_seconds(report) + engine_seconds(report)
+
+
+def kernel_seconds(report):
+    return report["server_system_seconds"] + report.get("engine_system_seconds", 0)
 
 
 def audited_push(name, rate, audited, most):
@@ -73,7 +85,33 @@ def upgrades(name, title, standing):
     )
 
 
+def against(servers, sense, factor):
+    """Aims of the first server, compared with each other one."""
+    return tuple((servers[0], other, sense, factor) for other in servers[1:])
+
+
+def clustered_idle(route, title):
+    """The memory of a socket in its node, and in the engine."""
+    name = "cluster_idle_" + route
+    title = "two nodes, " + title
+    load = ("--pairs", "0", "--idle", "8000", "--route", route)
+    return (
+        Scenario(
+            name,
+            title,
+            "idle",
+            load,
+            plain(CLUSTER),
+            ((CLUSTER, None, "<", 1.6),),
+            least_seconds=2.5,  # each is pinged
+        ),
+        Scenario(name + "_engine", title, "engine_idle", (), plain(CLUSTER), ((CLUSTER, None, "<", 1),)),
+    )
+
+
 ALL = (OURS, "ws", "nchan", "channels")
+CLUSTER = "waystation_cluster"
+CLUSTERS = (CLUSTER, "socketio_cluster", "channels_cluster", "nchan_cluster", "nchan_cluster_stored")
 # The bound of these system calls without a relay, with one message in flight.
 WITH_FLOOR = (*ALL, "floor")
 TLS_OURS = "waystation_tls"
@@ -117,7 +155,28 @@ FIGURES = {
     "kernel": (
         "of it in the kernel",
         False,
-        lambda r: r["server_system_seconds"] / max(cpu_seconds(r), 0.01),
+        lambda r: kernel_seconds(r) / max(cpu_seconds(r), 0.01),
+    ),
+    # Of several nodes. Without others than the nodes and the engine, "cpu" is the sum of the two.
+    "per_cpu": (
+        "messages per CPU second of nodes and engine",
+        True,
+        lambda r: r["messages"] / max(cpu_seconds(r), 0.01),
+    ),
+    "node_cpu": (
+        "µs of the nodes' CPU a message",
+        False,
+        lambda r: node_seconds(r) / max(r["messages"], 1) * 1e6,
+    ),
+    "engine_cpu": (
+        "µs of the engine's CPU a message",
+        False,
+        lambda r: engine_seconds(r) / max(r["messages"], 1) * 1e6,
+    ),
+    "engine_idle": (
+        "KiB of the engine a socket",
+        False,
+        lambda r: (r["engine_kib"]["after"] - r["engine_kib"]["before"]) / r["sockets"],
     ),
 }
 
@@ -351,6 +410,41 @@ SCENARIOS = (
         (("nginx_handed", OURS, ">", 1.0), ("nginx_handed", "nginx_handed_request", ">", 0.5)),
         seconds=0,
     ),
+    # Two nodes over Redis, the users of a pair on different ones.
+    Scenario(
+        "cluster_pair",
+        "two nodes, one pair, 64 B",
+        "p50",
+        ("--pairs", "1"),
+        plain(*CLUSTERS, OURS),
+        ((CLUSTER, None, "<", 250), *against(CLUSTERS, "", None)),
+    ),
+    Scenario("cluster_pair_p99", "two nodes, one pair, 64 B", "p99", (), plain(*CLUSTERS, OURS)),
+    Scenario(
+        "cluster_pairs_100",
+        "two nodes, 100 pairs × 1 in flight, 64 B",
+        "messages",
+        ("--pairs", "100"),
+        plain(*CLUSTERS, OURS),
+        against(CLUSTERS, "", None),
+    ),
+    *(
+        Scenario(
+            "cluster_pairs_100_" + figure,
+            "two nodes, 100 pairs × 1 in flight, 64 B",
+            figure,
+            (),
+            plain(*CLUSTERS),
+            aims,
+        )
+        for figure, aims in (
+            ("per_cpu", against(CLUSTERS, ">", 3)),
+            ("node_cpu", ()),
+            ("engine_cpu", ()),
+        )
+    ),
+    *clustered_idle("chat", "8,000 idle sockets"),
+    *clustered_idle("push", "8,000 idle sockets, half of them for push"),
     Scenario(
         "nchan_configurations",
         "nchan as it can be configured: 100 pairs × 1 in flight, 64 B",
