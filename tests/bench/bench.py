@@ -18,7 +18,7 @@ import micro
 import plots
 import profiles
 from scenarios import FIGURES, MOST_ROUNDS, SCENARIOS
-from servers import NAMES, PING_SECONDS, Server, add_peers, with_peers
+from servers import NAMES, PING_SECONDS, Server, add_peers, parse_peer, with_peers
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -93,7 +93,7 @@ def validate(server, report, seconds):
 
 def expected_seconds(options, rounds, scale):
     """The estimated duration, from the time that servers take to start and sockets to open."""
-    start = {"channels": 3, "waystation_guarded_full": 4}
+    start = {"channels": 3, "channels_cluster": 6, "waystation_guarded_full": 4}
     sockets_a_second = {"channels": 350}
     total = 0
     for turn in range(rounds):
@@ -343,13 +343,19 @@ def arguments():
         action="append",
         default=[],
         metavar="NAME=COMMAND",
-        help="another server that serves the original protocol: compared wherever `ws` is. The command "
-        "gets the port and, where the others speak TLS, the files of the certificate and its key",
+        help="also measure this server, wherever `ws` is measured; may be given several times, and the results "
+        "are not kept. COMMAND is run with a port, where the others speak TLS also with the files of a "
+        "certificate and its key. It serves the original protocol on 127.0.0.1 until SIGTERM: see "
+        "tests/bench/peers/README.md",
     )
     options = parser.parse_args()
+    try:
+        for text in options.peer:
+            add_peers([parse_peer(text)])
+    except ValueError as problem:
+        parser.error(f"--peer {problem}")
     if options.peer:
         global SCENARIOS
-        add_peers(options.peer)
         SCENARIOS = tuple(map(with_peers, SCENARIOS))
     known = [scenario.name for scenario in SCENARIOS if scenario.load]
     for name in options.only or ():

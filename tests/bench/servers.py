@@ -4,6 +4,7 @@ import base64
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import sqlite3
@@ -64,26 +65,42 @@ NAMES = {
     "nchan_cluster_stored": "nchan, two nodes, messages stored",
 }
 
-# Servers that a caller of the benchmark names: {name: command}. The command gets the port, and with TLS
-# the files of the certificate and its key.
+# Servers that a caller of the benchmark names: {name: command as a list}. The command gets the port, and with
+# TLS the files of the certificate and its key.
 PEERS = {}
 
 
-def add_peers(commands):
-    for text in commands:
-        name, _, command = text.partition("=")
+def parse_peer(text):
+    """(name, command as a list) of NAME=COMMAND. Raises ValueError with what is wrong with it."""
+    name, _, command = text.partition("=")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", name):
+        raise ValueError(f"{text!r}: no name; NAME=COMMAND, and a name has letters, digits, dots and hyphens")
+    if name in NAMES:
+        raise ValueError(f"{text!r}: the benchmark has a server of this name; choose another one")
+    try:
+        words = shlex.split(command)
+    except ValueError as problem:
+        raise ValueError(f"{text!r}: the command cannot be read: {problem}; quote it as in a shell") from None
+    program = shutil.which(words[0]) if words else None
+    if not program:
+        raise ValueError(f"{text!r}: no such command; a path or a name in PATH that can be run")
+    return name, [os.path.abspath(program), *words[1:]]
+
+
+def add_peers(peers):
+    for name, command in peers:
         PEERS[name] = command
         NAMES[name], NAMES[name + "_tls"] = name, name + ", TLS"
 
 
 def with_peers(scenario):
-    """The scenario with the named servers, if `ws` has part in it. They speak TLS where it does."""
+    """The scenario with the named servers, if `ws` takes part in it. They speak TLS where it does."""
     if not any(server in ("ws", "ws_tls") for server, _ in scenario.variants):
         return scenario
     ending = "_tls" if scenario.is_tls() else ""
     peers = tuple((name + ending, ()) for name in PEERS)
     ours = scenario.variants[0][0]
-    more = tuple((ours, name, "", None) for name, _ in peers)
+    more = tuple((ours, name, *scenario.peer_aim) for name, _ in peers)
     return replace(scenario, variants=scenario.variants + peers, aims=scenario.aims + more)
 
 
@@ -151,7 +168,7 @@ class Server:
         if self.kind.startswith("floor"):
             return [str(build / "tests/bench/peers/floor/waystation-floor"), str(port), *files]
         if self.kind.removesuffix("_tls") in PEERS:
-            return [*shlex.split(PEERS[self.kind.removesuffix("_tls")]), str(port), *files]
+            return [*PEERS[self.kind.removesuffix("_tls")], str(port), *files]
         folder, _, config = self.kind.partition("_")
         command = [str(HERE / "peers" / folder / "start.sh"), str(port)]
         return command + (files if files else [config] if config else [])
