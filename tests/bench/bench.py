@@ -13,6 +13,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
+import gains
 import machine
 import micro
 import plots
@@ -285,7 +286,8 @@ def summary_of(facts, table, micro_table):
 
 def page_text(out, facts, table, micro_table):
     parts = [markdown(table)]
-    parts += ["\n".join(f"![{p.stem}](results/{p.name})" for p in sorted(out.glob("*.svg")))]
+    plotted = [p for p in sorted(out.glob("*.svg")) if not p.name.startswith("gain-")]
+    parts += ["\n".join(f"![{p.stem}](results/{p.name})" for p in plotted)]
     if micro_table:
         parts += [micro.markdown(micro_table)]
     audit = out / "audit.txt"
@@ -301,19 +303,26 @@ def page_text(out, facts, table, micro_table):
     return "\n" + "\n\n".join(parts) + "\n\n"
 
 
-def replace_tables(page, text):
-    """Replaces the text between the page's two marks."""
-    begin, end = "<!-- results -->\n", "<!-- end of results -->\n"
+def replace_between(page, name, text):
+    """Replaces the text between the two marks of that name."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
     head, rest = page.read_text().split(begin)
     page.write_text(head + begin + text + end + rest.split(end)[1])
 
 
-def write_page():
-    kept = json.loads((RESULTS / "summary.json").read_text())
-    raw = [json.loads(line) for line in (RESULTS / "raw.jsonl").read_text().splitlines()]
-    replace_tables(
-        HERE / "RESULTS.md", page_text(RESULTS, kept["facts"], tabulate(raw), kept["micro"])
-    )
+def draw(out, table):
+    plots.write_all(out, table, SCENARIOS, FIGURES, NAMES)
+    gains.write_plots(out, table, SCENARIOS)
+
+
+def write_page(page=HERE / "RESULTS.md", results=RESULTS):
+    """Writes the page and the plots from the results of the last kept run."""
+    kept = json.loads((results / "summary.json").read_text())
+    raw = [json.loads(line) for line in (results / "raw.jsonl").read_text().splitlines()]
+    table = tabulate(raw)
+    draw(results, table)
+    replace_between(page, "gains", gains.text(table))
+    replace_between(page, "results", page_text(results, kept["facts"], table, kept["micro"]))
 
 
 def arguments():
@@ -337,7 +346,7 @@ def arguments():
     parser.add_argument(
         "--profile", action="store_true", help="only print waystation's profile (perf)"
     )
-    parser.add_argument("--page", action="store_true", help="only write the page from results/")
+    parser.add_argument("--page", action="store_true", help="only write the page and its plots from results/")
     parser.add_argument(
         "--peer",
         action="append",
@@ -444,7 +453,7 @@ def main():
     table = tabulate(raw)
     summary = summary_of(facts, table, micro_table)
     (working / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    plots.write_all(working, table, SCENARIOS, FIGURES, NAMES)
+    draw(working, table)
     print(page_text(working, facts, table, micro_table))
 
     if is_kept and others > QUIET and not options.even_if_busy:
