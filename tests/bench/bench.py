@@ -295,9 +295,6 @@ def page_text(out, facts, table, micro_table):
         parts += ["What the audit takes and finds, by itself:\n\n```\n" + audit.read_text() + "```"]
     if (out / "profile.txt").exists():
         parts += ["Where waystation's time went, by perf: [results/profile.txt](results/profile.txt)"]
-    counts = (HERE / "instructions.txt").read_text().split()
-    rows = [f"| {name} | {int(n):,} |" for name, n in zip(counts[::2], counts[1::2])]
-    parts += ["| scene | instructions of the relay's thread a message |\n|---|--:|\n" + "\n".join(rows)]
     rows = [f"| {name} | {value} |" for name, value in facts.items()]
     parts += ["| what | |\n|---|---|\n" + "\n".join(rows)]
     return "\n" + "\n\n".join(parts) + "\n\n"

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Compares waystation with other servers:
 #
-#     tests/bench/run.sh             all scenarios, five rounds: some 25 minutes after the build
-#     tests/bench/run.sh --quick     one short round as a check: about three minutes
+#     tests/bench/run.sh             all scenarios, five rounds: some 50 minutes after the build
+#     tests/bench/run.sh --quick     one short round as a check: about seven minutes
 #     tests/bench/run.sh --only pairs_100 --only connects --rounds 3
 #     tests/bench/run.sh --list      the scenarios, and how long they take
+#     tests/bench/run.sh --peer NAME=COMMAND    compares a server of yours, see peers/README.md
 #
 # Installs and builds missing parts, loads each server in turn with the same generator, runs the
 # microbenchmarks, and prints tables. A whole run writes results/ and the tables in RESULTS.md, and
