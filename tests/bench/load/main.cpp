@@ -80,10 +80,10 @@ int main(int argc, char** argv) {
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, Route>{{"chat", Route::chat}, {"push", Route::push}}));
   app.add_option("--reply", options.reply, "message, as_sent or socket_io")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, Reply>{{"message", Reply::message},
-                                       {"as_sent", Reply::as_sent},
-                                       {"socket_io", Reply::socket_io}}));
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, Reply>{{"message", Reply::message},
+                                                               {"as_sent", Reply::as_sent},
+                                                               {"socket_io", Reply::socket_io}}));
   app.add_option("--pairs", options.pairs)->check(CLI::Range(0U, 30000U));
   app.add_option("--window", options.window)->check(CLI::Range(1U, 100000U));
   app.add_option("--bytes", options.bytes)->check(CLI::Range(21U, 1U << 20));
