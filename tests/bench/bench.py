@@ -13,12 +13,13 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
+import gains
 import machine
 import micro
 import plots
 import profiles
 from scenarios import FIGURES, MOST_ROUNDS, SCENARIOS
-from servers import NAMES, PING_SECONDS, Server, add_peers, with_peers
+from servers import NAMES, PING_SECONDS, Server, add_peers, parse_peer, with_peers
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -41,13 +42,14 @@ def seconds_of(scenario, scale):
 
 def measure(build, scratch, scenario, kind, more, scale):
     """One run's report, or {"failed": reason}."""
-    server = Server(kind, build, scratch)
+    server = None
     try:
+        server = Server(kind, build, scratch)
         server.fill_audit(build)
         seconds, warmup = seconds_of(scenario, scale)
         command = [str(build / "tests/bench/load/waystation-load"), *server.load_options()]
         command += ["--seconds", str(seconds), "--warmup", str(warmup), *scenario.load, *more]
-        others = machine.Others(server.process.pid)
+        others = machine.Others(server.pids())
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             return {"failed": done.stderr.strip()[-400:]}
@@ -60,8 +62,9 @@ def measure(build, scratch, scenario, kind, more, scale):
     except (RuntimeError, subprocess.CalledProcessError) as problem:
         return {"failed": str(problem)}
     finally:
-        server.stop()
-        shutil.rmtree(server.scratch, ignore_errors=True)
+        if server:
+            server.stop()
+            shutil.rmtree(server.scratch, ignore_errors=True)
 
 
 def validate(server, report):
@@ -91,7 +94,7 @@ def validate(server, report):
 
 def expected_seconds(options, rounds, scale):
     """The estimated duration, from the time that servers take to start and sockets to open."""
-    start = {"channels": 3, "waystation_guarded_full": 4}
+    start = {"channels": 3, "channels_cluster": 6, "waystation_guarded_full": 4}
     sockets_a_second = {"channels": 350}
     total = 0
     for turn in range(rounds):
@@ -283,7 +286,8 @@ def summary_of(facts, table, micro_table):
 
 def page_text(out, facts, table, micro_table):
     parts = [markdown(table)]
-    parts += ["\n".join(f"![{p.stem}](results/{p.name})" for p in sorted(out.glob("*.svg")))]
+    plotted = [p for p in sorted(out.glob("*.svg")) if not p.name.startswith("gain-")]
+    parts += ["\n".join(f"![{p.stem}](results/{p.name})" for p in plotted)]
     if micro_table:
         parts += [micro.markdown(micro_table)]
     audit = out / "audit.txt"
@@ -291,27 +295,31 @@ def page_text(out, facts, table, micro_table):
         parts += ["What the audit takes and finds, by itself:\n\n```\n" + audit.read_text() + "```"]
     if (out / "profile.txt").exists():
         parts += ["Where waystation's time went, by perf: [results/profile.txt](results/profile.txt)"]
-    counts = (HERE / "instructions.txt").read_text().split()
-    rows = [f"| {name} | {int(n):,} |" for name, n in zip(counts[::2], counts[1::2])]
-    parts += ["| scene | instructions of the relay's thread a message |\n|---|--:|\n" + "\n".join(rows)]
     rows = [f"| {name} | {value} |" for name, value in facts.items()]
     parts += ["| what | |\n|---|---|\n" + "\n".join(rows)]
     return "\n" + "\n\n".join(parts) + "\n\n"
 
 
-def replace_tables(page, text):
-    """Replaces the text between the page's two marks."""
-    begin, end = "<!-- results -->\n", "<!-- end of results -->\n"
+def replace_between(page, name, text):
+    """Replaces the text between the two marks of that name."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
     head, rest = page.read_text().split(begin)
     page.write_text(head + begin + text + end + rest.split(end)[1])
 
 
-def write_page():
-    kept = json.loads((RESULTS / "summary.json").read_text())
-    raw = [json.loads(line) for line in (RESULTS / "raw.jsonl").read_text().splitlines()]
-    replace_tables(
-        HERE / "RESULTS.md", page_text(RESULTS, kept["facts"], tabulate(raw), kept["micro"])
-    )
+def draw(out, table):
+    plots.write_all(out, table, SCENARIOS, FIGURES, NAMES)
+    gains.write_plots(out, table, SCENARIOS)
+
+
+def write_page(page=HERE / "RESULTS.md", results=RESULTS):
+    """Writes the page and the plots from the results of the last kept run."""
+    kept = json.loads((results / "summary.json").read_text())
+    raw = [json.loads(line) for line in (results / "raw.jsonl").read_text().splitlines()]
+    table = tabulate(raw)
+    draw(results, table)
+    replace_between(page, "gains", gains.text(table))
+    replace_between(page, "results", page_text(results, kept["facts"], table, kept["micro"]))
 
 
 def arguments():
@@ -335,19 +343,25 @@ def arguments():
     parser.add_argument(
         "--profile", action="store_true", help="only print waystation's profile (perf)"
     )
-    parser.add_argument("--page", action="store_true", help="only write the page from results/")
+    parser.add_argument("--page", action="store_true", help="only write the page and its plots from results/")
     parser.add_argument(
         "--peer",
         action="append",
         default=[],
         metavar="NAME=COMMAND",
-        help="another server that serves the original protocol: compared wherever `ws` is. The command "
-        "gets the port and, where the others speak TLS, the files of the certificate and its key",
+        help="also measure this server, wherever `ws` is measured; may be given several times, and the results "
+        "are not kept. COMMAND is run with a port, where the others speak TLS also with the files of a "
+        "certificate and its key. It serves the original protocol on 127.0.0.1 until SIGTERM: see "
+        "tests/bench/peers/README.md",
     )
     options = parser.parse_args()
+    try:
+        for text in options.peer:
+            add_peers([parse_peer(text)])
+    except ValueError as problem:
+        parser.error(f"--peer {problem}")
     if options.peer:
         global SCENARIOS
-        add_peers(options.peer)
         SCENARIOS = tuple(map(with_peers, SCENARIOS))
     known = [scenario.name for scenario in SCENARIOS if scenario.load]
     for name in options.only or ():
@@ -436,7 +450,7 @@ def main():
     table = tabulate(raw)
     summary = summary_of(facts, table, micro_table)
     (working / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    plots.write_all(working, table, SCENARIOS, FIGURES, NAMES)
+    draw(working, table)
     print(page_text(working, facts, table, micro_table))
 
     if is_kept and others > QUIET and not options.even_if_busy:

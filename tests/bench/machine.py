@@ -42,15 +42,15 @@ def own_seconds():
 
 
 class Others:
-    """The share of all processors that others use from construction on, while `pid` runs."""
+    """The share of all processors that others use from construction on, while `pids` run."""
 
-    def __init__(self, pid=None):
-        self.pid = pid
+    def __init__(self, pids=()):
+        self.pids = pids
         self.began = time.monotonic()
         self.before = self.of_others()
 
     def of_others(self):
-        return busy_seconds() - own_seconds() - (tree_seconds(self.pid) if self.pid else 0)
+        return busy_seconds() - own_seconds() - sum(map(tree_seconds, self.pids))
 
     def share(self):
         """Not rounded. Slightly below 0 if no other process ran: processor time is counted in
@@ -90,7 +90,10 @@ def versions():
 
     cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
-    lock = json.loads((HERE / "peers/ws/package-lock.json").read_text())
+    def locked(peer, name):
+        lock = json.loads((HERE / f"peers/{peer}/package-lock.json").read_text())
+        return lock["packages"][f"node_modules/{name}"]["version"]
+
     return {
         "machine": f"{os.cpu_count()} × {cpu.group(1) if cpu else platform.processor()}, "
         f"{int(memory.group(1)) // 1048576} GiB",
@@ -99,7 +102,10 @@ def versions():
         "waystation": commit(),
         "civetweb": package("libcivetweb1"),
         "node": first_line("node", "--version"),
-        "ws": lock["packages"]["node_modules/ws"]["version"],
+        "ws": locked("ws", "ws"),
+        "redis": package("redis-server"),
+        **{name: locked("socketio", name) for name in ("socket.io", "@socket.io/redis-adapter", "ioredis")},
+        "python3-channels-redis": package("python3-channels-redis"),
         "nginx": package("nginx"),
         "nchan": package("libnginx-mod-nchan"),
         "python3-django-channels": package("python3-django-channels"),

@@ -32,7 +32,7 @@ def profile_one(build, scratch, scenario, seconds):
         command = [build / "tests/bench/load/waystation-load", *server.load_options()]
         command += ["--seconds", str(seconds), "--warmup", "0.5", *scenario.load]
         perf = subprocess.Popen(
-            [*RECORD, "--output", data, "--pid", str(server.process.pid)],
+            [*RECORD, "--output", data, "--pid", str(server.nodes[0].pid)],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
         time.sleep(0.5)  # until perf is attached

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Compares waystation with other servers:
 #
-#     tests/bench/run.sh             all scenarios, five rounds: some 25 minutes after the build
-#     tests/bench/run.sh --quick     one short round as a check: about three minutes
+#     tests/bench/run.sh             all scenarios, five rounds: some 50 minutes after the build
+#     tests/bench/run.sh --quick     one short round as a check: about seven minutes
 #     tests/bench/run.sh --only pairs_100 --only connects --rounds 3
 #     tests/bench/run.sh --list      the scenarios, and how long they take
+#     tests/bench/run.sh --peer NAME=COMMAND    compares a server of yours, see peers/README.md
 #
 # Installs and builds missing parts, loads each server in turn with the same generator, runs the
 # microbenchmarks, and prints tables. A whole run writes results/ and the tables in RESULTS.md, and
@@ -36,11 +37,13 @@ case "$code" in
 esac # and 11, or anything else: there is no Python yet, for example
 
 need_packages "${build_packages[@]}" "${bench_packages[@]}" python3 python3-django-channels daphne \
-  nginx-light libnginx-mod-nchan linux-perf
+  python3-channels-redis redis-server nginx-light libnginx-mod-nchan linux-perf
 need_node
 say "it is built first, which takes minutes the first time"
 build_bench || fail "what measures speed did not build"
 WAYSTATION_NGINX_BUILD="$bench_build/nginx-module" "$root/packaging/nginx-module/build.sh"
-(cd "$root/tests/bench/peers/ws" && { [ -d node_modules/ws ] || npm ci --silent >&2; })
+for peer in ws socketio; do
+  (cd "$root/tests/bench/peers/$peer" && { [ -d node_modules ] || npm ci --silent >&2; })
+done
 
 exec /usr/bin/python3 "$root/tests/bench/bench.py" --build "$bench_build" "$@"

@@ -1,6 +1,6 @@
 """The scenarios, their servers and their targets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 OURS = "waystation"
 
@@ -18,6 +18,7 @@ class Scenario:
     warmup: float = 0.5
     least_seconds: float = 0  # the minimum for short runs
     turns: int = 1  # in each round; a percentile of few samples needs several
+    peer_aim: tuple = ("", None)  # ours against a server that the caller names
 
     def is_tls(self):
         return any("_tls" in server for server, _ in self.variants)
@@ -27,8 +28,20 @@ def plain(*servers, **more):
     return tuple((server, tuple(more.get(server, ()))) for server in servers)
 
 
-def cpu_seconds(report):
+def node_seconds(report):
     return report["server_user_seconds"] + report["server_system_seconds"]
+
+
+def engine_seconds(report):
+    return report.get("engine_user_seconds", 0) + report.get("engine_system_seconds", 0)
+
+
+def cpu_seconds(report):
+    return node_seconds(report) + engine_seconds(report)
+
+
+def kernel_seconds(report):
+    return report["server_system_seconds"] + report.get("engine_system_seconds", 0)
 
 
 def audited_push(name, rate, audited, most):
@@ -73,13 +86,52 @@ def upgrades(name, title, standing):
     )
 
 
+def against(servers, sense, factor):
+    """Aims of the first server, compared with each other one."""
+    return tuple((servers[0], other, sense, factor) for other in servers[1:])
+
+
+def clustered_idle(route, title):
+    """The memory of a socket in its node, and in the engine."""
+    name = "cluster_idle_" + route
+    title = "two nodes, " + title
+    load = ("--pairs", "0", "--idle", "8000", "--route", route)
+    return (
+        Scenario(
+            name,
+            title,
+            "idle",
+            load,
+            plain(CLUSTER),
+            ((CLUSTER, None, "<", 1.6),),
+            least_seconds=2.5,  # each is pinged
+        ),
+        Scenario(name + "_engine", title, "engine_idle", (), plain(CLUSTER), ((CLUSTER, None, "<", 1),)),
+    )
+
+
+def with_p99(scenario):
+    """The scenario, and the 99th percentile of its runs: not above that of any peer."""
+    servers = tuple(kind for kind, _ in scenario.variants if kind != "floor")
+    yield scenario
+    yield replace(
+        scenario,
+        name=scenario.name + "_p99",
+        figure="p99",
+        load=(),
+        variants=plain(*servers),
+        aims=against(servers, "<", 1),
+        peer_aim=("<", 1),
+    )
+
+
 ALL = (OURS, "ws", "nchan", "channels")
+CLUSTER = "waystation_cluster"
+CLUSTERS = (CLUSTER, "socketio_cluster", "channels_cluster", "nchan_cluster", "nchan_cluster_stored")
 # The bound of these system calls without a relay, with one message in flight.
 WITH_FLOOR = (*ALL, "floor")
 TLS_OURS = "waystation_tls"
 TLS = (TLS_OURS, "ws_tls")
-AGAINST_FLOOR = ((OURS, "floor", "", None), ("floor", "nchan", "", None), ("floor", "ws", "", None))
-
 THROUGH_NGINX = (OURS, "nginx_handed", "nginx_proxied", "nchan")
 
 # The maximum rounds for servers that need half a minute to open the sockets.
@@ -117,60 +169,92 @@ FIGURES = {
     "kernel": (
         "of it in the kernel",
         False,
-        lambda r: r["server_system_seconds"] / max(cpu_seconds(r), 0.01),
+        lambda r: kernel_seconds(r) / max(cpu_seconds(r), 0.01),
+    ),
+    # Of several nodes. Without others than the nodes and the engine, "cpu" is the sum of the two.
+    "per_cpu": (
+        "messages per CPU second of nodes and engine",
+        True,
+        lambda r: r["messages"] / max(cpu_seconds(r), 0.01),
+    ),
+    "node_cpu": (
+        "µs of the nodes' CPU a message",
+        False,
+        lambda r: node_seconds(r) / max(r["messages"], 1) * 1e6,
+    ),
+    "engine_cpu": (
+        "µs of the engine's CPU a message",
+        False,
+        lambda r: engine_seconds(r) / max(r["messages"], 1) * 1e6,
+    ),
+    "engine_idle": (
+        "KiB of the engine a socket",
+        False,
+        lambda r: (r["engine_kib"]["after"] - r["engine_kib"]["before"]) / r["sockets"],
     ),
 }
 
 SCENARIOS = (
-    Scenario(
-        "pairs_100",
-        "100 pairs × 1 in flight, 64 B",
-        "messages",
-        ("--pairs", "100"),
-        plain(*WITH_FLOOR),
-        ((OURS, "channels", ">", 50), (OURS, "nchan", ">", 32), (OURS, "ws", ">", 2.4))
-        + AGAINST_FLOOR,
+    *with_p99(
+        Scenario(
+            "pairs_100",
+            "100 pairs × 1 in flight, 64 B",
+            "messages",
+            ("--pairs", "100"),
+            plain(*WITH_FLOOR),
+            ((OURS, "floor", ">", 0.95), *against(ALL, "", None)),
+        )
     ),
-    Scenario(
-        "pairs_50x16",
-        "50 pairs × 16 in flight, 64 B",
-        "messages",
-        ("--pairs", "50", "--window", "16"),
-        plain(*ALL),
-        ((OURS, "channels", ">", 85), (OURS, "nchan", ">", 2.3), (OURS, "ws", ">", 5.8)),
+    *with_p99(
+        Scenario(
+            "pairs_50x16",
+            "50 pairs × 16 in flight, 64 B",
+            "messages",
+            ("--pairs", "50", "--window", "16"),
+            plain(*ALL),
+            against(ALL, ">", 1.1),
+            peer_aim=(">", 1.1),
+        )
     ),
-    Scenario(
-        "pairs_1000",
-        "1,000 pairs × 1 in flight, 64 B",
-        "messages",
-        ("--pairs", "1000"),
-        plain(*WITH_FLOOR),
-        ((OURS, "channels", ">", 200), (OURS, "nchan", ">", 2.7), (OURS, "ws", ">", 4))
-        + AGAINST_FLOOR,
+    *with_p99(
+        Scenario(
+            "pairs_1000",
+            "1,000 pairs × 1 in flight, 64 B",
+            "messages",
+            ("--pairs", "1000"),
+            plain(*WITH_FLOOR),
+            ((OURS, "floor", ">", 0.92), *against(ALL, "", None)),
+        )
     ),
-    Scenario(
-        "push_100",
-        "push, 100 pairs × 1 in flight, 64 B",
-        "messages",
-        ("--route", "push", "--pairs", "100"),
-        plain(OURS, "ws", "channels"),
-        ((OURS, "channels", ">", 55), (OURS, "ws", ">", 2.4)),
+    *with_p99(
+        Scenario(
+            "push_100",
+            "push, 100 pairs × 1 in flight, 64 B",
+            "messages",
+            ("--route", "push", "--pairs", "100"),
+            plain(OURS, "ws", "channels"),
+            ((OURS, "channels", ">", 55), (OURS, "ws", ">", 2.4)),
+        )
     ),
-    Scenario(
-        "kib_2",
-        "50 pairs × 4 in flight, 2 KiB",
-        "messages",
-        ("--pairs", "50", "--window", "4", "--bytes", "2048"),
-        plain(*ALL),
-        ((OURS, "nchan", ">", 24), (OURS, "ws", ">", 7)),
+    *with_p99(
+        Scenario(
+            "kib_2",
+            "50 pairs × 4 in flight, 2 KiB",
+            "messages",
+            ("--pairs", "50", "--window", "4", "--bytes", "2048"),
+            plain(*ALL),
+            ((OURS, "nchan", ">", 24), (OURS, "ws", ">", 7)),
+        )
     ),
-    Scenario(
-        "kib_32",
-        "10 pairs × 4 in flight, 32 KiB",
-        "messages",
-        ("--pairs", "10", "--window", "4", "--bytes", "32768"),
-        plain(*ALL),
-        ((OURS, "ws", ">", 3),),
+    *with_p99(
+        Scenario(
+            "kib_32",
+            "10 pairs × 4 in flight, 32 KiB",
+            "messages",
+            ("--pairs", "10", "--window", "4", "--bytes", "32768"),
+            plain(*ALL),
+            ((OURS, "ws", ">", 3),),
+        )
     ),
     Scenario(
         "one_pair_p50",
@@ -271,6 +355,7 @@ SCENARIOS = (
         ("--pairs", "100"),
         plain(*TLS, "floor_tls", OURS),
         ((TLS_OURS, OURS, "", None), (TLS_OURS, "ws_tls", "", None), (TLS_OURS, "floor_tls", "", None)),
+        peer_aim=(">", 0.9),
     ),
     Scenario(
         "tls_pairs_50x16",
@@ -279,6 +364,7 @@ SCENARIOS = (
         ("--pairs", "50", "--window", "16"),
         plain(*TLS, OURS),
         ((TLS_OURS, OURS, "", None), (TLS_OURS, "ws_tls", "", None)),
+        peer_aim=(">", 0.9),
     ),
     Scenario(
         "tls_kib_2",
@@ -287,6 +373,7 @@ SCENARIOS = (
         ("--pairs", "50", "--window", "4", "--bytes", "2048"),
         plain(*TLS, OURS),
         ((TLS_OURS, OURS, "", None), (TLS_OURS, "ws_tls", "", None)),
+        peer_aim=(">", 0.9),
     ),
     Scenario(
         "tls_idle_2000",
@@ -351,6 +438,41 @@ SCENARIOS = (
         (("nginx_handed", OURS, ">", 1.0), ("nginx_handed", "nginx_handed_request", ">", 0.5)),
         seconds=0,
     ),
+    # Two nodes over Redis, the users of a pair on different ones.
+    Scenario(
+        "cluster_pair",
+        "two nodes, one pair, 64 B",
+        "p50",
+        ("--pairs", "1"),
+        plain(*CLUSTERS, OURS),
+        ((CLUSTER, None, "<", 250), *against(CLUSTERS, "", None)),
+    ),
+    Scenario("cluster_pair_p99", "two nodes, one pair, 64 B", "p99", (), plain(*CLUSTERS, OURS)),
+    Scenario(
+        "cluster_pairs_100",
+        "two nodes, 100 pairs × 1 in flight, 64 B",
+        "messages",
+        ("--pairs", "100"),
+        plain(*CLUSTERS, OURS),
+        against(CLUSTERS, "", None),
+    ),
+    *(
+        Scenario(
+            "cluster_pairs_100_" + figure,
+            "two nodes, 100 pairs × 1 in flight, 64 B",
+            figure,
+            (),
+            plain(*CLUSTERS),
+            aims,
+        )
+        for figure, aims in (
+            ("per_cpu", against(CLUSTERS, ">", 3)),
+            ("node_cpu", ()),
+            ("engine_cpu", ()),
+        )
+    ),
+    *clustered_idle("chat", "8,000 idle sockets"),
+    *clustered_idle("push", "8,000 idle sockets, half of them for push"),
     Scenario(
         "nchan_configurations",
         "nchan as it can be configured: 100 pairs × 1 in flight, 64 B",

@@ -68,22 +68,28 @@ std::string value_format(std::uint32_t bytes) {
   return "\"#-@" + filler + "\"";
 }
 
-std::string sent_format(std::uint32_t bytes, char to = 'b') {
-  return R"({"message": )" + value_format(bytes) + R"(, "to_user": ")" + user_format(to) + R"("})";
+/// `text` as it is on the wire.
+std::string packet_of(const LoadOptions& options, const std::string& text) {
+  return options.reply == Reply::socket_io ? R"(42["chat",)" + text + "]" : text;
+}
+
+std::string sent_format(const LoadOptions& options, std::uint32_t bytes, char to = 'b') {
+  return packet_of(options, R"({"message": )" + value_format(bytes) + R"(, "to_user": ")" +
+                                user_format(to) + R"("})");
 }
 
 std::vector<Pattern> reply_patterns(const LoadOptions& options, std::uint32_t bytes) {
   const auto value = value_format(bytes);
   std::vector<Pattern> patterns;
   if (options.reply == Reply::as_sent) {
-    patterns.emplace_back(sent_format(bytes));
+    patterns.emplace_back(sent_format(options, bytes));
     return patterns;
   }
   for (const std::string space : {"", " "}) {
     const auto name = [&](const char* text) { return "\"" + std::string(text) + "\":" + space; };
     const auto message = "{" + name("message") + value;
     patterns.emplace_back(options.route == Route::chat
-                              ? message + "}"
+                              ? packet_of(options, message + "}")
                               : "{" + name("event") + message + "," + space + name("group") + '"' +
                                     group_format() + "\"}}");
   }
@@ -111,9 +117,9 @@ Load::Load(const LoadOptions& options)
       buffer_(1 << 20),
       pairs_(options.pairs + options.idle / 2 + options.stalled + options.storm / 2 + 1),
       idle_pairs_(options.idle / 2),
-      frame_(sent_format(options.bytes)),
-      answer_frame_(sent_format(options.bytes, 'a')),
-      stalled_frame_(sent_format(options.stalled_bytes)),
+      frame_(sent_format(options, options.bytes)),
+      answer_frame_(sent_format(options, options.bytes, 'a')),
+      stalled_frame_(sent_format(options, options.stalled_bytes)),
       reply_(reply_patterns(options, options.bytes)),
       stalled_reply_(reply_patterns(options, options.stalled_bytes)) {
   if (epoll_ < 0) throw std::system_error(errno, std::system_category(), "epoll_create1");
@@ -136,9 +142,11 @@ Load::~Load() {
 
 LoadReport Load::run() {
   warm_up();
-  report_.resident_kib_before = process_use(options_.pid).resident_kib;
+  report_.resident_kib_before = process_use(options_.pids).resident_kib;
+  report_.engine_kib_before = process_use(options_.engine_pid).resident_kib;
   open_all();
-  report_.resident_kib_open = process_use(options_.pid).resident_kib;
+  pause();
+  report_.resident_kib_open = process_use(options_.pids).resident_kib;
   if (options_.serve_idle) serve_each_once();
   if (options_.pairs != 0 && options_.seconds > 0) {
     measure();
@@ -152,6 +160,10 @@ LoadReport Load::run() {
 
 // ---- opening
 
+void Load::pause() {
+  run_until(now_ns() + in_ns(options_.pause_seconds), [] { return false; });
+}
+
 /// One pair opens, passes a message and closes: one-time costs of the server do not count for later
 /// sockets.
 void Load::warm_up() {
@@ -159,8 +171,9 @@ void Load::warm_up() {
   const auto deadline = now_ns() + kPatienceNs;
   open(pair, true);
   open(pair, false);
-  run_until(deadline, [&] { return pair.sender.is_open() && pair.receiver.is_open(); });
-  if (pair.sender.is_open() && pair.receiver.is_open()) {
+  run_until(deadline, [&] { return pair.sender.is_ready && pair.receiver.is_ready; });
+  if (pair.sender.is_ready && pair.receiver.is_ready) {
+    pause();
     send_message(pair, now_ns());
     pair.sender.flush();
     run_until(deadline, [&] { return completed(pair) == 1; });
@@ -178,12 +191,12 @@ void Load::open_all() {
   opened_at_.clear();
   opened_end_ = 0;
   const auto sockets = all - opening_;
-  const auto use = process_use(options_.pid);
+  const auto use = process_use(options_.pids);
   const auto start = now_ns();
   open_until(all);
   report_.sockets = sockets;
   report_.connect_seconds = seconds(now_ns() - start);
-  const auto use_after = process_use(options_.pid);
+  const auto use_after = process_use(options_.pids);
   report_.connect_cpu_seconds =
       use_after.user_seconds - use.user_seconds + use_after.system_seconds - use.system_seconds;
   if (sockets >= 2 * kThousand) {
@@ -227,25 +240,38 @@ void Load::open_next() {
 
 void Load::open(Pair& pair, bool sender) {
   auto& socket = sender ? pair.sender : pair.receiver;
+  socket.is_ready = false;
+  auto server = options_.server;
+  if (options_.second_port != 0 && sender == (pair.index % 2 != 0)) {
+    server.port = options_.second_port;
+  }
   const auto user = filled(user_format(sender ? 'a' : 'b'), pair.index);
   if (!options_.request.empty() && !is_standing(pair)) {
-    socket.connect(epoll_, options_.server, options_.request, {}, true, true);
+    socket.connect(epoll_, server, options_.request, {}, true, true);
     return look_after(socket);
   }
   // The original has no users; servers without users ignore the parameter.
-  const auto target = sender || options_.route == Route::chat
-                          ? "/ws/chat/" + filled(group_format(), pair.index) + "/?user=" + user
-                          : "/push/" + user + "/";
+  const auto group = filled(group_format(), pair.index);
+  auto target = sender || options_.route == Route::chat ? "/ws/chat/" + group + "/?user=" + user
+                                                        : "/push/" + user + "/";
+  if (options_.reply == Reply::socket_io) {
+    target = "/socket.io/?EIO=4&transport=websocket&group=" + group;
+  }
   std::string fields;
   if (!options_.token_key.empty()) {
     fields = "Authorization: Bearer " + sign_token(options_.token_key, user) + "\r\n";
   }
   if (pair.is_storm) fields += "Sec-WebSocket-Protocol: waystation.v1\r\n";
-  socket.connect(epoll_, options_.server, target, fields, sender || !pair.is_stalled);
+  socket.connect(epoll_, server, target, fields, sender || !pair.is_stalled);
   look_after(socket);
 }
 
 void Load::on_open(Socket& socket) {
+  if (options_.reply != Reply::socket_io) on_ready(socket);
+}
+
+void Load::on_ready(Socket& socket) {
+  socket.is_ready = true;
   auto& pair = pairs_[socket.pair];
   if (pair.is_stalled && !socket.is_sender) stall(pair);
   if (opened_at_.size() == opened_end_) return;  // the first pair, or a reconnect
@@ -261,7 +287,26 @@ void Load::stall(Pair& pair) {
 
 // ---- messages
 
+/// A packet that is no event is a part of the handshake or a ping.
+bool Load::on_socket_io_packet(Socket& socket, std::string_view text) {
+  if (text.starts_with("42")) return false;
+  if (text.starts_with("0{")) {
+    socket.out() += client_frame(0x1, "40");
+  } else if (text.starts_with("40{")) {
+    on_ready(socket);
+  } else if (text == "2") {
+    ++socket.pings;
+    socket.out() += client_frame(0x1, "3");
+  } else {
+    throw std::runtime_error(name_of(socket) +
+                             ": a packet of no known kind: " + std::string(text.substr(0, 200)));
+  }
+  socket.flush();
+  return true;
+}
+
 void Load::on_text(Socket& socket, std::string_view text) {
+  if (options_.reply == Reply::socket_io && on_socket_io_packet(socket, text)) return;
   auto& pair = pairs_[socket.pair];
   if (pair.is_stalled) return on_stalled_text(socket, text);
   if (pair.is_storm) return on_storm_text(socket, text);
@@ -452,7 +497,8 @@ void Load::measure() {
   run_until(start + in_ns(options_.warmup_seconds), [] { return false; });
 
   const auto before = completed_in_all();
-  const auto use = process_use(options_.pid);
+  const auto use = process_use(options_.pids);
+  const auto engine = process_use(options_.engine_pid);
   const auto own = own_cpu_seconds();
   report_.late = 0;
   is_measuring_ = true;
@@ -473,9 +519,12 @@ void Load::measure() {
 
   report_.messages = completed_in_all() - before;
   report_.seconds = seconds(to - from);
-  const auto use_after = process_use(options_.pid);
+  const auto use_after = process_use(options_.pids);
   report_.server_user_seconds = use_after.user_seconds - use.user_seconds;
   report_.server_system_seconds = use_after.system_seconds - use.system_seconds;
+  report_.engine = process_use(options_.engine_pid);
+  report_.engine.user_seconds -= engine.user_seconds;
+  report_.engine.system_seconds -= engine.system_seconds;
   report_.generator_cpu_seconds = own_cpu_seconds() - own;
 }
 
@@ -489,7 +538,8 @@ void Load::settle() {
   if (!is_settled()) throw std::runtime_error("not every message arrived");
   run_until(now_ns() + kSurplusNs, [] { return false; });
   report_.messages_in_all = completed_in_all();
-  report_.resident_kib_after = process_use(options_.pid).resident_kib;
+  report_.resident_kib_after = process_use(options_.pids).resident_kib;
+  report_.engine.resident_kib = process_use(options_.engine_pid).resident_kib;
   for (const auto* const pair : stalled_) {
     report_.stalled_ended += static_cast<std::uint32_t>(pair->ended);
     if (pair->ended == 0) throw std::runtime_error("a stalled receiver was never closed");

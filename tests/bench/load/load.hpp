@@ -20,17 +20,25 @@ namespace waystation::load {
 enum class Route : std::uint8_t { chat, push };
 
 /// A server's protocol: the original extracts the message from its envelope; a plain
-/// publish-and-subscribe server passes on the whole text.
-enum class Reply : std::uint8_t { message, as_sent };
+/// publish-and-subscribe server passes on the whole text. Socket.IO (protocol version 5, with
+/// Engine.IO 4 over WebSocket alone) has the original's texts as arguments of the event `chat`.
+enum class Reply : std::uint8_t { message, as_sent, socket_io };
 
 struct LoadOptions {
   Endpoint server;
-  pid_t pid = 0;  // of the server, to read its CPU time and memory; 0: not read
+  // Of a second node; 0: there is one server. The two users of a pair connect to different nodes,
+  // the senders to both alike.
+  std::uint16_t second_port = 0;
+  std::vector<pid_t> pids;  // of the server or its nodes, to read their CPU time and memory
+  pid_t engine_pid = 0;     // of the server that the nodes share; 0: none
   Route route = Route::chat;
   Reply reply = Reply::message;
   std::uint32_t pairs = 1;   // that send
   std::uint32_t window = 1;  // messages in flight per pair
   std::uint32_t bytes = 64;  // of a message's value, quotes included
+  // After the sockets are open, before the first message: for a server that opens them before it
+  // has subscribed.
+  double pause_seconds = 0;
   double warmup_seconds = 1;
   double seconds = 5;
   std::uint64_t max_messages = 1'000'000'000;
@@ -63,6 +71,8 @@ struct LoadReport {
   Histogram latency;  // from send to arrival at the receiver, in nanoseconds
   double server_user_seconds = 0;
   double server_system_seconds = 0;
+  ProcessUse engine;  // its CPU time in the measured time; its memory at the end
+  std::uint64_t engine_kib_before = 0;
   double generator_cpu_seconds = 0;
   std::uint64_t late = 0;  // with a rate: messages delayed by a full window
 
@@ -109,7 +119,9 @@ class Load final : private SocketOwner {
 
   void on_open(Socket& socket) override;
   void on_text(Socket& socket, std::string_view text) override;
+  void on_ready(Socket& socket);
 
+  void pause();
   void warm_up();
   void open_all();
   void open_until(std::uint32_t end);
@@ -118,6 +130,7 @@ class Load final : private SocketOwner {
   bool is_standing(const Pair& pair) const noexcept;
   void open(Pair& pair, bool sender);
   void stall(Pair& pair);
+  bool on_socket_io_packet(Socket& socket, std::string_view text);
   void on_stalled_text(Socket& socket, std::string_view text);
   void on_storm_text(Socket& socket, std::string_view text);
   void look_after(Socket& socket);

@@ -35,6 +35,11 @@ void print(const LoadOptions& options, const LoadReport& report) {
               micro(0.5), micro(0.9), micro(0.99), micro(0.999), micro(1));
   std::printf("\"server_user_seconds\":%.2f,\"server_system_seconds\":%.2f,",
               report.server_user_seconds, report.server_system_seconds);
+  std::printf("\"engine_user_seconds\":%.2f,\"engine_system_seconds\":%.2f,",
+              report.engine.user_seconds, report.engine.system_seconds);
+  std::printf("\"engine_kib\":{\"before\":%llu,\"after\":%llu},",
+              static_cast<unsigned long long>(report.engine_kib_before),
+              static_cast<unsigned long long>(report.engine.resident_kib));
   std::printf("\"generator_cpu_seconds\":%.2f,\"pings\":%llu,", report.generator_cpu_seconds,
               static_cast<unsigned long long>(report.pings));
   std::printf("\"sockets\":%u,\"connect_seconds\":%.3f,\"connects_per_second\":%.1f,",
@@ -67,16 +72,24 @@ int main(int argc, char** argv) {
   app.add_option("--port", options.server.port)->required();
   app.add_option("--addresses", options.server.source_addresses, "source addresses, taken in turn")
       ->check(CLI::Range(1U, 200U));
-  app.add_option("--pid", options.pid, "of the server");
+  app.add_option("--second-port", options.second_port,
+                 "of a second node: the two users of a pair connect to different nodes");
+  app.add_option("--pid", options.pids, "of the server, or of each node");
+  app.add_option("--engine-pid", options.engine_pid, "of the server that the nodes share");
   app.add_option("--route", options.route, "chat or push")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, Route>{{"chat", Route::chat}, {"push", Route::push}}));
-  app.add_option("--reply", options.reply, "message or as_sent")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, Reply>{{"message", Reply::message}, {"as_sent", Reply::as_sent}}));
+  app.add_option("--reply", options.reply, "message, as_sent or socket_io")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, Reply>{{"message", Reply::message},
+                                                               {"as_sent", Reply::as_sent},
+                                                               {"socket_io", Reply::socket_io}}));
   app.add_option("--pairs", options.pairs)->check(CLI::Range(0U, 30000U));
   app.add_option("--window", options.window)->check(CLI::Range(1U, 100000U));
   app.add_option("--bytes", options.bytes)->check(CLI::Range(21U, 1U << 20));
+  app.add_option("--pause", options.pause_seconds,
+                 "seconds before the first message, after the sockets are open")
+      ->check(CLI::Range(0., 60.));
   app.add_option("--warmup", options.warmup_seconds)->check(CLI::Range(0., 60.));
   app.add_option("--seconds", options.seconds)->check(CLI::Range(0., 600.));
   app.add_option("--messages", options.max_messages, "at most so many");

@@ -8,6 +8,15 @@
 #include <string>
 
 namespace waystation::load {
+namespace {
+
+void add(ProcessUse& to, const ProcessUse& use) {
+  to.user_seconds += use.user_seconds;
+  to.system_seconds += use.system_seconds;
+  to.resident_kib += use.resident_kib;
+}
+
+}  // namespace
 
 ProcessUse process_use(pid_t pid) {
   ProcessUse use;
@@ -37,12 +46,15 @@ ProcessUse process_use(pid_t pid) {
   for (const auto& task : std::filesystem::directory_iterator(folder + "/task", gone)) {
     std::ifstream children(task.path() / "children");
     for (pid_t child = 0; children >> child;) {
-      const auto of_child = process_use(child);
-      use.user_seconds += of_child.user_seconds;
-      use.system_seconds += of_child.system_seconds;
-      use.resident_kib += of_child.resident_kib;
+      add(use, process_use(child));
     }
   }
+  return use;
+}
+
+ProcessUse process_use(std::span<const pid_t> pids) {
+  ProcessUse use;
+  for (const auto pid : pids) add(use, process_use(pid));
   return use;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <span>
 
 namespace waystation::load {
 
@@ -15,5 +16,8 @@ struct ProcessUse {
 
 /// Of `pid` and its descendants; all zero if the process does not exist.
 ProcessUse process_use(pid_t pid);
+
+/// The sum over processes that are not descendants of each other.
+ProcessUse process_use(std::span<const pid_t> pids);
 
 }  // namespace waystation::load

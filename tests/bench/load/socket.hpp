@@ -74,6 +74,7 @@ class Socket {
   unsigned closed_with() const noexcept { return closed_with_; }
 
   std::uint32_t pair = 0;  // for the owner
+  bool is_ready = false;   // for the owner: the server takes messages
   bool is_sender = false;
   std::uint64_t received = 0;  // texts
   std::uint64_t pings = 0;

@@ -1,5 +1,7 @@
 #!/bin/sh
-# Serves the original protocol with Django Channels: start.sh PORT
+# Serves the original protocol with Django Channels: start.sh PORT [cluster]
+#
+# The last one is a node; REDIS_PORT is the port of its Redis.
 set -eu
 cd "$(dirname "$0")"
 export PYTHONDONTWRITEBYTECODE=1
