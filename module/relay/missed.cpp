@@ -104,8 +104,8 @@ Result<MissedQuestion, const char*> read_missed(std::string_view object) {
       scanner.skip_space();
       if (!scanner.accept(':') || !scanner.value(&value, 1)) return kBadSince;
       scanner.skip_space();
-      std::array<char, MissedCursor::kMaxBytes>
-          buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+      // Long enough for the names that count.
+      std::array<char, 8> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init)
       const auto name = unescape_ascii(escaped, buffer.data(), buffer.size());
       if (name == "since") {
         if (has_since) return "missed: since occurs twice; send it once";
@@ -117,8 +117,9 @@ Result<MissedQuestion, const char*> read_missed(std::string_view object) {
         if (has_after) return "missed: after occurs twice; send it once";
         has_after = true;
         if (value.front() != '"') return kBadAfter;
-        const auto text =
-            unescape_ascii(value.substr(1, value.size() - 2), buffer.data(), buffer.size());
+        const auto escaped_cursor = value.substr(1, value.size() - 2);
+        std::string bytes(std::min(escaped_cursor.size(), MissedCursor::kMaxBytes), '\0');
+        const auto text = unescape_ascii(escaped_cursor, bytes.data(), bytes.size());
         if (text) question.after = MissedCursor::parse(*text);
         if (!question.after) return kBadAfter;
       }
