@@ -137,16 +137,26 @@ waystation_status answer(std::uint32_t relay_id, const waystation_request* reque
   return status;
 }
 
-/// Runs `query`, waits for its result, and passes it to `use`.
+waystation_call_result empty_result() noexcept {
+  waystation_call_result result{};
+  result.size = sizeof result;
+  return result;
+}
+
+/// Runs `query`, waits for its result, and passes it to `use`, which fills in the caller's
+/// `result`.
 template <typename Query, typename Use>
-waystation_status run_query(waystation_relay* handle, std::uint32_t deadline_ms, Query&& query,
-                            Use&& use) noexcept {
+waystation_status run_query(waystation_relay* handle, std::uint32_t deadline_ms,
+                            waystation_call_result* result, Query&& query, Use&& use) noexcept {
+  if (result != nullptr && !ws::is_sized(result)) return WAYSTATION_INVALID;
   return guarded([&] {
-    auto result = query(handle->relay->service(), std::chrono::milliseconds(deadline_ms));
-    if (!result) {
-      return result.error() == ws::CallProblem::timeout ? WAYSTATION_TIMEOUT : WAYSTATION_STOPPED;
+    auto found = query(handle->relay->service(), std::chrono::milliseconds(deadline_ms));
+    if (!found) {
+      return found.error() == ws::CallProblem::timeout ? WAYSTATION_TIMEOUT : WAYSTATION_STOPPED;
     }
-    use(*result);
+    auto whole = empty_result();
+    use(*found, whole);
+    if (result != nullptr) ws::write_sized(*result, whole);
     return WAYSTATION_OK;
   });
 }
@@ -154,9 +164,14 @@ waystation_status run_query(waystation_relay* handle, std::uint32_t deadline_ms,
 /// The same for a query about a user.
 template <typename Query, typename Use>
 waystation_status run_query(waystation_relay* handle, const char* user, std::uint32_t deadline_ms,
-                            Query&& query, Use&& use) noexcept {
+                            waystation_call_result* result, Query&& query, Use&& use) noexcept {
   if (handle == nullptr || user == nullptr || !ws::is_user_id(user)) return WAYSTATION_INVALID;
-  return run_query(handle, deadline_ms, std::forward<Query>(query), std::forward<Use>(use));
+  return run_query(handle, deadline_ms, result, std::forward<Query>(query), std::forward<Use>(use));
+}
+
+void use_count(const ws::SocketCount& count, waystation_call_result& whole) noexcept {
+  whole.sockets = count.sockets;
+  whole.partial = count.is_partial ? 1 : 0;
 }
 
 waystation_status status_of(ws::ErrorCode code) noexcept {
@@ -469,70 +484,107 @@ uint64_t waystation_max_body_bytes(uint32_t relay_id) {
   return bytes;
 }
 
-waystation_status waystation_push(waystation_relay* relay, const char* user, const char* json,
-                                  size_t length, uint32_t deadline_ms, uint64_t* reached) {
+waystation_status waystation_push_v2(waystation_relay* relay, const char* user, const char* json,
+                                     size_t length, uint32_t deadline_ms,
+                                     waystation_call_result* result) {
   if (relay == nullptr || json == nullptr || length > relay->relay->max_message_bytes()) {
     return WAYSTATION_INVALID;
   }
   return run_query(
-      relay, user, deadline_ms,
+      relay, user, deadline_ms, result,
       [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
         if (!ws::problem_with_json({json, length}).empty()) throw std::invalid_argument("json");
         return service.notify(user, std::string(json, length), deadline);
       },
-      [&](const ws::SocketCount& count) {
-        if (reached != nullptr) *reached = count.sockets;
+      use_count);
+}
+
+waystation_status waystation_push(waystation_relay* relay, const char* user, const char* json,
+                                  size_t length, uint32_t deadline_ms, uint64_t* reached) {
+  auto result = empty_result();
+  const auto status = waystation_push_v2(relay, user, json, length, deadline_ms, &result);
+  if (status == WAYSTATION_OK && reached != nullptr) *reached = result.sockets;
+  return status;
+}
+
+waystation_status waystation_presence_v2(waystation_relay* relay, const char* user,
+                                         uint32_t deadline_ms, waystation_call_result* result) {
+  return run_query(
+      relay, user, deadline_ms, result,
+      [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
+        return service.presence(user, deadline);
+      },
+      [](const ws::UserPresence& presence, waystation_call_result& whole) {
+        whole.sockets = presence.push_sockets;
+        whole.groups = presence.groups.size();
+        whole.partial = presence.is_partial ? 1 : 0;
       });
 }
 
 waystation_status waystation_presence(waystation_relay* relay, const char* user,
                                       uint32_t deadline_ms, uint64_t* push_sockets,
                                       uint64_t* groups) {
-  return run_query(
-      relay, user, deadline_ms,
-      [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
-        return service.presence(user, deadline);
-      },
-      [&](const ws::UserPresence& presence) {
-        if (push_sockets != nullptr) *push_sockets = presence.push_sockets;
-        if (groups != nullptr) *groups = presence.groups.size();
-      });
+  auto result = empty_result();
+  const auto status = waystation_presence_v2(relay, user, deadline_ms, &result);
+  if (status != WAYSTATION_OK) return status;
+  if (push_sockets != nullptr) *push_sockets = result.sockets;
+  if (groups != nullptr) *groups = result.groups;
+  return status;
 }
 
-waystation_status waystation_presence_list(
-    waystation_relay* relay, const char* after, uint32_t limit, uint32_t deadline_ms,
-    int (*visit)(void* user_data, const waystation_user* user), void* user_data, int* has_more) {
+waystation_status waystation_presence_list_v2(waystation_relay* relay, const char* after,
+                                              uint32_t limit, uint32_t deadline_ms,
+                                              int (*visit)(void* user_data,
+                                                           const waystation_user* user),
+                                              void* user_data, waystation_call_result* result) {
   const std::string_view first = after == nullptr ? "" : after;
   if (relay == nullptr || visit == nullptr || limit == 0 || limit > ws::UserListing::kMaxLimit ||
       (!first.empty() && !ws::is_user_id(first))) {
     return WAYSTATION_INVALID;
   }
   return run_query(
-      relay, deadline_ms,
+      relay, deadline_ms, result,
       [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
         return service.list_users(std::string(first), limit, deadline);
       },
-      [&](const ws::UserPage& page) {
-        if (has_more != nullptr) *has_more = page.has_more ? 1 : 0;
+      [&](const ws::UserPage& page, waystation_call_result& whole) {
+        whole.has_more = page.has_more ? 1 : 0;
+        whole.partial = page.is_partial ? 1 : 0;
         for (const auto& listed : page.users) {
           const std::string name(listed.name.view());
           const waystation_user user{sizeof(waystation_user), name.c_str(), listed.push_sockets,
-                                     listed.groups};
+                                     listed.groups, listed.nodes};
           if (visit(user_data, &user) == 0) break;
         }
       });
 }
 
-waystation_status waystation_end_sessions(waystation_relay* relay, const char* user,
-                                          uint32_t deadline_ms, uint64_t* closed) {
+waystation_status waystation_presence_list(
+    waystation_relay* relay, const char* after, uint32_t limit, uint32_t deadline_ms,
+    int (*visit)(void* user_data, const waystation_user* user), void* user_data, int* has_more) {
+  auto result = empty_result();
+  const auto status =
+      waystation_presence_list_v2(relay, after, limit, deadline_ms, visit, user_data, &result);
+  if (status == WAYSTATION_OK && has_more != nullptr) *has_more = result.has_more;
+  return status;
+}
+
+waystation_status waystation_end_sessions_v2(waystation_relay* relay, const char* user,
+                                             uint32_t deadline_ms, waystation_call_result* result) {
   return run_query(
-      relay, user, deadline_ms,
+      relay, user, deadline_ms, result,
       [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
         return service.end_sessions(user, deadline);
       },
-      [&](const ws::SocketCount& count) {
-        if (closed != nullptr) *closed = count.sockets;
-      });
+      use_count);
+}
+
+waystation_status waystation_end_sessions(waystation_relay* relay, const char* user,
+                                          uint32_t deadline_ms, uint64_t* closed) {
+  auto result = empty_result();
+  const auto status = waystation_end_sessions_v2(relay, user, deadline_ms, &result);
+  if (status == WAYSTATION_OK && closed != nullptr) *closed = result.sockets;
+  return status;
 }
 
 waystation_status waystation_missed(
@@ -548,7 +600,8 @@ waystation_status waystation_missed(
     ws::MissedQuestion question{since, {}};
     if (after != nullptr) {
       question.after = ws::MissedCursor::parse(after);
-      ws::require(question.after.has_value(), "after: not valid; pass `next` of an earlier answer");
+      ws::require(question.after.has_value(),
+                  "after: not valid; pass `cursor` of an earlier answer");
     }
     const auto called = relay->relay->service().missed(user, std::move(question), false,
                                                        std::chrono::milliseconds(deadline_ms));

@@ -84,8 +84,10 @@ class RedisCluster final : public Cluster {
   explicit RedisCluster(ClusterOptions options) : options_(std::move(options)) {}
 
   RelayService::BackplaneMaker backplane_maker() override {
-    return [this](Loop& loop, Directory& directory, Fanout& fanout, Reachability& reachability) {
-      auto made = std::make_unique<RedisBackplane>(loop, directory, fanout, reachability, options_);
+    return [this](Loop& loop, Directory& directory, Fanout& fanout, Reachability& reachability,
+                  NodeCalls& node) {
+      auto made =
+          std::make_unique<RedisBackplane>(loop, directory, fanout, reachability, node, options_);
       backplane_ = made.get();
       return made;
     };

@@ -1,6 +1,8 @@
 // Conversion of what a user missed for the C interface.
 #pragma once
 
+#include <memory>
+
 #include "api/guarded.hpp"
 #include "relay/missed.hpp"
 #include "waystation/waystation.h"
@@ -13,10 +15,16 @@ using MissedVisit = int (*)(void* user_data, const waystation_missed_sender* sen
 /// 0.
 inline void give_missed(const Missed& missed, MissedVisit visit, void* user_data,
                         waystation_missed_result& result) {
-  waystation_missed_result whole{};
+  // Not on the caller's stack, which may be small.
+  const auto memory = std::make_unique<waystation_missed_result>();
+  auto& whole = *memory;
   whole.notifications = missed.notifications;
   whole.complete = missed.complete ? 1 : 0;
-  copy_text(whole.next, missed.next);
+  // The first position always fits.
+  const bool fits = missed.next.size() < sizeof whole.next;
+  copy_text(whole.next, fits ? missed.next : missed.next.substr(0, missed.next.find('~')));
+  static_assert(sizeof whole.cursor > MissedCursor::kMaxBytes);
+  copy_text(whole.cursor, missed.next);
   write_sized(result, whole);
   for (const auto& sender : missed.from) {
     const waystation_missed_sender out{sizeof out, sender.user.c_str(), sender.count, sender.first,

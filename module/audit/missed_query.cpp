@@ -1,6 +1,7 @@
 // What a user missed: the queries behind AuditReader::missed().
 #include <sqlite3.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -107,8 +108,9 @@ Missed AuditReader::read_missed(const std::string& user, const std::string& node
   const auto complete_since = coverage.number(3);
 
   // A cursor of another file or node says only until when its answer was.
-  const auto& after = question.after;
-  const bool is_known = after && after->file == file && after->node == node && after->id <= last_id;
+  std::optional<MissedPosition> after;
+  if (question.after) after = question.after->on(node);
+  const bool is_known = after && after->file == file && after->id <= last_id;
   Range range{after ? after->time : question.since, 0};
   Missed missed;
   if (is_known) {
@@ -141,7 +143,7 @@ Missed AuditReader::read_missed(const std::string& user, const std::string& node
       missed.from.push_back({std::string(rows.text(0)), count, rows.number(2), rows.number(3)});
     }
   }
-  missed.next = MissedCursor{now_ms, last_id, file, node}.text();
+  missed.next = MissedCursor{{{now_ms, last_id, file, node}}}.text();
   return missed;
 }
 

@@ -22,18 +22,6 @@ constexpr auto kFlushTimeout = 1s;
 // A caller that waits longer has given up.
 constexpr auto kMaxAge = 5s;
 
-MissedFailure busy() noexcept {
-  return {ErrorCode::audit_busy, "missed: too many questions wait; try again in a second"};
-}
-
-MissedFailure unavailable() noexcept {
-  return {ErrorCode::audit_unavailable, "missed: the audit cannot be read now; try again later"};
-}
-
-MissedFailure too_slow() noexcept {
-  return {ErrorCode::timeout, "missed: the answer took too long; ask for a shorter time, or later"};
-}
-
 }  // namespace
 
 MissedReader::MissedReader(const AuditOptions& options, std::string path, std::string node,
@@ -54,9 +42,9 @@ void MissedReader::ask(std::string user, MissedQuestion question, MissedSource::
   {
     const MutexLock lock(mutex_);
     if (is_stopping_) {
-      refusal = unavailable();
+      refusal = missed_failure(ErrorCode::audit_unavailable);
     } else if (users_.size() >= options_.max_questions) {
-      refusal = busy();
+      refusal = missed_failure(ErrorCode::audit_busy);
     } else if (const auto [own, is_new] = users_.insert(user); !is_new) {
       refusal = MissedFailure{ErrorCode::audit_busy,
                               "missed: another question of this user waits; send one at a time"};
@@ -86,7 +74,7 @@ void MissedReader::run() noexcept {
   const FileSizeSignalBlocker no_signal;
   std::vector<Waiting> batch;
   while (take(batch)) answer(batch, flush());
-  for (auto& waiting : batch) complete(waiting, unavailable());
+  for (auto& waiting : batch) complete(waiting, missed_failure(ErrorCode::audit_unavailable));
 }
 
 /// Waits for questions, and then until the next flush is allowed. False: the reader stops.
@@ -123,7 +111,7 @@ void MissedReader::answer(std::vector<Waiting>& batch, bool is_flushed) noexcept
     } catch (const std::exception& problem) {
       reader.reset();
       log_problem(problem.what());
-      complete(waiting, unavailable());
+      complete(waiting, missed_failure(ErrorCode::audit_unavailable));
     }
   }
 }
@@ -131,16 +119,16 @@ void MissedReader::answer(std::vector<Waiting>& batch, bool is_flushed) noexcept
 MissedAnswer MissedReader::read(AuditReader& reader, const Waiting& waiting, bool is_flushed) {
   {
     const MutexLock lock(mutex_);
-    if (is_stopping_) return unavailable();
+    if (is_stopping_) return missed_failure(ErrorCode::audit_unavailable);
   }
-  if (Clock::now() - waiting.asked_at > kMaxAge) return too_slow();
+  if (Clock::now() - waiting.asked_at > kMaxAge) return missed_failure(ErrorCode::timeout);
   try {
     reader.set_deadline(kQueryDeadline);
     auto missed = reader.missed(waiting.user, node_, waiting.question, wall_clock_ms());
     missed.complete = missed.complete && is_flushed;
     return missed;
   } catch (const AuditTooSlow&) {
-    return too_slow();
+    return missed_failure(ErrorCode::timeout);
   }
 }
 

@@ -3,143 +3,262 @@
 #include <algorithm>
 #include <new>
 #include <utility>
+#include <vector>
 
-#include "base/byte_reader.hpp"
-#include "base/byte_writer.hpp"
+#include "relay/missed_answers.hpp"
 #include "relay/names.hpp"
 
 namespace waystation {
 namespace {
 
 constexpr std::int64_t kDeadlineMs = 1000;
-// Of an answer. What does not fit makes it partial.
-constexpr std::size_t kMaxAnswerBytes = std::size_t{1} << 20;
 
-std::string write_answer(const UserPresence& found) {
-  std::string body;
-  ByteWriter out(body);
-  out.u64(found.push_sockets);
-  out.u8(0);
-  for (const auto& group : found.groups) {
-    if (body.size() > kMaxAnswerBytes) {
-      body[8] = 1;
-      break;
-    }
-    out.u8(static_cast<std::uint8_t>(group.size()));
-    out.text(group);
+/// Calls `respond` with the text of an answer. Without memory there is no answer, and the answer of
+/// all is partial.
+template <typename Text, typename T>
+void respond_with(const std::function<void(const std::string&)>& respond, Text text,
+                  const T& answer) noexcept {
+  try {
+    respond(text(answer));
+  } catch (const std::bad_alloc&) {
   }
-  return body;
-}
-
-void add_answer(std::string_view body, UserPresence& found) {
-  ByteReader in(body);
-  const auto high = std::uint64_t{in.u32()} << 32U;
-  found.push_sockets += high | in.u32();
-  if (in.u8() != 0) found.is_partial = true;
-  while (in.left() != 0 && !in.is_short()) {
-    const auto size = in.u8();
-    const auto group = in.text(size);
-    if (parse_group(group)) found.groups.emplace_back(group);
-  }
-  if (in.is_short()) found.is_partial = true;
 }
 
 }  // namespace
 
+class Questions::PresenceGathering final : public Gathering {
+ public:
+  explicit PresenceGathering(Answer<UserPresence> answer) : answer_(std::move(answer)) {}
+
+  bool add(std::string_view body) override { return add_presence_answer(body, found_); }
+  void finish(bool is_partial) override {
+    found_.is_partial = found_.is_partial || is_partial;
+    // A user may have sockets of one group on several nodes.
+    auto& groups = found_.groups;
+    std::ranges::sort(groups);
+    // Not in ranges: clang 14.
+    groups.erase(std::unique(groups.begin(), groups.end()), groups.end());
+    answer_(std::move(found_));
+  }
+
+ private:
+  Answer<UserPresence> answer_;
+  UserPresence found_;
+};
+
+class Questions::MissedGathering final : public Gathering {
+ public:
+  MissedGathering(Questions& questions, std::vector<std::string> nodes, MissedQuestion question,
+                  Answer<MissedAnswer> answer)
+      : questions_(questions),
+        nodes_(std::move(nodes)),
+        answers_(std::move(question), questions.node_name_),
+        answer_(std::move(answer)) {
+    ++questions_.missed_asked_;
+  }
+  ~MissedGathering() override { --questions_.missed_asked_; }
+  MissedGathering(const MissedGathering&) = delete;
+  MissedGathering& operator=(const MissedGathering&) = delete;
+
+  bool add(std::string_view body) override {
+    auto answer = read_missed_answer(body);
+    if (!answer) return false;
+    if (*answer) {
+      answers_.add(std::move(**answer));
+    } else {
+      answers_.add(answer->error().code);
+    }
+    return true;
+  }
+  void finish(bool is_partial) override {
+    answer_(answers_.result(nodes_, is_partial, questions_.loop_.now().wall_ms));
+  }
+
+ private:
+  Questions& questions_;
+  const std::vector<std::string> nodes_;
+  MissedAnswers answers_;
+  Answer<MissedAnswer> answer_;
+};
+
+class Questions::UsersGathering final : public Gathering {
+ public:
+  UsersGathering(std::size_t limit, UserListing::Answer answer)
+      : limit_(limit), answer_(std::move(answer)) {}
+
+  bool add(std::string_view body) override {
+    const auto page = read_user_page(body);
+    if (!page) return false;
+    page_ = page_ ? merge_pages(*page_, *page, limit_) : *page;
+    return true;
+  }
+  void finish(bool is_partial) override {
+    if (page_) page_->is_partial = page_->is_partial || is_partial;
+    answer_(std::move(page_));
+  }
+
+ private:
+  const std::size_t limit_;
+  UserListing::Answer answer_;
+  std::optional<UserPage> page_;
+};
+
+Questions::Questions(Loop& loop, Directory& directory, NodeCalls& node, std::string node_name)
+    : Timer(loop.timers()),
+      loop_(loop),
+      directory_(directory),
+      node_(node),
+      node_name_(std::move(node_name)) {}
+
+Questions::~Questions() {
+  asked_.clear();  // while the counter that it changes is there
+}
+
+// ---- asking
+
 void Questions::presence(Shard* shard, std::string_view user, Answer<UserPresence> answer) {
-  ask(shard, Kind::presence, user, std::move(answer));
+  ask(shard, QuestionKind::presence, user, std::make_unique<PresenceGathering>(std::move(answer)));
 }
 
 void Questions::end_sessions(Shard* shard, std::string_view user, Answer<SocketCount> answer) {
-  ask(shard, Kind::end_sessions, user, [answer = std::move(answer)](const UserPresence& found) {
-    answer({found.push_sockets, found.is_partial});
-  });
+  ask(shard, QuestionKind::end_sessions, user,
+      std::make_unique<PresenceGathering>([answer = std::move(answer)](const UserPresence& found) {
+        answer({found.push_sockets, found.is_partial});
+      }));
 }
 
-UserPresence Questions::answer_here(Kind kind, std::string_view user) {
-  if (kind == Kind::presence) return directory_.presence(user);
-  return {directory_.end_sessions(user), {}};
+void Questions::missed(Shard* shard, std::string_view user, MissedQuestion question,
+                       Answer<MissedAnswer> answer) {
+  if (missed_asked_ == kMaxMissed) return answer(missed_failure(ErrorCode::audit_busy));
+  const auto arguments = missed_ask_text(user, question);
+  auto nodes = shard == nullptr ? std::vector<std::string>() : shard->nodes();
+  ask(shard, QuestionKind::missed, arguments,
+      std::make_unique<MissedGathering>(*this, std::move(nodes), std::move(question),
+                                        std::move(answer)));
 }
 
-void Questions::ask(Shard* shard, Kind kind, std::string_view user, Answer<UserPresence> answer) {
+void Questions::list_users(Shard* shard, std::string_view after, std::size_t limit,
+                           UserListing::Answer answer) {
+  ask(shard, QuestionKind::list_users, users_ask_text(after, limit),
+      std::make_unique<UsersGathering>(limit, std::move(answer)));
+}
+
+void Questions::ask(Shard* shard, QuestionKind kind, std::string_view arguments,
+                    std::unique_ptr<Gathering> gathering) {
   const auto id = next_++;
-  if (shard != nullptr) {
-    std::string body(1, static_cast<char>(kind));
-    body += user;
-    std::string frame;
-    NodeHeader header;
-    header.kind = NodeMessageKind::question;
-    header.socket = id;
-    write_node_message(frame, header, body, shard->sealer());
-    const auto all = shard->names().all();
-    const std::string_view channels[] = {all};
-    auto& asked = asked_[id];
-    asked.deadline_ms = loop_.now_ms() + kDeadlineMs;
-    asked.answer = answer;
-    const auto on_reply = [this, id, known = shard->node_count()](const Reply* reply) {
-      const auto found = asked_.find(id);
-      if (found == asked_.end() || reply == nullptr || reply->integer <= 0) return;
-      found->second.nodes = static_cast<std::size_t>(reply->integer);
-      // A node that is about to return was not asked.
-      if (found->second.nodes < known) found->second.found.is_partial = true;
-      finish_if_complete(id);
-    };
-    try {
-      if (shard->scripts().publish(shard->commands(), channels, frame, on_reply)) {
-        return Timer::set_sooner(asked.deadline_ms);
-      }
-    } catch (...) {
-      asked_.erase(id);
-      throw;
-    }
+  auto& asked = asked_[id];
+  asked.deadline_ms = loop_.now_ms() + kDeadlineMs;
+  asked.gathering = std::move(gathering);
+  Timer::set_sooner(asked.deadline_ms);
+  try {
+    if (shard != nullptr && publish(*shard, id, kind, arguments)) return;
+    // Only this node answers.
+    asked.nodes = 1;
+    asked.is_partial = true;
+    answer_here(kind, arguments, [this, id](const std::string& body) { add_answer(id, body); });
+  } catch (...) {
     asked_.erase(id);
+    throw;
   }
-  auto found = answer_here(kind, user);
-  found.is_partial = true;
-  answer(std::move(found));
+}
+
+/// False: the question cannot be sent.
+bool Questions::publish(Shard& shard, std::uint32_t id, QuestionKind kind,
+                        std::string_view arguments) {
+  std::string body(1, static_cast<char>(kind));
+  body += arguments;
+  std::string frame;
+  NodeHeader header;
+  header.kind = NodeMessageKind::question;
+  header.socket = id;
+  write_node_message(frame, header, body, shard.sealer());
+  const auto all = shard.names().all();
+  const std::string_view channels[] = {all};
+  const auto on_reply = [this, id, known = shard.node_count()](const Reply* reply) {
+    const auto found = asked_.find(id);
+    if (found == asked_.end() || reply == nullptr || reply->integer <= 0) return;
+    found->second.nodes = static_cast<std::size_t>(reply->integer);
+    // A node that is about to return was not asked.
+    if (found->second.nodes < known) found->second.is_partial = true;
+    finish_if_complete(id);
+  };
+  return shard.scripts().publish(shard.commands(), channels, frame, on_reply);
+}
+
+// ---- answering
+
+void Questions::answer_here(QuestionKind kind, std::string_view arguments, Respond respond) {
+  switch (kind) {
+    case QuestionKind::presence:
+      if (is_user_id(arguments)) respond(presence_answer_text(directory_.presence(arguments)));
+      return;
+    case QuestionKind::end_sessions:
+      if (is_user_id(arguments)) {
+        respond(presence_answer_text({directory_.end_sessions(arguments), {}, false}));
+      }
+      return;
+    case QuestionKind::missed:
+      if (auto asked = read_missed_ask(arguments)) {
+        node_.missed_here(std::move(asked->user), std::move(asked->question),
+                          [respond = std::move(respond)](const MissedAnswer& answer) {
+                            respond_with(respond, missed_answer_text, answer);
+                          });
+      }
+      return;
+    case QuestionKind::list_users:
+      if (const auto asked = read_users_ask(arguments)) {
+        node_.list_users_here(asked->after, asked->limit, loop_.now_ms() + kDeadlineMs,
+                              [respond = std::move(respond)](const std::optional<UserPage>& page) {
+                                respond_with(respond, user_page_text, page);
+                              });
+      }
+      return;
+  }
 }
 
 void Questions::on_question(Shard& shard, const NodeHeader& header, std::string_view body) {
   if (body.empty()) return;
-  const auto kind = static_cast<Kind>(body[0]);
-  const auto user = body.substr(1);
-  if ((kind != Kind::presence && kind != Kind::end_sessions) || !is_user_id(user)) return;
-  std::string frame;
-  NodeHeader answer;
-  answer.kind = NodeMessageKind::answer;
-  answer.socket = header.socket;
-  write_node_message(frame, answer, write_answer(answer_here(kind, user)), shard.sealer());
-  const auto inbox = shard.names().inbox(header.origin);
-  const std::string_view channels[] = {inbox};
-  // Where it cannot be sent, the answer of the one that asks is partial.
-  shard.scripts().publish(shard.commands(), channels, frame, {});
+  // Where the answer cannot be sent, the answer of the one that asks is partial.
+  const auto respond = [&shard, id = header.socket,
+                        inbox = shard.names().inbox(header.origin)](const std::string& text) {
+    std::string frame;
+    NodeHeader answer;
+    answer.kind = NodeMessageKind::answer;
+    answer.socket = id;
+    write_node_message(frame, answer, text, shard.sealer());
+    const std::string_view channels[] = {inbox};
+    shard.scripts().publish(shard.commands(), channels, frame, {});
+  };
+  answer_here(static_cast<QuestionKind>(body[0]), body.substr(1), respond);
 }
 
 void Questions::on_answer(const NodeHeader& header, std::string_view body) {
-  const auto found = asked_.find(header.socket);
-  if (found == asked_.end()) return;
-  ++found->second.answers;
-  add_answer(body, found->second.found);
-  finish_if_complete(header.socket);
+  add_answer(header.socket, body);
 }
+
+void Questions::add_answer(std::uint32_t id, std::string_view body) {
+  const auto found = asked_.find(id);
+  if (found == asked_.end()) return;
+  auto& asked = found->second;
+  ++asked.answers;
+  if (!asked.gathering->add(body)) asked.is_partial = true;
+  finish_if_complete(id);
+}
+
+// ---- the end of a question
 
 void Questions::finish_if_complete(std::uint32_t id) noexcept {
   const auto found = asked_.find(id);
   if (found == asked_.end() || found->second.nodes == 0) return;
-  if (found->second.answers >= found->second.nodes) finish(found, false);
+  if (found->second.answers >= found->second.nodes) finish(found);
 }
 
-void Questions::finish(std::map<std::uint32_t, Asked>::iterator asked, bool is_partial) noexcept {
-  auto found = std::move(asked->second.found);
-  const auto answer = std::move(asked->second.answer);
+void Questions::finish(std::map<std::uint32_t, Asked>::iterator asked) noexcept {
+  const auto gathering = std::move(asked->second.gathering);
+  const bool is_partial = asked->second.is_partial;
   asked_.erase(asked);
-  found.is_partial = found.is_partial || is_partial;
-  // A user may have sockets of one group on several nodes.
-  auto& groups = found.groups;
-  std::ranges::sort(groups);
-  groups.erase(std::unique(groups.begin(), groups.end()), groups.end());  // not in ranges: clang 14
   try {
-    answer(std::move(found));
+    gathering->finish(is_partial);
   } catch (const std::bad_alloc&) {
     // The caller has a deadline of its own.
   }
@@ -147,7 +266,8 @@ void Questions::finish(std::map<std::uint32_t, Asked>::iterator asked, bool is_p
 
 void Questions::on_timer() noexcept {
   while (!asked_.empty() && asked_.begin()->second.deadline_ms <= loop_.now_ms()) {
-    finish(asked_.begin(), true);
+    asked_.begin()->second.is_partial = true;
+    finish(asked_.begin());
   }
   if (!asked_.empty()) Timer::set(asked_.begin()->second.deadline_ms);
 }

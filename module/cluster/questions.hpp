@@ -1,13 +1,16 @@
-// Calls of the host application that all nodes answer.
+// Questions that all nodes answer.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "cluster/node_message.hpp"
+#include "cluster/question_text.hpp"
 #include "cluster/shard.hpp"
 #include "reactor/timer_queue.hpp"
 #include "relay/backplane.hpp"
@@ -19,39 +22,68 @@ namespace waystation {
 /// them, the answer is partial. The loop's thread only.
 class Questions final : private Timer {
  public:
-  /// Both must outlive it.
-  Questions(Loop& loop, Directory& directory)
-      : Timer(loop.timers()), loop_(loop), directory_(directory) {}
+  /// The most questions what users missed that wait for answers. Each one reads the disk of every
+  /// node.
+  static constexpr std::size_t kMaxMissed = 1000;
+
+  /// The references must outlive it. `node_name` is that of this node.
+  Questions(Loop& loop, Directory& directory, NodeCalls& node, std::string node_name);
+  ~Questions();
 
   /// `shard` is one that is ready; null: none is, and only this node answers. Each throws
   /// std::bad_alloc.
   void presence(Shard* shard, std::string_view user, Answer<UserPresence> answer);
   void end_sessions(Shard* shard, std::string_view user, Answer<SocketCount> answer);
+  /// Refused with audit_busy if kMaxMissed wait.
+  void missed(Shard* shard, std::string_view user, MissedQuestion question,
+              Answer<MissedAnswer> answer);
+  void list_users(Shard* shard, std::string_view after, std::size_t limit,
+                  UserListing::Answer answer);
 
   /// A question of a node, this one too, and an answer to this node. Throw std::bad_alloc.
   void on_question(Shard& shard, const NodeHeader& header, std::string_view body);
   void on_answer(const NodeHeader& header, std::string_view body);
 
  private:
-  enum class Kind : std::uint8_t { presence = 1, end_sessions = 2 };
+  /// Puts the answers to one question together. Both functions may throw std::bad_alloc.
+  class Gathering {
+   public:
+    virtual ~Gathering() = default;
+    /// False: the answer is malformed.
+    virtual bool add(std::string_view body) = 0;
+    /// Gives the answer of all. Once.
+    virtual void finish(bool is_partial) = 0;
+  };
+  class PresenceGathering;
+  class MissedGathering;
+  class UsersGathering;
 
   struct Asked {
     std::int64_t deadline_ms = 0;
     std::size_t answers = 0;
     std::size_t nodes = 0;  // that were asked; 0: not known yet
-    UserPresence found;     // end_sessions: push_sockets is the number of sockets
-    Answer<UserPresence> answer;
+    bool is_partial = false;
+    std::unique_ptr<Gathering> gathering;
   };
 
-  void ask(Shard* shard, Kind kind, std::string_view user, Answer<UserPresence> answer);
-  UserPresence answer_here(Kind kind, std::string_view user);
+  /// Receives the body of this node's answer, once, inside the call or later. Must not throw.
+  using Respond = std::function<void(const std::string& body)>;
+
+  void ask(Shard* shard, QuestionKind kind, std::string_view arguments,
+           std::unique_ptr<Gathering> gathering);
+  bool publish(Shard& shard, std::uint32_t id, QuestionKind kind, std::string_view arguments);
+  void answer_here(QuestionKind kind, std::string_view arguments, Respond respond);
+  void add_answer(std::uint32_t id, std::string_view body);
   void finish_if_complete(std::uint32_t id) noexcept;
-  void finish(std::map<std::uint32_t, Asked>::iterator asked, bool is_partial) noexcept;
+  void finish(std::map<std::uint32_t, Asked>::iterator asked) noexcept;
   void on_timer() noexcept override;
 
   Loop& loop_;
   Directory& directory_;
+  NodeCalls& node_;
+  const std::string node_name_;
   std::map<std::uint32_t, Asked> asked_;  // by number, which is also the order of their deadlines
+  std::size_t missed_asked_ = 0;          // of them: what users missed
   std::uint32_t next_ = 1;
 };
 

@@ -31,7 +31,7 @@ RedisBackplane::Engine::Engine(RedisBackplane& owner, const EngineAddress& addre
       }) {}
 
 RedisBackplane::RedisBackplane(Loop& loop, Directory& directory, Fanout& fanout,
-                               Reachability& reachability, ClusterOptions options)
+                               Reachability& reachability, NodeCalls& node, ClusterOptions options)
     : Timer(loop.timers()),
       loop_(loop),
       directory_(directory),
@@ -40,7 +40,7 @@ RedisBackplane::RedisBackplane(Loop& loop, Directory& directory, Fanout& fanout,
       options_(std::move(options)),
       opener_(options_.keys, options_.name),
       resolver_(loop),
-      questions_(loop, directory) {
+      questions_(loop, directory, node, options_.node_name) {
   for (const auto& address : options_.engines) {
     engines_.push_back(std::make_unique<Engine>(*this, address));
   }
@@ -447,6 +447,16 @@ void RedisBackplane::presence(std::string_view user, Answer<UserPresence> answer
 
 void RedisBackplane::end_sessions(std::string_view user, Answer<SocketCount> answer) {
   questions_.end_sessions(any_usable(), user, std::move(answer));
+}
+
+void RedisBackplane::missed(std::string user, MissedQuestion question,
+                            Answer<MissedAnswer> answer) {
+  questions_.missed(any_usable(), user, std::move(question), std::move(answer));
+}
+
+void RedisBackplane::list_users(std::string_view after, std::size_t limit,
+                                UserListing::Answer answer) {
+  questions_.list_users(any_usable(), after, limit, std::move(answer));
 }
 
 // ---- engines that come and go

@@ -32,11 +32,12 @@ namespace waystation {
 /// `undecided`, and is never sent again from here.
 ///
 /// The loop's thread only, but for can_join() and stats().
-class RedisBackplane final : public Backplane, private Shard::Listener, private Timer {
+class RedisBackplane final : public ClusterBackplane, private Shard::Listener, private Timer {
  public:
-  /// All must outlive it. Begins to connect. Throws std::bad_alloc and std::system_error.
+  /// All must outlive it. `node` answers what other nodes ask. Begins to connect. Throws
+  /// std::bad_alloc and std::system_error.
   RedisBackplane(Loop& loop, Directory& directory, Fanout& fanout, Reachability& reachability,
-                 ClusterOptions options);
+                 NodeCalls& node, ClusterOptions options);
   ~RedisBackplane() override;
 
   /// Leaves the cluster, before the node ends its sockets for good.
@@ -58,6 +59,10 @@ class RedisBackplane final : public Backplane, private Shard::Listener, private 
   void notify(const Message& notification, Answer<SocketCount> answer) override;
   void presence(std::string_view user, Answer<UserPresence> answer) override;
   void end_sessions(std::string_view user, Answer<SocketCount> answer) override;
+
+  // ClusterBackplane
+  void missed(std::string user, MissedQuestion question, Answer<MissedAnswer> answer) override;
+  void list_users(std::string_view after, std::size_t limit, UserListing::Answer answer) override;
 
  private:
   using Channel = ChannelNames::Channel;

@@ -30,9 +30,11 @@ HttpResponse page_of(const UserPage& found) {
     require(cJSON_AddStringToObject(object, "user", last.c_str()));
     add(object, "push_sockets", user.push_sockets);
     add(object, "groups", user.groups);
+    add(object, "nodes", user.nodes);
   }
   require(found.has_more ? cJSON_AddStringToObject(page.get(), "next", last.c_str())
                          : cJSON_AddNullToObject(page.get(), "next"));
+  if (found.is_partial) require(cJSON_AddTrueToObject(page.get(), "partial"));
   return {200, "application/json", print(page), {}};
 }
 

@@ -41,7 +41,6 @@ RelayService::RelayService(const RelayOptions& options, Observer* listener,
       refresher_(refresher),
       log_(log),
       missed_(missed),
-      has_other_nodes_(make_backplane != nullptr),
       directory_(options.rate),
       fanout_(directory_, *this),
       reachability_(directory_, fanout_, *this),
@@ -49,15 +48,17 @@ RelayService::RelayService(const RelayOptions& options, Observer* listener,
       reactor_(std::make_unique<Reactor>(options.reactor)) {
   fanout_.set_show_reachable(options.show_reachable);
   if (make_backplane) {
-    std::promise<std::unique_ptr<Backplane>> made;
+    std::promise<std::unique_ptr<ClusterBackplane>> made;
     reactor_->post([&] {
       try {
-        made.set_value(make_backplane(*reactor_, directory_, fanout_, reachability_));
+        made.set_value(make_backplane(*reactor_, directory_, fanout_, reachability_, *this));
       } catch (...) {
         made.set_exception(std::current_exception());
       }
     });
-    backplane_ = made.get_future().get();
+    auto cluster = made.get_future().get();
+    cluster_ = cluster.get();
+    backplane_ = std::move(cluster);
   } else {
     backplane_ = std::make_unique<LocalBackplane>(directory_, fanout_, reachability_);
   }
@@ -183,7 +184,10 @@ CallResult<UserPage> RelayService::list_users(std::string after, std::size_t lim
         return call_async<std::optional<UserPage>>(
             std::move(done),
             [this, after = std::move(after), limit, deadline](UserListing::Answer answer) {
-              listing_.list(after, limit, now().steady_ms + deadline.count(), std::move(answer));
+              if (cluster_ != nullptr) {
+                return cluster_->list_users(after, limit, std::move(answer));
+              }
+              list_users_here(after, limit, now().steady_ms + deadline.count(), std::move(answer));
             });
       });
   if (!page) return page.error();
@@ -264,51 +268,53 @@ void RelayService::refresh(Connection& connection, Member& member, std::string u
                       });
 }
 
-void RelayService::ask_missed_source(std::string user, MissedQuestion question,
-                                     MissedSource::Completion done) {
-  if (missed_ != nullptr) {
-    if (has_other_nodes_) {
-      // Each node has an audit of its own, and only this one is asked.
-      done = [done = std::move(done)](MissedAnswer answer) {
-        if (answer) answer->complete = false;
-        done(std::move(answer));
-      };
-    }
-    return missed_->ask_missed(std::move(user), std::move(question), std::move(done));
+void RelayService::missed_here(std::string user, MissedQuestion question,
+                               Answer<MissedAnswer> answer) {
+  if (missed_ == nullptr) return answer(missed_failure(ErrorCode::audit_off));
+  missed_->ask_missed(std::move(user), std::move(question),
+                      [this, answer = std::move(answer)](MissedAnswer missed) {
+                        reactor_->post([answer, missed = std::move(missed)] { answer(missed); });
+                      });
+}
+
+void RelayService::list_users_here(std::string_view after, std::size_t limit, std::int64_t until_ms,
+                                   UserListing::Answer answer) {
+  listing_.list(after, limit, until_ms, std::move(answer));
+}
+
+void RelayService::ask_nodes(std::string user, MissedQuestion question,
+                             Answer<MissedAnswer> answer) {
+  if (cluster_ != nullptr) {
+    return cluster_->missed(std::move(user), std::move(question), std::move(answer));
   }
-  done(MissedFailure{ErrorCode::audit_off,
-                     "missed: this server keeps no audit; set its option audit_file"});
+  missed_here(std::move(user), std::move(question), std::move(answer));
 }
 
 void RelayService::ask_missed(Connection& connection, Member& member, std::string user,
                               MissedQuestion question, const ShortText& id) {
-  ask_missed_source(
+  ask_nodes(
       std::move(user), std::move(question),
-      [this, frame = id, id = connection.id(), &member](MissedAnswer missed) {
-        reactor_->post([this, frame, id, &member, answer = std::move(missed)] {
-          if (reactor_->find(id) == nullptr) return;  // the member has left
-          if (!answer) {
-            const auto& failure = answer.error();
-            return fanout_.send_error(member, {failure.code, std::string(failure.detail), frame});
-          }
-          member.send({missed_text(*answer), {}, {}}, nullptr);
-        });
+      [this, frame = id, id = connection.id(), &member](const MissedAnswer& answer) {
+        if (reactor_->find(id) == nullptr) return;  // the member has left
+        if (!answer) {
+          const auto& failure = answer.error();
+          return fanout_.send_error(member, {failure.code, std::string(failure.detail), frame});
+        }
+        member.send({missed_text(*answer), {}, {}}, nullptr);
       });
 }
 
 CallResult<MissedAnswer> RelayService::missed(std::string user, MissedQuestion question,
                                               bool is_counted, std::chrono::milliseconds deadline) {
   return wait_for<MissedAnswer>(deadline, [&](Completion<MissedAnswer> done) {
-    return call_async<MissedAnswer>(
-        std::move(done), [this, user = std::move(user), question = std::move(question),
-                          is_counted](Answer<MissedAnswer> answer) {
-          if (is_counted && !directory_.take_message(user, now())) {
-            return answer(
-                MissedFailure{ErrorCode::rate_limited,
-                              "missed: rate limit of the user exceeded; try again in a second"});
-          }
-          ask_missed_source(user, question, std::move(answer));
-        });
+    return call_async<MissedAnswer>(std::move(done),
+                                    [this, user = std::move(user), question = std::move(question),
+                                     is_counted](Answer<MissedAnswer> answer) {
+                                      if (is_counted && !directory_.take_message(user, now())) {
+                                        return answer(missed_failure(ErrorCode::rate_limited));
+                                      }
+                                      ask_nodes(user, question, std::move(answer));
+                                    });
   });
 }
 

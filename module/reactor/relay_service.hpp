@@ -101,11 +101,11 @@ using CallResult = Result<T, CallProblem>;
 template <typename T>
 using Completion = std::function<void(CallResult<T>)>;
 
-class RelayService final : private Observer, private Scheduler {
+class RelayService final : private Observer, private Scheduler, private NodeCalls {
  public:
   /// Makes the backplane, on the reactor's thread. Null: for one node.
-  using BackplaneMaker =
-      std::function<std::unique_ptr<Backplane>(Loop&, Directory&, Fanout&, Reachability&)>;
+  using BackplaneMaker = std::function<std::unique_ptr<ClusterBackplane>(
+      Loop&, Directory&, Fanout&, Reachability&, NodeCalls&)>;
 
   /// `listener` gets every outcome except Outcome::chat, on the reactor's thread. It, `refresher`,
   /// `log` and `missed` may be null; otherwise they must outlive the service. Throws
@@ -132,7 +132,7 @@ class RelayService final : private Observer, private Scheduler {
                                  std::chrono::milliseconds deadline);
   CallResult<UserPresence> presence(std::string user, std::chrono::milliseconds deadline);
   CallResult<SocketCount> end_sessions(std::string user, std::chrono::milliseconds deadline);
-  /// See UserListing.
+  /// See UserListing, and ClusterBackplane.
   CallResult<UserPage> list_users(std::string after, std::size_t limit,
                                   std::chrono::milliseconds deadline);
 
@@ -204,7 +204,10 @@ class RelayService final : private Observer, private Scheduler {
   void run_at(std::int64_t steady_ms) noexcept override;
   Reactor::SessionMaker session_maker(SessionParameters parameters);
   void set_expiry(Connection& connection, std::int64_t expires_at);
-  void ask_missed_source(std::string user, MissedQuestion question, MissedSource::Completion done);
+  void missed_here(std::string user, MissedQuestion question, Answer<MissedAnswer> answer) override;
+  void list_users_here(std::string_view after, std::size_t limit, std::int64_t until_ms,
+                       UserListing::Answer answer) override;
+  void ask_nodes(std::string user, MissedQuestion question, Answer<MissedAnswer> answer);
   template <typename T, typename F>
   bool call_async(Completion<T> done, F ask);
 
@@ -213,12 +216,12 @@ class RelayService final : private Observer, private Scheduler {
   TokenRefresher* refresher_;
   SocketLog* log_;
   MissedSource* missed_;
-  const bool has_other_nodes_;
   Directory directory_;
   Fanout fanout_;
   Reachability reachability_;
   UserListing listing_;
   std::unique_ptr<Backplane> backplane_;
+  ClusterBackplane* cluster_ = nullptr;  // backplane_, if there are other nodes
   std::optional<Router> router_;
   // A pointer, so that the destructor can end its thread before the members that sessions use.
   std::unique_ptr<Reactor> reactor_;

@@ -2,12 +2,16 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <string>
 #include <string_view>
 
 #include "relay/directory.hpp"
 #include "relay/member.hpp"
 #include "relay/message.hpp"
+#include "relay/missed.hpp"
+#include "relay/user_listing.hpp"
 
 namespace waystation {
 
@@ -60,6 +64,33 @@ class Backplane {
 
   /// Ends every socket of `user`. The answer is their number.
   virtual void end_sessions(std::string_view user, Answer<SocketCount> answer) = 0;
+};
+
+/// A backplane for several nodes. It also answers the questions that one node answers without a
+/// backplane, for all of them.
+class ClusterBackplane : public Backplane {
+ public:
+  /// What `user` missed, by the audits of all nodes: see MissedAnswers.
+  virtual void missed(std::string user, MissedQuestion question, Answer<MissedAnswer> answer) = 0;
+
+  /// The first `limit` users after the name `after`, of all nodes. See UserListing::list().
+  virtual void list_users(std::string_view after, std::size_t limit,
+                          UserListing::Answer answer) = 0;
+};
+
+/// What a ClusterBackplane asks its own node. The answers come on the relay's thread, inside the
+/// call or later, and never after the backplane's end. Functions may throw std::bad_alloc, and
+/// there is no answer then.
+class NodeCalls {
+ public:
+  virtual void missed_here(std::string user, MissedQuestion question,
+                           Answer<MissedAnswer> answer) = 0;
+  /// See UserListing::list().
+  virtual void list_users_here(std::string_view after, std::size_t limit, std::int64_t until_ms,
+                               UserListing::Answer answer) = 0;
+
+ protected:
+  ~NodeCalls() = default;
 };
 
 }  // namespace waystation

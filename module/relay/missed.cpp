@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <system_error>
+#include <utility>
 
 #include "relay/json_scanner.hpp"
 
@@ -11,8 +12,8 @@ namespace waystation {
 namespace {
 
 constexpr std::size_t kMaxNodeBytes = 64;
-// The longest cursor: three numbers, three separators and a node.
-constexpr std::size_t kMaxCursorBytes = 3 * 19 + 3 + kMaxNodeBytes;
+// Between the positions of a cursor.
+constexpr char kNextPosition = '~';
 
 constexpr const char* kBadSince =
     "missed: since is not a time; send ms since 1970, a whole number from 0 to 9007199254740991";
@@ -34,22 +35,53 @@ std::optional<std::int64_t> take_number(std::string_view& text) noexcept {
   return number;
 }
 
-}  // namespace
-
-std::string MissedCursor::text() const {
-  return std::to_string(time) + "-" + std::to_string(id) + "-" + std::to_string(file) + "-" + node;
-}
-
-std::optional<MissedCursor> MissedCursor::parse(std::string_view text) {
-  MissedCursor cursor;
-  for (auto* const number : {&cursor.time, &cursor.id, &cursor.file}) {
+std::optional<MissedPosition> parse_position(std::string_view text) {
+  MissedPosition position;
+  for (auto* const number : {&position.time, &position.id, &position.file}) {
     const auto taken = take_number(text);
     if (!taken || !text.starts_with('-')) return std::nullopt;
     text.remove_prefix(1);
     *number = *taken;
   }
   if (!is_node(text)) return std::nullopt;
-  cursor.node = text;
+  position.node = text;
+  return position;
+}
+
+}  // namespace
+
+MissedPosition MissedCursor::on(std::string_view node) const {
+  const auto found = std::ranges::find(positions, node, &MissedPosition::node);
+  if (found != positions.end()) return *found;
+  return {positions.front().time, 0, 0, std::string(node)};
+}
+
+std::string MissedCursor::text() const {
+  std::string text;
+  for (const auto& position : positions) {
+    if (!text.empty()) text += kNextPosition;
+    for (const auto number : {position.time, position.id, position.file}) {
+      text.append(std::to_string(number)).append("-");
+    }
+    text += position.node;
+  }
+  return text;
+}
+
+std::optional<MissedCursor> MissedCursor::parse(std::string_view text) {
+  if (text.size() > kMaxBytes) return std::nullopt;
+  MissedCursor cursor;
+  for (bool has_more = true; has_more;) {
+    const auto size = std::min(text.find(kNextPosition), text.size());
+    has_more = size != text.size();
+    auto position = parse_position(text.substr(0, size));
+    if (!position || cursor.positions.size() == kMaxNodes) return std::nullopt;
+    // At most kMaxNodes are compared.
+    const auto is_same = [&](const auto& other) { return other.node == position->node; };
+    if (std::ranges::any_of(cursor.positions, is_same)) return std::nullopt;
+    cursor.positions.push_back(std::move(*position));
+    text.remove_prefix(size + (has_more ? 1 : 0));
+  }
   return cursor;
 }
 
@@ -72,7 +104,8 @@ Result<MissedQuestion, const char*> read_missed(std::string_view object) {
       scanner.skip_space();
       if (!scanner.accept(':') || !scanner.value(&value, 1)) return kBadSince;
       scanner.skip_space();
-      std::array<char, kMaxCursorBytes> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+      // Long enough for the names that count.
+      std::array<char, 8> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init)
       const auto name = unescape_ascii(escaped, buffer.data(), buffer.size());
       if (name == "since") {
         if (has_since) return "missed: since occurs twice; send it once";
@@ -84,8 +117,9 @@ Result<MissedQuestion, const char*> read_missed(std::string_view object) {
         if (has_after) return "missed: after occurs twice; send it once";
         has_after = true;
         if (value.front() != '"') return kBadAfter;
-        const auto text =
-            unescape_ascii(value.substr(1, value.size() - 2), buffer.data(), buffer.size());
+        const auto escaped_cursor = value.substr(1, value.size() - 2);
+        std::string bytes(std::min(escaped_cursor.size(), MissedCursor::kMaxBytes), '\0');
+        const auto text = unescape_ascii(escaped_cursor, bytes.data(), bytes.size());
         if (text) question.after = MissedCursor::parse(*text);
         if (!question.after) return kBadAfter;
       }
@@ -93,6 +127,22 @@ Result<MissedQuestion, const char*> read_missed(std::string_view object) {
   }
   if (has_since == has_after) return "missed: needs one of since and after; send either";
   return question;
+}
+
+MissedFailure missed_failure(ErrorCode code) noexcept {
+  switch (code) {
+    case ErrorCode::audit_off:
+      return {code, "missed: this server keeps no audit; set its option audit_file"};
+    case ErrorCode::audit_busy:
+      return {code, "missed: too many questions wait; try again in a second"};
+    case ErrorCode::rate_limited:
+      return {code, "missed: rate limit of the user exceeded; try again in a second"};
+    case ErrorCode::timeout:
+      return {code, "missed: the answer took too long; ask for a shorter time, or later"};
+    default:
+      return {ErrorCode::audit_unavailable,
+              "missed: the audit cannot be read now; try again later"};
+  }
 }
 
 std::string missed_text(const Missed& missed) {

@@ -14,15 +14,30 @@
 
 namespace waystation {
 
-/// Which rows of an audit an answer covered. Clients store it as an opaque text.
-struct MissedCursor {
-  std::int64_t time = 0;  // of the answer, in ms since 1970
+/// Which rows of one node's audit an answer covered.
+struct MissedPosition {
+  std::int64_t time = 0;  // of the answer, in ms since 1970, by the node's clock
   std::int64_t id = 0;    // the newest row
-  std::int64_t file = 0;  // identifies the audit's file; row ids are its own
+  std::int64_t file = 0;  // identifies the audit's file; row ids are its own. 0: no file
   std::string node;       // whose rows they are: 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'
+};
 
-  /// "<time>-<id>-<file>-<node>", without characters that a URL must escape, and back.
+/// Which rows an answer covered, of every node. Clients store it as an opaque text.
+struct MissedCursor {
+  static constexpr std::size_t kMaxNodes = 200;
+  static constexpr std::size_t kMaxBytes = 8000;
+
+  /// Not empty; the first one is of the node that answered, and each node occurs once.
+  std::vector<MissedPosition> positions;
+
+  /// The position of `node`. For a node that the cursor does not name: no file, and the time of the
+  /// first position.
+  MissedPosition on(std::string_view node) const;
+
+  /// "<time>-<id>-<file>-<node>" of each position with '~' between them: no character that a URL
+  /// must escape.
   std::string text() const;
+  /// Reads such a text of at most kMaxBytes and kMaxNodes.
   static std::optional<MissedCursor> parse(std::string_view text);
 };
 
@@ -66,6 +81,9 @@ struct MissedFailure {
   // For the user who asked. Static storage, so that a failure needs no memory.
   std::string_view detail;
 };
+
+/// The failure with its usual text.
+MissedFailure missed_failure(ErrorCode code) noexcept;
 
 using MissedAnswer = Result<Missed, MissedFailure>;
 

@@ -12,6 +12,35 @@ bool has_smaller_name(const ListedUser& a, const ListedUser& b) noexcept {
 
 }  // namespace
 
+UserPage merge_pages(const UserPage& one, const UserPage& other, std::size_t limit) {
+  UserPage merged;
+  merged.has_more = one.has_more || other.has_more;
+  merged.is_partial = one.is_partial || other.is_partial;
+  merged.users.reserve(std::min(limit, one.users.size() + other.users.size()));
+  auto left = one.users.begin();
+  auto right = other.users.begin();
+  while (left != one.users.end() || right != other.users.end()) {
+    if (merged.users.size() == limit) {
+      merged.has_more = true;
+      break;
+    }
+    if (right == other.users.end() ||
+        (left != one.users.end() && has_smaller_name(*left, *right))) {
+      merged.users.push_back(*left++);
+    } else if (left == one.users.end() || has_smaller_name(*right, *left)) {
+      merged.users.push_back(*right++);
+    } else {
+      auto user = *left++;
+      user.push_sockets += right->push_sockets;
+      user.groups += right->groups;
+      user.nodes += right->nodes;
+      merged.users.push_back(user);
+      ++right;
+    }
+  }
+  return merged;
+}
+
 void UserListing::list(std::string_view after, std::size_t limit, std::int64_t until_ms,
                        Answer answer) {
   Question question{ShortText(after), limit, until_ms, std::move(answer), {}};
@@ -58,7 +87,7 @@ void UserListing::consider(Question& question, const User& user) noexcept {
   if (user.push.empty() && user.groups_present == 0) return;
   if (user.id <= question.after.view()) return;
   auto& found = question.found;
-  const ListedUser listed{ShortText(user.id), user.push.size(), user.groups_present};
+  const ListedUser listed{ShortText(user.id), user.push.size(), user.groups_present, 1};
   if (found.size() > question.limit) {
     if (!has_smaller_name(listed, found.front())) return;
     std::ranges::pop_heap(found, has_smaller_name);
@@ -70,7 +99,7 @@ void UserListing::consider(Question& question, const User& user) noexcept {
 }
 
 UserPage UserListing::page_of(Question& question) noexcept {
-  UserPage page{std::move(question.found), false};
+  UserPage page{std::move(question.found), false, false};
   std::ranges::sort_heap(page.users, has_smaller_name);
   page.has_more = page.users.size() > question.limit;
   if (page.has_more) page.users.pop_back();

@@ -15,17 +15,25 @@
 
 namespace waystation {
 
-/// A user with a socket on this node.
+/// A user with a socket.
 struct ListedUser {
   ShortText name;
   std::size_t push_sockets = 0;
-  std::size_t groups = 0;  // in which they are present; anonymous sockets do not count
+  std::size_t groups = 0;  // in which they are present, counted on each node; anonymous sockets do
+                           // not count
+  std::size_t nodes = 1;   // on which they have a socket
 };
 
 struct UserPage {
-  std::vector<ListedUser> users;
-  bool has_more = false;  // users with greater names
+  std::vector<ListedUser> users;  // by name
+  bool has_more = false;          // users with greater names
+  bool is_partial = false;        // a node did not answer
 };
+
+/// Puts pages of different nodes together, all of which were asked for the same `limit`. Each
+/// page's users up to its last are all users of its node, so the first `limit` of both pages are
+/// known. Throws std::bad_alloc.
+UserPage merge_pages(const UserPage& one, const UserPage& other, std::size_t limit);
 
 /// Answers questions for pages one after the other. The directory is not ordered, so that joining
 /// costs nothing for it: a page is read from all users, kStepUsers in each call of run(), and the

@@ -141,7 +141,7 @@ class Http(Case):
                 after = page["next"]
             self.assertEqual([user["user"] for user in found], names)
             self.assertEqual(found[names.index("user7")],
-                             {"user": "user7", "push_sockets": 1, "groups": 1})
+                             {"user": "user7", "push_sockets": 1, "groups": 1, "nodes": 1})
             for ws in sockets:
                 await ws.close()
 

@@ -489,8 +489,10 @@ WAYSTATION_API waystation_status waystation_presence(waystation_relay *relay, co
 typedef struct waystation_user {
   size_t size;           /* set by the library */
   const char *user;
-  uint64_t push_sockets; /* open now */
-  uint64_t groups;       /* in which they are present; anonymous sockets count for no user */
+  uint64_t push_sockets; /* open now, on all nodes */
+  uint64_t groups;       /* in which they are present, counted on each node; anonymous sockets count for
+                            no user */
+  uint64_t nodes;        /* of the cluster on which they have a socket; 1 without a cluster */
 } waystation_user;
 
 /* Calls `visit` for the users who have a socket, ordered by name byte by byte, on the calling thread:
@@ -509,6 +511,35 @@ WAYSTATION_API waystation_status waystation_presence_list(
 WAYSTATION_API waystation_status waystation_end_sessions(waystation_relay *relay, const char *user,
                                                          uint32_t deadline_ms, uint64_t *closed);
 
+/* The result of the four functions above, for callers with several nodes. Zero it and set `size`.
+ * Numbers that a function does not give are 0. */
+typedef struct waystation_call_result {
+  size_t size;      /* sizeof(waystation_call_result), set by the caller */
+  uint64_t sockets; /* push: whose queue took it; presence: push sockets; end_sessions: closed ones */
+  uint64_t groups;  /* presence: in which the user is present */
+  int has_more;     /* presence_list: 1 if there are more users */
+  int partial;      /* 1: a node of the cluster did not answer within a second, so that sockets, groups
+                       or users of its may be missing; 0: all nodes have answered */
+} waystation_call_result;
+
+/* The four functions above, which also say whether the answer is partial. `result` may be NULL;
+ * otherwise it is written if the status is WAYSTATION_OK. Errors are the same, WAYSTATION_INVALID also
+ * if `result` has no `size`. */
+WAYSTATION_API waystation_status waystation_push_v2(waystation_relay *relay, const char *user,
+                                                    const char *json, size_t length,
+                                                    uint32_t deadline_ms,
+                                                    waystation_call_result *result);
+WAYSTATION_API waystation_status waystation_presence_v2(waystation_relay *relay, const char *user,
+                                                        uint32_t deadline_ms,
+                                                        waystation_call_result *result);
+WAYSTATION_API waystation_status waystation_presence_list_v2(
+    waystation_relay *relay, const char *after, uint32_t limit, uint32_t deadline_ms,
+    int (*visit)(void *user_data, const waystation_user *user), void *user_data,
+    waystation_call_result *result);
+WAYSTATION_API waystation_status waystation_end_sessions_v2(waystation_relay *relay,
+                                                            const char *user, uint32_t deadline_ms,
+                                                            waystation_call_result *result);
+
 /* A sender in the answer what a user missed. */
 typedef struct waystation_missed_sender {
   size_t size;      /* set by the library */
@@ -523,11 +554,13 @@ typedef struct waystation_missed_result {
   size_t size;            /* sizeof(waystation_missed_result), set by the caller */
   uint64_t notifications; /* of the host application */
   int complete;           /* 0: something may be missing; see module/PROTOCOL.md */
-  char next[128];         /* `after` of the next question */
+  char next[128];         /* `cursor` if it fits; otherwise the position on this node alone, and other
+                             nodes then answer by its time */
+  char cursor[8192];      /* `after` of the next question, with a position for each node */
 } waystation_missed_result;
 
 /* What `user` missed: messages that no socket took, and those that every socket lost which had taken
- * them. See "While you were away" in module/PROTOCOL.md. `after` is `next` of an earlier answer; if
+ * them. See "While you were away" in module/PROTOCOL.md. `after` is `cursor` of an earlier answer; if
  * it is NULL, the question goes back to `since`, in ms since 1970, inclusive. Calls `visit` on the
  * calling thread for each sender, the latest first, 100 at most; it returns not 0 to continue. Waits
  * up to `deadline_ms`. It is not counted against the user's message rate, and one question of each
@@ -911,7 +944,7 @@ WAYSTATION_API waystation_status waystation_audit_top(
     waystation_error *error);
 
 /* What `user` missed since `since`, by the rows of all nodes: as waystation_missed, which says more.
- * Rows that a relay has not written yet are not covered; result->next is "". Errors as
+ * Rows that a relay has not written yet are not covered; result->cursor is "". Errors as
  * waystation_audit_read, WAYSTATION_INVALID also for a file that an earlier version wrote. */
 WAYSTATION_API waystation_status waystation_audit_missed(
     waystation_audit *audit, const char *user, int64_t since,

@@ -454,6 +454,7 @@ typedef struct users {
   char user[65];
   uint64_t push_sockets;
   uint64_t groups;
+  uint64_t nodes;
 } users;
 
 static int note_user(void *user_data, const waystation_user *user) {
@@ -463,6 +464,7 @@ static int note_user(void *user_data, const waystation_user *user) {
   snprintf(here->user, sizeof here->user, "%s", user->user);
   here->push_sockets = user->push_sockets;
   here->groups = user->groups;
+  here->nodes = user->nodes;
   return 1;
 }
 
@@ -616,6 +618,7 @@ static void lifecycle(void) {
   } older = {sizeof older - sizeof(uint64_t), 0, 0xA5A5};
   uint64_t reached = 99, sockets = 99, groups = 99, closed = 99;
   users here;
+  waystation_call_result result;
   uint32_t limit;
   int has_more = 7;
   connection push, chat, late;
@@ -661,7 +664,7 @@ static void lifecycle(void) {
   CHECK(waystation_presence_list(relay, NULL, 1000, 20000, note_user, &here, &has_more) ==
         WAYSTATION_OK);
   CHECK(here.count == 1 && has_more == 0 && strcmp(here.user, "bob") == 0);
-  CHECK(here.push_sockets == 1 && here.groups == 1);
+  CHECK(here.push_sockets == 1 && here.groups == 1 && here.nodes == 1);
   CHECK(waystation_presence_list(relay, "bob", 1, 20000, note_user, &here, NULL) == WAYSTATION_OK);
   CHECK(waystation_presence_list(relay, "", 1, 20000, note_user, &here, NULL) == WAYSTATION_OK);
   CHECK(here.count == 2);
@@ -674,6 +677,30 @@ static void lifecycle(void) {
   CHECK(waystation_presence_list(relay, "", 1, 20000, NULL, &here, NULL) == WAYSTATION_INVALID);
   CHECK(here.count == 2);
 
+  memset(&result, 0xff, sizeof result);
+  result.size = sizeof result;
+  CHECK(waystation_presence_v2(relay, "bob", 20000, &result) == WAYSTATION_OK);
+  CHECK(result.sockets == 1 && result.groups == 1 && !result.partial && !result.has_more);
+  CHECK(waystation_presence_list_v2(relay, "", 1, 20000, note_user, &here, &result) ==
+        WAYSTATION_OK);
+  CHECK(result.sockets == 0 && !result.partial && !result.has_more && here.count == 3);
+  CHECK(waystation_push_v2(relay, "bob", "1", 1, 20000, &result) == WAYSTATION_OK);
+  CHECK(result.sockets == 1 && !result.partial);
+  expect_frame(push.client, "{\"event\":{\"message\":1,\"group\":null}}");
+  CHECK(waystation_end_sessions_v2(relay, "nobody", 20000, &result) == WAYSTATION_OK);
+  CHECK(result.sockets == 0 && waystation_presence_v2(relay, "bob", 20000, NULL) == WAYSTATION_OK);
+  /* A caller with a shorter struct. */
+  memset(&result, 0xff, sizeof result);
+  result.size = offsetof(waystation_call_result, partial);
+  CHECK(waystation_presence_v2(relay, "bob", 20000, &result) == WAYSTATION_OK);
+  CHECK(result.sockets == 1 && result.partial == -1);
+  result.size = 0;
+  CHECK(waystation_presence_v2(relay, "bob", 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_end_sessions_v2(relay, "bob", 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_push_v2(relay, "bob", "1", 1, 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_presence_list_v2(relay, "", 1, 20000, note_user, &here, &result) ==
+        WAYSTATION_INVALID);
+
   memset(&stats, 0, sizeof stats);
   CHECK(waystation_stats_read(relay, NULL) == WAYSTATION_INVALID);
   CHECK(waystation_stats_read(relay, &stats) == WAYSTATION_INVALID);
@@ -681,7 +708,7 @@ static void lifecycle(void) {
   CHECK(waystation_stats_read(relay, &stats) == WAYSTATION_OK);
   CHECK(stats.size == sizeof stats);
   CHECK(stats.push_sockets == 1 && stats.chat_sockets == 1 && stats.groups == 1);
-  CHECK(stats.upgrades_accepted == 2 && stats.notifications == 3);
+  CHECK(stats.upgrades_accepted == 2 && stats.notifications == 4);
   CHECK(waystation_stats_read(relay, (waystation_stats *)(void *)&older) == WAYSTATION_OK);
   CHECK(older.size == sizeof older - sizeof(uint64_t) && older.chat_sockets == 1);
   CHECK(older.canary == 0xA5A5);
@@ -799,7 +826,7 @@ static void lifecycle(void) {
   disconnect(&push);
   disconnect(&chat);
   waystation_free(relay);
-  CHECK(seen == 5);
+  CHECK(seen == 6);
   CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
   CHECK(response.status == 503);
   waystation_response_clear(&response);
@@ -847,6 +874,40 @@ static void write_keys(const char *path, const char *text) {
   int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   CHECK(file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text));
   close(file);
+}
+
+/* A node that never reaches its engine answers alone. */
+static void partial_answers(void) {
+  char path[] = "/tmp/waystation-keys-XXXXXX";
+  waystation_options options;
+  waystation_call_result result;
+  waystation_relay *relay;
+  users here;
+  int temporary = mkstemp(path);
+  CHECK(temporary >= 0);
+  close(temporary);
+  write_keys(path, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n");
+  waystation_options_init(&options, sizeof options);
+  options.cluster = "unix:///nowhere/redis.sock";
+  options.cluster_key_file = path;
+  relay = started(&options);
+  memset(&here, 0, sizeof here);
+  memset(&result, 0, sizeof result);
+  result.size = sizeof result;
+  CHECK(waystation_push_v2(relay, "bob", "1", 1, 20000, &result) == WAYSTATION_OK);
+  CHECK(result.partial == 1);
+  result.partial = 0;
+  CHECK(waystation_presence_v2(relay, "bob", 20000, &result) == WAYSTATION_OK);
+  CHECK(result.partial == 1);
+  result.partial = 0;
+  CHECK(waystation_presence_list_v2(relay, "", 1, 20000, note_user, &here, &result) ==
+        WAYSTATION_OK);
+  CHECK(result.partial == 1 && here.count == 0);
+  result.partial = 0;
+  CHECK(waystation_end_sessions_v2(relay, "bob", 20000, &result) == WAYSTATION_OK);
+  CHECK(result.partial == 1);
+  waystation_free(relay);
+  unlink(path);
 }
 
 static void tokens(void) {
@@ -942,6 +1003,7 @@ static int run(void) {
   lifecycle();
   identity_callback();
   tokens();
+  partial_answers();
   if (failures != 0) fprintf(stderr, "%d checks failed\n", failures);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -153,13 +153,15 @@ TEST_F(MissedQueryTest, ACursorIsNotConfusedByIdsOfDeletedRows) {
 TEST_F(MissedQueryTest, ACursorOfAnotherFileOrNodeCountsByItsTime) {
   write({nobody(2000, "alice"), nobody(4000, "carol")});
   auto cursor = *MissedCursor::parse(since(kStart).next);
-  cursor.time = 3000;
-  cursor.id = 0;
+  auto& position = cursor.positions.front();
+  position.time = 3000;
+  position.id = 0;
   EXPECT_THAT(senders(ask({0, cursor})), ElementsAre("carol 1 4000..4000", "alice 1 2000..2000"));
-  for (auto other :
-       {MissedCursor{3000, 0, cursor.file + 1, "here"}, MissedCursor{3000, 0, cursor.file, "there"},
-        MissedCursor{3000, 1'000'000, cursor.file, "here"}}) {
-    EXPECT_THAT(senders(ask({0, other})), ElementsAre("carol 1 4000..4000")) << other.text();
+  for (const auto& other : {MissedPosition{3000, 0, position.file + 1, "here"},
+                            MissedPosition{3000, 0, position.file, "there"},
+                            MissedPosition{3000, 1'000'000, position.file, "here"}}) {
+    const MissedCursor changed{{other}};
+    EXPECT_THAT(senders(ask({0, changed})), ElementsAre("carol 1 4000..4000")) << changed.text();
   }
 }
 
@@ -326,7 +328,7 @@ TEST(OlderAudit, CountsOnlyWhatNobodyTookAndIsCompleteFromNowOn) {
   const auto later = now_ms() + 1;
   EXPECT_FALSE(AuditReader(file).missed("bob", "here", {before - 1, {}}, later).complete);
   EXPECT_TRUE(AuditReader(file).missed("bob", "here", {later, {}}, later).complete);
-  EXPECT_EQ(MissedCursor::parse(missed.next)->id, 42);
+  EXPECT_EQ(MissedCursor::parse(missed.next)->positions.front().id, 42);
 }
 
 // ---- speed -----------------------------------------------------------------------------------

@@ -38,12 +38,34 @@ class LoopScheduler final : public Scheduler, private Timer {
   TestLoop& loop_;
 };
 
+/// Answers what nodes ask each other, from what the test has put there.
+struct FakeNodeCalls final : NodeCalls {
+  void missed_here(std::string user, MissedQuestion question,
+                   Answer<MissedAnswer> answer) override {
+    asked.push_back(user + " " +
+                    (question.after ? question.after->text() : std::to_string(question.since)));
+    if (is_silent) return;
+    answer(missed);
+  }
+  void list_users_here(std::string_view after, std::size_t limit, std::int64_t,
+                       UserListing::Answer answer) override {
+    asked.push_back("users " + std::string(after) + " " + std::to_string(limit));
+    answer(page);
+  }
+
+  std::vector<std::string> asked;
+  bool is_silent = false;
+  MissedAnswer missed = missed_failure(ErrorCode::audit_off);
+  std::optional<UserPage> page = UserPage{};
+};
+
 /// A node without sockets of its own: fake members join it.
 struct TestNode {
   TestNode(TestLoop& loop, const RedisServer& server, std::string name,
            std::string keys = std::string(kFirstKey))
       : scheduler(loop),
-        backplane(loop, directory, fanout, reachability, options(server, std::move(name), keys)) {
+        backplane(loop, directory, fanout, reachability, calls,
+                  options(server, std::move(name), keys)) {
     scheduler.reachability = &reachability;
   }
 
@@ -60,6 +82,7 @@ struct TestNode {
   std::string log;
 
   Recorder recorder;
+  FakeNodeCalls calls;
   Directory directory{RateLimit{0, 1}};
   Fanout fanout{directory, recorder};
   LoopScheduler scheduler;
@@ -338,6 +361,108 @@ TEST_F(RedisBackplaneTest, ACallThatANodeDoesNotAnswerIsPartial) {
   first.backplane.presence("alice", [&](UserPresence found) { presence = std::move(found); });
   ASSERT_TRUE(loop.run_until([&] { return presence.has_value(); }));
   EXPECT_TRUE(presence->is_partial);
+}
+
+TEST_F(RedisBackplaneTest, WhatAUserMissedIsAskedOfAllNodes) {
+  auto& first = node("a");
+  auto& second = node("b");
+  first.calls.missed = Missed{{{"bob", 1, 1000, 1000}}, 0, true, "5000-7-1-a"};
+  second.calls.missed = Missed{{{"bob", 2, 500, 2000}}, 3, true, "5001-9-2-b"};
+  std::optional<MissedAnswer> answer;
+  const auto ask = [&](MissedQuestion question) {
+    answer.reset();
+    first.backplane.missed("alice", std::move(question),
+                           [&](MissedAnswer found) { answer = std::move(found); });
+    EXPECT_TRUE(loop.run_until([&] { return answer.has_value(); }));
+  };
+  // Both nodes know each other after their next look at the table.
+  ASSERT_TRUE(loop.run_until([&] { return first.backplane.stats().nodes == 2; }));
+  ask({400, {}});
+  ASSERT_TRUE(*answer);
+  EXPECT_EQ(missed_text(**answer),
+            R"({"missed":{"from":[{"user":"bob","count":3,"first":500,"last":2000}],)"
+            R"("notifications":3,"complete":true,"next":"5000-7-1-a~5001-9-2-b"}})");
+  ask({0, MissedCursor::parse((*answer)->next)});
+  const auto question = ElementsAre("alice 400", "alice 5000-7-1-a~5001-9-2-b");
+  EXPECT_THAT(first.calls.asked, question);
+  EXPECT_THAT(second.calls.asked, question);
+
+  second.calls.missed = missed_failure(ErrorCode::audit_off);
+  ask({0, {}});
+  EXPECT_FALSE((*answer)->complete) << "a node has no audit";
+  second.calls.is_silent = true;
+  ask({300, {}});
+  ASSERT_TRUE(*answer);
+  EXPECT_FALSE((*answer)->complete);
+  EXPECT_EQ((*answer)->next, "5000-7-1-a~300-0-0-b");
+  EXPECT_EQ((*answer)->from.size(), 1U);
+
+  // What happens to names is nobody's but the nodes'.
+  EXPECT_EQ(first.backplane.stats().frames_rejected, 0U);
+}
+
+TEST_F(RedisBackplaneTest, WithoutTheEngineANodeAnswersAlone) {
+  auto& first = node("a");
+  node("b");
+  first.calls.missed = Missed{{}, 0, true, "5000-7-1-a"};
+  first.calls.page = UserPage{{{ShortText("alice")}}, false, false};
+  server.kill();
+  ASSERT_TRUE(loop.run_until([&] { return !first.backplane.can_join("alice_bob"); }));
+  std::optional<MissedAnswer> missed;
+  first.backplane.missed("alice", {0, MissedCursor::parse("1-2-1-a~3-4-2-b")},
+                         [&](MissedAnswer found) { missed = std::move(found); });
+  ASSERT_TRUE(missed && *missed);
+  EXPECT_FALSE((*missed)->complete);
+  EXPECT_THAT((*missed)->next, HasSubstr("5000-7-1-a"));
+  std::optional<UserPage> page;
+  first.backplane.list_users("", 10, [&](std::optional<UserPage> found) { page = found; });
+  ASSERT_TRUE(page);
+  EXPECT_TRUE(page->is_partial);
+  EXPECT_EQ(page->users.size(), 1U);
+}
+
+TEST_F(RedisBackplaneTest, AThousandQuestionsWaitAtMost) {
+  auto& first = node("a");
+  first.calls.is_silent = true;
+  std::size_t busy = 0;
+  std::size_t late = 0;
+  for (std::size_t i = 0; i < Questions::kMaxMissed + 1; ++i) {
+    first.backplane.missed("alice", {}, [&](const MissedAnswer& found) {
+      EXPECT_FALSE(found);
+      if (found.error().code == ErrorCode::audit_busy) ++busy;
+      if (found.error().code == ErrorCode::timeout) ++late;
+    });
+  }
+  EXPECT_EQ(busy, 1U);
+  ASSERT_TRUE(loop.run_until([&] { return late == Questions::kMaxMissed; }));
+  first.backplane.missed("alice", {}, [&](const MissedAnswer&) { ++late; });
+  EXPECT_EQ(busy, 1U) << "there is room again";
+}
+
+TEST_F(RedisBackplaneTest, UsersOfAllNodesAreOneList) {
+  auto& first = node("a");
+  auto& second = node("b");
+  first.calls.page = UserPage{{{ShortText("alice"), 1, 2}, {ShortText("dave"), 1, 0}}, true, false};
+  second.calls.page =
+      UserPage{{{ShortText("alice"), 3, 1}, {ShortText("bob"), 0, 1}}, false, false};
+  std::optional<UserPage> page;
+  first.backplane.list_users("aaron", 2, [&](std::optional<UserPage> found) { page = found; });
+  ASSERT_TRUE(loop.run_until([&] { return page.has_value(); }));
+  ASSERT_EQ(page->users.size(), 2U);
+  const auto& alice = page->users[0];
+  EXPECT_EQ(alice.name.view(), "alice");
+  EXPECT_EQ((std::vector{alice.push_sockets, alice.groups, alice.nodes}),
+            (std::vector<std::size_t>{4, 3, 2}));
+  EXPECT_EQ(page->users[1].name.view(), "bob");
+  EXPECT_TRUE(page->has_more);
+  EXPECT_FALSE(page->is_partial);
+  EXPECT_THAT(second.calls.asked, ElementsAre("users aaron 2"));
+
+  second.calls.page.reset();  // it could not be read in time
+  page.reset();
+  first.backplane.list_users("", 10, [&](std::optional<UserPage> found) { page = found; });
+  ASSERT_TRUE(loop.run_until([&] { return page.has_value(); }));
+  EXPECT_TRUE(page->is_partial);
 }
 
 TEST_F(RedisBackplaneTest, MessagesUnderWayAtTheEndOfANodeAreForgotten) {

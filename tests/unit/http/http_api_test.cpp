@@ -78,7 +78,7 @@ TEST_F(HttpApiTest, ListsTheUsersWhoAreHere) {
   relay.listed = UserPage{{{ShortText("alice"), 1, 2}}, false};
   for (const char* target : {"/api/v1/presence", "/api/v1/presence/"}) {
     EXPECT_EQ(answer(RequestBuilder::get(target)).body,
-              R"({"users":[{"user":"alice","push_sockets":1,"groups":2}],"next":null})");
+              R"({"users":[{"user":"alice","push_sockets":1,"groups":2,"nodes":1}],"next":null})");
   }
   EXPECT_EQ(outcome(RequestBuilder::get("/api/v1/presence?limit=7&after=bob")), "200");
   EXPECT_THAT(relay.asked, testing::ElementsAre("users  100", "users  100", "users bob 7"));

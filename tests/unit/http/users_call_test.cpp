@@ -23,12 +23,17 @@ HttpResponse answer(RelayCalls& relay, std::string_view query) {
 TEST(UsersCall, WritesAPage) {
   FakeRelay relay;
   EXPECT_EQ(answer(relay, "").body, R"({"users":[],"next":null})");
-  relay.listed = UserPage{{{ShortText("alice"), 2, 0}, {ShortText("bob"), 0, 31}}, true};
+  relay.listed = UserPage{{{ShortText("alice"), 2, 0}, {ShortText("bob"), 0, 31, 2}}, true};
   const auto response = answer(relay, "limit=2");
   EXPECT_EQ(response.status, 200);
   EXPECT_EQ(response.content_type, "application/json");
-  EXPECT_EQ(response.body, R"({"users":[{"user":"alice","push_sockets":2,"groups":0},)"
-                           R"({"user":"bob","push_sockets":0,"groups":31}],"next":"bob"})");
+  EXPECT_EQ(response.body, R"({"users":[{"user":"alice","push_sockets":2,"groups":0,"nodes":1},)"
+                           R"({"user":"bob","push_sockets":0,"groups":31,"nodes":2}],)"
+                           R"("next":"bob"})");
+  relay.listed->users.clear();
+  relay.listed->has_more = false;
+  relay.listed->is_partial = true;
+  EXPECT_EQ(answer(relay, "").body, R"({"users":[],"next":null,"partial":true})");
 }
 
 TEST(UsersCall, PassesTheParametersOn) {

@@ -228,12 +228,26 @@ class RefusalLog final : public SocketLog {
   std::string user_;
 };
 
+TEST_F(RelayServiceTest, ABackplaneForSeveralNodesAnswersForAllOfThem) {
+  service_.emplace(options(), nullptr, nullptr, nullptr, nullptr,
+                   [](Loop&, Directory& directory, Fanout& fanout, Reachability&, NodeCalls&) {
+                     return std::make_unique<LateBackplane>(directory, fanout, nullptr, true);
+                   });
+  const auto missed = service_->missed("alice", {}, false, kPatience);
+  ASSERT_TRUE(missed && *missed);
+  EXPECT_EQ((*missed)->next, "1-1-1-late");
+  const auto page = service_->list_users("bob", 1, kPatience);
+  ASSERT_TRUE(page);
+  EXPECT_TRUE(page->is_partial);
+  EXPECT_EQ(page->users.front().name.view(), "bob");
+}
+
 TEST_F(RelayServiceTest, A101FollowsTheConfirmationOfTheJoin) {
   RefusalLog log;
   LateBackplane* late = nullptr;
   server_.emplace();
   service_.emplace(options(), &listening_, &refresher_, &log, nullptr,
-                   [&](Loop&, Directory& directory, Fanout& fanout, Reachability&) {
+                   [&](Loop&, Directory& directory, Fanout& fanout, Reachability&, NodeCalls&) {
                      auto made = std::make_unique<LateBackplane>(directory, fanout);
                      late = made.get();
                      return made;

@@ -21,7 +21,7 @@ namespace waystation::test {
 
 /// Keeps the events of a group in one queue, and answers them when the test calls answer(). If
 /// `is_prompt`, it answers each at the end of its own call.
-class LateBackplane final : public Backplane {
+class LateBackplane final : public ClusterBackplane {
  public:
   LateBackplane(Directory& directory, Fanout& fanout, Reachability* reachability = nullptr,
                 bool is_prompt = false)
@@ -80,6 +80,19 @@ class LateBackplane final : public Backplane {
   void end_sessions(std::string_view user, Answer<SocketCount> answer) override {
     calls_.push_back([this, user = std::string(user), answer = std::move(answer)] {
       answer({directory_.end_sessions(user)});
+    });
+    on_call();
+  }
+
+  void missed(std::string user, MissedQuestion, Answer<MissedAnswer> answer) override {
+    calls_.push_back([user = std::move(user), answer = std::move(answer)] {
+      answer(Missed{{{user, 1, 1, 1}}, 0, true, "1-1-1-late"});
+    });
+    on_call();
+  }
+  void list_users(std::string_view after, std::size_t, UserListing::Answer answer) override {
+    calls_.push_back([after = ShortText(after), answer = std::move(answer)] {
+      answer(UserPage{{{after}}, false, true});
     });
     on_call();
   }

@@ -14,23 +14,61 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(MissedCursor, IsParsedFromItsText) {
-  for (const auto& cursor : {MissedCursor{1, 2, 3, "host-1.example_2"}, MissedCursor{0, 0, 0, "-"},
-                             MissedCursor{std::numeric_limits<std::int64_t>::max(), 7, 9, "n"}}) {
+  const MissedPosition one{1, 2, 3, "host-1.example_2"};
+  const MissedPosition two{std::numeric_limits<std::int64_t>::max(), 7, 9, "-"};
+  for (const auto& cursor :
+       {MissedCursor{{one}}, MissedCursor{{{0, 0, 0, "n"}}}, MissedCursor{{one, two}}}) {
     const auto parsed = MissedCursor::parse(cursor.text());
     ASSERT_TRUE(parsed) << cursor.text();
     EXPECT_EQ(parsed->text(), cursor.text());
-    EXPECT_EQ(parsed->node, cursor.node);
+    EXPECT_EQ(parsed->positions.size(), cursor.positions.size());
+    EXPECT_EQ(parsed->positions.back().node, cursor.positions.back().node);
   }
+  EXPECT_EQ((MissedCursor{{one, two}}).text(), "1-2-3-host-1.example_2~9223372036854775807-7-9--");
+}
+
+TEST(MissedCursor, KnowsThePositionOnEachNode) {
+  const MissedCursor cursor{{{10, 2, 3, "a"}, {20, 4, 5, "b"}}};
+  EXPECT_EQ(MissedCursor{{cursor.on("b")}}.text(), "20-4-5-b");
+  EXPECT_EQ(MissedCursor{{cursor.on("c")}}.text(), "10-0-0-c");
 }
 
 TEST(MissedCursor, RefusesEverythingElse) {
-  for (const std::string text :
-       {"", "-", "-0-2-3-n", "1", "1-2", "1-2-3", "1-2-3-", "-1-2-3-n", "1--2-3-n", "1-2-3-a b",
-        "1-2-3-a\"b", "a-2-3-n", "+1-2-3-n", "1.5-2-3-n", "9223372036854775808-2-3-n", " 1-2-3-n",
-        "1-2-3-\xc3\xa4"}) {
+  for (const std::string text : {"",
+                                 "-",
+                                 "-0-2-3-n",
+                                 "1",
+                                 "1-2",
+                                 "1-2-3",
+                                 "1-2-3-",
+                                 "-1-2-3-n",
+                                 "1--2-3-n",
+                                 "1-2-3-a b",
+                                 "1-2-3-a\"b",
+                                 "a-2-3-n",
+                                 "+1-2-3-n",
+                                 "1.5-2-3-n",
+                                 "9223372036854775808-2-3-n",
+                                 " 1-2-3-n",
+                                 "1-2-3-\xc3\xa4",
+                                 "~",
+                                 "1-2-3-n~",
+                                 "~1-2-3-n",
+                                 "1-2-3-n~~1-2-3-m",
+                                 "1-2-3-n~1-2-3",
+                                 "1-2-3-n~4-5-6-n"}) {
     EXPECT_FALSE(MissedCursor::parse(text)) << text;
   }
   EXPECT_FALSE(MissedCursor::parse("1-2-3-" + std::string(65, 'n')));
+  std::string text = "0-0-0-0";
+  for (std::size_t i = 1; i < MissedCursor::kMaxNodes; ++i) text += "~0-0-0-" + std::to_string(i);
+  EXPECT_TRUE(MissedCursor::parse(text));
+  EXPECT_FALSE(MissedCursor::parse(text + "~0-0-0-more"));
+  text = "0-0-0-" + std::string(64, 'n');
+  for (std::size_t i = 0; text.size() <= MissedCursor::kMaxBytes; ++i) {
+    text += "~0-0-0-" + std::string(60, 'n') + std::to_string(1000 + i);
+  }
+  EXPECT_FALSE(MissedCursor::parse(text)) << "too long";
 }
 
 TEST(ReadMissed, ReadsATimeOrACursor) {

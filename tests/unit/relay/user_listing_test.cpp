@@ -207,5 +207,33 @@ TEST_F(UserListingTest, AQuestionThatNobodyWaitsForCostsNothing) {
   EXPECT_FALSE(relay.scheduler.due_ms);
 }
 
+TEST(MergePages, AddsTheNumbersOfAUserOnSeveralNodes) {
+  const auto page = [](std::initializer_list<const char*> names, bool has_more = false) {
+    UserPage made;
+    for (const auto* const name : names) made.users.push_back({ShortText(name), 1, 2, 1});
+    made.has_more = has_more;
+    return made;
+  };
+  const auto texts = [](const UserPage& merged) {
+    std::vector<std::string> made;
+    for (const auto& user : merged.users) {
+      made.push_back(std::string(user.name.view()) + " " + std::to_string(user.push_sockets) + " " +
+                     std::to_string(user.groups) + " " + std::to_string(user.nodes));
+    }
+    return made;
+  };
+  auto merged = merge_pages(page({"a", "c", "d"}), page({"b", "c"}), 5);
+  EXPECT_THAT(texts(merged), testing::ElementsAre("a 1 2 1", "b 1 2 1", "c 2 4 2", "d 1 2 1"));
+  EXPECT_FALSE(merged.has_more);
+  merged = merge_pages(merged, page({"c"}), 4);
+  EXPECT_THAT(texts(merged), testing::ElementsAre("a 1 2 1", "b 1 2 1", "c 3 6 3", "d 1 2 1"));
+  EXPECT_FALSE(merged.has_more) << "exactly the limit";
+  merged = merge_pages(merged, page({"e"}), 4);
+  EXPECT_EQ(merged.users.size(), 4U);
+  EXPECT_TRUE(merged.has_more);
+  EXPECT_TRUE(merge_pages(page({}), page({"a"}, true), 1).has_more);
+  EXPECT_TRUE(merge_pages(page({}), UserPage{{}, false, true}, 1).is_partial);
+}
+
 }  // namespace
 }  // namespace waystation::test
