@@ -11,6 +11,7 @@ struct ClusterStats {
   std::atomic<std::uint64_t> engines = 0;        // configured
   std::atomic<std::uint64_t> engines_ready = 0;  // of them
   std::atomic<std::uint64_t> nodes = 0;          // known, this one too; the largest of all engines
+  std::atomic<std::uint64_t> name_taken = 0;     // engines where another node has the name
   std::atomic<std::uint64_t> round_trip_us = 0;  // the last
   std::atomic<std::uint64_t> unavailable = 0;    // messages that were not passed on
   std::atomic<std::uint64_t> undecided = 0;      // messages whose decision is not known

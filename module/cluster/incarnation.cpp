@@ -2,6 +2,7 @@
 
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <new>
 
 namespace waystation {
@@ -16,6 +17,12 @@ Incarnation Incarnation::random() {
   if (RAND_bytes(made.bytes.data(), static_cast<int>(made.bytes.size())) != 1) {
     throw std::bad_alloc();
   }
+  return made;
+}
+
+Incarnation Incarnation::next() const {
+  auto made = random();
+  std::copy_n(bytes.begin(), kBytes / 2, made.bytes.begin());
   return made;
 }
 

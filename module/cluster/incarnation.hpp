@@ -10,8 +10,9 @@
 
 namespace waystation {
 
-/// 16 random bytes. A node takes new ones whenever it subscribes anew. So it never takes a message
-/// for an earlier connection, and each incarnation has a key to seal with that no other has.
+/// 16 random bytes. A node takes another incarnation whenever it subscribes anew. So it never takes
+/// a message for an earlier connection, and each incarnation has a key to seal with that no other
+/// has. All incarnations of a node have the same first half, which no other node has.
 struct Incarnation {
   static constexpr std::size_t kBytes = 16;
 
@@ -19,6 +20,8 @@ struct Incarnation {
 
   /// Throws std::bad_alloc where the system has no random bytes.
   static Incarnation random();
+  /// Another one of the same node. Throws as random().
+  Incarnation next() const;
   /// From 32 digits of hex(); nothing for any other text.
   static std::optional<Incarnation> parse(std::string_view hex) noexcept;
 

@@ -103,9 +103,10 @@ Result<NodeMessage, std::string_view> read_node_message(std::string_view frame) 
   return message;
 }
 
-bool open_node_message(const NodeMessage& message, Opener& opener, std::string& body) {
+bool open_node_message(const NodeMessage& message, Opener& opener, Opener::Copy copy,
+                       std::string& body) {
   const auto& header = message.header;
-  return opener.open(header.key_id, header.origin, header.sequence, message.header_bytes,
+  return opener.open(header.key_id, header.origin, header.sequence, copy, message.header_bytes,
                      message.sealed, body);
 }
 

@@ -64,6 +64,7 @@ struct NodeMessage {
 Result<NodeMessage, std::string_view> read_node_message(std::string_view frame) noexcept;
 
 /// Opens the body; false as Opener::open(), and where the frame is a header only.
-bool open_node_message(const NodeMessage& message, Opener& opener, std::string& body);
+bool open_node_message(const NodeMessage& message, Opener& opener, Opener::Copy copy,
+                       std::string& body);
 
 }  // namespace waystation

@@ -38,8 +38,9 @@ void Recount::ask() noexcept {
   try {
     const auto part = std::span(asked_).subspan(next_, count_);
     const std::vector<std::string_view> channels(part.begin(), part.end());
-    // Where it cannot be sent, another one follows once the engine is back.
-    shard_.scripts().recount(shard_.commands(), shard_.inbox(), token_, channels, {});
+    if (!shard_.scripts().recount(shard_.commands(), shard_.inbox(), token_, channels, {})) {
+      shard_.note_missed_report();
+    }
   } catch (const std::bad_alloc&) {
     stop();
   }

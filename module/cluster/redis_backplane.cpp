@@ -17,6 +17,18 @@ constexpr std::int64_t kTickMs = 100;
 // Memory for frames that is kept.
 constexpr std::size_t kKeptBytes = std::size_t{64} << 10;
 
+/// The reply to Scripts::decide(): the verdict and the sockets reached.
+std::optional<std::pair<Verdict, std::size_t>> read_decision(const Reply& reply) noexcept {
+  if (reply.elements.size() != 2) return std::nullopt;
+  const auto verdict = reply.elements[0].integer;
+  const auto reached = reply.elements[1].integer;
+  if (reply.elements[0].type != Reply::Type::integer || verdict < 0 ||
+      verdict > static_cast<std::int64_t>(Verdict::unavailable) || reached < 0) {
+    return std::nullopt;
+  }
+  return std::pair(static_cast<Verdict>(verdict), static_cast<std::size_t>(reached));
+}
+
 }  // namespace
 
 RedisBackplane::Engine::Engine(RedisBackplane& owner, const EngineAddress& address)
@@ -345,9 +357,9 @@ void RedisBackplane::on_reply(Engine& engine, std::uint32_t number, const Reply*
   }
   entry->is_replied = true;
   if (entry->kind != InFlight::Kind::signal) {
-    if (reply->type == Reply::Type::array && reply->elements.size() == 2) {
-      decide(*entry, static_cast<Verdict>(reply->elements[0].integer),
-             static_cast<std::size_t>(reply->elements[1].integer));
+    const auto decision = read_decision(*reply);
+    if (decision) {
+      decide(*entry, decision->first, decision->second);
     } else {
       // An error, of a script that has run in part or not at all.
       expire(*entry);

@@ -131,11 +131,12 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
   void on_message(Engine& engine, const Channel& channel, std::string_view name,
                   const NodeMessage& frame);
   void on_echo(Engine& engine, const Channel& channel, const ClusterEvent& event);
-  void on_push_event(Engine& engine, std::string_view name, const ClusterEvent& event);
+  void on_push_event(Engine& engine, const Channel& channel, std::string_view name,
+                     const ClusterEvent& event);
   void on_inbox_event(Engine& engine, const ClusterEvent& event);
   std::size_t take(Engine& engine, std::string_view name, Message& message) noexcept;
   std::optional<NodeMessage> read_frame(std::string_view frame);
-  bool open_frame(const NodeMessage& frame);
+  bool open_frame(const NodeMessage& frame, Opener::Copy copy);
   /// The message of a frame; with the value that was opened last.
   Message message_of(const NodeHeader& header) const noexcept;
 

@@ -14,13 +14,14 @@ void RedisBackplane::on_event(Shard& shard, const Channel& channel, std::string_
       case Channel::Kind::chat:
         return on_chat_event(engine, channel, name, event);
       case Channel::Kind::push:
-        return on_push_event(engine, name, event);
+        return on_push_event(engine, channel, name, event);
       case Channel::Kind::inbox:
         return on_inbox_event(engine, event);
       case Channel::Kind::all: {
         if (event.kind != ClusterEvent::Kind::frame) return;
         const auto frame = read_frame(event.frame);
-        if (frame && frame->header.kind == NodeMessageKind::question && open_frame(*frame)) {
+        if (frame && frame->header.kind == NodeMessageKind::question &&
+            open_frame(*frame, Opener::Copy::receiver)) {
           questions_.on_question(shard, frame->header, value_);
         }
         return;
@@ -45,8 +46,8 @@ std::optional<NodeMessage> RedisBackplane::read_frame(std::string_view bytes) {
 }
 
 /// Puts the body into value_.
-bool RedisBackplane::open_frame(const NodeMessage& frame) {
-  if (open_node_message(frame, opener_, value_)) return true;
+bool RedisBackplane::open_frame(const NodeMessage& frame, Opener::Copy copy) {
+  if (open_node_message(frame, opener_, copy, value_)) return true;
   count(stats_.frames_rejected);
   return false;
 }
@@ -84,22 +85,27 @@ std::size_t RedisBackplane::take(Engine& engine, std::string_view name, Message&
 void RedisBackplane::on_message(Engine& engine, const Channel& channel, std::string_view name,
                                 const NodeMessage& frame) {
   const auto& header = frame.header;
-  if (header.group != channel.name || !open_frame(frame)) return;
+  const bool is_signal = header.kind == NodeMessageKind::signal;
+  const bool is_receivers = header.to_side == channel.side;
+  if (header.group != channel.name ||
+      !(is_signal || (header.kind == NodeMessageKind::message && is_receivers))) {
+    return count(stats_.frames_rejected);
+  }
+  if (!open_frame(frame, is_receivers ? Opener::Copy::receiver : Opener::Copy::sender)) return;
   auto* const group = directory_.find_group(header.group);
   auto message = message_of(header);
-  if (header.kind == NodeMessageKind::signal) {
+  if (is_signal) {
     auto* const entry =
         engine.shard.is_own(header.origin) ? engine.in_flight.find(header.socket) : nullptr;
     auto* const sender = entry == nullptr ? nullptr : entry->sender;
     if (group != nullptr) fanout_.send_signal(*group, channel.side, message, sender);
     // Its own side's event is the one that must not be shown to the sender.
-    if (entry != nullptr && header.to_side != channel.side) {
+    if (entry != nullptr && !is_receivers) {
       entry->is_shown = true;
       settle(engine);
     }
     return;
   }
-  if (header.kind != NodeMessageKind::message || header.to_side != channel.side) return;
   const auto counted = take(engine, name, message);
   MessageTexts texts(chat_text, message);
   const auto accepted = group == nullptr ? 0 : fanout_.send_chat(*group, texts, nullptr);
@@ -109,8 +115,12 @@ void RedisBackplane::on_message(Engine& engine, const Channel& channel, std::str
 /// The decision on a message of this side: its sender and their other sockets learn of it.
 void RedisBackplane::on_echo(Engine& engine, const Channel& channel, const ClusterEvent& event) {
   const auto frame = read_frame(event.frame);
-  if (!frame || frame->header.group != channel.name) return;
+  if (!frame) return;
   const auto& header = frame->header;
+  if (header.group != channel.name || header.kind != NodeMessageKind::message ||
+      header.to_side == channel.side) {
+    return count(stats_.frames_rejected);
+  }
   auto* const group = directory_.find_group(header.group);
   auto* const entry =
       engine.shard.is_own(header.origin) ? engine.in_flight.find(header.socket) : nullptr;
@@ -131,17 +141,25 @@ void RedisBackplane::on_echo(Engine& engine, const Channel& channel, const Clust
     return settle(engine);
   }
   // A header alone is for its origin, which has given the message up meanwhile.
-  if (group == nullptr || frame->sealed.empty() || !open_frame(*frame)) return;
+  if (group == nullptr || frame->sealed.empty() || !open_frame(*frame, Opener::Copy::sender)) {
+    return;
+  }
   const auto message = message_of(header);
   MessageTexts texts(chat_text, message);
   fanout_.echo(*group, texts, nullptr, route);
 }
 
-void RedisBackplane::on_push_event(Engine& engine, std::string_view name,
+void RedisBackplane::on_push_event(Engine& engine, const Channel& channel, std::string_view name,
                                    const ClusterEvent& event) {
   if (event.kind != ClusterEvent::Kind::frame) return count(stats_.frames_rejected);
   const auto frame = read_frame(event.frame);
-  if (!frame || !open_frame(*frame)) return;
+  if (!frame) return;
+  const auto kind = frame->header.kind;
+  if (frame->header.to != channel.name ||
+      (kind != NodeMessageKind::message && kind != NodeMessageKind::notification)) {
+    return count(stats_.frames_rejected);
+  }
+  if (!open_frame(*frame, Opener::Copy::receiver)) return;
   auto message = message_of(frame->header);
   const auto counted = take(engine, name, message);
   const auto accepted = fanout_.send_push(message);
@@ -165,7 +183,8 @@ void RedisBackplane::on_inbox_event(Engine& engine, const ClusterEvent& event) {
     }
     case ClusterEvent::Kind::frame: {
       const auto frame = read_frame(event.frame);
-      if (frame && frame->header.kind == NodeMessageKind::answer && open_frame(*frame)) {
+      if (frame && frame->header.kind == NodeMessageKind::answer &&
+          open_frame(*frame, Opener::Copy::receiver)) {
         questions_.on_answer(frame->header, value_);
       }
       return;

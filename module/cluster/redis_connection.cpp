@@ -101,7 +101,7 @@ void RedisConnection::start() noexcept {
 
 void RedisConnection::reconnect(std::string_view reason) noexcept {
   if (state_ == State::idle) return;
-  if (state_ != State::waiting) lose(reason);
+  if (state_ != State::waiting) return lose(reason);
   deadline_.set(loop_.now_ms());
 }
 
@@ -400,9 +400,9 @@ bool RedisConnection::dispatch_push(const Reply& reply) noexcept {
 }
 
 void RedisConnection::dispatch(const Reply& reply) {
-  if (options_.kind == Options::Kind::subscriptions) {
+  if (options_.kind == Options::Kind::subscriptions && is_ready()) {
     if (dispatch_push(reply)) return;
-    if (is_ready() && reply.is_error()) return lose(answered(reply.text));
+    if (reply.is_error()) return lose(answered(reply.text));
   }
   if (outstanding_.empty()) return lose("the server sent a reply that nothing asked for");
   const auto handler = std::move(outstanding_.front().handler);

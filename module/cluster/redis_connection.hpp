@@ -35,11 +35,14 @@ struct RedisConnectionOptions {
   std::uint32_t database = 0;
   std::string client_name;  // for CLIENT LIST; no blanks
 
-  std::int64_t connect_timeout_ms = 2000;  // to find the server, connect and log in
-  std::int64_t heartbeat_ms = 1000;        // between two heartbeats
-  std::int64_t reply_timeout_ms = 2000;    // without any byte while a reply is due: it is lost
-  std::int64_t min_backoff_ms = 50;        // before the second attempt; doubles, with jitter
-  std::int64_t max_backoff_ms = 2000;
+  static constexpr std::int64_t kConnectTimeoutMs = 2000;
+  static constexpr std::int64_t kMaxBackoffMs = 500;
+
+  std::int64_t connect_timeout_ms = kConnectTimeoutMs;  // to find the server, connect and log in
+  std::int64_t heartbeat_ms = 1000;                     // between two heartbeats
+  std::int64_t reply_timeout_ms = 2000;  // without any byte while a reply is due: it is lost
+  std::int64_t min_backoff_ms = 50;      // before the second attempt; doubles, with jitter
+  std::int64_t max_backoff_ms = kMaxBackoffMs;
   std::size_t max_out_bytes = 8U << 20U;  // that wait to be sent
 };
 
@@ -96,8 +99,8 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
   /// Makes the first attempt. Once.
   void start() noexcept;
 
-  /// Loses the connection with this reason, or ends the attempt, and makes the next attempt at
-  /// once.
+  /// Loses the connection with this reason, or ends the attempt. The next attempt follows after a
+  /// pause, which grows if this happens soon again. During that pause: makes the attempt at once.
   void reconnect(std::string_view reason) noexcept;
 
   bool is_ready() const noexcept { return state_ == State::ready; }

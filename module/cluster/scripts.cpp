@@ -30,7 +30,11 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 local all, nodes = ARGV[1], ARGV[2]
-local function is_settled() return subscribers(all) >= redis.call('HLEN', nodes) end
+local unknown = '?'  -- see kTableLua
+local function is_settled()
+  return subscribers(all) >= redis.call('HLEN', nodes) and
+         redis.call('HEXISTS', nodes, unknown) == 0
+end
 local function presence(channel)
   if subscribers(channel) > 0 then return '1' end
   return is_settled() and '0' or '2'
@@ -66,14 +70,15 @@ if reached == 0 then
   verdict, channel = 2, push
   reached = publish(push, frame)
 end
-local counts = redis.call('PUBSUB', 'NUMSUB', echo, channel .. '#17')
+local counts = redis.call('PUBSUB', 'NUMSUB', echo, channel .. '#17', inbox)
 if reached == 0 then
   verdict = 0
 elseif counts[4] > 0 then
   reached = reached + more_sockets(channel)
 end
--- A node that is alone on the channel is the origin, and still has the value.
-local shown = counts[2] > 1 and frame or header
+-- A node that is alone on the channel is the origin, which still has the value; unless the origin
+-- has just lost its subscriptions.
+local shown = (counts[2] > 1 or counts[6] == 0) and frame or header
 publish(echo, 'V' .. verdict .. struct.pack('>I4', reached) .. shown)
 return {verdict, reached}
 )lua";
@@ -105,12 +110,17 @@ return 1
 
 // What the scripts about the table have in common. An entry is "<incarnation> <run id of the
 // server> <id of S> <id of C>", where S and C are the connections for subscriptions and for
-// commands. `since` is when this run of the server, or the end of its last pause, was noticed:
-// nodes that were not heard of since then have time to return.
+// commands. The first half of an incarnation is the node's own, so long as its process lives.
+// `since` is when this run of the server, or the end of its last pause, was noticed: nodes that
+// were not heard of since then have time to return.
+//
+// A server that has just started, or was promoted, may have lost nodes from its table. These nodes
+// are about to return, and nobody may know them. The entry `unknown` stands for them. Its value is
+// the time until which they are awaited. The table is not settled until then.
 constexpr std::string_view kTableLua = R"lua(
 local seen, run, inbox_prefix = ARGV[3], ARGV[4], ARGV[5]
 local name, incarnation, run_id = ARGV[6], ARGV[7], ARGV[8]
-local silence, return_time = tonumber(ARGV[9]), tonumber(ARGV[10])
+local silence, return_time, reconnect = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local time = now()
 local nobody = string.rep('-', 32)
 
@@ -130,42 +140,62 @@ local function replicated(...)
   redis.call(...)
   redis.set_repl(redis.REPL_NONE)
 end
--- Who was removed, so that it learns of it.
-local function removed_key(who) return run .. ':removed:' .. who end
+-- Says that a node was removed, until it has returned and knows.
+local function removed_key(node) return run .. ':removed:' .. node end
 local function remove(name, incarnation)
   replicated('HDEL', nodes, name)
   redis.call('HDEL', seen, name)
   report('G', name, incarnation)
 end
+-- From when on every node that was connected before has had time to return. A server that has run
+-- for long, and was a primary all the time, has a whole table.
+local function whole_from()
+  local uptime = tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)'))
+  local replication = redis.call('INFO', 'replication')
+  local was_promoted = not string.find(replication, 'second_repl_offset:-1', 1, true)
+  -- Nodes that are subscribed, but not in the table: somebody has deleted it.
+  local was_deleted = redis.call('HLEN', nodes) == 0 and subscribers(all) > 0
+  if not uptime or was_promoted or was_deleted then return time + reconnect end
+  return (math.floor(time / 1000) - uptime + 1) * 1000 + reconnect  -- the uptime is rounded down
+end
+-- Returns `since`, and whether this call has noticed the run.
 local function note_run()
   local known = redis.call('HMGET', run, 'id', 'since', 'last')
   local since = tonumber(known[2])
-  if known[1] ~= run_id or not since or time - tonumber(known[3]) > silence then since = time end
+  local is_new = known[1] ~= run_id or not since
+  -- If nobody was served for long, it was not the nodes that were silent.
+  if is_new or time - tonumber(known[3]) > 1.5 * silence then since = time end
   redis.call('HSET', run, 'id', run_id, 'since', since, 'last', time)
-  return since
+  if is_new then
+    local until_time = whole_from()
+    if until_time > time then redis.call('HSET', nodes, unknown, until_time) end
+  end
+  return since, is_new
 end
 )lua";
 
 constexpr std::string_view kRegisterLua = R"lua(
-local s, c, previous = ARGV[11], ARGV[12], ARGV[13]
+local pause, s, c, is_returning = tonumber(ARGV[12]), ARGV[13], ARGV[14], ARGV[15] == '1'
+local since, is_new_run = note_run()
 local text = redis.call('HGET', nodes, name)
 local old = text and entry_of(text)
-local is_own = old and (old.incarnation == previous or old.incarnation == incarnation)
-if old and not is_own and is_subscribed(old) then return {'name_taken'} end
-local since = note_run()
+local is_other = old and string.sub(old.incarnation, 1, 16) ~= string.sub(incarnation, 1, 16)
+if is_other and is_subscribed(old) then
+  -- A node that is paused, or whose host is lost, stays subscribed for a while.
+  local heard = tonumber(redis.call('HGET', seen, name) or 0)
+  if time - math.max(heard, since) <= pause then return {'name_taken', heard} end
+end
+-- A node that returns is in the table, unless it was removed, or the others never knew it.
+local was_removed = is_returning and (redis.call('EXISTS', removed_key(name)) == 1 or
+    (is_other and old.incarnation ~= nobody) or
+    (not old and not is_new_run and redis.call('HEXISTS', nodes, unknown) == 0))
 replicated('HSET', nodes, name, table.concat({incarnation, run_id, s, c}, ' '))
 redis.call('HSET', seen, name, time)
 -- Who else was there before the server lost its table.
 if time - since < return_time then
-  for i = 14, #ARGV do
+  for i = 16, #ARGV do
     if redis.call('HEXISTS', nodes, ARGV[i]) == 0 then replicated('HSET', nodes, ARGV[i], '-') end
   end
-end
-local was_removed = false
-for _, who in ipairs({previous, name}) do
-  local key = removed_key(who)
-  was_removed = (previous ~= '' and redis.call('EXISTS', key) == 1) or was_removed
-  replicated('DEL', key)
 end
 local answer = {was_removed and 'was_removed' or 'entered'}
 if old and old.run_id == run_id then answer[2], answer[3] = old.s, old.c end
@@ -173,16 +203,19 @@ return answer
 )lua";
 
 constexpr std::string_view kReadyLua = R"lua(
+replicated('DEL', removed_key(name))
 report('A', name, incarnation)
 return 1
 )lua";
 
 constexpr std::string_view kReapLua = R"lua(
-local pause = tonumber(ARGV[11])
+local pause = tonumber(ARGV[12])
 local own = redis.call('HGET', nodes, name)
 if not own or entry_of(own).incarnation ~= incarnation then return {'unknown'} end
 local since = note_run()
 redis.call('HSET', seen, name, time)
+local awaited = redis.call('HGET', nodes, unknown)
+if awaited and (tonumber(awaited) or 0) <= time then remove(unknown, nobody) end
 local names, paused, kill = {}, {}, {}
 local known = redis.call('HGETALL', nodes)
 for i = 1, #known, 2 do
@@ -198,9 +231,10 @@ for i = 1, #known, 2 do
     kill[#kill + 1] = entry.s
     kill[#kill + 1] = entry.c
   end
-  if is_gone then
-    local who = entry.incarnation == nobody and node or entry.incarnation
-    replicated('SET', removed_key(who), '', 'EX', 3600)
+  if node == unknown then
+    -- It is no node.
+  elseif is_gone then
+    replicated('SET', removed_key(node), '', 'EX', 3600)
     remove(node, entry.incarnation)
   else
     names[#names + 1] = node
@@ -249,7 +283,10 @@ std::optional<Registration> read_registration(const Reply& reply) {
   const auto status = reply.elements[0].as_text();
   if (status == "name_taken") {
     read.status = Status::name_taken;
-  } else if (status == "was_removed") {
+    if (reply.elements.size() > 1) read.heard_ms = reply.elements[1].integer;
+    return read;
+  }
+  if (status == "was_removed") {
     read.status = Status::was_removed;
   } else if (status != "entered") {
     return std::nullopt;
@@ -396,17 +433,20 @@ bool Scripts::run_on_table(RedisConnection& connection, Name script, const NodeE
   const auto incarnation = node.incarnation.hex();
   const auto silence_ms = std::to_string(times_.silence_ms);
   const auto return_ms = std::to_string(times_.return_ms);
-  std::vector<std::string_view> arguments{seen_key_,   run_key_,    inbox_prefix_, node.name,
-                                          incarnation, node.run_id, silence_ms,    return_ms};
+  const auto reconnect_ms = std::to_string(times_.reconnect_ms);
+  std::vector<std::string_view> arguments{seen_key_,  run_key_,    inbox_prefix_,
+                                          node.name,  incarnation, node.run_id,
+                                          silence_ms, return_ms,   reconnect_ms};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return run(connection, script, arguments, std::move(handler));
 }
 
-bool Scripts::register_node(RedisConnection& connection, const NodeEntry& node,
-                            const Incarnation* previous, std::span<const std::string> known_nodes,
+bool Scripts::register_node(RedisConnection& connection, const NodeEntry& node, bool is_returning,
+                            std::span<const std::string> known_nodes,
                             Done<const Registration*> done) const {
-  const auto before = previous == nullptr ? std::string() : previous->hex();
-  std::vector<std::string_view> more{node.subscriptions_id, node.commands_id, before};
+  const auto pause_ms = std::to_string(times_.pause_ms);
+  std::vector<std::string_view> more{pause_ms, node.subscriptions_id, node.commands_id,
+                                     is_returning ? "1" : "0"};
   more.insert(more.end(), known_nodes.begin(), known_nodes.end());
   return run_on_table(connection, kRegister, node, more,
                       reading<Registration>(std::move(done), read_registration));

@@ -26,20 +26,26 @@ namespace waystation {
 ///
 /// A node leaves by leave(). Otherwise reap() of another node removes it: when its inbox has no
 /// subscriber and it has not called reap() for `silence_ms`. A server may have started, been
-/// promoted, or answered nobody for `silence_ms`. Nodes then have `return_ms` to call reap() again.
+/// promoted, or answered nobody for longer than that. Nodes that are in the table then have
+/// `return_ms` to call reap() again.
+///
+/// A server that has started or was promoted may have lost a part of its table. So the table is not
+/// settled for `reconnect_ms`. A node must return within that time: see the deadlines in
+/// RedisConnectionOptions. A server that was started earlier is settled at once.
 ///
 /// A node is paused, or its host lost, when its inbox is subscribed but it has not called reap()
 /// for `pause_ms`. reap() returns its connections, for CLIENT KILL.
 struct NodeTimes {
-  std::int64_t silence_ms = 1500;
+  std::int64_t silence_ms = 1000;
   std::int64_t return_ms = 10'000;
   std::int64_t pause_ms = 5000;
+  std::int64_t reconnect_ms = 3000;
 };
 
 /// A node, as it enters the table.
 struct NodeEntry {
-  std::string name;  // 1 to 64 of the characters 0-9, a-z, A-Z, '.', '-' and '_'
-  Incarnation incarnation;
+  std::string name;              // 1 to 64 of the characters 0-9, a-z, A-Z, '.', '-' and '_'
+  Incarnation incarnation;       // the next() one of the node's last
   std::string subscriptions_id;  // RedisConnection::client_id() of both connections
   std::string commands_id;
   std::string run_id;  // of the server; both connections must have the same
@@ -48,13 +54,15 @@ struct NodeEntry {
 /// The answer of register_node().
 struct Registration {
   enum class Status : std::uint8_t {
-    entered,      // and nobody has removed its earlier incarnation, if it named one
-    was_removed,  // it is entered; but other nodes had removed its earlier incarnation: to them,
-                  // its users were absent
-    name_taken,   // a node of that name, not an earlier incarnation of this one, is subscribed:
-                  // nothing was changed
+    entered,
+    was_removed,  // it is entered; but other nodes had removed this node: to them, its users were
+                  // absent
+    name_taken,   // another node of that name is subscribed, and not paused: nothing was changed
   };
   Status status = Status::entered;
+  /// name_taken: when the other node was last heard of, by the server's clock in ms. If it is later
+  /// in the next answer, the other node is alive.
+  std::int64_t heard_ms = 0;
   /// Connections of the entry that was replaced, for CLIENT KILL ID. Empty: none.
   std::vector<std::string> old_connections;
 };
@@ -124,15 +132,15 @@ class Scripts {
   bool recount(RedisConnection& connection, std::string_view inbox, std::uint32_t token,
                std::span<const std::string_view> channels, Handler handler) const;
 
-  /// Enters the table. `previous`: an earlier incarnation of this process, if it has one.
-  /// `known_nodes`: the names that the last reap() returned. A server that has lost its table then
-  /// waits for these nodes. `done` gets null where the connection was lost or the reply was an
-  /// error.
-  bool register_node(RedisConnection& connection, const NodeEntry& node,
-                     const Incarnation* previous, std::span<const std::string> known_nodes,
+  /// Enters the table. `is_returning`: this process has been ready before. `known_nodes`: the names
+  /// that the last reap() returned. A server that has lost its table then waits for these nodes.
+  /// `done` gets null where the connection was lost or the reply was an error.
+  bool register_node(RedisConnection& connection, const NodeEntry& node, bool is_returning,
+                     std::span<const std::string> known_nodes,
                      Done<const Registration*> done) const;
 
-  /// Publishes `ready` on `all`; once the subscription to `all` is confirmed.
+  /// Publishes `ready` on `all`; once the subscription to `all` is confirmed. Until then, each
+  /// register_node() says again that the node was removed.
   bool announce_ready(RedisConnection& connection, const NodeEntry& node, Handler handler) const;
 
   /// Tells the server that this node is alive, removes the nodes that are gone, and publishes

@@ -189,9 +189,19 @@ struct Opener::Peer {
   Incarnation incarnation;
   std::uint32_t key_id;
   Cipher cipher;
-  std::uint64_t used;  // the value of uses_
+  std::uint64_t used = 0;      // the value of uses_
+  std::uint64_t sequence = 0;  // the last that was opened
+  unsigned copies = 0;         // of it
 
   auto name() const noexcept { return std::tie(incarnation, key_id); }
+  /// Whether it was not opened before.
+  bool take(std::uint64_t number, Copy copy) noexcept {
+    const auto bit = static_cast<unsigned>(copy);
+    if (number < sequence || (number == sequence && (copies & bit) != 0)) return false;
+    copies = number == sequence ? copies | bit : bit;
+    sequence = number;
+    return true;
+  }
 };
 
 Opener::Opener(std::shared_ptr<const SealKeys> keys, std::string_view cluster)
@@ -203,29 +213,33 @@ std::size_t Opener::peer_count() const noexcept {
   return peers_.size();
 }
 
-Opener::Peer* Opener::find_or_derive(std::uint32_t key_id, const Incarnation& origin) {
+Opener::Peer* Opener::find(std::uint32_t key_id, const Incarnation& origin) noexcept {
   const auto name = std::tie(origin, key_id);
-  auto at = std::ranges::lower_bound(peers_, name, {}, &Peer::name);
-  if (at != peers_.end() && at->name() == name) return &*at;
-  const auto* const key = keys_->find(key_id);
-  if (key == nullptr) return nullptr;
-  Peer peer{origin, key_id, derive(key->bytes, cluster_, origin, false), 0};
+  const auto at = std::ranges::lower_bound(peers_, name, {}, &Peer::name);
+  return at != peers_.end() && at->name() == name ? &*at : nullptr;
+}
+
+Opener::Peer& Opener::add(Peer peer) {
   if (peers_.size() >= kMaxPeers) {
     peers_.erase(std::ranges::min_element(peers_, {}, &Peer::used));
-    at = std::ranges::lower_bound(peers_, name, {}, &Peer::name);
   }
-  return &*peers_.insert(at, std::move(peer));
+  const auto at = std::ranges::lower_bound(peers_, peer.name(), {}, &Peer::name);
+  return *peers_.insert(at, std::move(peer));
 }
 
 bool Opener::open(std::uint32_t key_id, const Incarnation& origin, std::uint64_t sequence,
-                  std::string_view header, std::string_view sealed, std::string& text) {
+                  Copy copy, std::string_view header, std::string_view sealed, std::string& text) {
   text.clear();
   if (sealed.size() < Sealer::kTagBytes || !fits_int(sealed.size()) || !fits_int(header.size())) {
     return false;
   }
-  auto* const peer = find_or_derive(key_id, origin);
-  if (peer == nullptr) return false;
-  peer->used = ++uses_;
+  auto* peer = find(key_id, origin);
+  std::optional<Peer> stranger;  // kept only if it can seal: anyone can invent incarnations
+  if (peer == nullptr) {
+    const auto* const key = keys_->find(key_id);
+    if (key == nullptr) return false;
+    peer = &stranger.emplace(Peer{origin, key_id, derive(key->bytes, cluster_, origin, false)});
+  }
   const auto body = sealed.substr(0, sealed.size() - Sealer::kTagBytes);
   std::array<unsigned char, Sealer::kTagBytes> tag;
   std::copy_n(sealed.end() - Sealer::kTagBytes, tag.size(), tag.begin());
@@ -240,8 +254,11 @@ bool Opener::open(std::uint32_t key_id, const Incarnation& origin, std::uint64_t
       EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_SET_TAG, static_cast<int>(tag.size()),
                           tag.data()) == 1 &&
       EVP_DecryptFinal_ex(cipher, opened + size, &last) == 1;
-  if (!is_authentic) text.clear();
-  return is_authentic;
+  if (is_authentic && stranger) peer = &add(std::move(*stranger));
+  peer->used = ++uses_;
+  if (is_authentic && peer->take(sequence, copy)) return true;
+  text.clear();
+  return false;
 }
 
 }  // namespace waystation

@@ -77,11 +77,15 @@ class Sealer {
   std::uint64_t sequence_ = 0;
 };
 
-/// Opens what the sealers of all nodes have sealed. Keeps the derived keys of the last 1,024
-/// incarnations. One thread.
+/// Opens what the sealers of all nodes have sealed, each once: the engine keeps the order of a
+/// sealer, so a number that does not grow is a repetition. Remembers the last 1,024 incarnations,
+/// and their derived keys. One thread.
 class Opener {
  public:
   static constexpr std::size_t kMaxPeers = 1024;
+
+  /// A frame may arrive twice: for the receiver's side, and as an echo for the sender's.
+  enum class Copy : std::uint8_t { receiver = 1, sender = 2 };
 
   /// Throws std::bad_alloc.
   Opener(std::shared_ptr<const SealKeys> keys, std::string_view cluster);
@@ -89,9 +93,10 @@ class Opener {
   Opener(const Opener&) = delete;
   Opener& operator=(const Opener&) = delete;
 
-  /// Replaces `text` by the opened text. False where the key is unknown, or anything was changed:
-  /// `text` is empty then. Throws std::bad_alloc.
-  bool open(std::uint32_t key_id, const Incarnation& origin, std::uint64_t sequence,
+  /// Replaces `text` by the opened text. False where the key is unknown, anything was changed, or
+  /// this copy or a later text of the sealer was opened before: `text` is empty then. Throws
+  /// std::bad_alloc.
+  bool open(std::uint32_t key_id, const Incarnation& origin, std::uint64_t sequence, Copy copy,
             std::string_view header, std::string_view sealed, std::string& text);
 
   /// The derived keys that are kept now.
@@ -100,7 +105,8 @@ class Opener {
  private:
   struct Peer;
 
-  Peer* find_or_derive(std::uint32_t key_id, const Incarnation& origin);
+  Peer* find(std::uint32_t key_id, const Incarnation& origin) noexcept;
+  Peer& add(Peer peer);
 
   std::shared_ptr<const SealKeys> keys_;
   std::string cluster_;

@@ -19,7 +19,6 @@ RedisConnection::Options options_for(RedisConnection::Options::Kind kind) {
   // A client waits for the answer no longer than for its own connection.
   options.connect_timeout_ms = 1000;
   options.reply_timeout_ms = 1000;
-  options.max_backoff_ms = 500;
   return options;
 }
 

@@ -11,6 +11,10 @@ namespace waystation {
 namespace {
 
 constexpr std::int64_t kReapMs = 500;
+// Otherwise a table would be taken for settled, of which a node is about to return.
+static_assert(NodeTimes{}.reconnect_ms >
+              RedisConnectionOptions::kConnectTimeoutMs + RedisConnectionOptions::kMaxBackoffMs);
+static_assert(NodeTimes{}.silence_ms > kReapMs);
 
 RedisConnectionOptions connection_options(const ClusterOptions& options,
                                           const EngineAddress& address, bool is_commands) {
@@ -76,7 +80,8 @@ void Shard::Link::on_lost(std::string_view reason, bool was_ready) noexcept {
 }
 
 void Shard::Link::on_drained() noexcept {
-  if (!is_commands_) shard_.counts_.on_drained();
+  if (!is_commands_) return shard_.counts_.on_drained();
+  shard_.guard([this] { shard_.on_commands_drained(); });
 }
 
 void Shard::Link::on_round_trip(std::int64_t us) noexcept {
@@ -107,7 +112,7 @@ void Shard::on_connection_lost(bool is_commands, std::string_view reason, bool w
     // Verdicts may still arrive over the other connection.
     is_stale_ = subscriptions_.is_ready();
   }
-  if (was_ready || last_problem_ != reason) {
+  if (state_ == State::ready || last_problem_ != reason) {
     try {
       last_problem_ = reason;
       log(ClusterLog::warning,
@@ -130,7 +135,6 @@ void Shard::go_down() noexcept {
   ++epoch_;
   const auto before = std::exchange(state_, State::connecting);
   is_settled_ = false;
-  Timer::set(TimerQueue::kNever);
   counts_.disconnect();
   if (before == State::ready) listener_.on_down(*this);
 }
@@ -145,8 +149,7 @@ void Shard::enter() {
     commands_.reconnect("the connections lead to different servers");
     return subscriptions_.reconnect("the connections lead to different servers");
   }
-  const auto incarnation = Incarnation::random();
-  if (sealer_) previous_ = sealer_->incarnation();
+  const auto incarnation = sealer_ ? sealer_->incarnation().next() : Incarnation::random();
   sealer_.emplace(*options_.keys, options_.name, incarnation);
   inbox_ = names_.inbox(incarnation);
   entry_ = {options_.node_name, incarnation, subscriptions_.client_id(), commands_.client_id(),
@@ -160,7 +163,7 @@ void Shard::enter() {
 
 void Shard::register_node() {
   const bool is_sent =
-      scripts_.register_node(commands_, entry_, previous_ ? &*previous_ : nullptr, nodes_,
+      scripts_.register_node(commands_, entry_, was_ready_, nodes_,
                              [this, epoch = epoch_](const Registration* registration) {
                                if (epoch == epoch_) guard([&] { on_registered(registration); });
                              });
@@ -171,13 +174,8 @@ void Shard::on_registered(const Registration* registration) {
   if (registration == nullptr) {
     return subscriptions_.reconnect("this node cannot enter the table of nodes");
   }
-  if (registration->status == Registration::Status::name_taken) {
-    log(ClusterLog::error, "node_name: \"" + options_.node_name +
-                               "\" belongs to another node that is connected; allowed is a name "
-                               "of its own for each node");
-    last_problem_ = "the node's name is taken";
-    return subscriptions_.reconnect(last_problem_);
-  }
+  if (registration->status == Registration::Status::name_taken) return on_name_taken(*registration);
+  set_name_taken(false);
   kill(registration->old_connections);
   if (registration->status == Registration::Status::was_removed) {
     log(ClusterLog::warning,
@@ -188,6 +186,26 @@ void Shard::on_registered(const Registration* registration) {
   Timer::set(loop_.now_ms() + kReapMs);
   if (was_ready_) count(stats_.resubscriptions);
   counts_.connect(subscriptions_);
+}
+
+/// Tries again, later and later. Another node that is alive is heard of meanwhile; what is left of
+/// this node from before its host was lost is not.
+void Shard::on_name_taken(const Registration& registration) {
+  if (was_ready_) listener_.on_fenced(*this);
+  if (other_heard_ms_ && registration.heard_ms > *other_heard_ms_ && !is_name_taken_) {
+    set_name_taken(true);
+    log(ClusterLog::error, "node_name = \"" + options_.node_name +
+                               "\": another node of that name is connected; allowed is a name of "
+                               "its own for each node");
+  }
+  other_heard_ms_ = registration.heard_ms;
+  subscriptions_.reconnect("the node's name is taken");
+}
+
+void Shard::set_name_taken(bool is_taken) noexcept {
+  other_heard_ms_.reset();
+  if (std::exchange(is_name_taken_, is_taken) == is_taken) return;
+  count(stats_.name_taken, is_taken ? 1 : std::uint64_t(0) - 1);
 }
 
 void Shard::on_restored() noexcept {
@@ -204,6 +222,7 @@ void Shard::become_ready() {
   }
   state_ = State::ready;
   was_ready_ = true;
+  has_missed_report_ = false;  // all nodes recount now
   last_problem_.clear();
   set_ready(true);
   log(ClusterLog::info, "ready at " + commands_.server_name() + ", version " + commands_.version());
@@ -219,6 +238,7 @@ void Shard::become_ready() {
 
 void Shard::Link::on_push(const RedisConnection::Push& push) noexcept {
   auto& shard = shard_;
+  if (shard.state_ == State::connecting) return;  // nothing was asked for
   if (push.type != RedisConnection::Push::Type::message) {
     return shard.guard([&] { shard.on_confirmed(push); });
   }
@@ -229,8 +249,14 @@ void Shard::Link::on_push(const RedisConnection::Push& push) noexcept {
   if (channel->kind == ChannelNames::Channel::Kind::all &&
       (event->kind == ClusterEvent::Kind::ready || event->kind == ClusterEvent::Kind::gone)) {
     shard.is_settled_ = event->is_settled;
+    if (event->kind == ClusterEvent::Kind::ready) shard.guard([&] { shard.add_node(event->name); });
     if (shard.state_ == State::ready) shard.listener_.on_nodes_changed(shard);
   }
+}
+
+/// Does not wait for the next report: the server may lose the table before.
+void Shard::add_node(std::string_view name) {
+  if (std::ranges::find(nodes_, name) == nodes_.end()) nodes_.emplace_back(name);
 }
 
 void Shard::on_confirmed(const RedisConnection::Push& push) {
@@ -239,6 +265,7 @@ void Shard::on_confirmed(const RedisConnection::Push& push) {
     if (is_subscribed && state_ == State::entering) register_node();
   } else if (push.channel == all_) {
     if (is_subscribed && state_ == State::joining) become_ready();
+    if (!is_subscribed && is_leaving_) finish_leaving();
   } else {
     counts_.on_confirmation();
     if (wants_to_leave_) leave();
@@ -252,20 +279,27 @@ void Shard::on_presence_changed(std::string_view name) noexcept {
     using Kind = ChannelNames::Channel::Kind;
     const auto channel = names_.parse(name);
     if (!channel) return;
-    // Where it cannot be sent, all is recounted once this node is ready again.
+    bool is_sent = true;
     if (channel->kind == Kind::chat) {
-      scripts_.say(commands_, channel->name, channel->side, inbox_, {});
+      is_sent = scripts_.say(commands_, channel->name, channel->side, inbox_, {});
     } else if (channel->kind == Kind::push || counts_.counted(name) != 0) {
-      scripts_.say_reachable(commands_, channel->name, {});
+      is_sent = scripts_.say_reachable(commands_, channel->name, {});
     }
+    if (!is_sent) note_missed_report();
   } catch (const std::bad_alloc&) {
     // The subscriptions call this, so they begin anew only when the commands do.
     commands_.reconnect("out of memory");
   }
 }
 
+void Shard::on_commands_drained() {
+  if (!has_missed_report_ || state_ != State::ready) return;
+  has_missed_report_ = !scripts_.announce_ready(commands_, entry_, {});
+}
+
 // ---- the table of nodes
 
+/// Also while the subscriptions are lost: this node is alive, and returns.
 void Shard::on_timer() noexcept {
   guard([this] { reap(); });
 }
@@ -278,7 +312,7 @@ void Shard::reap() {
 }
 
 void Shard::on_report(const ReapReport* report) {
-  if (report == nullptr || is_leaving_) return;
+  if (report == nullptr || is_leaving_ || state_ < State::subscribing) return;
   if (!report->is_member) {
     return subscriptions_.reconnect("this node is not in the table of nodes any more");
   }
@@ -304,8 +338,14 @@ void Shard::leave() noexcept {
   set_ready(false);
   Timer::set(TimerQueue::kNever);
   guard([this] {
-    if (commands_.is_ready() && state_ != State::connecting) scripts_.leave(commands_, entry_, {});
+    // One that has left the table must not count for one that is about to return: see NodeTimes.
+    const std::string_view channels[] = {all_};
+    if (state_ != State::ready || !subscriptions_.unsubscribe(channels)) finish_leaving();
   });
+}
+
+void Shard::finish_leaving() {
+  if (commands_.is_ready() && state_ != State::connecting) scripts_.leave(commands_, entry_, {});
 }
 
 void Shard::log(ClusterLog level, std::string_view text) noexcept {

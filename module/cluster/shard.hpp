@@ -83,6 +83,9 @@ class Shard final : private Subscriptions::Listener, private Timer {
   bool is_own(const Incarnation& incarnation) const noexcept {
     return sealer_ && sealer_->incarnation() == incarnation;
   }
+  /// A report about presence could not be sent, since the buffer is full. All nodes recount once it
+  /// is empty.
+  void note_missed_report() noexcept { has_missed_report_ = true; }
   /// How many nodes are in the table; 0: not known.
   std::size_t node_count() const noexcept { return nodes_.size(); }
   const std::vector<std::string>& nodes() const noexcept { return nodes_; }
@@ -125,17 +128,22 @@ class Shard final : private Subscriptions::Listener, private Timer {
   template <typename F>
   void guard(F&& step) noexcept;
   void on_connected(bool is_commands);
+  void on_commands_drained();
   void on_connection_lost(bool is_commands, std::string_view reason, bool was_ready) noexcept;
   void set_ready(bool is_ready) noexcept;
   void go_down() noexcept;
   void enter();
   void register_node();
   void on_registered(const Registration* registration);
+  void on_name_taken(const Registration& registration);
+  void set_name_taken(bool is_taken) noexcept;
   void on_confirmed(const RedisConnection::Push& push);
+  void add_node(std::string_view name);
   void become_ready();
   void reap();
   void on_report(const ReapReport* report);
   void kill(const std::vector<std::string>& connections);
+  void finish_leaving();
   void log(ClusterLog level, std::string_view text) noexcept;
 
   Loop& loop_;
@@ -161,9 +169,11 @@ class Shard final : private Subscriptions::Listener, private Timer {
   bool is_settled_ = false;
   bool wants_to_leave_ = false;  // once nothing is subscribed any more
   bool is_leaving_ = false;
-  bool was_ready_ = false;   // ever
-  std::uint64_t epoch_ = 0;  // counts the attempts to become ready
-  std::optional<Incarnation> previous_;
+  bool was_ready_ = false;                      // ever
+  bool has_missed_report_ = false;              // about presence
+  bool is_name_taken_ = false;                  // by another node that is alive
+  std::optional<std::int64_t> other_heard_ms_;  // of the node that has the name: see Registration
+  std::uint64_t epoch_ = 0;                     // counts the attempts to become ready
   std::optional<Sealer> sealer_;
   NodeEntry entry_;
   std::string inbox_;

@@ -78,6 +78,10 @@ class Engine:
                               check=False, timeout=PATIENCE)
         return done.stdout.decode(errors="replace").strip()
 
+    def is_whole(self):
+        """Whether it awaits no nodes that nobody knows. An engine without nodes has a whole table."""
+        return self.cli("HEXISTS", "ws1:waystation:nodes", "?") != "1"
+
     def kill(self):
         """kill -9."""
         self._process.send_signal(signal.SIGCONT)
@@ -139,7 +143,23 @@ class Node(Server):
 
 
 class ClusterCase(AsyncCase):
-    """A test with an engine, or several, and some nodes."""
+    """A test with an engine, or several, and some nodes.
+
+    An engine that has just started awaits nodes for some seconds. So the engines of all tests of a class
+    start together: ENGINES of them, for `engine()` without options."""
+
+    ENGINES = 0
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.mkdtemp(prefix="waystation-engines-")
+        cls.addClassCleanup(shutil.rmtree, folder, ignore_errors=True)
+        cls.started = []
+        for _ in range(cls.ENGINES):
+            engine = Engine(folder)
+            cls.addClassCleanup(engine.__exit__)
+            engine.start()
+            cls.started.append(engine)
 
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="waystation-cluster-")
@@ -151,6 +171,7 @@ class ClusterCase(AsyncCase):
         self.addCleanup(self.stack.close)
 
         self.tabs = []
+        self.engines = []
 
     async def asyncTearDown(self):
         # A node that ends waits for the clients to answer its Close.
@@ -165,14 +186,22 @@ class ClusterCase(AsyncCase):
         return await self.tab(node, user, f"/push/{user}/")
 
     def engine(self, *options, **more):
-        return self.stack.enter_context(Engine(self.folder, *options, **more))
+        if self.started and not options and not more:
+            engine = self.started.pop()
+            self.stack.callback(engine.__exit__)
+        else:
+            engine = self.stack.enter_context(Engine(self.folder, *options, **more))
+        self.engines.append(engine)
+        return engine
 
     async def nodes(self, count, engines, *options):
-        """That many nodes, all of which know each other."""
+        """That many nodes, all of which know each other. No engine awaits others."""
         nodes = [self.stack.enter_context(Node(self.folder, f"n{i}", engines, *options))
                  for i in range(count)]
         for node in nodes:
             await until(lambda node=node: node.is_ready(count), f"{node.name} is ready")
+        for engine in self.engines:
+            await until(engine.is_whole, "the engine has a whole table")
         return nodes
 
 

@@ -9,6 +9,8 @@ from support import CHAT, ClusterCase, refusal, say_until, until
 
 
 class EngineFailures(ClusterCase):
+    ENGINES = 4
+
     async def test_while_the_engine_is_down_only_local_receivers_get_messages(self):
         engine = self.engine()
         n0, n1 = await self.nodes(2, engine.url)

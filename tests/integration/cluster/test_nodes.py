@@ -8,6 +8,8 @@ from support import CHAT, ClusterCase, Node, connect, refusal, say_until, until
 
 
 class Nodes(ClusterCase):
+    ENGINES = 13
+
     async def test_a_conversation_over_two_nodes(self):
         n0, n1 = await self.nodes(2, self.engine().url)
         alice = await self.tab(n0, "alice")
@@ -77,7 +79,7 @@ class Nodes(ClusterCase):
         engine = self.engine()
         (n0,) = await self.nodes(1, engine.url)
         double = self.stack.enter_context(Node(self.folder, "n0", engine.url))
-        await until(lambda: "belongs to another node" in double.errors(), "the log says so")
+        await until(lambda: "another node of that name" in double.errors(), "the log says so")
         self.assertEqual(await refusal(double, CHAT, "alice"), (503, "unavailable"))
         self.assertTrue(n0.is_ready(1))
 

@@ -72,7 +72,7 @@ TEST_F(NodeMessageTest, ArrivesAsItWasSent) {
   EXPECT_EQ(read->body_bytes, 8U);
   EXPECT_EQ(read->header_bytes.size(), header_bytes_);
   std::string body;
-  EXPECT_TRUE(open_node_message(*read, opener_, body));
+  EXPECT_TRUE(open_node_message(*read, opener_, Opener::Copy::receiver, body));
   EXPECT_EQ(body, R"({"a": 1})");
   EXPECT_EQ(bytes.find(R"("a")"), std::string::npos) << "the engine sees no content";
 }
@@ -85,7 +85,7 @@ TEST_F(NodeMessageTest, AHeaderAloneIsReadable) {
   EXPECT_EQ(read->body_bytes, 5U);
   EXPECT_TRUE(read->sealed.empty());
   std::string body;
-  EXPECT_FALSE(open_node_message(*read, opener_, body));
+  EXPECT_FALSE(open_node_message(*read, opener_, Opener::Copy::receiver, body));
 }
 
 TEST_F(NodeMessageTest, EveryOtherLengthIsRefused) {
@@ -104,7 +104,8 @@ TEST_F(NodeMessageTest, EveryChangeIsNoticed) {
     changed[i / 8] = static_cast<char>(changed[i / 8] ^ 1 << (i % 8));
     const auto read = read_node_message(changed);
     std::string body;
-    EXPECT_FALSE(read && open_node_message(*read, opener_, body)) << "bit " << i;
+    EXPECT_FALSE(read && open_node_message(*read, opener_, Opener::Copy::receiver, body))
+        << "bit " << i;
   }
 }
 

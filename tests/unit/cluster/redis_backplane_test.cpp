@@ -75,6 +75,7 @@ struct TestNode {
     options.name = "test";
     options.node_name = std::move(name);
     options.keys = *SealKeys::parse(keys);
+    options.times.reconnect_ms = -2000;  // as if the server had been started long ago
     options.log = [this](ClusterLog, const std::string& line) { log += line + "\n"; };
     return options;
   }
@@ -227,6 +228,62 @@ TEST_F(RedisBackplaneTest, PresenceIsSentOnceAtEachChange) {
   EXPECT_EQ(hear(*alice, "presence"),
             R"({"presence":{"user":"bob","present":false,"reachable":false}})");
   EXPECT_THAT(alice->all(), IsEmpty());
+}
+
+TEST_F(RedisBackplaneTest, APresenceReportThatDoesNotFitIsMadeUpFor) {
+  auto& first = node("a");
+  auto& second = node("b");
+  auto alice = chat(second, "alice");
+  auto twin = chat(first, "alice");
+  auto bob = chat(first, "bob");
+  hear(*alice, R"("present":true)");
+  // Its confirmation waits in the socket, and what it brings about finds the buffer full.
+  bob.reset();
+  loop.round();
+  ASSERT_TRUE(
+      eventually([&] { return subscribers("c:alice_bob:hi") == "[ws1:test:c:alice_bob:hi 0]"; }));
+  const auto filler = R"({"message":")" + std::string(900'000, 'x') + R"("})";
+  for (int i = 0; i < 10; ++i) twin->say(filler, {7, 7});
+  hear(*alice, R"("present":false)");
+}
+
+TEST_F(RedisBackplaneTest, AFrameIsShownOnceHoweverOftenItIsPublished) {
+  auto& first = node("a");
+  auto& second = node("b");
+  auto alice = chat(first, "alice");
+  auto bob = chat(second, "bob");
+  const auto push_socket = push(second, "bob");
+  auto listener = server.client();
+  ASSERT_THAT(listener.ask({"SUBSCRIBE", "ws1:test:c:alice_bob:hi"}), HasSubstr("subscribe"));
+  alice->say(R"({"message":"once","id":"m"})", {7, 7});
+  hear(*bob, "once");
+  auto frame = listener.receive();
+  frame = frame.substr(frame.find(" M") + 1);
+  frame.pop_back();  // of "[message <channel> <payload>]"
+  bob->all();
+  for (const auto* channel : {"ws1:test:c:alice_bob:hi", "ws1:test:c:alice_bob:lo",
+                              "ws1:test:p:bob", "ws1:test:p:alice", "ws1:test:all"}) {
+    server.ask({"PUBLISH", channel, frame});
+  }
+  alice->say(R"({"message":"then","id":"n"})", {7, 7});
+  hear(*bob, "then");
+  EXPECT_THAT(bob->all(), IsEmpty());
+  EXPECT_THAT(push_socket->all(), IsEmpty());
+  EXPECT_THAT(alice->all(), testing::Not(testing::Contains(HasSubstr("once"))));
+}
+
+TEST_F(RedisBackplaneTest, ANodeGivesUpAllBeforeItLeaves) {
+  auto& first = node("a");
+  auto& second = node("b");
+  auto bob = chat(second, "bob");
+  auto watcher = server.client();
+  ASSERT_THAT(watcher.ask({"SUBSCRIBE", "ws1:test:all"}), HasSubstr("subscribe"));
+  first.backplane.leave_cluster();
+  std::string gone;
+  ASSERT_TRUE(loop.run_until([&] { return second.backplane.stats().nodes == 1; }));
+  EXPECT_EQ(subscribers("all"), "[ws1:test:all 2]") << "the watcher and the node that stays";
+  gone = watcher.receive();
+  EXPECT_EQ(gone.substr(0, 24), "[message ws1:test:all G1") << gone;
 }
 
 TEST_F(RedisBackplaneTest, TheEchoOfASenderWhoHasLeftIsShownElsewhere) {

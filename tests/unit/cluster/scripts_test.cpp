@@ -52,6 +52,16 @@ class ScriptsTest : public testing::Test {
     load();
   }
 
+  /// Kills the server and starts it, without its data.
+  void restart() {
+    const auto lost = client_.recorder.lost;
+    server_.kill();
+    ASSERT_TRUE(loop_.run_until([&] { return client_.recorder.lost == lost + 1; }));
+    server_.start();
+    ASSERT_TRUE(client_.run_until_ready());
+    load();
+  }
+
   void load() {
     std::optional<std::string> problem;
     ASSERT_TRUE(scripts_.load(*client_, [&](std::string text) { problem = std::move(text); }));
@@ -86,12 +96,22 @@ class ScriptsTest : public testing::Test {
   NodeEntry entry(const std::string& name) {
     return {name, Incarnation::random(), "100001", "100002", client_->run_id()};
   }
+  /// The same node with new connections.
+  NodeEntry next(NodeEntry node) {
+    node.incarnation = node.incarnation.next();
+    node.run_id = client_->run_id();
+    return node;
+  }
 
-  Registration enter(const NodeEntry& node, const Incarnation* previous = nullptr,
+  Registration enter(const NodeEntry& node, bool is_returning = false,
+                     const std::vector<std::string>& known = {}) {
+    return enter(scripts_, node, is_returning, known);
+  }
+  Registration enter(const Scripts& scripts, const NodeEntry& node, bool is_returning = false,
                      const std::vector<std::string>& known = {}) {
     std::optional<Registration> result;
     bool is_done = false;
-    scripts_.register_node(*client_, node, previous, known, [&](const Registration* answer) {
+    scripts.register_node(*client_, node, is_returning, known, [&](const Registration* answer) {
       is_done = true;
       if (answer != nullptr) result = *answer;
     });
@@ -123,7 +143,9 @@ class ScriptsTest : public testing::Test {
   TestLoop loop_;
   Client client_{loop_, {server_.host()}};
   ChannelNames names_{"t"};
-  Scripts scripts_{names_};
+  // The tests need not wait for a server that has just started.
+  static constexpr std::int64_t kAtOnce = -2000;
+  Scripts scripts_{names_, {.reconnect_ms = kAtOnce}};
   const std::string alice_chat_ = names_.chat("alice_bob", Side::lo);
   const std::string bob_chat_ = names_.chat("alice_bob", Side::hi);
   const std::string bob_push_ = names_.push("bob");
@@ -143,6 +165,13 @@ TEST_F(ScriptsTest, APresentReceiverGetsTheMessage) {
 
 TEST_F(ScriptsTest, OtherTabsOfTheSenderGetTheValue) {
   Subscriber alice(server_, {alice_chat_, inbox_});
+  Subscriber tab(server_, {alice_chat_});
+  Subscriber bob(server_, {bob_chat_});
+  EXPECT_EQ(decide_from_alice(), "[1 1]");
+  EXPECT_EQ(tab.read(), std::vector{alice_chat_ + " V1\0\0\0\1Mheader-value"s});
+}
+
+TEST_F(ScriptsTest, OtherNodesGetTheValueWhenTheOriginHasLostItsSubscriptions) {
   Subscriber tab(server_, {alice_chat_});
   Subscriber bob(server_, {bob_chat_});
   EXPECT_EQ(decide_from_alice(), "[1 1]");
@@ -357,14 +386,20 @@ TEST_F(ScriptsTest, ANodeEntersAndLeaves) {
 
 TEST_F(ScriptsTest, ASecondNodeOfANameIsRefused) {
   const auto one = entry("node-1");
-  auto other = entry("node-1");
+  const auto other = entry("node-1");
   enter(one);
   {
     Subscriber inbox(server_, {names_.inbox(one.incarnation)});
-    EXPECT_EQ(enter(other).status, Registration::Status::name_taken);
-    EXPECT_TRUE(reap(one).is_member) << "nothing was changed";
+    const auto refused = enter(other);
+    EXPECT_EQ(refused.status, Registration::Status::name_taken);
+    EXPECT_TRUE(refused.old_connections.empty());
+    EXPECT_EQ(enter(other).heard_ms, refused.heard_ms) << "it was not heard of meanwhile";
+    ASSERT_TRUE(loop_.run_until([&] {
+      EXPECT_TRUE(reap(one).is_member) << "nothing was changed";
+      return enter(other).heard_ms > refused.heard_ms;
+    }));
     // The same process with a new connection may, and learns which ones to close.
-    const auto answer = enter(other, &one.incarnation);
+    const auto answer = enter(next(one));
     EXPECT_EQ(answer.status, Registration::Status::entered);
     EXPECT_THAT(answer.old_connections, testing::ElementsAre("100001", "100002"));
   }
@@ -373,17 +408,32 @@ TEST_F(ScriptsTest, ASecondNodeOfANameIsRefused) {
       [&] { return enter(entry("node-1")).status == Registration::Status::entered; }));
 }
 
+TEST_F(ScriptsTest, ANodeWhoseHostIsLostGivesUpItsName) {
+  const Scripts quick(names_, {.pause_ms = 200, .reconnect_ms = kAtOnce});
+  const auto lost = entry("node-1");
+  Subscriber inbox(server_, {names_.inbox(lost.incarnation)});
+  enter(quick, lost);
+  const auto again = entry("node-1");
+  EXPECT_EQ(enter(quick, again).status, Registration::Status::name_taken);
+  Registration answer;
+  ASSERT_TRUE(loop_.run_until([&] {
+    answer = enter(quick, again);
+    return answer.status == Registration::Status::entered;
+  }));
+  EXPECT_THAT(answer.old_connections, testing::ElementsAre("100001", "100002"));
+}
+
 TEST_F(ScriptsTest, ConnectionsOfAnEarlierRunAreNotClosed) {
   auto old = entry("node-1");
-  old.run_id = "another run";
-  std::ranges::replace(old.run_id, ' ', '-');
+  old.run_id = "another-run";
   enter(old);
-  EXPECT_TRUE(enter(entry("node-1"), &old.incarnation).old_connections.empty())
-      << "their numbers belong to others now";
+  EXPECT_TRUE(enter(next(old)).old_connections.empty()) << "their numbers belong to others now";
 }
 
 TEST_F(ScriptsTest, AKilledNodeIsRemoved) {
-  const Scripts quick(names_, {.silence_ms = 50, .return_ms = 1'000'000, .pause_ms = 1'000'000});
+  const Scripts quick(
+      names_,
+      {.silence_ms = 50, .return_ms = 1'000'000, .pause_ms = 1'000'000, .reconnect_ms = kAtOnce});
   const auto one = entry("node-1");
   const auto dead = entry("node-2");
   Subscriber watcher(server_, {names_.all(), names_.inbox(one.incarnation)});
@@ -393,14 +443,30 @@ TEST_F(ScriptsTest, AKilledNodeIsRemoved) {
   ASSERT_TRUE(reap_until(quick, one, [](const auto& report) { return report.nodes.size() == 1; }));
   EXPECT_EQ(watcher.read(), std::vector{names_.all() + " G1" + dead.incarnation.hex() + "node-2"});
   EXPECT_FALSE(reap(quick, dead).is_member);
-  const auto returned = entry("node-2");
-  EXPECT_EQ(enter(returned, &dead.incarnation).status, Registration::Status::was_removed);
-  EXPECT_EQ(enter(returned, &returned.incarnation).status, Registration::Status::entered)
-      << "it was told";
+  auto returned = next(dead);
+  EXPECT_EQ(enter(returned, true).status, Registration::Status::was_removed);
+  // The answer may be lost.
+  returned = next(returned);
+  EXPECT_EQ(enter(returned, true).status, Registration::Status::was_removed);
+  reply_of([&](auto handler) { return scripts_.announce_ready(*client_, returned, handler); });
+  EXPECT_EQ(enter(next(returned), true).status, Registration::Status::entered) << "it knows";
+}
+
+TEST_F(ScriptsTest, ANodeWhoseNameWasGivenAwayWasRemoved) {
+  const auto one = entry("node-1");
+  enter(one);
+  const auto other = entry("node-1");
+  enter(other);
+  EXPECT_EQ(enter(next(one), true).status, Registration::Status::was_removed);
+  EXPECT_EQ(enter(entry("node-2")).status, Registration::Status::entered);
+  EXPECT_EQ(enter(entry("node-3"), true).status, Registration::Status::was_removed)
+      << "the table is whole, and the others do not know it";
 }
 
 TEST_F(ScriptsTest, ASubscribedOrTalkingNodeIsNotRemoved) {
-  const Scripts quick(names_, {.silence_ms = 50, .return_ms = 1'000'000, .pause_ms = 1'000'000});
+  const Scripts quick(
+      names_,
+      {.silence_ms = 50, .return_ms = 1'000'000, .pause_ms = 1'000'000, .reconnect_ms = kAtOnce});
   const auto one = entry("node-1");
   const auto silent = entry("node-2");   // but subscribed
   const auto talking = entry("node-3");  // but its subscriptions are lost
@@ -417,7 +483,9 @@ TEST_F(ScriptsTest, ASubscribedOrTalkingNodeIsNotRemoved) {
 }
 
 TEST_F(ScriptsTest, APausedNodeIsReported) {
-  const Scripts quick(names_, {.silence_ms = 1'000'000, .return_ms = 1'000'000, .pause_ms = 50});
+  const Scripts quick(
+      names_,
+      {.silence_ms = 1'000'000, .return_ms = 1'000'000, .pause_ms = 50, .reconnect_ms = kAtOnce});
   const auto one = entry("node-1");
   const auto paused = entry("node-2");
   Subscriber watcher(server_, {names_.all(), names_.inbox(one.incarnation)});
@@ -435,7 +503,9 @@ TEST_F(ScriptsTest, APausedNodeIsReported) {
 }
 
 TEST_F(ScriptsTest, AfterAPauseOfTheServerNodesHaveTimeToReturn) {
-  const Scripts quick(names_, {.silence_ms = 100, .return_ms = 500, .pause_ms = 1'000'000});
+  const Scripts quick(
+      names_,
+      {.silence_ms = 100, .return_ms = 500, .pause_ms = 1'000'000, .reconnect_ms = kAtOnce});
   const auto one = entry("node-1");
   const auto two = entry("node-2");
   Subscriber watcher(server_, {names_.all(), names_.inbox(one.incarnation)});
@@ -454,36 +524,86 @@ TEST_F(ScriptsTest, AfterAPauseOfTheServerNodesHaveTimeToReturn) {
 }
 
 TEST_F(ScriptsTest, AServerThatHasLostItsTableAwaitsThoseThatWereThere) {
-  const Scripts quick(names_, {.silence_ms = 50, .return_ms = 300, .pause_ms = 1'000'000});
+  const Scripts quick(
+      names_, {.silence_ms = 50, .return_ms = 300, .pause_ms = 1'000'000, .reconnect_ms = kAtOnce});
   auto one = entry("node-1");
-  auto two = entry("node-2");
+  const auto two = entry("node-2");
   enter(one);
   enter(two);
   const auto known = reap(one).nodes;
-  server_.kill();
-  ASSERT_TRUE(loop_.run_until([&] { return client_.recorder.lost == 1; }));
-  server_.start();
-  ASSERT_TRUE(client_.run_until_ready());
-  load();
-  const auto before = one.incarnation;
-  one = entry("node-1");
-  const auto enter_quick = [&](const NodeEntry& node, const Incarnation* previous) {
-    std::optional<Registration> result;
-    quick.register_node(*client_, node, previous, known,
-                        [&](const Registration* answer) { result = *answer; });
-    EXPECT_TRUE(loop_.run_until([&] { return result.has_value(); }));
-    return result->status;
-  };
-  EXPECT_EQ(enter_quick(one, &before), Registration::Status::entered);
+  restart();
+  one = next(one);
+  EXPECT_EQ(enter(quick, one, true, known).status, Registration::Status::entered);
   Subscriber watcher(server_, {names_.all(), names_.inbox(one.incarnation)});
   EXPECT_EQ(decide_from_alice(), "[4 0]") << "node-2 may have him";
   EXPECT_THAT(reap(quick, one).nodes, testing::UnorderedElementsAre("node-1", "node-2"));
   ASSERT_TRUE(reap_until(quick, one, [](const auto& report) { return report.nodes.size() == 1; }));
   EXPECT_EQ(watcher.read(), std::vector{names_.all() + " G1" + std::string(32, '-') + "node-2"});
   EXPECT_EQ(decide_from_alice(), "[0 0]");
-  const auto two_before = two.incarnation;
-  two = entry("node-2");
-  EXPECT_EQ(enter_quick(two, &two_before), Registration::Status::was_removed);
+  EXPECT_EQ(enter(quick, next(two), true).status, Registration::Status::was_removed);
+}
+
+TEST_F(ScriptsTest, AServerThatHasJustStartedAwaitsNodesThatNobodyKnows) {
+  const Scripts usual(names_);
+  const auto ready = [&](const NodeEntry& node) {
+    return std::make_unique<Subscriber>(server_,
+                                        std::vector{names_.all(), names_.inbox(node.incarnation)});
+  };
+  auto old = entry("node-1");
+  enter(old);
+  restart();
+  // The first one that comes has never heard of another.
+  const auto fresh = entry("node-2");
+  EXPECT_EQ(enter(usual, fresh).status, Registration::Status::entered);
+  const auto fresh_ready = ready(fresh);
+  EXPECT_EQ(decide_from_alice(), "[4 0]") << "node-1 may have him";
+  auto report = reap(usual, fresh);
+  EXPECT_FALSE(report.is_settled);
+  EXPECT_THAT(report.nodes, testing::ElementsAre("node-2"));
+  old = next(old);
+  EXPECT_EQ(enter(usual, old, true).status, Registration::Status::entered) << "it was awaited";
+  const auto old_ready = ready(old);
+  EXPECT_EQ(decide_from_alice(), "[4 0]") << "there may be others";
+  fresh_ready->read();
+  ASSERT_TRUE(reap_until(usual, fresh, [](const auto& now) { return now.is_settled; }));
+  EXPECT_EQ(decide_from_alice(), "[0 0]");
+  EXPECT_EQ(fresh_ready->read().at(0), names_.all() + " G1" + std::string(32, '-') + "?")
+      << "all are told";
+  EXPECT_EQ(enter(usual, entry("node-3"), true).status, Registration::Status::was_removed)
+      << "too late";
+  // Another cluster begins at once: the server has run for long.
+  const Scripts other(ChannelNames("other"));
+  const auto first = entry("node-1");
+  enter(other, first);
+  Subscriber first_ready(server_, {ChannelNames("other").all()});
+  EXPECT_TRUE(reap(other, first).is_settled);
+}
+
+TEST_F(ScriptsTest, ATableThatSomebodyDeletedIsNotWhole) {
+  const auto one = entry("node-1");
+  enter(one);
+  Subscriber one_ready(server_, {names_.all(), names_.inbox(one.incarnation)});
+  EXPECT_TRUE(reap(one).is_settled);
+  server_.ask({"FLUSHALL"});
+  EXPECT_FALSE(reap(one).is_member);
+  const Scripts usual(names_);
+  const auto fresh = entry("node-2");
+  enter(usual, fresh);
+  Subscriber fresh_ready(server_, {names_.all(), names_.inbox(fresh.incarnation)});
+  EXPECT_FALSE(reap(usual, fresh).is_settled);
+  EXPECT_EQ(enter(usual, next(one), true).status, Registration::Status::entered);
+}
+
+TEST_F(ScriptsTest, APromotedReplicaMayLackNodes) {
+  server_.ask({"REPLICAOF", "127.0.0.1", "1"});
+  server_.ask({"REPLICAOF", "NO", "ONE"});
+  ASSERT_TRUE(client_.run_until_ready());
+  load();
+  // As long ago as it may have been started, it may have been promoted just now.
+  const Scripts usual(names_, {.reconnect_ms = 1});
+  const auto fresh = entry("node-1");
+  enter(usual, fresh);
+  EXPECT_EQ(server_.ask({"HEXISTS", names_.nodes_key(), "?"}), "1");
 }
 
 TEST_F(ScriptsTest, ABrokenEntryDoesNotStopTheTable) {
@@ -541,7 +661,7 @@ TEST_F(ScriptsTest, MessagesGoToNoReplica) {
   is_done = false;
   auto node = entry("node-1");
   node.run_id = client->run_id();
-  scripts_.register_node(*client, node, nullptr, {}, [&](const Registration*) { is_done = true; });
+  scripts_.register_node(*client, node, false, {}, [&](const Registration*) { is_done = true; });
   ASSERT_TRUE(loop_.run_until([&] { return is_done; }));
   EXPECT_EQ(bob.read().size(), 1U);
   // The table is replicated. What was published before it would have come before it.

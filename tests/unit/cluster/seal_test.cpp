@@ -39,9 +39,10 @@ struct Sealed {
     bytes.erase(0, begin + header.size());
   }
 
-  std::optional<std::string> open(Opener& opener) const {
+  std::optional<std::string> open(Opener& opener,
+                                  Opener::Copy copy = Opener::Copy::receiver) const {
     std::string text = "of the last one";
-    if (opener.open(key_id, origin, sequence, header, bytes, text)) return text;
+    if (opener.open(key_id, origin, sequence, copy, header, bytes, text)) return text;
     EXPECT_EQ(text, "") << "nothing of a changed text is kept";
     return std::nullopt;
   }
@@ -83,8 +84,44 @@ TEST(Seal, OpensWhatAnotherNodeSealed) {
     const Sealed sealed(sealer, "header", text);
     EXPECT_EQ(sealed.bytes.size(), text.size() + Sealer::kTagBytes);
     EXPECT_EQ(sealed.open(opener), text);
-    EXPECT_EQ(sealed.open(opener), text) << "in any order, more than once";
   }
+}
+
+TEST(Seal, EachCopyIsOpenedOnce) {
+  using Copy = Opener::Copy;
+  Sealer sealer(*keys(kKeyA), "main", Incarnation::random());
+  Sealer other_node(*keys(kKeyA), "main", Incarnation::random());
+  Opener opener(keys(kKeyA), "main");
+  const Sealed first(sealer, "header", "first");
+  const Sealed lost(sealer, "header", "lost");
+  const Sealed third(sealer, "header", "third");
+  const Sealed other(other_node, "header", "other");
+  EXPECT_EQ(first.open(opener, Copy::receiver), "first");
+  EXPECT_FALSE(first.open(opener, Copy::receiver));
+  EXPECT_EQ(first.open(opener, Copy::sender), "first");
+  EXPECT_FALSE(first.open(opener, Copy::sender));
+  EXPECT_FALSE(first.open(opener, Copy::receiver));
+  EXPECT_EQ(third.open(opener, Copy::sender), "third");
+  EXPECT_FALSE(lost.open(opener, Copy::receiver)) << "a later one was opened";
+  EXPECT_EQ(third.open(opener, Copy::receiver), "third");
+  EXPECT_EQ(other.open(opener), "other") << "each sealer counts for itself";
+}
+
+TEST(Seal, ATextThatIsNotAuthenticChangesNothing) {
+  Sealer sealer(*keys(kKeyA), "main", Incarnation::random());
+  Opener opener(keys(kKeyA), "main");
+  const Sealed sealed(sealer, "header", "hello");
+  auto later = sealed;
+  later.sequence += 1000;
+  EXPECT_FALSE(later.open(opener));
+  for (std::size_t i = 0; i < 2 * Opener::kMaxPeers; ++i) {
+    auto invented = sealed;
+    invented.origin = Incarnation::random();
+    EXPECT_FALSE(invented.open(opener));
+  }
+  EXPECT_EQ(opener.peer_count(), 0U);
+  EXPECT_EQ(sealed.open(opener), "hello");
+  EXPECT_EQ(opener.peer_count(), 1U);
 }
 
 TEST(Seal, AnyChangeIsNoticed) {
@@ -183,6 +220,8 @@ TEST(Incarnation, HasAText) {
   EXPECT_EQ(incarnation.hex().size(), 32U);
   EXPECT_EQ(Incarnation::parse(incarnation.hex()), incarnation);
   EXPECT_NE(Incarnation::random(), incarnation);
+  EXPECT_NE(incarnation.next(), incarnation);
+  EXPECT_EQ(incarnation.next().hex().substr(0, 16), incarnation.hex().substr(0, 16));
   EXPECT_FALSE(Incarnation::parse("00"));
   EXPECT_FALSE(Incarnation::parse(std::string(32, 'A')));
 }
