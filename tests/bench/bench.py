@@ -328,7 +328,9 @@ def arguments():
         description="Compares waystation with other servers. A whole run on a quiet machine is stored in "
         "tests/bench/results/ and RESULTS.md; other runs in build/.",
     )
-    parser.add_argument("--build", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--build", type=lambda text: Path(text).resolve(), required=True, help=argparse.SUPPRESS
+    )
     parser.add_argument("--quick", action="store_true", help="one short round, as a check")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
     parser.add_argument("--scale", type=float, default=1, help="of the time each run takes")

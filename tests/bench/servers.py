@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,15 @@ def is_open(port):
         return False
 
 
+def has_engine(port):
+    """Whether a node of nchan has reached its Redis: until then it answers 503."""
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/ws/chat/a_b/", timeout=10).close()
+    except urllib.error.HTTPError as answer:
+        return answer.code != 503
+    return True
+
+
 class Server:
     """One server, or two nodes and their Redis, from construction to stop()."""
 
@@ -150,6 +160,9 @@ class Server:
                 self.wait_for(process, lambda port=port: is_open(port))
             if is_cluster(kind) and self.is_ours():
                 self.wait_for(self.nodes[0], lambda: self.metric("waystation_cluster_nodes", min) == 2)
+            if kind.startswith("nchan_cluster"):
+                for port, process in zip(self.ports, self.nodes):
+                    self.wait_for(process, lambda port=port: has_engine(port))
             time.sleep(0.1)
         except BaseException:
             self.stop()
@@ -185,6 +198,7 @@ class Server:
         self.engine_port = free_port()
         command = ["redis-server", str(ROOT / "packaging/cluster/redis.conf"), "--bind", "127.0.0.1"]
         command += ["--port", str(self.engine_port), "--dir", str(self.scratch)]
+        command += ["--logfile", str(self.scratch / "redis.log")]
         self.engine = self.start(command)
         self.wait_for(self.engine, lambda: is_open(self.engine_port))
 
@@ -230,9 +244,11 @@ class Server:
         return command
 
     def key_file(self):
+        """Written once: a node reads it while the other one is started."""
         key = self.scratch / "keys"
-        key.touch(mode=0o600)
-        key.write_bytes(base64.b64encode(SECRET) + b"\n")
+        if not key.exists():
+            key.touch(mode=0o600)
+            key.write_bytes(base64.b64encode(SECRET) + b"\n")
         return key
 
     def load_options(self):
