@@ -1,0 +1,161 @@
+"""Questions that all nodes answer: what a user missed, and the list of users."""
+
+import json
+import os
+import subprocess
+import time
+import unittest
+
+from support import ClusterCase, Node, until
+
+
+class Calls(ClusterCase):
+    def audited(self, name, engines):
+        """A node with an audit of its own."""
+        return self.stack.enter_context(
+            Node(self.folder, name, engines, "--audit-file", os.path.join(self.folder, f"{name}.db")))
+
+    async def audited_nodes(self, engines):
+        nodes = [self.audited(f"n{i}", engines) for i in range(2)]
+        for node in nodes:
+            await until(lambda node=node: node.is_ready(2), f"{node.name} is ready")
+        return nodes
+
+    def missed(self, node, **question):
+        """The answer over HTTP, or nothing while another question of the user waits."""
+        query = "&".join(f"{name}={value}" for name, value in question.items())
+        status, _, body = node.http("GET", f"/api/v1/missed?user=bob&{query}")
+        if status in (503, 504):
+            return None
+        self.assertEqual(status, 200, body)
+        return json.loads(body)["missed"]
+
+    async def answer(self, node, complete=True, **question):
+        """The answer. On a busy machine a node may be late, so it is asked until it is as wanted."""
+        found = []
+
+        def is_wanted():
+            found[:] = [self.missed(node, **question)]
+            return found[0] is not None and found[0]["complete"] is complete
+        await until(is_wanted, f"an answer with complete {complete}, {found}")
+        return found[0]
+
+    async def write(self, node, user, count):
+        """Messages to bob, who is absent; returns the times of the first and the last."""
+        tab = await self.tab(node, user, f"/ws/chat/{min(user, 'bob')}_{max(user, 'bob')}/")
+        acks = [await tab.say(n, f"{user}{time.monotonic_ns()}") for n in range(count)]
+        self.assertEqual({ack["route"] for ack in acks}, {"none"})
+        await tab.close()
+        return acks[0]["at"], acks[-1]["at"]
+
+    async def test_what_a_user_missed_is_known_to_all_nodes(self):
+        engine = self.engine()
+        n0, n1 = await self.audited_nodes(engine.url)
+        first, _ = await self.write(n0, "alice", 2)
+        begin, end = await self.write(n1, "alice", 3)
+        carol, _ = await self.write(n1, "carol", 1)
+        answer = await self.answer(n0, since=first)
+        self.assertEqual(answer["from"],
+                         [{"user": "carol", "count": 1, "first": carol, "last": carol},
+                          {"user": "alice", "count": 5, "first": first, "last": end}])
+        self.assertGreaterEqual(begin, first)
+        # The position counts on every node, whichever is asked.
+        await self.write(n0, "carol", 1)
+        for node in (n0, n1):
+            later = await self.answer(node, after=answer["next"])
+            self.assertEqual([(s["user"], s["count"]) for s in later["from"]], [("carol", 1)])
+            self.assertEqual((await self.answer(node, after=later["next"]))["from"], [])
+        # On a push socket, too.
+        push = await self.push_tab(n1, "bob")
+        await push.ws.send(json.dumps({"missed": {"after": answer["next"]}}))
+        await push.wait(lambda: any("missed" in f for f in push.frames), "the answer")
+        told = [f["missed"] for f in push.frames if "missed" in f][0]
+        self.assertEqual([s["user"] for s in told["from"]], ["carol"])
+        # A hostile position is an error.
+        for cursor in (answer["next"] + "~" + answer["next"], "0-0-0-x~", "~".join(["0-0-0-x"] * 9)):
+            status, _, body = n0.http("GET", f"/api/v1/missed?user=bob&after={cursor}")
+            self.assertEqual((status, json.loads(body)["error"]["code"]), (400, "bad_query"))
+
+    async def test_rows_of_a_node_that_was_away_come_later(self):
+        engine = self.engine()
+        n0, n1 = await self.audited_nodes(engine.url)
+        since, _ = await self.write(n0, "alice", 1)
+        answer = await self.answer(n0, since=since)
+        await self.write(n1, "carol", 2)
+        n1.__exit__(None)
+        n1.is_killed = True
+        await until(lambda: n0.is_ready(1), "one node is left")
+        without = await self.answer(n0, complete=False, after=answer["next"])
+        self.assertEqual(without["from"], [])
+        again = self.audited("n1", engine.url)
+        await until(lambda: n0.is_ready(2) and again.is_ready(2), "both nodes are back")
+        whole = await self.answer(n0, after=without["next"])
+        self.assertEqual([(s["user"], s["count"]) for s in whole["from"]], [("carol", 2)])
+        again.pause()
+        try:
+            await self.answer(n0, complete=False, after=whole["next"])
+        finally:
+            again.resume()
+
+    async def test_a_node_without_an_audit_makes_answers_incomplete(self):
+        engine = self.engine()
+        n0 = self.audited("n0", engine.url)
+        n1 = self.stack.enter_context(Node(self.folder, "n1", engine.url))
+        for node in (n0, n1):
+            await until(lambda node=node: node.is_ready(2), f"{node.name} is ready")
+        since, _ = await self.write(n0, "alice", 1)
+        for node in (n0, n1):
+            answer = await self.answer(node, complete=False, since=since)
+            self.assertEqual([s["user"] for s in answer["from"]], ["alice"])
+
+    async def test_the_engine_does_not_learn_who_missed_what(self):
+        engine = self.engine()
+        n0, _ = await self.audited_nodes(engine.url)
+        await self.write(n0, "alice", 1)
+        monitor = subprocess.Popen(["redis-cli", "-p", str(engine.port), "MONITOR"],
+                                   stdout=subprocess.PIPE, text=True)
+        try:
+            self.assertEqual(monitor.stdout.readline().strip(), "OK")
+            await self.answer(n0, complete=False, since=0)
+            engine.cli("ECHO", "the end")
+            seen = ""
+            while '"the end"' not in seen:
+                seen += monitor.stdout.readline()
+        finally:
+            monitor.kill()
+            monitor.wait()
+            monitor.stdout.close()
+        self.assertGreater(seen.count('"EVALSHA"'), 3, "the question and two answers")
+        self.assertNotIn("alice", seen)
+        self.assertNotIn("bob", seen)
+
+    def users(self, node, query=""):
+        status, _, body = node.http("GET", "/api/v1/presence" + query)
+        self.assertEqual(status, 200, body)
+        return json.loads(body)
+
+    async def test_the_list_of_users_is_of_all_nodes(self):
+        n0, n1 = await self.nodes(2, self.engine().url)
+        await self.push_tab(n0, "alice")
+        await self.push_tab(n1, "alice")
+        await self.tab(n1, "alice", "/ws/chat/alice_carol/")
+        await self.push_tab(n1, "bob")
+        await self.push_tab(n0, "dave")
+        alice = {"user": "alice", "push_sockets": 2, "groups": 1, "nodes": 2}
+        bob = {"user": "bob", "push_sockets": 1, "groups": 0, "nodes": 1}
+        dave = dict(bob, user="dave")
+        for node in (n0, n1):
+            self.assertEqual(self.users(node), {"users": [alice, bob, dave], "next": None})
+        self.assertEqual(self.users(n0, "?limit=2"), {"users": [alice, bob], "next": "bob"})
+        self.assertEqual(self.users(n0, "?limit=2&after=bob"), {"users": [dave], "next": None})
+        n1.pause()
+        try:
+            page = self.users(n0)
+        finally:
+            n1.resume()
+        self.assertEqual(page["partial"], True)
+        self.assertEqual([user["user"] for user in page["users"]], ["alice", "dave"])
+
+
+if __name__ == "__main__":
+    unittest.main()
