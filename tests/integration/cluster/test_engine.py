@@ -1,8 +1,6 @@
 """An engine that is killed, restarted, paused and watched."""
 
 import asyncio
-import os
-import subprocess
 import unittest
 
 from support import CHAT, ClusterCase, refusal, say_until, until
@@ -106,12 +104,8 @@ class EngineFailures(ClusterCase):
         self.assertEqual((alice.present, bob.present), ({"bob": True}, {"alice": True}))
 
     async def test_the_engine_never_has_content(self):
-        folder = os.path.join(self.folder, "data")
-        os.mkdir(folder)
-        engine = self.engine("--dir", folder, "--appendonly", "yes", "--save", "1 1",
-                             "--slowlog-log-slower-than", "0", "--loglevel", "debug")
-        monitor = subprocess.Popen(["redis-cli", "-p", str(engine.port), "MONITOR"],
-                                   stdout=subprocess.PIPE)
+        engine = self.writing_engine("data")
+        monitor = self.monitor(engine)
         n0, n1 = await self.nodes(2, engine.url)
         alice = await self.tab(n0, "alice")
         push = await self.push_tab(n1, "bob")
@@ -122,14 +116,8 @@ class EngineFailures(ClusterCase):
         self.assertEqual(n0.push("bob", f'"{secret}"'), 1)
         await bob.wait(lambda: bob.messages() == [secret], "the message")
         await push.wait(lambda: push.events() == [secret, secret], "the fallback")
-        engine.cli("SAVE")
-        monitor.terminate()
-        seen = monitor.communicate()[0] + engine.cli("SLOWLOG", "GET", "-1").encode()
+        seen = self.everything_seen([monitor])
         self.assertIn(b"alice", seen, "the test looks at the right place")
-        for root, _, files in os.walk(self.folder):
-            for name in files:
-                with open(os.path.join(root, name), "rb") as file:
-                    seen += file.read()
         self.assertNotIn(secret.encode(), seen)
 
 
