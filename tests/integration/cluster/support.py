@@ -36,10 +36,13 @@ def free_port():
 
 
 class Engine:
-    """A running redis-server, or redis-sentinel with `sentinel`. Use it in a `with` statement."""
+    """A running redis-server, or redis-sentinel with `sentinel`. Use it in a `with` statement. `within` is a
+    command that starts it elsewhere, where it has the address `host`."""
 
-    def __init__(self, folder, *options, sentinel=None):
+    def __init__(self, folder, *options, sentinel=None, host="127.0.0.1", within=()):
         self.folder = folder
+        self.host = host
+        self.within = within
         self.port = free_port()
         self.options = options
         self.sentinel = sentinel
@@ -58,7 +61,7 @@ class Engine:
         """Starts it, again on the same port, and waits until it answers."""
         self._log = open(os.path.join(self.folder, f"engine-{self.port}.log"), "ab")
         if self.sentinel is None:
-            command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1",
+            command = [*self.within, "redis-server", "--port", str(self.port), "--bind", self.host,
                        "--save", "", "--appendonly", "no", "--dir", self.folder,
                        "--repl-diskless-sync-delay", "0", *self.options]
         else:
@@ -76,8 +79,8 @@ class Engine:
             time.sleep(0.02)
 
     def cli(self, *arguments):
-        done = subprocess.run(["redis-cli", "-p", str(self.port), *arguments], capture_output=True,
-                              check=False, timeout=PATIENCE)
+        done = subprocess.run(["redis-cli", "-h", self.host, "-p", str(self.port), *arguments],
+                              capture_output=True, check=False, timeout=PATIENCE)
         return done.stdout.decode(errors="replace").strip()
 
     def is_whole(self):
@@ -100,7 +103,7 @@ class Engine:
 
     @property
     def url(self):
-        return f"redis://127.0.0.1:{self.port}"
+        return f"redis://{self.host}:{self.port}"
 
 
 class Monitor(threading.Thread):
@@ -110,7 +113,8 @@ class Monitor(threading.Thread):
         super().__init__(daemon=True)
         self.engine = engine
         self.raw = bytearray()
-        self._socket = socket.create_connection(("127.0.0.1", engine.port), PATIENCE)
+        self._socket = socket.create_connection((engine.host, engine.port), PATIENCE)
+        self._socket.settimeout(None)
         self._socket.sendall(b"MONITOR\r\n")
         self._grown = threading.Condition()
         self.start()
@@ -142,13 +146,8 @@ class Monitor(threading.Thread):
 
 
 def unescape(text):
-    """The bytes of an argument as MONITOR writes it."""
-    if b"\\" not in text:
-        return text
-    known = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
-    return re.sub(rb"\\(x[0-9a-f]{2}|.)", lambda found: (
-        bytes.fromhex(found[1][1:].decode()) if len(found[1]) == 3 else known.get(found[1], found[1])), text,
-        flags=re.S)
+    """The bytes of an argument as MONITOR writes it. Its escapes are Python's, too."""
+    return text.decode("unicode_escape").encode("latin-1")
 
 
 class Node(Server):

@@ -3,11 +3,11 @@
 import asyncio
 import unittest
 
-from support import CHAT, ClusterCase, refusal, say_until, until
+from support import CHAT, ClusterCase, Node, refusal, say_until, until
 
 
 class EngineFailures(ClusterCase):
-    ENGINES = 4
+    ENGINES = 5
 
     async def test_while_the_engine_is_down_only_local_receivers_get_messages(self):
         engine = self.engine()
@@ -41,6 +41,33 @@ class EngineFailures(ClusterCase):
         self.assertNotIn(1, there.messages()[1:-1])
         self.assertEqual((alice.present, carol.present), ({"bob": True}, {"carol": True}))
         self.assertGreaterEqual(n0.stats()["cluster_resubscriptions"], 1)
+
+    async def test_a_new_node_on_a_restarted_engine_awaits_those_it_does_not_know(self):
+        engine = self.engine()
+        (n0,) = await self.nodes(1, engine.url)
+        bob = await self.tab(n0, "bob")
+        push = await self.push_tab(n0, "bob")
+        n0.pause()
+        try:
+            engine.kill()
+            fresh = Node(self.folder, "n1", engine.url)
+            starting = asyncio.create_task(asyncio.to_thread(self.stack.enter_context, fresh))
+            engine.start()
+            await starting
+            await until(lambda: fresh.is_ready(1), "it is the first one, and knows of no other")
+            alice = await self.tab(fresh, "alice")
+            self.assertEqual((await alice.say(0, "m0")).get("code"), "unavailable")
+        finally:
+            n0.resume()
+        outcomes = await say_until(alice, "chat", "again")
+        self.assertFalse([o for o in outcomes if o.get("route") in ("push", "none")], outcomes)
+        await bob.wait(lambda: len(bob.messages()) == 1, "the message")
+        await alice.wait(lambda: alice.present == {"bob": True}, "bob is present")
+        self.assertEqual(push.events(), [])
+        # Nobody else returns: absent is absent then.
+        carol = await self.tab(fresh, "carol", "/ws/chat/carol_dave/")
+        outcomes = await say_until(carol, "none", "later")
+        self.assertTrue(all(o.get("code", "unavailable") == "unavailable" for o in outcomes), outcomes)
 
     async def test_messages_under_way_in_a_paused_engine(self):
         engine = self.engine()
