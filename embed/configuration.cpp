@@ -327,8 +327,8 @@ std::string show_configuration(const Configuration& configuration) {
       out += as_comment(mistake->second) + "\n";
       continue;
     }
-    out += option.key + " = " + to_toml(configuration.settings.value(option)) + "  # " +
-           one_line(configuration.origin(option.key)) + "\n\n";
+    out += option.key + " = " + to_shown_toml(option, configuration.settings.value(option)) +
+           "  # " + one_line(configuration.origin(option.key)) + "\n\n";
   }
   out.pop_back();
   return out;

@@ -38,6 +38,7 @@ Option of_library(const waystation_option_info& info) {
                 .type = Option::Type::text,
                 .standard = std::string{info.default_text},
                 .is_live = info.is_live != 0,
+                .holds_passwords = std::string_view{info.name} == "cluster",
                 .info = &info};
   switch (info.type) {
     case WAYSTATION_OPTION_BOOLEAN:
@@ -216,6 +217,15 @@ std::string toml_string(std::string_view text) {
   return out + '"';
 }
 
+/// An address without user and password, wherever a mistake in it is.
+std::string without_login(const Option& option, std::string_view entry) {
+  const auto at = option.holds_passwords ? entry.rfind('@') : std::string_view::npos;
+  if (at == std::string_view::npos) return std::string{entry};
+  const auto scheme = entry.find("://");
+  const auto login = scheme == std::string_view::npos || scheme > at ? 0 : scheme + 3;
+  return std::string{entry.substr(0, login)} + ":***" + std::string{entry.substr(at)};
+}
+
 std::string line(const Option& option, std::string_view value, std::string_view problem) {
   return option.key + " = " + std::string{value} + ": " + std::string{problem} +
          "; allowed: " + option.allowed;
@@ -358,7 +368,8 @@ std::string wrong_type(const Option& option, std::string_view value) {
 }
 
 std::vector<std::string> mistakes_in(const Option& option, const Value& value) {
-  if (value.index() != option.standard.index()) return {wrong_type(option, to_toml(value))};
+  if (value.index() != option.standard.index())
+    return {wrong_type(option, to_shown_toml(option, value))};
   if (const auto* number = std::get_if<std::uint64_t>(&value)) {
     const bool is_good = (*number == 0 && option.zero_allowed) ||
                          (*number >= option.minimum && *number <= option.maximum);
@@ -380,13 +391,34 @@ std::vector<std::string> mistakes_in(const Option& option, const Value& value) {
     for (const auto& entry : *list) {
       std::string problem{problem_of_text(entry)};
       if (problem.empty() && entry.empty()) problem = "an empty entry";
-      if (problem.empty() && entry.find(',') != std::string::npos) problem = "a comma in an entry";
+      if (problem.empty() && !option.holds_passwords && entry.find(',') != std::string::npos) {
+        problem = "a comma in an entry";
+      }
       if (problem.empty() && option.entry_problem != nullptr) problem = option.entry_problem(entry);
       if (problem.empty()) continue;
-      mistakes.push_back(line(option, quoted(std::string_view{entry}), problem));
+      mistakes.push_back(line(option, quoted(without_login(option, entry)), problem));
     }
   }
   return mistakes;
+}
+
+std::string to_shown_toml(const Option& option, const Value& value) {
+  if (const auto* text = std::get_if<std::string>(&value)) {
+    return to_toml(without_login(option, *text));
+  }
+  const auto* const list = std::get_if<std::vector<std::string>>(&value);
+  if (!list || !option.holds_passwords) return to_toml(value);
+  // A flag's value was divided at each comma, also at those inside of an address.
+  std::vector<std::string> addresses;
+  for (const auto& entry : *list) {
+    if (addresses.empty() || entry.find("://") != std::string::npos) {
+      addresses.push_back(entry);
+    } else {
+      addresses.back() += "," + entry;
+    }
+  }
+  for (auto& address : addresses) address = without_login(option, address);
+  return to_toml(addresses);
 }
 
 std::string to_toml(const Value& value) {

@@ -50,6 +50,8 @@ struct Option {
   // Returns what is wrong with a text or an entry of a list, or an empty text. Null: any text is
   // valid.
   std::string (*entry_problem)(std::string_view entry) = nullptr;
+  // Entries are addresses that may have commas, and passwords, which are not shown.
+  bool holds_passwords = false;
   const waystation_option_info* info = nullptr;  // the library's row; null: a server option
 
   std::string flag() const;         // "--max-connections"
@@ -97,6 +99,9 @@ std::string wrong_type(const Option& option, std::string_view value);
 
 /// As TOML: `true`, `16`, `"open"`, `["127.0.0.1:8080"]`.
 std::string to_toml(const Value& value);
+
+/// As to_toml(), for people: `["redis://:***@10.0.0.5"]` in place of a user and password.
+std::string to_shown_toml(const Option& option, const Value& value);
 
 /// `text` in quotes, with control characters escaped, truncated if it is long.
 std::string quoted(std::string_view text);

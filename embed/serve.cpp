@@ -11,6 +11,7 @@
 #include <iterator>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 
 #include "embed/addresses.hpp"
@@ -183,7 +184,8 @@ void reload(const ConfigurationSources& sources, Configuration& current,
       const auto after = next.settings.value(option);
       if (before == after) continue;
       auto& list = option.is_live ? changes : deferred;
-      list.push_back(option.key + ": " + to_toml(before) + " becomes " + to_toml(after));
+      list.push_back(option.key + ": " + to_shown_toml(option, before) + " becomes " +
+                     to_shown_toml(option, after));
       if (!option.is_live) next.settings.set(option, before);
     }
     // Check again with the options that need a restart at their old values. For example, the open
@@ -242,6 +244,26 @@ void drain(WebServer& server, RelayHandle& relay) {
   relay.reset();
 }
 
+/// Waits until this node has entered its cluster, or its servers are not reached in time. Throws
+/// std::runtime_error if another node that is alive has its name.
+void await_cluster(const waystation_relay* relay) {
+  constexpr auto kPatience = 3s;
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    waystation_stats stats{};
+    stats.size = sizeof stats;
+    waystation_stats_read(relay, &stats);
+    if (stats.cluster_name_taken != 0) {
+      throw std::runtime_error{
+          "node_name: another node of the cluster that is connected has the same name; give each "
+          "node a name of its own"};
+    }
+    if (stats.cluster_engines_ready == stats.cluster_engines) return;
+    if (std::chrono::steady_clock::now() > until) return;
+    std::this_thread::sleep_for(10ms);
+  }
+}
+
 /// Serves until SIGTERM or SIGINT. Throws ConfigurationError if the relay refuses an option, and
 /// std::runtime_error if a resource is missing.
 void serve(const ConfigurationSources& sources, Configuration& configuration,
@@ -252,6 +274,7 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   }};
   LibraryOptions options{settings};
   auto relay = start_relay(options, log);
+  await_cluster(relay.get());
   Metrics metrics{relay.get()};
   WebServer server{listeners_of(settings), certificate, read_site(settings.text("www"), log), log};
   server.set_hsts_seconds(settings.number("tls_hsts_seconds"));

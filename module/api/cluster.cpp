@@ -109,6 +109,7 @@ class RedisCluster final : public Cluster {
     stats.cluster_partial = read(from.partial);
     stats.cluster_resubscriptions = read(from.resubscriptions);
     stats.cluster_frames_rejected = read(from.frames_rejected);
+    stats.cluster_name_taken = read(from.name_taken);
   }
 
   void leave() noexcept override { backplane_->leave_cluster(); }

@@ -6,8 +6,8 @@ namespace waystation {
 
 std::vector<Error> check_cluster(const waystation_options& options) {
   if (text_or_empty(options.cluster).empty()) return {};
-  return {option_error("cluster", in_quotes(options.cluster),
-                       "this build cannot connect several nodes",
+  // It may hold passwords.
+  return {option_error("cluster", "\"***\"", "this build cannot connect several nodes",
                        "an empty list, or build with WAYSTATION_CLUSTER=ON")};
 }
 

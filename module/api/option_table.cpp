@@ -117,8 +117,8 @@ constexpr std::array kOptions = {
                    "Size of the audit above which its oldest rows are deleted. 0: no limit."),
     TEXT(node_name, "audit", "", kAuditNodeRule,
          Applies::at_start,
-         "Name of this relay in the audit. Relays that write one file need different names. Empty: "
-         "the host name."),
+         "Name of this relay in the audit and in its cluster. Relays that write one file or form one "
+         "cluster need different names. Empty: the host name."),
 
     LIST(cluster, "cluster", "", kClusterAllowed, Applies::at_start,
          "Redis or Valkey servers that connect the nodes of one relay; each group belongs to one "

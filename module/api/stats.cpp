@@ -66,7 +66,9 @@ constexpr std::array kStats = {
     COUNTER(cluster_resubscriptions, "waystation_cluster_resubscriptions_total",
             "Subscriptions of all channels after a lost connection."),
     COUNTER(cluster_frames_rejected, "waystation_cluster_frames_rejected_total",
-            "Frames of other nodes that were malformed, or sealed with another key."),
+            "Frames of other nodes that were malformed, repeated, or sealed with another key."),
+    GAUGE(cluster_name_taken, "waystation_cluster_name_taken",
+          "Servers where another node has the name of this one."),
 };
 // clang-format on
 #undef STAT

@@ -152,7 +152,7 @@ std::string without_login(std::string_view text) {
   if (at == std::string_view::npos) return std::string(text);
   const auto scheme = text.find("://");
   const auto keep = scheme == std::string_view::npos || scheme > at ? 0 : scheme + 3;
-  return std::string(text.substr(0, keep)) + "***" + std::string(text.substr(at));
+  return std::string(text.substr(0, keep)) + ":***" + std::string(text.substr(at));
 }
 
 }  // namespace

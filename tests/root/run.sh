@@ -47,6 +47,11 @@ run /usr/bin/python3 "$here/test_exhausted.py"
 if unshare --net true 2>/dev/null; then
   # In a separate network namespace.
   run unshare --net /usr/bin/python3 "$here/test_network.py"
+  if command -v redis-server >/dev/null; then
+    run unshare --net /usr/bin/python3 "$here/test_cluster_network.py"
+  else
+    echo "tests/root: redis-server is not installed: test_cluster_network.py is not run"
+  fi
 else
   echo "tests/root: no network namespace available: test_network.py is not run"
 fi

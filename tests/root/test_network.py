@@ -64,6 +64,20 @@ class FarAway:
         # At the far end: this end loses its carrier and keeps its address and routes.
         run(*self.within, "ip", "link", "set", "there", "down")
 
+    def drop_packets(self):
+        """As a firewall does it, in both directions: nobody is told."""
+        for within, device, other in ((), "here", THERE), (self.within, "there", HERE):
+            # Without an answer to ARP, the sender would be told.
+            address = subprocess.run((*within, "ip", "neighbour", "show", other), check=True,
+                                     capture_output=True, text=True).stdout.split()[4]
+            run(*within, "ip", "neighbour", "replace", other, "lladdr", address, "dev", device,
+                "nud", "permanent")
+            run(*within, "tc", "qdisc", "replace", "dev", device, "root", "pfifo", "limit", "0")
+
+    def pass_packets(self):
+        for within, device in ((), "here"), (self.within, "there"):
+            run(*within, "tc", "qdisc", "delete", "dev", device, "root")
+
     def socket(self, path, v1=False):
         """A WebSocket from that namespace to the server here. A socket belongs to the namespace of
         the thread that makes it, so a thread enters the namespace first."""

@@ -734,7 +734,10 @@ typedef struct waystation_stats {
   uint64_t cluster_undecided;    /* messages that were under way when the connection was lost */
   uint64_t cluster_partial;      /* messages that only sockets of this node got */
   uint64_t cluster_resubscriptions; /* of all channels, after a lost connection */
-  uint64_t cluster_frames_rejected; /* from other nodes: malformed, or sealed with another key */
+  uint64_t cluster_frames_rejected; /* from other nodes: malformed, repeated, or sealed with another
+                                       key */
+  uint64_t cluster_name_taken;   /* servers where another live node has this node's name; sockets of
+                                    theirs are refused with 503 `unavailable`, now */
 } waystation_stats;
 
 /* Reads the statistics; never waits for the relay. Errors: WAYSTATION_INVALID. */

@@ -9,12 +9,14 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 
@@ -34,10 +36,13 @@ def free_port():
 
 
 class Engine:
-    """A running redis-server, or redis-sentinel with `sentinel`. Use it in a `with` statement."""
+    """A running redis-server, or redis-sentinel with `sentinel`. Use it in a `with` statement. `within` is a
+    command that starts it elsewhere, where it has the address `host`."""
 
-    def __init__(self, folder, *options, sentinel=None):
+    def __init__(self, folder, *options, sentinel=None, host="127.0.0.1", within=()):
         self.folder = folder
+        self.host = host
+        self.within = within
         self.port = free_port()
         self.options = options
         self.sentinel = sentinel
@@ -56,7 +61,7 @@ class Engine:
         """Starts it, again on the same port, and waits until it answers."""
         self._log = open(os.path.join(self.folder, f"engine-{self.port}.log"), "ab")
         if self.sentinel is None:
-            command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1",
+            command = [*self.within, "redis-server", "--port", str(self.port), "--bind", self.host,
                        "--save", "", "--appendonly", "no", "--dir", self.folder,
                        "--repl-diskless-sync-delay", "0", *self.options]
         else:
@@ -74,8 +79,8 @@ class Engine:
             time.sleep(0.02)
 
     def cli(self, *arguments):
-        done = subprocess.run(["redis-cli", "-p", str(self.port), *arguments], capture_output=True,
-                              check=False, timeout=PATIENCE)
+        done = subprocess.run(["redis-cli", "-h", self.host, "-p", str(self.port), *arguments],
+                              capture_output=True, check=False, timeout=PATIENCE)
         return done.stdout.decode(errors="replace").strip()
 
     def is_whole(self):
@@ -98,7 +103,51 @@ class Engine:
 
     @property
     def url(self):
-        return f"redis://127.0.0.1:{self.port}"
+        return f"redis://{self.host}:{self.port}"
+
+
+class Monitor(threading.Thread):
+    """Everything that an engine runs, in its order. Call read_to_end() before looking at it."""
+
+    def __init__(self, engine):
+        super().__init__(daemon=True)
+        self.engine = engine
+        self.raw = bytearray()
+        self._socket = socket.create_connection((engine.host, engine.port), PATIENCE)
+        self._socket.settimeout(None)
+        self._socket.sendall(b"MONITOR\r\n")
+        self._grown = threading.Condition()
+        self.start()
+
+    def run(self):
+        while data := self._socket.recv(1 << 16):
+            with self._grown:
+                self.raw += data
+                self._grown.notify_all()
+
+    def read_to_end(self):
+        mark = os.urandom(8).hex()
+        self.engine.cli("ECHO", mark)
+        with self._grown:
+            assert self._grown.wait_for(lambda: mark.encode() in self.raw[-1000:], PATIENCE)
+
+    def close(self):
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self.join()
+        self._socket.close()
+
+    def commands(self):
+        """Each command: its client ("lua" inside of a script) and its arguments."""
+        for line in bytes(self.raw).split(b"\r\n"):
+            found = re.match(rb'\+[0-9.]+ \[\d+ (\S+)\] "', line)
+            if found:
+                arguments = re.findall(rb'"((?:[^"\\]|\\.)*)"', line[found.end() - 1:])
+                yield found.group(1).decode(), [unescape(argument) for argument in arguments]
+
+
+def unescape(text):
+    """The bytes of an argument as MONITOR writes it. Its escapes are Python's, too."""
+    return text.decode("unicode_escape").encode("latin-1")
 
 
 class Node(Server):
@@ -193,6 +242,31 @@ class ClusterCase(AsyncCase):
             engine = self.stack.enter_context(Engine(self.folder, *options, **more))
         self.engines.append(engine)
         return engine
+
+    def writing_engine(self, name):
+        """An engine that writes as much as it can, into a folder of its own."""
+        folder = os.path.join(self.folder, name)
+        os.mkdir(folder)
+        return self.engine("--dir", folder, "--appendonly", "yes", "--save", "1 1",
+                           "--slowlog-log-slower-than", "0", "--loglevel", "debug")
+
+    def monitor(self, engine):
+        monitor = Monitor(engine)
+        self.stack.callback(monitor.close)
+        return monitor
+
+    def everything_seen(self, monitors):
+        """What the monitors saw, and what their engines have written and can tell, as bytes."""
+        seen = b""
+        for monitor in monitors:
+            monitor.read_to_end()
+            monitor.engine.cli("SAVE")
+            seen += bytes(monitor.raw) + monitor.engine.cli("SLOWLOG", "GET", "-1").encode()
+        for root, _, files in os.walk(self.folder):
+            for name in files:
+                with open(os.path.join(root, name), "rb") as file:
+                    seen += file.read()
+        return seen
 
     async def nodes(self, count, engines, *options):
         """That many nodes, all of which know each other. No engine awaits others."""

@@ -1,15 +1,13 @@
 """An engine that is killed, restarted, paused and watched."""
 
 import asyncio
-import os
-import subprocess
 import unittest
 
-from support import CHAT, ClusterCase, refusal, say_until, until
+from support import CHAT, ClusterCase, Node, refusal, say_until, until
 
 
 class EngineFailures(ClusterCase):
-    ENGINES = 4
+    ENGINES = 5
 
     async def test_while_the_engine_is_down_only_local_receivers_get_messages(self):
         engine = self.engine()
@@ -43,6 +41,33 @@ class EngineFailures(ClusterCase):
         self.assertNotIn(1, there.messages()[1:-1])
         self.assertEqual((alice.present, carol.present), ({"bob": True}, {"carol": True}))
         self.assertGreaterEqual(n0.stats()["cluster_resubscriptions"], 1)
+
+    async def test_a_new_node_on_a_restarted_engine_awaits_those_it_does_not_know(self):
+        engine = self.engine()
+        (n0,) = await self.nodes(1, engine.url)
+        bob = await self.tab(n0, "bob")
+        push = await self.push_tab(n0, "bob")
+        n0.pause()
+        try:
+            engine.kill()
+            fresh = Node(self.folder, "n1", engine.url)
+            starting = asyncio.create_task(asyncio.to_thread(self.stack.enter_context, fresh))
+            engine.start()
+            await starting
+            await until(lambda: fresh.is_ready(1), "it is the first one, and knows of no other")
+            alice = await self.tab(fresh, "alice")
+            self.assertEqual((await alice.say(0, "m0")).get("code"), "unavailable")
+        finally:
+            n0.resume()
+        outcomes = await say_until(alice, "chat", "again")
+        self.assertFalse([o for o in outcomes if o.get("route") in ("push", "none")], outcomes)
+        await bob.wait(lambda: len(bob.messages()) == 1, "the message")
+        await alice.wait(lambda: alice.present == {"bob": True}, "bob is present")
+        self.assertEqual(push.events(), [])
+        # Nobody else returns: absent is absent then.
+        carol = await self.tab(fresh, "carol", "/ws/chat/carol_dave/")
+        outcomes = await say_until(carol, "none", "later")
+        self.assertTrue(all(o.get("code", "unavailable") == "unavailable" for o in outcomes), outcomes)
 
     async def test_messages_under_way_in_a_paused_engine(self):
         engine = self.engine()
@@ -106,12 +131,8 @@ class EngineFailures(ClusterCase):
         self.assertEqual((alice.present, bob.present), ({"bob": True}, {"alice": True}))
 
     async def test_the_engine_never_has_content(self):
-        folder = os.path.join(self.folder, "data")
-        os.mkdir(folder)
-        engine = self.engine("--dir", folder, "--appendonly", "yes", "--save", "1 1",
-                             "--slowlog-log-slower-than", "0", "--loglevel", "debug")
-        monitor = subprocess.Popen(["redis-cli", "-p", str(engine.port), "MONITOR"],
-                                   stdout=subprocess.PIPE)
+        engine = self.writing_engine("data")
+        monitor = self.monitor(engine)
         n0, n1 = await self.nodes(2, engine.url)
         alice = await self.tab(n0, "alice")
         push = await self.push_tab(n1, "bob")
@@ -122,14 +143,8 @@ class EngineFailures(ClusterCase):
         self.assertEqual(n0.push("bob", f'"{secret}"'), 1)
         await bob.wait(lambda: bob.messages() == [secret], "the message")
         await push.wait(lambda: push.events() == [secret, secret], "the fallback")
-        engine.cli("SAVE")
-        monitor.terminate()
-        seen = monitor.communicate()[0] + engine.cli("SLOWLOG", "GET", "-1").encode()
+        seen = self.everything_seen([monitor])
         self.assertIn(b"alice", seen, "the test looks at the right place")
-        for root, _, files in os.walk(self.folder):
-            for name in files:
-                with open(os.path.join(root, name), "rb") as file:
-                    seen += file.read()
         self.assertNotIn(secret.encode(), seen)
 
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
+import subprocess
 import unittest
 
-from support import CHAT, ClusterCase, Node, connect, refusal, say_until, until
+from support import CHAT, PATIENCE, ClusterCase, Node, connect, refusal, say_until, until
 
 
 class Nodes(ClusterCase):
@@ -78,10 +80,41 @@ class Nodes(ClusterCase):
     async def test_a_second_node_of_one_name_is_refused(self):
         engine = self.engine()
         (n0,) = await self.nodes(1, engine.url)
-        double = self.stack.enter_context(Node(self.folder, "n0", engine.url))
-        await until(lambda: "another node of that name" in double.errors(), "the log says so")
-        self.assertEqual(await refusal(double, CHAT, "alice"), (503, "unavailable"))
+        double = await asyncio.to_thread(
+            subprocess.run, [os.environ["WAYSTATION_BIN"], "serve", "--listen", "127.0.0.1:0", "--www", "",
+                             *Node(self.folder, "n0", engine.url).options],
+            capture_output=True, check=False, timeout=PATIENCE, text=True)
+        self.assertEqual((double.returncode, double.stdout), (1, ""), double.stderr)
+        self.assertIn("node_name: another node of the cluster that is connected has the same name; "
+                      "give each node a name of its own", double.stderr)
+        self.assertIn('node_name = "n0": ', double.stderr)
         self.assertTrue(n0.is_ready(1))
+
+    async def test_a_killed_node_gets_its_name_back_at_once(self):
+        engine = self.engine()
+        for _ in range(5):
+            node = self.stack.enter_context(Node(self.folder, "n0", engine.url))
+            self.assertTrue(node.is_ready(1))
+            node.kill()
+
+    async def test_a_node_on_a_lost_host_keeps_its_name_for_seconds_only(self):
+        engine = self.engine()
+        (n0,) = await self.nodes(1, engine.url)
+        alice = await self.tab(n0, "alice")
+        # As if its host were lost: its connections stay.
+        n0.pause()
+        try:
+            again = self.stack.enter_context(Node(self.folder, "n0", engine.url))
+            await until(lambda: again.is_ready(1), "it has the name")
+        finally:
+            n0.resume()
+        # It was on no lost host: it learns that it was given up.
+        await alice.wait(alice.closed.is_set, "its socket is closed")
+        self.assertEqual(alice.ws.close_code, 1001)
+        await until(lambda: n0.stats()["cluster_name_taken"] == 1, "it says so")
+        self.assertIn('node_name = "n0": another node of that name', n0.errors())
+        self.assertTrue(again.is_ready(1))
+        self.assertNotIn("node_name", again.errors())
 
     async def test_several_engines_share_the_groups(self):
         engines = [self.engine() for _ in range(3)]

@@ -1,23 +1,28 @@
-"""Three nodes and users who come, go and talk at random, checked against what a single order of
-all events allows.
+"""Three nodes and users who come, go and talk at random. The oracle is what the engines ran, in their
+order: who was subscribed at each decision. What the users saw is compared with it, and with what the
+test did itself.
 
-    WAYSTATION_ORACLE_SECONDS   how long (default: 15)
+    WAYSTATION_ORACLE_SECONDS   how long (default: 8)
     WAYSTATION_ORACLE_SEED      the same choices again
 """
 
 import asyncio
 import collections
+import hashlib
 import itertools
 import os
 import random
+import struct
 import time
 import unittest
 
-from support import ClusterCase, Tab
+from support import ClusterCase, Tab, until
 
-SECONDS = float(os.environ.get("WAYSTATION_ORACLE_SECONDS", "15"))
+SECONDS = float(os.environ.get("WAYSTATION_ORACLE_SECONDS", "8"))
 USERS = ("alice", "bob", "carol", "dave")
 PAIRS = list(itertools.combinations(USERS, 2))
+SECRET = "sphinx-of-black-quartz"  # in each message
+ROUTES = {b"0": "none", b"1": "chat", b"2": "push"}
 
 
 class Socket:
@@ -40,6 +45,62 @@ class Socket:
 
 
 Sent = collections.namedtuple("Sent", "id sender group to begin end outcome")
+Decided = collections.namedtuple("Decided", "id group route reached")
+
+
+def shard_of(group, engines):
+    """As every node computes it: FNV-1a."""
+    hash_ = 0xcbf29ce484222325
+    for byte in group.encode():
+        hash_ = (hash_ ^ byte) * 0x100000001b3 % (1 << 64)
+    return hash_ % engines
+
+
+class EngineView:
+    """What one engine did: who is subscribed after the last command, and each decision in order, with the
+    route and the sockets that follow from who was subscribed at that moment."""
+
+    def __init__(self, monitor, case):
+        self.channels = collections.defaultdict(set)  # the clients on each channel
+        self.decided = []
+        decide = verdict = None  # the script; the decision whose verdict is to come
+        for client, (name, *arguments) in monitor.commands():
+            name = name.upper()
+            if name == b"SCRIPT" and b"local verdict, channel, reached" in arguments[-1]:
+                decide = hashlib.sha1(arguments[-1]).hexdigest().encode()
+            elif name == b"SUBSCRIBE":
+                for channel in arguments:
+                    self.channels[channel.decode()].add(client)
+            elif name == b"UNSUBSCRIBE":
+                for channel in arguments:
+                    self.channels[channel.decode()].discard(client)
+            elif name == b"EVALSHA" and arguments[0] == decide:
+                case.assertIsNone(verdict, "a decision without a verdict")
+                chat, push, echo = (argument.decode() for argument in arguments[4:7])
+                verdict = echo, self.decide(arguments[9], chat, push)
+                self.decided.append(verdict[1])
+            elif client == "lua" and name == b"PUBLISH" and verdict and arguments[1][:1] == b"V":
+                (echo, decided), (channel, payload) = verdict, arguments
+                case.assertEqual(channel.decode(), echo)
+                case.assertEqual((ROUTES[payload[1:2]], struct.unpack(">I", payload[2:6])[0]),
+                                 (decided.route, decided.reached), decided)
+                verdict = None
+
+    def sockets(self, channel):
+        clients = self.channels.get(channel, ())
+        return len(clients) + sum(
+            1 << bit for bit in range(16) for client in self.channels.get(f"{channel}#{bit}", ()) if client in clients)
+
+    def decide(self, frame, chat, push):
+        group, sender, receiver, id = struct.unpack("4B", frame[45:49])
+        names = frame[53:53 + group + sender + receiver + id]
+        for route, channel in (("chat", chat), ("push", push)):
+            if self.sockets(channel):
+                break
+        else:
+            route, channel = "none", None
+        return Decided(names[len(names) - id:].decode(), names[:group].decode(), route,
+                       self.sockets(channel) if channel else 0)
 
 
 class Oracle(ClusterCase):
@@ -48,14 +109,26 @@ class Oracle(ClusterCase):
         print(f"\noracle: WAYSTATION_ORACLE_SEED={seed} WAYSTATION_ORACLE_SECONDS={SECONDS:g}",
               flush=True)
         self.random = random.Random(seed)
-        self.engines = [self.engine() for _ in range(2)]
-        self.servers = await self.nodes(3, ",".join(engine.url for engine in self.engines))
+        engines = [self.writing_engine(name) for name in "ab"]
+        monitors = [self.monitor(engine) for engine in engines]
+        self.servers = await self.nodes(3, ",".join(engine.url for engine in engines))
         self.sockets, self.sent, self.numbers = [], [], itertools.count()
         self.until = time.monotonic() + SECONDS
         await asyncio.gather(*(self.user(user) for user in USERS for _ in range(3)))
         await asyncio.gather(*(socket.tab.ws.ping() for socket in self.open()))
         await self.check_presence()
+        await until(lambda: all(self.live_sockets(engine) == self.expected_sockets(engine, engines)
+                                for engine in engines), "the engines count the open sockets")
+        seen = self.everything_seen(monitors)
+        self.assertNotIn(SECRET.encode(), seen)
+        for user in USERS:
+            self.assertIn(user.encode(), seen, "the test looks at the right place")
+        self.views = [EngineView(monitor, self) for monitor in monitors]
+        for engine, view in zip(engines, self.views):
+            self.assertEqual({channel: view.sockets(channel) for channel in self.all_channels()},
+                             self.expected_sockets(engine, engines))
         self.check_messages()
+        self.check_decisions()
         print(f"oracle: {len(self.sent)} messages over {len(self.sockets)} sockets, routes "
               f"{collections.Counter(sent.outcome.get('route') for sent in self.sent)}")
 
@@ -98,7 +171,7 @@ class Oracle(ClusterCase):
         to = next(name for name in socket.group.split("_") if name != socket.user)
         begin = time.monotonic()
         try:
-            outcome = await socket.tab.say(id, id)
+            outcome = await socket.tab.say(f"{id} {SECRET}", id)
         except Exception:  # noqa: BLE001: another task of this user has closed it meanwhile
             if socket.is_until:
                 return
@@ -123,9 +196,10 @@ class Oracle(ClusterCase):
             places = received[socket] = {}
             for place, frame in enumerate(socket.tab.frames if socket.tab else ()):
                 self.assertNotIn("error", frame, "nothing failed")
-                id = (frame.get("message") or frame.get("event", {}).get("message")
-                      or frame.get("ack", {}).get("id"))
-                if id is not None:
+                value = (frame.get("message") or frame.get("event", {}).get("message")
+                         or frame.get("ack", {}).get("id"))
+                if value is not None:
+                    id = value.removesuffix(f" {SECRET}")
                     self.assertNotIn(id, places, f"{id} came twice")
                     places[id] = place
         self.by_place = collections.defaultdict(list)
@@ -138,7 +212,51 @@ class Oracle(ClusterCase):
                 holders[id].append(socket)
         for sent in self.sent:
             self.check_route(sent, received, holders[sent.id])
+        self.received = received
         self.check_orders(received)
+
+    @staticmethod
+    def all_channels():
+        groups = ["_".join(pair) for pair in PAIRS]
+        return ([f"ws1:waystation:c:{group}:{side}" for group in groups for side in ("lo", "hi")]
+                + [f"ws1:waystation:p:{user}" for user in USERS])
+
+    def expected_sockets(self, engine, engines):
+        """How many sockets this engine should count on each channel."""
+        counts = dict.fromkeys(self.all_channels(), 0)
+        for socket in self.open():
+            if socket.group is None:
+                counts[f"ws1:waystation:p:{socket.user}"] += 1
+            elif engines[shard_of(socket.group, len(engines))] is engine:
+                side = "lo" if socket.group.startswith(f"{socket.user}_") else "hi"
+                counts[f"ws1:waystation:c:{socket.group}:{side}"] += 1
+        return counts
+
+    def live_sockets(self, engine):
+        counts = {}
+        for channel in self.all_channels():
+            names = [channel] + [f"{channel}#{bit}" for bit in range(16)]
+            numbers = [int(line) for line in engine.cli("PUBSUB", "NUMSUB", *names).splitlines()[1::2]]
+            counts[channel] = numbers[0] + sum(number << bit for bit, number in enumerate(numbers[1:]))
+        return counts
+
+    def check_decisions(self):
+        by_id = {}
+        for view in self.views:
+            for decided in view.decided:
+                self.assertNotIn(decided.id, by_id, "decided twice")
+                by_id[decided.id] = decided
+        for sent in self.sent:
+            decided = by_id[sent.id]
+            self.assertEqual((sent.group, sent.outcome["route"], sent.outcome["reached"]),
+                             (decided.group, decided.route, decided.reached), sent)
+        # Each socket saw a part of the engine's order, in that order.
+        for view in self.views:
+            place = {decided.id: at for at, decided in enumerate(view.decided)}
+            for socket in self.sockets:
+                seen = [place[id] for id in sorted(self.received[socket], key=self.received[socket].get)
+                        if id in place]
+                self.assertEqual(seen, sorted(seen), f"{socket.user} saw another order than the engine's")
 
     def check_route(self, sent, received, holders):
         chats = self.by_place[sent.to, sent.group]

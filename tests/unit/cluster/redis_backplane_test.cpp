@@ -242,8 +242,12 @@ TEST_F(RedisBackplaneTest, APresenceReportThatDoesNotFitIsMadeUpFor) {
   loop.round();
   ASSERT_TRUE(
       eventually([&] { return subscribers("c:alice_bob:hi") == "[ws1:test:c:alice_bob:hi 0]"; }));
-  const auto filler = R"({"message":")" + std::string(900'000, 'x') + R"("})";
-  for (int i = 0; i < 10; ++i) twin->say(filler, {7, 7});
+  for (const std::size_t size : {900'000U, 90'000U, 9000U, 900U}) {
+    const auto filler = R"({"message":")" + std::string(size, 'x') + R"("})";
+    for (int i = 0; i < 10; ++i) twin->say(filler, {7, 7});
+  }
+  // As small as the report.
+  for (int i = 0; i < 10; ++i) twin->say(R"({"signal":1})", {7, 7});
   hear(*alice, R"("present":false)");
 }
 

@@ -355,6 +355,29 @@ TEST_F(ConfigurationTest, ShowsAFileWithTheSameMeaning) {
   }
 }
 
+TEST_F(ConfigurationTest, ShowsNoPasswordOfAnEngine) {
+  const std::string sentinel = "redis+sentinel://me:pass@a:1,b:2/main";
+  sources_.file =
+      write("site.toml", "cluster = ['" + sentinel + "', 'redis://:pass@c', 'unix:///x']\n");
+  const auto shown =
+      R"(cluster = ["redis+sentinel://:***@a:1,b:2/main", "redis://:***@c", "unix:///x"]  # )";
+  EXPECT_THAT(show_configuration(load_configuration(sources_)), HasSubstr(shown));
+  // A flag is divided at the commas. This password has one.
+  sources_.flags = {{"cluster", {"redis://:one,pass@h"}}};
+  EXPECT_THAT(show_configuration(load_configuration(sources_)),
+              HasSubstr(R"(cluster = ["redis://:***@h"]  # --cluster)"));
+  sources_.flags.clear();
+  const auto long_entry = "redis://:" + std::string(300, 'p') + "pass@h\\n";
+  const std::vector<std::string> values{"'redis://:pass@h'", R"(["redis://:pass@h\n"])",
+                                        "[\"" + long_entry + "\"]", "['http://:pass@h']"};
+  for (const auto& value : values) {
+    const auto problem = refusal("cluster = " + value + "\n");
+    EXPECT_THAT(problem, HasSubstr("cluster = "));
+    EXPECT_EQ(problem.find("pass@"), std::string::npos) << problem;
+    EXPECT_EQ(problem.find("ppp"), std::string::npos) << problem;
+  }
+}
+
 TEST_F(ConfigurationTest, ReportsAllErrorsWithTheirSources) {
   sources_.file = write("site.toml",
                         "listen = ['127.0.0.1:1']\n\n\n\n\n\n"

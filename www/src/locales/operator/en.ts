@@ -66,6 +66,7 @@ export const en = {
   'op.health.cluster_partial': 'Cluster: messages on this node only',
   'op.health.cluster_resubscriptions': 'Cluster: resubscriptions',
   'op.health.cluster_frames_rejected': 'Cluster: frames rejected',
+  'op.health.cluster_name_taken': 'Cluster: engines where the node name is taken',
   'op.live.metric': 'Metric',
   'op.live.value': 'Value',
   'op.live.rate': 'Per second',

@@ -67,6 +67,7 @@ export const zh: Readonly<Record<OperatorTextKey, string>> = {
   'op.health.cluster_partial': '集群：仅本节点送达的消息',
   'op.health.cluster_resubscriptions': '集群：重新订阅次数',
   'op.health.cluster_frames_rejected': '集群：被拒绝的帧',
+  'op.health.cluster_name_taken': '集群：节点名已被占用的引擎数',
   'op.live.metric': '指标',
   'op.live.value': '数值',
   'op.live.rate': '每秒',
