@@ -134,8 +134,11 @@ class Connection final : public EventSource, private FrameHandler, private Timer
   bool has_close_request() const noexcept {
     return state_ <= State::open && wanted_close_ != CloseCode::no_status;
   }
-  /// It freed all that it can without ending its session, which ends later in this round.
-  bool is_spent() const noexcept { return is_closed() || (state_ == State::open && too_slow_); }
+  /// It cannot free anything now without ending its session: it freed all and ends later in this
+  /// round, or has not been accepted.
+  bool is_spent() const noexcept {
+    return is_closed() || state_ == State::opening || (state_ == State::open && too_slow_);
+  }
   std::size_t backlog() const noexcept { return outbox_.unsent().size(); }
 
  private:
