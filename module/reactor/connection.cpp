@@ -67,19 +67,30 @@ void UnreadBytes::keep(std::span<const char> rest) {
 Connection::Connection(Loop& loop, std::uint64_t id, std::unique_ptr<Stream> stream,
                        std::shared_ptr<void> permit)
     : Timer(loop.timers()),
+      plain_descriptor_(stream->plain_descriptor()),
       loop_(loop),
-      id_(id),
       stream_(std::move(stream)),
-      permit_(std::move(permit)),
       outbox_(loop.pool()),
       reader_(loop.frame_limits()),
-      deadlines_(loop.now_ms(), loop.ping_interval_ms()) {
+      deadlines_(loop.now_ms(), loop.ping_interval_ms()),
+      id_(id),
+      permit_(std::move(permit)) {
   const int on = 1;
   // A unix socket has no such option, and without it only latency suffers.
   (void)setsockopt(stream_->descriptor(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 Connection::~Connection() = default;
+
+Stream::Result Connection::read_stream(std::span<char> buffer) noexcept {
+  if (plain_descriptor_ >= 0) return PlainStream::read_from(plain_descriptor_, buffer);
+  return stream_->read(buffer);
+}
+
+Stream::Result Connection::write_stream(std::span<const char> bytes) noexcept {
+  if (plain_descriptor_ >= 0) return PlainStream::write_to(plain_descriptor_, bytes);
+  return stream_->write(bytes);
+}
 
 bool Connection::start_watching() noexcept {
   Timer::set(next_deadline());
@@ -315,7 +326,7 @@ void Connection::on_revisit() noexcept {
 
 void Connection::read() {
   const auto buffer = loop_.read_buffer(reader_.frame_rest());
-  const auto result = stream_->read(buffer);
+  const auto result = read_stream(buffer);
   read_again_ = result.has_pending;
   if (result.bytes != 0) {
     deadlines_.on_received(loop_.now_ms());
@@ -406,7 +417,7 @@ void Connection::transmit() noexcept {
   while (!blocked_ && !broken_ && state_ != State::opening && state_ != State::closed) {
     const auto bytes = outbox_.unsent();
     if (bytes.empty() && !write_unfinished_) return;
-    const auto result = stream_->write(bytes);
+    const auto result = write_stream(bytes);
     outbox_.consume(result.bytes);
     if (result.status != Stream::Status::ok) return wait_to_write(result.status);
     write_unfinished_ = false;

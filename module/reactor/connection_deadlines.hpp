@@ -79,8 +79,8 @@ class ConnectionDeadlines {
   bool is_closing() const noexcept { return expires_ms_ == kClosing; }
 
   std::int64_t last_received_ms_;
-  std::int64_t next_ping_or_close_ms_;  // there are no pings after close_by()
   std::int64_t message_began_ms_ = 0;   // 0: there is none
+  std::int64_t next_ping_or_close_ms_;  // there are no pings after close_by()
   std::int64_t expires_ms_ = 0;         // 0: never; kClosing after close_by()
 };
 

@@ -8,8 +8,10 @@
 namespace waystation {
 namespace {
 
-// Room for a few entries, since most sockets never have more than one or two on their way.
+// Room for a few entries, since most sockets never have more than one or two on their way; then for
+// as many as are usually there before it is known which of them arrived.
 constexpr std::uint32_t kMinBytes = 192;
+constexpr std::uint32_t kMoreBytes = 768;
 
 }  // namespace
 
@@ -24,6 +26,7 @@ void DeliveryLedger::add(std::uint64_t end_offset, const Message& message, bool 
                       static_cast<std::uint8_t>(message.id.size()),
                       message.to_side};
   reserve(record.size());
+  newest_ = tail_;
   char* at = memory_.get() + tail_;
   std::memcpy(at, &record, sizeof record);
   at += sizeof record;
@@ -34,12 +37,12 @@ void DeliveryLedger::add(std::uint64_t end_offset, const Message& message, bool 
 }
 
 void DeliveryLedger::set_taken(std::uint64_t key, std::uint32_t sockets) noexcept {
-  for (auto at = head_; at != tail_; at += record_at(at).size()) {
-    auto record = record_at(at);
-    if (record.key != key) continue;
-    record.taken = sockets;
-    std::memcpy(memory_.get() + at, &record, sizeof record);
-  }
+  // Not if it is lost already, or was acknowledged.
+  if (newest_ < head_ || newest_ >= tail_) return;
+  auto record = record_at(newest_);
+  if (record.key != key) return;
+  record.taken = sockets;
+  std::memcpy(memory_.get() + newest_, &record, sizeof record);
 }
 
 void DeliveryLedger::acknowledge(std::uint64_t offset) noexcept {
@@ -78,8 +81,8 @@ void DeliveryLedger::reserve(std::uint32_t size) {
   std::unique_ptr<char[]> larger;
   // Moving pays only where it frees at least as much as it moves.
   if (needed > capacity_ || kept > head_) {
-    const auto capacity =
-        std::max<std::uint64_t>({needed, 2 * std::uint64_t{capacity_}, kMinBytes});
+    const auto capacity = std::max<std::uint64_t>(
+        {needed, 2 * std::uint64_t{capacity_}, capacity_ == 0 ? kMinBytes : kMoreBytes});
     if (capacity > std::numeric_limits<std::uint32_t>::max()) throw std::bad_alloc();
     larger = std::make_unique_for_overwrite<char[]>(capacity);
     capacity_ = static_cast<std::uint32_t>(capacity);

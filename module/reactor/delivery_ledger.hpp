@@ -30,7 +30,7 @@ class DeliveryLedger {
   /// added.
   void add(std::uint64_t end_offset, const Message& message, bool keep_group);
 
-  /// Corrects `taken` of the entry with this key, if there is one. Takes time for each entry.
+  /// Corrects `taken` of the entry that was added last, if it has this key.
   void set_taken(std::uint64_t key, std::uint32_t sockets) noexcept;
 
   /// Removes the entries that end at or before `offset`: they arrived.
@@ -81,6 +81,8 @@ class DeliveryLedger {
   std::uint32_t capacity_ = 0;
   std::uint32_t head_ = 0;  // where the oldest entry begins
   std::uint32_t tail_ = 0;  // behind the newest
+  // Where the entry begins that add() added last; outside [head_, tail_) if it was removed.
+  std::uint32_t newest_ = 0;
   std::uint32_t count_ = 0;
 };
 

@@ -14,7 +14,7 @@ namespace {
 
 // Entries in the ledger of a socket before the kernel is first asked which have arrived. The next
 // time is when the remaining entries have doubled: at most one system call for so many messages.
-constexpr std::size_t kLedgerEntries = 32;
+constexpr std::size_t kLedgerEntries = 16;
 
 /// `Base` is ChatMember or PushMember. The two differ only in joining and leaving.
 template <typename Base>
@@ -135,13 +135,14 @@ class RelaySession final : public Session, public Base {
 
   static constexpr SocketKind kind() { return kIsChat ? SocketKind::chat : SocketKind::push; }
 
+  // What each message uses comes first, as in Connection.
   RelayService& service_;
   Connection& connection_;
+  DeliveryLedger ledger_;
+  std::size_t ask_kernel_at_ = kLedgerEntries;
   std::string name_;  // chat: the group's, which holds the user's; push: the user's
   std::uint8_t user_begin_ = 0;
   std::uint8_t user_size_ = 0;  // chat: 0 where anonymous
-  DeliveryLedger ledger_;
-  std::size_t ask_kernel_at_ = kLedgerEntries;
 };
 
 }  // namespace

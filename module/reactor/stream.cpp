@@ -8,19 +8,18 @@
 
 namespace waystation {
 
-Stream::Result PlainStream::read(std::span<char> buffer) noexcept {
-  const auto received = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+Stream::Result PlainStream::read_from(int descriptor, std::span<char> buffer) noexcept {
+  const auto received = recv(descriptor, buffer.data(), buffer.size(), MSG_DONTWAIT);
   if (received > 0) return {static_cast<std::size_t>(received)};
   if (received == 0) return {0, Status::ended};
   if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return {0, Status::want_read};
   return {0, Status::broken};
 }
 
-Stream::Result PlainStream::write(std::span<const char> bytes) noexcept {
+Stream::Result PlainStream::write_to(int descriptor, std::span<const char> bytes) noexcept {
   if (bytes.empty()) return {};
   for (;;) {
-    const auto sent =
-        ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const auto sent = ::send(descriptor, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) {
       const auto taken = static_cast<std::size_t>(sent);
       // A short send means that the kernel's buffer is full.

@@ -59,6 +59,10 @@ class Stream {
   /// the kernel does not say.
   virtual std::uint64_t unacknowledged_bytes() const noexcept = 0;
 
+  /// The descriptor if read() and write() are PlainStream's read_from() and write_to() of it.
+  /// Otherwise -1.
+  virtual int plain_descriptor() const noexcept { return -1; }
+
   /// As in Result. Asked before the first read.
   virtual bool has_pending() const noexcept { return false; }
 
@@ -75,9 +79,16 @@ class PlainStream : public Stream {
   /// Exchanges its socket for `other`; without one the stream must not be used.
   void swap(AdoptedSocket& other) noexcept { std::swap(socket_, other); }
 
+  /// As read() and write(), for a caller that has no stream at hand.
+  static Result read_from(int descriptor, std::span<char> buffer) noexcept;
+  static Result write_to(int descriptor, std::span<const char> bytes) noexcept;
+
   int descriptor() const noexcept override { return socket_.get(); }
-  Result read(std::span<char> buffer) noexcept override;
-  Result write(std::span<const char> bytes) noexcept override;
+  int plain_descriptor() const noexcept override { return socket_.get(); }
+  Result read(std::span<char> buffer) noexcept override { return read_from(socket_.get(), buffer); }
+  Result write(std::span<const char> bytes) noexcept override {
+    return write_to(socket_.get(), bytes);
+  }
   Result shutdown() noexcept override;
   std::uint64_t unacknowledged_bytes() const noexcept override;
 
@@ -90,6 +101,7 @@ class PlainStream : public Stream {
 /// less. So at most that many bytes count as unacknowledged.
 class UnixStream final : public PlainStream {
  public:
+  int plain_descriptor() const noexcept override { return -1; }
   Result read(std::span<char> buffer) noexcept override;
   Result write(std::span<const char> bytes) noexcept override;
   std::uint64_t unacknowledged_bytes() const noexcept override;

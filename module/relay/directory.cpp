@@ -110,6 +110,7 @@ Group& Directory::find_or_create_group(std::string_view name) {
     }
     throw;
   }
+  group.lo_bytes = static_cast<std::uint8_t>(ids->lo.size());
   group.users = users;
   for (auto* user : users) user->groups.push_back(&group);
   return group;
@@ -133,6 +134,7 @@ Group* Directory::find_group(std::string_view name) noexcept {
 // ---- sockets
 
 void Directory::reserve(ChatMember& member, std::string_view group_name, std::string_view user) {
+  auto own_bucket = user.empty() ? std::make_unique<TokenBucket>() : nullptr;
   auto& group = find_or_create_group(group_name);
   try {
     reserve_capacity(group.members, std::size_t{group.reserved} + 1);
@@ -144,6 +146,7 @@ void Directory::reserve(ChatMember& member, std::string_view group_name, std::st
   member.group_ = &group;
   member.side_ = user.empty() ? Side::anonymous : user == group.users[0]->id ? Side::lo : Side::hi;
   member.user_ = user.empty() ? nullptr : &group.user(member.side_);
+  member.own_bucket_ = std::move(own_bucket);
 }
 
 void Directory::reserve(PushMember& member, std::string_view id) {

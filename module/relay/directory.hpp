@@ -18,10 +18,10 @@ namespace waystation {
 
 /// A user with a socket, with a group that has one, or with a rate bucket that is not full again.
 struct User {
+  TokenBucket bucket;  // for all sockets of the user together
   std::string id;
   std::uint32_t references = 0;     // groups, push sockets, and waiting announcements
   std::uint32_t push_reserved = 0;  // push sockets that joined or wait for it
-  TokenBucket bucket;               // for all sockets of the user together
   std::vector<PushMember*> push;    // those that joined
   std::vector<Group*> groups;       // named after the user, with a socket
   bool is_idle = false;             // stands in the directory's list of idle users
@@ -36,18 +36,24 @@ struct User {
   QueueLink<User> announcement;
 };
 
-/// A group with at least one socket.
+/// A group with at least one socket. What each message uses comes first: few cache lines.
 struct Group {
-  std::string name;
-  std::array<User*, 2> users{};            // by Side
   std::vector<ChatMember*> members;        // those that joined
   std::array<std::uint32_t, 3> sockets{};  // of `members`, by Side
-  std::uint32_t reserved = 0;              // sockets that joined or wait for it
+  std::uint8_t lo_bytes = 0;               // the size of the first user's id in `name`
+  std::string name;
+  std::uint32_t reserved = 0;    // sockets that joined or wait for it
+  std::array<User*, 2> users{};  // by Side
   // By Side, as last announced to the group: see has_socket() and User::is_reachable.
   std::array<bool, 2> is_present{};
   std::array<bool, 2> is_reachable{};
   std::array<bool, 2> is_known{};  // for backplanes that learn presence after the join
 
+  /// The id of one of the two users: a part of `name`.
+  std::string_view user_id(Side side) const noexcept {
+    const std::string_view both = name;
+    return side == Side::lo ? both.substr(0, lo_bytes) : both.substr(std::size_t{lo_bytes} + 1);
+  }
   User& user(Side side) const noexcept { return *users[static_cast<std::size_t>(side)]; }
 
   /// Whether `side` has a socket here. An anonymous socket counts for both sides.
@@ -58,7 +64,7 @@ struct Group {
 };
 
 inline TokenBucket& ChatMember::rate_bucket() noexcept {
-  return user_ != nullptr ? user_->bucket : own_bucket_;
+  return user_ != nullptr ? user_->bucket : *own_bucket_;
 }
 
 /// Where a user is present.

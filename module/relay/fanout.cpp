@@ -86,7 +86,7 @@ OutgoingText Fanout::presence_of(const Group& group, Side side, TextBuffer& buff
   const bool present = group.is_present[at];
   std::optional<bool> reachable;
   if (show_reachable_) reachable = present || group.is_reachable[at];
-  return presence_text(group.user(side).id, present, reachable, buffer);
+  return presence_text(group.user_id(side), present, reachable, buffer);
 }
 
 void Fanout::announce(const Group& group, Side side) noexcept {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -88,10 +89,10 @@ class ChatMember : public Member {
  private:
   friend class Directory;
 
+  Side side_ = Side::anonymous;
   Group* group_ = nullptr;
   User* user_ = nullptr;
-  Side side_ = Side::anonymous;
-  TokenBucket own_bucket_;
+  std::unique_ptr<TokenBucket> own_bucket_;  // of an anonymous socket
 };
 
 /// A push socket.

@@ -21,7 +21,7 @@ const ShortText& id_of(const Result<Envelope, EnvelopeError>& frame) {
 }
 
 std::string both_users(const Group& group) {
-  return group.user(Side::lo).id + " and " + group.user(Side::hi).id;
+  return std::string(group.user_id(Side::lo)).append(" and ").append(group.user_id(Side::hi));
 }
 
 /// Reserves, then joins; undoes the first if the second throws.
@@ -122,15 +122,15 @@ void Router::receive_message(ChatMember& sender, const Envelope& envelope, const
   auto to = is_anonymous ? Side::anonymous : opposite(sender.side());
   if (envelope.has_to_user) {
     const auto name = envelope.to_user.view();
-    if (is_anonymous && name == group.user(Side::lo).id) to = Side::lo;
-    if (is_anonymous && name == group.user(Side::hi).id) to = Side::hi;
-    if (to == Side::anonymous || name != group.user(to).id) {
+    if (is_anonymous && name == group.user_id(Side::lo)) to = Side::lo;
+    if (is_anonymous && name == group.user_id(Side::hi)) to = Side::hi;
+    if (to == Side::anonymous || name != group.user_id(to)) {
       return fanout_.send_error(
           sender,
           {ErrorCode::not_a_member,
-           is_anonymous
-               ? "to_user: not a user of this group; allowed are " + both_users(group)
-               : "to_user: not the other user of this group; allowed is " + group.user(to).id,
+           is_anonymous ? "to_user: not a user of this group; allowed are " + both_users(group)
+                        : std::string("to_user: not the other user of this group; allowed is ")
+                              .append(group.user_id(to)),
            envelope.id});
     }
   }
@@ -141,7 +141,7 @@ void Router::receive_message(ChatMember& sender, const Envelope& envelope, const
          "to_user: missing on an anonymous socket; allowed are " + both_users(group), envelope.id});
   }
   backplane_.publish(sender,
-                     {envelope.value, group.name, group.user(opposite(to)).id, group.user(to).id,
+                     {envelope.value, group.name, group.user_id(opposite(to)), group.user_id(to),
                       envelope.id.view(), now.wall_ms, to, sender.protocol(), fanout_.next_key()});
 }
 

@@ -14,7 +14,7 @@ constexpr std::uint8_t kLength64 = 127;
 constexpr std::size_t kMaxControlBytes = 125;  // section 5.5
 
 /// XORs `bytes` with the mask, whose next byte is `phase` (section 5.3). Returns the next phase.
-std::uint8_t unmask(std::span<char> bytes, const std::array<unsigned char, 4>& mask,
+std::uint8_t unmask(std::span<char> bytes, std::span<const unsigned char, 4> mask,
                     std::uint8_t phase) noexcept {
   std::array<unsigned char, 12> repeated;
   for (std::size_t i = 0; i < repeated.size(); i += 4) {
@@ -78,18 +78,10 @@ std::optional<CloseCode> FrameReader::feed(std::span<char>& bytes, FrameHandler&
     }
     // Also runs with no bytes left, since a frame without payload is complete after its header.
     if (step == Step::go_on) step = read_payload(bytes, handler);
-    if (step == Step::stop) {
-      if (failure_ == CloseCode::normal) return std::nullopt;
-      return failure_;
-    }
-    if (step == Step::need_more) return std::nullopt;
+    if (step == Step::stop || step == Step::need_more) return std::nullopt;
+    if (step != Step::go_on) return static_cast<CloseCode>(step);
   }
   return std::nullopt;
-}
-
-FrameReader::Step FrameReader::fail(CloseCode code) noexcept {
-  failure_ = code;
-  return Step::stop;
 }
 
 std::size_t FrameReader::header_bytes_needed() const noexcept {
@@ -115,7 +107,7 @@ FrameReader::Step FrameReader::read_header(std::span<char>& bytes) {
     break;
   }
   if (const auto step = check_length(); step != Step::go_on) return step;
-  std::memcpy(mask_.data(), header_.data() + header_size_ - 4, 4);
+  std::memmove(mask().data(), header_.data() + header_size_ - 4, 4);
   mask_phase_ = 0;
   header_size_ = 0;
   in_frame_ = true;
@@ -156,8 +148,8 @@ FrameReader::Step FrameReader::check_length() {
     remaining_ = static_cast<std::uint64_t>(length);
   }
   if (!is_control(opcode_)) {
-    if (remaining_ >
-        limits_->max_message_bytes - std::min(message_.size(), limits_->max_message_bytes)) {
+    const auto arrived = parts_ ? parts_->message.size() : 0;
+    if (remaining_ > limits_->max_message_bytes - std::min(arrived, limits_->max_message_bytes)) {
       return fail(CloseCode::message_too_big);  // 7.4.1
     }
     if (opcode_ != Opcode::continuation) {
@@ -173,22 +165,19 @@ FrameReader::Step FrameReader::read_payload(std::span<char>& bytes, FrameHandler
   const auto taken = static_cast<std::size_t>(std::min<std::uint64_t>(remaining_, bytes.size()));
   const auto piece = bytes.first(taken);
   bytes = bytes.subspan(taken);
-  mask_phase_ = unmask(piece, mask_, mask_phase_);
+  mask_phase_ = unmask(piece, mask(), mask_phase_);
   remaining_ -= taken;
   const bool complete = remaining_ == 0;
   const std::string_view text(piece.data(), piece.size());
 
   if (is_control(opcode_)) {
     if (!complete) {
-      control_ += text;
+      keep(&Parts::control, text);
       return Step::need_more;
     }
     in_frame_ = false;
-    if (control_.empty()) return finish_control(text, handler);
-    control_ += text;
-    const auto whole = std::move(control_);
-    control_ = {};
-    return finish_control(whole, handler);
+    if (!has(&Parts::control)) return finish_control(text, handler);
+    return finish_control(take(&Parts::control, text), handler);
   }
 
   if (message_opcode_ == Opcode::text && !utf8_.feed(text)) {
@@ -196,14 +185,26 @@ FrameReader::Step FrameReader::read_payload(std::span<char>& bytes, FrameHandler
   }
   if (complete) in_frame_ = false;
   if (complete && fin_) {
-    if (message_.empty()) return finish_message(text, handler);
-    message_ += text;
-    const auto whole = std::move(message_);
-    message_ = {};
-    return finish_message(whole, handler);
+    if (!has(&Parts::message)) return finish_message(text, handler);
+    return finish_message(take(&Parts::message, text), handler);
   }
-  message_ += text;
+  keep(&Parts::message, text);
   return complete ? Step::go_on : Step::need_more;
+}
+
+void FrameReader::keep(std::string Parts::*part, std::string_view bytes) {
+  if (bytes.empty()) return;
+  if (!parts_) parts_ = std::make_unique<Parts>();
+  (*parts_).*part += bytes;
+}
+
+/// The part with its `last` bytes. Nothing of it is kept.
+std::string FrameReader::take(std::string Parts::*part, std::string_view last) {
+  auto whole = std::move((*parts_).*part);
+  (*parts_).*part = {};
+  if (parts_->message.empty() && parts_->control.empty()) parts_.reset();
+  whole += last;
+  return whole;
 }
 
 FrameReader::Step FrameReader::finish_message(std::string_view payload, FrameHandler& handler) {

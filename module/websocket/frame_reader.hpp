@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -60,7 +61,18 @@ class FrameReader {
   std::uint64_t frame_rest() const noexcept { return remaining_; }
 
  private:
-  enum class Step : std::uint8_t { go_on, stop, need_more };
+  /// What follows. Every other value is the code of a violation: see fail().
+  enum class Step : std::uint16_t { go_on, stop, need_more };
+
+  /// What has arrived of a message and of a control frame that are not complete.
+  struct Parts {
+    std::string message;
+    std::string control;
+  };
+
+  void keep(std::string Parts::*part, std::string_view bytes);
+  std::string take(std::string Parts::*part, std::string_view last);
+  bool has(std::string Parts::*part) const noexcept { return parts_ && !((*parts_).*part).empty(); }
 
   Step read_header(std::span<char>& bytes);
   Step read_payload(std::span<char>& bytes, FrameHandler& handler);
@@ -69,24 +81,23 @@ class FrameReader {
   Step finish_message(std::string_view payload, FrameHandler& handler);
   Step check_start();
   Step check_length();
-  Step fail(CloseCode code) noexcept;
+  static Step fail(CloseCode code) noexcept { return static_cast<Step>(code); }
   std::size_t header_bytes_needed() const noexcept;
+  std::span<unsigned char, 4> mask() noexcept { return std::span(header_).last<4>(); }
 
   const FrameLimits* limits_;
-  std::uint64_t remaining_ = 0;             // of the current frame's payload
-  std::string message_;                     // fragments received so far
-  std::string control_;                     // an incomplete control frame
-  std::array<unsigned char, 14> header_{};  // section 5.2: at most 2 + 8 + 4 bytes
+  std::uint64_t remaining_ = 0;   // of the current frame's payload
+  std::unique_ptr<Parts> parts_;  // null: both are empty
+  // Section 5.2: at most 2 + 8 + 4 bytes. While a frame's payload arrives, its end is the mask.
+  std::array<unsigned char, 14> header_{};
   std::uint8_t header_size_ = 0;
-  std::array<unsigned char, 4> mask_{};
   std::uint8_t mask_phase_ = 0;
   Opcode opcode_ = Opcode::continuation;  // of the current frame
   Opcode message_opcode_ = Opcode::text;  // of the message in progress
-  bool fin_ = false;
-  bool in_frame_ = false;    // header read, payload not complete
-  bool in_message_ = false;  // a fragmented message is not complete
+  bool fin_ : 1 = false;
+  bool in_frame_ : 1 = false;    // header read, payload not complete
+  bool in_message_ : 1 = false;  // a fragmented message is not complete
   Utf8Checker utf8_;
-  CloseCode failure_ = CloseCode::normal;
 };
 
 }  // namespace waystation

@@ -4,6 +4,7 @@
 #     tests/bench/instructions.sh              fails if a count changed by a tenth or more
 #     tests/bench/instructions.sh --record     stores the current counts
 #     tests/bench/instructions.sh --profile    prints the counts by function
+#     tests/bench/instructions.sh --lines      prints how many cache lines a message misses
 #
 # The count depends only on the compiler and the C library, those of Debian 12, and on a processor with
 # AVX2. The script also builds the other benchmarks, so that they keep compiling. Ends with
@@ -19,8 +20,8 @@ self=tests/bench/instructions.sh
 recorded="$root/tests/bench/instructions.txt"
 margin_percent=10
 # The difference of two runs excludes one-time costs.
-few=400
-many=1400
+few=1000
+many=2000
 
 need_packages "${build_packages[@]}" "${bench_packages[@]}" valgrind
 if ! build_bench; then
@@ -33,10 +34,10 @@ feed="$bench_build/tests/bench/instructions/waystation_feed"
 # movsb`. These settings select the same functions everywhere.
 export GLIBC_TUNABLES=glibc.cpu.hwcaps=-ERMS,-FSRM,-AVX2,-AVX_Fast_Unaligned_Load,-AVX512F,-AVX512VL:glibc.cpu.x86_non_temporal_threshold=0x10000000
 
-# callgrind SCENE MESSAGES OUT: writes OUT-01, OUT-02, …: one file per thread, the second is the
-# relay's.
+# callgrind SCENE MESSAGES OUT [OPTION]…: writes OUT-01, OUT-02, …: one file per thread, the second is
+# the relay's.
 callgrind() {
-  if ! valgrind --tool=callgrind --separate-threads=yes --fair-sched=yes \
+  if ! valgrind --tool=callgrind --separate-threads=yes --fair-sched=yes "${@:4}" \
     --callgrind-out-file="$3" "$feed" "$1" "$2" >"$3.log" 2>&1; then
     cat "$3.log" >&2
     return 1
@@ -67,6 +68,14 @@ a_message() {
   printf '%s\n' $(((second - first) / (many - few)))
 }
 
+# missed_lines MESSAGES: the lines that a second-level cache of 512 KiB misses, of 1,000 pairs.
+missed_lines() {
+  callgrind plain_chat_64_1000_pairs "$1" "$scratch/out" --cache-sim=yes --D1=32768,8,64 \
+    --LL=524288,8,64 || return 1
+  awk '/^events:/ { for (i = 2; i <= NF; ++i) at[$i] = i }
+    /^totals:/ { print $at["DLmr"] + $at["DLmw"] }' "$scratch/out-02"
+}
+
 # Without a scene the program prints its usage and fails.
 scenes="$("$feed" 2>&1 | sed -n 's/^  //p' || true)"
 if [ -z "$scenes" ]; then
@@ -85,6 +94,14 @@ if [ "${1:-}" = --profile ]; then
       cut -c1-150 | grep -v '^-*$' | head -n 25
     printf '\n'
   done
+  exit 0
+fi
+
+if [ "${1:-}" = --lines ]; then
+  say "1,000 pairs in callgrind's simulation of a cache"
+  first="$(missed_lines 8000)"
+  second="$(missed_lines 24000)"
+  awk -v lines="$((second - first))" 'BEGIN { printf "%.1f cache lines a message\n", lines / 16000 }'
   exit 0
 fi
 

@@ -10,16 +10,20 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <semaphore>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/file_descriptor.hpp"
 #include "reactor/adopted_socket.hpp"
@@ -47,9 +51,10 @@ struct Scene {
   SocketKind receiver;
   Protocol protocol;
   std::size_t bytes;
-  std::size_t frames_a_round;
+  std::size_t frames_a_round;  // of each pair
   bool ascii = true;
   Names names = kShort;
+  std::size_t pairs = 1;
 };
 
 constexpr Scene kScenes[] = {
@@ -63,15 +68,16 @@ constexpr Scene kScenes[] = {
     {"plain_chat_2048", SocketKind::chat, Protocol::plain, 2048, 4},
     {"plain_chat_2048_chinese", SocketKind::chat, Protocol::plain, 2048, 4, false},
     {"plain_chat_32768", SocketKind::chat, Protocol::plain, 32768, 1},
+    {"plain_chat_64_1000_pairs", SocketKind::chat, Protocol::plain, 64, 1, true, kLong, 1000},
 };
 
-std::string client_frame(const Scene& scene) {
+std::string client_frame(const Scene& scene, std::string_view to) {
   std::string value = "\"";
   const std::string_view filler = scene.ascii ? "word for word, " : "一字不差地";
   while (value.size() + filler.size() + 1 <= scene.bytes) value += filler;
   value.append(scene.bytes - 1 - value.size(), '.');
   value += '"';
-  auto text = "{\"message\":" + value + ",\"to_user\":\"" + std::string(scene.names.to) + '"';
+  auto text = "{\"message\":" + value + ",\"to_user\":\"" + std::string(to) + '"';
   if (scene.protocol == Protocol::v1) text += ",\"id\":\"" + std::string(scene.names.id) + '"';
   text += '}';
   const std::string mask = "\x37\xfa\x21\x3d";
@@ -173,44 +179,83 @@ class Client {
   std::string unread_;
 };
 
+/// Two clients of one group, and what one says to the other.
+class Pair {
+ public:
+  Pair(RelayService& service, const Scene& scene, std::size_t number)
+      : scene_(scene),
+        from_(name(scene.names.from, number)),
+        to_(name(scene.names.to, number)),
+        group_(from_ + "_" + to_),
+        sender_(service, {SocketKind::chat, scene.protocol, group_, from_, 0}) {
+    if (is_v1()) sender_.hear(1);  // the presence of the other user
+    receiver_ = std::make_unique<Client>(
+        service,
+        SessionParameters{scene.receiver, scene.protocol, is_push() ? "" : group_, to_, 0});
+    if (is_v1()) sender_.hear(1);  // it is present or reachable now
+    if (is_v1() && !is_push()) receiver_->hear(1);
+    const auto frame = client_frame(scene, to_);
+    for (std::size_t i = 0; i < scene.frames_a_round; ++i) round_ += frame;
+  }
+
+  void say() { sender_.say(round_); }
+  void hear() {
+    // The message itself, or the acknowledgement.
+    if (is_v1() || !is_push()) sender_.hear(scene_.frames_a_round);
+    receiver_->hear(scene_.frames_a_round);
+  }
+
+ private:
+  static std::string name(std::string_view of, std::size_t number) {
+    return number == 0 ? std::string(of) : std::string(of) + std::to_string(number);
+  }
+  bool is_push() const { return scene_.receiver == SocketKind::push; }
+  bool is_v1() const { return scene_.protocol == Protocol::v1; }
+
+  const Scene& scene_;
+  std::string from_, to_, group_, round_;
+  Client sender_;
+  std::unique_ptr<Client> receiver_;
+};
+
 int run(const Scene& scene, std::size_t messages) {
   RelayOptions options;
   options.rate = {1'000'000, 1'000'000};
   options.reactor.ping_interval_seconds = 3600;
   RelayService service(options, nullptr, nullptr);
 
-  const std::string from(scene.names.from);
-  const std::string to(scene.names.to);
-  const auto group = from + "_" + to;
-  const bool is_push = scene.receiver == SocketKind::push;
-  const bool is_v1 = scene.protocol == Protocol::v1;
-  Client sender(service, {SocketKind::chat, scene.protocol, group, from, 0});
-  if (is_v1) sender.hear(1);  // the presence of the other user
-  Client receiver(service, {scene.receiver, scene.protocol, is_push ? "" : group, to, 0});
-  if (is_v1) sender.hear(1);  // it is present or reachable now
-  if (is_v1 && !is_push) receiver.hear(1);
-
-  const auto frame = client_frame(scene);
-  std::string round;
-  for (std::size_t i = 0; i < scene.frames_a_round; ++i) round += frame;
-  const auto rounds = messages / scene.frames_a_round;
+  std::vector<std::unique_ptr<Pair>> pairs;
+  for (std::size_t i = 0; i < scene.pairs; ++i) {
+    pairs.push_back(std::make_unique<Pair>(service, scene, i));
+  }
+  const auto messages_a_round = scene.frames_a_round * scene.pairs;
+  const auto rounds = messages / messages_a_round;
   for (std::size_t i = 0; i < rounds; ++i) {
-    sender.say(round);
-    // The message itself, or the acknowledgement.
-    if (is_v1 || !is_push) sender.hear(scene.frames_a_round);
-    receiver.hear(scene.frames_a_round);
+    std::binary_semaphore all_said(0);
+    if (pairs.size() > 1) {
+      // The relay waits, so that it finds all of a round at once.
+      service.presence_async("nobody", [&](const auto&) { all_said.acquire(); });
+    }
+    for (const auto& pair : pairs) pair->say();
+    all_said.release();
+    for (const auto& pair : pairs) pair->hear();
   }
 
   service.stop();
   const auto& stats = service.stats();
+  const bool is_push = scene.receiver == SocketKind::push;
   const auto passed = is_push ? stats.messages_pushed.load() : stats.messages_chat.load();
   std::printf("%llu messages passed\n", static_cast<unsigned long long>(passed));
-  return passed == rounds * scene.frames_a_round && stats.errors_sent.load() == 0 ? 0 : 1;
+  return passed == rounds * messages_a_round && stats.errors_sent.load() == 0 ? 0 : 1;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
   if (argc == 3) {
     const auto messages = static_cast<std::size_t>(std::atol(argv[2]));
     for (const auto& scene : kScenes) {

@@ -64,6 +64,7 @@ TEST(DeliveryLedger, KeepsTheKeyAndTheCorrectedNumberOfSocketsThatTookIt) {
   }
   ledger.set_taken(~std::uint64_t{0}, 2);
   ledger.set_taken(8, 1);
+  ledger.set_taken(7, 1);  // not the newest, and so not looked for
   std::vector<std::pair<std::uint64_t, std::uint32_t>> lost;
   ledger.lose_beyond(0, [&](const DeliveryLedger::Entry& e) { lost.emplace_back(e.key, e.taken); });
   EXPECT_EQ(lost, (decltype(lost){{7, 3}, {~std::uint64_t{0}, 2}}));

@@ -1297,6 +1297,22 @@ TEST_F(ReactorTest, ADrainRefusesWhatIsNotAccepted) {
   EXPECT_EQ(peer.record->ended, 1);
 }
 
+TEST_F(ReactorTest, AnUpgradeThatIsNotAcceptedIsNotShedForOthers) {
+  auto tight = options();
+  tight.queues = {300'000, 300'000};
+  start(tight);
+  auto upgrading = connect("unaccepted");
+  ASSERT_TRUE(eventually([&] { return upgrading.record->opened == 1; }));
+  auto sender = open("sender");
+  auto receiver = open("receiver");
+  // With its header as much as all queues may hold, which hold the 101 already.
+  sender.client.say("/send receiver 1 299990");
+  EXPECT_EQ(receiver.client.hear(), "(closed 4408)");
+  ASSERT_EQ(upgrading.record->ended, 0);
+  on_reactor([&] { names_.at("unaccepted")->accept(); });
+  EXPECT_EQ(upgrading.client.read_head(), kResponse);
+}
+
 TEST_F(ReactorTest, BusyPollingChangesNoResult) {
   auto spinning = options();
   spinning.busy_poll_microseconds = 200;
