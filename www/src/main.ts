@@ -7,7 +7,7 @@ import { startBadge } from './page/notifications';
 import { locale } from './page/preferences';
 import { startRouting } from './page/route';
 import { session } from './page/session';
-import { ignoreDrops, warnBeforeUnload } from './page/unload';
+import { warnBeforeUnload } from './page/unload';
 
 async function start(): Promise<void> {
   await setLanguage(locale.value);
@@ -15,7 +15,6 @@ async function start(): Promise<void> {
   startRouting((arrival, open) => void session.followLink(arrival, open));
   startBadge();
   warnBeforeUnload();
-  ignoreDrops();
   restoreFocus();
   createApp(App).mount('#app');
 }

@@ -35,8 +35,8 @@ export const desktop = { viewport: { width: 1180, height: 760 } };
 export const phone = { viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 export const smallest = { viewport: { width: 320, height: 568 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 
-// The browser writes failed sockets and refused requests to the console, and runs no worker from a certificate that it does not trust.
-const expected = /WebSocket connection to|Failed to load resource|net::ERR_|An SSL certificate error occurred when fetching the script/;
+// The browser writes failed sockets and refused requests to the console, and runs no worker from a certificate that it does not trust, or without its script.
+const expected = /WebSocket connection to|Failed to load resource|net::ERR_|An (SSL certificate|unknown) error occurred when fetching the script/;
 
 /** Creates the resources of one scene, and removes them afterwards. */
 export function makeWorld(browser) {

@@ -97,7 +97,7 @@ export function closeConversations(): void {
 function startConversation(me: string, peer: string, end: () => void): Conversation {
   const state = conversationState(peer);
   // Another tab may have been in the conversation while this one was not.
-  void import('../extras').then((extras) => extras.askHistory(peer), () => {});
+  void import('../soon').then((soon) => soon.askHistory(peer), () => {});
   const chat = useChat(groupName(me, peer), {
     user: me,
     server,

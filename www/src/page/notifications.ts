@@ -105,7 +105,7 @@ function showNotification(user: string, peer: string | null, text: string, id: s
     };
   } catch {
     // Phones have the permission without the constructor.
-    void import('../extras').then((extras) => extras.showByWorker(title, options, linkTo(to, user)), () => {});
+    void import('../soon').then((soon) => soon.showByWorker(title, options, linkTo(to, user)), () => {});
   }
 }
 
