@@ -156,6 +156,43 @@ class Calls(ClusterCase):
         self.assertEqual(page["partial"], True)
         self.assertEqual([user["user"] for user in page["users"]], ["alice", "dave"])
 
+    async def test_operators_see_the_nodes(self):
+        n0, n1 = await self.nodes(2, self.engine().url)
+
+        def listed():
+            status, _, body = n0.http("GET", "/api/v1/nodes")
+            self.assertEqual(status, 200, body)
+            return json.loads(body)["nodes"]
+        nodes = listed()
+        self.assertEqual([(node["node"], node["ready"], node["self"]) for node in nodes],
+                         [("n0", True, True), ("n1", True, False)])
+        self.assertEqual(len({node["incarnation"] for node in nodes}), 2)
+        n1.pause()
+        try:
+            await until(lambda: listed()[1]["last_seen"] > nodes[1]["last_seen"] and
+                        time.time() * 1000 - listed()[1]["last_seen"] > 2000, "n1 is silent")
+        finally:
+            n1.resume()
+
+    async def test_the_metrics_have_a_histogram_of_round_trips(self):
+        (node,) = await self.nodes(1, self.engine().url)
+
+        def metrics():
+            return node.http("GET", "/metrics")[2].decode().splitlines()
+        name = "waystation_cluster_round_trip_seconds"
+
+        def value(sample):
+            return float([line for line in metrics() if line.startswith(sample + " ")][0].split()[1])
+        await until(lambda: value(name + "_count") >= 2, "two heartbeats")
+        lines = metrics()
+        self.assertIn(f"# TYPE {name} histogram", lines)
+        buckets = [float(line.split()[1]) for line in lines if line.startswith(name + "_bucket{")]
+        self.assertEqual(len(buckets), 14)
+        self.assertEqual(buckets, sorted(buckets))
+        self.assertGreater(value(name + "_sum"), 0)
+        self.assertEqual(value(name + '_bucket{le="+Inf"}'), value(name + "_count"))
+        self.assertEqual(len([line for line in lines if line.startswith(f"# TYPE {name}")]), 1)
+
 
 if __name__ == "__main__":
     unittest.main()
