@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -103,6 +104,29 @@ std::vector<Sample> samples_of(const waystation_relay* relay, waystation_counter
   };
   if (waystation_counter_read(relay, counter, visit, &samples) != WAYSTATION_OK) return {};
   return std::move(samples.all);
+}
+
+/// Puts the buckets of a histogram, which the library gives as a counter with the label `le`, and
+/// its sum among `families` together. Without buckets, the histogram and its sum are left out.
+void add_histogram(const waystation_counter_info& info, const std::vector<Sample>& buckets,
+                   std::vector<MetricFamily>& families) {
+  std::string name = info.metric;
+  name.resize(name.size() - std::strlen("_bucket"));
+  double sum = 0;
+  std::erase_if(families, [&](const MetricFamily& one) {
+    if (one.name != name + "_sum") return false;
+    sum = one.metric.front().counter.value;
+    return true;
+  });
+  if (buckets.empty()) return;
+  ClientMetric metric;
+  metric.histogram.sample_sum = sum;
+  metric.histogram.sample_count = static_cast<std::uint64_t>(buckets.back().value);
+  for (const auto& bucket : buckets) {
+    metric.histogram.bucket.push_back({static_cast<std::uint64_t>(bucket.value),
+                                       std::strtod(bucket.labels.front().value.c_str(), nullptr)});
+  }
+  families.push_back({name, info.help, MetricType::Histogram, {metric}});
 }
 
 /// The start time of this process in seconds since 1970, from the current clocks.
@@ -205,6 +229,10 @@ std::string Metrics::text() const {
     info.size = sizeof info;
     waystation_counter_at(which, &info);
     auto samples = samples_of(relay_, which, info.label);
+    if (info.label == std::string_view("le")) {
+      add_histogram(info, samples, families);
+      continue;
+    }
     for (auto& sample : samples) {  // with the refusals of /metrics itself
       if (which != WAYSTATION_COUNTER_HTTP_REFUSED) break;
       const auto& code = sample.labels.front().value;

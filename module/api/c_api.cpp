@@ -22,6 +22,7 @@
 #include "api/relay.hpp"
 #include "api/stats.hpp"
 #include "api/streams.hpp"
+#include "base/clock.hpp"
 #include "relay/names.hpp"
 #include "waystation/waystation.h"
 
@@ -567,6 +568,27 @@ waystation_status waystation_presence_list(
       waystation_presence_list_v2(relay, after, limit, deadline_ms, visit, user_data, &result);
   if (status == WAYSTATION_OK && has_more != nullptr) *has_more = result.has_more;
   return status;
+}
+
+waystation_status waystation_node_list(waystation_relay* relay, uint32_t deadline_ms,
+                                       int (*visit)(void* user_data, const waystation_node* node),
+                                       void* user_data, waystation_call_result* result) {
+  if (relay == nullptr || visit == nullptr) return WAYSTATION_INVALID;
+  return run_query(
+      relay, deadline_ms, result,
+      [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
+        return service.list_nodes(deadline);
+      },
+      [&](const ws::NodeList& list, waystation_call_result& whole) {
+        whole.partial = list.is_partial ? 1 : 0;
+        const auto now_ms = ws::wall_clock_ms();
+        for (const auto& listed : list.nodes) {
+          const waystation_node node{sizeof(waystation_node),    listed.name.c_str(),
+                                     listed.incarnation.c_str(), listed.is_ready ? 1 : 0,
+                                     listed.is_own ? 1 : 0,      now_ms - listed.silent_ms};
+          if (visit(user_data, &node) == 0) break;
+        }
+      });
 }
 
 waystation_status waystation_end_sessions_v2(waystation_relay* relay, const char* user,

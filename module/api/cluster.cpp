@@ -110,6 +110,19 @@ class RedisCluster final : public Cluster {
     stats.cluster_resubscriptions = read(from.resubscriptions);
     stats.cluster_frames_rejected = read(from.frames_rejected);
     stats.cluster_name_taken = read(from.name_taken);
+    stats.cluster_round_trip_us_total = read(from.round_trip_us_total);
+  }
+
+  LabelCounts round_trips() const override {
+    LabelCounts counts;
+    std::uint64_t count = 0;  // up to this bucket
+    const auto& from = backplane_->stats().round_trips;
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      count += from[i].load(std::memory_order_relaxed);
+      const auto* const le = i < kRoundTripBuckets.size() ? kRoundTripBuckets[i].le.data() : "+Inf";
+      counts.emplace_back(le, count);
+    }
+    return counts;
   }
 
   void leave() noexcept override { backplane_->leave_cluster(); }

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/stats.hpp"
 #include "base/error.hpp"
 #include "reactor/relay_service.hpp"
 #include "waystation/waystation.h"
@@ -48,6 +49,8 @@ class Cluster {
   virtual bool can_join(std::string_view group) const noexcept = 0;
   /// Writes the fields of the group "cluster". Any thread.
   virtual void add_stats(waystation_stats& stats) const noexcept = 0;
+  /// The buckets of WAYSTATION_COUNTER_CLUSTER_ROUND_TRIPS. Any thread. Throws std::bad_alloc.
+  virtual LabelCounts round_trips() const = 0;
   /// Tells the other nodes that this one ends. The reactor's thread.
   virtual void leave() noexcept = 0;
 };

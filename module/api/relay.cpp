@@ -641,6 +641,12 @@ Result<UserPage, CallFailure> Relay::users(std::string_view after, std::size_t l
   return std::move(*page);
 }
 
+Result<NodeList, CallFailure> Relay::nodes() {
+  auto nodes = service_.list_nodes(kHttpDeadline);
+  if (!nodes) return failure_of(nodes.error());
+  return std::move(*nodes);
+}
+
 Result<RelayCalls::Count, CallFailure> Relay::end_sessions(std::string_view user) {
   const auto closed = service_.end_sessions(std::string(user), kHttpDeadline);
   if (!closed) return failure_of(closed.error());
@@ -712,6 +718,8 @@ std::optional<LabelCounts> Relay::counts(int counter) const {
       return collect(handover_.results(), [](std::size_t i) {
         return handover_result_name(static_cast<HandoverResult>(i));
       });
+    case WAYSTATION_COUNTER_CLUSTER_ROUND_TRIPS:
+      return cluster_ ? cluster_->round_trips() : LabelCounts();
     default:
       return std::nullopt;
   }

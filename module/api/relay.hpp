@@ -171,6 +171,7 @@ class Relay final : private Observer,
   Result<Count, CallFailure> push(std::string_view user, std::string_view json) override;
   Result<Presence, CallFailure> presence(std::string_view user) override;
   Result<UserPage, CallFailure> users(std::string_view after, std::size_t limit) override;
+  Result<NodeList, CallFailure> nodes() override;
   Result<Count, CallFailure> end_sessions(std::string_view user) override;
   Health health() override;
   Result<std::vector<AuditRow>, CallFailure> audit(const AuditFilter& filter,

@@ -55,8 +55,8 @@ constexpr std::array kStats = {
     GAUGE(cluster_engines_ready, "waystation_cluster_engines_ready",
           "Servers that are connected, with all subscriptions."),
     GAUGE(cluster_nodes, "waystation_cluster_nodes", "Nodes of the cluster, this one included."),
-    STAT(cluster_round_trip_us, 0, "waystation_cluster_round_trip_seconds", "", "", 1000000,
-         "Round trip of the last heartbeat to a server."),
+    GAUGE(cluster_round_trip_us, "",
+          "Round trip of the last heartbeat to a server, in microseconds."),
     COUNTER(cluster_unavailable, "waystation_cluster_unavailable_total",
             "Messages not passed on, because other nodes could not be reached."),
     COUNTER(cluster_undecided, "waystation_cluster_undecided_total",
@@ -69,6 +69,8 @@ constexpr std::array kStats = {
             "Frames of other nodes that were malformed, repeated, or sealed with another key."),
     GAUGE(cluster_name_taken, "waystation_cluster_name_taken",
           "Servers where another node has the name of this one."),
+    STAT(cluster_round_trip_us_total, 1, "waystation_cluster_round_trip_seconds_sum", "", "",
+         1000000, "Sum of the round trips of all heartbeats."),
 };
 // clang-format on
 #undef STAT
@@ -104,8 +106,10 @@ constexpr std::array kCounters = {
                             "Sockets closed, by reason."},
     waystation_counter_info{kInfoSize, "waystation_handovers_total", "result",
                             "Connections that other web servers gave or asked for, by result."},
+    waystation_counter_info{kInfoSize, "waystation_cluster_round_trip_seconds_bucket", "le",
+                            "Round trips of heartbeats to the servers that connect the nodes."},
 };
-static_assert(kCounters.size() == WAYSTATION_COUNTER_HANDOVERS + 1);
+static_assert(kCounters.size() == WAYSTATION_COUNTER_CLUSTER_ROUND_TRIPS + 1);
 
 }  // namespace
 

@@ -1,10 +1,39 @@
 // Statistics of a cluster that any thread may read.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace waystation {
+
+/// The buckets of a histogram of round trips: up to these durations, and one for longer ones.
+struct RoundTripBucket {
+  std::int64_t max_us;
+  std::string_view le;  // in seconds, as the label of a Prometheus histogram; ends with a NUL
+};
+inline constexpr std::array<RoundTripBucket, 13> kRoundTripBuckets{{{100, "0.0001"},
+                                                                    {250, "0.00025"},
+                                                                    {500, "0.0005"},
+                                                                    {1000, "0.001"},
+                                                                    {2500, "0.0025"},
+                                                                    {5000, "0.005"},
+                                                                    {10'000, "0.01"},
+                                                                    {25'000, "0.025"},
+                                                                    {50'000, "0.05"},
+                                                                    {100'000, "0.1"},
+                                                                    {250'000, "0.25"},
+                                                                    {500'000, "0.5"},
+                                                                    {1'000'000, "1"}}};
+
+/// The bucket of a round trip; kRoundTripBuckets.size() for longer ones.
+constexpr std::size_t round_trip_bucket(std::int64_t us) noexcept {
+  std::size_t index = 0;
+  while (index < kRoundTripBuckets.size() && us > kRoundTripBuckets[index].max_us) ++index;
+  return index;
+}
 
 /// Written by the reactor's thread only.
 struct ClusterStats {
@@ -13,9 +42,11 @@ struct ClusterStats {
   std::atomic<std::uint64_t> nodes = 0;          // known, this one too; the largest of all engines
   std::atomic<std::uint64_t> name_taken = 0;     // engines where another node has the name
   std::atomic<std::uint64_t> round_trip_us = 0;  // the last
-  std::atomic<std::uint64_t> unavailable = 0;    // messages that were not passed on
-  std::atomic<std::uint64_t> undecided = 0;      // messages whose decision is not known
-  std::atomic<std::uint64_t> partial = 0;        // messages that only this node's sockets got
+  std::atomic<std::uint64_t> round_trip_us_total = 0;                                  // of all
+  std::array<std::atomic<std::uint64_t>, kRoundTripBuckets.size() + 1> round_trips{};  // by bucket
+  std::atomic<std::uint64_t> unavailable = 0;      // messages that were not passed on
+  std::atomic<std::uint64_t> undecided = 0;        // messages whose decision is not known
+  std::atomic<std::uint64_t> partial = 0;          // messages that only this node's sockets got
   std::atomic<std::uint64_t> resubscriptions = 0;  // of everything, after a lost connection
   std::atomic<std::uint64_t> frames_rejected = 0;  // that were malformed, or no key opens
 };
@@ -23,6 +54,14 @@ struct ClusterStats {
 /// Adds to a counter that one thread writes: cheaper than a locked addition, and as safe.
 inline void count(std::atomic<std::uint64_t>& counter, std::uint64_t change = 1) noexcept {
   counter.store(counter.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
+}
+
+/// A heartbeat was answered after `us` microseconds.
+inline void count_round_trip(ClusterStats& stats, std::int64_t us) noexcept {
+  const auto duration = static_cast<std::uint64_t>(us < 0 ? 0 : us);
+  stats.round_trip_us.store(duration, std::memory_order_relaxed);
+  count(stats.round_trip_us_total, duration);
+  count(stats.round_trips[round_trip_bucket(us)]);
 }
 
 }  // namespace waystation

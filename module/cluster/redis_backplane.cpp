@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "cluster/node_listing.hpp"
 #include "relay/outgoing.hpp"
 
 namespace waystation {
@@ -469,6 +470,18 @@ void RedisBackplane::missed(std::string user, MissedQuestion question,
 void RedisBackplane::list_users(std::string_view after, std::size_t limit,
                                 UserListing::Answer answer) {
   questions_.list_users(any_usable(), after, limit, std::move(answer));
+}
+
+void RedisBackplane::list_nodes(Answer<NodeList> answer) {
+  auto listing = std::make_shared<NodeListing>(options_.node_name, std::move(answer));
+  for (const auto& engine : engines_) {
+    if (!engine->shard.is_usable() ||
+        !engine->shard.list_nodes(
+            [listing](const std::vector<TableEntry>* table) { listing->add(table); })) {
+      listing->add(nullptr);
+    }
+  }
+  // The last reply releases the listing, which then answers.
 }
 
 // ---- engines that come and go

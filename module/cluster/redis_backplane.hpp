@@ -63,6 +63,7 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
   // ClusterBackplane
   void missed(std::string user, MissedQuestion question, Answer<MissedAnswer> answer) override;
   void list_users(std::string_view after, std::size_t limit, UserListing::Answer answer) override;
+  void list_nodes(Answer<NodeList> answer) override;
 
  private:
   using Channel = ChannelNames::Channel;

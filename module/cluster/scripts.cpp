@@ -142,9 +142,12 @@ local function replicated(...)
 end
 -- Says that a node was removed, until it has returned and knows.
 local function removed_key(node) return run .. ':removed:' .. node end
+-- The incarnation of each node that has all its subscriptions.
+local ready = seen .. ':ready'
 local function remove(name, incarnation)
   replicated('HDEL', nodes, name)
   redis.call('HDEL', seen, name)
+  redis.call('HDEL', ready, name)
   report('G', name, incarnation)
 end
 -- From when on every node that was connected before has had time to return. A server that has run
@@ -204,6 +207,7 @@ return answer
 
 constexpr std::string_view kReadyLua = R"lua(
 replicated('DEL', removed_key(name))
+redis.call('HSET', ready, name, incarnation)
 report('A', name, incarnation)
 return 1
 )lua";
@@ -247,6 +251,20 @@ constexpr std::string_view kLeaveLua = R"lua(
 local text = redis.call('HGET', nodes, name)
 if text and entry_of(text).incarnation == incarnation then remove(name, incarnation) end
 return 1
+)lua";
+
+// Each node as {name, incarnation, 1 if it is ready, ms of silence}.
+constexpr std::string_view kListNodesLua = R"lua(
+local lines = {}
+local known = redis.call('HGETALL', nodes)
+for i = 1, #known, 2 do
+  local node, entry = known[i], entry_of(known[i + 1])
+  local heard = tonumber(redis.call('HGET', seen, node) or time)
+  local is_ready = redis.call('HGET', ready, node) == entry.incarnation and is_subscribed(entry)
+  lines[#lines + 1] = {node, entry.incarnation == nobody and '' or entry.incarnation,
+                       is_ready and 1 or 0, math.max(time - heard, 0)}
+end
+return lines
 )lua";
 
 /// As SCRIPT LOAD computes it.
@@ -308,6 +326,18 @@ std::optional<ReapReport> read_report(const Reply& reply) {
   return read;
 }
 
+std::optional<std::vector<TableEntry>> read_table(const Reply& reply) {
+  if (reply.type != Reply::Type::array) return std::nullopt;
+  std::vector<TableEntry> read;
+  for (const auto& node : reply.elements) {
+    if (node.elements.size() != 4) return std::nullopt;
+    read.push_back({std::string(node.elements[0].as_text()),
+                    std::string(node.elements[1].as_text()), node.elements[2].integer == 1,
+                    node.elements[3].integer});
+  }
+  return read;
+}
+
 /// Calls `done` with what `read` makes of the reply; null where that is nothing.
 template <typename T, typename Read>
 RedisConnection::ReplyHandler reading(Scripts::Done<const T*> done, Read read) {
@@ -349,7 +379,8 @@ Scripts::Scripts(const ChannelNames& names, const NodeTimes& times)
                                                    {"register", kRegisterLua, true},
                                                    {"ready", kReadyLua, true},
                                                    {"reap", kReapLua, true},
-                                                   {"leave", kLeaveLua, true}}};
+                                                   {"leave", kLeaveLua, true},
+                                                   {"list_nodes", kListNodesLua, true}}};
   for (const auto& source : kSources) {
     auto text = std::string(kPrologueLua);
     if (source.is_about_table) text += kTableLua;
@@ -462,6 +493,12 @@ bool Scripts::reap(RedisConnection& connection, const NodeEntry& node,
   const auto pause_ms = std::to_string(times_.pause_ms);
   return run_on_table(connection, kReap, node, std::array<std::string_view, 1>{pause_ms},
                       reading<ReapReport>(std::move(done), read_report));
+}
+
+bool Scripts::list_nodes(RedisConnection& connection, const NodeEntry& node,
+                         Done<const std::vector<TableEntry>*> done) const {
+  return run_on_table(connection, kListNodes, node, {},
+                      reading<std::vector<TableEntry>>(std::move(done), read_table));
 }
 
 bool Scripts::leave(RedisConnection& connection, const NodeEntry& node, Handler handler) const {

@@ -77,6 +77,14 @@ struct ReapReport {
   std::vector<std::string> to_kill;  // their connections, for CLIENT KILL ID
 };
 
+/// A node in the table.
+struct TableEntry {
+  std::string name;
+  std::string incarnation;     // Incarnation::hex(); empty: it has not entered this server yet
+  bool is_ready = false;       // announce_ready() was called for it, and its inbox is subscribed
+  std::int64_t silent_ms = 0;  // since its last reap()
+};
+
 /// The node names that NodeEntry allows.
 bool is_node_name(std::string_view text) noexcept;
 
@@ -147,6 +155,10 @@ class Scripts {
   /// `gone` for each. To be called each 500 ms. `done` as for register_node().
   bool reap(RedisConnection& connection, const NodeEntry& node, Done<const ReapReport*> done) const;
 
+  /// Reads the table. `done` as for register_node().
+  bool list_nodes(RedisConnection& connection, const NodeEntry& node,
+                  Done<const std::vector<TableEntry>*> done) const;
+
   /// Leaves the table, and publishes `gone`. The subscriptions should be given up before.
   bool leave(RedisConnection& connection, const NodeEntry& node, Handler handler) const;
 
@@ -166,6 +178,7 @@ class Scripts {
     kReady,
     kReap,
     kLeave,
+    kListNodes,
     kScripts
   };
 

@@ -85,8 +85,7 @@ void Shard::Link::on_drained() noexcept {
 }
 
 void Shard::Link::on_round_trip(std::int64_t us) noexcept {
-  if (!is_commands_) return;
-  shard_.stats_.round_trip_us.store(static_cast<std::uint64_t>(us), std::memory_order_relaxed);
+  if (is_commands_) count_round_trip(shard_.stats_, us);
 }
 
 void Shard::on_connected(bool is_commands) {

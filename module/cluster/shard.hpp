@@ -89,6 +89,10 @@ class Shard final : private Subscriptions::Listener, private Timer {
   /// How many nodes are in the table; 0: not known.
   std::size_t node_count() const noexcept { return nodes_.size(); }
   const std::vector<std::string>& nodes() const noexcept { return nodes_; }
+  /// Reads the table of nodes; `done` as Scripts::list_nodes(). False where it cannot be asked.
+  bool list_nodes(Scripts::Done<const std::vector<TableEntry>*> done) {
+    return scripts_.list_nodes(commands_, entry_, std::move(done));
+  }
   const std::string& describe() const noexcept { return description_; }
 
  private:

@@ -10,6 +10,7 @@
 #include "http/audit_call.hpp"
 #include "http/body.hpp"
 #include "http/missed_call.hpp"
+#include "http/nodes_call.hpp"
 #include "http/users_call.hpp"
 #include "relay/names.hpp"
 
@@ -45,7 +46,7 @@ class Object {
 };
 
 /// The calls of the API.
-enum class Call : std::uint8_t { push, presence, users, sessions, audit, missed, health };
+enum class Call : std::uint8_t { push, presence, users, sessions, nodes, audit, missed, health };
 
 struct Endpoint {
   Call call;
@@ -59,6 +60,7 @@ constexpr std::array kEndpoints{
     Endpoint{Call::presence, "/api/v1/presence/", "GET", "GET, HEAD"},
     Endpoint{Call::users, "/api/v1/presence", "GET", "GET, HEAD"},
     Endpoint{Call::sessions, "/api/v1/sessions/", "DELETE", "DELETE"},
+    Endpoint{Call::nodes, "/api/v1/nodes", "GET", "GET, HEAD"},
     Endpoint{Call::audit, "/api/v1/audit", "GET", "GET, HEAD"},
     Endpoint{Call::missed, "/api/v1/missed", "GET", "GET, HEAD"},
     Endpoint{Call::health, "/healthz", "GET", "GET, HEAD"},
@@ -198,6 +200,8 @@ Answer answer(const AdmissionSnapshot& admission, RelayCalls& relay, const Reque
       return answer_users(relay, query);
     case Call::sessions:
       return end_sessions(relay, match.user);
+    case Call::nodes:
+      return answer_nodes(relay, now_ms);
     case Call::audit:
       return answer_audit(relay, query);
     default:

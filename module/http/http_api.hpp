@@ -17,6 +17,7 @@
 #include "audit/audit_reader.hpp"
 #include "base/result.hpp"
 #include "relay/missed.hpp"
+#include "relay/node_list.hpp"
 #include "relay/user_listing.hpp"
 
 namespace waystation {
@@ -66,6 +67,8 @@ class RelayCalls {
   virtual Result<Presence, CallFailure> presence(std::string_view user) = 0;
   /// The first `limit` users who are here, after the name `after`; see UserListing.
   virtual Result<UserPage, CallFailure> users(std::string_view after, std::size_t limit) = 0;
+  /// The nodes of the cluster; without one, none.
+  virtual Result<NodeList, CallFailure> nodes() = 0;
   /// Closes all sockets of `user`. The result is their number.
   virtual Result<Count, CallFailure> end_sessions(std::string_view user) = 0;
   virtual Health health() = 0;
@@ -83,8 +86,8 @@ class RelayCalls {
 };
 
 /// Answers POST /api/v1/push/<user>, GET /api/v1/presence/<user>, GET /api/v1/presence,
-/// DELETE /api/v1/sessions/<user>, GET /api/v1/audit, GET /api/v1/missed and GET /healthz. Any
-/// thread.
+/// DELETE /api/v1/sessions/<user>, GET /api/v1/nodes, GET /api/v1/audit, GET /api/v1/missed and
+/// GET /healthz. Any thread.
 class HttpApi {
  public:
   /// `relay` must outlive it.

@@ -195,6 +195,15 @@ CallResult<UserPage> RelayService::list_users(std::string after, std::size_t lim
   return std::move(**page);
 }
 
+CallResult<NodeList> RelayService::list_nodes(std::chrono::milliseconds deadline) {
+  return wait_for<NodeList>(deadline, [&](Completion<NodeList> done) {
+    return call_async<NodeList>(std::move(done), [this](Answer<NodeList> answer) {
+      if (cluster_ == nullptr) return answer({});
+      cluster_->list_nodes(std::move(answer));
+    });
+  });
+}
+
 void RelayService::apply(const RelayOptions& options) {
   reactor_->post([this, options] {
     reactor_->apply(options.reactor);

@@ -136,6 +136,9 @@ class RelayService final : private Observer, private Scheduler, private NodeCall
   CallResult<UserPage> list_users(std::string after, std::size_t limit,
                                   std::chrono::milliseconds deadline);
 
+  /// The nodes of the cluster; without one, none.
+  CallResult<NodeList> list_nodes(std::chrono::milliseconds deadline);
+
   /// The same for the question what `user` missed. `is_counted`: it takes a message from the user's
   /// rate bucket, and is refused with ErrorCode::rate_limited if that is empty.
   CallResult<MissedAnswer> missed(std::string user, MissedQuestion question, bool is_counted,

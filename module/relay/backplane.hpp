@@ -11,6 +11,7 @@
 #include "relay/member.hpp"
 #include "relay/message.hpp"
 #include "relay/missed.hpp"
+#include "relay/node_list.hpp"
 #include "relay/user_listing.hpp"
 
 namespace waystation {
@@ -76,6 +77,9 @@ class ClusterBackplane : public Backplane {
   /// The first `limit` users after the name `after`, of all nodes. See UserListing::list().
   virtual void list_users(std::string_view after, std::size_t limit,
                           UserListing::Answer answer) = 0;
+
+  /// The nodes, as the engines know them. If no engine answers: this one.
+  virtual void list_nodes(Answer<NodeList> answer) = 0;
 };
 
 /// What a ClusterBackplane asks its own node. The answers come on the relay's thread, inside the

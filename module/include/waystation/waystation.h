@@ -540,6 +540,26 @@ WAYSTATION_API waystation_status waystation_end_sessions_v2(waystation_relay *re
                                                             const char *user, uint32_t deadline_ms,
                                                             waystation_call_result *result);
 
+/* A node of the cluster. */
+typedef struct waystation_node {
+  size_t size;             /* set by the library */
+  const char *name;        /* its node_name */
+  const char *incarnation; /* tells its runs apart, also one after a lost connection; "": not known */
+  int ready;               /* 1: it is connected, with all subscriptions */
+  int self;                /* 1: this relay */
+  int64_t last_seen;       /* when it was last heard of, in ms since 1970 by this relay's clock */
+} waystation_node;
+
+/* Calls `visit` for each node of the cluster, by name, on the calling thread; for none without a
+ * cluster. `visit` returns not 0 to continue. The strings are valid until it returns. In `result`
+ * (may be NULL), `partial` is 1 if a server of `cluster` did not answer. Waits up to `deadline_ms`.
+ * Errors: WAYSTATION_INVALID (NULL, or `result` has no `size`), WAYSTATION_STOPPED,
+ * WAYSTATION_TIMEOUT, WAYSTATION_EXHAUSTED. */
+WAYSTATION_API waystation_status waystation_node_list(
+    waystation_relay *relay, uint32_t deadline_ms,
+    int (*visit)(void *user_data, const waystation_node *node), void *user_data,
+    waystation_call_result *result);
+
 /* A sender in the answer what a user missed. */
 typedef struct waystation_missed_sender {
   size_t size;      /* set by the library */
@@ -738,6 +758,7 @@ typedef struct waystation_stats {
                                        key */
   uint64_t cluster_name_taken;   /* servers where another live node has this node's name; sockets of
                                     theirs are refused with 503 `unavailable`, now */
+  uint64_t cluster_round_trip_us_total; /* the sum of all heartbeats, microseconds */
 } waystation_stats;
 
 /* Reads the statistics; never waits for the relay. Errors: WAYSTATION_INVALID. */
@@ -775,16 +796,20 @@ typedef enum waystation_counter {
                                                 "going_away", "failed" (out of memory) */
   WAYSTATION_COUNTER_ERRORS_SENT = 3,        /* {"error":…} frames, by error code */
   WAYSTATION_COUNTER_SOCKETS_CLOSED = 4,     /* by the same reasons as deliveries */
-  WAYSTATION_COUNTER_HANDOVERS = 5           /* connections to the door, by result: "handed", "pumped"
+  WAYSTATION_COUNTER_HANDOVERS = 5,          /* connections to the door, by result: "handed", "pumped"
                                                 (the web server copies its bytes), "refused",
                                                 "unavailable" (none of these) */
+  WAYSTATION_COUNTER_CLUSTER_ROUND_TRIPS = 6 /* heartbeats to the servers of the cluster that took at
+                                                most so many seconds: "0.0001" to "1", and "+Inf": all.
+                                                The buckets of a Prometheus histogram, whose sum is
+                                                cluster_round_trip_us_total. No value without a cluster */
 } waystation_counter;
 
 /* One of these counters. The strings are static storage and never NULL. */
 typedef struct waystation_counter_info {
   size_t size;        /* sizeof(waystation_counter_info), set by the caller */
   const char *metric; /* its name for Prometheus: "waystation_upgrades_refused_total" */
-  const char *label;  /* "code", "reason" or "result" */
+  const char *label;  /* "code", "reason", "result", or "le": the buckets of a histogram */
   const char *help;   /* one sentence */
 } waystation_counter_info;
 

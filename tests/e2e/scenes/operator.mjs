@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import WebSocket from 'ws';
@@ -75,6 +75,24 @@ scene('an operator sees live statistics', async (stage) => {
   const shown = await operator.locator('.health dt').allInnerTexts();
   assert.equal(shown.length, names.length);
   assert.deepEqual(shown.filter((one) => names.includes(one)), []);
+  assert.equal(await operator.locator('[data-test=nodes]').count(), 0);
+});
+
+scene('an operator sees the nodes of a cluster', async (stage) => {
+  const folder = mkdtempSync(join(tmpdir(), 'waystation-e2e-'));
+  stage.onClear(() => rmSync(folder, { recursive: true }));
+  const key = join(folder, 'key');
+  writeFileSync(key, `${Buffer.alloc(32, 1).toString('base64')}\n`, { mode: 0o600 });
+  // Nothing listens there, so this node knows only itself.
+  const { url } = await stage.server(['--cluster', `unix://${folder}/redis.sock`, '--cluster-key-file', key, '--node-name', 'n0']);
+  const operator = await stage.tab(await stage.browserContext(), `${url}/#/operator`);
+  const nodes = operator.locator('[data-test=nodes]');
+  await nodes.getByText('The list may be incomplete').waitFor();
+  assert.deepEqual(await nodes.locator('tbody th').allInnerTexts(), ['n0\nanswers this page']);
+  assert.equal(await nodes.locator('tbody td').first().innerText(), 'not ready');
+  await accessible(operator, 'the nodes');
+  await operator.getByRole('button', { name: 'Language: 中文' }).click();
+  await nodes.getByText('未就绪').waitFor();
 });
 
 scene('an operator sees who is there, page by page, and ends a user', async (stage) => {

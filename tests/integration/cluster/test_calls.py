@@ -112,6 +112,12 @@ class Calls(ClusterCase):
         engine = self.engine()
         n0, _ = await self.audited_nodes(engine.url)
         await self.write(n0, "alice", 1)
+        # What the node says about alice's socket is said before its next but one heartbeat.
+        await until(lambda: "alice" not in engine.cli("PUBSUB", "CHANNELS"), "alice has left")
+        for _ in range(2):
+            before = n0.stats()["cluster_round_trip_us_total"]
+            await until(lambda before=before: n0.stats()["cluster_round_trip_us_total"] > before,
+                        "a heartbeat")
         monitor = subprocess.Popen(["redis-cli", "-p", str(engine.port), "MONITOR"],
                                    stdout=subprocess.PIPE, text=True)
         try:
@@ -125,7 +131,7 @@ class Calls(ClusterCase):
             monitor.kill()
             monitor.wait()
             monitor.stdout.close()
-        self.assertGreater(seen.count('"EVALSHA"'), 3, "the question and two answers")
+        self.assertGreaterEqual(seen.count('"EVALSHA"'), 3, "the question and two answers")
         self.assertNotIn("alice", seen)
         self.assertNotIn("bob", seen)
 
@@ -155,6 +161,43 @@ class Calls(ClusterCase):
             n1.resume()
         self.assertEqual(page["partial"], True)
         self.assertEqual([user["user"] for user in page["users"]], ["alice", "dave"])
+
+    async def test_operators_see_the_nodes(self):
+        n0, n1 = await self.nodes(2, self.engine().url)
+
+        def listed():
+            status, _, body = n0.http("GET", "/api/v1/nodes")
+            self.assertEqual(status, 200, body)
+            return json.loads(body)["nodes"]
+        nodes = listed()
+        self.assertEqual([(node["node"], node["ready"], node["self"]) for node in nodes],
+                         [("n0", True, True), ("n1", True, False)])
+        self.assertEqual(len({node["incarnation"] for node in nodes}), 2)
+        n1.pause()
+        try:
+            # It is in the table until the others give it up.
+            await until(lambda: time.time() * 1000 - listed()[1]["last_seen"] > 1000, "n1 is silent")
+        finally:
+            n1.resume()
+
+    async def test_the_metrics_have_a_histogram_of_round_trips(self):
+        (node,) = await self.nodes(1, self.engine().url)
+
+        def metrics():
+            return node.http("GET", "/metrics")[2].decode().splitlines()
+        name = "waystation_cluster_round_trip_seconds"
+
+        def value(sample):
+            return float([line for line in metrics() if line.startswith(sample + " ")][0].split()[1])
+        await until(lambda: value(name + "_count") >= 2, "two heartbeats")
+        lines = metrics()
+        self.assertIn(f"# TYPE {name} histogram", lines)
+        buckets = [float(line.split()[1]) for line in lines if line.startswith(name + "_bucket{")]
+        self.assertEqual(len(buckets), 14)
+        self.assertEqual(buckets, sorted(buckets))
+        self.assertGreater(value(name + "_sum"), 0)
+        self.assertEqual(value(name + '_bucket{le="+Inf"}'), value(name + "_count"))
+        self.assertEqual(len([line for line in lines if line.startswith(f"# TYPE {name}")]), 1)
 
 
 if __name__ == "__main__":

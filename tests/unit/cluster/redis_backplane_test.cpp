@@ -526,6 +526,30 @@ TEST_F(RedisBackplaneTest, UsersOfAllNodesAreOneList) {
   EXPECT_TRUE(page->is_partial);
 }
 
+TEST_F(RedisBackplaneTest, ListsTheNodes) {
+  auto& first = node("a");
+  node("b");
+  std::optional<NodeList> list;
+  const auto ask = [&] {
+    list.reset();
+    first.backplane.list_nodes([&](NodeList found) { list = std::move(found); });
+    EXPECT_TRUE(loop.run_until([&] { return list.has_value(); }));
+  };
+  ask();
+  ASSERT_EQ(list->nodes.size(), 2U);
+  EXPECT_EQ(list->nodes[0].name + list->nodes[1].name, "ab");
+  EXPECT_TRUE(list->nodes[0].is_own && !list->nodes[1].is_own);
+  EXPECT_TRUE(list->nodes[0].is_ready && list->nodes[1].is_ready);
+  EXPECT_EQ(list->nodes[1].incarnation.size(), 8U);
+  EXPECT_FALSE(list->is_partial);
+  server.kill();
+  ASSERT_TRUE(loop.run_until([&] { return !first.backplane.can_join("alice_bob"); }));
+  ask();
+  ASSERT_EQ(list->nodes.size(), 1U);
+  EXPECT_FALSE(list->nodes[0].is_ready);
+  EXPECT_TRUE(list->is_partial);
+}
+
 TEST_F(RedisBackplaneTest, MessagesUnderWayAtTheEndOfANodeAreForgotten) {
   auto& first = node("a");
   auto alice = chat(first, "alice");

@@ -384,6 +384,47 @@ TEST_F(ScriptsTest, ANodeEntersAndLeaves) {
   EXPECT_FALSE(reap(two).is_member);
 }
 
+TEST_F(ScriptsTest, TheTableSaysWhichNodesAreReady) {
+  const auto one = entry("node-1");
+  const auto two = entry("node-2");
+  const auto table = [&] {
+    std::vector<TableEntry> result;
+    bool is_done = false;
+    scripts_.list_nodes(*client_, one, [&](const std::vector<TableEntry>* found) {
+      is_done = true;
+      if (found != nullptr) result = *found;
+    });
+    EXPECT_TRUE(loop_.run_until([&] { return is_done; }));
+    std::vector<std::string> texts;
+    for (const auto& node : result) {
+      EXPECT_GE(node.silent_ms, 0);
+      texts.push_back(node.name + " " + node.incarnation + (node.is_ready ? " ready" : ""));
+    }
+    return texts;
+  };
+  const auto ready = [&](const NodeEntry& node) {
+    reply_of([&](auto handler) { return scripts_.announce_ready(*client_, node, handler); });
+  };
+  // The server waits for a node that node-1 has known.
+  enter(one, nullptr, {"node-3"});
+  ready(one);
+  enter(two);
+  Subscriber inbox(server_, {names_.inbox(one.incarnation)});
+  using testing::UnorderedElementsAre;
+  EXPECT_THAT(table(), UnorderedElementsAre("node-1 " + one.incarnation.hex() + " ready",
+                                            "node-2 " + two.incarnation.hex(), "node-3 "));
+  ready(two);
+  EXPECT_THAT(table(), testing::Contains("node-2 " + two.incarnation.hex()))
+      << "nobody is subscribed to its inbox";
+  inbox.subscribe(names_.inbox(two.incarnation));
+  EXPECT_THAT(table(), testing::Contains("node-2 " + two.incarnation.hex() + " ready"));
+  const auto again = entry("node-2");
+  enter(again, &two.incarnation);
+  inbox.subscribe(names_.inbox(again.incarnation));
+  EXPECT_THAT(table(), testing::Contains("node-2 " + again.incarnation.hex()))
+      << "it has not subscribed everything again";
+}
+
 TEST_F(ScriptsTest, ASecondNodeOfANameIsRefused) {
   const auto one = entry("node-1");
   const auto other = entry("node-1");

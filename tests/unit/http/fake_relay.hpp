@@ -24,6 +24,10 @@ class FakeRelay final : public RelayCalls {
     asked.push_back("users " + std::string(first) + " " + std::to_string(limit));
     return listed;
   }
+  Result<NodeList, CallFailure> nodes() override {
+    asked.emplace_back("nodes");
+    return known;
+  }
   Result<Count, CallFailure> end_sessions(std::string_view user) override {
     asked.push_back("end " + std::string(user));
     return ended;
@@ -52,6 +56,7 @@ class FakeRelay final : public RelayCalls {
   Result<Count, CallFailure> pushed = Count{3};
   Result<Presence, CallFailure> present = Presence{2, {"alice_bob", "alice_carol"}};
   Result<UserPage, CallFailure> listed = UserPage{};
+  Result<NodeList, CallFailure> known = NodeList{};
   Result<Count, CallFailure> ended = Count{4};
   Health healthy{false, "1.2.3", {{"chat_sockets", 7}, {"queued_bytes", 5'000'000'000}}, "off", ""};
   Result<std::vector<AuditRow>, CallFailure> rows = std::vector<AuditRow>();

@@ -97,6 +97,11 @@ class LateBackplane final : public ClusterBackplane {
     on_call();
   }
 
+  void list_nodes(Answer<NodeList> answer) override {
+    calls_.push_back([answer = std::move(answer)] { answer({}); });
+    on_call();
+  }
+
   /// Answers the oldest event of a group.
   void answer(const std::string& group) {
     auto& queue = queues_.at(group);
