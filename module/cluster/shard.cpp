@@ -134,6 +134,7 @@ void Shard::go_down() noexcept {
   ++epoch_;
   const auto before = std::exchange(state_, State::connecting);
   is_settled_ = false;
+  if (before == State::ready) returns_until_ms_ = loop_.now_ms() + options_.times.return_ms;
   counts_.disconnect();
   if (before == State::ready) listener_.on_down(*this);
 }
@@ -298,8 +299,9 @@ void Shard::on_commands_drained() {
 
 // ---- the table of nodes
 
-/// Also while the subscriptions are lost: this node is alive, and returns.
 void Shard::on_timer() noexcept {
+  // While the subscriptions are lost, the others await this node, but not for ever.
+  if (state_ < State::subscribing && loop_.now_ms() > returns_until_ms_) return;
   guard([this] { reap(); });
 }
 

@@ -173,6 +173,8 @@ class Shard final : private Subscriptions::Listener, private Timer {
   bool is_settled_ = false;
   bool wants_to_leave_ = false;  // once nothing is subscribed any more
   bool is_leaving_ = false;
+  // How long it says that it is alive, while its subscriptions are lost.
+  std::int64_t returns_until_ms_ = 0;
   bool was_ready_ = false;                      // ever
   bool has_missed_report_ = false;              // about presence
   bool is_name_taken_ = false;                  // by another node that is alive

@@ -251,6 +251,26 @@ TEST_F(RedisBackplaneTest, APresenceReportThatDoesNotFitIsMadeUpFor) {
   hear(*alice, R"("present":false)");
 }
 
+TEST_F(RedisBackplaneTest, ANodeThatCannotSubscribeForAWhileIsNotGivenUp) {
+  auto& first = node("a");
+  node("b");
+  auto alice = chat(first, "alice");
+  auto admin = server.client();
+  const auto clients = admin.ask({"CLIENT", "LIST", "TYPE", "pubsub"});
+  const auto name = clients.find("name=waystation:test:a:S");
+  ASSERT_NE(name, std::string::npos) << clients;
+  const auto id = clients.rfind("id=", name) + 3;
+  ASSERT_EQ(admin.ask({"CONFIG", "SET", "maxclients", "1"}), "OK");
+  ASSERT_EQ(admin.ask({"CLIENT", "KILL", "ID", clients.substr(id, clients.find(' ', id) - id)}),
+            "1");
+  const auto until = loop.now_ms() + NodeTimes{}.silence_ms + 600;
+  loop.run_until([&] { return loop.now_ms() > until; });
+  EXPECT_FALSE(first.backplane.can_join("alice_bob"));
+  ASSERT_EQ(admin.ask({"CONFIG", "SET", "maxclients", "1000"}), "OK");
+  ASSERT_TRUE(loop.run_until([&] { return first.backplane.can_join("alice_bob"); }));
+  EXPECT_EQ(first.log.find("silent"), std::string::npos) << first.log;
+}
+
 TEST_F(RedisBackplaneTest, AFrameIsShownOnceHoweverOftenItIsPublished) {
   auto& first = node("a");
   auto& second = node("b");
