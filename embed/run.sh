@@ -67,6 +67,7 @@ is_allowed() {
   local largest="${2#* to }" value
   case "$2" in
     '') return ;;
+    '0, or '*) [ "$1" = 0 ] || is_allowed "$1" "${2#0, or }" ;;
     [0-9]*' to '*)
       [[ "$1" =~ ^[0-9]{1,18}$ ]] && [ "$1" -ge "${2%% *}" ] && [ "$1" -le "${largest%%[!0-9]*}" ]
       ;;
@@ -95,7 +96,7 @@ check_arguments() {
     case "$argument" in
       --* | -[a-zA-Z]*) # there are no one-letter options
         key="${argument%%=*}" key="${key#--}" key="${key//-/_}"
-        [ -n "${allowed[$key]+known}" ] ||
+        { [ -n "$key" ] && [ -n "${allowed[$key]+known}" ]; } ||
           refuse "${argument%%=*} is not an option of waystation serve; see embed/run.sh --help"
         case "$argument" in *=*) argument="${argument#*=}" ;; *) continue ;; esac
         ;;

@@ -89,16 +89,15 @@ class RedisCluster final : public Cluster {
       auto made =
           std::make_unique<RedisBackplane>(loop, directory, fanout, reachability, node, options_);
       backplane_ = made.get();
+      state_ = made->state();
       return made;
     };
   }
 
-  bool can_join(std::string_view group) const noexcept override {
-    return backplane_->can_join(group);
-  }
+  bool can_join(std::string_view group) const noexcept override { return state_->can_join(group); }
 
   void add_stats(waystation_stats& stats) const noexcept override {
-    const auto& from = backplane_->stats();
+    const auto& from = state_->stats;
     const auto read = [](const auto& counter) { return counter.load(std::memory_order_relaxed); };
     stats.cluster_engines = read(from.engines);
     stats.cluster_engines_ready = read(from.engines_ready);
@@ -116,7 +115,7 @@ class RedisCluster final : public Cluster {
   LabelCounts round_trips() const override {
     LabelCounts counts;
     std::uint64_t count = 0;  // up to this bucket
-    const auto& from = backplane_->stats().round_trips;
+    const auto& from = state_->stats.round_trips;
     for (std::size_t i = 0; i < from.size(); ++i) {
       count += from[i].load(std::memory_order_relaxed);
       const auto* const le = i < kRoundTripBuckets.size() ? kRoundTripBuckets[i].le.data() : "+Inf";
@@ -129,7 +128,8 @@ class RedisCluster final : public Cluster {
 
  private:
   const ClusterOptions options_;
-  RedisBackplane* backplane_ = nullptr;  // the service's
+  RedisBackplane* backplane_ = nullptr;  // the service's, which destroys it when it stops
+  std::shared_ptr<const ClusterState> state_;
 };
 
 }  // namespace

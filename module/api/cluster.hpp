@@ -42,7 +42,7 @@ class Cluster {
   /// For RelayService, which owns what is made.
   virtual RelayService::BackplaneMaker backplane_maker() = 0;
 
-  // The rest is for the time between the call of the maker and the end of the service.
+  // The rest is for the time after the call of the maker.
 
   /// Whether a socket that joins now is likely to be confirmed; `group` is empty for push. Any
   /// thread.
@@ -51,7 +51,7 @@ class Cluster {
   virtual void add_stats(waystation_stats& stats) const noexcept = 0;
   /// The buckets of WAYSTATION_COUNTER_CLUSTER_ROUND_TRIPS. Any thread. Throws std::bad_alloc.
   virtual LabelCounts round_trips() const = 0;
-  /// Tells the other nodes that this one ends. The reactor's thread.
+  /// Tells the other nodes that this one ends. The reactor's thread, which the service ends.
   virtual void leave() noexcept = 0;
 };
 

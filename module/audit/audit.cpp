@@ -87,8 +87,8 @@ void Audit::set_retention(std::uint32_t days, std::uint64_t max_bytes) noexcept 
 }
 
 void Audit::stop(std::chrono::milliseconds timeout) {
+  inbox_.request_stop(timeout);  // first: the reader of questions may wait for a flush
   if (missed_) missed_->stop();
-  inbox_.request_stop(timeout);
   if (thread_.joinable()) thread_.join();
 }
 

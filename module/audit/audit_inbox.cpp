@@ -16,16 +16,17 @@ bool AuditInbox::flush(std::chrono::milliseconds timeout) {
   std::unique_lock lock(flush_mutex_);
   ++flushing_;
   semaphore_.post();
-  const bool is_done = flushed_.wait_for(
-      lock, timeout, [&] { return queue_.rows_out() >= rows && loss_.recorded() >= lost; });
+  const auto is_done = [&] { return queue_.rows_out() >= rows && loss_.recorded() >= lost; };
+  flushed_.wait_for(lock, timeout, [&] { return is_done() || is_stop_requested(); });
   --flushing_;
-  return is_done;
+  return is_done();
 }
 
 void AuditInbox::request_stop(std::chrono::milliseconds timeout) noexcept {
   auto expected = kNever;
   stop_at_.compare_exchange_strong(expected, Clock::now() + timeout);
   semaphore_.post();
+  notify_flushed();
 }
 
 void AuditInbox::sleep_until_row(Clock::time_point time) {

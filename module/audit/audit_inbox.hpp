@@ -30,7 +30,8 @@ class AuditInbox {
 
   // ---- any thread
 
-  /// Waits until every row pushed before is committed. False if that took longer than `timeout`.
+  /// Waits until every row pushed before is committed. False if that took longer than `timeout`, or
+  /// request_stop() came first.
   bool flush(std::chrono::milliseconds timeout);
 
   /// The writer ends once the queue is empty, and after `timeout` in any case. The first call

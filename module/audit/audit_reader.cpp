@@ -6,6 +6,7 @@
 #include <charconv>
 #include <functional>
 #include <iterator>
+#include <thread>
 #include <utility>
 
 #include "audit/audit_file.hpp"
@@ -17,7 +18,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kPageRows = 1000;
-constexpr int kReaderBusyTimeoutMs = 2000;
+// How long to wait for another connection's lock: 2 s.
+constexpr auto kBusyPause = 5ms;
+constexpr int kMaxBusyPauses = 400;
 
 constexpr std::string_view kColumns =
     "id, at, node, group_name, from_user, to_user, outcome, reached, bytes, message_id, lost, "
@@ -162,12 +165,14 @@ void check_is_audit(Database& database, const std::string& path) {
   }
 }
 
+using BusyHandler = int (*)(void*, int);
+
 /// Opens a file and checks that it is an audit.
-Database open_to_read(const std::string& path) {
+Database open_to_read(const std::string& path, BusyHandler on_busy, void* context) {
   const auto file = checked(resolve_audit_path(path));
   try {
     Database database(file, Database::Access::read);
-    database.set_busy_timeout(kReaderBusyTimeoutMs);
+    database.set_busy_handler(on_busy, context);
     check_is_audit(database, path);
     return database;
   } catch (const SqliteError& error) {
@@ -222,7 +227,18 @@ std::optional<AuditCursor> AuditCursor::parse(std::string_view text) noexcept {
   return cursor;
 }
 
-AuditReader::AuditReader(const std::string& path) : path_(path), database_(open_to_read(path)) {}
+AuditReader::AuditReader(const std::string& path, std::function<bool()> should_continue)
+    : path_(path),
+      should_continue_(std::move(should_continue)),
+      database_(open_to_read(
+          path,
+          [](void* context, int pauses) {
+            const auto& reader = *static_cast<const AuditReader*>(context);
+            if (pauses == kMaxBusyPauses || !reader.should_continue()) return 0;
+            std::this_thread::sleep_for(kBusyPause);
+            return 1;
+          },
+          this)) {}
 
 void AuditReader::set_deadline(std::chrono::milliseconds deadline) {
   deadline_ = std::chrono::steady_clock::now() + deadline;
@@ -231,8 +247,8 @@ void AuditReader::set_deadline(std::chrono::milliseconds deadline) {
       kSteps,
       [](void* context) {
         const auto& reader = *static_cast<AuditReader*>(context);
-        if (reader.on_progress_) reader.on_progress_();
-        return std::chrono::steady_clock::now() > reader.deadline_ ? 1 : 0;
+        const bool is_late = std::chrono::steady_clock::now() > reader.deadline_;
+        return is_late || !reader.should_continue() ? 1 : 0;
       },
       this);
 }

@@ -92,7 +92,7 @@ struct AuditCount {
 /// complete.
 inline constexpr std::int64_t kMaxMissedRows = 10'000;
 
-/// A query took longer than its deadline.
+/// A query took longer than its deadline, or should_continue() ended it.
 class AuditTooSlow : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -104,19 +104,16 @@ class AuditReader {
  public:
   /// Throws AuditRefused if it is not an audit or may not be read; std::system_error. On a
   /// read-only file system, a file without a WAL is read without locks.
-  explicit AuditReader(const std::string& path);
+  ///
+  /// `should_continue`, if given, is called now and then while this waits for another connection's
+  /// lock, and during queries with a deadline. False ends them. It must not throw.
+  explicit AuditReader(const std::string& path, std::function<bool()> should_continue = {});
   AuditReader(const AuditReader&) = delete;  // SQLite has its address
   AuditReader& operator=(const AuditReader&) = delete;
 
   /// All queries from now on together must end within `deadline`; otherwise they throw
   /// AuditTooSlow.
   void set_deadline(std::chrono::milliseconds deadline);
-
-  /// Calls `on_progress`, which must not throw, now and then during a query. To be called before
-  /// set_deadline().
-  void set_progress_callback(std::function<void()> on_progress) {
-    on_progress_ = std::move(on_progress);
-  }
 
   /// The first `limit` rows after `after` in that order; fewer at the end.
   std::vector<AuditRow> page(const AuditFilter& filter, std::optional<AuditCursor> after,
@@ -150,10 +147,11 @@ class AuditReader {
 
   Missed read_missed(const std::string& user, const std::string& node,
                      const MissedQuestion& question, std::int64_t now_ms);
+  bool should_continue() const { return !should_continue_ || should_continue_(); }
 
   const std::string path_;  // as it was given, for error texts
+  const std::function<bool()> should_continue_;
   Database database_;
-  std::function<void()> on_progress_;
   std::chrono::steady_clock::time_point deadline_{};
 };
 

@@ -93,7 +93,7 @@ Missed AuditReader::missed(const std::string& user, const std::string& node,
     return read_missed(user, node, question, now_ms);
   } catch (const SqliteError& error) {
     if (error.primary_code() != SQLITE_INTERRUPT) throw;
-    throw AuditTooSlow("the query took too long; ask for a shorter time");
+    throw AuditTooSlow("the query took too long; ask again later, or with a later since");
   }
 }
 

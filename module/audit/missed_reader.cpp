@@ -99,36 +99,43 @@ bool MissedReader::flush() {
 
 void MissedReader::answer(std::vector<Waiting>& batch, bool is_flushed) noexcept {
   std::optional<AuditReader> reader;
+  // Each attempt to open a locked file takes long: one answers all.
+  bool is_readable = true;
   for (auto& waiting : batch) {
+    if (!is_readable || is_stopping_) {
+      complete(waiting, missed_failure(ErrorCode::audit_unavailable));
+      continue;
+    }
+    if (Clock::now() - waiting.asked_at > kMaxAge) {
+      complete(waiting, missed_failure(ErrorCode::audit_busy));
+      continue;
+    }
     try {
       // One connection for the batch, which is soon closed: the file may be replaced.
       if (!reader) {
-        reader.emplace(path_);
-        reader->set_progress_callback([this] { duty_cycle_.pause_if_due(); });
+        reader.emplace(path_, [this] {
+          duty_cycle_.pause_if_due();
+          return !is_stopping_;
+        });
       }
       complete(waiting, read(*reader, waiting, is_flushed));
       is_problem_logged_ = false;
     } catch (const std::exception& problem) {
-      reader.reset();
-      log_problem(problem.what());
+      is_readable = false;
+      if (!is_stopping_) log_problem(problem.what());
       complete(waiting, missed_failure(ErrorCode::audit_unavailable));
     }
   }
 }
 
 MissedAnswer MissedReader::read(AuditReader& reader, const Waiting& waiting, bool is_flushed) {
-  {
-    const MutexLock lock(mutex_);
-    if (is_stopping_) return missed_failure(ErrorCode::audit_unavailable);
-  }
-  if (Clock::now() - waiting.asked_at > kMaxAge) return missed_failure(ErrorCode::timeout);
   try {
     reader.set_deadline(kQueryDeadline);
     auto missed = reader.missed(waiting.user, node_, waiting.question, wall_clock_ms());
     missed.complete = missed.complete && is_flushed;
     return missed;
   } catch (const AuditTooSlow&) {
-    return missed_failure(ErrorCode::timeout);
+    return missed_failure(is_stopping_ ? ErrorCode::audit_unavailable : ErrorCode::timeout);
   }
 }
 

@@ -1,6 +1,7 @@
 // Answers what users missed, on a thread of its own.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <string>
@@ -37,11 +38,12 @@ class MissedReader {
   MissedReader& operator=(const MissedReader&) = delete;
 
   /// See MissedSource::ask_missed. Refused with audit_busy if AuditOptions::max_questions wait, or
-  /// one of this user. A question that was not answered within five seconds is not read.
+  /// one of this user, and after five seconds behind other questions.
   void ask(std::string user, MissedQuestion question, MissedSource::Completion done);
 
-  /// Answers waiting questions with audit_unavailable and ends the thread. Further ones are
-  /// refused.
+  /// Answers waiting questions with audit_unavailable and ends the thread, also while it waits for
+  /// a lock or runs a query. It ends a flush only once the inbox was told to stop. Further
+  /// questions are refused.
   void stop() noexcept;
 
  private:
@@ -76,7 +78,7 @@ class MissedReader {
   std::vector<Waiting> waiting_ WAYSTATION_GUARDED_BY(mutex_);
   // Whose question waits or is being answered.
   std::unordered_set<std::string> users_ WAYSTATION_GUARDED_BY(mutex_);
-  bool is_stopping_ WAYSTATION_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> is_stopping_ = false;  // set with mutex_ held
   std::thread thread_;
 };
 

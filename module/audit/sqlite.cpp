@@ -164,6 +164,10 @@ void Database::set_busy_timeout(int ms) noexcept {
   (void)sqlite3_busy_timeout(handle_.get(), ms);  // fails only where SQLite is misused
 }
 
+void Database::set_busy_handler(int (*on_busy)(void*, int), void* context) noexcept {
+  (void)sqlite3_busy_handler(handle_.get(), on_busy, context);  // as above
+}
+
 void Database::set_progress_handler(int steps, int (*on_progress)(void*), void* context) noexcept {
   sqlite3_progress_handler(handle_.get(), steps, on_progress, context);
 }

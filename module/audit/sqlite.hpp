@@ -81,6 +81,9 @@ class Database {
 
   /// How long to wait for another connection's lock.
   void set_busy_timeout(int ms) noexcept;
+  /// Calls `on_busy` instead, with the number of its earlier calls for this lock. SQLite tries
+  /// again unless it returns 0, which ends the statement with SQLITE_BUSY.
+  void set_busy_handler(int (*on_busy)(void*, int), void* context) noexcept;
   /// Calls `on_progress` each `steps` instructions of SQLite's virtual machine. If it does not
   /// return 0, the statement ends with SQLITE_INTERRUPT.
   void set_progress_handler(int steps, int (*on_progress)(void*), void* context) noexcept;

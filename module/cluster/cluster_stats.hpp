@@ -1,11 +1,13 @@
-// Statistics of a cluster that any thread may read.
+// What any thread may read about the backplane of a cluster.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace waystation {
 
@@ -63,5 +65,29 @@ inline void count_round_trip(ClusterStats& stats, std::int64_t us) noexcept {
   count(stats.round_trip_us_total, duration);
   count(stats.round_trips[round_trip_bucket(us)]);
 }
+
+/// The backplane shares it with its readers, who may still read after the backplane's end.
+struct ClusterState {
+  explicit ClusterState(std::size_t engines) : ready(engines) {}
+
+  ClusterStats stats;
+  // Whether messages can be published, by engine. Written by the reactor's thread only.
+  std::vector<std::atomic<bool>> ready;
+
+  /// The engine that decides the messages of `group`, the same on every node: FNV-1a.
+  std::size_t engine_of(std::string_view group) const noexcept {
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (const char c : group) {
+      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    }
+    return static_cast<std::size_t>(hash % ready.size());
+  }
+
+  /// Whether a socket that joins now is likely to be confirmed; `group` is empty for push.
+  bool can_join(std::string_view group) const noexcept {
+    const auto is_set = [](const auto& flag) { return flag.load(std::memory_order_relaxed); };
+    return group.empty() ? std::ranges::all_of(ready, is_set) : is_set(ready[engine_of(group)]);
+  }
+};
 
 }  // namespace waystation

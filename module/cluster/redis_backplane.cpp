@@ -32,9 +32,10 @@ std::optional<std::pair<Verdict, std::size_t>> read_decision(const Reply& reply)
 
 }  // namespace
 
-RedisBackplane::Engine::Engine(RedisBackplane& owner, const EngineAddress& address)
+RedisBackplane::Engine::Engine(RedisBackplane& owner, const EngineAddress& address,
+                               std::atomic<bool>& is_ready)
     : backplane(owner),
-      shard(owner.loop_, owner.resolver_, owner.options_, address, owner.stats_, owner),
+      shard(owner.loop_, owner.resolver_, owner.options_, address, owner.stats_, is_ready, owner),
       recount(shard, [&owner](const Channel& channel, Presence presence) {
         if (channel.kind == Channel::Kind::push) {
           owner.apply_reachable(channel.name, presence);
@@ -51,11 +52,13 @@ RedisBackplane::RedisBackplane(Loop& loop, Directory& directory, Fanout& fanout,
       fanout_(fanout),
       reachability_(reachability),
       options_(std::move(options)),
+      state_(std::make_shared<ClusterState>(options_.engines.size())),
       opener_(options_.keys, options_.name),
       resolver_(loop),
       questions_(loop, directory, node, options_.node_name) {
   for (const auto& address : options_.engines) {
-    engines_.push_back(std::make_unique<Engine>(*this, address));
+    auto& is_ready = state_->ready[engines_.size()];
+    engines_.push_back(std::make_unique<Engine>(*this, address, is_ready));
   }
   stats_.engines.store(engines_.size(), std::memory_order_relaxed);
   for (const auto& engine : engines_) engine->shard.start();
@@ -71,17 +74,8 @@ void RedisBackplane::leave_cluster() noexcept {
 
 // ---- engines
 
-/// The same on every node: FNV-1a.
-std::size_t RedisBackplane::index_of(std::string_view group) const noexcept {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : group) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  }
-  return static_cast<std::size_t>(hash % engines_.size());
-}
-
 RedisBackplane::Engine& RedisBackplane::engine_of(std::string_view group) noexcept {
-  return *engines_[index_of(group)];
+  return *engines_[state_->engine_of(group)];
 }
 
 RedisBackplane::Engine& RedisBackplane::engine_of(const Shard& shard) noexcept {
@@ -95,11 +89,6 @@ Shard* RedisBackplane::any_usable() noexcept {
     if (engine->shard.is_usable()) return &engine->shard;
   }
   return nullptr;
-}
-
-bool RedisBackplane::can_join(std::string_view group) const noexcept {
-  if (!group.empty()) return engines_[index_of(group)]->shard.is_ready();
-  return std::ranges::all_of(engines_, [](const auto& engine) { return engine->shard.is_ready(); });
 }
 
 // ---- joins

@@ -31,7 +31,7 @@ namespace waystation {
 /// for all others the sender gets the error `unavailable`. A message that was under way gets
 /// `undecided`, and is never sent again from here.
 ///
-/// The loop's thread only, but for can_join() and stats().
+/// The loop's thread only, but for state().
 class RedisBackplane final : public ClusterBackplane, private Shard::Listener, private Timer {
  public:
   /// All must outlive it. `node` answers what other nodes ask. Begins to connect. Throws
@@ -43,11 +43,8 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
   /// Leaves the cluster, before the node ends its sockets for good.
   void leave_cluster() noexcept;
 
-  /// Whether a socket that joins now is likely to be confirmed; `group` is empty for push. Any
-  /// thread.
-  bool can_join(std::string_view group) const noexcept;
-  /// Any thread.
-  const ClusterStats& stats() const noexcept { return stats_; }
+  /// Any thread may read it, also after the backplane's end.
+  std::shared_ptr<const ClusterState> state() const noexcept { return state_; }
 
   // Backplane
   void join(ChatMember& member) override;
@@ -78,7 +75,7 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
   };
 
   struct Engine {
-    Engine(RedisBackplane& owner, const EngineAddress& address);
+    Engine(RedisBackplane& owner, const EngineAddress& address, std::atomic<bool>& is_ready);
 
     RedisBackplane& backplane;
     InFlight in_flight;
@@ -109,7 +106,6 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
 
   Engine& engine_of(std::string_view group) noexcept;
   Engine& engine_of(const Shard& shard) noexcept;
-  std::size_t index_of(std::string_view group) const noexcept;
   Shard* any_usable() noexcept;
 
   // Joins
@@ -153,7 +149,8 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
   Fanout& fanout_;
   Reachability& reachability_;
   const ClusterOptions options_;
-  ClusterStats stats_;
+  const std::shared_ptr<ClusterState> state_;
+  ClusterStats& stats_ = state_->stats;
   Opener opener_;
   Resolver resolver_;
   Questions questions_;

@@ -32,7 +32,8 @@ RedisConnectionOptions connection_options(const ClusterOptions& options,
 }  // namespace
 
 Shard::Shard(Loop& loop, Resolver& resolver, const ClusterOptions& options,
-             const EngineAddress& address, ClusterStats& stats, Listener& listener)
+             const EngineAddress& address, ClusterStats& stats, std::atomic<bool>& is_ready,
+             Listener& listener)
     : Timer(loop.timers()),
       loop_(loop),
       options_(options),
@@ -41,6 +42,7 @@ Shard::Shard(Loop& loop, Resolver& resolver, const ClusterOptions& options,
       scripts_(names_, options.times),
       all_(names_.all()),
       stats_(stats),
+      is_ready_(is_ready),
       listener_(listener),
       commands_locator_(make_locator(loop, resolver, address)),
       subscriptions_locator_(make_locator(loop, resolver, address)),

@@ -53,9 +53,9 @@ class Shard final : private Subscriptions::Listener, private Timer {
     ~Listener() = default;
   };
 
-  /// All must outlive the shard. Throws std::bad_alloc.
+  /// All must outlive the shard. `is_ready` is what is_ready() returns. Throws std::bad_alloc.
   Shard(Loop& loop, Resolver& resolver, const ClusterOptions& options, const EngineAddress& address,
-        ClusterStats& stats, Listener& listener);
+        ClusterStats& stats, std::atomic<bool>& is_ready, Listener& listener);
   ~Shard();
 
   void start() noexcept;
@@ -157,6 +157,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   const Scripts scripts_;
   const std::string all_;
   ClusterStats& stats_;
+  std::atomic<bool>& is_ready_;
   Listener& listener_;
   std::unique_ptr<EngineLocator> commands_locator_;
   std::unique_ptr<EngineLocator> subscriptions_locator_;
@@ -167,7 +168,6 @@ class Shard final : private Subscriptions::Listener, private Timer {
   Subscriptions counts_{*this};
 
   State state_ = State::connecting;
-  std::atomic<bool> is_ready_ = false;
   bool is_loaded_ = false;  // the scripts, on the present connection
   bool is_stale_ = false;   // the subscriptions belong to an earlier connection for commands
   bool is_settled_ = false;

@@ -138,7 +138,7 @@ MissedFailure missed_failure(ErrorCode code) noexcept {
     case ErrorCode::rate_limited:
       return {code, "missed: rate limit of the user exceeded; try again in a second"};
     case ErrorCode::timeout:
-      return {code, "missed: the answer took too long; ask for a shorter time, or later"};
+      return {code, "missed: the answer took too long; ask again later, or with a later since"};
     default:
       return {ErrorCode::audit_unavailable,
               "missed: the audit cannot be read now; try again later"};

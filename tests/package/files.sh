@@ -99,11 +99,13 @@ command_page_is_complete() {
   [ "${#options[@]}" -ge 10 ] && in_page waystation.1 "${commands[@]}" "${options[@]}"
 }
 
-# waystation(1) has every route of the HTTP API in PROTOCOL.md and in the library's route table.
+# waystation(1) has every route of the library's HTTP API, and those of the server.
 command_page_names_every_route() {
-  in_page waystation.1 "POST /api/v1/push/" "GET /api/v1/presence/" "GET /api/v1/presence" \
-    "DELETE /api/v1/sessions/" \
-    "GET /api/v1/audit" "GET /healthz" "GET /metrics" /ws/chat/ /push/
+  local routes
+  mapfile -t routes < <(sed -nE 's/^ +Endpoint\{Call::[a-z]+, ("[^"]+"), "([A-Z]+)".*/\2 \1/p' \
+    "$root/module/http/http_api.cpp" | tr -d '"')
+  [ "${#routes[@]}" -ge 7 ] || { echo "only ${#routes[@]} routes were found"; return 1; }
+  in_page waystation.1 "${routes[@]}" "GET /metrics" /ws/chat/ /push/
 }
 
 # embed/run.sh without a build: its help has every option, and it refuses an unknown option, a wrong
@@ -119,8 +121,19 @@ first_start_answers_at_once() {
   done
   "$bare/embed/run.sh" --max-conections 5 >"$scratch/first" 2>&1 || code=$?
   [ "$code" -eq 2 ] && grep -q -- '--max-conections is not an option' "$scratch/first" || return
+  # Each default passes, so that what is refused is the option after them.
+  local defaults=()
+  mapfile -t defaults < <(sed -nE 's/^#([a-z_]+) = "?([^"[]*)"?$/--\1=\2/p' \
+    "$root/packaging/waystation.toml.in")
+  [ "${#defaults[@]}" -ge 25 ] || { echo "only ${#defaults[@]} defaults were found"; return 1; }
+  local last
+  for last in --no-such-option --; do
+    code=0
+    "$bare/embed/run.sh" "${defaults[@]}" --audit-max-bytes 1048576 "$last" >"$scratch/first" 2>&1 || code=$?
+    [ "$code" -eq 2 ] && grep -q -- " $last is not an option" "$scratch/first" || return
+  done
   local wrong
-  for wrong in '--auth foo' '--auth=or' '--ping-interval-seconds 0' '--max-connections=many' '--listen x --log-level loud'; do
+  for wrong in '--audit-max-bytes 5' '--auth foo' '--auth=or' '--ping-interval-seconds 0' '--max-connections=many' '--listen x --log-level loud'; do
     code=0
     # shellcheck disable=SC2086 # two words
     "$bare/embed/run.sh" $wrong >"$scratch/first" 2>&1 || code=$?

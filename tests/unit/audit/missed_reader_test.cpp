@@ -2,15 +2,23 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 
+#include <array>
+#include <atomic>
+#include <functional>
 #include <future>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/failing_calls.hpp"
 #include "unit/audit/audit_files.hpp"
+#include "unit/audit/sqlite_hook.hpp"
 
 namespace waystation::test {
 namespace {
@@ -160,6 +168,118 @@ TEST_F(MissedReaderTest, AsksOfAStoppedAuditAreRefused) {
   ASSERT_TRUE(get(ask(audit)));
   audit.stop();
   const auto answer = get(ask(audit));
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, ErrorCode::audit_unavailable);
+}
+
+/// Calls a function on the reader's thread when that opens the file.
+class ReaderOpens {
+ public:
+  explicit ReaderOpens(std::function<void(sqlite3*)> f)
+      : hook_([this, f = std::move(f)](sqlite3* handle) {
+          std::array<char, 16> name{};
+          pthread_getname_np(pthread_self(), name.data(), name.size());
+          if (name.data() != std::string_view("waystation-ask")) return;
+          ++count_;
+          f(handle);
+        }) {}
+  int count() const { return count_; }
+
+ private:
+  std::atomic<int> count_ = 0;
+  OpenHook hook_;
+};
+
+/// The reader's thread waits at a point of its work until the audit stops.
+class MissedReaderStopTest : public MissedReaderTest {
+ public:
+  /// On the reader's thread.
+  void wait_for_stop() {
+    if (std::exchange(has_waited_, true)) return;
+    reached_.set_value();
+    EXPECT_EQ(stopping_.get_future().wait_for(kPatience), std::future_status::ready);
+  }
+
+ protected:
+  /// Begins to stop while the reader waits, lets it go on, and returns its answer.
+  MissedAnswer stop_meanwhile(Audit& audit, std::future<MissedAnswer> answer) {
+    EXPECT_EQ(reached_.get_future().wait_for(kPatience), std::future_status::ready);
+    std::thread stopping([&] { audit.stop(); });
+    // Only stop() refuses the questions of others now.
+    EXPECT_TRUE(eventually([&] {
+      const auto other = ask(audit, "u" + std::to_string(++others_));
+      return other.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    }));
+    stopping_.set_value();
+    stopping.join();
+    return get(std::move(answer));
+  }
+
+ private:
+  bool has_waited_ = false;
+  int others_ = 0;
+  std::promise<void> reached_;
+  std::promise<void> stopping_;
+};
+
+/// Locks the file of an audit for as long as it exists.
+class ExclusiveLock {
+ public:
+  explicit ExclusiveLock(const std::string& file) : connection_(file) {
+    EXPECT_EQ(connection_.run("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; COMMIT"),
+              SQLITE_OK);
+  }
+
+ private:
+  Peek connection_;
+};
+
+TEST_F(MissedReaderTest, AFileThatIsLockedIsOpenedOnceForAllQuestionsThatWait) {
+  { const Audit made(options()); }
+  const ExclusiveLock lock(file_);
+  std::promise<void> asked;
+  const auto all_asked = asked.get_future().share();
+  const ReaderOpens opens([&](sqlite3*) { all_asked.wait(); });
+  Audit audit(options());
+  std::vector<std::future<MissedAnswer>> answers;
+  answers.push_back(ask(audit, "first"));
+  ASSERT_TRUE(eventually([&] { return opens.count() == 1; }));
+  for (int i = 0; i < 20; ++i) answers.push_back(ask(audit, "u" + std::to_string(i)));
+  asked.set_value();
+  for (auto& answer : answers) {
+    const auto missed = get(std::move(answer));
+    ASSERT_FALSE(missed);
+    EXPECT_EQ(missed.error().code, ErrorCode::audit_unavailable);
+  }
+  EXPECT_EQ(opens.count(), 2);
+}
+
+TEST_F(MissedReaderStopTest, StopEndsTheWaitForALock) {
+  { const Audit made(options()); }
+  const ExclusiveLock lock(file_);
+  const ReaderOpens opens([this](sqlite3*) { wait_for_stop(); });
+  Audit audit(options());
+  const auto answer = stop_meanwhile(audit, ask(audit));
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, ErrorCode::audit_unavailable);
+  EXPECT_EQ(lines_.count("cannot be read for the question"), 0U) << "it waited for the lock";
+}
+
+TEST_F(MissedReaderStopTest, StopEndsAQuery) {
+  // The query calls max(a, b) before it reads the rows.
+  const ReaderOpens opens([this](sqlite3* handle) {
+    sqlite3_create_function(
+        handle, "max", 2, SQLITE_UTF8, this,
+        [](sqlite3_context* context, int, sqlite3_value** values) {
+          static_cast<MissedReaderStopTest*>(sqlite3_user_data(context))->wait_for_stop();
+          sqlite3_result_value(context, values[0]);
+        },
+        nullptr, nullptr);
+  });
+  Audit audit(options());
+  for (int i = 0; i < 5000; ++i) audit.on_delivery(undelivered(now_ms()));
+  ASSERT_TRUE(audit.flush(kPatience));
+  const auto answer = stop_meanwhile(audit, ask(audit));
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, ErrorCode::audit_unavailable);
 }

@@ -98,7 +98,7 @@ class RedisBackplaneTest : public testing::Test {
   TestNode& node(std::string name, std::string keys = std::string(kFirstKey)) {
     auto& made = *nodes_.emplace_back(
         std::make_unique<TestNode>(loop, server, std::move(name), std::move(keys)));
-    EXPECT_TRUE(loop.run_until([&] { return made.backplane.can_join("alice_bob"); }));
+    EXPECT_TRUE(loop.run_until([&] { return made.backplane.state()->can_join("alice_bob"); }));
     return made;
   }
 
@@ -304,7 +304,7 @@ TEST_F(RedisBackplaneTest, ANodeGivesUpAllBeforeItLeaves) {
   ASSERT_THAT(watcher.ask({"SUBSCRIBE", "ws1:test:all"}), HasSubstr("subscribe"));
   first.backplane.leave_cluster();
   std::string gone;
-  ASSERT_TRUE(loop.run_until([&] { return second.backplane.stats().nodes == 1; }));
+  ASSERT_TRUE(loop.run_until([&] { return second.backplane.state()->stats.nodes == 1; }));
   EXPECT_EQ(subscribers("all"), "[ws1:test:all 2]") << "the watcher and the node that stays";
   gone = watcher.receive();
   EXPECT_EQ(gone.substr(0, 24), "[message ws1:test:all G1") << gone;
@@ -385,7 +385,8 @@ TEST_F(RedisBackplaneTest, KeysCanBeChangedWhileNodesTalk) {
   hear(*bob, "old");
   bob->say(R"({"message":"new","id":"m"})", {7, 7});
   hear(*alice, "new");
-  EXPECT_TRUE(loop.run_until([&] { return stranger.backplane.stats().frames_rejected == 2; }));
+  EXPECT_TRUE(
+      loop.run_until([&] { return stranger.backplane.state()->stats.frames_rejected == 2; }));
   EXPECT_THAT(eve->all(), IsEmpty());
 }
 
@@ -406,7 +407,7 @@ TEST_F(RedisBackplaneTest, WhatIsPublishedByStrangersIsRejected) {
   const auto push_bob = push(first, "bob");
   alice->say(R"({"message":1,"id":"m"})", {7, 7});
   hear(*alice, "ack");
-  EXPECT_GE(first.backplane.stats().frames_rejected, payloads.size());
+  EXPECT_GE(first.backplane.state()->stats.frames_rejected, payloads.size());
   EXPECT_THAT(alice->all(), IsEmpty());
   EXPECT_THAT(push_socket->all(), IsEmpty());
 }
@@ -457,7 +458,7 @@ TEST_F(RedisBackplaneTest, WhatAUserMissedIsAskedOfAllNodes) {
     EXPECT_TRUE(loop.run_until([&] { return answer.has_value(); }));
   };
   // Both nodes know each other after their next look at the table.
-  ASSERT_TRUE(loop.run_until([&] { return first.backplane.stats().nodes == 2; }));
+  ASSERT_TRUE(loop.run_until([&] { return first.backplane.state()->stats.nodes == 2; }));
   ask({400, {}});
   ASSERT_TRUE(*answer);
   EXPECT_EQ(missed_text(**answer),
@@ -479,7 +480,7 @@ TEST_F(RedisBackplaneTest, WhatAUserMissedIsAskedOfAllNodes) {
   EXPECT_EQ((*answer)->from.size(), 1U);
 
   // What happens to names is nobody's but the nodes'.
-  EXPECT_EQ(first.backplane.stats().frames_rejected, 0U);
+  EXPECT_EQ(first.backplane.state()->stats.frames_rejected, 0U);
 }
 
 TEST_F(RedisBackplaneTest, WithoutTheEngineANodeAnswersAlone) {
@@ -488,7 +489,7 @@ TEST_F(RedisBackplaneTest, WithoutTheEngineANodeAnswersAlone) {
   first.calls.missed = Missed{{}, 0, true, "5000-7-1-a"};
   first.calls.page = UserPage{{{ShortText("alice")}}, false, false};
   server.kill();
-  ASSERT_TRUE(loop.run_until([&] { return !first.backplane.can_join("alice_bob"); }));
+  ASSERT_TRUE(loop.run_until([&] { return !first.backplane.state()->can_join("alice_bob"); }));
   std::optional<MissedAnswer> missed;
   first.backplane.missed("alice", {0, MissedCursor::parse("1-2-1-a~3-4-2-b")},
                          [&](MissedAnswer found) { missed = std::move(found); });
