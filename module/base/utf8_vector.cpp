@@ -101,18 +101,38 @@ WAYSTATION_AVX2 inline __m256i load(const char* bytes) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
 }
 
+/// Whether the two halves of a block are valid after `before`.
+WAYSTATION_AVX2 inline bool is_valid_block(__m256i first, __m256i second, __m256i before) {
+  // After ASCII, a block of ASCII cannot be wrong.
+  const auto all = _mm256_or_si256(_mm256_or_si256(first, second), before);
+  if (_mm256_movemask_epi8(all) == 0) return true;
+  const auto wrong = _mm256_or_si256(errors(first, before), errors(second, first));
+  return _mm256_testz_si256(wrong, wrong) != 0;
+}
+
 WAYSTATION_AVX2 std::size_t valid_blocks_avx2(const char* text, std::size_t size) noexcept {
   std::size_t at = 0;
   auto before = _mm256_setzero_si256();
   for (; size - at >= kUtf8BlockBytes; at += kUtf8BlockBytes) {
     const auto first = load(text + at);
     const auto second = load(text + at + 32);
-    // After ASCII, a block of ASCII cannot be wrong.
-    const auto all = _mm256_or_si256(_mm256_or_si256(first, second), before);
-    if (_mm256_movemask_epi8(all) != 0) {
-      const auto wrong = _mm256_or_si256(errors(first, before), errors(second, first));
-      if (_mm256_testz_si256(wrong, wrong) == 0) break;
-    }
+    if (!is_valid_block(first, second, before)) break;
+    before = second;
+  }
+  return at;
+}
+
+WAYSTATION_AVX2 std::size_t unmask_blocks_avx2(char* text, std::size_t size,
+                                               std::uint64_t mask) noexcept {
+  const auto masks = _mm256_set1_epi64x(static_cast<long long>(mask));
+  std::size_t at = 0;
+  auto before = _mm256_setzero_si256();
+  for (; size - at >= kUtf8BlockBytes; at += kUtf8BlockBytes) {
+    const auto first = _mm256_xor_si256(load(text + at), masks);
+    const auto second = _mm256_xor_si256(load(text + at + 32), masks);
+    if (!is_valid_block(first, second, before)) break;
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(text + at), first);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(text + at + 32), second);
     before = second;
   }
   return at;
@@ -140,6 +160,12 @@ std::size_t valid_blocks(std::string_view text) noexcept {
   return without_incomplete(text.data(), valid_blocks_avx2(text.data(), text.size()));
 }
 
+UnmaskedBlocks unmask_blocks(std::span<char> text, std::uint64_t mask) noexcept {
+  if (!has_avx2) return {};
+  const auto unmasked = unmask_blocks_avx2(text.data(), text.size(), mask);
+  return {unmasked, without_incomplete(text.data(), unmasked)};
+}
+
 }  // namespace waystation
 
 #else
@@ -148,6 +174,10 @@ namespace waystation {
 
 std::size_t valid_blocks(std::string_view) noexcept {
   return 0;
+}
+
+UnmaskedBlocks unmask_blocks(std::span<char>, std::uint64_t) noexcept {
+  return {};
 }
 
 }  // namespace waystation

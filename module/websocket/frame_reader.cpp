@@ -1,7 +1,10 @@
 #include "websocket/frame_reader.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
+
+#include "base/utf8_vector.hpp"
 
 namespace waystation {
 namespace {
@@ -12,39 +15,49 @@ constexpr std::uint8_t kMasked = 0x80;
 constexpr std::uint8_t kLength16 = 126;
 constexpr std::uint8_t kLength64 = 127;
 constexpr std::size_t kMaxControlBytes = 125;  // section 5.5
+// For shorter texts, the call of unmask_blocks() costs more than it saves.
+constexpr std::size_t kLongText = 2 * kUtf8BlockBytes;
 
-/// XORs `bytes` with the mask, whose next byte is `phase` (section 5.3). Returns the next phase.
-std::uint8_t unmask(std::span<char> bytes, std::span<const unsigned char, 4> mask,
-                    std::uint8_t phase) noexcept {
-  std::array<unsigned char, 12> repeated;
-  for (std::size_t i = 0; i < repeated.size(); i += 4) {
-    std::memcpy(repeated.data() + i, mask.data(), mask.size());
-  }
-  const auto* const turned = repeated.data() + phase;
-  std::uint64_t word = 0;
-  std::memcpy(&word, turned, sizeof word);
+/// The repeated mask from `bytes` later on.
+std::uint64_t shifted(std::uint64_t mask, int bytes) noexcept {
+  return std::endian::native == std::endian::little ? std::rotr(mask, 8 * bytes)
+                                                    : std::rotl(mask, 8 * bytes);
+}
 
+/// Eight bytes of the repeated mask, from `phase` on (section 5.3).
+std::uint64_t repeated(std::span<const unsigned char, 4> mask, std::uint8_t phase) noexcept {
+  std::uint32_t once = 0;
+  std::memcpy(&once, mask.data(), sizeof once);
+  return shifted(std::uint64_t{once} << 32 | once, phase);
+}
+
+/// XORs a `T` at `at`, and moves `at` behind it.
+template <typename T>
+void unmask_one(char*& at, std::uint64_t mask) noexcept {
+  T bytes;
+  T masks;
+  std::memcpy(&bytes, at, sizeof bytes);
+  std::memcpy(&masks, &mask, sizeof masks);
+  bytes = static_cast<T>(bytes ^ masks);
+  std::memcpy(at, &bytes, sizeof bytes);
+  at += sizeof bytes;
+}
+
+/// XORs `bytes` with the repeated mask.
+void unmask(std::span<char> bytes, std::uint64_t mask) noexcept {
   char* at = bytes.data();
   std::size_t left = bytes.size();
-  for (; left >= 16; left -= 16, at += 16) {
-    std::uint64_t pair[2];
-    std::memcpy(pair, at, sizeof pair);
-    pair[0] ^= word;
-    pair[1] ^= word;
-    std::memcpy(at, pair, sizeof pair);
+  for (; left >= 16; left -= 16) {
+    unmask_one<std::uint64_t>(at, mask);
+    unmask_one<std::uint64_t>(at, mask);
   }
-  if (left >= 8) {
-    std::uint64_t last = 0;
-    std::memcpy(&last, at, sizeof last);
-    last ^= word;
-    std::memcpy(at, &last, sizeof last);
-    left -= 8;
-    at += 8;
+  if ((left & 8) != 0) unmask_one<std::uint64_t>(at, mask);
+  if ((left & 4) != 0) unmask_one<std::uint32_t>(at, mask);
+  if ((left & 2) != 0) {
+    unmask_one<std::uint16_t>(at, mask);
+    mask = shifted(mask, 2);
   }
-  for (std::size_t i = 0; i < left; ++i) {
-    at[i] = static_cast<char>(static_cast<unsigned char>(at[i]) ^ turned[i]);
-  }
-  return static_cast<std::uint8_t>((phase + bytes.size()) % 4);
+  if ((left & 1) != 0) unmask_one<std::uint8_t>(at, mask);
 }
 
 std::uint64_t big_endian(std::span<const unsigned char> bytes) noexcept {
@@ -165,7 +178,13 @@ FrameReader::Step FrameReader::read_payload(std::span<char>& bytes, FrameHandler
   const auto taken = static_cast<std::size_t>(std::min<std::uint64_t>(remaining_, bytes.size()));
   const auto piece = bytes.first(taken);
   bytes = bytes.subspan(taken);
-  mask_phase_ = unmask(piece, mask(), mask_phase_);
+  const bool is_text = !is_control(opcode_) && message_opcode_ == Opcode::text;
+  const auto masks = repeated(mask(), mask_phase_);
+  // The blocks of a long text in one pass.
+  UnmaskedBlocks blocks;
+  if (is_text && taken >= kLongText && utf8_.at_boundary()) blocks = unmask_blocks(piece, masks);
+  unmask(piece.subspan(blocks.unmasked), masks);
+  mask_phase_ = static_cast<std::uint8_t>((mask_phase_ + taken) % 4);
   remaining_ -= taken;
   const bool complete = remaining_ == 0;
   const std::string_view text(piece.data(), piece.size());
@@ -180,7 +199,7 @@ FrameReader::Step FrameReader::read_payload(std::span<char>& bytes, FrameHandler
     return finish_control(take(&Parts::control, text), handler);
   }
 
-  if (message_opcode_ == Opcode::text && !utf8_.feed(text)) {
+  if (is_text && !utf8_.feed(text.substr(blocks.valid))) {
     return fail(CloseCode::invalid_payload);  // 8.1
   }
   if (complete) in_frame_ = false;

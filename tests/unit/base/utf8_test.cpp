@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/utf8_vector.hpp"
+
 namespace waystation::test {
 namespace {
 
@@ -266,6 +268,31 @@ TEST(Utf8, LongRandomTextsAreJudgedAsByteByByte) {
     ASSERT_EQ(verdict(text, 128 + random() % 64), expected) << shown(text);
   }
   EXPECT_GE(valid, 20'000 / 4);
+}
+
+TEST(Utf8, MaskedBlocksAreUnmaskedAsFarAsTheyAreValid) {
+  std::random_device device;
+  const unsigned seed = device();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 5'000; ++round) {
+    std::string text;
+    const auto length = random() % 400;
+    while (text.size() < length) text += good_texts()[1 + random() % (good_texts().size() - 1)];
+    if (round % 2 != 0 && !text.empty()) text[random() % text.size()] = '\xff';
+    const auto mask = random();
+    std::string masked = text;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      const auto byte = reinterpret_cast<const char*>(&mask)[i % sizeof mask];
+      masked[i] = static_cast<char>(text[i] ^ byte);
+    }
+    auto piece = masked;
+    const auto blocks = unmask_blocks(piece, mask);
+    ASSERT_EQ(blocks.valid, valid_blocks(text)) << shown(text);
+    ASSERT_EQ(blocks.unmasked % kUtf8BlockBytes, 0U);
+    ASSERT_GE(blocks.unmasked, blocks.valid);
+    ASSERT_EQ(piece, text.substr(0, blocks.unmasked) + masked.substr(blocks.unmasked));
+  }
 }
 
 }  // namespace

@@ -391,6 +391,23 @@ TEST(FrameReader, UnmasksEveryLengthSplitAnywhere) {
   }
 }
 
+TEST(FrameReader, ChecksALongTextSplitAnywhere) {
+  std::string payload;
+  while (payload.size() < 300) payload += "\xe9\xa9\xbf.\xf0\x9f\x90\x8e";
+  EXPECT_EQ(read(text(payload)), (Outcome{{"text " + payload}, 0, false}));
+  payload[250] = '\xff';
+  EXPECT_EQ(read(text(payload)), (Outcome{{}, 1007, false}));
+
+  // A character that whole blocks interrupt, and that ends after them.
+  const std::string begun = "\xe9\xa9";
+  const auto bytes = text(begun + std::string(192, 'a') + "\xbf");
+  const auto header = bytes.size() - begun.size() - 192 - 1;
+  const auto blocks = header + begun.size();
+  const std::vector<std::string> pieces{bytes.substr(0, blocks), bytes.substr(blocks, 192),
+                                        bytes.substr(blocks + 192)};
+  EXPECT_EQ(feed(pieces), (Outcome{{}, 1007, false}));
+}
+
 TEST(FrameReader, UsesTheMaskOfEachFrame) {
   const auto bytes =
       Frame{.payload = "abcde", .fin = false, .mask = {1, 2, 3, 4}}.bytes() +
