@@ -6,7 +6,8 @@
 #
 # The packages are written to build/packages/. --worktree uses the files in the folder, committed or
 # not. Missing build dependencies are installed on Debian (as root or with sudo). The page is built
-# from source; npm downloads the packages of its lock file.
+# from source; npm downloads the packages of its lock file. WAYSTATION_CMAKE_OPTIONS: further options
+# of the RPM packages' build.
 set -euo pipefail
 
 self=packaging/build.sh
@@ -106,6 +107,11 @@ make_rpm() {
   keep_npm_settings
   mkdir -p "$top/SOURCES"
   cp "$work/waystation_$version.orig.tar.gz" "$top/SOURCES/waystation-$version.tar.gz"
+  if [ -n "${WAYSTATION_CMAKE_OPTIONS:-}" ]; then
+    options+=(--define "waystation_cmake_options $WAYSTATION_CMAKE_OPTIONS")
+  fi
+  # With these, a build with ccache finds the objects of build/release of any clone.
+  export CCACHE_BASEDIR="$top/BUILD/waystation-$version" CCACHE_NOHASHDIR=1
   if ! rpmbuild -ba "$source_dir/packaging/rpm/waystation.spec" ${options[@]+"${options[@]}"} \
     --define "_topdir $top" --define "waystation_version $version" \
     --define "use_source_date_epoch_as_buildtime 1" \

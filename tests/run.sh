@@ -241,7 +241,8 @@ need_packages "${build_packages[@]}" "${test_packages[@]}"
 # clone, so objects of other clones are shared too. Developers' clones do not share: their debuggers
 # would look for the sources in the wrong clone.
 if [ -n "${CI:-}" ] || [ -z "$(ccache --get-config base_dir 2>/dev/null)" ]; then
-  export CCACHE_BASEDIR="$root" CCACHE_NOHASHDIR=1
+  # The packages are built in another locale, which matters to messages only.
+  export CCACHE_BASEDIR="$root" CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=locale
   if [ -z "${CI:-}" ]; then export CCACHE_NAMESPACE="$root"; fi
 fi
 need_node

@@ -79,7 +79,7 @@ constexpr std::array kOptions = {
             "Accepts tokens in ?access_token= too, which the logs of proxies may record."),
     BOOLEAN(show_reachable, "identity", 1,
             "Tells a user whether a notification would reach the other user of a conversation. "
-            "Whoever may open a conversation with a user then sees whether they are online."),
+            "Everyone who may open a conversation with a user then sees whether they are online."),
     TEXT(handover_key_file, "identity", "", "the path of a file that its user can read",
          Applies::live,
          "File with a key of 16 to 256 bytes that web servers must know to hand over connections. "

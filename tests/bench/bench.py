@@ -53,7 +53,7 @@ def measure(build, scratch, scenario, kind, more, scale):
             return {"failed": done.stderr.strip()[-400:]}
         report = json.loads(done.stdout)
         report["others"] = round(others.share(), 3)
-        report["failed"] = validate(server, report, seconds)
+        report["failed"] = validate(server, report)
         return report if not report["failed"] else {"failed": report["failed"]}
     except subprocess.TimeoutExpired:
         return {"failed": "not done in five minutes"}
@@ -64,11 +64,11 @@ def measure(build, scratch, scenario, kind, more, scale):
         shutil.rmtree(server.scratch, ignore_errors=True)
 
 
-def validate(server, report, seconds):
+def validate(server, report):
     """The reason why a run is not valid although every reply was correct; empty if it is valid."""
     if report["pairs"] and not report["messages"]:
         return "no reply in the measured time"
-    if server.is_ours() and seconds > PING_SECONDS and not report["pings"]:
+    if server.is_ours() and report["seconds"] > PING_SECONDS and not report["pings"]:
         return "no ping received"
     if server.is_ours():
         # The server may have closed receivers that stalled at the end, and they have not read it

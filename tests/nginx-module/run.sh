@@ -6,7 +6,8 @@
 #     tests/nginx-module/run.sh --address            builds nginx itself under AddressSanitizer too
 #
 # WAYSTATION_NGINX_SOURCE names the source of another nginx, and NGINX its program. Without the first,
-# --address takes Debian's source package. Needs nginx, openssl, curl, python3-websockets. Ends with a line `N passed, N failed`.
+# --address takes Debian's source package. Needs nginx, openssl, curl, python3-websockets. Ends with a
+# line `N passed, N failed`.
 set -uo pipefail
 
 here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
@@ -15,30 +16,21 @@ root="$(cd -- "$here/../.." && pwd)"
 . "$root/tests/support/check.sh"
 # shellcheck source=tests/support/debian_sources.sh
 . "$root/tests/support/debian_sources.sh"
-export WAYSTATION_BIN="${WAYSTATION_BIN:-$root/build/release/embed/waystation}"
 source="${WAYSTATION_NGINX_SOURCE:-}"
 address=
-
-give_up() {
-  printf '%s\n0 passed, 1 failed\n' "$*"
-  exit 1
-}
 
 while [ $# -gt 0 ]; do
   case "$1" in
     --long) export WAYSTATION_LONG=yes ;;
     --address) address=yes ;;
-    --*) give_up "unknown option $1; the options are --long and --address" ;;
+    --*) fail_all "unknown option $1; the options are --long and --address" ;;
     *) break ;;
   esac
   shift
 done
 
-[ -x "$WAYSTATION_BIN" ] ||
-  give_up "$WAYSTATION_BIN: not found; build it (embed/run.sh), or set WAYSTATION_BIN"
-for program in openssl curl; do
-  command -v "$program" >/dev/null || give_up "$program: not found; apt-get install $program"
-done
+need_server
+need_commands openssl curl
 
 # nginx and the module under AddressSanitizer, in build/nginx-asan.
 build_sanitized() {
@@ -69,27 +61,13 @@ build_sanitized() {
 }
 
 if [ -n "$address" ]; then
-  build_sanitized || give_up "nginx did not build under AddressSanitizer: see the lines above"
+  build_sanitized || fail_all "nginx did not build under AddressSanitizer: see the lines above"
 else
   "$root/packaging/nginx-module/build.sh" ${source:+--nginx-source "$source"} ||
-    give_up "the module did not build: see the lines above"
-  [ -n "${NGINX:-}" ] || NGINX="$(unpacked nginx usr/sbin/nginx)" ||
-    give_up "nginx: not found; set NGINX, or install nginx"
-  export NGINX
+    fail_all "the module did not build: see the lines above"
+  need_program NGINX nginx usr/sbin/nginx
 fi
 
-log="$scratch/log"
 if [ $# -eq 0 ]; then set -- test_exchange test_leaving test_pump test_relay test_site; fi
-(cd "$here" && /usr/bin/python3 -m unittest -v "$@") 2>&1 | tee "$log"
-ran="$(sed -nE 's/^Ran ([0-9]+) tests? in .*/\1/p' "$log")"
-failed=0
-for count in $(sed -nE 's/^FAILED \((.*)\)$/\1/p' "$log" | grep -oE '(failures|errors)=[0-9]+'); do
-  failed=$((failed + ${count#*=}))
-done
-if [ "${ran:-0}" -eq 0 ]; then
-  ran=1
-  failed=1
-fi
-passed=$((ran - failed))
-printf '%d passed, %d failed\n' "$passed" "$failed"
-[ "$failed" -eq 0 ]
+cd "$here" && count_unittest /usr/bin/python3 -m unittest -v "$@"
+finish

@@ -22,7 +22,10 @@ packages="$root/build/packages"
 case "${1:-}" in
   --packages) packages="${2:?--packages needs a folder}" ;;
   --worktree | "")
-    check "the RPM packages build" "$root/packaging/build.sh" rpm "$@"
+    # The same compiler options as build/release, so that ccache finds the objects of its build.
+    check "the RPM packages build" env \
+      WAYSTATION_CMAKE_OPTIONS="-DCCACHE=ccache -DWAYSTATION_WARNINGS_ARE_ERRORS=ON" \
+      "$root/packaging/build.sh" rpm "$@"
     [ "$failed" -eq 0 ] || finish
     ;;
   *) echo "unknown option $1; the options are --packages FOLDER and --worktree"; exit 2 ;;

@@ -50,6 +50,57 @@ unpacked() {
   printf '%s' "$folder/$program"
 }
 
+# fail_all REASON: ends a suite that cannot run.
+fail_all() {
+  printf '%s\n0 passed, 1 failed\n' "$*"
+  exit 1
+}
+
+# Sets and exports WAYSTATION_BIN (default: build/release).
+need_server() {
+  export WAYSTATION_BIN="${WAYSTATION_BIN:-$root/build/release/embed/waystation}"
+  [ -x "$WAYSTATION_BIN" ] ||
+    fail_all "$WAYSTATION_BIN: not found; build it (embed/run.sh), or set WAYSTATION_BIN"
+}
+
+# need_commands NAME…: for commands whose packages have the same names.
+need_commands() {
+  local name
+  for name in "$@"; do
+    command -v "$name" >/dev/null || fail_all "$name: not found; apt-get install $name"
+  done
+}
+
+need_websockets() {
+  /usr/bin/python3 -c 'import websockets' 2>/dev/null ||
+    fail_all "python3-websockets: not found; apt-get install python3-websockets"
+}
+
+# need_program VARIABLE PACKAGE PROGRAM: exports the path of a program as VARIABLE, unless it is set.
+need_program() {
+  local path
+  if [ -z "${!1:-}" ]; then
+    path="$(unpacked "$2" "$3")" || fail_all "${3##*/}: not found; set $1, or install $2"
+    export "$1=$path"
+  fi
+}
+
+# count_unittest COMMAND…: runs tests of Python's unittest and counts each of them.
+count_unittest() {
+  local log="$scratch/unittest" ran faults=0 count
+  "$@" 2>&1 | tee "$log"
+  ran="$(sed -nE 's/^Ran ([0-9]+) tests? in .*/\1/p' "$log")"
+  for count in $(sed -nE 's/^FAILED \((.*)\)$/\1/p' "$log" | grep -oE '(failures|errors)=[0-9]+'); do
+    faults=$((faults + ${count#*=}))
+  done
+  if [ "${ran:-0}" -eq 0 ]; then
+    ran=1
+    faults=1
+  fi
+  passed=$((passed + ran - faults))
+  failed=$((failed + faults))
+}
+
 finish() {
   printf '%d passed, %d failed\n' "$passed" "$failed"
   [ "$failed" -eq 0 ]
