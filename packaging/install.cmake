@@ -97,6 +97,8 @@ install(FILES ${PROJECT_SOURCE_DIR}/embed/examples/appliance.c
               ${PROJECT_SOURCE_DIR}/embed/examples/appliance_tls.c
               ${PROJECT_SOURCE_DIR}/embed/examples/handover.py
         DESTINATION ${examples_dir} COMPONENT documentation)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/embed/examples/own_login
+        DESTINATION ${examples_dir} COMPONENT documentation)
 
 if(NOT WAYSTATION_BUILD_SERVER)
   return()
@@ -134,5 +136,8 @@ install(FILES ${packaging_dir}/man/waystation.1
 install(FILES ${packaging_dir}/man/waystation.toml.5
         DESTINATION ${CMAKE_INSTALL_MANDIR}/man5 COMPONENT documentation)
 install(DIRECTORY ${packaging_dir}/nginx ${packaging_dir}/haproxy ${packaging_dir}/cluster ${packaging_dir}/monitoring
+                  ${PROJECT_SOURCE_DIR}/embed/examples/django
+                  ${PROJECT_SOURCE_DIR}/embed/examples/auth_request
         USE_SOURCE_PERMISSIONS
-        DESTINATION ${examples_dir} COMPONENT documentation)
+        DESTINATION ${examples_dir} COMPONENT documentation
+        PATTERN __pycache__ EXCLUDE)

@@ -136,6 +136,9 @@ check "waystation contains its files" holds "$server" \
   usr/share/doc/waystation/examples/nginx/waystation.conf \
   usr/share/doc/waystation/examples/monitoring/waystation.rules.yml \
   usr/share/doc/waystation/examples/monitoring/waystation.grafana.json \
+  usr/share/doc/waystation/examples/django/chat_site.py \
+  usr/share/doc/waystation/examples/django/chat.js \
+  usr/share/doc/waystation/examples/auth_request/nginx.conf \
   'usr/share/licenses/waystation(-[0-9.]+)?/LICENSE'
 check "libwaystation0 contains the library" holds "$library" 'usr/lib64/libwaystation\.so\.0'
 check "libwaystation-devel contains the development files" holds "$devel" \
@@ -144,7 +147,9 @@ check "libwaystation-devel contains the development files" holds "$devel" \
   usr/lib64/cmake/waystation/waystation-config.cmake \
   usr/share/doc/libwaystation-devel/examples/appliance.c \
   usr/share/doc/libwaystation-devel/examples/appliance_tls.c \
-  usr/share/doc/libwaystation-devel/examples/handover.py 'usr/share/man/man3/libwaystation.3(\.gz)?'
+  usr/share/doc/libwaystation-devel/examples/handover.py \
+  usr/share/doc/libwaystation-devel/examples/own_login/own_login.c \
+  usr/share/doc/libwaystation-devel/examples/own_login/page.html 'usr/share/man/man3/libwaystation.3(\.gz)?'
 check "no file is in two packages" share_nothing
 check "an upgrade keeps a changed configuration" keeps_configuration
 check "they depend on each other in one version" depends_on_its_library

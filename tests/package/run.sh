@@ -135,6 +135,9 @@ check "waystation contains its files" holds "$server_deb" \
   usr/share/doc/waystation/examples/nginx/waystation.conf \
   usr/share/doc/waystation/examples/monitoring/waystation.rules.yml \
   usr/share/doc/waystation/examples/monitoring/waystation.grafana.json \
+  usr/share/doc/waystation/examples/django/chat_site.py \
+  usr/share/doc/waystation/examples/django/chat.js \
+  usr/share/doc/waystation/examples/auth_request/nginx.conf \
   'usr/lib/[^/]*/waystation/libssl\.so' 'usr/lib/[^/]*/waystation/libcrypto\.so' \
   usr/share/doc/waystation/copyright
 check "libwaystation0 contains the library" holds "$library_deb" 'usr/lib/[^/]*/libwaystation\.so\.0'
@@ -144,7 +147,9 @@ check "libwaystation-dev contains the development files" holds "$devel_deb" \
   'usr/lib/[^/]*/cmake/waystation/waystation-config.cmake' \
   usr/share/doc/libwaystation-dev/examples/appliance.c \
   usr/share/doc/libwaystation-dev/examples/appliance_tls.c \
-  usr/share/doc/libwaystation-dev/examples/handover.py usr/share/man/man3/libwaystation.3.gz
+  usr/share/doc/libwaystation-dev/examples/handover.py \
+  usr/share/doc/libwaystation-dev/examples/own_login/own_login.c \
+  usr/share/doc/libwaystation-dev/examples/own_login/page.html usr/share/man/man3/libwaystation.3.gz
 check "the installed files are hardened" packages_are_hardened
 check "the manual pages name existing files" pages_name_existing_files
 

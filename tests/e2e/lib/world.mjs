@@ -38,6 +38,9 @@ export const smallest = { viewport: { width: 320, height: 568 }, deviceScaleFact
 // The browser writes failed sockets and refused requests to the console, and runs no worker from a certificate that it does not trust, or without its script.
 const expected = /WebSocket connection to|Failed to load resource|net::ERR_|An (SSL certificate|unknown) error occurred when fetching the script/;
 
+/** The number of screenshots of failed scenes. */
+let failures = 0;
+
 /** Creates the resources of one scene, and removes them afterwards. */
 export function makeWorld(browser) {
   return () => {
@@ -110,9 +113,8 @@ export function makeWorld(browser) {
         for (const { crash } of servers) if (crash !== null) troubles.push(`the server crashed with ${crash}`);
         for (const line of new Set(troubles)) console.log(`      ${line}`);
         for (const server of servers) console.log(server.log.split('\n').slice(-15).join('\n').replace(/^/gm, '      server: '));
-        let n = 0;
         for (const context of contexts) {
-          for (const page of context.pages()) await page.screenshot({ path: `${screenshots}/failure-${(n += 1)}.png` }).catch(() => {});
+          for (const page of context.pages()) await page.screenshot({ path: `${screenshots}/failure-${(failures += 1)}.png` }).catch(() => {});
         }
       },
 

@@ -583,7 +583,7 @@ scene('a message has a menu: copy, reply with a quote, edit and send again, remo
   await menu.getByRole('menuitem', { name: 'Remove from this tab' }).click();
   await until('it is gone here', async () => (await message(alice, 'one').count()) === 0);
   assert.ok(await message(bob, 'one').isVisible());
-});
+}, { alone: true });
 
 scene('messages in the tab are searched, also those that are not drawn', async (stage) => {
   const { url, port } = await stage.server(['--messages-per-second', '0']);
@@ -685,7 +685,7 @@ scene('an empty page has actions', async (stage) => {
   assert.equal(await other.locator('[data-test=view] h1').innerText(), 'alice');
   assert.equal(await other.locator('[data-test=me]').innerText(), 'You are bob');
   await other.getByRole('button', { name: 'Copy link to me' }).waitFor();
-});
+}, { alone: true });
 
 scene('a message too long for the server is refused before it is sent', async (stage) => {
   const { url } = await stage.server();

@@ -39,7 +39,7 @@ scene('the page loads within a second', async (stage) => {
   assert.ok(first.ms < 3000, `loaded after ${first.ms} ms`);
   assert.ok(first.bytes <= 60 * 1024, `${first.bytes} bytes came over the wire`);
   assert.deepEqual(first.origins, [url]);
-});
+}, { alone: true });
 
 scene('a new user loads no more than the limit until the first message', async (stage) => {
   const { url } = await stage.server();
@@ -170,4 +170,4 @@ scene('10,000 messages scroll smoothly', async (stage) => {
   await message(page, 'and an answer').waitFor();
   assert.ok(Date.now() - typing < 2000);
   await connected(page);
-}, { seconds: 180 });
+}, { seconds: 180, alone: true });

@@ -5,7 +5,7 @@ import { pageVisible } from './browser_state';
 import { contentText, fileLabel, isFileMessage, quoteOf } from './content';
 import { append, conversationState, markSeen, moveToEnd, removeConversation, removeEntry, setTyping, type ConversationState, type Entry, type FileState } from './conversation_store';
 import { failureText } from './failure';
-import { receiveFile, sendFile } from './files';
+import { afterFiles, receiveFile, sendFile } from './files';
 import type { Received } from './files/receive';
 import { t } from './i18n';
 import { addToast, dismissToastsOf, notifyDesktop } from './notifications';
@@ -48,7 +48,7 @@ const isReading = (state: ConversationState): boolean => state.open && state.atE
 export function receiveMessage(peer: string, received: Received, own = false): void {
   const state = conversationState(peer);
   if (isFileMessage(received.message)) receiveFile(addMessage, state, received, own);
-  else addMessage(state, received, own);
+  else afterFiles(() => void addMessage(state, received, own));
 }
 
 /** Adds a message or file of the conversation, and tells the user. Null for a repetition. */
@@ -171,16 +171,28 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
     holding += Number(hold);
     try {
       const id = entry.id ?? newMessageId();
+      /** A message that waited is shown in the order of the arrival; a file where its first part arrived. */
+      const arrived = (ack: Ack): void => {
+        if (hold) moveToEnd(state, entry, ack.at);
+        entry.at = ack.at;
+      };
       let ack: Ack;
       do {
         // A peer who left during a file needs all parts again: only the first one waits.
         ack = await (entry.file === null
           ? chat.send(entry.value, { id, hold })
-          : sendFile((part, partId) => chat.send(part, { id: partId, hold: hold && partId === id }), entry, () => moveToEnd(state, entry)));
+          : sendFile(
+              async (part, partId) => {
+                const isFirst = partId === id;
+                const partAck = await chat.send(part, { id: partId, hold: hold && isFirst });
+                if (isFirst) arrived(partAck);
+                return partAck;
+              },
+              entry,
+              () => moveToEnd(state, entry),
+            ));
       } while (hold && entry.file !== null && ack.route === 'none');
-      // In the order in which the messages arrived.
-      if (hold) moveToEnd(state, entry, ack.at);
-      entry.at = ack.at;
+      if (entry.file === null) arrived(ack);
       entry.status = ack.route === 'unconfirmed' ? 'unknown' : ack.route;
       if (ack.route === 'none') announce(t('status.none.long', { user: peer }));
     } catch (error) {

@@ -8,9 +8,26 @@ import { SendError } from '../waystation';
 
 const extras = lazyModule(() => import('../extras'));
 
-/** Handles one message of a file, with `receiveFile` of `files/receive`. The messages keep their order. */
+let loaded: Awaited<ReturnType<typeof extras>> = null;
+/** Messages that wait for the code, in the order of their arrival. */
+const waiting: (() => void)[] = [];
+
+/** Handles one message of a file, with `receiveFile` of `files/receive`. */
 export function receiveFile(add: AddMessage, state: ConversationState, received: Received, own: boolean): void {
-  void extras().then((module) => module?.receiveFile(add, state, received, own));
+  const receive = (): void => loaded?.receiveFile(add, state, received, own);
+  if (loaded !== null) return receive();
+  waiting.push(receive);
+  if (waiting.length > 1) return;
+  void extras().then((module) => {
+    loaded = module;
+    for (const run of waiting.splice(0)) run();
+  });
+}
+
+/** Handles another message, after the files before it. */
+export function afterFiles(run: () => void): void {
+  if (waiting.length > 0) waiting.push(run);
+  else run();
 }
 
 let sender: SendFile | null = null;

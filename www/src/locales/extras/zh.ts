@@ -60,8 +60,8 @@ export const zh: Readonly<Record<ExtraTextKey, string>> = {
   'files.many': '一次最多 {n} 个文件。',
 
   'missed.title': '您不在时',
-  'missed.one': '联系过您 1 次，时间为 {when}。',
-  'missed.many': '联系过您 {n} 次，最近一次为 {when}。',
+  'missed.one': '联系过您 1 次，{when}。',
+  'missed.many': '联系过您 {n} 次，最近 {when}。',
   'missed.at': '{time}',
   'missed.on': '{time}',
   'missed.notices': '错过的系统消息：{n} 条。',
