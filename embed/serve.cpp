@@ -229,7 +229,7 @@ void reload(const ConfigurationSources& sources, Configuration& current,
 /// Resets systemd's watchdog if the reactor thread answers.
 void feed_watchdog(waystation_relay* relay, std::chrono::milliseconds period, Log& log) {
   const auto deadline = static_cast<std::uint32_t>(period.count());
-  if (waystation_presence(relay, "watchdog", deadline, nullptr, nullptr) == WAYSTATION_OK) {
+  if (waystation_presence(relay, "watchdog", deadline, nullptr) == WAYSTATION_OK) {
     notify_alive();
   } else {
     log.error("the relay did not answer within " + std::to_string(deadline) + " ms");
