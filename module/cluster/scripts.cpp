@@ -164,7 +164,7 @@ local function note_run()
   local since = tonumber(known[2])
   local is_new = known[1] ~= run_id or not since
   -- If nobody was served for long, it was not the nodes that were silent.
-  if is_new or time - tonumber(known[3]) > 1.5 * silence then since = time end
+  if is_new or time - tonumber(known[3]) > silence then since = time end
   redis.call('HSET', run, 'id', run_id, 'since', since, 'last', time)
   if is_new then
     local until_time = whole_from()
