@@ -84,7 +84,7 @@ class Engine:
         return done.stdout.decode(errors="replace").strip()
 
     def is_whole(self):
-        """Whether it awaits no nodes that nobody knows. An engine without nodes has a whole table."""
+        """Whether it awaits no unknown nodes."""
         return self.cli("HEXISTS", "ws1:waystation:nodes", "?") != "1"
 
     def kill(self):
