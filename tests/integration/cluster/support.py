@@ -334,7 +334,8 @@ class Tab:
                 elif frame.get("error", {}).get("id") == id:
                     found[:] = [frame["error"]]
             return bool(found)
-        await self.wait(has_outcome, f"{id} is answered", patience)
+        await self.wait(lambda: has_outcome() or self.closed.is_set(), f"{id} is answered", patience)
+        assert found, f"the socket was closed before {id} was answered"
         return found[0]
 
     def messages(self):
