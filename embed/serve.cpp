@@ -256,7 +256,7 @@ void await_cluster(const waystation_relay* relay) {
     if (stats.cluster_name_taken != 0) {
       throw std::runtime_error{
           "node_name: another node of the cluster that is connected has the same name; give each "
-          "node a name of its own"};
+          "node a different name"};
     }
     if (stats.cluster_engines_ready == stats.cluster_engines) return;
     if (std::chrono::steady_clock::now() > until) return;

@@ -86,7 +86,7 @@ class Nodes(ClusterCase):
             capture_output=True, check=False, timeout=PATIENCE, text=True)
         self.assertEqual((double.returncode, double.stdout), (1, ""), double.stderr)
         self.assertIn("node_name: another node of the cluster that is connected has the same name; "
-                      "give each node a name of its own", double.stderr)
+                      "give each node a different name", double.stderr)
         self.assertIn('node_name = "n0": ', double.stderr)
         self.assertTrue(n0.is_ready(1))
 
