@@ -151,14 +151,14 @@ local function remove(name, incarnation)
   report('G', name, incarnation)
 end
 -- From when on every node that was connected before has had time to return. A server that has run
--- for long, and was a primary all the time, has a whole table.
+-- for long, was a primary all the time, and has no nodes yet, has never had any.
 local function whole_from()
   local uptime = tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)'))
   local replication = redis.call('INFO', 'replication')
   local was_promoted = not string.find(replication, 'second_repl_offset:-1', 1, true)
-  -- Nodes that are subscribed, but not in the table: somebody has deleted it.
-  local was_deleted = redis.call('HLEN', nodes) == 0 and subscribers(all) > 0
-  if not uptime or was_promoted or was_deleted then return time + reconnect end
+  -- The table may be an earlier one, from a file. Or somebody has deleted it.
+  local had_nodes = redis.call('HLEN', nodes) > 0 or subscribers(all) > 0
+  if not uptime or was_promoted or had_nodes then return time + reconnect end
   return (math.floor(time / 1000) - uptime + 1) * 1000 + reconnect  -- the uptime is rounded down
 end
 -- Returns `since`, and whether this call has noticed the run.
