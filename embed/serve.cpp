@@ -229,7 +229,7 @@ void reload(const ConfigurationSources& sources, Configuration& current,
 /// Resets systemd's watchdog if the reactor thread answers.
 void feed_watchdog(waystation_relay* relay, std::chrono::milliseconds period, Log& log) {
   const auto deadline = static_cast<std::uint32_t>(period.count());
-  if (waystation_presence(relay, "watchdog", deadline, nullptr, nullptr) == WAYSTATION_OK) {
+  if (waystation_presence(relay, "watchdog", deadline, nullptr) == WAYSTATION_OK) {
     notify_alive();
   } else {
     log.error("the relay did not answer within " + std::to_string(deadline) + " ms");
@@ -256,7 +256,7 @@ void await_cluster(const waystation_relay* relay) {
     if (stats.cluster_name_taken != 0) {
       throw std::runtime_error{
           "node_name: another node of the cluster that is connected has the same name; give each "
-          "node a name of its own"};
+          "node a different name"};
     }
     if (stats.cluster_engines_ready == stats.cluster_engines) return;
     if (std::chrono::steady_clock::now() > until) return;

@@ -138,12 +138,6 @@ waystation_status answer(std::uint32_t relay_id, const waystation_request* reque
   return status;
 }
 
-waystation_call_result empty_result() noexcept {
-  waystation_call_result result{};
-  result.size = sizeof result;
-  return result;
-}
-
 /// Runs `query`, waits for its result, and passes it to `use`, which fills in the caller's
 /// `result`.
 template <typename Query, typename Use>
@@ -155,7 +149,7 @@ waystation_status run_query(waystation_relay* handle, std::uint32_t deadline_ms,
     if (!found) {
       return found.error() == ws::CallProblem::timeout ? WAYSTATION_TIMEOUT : WAYSTATION_STOPPED;
     }
-    auto whole = empty_result();
+    waystation_call_result whole = WAYSTATION_CALL_RESULT_INIT;
     use(*found, whole);
     if (result != nullptr) ws::write_sized(*result, whole);
     return WAYSTATION_OK;
@@ -492,9 +486,9 @@ uint64_t waystation_max_body_bytes(uint32_t relay_id) {
   return bytes;
 }
 
-waystation_status waystation_push_v2(waystation_relay* relay, const char* user, const char* json,
-                                     size_t length, uint32_t deadline_ms,
-                                     waystation_call_result* result) {
+waystation_status waystation_push(waystation_relay* relay, const char* user, const char* json,
+                                  size_t length, uint32_t deadline_ms,
+                                  waystation_call_result* result) {
   if (relay == nullptr || json == nullptr || length > relay->relay->max_message_bytes()) {
     return WAYSTATION_INVALID;
   }
@@ -507,16 +501,8 @@ waystation_status waystation_push_v2(waystation_relay* relay, const char* user, 
       use_count);
 }
 
-waystation_status waystation_push(waystation_relay* relay, const char* user, const char* json,
-                                  size_t length, uint32_t deadline_ms, uint64_t* reached) {
-  auto result = empty_result();
-  const auto status = waystation_push_v2(relay, user, json, length, deadline_ms, &result);
-  if (status == WAYSTATION_OK && reached != nullptr) *reached = result.sockets;
-  return status;
-}
-
-waystation_status waystation_presence_v2(waystation_relay* relay, const char* user,
-                                         uint32_t deadline_ms, waystation_call_result* result) {
+waystation_status waystation_presence(waystation_relay* relay, const char* user,
+                                      uint32_t deadline_ms, waystation_call_result* result) {
   return run_query(
       relay, user, deadline_ms, result,
       [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
@@ -529,22 +515,11 @@ waystation_status waystation_presence_v2(waystation_relay* relay, const char* us
       });
 }
 
-waystation_status waystation_presence(waystation_relay* relay, const char* user,
-                                      uint32_t deadline_ms, uint64_t* push_sockets,
-                                      uint64_t* groups) {
-  auto result = empty_result();
-  const auto status = waystation_presence_v2(relay, user, deadline_ms, &result);
-  if (status != WAYSTATION_OK) return status;
-  if (push_sockets != nullptr) *push_sockets = result.sockets;
-  if (groups != nullptr) *groups = result.groups;
-  return status;
-}
-
-waystation_status waystation_presence_list_v2(waystation_relay* relay, const char* after,
-                                              uint32_t limit, uint32_t deadline_ms,
-                                              int (*visit)(void* user_data,
-                                                           const waystation_user* user),
-                                              void* user_data, waystation_call_result* result) {
+waystation_status waystation_presence_list(waystation_relay* relay, const char* after,
+                                           uint32_t limit, uint32_t deadline_ms,
+                                           int (*visit)(void* user_data,
+                                                        const waystation_user* user),
+                                           void* user_data, waystation_call_result* result) {
   const std::string_view first = after == nullptr ? "" : after;
   if (relay == nullptr || visit == nullptr || limit == 0 || limit > ws::UserListing::kMaxLimit ||
       (!first.empty() && !ws::is_user_id(first))) {
@@ -565,16 +540,6 @@ waystation_status waystation_presence_list_v2(waystation_relay* relay, const cha
           if (visit(user_data, &user) == 0) break;
         }
       });
-}
-
-waystation_status waystation_presence_list(
-    waystation_relay* relay, const char* after, uint32_t limit, uint32_t deadline_ms,
-    int (*visit)(void* user_data, const waystation_user* user), void* user_data, int* has_more) {
-  auto result = empty_result();
-  const auto status =
-      waystation_presence_list_v2(relay, after, limit, deadline_ms, visit, user_data, &result);
-  if (status == WAYSTATION_OK && has_more != nullptr) *has_more = result.has_more;
-  return status;
 }
 
 waystation_status waystation_node_list(waystation_relay* relay, uint32_t deadline_ms,
@@ -598,22 +563,14 @@ waystation_status waystation_node_list(waystation_relay* relay, uint32_t deadlin
       });
 }
 
-waystation_status waystation_end_sessions_v2(waystation_relay* relay, const char* user,
-                                             uint32_t deadline_ms, waystation_call_result* result) {
+waystation_status waystation_end_sessions(waystation_relay* relay, const char* user,
+                                          uint32_t deadline_ms, waystation_call_result* result) {
   return run_query(
       relay, user, deadline_ms, result,
       [&](ws::RelayService& service, std::chrono::milliseconds deadline) {
         return service.end_sessions(user, deadline);
       },
       use_count);
-}
-
-waystation_status waystation_end_sessions(waystation_relay* relay, const char* user,
-                                          uint32_t deadline_ms, uint64_t* closed) {
-  auto result = empty_result();
-  const auto status = waystation_end_sessions_v2(relay, user, deadline_ms, &result);
-  if (status == WAYSTATION_OK && closed != nullptr) *closed = result.sockets;
-  return status;
 }
 
 waystation_status waystation_missed(

@@ -111,8 +111,8 @@ return 1
 // What the scripts about the table have in common. An entry is "<incarnation> <run id of the
 // server> <id of S> <id of C>", where S and C are the connections for subscriptions and for
 // commands. The first half of an incarnation is the node's own, so long as its process lives.
-// `since` is when this run of the server, or the end of its last pause, was noticed: nodes that
-// were not heard of since then have time to return.
+// `since` is when this run of the server, or the end of its last pause, was noticed. Nodes that
+// were silent since then have time to return.
 //
 // A server that has just started, or was promoted, may have lost nodes from its table. These nodes
 // are about to return, and nobody may know them. The entry `unknown` stands for them. Its value is
@@ -151,14 +151,14 @@ local function remove(name, incarnation)
   report('G', name, incarnation)
 end
 -- From when on every node that was connected before has had time to return. A server that has run
--- for long, and was a primary all the time, has a whole table.
+-- for long, was a primary all the time, and has no nodes yet, has never had any.
 local function whole_from()
   local uptime = tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)'))
   local replication = redis.call('INFO', 'replication')
   local was_promoted = not string.find(replication, 'second_repl_offset:-1', 1, true)
-  -- Nodes that are subscribed, but not in the table: somebody has deleted it.
-  local was_deleted = redis.call('HLEN', nodes) == 0 and subscribers(all) > 0
-  if not uptime or was_promoted or was_deleted then return time + reconnect end
+  -- The table may be an earlier one, from a file. Or somebody has deleted it.
+  local had_nodes = redis.call('HLEN', nodes) > 0 or subscribers(all) > 0
+  if not uptime or was_promoted or had_nodes then return time + reconnect end
   return (math.floor(time / 1000) - uptime + 1) * 1000 + reconnect  -- the uptime is rounded down
 end
 -- Returns `since`, and whether this call has noticed the run.
@@ -167,7 +167,7 @@ local function note_run()
   local since = tonumber(known[2])
   local is_new = known[1] ~= run_id or not since
   -- If nobody was served for long, it was not the nodes that were silent.
-  if is_new or time - tonumber(known[3]) > 1.5 * silence then since = time end
+  if is_new or time - tonumber(known[3]) > silence then since = time end
   redis.call('HSET', run, 'id', run_id, 'since', since, 'last', time)
   if is_new then
     local until_time = whole_from()

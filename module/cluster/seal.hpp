@@ -77,7 +77,7 @@ class Sealer {
   std::uint64_t sequence_ = 0;
 };
 
-/// Opens what the sealers of all nodes have sealed, each once: the engine keeps the order of a
+/// Opens what the sealers of all nodes have sealed, each once. The engine keeps the order of a
 /// sealer, so a number that does not grow is a repetition. Remembers the last 1,024 incarnations,
 /// and their derived keys. One thread.
 class Opener {

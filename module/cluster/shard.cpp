@@ -190,15 +190,15 @@ void Shard::on_registered(const Registration* registration) {
   counts_.connect(subscriptions_);
 }
 
-/// Tries again, later and later. Another node that is alive is heard of meanwhile; what is left of
-/// this node from before its host was lost is not.
+/// Tries again, later and later. Another node that is alive calls reap() meanwhile. The remains of
+/// this node, of before its host was lost, do not.
 void Shard::on_name_taken(const Registration& registration) {
   if (was_ready_) listener_.on_fenced(*this);
   if (other_heard_ms_ && registration.heard_ms > *other_heard_ms_ && !is_name_taken_) {
     set_name_taken(true);
     log(ClusterLog::error, "node_name = \"" + options_.node_name +
-                               "\": another node of that name is connected; allowed is a name of "
-                               "its own for each node");
+                               "\": another node of that name is connected; give each node a "
+                               "different name");
   }
   other_heard_ms_ = registration.heard_ms;
   subscriptions_.reconnect("the node's name is taken");

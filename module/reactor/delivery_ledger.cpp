@@ -8,8 +8,8 @@
 namespace waystation {
 namespace {
 
-// Room for a few entries, since most sockets never have more than one or two on their way; then for
-// as many as are usually there before it is known which of them arrived.
+// Room for a few entries, since most sockets never have more than one or two on their way. Then for
+// as many as an active socket has when the kernel is asked which arrived.
 constexpr std::uint32_t kMinBytes = 192;
 constexpr std::uint32_t kMoreBytes = 768;
 

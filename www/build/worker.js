@@ -75,11 +75,12 @@ self.addEventListener('fetch', (event) => {
 });
 
 /** Answers a tab that asks whether it runs this version. Some browsers show notifications only through the worker. A click opens the tab that sent it. */
-self.addEventListener('message', ({ data, source }) => {
+self.addEventListener('message', (event) => {
+  const { data, source } = event;
   if (data?.script !== undefined) source.postMessage({ outdated: !files.includes(data.script) });
   if (data?.show === undefined) return;
   const { title, options, link } = data.show;
-  self.registration.showNotification(title, { ...options, data: { link, client: source.id } });
+  event.waitUntil(self.registration.showNotification(title, { ...options, data: { link, client: source.id } }));
 });
 
 self.addEventListener('notificationclick', (event) => {

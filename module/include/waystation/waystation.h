@@ -472,22 +472,39 @@ WAYSTATION_API uint64_t waystation_max_body_bytes(uint32_t relay_id);
 
 /* ---- notifications, presence, sessions ------------------------------------------------------ */
 
+/* The result of the calls below. Zero it and set `size`, or use WAYSTATION_CALL_RESULT_INIT. Numbers
+ * that a call does not give are 0. */
+typedef struct waystation_call_result {
+  size_t size;      /* sizeof(waystation_call_result), set by the caller */
+  uint64_t sockets; /* push: whose queue took it; presence: push sockets; end_sessions: closed ones */
+  uint64_t groups;  /* presence: in which the user is present */
+  int has_more;     /* presence_list: 1 if there are more users */
+  int partial;      /* 1: a node of the cluster did not answer within a second, so that its sockets,
+                       groups or users may be missing; 0: all nodes have answered */
+} waystation_call_result;
+
+/* waystation_call_result result = WAYSTATION_CALL_RESULT_INIT; */
+#define WAYSTATION_CALL_RESULT_INIT              \
+  {                                              \
+    sizeof(waystation_call_result), 0, 0, 0, 0 \
+  }
+
 /* Sends the host application's own notification to every push socket of `user`: `json`, of `length`
- * bytes, unchanged. *reached (may be NULL) is the number of sockets whose queue took it. Waits up to
- * `deadline_ms`.
+ * bytes, unchanged. Waits up to `deadline_ms`. `result` may be NULL; otherwise it is written if the
+ * status is WAYSTATION_OK.
  *
- * Errors: WAYSTATION_INVALID (not a user id, not JSON, longer than max_message_bytes),
- * WAYSTATION_STOPPED, WAYSTATION_TIMEOUT, WAYSTATION_EXHAUSTED. */
+ * Errors: WAYSTATION_INVALID (not a user id, not JSON, longer than max_message_bytes, or `result` has
+ * no `size`), WAYSTATION_STOPPED, WAYSTATION_TIMEOUT, WAYSTATION_EXHAUSTED. */
 WAYSTATION_API waystation_status waystation_push(waystation_relay *relay, const char *user,
                                                  const char *json, size_t length,
-                                                 uint32_t deadline_ms, uint64_t *reached);
+                                                 uint32_t deadline_ms,
+                                                 waystation_call_result *result);
 
-/* The number of a user's push sockets, and of the groups in which they are present. Either pointer
- * may be NULL. Errors: WAYSTATION_INVALID (not a user id), WAYSTATION_STOPPED, WAYSTATION_TIMEOUT,
- * WAYSTATION_EXHAUSTED. */
+/* The number of a user's push sockets, and of the groups in which they are present. `result` and
+ * errors as waystation_push. */
 WAYSTATION_API waystation_status waystation_presence(waystation_relay *relay, const char *user,
-                                                     uint32_t deadline_ms, uint64_t *push_sockets,
-                                                     uint64_t *groups);
+                                                     uint32_t deadline_ms,
+                                                     waystation_call_result *result);
 
 /* A user who has a socket. */
 typedef struct waystation_user {
@@ -501,48 +518,19 @@ typedef struct waystation_user {
 
 /* Calls `visit` for the users who have a socket, ordered by name byte by byte, on the calling thread:
  * for the first `limit` (1 to 1000) whose names are greater than `after` (NULL or "": all). `visit`
- * returns not 0 to continue. The name is valid until it returns. *has_more (may be NULL) is 1 if
- * there are more: call again with the last name. Waits up to `deadline_ms`; the relay reads at most
- * 1,000 users in a round, so that messages do not wait. A user who comes or goes meanwhile may be
- * missing. Errors: WAYSTATION_INVALID (also: `after` is not a user id), WAYSTATION_STOPPED,
- * WAYSTATION_TIMEOUT, WAYSTATION_EXHAUSTED. */
+ * returns not 0 to continue. The name is valid until it returns. If result->has_more is 1, call again
+ * with the last name. Waits up to `deadline_ms`; the relay reads at most 1,000 users in a round, so
+ * that messages do not wait. A user who comes or goes meanwhile may be missing. `result` and errors
+ * as waystation_push; WAYSTATION_INVALID also if `after` is not a user id. */
 WAYSTATION_API waystation_status waystation_presence_list(
-    waystation_relay *relay, const char *after, uint32_t limit, uint32_t deadline_ms,
-    int (*visit)(void *user_data, const waystation_user *user), void *user_data, int *has_more);
-
-/* Closes all sockets of `user` with Close 4403. *closed (may be NULL) is their number. Errors as
- * waystation_presence. */
-WAYSTATION_API waystation_status waystation_end_sessions(waystation_relay *relay, const char *user,
-                                                         uint32_t deadline_ms, uint64_t *closed);
-
-/* The result of the four functions above, for callers with several nodes. Zero it and set `size`.
- * Numbers that a function does not give are 0. */
-typedef struct waystation_call_result {
-  size_t size;      /* sizeof(waystation_call_result), set by the caller */
-  uint64_t sockets; /* push: whose queue took it; presence: push sockets; end_sessions: closed ones */
-  uint64_t groups;  /* presence: in which the user is present */
-  int has_more;     /* presence_list: 1 if there are more users */
-  int partial;      /* 1: a node of the cluster did not answer within a second, so that sockets, groups
-                       or users of its may be missing; 0: all nodes have answered */
-} waystation_call_result;
-
-/* The four functions above, which also say whether the answer is partial. `result` may be NULL;
- * otherwise it is written if the status is WAYSTATION_OK. Errors are the same, WAYSTATION_INVALID also
- * if `result` has no `size`. */
-WAYSTATION_API waystation_status waystation_push_v2(waystation_relay *relay, const char *user,
-                                                    const char *json, size_t length,
-                                                    uint32_t deadline_ms,
-                                                    waystation_call_result *result);
-WAYSTATION_API waystation_status waystation_presence_v2(waystation_relay *relay, const char *user,
-                                                        uint32_t deadline_ms,
-                                                        waystation_call_result *result);
-WAYSTATION_API waystation_status waystation_presence_list_v2(
     waystation_relay *relay, const char *after, uint32_t limit, uint32_t deadline_ms,
     int (*visit)(void *user_data, const waystation_user *user), void *user_data,
     waystation_call_result *result);
-WAYSTATION_API waystation_status waystation_end_sessions_v2(waystation_relay *relay,
-                                                            const char *user, uint32_t deadline_ms,
-                                                            waystation_call_result *result);
+
+/* Closes all sockets of `user` with Close 4403. `result` and errors as waystation_push. */
+WAYSTATION_API waystation_status waystation_end_sessions(waystation_relay *relay, const char *user,
+                                                         uint32_t deadline_ms,
+                                                         waystation_call_result *result);
 
 /* A node of the cluster. */
 typedef struct waystation_node {

@@ -364,7 +364,7 @@ scene('the client renews a token on the open socket', async (stage) => {
     globalThis.renewed = [follow(connectPush('alice', { token, shared: false })), follow(openChat('alice_bob', { user: 'alice', token }))];
     // It has no other token: it closes when the short one expires.
     globalThis.ended = follow(connectPush('alice', { token: short, shared: false }));
-  }, [key.token('alice', 12), key.token('alice', 3600)]);
+  }, [key.token('alice', 8), key.token('alice', 3600)]);
   await page.waitForFunction(() => globalThis.ended.at(-1) === 'expired', null, { timeout: 40_000 });
   assert.deepEqual(await page.evaluate(() => globalThis.renewed.map((states) => states.join())), ['connecting,open', 'connecting,open']);
   assert.deepEqual(await page.evaluate(() => globalThis.asked.sort().join()), 'connect,connect,expiring,expiring');

@@ -84,7 +84,7 @@ class Engine:
         return done.stdout.decode(errors="replace").strip()
 
     def is_whole(self):
-        """Whether it awaits no nodes that nobody knows. An engine without nodes has a whole table."""
+        """Whether it awaits no unknown nodes."""
         return self.cli("HEXISTS", "ws1:waystation:nodes", "?") != "1"
 
     def kill(self):
@@ -334,7 +334,8 @@ class Tab:
                 elif frame.get("error", {}).get("id") == id:
                     found[:] = [frame["error"]]
             return bool(found)
-        await self.wait(has_outcome, f"{id} is answered", patience)
+        await self.wait(lambda: has_outcome() or self.closed.is_set(), f"{id} is answered", patience)
+        assert found, f"the socket was closed before {id} was answered"
         return found[0]
 
     def messages(self):

@@ -43,6 +43,13 @@ class EngineFailures(ClusterCase):
         self.assertGreaterEqual(n0.stats()["cluster_resubscriptions"], 1)
 
     async def test_a_new_node_on_a_restarted_engine_awaits_those_it_does_not_know(self):
+        # A slow machine may need longer for the new node than the engine awaits others.
+        for _ in range(5):
+            if await self.is_new_node_in_time():
+                return
+        self.fail("the engine awaits nobody, or the machine is too slow")
+
+    async def is_new_node_in_time(self):
         engine = self.engine()
         (n0,) = await self.nodes(1, engine.url)
         bob = await self.tab(n0, "bob")
@@ -56,9 +63,15 @@ class EngineFailures(ClusterCase):
             await starting
             await until(lambda: fresh.is_ready(1), "it is the first one, and knows of no other")
             alice = await self.tab(fresh, "alice")
-            self.assertEqual((await alice.say(0, "m0")).get("code"), "unavailable")
+            outcome = await alice.say(0, "m0")
+            if engine.is_whole():
+                return False
+            self.assertEqual(outcome.get("code"), "unavailable")
         finally:
             n0.resume()
+        await until(lambda: bob.closed.is_set() or n0.is_ready(2), "the other one returns")
+        if bob.closed.is_set():
+            return False
         outcomes = await say_until(alice, "chat", "again")
         self.assertFalse([o for o in outcomes if o.get("route") in ("push", "none")], outcomes)
         await bob.wait(lambda: len(bob.messages()) == 1, "the message")
@@ -68,6 +81,7 @@ class EngineFailures(ClusterCase):
         carol = await self.tab(fresh, "carol", "/ws/chat/carol_dave/")
         outcomes = await say_until(carol, "none", "later")
         self.assertTrue(all(o.get("code", "unavailable") == "unavailable" for o in outcomes), outcomes)
+        return True
 
     async def test_messages_under_way_in_a_paused_engine(self):
         engine = self.engine()

@@ -10,7 +10,7 @@ from support import CHAT, PATIENCE, ClusterCase, Node, connect, refusal, say_unt
 
 
 class Nodes(ClusterCase):
-    ENGINES = 13
+    ENGINES = 15
 
     async def test_a_conversation_over_two_nodes(self):
         n0, n1 = await self.nodes(2, self.engine().url)
@@ -86,7 +86,7 @@ class Nodes(ClusterCase):
             capture_output=True, check=False, timeout=PATIENCE, text=True)
         self.assertEqual((double.returncode, double.stdout), (1, ""), double.stderr)
         self.assertIn("node_name: another node of the cluster that is connected has the same name; "
-                      "give each node a name of its own", double.stderr)
+                      "give each node a different name", double.stderr)
         self.assertIn('node_name = "n0": ', double.stderr)
         self.assertTrue(n0.is_ready(1))
 
@@ -149,6 +149,31 @@ class Nodes(ClusterCase):
         await push.wait(lambda: len(push.events()) == 1, "the fallback")
         self.assertFalse(bob.frames and "message" in bob.frames[-1] and push.events() == [])
         await until(lambda: n0.stats()["cluster_nodes"] == 2, "two nodes are left")
+
+    async def test_a_node_that_fails_under_load_costs_others_nothing(self):
+        for fail in (Node.pause, Node.kill):
+            with self.subTest(fail.__name__):
+                n0, n1, n2 = await self.nodes(3, self.engine().url)
+                alice = await self.tab(n0, "alice")
+                await self.tab(n1, "bob")
+                bob = await self.tab(n2, "bob")
+                push = await self.push_tab(n0, "bob")
+                await alice.wait(lambda alice=alice: alice.present.get("bob"), "bob is present")
+                sent = []
+                for number in range(1000):
+                    sent.append(asyncio.create_task(alice.say(number, f"m{number}")))
+                    if number % 50 == 0:
+                        await sent[-1]
+                    if number == 500:
+                        fail(n1)
+                outcomes = await asyncio.gather(*sent)
+                self.assertEqual({o.get("route") for o in outcomes}, {"chat"})
+                self.assertLessEqual({o["reached"] for o in outcomes}, {1, 2})
+                await bob.wait(lambda bob=bob: len(bob.messages()) == 1000, "all messages")
+                self.assertEqual(bob.messages(), list(range(1000)))
+                self.assertEqual(push.events(), [])
+                if not n1.is_killed:
+                    n1.resume()
 
     async def test_a_node_that_ends_leaves_no_gap(self):
         n0, n1 = await self.nodes(2, self.engine().url)

@@ -488,9 +488,9 @@ static void null_arguments(void) {
   CHECK(waystation_reconfigure(NULL, &options, &error) == WAYSTATION_INVALID);
   CHECK(error.message[0] != '\0');
   CHECK(waystation_drain(NULL, 0) == WAYSTATION_INVALID);
-  CHECK(waystation_push(NULL, "bob", "1", 1, 0, &number) == WAYSTATION_INVALID);
-  CHECK(waystation_presence(NULL, "bob", 0, &number, &number) == WAYSTATION_INVALID);
-  CHECK(waystation_end_sessions(NULL, "bob", 0, &number) == WAYSTATION_INVALID);
+  CHECK(waystation_push(NULL, "bob", "1", 1, 0, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_presence(NULL, "bob", 0, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_end_sessions(NULL, "bob", 0, NULL) == WAYSTATION_INVALID);
   CHECK(waystation_presence_list(NULL, NULL, 1, 0, note_user, &number, NULL) == WAYSTATION_INVALID);
   CHECK(waystation_stats_read(NULL, &stats) == WAYSTATION_INVALID);
   CHECK(waystation_counter_read(NULL, WAYSTATION_COUNTER_ERRORS_SENT, count_part, &number) ==
@@ -616,11 +616,9 @@ static void lifecycle(void) {
     uint64_t chat_sockets;
     uint64_t canary;
   } older = {sizeof older - sizeof(uint64_t), 0, 0xA5A5};
-  uint64_t reached = 99, sockets = 99, groups = 99, closed = 99;
   users here;
-  waystation_call_result result;
+  waystation_call_result result = WAYSTATION_CALL_RESULT_INIT;
   uint32_t limit;
-  int has_more = 7;
   connection push, chat, late;
   waystation_request request;
   waystation_response response = empty_response();
@@ -638,32 +636,32 @@ static void lifecycle(void) {
   push = open_socket(id, "/push/bob/", NULL);
   chat = open_socket(id, "/ws/chat/alice_bob/", "user=bob");
 
-  CHECK(waystation_push(relay, "bob", "{\"n\": 1e400}", 12, 20000, &reached) == WAYSTATION_OK);
-  CHECK(reached == 1);
+  CHECK(waystation_push(relay, "bob", "{\"n\": 1e400}", 12, 20000, &result) == WAYSTATION_OK);
+  CHECK(result.sockets == 1);
   expect_frame(push.client, "{\"event\":{\"message\":{\"n\": 1e400},\"group\":null}}");
   CHECK(waystation_push(relay, "bob", "1", 1, 20000, NULL) == WAYSTATION_OK);
   expect_frame(push.client, "{\"event\":{\"message\":1,\"group\":null}}");
-  CHECK(waystation_push(relay, "nobody", "1", 1, 20000, &reached) == WAYSTATION_OK);
-  CHECK(reached == 0);
-  CHECK(waystation_push(relay, "Bob", "1", 1, 20000, &reached) == WAYSTATION_INVALID);
-  CHECK(waystation_push(relay, NULL, "1", 1, 20000, &reached) == WAYSTATION_INVALID);
-  CHECK(waystation_push(relay, "bob", NULL, 1, 20000, &reached) == WAYSTATION_INVALID);
-  CHECK(waystation_push(relay, "bob", "", 0, 20000, &reached) == WAYSTATION_INVALID);
-  CHECK(waystation_push(relay, "bob", "[01]", 4, 20000, &reached) == WAYSTATION_INVALID);
-  CHECK(waystation_push(relay, "bob", "\"\xff\"", 3, 20000, &reached) == WAYSTATION_INVALID);
-  CHECK(waystation_push(relay, "bob", "1", 65537, 20000, &reached) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, "nobody", "1", 1, 20000, &result) == WAYSTATION_OK);
+  CHECK(result.sockets == 0);
+  CHECK(waystation_push(relay, "Bob", "1", 1, 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, NULL, "1", 1, 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, "bob", NULL, 1, 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, "bob", "", 0, 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, "bob", "[01]", 4, 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, "bob", "\"\xff\"", 3, 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, "bob", "1", 65537, 20000, &result) == WAYSTATION_INVALID);
 
-  CHECK(waystation_presence(relay, "bob", 20000, &sockets, &groups) == WAYSTATION_OK);
-  CHECK(sockets == 1 && groups == 1);
-  CHECK(waystation_presence(relay, "bob", 20000, NULL, NULL) == WAYSTATION_OK);
-  CHECK(waystation_presence(relay, "a_b", 20000, &sockets, NULL) == WAYSTATION_INVALID);
-  CHECK(waystation_presence(relay, "", 20000, &sockets, NULL) == WAYSTATION_INVALID);
-  CHECK(waystation_presence(relay, NULL, 20000, &sockets, NULL) == WAYSTATION_INVALID);
+  CHECK(waystation_presence(relay, "bob", 20000, &result) == WAYSTATION_OK);
+  CHECK(result.sockets == 1 && result.groups == 1);
+  CHECK(waystation_presence(relay, "bob", 20000, NULL) == WAYSTATION_OK);
+  CHECK(waystation_presence(relay, "a_b", 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_presence(relay, "", 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_presence(relay, NULL, 20000, &result) == WAYSTATION_INVALID);
 
   memset(&here, 0, sizeof here);
-  CHECK(waystation_presence_list(relay, NULL, 1000, 20000, note_user, &here, &has_more) ==
+  CHECK(waystation_presence_list(relay, NULL, 1000, 20000, note_user, &here, &result) ==
         WAYSTATION_OK);
-  CHECK(here.count == 1 && has_more == 0 && strcmp(here.user, "bob") == 0);
+  CHECK(here.count == 1 && !result.has_more && strcmp(here.user, "bob") == 0);
   CHECK(here.push_sockets == 1 && here.groups == 1 && here.nodes == 1);
   CHECK(waystation_presence_list(relay, "bob", 1, 20000, note_user, &here, NULL) == WAYSTATION_OK);
   CHECK(waystation_presence_list(relay, "", 1, 20000, note_user, &here, NULL) == WAYSTATION_OK);
@@ -679,26 +677,26 @@ static void lifecycle(void) {
 
   memset(&result, 0xff, sizeof result);
   result.size = sizeof result;
-  CHECK(waystation_presence_v2(relay, "bob", 20000, &result) == WAYSTATION_OK);
+  CHECK(waystation_presence(relay, "bob", 20000, &result) == WAYSTATION_OK);
   CHECK(result.sockets == 1 && result.groups == 1 && !result.partial && !result.has_more);
-  CHECK(waystation_presence_list_v2(relay, "", 1, 20000, note_user, &here, &result) ==
+  CHECK(waystation_presence_list(relay, "", 1, 20000, note_user, &here, &result) ==
         WAYSTATION_OK);
   CHECK(result.sockets == 0 && !result.partial && !result.has_more && here.count == 3);
-  CHECK(waystation_push_v2(relay, "bob", "1", 1, 20000, &result) == WAYSTATION_OK);
+  CHECK(waystation_push(relay, "bob", "1", 1, 20000, &result) == WAYSTATION_OK);
   CHECK(result.sockets == 1 && !result.partial);
   expect_frame(push.client, "{\"event\":{\"message\":1,\"group\":null}}");
-  CHECK(waystation_end_sessions_v2(relay, "nobody", 20000, &result) == WAYSTATION_OK);
-  CHECK(result.sockets == 0 && waystation_presence_v2(relay, "bob", 20000, NULL) == WAYSTATION_OK);
+  CHECK(waystation_end_sessions(relay, "nobody", 20000, &result) == WAYSTATION_OK);
+  CHECK(result.sockets == 0 && waystation_presence(relay, "bob", 20000, NULL) == WAYSTATION_OK);
   /* A caller with a shorter struct. */
   memset(&result, 0xff, sizeof result);
   result.size = offsetof(waystation_call_result, partial);
-  CHECK(waystation_presence_v2(relay, "bob", 20000, &result) == WAYSTATION_OK);
+  CHECK(waystation_presence(relay, "bob", 20000, &result) == WAYSTATION_OK);
   CHECK(result.sockets == 1 && result.partial == -1);
   result.size = 0;
-  CHECK(waystation_presence_v2(relay, "bob", 20000, &result) == WAYSTATION_INVALID);
-  CHECK(waystation_end_sessions_v2(relay, "bob", 20000, &result) == WAYSTATION_INVALID);
-  CHECK(waystation_push_v2(relay, "bob", "1", 1, 20000, &result) == WAYSTATION_INVALID);
-  CHECK(waystation_presence_list_v2(relay, "", 1, 20000, note_user, &here, &result) ==
+  CHECK(waystation_presence(relay, "bob", 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_end_sessions(relay, "bob", 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_push(relay, "bob", "1", 1, 20000, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_presence_list(relay, "", 1, 20000, note_user, &here, &result) ==
         WAYSTATION_INVALID);
 
   memset(&stats, 0, sizeof stats);
@@ -805,8 +803,8 @@ static void lifecycle(void) {
   expect_refusal(id, &request, 503, "full");
   disconnect(&late);
 
-  CHECK(waystation_end_sessions(relay, "bob", 20000, &closed) == WAYSTATION_OK);
-  CHECK(closed == 2);
+  CHECK(waystation_end_sessions(relay, "bob", 20000, &result) == WAYSTATION_OK);
+  CHECK(result.sockets == 2);
   CHECK(waystation_end_sessions(relay, "nobody", 20000, NULL) == WAYSTATION_OK);
   CHECK(waystation_end_sessions(relay, "?", 20000, NULL) == WAYSTATION_INVALID);
   CHECK(recv(chat.client, &byte, 1, 0) == 1 && byte == (char)0x88);
@@ -820,9 +818,10 @@ static void lifecycle(void) {
   expect_refusal(id, &request, 503, "stopping");
   disconnect(&late);
   /* A drained relay still answers; it has no sockets left. */
-  CHECK(waystation_push(relay, "bob", "1", 1, 20000, &reached) == WAYSTATION_OK && reached == 0);
-  CHECK(waystation_presence(relay, "bob", 20000, &sockets, &groups) == WAYSTATION_OK);
-  CHECK(sockets == 0 && groups == 0);
+  CHECK(waystation_push(relay, "bob", "1", 1, 20000, &result) == WAYSTATION_OK);
+  CHECK(result.sockets == 0);
+  CHECK(waystation_presence(relay, "bob", 20000, &result) == WAYSTATION_OK);
+  CHECK(result.sockets == 0 && result.groups == 0);
   disconnect(&push);
   disconnect(&chat);
   waystation_free(relay);
@@ -876,11 +875,18 @@ static void write_keys(const char *path, const char *text) {
   close(file);
 }
 
+#ifdef WAYSTATION_HAS_CLUSTER
+static int note_node(void *user_data, const waystation_node *node) {
+  CHECK(node->size == sizeof *node && !node->ready && node->self && node->last_seen > 0);
+  snprintf(user_data, 65, "%s", node->name);
+  return 1;
+}
+
 /* A node that never reaches its engine answers alone. */
 static void partial_answers(void) {
   char path[] = "/tmp/waystation-keys-XXXXXX";
   waystation_options options;
-  waystation_call_result result;
+  waystation_call_result result = WAYSTATION_CALL_RESULT_INIT;
   waystation_relay *relay;
   users here;
   int temporary = mkstemp(path);
@@ -890,25 +896,32 @@ static void partial_answers(void) {
   waystation_options_init(&options, sizeof options);
   options.cluster = "unix:///nowhere/redis.sock";
   options.cluster_key_file = path;
+  options.node_name = "n0";
   relay = started(&options);
   memset(&here, 0, sizeof here);
   memset(&result, 0, sizeof result);
   result.size = sizeof result;
-  CHECK(waystation_push_v2(relay, "bob", "1", 1, 20000, &result) == WAYSTATION_OK);
+  CHECK(waystation_push(relay, "bob", "1", 1, 20000, &result) == WAYSTATION_OK);
   CHECK(result.partial == 1);
   result.partial = 0;
-  CHECK(waystation_presence_v2(relay, "bob", 20000, &result) == WAYSTATION_OK);
+  CHECK(waystation_presence(relay, "bob", 20000, &result) == WAYSTATION_OK);
   CHECK(result.partial == 1);
   result.partial = 0;
-  CHECK(waystation_presence_list_v2(relay, "", 1, 20000, note_user, &here, &result) ==
+  CHECK(waystation_presence_list(relay, "", 1, 20000, note_user, &here, &result) ==
         WAYSTATION_OK);
   CHECK(result.partial == 1 && here.count == 0);
   result.partial = 0;
-  CHECK(waystation_end_sessions_v2(relay, "bob", 20000, &result) == WAYSTATION_OK);
+  CHECK(waystation_end_sessions(relay, "bob", 20000, &result) == WAYSTATION_OK);
   CHECK(result.partial == 1);
+  result.partial = 0;
+  CHECK(waystation_node_list(relay, 20000, note_node, here.user, &result) == WAYSTATION_OK);
+  CHECK(result.partial == 1 && strcmp(here.user, "n0") == 0);
+  CHECK(waystation_node_list(relay, 20000, NULL, NULL, &result) == WAYSTATION_INVALID);
+  CHECK(waystation_node_list(NULL, 20000, note_node, here.user, &result) == WAYSTATION_INVALID);
   waystation_free(relay);
   unlink(path);
 }
+#endif
 
 static void tokens(void) {
   static const char keys[] = "old:c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3JldCBzZWNyZXQ=\n"
@@ -1003,7 +1016,9 @@ static int run(void) {
   lifecycle();
   identity_callback();
   tokens();
+#ifdef WAYSTATION_HAS_CLUSTER
   partial_answers();
+#endif
   if (failures != 0) fprintf(stderr, "%d checks failed\n", failures);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

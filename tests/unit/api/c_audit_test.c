@@ -124,10 +124,10 @@ static void events_equal_rows(void) {
   struct stat status;
   size_t i;
   for (i = 0; i < 3; i++) {
-    uint64_t reached = 99;
+    waystation_call_result pushed = WAYSTATION_CALL_RESULT_INIT;
     CHECK(waystation_push(relay, sent[i].user, sent[i].json, strlen(sent[i].json), PATIENCE_MS,
-                          &reached) == WAYSTATION_OK);
-    CHECK(reached == 0);
+                          &pushed) == WAYSTATION_OK);
+    CHECK(pushed.sockets == 0);
   }
   waystation_free(relay); /* returns after the last row and the last callback */
   CHECK(stat(file, &status) == 0 && (status.st_mode & 0777) == 0600);

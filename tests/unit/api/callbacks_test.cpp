@@ -148,17 +148,19 @@ TEST_F(CallbacksTest, MayCallTheLibrary) {
   callbacks_.on_event = [&](const waystation_event& event) {
     if (!std::exchange(first, false)) return;
     auto* const handle = relay->get();
-    std::uint64_t sockets = 0, closed = 0, reached = 0;
+    waystation_call_result reached = WAYSTATION_CALL_RESULT_INIT, sockets = reached,
+                           closed = reached;
     std::vector<int> statuses;
     statuses.push_back(waystation_push(handle, event.to, "2", 1, 20'000, &reached));
-    statuses.push_back(waystation_presence(handle, event.to, 20'000, &sockets, nullptr));
+    statuses.push_back(waystation_presence(handle, event.to, 20'000, &sockets));
     statuses.push_back(waystation_reconfigure(handle, &options_, nullptr));
     waystation_stats stats{};
     stats.size = sizeof stats;
     statuses.push_back(waystation_stats_read(handle, &stats));
     statuses.push_back(waystation_end_sessions(handle, event.to, 20'000, &closed));
     statuses.push_back(waystation_drain(handle, 0));
-    statuses.push_back(static_cast<int>(sockets * 100 + closed * 10 + reached));
+    statuses.push_back(
+        static_cast<int>(sockets.sockets * 100 + closed.sockets * 10 + reached.sockets));
     done.set_value(statuses);
   };
   relay.emplace(options_);
@@ -191,7 +193,7 @@ TEST_F(CallbacksTest, FreeingTheRelayInACallbackIsRefusedAndLogged) {
 TEST_F(CallbacksTest, IdentifyMayCallTheLibrary) {
   std::optional<Embedded> relay;
   std::vector<int> statuses;
-  std::uint64_t sockets = 0, closed = 0, reached = 0;
+  waystation_call_result reached = WAYSTATION_CALL_RESULT_INIT, sockets = reached, closed = reached;
   options_.auth = WAYSTATION_AUTH_CALLBACK;
   callbacks_.on_event = [](const waystation_event&) {};
   callbacks_.identify = [&](const waystation_request& request, waystation_identity& identity) {
@@ -202,7 +204,7 @@ TEST_F(CallbacksTest, IdentifyMayCallTheLibrary) {
     waystation_stats stats{};
     stats.size = sizeof stats;
     statuses = {waystation_push(handle, "alice", "2", 1, 20'000, &reached),
-                waystation_presence(handle, "alice", 20'000, &sockets, nullptr),
+                waystation_presence(handle, "alice", 20'000, &sockets),
                 waystation_reconfigure(handle, &options_, nullptr),
                 waystation_stats_read(handle, &stats),
                 waystation_end_sessions(handle, "alice", 20'000, &closed)};
@@ -212,7 +214,7 @@ TEST_F(CallbacksTest, IdentifyMayCallTheLibrary) {
   auto before = relay->open("/push/alice/");
   auto after = relay->open("/push/alice/", "again");
   EXPECT_EQ(statuses, (std::vector<int>{0, 0, 0, 0, 0}));
-  EXPECT_EQ(sockets * 100 + closed * 10 + reached, 111U);
+  EXPECT_EQ(sockets.sockets * 100 + closed.sockets * 10 + reached.sockets, 111U);
   EXPECT_NE(before.hear().find(R"("message":2)"), std::string::npos);
   EXPECT_EQ(before.hear(), "(closed 4403)");
   relay->push("alice");
@@ -255,12 +257,14 @@ TEST_F(CallbacksTest, LogRunsOnTheEventThreadAndMayCallTheLibrary) {
     note_thread();
     if (!statuses.empty()) return;
     auto* const relay = relay_is_there.get();
-    std::uint64_t sockets = 0, closed = 0, reached = 0;
+    waystation_call_result reached = WAYSTATION_CALL_RESULT_INIT, sockets = reached,
+                           closed = reached;
     statuses.push_back(waystation_push(relay, "bob", "2", 1, 20'000, &reached));
-    statuses.push_back(waystation_presence(relay, "bob", 20'000, &sockets, nullptr));
+    statuses.push_back(waystation_presence(relay, "bob", 20'000, &sockets));
     statuses.push_back(waystation_reconfigure(relay, &options_, nullptr));
     statuses.push_back(waystation_end_sessions(relay, "bob", 20'000, &closed));
-    statuses.push_back(static_cast<int>(sockets * 100 + closed * 10 + reached));
+    statuses.push_back(
+        static_cast<int>(sockets.sockets * 100 + closed.sockets * 10 + reached.sockets));
   };
   options_.allow_open_network = 1;  // causes a warning
   // waystation_new returns while the callback waits for it: the callback runs on no caller's

@@ -93,7 +93,9 @@ class Embedded {
   }
 
   void push(const char* user, std::uint64_t* reached = nullptr) const {
-    waystation_push(relay_, user, "1", 1, 20'000, reached);
+    waystation_call_result result = WAYSTATION_CALL_RESULT_INIT;
+    waystation_push(relay_, user, "1", 1, 20'000, &result);
+    if (reached != nullptr) *reached = result.sockets;
   }
 
  private:

@@ -297,7 +297,7 @@ TEST_F(HandoverTest, IdentifyGetsTheRequestOnAThreadOfItsOwn) {
     EXPECT_EQ(request.connection, nullptr);
     EXPECT_EQ(request.descriptor, -1);
     // The reactor serves others meanwhile.
-    EXPECT_EQ(waystation_presence(relay_->get(), "bob", 20'000, nullptr, nullptr), WAYSTATION_OK);
+    EXPECT_EQ(waystation_presence(relay_->get(), "bob", 20'000, nullptr), WAYSTATION_OK);
     std::string("bob").copy(identity.user, 3);
     return 1;
   };

@@ -396,7 +396,7 @@ TEST(TlsKeys, AnswersThatTheClientDoesNotReadAreSentWhenItDoes) {
   EXPECT_EQ(answers, 0) << "nothing was read";
   // More rounds of the relay's thread than it needs to read them all, 32 at a time.
   for (int i = 0; i < kUpdates / 32 * 2; ++i) {
-    waystation_presence(host.relay().get(), "bob", 20'000, nullptr, nullptr);
+    waystation_presence(host.relay().get(), "bob", 20'000, nullptr);
   }
   int unread = 0;
   ASSERT_EQ(ioctl(push.get(), TIOCOUTQ, &unread), 0);
@@ -622,10 +622,10 @@ TEST_P(Tls, TheSessionIsNotUsedBeforeTheServerHasReleasedIt) {
   auto push = host.server().knock("/push/bob/");
   entered.get_future().wait();
   // Answered by the relay's thread, which has got the socket by then.
-  std::uint64_t sockets = 1;
-  ASSERT_EQ(waystation_presence(host.relay().get(), "bob", 20'000, &sockets, nullptr),
-            WAYSTATION_OK);
-  EXPECT_EQ(sockets, 0U);
+  waystation_call_result result = WAYSTATION_CALL_RESULT_INIT;
+  result.sockets = 1;
+  ASSERT_EQ(waystation_presence(host.relay().get(), "bob", 20'000, &result), WAYSTATION_OK);
+  EXPECT_EQ(result.sockets, 0U);
   pollfd readable{push.get(), POLLIN, 0};
   EXPECT_EQ(host.relay().stats().upgrades_accepted, 0U);
   go.set_value();
