@@ -259,8 +259,10 @@ for i = 1, #known, 2 do
   local node, entry = known[i], entry_of(known[i + 1])
   local heard = tonumber(redis.call('HGET', seen, node) or time)
   local is_ready = redis.call('HGET', ready, node) == entry.incarnation and is_subscribed(entry)
-  lines[#lines + 1] = {node, entry.incarnation == nobody and '' or entry.incarnation,
-                       is_ready and 1 or 0, math.max(time - heard, 0)}
+  if node ~= unknown then
+    lines[#lines + 1] = {node, entry.incarnation == nobody and '' or entry.incarnation,
+                         is_ready and 1 or 0, math.max(time - heard, 0)}
+  end
 end
 return lines
 )lua";

@@ -413,7 +413,7 @@ TEST_F(ScriptsTest, TheTableSaysWhichNodesAreReady) {
     reply_of([&](auto handler) { return scripts_.announce_ready(*client_, node, handler); });
   };
   // The server waits for a node that node-1 has known.
-  enter(one, nullptr, {"node-3"});
+  enter(one, false, {"node-3"});
   ready(one);
   enter(two);
   Subscriber inbox(server_, {names_.inbox(one.incarnation)});
@@ -425,8 +425,8 @@ TEST_F(ScriptsTest, TheTableSaysWhichNodesAreReady) {
       << "nobody is subscribed to its inbox";
   inbox.subscribe(names_.inbox(two.incarnation));
   EXPECT_THAT(table(), testing::Contains("node-2 " + two.incarnation.hex() + " ready"));
-  const auto again = entry("node-2");
-  enter(again, &two.incarnation);
+  const auto again = next(two);
+  enter(again, true);
   inbox.subscribe(names_.inbox(again.incarnation));
   EXPECT_THAT(table(), testing::Contains("node-2 " + again.incarnation.hex()))
       << "it has not subscribed everything again";
