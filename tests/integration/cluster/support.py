@@ -272,11 +272,15 @@ class ClusterCase(AsyncCase):
         """That many nodes, all of which know each other. No engine awaits others."""
         nodes = [self.stack.enter_context(Node(self.folder, f"n{i}", engines, *options))
                  for i in range(count)]
+        await self.all_ready(nodes)
+        return nodes
+
+    async def all_ready(self, nodes):
+        """Returns when these nodes know each other, and no engine awaits others."""
         for node in nodes:
-            await until(lambda node=node: node.is_ready(count), f"{node.name} is ready")
+            await until(lambda node=node: node.is_ready(len(nodes)), f"{node.name} is ready")
         for engine in self.engines:
             await until(engine.is_whole, "the engine has a whole table")
-        return nodes
 
 
 class Tab:

@@ -11,6 +11,8 @@ from support import ClusterCase, Node, until
 
 
 class Calls(ClusterCase):
+    ENGINES = 7
+
     def audited(self, name, engines):
         """A node with an audit of its own."""
         return self.stack.enter_context(
@@ -18,8 +20,7 @@ class Calls(ClusterCase):
 
     async def audited_nodes(self, engines):
         nodes = [self.audited(f"n{i}", engines) for i in range(2)]
-        for node in nodes:
-            await until(lambda node=node: node.is_ready(2), f"{node.name} is ready")
+        await self.all_ready(nodes)
         return nodes
 
     def missed(self, node, **question):
@@ -44,8 +45,12 @@ class Calls(ClusterCase):
     async def write(self, node, user, count):
         """Messages to bob, who is absent; returns the times of the first and the last."""
         tab = await self.tab(node, user, f"/ws/chat/{min(user, 'bob')}_{max(user, 'bob')}/")
-        acks = [await tab.say(n, f"{user}{time.monotonic_ns()}") for n in range(count)]
-        self.assertEqual({ack["route"] for ack in acks}, {"none"})
+        acks = []
+        while len(acks) < count:
+            outcome = await tab.say(len(acks), f"{user}{time.monotonic_ns()}")
+            if outcome.get("code") != "unavailable":  # of a node that is slower than a second
+                acks.append(outcome)
+        self.assertEqual({ack.get("route") for ack in acks}, {"none"}, acks)
         await tab.close()
         return acks[0]["at"], acks[-1]["at"]
 
@@ -89,7 +94,7 @@ class Calls(ClusterCase):
         without = await self.answer(n0, complete=False, after=answer["next"])
         self.assertEqual(without["from"], [])
         again = self.audited("n1", engine.url)
-        await until(lambda: n0.is_ready(2) and again.is_ready(2), "both nodes are back")
+        await self.all_ready([n0, again])
         whole = await self.answer(n0, after=without["next"])
         self.assertEqual([(s["user"], s["count"]) for s in whole["from"]], [("carol", 2)])
         again.pause()
@@ -102,8 +107,7 @@ class Calls(ClusterCase):
         engine = self.engine()
         n0 = self.audited("n0", engine.url)
         n1 = self.stack.enter_context(Node(self.folder, "n1", engine.url))
-        for node in (n0, n1):
-            await until(lambda node=node: node.is_ready(2), f"{node.name} is ready")
+        await self.all_ready([n0, n1])
         since, _ = await self.write(n0, "alice", 1)
         for node in (n0, n1):
             answer = await self.answer(node, complete=False, since=since)
