@@ -463,9 +463,9 @@ TEST_F(RedisBackplaneTest, WhatAUserMissedIsAskedOfAllNodes) {
   ASSERT_TRUE(*answer);
   EXPECT_EQ(missed_text(**answer),
             R"({"missed":{"from":[{"user":"bob","count":3,"first":500,"last":2000}],)"
-            R"("notifications":3,"complete":true,"next":"5000-7-1-a~5001-9-2-b"}})");
+            R"("notifications":3,"complete":true,"next":"5000-7-1-a~5001-9-2-b~400"}})");
   ask({0, MissedCursor::parse((*answer)->next)});
-  const auto question = ElementsAre("alice 400", "alice 5000-7-1-a~5001-9-2-b");
+  const auto question = ElementsAre("alice 400", "alice 5000-7-1-a~5001-9-2-b~400");
   EXPECT_THAT(first.calls.asked, question);
   EXPECT_THAT(second.calls.asked, question);
 
@@ -476,7 +476,7 @@ TEST_F(RedisBackplaneTest, WhatAUserMissedIsAskedOfAllNodes) {
   ask({300, {}});
   ASSERT_TRUE(*answer);
   EXPECT_FALSE((*answer)->complete);
-  EXPECT_EQ((*answer)->next, "5000-7-1-a~300-0-0-b");
+  EXPECT_EQ((*answer)->next, "5000-7-1-a~300-0-0-b~300");
   EXPECT_EQ((*answer)->from.size(), 1U);
 
   // What happens to names is nobody's but the nodes'.
