@@ -460,13 +460,18 @@ int audit_missed(const AuditRequest& request) {
     out.write(std::string{head.data()} + text + "\n");
     is_empty = false;
   };
+  std::size_t senders = 0;
   const auto result = audit.missed(request.user, since, [&](const auto& sender) {
+    ++senders;
     line(sender.count, shown(sender.user) + ", " + local_time(sender.first) +
                            (sender.last == sender.first ? "" : " to " + local_time(sender.last)));
   });
   if (result.notifications != 0) line(result.notifications, "notifications");
   if (is_empty) out.write("Nobody.\n");
-  if (result.complete == 0) {
+  constexpr std::size_t kMaxSenders = 100;  // of an answer: see waystation_missed
+  if (result.complete == 0 && senders == kMaxSenders) {
+    out.write("More may be missing: only the latest 100 senders are shown.\n");
+  } else if (result.complete == 0) {
     out.write("More may be missing: the audit is not complete for this time.\n");
   }
   out.finish();

@@ -204,8 +204,12 @@ void Log::report_suppressed(std::chrono::steady_clock::time_point now) noexcept 
   }
 }
 
+bool Log::writes(LogLevel level) const noexcept {
+  return sink_->logger.should_log(to_spdlog(level));
+}
+
 void Log::write(LogLevel level, std::string_view text) noexcept {
-  if (!sink_->logger.should_log(to_spdlog(level))) return;
+  if (!writes(level)) return;
   report_suppressed();
   try {
     {

@@ -40,6 +40,9 @@ class Log {
 
   void write(LogLevel level, std::string_view text) noexcept;
 
+  /// Whether write() writes lines of this level. Any thread.
+  bool writes(LogLevel level) const noexcept;
+
   /// Reports the suppressed lines of every interval that is over. write() does so too; call this
   /// regularly in case nothing is written.
   void report_suppressed() noexcept;

@@ -324,7 +324,10 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
 /// Tries the servers of `cluster`. Returns the exit code.
 int check_online(const Settings& settings) {
   constexpr std::uint32_t kDeadlineMs = 5000;
-  const auto print = [](void*, waystation_log_level severity, const waystation_error* finding) {
+  bool has_findings = false;
+  const auto print = [](void* data, waystation_log_level severity,
+                        const waystation_error* finding) {
+    *static_cast<bool*>(data) = true;
     const char* const kind = severity == WAYSTATION_LOG_ERROR     ? "error: "
                              : severity == WAYSTATION_LOG_WARNING ? "warning: "
                                                                   : "";
@@ -333,8 +336,16 @@ int check_online(const Settings& settings) {
     return 1;
   };
   const LibraryOptions options{settings};
-  return waystation_cluster_check(options.get(), kDeadlineMs, print, nullptr) == WAYSTATION_OK ? 0
-                                                                                               : 1;
+  const auto status = waystation_cluster_check(options.get(), kDeadlineMs, print, &has_findings);
+  if (status == WAYSTATION_OK) {
+    if (!has_findings) std::printf("waystation: cluster is empty, so no server was tried\n");
+    return 0;
+  }
+  if (!has_findings) {
+    std::fprintf(stderr, "waystation: error: cluster: its servers were not tried: %s; try again\n",
+                 waystation_status_text(status));
+  }
+  return 1;
 }
 
 }  // namespace

@@ -545,7 +545,7 @@ int WebServer::on_log(const mg_connection* connection, const char* text) {
   if (!self->context_) {
     const std::lock_guard lock{self->start_mutex_};
     self->start_messages_ += std::string{view(text)} + "; ";
-  } else {
+  } else if (self->log_.writes(LogLevel::debug)) {
     self->log_.debug(describe(view(text)));
   }
   return 1;

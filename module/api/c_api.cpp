@@ -68,7 +68,7 @@ waystation_status reply(waystation_response& response, int status, std::string_v
   return WAYSTATION_OK;
 }
 
-waystation_status reply(waystation_response& response, const ws::Reply& reply_to_send) {
+waystation_status reply(waystation_response& response, const ws::HttpReply& reply_to_send) {
   return reply(response, reply_to_send.status, reply_to_send.bytes);
 }
 
@@ -182,6 +182,15 @@ waystation_status status_of(ws::ErrorCode code) noexcept {
   }
 }
 
+/// Passes an error to a callback of the caller; false: it wants no more.
+template <typename Visit>
+bool give(Visit* visit, void* user_data, waystation_log_level severity, waystation_status status,
+          const ws::Error& error) {
+  waystation_error out = WAYSTATION_ERROR_INIT;
+  ws::fail(&out, status, error.message, error.option);
+  return visit(user_data, severity, &out) != 0;
+}
+
 }  // namespace
 
 const char* waystation_status_text(waystation_status status) {
@@ -252,17 +261,11 @@ waystation_status waystation_options_check_all(const waystation_options* options
     const auto whole = ws::with_defaults(*options);
     const auto errors = ws::all_errors(whole);
     const auto result = errors.empty() ? WAYSTATION_OK : WAYSTATION_INVALID;
-    const auto give = [&](waystation_log_level severity, const ws::Error& error) {
-      waystation_error problem = WAYSTATION_ERROR_INIT;
-      ws::fail(&problem, severity == WAYSTATION_LOG_ERROR ? WAYSTATION_INVALID : WAYSTATION_OK,
-               error.message, error.option);
-      return visit(user_data, severity, &problem) != 0;
-    };
     for (const auto& error : errors) {
-      if (!give(WAYSTATION_LOG_ERROR, error)) return result;
+      if (!give(visit, user_data, WAYSTATION_LOG_ERROR, WAYSTATION_INVALID, error)) return result;
     }
     for (const auto& warning : ws::config_warnings(whole)) {
-      if (!give(WAYSTATION_LOG_WARNING, warning)) return result;
+      if (!give(visit, user_data, WAYSTATION_LOG_WARNING, WAYSTATION_OK, warning)) return result;
     }
     return result;
   });
@@ -275,15 +278,19 @@ waystation_status waystation_cluster_check(
   if (!ws::is_sized(options) || visit == nullptr) return WAYSTATION_INVALID;
   return guarded([&] {
     const auto whole = ws::with_defaults(*options);
-    ws::checked(whole);
+    const auto errors = ws::all_errors(whole);
+    for (const auto& error : errors) {
+      if (!give(visit, user_data, WAYSTATION_LOG_ERROR, WAYSTATION_INVALID, error)) break;
+    }
+    if (!errors.empty()) return WAYSTATION_INVALID;
     auto result = WAYSTATION_OK;
-    for (const auto& [severity, error] :
-         ws::try_engines(whole, std::chrono::milliseconds(deadline_ms))) {
-      waystation_error finding = WAYSTATION_ERROR_INIT;
-      const bool is_error = severity == WAYSTATION_LOG_ERROR;
-      if (is_error) result = WAYSTATION_FAILED;
-      ws::fail(&finding, is_error ? WAYSTATION_FAILED : WAYSTATION_OK, error.message, error.option);
-      if (visit(user_data, severity, &finding) == 0) break;
+    const auto findings = ws::try_engines(whole, std::chrono::milliseconds(deadline_ms));
+    for (const auto& [severity, error] : findings) {
+      if (severity == WAYSTATION_LOG_ERROR) result = WAYSTATION_FAILED;
+    }
+    for (const auto& [severity, error] : findings) {
+      const auto status = severity == WAYSTATION_LOG_ERROR ? WAYSTATION_FAILED : WAYSTATION_OK;
+      if (!give(visit, user_data, severity, status, error)) break;
     }
     return result;
   });
@@ -358,7 +365,7 @@ waystation_status waystation_upgrade(uint32_t relay_id, const waystation_request
                 [](ws::Relay& relay, const ws::Request& asked, const waystation_request& whole,
                    waystation_response& answer) {
                   const auto result = relay.upgrade(asked, whole.descriptor, whole.stream);
-                  if (const auto* refusal = std::get_if<ws::Reply>(&result)) {
+                  if (const auto* refusal = std::get_if<ws::HttpReply>(&result)) {
                     return reply(answer, *refusal);
                   }
                   if (std::holds_alternative<ws::Adopted>(result)) {
@@ -577,7 +584,9 @@ waystation_status waystation_missed(
     const auto checked = ws::check_user_id("user", user == nullptr ? "" : user);
     if (!checked) throw std::invalid_argument(checked.error().message);
     ws::MissedQuestion question{since, {}};
-    if (after != nullptr) {
+    if (after == nullptr) {
+      ws::check_since(since);
+    } else {
       question.after = ws::MissedCursor::parse(after);
       ws::require(question.after.has_value(),
                   "after: not valid; pass `cursor` of an earlier answer");

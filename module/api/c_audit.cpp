@@ -184,6 +184,7 @@ waystation_status waystation_audit_missed(waystation_audit* audit, const char* u
                 "audit, visit, result: must not be NULL; zero result and set its size");
     const auto name = user_of("user", user);
     ws::require(!name.empty(), "user: missing; name the user who is asking");
+    ws::check_since(since);
     auto missed = audit->reader.missed(name, {}, {since, {}}, 0);
     missed.next.clear();
     ws::give_missed(missed, visit, user_data, *result);

@@ -138,14 +138,14 @@ void Handover::work() noexcept {
   for (;;) {
     try {
       if (auto arrival = next_arrival()) {
-        take(*arrival);
+        take_or_count(*arrival);
       } else if (auto waiting = next_decision()) {
         decide(*waiting);
       } else {
         return;
       }
     } catch (const std::bad_alloc&) {
-      // A socket closes; an asker's connection ends by its deadline.
+      // An asker's connection ends by its deadline.
     }
   }
 }
@@ -179,6 +179,14 @@ void Handover::decide(Decision& waiting) {
   relay_.service().post([door = waiting.door, asker = waiting.asker, answer = std::move(answer)] {
     door->answer(asker, answer);
   });
+}
+
+void Handover::take_or_count(Arrival& arrival) noexcept {
+  try {
+    take(arrival);
+  } catch (const std::bad_alloc&) {
+    on_unavailable("out of memory", true);  // the socket closes
+  }
 }
 
 void Handover::take(Arrival& arrival) {

@@ -70,6 +70,8 @@ class Handover final : private DoorOwner {
   std::optional<Arrival> next_arrival();
   std::optional<Decision> next_decision();
   void take(Arrival& arrival);
+  /// The same without memory, which is a result too.
+  void take_or_count(Arrival& arrival) noexcept;
   void decide(Decision& waiting);
   HandoverDecision decision(std::shared_ptr<const Ask> ask);
   HandoverDecision refused(const Request& request, const Refusal& refusal);

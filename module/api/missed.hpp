@@ -1,6 +1,7 @@
 // Conversion of what a user missed for the C interface.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "api/guarded.hpp"
@@ -10,6 +11,12 @@
 namespace waystation {
 
 using MissedVisit = int (*)(void* user_data, const waystation_missed_sender* sender);
+
+/// Throws std::invalid_argument.
+inline void check_since(std::int64_t since) {
+  require(since >= 0 && since <= kMaxJsonInteger,
+          "since: not a time; pass ms since 1970, from 0 to 9007199254740991");
+}
 
 /// Writes the answer to the caller's `result` and passes its senders to `visit`, until that returns
 /// 0.

@@ -109,11 +109,11 @@ bool may_warn(std::atomic<std::int64_t>& last) noexcept {
          last.compare_exchange_strong(before, now, std::memory_order_relaxed);
 }
 
-Reply to_reply(const Answered& answered) {
+HttpReply to_reply(const Answered& answered) {
   return {answered.response.status, render(answered.response)};
 }
 
-void send_reply(int socket, const Reply& reply) noexcept {
+void send_reply(int socket, const HttpReply& reply) noexcept {
   // The response fits the empty send buffer, so one send() is enough.
   (void)::send(socket, reply.bytes.data(), reply.bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -328,13 +328,13 @@ Answered Relay::refuse_admitted(const Request& request, Refusal refusal) {
   return refuse_upgrade(request, refusal);
 }
 
-Reply Relay::refuse_http(const Request& request, const Refusal& refusal) {
+HttpReply Relay::refuse_http(const Request& request, const Refusal& refusal) {
   http_refusals_.add(refusal.code);
   log_refusal("HTTP request", request, refusal);
   return {refusal.status(), render_for(request, to_response(refusal))};
 }
 
-Reply Relay::refuse_unread(const Request& request, RefusalCode code) {
+HttpReply Relay::refuse_unread(const Request& request, RefusalCode code) {
   const auto target = split_target(request);
   const bool is_upgrade =
       target && !std::holds_alternative<Declined>(parse_socket_route(target->path));
@@ -398,8 +398,8 @@ bool Relay::open(AdoptedSocket& socket, Entry entry, std::string early) {
   }
 }
 
-std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, int descriptor,
-                                                      const waystation_stream* stream) {
+std::variant<Declined, HttpReply, Adopted> Relay::upgrade(const Request& request, int descriptor,
+                                                          const waystation_stream* stream) {
   auto verdict = admit(request);
   if (std::holds_alternative<Declined>(verdict)) return Declined{};
   if (const auto* answered = std::get_if<Answered>(&verdict)) return to_reply(*answered);
@@ -419,9 +419,9 @@ std::variant<Declined, Reply, Adopted> Relay::upgrade(const Request& request, in
 
 /// Adopts a socket together with its TLS session. On each failure the web server gets both back,
 /// and sends the refusal.
-std::variant<Declined, Reply, Adopted> Relay::adopt_tls(const Request& request,
-                                                        const waystation_stream& stream,
-                                                        Entry entry) {
+std::variant<Declined, HttpReply, Adopted> Relay::adopt_tls(const Request& request,
+                                                            const waystation_stream& stream,
+                                                            Entry entry) {
   // Before the session is held, so that no lack of memory follows.
   Reactor::ProblemReport on_problem = [this, permit = entry.permit,
                                        user = entry.session.user](const char* problem) {
@@ -491,17 +491,17 @@ void Relay::on_not_released(const char* problem, const void* permit,
   }
 }
 
-std::optional<Reply> Relay::http(const Request& request) {
+std::optional<HttpReply> Relay::http(const Request& request) {
   const auto answered = http_.handle(admission_.snapshot(), request, wall_clock_ms());
   if (std::holds_alternative<Declined>(answered)) return std::nullopt;
   if (const auto* refusal = std::get_if<Refusal>(&answered)) {
     return refuse_http(request, *refusal);
   }
   const auto& response = std::get<HttpResponse>(answered);
-  return Reply{response.status, render_for(request, response)};
+  return HttpReply{response.status, render_for(request, response)};
 }
 
-std::optional<Reply> Relay::check_origin(const Request& request) {
+std::optional<HttpReply> Relay::check_origin(const Request& request) {
   const auto checked = admission_.snapshot().check_host_and_origin(request);
   if (checked) return std::nullopt;
   return refuse_http(request, checked.error());

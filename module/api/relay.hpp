@@ -26,7 +26,7 @@
 namespace waystation {
 
 /// A complete HTTP response.
-struct Reply {
+struct HttpReply {
   int status = 500;
   std::string bytes;
 };
@@ -67,8 +67,8 @@ class Relay final : private Observer,
   std::uint32_t id() const noexcept { return id_; }
 
   /// `stream` is complete, or null; then `descriptor` is used.
-  std::variant<Declined, Reply, Adopted> upgrade(const Request& request, int descriptor,
-                                                 const waystation_stream* stream);
+  std::variant<Declined, HttpReply, Adopted> upgrade(const Request& request, int descriptor,
+                                                     const waystation_stream* stream);
 
   // The steps of upgrade(), for sockets that come later. Refusals are counted and logged.
   std::variant<Declined, Answered, Entry> admit(const Request& request);
@@ -89,11 +89,11 @@ class Relay final : private Observer,
   bool listen(int door) { return handover_.listen(door); }
 
   /// Returns nothing if the relay does not serve the path.
-  std::optional<Reply> http(const Request& request);
+  std::optional<HttpReply> http(const Request& request);
   /// The refusal if Host or Origin is not allowed, or nothing.
-  std::optional<Reply> check_origin(const Request& request);
+  std::optional<HttpReply> check_origin(const Request& request);
   /// Counts and logs a request that the web server could not read.
-  Reply refuse_unread(const Request& request, RefusalCode code);
+  HttpReply refuse_unread(const Request& request, RefusalCode code);
   bool is_operator(const Request& request) {
     return admission_.snapshot().authorize_operator(request).has_value();
   }
@@ -180,10 +180,11 @@ class Relay final : private Observer,
 
   Result<Missed, CallFailure> missed(const std::string& user, MissedQuestion question) override;
 
-  std::variant<Declined, Reply, Adopted> adopt_tls(const Request& request,
-                                                   const waystation_stream& stream, Entry entry);
+  std::variant<Declined, HttpReply, Adopted> adopt_tls(const Request& request,
+                                                       const waystation_stream& stream,
+                                                       Entry entry);
   void on_not_released(const char* problem, const void* permit, std::string_view user) noexcept;
-  Reply refuse_http(const Request& request, const Refusal& refusal);
+  HttpReply refuse_http(const Request& request, const Refusal& refusal);
   void log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept;
   void log_refusal(const char* what, const Refusal& refusal, const std::string& from) noexcept;
   void log_adoption_failure(const AdoptionFailure& failure) noexcept;
@@ -224,10 +225,10 @@ class Relay final : private Observer,
 };
 
 /// The bytes of a response.
-Reply to_reply(const Answered& answered);
+HttpReply to_reply(const Answered& answered);
 
 /// Sends a response on a socket that the web server has given away.
-void send_reply(int socket, const Reply& reply) noexcept;
+void send_reply(int socket, const HttpReply& reply) noexcept;
 
 /// Whether the next warning whose cause others can repeat is due, a minute after the last; if so,
 /// records its time in `last` (ms since 1970).

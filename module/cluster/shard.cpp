@@ -123,7 +123,10 @@ void Shard::on_connection_lost(bool is_commands, std::string_view reason, bool w
     }
   }
   set_ready(false);
-  if (!is_commands) go_down();
+  if (!is_commands) {
+    is_stale_ = false;  // the next one is new
+    go_down();
+  }
 }
 
 void Shard::set_ready(bool is_ready) noexcept {

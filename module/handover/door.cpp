@@ -205,7 +205,7 @@ void Door::on_timer() noexcept {
 
 void Door::listen(bool is_on) noexcept {
   if (is_on == is_listening_) return;
-  // Fails for want of memory at most; the timer tries again.
+  // Fails only if memory runs out; the timer tries again.
   if (loop_.change(listener_.get(), *this, is_on ? EPOLLIN : 0U)) {
     is_listening_ = is_on;
   } else {

@@ -19,7 +19,8 @@ MissedQuestion question_of(std::string_view query) {
   const std::string after = value_of(query, "after");
   const bool has_since = !value_of(query, "since").empty();
   if (has_since == !after.empty()) {
-    throw BadQuery("since, after", "one of the two is required; send either");
+    throw BadQuery("since, after", has_since ? "both are given; send only one"
+                                             : "one of the two is required; send either");
   }
   const std::string times = "a time in ms since 1970, from 0 to " + std::to_string(kMaxJsonInteger);
   read_number(query, "since", times, question.since);

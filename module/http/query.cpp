@@ -20,11 +20,11 @@ std::string value_of(std::string_view query, std::string_view name) {
   }
 }
 
-std::size_t limit_of(std::string_view query, std::size_t standard, std::size_t most) {
-  auto limit = standard;
-  const std::string should = "1 to " + std::to_string(most);
+std::size_t limit_of(std::string_view query, std::size_t fallback, std::size_t max) {
+  auto limit = fallback;
+  const std::string should = "1 to " + std::to_string(max);
   read_number(query, "limit", should, limit);
-  if (limit == 0 || limit > most) throw BadQuery("limit", should);
+  if (limit == 0 || limit > max) throw BadQuery("limit", should);
   return limit;
 }
 

@@ -35,8 +35,8 @@ void read_number(std::string_view query, std::string_view name, const std::strin
   if (error != std::errc{} || stop != text.data() + text.size()) throw BadQuery(name, should);
 }
 
-/// The parameter `limit`: 1 to `most`, `standard` if it is missing. Throws BadQuery.
-std::size_t limit_of(std::string_view query, std::size_t standard, std::size_t most);
+/// The parameter `limit`: 1 to `max`, `fallback` if it is missing. Throws BadQuery.
+std::size_t limit_of(std::string_view query, std::size_t fallback, std::size_t max);
 
 /// A user id; empty if the parameter is missing. Throws BadQuery.
 std::string user_of(std::string_view query, std::string_view name);

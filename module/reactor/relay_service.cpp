@@ -108,12 +108,14 @@ class Pending {
  public:
   explicit Pending(Completion<T> done) : done_(std::move(done)) {}
   ~Pending() {
-    if (done_) done_(CallProblem::stopped);
+    if (done_) complete(CallProblem::stopped);
   }
   Pending(const Pending&) = delete;
   Pending& operator=(const Pending&) = delete;
 
-  void complete(CallResult<T> result) { std::exchange(done_, nullptr)(std::move(result)); }
+  void complete(CallResult<T> result) {
+    if (const auto done = std::exchange(done_, nullptr)) done(std::move(result));
+  }
 
  private:
   Completion<T> done_;

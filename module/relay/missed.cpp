@@ -134,7 +134,8 @@ Result<MissedQuestion, const char*> read_missed(std::string_view object) {
       }
     } while (scanner.accept(','));
   }
-  if (has_since == has_after) return "missed: needs one of since and after; send either";
+  if (has_since && has_after) return "missed: has both since and after; send only one";
+  if (!has_since && !has_after) return "missed: needs one of since and after; send either";
   return question;
 }
 

@@ -47,8 +47,9 @@ class WhatTheRelayLearns(ModuleCase):
         self.assertRegex(self.logged()[0], r"^500 \[refused\] \[internal\] ")
 
     def test_a_method_that_does_not_fit_is_refused(self):
-        status, _, _ = self.client().request("/push/alice/", method="M" * 33)
+        status, fields, _ = self.client().request("/push/alice/", method="M" * 33)
         self.assertEqual((status, self.door.asks), (405, []))
+        self.assertIn(("Allow", "GET"), fields)
         self.assertEqual(self.logged(), ["405 [refused] [method_not_allowed] /push/alice/"])
 
     def test_a_target_that_does_not_fit_is_refused(self):

@@ -329,12 +329,14 @@ WAYSTATION_API waystation_status waystation_options_check_all(
 
 /* Tries the servers of `cluster` without starting a relay: connects, logs in and looks at their
  * settings, for `deadline_ms` at most. Calls `visit` for each finding on the calling thread:
- *   - WAYSTATION_LOG_ERROR: the server cannot be used now.
+ *   - WAYSTATION_LOG_ERROR: the server cannot be used now, or an option is wrong. With a wrong option,
+ *     no server is tried.
  *   - WAYSTATION_LOG_WARNING: a setting of the server should be changed.
  *   - WAYSTATION_LOG_INFO: the server can be used.
- * Without `cluster` there is no finding.
+ * Without `cluster` there is no finding. `finding` is valid until `visit` returns. `visit` returns not
+ * 0 to continue; the status is of all findings in any case.
  *
- * Errors: WAYSTATION_INVALID (an option, an argument is NULL), WAYSTATION_FAILED (a server cannot be
+ * Errors: WAYSTATION_INVALID (an option, or an argument is NULL), WAYSTATION_FAILED (a server cannot be
  * used), WAYSTATION_EXHAUSTED. */
 WAYSTATION_API waystation_status waystation_cluster_check(
     const waystation_options *options, uint32_t deadline_ms,
@@ -343,9 +345,11 @@ WAYSTATION_API waystation_status waystation_cluster_check(
 
 /* ---- a relay's life ------------------------------------------------------------------------ */
 
-/* Starts a relay with two threads of its own, three with an audit, and no socket. One more thread
- * starts when the first client sends a new token on its open socket. The threads inherit the
- * caller's signal mask: block the signals that your own threads wait for.
+/* Starts a relay with two threads of its own, three with an audit, and no socket. More threads start
+ * later, one for each of: the first question what a user missed, with an audit; the first new token
+ * that a client sends on its open socket; waystation_handover_listen; the first host name in `cluster`
+ * to look up. The threads inherit the caller's signal mask: block the signals that your own threads
+ * wait for.
  *
  * Errors: WAYSTATION_INVALID (an option; `error` names it), WAYSTATION_EXHAUSTED. On any error *relay
  * is NULL. */

@@ -173,7 +173,7 @@ ngx_http_waystation_write_ask(ngx_http_waystation_ctx_t *ctx, size_t *size)
 {
     size_t                           len;
     u_char                          *p, *fields;
-    ngx_str_t                        address, user, scopes;
+    ngx_str_t                        address, user, scopes, name, value;
     ngx_uint_t                       i, n, flags, client_port, server_port;
     ngx_list_part_t                 *part;
     ngx_table_elt_t                 *header;
@@ -243,6 +243,13 @@ ngx_http_waystation_write_ask(ngx_http_waystation_ctx_t *ctx, size_t *size)
     if (r->method_name.len > NGX_HTTP_WAYSTATION_MAX_METHOD) {
         ngx_http_waystation_set(&ctx->result, "refused");
         ngx_http_waystation_set(&ctx->code, "method_not_allowed");
+        ngx_http_waystation_set(&name, "Allow");
+        ngx_http_waystation_set(&value, "GET");
+
+        if (ngx_http_waystation_add_field(r, &name, &value) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
         return NGX_HTTP_NOT_ALLOWED;
     }
 

@@ -8,9 +8,10 @@ from support import PATIENCE, ClusterCase
 
 
 class Check(ClusterCase):
-    def check(self, *options, key=None):
+    def check(self, *options, key=None, descriptors=1024):
         return subprocess.run(
-            [os.environ["WAYSTATION_BIN"], "config", "check", "--online", "--www", "",
+            ["prlimit", f"--nofile={descriptors}",
+             os.environ["WAYSTATION_BIN"], "config", "check", "--online", "--www", "",
              "--cluster-key-file", os.path.join(self.folder, "key") if key is None else key,
              *options],
             capture_output=True, check=False, timeout=PATIENCE, text=True)
@@ -34,6 +35,17 @@ class Check(ClusterCase):
         gone = self.check("--cluster", engine.url)
         self.assertEqual(gone.returncode, 1)
         self.assertIn("refused", gone.stderr)
+
+    def test_without_cluster_it_says_that_no_server_was_tried(self):
+        done = self.check()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("no server was tried", done.stdout)
+
+    def test_without_descriptors_it_says_why_no_server_was_tried(self):
+        limit = 4  # the three that are open, and one for the files that it reads
+        done = self.check("--cluster", "redis://127.0.0.1:1", descriptors=limit)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("were not tried: memory, threads or descriptors ran out", done.stderr)
 
     def test_options_that_contradict_each_other(self):
         done = self.check("--cluster", "redis://x", key="")

@@ -222,6 +222,9 @@ static void missed(void) {
   CHECK(strstr(error.message, "user") != NULL);
   CHECK(waystation_audit_missed(audit, NULL, 0, no_sender, &senders, &result, NULL) ==
         WAYSTATION_INVALID);
+  CHECK(waystation_audit_missed(audit, "bob", -1, no_sender, &senders, &result, &error) ==
+        WAYSTATION_INVALID);
+  CHECK(strstr(error.message, "since") != NULL);
   CHECK(waystation_audit_missed(audit, "bob", 0, NULL, NULL, &result, NULL) == WAYSTATION_INVALID);
   CHECK(waystation_audit_missed(audit, "bob", 0, no_sender, &senders, NULL, NULL) ==
         WAYSTATION_INVALID);
@@ -239,6 +242,11 @@ static void missed(void) {
   CHECK(waystation_missed(relay, "bob", 0, "yesterday", PATIENCE_MS, no_sender, &senders, &result,
                           &error) == WAYSTATION_INVALID);
   CHECK(strstr(error.message, "after") != NULL);
+  CHECK(waystation_missed(relay, "bob", -1, NULL, PATIENCE_MS, no_sender, &senders, &result,
+                          &error) == WAYSTATION_INVALID);
+  CHECK(waystation_missed(relay, "bob", INT64_C(1) << 53, NULL, PATIENCE_MS, no_sender, &senders,
+                          &result, &error) == WAYSTATION_INVALID);
+  CHECK(strstr(error.message, "since") != NULL);
   CHECK(waystation_missed(relay, NULL, 0, NULL, PATIENCE_MS, no_sender, &senders, &result,
                           &error) == WAYSTATION_INVALID);
   CHECK(waystation_missed(NULL, "bob", 0, NULL, PATIENCE_MS, no_sender, &senders, &result,

@@ -265,9 +265,9 @@ TEST_F(RedisBackplaneTest, ANodeThatCannotSubscribeForAWhileIsNotGivenUp) {
             "1");
   const auto until = loop.now_ms() + NodeTimes{}.silence_ms + 600;
   loop.run_until([&] { return loop.now_ms() > until; });
-  EXPECT_FALSE(first.backplane.can_join("alice_bob"));
+  EXPECT_FALSE(first.backplane.state()->can_join("alice_bob"));
   ASSERT_EQ(admin.ask({"CONFIG", "SET", "maxclients", "1000"}), "OK");
-  ASSERT_TRUE(loop.run_until([&] { return first.backplane.can_join("alice_bob"); }));
+  ASSERT_TRUE(loop.run_until([&] { return first.backplane.state()->can_join("alice_bob"); }));
   EXPECT_EQ(first.log.find("silent"), std::string::npos) << first.log;
 }
 
@@ -564,7 +564,7 @@ TEST_F(RedisBackplaneTest, ListsTheNodes) {
   EXPECT_EQ(list->nodes[1].incarnation.size(), 8U);
   EXPECT_FALSE(list->is_partial);
   server.kill();
-  ASSERT_TRUE(loop.run_until([&] { return !first.backplane.can_join("alice_bob"); }));
+  ASSERT_TRUE(loop.run_until([&] { return !first.backplane.state()->can_join("alice_bob"); }));
   ask();
   ASSERT_EQ(list->nodes.size(), 1U);
   EXPECT_FALSE(list->nodes[0].is_ready);

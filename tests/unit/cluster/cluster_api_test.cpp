@@ -1,0 +1,105 @@
+// The C functions of a relay with a cluster.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "unit/api/embedder.hpp"
+#include "unit/cluster/redis_server.hpp"
+
+namespace waystation::test {
+namespace {
+
+/// Options of a relay that joins a cluster, whose key is in a folder of its own.
+class ClusterApiTest : public testing::Test {
+ protected:
+  ClusterApiTest() {
+    std::ofstream(key_) << "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+    std::filesystem::permissions(key_, std::filesystem::perms::owner_read);
+    options_.cluster_key_file = key_.c_str();
+  }
+  void set_cluster(std::string cluster) {
+    cluster_ = std::move(cluster);
+    options_.cluster = cluster_.c_str();
+  }
+
+  const TemporaryFolder folder_;
+  const std::string key_ = folder_.path() / "key";
+  std::string cluster_;
+  waystation_options options_ = default_options();
+};
+
+// Both read what the backplane wrote before its end. Needs AddressSanitizer to fail.
+TEST_F(ClusterApiTest, CallsThatRunWhileTheRelayIsFreedMayReadTheStatsAndTheReadiness) {
+  struct Host {
+    std::string wal;
+    std::promise<void> entered;
+    waystation_relay* relay = nullptr;
+    waystation_stats stats{};
+  } host;
+  const std::string audit = folder_.path() / "audit.db";
+  host.wal = audit + "-wal";
+  const Listener engine;  // never answers
+  set_cluster("redis://127.0.0.1:" + std::to_string(engine.port()));
+  options_.audit_file = audit.c_str();
+  options_.auth = WAYSTATION_AUTH_CALLBACK;
+  options_.user_data = &host;
+  options_.identify = [](void* data, const waystation_request*, waystation_identity* identity) {
+    auto& self = *static_cast<Host*>(data);
+    EXPECT_TRUE(eventually([&] { return std::filesystem::exists(self.wal); }));
+    self.entered.set_value();
+    // The audit ends after the backplane.
+    EXPECT_TRUE(eventually([&] { return !std::filesystem::exists(self.wal); }));
+    self.stats.size = sizeof self.stats;
+    EXPECT_EQ(waystation_stats_read(self.relay, &self.stats), WAYSTATION_OK);
+    std::string("alice").copy(identity->user, 5);
+    return 1;  // now the readiness is read
+  };
+  Embedded relay(options_);
+  host.relay = relay.get();
+  int status = 0;
+  std::thread worker([&] { relay.knock("/push/alice/", "", nullptr, &status); });
+  host.entered.get_future().wait();
+  relay.free();
+  worker.join();
+  EXPECT_EQ(status, 503);
+  EXPECT_EQ(host.stats.cluster_engines, 1U);
+}
+
+/// The findings of waystation_cluster_check.
+struct Findings {
+  std::string text;         // "<severity> <option>; " of each
+  bool wants_more = false;  // after the first
+};
+
+int note(void* data, waystation_log_level severity, const waystation_error* finding) {
+  auto& found = *static_cast<Findings*>(data);
+  found.text += std::to_string(severity) + " " + finding->option + "; ";
+  EXPECT_STRNE(finding->message, "");
+  return found.wants_more ? 1 : 0;
+}
+
+TEST_F(ClusterApiTest, TheStatusOfTheCheckCoversFindingsThatTheCallerDoesNotWant) {
+  const RedisServer engine;
+  set_cluster("unix://" + engine.path() + ",redis://127.0.0.1:" + std::to_string(free_port()));
+  Findings found;
+  EXPECT_EQ(waystation_cluster_check(&options_, 10'000, note, &found), WAYSTATION_FAILED);
+  EXPECT_EQ(found.text, std::to_string(WAYSTATION_LOG_INFO) + " cluster; ");
+}
+
+TEST_F(ClusterApiTest, TheCheckNamesEachWrongOption) {
+  set_cluster("http://x");
+  options_.cluster_name = "a b";
+  Findings found;
+  found.wants_more = true;
+  EXPECT_EQ(waystation_cluster_check(&options_, 10'000, note, &found), WAYSTATION_INVALID);
+  const auto error = std::to_string(WAYSTATION_LOG_ERROR);
+  EXPECT_EQ(found.text, error + " cluster; " + error + " cluster_name; ");
+}
+
+}  // namespace
+}  // namespace waystation::test
