@@ -274,9 +274,13 @@ class ClusterCase(AsyncCase):
                  for i in range(count)]
         for node in nodes:
             await until(lambda node=node: node.is_ready(count), f"{node.name} is ready")
+        await self.whole_engines()
+        return nodes
+
+    async def whole_engines(self):
+        """Waits until no engine awaits unknown nodes: only then are answers complete."""
         for engine in self.engines:
             await until(engine.is_whole, "the engine has a whole table")
-        return nodes
 
 
 class Tab:

@@ -11,6 +11,8 @@ from support import ClusterCase, Node, until
 
 
 class Calls(ClusterCase):
+    ENGINES = 8
+
     def audited(self, name, engines):
         """A node with an audit of its own."""
         return self.stack.enter_context(
@@ -20,6 +22,7 @@ class Calls(ClusterCase):
         nodes = [self.audited(f"n{i}", engines) for i in range(2)]
         for node in nodes:
             await until(lambda node=node: node.is_ready(2), f"{node.name} is ready")
+        await self.whole_engines()
         return nodes
 
     def missed(self, node, **question):
@@ -121,6 +124,7 @@ class Calls(ClusterCase):
         n1 = self.stack.enter_context(Node(self.folder, "n1", engine.url))
         for node in (n0, n1):
             await until(lambda node=node: node.is_ready(2), f"{node.name} is ready")
+        await self.whole_engines()
         since, _ = await self.write(n0, "alice", 1)
         for node in (n0, n1):
             answer = await self.answer(node, complete=False, since=since)
