@@ -107,6 +107,7 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
   Engine& engine_of(std::string_view group) noexcept;
   Engine& engine_of(const Shard& shard) noexcept;
   Shard* any_usable() noexcept;
+  Questions::Audience audience();
 
   // Joins
   Shard::Token begin_join(const void* member, const Joining& joining);

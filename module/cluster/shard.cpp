@@ -254,7 +254,11 @@ void Shard::Link::on_push(const RedisConnection::Push& push) noexcept {
   if (channel->kind == ChannelNames::Channel::Kind::all &&
       (event->kind == ClusterEvent::Kind::ready || event->kind == ClusterEvent::Kind::gone)) {
     shard.is_settled_ = event->is_settled;
-    if (event->kind == ClusterEvent::Kind::ready) shard.guard([&] { shard.add_node(event->name); });
+    if (event->kind == ClusterEvent::Kind::ready) {
+      shard.guard([&] { shard.add_node(event->name); });
+    } else {
+      std::erase(shard.nodes_, event->name);
+    }
     if (shard.state_ == State::ready) shard.listener_.on_nodes_changed(shard);
   }
 }

@@ -86,8 +86,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   /// A report about presence could not be sent, since the buffer is full. All nodes recount once it
   /// is empty.
   void note_missed_report() noexcept { has_missed_report_ = true; }
-  /// How many nodes are in the table; 0: not known.
-  std::size_t node_count() const noexcept { return nodes_.size(); }
+  /// The names in the table, as last reported; none: not known. Also while not ready.
   const std::vector<std::string>& nodes() const noexcept { return nodes_; }
   /// Reads the table of nodes; `done` as Scripts::list_nodes(). False where it cannot be asked.
   bool list_nodes(Scripts::Done<const std::vector<TableEntry>*> done) {

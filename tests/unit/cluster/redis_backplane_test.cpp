@@ -62,16 +62,18 @@ struct FakeNodeCalls final : NodeCalls {
 /// A node without sockets of its own: fake members join it.
 struct TestNode {
   TestNode(TestLoop& loop, const RedisServer& server, std::string name,
-           std::string keys = std::string(kFirstKey))
+           std::string keys = std::string(kFirstKey), const RedisServer* other = nullptr)
       : scheduler(loop),
         backplane(loop, directory, fanout, reachability, calls,
-                  options(server, std::move(name), keys)) {
+                  options(server, std::move(name), keys, other)) {
     scheduler.reachability = &reachability;
   }
 
-  ClusterOptions options(const RedisServer& server, std::string name, const std::string& keys) {
+  ClusterOptions options(const RedisServer& server, std::string name, const std::string& keys,
+                         const RedisServer* other) {
     ClusterOptions options;
     options.engines.emplace_back().hosts = {server.host()};
+    if (other != nullptr) options.engines.emplace_back().hosts = {other->host()};
     options.name = "test";
     options.node_name = std::move(name);
     options.keys = *SealKeys::parse(keys);
@@ -443,6 +445,40 @@ TEST_F(RedisBackplaneTest, ACallThatANodeDoesNotAnswerIsPartial) {
   first.backplane.presence("alice", [&](UserPresence found) { presence = std::move(found); });
   ASSERT_TRUE(loop.run_until([&] { return presence.has_value(); }));
   EXPECT_TRUE(presence->is_partial);
+}
+
+TEST_F(RedisBackplaneTest, ACallIsPartialWhileNodesAreAboutToReturn) {
+  auto& first = node("a");
+  const auto is_partial = [&] {
+    std::optional<UserPresence> presence;
+    first.backplane.presence("alice", [&](UserPresence found) { presence = std::move(found); });
+    EXPECT_TRUE(loop.run_until([&] { return presence.has_value(); }));
+    return presence && presence->is_partial;
+  };
+  EXPECT_FALSE(is_partial());
+  // In the table, and not subscribed.
+  server.ask({"HSET", "ws1:test:nodes", "b", "-"});
+  EXPECT_TRUE(is_partial());
+}
+
+TEST_F(RedisBackplaneTest, ANodeThatOnlyAnotherEngineKnowsIsMissed) {
+  const RedisServer other;
+  TestNode first(loop, server, "a", std::string(kFirstKey), &other);
+  // It is cut off from the engine that is asked.
+  TestNode second(loop, other, "b");
+  first.calls.missed = Missed{{}, 0, true, "5000-7-1-a"};
+  ASSERT_TRUE(loop.run_until([&] { return first.backplane.state()->stats.engines_ready == 2; }));
+  MissedAnswer missed = missed_failure(ErrorCode::timeout);
+  ASSERT_TRUE(loop.run_until([&] {
+    first.backplane.missed("alice", {400, {}},
+                           [&](MissedAnswer found) { missed = std::move(found); });
+    return missed && !missed->complete;
+  }));
+  EXPECT_EQ(missed->next, "5000-7-1-a~400-0-0-b~400");
+  std::optional<SocketCount> closed;
+  first.backplane.end_sessions("alice", [&](SocketCount count) { closed = count; });
+  ASSERT_TRUE(loop.run_until([&] { return closed.has_value(); }));
+  EXPECT_TRUE(closed->is_partial);
 }
 
 TEST_F(RedisBackplaneTest, WhatAUserMissedIsAskedOfAllNodes) {
