@@ -68,8 +68,8 @@ RedisBackplane::~RedisBackplane() {
   is_ending_ = true;
 }
 
-void RedisBackplane::leave_cluster() noexcept {
-  for (const auto& engine : engines_) engine->shard.leave();
+void RedisBackplane::leave_cluster(const std::shared_ptr<void>& until_left) noexcept {
+  for (const auto& engine : engines_) engine->shard.leave(until_left);
 }
 
 // ---- engines

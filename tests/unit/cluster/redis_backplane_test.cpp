@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "unit/cluster/redis_server.hpp"
@@ -304,7 +305,11 @@ TEST_F(RedisBackplaneTest, ANodeGivesUpAllBeforeItLeaves) {
   auto bob = chat(second, "bob");
   auto watcher = server.client();
   ASSERT_THAT(watcher.ask({"SUBSCRIBE", "ws1:test:all"}), HasSubstr("subscribe"));
-  first.backplane.leave_cluster();
+  auto until_left = std::make_shared<int>();
+  const std::weak_ptr<int> leaving = until_left;
+  first.backplane.leave_cluster(std::exchange(until_left, nullptr));
+  ASSERT_TRUE(loop.run_until([&] { return leaving.expired(); }));
+  EXPECT_EQ(server.ask({"HEXISTS", "ws1:test:nodes", "a"}), "0");
   std::string gone;
   ASSERT_TRUE(loop.run_until([&] { return second.backplane.state()->stats.nodes == 1; }));
   EXPECT_EQ(subscribers("all"), "[ws1:test:all 2]") << "the watcher and the node that stays";
