@@ -6,7 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "audit/audit.hpp"
+#include "cluster/engine_address.hpp"
+#include "relay/node_name.hpp"
 
 namespace waystation {
 namespace {
@@ -15,9 +16,6 @@ constexpr std::array<const char*, 5> kAuthChoices{"open", "jwt", "header", "call
 constexpr std::array<const char*, 5> kLogLevels{"error", "warning", "info", "debug", nullptr};
 
 constexpr const char* kBlocks = "addresses and CIDR blocks, such as 192.0.2.7 or 10.0.0.0/8";
-constexpr const char* kClusterAllowed =
-    "redis://[[user]:password@]host[:port][/db], redis+sentinel://host[:port],host[:port]/primary, "
-    "unix:///path";
 constexpr const char* kFieldName = "the name of an HTTP header field, such as X-Forwarded-User";
 
 enum class Applies : int { at_start = 0, live = 1 };
@@ -115,12 +113,12 @@ constexpr std::array kOptions = {
            "Days after which rows of the audit are deleted. 0: never."),
     NUMBER_OR_ZERO(audit_max_bytes, "audit", "bytes", 67108864, 1048576, 1099511627776,
                    "Size of the audit above which its oldest rows are deleted. 0: no limit."),
-    TEXT(node_name, "audit", "", kAuditNodeRule,
+    TEXT(node_name, "audit", "", WAYSTATION_NODE_NAME_RULE,
          Applies::at_start,
          "Name of this relay in the audit and in its cluster. Relays that write one file or form one "
          "cluster need different names. Empty: the host name."),
 
-    LIST(cluster, "cluster", "", kClusterAllowed, Applies::at_start,
+    LIST(cluster, "cluster", "", kEngineAddressAllowed, Applies::at_start,
          "Redis or Valkey servers that connect the nodes of one relay; each group belongs to one "
          "of them. The same on all nodes, in the same order. Empty: this node is the only one."),
     TEXT(cluster_name, "cluster", "waystation", "1 to 64 of the characters 0-9, a-z, A-Z, - and _",

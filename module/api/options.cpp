@@ -10,6 +10,7 @@
 #include "api/cluster.hpp"
 #include "api/option_table.hpp"
 #include "audit/audit.hpp"
+#include "relay/node_name.hpp"
 
 namespace waystation {
 namespace {
@@ -132,7 +133,7 @@ std::vector<Error> value_errors(const waystation_options& options) {
         "smaller than max_queue_bytes", "at least " + std::to_string(options.max_queue_bytes)));
   }
   const auto name = view_or_empty(options.node_name);
-  if (!name.empty() && !is_audit_node(name)) {
+  if (!name.empty() && !is_node_name(name)) {
     errors.push_back(option_error("node_name", in_quotes(name), "not a node name",
                                   find_option("node_name")->allowed));
   }

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <system_error>
 #include <utility>
@@ -11,32 +10,22 @@
 #include "audit/file_size_signal.hpp"
 #include "base/error.hpp"
 #include "base/thread.hpp"
+#include "relay/node_name.hpp"
 
 namespace waystation {
-namespace {
-
-constexpr std::size_t kMaxNodeBytes = 64;
-}  // namespace
 
 std::string resolve_node_name(const std::string& configured) {
-  if (is_audit_node(configured)) return configured;
+  if (is_node_name(configured)) return configured;
   if (!configured.empty()) {
-    throw AuditRefused(
-        option_error("node_name", in_quotes(configured), "not a node name", kAuditNodeRule)
-            .message);
+    throw AuditRefused(option_error("node_name", in_quotes(configured), "not a node name",
+                                    WAYSTATION_NODE_NAME_RULE)
+                           .message);
   }
   std::array<char, kMaxNodeBytes + 1> host{};
-  if (::gethostname(host.data(), host.size() - 1) != 0 || !is_audit_node(host.data())) {
+  if (::gethostname(host.data(), host.size() - 1) != 0 || !is_node_name(host.data())) {
     return "waystation";
   }
   return host.data();
-}
-
-bool is_audit_node(std::string_view text) noexcept {
-  return !text.empty() && text.size() <= kMaxNodeBytes && std::ranges::all_of(text, [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
-           c == '_' || c == '-';
-  });
 }
 
 void Audit::check(const std::string& file) {

@@ -17,13 +17,6 @@
 
 namespace waystation {
 
-/// The node names that is_audit_node() accepts, as every text says it.
-inline constexpr char kAuditNodeRule[] =
-    "1 to 64 of the characters A-Z, a-z, 0-9, '.', '_' and '-'";
-
-/// Whether a node may have this name: see kAuditNodeRule.
-bool is_audit_node(std::string_view text) noexcept;
-
 /// The configured node name; where it is empty, the host's, or "waystation" if that is none. Throws
 /// AuditRefused if it is not a node name.
 std::string resolve_node_name(const std::string& configured);

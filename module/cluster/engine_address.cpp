@@ -157,10 +157,6 @@ std::string without_login(std::string_view text) {
 
 }  // namespace
 
-const std::string_view kEngineAddressAllowed =
-    "redis://[:password@]host[:port][/database], "
-    "redis+sentinel://[:password@]host[:port],.../primary-name[/database] or unix:///path";
-
 std::string EngineHost::describe() const {
   if (is_path()) return host;
   const bool is_v6 = host.find(':') != std::string::npos;

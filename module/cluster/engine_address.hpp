@@ -34,8 +34,11 @@ struct EngineAddress {
   std::string describe() const;
 };
 
-/// What parse_engine_address() accepts, for the text of an error.
-extern const std::string_view kEngineAddressAllowed;
+/// What parse_engine_address() accepts, for the texts of the option and of its errors.
+inline constexpr char kEngineAddressAllowed[] =
+    "redis://[[user]:password@]host[:port][/database], "
+    "redis+sentinel://[[user]:password@]host[:port],.../primary-name[/database] or "
+    "unix://[[user]:password@]/path";
 
 /// Parses one of
 ///

@@ -2,7 +2,6 @@
 
 #include <openssl/evp.h>
 
-#include <algorithm>
 #include <array>
 #include <initializer_list>
 #include <memory>
@@ -10,7 +9,6 @@
 #include <optional>
 #include <utility>
 
-#include "base/ascii.hpp"
 #include "base/error.hpp"
 
 namespace waystation {
@@ -359,14 +357,6 @@ RedisConnection::ReplyHandler reading(Scripts::Done<const T*> done, Read read) {
 }
 
 }  // namespace
-
-bool is_node_name(std::string_view text) noexcept {
-  constexpr std::size_t kMaxBytes = 64;
-  return !text.empty() && text.size() <= kMaxBytes && std::ranges::all_of(text, [](char c) {
-    return (c >= '0' && c <= '9') || (to_lower(c) >= 'a' && to_lower(c) <= 'z') || c == '.' ||
-           c == '-' || c == '_';
-  });
-}
 
 Scripts::Scripts(const ChannelNames& names, const NodeTimes& times)
     : names_(names),

@@ -91,9 +91,6 @@ struct TableEntry {
   std::int64_t silent_ms = 0;  // since its last reap()
 };
 
-/// The node names that NodeEntry allows.
-bool is_node_name(std::string_view text) noexcept;
-
 /// Sends the scripts of one cluster over a connection for commands. One object serves all
 /// connections of a shard; the loop's thread. Functions return false, and throw, as
 /// RedisConnection::send(). What a script publishes arrives as ClusterEvent; its reply on the

@@ -7,24 +7,17 @@
 #include <utility>
 
 #include "relay/json_scanner.hpp"
+#include "relay/node_name.hpp"
 
 namespace waystation {
 namespace {
 
-constexpr std::size_t kMaxNodeBytes = 64;
 // Between the positions of a cursor, and before its `since`.
 constexpr char kNextPosition = '~';
 
 constexpr const char* kBadSince =
     "missed: since is not a time; send ms since 1970, a whole number from 0 to 9007199254740991";
 constexpr const char* kBadAfter = "missed: after is not valid; send `next` of an earlier answer";
-
-bool is_node(std::string_view text) noexcept {
-  return !text.empty() && text.size() <= kMaxNodeBytes && std::ranges::all_of(text, [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
-           c == '_' || c == '-';
-  });
-}
 
 /// A whole number of decimal digits at the front of `text`, which is then removed.
 std::optional<std::int64_t> take_number(std::string_view& text) noexcept {
@@ -43,7 +36,7 @@ std::optional<MissedPosition> parse_position(std::string_view text) {
     text.remove_prefix(1);
     *number = *taken;
   }
-  if (!is_node(text)) return std::nullopt;
+  if (!is_node_name(text)) return std::nullopt;
   position.node = text;
   return position;
 }

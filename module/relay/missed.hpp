@@ -19,7 +19,7 @@ struct MissedPosition {
   std::int64_t time = 0;  // of the answer, in ms since 1970, by the node's clock
   std::int64_t id = 0;    // the newest row
   std::int64_t file = 0;  // identifies the audit's file; row ids are its own. 0: no file
-  std::string node;       // whose rows they are: 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'
+  std::string node;       // whose rows they are: see is_node_name()
 };
 
 /// Which rows an answer covered, of every node. Clients store it as an opaque text.

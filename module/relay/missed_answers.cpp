@@ -97,7 +97,10 @@ MissedAnswer MissedAnswers::result(std::span<const std::string> nodes, bool is_p
   }
 
   for (auto& [name, sender] : senders_) missed.from.push_back(std::move(sender));
-  std::ranges::stable_sort(missed.from, std::greater<>(), &Missed::Sender::last);
+  // The latest first, then by name.
+  std::ranges::sort(missed.from, [](const Missed::Sender& one, const Missed::Sender& other) {
+    return one.last != other.last ? one.last > other.last : one.user < other.user;
+  });
   if (missed.from.size() > kMaxMissedSenders) {
     missed.complete = false;
     missed.from.resize(kMaxMissedSenders);

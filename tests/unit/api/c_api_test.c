@@ -698,6 +698,7 @@ static void lifecycle(void) {
   CHECK(waystation_push(relay, "bob", "1", 1, 20000, &result) == WAYSTATION_INVALID);
   CHECK(waystation_presence_list(relay, "", 1, 20000, note_user, &here, &result) ==
         WAYSTATION_INVALID);
+  result.size = sizeof result;
 
   memset(&stats, 0, sizeof stats);
   CHECK(waystation_stats_read(relay, NULL) == WAYSTATION_INVALID);
