@@ -31,7 +31,7 @@ class Questions final : private Timer {
   Questions(Loop& loop, Directory& directory, NodeCalls& node, std::string node_name);
   ~Questions();
 
-  /// Whom a question is for.
+  /// The nodes that a question goes to.
   struct Audience {
     Shard* shard = nullptr;  // is asked and ready; null: none is, and only this node answers
     /// The names of all nodes that this one knows, each once. Not all may be in the table of
