@@ -124,7 +124,9 @@ class RedisCluster final : public Cluster {
     return counts;
   }
 
-  void leave() noexcept override { backplane_->leave_cluster(); }
+  void leave(const std::shared_ptr<void>& until_left) noexcept override {
+    backplane_->leave_cluster(until_left);
+  }
 
  private:
   const ClusterOptions options_;

@@ -51,8 +51,9 @@ class Cluster {
   virtual void add_stats(waystation_stats& stats) const noexcept = 0;
   /// The buckets of WAYSTATION_COUNTER_CLUSTER_ROUND_TRIPS. Any thread. Throws std::bad_alloc.
   virtual LabelCounts round_trips() const = 0;
-  /// Tells the other nodes that this one ends. The reactor's thread, which the service ends.
-  virtual void leave() noexcept = 0;
+  /// Tells the other nodes that this one ends. `until_left` is released once every engine that
+  /// can be reached knows. The reactor's thread, which the service ends.
+  virtual void leave(const std::shared_ptr<void>& until_left) noexcept = 0;
 };
 
 }  // namespace waystation

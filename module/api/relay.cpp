@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <system_error>
 #include <utility>
 
@@ -30,6 +31,10 @@ constexpr std::size_t kMaxTokenChecks = 4096;
 constexpr std::chrono::milliseconds kLastCallbacks{1000};
 // Minimum time that draining waits for the audit to write its rows.
 constexpr std::chrono::milliseconds kLastRows{500};
+// Limits of the time that draining waits for the engines of the cluster. After a second without a
+// node, the others remove it.
+constexpr std::chrono::milliseconds kMinLeave{250};
+constexpr std::chrono::milliseconds kMaxLeave{1000};
 
 const char* null_if_empty(const std::string& text) {
   return text.empty() ? nullptr : text.c_str();
@@ -218,11 +223,22 @@ void Relay::drain(std::uint32_t deadline_ms) {
   draining_ = true;
   const auto until = steady_clock::now() + milliseconds(deadline_ms);
   service_.drain(deadline_ms);
-  if (cluster_) service_.post([this] { cluster_->leave(); });
-  if (!audit_) return;
-  // Write the rows now: the host application may exit without waystation_free().
   const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
-  audit_->flush(std::max(left, kLastRows));
+  // The host application may exit or call waystation_free() now.
+  std::future<void> has_left;
+  if (cluster_) has_left = leave_cluster();
+  if (audit_) audit_->flush(std::max(left, kLastRows));
+  if (has_left.valid()) has_left.wait_for(std::clamp(left, kMinLeave, kMaxLeave));
+}
+
+/// Ready once the engines know.
+std::future<void> Relay::leave_cluster() {
+  // The last engine releases the promise, which makes the future ready.
+  auto promise = std::make_shared<std::promise<void>>();
+  auto has_left = promise->get_future();
+  service_.post(
+      [this, promise = std::move(promise)]() mutable { cluster_->leave(std::move(promise)); });
+  return has_left;
 }
 
 void Relay::log(waystation_log_level level, std::string_view line) noexcept {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <optional>
 #include <span>
@@ -188,6 +189,7 @@ class Relay final : private Observer,
   void log_refusal(const char* what, const Request& request, const Refusal& refusal) noexcept;
   void log_refusal(const char* what, const Refusal& refusal, const std::string& from) noexcept;
   void log_adoption_failure(const AdoptionFailure& failure) noexcept;
+  std::future<void> leave_cluster();
   void log_warnings(const waystation_options& options);
 
   const std::uint32_t id_;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <new>
 #include <utility>
-#include <vector>
 
 #include "relay/missed_answers.hpp"
 #include "relay/names.hpp"
@@ -116,34 +115,36 @@ Questions::~Questions() {
 
 // ---- asking
 
-void Questions::presence(Shard* shard, std::string_view user, Answer<UserPresence> answer) {
-  ask(shard, QuestionKind::presence, user, std::make_unique<PresenceGathering>(std::move(answer)));
+void Questions::presence(const Audience& audience, std::string_view user,
+                         Answer<UserPresence> answer) {
+  ask(audience, QuestionKind::presence, user,
+      std::make_unique<PresenceGathering>(std::move(answer)));
 }
 
-void Questions::end_sessions(Shard* shard, std::string_view user, Answer<SocketCount> answer) {
-  ask(shard, QuestionKind::end_sessions, user,
+void Questions::end_sessions(const Audience& audience, std::string_view user,
+                             Answer<SocketCount> answer) {
+  ask(audience, QuestionKind::end_sessions, user,
       std::make_unique<PresenceGathering>([answer = std::move(answer)](const UserPresence& found) {
         answer({found.push_sockets, found.is_partial});
       }));
 }
 
-void Questions::missed(Shard* shard, std::string_view user, MissedQuestion question,
+void Questions::missed(const Audience& audience, std::string_view user, MissedQuestion question,
                        Answer<MissedAnswer> answer) {
   if (missed_asked_ == kMaxMissed) return answer(missed_failure(ErrorCode::audit_busy));
   const auto arguments = missed_ask_text(user, question);
-  auto nodes = shard == nullptr ? std::vector<std::string>() : shard->nodes();
-  ask(shard, QuestionKind::missed, arguments,
-      std::make_unique<MissedGathering>(*this, std::move(nodes), std::move(question),
+  ask(audience, QuestionKind::missed, arguments,
+      std::make_unique<MissedGathering>(*this, audience.nodes, std::move(question),
                                         std::move(answer)));
 }
 
-void Questions::list_users(Shard* shard, std::string_view after, std::size_t limit,
+void Questions::list_users(const Audience& audience, std::string_view after, std::size_t limit,
                            UserListing::Answer answer) {
-  ask(shard, QuestionKind::list_users, users_ask_text(after, limit),
+  ask(audience, QuestionKind::list_users, users_ask_text(after, limit),
       std::make_unique<UsersGathering>(limit, std::move(answer)));
 }
 
-void Questions::ask(Shard* shard, QuestionKind kind, std::string_view arguments,
+void Questions::ask(const Audience& audience, QuestionKind kind, std::string_view arguments,
                     std::unique_ptr<Gathering> gathering) {
   const auto id = next_++;
   auto& asked = asked_[id];
@@ -151,7 +152,7 @@ void Questions::ask(Shard* shard, QuestionKind kind, std::string_view arguments,
   asked.gathering = std::move(gathering);
   Timer::set_sooner(asked.deadline_ms);
   try {
-    if (shard != nullptr && publish(*shard, id, kind, arguments)) return;
+    if (publish(audience, id, kind, arguments)) return;
     // Only this node answers.
     asked.nodes = 1;
     asked.is_partial = true;
@@ -163,8 +164,10 @@ void Questions::ask(Shard* shard, QuestionKind kind, std::string_view arguments,
 }
 
 /// False: the question cannot be sent.
-bool Questions::publish(Shard& shard, std::uint32_t id, QuestionKind kind,
+bool Questions::publish(const Audience& audience, std::uint32_t id, QuestionKind kind,
                         std::string_view arguments) {
+  if (audience.shard == nullptr) return false;
+  auto& shard = *audience.shard;
   std::string body(1, static_cast<char>(kind));
   body += arguments;
   std::string frame;
@@ -172,17 +175,21 @@ bool Questions::publish(Shard& shard, std::uint32_t id, QuestionKind kind,
   header.kind = NodeMessageKind::question;
   header.socket = id;
   write_node_message(frame, header, body, shard.sealer());
-  const auto all = shard.names().all();
-  const std::string_view channels[] = {all};
-  const auto on_reply = [this, id, known = shard.node_count()](const Reply* reply) {
-    const auto found = asked_.find(id);
-    if (found == asked_.end() || reply == nullptr || reply->integer <= 0) return;
-    found->second.nodes = static_cast<std::size_t>(reply->integer);
-    // A node that is about to return was not asked.
-    if (found->second.nodes < known) found->second.is_partial = true;
-    finish_if_complete(id);
-  };
-  return shard.scripts().publish(shard.commands(), channels, frame, on_reply);
+  const auto known = audience.nodes.size();
+  // The names of the shard are among those of the audience.
+  const bool is_known_elsewhere = known > shard.nodes().size();
+  return shard.scripts().ask(
+      shard.commands(), frame, [this, id, known, is_known_elsewhere](const AskReport* report) {
+        const auto found = asked_.find(id);
+        if (found == asked_.end() || report == nullptr) return;
+        auto& asked = found->second;
+        asked.nodes = report->nodes;
+        // A node that is about to return, or is connected to another shard only, was not asked.
+        if (is_known_elsewhere || !report->is_settled || report->nodes < known) {
+          asked.is_partial = true;
+        }
+        finish_if_complete(id);
+      });
 }
 
 // ---- answering

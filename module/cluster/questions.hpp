@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cluster/node_message.hpp"
 #include "cluster/question_text.hpp"
@@ -30,14 +31,21 @@ class Questions final : private Timer {
   Questions(Loop& loop, Directory& directory, NodeCalls& node, std::string node_name);
   ~Questions();
 
-  /// `shard` is one that is ready; null: none is, and only this node answers. Each throws
-  /// std::bad_alloc.
-  void presence(Shard* shard, std::string_view user, Answer<UserPresence> answer);
-  void end_sessions(Shard* shard, std::string_view user, Answer<SocketCount> answer);
+  /// The nodes that a question goes to.
+  struct Audience {
+    Shard* shard = nullptr;  // is asked and ready; null: none is, and only this node answers
+    /// The names of all nodes that this one knows, each once. Not all may be in the table of
+    /// `shard`.
+    std::vector<std::string> nodes = {};
+  };
+
+  /// Each throws std::bad_alloc.
+  void presence(const Audience& audience, std::string_view user, Answer<UserPresence> answer);
+  void end_sessions(const Audience& audience, std::string_view user, Answer<SocketCount> answer);
   /// Refused with audit_busy if kMaxMissed wait.
-  void missed(Shard* shard, std::string_view user, MissedQuestion question,
+  void missed(const Audience& audience, std::string_view user, MissedQuestion question,
               Answer<MissedAnswer> answer);
-  void list_users(Shard* shard, std::string_view after, std::size_t limit,
+  void list_users(const Audience& audience, std::string_view after, std::size_t limit,
                   UserListing::Answer answer);
 
   /// A question of a node, this one too, and an answer to this node. Throw std::bad_alloc.
@@ -69,9 +77,10 @@ class Questions final : private Timer {
   /// Receives the body of this node's answer, once, inside the call or later. Must not throw.
   using Respond = std::function<void(const std::string& body)>;
 
-  void ask(Shard* shard, QuestionKind kind, std::string_view arguments,
+  void ask(const Audience& audience, QuestionKind kind, std::string_view arguments,
            std::unique_ptr<Gathering> gathering);
-  bool publish(Shard& shard, std::uint32_t id, QuestionKind kind, std::string_view arguments);
+  bool publish(const Audience& audience, std::uint32_t id, QuestionKind kind,
+               std::string_view arguments);
   void answer_here(QuestionKind kind, std::string_view arguments, Respond respond);
   void add_answer(std::uint32_t id, std::string_view body);
   void finish_if_complete(std::uint32_t id) noexcept;

@@ -68,8 +68,8 @@ RedisBackplane::~RedisBackplane() {
   is_ending_ = true;
 }
 
-void RedisBackplane::leave_cluster() noexcept {
-  for (const auto& engine : engines_) engine->shard.leave();
+void RedisBackplane::leave_cluster(const std::shared_ptr<void>& until_left) noexcept {
+  for (const auto& engine : engines_) engine->shard.leave(until_left);
 }
 
 // ---- engines
@@ -89,6 +89,19 @@ Shard* RedisBackplane::any_usable() noexcept {
     if (engine->shard.is_usable()) return &engine->shard;
   }
   return nullptr;
+}
+
+Questions::Audience RedisBackplane::audience() {
+  Questions::Audience all{any_usable()};
+  auto& nodes = all.nodes;
+  for (const auto& engine : engines_) {
+    const auto& known = engine->shard.nodes();
+    nodes.insert(nodes.end(), known.begin(), known.end());
+  }
+  std::ranges::sort(nodes);
+  // Not in ranges: clang 14.
+  nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+  return all;
 }
 
 // ---- joins
@@ -444,21 +457,21 @@ void RedisBackplane::on_timer() noexcept {
 // ---- calls of the host application
 
 void RedisBackplane::presence(std::string_view user, Answer<UserPresence> answer) {
-  questions_.presence(any_usable(), user, std::move(answer));
+  questions_.presence(audience(), user, std::move(answer));
 }
 
 void RedisBackplane::end_sessions(std::string_view user, Answer<SocketCount> answer) {
-  questions_.end_sessions(any_usable(), user, std::move(answer));
+  questions_.end_sessions(audience(), user, std::move(answer));
 }
 
 void RedisBackplane::missed(std::string user, MissedQuestion question,
                             Answer<MissedAnswer> answer) {
-  questions_.missed(any_usable(), user, std::move(question), std::move(answer));
+  questions_.missed(audience(), user, std::move(question), std::move(answer));
 }
 
 void RedisBackplane::list_users(std::string_view after, std::size_t limit,
                                 UserListing::Answer answer) {
-  questions_.list_users(any_usable(), after, limit, std::move(answer));
+  questions_.list_users(audience(), after, limit, std::move(answer));
 }
 
 void RedisBackplane::list_nodes(Answer<NodeList> answer) {

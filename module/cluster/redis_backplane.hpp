@@ -40,8 +40,9 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
                  NodeCalls& node, ClusterOptions options);
   ~RedisBackplane() override;
 
-  /// Leaves the cluster, before the node ends its sockets for good.
-  void leave_cluster() noexcept;
+  /// Leaves the cluster, before the node ends its sockets for good. Each engine releases its copy
+  /// of `until_left`: see Shard::leave().
+  void leave_cluster(const std::shared_ptr<void>& until_left) noexcept;
 
   /// Any thread may read it, also after the backplane's end.
   std::shared_ptr<const ClusterState> state() const noexcept { return state_; }
@@ -107,6 +108,7 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
   Engine& engine_of(std::string_view group) noexcept;
   Engine& engine_of(const Shard& shard) noexcept;
   Shard* any_usable() noexcept;
+  Questions::Audience audience();
 
   // Joins
   Shard::Token begin_join(const void* member, const Joining& joining);

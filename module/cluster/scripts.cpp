@@ -82,9 +82,12 @@ return {verdict, reached}
 )lua";
 
 constexpr std::string_view kPublishLua = R"lua(
-local count = publish(ARGV[4], ARGV[3])
-for i = 5, #ARGV do publish(ARGV[i], ARGV[3]) end
-return count
+for i = 4, #ARGV do publish(ARGV[i], ARGV[3]) end
+return 1
+)lua";
+
+constexpr std::string_view kAskLua = R"lua(
+return {publish(all, ARGV[3]), is_settled() and 1 or 0}
 )lua";
 
 constexpr std::string_view kSayLua = R"lua(
@@ -294,6 +297,12 @@ std::vector<std::string> texts_of(const Reply& array) {
   return texts;
 }
 
+std::optional<AskReport> read_ask_report(const Reply& reply) {
+  if (reply.elements.size() != 2 || reply.elements[0].integer <= 0) return std::nullopt;
+  return AskReport{static_cast<std::size_t>(reply.elements[0].integer),
+                   reply.elements[1].integer == 1};
+}
+
 std::optional<Registration> read_registration(const Reply& reply) {
   using Status = Registration::Status;
   if (reply.elements.empty()) return std::nullopt;
@@ -365,6 +374,7 @@ Scripts::Scripts(const ChannelNames& names, const NodeTimes& times)
   // In the order of Name.
   constexpr std::array<Source, kScripts> kSources{{{"decide", kDecideLua, false},
                                                    {"publish", kPublishLua, false},
+                                                   {"ask", kAskLua, false},
                                                    {"say", kSayLua, false},
                                                    {"say_reachable", kSayReachableLua, false},
                                                    {"recount", kRecountLua, false},
@@ -422,6 +432,12 @@ bool Scripts::publish(RedisConnection& connection, std::span<const std::string_v
   std::vector<std::string_view> arguments{frame};
   arguments.insert(arguments.end(), channels.begin(), channels.end());
   return run(connection, kPublish, arguments, std::move(handler));
+}
+
+bool Scripts::ask(RedisConnection& connection, std::string_view frame,
+                  Done<const AskReport*> done) const {
+  return run(connection, kAsk, std::span(&frame, 1),
+             reading<AskReport>(std::move(done), read_ask_report));
 }
 
 bool Scripts::say(RedisConnection& connection, std::string_view group, Side own,

@@ -51,6 +51,12 @@ struct NodeEntry {
   std::string run_id;  // of the server; both connections must have the same
 };
 
+/// The answer of ask().
+struct AskReport {
+  std::size_t nodes = 0;    // that got the question
+  bool is_settled = false;  // no other node is about to return: see NodeTimes
+};
+
 /// The answer of register_node().
 struct Registration {
   enum class Status : std::uint8_t {
@@ -119,10 +125,12 @@ class Scripts {
   /// verdict's number and the sockets reached.
   bool decide(RedisConnection& connection, const Decide& call, Handler handler) const;
 
-  /// Publishes a frame to channels, in one step and without a verdict. The
-  /// reply is the number of nodes that were subscribed to the first channel.
+  /// Publishes a frame to channels, in one step and without a verdict.
   bool publish(RedisConnection& connection, std::span<const std::string_view> channels,
                std::string_view frame, Handler handler) const;
+
+  /// Publishes a frame to all nodes. `done` as for register_node(), and null if no node got it.
+  bool ask(RedisConnection& connection, std::string_view frame, Done<const AskReport*> done) const;
 
   /// Publishes whether `own` is present in `group` to the other side's channel, and whether the
   /// other side is present to `inbox`. After each confirmed join and leave of a node's first or
@@ -168,6 +176,7 @@ class Scripts {
   enum Name : std::size_t {
     kDecide,
     kPublish,
+    kAsk,
     kSay,
     kSayReachable,
     kRecount,

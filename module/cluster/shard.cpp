@@ -138,6 +138,7 @@ void Shard::set_ready(bool is_ready) noexcept {
 void Shard::go_down() noexcept {
   ++epoch_;
   const auto before = std::exchange(state_, State::connecting);
+  if (leaving_ != Leaving::no) finish_leaving();
   is_settled_ = false;
   if (before == State::ready) returns_until_ms_ = loop_.now_ms() + options_.times.return_ms;
   counts_.disconnect();
@@ -147,7 +148,7 @@ void Shard::go_down() noexcept {
 // ---- becoming ready
 
 void Shard::enter() {
-  if (state_ != State::connecting || is_leaving_) return;
+  if (state_ != State::connecting || is_leaving()) return;
   if (!commands_.is_ready() || !is_loaded_ || !subscriptions_.is_ready()) return;
   if (commands_.run_id() != subscriptions_.run_id()) {
     // One of them found an earlier primary.
@@ -254,7 +255,11 @@ void Shard::Link::on_push(const RedisConnection::Push& push) noexcept {
   if (channel->kind == ChannelNames::Channel::Kind::all &&
       (event->kind == ClusterEvent::Kind::ready || event->kind == ClusterEvent::Kind::gone)) {
     shard.is_settled_ = event->is_settled;
-    if (event->kind == ClusterEvent::Kind::ready) shard.guard([&] { shard.add_node(event->name); });
+    if (event->kind == ClusterEvent::Kind::ready) {
+      shard.guard([&] { shard.add_node(event->name); });
+    } else {
+      std::erase(shard.nodes_, event->name);
+    }
     if (shard.state_ == State::ready) shard.listener_.on_nodes_changed(shard);
   }
 }
@@ -269,11 +274,11 @@ void Shard::on_confirmed(const RedisConnection::Push& push) {
   if (push.channel == inbox_) {
     if (is_subscribed && state_ == State::entering) register_node();
   } else if (push.channel == all_) {
-    if (is_subscribed && state_ == State::joining) become_ready();
-    if (!is_subscribed && is_leaving_) finish_leaving();
+    if (is_subscribed && state_ == State::joining && !is_leaving()) become_ready();
+    if (!is_subscribed && is_leaving()) finish_leaving();
   } else {
     counts_.on_confirmation();
-    if (wants_to_leave_) leave();
+    if (leaving_ == Leaving::waiting) continue_leaving();
   }
 }
 
@@ -318,7 +323,7 @@ void Shard::reap() {
 }
 
 void Shard::on_report(const ReapReport* report) {
-  if (report == nullptr || is_leaving_ || state_ < State::subscribing) return;
+  if (report == nullptr || is_leaving() || state_ < State::subscribing) return;
   if (!report->is_member) {
     return subscriptions_.reconnect("this node is not in the table of nodes any more");
   }
@@ -336,22 +341,36 @@ void Shard::kill(const std::vector<std::string>& connections) {
   for (const auto& id : connections) commands_.send({"CLIENT", "KILL", "ID", id}, {});
 }
 
-void Shard::leave() noexcept {
-  wants_to_leave_ = true;
-  // What is still subscribed would count as present.
-  if (is_leaving_ || counts_.size() != 0) return;
-  is_leaving_ = true;
-  set_ready(false);
-  Timer::set(TimerQueue::kNever);
-  guard([this] {
-    // One that has left the table must not count for one that is about to return: see NodeTimes.
-    const std::string_view channels[] = {all_};
-    if (state_ != State::ready || !subscriptions_.unsubscribe(channels)) finish_leaving();
+void Shard::leave(std::shared_ptr<void> until_left) noexcept {
+  guard([&] {
+    until_left_.push_back(std::move(until_left));
+    continue_leaving();
   });
 }
 
-void Shard::finish_leaving() {
-  if (commands_.is_ready() && state_ != State::connecting) scripts_.leave(commands_, entry_, {});
+void Shard::continue_leaving() {
+  if (leaving_ == Leaving::left) return finish_leaving();
+  if (leaving_ == Leaving::unsubscribing) return;
+  leaving_ = Leaving::waiting;
+  // What is still subscribed would count as present.
+  if (state_ != State::connecting && counts_.size() != 0) return;
+  leaving_ = Leaving::unsubscribing;
+  set_ready(false);
+  Timer::set(TimerQueue::kNever);
+  // One that has left the table must not count for one that is about to return: see NodeTimes.
+  const std::string_view channels[] = {all_};
+  if (state_ != State::ready || !subscriptions_.unsubscribe(channels)) finish_leaving();
+}
+
+/// A further call waits for the reply to a further command, which comes after the first one.
+void Shard::finish_leaving() noexcept {
+  leaving_ = Leaving::left;
+  Timer::set(TimerQueue::kNever);
+  guard([&] {
+    const auto released = std::exchange(until_left_, {});
+    if (!commands_.is_ready() || state_ == State::connecting) return;
+    scripts_.leave(commands_, entry_, [released](const Reply*) {});
+  });
 }
 
 void Shard::log(ClusterLog level, std::string_view text) noexcept {

@@ -62,8 +62,9 @@ class Shard final : private Subscriptions::Listener, private Timer {
   /// Subscribes everything anew.
   void restart(std::string_view reason) noexcept { subscriptions_.reconnect(reason); }
   /// Leaves the table of nodes, so that the others need not wait for this one. That happens once
-  /// the last socket is not subscribed any more.
-  void leave() noexcept;
+  /// the last socket is not subscribed any more. `until_left` is released when the server has
+  /// removed this node, or cannot be told. May be called again.
+  void leave(std::shared_ptr<void> until_left) noexcept;
 
   /// Whether messages can be published. Any thread.
   bool is_ready() const noexcept { return is_ready_.load(std::memory_order_relaxed); }
@@ -86,8 +87,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   /// A report about presence could not be sent, since the buffer is full. All nodes recount once it
   /// is empty.
   void note_missed_report() noexcept { has_missed_report_ = true; }
-  /// How many nodes are in the table; 0: not known.
-  std::size_t node_count() const noexcept { return nodes_.size(); }
+  /// The names in the table, as last reported; none: not known. Also while not ready.
   const std::vector<std::string>& nodes() const noexcept { return nodes_; }
   /// Reads the table of nodes; `done` as Scripts::list_nodes(). False where it cannot be asked.
   bool list_nodes(Scripts::Done<const std::vector<TableEntry>*> done) {
@@ -105,6 +105,14 @@ class Shard final : private Subscriptions::Listener, private Timer {
     subscribing,  // everything is being subscribed
     joining,      // and last `all`
     ready,
+  };
+
+  /// How far leave() has come.
+  enum class Leaving : std::uint8_t {
+    no,
+    waiting,        // sockets are still subscribed
+    unsubscribing,  // `all`
+    left,           // the command was sent, or cannot be
   };
 
   /// One of the two connections.
@@ -147,7 +155,9 @@ class Shard final : private Subscriptions::Listener, private Timer {
   void reap();
   void on_report(const ReapReport* report);
   void kill(const std::vector<std::string>& connections);
-  void finish_leaving();
+  bool is_leaving() const noexcept { return leaving_ >= Leaving::unsubscribing; }
+  void continue_leaving();
+  void finish_leaving() noexcept;
   void log(ClusterLog level, std::string_view text) noexcept;
 
   Loop& loop_;
@@ -171,8 +181,8 @@ class Shard final : private Subscriptions::Listener, private Timer {
   bool is_loaded_ = false;  // the scripts, on the present connection
   bool is_stale_ = false;   // the subscriptions belong to an earlier connection for commands
   bool is_settled_ = false;
-  bool wants_to_leave_ = false;  // once nothing is subscribed any more
-  bool is_leaving_ = false;
+  Leaving leaving_ = Leaving::no;
+  std::vector<std::shared_ptr<void>> until_left_;
   // How long it says that it is alive, while its subscriptions are lost.
   std::int64_t returns_until_ms_ = 0;
   bool was_ready_ = false;                      // ever

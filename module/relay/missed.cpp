@@ -12,7 +12,7 @@
 namespace waystation {
 namespace {
 
-// Between the positions of a cursor.
+// Between the positions of a cursor, and before its `since`.
 constexpr char kNextPosition = '~';
 
 constexpr const char* kBadSince =
@@ -46,7 +46,7 @@ std::optional<MissedPosition> parse_position(std::string_view text) {
 MissedPosition MissedCursor::on(std::string_view node) const {
   const auto found = std::ranges::find(positions, node, &MissedPosition::node);
   if (found != positions.end()) return *found;
-  return {positions.front().time, 0, 0, std::string(node)};
+  return {unnamed_since(), 0, 0, std::string(node)};
 }
 
 std::string MissedCursor::text() const {
@@ -58,6 +58,7 @@ std::string MissedCursor::text() const {
     }
     text += position.node;
   }
+  if (since) (text += kNextPosition) += std::to_string(*since);
   return text;
 }
 
@@ -67,7 +68,15 @@ std::optional<MissedCursor> MissedCursor::parse(std::string_view text) {
   for (bool has_more = true; has_more;) {
     const auto size = std::min(text.find(kNextPosition), text.size());
     has_more = size != text.size();
-    auto position = parse_position(text.substr(0, size));
+    const auto part = text.substr(0, size);
+    if (auto rest = part; !has_more && !cursor.positions.empty()) {
+      const auto time = take_number(rest);
+      if (time && rest.empty()) {
+        cursor.since = time;
+        break;
+      }
+    }
+    auto position = parse_position(part);
     if (!position || cursor.positions.size() == kMaxNodes) return std::nullopt;
     // At most kMaxNodes are compared.
     const auto is_same = [&](const auto& other) { return other.node == position->node; };

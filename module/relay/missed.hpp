@@ -29,13 +29,18 @@ struct MissedCursor {
 
   /// Not empty; the first one is of the node that answered, and each node occurs once.
   std::vector<MissedPosition> positions;
+  /// From when other nodes are asked, in ms since 1970: they have never answered. Nothing: the time
+  /// of the first position.
+  std::optional<std::int64_t> since = {};
 
-  /// The position of `node`. For a node that the cursor does not name: no file, and the time of the
-  /// first position.
+  std::int64_t unnamed_since() const { return since.value_or(positions.front().time); }
+
+  /// The position of `node`. For a node that the cursor does not name: no file, and
+  /// unnamed_since().
   MissedPosition on(std::string_view node) const;
 
-  /// "<time>-<id>-<file>-<node>" of each position with '~' between them: no character that a URL
-  /// must escape.
+  /// "<time>-<id>-<file>-<node>" of each position, and then `since`, with '~' between them: no
+  /// character that a URL must escape.
   std::string text() const;
   /// Reads such a text of at most kMaxBytes and kMaxNodes.
   static std::optional<MissedCursor> parse(std::string_view text);

@@ -50,19 +50,24 @@ MissedAnswer MissedAnswers::result(std::span<const std::string> nodes, bool is_p
   missed.notifications = notifications_;
 
   MissedCursor cursor;
+  auto& since =
+      cursor.since.emplace(question_.after ? question_.after->unnamed_since() : question_.since);
   std::set<std::string, std::less<>> named;
+  // The node counts as one that has never answered. Rows that it has given must not come again.
+  const auto leave_out = [&](const MissedPosition& position) {
+    missed.complete = false;
+    since = std::max(since, position.time);
+  };
   const auto keep = [&](MissedPosition position) {
-    if (cursor.positions.size() == MissedCursor::kMaxNodes) {
-      missed.complete = false;
-    } else if (named.insert(position.node).second) {
-      cursor.positions.push_back(std::move(position));
-    }
+    if (!named.insert(position.node).second) return;
+    if (cursor.positions.size() == MissedCursor::kMaxNodes) return leave_out(position);
+    cursor.positions.push_back(std::move(position));
   };
   const auto keep_unanswered = [&](MissedPosition position) {
     missed.complete = false;
     keep(std::move(position));
   };
-  // This node's position is the first, whose time counts for nodes that come later.
+  // This node's position is the first.
   const auto own = positions_.find(own_);
   if (own != positions_.end()) {
     keep(own->second);
@@ -77,12 +82,16 @@ MissedAnswer MissedAnswers::result(std::span<const std::string> nodes, bool is_p
     for (const auto& position : question_.after->positions) {
       if (named.contains(position.node)) continue;
       missed.complete = false;
-      if (now_ms - position.time < kKeepGoneMs) keep(position);
+      if (now_ms - position.time < kKeepGoneMs) {
+        keep(position);
+      } else {
+        leave_out(position);
+      }
     }
   }
   missed.next = cursor.text();
   while (missed.next.size() > MissedCursor::kMaxBytes) {
-    missed.complete = false;
+    leave_out(cursor.positions.back());
     cursor.positions.pop_back();
     missed.next = cursor.text();
   }

@@ -368,7 +368,9 @@ WAYSTATION_API waystation_status waystation_reconfigure(waystation_relay *relay,
 /* Shuts the service down in order. The relay refuses new sockets with 503 stopping, sends Close 1001
  * to the open ones and waits up to `deadline_ms` for their answer. Returns when the last socket is
  * closed, or at the deadline, when it terminates the rest. Also waits until the audit's rows are on
- * the disk: for the rest of the deadline, at least half a second. May be called twice.
+ * the disk: for the rest of the deadline, at least half a second. With `cluster`, also waits until the
+ * other nodes know: for the rest of the deadline, at least 250 ms and at most a second. May be
+ * called twice.
  *
  * Errors: WAYSTATION_INVALID (NULL), WAYSTATION_EXHAUSTED (new sockets are refused, open ones stay;
  * call it again), WAYSTATION_INTERNAL. */

@@ -11,7 +11,7 @@ from support import ClusterCase, Node, until
 
 
 class Calls(ClusterCase):
-    ENGINES = 7
+    ENGINES = 8
 
     def audited(self, name, engines):
         """A node with an audit of its own."""
@@ -102,6 +102,23 @@ class Calls(ClusterCase):
             await self.answer(n0, complete=False, after=whole["next"])
         finally:
             again.resume()
+
+    async def test_rows_of_a_node_that_was_away_at_the_first_question_come_later(self):
+        engine = self.engine()
+        n0, n1 = await self.audited_nodes(engine.url)
+        since, _ = await self.write(n0, "alice", 1)
+        await self.write(n1, "carol", 2)
+        n1.__exit__(None)
+        n1.is_killed = True
+        await until(lambda: n0.is_ready(1), "one node is left")
+        first = await self.answer(n0, since=since)
+        self.assertEqual([s["user"] for s in first["from"]], ["alice"])
+        again = self.audited("n1", engine.url)
+        await until(lambda: n0.is_ready(2) and again.is_ready(2), "both nodes are back")
+        later = await self.answer(n0, after=first["next"])
+        self.assertEqual([(s["user"], s["count"]) for s in later["from"]], [("carol", 2)])
+        for node in (n0, again):
+            self.assertEqual((await self.answer(node, after=later["next"]))["from"], [])
 
     async def test_a_node_without_an_audit_makes_answers_incomplete(self):
         engine = self.engine()

@@ -179,12 +179,14 @@ class Nodes(ClusterCase):
                     n1.resume()
 
     async def test_a_node_that_ends_leaves_no_gap(self):
-        n0, n1 = await self.nodes(2, self.engine().url)
+        engine = self.engine()
+        n0, n1 = await self.nodes(2, engine.url)
         alice = await self.tab(n0, "alice")
         await self.tab(n1, "bob")
         await alice.wait(lambda: alice.present.get("bob"), "bob is present")
         n1.__exit__(None)
         n1.is_killed = True
+        self.assertEqual(engine.cli("HEXISTS", "ws1:waystation:nodes", "n1"), "0")
         await alice.wait(lambda: alice.present["bob"] is False, "bob is absent")
         await until(lambda: n0.stats()["cluster_nodes"] == 1, "the node has left")
         self.assertEqual((await alice.say(1, "a"))["route"], "none")

@@ -70,6 +70,22 @@ TEST_F(ClusterApiTest, CallsThatRunWhileTheRelayIsFreedMayReadTheStatsAndTheRead
   EXPECT_EQ(host.stats.cluster_engines, 1U);
 }
 
+// The host application has no audit, and may end at once.
+TEST_F(ClusterApiTest, AfterADrainTheOtherNodesDoNotWaitForThisOne) {
+  const RedisServer engine;
+  set_cluster("unix://" + engine.path());
+  options_.node_name = "leaver";
+  const auto is_in_table = [&] {
+    return engine.ask({"HEXISTS", "ws1:waystation:nodes", "leaver"}) == "1";
+  };
+  const Embedded relay(options_);
+  ASSERT_TRUE(eventually([&] { return relay.stats().cluster_engines_ready == 1; }));
+  EXPECT_TRUE(is_in_table());
+  EXPECT_EQ(waystation_drain(relay.get(), 10'000), WAYSTATION_OK);
+  EXPECT_FALSE(is_in_table());
+  EXPECT_EQ(waystation_drain(relay.get(), 10'000), WAYSTATION_OK) << "a further one is harmless";
+}
+
 /// The findings of waystation_cluster_check.
 struct Findings {
   std::string text;         // "<severity> <option>; " of each

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "unit/cluster/redis_server.hpp"
@@ -62,16 +63,18 @@ struct FakeNodeCalls final : NodeCalls {
 /// A node without sockets of its own: fake members join it.
 struct TestNode {
   TestNode(TestLoop& loop, const RedisServer& server, std::string name,
-           std::string keys = std::string(kFirstKey))
+           std::string keys = std::string(kFirstKey), const RedisServer* other = nullptr)
       : scheduler(loop),
         backplane(loop, directory, fanout, reachability, calls,
-                  options(server, std::move(name), keys)) {
+                  options(server, std::move(name), keys, other)) {
     scheduler.reachability = &reachability;
   }
 
-  ClusterOptions options(const RedisServer& server, std::string name, const std::string& keys) {
+  ClusterOptions options(const RedisServer& server, std::string name, const std::string& keys,
+                         const RedisServer* other) {
     ClusterOptions options;
     options.engines.emplace_back().hosts = {server.host()};
+    if (other != nullptr) options.engines.emplace_back().hosts = {other->host()};
     options.name = "test";
     options.node_name = std::move(name);
     options.keys = *SealKeys::parse(keys);
@@ -302,7 +305,11 @@ TEST_F(RedisBackplaneTest, ANodeGivesUpAllBeforeItLeaves) {
   auto bob = chat(second, "bob");
   auto watcher = server.client();
   ASSERT_THAT(watcher.ask({"SUBSCRIBE", "ws1:test:all"}), HasSubstr("subscribe"));
-  first.backplane.leave_cluster();
+  auto until_left = std::make_shared<int>();
+  const std::weak_ptr<int> leaving = until_left;
+  first.backplane.leave_cluster(std::exchange(until_left, nullptr));
+  ASSERT_TRUE(loop.run_until([&] { return leaving.expired(); }));
+  EXPECT_EQ(server.ask({"HEXISTS", "ws1:test:nodes", "a"}), "0");
   std::string gone;
   ASSERT_TRUE(loop.run_until([&] { return second.backplane.state()->stats.nodes == 1; }));
   EXPECT_EQ(subscribers("all"), "[ws1:test:all 2]") << "the watcher and the node that stays";
@@ -445,6 +452,40 @@ TEST_F(RedisBackplaneTest, ACallThatANodeDoesNotAnswerIsPartial) {
   EXPECT_TRUE(presence->is_partial);
 }
 
+TEST_F(RedisBackplaneTest, ACallIsPartialWhileNodesAreAboutToReturn) {
+  auto& first = node("a");
+  const auto is_partial = [&] {
+    std::optional<UserPresence> presence;
+    first.backplane.presence("alice", [&](UserPresence found) { presence = std::move(found); });
+    EXPECT_TRUE(loop.run_until([&] { return presence.has_value(); }));
+    return presence && presence->is_partial;
+  };
+  EXPECT_FALSE(is_partial());
+  // In the table, and not subscribed.
+  server.ask({"HSET", "ws1:test:nodes", "b", "-"});
+  EXPECT_TRUE(is_partial());
+}
+
+TEST_F(RedisBackplaneTest, ANodeThatOnlyAnotherEngineKnowsIsMissed) {
+  const RedisServer other;
+  TestNode first(loop, server, "a", std::string(kFirstKey), &other);
+  // It is cut off from the engine that is asked.
+  TestNode second(loop, other, "b");
+  first.calls.missed = Missed{{}, 0, true, "5000-7-1-a"};
+  ASSERT_TRUE(loop.run_until([&] { return first.backplane.state()->stats.engines_ready == 2; }));
+  MissedAnswer missed = missed_failure(ErrorCode::timeout);
+  ASSERT_TRUE(loop.run_until([&] {
+    first.backplane.missed("alice", {400, {}},
+                           [&](MissedAnswer found) { missed = std::move(found); });
+    return missed && !missed->complete;
+  }));
+  EXPECT_EQ(missed->next, "5000-7-1-a~400-0-0-b~400");
+  std::optional<SocketCount> closed;
+  first.backplane.end_sessions("alice", [&](SocketCount count) { closed = count; });
+  ASSERT_TRUE(loop.run_until([&] { return closed.has_value(); }));
+  EXPECT_TRUE(closed->is_partial);
+}
+
 TEST_F(RedisBackplaneTest, WhatAUserMissedIsAskedOfAllNodes) {
   auto& first = node("a");
   auto& second = node("b");
@@ -463,9 +504,9 @@ TEST_F(RedisBackplaneTest, WhatAUserMissedIsAskedOfAllNodes) {
   ASSERT_TRUE(*answer);
   EXPECT_EQ(missed_text(**answer),
             R"({"missed":{"from":[{"user":"bob","count":3,"first":500,"last":2000}],)"
-            R"("notifications":3,"complete":true,"next":"5000-7-1-a~5001-9-2-b"}})");
+            R"("notifications":3,"complete":true,"next":"5000-7-1-a~5001-9-2-b~400"}})");
   ask({0, MissedCursor::parse((*answer)->next)});
-  const auto question = ElementsAre("alice 400", "alice 5000-7-1-a~5001-9-2-b");
+  const auto question = ElementsAre("alice 400", "alice 5000-7-1-a~5001-9-2-b~400");
   EXPECT_THAT(first.calls.asked, question);
   EXPECT_THAT(second.calls.asked, question);
 
@@ -476,7 +517,7 @@ TEST_F(RedisBackplaneTest, WhatAUserMissedIsAskedOfAllNodes) {
   ask({300, {}});
   ASSERT_TRUE(*answer);
   EXPECT_FALSE((*answer)->complete);
-  EXPECT_EQ((*answer)->next, "5000-7-1-a~300-0-0-b");
+  EXPECT_EQ((*answer)->next, "5000-7-1-a~300-0-0-b~300");
   EXPECT_EQ((*answer)->from.size(), 1U);
 
   // What happens to names is nobody's but the nodes'.

@@ -297,9 +297,35 @@ TEST_F(ScriptsTest, PublishReachesEachChannel) {
   EXPECT_EQ(reply_of([&](auto handler) {
               return scripts_.publish(*client_, channels, "Mframe", handler);
             }),
-            "2");
+            "1");
   EXPECT_EQ(both.read(), (std::vector{alice_chat_ + " Mframe", bob_chat_ + " Mframe"}));
   EXPECT_EQ(one.read(), std::vector{alice_chat_ + " Mframe"});
+}
+
+TEST_F(ScriptsTest, AskSaysWhetherAllNodesGotTheQuestion) {
+  // Nodes that got it, and '+' if none is missing.
+  const auto ask = [&] {
+    std::optional<std::string> text;
+    scripts_.ask(*client_, "Mframe", [&](const AskReport* report) {
+      text = report == nullptr ? "nothing"
+                               : std::to_string(report->nodes) + (report->is_settled ? "+" : "-");
+    });
+    EXPECT_TRUE(loop_.run_until([&] { return text.has_value(); }));
+    return text.value_or("");
+  };
+  EXPECT_EQ(ask(), "nothing") << "nobody got it";
+  const auto one = entry("one");
+  Subscriber first(server_, {names_.inbox(one.incarnation), names_.all()});
+  enter(one);
+  EXPECT_EQ(ask(), "1+");
+  EXPECT_EQ(first.read(), std::vector{names_.all() + " Mframe"});
+  const auto two = entry("two");
+  enter(two);
+  EXPECT_EQ(ask(), "1-") << "the other one is about to return";
+  Subscriber second(server_, {names_.all()});
+  EXPECT_EQ(ask(), "2+");
+  server_.ask({"HSET", names_.nodes_key(), "?", "0"});
+  EXPECT_EQ(ask(), "2-") << "nodes that nobody knows are about to return";
 }
 
 TEST_F(ScriptsTest, SayTellsBothSides) {

@@ -42,7 +42,7 @@ TEST(MissedAnswers, AddsTheCountsOfASenderOnSeveralNodes) {
               ElementsAre("dave 1 9000..9000", "bob 5 1500..4000", "carol 1 1000..1000"));
   EXPECT_EQ(missed->notifications, 2U);
   EXPECT_TRUE(missed->complete);
-  EXPECT_EQ(missed->next, "5000-7-77-a~5000-8-77-b") << "the node that was asked is the first";
+  EXPECT_EQ(missed->next, "5000-7-77-a~5000-8-77-b~1000") << "the node that was asked is the first";
 }
 
 TEST(MissedAnswers, ANodeWithoutAnAnswerKeepsItsPosition) {
@@ -51,27 +51,46 @@ TEST(MissedAnswers, ANodeWithoutAnAnswerKeepsItsPosition) {
   const auto since = first.result(kNodes, true, kNow);
   ASSERT_TRUE(since);
   EXPECT_FALSE(since->complete);
-  EXPECT_EQ(since->next, "5000-7-77-a~1000-0-0-b") << "its rows since the question are to come";
+  EXPECT_EQ(since->next, "5000-7-77-a~1000-0-0-b~1000")
+      << "its rows since the question are to come";
 
   // A node is known by its answer, its place in the table, or the cursor.
   MissedAnswers second(after("5000-7-77-a~5000-8-77-b~5000-9-77-c"), "a");
   second.add(answer_of("b", {}, 9));
   const auto next = second.result(kNodes, true, 6000);
   ASSERT_TRUE(next);
-  EXPECT_EQ(next->next, "5000-7-77-a~5000-9-77-b~5000-9-77-c");
+  EXPECT_EQ(next->next, "5000-7-77-a~5000-9-77-b~5000-9-77-c~5000");
+}
+
+TEST(MissedAnswers, ANodeThatWasNotKnownIsAskedFromTheFirstQuestionOn) {
+  const std::vector<std::string> alone{"a"};
+  std::string next;
+  const auto ask = [&](MissedQuestion question, std::span<const std::string> nodes) {
+    MissedAnswers answers(std::move(question), "a");
+    answers.add(answer_of("a", {}));
+    const auto missed = answers.result(nodes, false, kNow);
+    ASSERT_TRUE(missed);
+    next = missed->next;
+  };
+  ask({1000, {}}, alone);
+  ask(after(next), alone);
+  EXPECT_EQ(MissedCursor{{MissedCursor::parse(next)->on("b")}}.text(), "1000-0-0-b");
+  ask(after(next), kNodes);
+  EXPECT_EQ(next, "5000-1-77-a~1000-0-0-b~1000") << "it is there, and has not answered";
 }
 
 TEST(MissedAnswers, ANodeThatIsGoneMakesTheAnswerIncompleteAndIsForgottenLater) {
   const auto ask = [](std::int64_t now) {
-    MissedAnswers answers(after("5000-7-77-a~4000-9-77-gone"), "a");
+    MissedAnswers answers(after("5000-7-77-a~4000-9-77-gone~1000"), "a");
     answers.add(answer_of("a", {}, 8));
     const auto missed = answers.result(std::vector<std::string>{"a"}, false, now);
     EXPECT_TRUE(missed);
     EXPECT_FALSE(missed->complete);
     return missed->next;
   };
-  EXPECT_EQ(ask(4000 + MissedAnswers::kKeepGoneMs - 1), "5000-8-77-a~4000-9-77-gone");
-  EXPECT_EQ(ask(4000 + MissedAnswers::kKeepGoneMs), "5000-8-77-a");
+  EXPECT_EQ(ask(4000 + MissedAnswers::kKeepGoneMs - 1), "5000-8-77-a~4000-9-77-gone~1000");
+  EXPECT_EQ(ask(4000 + MissedAnswers::kKeepGoneMs), "5000-8-77-a~4000")
+      << "if it returns, its rows do not come again";
 }
 
 TEST(MissedAnswers, IsCompleteOnlyIfEveryAnswerIs) {
@@ -149,6 +168,7 @@ TEST(MissedAnswers, ACursorOfManyNodesStaysReadable) {
   ASSERT_TRUE(cursor);
   EXPECT_EQ(cursor->positions.front().node, "a");
   EXPECT_GT(cursor->positions.size(), 90U);
+  EXPECT_EQ(cursor->since, 5000) << "its rows do not come again";
 }
 
 }  // namespace

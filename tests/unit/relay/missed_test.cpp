@@ -16,21 +16,26 @@ using ::testing::HasSubstr;
 TEST(MissedCursor, IsParsedFromItsText) {
   const MissedPosition one{1, 2, 3, "host-1.example_2"};
   const MissedPosition two{std::numeric_limits<std::int64_t>::max(), 7, 9, "-"};
-  for (const auto& cursor :
-       {MissedCursor{{one}}, MissedCursor{{{0, 0, 0, "n"}}}, MissedCursor{{one, two}}}) {
+  for (const auto& cursor : {MissedCursor{{one}}, MissedCursor{{{0, 0, 0, "n"}}},
+                             MissedCursor{{one, two}}, MissedCursor{{one, two}, 400}}) {
     const auto parsed = MissedCursor::parse(cursor.text());
     ASSERT_TRUE(parsed) << cursor.text();
     EXPECT_EQ(parsed->text(), cursor.text());
     EXPECT_EQ(parsed->positions.size(), cursor.positions.size());
+    EXPECT_EQ(parsed->since, cursor.since);
     EXPECT_EQ(parsed->positions.back().node, cursor.positions.back().node);
   }
   EXPECT_EQ((MissedCursor{{one, two}}).text(), "1-2-3-host-1.example_2~9223372036854775807-7-9--");
+  EXPECT_EQ((MissedCursor{{one}, 400}).text(), "1-2-3-host-1.example_2~400");
 }
 
 TEST(MissedCursor, KnowsThePositionOnEachNode) {
   const MissedCursor cursor{{{10, 2, 3, "a"}, {20, 4, 5, "b"}}};
   EXPECT_EQ(MissedCursor{{cursor.on("b")}}.text(), "20-4-5-b");
   EXPECT_EQ(MissedCursor{{cursor.on("c")}}.text(), "10-0-0-c");
+  const MissedCursor with_since{cursor.positions, 5};
+  EXPECT_EQ(MissedCursor{{with_since.on("a")}}.text(), "10-2-3-a");
+  EXPECT_EQ(MissedCursor{{with_since.on("c")}}.text(), "5-0-0-c");
 }
 
 TEST(MissedCursor, RefusesEverythingElse) {
@@ -56,13 +61,19 @@ TEST(MissedCursor, RefusesEverythingElse) {
                                  "~1-2-3-n",
                                  "1-2-3-n~~1-2-3-m",
                                  "1-2-3-n~1-2-3",
-                                 "1-2-3-n~4-5-6-n"}) {
+                                 "1-2-3-n~4-5-6-n",
+                                 "1-2-3-n~4~5-6-7-m",
+                                 "1-2-3-n~4~5",
+                                 "1-2-3-n~-4",
+                                 "1-2-3-n~4-",
+                                 "1-2-3-n~9223372036854775808"}) {
     EXPECT_FALSE(MissedCursor::parse(text)) << text;
   }
   EXPECT_FALSE(MissedCursor::parse("1-2-3-" + std::string(65, 'n')));
   std::string text = "0-0-0-0";
   for (std::size_t i = 1; i < MissedCursor::kMaxNodes; ++i) text += "~0-0-0-" + std::to_string(i);
   EXPECT_TRUE(MissedCursor::parse(text));
+  EXPECT_TRUE(MissedCursor::parse(text + "~0"));
   EXPECT_FALSE(MissedCursor::parse(text + "~0-0-0-more"));
   text = "0-0-0-" + std::string(64, 'n');
   for (std::size_t i = 0; text.size() <= MissedCursor::kMaxBytes; ++i) {
