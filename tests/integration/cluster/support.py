@@ -279,10 +279,6 @@ class ClusterCase(AsyncCase):
         """Returns when these nodes know each other, and no engine awaits others."""
         for node in nodes:
             await until(lambda node=node: node.is_ready(len(nodes)), f"{node.name} is ready")
-        await self.whole_engines()
-
-    async def whole_engines(self):
-        """Waits until no engine awaits unknown nodes: only then are answers complete."""
         for engine in self.engines:
             await until(engine.is_whole, "the engine has a whole table")
 
