@@ -112,6 +112,7 @@ class ThroughTheDoor(Plain):
         nodes = [self.stack.enter_context(Node(self.folder, f"n{i}", engine.url, "--handover", doors[i]))
                  for i in range(2)]
         await until(lambda: all(node.is_ready(2) for node in nodes), "both nodes are ready")
+        await self.whole_engines()
         return nodes, [self.stack.enter_context(contextlib.closing(Front(*both)))
                        for both in zip(nodes, doors)]
 
