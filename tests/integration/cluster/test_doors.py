@@ -11,7 +11,7 @@ import unittest.mock
 
 import websockets
 
-from support import CHAT, ClusterCase, Node, Tab, refusal, scaled, until
+from support import CHAT, ClusterCase, Node, Tab, refusal, scaled, say_until, until
 
 import harness  # found by support
 from harness import KEPT_DESCRIPTORS
@@ -103,7 +103,9 @@ class Plain(ClusterCase):
     async def expect_nobody_but(self, left):
         alice = await self.tab(left, "alice")
         await alice.wait(lambda: alice.present == {"bob": False}, "bob is absent")
-        self.assertEqual((await alice.say("to nobody", "n"))["route"], "none")
+        # On a slow machine the pause was so long that a node connects again.
+        outcomes = await say_until(alice, "none", "nobody")
+        self.assertEqual({outcome.get("code") for outcome in outcomes[:-1]} - {"unavailable"}, set())
 
 
 class ThroughTheDoor(Plain):
