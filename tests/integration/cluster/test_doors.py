@@ -100,6 +100,7 @@ class Plain(ClusterCase):
         self.assertFalse([result for result in results if isinstance(result, Tab)])
         engine.resume()
         await until(lambda: nodes[1].descriptors() <= before + KEPT_DESCRIPTORS, "they are closed")
+        await self.all_ready(nodes)
         await self.expect_nobody_but(left)
 
     async def expect_nobody_but(self, left):
