@@ -425,6 +425,8 @@ def main():
     parser.add_argument("--prefix", required=True, type=pathlib.Path)
     parser.add_argument("documents", nargs="*")
     options = parser.parse_args()
+    # Ctrl-C ends the servers, also if a shell that started this in the background ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run = Run(options.prefix)
     for document in options.documents or documents():
         run.run_document(document)
