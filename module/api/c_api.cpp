@@ -589,7 +589,7 @@ waystation_status waystation_missed(
     } else {
       question.after = ws::MissedCursor::parse(after);
       ws::require(question.after.has_value(),
-                  "after: not valid; pass `cursor` of an earlier answer");
+                  "after: not valid; pass `next` of an earlier answer");
     }
     const auto called = relay->relay->service().missed(user, std::move(question), false,
                                                        std::chrono::milliseconds(deadline_ms));

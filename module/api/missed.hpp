@@ -27,11 +27,8 @@ inline void give_missed(const Missed& missed, MissedVisit visit, void* user_data
   auto& whole = *memory;
   whole.notifications = missed.notifications;
   whole.complete = missed.complete ? 1 : 0;
-  // The first position always fits.
-  const bool fits = missed.next.size() < sizeof whole.next;
-  copy_text(whole.next, fits ? missed.next : missed.next.substr(0, missed.next.find('~')));
-  static_assert(sizeof whole.cursor > MissedCursor::kMaxBytes);
-  copy_text(whole.cursor, missed.next);
+  static_assert(sizeof whole.next > MissedCursor::kMaxBytes);
+  copy_text(whole.next, missed.next);
   write_sized(result, whole);
   for (const auto& sender : missed.from) {
     const waystation_missed_sender out{sizeof out, sender.user.c_str(), sender.count, sender.first,

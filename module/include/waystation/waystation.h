@@ -345,10 +345,10 @@ WAYSTATION_API waystation_status waystation_cluster_check(
 
 /* ---- a relay's life ------------------------------------------------------------------------ */
 
-/* Starts a relay with two threads of its own, three with an audit, and no socket. More threads start
- * later, one for each of: the first question what a user missed, with an audit; the first new token
- * that a client sends on its open socket; waystation_handover_listen; the first host name in `cluster`
- * to look up. The threads inherit the caller's signal mask: block the signals that your own threads
+/* Starts a relay with two threads of its own, three with an audit, and no socket. Each of these starts
+ * one more thread, later: the first question what a user missed; the first new token that a client
+ * sends on its open socket; waystation_handover_listen; the first host name in `cluster` to look up.
+ * The threads inherit the caller's signal mask: block the signals that your own threads
  * wait for.
  *
  * Errors: WAYSTATION_INVALID (an option; `error` names it), WAYSTATION_EXHAUSTED. On any error *relay
@@ -568,14 +568,12 @@ typedef struct waystation_missed_result {
   size_t size;            /* sizeof(waystation_missed_result), set by the caller */
   uint64_t notifications; /* of the host application */
   int complete;           /* 0: something may be missing; see module/PROTOCOL.md */
-  char next[128];         /* `cursor` if it fits; otherwise the position on this node alone, and other
-                             nodes then answer by its time */
-  char cursor[8192];      /* `after` of the next question, with a position for each node */
+  char next[8192];        /* `after` of the next question, with a position for each node */
 } waystation_missed_result;
 
 /* What `user` missed: messages that no socket took, and those that every socket lost which had taken
- * them. See "While you were away" in module/PROTOCOL.md. `after` is `cursor` of an earlier answer; if
- * it is NULL, the question goes back to `since`, in ms since 1970, inclusive. Calls `visit` on the
+ * them. See "While you were away" in module/PROTOCOL.md. `after` is `next` of an earlier answer; if it
+ * is NULL, the question goes back to `since`, in ms since 1970, inclusive. Calls `visit` on the
  * calling thread for each sender, the latest first, 100 at most; it returns not 0 to continue. Waits
  * up to `deadline_ms`. It is not counted against the user's message rate, and one question of each
  * user is answered at a time.
@@ -966,7 +964,7 @@ WAYSTATION_API waystation_status waystation_audit_top(
     waystation_error *error);
 
 /* What `user` missed since `since`, by the rows of all nodes: as waystation_missed, which says more.
- * Rows that a relay has not written yet are not covered; result->cursor is "". Errors as
+ * Rows that a relay has not written yet are not covered; result->next is "". Errors as
  * waystation_audit_read, WAYSTATION_INVALID also for a file that an earlier version wrote. */
 WAYSTATION_API waystation_status waystation_audit_missed(
     waystation_audit *audit, const char *user, int64_t since,
@@ -975,8 +973,8 @@ WAYSTATION_API waystation_status waystation_audit_missed(
 
 /* Deletes rows in small steps and frees their space, with or without a relay that writes the file.
  * Their bytes are overwritten. A gap is deleted only if it lies completely within the filter's time
- * and the filter names no user and no outcomes other than WAYSTATION_GAP. No trace remains, but that
- * the file does not count as complete for the time of the rows if the filter names no user. *rows
+ * and the filter names no user and no outcomes other than WAYSTATION_GAP. If the filter names no user,
+ * the file does not count as complete for the time of the rows. No other trace remains. *rows
  * (may be NULL) is the number of deleted rows, also on an error. Errors as waystation_audit_open. */
 WAYSTATION_API waystation_status waystation_audit_prune(const char *file,
                                                         const waystation_audit_filter *filter,

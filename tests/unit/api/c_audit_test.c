@@ -233,7 +233,6 @@ static void missed(void) {
   CHECK(waystation_missed(relay, "bob", 0, NULL, PATIENCE_MS, no_sender, &senders, &result,
                           &error) == WAYSTATION_OK);
   CHECK(result.notifications == 2 && strcmp(error.message, "") == 0);
-  CHECK(strcmp(result.next, result.cursor) == 0);
   strcpy(next, result.next);
   CHECK(waystation_push(relay, "bob", "1", 1, PATIENCE_MS, NULL) == WAYSTATION_OK);
   CHECK(waystation_missed(relay, "bob", 0, next, PATIENCE_MS, no_sender, &senders, &result,
