@@ -588,8 +588,7 @@ waystation_status waystation_missed(
       ws::check_since(since);
     } else {
       question.after = ws::MissedCursor::parse(after);
-      ws::require(question.after.has_value(),
-                  "after: not valid; pass `next` of an earlier answer");
+      ws::require(question.after.has_value(), "after: not valid; pass `next` of an earlier answer");
     }
     const auto called = relay->relay->service().missed(user, std::move(question), false,
                                                        std::chrono::milliseconds(deadline_ms));

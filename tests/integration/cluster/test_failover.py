@@ -3,7 +3,7 @@
 import asyncio
 import unittest
 
-from support import ClusterCase, say_until, until
+from support import PATIENCE, ClusterCase, say_until, until
 
 
 class Failover(ClusterCase):
@@ -48,8 +48,9 @@ class Failover(ClusterCase):
         for i in range(10):
             self.assertEqual((await alice.say(i, f"old-{i}"))["route"], "chat")
             await asyncio.sleep(0.1)
+        # Where the machine stalls, Sentinel does nothing for 30 s (its mode TILT), and again.
         await until(lambda: "role:slave" in primary.cli("INFO", "replication"),
-                    "the old primary is a replica")
+                    "the old primary is a replica", 3 * PATIENCE)
         self.assertEqual((await alice.say("last", "last"))["route"], "chat")
         await bob.wait(lambda: bob.messages()[-1] == "last", "the message")
 
