@@ -47,12 +47,14 @@ class Failover(ClusterCase):
         # replica. When Sentinel does that is not ours to test.
         primary.start()
         for i in range(150):
-            self.assertEqual((await alice.say(i, f"old-{i}"))["route"], "chat")
+            outcome = await alice.say(i, f"old-{i}")
+            # Where the machine stalls, a message may be refused; it never looks as if bob were gone.
+            self.assertIn(outcome.get("route", outcome.get("code")), ("chat", "unavailable"))
             if "role:slave" in primary.cli("INFO", "replication"):
                 break
             await asyncio.sleep(0.1)
-        self.assertEqual((await alice.say("last", "last"))["route"], "chat")
-        await bob.wait(lambda: bob.messages()[-1] == "last", "the message")
+        await say_until(alice, "chat", "last")
+        self.assertEqual(push.events(), [])
 
 
 if __name__ == "__main__":
