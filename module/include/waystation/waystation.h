@@ -346,10 +346,12 @@ WAYSTATION_API waystation_status waystation_cluster_check(
 /* ---- a relay's life ------------------------------------------------------------------------ */
 
 /* Starts a relay with two threads of its own, three with an audit, and no socket. Each of these starts
- * one more thread, later: the first question what a user missed; the first new token that a client
- * sends on its open socket; waystation_handover_listen; the first host name in `cluster` to look up.
- * The threads inherit the caller's signal mask: block the signals that your own threads
- * wait for.
+ * one more thread, later:
+ *   - the first question what a user missed
+ *   - the first new token that a client sends on its open socket
+ *   - waystation_handover_listen
+ *   - the first host name in `cluster` to look up
+ * The threads inherit the caller's signal mask: block the signals that your own threads wait for.
  *
  * Errors: WAYSTATION_INVALID (an option; `error` names it), WAYSTATION_EXHAUSTED. On any error *relay
  * is NULL. */
