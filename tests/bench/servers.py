@@ -160,6 +160,7 @@ class Server:
                 self.wait_for(process, lambda port=port: is_open(port))
             if is_cluster(kind) and self.is_ours():
                 self.wait_for(self.nodes[0], lambda: self.metric("waystation_cluster_nodes", min) == 2)
+                self.wait_for(self.engine, self.awaits_no_node)
             if kind.startswith("nchan_cluster"):
                 for port, process in zip(self.ports, self.nodes):
                     self.wait_for(process, lambda port=port: has_engine(port))
@@ -201,6 +202,11 @@ class Server:
         command += ["--logfile", str(self.scratch / "redis.log")]
         self.engine = self.start(command)
         self.wait_for(self.engine, lambda: is_open(self.engine_port))
+
+    def awaits_no_node(self):
+        """Whether the engine, some seconds after its start, takes the nodes it knows for all nodes."""
+        command = ["redis-cli", "-p", str(self.engine_port), "HEXISTS", "ws1:waystation:nodes", "?"]
+        return subprocess.run(command, capture_output=True, check=True).stdout.strip() == b"0"
 
     def processes(self):
         return [*self.nodes, self.engine] if self.engine else self.nodes
