@@ -91,20 +91,54 @@ count_junit() {
   fi
 }
 
-# run_ctest PRESET: runs the unit, transcript and integration tests of one build.
-run_ctest() {
-  local preset="$1" status=0 limits=()
+# choose_launcher PRESET: sets `launcher`, which starts the compiler and tests of a build.
+choose_launcher() {
   launcher=()
-  # 15,000 sockets find no more errors under a sanitizer than the other tests.
-  if [ "$preset" != release ] && [ -z "$long" ]; then limits=(-LE '^long$'); fi
-  if [ "$preset" = tsan ] && setarch "$(uname -m)" -R true 2>/dev/null; then
+  if [ "$1" = tsan ] && setarch "$(uname -m)" -R true 2>/dev/null; then
     # ThreadSanitizer fails to start if the kernel randomizes more address bits than it supports.
     launcher=(setarch "$(uname -m)" -R)
   fi
+}
+
+# Tests of running servers mostly wait. Meanwhile the next builds are compiled in the background, with
+# the scheduling class that gets only idle processors. Its errors are those of the build itself later.
+ahead=
+build_ahead() {
+  if [ -n "$quick" ] || ! chrt --idle 0 true 2>/dev/null; then return; fi
+  set -m # a process group of its own
+  (
+    for preset in asan tsan; do
+      choose_launcher "$preset"
+      launcher+=(chrt --idle 0)
+      with_tests=yes build "$preset"
+    done
+    chrt --idle 0 "$root/tests/fuzz/run.sh" --build
+  ) >"$results/ahead.log" 2>&1 &
+  ahead=$!
+  set +m
+}
+
+# Before something that build_ahead() builds is built in the foreground.
+stop_building_ahead() {
+  if [ -z "$ahead" ]; then return; fi
+  kill -- "-$ahead" 2>/dev/null || true # it may have ended
+  wait "$ahead" || true
+  ahead=
+}
+trap stop_building_ahead EXIT
+
+# run_ctest PRESET: runs the unit, transcript and integration tests of one build.
+run_ctest() {
+  local preset="$1" status=0 limits=()
+  # 15,000 sockets find no more errors under a sanitizer than the other tests.
+  if [ "$preset" != release ] && [ -z "$long" ]; then limits=(-LE '^long$'); fi
+  stop_building_ahead
+  choose_launcher "$preset"
   if ! with_tests=yes build "$preset"; then
     count_failure "ctest $preset" "build/$preset: build failed, see above"
     return
   fi
+  build_ahead
   say "running the tests of build/$preset"
   # Two jobs per processor: tests of a running server mostly wait for it.
   UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS="suppressions='$root/tests/tsan.supp'" \
@@ -171,7 +205,7 @@ suite_root() {
 }
 
 suite_fuzz() {
-  need_packages "${fuzz_packages[@]}"
+  stop_building_ahead
   run_script fuzz "$root/tests/fuzz/run.sh" ${long:+1000000}
 }
 
@@ -235,6 +269,7 @@ suites+=(suite_tls)
 if [ -n "$long" ]; then suites+=(suite_cluster); fi
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"
+if [ -z "$quick" ]; then need_packages "${fuzz_packages[@]}"; fi # for build_ahead
 
 # The release is built in several folders: for tests, for benchmarks, as part of another tree. These
 # settings share ccache's objects between the folders. In continuous integration each run has a new

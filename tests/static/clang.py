@@ -7,12 +7,23 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHECKED = (ROOT / "module", ROOT / "embed")
+
+
+def sources(entry):
+    """The entry; of a unity build, which CMake generates, an entry for each file."""
+    if "/Unity/" not in entry["file"]:
+        return [entry]
+    with open(entry["file"], encoding="utf-8") as file:
+        files = re.findall(r'^#include "(.+\.cpp)"$', file.read(), re.MULTILINE)
+    return [{**entry, "file": name, "command": entry["command"].replace(entry["file"], name)}
+            for name in files]
 
 
 def is_checked(entry):
@@ -38,8 +49,9 @@ def judge(folder_and_arguments):
 
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
-        # Two targets may compile a file with other options; both forms are checked.
-        forms = {arguments(entry): None for entry in json.load(file) if is_checked(entry)}
+        entries = [source for entry in json.load(file) for source in sources(entry)]
+    # Two targets may compile a file with other options; both forms are checked.
+    forms = {arguments(entry): None for entry in entries if is_checked(entry)}
     if not forms:
         sys.exit(f"{sys.argv[1]} no source of module/ or embed/; configure build/release again")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
