@@ -63,6 +63,11 @@ tls_packages=(
   libssl-dev
   openssl
 )
+# Packages to test the packages.
+package_packages=(
+  debootstrap
+  lintian
+)
 # Packages for the static checks.
 static_packages=(
   clang
@@ -110,7 +115,7 @@ need_packages() {
   as_root apt-get update -qq >&2 ||
     fail "apt-get update failed: see the lines above (no network? a wrong sources.list?)"
   as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
+    apt-get install -o DPkg::Lock::Timeout=600 -y -qq --no-install-recommends "${missing[@]}" >&2 ||
     fail "apt-get could not install ${missing[*]}: see the lines above"
 }
 

@@ -33,18 +33,17 @@ esac
 results="$root/build/results"
 rm -rf "$results"
 mkdir -p "$results"
+# Suites in the background append to these files too.
 failures="$results/failures"
-: >"$failures"
-passed=0
-failed=0
-summary=()
+counts="$results/counts"
+summary="$results/summary"
+touch "$failures" "$counts" "$summary"
 began=0
 
 # count SUITE PASSED FAILED
 count() {
-  passed=$((passed + $2))
-  failed=$((failed + $3))
-  summary+=("$(printf '%-24s %5d passed, %d failed %6d s' "$1" "$2" "$3" $((SECONDS - began)))")
+  echo "$2 $3" >>"$counts"
+  printf '%-24s %5d passed, %d failed %6d s\n' "$1" "$2" "$3" $((SECONDS - began)) >>"$summary"
 }
 
 # count_failure SUITE REASON: counts a suite that failed as a whole.
@@ -63,7 +62,7 @@ not_run() {
     count_failure "$1" "not run: $2"
   else
     say "$1: not run: $2"
-    summary+=("$(printf '%-24s not run' "$1")")
+    printf '%-24s not run\n' "$1" >>"$summary"
   fi
 }
 
@@ -106,26 +105,26 @@ ahead=
 build_ahead() {
   if [ -n "$quick" ] || ! chrt --idle 0 true 2>/dev/null; then return; fi
   set -m # a process group of its own
-  (
-    for preset in asan tsan; do
-      choose_launcher "$preset"
-      launcher+=(chrt --idle 0)
-      with_tests=yes build "$preset"
-    done
-    chrt --idle 0 "$root/tests/fuzz/run.sh" --build
-  ) >"$results/ahead.log" 2>&1 &
+  build_all_ahead >"$results/ahead.log" 2>&1 &
   ahead=$!
   set +m
 }
 
+build_all_ahead() {
+  local preset launcher
+  for preset in asan tsan; do
+    choose_launcher "$preset"
+    launcher+=(chrt --idle 0)
+    with_tests=yes build "$preset"
+  done
+  chrt --idle 0 "$root/tests/fuzz/run.sh" --build
+}
+
 # Before something that build_ahead() builds is built in the foreground.
 stop_building_ahead() {
-  if [ -z "$ahead" ]; then return; fi
-  kill -- "-$ahead" 2>/dev/null || true # it may have ended
-  wait "$ahead" || true
+  end_group "$ahead"
   ahead=
 }
-trap stop_building_ahead EXIT
 
 # run_ctest PRESET: runs the unit, transcript and integration tests of one build.
 run_ctest() {
@@ -210,7 +209,6 @@ suite_fuzz() {
 }
 
 suite_static() {
-  need_packages "${static_packages[@]}"
   run_script static "$root/tests/static/run.sh"
 }
 
@@ -221,7 +219,6 @@ suite_docs() {
 
 # wss on a host's own port. The sanitizers' builds exist only without --quick.
 suite_tls() {
-  need_packages "${tls_packages[@]}"
   run_script tls "$root/tests/integration/tls/run.sh" ${quick:+--quick} ${long:+--long}
 }
 
@@ -256,7 +253,6 @@ suite_package() { run_script package "$root/tests/package/run.sh" ${long:+--long
 
 # Installs the module's package in a fresh Debian 12.
 suite_nginx_package() {
-  need_packages debootstrap lintian
   run_script nginx-package "$root/tests/nginx-module/package.sh"
 }
 
@@ -264,12 +260,50 @@ suite_instructions() { run_script instructions "$root/tests/bench/instructions.s
 
 # All suites in the order of their runs. To add a suite, write a function and name it here.
 suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_docs suite_shipped suite_nginx suite_cluster_files suite_nginx_module)
-if [ -z "$quick" ]; then suites+=(suite_asan suite_tsan suite_static suite_fuzz suite_package suite_nginx_package); fi
+# These mostly wait, and have a Debian and a network of their own: they run beside the others, one
+# after the other, once the objects of build/release are cached.
+beside=()
+if [ -z "$quick" ]; then
+  suites+=(suite_beside suite_asan suite_tsan suite_static suite_fuzz)
+  beside=(suite_package suite_nginx_package)
+fi
 suites+=(suite_tls)
 if [ -n "$long" ]; then suites+=(suite_cluster); fi
 
+# run_suites SUITE…
+run_suites() {
+  local suite
+  for suite in "$@"; do
+    began=$SECONDS
+    "$suite"
+  done
+}
+
+# Starts the suites that run beside the others. Their output is shown at the end.
+besides=
+suite_beside() {
+  say "running beside the other suites: ${beside[*]}"
+  set -m
+  run_suites "${beside[@]}" >"$results/beside.log" 2>&1 &
+  besides=$!
+  set +m
+}
+
+# end_group GROUP: ends a background job of this script, if it still runs.
+end_group() {
+  if [ -z "$1" ]; then return; fi
+  kill -- "-$1" 2>/dev/null || true
+  wait "$1" || true
+}
+trap 'end_group "$ahead"; end_group "$besides"' EXIT
+
 need_packages "${build_packages[@]}" "${test_packages[@]}"
-if [ -z "$quick" ]; then need_packages "${fuzz_packages[@]}"; fi # for build_ahead
+need_packages "${tls_packages[@]}"
+if [ -z "$quick" ]; then
+  # Now, because apt-get runs once at a time: what suites in the background and those beside need.
+  need_packages "${fuzz_packages[@]}" "${package_packages[@]}"
+  need_packages "${static_packages[@]}"
+fi
 
 # The release is built in several folders: for tests, for benchmarks, as part of another tree. These
 # settings share ccache's objects between the folders. In continuous integration each run has a new
@@ -281,16 +315,19 @@ if [ -n "${CI:-}" ] || [ -z "$(ccache --get-config base_dir 2>/dev/null)" ]; the
   if [ -z "${CI:-}" ]; then export CCACHE_NAMESPACE="$root"; fi
 fi
 need_node
-for suite in "${suites[@]}"; do
-  began=$SECONDS
-  "$suite"
-done
+run_suites "${suites[@]}"
+if [ -n "$besides" ]; then
+  wait "$besides" || count_failure beside "exit code $?; see the lines below"
+  besides=
+  cat "$results/beside.log"
+fi
 
 printf '\n'
 if [ -s "$failures" ]; then
   cat "$failures"
   printf '\n'
 fi
-printf '%s\n' "${summary[@]}"
+cat "$summary"
+read -r passed failed < <(awk '{ passed += $1; failed += $2 } END { print passed + 0, failed + 0 }' "$counts")
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]
