@@ -12,63 +12,85 @@ namespace {
 
 constinit AcceptedConnections accepted_connections;
 
+// IPv4 addresses are mapped to IPv6, so that both spellings of an address are equal.
+constexpr std::array<unsigned char, 16> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
+
 }  // namespace
 
-AcceptedConnections::Peer AcceptedConnections::read(const sockaddr_storage& peer) noexcept {
-  Peer result;
+/// FNV-1a.
+AcceptedConnections::Hash AcceptedConnections::hash_of(const std::array<unsigned char, 16>& address,
+                                                       std::uint16_t port) noexcept {
+  Hash hash = 2166136261U;
+  const auto add = [&hash](unsigned byte) { hash = (hash ^ byte) * 16777619U; };
+  for (const auto byte : address) add(byte);
+  add(port >> 8U);
+  add(port & 0xFFU);
+  return std::max(hash, Hash{1});
+}
+
+AcceptedConnections::Hash AcceptedConnections::hash_of(const sockaddr_storage& peer) noexcept {
+  auto address = kMapped;
   if (peer.ss_family == AF_INET) {
     sockaddr_in v4{};
     std::memcpy(&v4, &peer, sizeof v4);
-    result.address[10] = result.address[11] = 0xFF;
-    std::memcpy(result.address.data() + 12, &v4.sin_addr, 4);
-    result.port = ntohs(v4.sin_port);
-  } else if (peer.ss_family == AF_INET6) {
+    std::memcpy(address.data() + 12, &v4.sin_addr, 4);
+    return hash_of(address, ntohs(v4.sin_port));
+  }
+  if (peer.ss_family == AF_INET6) {
     sockaddr_in6 v6{};
     std::memcpy(&v6, &peer, sizeof v6);
-    std::memcpy(result.address.data(), &v6.sin6_addr, 16);
-    result.port = ntohs(v6.sin6_port);
+    std::memcpy(address.data(), &v6.sin6_addr, 16);
+    return hash_of(address, ntohs(v6.sin6_port));
   }
-  return result;
+  return 0;
 }
 
-AcceptedConnections::Peer AcceptedConnections::parse(const char* address,
-                                                     std::uint16_t port) noexcept {
+AcceptedConnections::Hash AcceptedConnections::hash_of(const char* address,
+                                                       std::uint16_t port) noexcept {
   std::array<char, INET6_ADDRSTRLEN> text{};
   const auto length = std::strcspn(address, "%");  // without an IPv6 scope
-  if (length >= text.size()) return {};
+  if (length >= text.size()) return 0;
   std::memcpy(text.data(), address, length);
-  Peer result;
-  if (inet_pton(AF_INET, text.data(), result.address.data() + 12) == 1) {
-    result.address[10] = result.address[11] = 0xFF;
-  } else if (inet_pton(AF_INET6, text.data(), result.address.data()) != 1) {
-    return {};
-  }
-  result.port = port;
-  return result;
+  auto bytes = kMapped;
+  const bool is_address = inet_pton(AF_INET, text.data(), bytes.data() + 12) == 1 ||
+                          inet_pton(AF_INET6, text.data(), bytes.data()) == 1;
+  return is_address ? hash_of(bytes, port) : 0;
 }
 
 void AcceptedConnections::record(int descriptor, const sockaddr_storage& peer) noexcept {
-  if (descriptor < 0) return;
-  const auto number = static_cast<std::size_t>(descriptor);
+  const auto hash = hash_of(peer);
+  const auto index = static_cast<std::size_t>(descriptor);
   const std::lock_guard lock{mutex_};
-  if (number >= peers_.size()) {
-    is_complete_ = false;
+  if (index >= kNumbers) {
+    is_incomplete_ = true;
     return;
   }
-  peers_[number] = read(peer);
-  end_ = std::max(end_, number + 1);
+  auto& number = numbers_[index];
+  const auto link = static_cast<std::uint32_t>(index + 1);
+  if (number.hash != 0) {
+    if (number.next != 0) at(number.next).previous = number.previous;
+    (number.previous != 0 ? at(number.previous).next : first_[number.hash % kSlots]) = number.next;
+  }
+  number = {hash, 0, 0};
+  if (hash == 0) return;
+  auto& first = first_[hash % kSlots];
+  if (first != 0) at(first).previous = link;
+  number.next = first;
+  first = link;
 }
 
 int AcceptedConnections::find(const char* address, std::uint16_t port) noexcept {
-  const auto wanted = parse(address, port);
-  if (wanted.port == 0) return -1;
+  const auto hash = hash_of(address, port);
+  if (hash == 0) return -1;
   const std::lock_guard lock{mutex_};
-  if (!is_complete_) return -1;
-  // The connection is open, so its number was not used again: it is among the matches.
-  const auto end = peers_.begin() + static_cast<std::ptrdiff_t>(end_);
-  const auto first = std::find(peers_.begin(), end, wanted);
-  if (first == end || std::find(first + 1, end, wanted) != end) return -1;
-  return static_cast<int>(first - peers_.begin());
+  if (is_incomplete_) return -1;
+  std::uint32_t found = 0;
+  for (auto link = first_[hash % kSlots]; link != 0; link = at(link).next) {
+    if (at(link).hash != hash) continue;
+    if (found != 0) return -1;
+    found = link;
+  }
+  return static_cast<int>(found) - 1;
 }
 
 int accepted_descriptor(const mg_connection* connection) noexcept {
@@ -85,12 +107,11 @@ extern "C" __attribute__((visibility("default"))) int accept(int listener, socka
                                                              socklen_t* size) {
   sockaddr_storage peer{};
   socklen_t length = sizeof peer;
-  const int descriptor =
-      ::accept4(listener, reinterpret_cast<sockaddr*>(&peer), &length, 0);  // 0: as accept()
+  const int descriptor = ::accept4(listener, reinterpret_cast<sockaddr*>(&peer), &length, 0);
   if (descriptor < 0) return descriptor;
   waystation::server::accepted_connections.record(descriptor, peer);
   if (address != nullptr && size != nullptr) {
-    std::memcpy(address, &peer, std::min({*size, length, socklen_t{sizeof peer}}));
+    std::memcpy(address, &peer, std::min<std::size_t>({*size, length, sizeof peer}));
     *size = length;
   }
   return descriptor;
