@@ -1,5 +1,9 @@
 #include "embed/serve.hpp"
 
+#include "embed/accepted_connections.hpp"
+
+#define WAYSTATION_CIVETWEB_DESCRIPTOR(connection) \
+  waystation::server::accepted_descriptor(connection)
 #include <waystation/civetweb.h>
 
 #include <algorithm>

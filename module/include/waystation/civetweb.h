@@ -66,6 +66,14 @@
 extern "C" {
 #endif
 
+/* The descriptor of a connection whose request is being served, or -1 if you do not know it: the library
+ * then searches all descriptors of the process for it. CivetWeb has no call for it. If you know it, for
+ * example because you compile CivetWeb's source in, define this macro before you include this header.
+ * Upgrades on plain ports then cost less. Never guess: the relay takes the socket that you name. */
+#ifndef WAYSTATION_CIVETWEB_DESCRIPTOR
+#define WAYSTATION_CIVETWEB_DESCRIPTOR(conn) ((void)(conn), -1)
+#endif
+
 /* How much of a body that is too long is still read, so that the client can read its 413. */
 #define WAYSTATION_CIVETWEB_DISCARD_BYTES 65536
 /* How many listening ports are looked at, see waystation_civetweb_end_slow_connections. */
@@ -155,7 +163,7 @@ static inline void waystation_civetweb_request(struct mg_connection *conn,
   int i;
   memset(call, 0, sizeof *call);
   call->request.size = sizeof call->request;
-  call->request.descriptor = -1; /* CivetWeb has no call for it; the library finds it */
+  call->request.descriptor = -1;
   call->request.headers = call->headers;
   call->request.connection = conn;
   call->request.read_body = waystation_civetweb_read_body;
@@ -254,6 +262,7 @@ static inline int waystation_civetweb_upgrade(struct mg_connection *conn, void *
     return waystation_civetweb_reject(conn, (uint32_t)(uintptr_t)relay_id, refused);
   }
   waystation_civetweb_request(conn, &call);
+  call.request.descriptor = WAYSTATION_CIVETWEB_DESCRIPTOR(conn);
   call.stream.size = sizeof call.stream;
   if (call.request.is_tls && waystation_stream_find(conn, &call.stream)) {
     call.request.stream = &call.stream;

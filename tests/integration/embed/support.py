@@ -120,10 +120,12 @@ class Server(Program):
 
     ANNOUNCEMENT = re.compile(r"waystation: listening on (https?)://(.+):(\d+)")
 
-    def __init__(self, *options, listeners=1, listen=("--listen", "127.0.0.1:0"), env=None):
+    def __init__(self, *options, listeners=1, listen=("--listen", "127.0.0.1:0"), env=None,
+                 pass_fds=()):
         if "--listen" in options:
             listen = ()
-        super().__init__(os.environ["WAYSTATION_BIN"], "serve", *listen, *options, env=env)
+        super().__init__(os.environ["WAYSTATION_BIN"], "serve", *listen, *options, env=env,
+                         pass_fds=pass_fds)
         self.addresses, self.schemes = [], []
         try:
             for _ in range(listeners):

@@ -25,6 +25,25 @@ async def next_json(link):
     return json.loads(await asyncio.wait_for(link.recv(), PATIENCE))
 
 
+UPGRADE = handshake("/push/bob/").encode()
+
+
+def connected(host, port, own_port=0):
+    """A connection from 127.0.0.1 and the given port, which several connections may have."""
+    link = socket.socket()
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    link.settimeout(PATIENCE)
+    link.bind(("127.0.0.1", own_port))
+    link.connect((host, port))
+    return link
+
+
+def upgraded(link, sent=0):
+    """The status of an upgrade on this connection, of which so many bytes were sent."""
+    link.sendall(UPGRADE[sent:])
+    return int(link.recv(65536).split()[1])
+
+
 class Serving(unittest.IsolatedAsyncioTestCase):
     async def test_chat_push_and_presence(self):
         with Server() as server:
@@ -58,6 +77,35 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                     websockets.connect(f"{second}/?user=bob") as bob:
                 await alice.send('{"message":1,"to_user":"bob"}')
                 self.assertEqual(await next_json(bob), {"message": 1})
+
+    def test_adopts_what_it_accepted_without_a_search(self):
+        with socket.create_server(("127.0.0.2", 0)) as elsewhere:
+            port = elsewhere.getsockname()[1]
+            with connected("127.0.0.2", port) as other, elsewhere.accept()[0] as inherited, \
+                    Server("--listen", f"127.0.0.1:{port}",
+                           pass_fds=(inherited.fileno(),)) as server:
+                # A search would find two connections of this client port: the server has inherited
+                # the other one.
+                with connected("127.0.0.1", server.port, other.getsockname()[1]) as client:
+                    self.assertEqual(upgraded(client), 101)
+
+    def test_refuses_connections_that_it_cannot_tell_apart(self):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        with Server("--listen", f"127.0.0.1:{port},127.0.0.2:{port}", listeners=2) as server:
+            def numbers():
+                return set(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+            idle = numbers()
+            with connected("127.0.0.1", port) as first, \
+                    connected("127.0.0.2", port, first.getsockname()[1]) as second:
+                for client in (first, second):
+                    client.sendall(UPGRADE[:1])  # silent ones are accepted later
+                accepted = until(lambda: len(numbers() - idle) == 2 and numbers() - idle,
+                                 "both are accepted")
+                self.assertEqual(upgraded(first, 1), 503)
+                until(lambda: len(numbers() & accepted) == 1, "one is closed")
+                self.assertEqual(upgraded(second, 1), 101)
 
     async def test_open_sockets_occupy_no_worker(self):
         with Server("--max-connections-per-address", "0") as server:
