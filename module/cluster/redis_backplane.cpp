@@ -55,7 +55,7 @@ RedisBackplane::RedisBackplane(Loop& loop, Directory& directory, Fanout& fanout,
       state_(std::make_shared<ClusterState>(options_.engines.size())),
       opener_(options_.keys, options_.name),
       resolver_(loop),
-      questions_(loop, directory, node, options_.node_name) {
+      questions_(loop, directory, node, options_) {
   for (const auto& address : options_.engines) {
     auto& is_ready = state_->ready[engines_.size()];
     engines_.push_back(std::make_unique<Engine>(*this, address, is_ready));

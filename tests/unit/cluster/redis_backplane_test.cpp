@@ -79,6 +79,7 @@ struct TestNode {
     options.node_name = std::move(name);
     options.keys = *SealKeys::parse(keys);
     options.times.reconnect_ms = -2000;  // as if the server had been started long ago
+    options.missed_deadline_ms = 1100;   // longer than that of other questions
     options.log = [this](ClusterLog, const std::string& line) { log += line + "\n"; };
     return options;
   }
