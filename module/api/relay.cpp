@@ -23,6 +23,7 @@ namespace {
 
 // Maximum time that the HTTP API waits for the reactor.
 constexpr std::chrono::milliseconds kHttpDeadline{5000};
+static_assert(kHttpDeadline > MissedSource::kAnswerTime);
 // Maximum number of events that wait for the callback thread.
 constexpr std::size_t kMaxEvents = 8192;
 // Maximum number of refreshed tokens that wait for their check: the work of some 0.1 s.

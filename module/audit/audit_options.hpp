@@ -27,7 +27,8 @@ struct AuditOptions {
   // How often an idle writer checks that its file is still in place.
   std::chrono::milliseconds idle_interval{1000};
   // Questions what a user missed: how long those wait that share a flush, and how many may wait.
-  std::chrono::milliseconds question_interval{500};
+  static constexpr std::chrono::milliseconds kQuestionInterval{500};
+  std::chrono::milliseconds question_interval = kQuestionInterval;
   std::size_t max_questions = 1000;
   // The limit of the WAL while another process reads: this size, or a quarter of max_bytes if that
   // is more, or four times this size if max_bytes is 0.

@@ -21,6 +21,10 @@ constexpr auto kQueryDeadline = 1s;
 constexpr auto kFlushTimeout = 1s;
 // A caller that waits longer has given up.
 constexpr auto kMaxAge = 5s;
+// The batch before may need as long.
+static_assert(AuditOptions::kQuestionInterval + 2 * (kFlushTimeout + kQueryDeadline) <=
+              MissedSource::kAnswerTime);
+static_assert(MissedSource::kAnswerTime < kMaxAge);
 
 }  // namespace
 

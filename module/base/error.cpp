@@ -15,11 +15,10 @@ Error option_error(std::string_view option, std::string_view value, std::string_
 OptionError::OptionError(Error error)
     : std::invalid_argument(error.message), error_(std::move(error)) {}
 
-std::string in_quotes(std::string_view text) {
-  constexpr std::size_t kMaxShown = 80;
+std::string in_quotes(std::string_view text, std::size_t max_shown) {
   std::string out = "\"";
-  for (const char c : text.substr(0, kMaxShown)) out += c < ' ' || c > '~' || c == '"' ? '?' : c;
-  out += text.size() > kMaxShown ? "…\"" : "\"";
+  for (const char c : text.substr(0, max_shown)) out += c < ' ' || c > '~' || c == '"' ? '?' : c;
+  out += text.size() > max_shown ? "…\"" : "\"";
   return out;
 }
 

@@ -1,6 +1,7 @@
 // Errors about options and arguments.
 #pragma once
 
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -31,8 +32,8 @@ class OptionError : public std::invalid_argument {
   Error error_;
 };
 
-/// `text` for one line of a log or a response: in quotes, truncated if it is long, and with all
-/// characters except printable ASCII replaced.
-std::string in_quotes(std::string_view text);
+/// `text` for one line of a log or a response: in quotes, truncated if it is longer than
+/// `max_shown`, and with all characters except printable ASCII replaced.
+std::string in_quotes(std::string_view text, std::size_t max_shown = 80);
 
 }  // namespace waystation

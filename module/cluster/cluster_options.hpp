@@ -10,6 +10,7 @@
 #include "cluster/engine_address.hpp"
 #include "cluster/scripts.hpp"
 #include "cluster/seal.hpp"
+#include "relay/missed.hpp"
 
 namespace waystation {
 
@@ -21,6 +22,9 @@ struct ClusterOptions {
   std::string node_name;               // see NodeEntry
   std::shared_ptr<const SealKeys> keys;
   NodeTimes times;
+  /// How long a question what a user missed waits for the answers of all nodes: each one asks its
+  /// disk. The quarter of a second is for the way there and back. The HTTP API waits 5 s.
+  std::int64_t missed_deadline_ms = MissedSource::kAnswerTime.count() + 250;
   /// Gets lines for the log. On the reactor's thread; must not throw.
   std::function<void(ClusterLog, const std::string&)> log;
 };

@@ -10,6 +10,7 @@
 namespace waystation {
 namespace {
 
+// Of questions that need no disk.
 constexpr std::int64_t kDeadlineMs = 1000;
 
 /// Calls `respond` with the text of an answer. Without memory there is no answer, and the answer of
@@ -51,7 +52,7 @@ class Questions::MissedGathering final : public Gathering {
                   Answer<MissedAnswer> answer)
       : questions_(questions),
         nodes_(std::move(nodes)),
-        answers_(std::move(question), questions.node_name_),
+        answers_(std::move(question), questions.options_.node_name),
         answer_(std::move(answer)) {
     ++questions_.missed_asked_;
   }
@@ -102,12 +103,9 @@ class Questions::UsersGathering final : public Gathering {
   std::optional<UserPage> page_;
 };
 
-Questions::Questions(Loop& loop, Directory& directory, NodeCalls& node, std::string node_name)
-    : Timer(loop.timers()),
-      loop_(loop),
-      directory_(directory),
-      node_(node),
-      node_name_(std::move(node_name)) {}
+Questions::Questions(Loop& loop, Directory& directory, NodeCalls& node,
+                     const ClusterOptions& options)
+    : Timer(loop.timers()), loop_(loop), directory_(directory), node_(node), options_(options) {}
 
 Questions::~Questions() {
   asked_.clear();  // while the counter that it changes is there
@@ -148,7 +146,8 @@ void Questions::ask(const Audience& audience, QuestionKind kind, std::string_vie
                     std::unique_ptr<Gathering> gathering) {
   const auto id = next_++;
   auto& asked = asked_[id];
-  asked.deadline_ms = loop_.now_ms() + kDeadlineMs;
+  const bool needs_disk = kind == QuestionKind::missed;
+  asked.deadline_ms = loop_.now_ms() + (needs_disk ? options_.missed_deadline_ms : kDeadlineMs);
   asked.gathering = std::move(gathering);
   Timer::set_sooner(asked.deadline_ms);
   try {
@@ -272,11 +271,18 @@ void Questions::finish(std::map<std::uint32_t, Asked>::iterator asked) noexcept 
 }
 
 void Questions::on_timer() noexcept {
-  while (!asked_.empty() && asked_.begin()->second.deadline_ms <= loop_.now_ms()) {
-    asked_.begin()->second.is_partial = true;
-    finish(asked_.begin());
+  auto next_ms = TimerQueue::kNever;
+  // An answer may lead to a new question, which sets the timer itself.
+  for (auto asked = asked_.begin(); asked != asked_.end();) {
+    const auto current = asked++;
+    if (current->second.deadline_ms > loop_.now_ms()) {
+      next_ms = std::min(next_ms, current->second.deadline_ms);
+    } else {
+      current->second.is_partial = true;
+      finish(current);
+    }
   }
-  if (!asked_.empty()) Timer::set(asked_.begin()->second.deadline_ms);
+  Timer::set_sooner(next_ms);
 }
 
 }  // namespace waystation

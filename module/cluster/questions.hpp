@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cluster/cluster_options.hpp"
 #include "cluster/node_message.hpp"
 #include "cluster/question_text.hpp"
 #include "cluster/shard.hpp"
@@ -19,16 +20,17 @@
 
 namespace waystation {
 
-/// Asks every node, this one too, and puts the answers together. After a second without all of
-/// them, the answer is partial. The loop's thread only.
+/// Asks every node, this one too, and puts the answers together. Without all of them at the
+/// deadline, the answer is partial. The deadline is a second, and longer for what a user missed.
+/// The loop's thread only.
 class Questions final : private Timer {
  public:
   /// The most questions what users missed that wait for answers. Each one reads the disk of every
   /// node.
   static constexpr std::size_t kMaxMissed = 1000;
 
-  /// The references must outlive it. `node_name` is that of this node.
-  Questions(Loop& loop, Directory& directory, NodeCalls& node, std::string node_name);
+  /// The references must outlive it.
+  Questions(Loop& loop, Directory& directory, NodeCalls& node, const ClusterOptions& options);
   ~Questions();
 
   /// The nodes that a question goes to.
@@ -90,8 +92,8 @@ class Questions final : private Timer {
   Loop& loop_;
   Directory& directory_;
   NodeCalls& node_;
-  const std::string node_name_;
-  std::map<std::uint32_t, Asked> asked_;  // by number, which is also the order of their deadlines
+  const ClusterOptions& options_;
+  std::map<std::uint32_t, Asked> asked_;  // by number
   std::size_t missed_asked_ = 0;          // of them: what users missed
   std::uint32_t next_ = 1;
 };

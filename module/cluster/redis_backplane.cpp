@@ -55,7 +55,7 @@ RedisBackplane::RedisBackplane(Loop& loop, Directory& directory, Fanout& fanout,
       state_(std::make_shared<ClusterState>(options_.engines.size())),
       opener_(options_.keys, options_.name),
       resolver_(loop),
-      questions_(loop, directory, node, options_.node_name) {
+      questions_(loop, directory, node, options_) {
   for (const auto& address : options_.engines) {
     auto& is_ready = state_->ready[engines_.size()];
     engines_.push_back(std::make_unique<Engine>(*this, address, is_ready));
@@ -129,14 +129,14 @@ void RedisBackplane::join(ChatMember& member) {
   // Admission refuses anonymous sockets: here, their upgrade is refused after its deadline.
   if (member.side() == Side::anonymous) return;
   const auto& group = *member.group();
-  auto& shard = engine_of(group.name).shard;
-  const auto& other = group.user(opposite(member.side())).id;
+  auto& shard = engine_of(group.name()).shard;
+  auto& other = group.user(opposite(member.side()));
   const bool watches = member.protocol() == Protocol::v1;
   const auto token = begin_join(&member, {.chat = &member});
   try {
     if (watches) watch(other);
     try {
-      shard.subscriptions().add(shard.names().chat(group.name, member.side()), token);
+      shard.subscriptions().add(shard.names().chat(group.name(), member.side()), token);
     } catch (...) {
       if (watches) unwatch(other);
       throw;
@@ -153,14 +153,14 @@ void RedisBackplane::join(PushMember& member) {
   try {
     for (const auto& engine : engines_) {
       auto& shard = engine->shard;
-      shard.subscriptions().add(shard.names().push(member.user()->id), token);
+      shard.subscriptions().add(shard.names().push(member.user()->name()), token);
       ++added;
     }
   } catch (...) {
     forget_join(&member);
     for (std::size_t i = 0; i < added; ++i) {
       auto& shard = engines_[i]->shard;
-      shard.subscriptions().remove(shard.names().push(member.user()->id));
+      shard.subscriptions().remove(shard.names().push(member.user()->name()));
     }
     throw;
   }
@@ -185,7 +185,7 @@ void RedisBackplane::on_counted(Shard::Token token) noexcept {
     fanout_.send_presence(member);
   } else if (member.protocol() == Protocol::v1) {
     try {
-      presence_waiting_[group.name].push_back(&member);
+      presence_waiting_[&group].push_back(&member);
     } catch (const std::bad_alloc&) {
       fanout_.send_presence(member);
     }
@@ -198,17 +198,17 @@ void RedisBackplane::leave(ChatMember& member) noexcept {
   if (member.side() == Side::anonymous) return;
   forget_join(&member);
   const auto& group = *member.group();
-  if (const auto waiting = presence_waiting_.find(group.name); waiting != presence_waiting_.end()) {
+  if (const auto waiting = presence_waiting_.find(&group); waiting != presence_waiting_.end()) {
     std::erase(waiting->second, &member);
     if (waiting->second.empty()) presence_waiting_.erase(waiting);
   }
-  if (member.protocol() == Protocol::v1) unwatch(group.user(opposite(member.side())).id);
-  auto& engine = engine_of(group.name);
+  if (member.protocol() == Protocol::v1) unwatch(group.user(opposite(member.side())));
+  auto& engine = engine_of(group.name());
   engine.in_flight.forget_sender(member);
   auto& counts = engine.shard.subscriptions();
   try {
-    auto channel = engine.shard.names().chat(group.name, member.side());
-    if (counts.wanted(channel) == 1 && engine.in_flight.has_group(group.name)) {
+    auto channel = engine.shard.names().chat(group.name(), member.side());
+    if (counts.wanted(channel) == 1 && engine.in_flight.has_group(group.name())) {
       engine.leaving.push_back({std::move(channel), engine.in_flight.next() - 1});
     } else {
       counts.remove(channel);
@@ -223,11 +223,11 @@ void RedisBackplane::leave(PushMember& member) noexcept {
   forget_join(&member);
   auto& user = *member.user();
   // Where it is watched, the engine tells.
-  if (user.push.empty() && !is_watched(user.id)) reachability_.set_has_push(user, false);
+  if (user.push.empty() && user.watchers == 0) reachability_.set_has_push(user, false);
   for (const auto& engine : engines_) {
     auto& shard = engine->shard;
     try {
-      shard.subscriptions().remove(shard.names().push(member.user()->id));
+      shard.subscriptions().remove(shard.names().push(member.user()->name()));
     } catch (const std::bad_alloc&) {
       shard.restart("out of memory");
     }
@@ -506,7 +506,7 @@ void RedisBackplane::on_down(Shard& shard) noexcept {
 
 void RedisBackplane::on_fenced(Shard& shard) noexcept {
   directory_.for_each_member(
-      [&](const Group& group) { return &engine_of(group.name).shard == &shard; },
+      [&](const Group& group) { return &engine_of(group.name()).shard == &shard; },
       [](Member& member) { member.go_away(); });
 }
 

@@ -140,9 +140,8 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
   Message message_of(const NodeHeader& header) const noexcept;
 
   // Presence, and who is reachable
-  void watch(const std::string& user);
-  void unwatch(const std::string& user) noexcept;
-  bool is_watched(const std::string& user) const noexcept { return watched_.contains(user); }
+  void watch(User& user);
+  void unwatch(User& user) noexcept;
   void apply_reachable(std::string_view user, Presence presence) noexcept;
   void apply_presence(std::string_view group, Side side, Presence presence) noexcept;
 
@@ -163,9 +162,7 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
   std::unordered_map<const void*, Shard::Token> tokens_;  // by member, of those in joining_
   Shard::Token next_token_ = 1;
   // v1 sockets that joined before this node knew whether the other user is present, by group.
-  std::unordered_map<std::string, std::vector<ChatMember*>> presence_waiting_;
-  // How many v1 sockets of this node want to know whether a user is reachable.
-  std::unordered_map<std::string, std::size_t> watched_;
+  std::unordered_map<const Group*, std::vector<ChatMember*>> presence_waiting_;
   std::string frame_;  // kept, so that a message allocates less
   std::string value_;
 };

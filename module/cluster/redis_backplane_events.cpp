@@ -196,27 +196,19 @@ void RedisBackplane::on_inbox_event(Engine& engine, const ClusterEvent& event) {
 
 // ---- presence, and who is reachable
 
-void RedisBackplane::watch(const std::string& user) {
-  auto& sockets = watched_[user];
-  if (sockets == 0) {
-    auto& shard = engine_of(user).shard;
-    try {
-      shard.subscriptions().add(shard.names().reachable(user), kNobody);
-    } catch (...) {
-      watched_.erase(user);
-      throw;
-    }
+void RedisBackplane::watch(User& user) {
+  if (user.watchers == 0) {
+    auto& shard = engine_of(user.name()).shard;
+    shard.subscriptions().add(shard.names().reachable(user.name()), kNobody);
   }
-  ++sockets;
+  ++user.watchers;
 }
 
-void RedisBackplane::unwatch(const std::string& user) noexcept {
-  const auto found = watched_.find(user);
-  if (found == watched_.end() || --found->second != 0) return;
-  watched_.erase(found);
-  auto& shard = engine_of(user).shard;
+void RedisBackplane::unwatch(User& user) noexcept {
+  if (--user.watchers != 0) return;
+  auto& shard = engine_of(user.name()).shard;
   try {
-    shard.subscriptions().remove(shard.names().reachable(user));
+    shard.subscriptions().remove(shard.names().reachable(user.name()));
   } catch (const std::bad_alloc&) {
     shard.restart("out of memory");
   }
@@ -245,7 +237,7 @@ void RedisBackplane::apply_presence(std::string_view name, Side side, Presence p
     // Tells those that wait, too.
     fanout_.set_presence(*group, side, is_present);
   }
-  const auto waiting = presence_waiting_.find(group->name);
+  const auto waiting = presence_waiting_.find(group);
   if (waiting == presence_waiting_.end()) return;
   std::erase_if(waiting->second, [&](ChatMember* member) {
     if (opposite(member->side()) != side) return false;

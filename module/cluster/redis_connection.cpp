@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "cluster/engine_error.hpp"
 
 namespace waystation {
 namespace {
@@ -57,10 +58,6 @@ bool is_wrong_server(std::string_view error) noexcept {
   constexpr std::array<std::string_view, 6> kCodes{"NOSCRIPT",   "READONLY", "LOADING",
                                                    "MASTERDOWN", "NOAUTH",   "NOREPLICAS"};
   return std::ranges::find(kCodes, first_word(error)) != kCodes.end();
-}
-
-std::string answered(std::string_view error) {
-  return "the server answered " + in_quotes(error);
 }
 
 std::optional<std::int64_t> to_number(std::string_view text) noexcept {
@@ -196,7 +193,7 @@ void RedisConnection::on_login_reply(const Reply& reply, LoginStep step) {
       return lose(server_name_ + ": the server refuses the user or password (" +
                   std::string(first_word(reply.text)) + ")");
     }
-    return lose(server_name_ + ": " + answered(reply.text));
+    return lose(server_name_ + ": " + describe_engine_error(reply.text));
   }
   switch (step) {
     case LoginStep::password:
@@ -271,7 +268,7 @@ void RedisConnection::close_socket() noexcept {
 // ---- sending
 
 bool RedisConnection::queue(std::span<const std::string_view> arguments, ReplyHandler* handler,
-                            std::size_t max_out_bytes) {
+                            std::size_t max_out_bytes, OnError on_error) {
   const auto end = out_.size();
   append_command(out_, arguments);
   if (out_bytes() > max_out_bytes) {
@@ -282,7 +279,7 @@ bool RedisConnection::queue(std::span<const std::string_view> arguments, ReplyHa
   const auto now = loop_.now_ms();
   if (handler != nullptr) {
     try {
-      outstanding_.push_back({std::move(*handler), now});
+      outstanding_.push_back({std::move(*handler), now, on_error});
     } catch (...) {
       out_.resize(end);
       throw;
@@ -293,8 +290,9 @@ bool RedisConnection::queue(std::span<const std::string_view> arguments, ReplyHa
   return true;
 }
 
-bool RedisConnection::send(std::span<const std::string_view> arguments, ReplyHandler handler) {
-  return is_ready() && queue(arguments, &handler, options_.max_out_bytes);
+bool RedisConnection::send(std::span<const std::string_view> arguments, ReplyHandler handler,
+                           OnError on_error) {
+  return is_ready() && queue(arguments, &handler, options_.max_out_bytes, on_error);
 }
 
 bool RedisConnection::change_subscriptions(std::string_view command,
@@ -402,13 +400,16 @@ bool RedisConnection::dispatch_push(const Reply& reply) noexcept {
 void RedisConnection::dispatch(const Reply& reply) {
   if (options_.kind == Options::Kind::subscriptions && is_ready()) {
     if (dispatch_push(reply)) return;
-    if (reply.is_error()) return lose(answered(reply.text));
+    if (reply.is_error()) return lose(describe_engine_error(reply.text));
   }
   if (outstanding_.empty()) return lose("the server sent a reply that nothing asked for");
   const auto handler = std::move(outstanding_.front().handler);
+  const auto on_error = outstanding_.front().on_error;
   outstanding_.pop_front();
   if (handler) handler(&reply);
-  if (is_ready() && reply.is_error() && is_wrong_server(reply.text)) lose(answered(reply.text));
+  if (!is_ready() || !reply.is_error()) return;
+  if (is_wrong_server(reply.text)) return lose(describe_engine_error(reply.text));
+  if (on_error == OnError::report) listener_.on_error(reply.text);
 }
 
 // ---- time

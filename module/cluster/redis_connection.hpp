@@ -82,6 +82,8 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
     virtual void on_push(const Push&) noexcept {}
     /// The buffer of commands is empty again after send(), subscribe() or unsubscribe() refused.
     virtual void on_drained() noexcept {}
+    /// The server answered a command with an error that it should never have: see OnError.
+    virtual void on_error(std::string_view /*error*/) noexcept {}
     /// A heartbeat was answered after this many microseconds.
     virtual void on_round_trip(std::int64_t) noexcept {}
 
@@ -107,6 +109,9 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
 
   // ---- Kind::commands
 
+  /// Whether the listener gets an error reply too, unless the connection is lost with it.
+  enum class OnError : std::uint8_t { ignore, report };
+
   /// Sends a command. False where the connection is not ready or the buffer has no room: nothing
   /// is sent and the handler is not called. An empty handler is allowed. Throws std::bad_alloc, and
   /// nothing is sent.
@@ -114,7 +119,8 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
   /// An error reply that says that the server is not the one that was logged in to loses the
   /// connection, after the handler: NOSCRIPT, READONLY, LOADING, MASTERDOWN, NOAUTH; or that
   /// it has too few replicas to be the primary for sure: NOREPLICAS.
-  bool send(std::span<const std::string_view> arguments, ReplyHandler handler);
+  bool send(std::span<const std::string_view> arguments, ReplyHandler handler,
+            OnError on_error = OnError::ignore);
   bool send(std::initializer_list<std::string_view> arguments, ReplyHandler handler) {
     return send(std::span(arguments.begin(), arguments.size()), std::move(handler));
   }
@@ -172,6 +178,7 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
   struct Outstanding {
     ReplyHandler handler;
     std::int64_t sent_ms;
+    OnError on_error;
   };
 
   void on_events(std::uint32_t events) noexcept override;
@@ -190,7 +197,7 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
   bool watch_for(std::uint32_t events) noexcept;
 
   bool queue(std::span<const std::string_view> arguments, ReplyHandler* handler,
-             std::size_t max_out_bytes);
+             std::size_t max_out_bytes, OnError on_error = OnError::ignore);
   bool change_subscriptions(std::string_view command, std::span<const std::string_view> channels);
   void flush() noexcept;
   void on_sent() noexcept;

@@ -9,7 +9,7 @@
 #include <optional>
 #include <utility>
 
-#include "base/error.hpp"
+#include "cluster/engine_error.hpp"
 
 namespace waystation {
 namespace {
@@ -400,8 +400,7 @@ bool Scripts::load(RedisConnection& connection, Done<std::string> done) const {
                        done = last != nullptr ? *last : Done<std::string>()](const Reply* reply) {
       if (reply == nullptr) return;
       if (reply->is_error() && problem->empty()) {
-        *problem = "script " + std::string(script.name) + ": the server answered " +
-                   in_quotes(reply->text);
+        *problem = "script " + std::string(script.name) + ": " + describe_engine_error(reply->text);
       }
       if (done) done(*problem);
     };
@@ -414,7 +413,7 @@ bool Scripts::run(RedisConnection& connection, Name script,
                   std::span<const std::string_view> arguments, Handler handler) const {
   arguments_.assign({"EVALSHA", scripts_[script].sha, "0", all_, nodes_key_});
   arguments_.insert(arguments_.end(), arguments.begin(), arguments.end());
-  return connection.send(arguments_, std::move(handler));
+  return connection.send(arguments_, std::move(handler), RedisConnection::OnError::report);
 }
 
 bool Scripts::decide(RedisConnection& connection, const Decide& call, Handler handler) const {

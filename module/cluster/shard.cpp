@@ -113,11 +113,11 @@ void Shard::on_connection_lost(bool is_commands, std::string_view reason, bool w
     // Verdicts may still arrive over the other connection.
     is_stale_ = subscriptions_.is_ready();
   }
-  if (state_ == State::ready || last_problem_ != reason) {
+  auto& last = last_problems_[is_commands ? 1 : 0];
+  if (state_ == State::ready || last != reason) {
     try {
-      last_problem_ = reason;
-      log(ClusterLog::warning,
-          (was_ready ? "connection lost: " : "not connected: ") + last_problem_);
+      last = reason;
+      log(ClusterLog::warning, (was_ready ? "connection lost: " : "not connected: ") + last);
     } catch (const std::bad_alloc&) {
       // The next attempt fails with a line.
     }
@@ -229,7 +229,7 @@ void Shard::become_ready() {
   state_ = State::ready;
   was_ready_ = true;
   has_missed_report_ = false;  // all nodes recount now
-  last_problem_.clear();
+  for (auto& problem : last_problems_) problem.clear();
   set_ready(true);
   log(ClusterLog::info, "ready at " + commands_.server_name() + ", version " + commands_.version());
   if (std::exchange(advised_run_, commands_.run_id()) != commands_.run_id()) {
@@ -305,6 +305,15 @@ void Shard::on_presence_changed(std::string_view name) noexcept {
 void Shard::on_commands_drained() {
   if (!has_missed_report_ || state_ != State::ready) return;
   has_missed_report_ = !scripts_.announce_ready(commands_, entry_, {});
+}
+
+void Shard::on_script_error(std::string_view error) noexcept {
+  if (!error_log_.take(error, loop_.now_ms())) return;
+  try {
+    log(ClusterLog::error, "a script has failed: " + describe_engine_error(error));
+  } catch (const std::bad_alloc&) {
+    // The line is lost.
+  }
 }
 
 // ---- the table of nodes

@@ -1,6 +1,7 @@
 // One engine: both connections of this node to it, and this node's place among the others.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "cluster/channels.hpp"
 #include "cluster/cluster_options.hpp"
 #include "cluster/cluster_stats.hpp"
+#include "cluster/engine_error.hpp"
 #include "cluster/engine_locator.hpp"
 #include "cluster/events.hpp"
 #include "cluster/incarnation.hpp"
@@ -123,6 +125,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
     void on_lost(std::string_view reason, bool was_ready) noexcept override;
     void on_push(const RedisConnection::Push& push) noexcept override;
     void on_drained() noexcept override;
+    void on_error(std::string_view error) noexcept override { shard_.on_script_error(error); }
     void on_round_trip(std::int64_t us) noexcept override;
 
    private:
@@ -141,6 +144,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   void guard(F&& step) noexcept;
   void on_connected(bool is_commands);
   void on_commands_drained();
+  void on_script_error(std::string_view error) noexcept;
   void on_connection_lost(bool is_commands, std::string_view reason, bool was_ready) noexcept;
   void set_ready(bool is_ready) noexcept;
   void go_down() noexcept;
@@ -194,8 +198,9 @@ class Shard final : private Subscriptions::Listener, private Timer {
   NodeEntry entry_;
   std::string inbox_;
   std::vector<std::string> nodes_;
-  std::string last_problem_;  // logged
-  std::string advised_run_;   // the server's run whose settings were checked
+  std::array<std::string, 2> last_problems_;  // logged, of each connection
+  EngineErrorLog error_log_;
+  std::string advised_run_;  // the server's run whose settings were checked
 };
 
 }  // namespace waystation

@@ -20,42 +20,45 @@ std::vector<std::string> bit_names(std::string_view channel, std::uint32_t bits)
 
 }  // namespace
 
-const Subscriptions::Entry* Subscriptions::find(std::string_view channel) const noexcept {
-  const auto found = entries_.find(channel);
-  return found == entries_.end() ? nullptr : &found->second;
-}
-
 std::size_t Subscriptions::counted(std::string_view channel) const noexcept {
-  const auto* const entry = find(channel);
+  const auto* const entry = entries_.find(channel);
   return entry == nullptr ? 0 : entry->counted;
 }
 
 std::size_t Subscriptions::wanted(std::string_view channel) const noexcept {
-  const auto* const entry = find(channel);
+  const auto* const entry = entries_.find(channel);
   return entry == nullptr ? 0 : entry->wanted;
 }
 
 void Subscriptions::add(std::string_view channel, Token token) {
-  const auto [found, is_new] = entries_.try_emplace(std::string(channel));
-  auto& entry = found->second;
-  entry.name = found->first;
+  auto* entry = entries_.find(channel);
+  if (entry == nullptr) entry = &entries_.insert(Entry::make(channel));
   try {
-    entry.waiting.push_back(token);
+    waiting_.emplace(entry, token);
   } catch (...) {
-    erase_if_unused(entry);
+    erase_if_unused(*entry);
     throw;
   }
-  ++entry.wanted;
-  note_change(entry);
+  ++entry->wanted;
+  note_change(*entry);
   send_changes();
 }
 
 void Subscriptions::remove(std::string_view channel) noexcept {
-  const auto found = entries_.find(channel);
-  if (found == entries_.end() || found->second.wanted == 0) return;
-  --found->second.wanted;
-  note_change(found->second);
+  auto* const entry = entries_.find(channel);
+  if (entry == nullptr || entry->wanted == 0) return;
+  --entry->wanted;
+  note_change(*entry);
   send_changes();
+}
+
+/// In the order in which they came.
+std::vector<Subscriptions::Token> Subscriptions::take_waiting(Entry& entry) {
+  const auto [first, last] = waiting_.equal_range(&entry);
+  std::vector<Token> tokens;
+  for (auto at = first; at != last; ++at) tokens.push_back(at->second);
+  waiting_.erase(first, last);
+  return tokens;
 }
 
 void Subscriptions::note_change(Entry& entry) noexcept {
@@ -67,7 +70,7 @@ void Subscriptions::note_change(Entry& entry) noexcept {
 
 void Subscriptions::connect(RedisConnection& connection) noexcept {
   connection_ = &connection;
-  for (auto& [name, entry] : entries_) note_change(entry);
+  entries_.visit_all([this](Entry& entry) { note_change(entry); });
   restoring_ = entries_.size();
   restored_at_ = asked_;
   is_restoring_ = true;
@@ -77,29 +80,24 @@ void Subscriptions::connect(RedisConnection& connection) noexcept {
 void Subscriptions::disconnect() noexcept {
   connection_ = nullptr;
   is_restoring_ = false;
-  for (auto& step : steps_) {
-    // Its sockets are counted once they are subscribed again. An empty vector takes over the memory
-    // of the other.
-    auto& waiting = step.entry->waiting;
-    if (waiting.empty()) {
-      waiting.swap(step.tokens);
-    } else {
-      try {
-        waiting.insert(waiting.end(), step.tokens.begin(), step.tokens.end());
-      } catch (const std::bad_alloc&) {
-        // Their upgrade is refused after its deadline.
-      }
+  // The sockets of what was sent are counted once they are subscribed again.
+  for (const auto& step : steps_) {
+    try {
+      for (const auto token : step.tokens) waiting_.emplace(step.entry, token);
+    } catch (const std::bad_alloc&) {
+      // Their upgrade is refused after its deadline.
     }
   }
   steps_.clear();
   asked_ = confirmed_ = 0;
-  for (auto it = entries_.begin(); it != entries_.end();) {
-    auto& entry = it->second;
+  entries_.erase_if([this](Entry& entry) {
     entry.counted = entry.sent_bits = entry.steps = 0;
     entry.is_sent = entry.is_changed = false;
     entry.next_change = nullptr;
-    it = entry.wanted == 0 ? entries_.erase(it) : std::next(it);
-  }
+    if (entry.wanted != 0) return false;
+    waiting_.erase(&entry);
+    return true;
+  });
   first_change_ = last_change_ = nullptr;
 }
 
@@ -138,29 +136,27 @@ bool Subscriptions::send_change(Entry& entry) {
     return true;
   };
   const auto before = asked_;
-  const auto added = bit_names(entry.name, bits & ~entry.sent_bits);
-  if (!send(added, is_wanted && !entry.is_sent ? entry.name : std::string_view(), true)) {
+  const auto added = bit_names(entry.name(), bits & ~entry.sent_bits);
+  if (!send(added, is_wanted && !entry.is_sent ? entry.name() : std::string_view(), true)) {
     return false;
   }
   const bool is_raised = asked_ != before;
   if (is_raised) {
-    steps_.push_back({asked_, &entry, entry.wanted, is_quiet, std::move(entry.waiting)});
+    steps_.push_back({asked_, &entry, entry.wanted, is_quiet, take_waiting(entry)});
     ++entry.steps;
-    entry.waiting = {};
     entry.sent_bits |= bits;
     entry.is_sent = is_wanted;
   }
-  const auto removed = bit_names(entry.name, entry.sent_bits & ~bits);
-  if (!send(removed, !is_wanted && entry.is_sent ? entry.name : std::string_view(), false)) {
+  const auto removed = bit_names(entry.name(), entry.sent_bits & ~bits);
+  if (!send(removed, !is_wanted && entry.is_sent ? entry.name() : std::string_view(), false)) {
     return false;
   }
   entry.sent_bits = bits;
   entry.is_sent = is_wanted;
   if (is_raised) return true;
   // Those that wait, if any, take the place of others that have left.
-  steps_.push_back({asked_, &entry, entry.wanted, is_quiet, std::move(entry.waiting)});
+  steps_.push_back({asked_, &entry, entry.wanted, is_quiet, take_waiting(entry)});
   ++entry.steps;
-  entry.waiting = {};
   return true;
 }
 
@@ -174,7 +170,7 @@ void Subscriptions::on_confirmation() noexcept {
     const bool was_counted = std::exchange(entry.counted, step.counted) != 0;
     for (const auto token : step.tokens) listener_.on_counted(token);
     if (was_counted != (step.counted != 0) && !step.is_quiet) {
-      listener_.on_presence_changed(entry.name);
+      listener_.on_presence_changed(entry.name());
     }
     erase_if_unused(entry);
   }
@@ -189,7 +185,8 @@ void Subscriptions::finish_restoring() noexcept {
 
 void Subscriptions::erase_if_unused(Entry& entry) noexcept {
   if (entry.wanted != 0 || entry.is_sent || entry.is_changed || entry.steps != 0) return;
-  entries_.erase(entries_.find(entry.name));
+  waiting_.erase(&entry);
+  entries_.erase(entry);
 }
 
 }  // namespace waystation

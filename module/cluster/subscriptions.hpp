@@ -4,11 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <string>
+#include <map>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "base/named.hpp"
 #include "cluster/redis_connection.hpp"
 
 namespace waystation {
@@ -56,9 +56,9 @@ class Subscriptions {
   /// Calls `f(std::string_view channel)` for each channel with a counted socket.
   template <typename F>
   void for_each_counted(F&& f) const {
-    for (const auto& [name, entry] : entries_) {
-      if (entry.counted != 0) f(std::string_view(name));
-    }
+    entries_.visit_all([&](const Entry& entry) {
+      if (entry.counted != 0) f(entry.name());
+    });
   }
 
   /// Subscribes everything over `connection`, which is ready, and all changes until disconnect().
@@ -72,16 +72,15 @@ class Subscriptions {
   void on_drained() noexcept { send_changes(); }
 
  private:
-  struct Entry {
-    std::string_view name;
+  struct Entry final : Named<Entry, std::uint16_t> {
+    bool is_sent = false;         // the channel itself, as sent_bits
+    bool is_changed = false;      // in the list of changes
     std::uint32_t wanted = 0;     // sockets
     std::uint32_t counted = 0;    // as the engine has confirmed it
     std::uint32_t sent_bits = 0;  // what is subscribed, or will be once all is confirmed
     std::uint32_t steps = 0;      // that point here
-    bool is_sent = false;         // the channel itself, as sent_bits
-    bool is_changed = false;      // in the list of changes
     Entry* next_change = nullptr;
-    std::vector<Token> waiting;  // whose subscription is not sent
+    Entry* next_in_set = nullptr;
   };
 
   /// What is true once the engine has confirmed so many channels.
@@ -93,14 +92,7 @@ class Subscriptions {
     std::vector<Token> tokens;
   };
 
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view name) const noexcept {
-      return std::hash<std::string_view>{}(name);
-    }
-  };
-
-  const Entry* find(std::string_view channel) const noexcept;
+  std::vector<Token> take_waiting(Entry& entry);
   void note_change(Entry& entry) noexcept;
   void send_changes() noexcept;
   bool send_change(Entry& entry);
@@ -108,7 +100,8 @@ class Subscriptions {
   void finish_restoring() noexcept;
 
   Listener& listener_;
-  std::unordered_map<std::string, Entry, Hash, std::equal_to<>> entries_;
+  NamedSet<Entry, &Entry::next_in_set> entries_;
+  std::multimap<Entry*, Token> waiting_;  // whose subscription is not sent
   RedisConnection* connection_ = nullptr;
   Entry* first_change_ = nullptr;
   Entry* last_change_ = nullptr;

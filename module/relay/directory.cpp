@@ -7,39 +7,16 @@
 #include "relay/names.hpp"
 
 namespace waystation {
-namespace {
-
-template <typename T>
-void erase_unordered(std::vector<T>& values, const T& value) noexcept {
-  const auto found = std::ranges::find(values, value);
-  *found = values.back();
-  values.pop_back();
-}
-
-/// Grows the capacity to `count` at least, so that push_back does not throw. The smallest block of
-/// the allocator holds three pointers.
-template <typename T>
-void reserve_capacity(std::vector<T>& values, std::size_t count) {
-  if (values.capacity() >= count) return;
-  values.reserve(std::max<std::size_t>({3, count, 2 * values.capacity()}));
-}
-
-}  // namespace
-
 Directory::Directory(const RateLimit& limit) : limit_(limit) {}
 Directory::~Directory() = default;
 
 // ---- users
 
 User& Directory::reference_user(std::string_view id) {
-  auto found = users_.find(id);
-  if (found == users_.end()) {
-    auto user = std::make_unique<User>();
-    user->id = id;
-    found = users_.insert(std::move(user)).first;
-  }
-  ++(*found)->references;
-  return **found;
+  auto* user = users_.find(id);
+  if (user == nullptr) user = &users_.insert(User::make(id));
+  ++user->references;
+  return *user;
 }
 
 void Directory::release(User& user) noexcept {
@@ -49,7 +26,7 @@ void Directory::release(User& user) noexcept {
   } catch (...) {
     // Without memory for the list, the user is destroyed now and their next burst is a new one.
   }
-  if (!user.is_idle) users_.erase(users_.find(user.id));
+  if (!user.is_idle) users_.erase(user);
 }
 
 void Directory::add_idle(User& user) {
@@ -74,7 +51,7 @@ void Directory::evict_idle(const Now& now) noexcept {
     }
     idle_.pop_back();
     user.is_idle = false;
-    if (user.references == 0) users_.erase(users_.find(user.id));
+    if (user.references == 0) users_.erase(user);
   }
 }
 
@@ -86,23 +63,21 @@ bool Directory::take_message(std::string_view id, const Now& now) {
 }
 
 User* Directory::find_user(std::string_view id) noexcept {
-  const auto found = users_.find(id);
-  return found == users_.end() ? nullptr : found->get();
+  return users_.find(id);
 }
 
 // ---- groups
 
 Group& Directory::find_or_create_group(std::string_view name) {
   if (auto* const found = find_group(name)) return *found;
-  auto created = std::make_unique<Group>();
+  auto created = Group::make(name);
   auto& group = *created;
-  group.name = name;
   const auto ids = parse_group(name);
   std::array<User*, 2> users{};
   try {
     users[0] = &reference_user(ids->lo);
     users[1] = &reference_user(ids->hi);
-    for (auto* user : users) reserve_capacity(user->groups, user->groups.size() + 1);
+    for (auto* user : users) user->groups.reserve(user->groups.size() + 1);
     groups_.insert(std::move(created));
   } catch (...) {
     for (auto* user : users) {
@@ -112,23 +87,22 @@ Group& Directory::find_or_create_group(std::string_view name) {
   }
   group.lo_bytes = static_cast<std::uint8_t>(ids->lo.size());
   group.users = users;
-  for (auto* user : users) user->groups.push_back(&group);
+  for (auto* user : users) user->groups.add(group);
   return group;
 }
 
 void Directory::destroy_if_unused(Group& group) noexcept {
   if (group.reserved != 0) return;
   for (auto* user : group.users) {
-    erase_unordered(user->groups, &group);
+    user->groups.remove(group);
     if (user->groups.empty()) user->is_reachable = user->has_push;  // nobody waits to be told
     release(*user);
   }
-  groups_.erase(groups_.find(group.name));
+  groups_.erase(group);
 }
 
 Group* Directory::find_group(std::string_view name) noexcept {
-  const auto found = groups_.find(name);
-  return found == groups_.end() ? nullptr : found->get();
+  return groups_.find(name);
 }
 
 // ---- sockets
@@ -137,14 +111,16 @@ void Directory::reserve(ChatMember& member, std::string_view group_name, std::st
   auto own_bucket = user.empty() ? std::make_unique<TokenBucket>() : nullptr;
   auto& group = find_or_create_group(group_name);
   try {
-    reserve_capacity(group.members, std::size_t{group.reserved} + 1);
+    group.members.reserve(std::size_t{group.reserved} + 1);
   } catch (...) {
     destroy_if_unused(group);
     throw;
   }
   ++group.reserved;
   member.group_ = &group;
-  member.side_ = user.empty() ? Side::anonymous : user == group.users[0]->id ? Side::lo : Side::hi;
+  member.side_ = user.empty()                      ? Side::anonymous
+                 : user == group.user_id(Side::lo) ? Side::lo
+                                                   : Side::hi;
   member.user_ = user.empty() ? nullptr : &group.user(member.side_);
   member.own_bucket_ = std::move(own_bucket);
 }
@@ -152,7 +128,7 @@ void Directory::reserve(ChatMember& member, std::string_view group_name, std::st
 void Directory::reserve(PushMember& member, std::string_view id) {
   auto& user = reference_user(id);
   try {
-    reserve_capacity(user.push, std::size_t{user.push_reserved} + 1);
+    user.push.reserve(std::size_t{user.push_reserved} + 1);
   } catch (...) {
     release(user);
     throw;
@@ -163,27 +139,27 @@ void Directory::reserve(PushMember& member, std::string_view id) {
 
 void Directory::add(ChatMember& member) noexcept {
   auto& group = *member.group_;
-  group.members.push_back(&member);
+  group.members.add(member);
   auto& sockets = group.sockets[static_cast<std::size_t>(member.side_)];
   if (sockets++ == 0 && member.user_ != nullptr) ++member.user_->groups_present;
   member.is_joined_ = true;
 }
 
 void Directory::add(PushMember& member) noexcept {
-  member.user_->push.push_back(&member);
+  member.user_->push.add(member);
   member.is_joined_ = true;
 }
 
 void Directory::remove(ChatMember& member) noexcept {
   if (!std::exchange(member.is_joined_, false)) return;
   auto& group = *member.group_;
-  erase_unordered(group.members, &member);
+  group.members.remove(member);
   auto& sockets = group.sockets[static_cast<std::size_t>(member.side_)];
   if (--sockets == 0 && member.user_ != nullptr) --member.user_->groups_present;
 }
 
 void Directory::remove(PushMember& member) noexcept {
-  if (std::exchange(member.is_joined_, false)) erase_unordered(member.user_->push, &member);
+  if (std::exchange(member.is_joined_, false)) member.user_->push.remove(member);
 }
 
 void Directory::release(ChatMember& member) noexcept {
@@ -203,12 +179,12 @@ void Directory::release(PushMember& member) noexcept {
 
 UserPresence Directory::presence(std::string_view user) const {
   UserPresence presence;
-  const auto found = users_.find(user);
-  if (found == users_.end()) return presence;
-  presence.push_sockets = (*found)->push.size();
-  for (const auto* group : (*found)->groups) {
-    const std::size_t side = group->users[0] == found->get() ? 0 : 1;
-    if (group->sockets[side] != 0) presence.groups.push_back(group->name);
+  const auto* const found = users_.find(user);
+  if (found == nullptr) return presence;
+  presence.push_sockets = found->push.size();
+  for (const auto* group : found->groups) {
+    const std::size_t side = group->users[0] == found ? 0 : 1;
+    if (group->sockets[side] != 0) presence.groups.emplace_back(group->name());
   }
   std::ranges::sort(presence.groups);
   return presence;

@@ -3,13 +3,13 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
 #include "base/intrusive_queue.hpp"
+#include "base/named.hpp"
+#include "base/pointer_list.hpp"
 #include "relay/member.hpp"
 #include "relay/now.hpp"
 #include "relay/rate_limit.hpp"
@@ -17,41 +17,48 @@
 namespace waystation {
 
 /// A user with a socket, with a group that has one, or with a rate bucket that is not full again.
-struct User {
-  TokenBucket bucket;  // for all sockets of the user together
-  std::string id;
-  std::uint32_t references = 0;     // groups, push sockets, and waiting announcements
-  std::uint32_t push_reserved = 0;  // push sockets that joined or wait for it
-  std::vector<PushMember*> push;    // those that joined
-  std::vector<Group*> groups;       // named after the user, with a socket
-  bool is_idle = false;             // stands in the directory's list of idle users
+struct User final : Named<User> {
+  bool is_idle = false;  // stands in the directory's list of idle users
 
+  // Kept by Reachability.
+  bool has_push = false;      // has a push socket, on this node or another
+  bool is_reachable = false;  // the same; with a group, true until some time after it closed
+
+  std::uint32_t references = 0;     // groups, push sockets, and waiting announcements
+  TokenBucket bucket;               // for all sockets of the user together
+  PointerList<PushMember, 1> push;  // those that joined
+  PointerList<Group, 1> groups;     // named after the user, with a socket
+
+  std::uint32_t push_reserved = 0;   // push sockets that joined or wait for it
   std::uint32_t groups_present = 0;  // of `groups`, those with a socket of the user
 
   // Kept by Reachability.
-  bool has_push = false;            // has a push socket, on this node or another
-  bool is_reachable = false;        // the same; with a group, true until some time after it closed
-  std::uint32_t closing = 0;        // entries that wait for that time
+  std::uint32_t closing = 0;        // entries that wait until the user is not reachable
   std::uint32_t untold_groups = 0;  // how many of `groups`, from the first on, may not know yet
   QueueLink<User> announcement;
+
+  // For backplanes that are told who is reachable: how many sockets of this node want to know it.
+  std::uint32_t watchers = 0;
+
+  User* next_in_set = nullptr;
 };
 
 /// A group with at least one socket. What each message uses comes first: few cache lines.
-struct Group {
-  std::vector<ChatMember*> members;        // those that joined
-  std::array<std::uint32_t, 3> sockets{};  // of `members`, by Side
-  std::uint8_t lo_bytes = 0;               // the size of the first user's id in `name`
-  std::string name;
-  std::uint32_t reserved = 0;    // sockets that joined or wait for it
-  std::array<User*, 2> users{};  // by Side
+struct Group final : Named<Group> {
+  std::uint8_t lo_bytes = 0;  // the size of the first user's id in the name
   // By Side, as last announced to the group: see has_socket() and User::is_reachable.
   std::array<bool, 2> is_present{};
   std::array<bool, 2> is_reachable{};
-  std::array<bool, 2> is_known{};  // for backplanes that learn presence after the join
+  std::array<bool, 2> is_known{};          // for backplanes that learn presence after the join
+  std::array<std::uint32_t, 3> sockets{};  // of `members`, by Side
+  std::uint32_t reserved = 0;              // sockets that joined or wait for it
+  PointerList<ChatMember, 2> members;      // those that joined
+  std::array<User*, 2> users{};            // by Side
+  Group* next_in_set = nullptr;
 
-  /// The id of one of the two users: a part of `name`.
+  /// The id of one of the two users: a part of the name.
   std::string_view user_id(Side side) const noexcept {
-    const std::string_view both = name;
+    const auto both = name();
     return side == Side::lo ? both.substr(0, lo_bytes) : both.substr(std::size_t{lo_bytes} + 1);
   }
   User& user(Side side) const noexcept { return *users[static_cast<std::size_t>(side)]; }
@@ -135,13 +142,13 @@ class Directory {
   /// directory.
   template <typename F, typename Wanted>
   void for_each_member(Wanted&& is_wanted, F&& f) const {
-    for (const auto& group : groups_) {
-      if (!is_wanted(*group)) continue;
-      for (auto* member : group->members) f(*member);
-    }
-    for (const auto& user : users_) {
-      for (auto* member : user->push) f(*member);
-    }
+    groups_.visit_all([&](const Group& group) {
+      if (!is_wanted(group)) return;
+      for (auto* member : group.members) f(*member);
+    });
+    users_.visit_all([&](const User& user) {
+      for (auto* member : user.push) f(*member);
+    });
   }
 
   /// A user without a socket is kept until their rate bucket is full again, so that a user who
@@ -157,41 +164,18 @@ class Directory {
   /// Calls `visit(const User&)` for each user of a bucket, with or without sockets.
   template <typename F>
   void visit_users(std::size_t bucket, F&& visit) const {
-    for (auto user = users_.begin(bucket); user != users_.end(bucket); ++user) visit(**user);
+    users_.visit(bucket, visit);
   }
 
  private:
-  // Sets that find their elements by name, so that each name is stored once.
-  static std::string_view name_of(std::string_view name) noexcept { return name; }
-  static std::string_view name_of(const std::unique_ptr<User>& user) noexcept { return user->id; }
-  static std::string_view name_of(const std::unique_ptr<Group>& group) noexcept {
-    return group->name;
-  }
-  struct Hash {
-    using is_transparent = void;
-    template <typename Named>
-    std::size_t operator()(const Named& named) const noexcept {
-      return std::hash<std::string_view>{}(name_of(named));
-    }
-  };
-  struct Equal {
-    using is_transparent = void;
-    template <typename Left, typename Right>
-    bool operator()(const Left& left, const Right& right) const noexcept {
-      return name_of(left) == name_of(right);
-    }
-  };
-  template <typename T>
-  using ByName = std::unordered_set<std::unique_ptr<T>, Hash, Equal>;
-
   User& reference_user(std::string_view id);
   void add_idle(User& user);
   Group& find_or_create_group(std::string_view name);
   void destroy_if_unused(Group& group) noexcept;
 
   RateLimit limit_;
-  ByName<User> users_;
-  ByName<Group> groups_;
+  NamedSet<User, &User::next_in_set> users_;
+  NamedSet<Group, &Group::next_in_set> groups_;
 
   /// A user without a socket, and when to check whether to destroy them.
   struct IdleUser {

@@ -1,6 +1,7 @@
 // The question who tried to reach a user while they were away, and its answer.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -96,6 +97,10 @@ using MissedAnswer = Result<Missed, MissedFailure>;
 class MissedSource {
  public:
   using Completion = std::function<void(MissedAnswer)>;
+
+  /// An answer needs no longer than this, unless many questions wait or another program keeps
+  /// readers from the file. Others may wait for it so long.
+  static constexpr std::chrono::milliseconds kAnswerTime{4500};
 
   /// One thread at a time; must not wait. The answer covers the rows that were reported before the
   /// call. `done` is called once, on another thread; if the question is refused, inside the call.

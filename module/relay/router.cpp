@@ -82,7 +82,7 @@ void Router::receive(ChatMember& member, std::string_view text, const Now& now) 
       const auto& group = *member.group();
       // Only v1 has signals, and its sockets have a user.
       return backplane_.publish_signal(
-          member, {envelope.value, group.name, member.user()->id, {}, {}, now.wall_ms});
+          member, {envelope.value, group.name(), member.user()->name(), {}, {}, now.wall_ms});
     }
     case Envelope::Kind::token:
       return member.refresh(std::move(envelope.token));
@@ -141,7 +141,7 @@ void Router::receive_message(ChatMember& sender, const Envelope& envelope, const
          "to_user: missing on an anonymous socket; allowed are " + both_users(group), envelope.id});
   }
   backplane_.publish(sender,
-                     {envelope.value, group.name, group.user_id(opposite(to)), group.user_id(to),
+                     {envelope.value, group.name(), group.user_id(opposite(to)), group.user_id(to),
                       envelope.id.view(), now.wall_ms, to, sender.protocol(), fanout_.next_key()});
 }
 

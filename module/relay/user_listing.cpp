@@ -85,9 +85,9 @@ bool UserListing::read_some(Question& question) const noexcept {
 
 void UserListing::consider(Question& question, const User& user) noexcept {
   if (user.push.empty() && user.groups_present == 0) return;
-  if (user.id <= question.after.view()) return;
+  if (user.name() <= question.after.view()) return;
   auto& found = question.found;
-  const ListedUser listed{ShortText(user.id), user.push.size(), user.groups_present, 1};
+  const ListedUser listed{ShortText(user.name()), user.push.size(), user.groups_present, 1};
   if (found.size() > question.limit) {
     if (!has_smaller_name(listed, found.front())) return;
     std::ranges::pop_heap(found, has_smaller_name);

@@ -136,6 +136,12 @@ def has_engine(port):
     return True
 
 
+def is_whole(port):
+    """Whether a Redis awaits no unknown nodes, as it does for some seconds after its start."""
+    ask = ["redis-cli", "-p", str(port), "HEXISTS", "ws1:waystation:nodes", "?"]
+    return subprocess.run(ask, capture_output=True, check=False, timeout=10).stdout.strip() == b"0"
+
+
 class Server:
     """One server, or two nodes and their Redis, from construction to stop()."""
 
@@ -160,7 +166,7 @@ class Server:
                 self.wait_for(process, lambda port=port: is_open(port))
             if is_cluster(kind) and self.is_ours():
                 self.wait_for(self.nodes[0], lambda: self.metric("waystation_cluster_nodes", min) == 2)
-                self.wait_for(self.engine, self.awaits_no_node)
+                self.wait_for(self.nodes[0], lambda: is_whole(self.engine_port))
             if kind.startswith("nchan_cluster"):
                 for port, process in zip(self.ports, self.nodes):
                     self.wait_for(process, lambda port=port: has_engine(port))
@@ -202,11 +208,6 @@ class Server:
         command += ["--logfile", str(self.scratch / "redis.log")]
         self.engine = self.start(command)
         self.wait_for(self.engine, lambda: is_open(self.engine_port))
-
-    def awaits_no_node(self):
-        """Whether the engine, some seconds after its start, takes the nodes it knows for all nodes."""
-        command = ["redis-cli", "-p", str(self.engine_port), "HEXISTS", "ws1:waystation:nodes", "?"]
-        return subprocess.run(command, capture_output=True, check=True).stdout.strip() == b"0"
 
     def processes(self):
         return [*self.nodes, self.engine] if self.engine else self.nodes

@@ -1,8 +1,11 @@
 """Questions that all nodes answer: what a user missed, and the list of users."""
 
+import asyncio
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import time
 import unittest
@@ -11,7 +14,7 @@ from support import ClusterCase, Node, until
 
 
 class Calls(ClusterCase):
-    ENGINES = 8
+    ENGINES = 9
 
     def audited(self, name, engines):
         """A node with an audit of its own."""
@@ -129,6 +132,29 @@ class Calls(ClusterCase):
         for node in (n0, n1):
             answer = await self.answer(node, complete=False, since=since)
             self.assertEqual([s["user"] for s in answer["from"]], ["alice"])
+
+    async def test_audits_that_cannot_be_written_make_an_answer_incomplete_not_late(self):
+        nodes = await self.audited_nodes(self.engine().url)
+        files = [os.path.join(self.folder, f"{node.name}.db") for node in nodes]
+        with contextlib.ExitStack() as stack:
+            databases = [stack.enter_context(contextlib.closing(
+                sqlite3.connect(file, isolation_level=None))) for file in files]
+            since, _ = await self.write(nodes[0], "alice", 1)
+            await self.write(nodes[1], "alice", 1)
+            rows = "SELECT count(*) FROM deliveries"
+            for database in databases:
+                await until(lambda database=database: database.execute(rows).fetchone() == (1,), "a row")
+            tabs = [await self.tab(node, "carol", "/ws/chat/bob_carol/") for node in nodes]
+            for database in databases:
+                database.execute("BEGIN IMMEDIATE")
+            # Before the writers find the lock, each node waits a second for these rows to be written.
+            outcomes = await asyncio.gather(*(tab.say(1, f"m{i}") for i, tab in enumerate(tabs)))
+            self.assertEqual({outcome.get("route") for outcome in outcomes}, {"none"}, outcomes)
+            status, _, body = nodes[0].http("GET", f"/api/v1/missed?user=bob&since={since}")
+        self.assertEqual(status, 200, body)
+        answer = json.loads(body)["missed"]
+        self.assertFalse(answer["complete"])
+        self.assertEqual([(sender["user"], sender["count"]) for sender in answer["from"]], [("alice", 2)])
 
     async def test_the_engine_does_not_learn_who_missed_what(self):
         engine = self.engine()

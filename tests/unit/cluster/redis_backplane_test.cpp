@@ -79,6 +79,7 @@ struct TestNode {
     options.node_name = std::move(name);
     options.keys = *SealKeys::parse(keys);
     options.times.reconnect_ms = -2000;  // as if the server had been started long ago
+    options.missed_deadline_ms = 1100;   // longer than that of other questions
     options.log = [this](ClusterLog, const std::string& line) { log += line + "\n"; };
     return options;
   }
@@ -586,6 +587,52 @@ TEST_F(RedisBackplaneTest, UsersOfAllNodesAreOneList) {
   first.backplane.list_users("", 10, [&](std::optional<UserPage> found) { page = found; });
   ASSERT_TRUE(loop.run_until([&] { return page.has_value(); }));
   EXPECT_TRUE(page->is_partial);
+}
+
+TEST_F(RedisBackplaneTest, TheLogSaysOnceWhyScriptsFail) {
+  auto& first = node("a");
+  const auto lines_with = [&](std::string_view part) {
+    std::size_t lines = 0;
+    for (auto at = first.log.find(part); at != std::string::npos;
+         at = first.log.find(part, at + 1)) {
+      ++lines;
+    }
+    return lines;
+  };
+  // Each error that the server counts is one of the node's own calls.
+  const auto fails_often = [&](const std::string& code) {
+    const auto errors = [&] {
+      const auto stats = server.ask({"INFO", "errorstats"});
+      const auto at = stats.find("errorstat_" + code + ":count=");
+      return at == std::string::npos ? 0 : std::stoi(stats.substr(stats.find('=', at) + 1));
+    };
+    const auto before = errors();
+    return loop.run_until([&] { return errors() >= before + 3; });
+  };
+  const auto alice = chat(first, "alice");
+
+  ASSERT_EQ(server.ask({"CONFIG", "SET", "maxmemory", "1"}), "OK");
+  ASSERT_TRUE(fails_often("OOM"));
+  EXPECT_EQ(lines_with("a script has failed: the server answered \"OOM "), 1U) << first.log;
+  EXPECT_THAT(first.log, HasSubstr("; raise its maxmemory"));
+  ASSERT_EQ(server.ask({"CONFIG", "SET", "maxmemory", "0"}), "OK");
+
+  ASSERT_EQ(server.ask({"ACL", "SETUSER", "default", "resetchannels", "&ws1:test:n:*"}), "OK");
+  ASSERT_TRUE(loop.run_until([&] { return first.backplane.state()->can_join("alice_bob"); }));
+  alice->say(R"({"message":1,"id":"m"})", {7, 7});
+  ASSERT_TRUE(loop.run_until([&] { return lines_with("\"NOPERM ") != 0; })) << first.log;
+  EXPECT_THAT(first.log, HasSubstr("; give its user the rights"));
+  ASSERT_EQ(server.ask({"ACL", "SETUSER", "default", "allchannels", "-evalsha"}), "OK");
+  ASSERT_TRUE(fails_often("NOPERM"));
+  EXPECT_EQ(lines_with("a script has failed: the server answered \"NOPERM "), 1U) << first.log;
+  ASSERT_EQ(server.ask({"ACL", "SETUSER", "default", "+evalsha"}), "OK");
+
+  ASSERT_TRUE(loop.run_until([&] { return first.backplane.state()->can_join("alice_bob"); }));
+  ASSERT_EQ(server.ask({"CONFIG", "SET", "min-replicas-to-write", "1"}), "OK");
+  ASSERT_TRUE(fails_often("NOREPLICAS"));
+  EXPECT_EQ(lines_with("the server answered \"NOREPLICAS "), 1U) << first.log;
+  EXPECT_THAT(first.log, HasSubstr("; it has fewer replicas than min-replicas-to-write"));
+  EXPECT_EQ(first.log.find("alice"), std::string::npos) << first.log;
 }
 
 TEST_F(RedisBackplaneTest, ListsTheNodes) {
