@@ -30,6 +30,12 @@ for (const [what, options] of [
 
     const bob = await stage.chat(url, 'bob', 'alice');
     await say(bob, 'Hello from the push');
+    if (options.isMobile) {
+      // The list has the conversation's row, and no toast above its buttons.
+      await page.locator('[data-test=unread]').waitFor();
+      assert.equal(await page.locator('[data-test=toast]').count(), 0);
+      await page.goto(`${url}/#/notices`);
+    }
     await page.locator('[data-test=toast]').waitFor();
     await accessible(page, 'a toast');
     await stage.shot(page, `toast-${name}`);

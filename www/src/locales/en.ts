@@ -36,14 +36,6 @@ export const en = {
   'list.remove.go': 'Remove',
   'list.back': 'Back to the conversations',
 
-  'settings.language': 'Language',
-  'settings.theme.auto': 'Theme: system',
-  'settings.theme.light': 'Theme: light',
-  'settings.theme.dark': 'Theme: dark',
-  'settings.notify': 'Turn on desktop notifications',
-  'settings.notify.on': 'Desktop notifications are on',
-  'settings.notify.denied': 'The browser blocks notifications of this page. Allow them in its site settings.',
-
   'home.title': 'Talk to somebody',
   'home.text': 'Enter a user id on the left, or send somebody a link to you. The server passes your messages on and keeps no copy.',
   'home.memory': 'The history is in this tab’s memory until you close or reload it.',

@@ -38,14 +38,6 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'list.remove.go': '移除',
   'list.back': '返回对话列表',
 
-  'settings.language': '语言',
-  'settings.theme.auto': '主题：跟随系统',
-  'settings.theme.light': '主题：浅色',
-  'settings.theme.dark': '主题：深色',
-  'settings.notify': '开启桌面通知',
-  'settings.notify.on': '桌面通知已开启',
-  'settings.notify.denied': '浏览器已禁止本页的桌面通知，可在网站设置中允许。',
-
   'home.title': '开始对话',
   'home.text': '在左侧输入用户 ID，或把您的链接发给对方。服务器只转发消息，不留副本。',
   'home.memory': '消息记录只在本标签页的内存中，关闭或刷新后即清除。',

@@ -23,3 +23,5 @@ export const pageVisible = readonly(visible);
 export const deviceOnline = readonly(online);
 /** The time in milliseconds, updated each second. */
 export const wallClock = readonly(now);
+/** Whether the page shows the list next to the conversation. The styles have the same limit. */
+export const isWide = (): boolean => matchMedia('(min-width: 721px)').matches;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
-  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, entriesOf, markSeen, maxCharacters, maxMessages, moveToEnd, removeEntry, mergeHistory, readNotices, recentEntries, setTyping, unsentCount, unreadNotices, unreadTotal,
+  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, entriesOf, markSeen, maxCharacters, maxConversations, maxMessages, moveToEnd, removeEntry, mergeHistory, readNotices, recentEntries, setTyping, unsentCount, unreadNotices, unreadTotal,
   type Entry, type Status,
 } from './conversation_store';
 
@@ -50,6 +50,31 @@ describe('a conversation', () => {
     expect(bob().last?.id).toBe(`m${many - 1}`);
     for (const entry of entriesOf(bob())) removeEntry(bob(), entry);
     expect([bob().count, bob().characters]).toEqual([0, 0]);
+  });
+
+  it('leaves the tab when there are too many: the oldest one that has nothing unread or unsent', () => {
+    const open = (n: number): ReturnType<typeof conversationState> => {
+      const state = conversationState(`user${n}`);
+      append(state, { id: null, own: false, value: n, at: n, status: null });
+      return state;
+    };
+    const all = Array.from({ length: maxConversations }, (_, n) => open(n));
+    const [draft, unsent, file, unread, view] = all;
+    draft!.draft = 'not finished';
+    append(unsent!, { id: 'm', own: true, value: 'not sent', at: 1, status: 'failed' });
+    append(file!, { id: 'f', own: false, value: 'f', at: 2, status: null, file: { name: 'f', type: '', size: 9, done: 0, content: null, picture: null, problem: null, cancel: null } });
+    unread!.unread = 1;
+    view!.open = true;
+
+    open(maxConversations);
+    const peers = (): readonly string[] => conversationList.value.map(({ peer }) => peer);
+    expect(peers().length).toBe(maxConversations);
+    expect(peers()).not.toContain('user5');
+    for (const one of all.slice(5)) one.unread = 1;
+    conversationState(`user${maxConversations}`).unread = 1;
+    open(maxConversations + 1).unread = 1;
+    expect(peers()).not.toContain('user3');
+    expect(peers().slice(-4)).toEqual(['user4', 'user2', 'user1', 'user0']);
   });
 
   it('stores a repeated message once', () => {

@@ -94,6 +94,8 @@ export const chunkSize = 50;
 export const maxMessages = 20_000;
 export const maxCharacters = 16 * 1024 * 1024;
 const maxNotices = 1_000;
+/** Beyond this number, the one with the oldest message leaves the tab: first those without unread messages. */
+export const maxConversations = 1_000;
 
 let nextKey = 1;
 
@@ -108,6 +110,11 @@ const typingTimeoutMs = 6_000;
 export function conversationState(peer: string): ConversationState {
   const existing = byPeer.get(peer);
   if (existing !== undefined) return existing;
+  if (byPeer.size >= maxConversations) {
+    const oldestFirst = [...byPeer.values()].sort((a, b) => Math.sign(a.unread) - Math.sign(b.unread) || lastAt(a) - lastAt(b));
+    const spare = oldestFirst.find((one) => !isNeeded(one));
+    if (spare !== undefined) removeConversation(spare.peer);
+  }
   const created: ConversationState = shallowReactive({
     peer,
     chunks: shallowReactive([]),
@@ -129,8 +136,10 @@ export function conversationState(peer: string): ConversationState {
   return created;
 }
 
+const lastAt = ({ last }: ConversationState): number => last?.at ?? 0;
+
 /** Newest first. Conversations without a message follow in the order of opening. */
-export const conversationList = computed(() => [...byPeer.values()].sort((a, b) => (b.last?.at ?? 0) - (a.last?.at ?? 0)));
+export const conversationList = computed(() => [...byPeer.values()].sort((a, b) => lastAt(b) - lastAt(a)));
 
 export const notices: readonly Entry[] = noticeEntries;
 export const unreadNotices = computed(() => noticeState.unread);
@@ -271,6 +280,14 @@ export function mergeHistory(into: ConversationState, shared: readonly SharedEnt
   limit(into);
 }
 
+const hasDraft = ({ draft, attachments }: ConversationState): boolean => draft.trim() !== '' || attachments.length > 0;
+const isUnsent = (entry: Entry): boolean => isPending(entry) || entry.status === 'failed';
+/** Whether a file is being received or sent. */
+export const isIncomplete = (file: FileState | null): boolean => file !== null && file.content === null && file.problem === null;
+/** Whether the user would lose more than messages that were shown. */
+const isNeeded = (state: ConversationState): boolean =>
+  state.open || hasDraft(state) || entriesOf(state).some((entry) => isUnsent(entry) || isIncomplete(entry.file));
+
 /** Whether the tab has any message that it would lose. */
 export const hasMessages = (): boolean => noticeEntries.length > 0 || [...byPeer.values()].some(({ count }) => count > 0);
 
@@ -278,8 +295,7 @@ export const hasMessages = (): boolean => noticeEntries.length > 0 || [...byPeer
 export function unsentCount(): number {
   let unsent = 0;
   for (const state of byPeer.values()) {
-    if (state.draft.trim() !== '' || state.attachments.length > 0) unsent += 1;
-    for (const { status } of entriesOf(state)) if (['queued', 'sending', 'held', 'failed'].includes(status ?? '')) unsent += 1;
+    unsent += Number(hasDraft(state)) + entriesOf(state).filter(isUnsent).length;
   }
   return unsent;
 }

@@ -26,6 +26,14 @@ export const en = {
   'signin.token.hint': 'A JWT with your user id. This tab keeps it until it is closed.',
   'signin.token.go': 'Use the token',
 
+  'settings.language': 'Language',
+  'settings.theme.auto': 'Theme: system',
+  'settings.theme.light': 'Theme: light',
+  'settings.theme.dark': 'Theme: dark',
+  'settings.notify': 'Turn on desktop notifications',
+  'settings.notify.on': 'Desktop notifications are on',
+  'settings.notify.denied': 'The browser blocks notifications of this page. Allow them in its site settings.',
+
   'qr.title': 'Write to {user}',
   'qr.text': 'Scan the code with a phone. It opens a conversation with you.',
   'qr.local': 'This address works on this machine only. Open the page under its network name for a code that a phone can use.',

@@ -27,6 +27,14 @@ export const zh: Readonly<Record<ExtraTextKey, string>> = {
   'signin.token.hint': '包含用户 ID 的 JWT。本标签页会保留它，直到关闭。',
   'signin.token.go': '使用令牌',
 
+  'settings.language': '语言',
+  'settings.theme.auto': '主题：跟随系统',
+  'settings.theme.light': '主题：浅色',
+  'settings.theme.dark': '主题：深色',
+  'settings.notify': '开启桌面通知',
+  'settings.notify.on': '桌面通知已开启',
+  'settings.notify.denied': '浏览器已禁止本页的桌面通知，可在网站设置中允许。',
+
   'qr.title': '给 {user} 发消息',
   'qr.text': '用手机扫描二维码，即可打开与您的对话。',
   'qr.local': '此地址仅在本机有效。请用网络地址打开本页，手机才能使用二维码。',

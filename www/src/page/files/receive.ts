@@ -1,5 +1,5 @@
 import { fileLabel } from '../content';
-import type { ConversationState, Entry, FileState } from '../conversation_store';
+import { isIncomplete, type ConversationState, type Entry, type FileState } from '../conversation_store';
 import { readFileMessage, type FileMessage } from './format';
 import { allEntries, makeFile, releaseOldFiles, setContent } from './store';
 
@@ -29,8 +29,6 @@ interface Transfer {
 
 /** The transfers of a conversation, by sender and file id, oldest first. */
 const transfers = new WeakMap<ConversationState, Map<string, Transfer>>();
-
-const isIncomplete = (file: FileState | null): boolean => file !== null && file.content === null && file.problem === null;
 
 function end(transfer: Transfer, problem: FileState['problem']): void {
   clearTimeout(transfer.timer);

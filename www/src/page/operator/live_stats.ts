@@ -1,9 +1,9 @@
-import { onScopeDispose, shallowRef, watch, type Ref } from 'vue';
-import { pageVisible } from '../browser_state';
+import { shallowRef, type Ref } from 'vue';
 import { ApiError } from './api';
 import { errorText } from './errors';
 import { readHealth, type Health } from './health';
 import { readMetrics, type Metric } from './metrics';
+import { usePolling } from './polling';
 import { addSample, type Sample } from './samples';
 
 const intervalMs = 2_000;
@@ -29,9 +29,6 @@ export function useLiveStats(token: () => string): LiveStats {
   const samples = shallowRef<readonly Sample[]>([]);
   const readAt = shallowRef<number | null>(null);
   const error = shallowRef<string | null>(null);
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  /** Changes with each reading, so that a late answer has no effect. */
-  let round = 0;
   let metricsReadAt = 0;
 
   function update(read: readonly Metric[]): void {
@@ -48,12 +45,7 @@ export function useLiveStats(token: () => string): LiveStats {
     metricsReadAt = now;
   }
 
-  async function refresh(): Promise<void> {
-    clearTimeout(timer);
-    const mine = ++round;
-    // Either may be missing or forbidden on its own.
-    const [metricsRead, healthRead] = await Promise.allSettled([readMetrics(token()), readHealth(token())]);
-    if (mine !== round) return;
+  function use([metricsRead, healthRead]: readonly [PromiseSettledResult<readonly Metric[]>, PromiseSettledResult<Health>]): void {
     if (healthRead.status === 'fulfilled') {
       health.value = healthRead.value;
       samples.value = addSample(samples.value, healthRead.value, Date.now());
@@ -64,16 +56,14 @@ export function useLiveStats(token: () => string): LiveStats {
       (one): one is PromiseRejectedResult => one.status === 'rejected' && !(one.reason instanceof ApiError && one.reason.status === 404),
     );
     error.value = failed === undefined ? null : errorText(failed.reason, token());
-    timer = setTimeout(() => void refresh(), intervalMs);
   }
 
-  function stop(): void {
-    round += 1;
-    clearTimeout(timer);
-  }
-
-  watch(pageVisible, (visible) => (visible ? void refresh() : stop()), { immediate: true });
-  onScopeDispose(stop);
+  const refresh = usePolling(
+    // Either may be missing or forbidden on its own.
+    () => Promise.allSettled([readMetrics(token()), readHealth(token())]),
+    (answer) => answer.status === 'fulfilled' && use(answer.value),
+    () => intervalMs,
+  );
 
   return { metrics, rates, health, samples, readAt, error, refresh: () => void refresh() };
 }

@@ -1,6 +1,6 @@
-import { onScopeDispose, shallowRef, watch, type Ref } from 'vue';
-import { pageVisible } from '../browser_state';
+import { shallowRef, watch, type Ref } from 'vue';
 import { count, isObject, requestJson } from './api';
+import { usePolling } from './polling';
 
 export interface ClusterNode {
   readonly name: string;
@@ -38,26 +38,14 @@ export async function readNodes(token: string): Promise<NodeList> {
 /** Reads the nodes every four seconds while the browser shows the page, until the scope ends. */
 export function useNodes(token: () => string): Readonly<Ref<NodeList>> {
   const list = shallowRef(noNodes);
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  /** Changes with each reading, so that a late answer has no effect. */
-  let round = 0;
-
-  async function refresh(): Promise<void> {
-    clearTimeout(timer);
-    const mine = ++round;
-    // Other parts of the page say why the server does not answer.
-    const read = await readNodes(token()).catch(() => noNodes);
-    if (mine !== round) return;
-    list.value = read;
-    timer = setTimeout(() => void refresh(), intervalMs);
-  }
-  function stop(): void {
-    round += 1;
-    clearTimeout(timer);
-  }
-
-  watch(pageVisible, (visible) => (visible ? void refresh() : stop()), { immediate: true });
+  const refresh = usePolling(
+    () => readNodes(token()),
+    (answer) => {
+      // Other parts of the page say why the server does not answer.
+      list.value = answer.status === 'fulfilled' ? answer.value : noNodes;
+    },
+    () => intervalMs,
+  );
   watch(token, () => void refresh());
-  onScopeDispose(stop);
   return list;
 }

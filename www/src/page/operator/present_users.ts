@@ -1,7 +1,7 @@
-import { computed, onScopeDispose, shallowRef, watch, type Ref } from 'vue';
-import { pageVisible } from '../browser_state';
+import { computed, shallowRef, watch, type Ref } from 'vue';
 import { count, isObject, requestJson } from './api';
 import { errorText } from './errors';
+import { usePolling } from './polling';
 
 export interface PresentUser {
   readonly user: string;
@@ -46,28 +46,18 @@ export function usePresentUsers(token: () => string): PresentUsers {
   /** Where the pages begin, up to the one that is shown. */
   const starts = shallowRef<readonly string[]>(['']);
   const error = shallowRef<string | null>(null);
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  /** Changes with each reading, so that a late answer has no effect. */
-  let round = 0;
-
-  async function refresh(): Promise<void> {
-    clearTimeout(timer);
-    const mine = ++round;
-    const begun = Date.now();
-    try {
-      const read = await readUsers(starts.value.at(-1) ?? '', token());
-      if (mine !== round) return;
-      error.value = null;
-      page.value = read;
+  const refresh = usePolling(
+    () => readUsers(starts.value.at(-1) ?? '', token()),
+    (answer) => {
+      const isRead = answer.status === 'fulfilled';
+      error.value = isRead ? null : errorText(answer.reason, token(), 'admin');
+      page.value = isRead ? answer.value : null;
       // The users of the last page may all have left.
-      if (read.users.length === 0 && starts.value.length > 1) return back();
-    } catch (reason) {
-      if (mine !== round) return;
-      error.value = errorText(reason, token(), 'admin');
-      page.value = null;
-    }
-    timer = setTimeout(() => void refresh(), intervalMs(Date.now() - begun));
-  }
+      if (isRead && answer.value.users.length === 0) back();
+    },
+    intervalMs,
+  );
+  watch(token, () => void refresh());
 
   function show(next: readonly string[]): void {
     starts.value = next;
@@ -80,14 +70,6 @@ export function usePresentUsers(token: () => string): PresentUsers {
   const back = (): void => {
     if (starts.value.length > 1) show(starts.value.slice(0, -1));
   };
-  function stop(): void {
-    round += 1;
-    clearTimeout(timer);
-  }
-
-  watch(pageVisible, (visible) => (visible ? void refresh() : stop()), { immediate: true });
-  watch(token, () => void refresh());
-  onScopeDispose(stop);
 
   return { page, number: computed(() => starts.value.length), error, forward, back, refresh };
 }
