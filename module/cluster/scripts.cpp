@@ -228,9 +228,13 @@ return 1
 constexpr std::string_view kReapLua = R"lua(
 local pause = tonumber(ARGV[12])
 local own = redis.call('HGET', nodes, name)
-if not own or entry_of(own).incarnation ~= incarnation then return {'unknown'} end
+local stored = own and entry_of(own).incarnation
+if not stored or string.sub(stored, 1, 16) ~= string.sub(incarnation, 1, 16) then
+  return {'unknown'}
+end
 local since = note_run()
 redis.call('HSET', seen, name, time)
+if stored ~= incarnation then return {'unknown'} end  -- it is about to enter again
 local awaited = redis.call('HGET', nodes, unknown)
 if awaited and (tonumber(awaited) or 0) <= time then remove(unknown, nobody) end
 local names, paused, kill = {}, {}, {}

@@ -581,6 +581,30 @@ TEST_F(ScriptsTest, ASubscribedOrTalkingNodeIsNotRemoved) {
   EXPECT_TRUE(watcher.read().empty());
 }
 
+TEST_F(ScriptsTest, ANodeThatIsAboutToEnterAgainIsNotRemoved) {
+  const Scripts quick(
+      names_,
+      {.silence_ms = 50, .return_ms = 1'000'000, .pause_ms = 1'000'000, .reconnect_ms = kAtOnce});
+  const auto one = entry("node-1");
+  const auto two = entry("node-2");
+  Subscriber inbox(server_, {names_.inbox(one.incarnation)});
+  enter(one);
+  enter(two);
+  reap(quick, two);
+  // Its new inbox is not subscribed yet.
+  const auto until = *client_->server_time_ms() + 300;
+  while (*client_->server_time_ms() < until) {
+    EXPECT_FALSE(reap(quick, next(two)).is_member);
+    EXPECT_EQ(reap(quick, one).nodes.size(), 2U);
+  }
+  EXPECT_EQ(enter(quick, next(two), true).status, Registration::Status::entered);
+  // Another process of that name does not speak for it.
+  ASSERT_TRUE(loop_.run_until([&] {
+    reap(quick, entry("node-2"));
+    return reap(quick, one).nodes.size() == 1;
+  }));
+}
+
 TEST_F(ScriptsTest, APausedNodeIsReported) {
   const Scripts quick(
       names_,
