@@ -21,6 +21,7 @@ namespace {
 // what belongs to it is published in front of a short header, or where another node needs it.
 constexpr std::string_view kPrologueLua = R"lua(
 redis.set_repl(redis.REPL_NONE)
+-- What it returns counts clients that subscribe a pattern, such as `*`, too. NUMSUB does not.
 local function publish(channel, payload) return redis.call('PUBLISH', channel, payload) end
 local function subscribers(channel) return redis.call('PUBSUB', 'NUMSUB', channel)[2] end
 local function now()
@@ -60,23 +61,33 @@ local function more_sockets(channel)
   return count
 end
 
+local function count(channel)
+  return redis.call('PUBSUB', 'NUMSUB', channel, channel .. '#17', echo, inbox)
+end
+local counts
+-- Returns how many nodes are subscribed to the channel.
+local function send(channel)
+  if publish(channel, frame) == 0 then return 0 end
+  counts = count(channel)
+  return counts[2]
+end
+
 if now() > tonumber(ARGV[7]) then return refuse(3) end
 local verdict, channel, reached = 1, chat, 0
-if chat ~= '' then reached = publish(chat, frame) end
+if chat ~= '' then reached = send(chat) end
 if reached == 0 then
   if not is_settled() then return refuse(4) end
   verdict, channel = 2, push
-  reached = publish(push, frame)
+  reached = send(push)
 end
-local counts = redis.call('PUBSUB', 'NUMSUB', echo, channel .. '#17', inbox)
 if reached == 0 then
-  verdict = 0
+  verdict, counts = 0, counts or count(push)
 elseif counts[4] > 0 then
   reached = reached + more_sockets(channel)
 end
 -- A node that is alone on the channel is the origin, which still has the value; unless the origin
 -- has just lost its subscriptions.
-local shown = (counts[2] > 1 or counts[6] == 0) and frame or header
+local shown = (counts[6] > 1 or counts[8] == 0) and frame or header
 publish(echo, 'V' .. verdict .. struct.pack('>I4', reached) .. shown)
 return {verdict, reached}
 )lua";
@@ -87,7 +98,8 @@ return 1
 )lua";
 
 constexpr std::string_view kAskLua = R"lua(
-return {publish(all, ARGV[3]), is_settled() and 1 or 0}
+publish(all, ARGV[3])
+return {subscribers(all), is_settled() and 1 or 0}
 )lua";
 
 constexpr std::string_view kSayLua = R"lua(
@@ -216,9 +228,13 @@ return 1
 constexpr std::string_view kReapLua = R"lua(
 local pause = tonumber(ARGV[12])
 local own = redis.call('HGET', nodes, name)
-if not own or entry_of(own).incarnation ~= incarnation then return {'unknown'} end
+local stored = own and entry_of(own).incarnation
+if not stored or string.sub(stored, 1, 16) ~= string.sub(incarnation, 1, 16) then
+  return {'unknown'}
+end
 local since = note_run()
 redis.call('HSET', seen, name, time)
+if stored ~= incarnation then return {'unknown'} end  -- it is about to enter again
 local awaited = redis.call('HGET', nodes, unknown)
 if awaited and (tonumber(awaited) or 0) <= time then remove(unknown, nobody) end
 local names, paused, kill = {}, {}, {}

@@ -157,7 +157,8 @@ class Scripts {
   bool announce_ready(RedisConnection& connection, const NodeEntry& node, Handler handler) const;
 
   /// Tells the server that this node is alive, removes the nodes that are gone, and publishes
-  /// `gone` for each. To be called each 500 ms. `done` as for register_node().
+  /// `gone` for each. To be called each 500 ms. While the table has an earlier incarnation of this
+  /// node, it only does the former. `done` as for register_node().
   bool reap(RedisConnection& connection, const NodeEntry& node, Done<const ReapReport*> done) const;
 
   /// Reads the table. `done` as for register_node().

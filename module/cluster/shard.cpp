@@ -91,27 +91,35 @@ void Shard::Link::on_round_trip(std::int64_t us) noexcept {
 }
 
 void Shard::on_connected(bool is_commands) {
-  if (is_commands) {
-    // The table of nodes has the number of the present connection only.
-    if (is_stale_) {
-      is_stale_ = false;
-      subscriptions_.reconnect("the connection for commands was lost");
-    }
-    is_loaded_ = false;
-    scripts_.load(commands_, [this](const std::string& problem) {
-      if (!problem.empty()) return commands_.reconnect(problem);
-      is_loaded_ = true;
-      guard([this] { enter(); });
-    });
-  }
-  enter();
+  if (!is_commands) return enter();
+  is_loaded_ = false;
+  scripts_.load(commands_, [this](const std::string& problem) {
+    if (!problem.empty()) return commands_.reconnect(problem);
+    is_loaded_ = true;
+    guard([this] { is_stale_ ? enter_again() : enter(); });
+  });
+}
+
+/// The table of nodes has the numbers of present connections only. Without its subscriptions, a
+/// node that has been silent is removed: so it first says that it is alive.
+void Shard::enter_again() {
+  const auto enter_now = [this] {
+    subscriptions_.reconnect("the connection for commands was lost");
+  };
+  const bool is_sent =
+      commands_.run_id() == entry_.run_id &&
+      scripts_.reap(commands_, entry_, [this, enter_now, epoch = epoch_](const ReapReport*) {
+        // If the commands are lost again, the next connection does it.
+        if (epoch == epoch_ && commands_.is_ready()) enter_now();
+      });
+  if (!is_sent) enter_now();
 }
 
 void Shard::on_connection_lost(bool is_commands, std::string_view reason, bool was_ready) noexcept {
   if (is_commands) {
     is_loaded_ = false;
     // Verdicts may still arrive over the other connection.
-    is_stale_ = subscriptions_.is_ready();
+    is_stale_ = state_ != State::connecting;
   }
   auto& last = last_problems_[is_commands ? 1 : 0];
   if (state_ == State::ready || last != reason) {
@@ -178,6 +186,7 @@ void Shard::register_node() {
 
 void Shard::on_registered(const Registration* registration) {
   if (registration == nullptr) {
+    if (!commands_.is_ready()) return;  // see enter_again()
     return subscriptions_.reconnect("this node cannot enter the table of nodes");
   }
   if (registration->status == Registration::Status::name_taken) return on_name_taken(*registration);
@@ -272,9 +281,9 @@ void Shard::add_node(std::string_view name) {
 void Shard::on_confirmed(const RedisConnection::Push& push) {
   const bool is_subscribed = push.type == RedisConnection::Push::Type::subscribed;
   if (push.channel == inbox_) {
-    if (is_subscribed && state_ == State::entering) register_node();
+    if (is_subscribed && state_ == State::entering && !is_stale_) register_node();
   } else if (push.channel == all_) {
-    if (is_subscribed && state_ == State::joining && !is_leaving()) become_ready();
+    if (is_subscribed && state_ == State::joining && !is_stale_ && !is_leaving()) become_ready();
     if (!is_subscribed && is_leaving()) finish_leaving();
   } else {
     counts_.on_confirmation();

@@ -149,6 +149,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   void set_ready(bool is_ready) noexcept;
   void go_down() noexcept;
   void enter();
+  void enter_again();
   void register_node();
   void on_registered(const Registration* registration);
   void on_name_taken(const Registration& registration);

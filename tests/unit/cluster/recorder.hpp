@@ -14,7 +14,7 @@
 
 namespace waystation::test {
 
-struct Recorder final : RedisConnection::Listener {
+struct ConnectionRecorder final : RedisConnection::Listener {
   void on_ready() noexcept override {
     ++ready;
     if (when_ready) when_ready();
@@ -78,7 +78,7 @@ class Client {
     return line.value_or("(nothing)");
   }
 
-  Recorder recorder;
+  ConnectionRecorder recorder;
 
  private:
   TestLoop& loop_;

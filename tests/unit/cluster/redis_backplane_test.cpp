@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "unit/cluster/recorder.hpp"
 #include "unit/cluster/redis_server.hpp"
 #include "unit/cluster/test_loop.hpp"
 #include "unit/relay/fake_members.hpp"
@@ -133,6 +134,16 @@ class RedisBackplaneTest : public testing::Test {
 
   std::string subscribers(const std::string& channel) const {
     return server.ask({"PUBSUB", "NUMSUB", "ws1:test:" + channel});
+  }
+
+  /// Has the server close the connection of that name.
+  static void kill_connection(BlockingClient& admin, const std::string& name) {
+    const auto clients = admin.ask({"CLIENT", "LIST"});
+    const auto found = clients.find("name=" + name + " ");
+    ASSERT_NE(found, std::string::npos) << clients;
+    const auto id = clients.rfind("id=", found) + 3;
+    ASSERT_EQ(admin.ask({"CLIENT", "KILL", "ID", clients.substr(id, clients.find(' ', id) - id)}),
+              "1");
   }
 
   RedisServer server;
@@ -260,18 +271,51 @@ TEST_F(RedisBackplaneTest, ANodeThatCannotSubscribeForAWhileIsNotGivenUp) {
   node("b");
   auto alice = chat(first, "alice");
   auto admin = server.client();
-  const auto clients = admin.ask({"CLIENT", "LIST", "TYPE", "pubsub"});
-  const auto name = clients.find("name=waystation:test:a:S");
-  ASSERT_NE(name, std::string::npos) << clients;
-  const auto id = clients.rfind("id=", name) + 3;
   ASSERT_EQ(admin.ask({"CONFIG", "SET", "maxclients", "1"}), "OK");
-  ASSERT_EQ(admin.ask({"CLIENT", "KILL", "ID", clients.substr(id, clients.find(' ', id) - id)}),
-            "1");
+  kill_connection(admin, "waystation:test:a:S");
   const auto until = loop.now_ms() + NodeTimes{}.silence_ms + 600;
   loop.run_until([&] { return loop.now_ms() > until; });
   EXPECT_FALSE(first.backplane.state()->can_join("alice_bob"));
   ASSERT_EQ(admin.ask({"CONFIG", "SET", "maxclients", "1000"}), "OK");
   ASSERT_TRUE(loop.run_until([&] { return first.backplane.state()->can_join("alice_bob"); }));
+  EXPECT_EQ(first.log.find("silent"), std::string::npos) << first.log;
+}
+
+TEST_F(RedisBackplaneTest, ANodeThatCannotSendCommandsForAWhileIsNotGivenUp) {
+  auto& first = node("a");
+  // It may miss the subscriptions of the node at any time.
+  TestLoop other_loop;
+  Client other(other_loop, {server.host()});
+  ASSERT_TRUE(other.run_until_ready());
+  const Scripts scripts{ChannelNames("test")};
+  const NodeEntry entry{"b", Incarnation::random(), "100001", "100002", other->run_id()};
+  std::vector<std::string> nodes;
+  const auto reap = [&] {
+    bool is_done = false;
+    scripts.reap(*other, entry, [&](const ReapReport* report) {
+      is_done = true;
+      if (report != nullptr) nodes = report->nodes;
+    });
+    return other_loop.run_until([&] { return is_done; });
+  };
+  bool is_entered = false;
+  scripts.load(*other, [](const std::string& problem) { EXPECT_EQ(problem, ""); });
+  scripts.register_node(*other, entry, false, {},
+                        [&](const Registration* answer) { is_entered = answer != nullptr; });
+  ASSERT_TRUE(other_loop.run_until([&] { return is_entered; }));
+
+  auto admin = server.client();
+  ASSERT_EQ(admin.ask({"CONFIG", "SET", "maxclients", "1"}), "OK");
+  kill_connection(admin, "waystation:test:a:C");
+  ASSERT_TRUE(loop.run_until([&] { return !first.backplane.state()->can_join("alice_bob"); }));
+  const auto until = loop.now_ms() + NodeTimes{}.silence_ms + 600;
+  loop.run_until([&] { return reap() && loop.now_ms() > until; });
+  ASSERT_EQ(admin.ask({"CONFIG", "SET", "maxclients", "1000"}), "OK");
+  ASSERT_TRUE(loop.run_until([&] {
+    EXPECT_TRUE(reap());
+    EXPECT_THAT(nodes, testing::Contains("a"));
+    return first.backplane.state()->can_join("alice_bob");
+  }));
   EXPECT_EQ(first.log.find("silent"), std::string::npos) << first.log;
 }
 

@@ -208,6 +208,31 @@ TEST_F(ScriptsTest, ANotificationHasNoChatStep) {
   EXPECT_EQ(node.read(), std::vector{inbox_ + " V2\0\0\0\1Mheader"s});
 }
 
+TEST_F(ScriptsTest, AClientThatWatchesAllChannelsIsNobody) {
+  auto watcher = server_.client();
+  for (const auto* pattern : {"*", "ws1:*"}) watcher.ask({"PSUBSCRIBE", pattern});
+  Subscriber alice(server_, {alice_chat_, inbox_});
+  EXPECT_EQ(decide_from_alice(), "[0 0]");
+  EXPECT_EQ(alice.read(), std::vector{alice_chat_ + " V0\0\0\0\0Mheader"s});
+  const auto node = entry("node-1");
+  enter(node);
+  EXPECT_EQ(decide_from_alice(), "[4 0]") << "node-1 may have him";
+  Subscriber ready(server_, {names_.inbox(node.incarnation), names_.all()});
+  Subscriber bob(server_, {bob_push_});
+  EXPECT_EQ(decide_from_alice(), "[2 1]");
+  EXPECT_EQ(bob.read(), std::vector{bob_push_ + " Mheader-value"});
+  EXPECT_EQ(decide({.push_channel = bob_push_, .echo_channel = inbox_, .inbox = inbox_}), "[2 1]");
+  Subscriber two(server_,
+                 {bob_chat_, ChannelNames::bit(bob_chat_, 0), ChannelNames::bit(bob_chat_, 17)});
+  EXPECT_EQ(decide_from_alice(), "[1 2]");
+  std::size_t asked = 0;
+  scripts_.ask(*client_, "Mframe", [&](const AskReport* report) {
+    if (report != nullptr) asked = report->nodes;
+  });
+  EXPECT_TRUE(loop_.run_until([&] { return asked != 0; }));
+  EXPECT_EQ(asked, 1U);
+}
+
 TEST_F(ScriptsTest, SocketsAreCountedByBits) {
   const std::vector<std::vector<std::size_t>> cases{{1},  {2},       {3, 1},        {16, 2, 1},
                                                     {17}, {1000, 3}, {65536, 65536}};
@@ -554,6 +579,30 @@ TEST_F(ScriptsTest, ASubscribedOrTalkingNodeIsNotRemoved) {
   }
   EXPECT_FALSE(reap(quick, one).is_settled);
   EXPECT_TRUE(watcher.read().empty());
+}
+
+TEST_F(ScriptsTest, ANodeThatIsAboutToEnterAgainIsNotRemoved) {
+  const Scripts quick(
+      names_,
+      {.silence_ms = 50, .return_ms = 1'000'000, .pause_ms = 1'000'000, .reconnect_ms = kAtOnce});
+  const auto one = entry("node-1");
+  const auto two = entry("node-2");
+  Subscriber inbox(server_, {names_.inbox(one.incarnation)});
+  enter(one);
+  enter(two);
+  reap(quick, two);
+  // Its new inbox is not subscribed yet.
+  const auto until = *client_->server_time_ms() + 300;
+  while (*client_->server_time_ms() < until) {
+    EXPECT_FALSE(reap(quick, next(two)).is_member);
+    EXPECT_EQ(reap(quick, one).nodes.size(), 2U);
+  }
+  EXPECT_EQ(enter(quick, next(two), true).status, Registration::Status::entered);
+  // Another process of that name does not speak for it.
+  ASSERT_TRUE(loop_.run_until([&] {
+    reap(quick, entry("node-2"));
+    return reap(quick, one).nodes.size() == 1;
+  }));
 }
 
 TEST_F(ScriptsTest, APausedNodeIsReported) {

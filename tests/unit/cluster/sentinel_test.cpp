@@ -41,7 +41,7 @@ TEST_F(SentinelTest, FollowsAFailover) {
 
   // The first Sentinel of the list is not there.
   const auto found = locator({{"127.0.0.1", free_port()}, sentinel.host()});
-  Recorder recorder;
+  ConnectionRecorder recorder;
   std::optional<RedisConnection> connection;
   RedisConnection::Options options;
   options.reply_timeout_ms = 60'000;  // only Sentinel's report ends the first connection
@@ -70,7 +70,7 @@ TEST_F(SentinelTest, AnUnknownNameIsAProblem) {
   RedisServer server({}, free_port());
   SentinelServer sentinel(server.port());
   const auto found = locator({sentinel.host()}, "other");
-  Recorder recorder;
+  ConnectionRecorder recorder;
   RedisConnection connection(loop_, *found, {}, recorder);
   connection.start();
   ASSERT_TRUE(loop_.run_until([&] { return !recorder.reasons.empty(); }));
@@ -80,7 +80,7 @@ TEST_F(SentinelTest, AnUnknownNameIsAProblem) {
 
 TEST_F(SentinelTest, NoSentinelIsAProblemAndNoEnd) {
   const auto found = locator({{"127.0.0.1", free_port()}});
-  Recorder recorder;
+  ConnectionRecorder recorder;
   RedisConnection connection(loop_, *found, {}, recorder);
   connection.start();
   ASSERT_TRUE(loop_.run_until([&] { return recorder.reasons.size() >= 2; }));
@@ -91,7 +91,7 @@ TEST_F(SentinelTest, APrimaryIsNoSentinelAndTheReverse) {
   RedisServer server({}, free_port());
   SentinelServer sentinel(server.port());
   const auto found = locator({{"127.0.0.1", server.port()}});
-  Recorder recorder;
+  ConnectionRecorder recorder;
   RedisConnection connection(loop_, *found, {}, recorder);
   connection.start();
   ASSERT_TRUE(loop_.run_until([&] { return !recorder.reasons.empty(); }));
