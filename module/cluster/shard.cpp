@@ -181,13 +181,11 @@ void Shard::enter() {
 /// Databases of a server have tables of their own, but share all channels: subscribers of both
 /// shards would be counted together.
 void Shard::refuse_server(const Shard& other) {
-  const auto problem = same_server_clause(other.description_);
-  if (last_problem_ != problem) {
-    last_problem_ = problem;
-    log(ClusterLog::error, problem);
+  if (std::exchange(refused_run_, commands_.run_id()) != commands_.run_id()) {
+    log(ClusterLog::error, same_server_clause(other.description_));
   }
-  commands_.reconnect(problem);
-  subscriptions_.reconnect(problem);
+  commands_.reconnect("another entry of cluster uses this server");
+  subscriptions_.reconnect("another entry of cluster uses this server");
 }
 
 void Shard::register_node() {

@@ -204,6 +204,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   std::vector<std::string> nodes_;
   std::string last_problem_;  // logged
   std::string advised_run_;   // the server's run whose settings were checked
+  std::string refused_run_;   // the server's run that another shard uses
 };
 
 }  // namespace waystation
