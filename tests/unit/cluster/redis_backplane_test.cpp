@@ -610,7 +610,7 @@ TEST_F(RedisBackplaneTest, AThousandQuestionsWaitAtMost) {
   std::size_t busy = 0;
   std::size_t late = 0;
   for (std::size_t i = 0; i < Questions::kMaxMissed + 1; ++i) {
-    first.backplane.missed("alice", {}, [&](const MissedAnswer& found) {
+    first.backplane.missed("user" + std::to_string(i), {}, [&](const MissedAnswer& found) {
       EXPECT_FALSE(found);
       if (found.error().code == ErrorCode::audit_busy) ++busy;
       if (found.error().code == ErrorCode::timeout) ++late;
@@ -620,6 +620,31 @@ TEST_F(RedisBackplaneTest, AThousandQuestionsWaitAtMost) {
   ASSERT_TRUE(loop.run_until([&] { return late == Questions::kMaxMissed; }));
   first.backplane.missed("alice", {}, [&](const MissedAnswer&) { ++late; });
   EXPECT_EQ(busy, 1U) << "there is room again";
+}
+
+TEST_F(RedisBackplaneTest, OneQuestionOfAUserWaits) {
+  auto& first = node("a");
+  auto& second = node("b");
+  second.calls.is_silent = true;
+  std::string answers;
+  const auto ask = [&](const char* user) {
+    first.backplane.missed(user, {}, [&](const MissedAnswer& found) {
+      answers += found ? "found " : std::string(found.error().detail) + " ";
+    });
+  };
+  ask("alice");
+  ask("alice");
+  ask("bob");
+  EXPECT_EQ(answers, "missed: another question of this user waits; send one at a time ");
+  ASSERT_TRUE(loop.run_until([&] { return second.calls.asked.size() == 2; }));
+  EXPECT_THAT(second.calls.asked, ElementsAre("alice 0", "bob 0")) << "no node was asked in vain";
+  second.calls.is_silent = false;
+  answers.clear();
+  // Once the first one is answered.
+  ASSERT_TRUE(loop.run_until([&] {
+    ask("alice");
+    return second.calls.asked.size() == 3;
+  }));
 }
 
 TEST_F(RedisBackplaneTest, UsersOfAllNodesAreOneList) {
