@@ -1,7 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { shallowRef } from 'vue';
 import { endSessions, fetchPresence, sendPush } from './api';
-import { readNodes } from './nodes';
 import { readUsers } from './present_users';
 
 // The preferences, and visibility, need a browser.
@@ -13,7 +12,6 @@ describe.each<[string, () => Promise<{ readonly partial: boolean }>, string]>([
   ['one user', () => fetchPresence('alice', ''), '"user":"alice","push":1,"groups":[]'],
   ['a push', () => sendPush('alice', '1', ''), '"reached":1'],
   ['ending sessions', () => endSessions('alice', ''), '"closed":1'],
-  ['the nodes', () => readNodes(''), '"nodes":[]'],
 ])('the answer to %s', (_, read, members) => {
   afterEach(() => vi.unstubAllGlobals());
 
