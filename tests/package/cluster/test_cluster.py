@@ -238,6 +238,9 @@ class Service(Folder):
 
         text = (PACKAGING / "cluster" / "waystation.service.conf").read_text(encoding="utf-8")
         self.assertEqual(complaints(text), [])
+        with_socket = text.replace("\n#SupplementaryGroups=", "\nSupplementaryGroups=")
+        self.assertNotEqual(with_socket, text)
+        self.assertEqual(complaints(with_socket), [])
         self.assertNotEqual(complaints(text + "\nNoSuchKey=1\n"), [], "the drop-in is not read")
 
 
