@@ -397,8 +397,9 @@ int config_check(const ConfigurationSources& sources, bool is_online) {
   for (const auto& warning : warnings) {
     std::fprintf(stderr, "waystation: warning: %s\n", warning.c_str());
   }
-  std::printf("waystation: the configuration is good\n");
-  return is_online ? check_online(configuration.settings) : 0;
+  const int status = is_online ? check_online(configuration.settings) : 0;
+  if (status == 0) std::printf("waystation: the configuration is good\n");
+  return status;
 }
 
 int config_show(const ConfigurationSources& sources) {

@@ -129,7 +129,7 @@ inline constexpr std::array kRefusalCodes = [] {
       RefusalCodeInfo{not_adoptable, "not_adoptable", 503, upgrade, 1,
                       "the connection's socket cannot be adopted"},
       RefusalCodeInfo{unavailable, "unavailable", 503, upgrade, 2,
-                      "the relay's other nodes cannot be reached; try again later"},
+                      "the exchange between the relay's nodes is not available; try again later"},
       RefusalCodeInfo{audit_unavailable, "audit_unavailable", 503, http, 5,
                       "the audit's file cannot be read"},
       RefusalCodeInfo{audit_busy, "audit_busy", 503, http, 1,

@@ -125,7 +125,7 @@ constexpr std::array kOptions = {
          Applies::at_start,
          "Name of the cluster. Several clusters can use one server under different names."),
     TEXT(cluster_key_file, "cluster", "",
-         "the path of a file that only its user can read", Applies::at_start,
+         "the path of a file that other users cannot read", Applies::at_start,
          "File with the keys that seal messages between nodes: a line for each key, base64 of 32 "
          "random bytes. The first seals, all open. Required with cluster."),
 

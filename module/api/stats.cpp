@@ -58,7 +58,7 @@ constexpr std::array kStats = {
     GAUGE(cluster_round_trip_us, "",
           "Round trip of the last heartbeat to a server, in microseconds."),
     COUNTER(cluster_unavailable, "waystation_cluster_unavailable_total",
-            "Messages not passed on, because other nodes could not be reached."),
+            "Messages not passed on, because the exchange between nodes was not available."),
     COUNTER(cluster_undecided, "waystation_cluster_undecided_total",
             "Messages that were under way when the connection to a server was lost."),
     COUNTER(cluster_partial, "waystation_cluster_partial_total",

@@ -6,6 +6,7 @@
 #include <new>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 namespace waystation {
 namespace {
@@ -50,24 +51,41 @@ constexpr std::array kSettings{
             "a node whose machine is lost stays subscribed for minutes; set 5"},
     Setting{"crash-log-enabled", [](std::string_view value) { return value == "yes"; },
             "a crash report names users and groups; set no"},
+    Setting{"maxmemory-policy",
+            [](std::string_view value) { return value.starts_with("allkeys-"); },
+            "at maxmemory, the server removes the table of nodes; set noeviction"},
 };
 
 }  // namespace
 
 void check_engine_settings(RedisConnection& connection,
                            const std::function<void(const std::string& line)>& advise) {
-  for (const auto& setting : kSettings) {
-    connection.send({"CONFIG", "GET", setting.name}, [&setting, advise](const Reply* reply) {
-      if (reply == nullptr || reply->elements.size() != 2) return;
-      const auto value = reply->elements[1].as_text();
-      if (!setting.is_wrong(value)) return;
-      try {
+  const auto check = [advise](const Reply& reply) {
+    if (reply.is_error()) {
+      return advise(
+          "settings not checked: the server refuses CONFIG GET; compare them with the "
+          "shipped redis.conf");
+    }
+    const auto values = reply.elements;
+    for (const auto& setting : kSettings) {
+      for (std::size_t i = 0; i + 1 < values.size(); i += 2) {
+        if (!values[i].is(setting.name)) continue;
+        const auto value = values[i + 1].as_text();
+        if (!setting.is_wrong(value)) continue;
         advise(std::string(setting.name) + " = " + std::string(value) + ": " + setting.advice);
-      } catch (const std::bad_alloc&) {
-        // The line is lost.
       }
-    });
-  }
+    }
+  };
+  std::vector<std::string_view> command{"CONFIG", "GET"};
+  for (const auto& setting : kSettings) command.emplace_back(setting.name);
+  connection.send(command, [check](const Reply* reply) {
+    if (reply == nullptr) return;
+    try {
+      check(*reply);
+    } catch (const std::bad_alloc&) {
+      // The lines are lost.
+    }
+  });
 }
 
 }  // namespace waystation

@@ -9,8 +9,9 @@
 namespace waystation {
 
 /// Reads settings of the server and calls `advise` with a line for each that should be changed:
-/// "<setting> = <value>: <what follows>; set <value>". The calls come later, on the loop's thread;
-/// none where the server does not tell (ACL). `advise` must not throw. Throws std::bad_alloc.
+/// "<setting> = <value>: <what follows>; set <value>". If the server refuses to answer (ACL), one
+/// line says that nothing was checked. The calls come later, on the loop's thread. `advise` may
+/// throw std::bad_alloc. Throws std::bad_alloc.
 void check_engine_settings(RedisConnection& connection,
                            const std::function<void(const std::string& line)>& advise);
 

@@ -428,8 +428,8 @@ void RedisBackplane::refuse(ChatMember* sender, const Message& message, ErrorCod
         {code,
          is_undecided ? "message: the connection to the other nodes was lost meanwhile; it "
                         "may have arrived or not"
-                      : "message: the other nodes cannot be reached, not passed on; send it "
-                        "again",
+                      : "message: the exchange between the nodes is not available, not passed "
+                        "on; send it again",
          ShortText(message.id)});
   } catch (const std::bad_alloc&) {
     sender->go_away();

@@ -102,6 +102,11 @@ Where bob is, asked at the third node:
 Their log files are in $folder. Ctrl-C ends everything.
 TEXT
 if [ -n "$open" ]; then
-  for page in "${pages[@]}"; do xdg-open "$page" >/dev/null 2>&1 || fail "no browser can be opened"; done
+  for page in "${pages[@]}"; do
+    if ! xdg-open "$page" >/dev/null 2>&1; then
+      printf 'warning: --open: no browser was opened; open the pages above yourself\n' >&2
+      break
+    fi
+  done
 fi
 wait

@@ -744,7 +744,7 @@ typedef struct waystation_stats {
   uint64_t cluster_engines_ready; /* of them: connected, with all subscriptions, now */
   uint64_t cluster_nodes;        /* nodes of the cluster, this one too, as last reported */
   uint64_t cluster_round_trip_us; /* of the last heartbeat, microseconds */
-  uint64_t cluster_unavailable;  /* messages not passed on, since other nodes could not be reached */
+  uint64_t cluster_unavailable;  /* messages not passed on: no exchange between nodes */
   uint64_t cluster_undecided;    /* messages that were under way when the connection was lost */
   uint64_t cluster_partial;      /* messages that only sockets of this node got */
   uint64_t cluster_resubscriptions; /* of all channels, after a lost connection */

@@ -26,6 +26,19 @@ class Check(ClusterCase):
         self.assertIn("connected, version", done.stdout)
         self.assertIn("client-output-buffer-limit = ", done.stderr)
         self.assertNotIn("secret", done.stdout + done.stderr)
+        self.assertTrue(done.stdout.endswith("waystation: the configuration is good\n"), done.stdout)
+
+    def test_an_engine_that_removes_keys(self):
+        engine = self.engine("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+        done = self.check("--cluster", engine.url)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("maxmemory-policy = allkeys-lru: ", done.stderr)
+
+    def test_an_engine_that_does_not_tell_its_settings(self):
+        engine = self.engine("--user", "default", "on", "nopass", "~*", "&*", "+@all", "-config")
+        done = self.check("--cluster", engine.url)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stderr.count("settings not checked: "), 1, done.stderr)
 
     def test_engines_that_cannot_be_used(self):
         engine = self.engine("--requirepass", "secret")
@@ -33,6 +46,7 @@ class Check(ClusterCase):
         self.assertEqual(wrong.returncode, 1)
         self.assertIn("error: cluster = ", wrong.stderr)
         self.assertNotIn("wrong", wrong.stdout + wrong.stderr)
+        self.assertNotIn("good", wrong.stdout)
         engine.kill()
         gone = self.check("--cluster", engine.url)
         self.assertEqual(gone.returncode, 1)

@@ -65,6 +65,11 @@ class Folder(unittest.TestCase):
                              check=False)
         return run.stdout.strip()
 
+    def example(self, file, name):
+        """The setting that a comment of a shipped file shows, behind its name."""
+        text = (PACKAGING / "cluster" / file).read_text(encoding="utf-8")
+        return re.search(rf"^#     {name} (.*)$", text, re.M)[1]
+
     def key_file(self):
         keys = self.folder / "keys"
         keys.touch(mode=0o600)
@@ -77,6 +82,18 @@ def get(port, path, **headers):
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as client:
         client.request("GET", path, headers=headers)
         return client.getresponse().read().decode()
+
+
+async def talk(ports):
+    """A message from alice to bob, each on the node of their port."""
+    def url(user):
+        return f"ws://127.0.0.1:{ports[user]}/ws/chat/alice_bob/?user={user}"
+
+    async with websockets.connect(url("alice")) as alice, websockets.connect(url("bob")) as bob:
+        await alice.send(json.dumps({"message": "across nodes", "to_user": "bob"}))
+        for one in (alice, bob):
+            received = json.loads(await asyncio.wait_for(one.recv(), PATIENCE))
+            assert received == {"message": "across nodes"}, received
 
 
 class Redis(Folder):
@@ -100,19 +117,28 @@ class Redis(Folder):
 
     def test_the_rights_of_the_acl_suffice(self):
         path = self.redis()
-        text = (PACKAGING / "cluster" / "redis.conf").read_text(encoding="utf-8")
-        rule = re.search(r"^# +user waystation (.*)$", text, re.M)[1]
-        rule = rule.replace("NAME", "test").replace("<password>", "secret")
-        self.assertEqual(self.ask(path, "ACL", "SETUSER", "waystation", *rule.split()), "OK")
-        self.ask(path, "ACL", "SETUSER", "default", "off", "resetkeys", "-@all")
+        user = self.example("redis.conf", "user").replace("NAME", "test").replace("<password>", "secret")
+        self.assertEqual(self.ask(path, "ACL", "SETUSER", *user.split()), "OK")
+        keys = self.key_file()
         ports = [free_port(), free_port()]
+        nodes = []
         for number, port in enumerate(ports):
-            self.start(PROGRAM, "serve", "--listen", f"127.0.0.1:{port}", "--node-name", f"node-{number}",
-                       "--cluster", f"unix://waystation:secret@{path}", "--cluster-name", "test",
-                       "--cluster-key-file", self.key_file(), "--www", self.folder)
+            nodes.append(self.start(PROGRAM, "serve", "--listen", f"127.0.0.1:{port}", "--node-name", f"node-{number}",
+                                    "--cluster", f"unix://waystation:secret@{path}", "--cluster-name", "test",
+                                    "--cluster-key-file", keys, "--www", self.folder))
             wait_until("a node", lambda port=port: can_connect(port))
         for port in ports:
             wait_until("both nodes", lambda port=port: "\nwaystation_cluster_nodes 2\n" in get(port, "/metrics"))
+        asyncio.run(talk({"alice": ports[0], "bob": ports[1]}))
+        self.assertIn("groups", json.loads(get(ports[0], "/api/v1/presence/bob")))
+        nodes[1].kill()
+        wait_until("the end of a node", lambda: "\nwaystation_cluster_nodes 1\n" in get(ports[0], "/metrics"))
+        # The nodes asked for one thing that they have no right to, and do without.
+        refused = self.ask(path, "ACL", "LOG").splitlines()
+        self.assertEqual({refused[at + 1] for at, word in enumerate(refused) if word == "object"}, {"config|get"}, refused)
+        for command in (("FLUSHALL",), ("CONFIG", "GET", "requirepass"), ("GET", "other"), ("SUBSCRIBE", "other"),
+                        ("EVAL", "return 1", "0"), ("MONITOR",)):
+            self.assertIn("NOPERM", self.ask(path, "--user", "waystation", "--pass", "secret", *command))
 
     def test_sentinel_takes_each_setting(self):
         path = self.redis()
@@ -131,6 +157,65 @@ class Redis(Folder):
         fields = dict(zip(state[::2], state[1::2]))
         self.assertEqual([fields[name] for name in ("quorum", "down-after-milliseconds", "failover-timeout",
                                                     "parallel-syncs")], ["2", "1000", "10000", "1"])
+
+    def test_a_node_follows_sentinel(self):
+        """With the settings of both files: a password, a user for the nodes, a replica, three Sentinels."""
+        user = self.example("redis.conf", "user").replace("NAME", "waystation").replace("<password>", "secret")
+        self.assertIn("<password>", self.example("redis.conf", "masterauth"))
+        primary, replica, *sentinels = (free_port() for _ in range(5))
+        servers = []
+        for port in (primary, replica):
+            folder = self.folder / str(port)
+            folder.mkdir()
+            conf = folder / "redis.conf"
+            conf.write_text(f"include {PACKAGING}/cluster/redis.conf\nport {port}\nbind 127.0.0.1\ndir {folder}\n"
+                            f"requirepass main\nmasterauth main\nuser {user}\n"
+                            + (f"replicaof 127.0.0.1 {primary}\n" if port == replica else ""), encoding="utf-8")
+            servers.append(self.start("redis-server", conf))
+
+        def ask(port, *command):
+            run = subprocess.run(["redis-cli", "-p", str(port), "--no-auth-warning", *command], capture_output=True,
+                                 text=True, check=False)
+            return run.stdout.splitlines()
+
+        wait_until("the replica", lambda: "master_link_status:up" in
+                   [line.strip() for line in ask(replica, "-a", "main", "INFO", "replication")])
+        text = (PACKAGING / "cluster" / "sentinel.conf").read_text(encoding="utf-8")
+        text = text.replace("10.0.0.5 6379", f"127.0.0.1 {primary}")
+        password = self.example("sentinel.conf", "sentinel auth-pass").replace("<password>", "main")
+        for port in sentinels:
+            folder = self.folder / str(port)
+            folder.mkdir()
+            conf = folder / "sentinel.conf"
+            conf.write_text(f"port {port}\nbind 127.0.0.1\ndir {folder}\n{text}\nsentinel auth-pass {password}\n",
+                            encoding="utf-8")
+            self.start("redis-sentinel", conf)
+
+        def state(port):
+            fields = ask(port, "SENTINEL", "MASTER", "waystation")
+            return dict(zip(fields[::2], fields[1::2]))
+
+        for port in sentinels:
+            wait_until("a Sentinel that knows all", lambda port=port: (
+                state(port).get("num-other-sentinels"), state(port).get("num-slaves")) == ("2", "1"))
+        cluster = re.search(r'^#     cluster = \["(.*)"\]$', text, re.M)[1].replace("<password>", "secret")
+        for address, port in zip(("10.0.0.5:26379", "10.0.0.6:26379", "10.0.0.7:26379"), sentinels):
+            self.assertIn(address, cluster)
+            cluster = cluster.replace(address, f"127.0.0.1:{port}")
+        node = free_port()
+        self.start(PROGRAM, "serve", "--listen", f"127.0.0.1:{node}", "--cluster", cluster, "--cluster-key-file",
+                   self.key_file(), "--www", self.folder)
+        wait_until("the node", lambda: can_connect(node))
+
+        def entered(port):
+            return (ask(port, "-a", "main", "HLEN", "ws1:waystation:nodes") not in ([], ["0"])
+                    and "\nwaystation_cluster_engines_ready 1\n" in get(node, "/metrics"))
+
+        wait_until("the node at the primary", lambda: entered(primary))
+        servers[0].kill()
+        wait_until("the new primary", lambda: ask(replica, "-a", "main", "ROLE")[:1] == ["master"])
+        wait_until("the node at the new primary", lambda: entered(replica) and
+                   any("name=waystation" in line for line in ask(replica, "-a", "main", "CLIENT", "LIST")))
 
 
 class Service(Folder):
@@ -153,6 +238,9 @@ class Service(Folder):
 
         text = (PACKAGING / "cluster" / "waystation.service.conf").read_text(encoding="utf-8")
         self.assertEqual(complaints(text), [])
+        with_socket = text.replace("\n#SupplementaryGroups=", "\nSupplementaryGroups=")
+        self.assertNotEqual(with_socket, text)
+        self.assertEqual(complaints(with_socket), [])
         self.assertNotEqual(complaints(text + "\nNoSuchKey=1\n"), [], "the drop-in is not read")
 
 
@@ -281,10 +369,30 @@ class HAProxySite(Folder, Balancer):
         self.check_headers()
         self.assertIn("404", get(self.port, "/metrics"))
 
+    def test_a_node_that_refuses_connections_costs_no_request(self):
+        # Without health checks, so that HAProxy never knows that the node is gone.
+        text, count = re.subn(r"^  default-server check.*\n", "", self.replaced(self.shipped), flags=re.M)
+        self.assertEqual(count, 1)
+        text, count = re.subn(r"bind :80$", f"bind 127.0.0.1:{self.port}", text, flags=re.M)
+        self.assertEqual(count, 1)
+        self.nodes[0].shutdown()
+        self.nodes[0].server_close()
+        path, checked = self.check(text)
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        self.start(self.haproxy, "-f", path)
+        wait_until("HAProxy", lambda: can_connect(self.port))
+        nodes = [self.node_of(f"/ws/chat/user{number}_user{number + 1}/")["node"] for number in range(30)]
+        self.assertEqual(set(nodes), set(self.ports[1:]))
+
 
 class TryIt(Folder):
     def test_the_script_starts_a_cluster_and_ends_it(self):
-        process = self.start(PACKAGING / "cluster" / "try.sh", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # A machine without a browser.
+        opener = self.folder / "xdg-open"
+        opener.write_text("#!/bin/sh\nexit 3\n", encoding="utf-8")
+        opener.chmod(0o755)
+        process = self.start("env", f"PATH={self.folder}:{os.environ['PATH']}", PACKAGING / "cluster" / "try.sh", "--open",
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         lines = []
         for line in process.stdout:
             lines.append(line)
@@ -295,7 +403,8 @@ class TryIt(Folder):
         self.assertEqual(set(pages), {"alice", "bob"}, text)
         ports = {user: int(re.search(r":(\d+)/", page)[1]) for user, page in pages.items()}
         self.assertNotEqual(ports["alice"], ports["bob"])
-        asyncio.run(self.talk(ports))
+        self.assertIn("warning: --open: no browser was opened", process.stdout.readline())
+        asyncio.run(talk(ports))
         api = re.search(r"curl (http\S+)", text)[1]
         with urllib.request.urlopen(api, timeout=PATIENCE) as answer:
             self.assertIn("groups", json.load(answer))
@@ -307,15 +416,6 @@ class TryIt(Folder):
         for port in ports.values():
             self.assertFalse(can_connect(port))
         self.assertFalse(folder.exists())
-
-    async def talk(self, ports):
-        def url(user):
-            return f"ws://127.0.0.1:{ports[user]}/ws/chat/alice_bob/?user={user}"
-
-        async with websockets.connect(url("alice")) as alice, websockets.connect(url("bob")) as bob:
-            await alice.send(json.dumps({"message": "across nodes", "to_user": "bob"}))
-            for one in (alice, bob):
-                self.assertEqual(json.loads(await asyncio.wait_for(one.recv(), PATIENCE)), {"message": "across nodes"})
 
 
 if __name__ == "__main__":

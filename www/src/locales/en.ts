@@ -102,7 +102,7 @@ export const en = {
   'fail.no_ack': 'The server did not confirm the message. It may have arrived; sending it again may deliver it twice.',
   'fail.link_lost': 'The connection was lost before the server confirmed the message. It may have arrived; sending it again may deliver it twice.',
   'fail.rate_limited': 'Too many messages at once. Wait a moment and send it again.',
-  'fail.unavailable': 'The server cannot reach its other nodes. Send it again.',
+  'fail.unavailable': 'The servers cannot exchange messages now. Send it again.',
   'fail.undecided': 'The server lost a connection. The message may have arrived.',
   'fail.other': 'The server rejected the message: {detail}',
   'fail.hold_full': 'Too many messages are waiting in this tab. Send it again later.',

@@ -104,7 +104,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'fail.no_ack': '服务器没有确认此消息。消息可能已送达，重发可能导致重复。',
   'fail.link_lost': '服务器确认之前连接已断开。消息可能已送达，重发可能导致重复。',
   'fail.rate_limited': '发送过于频繁，请稍后重发。',
-  'fail.unavailable': '服务器暂时无法连接其他节点，请重发。',
+  'fail.unavailable': '服务器之间暂时无法交换消息，请重发。',
   'fail.undecided': '服务器连接中断，消息可能已送达。',
   'fail.other': '服务器拒绝了消息：{detail}',
   'fail.hold_full': '本标签页中等待的消息过多，请稍后重发。',
