@@ -16,7 +16,7 @@ class PointerList {
   using iterator = T* const*;
   using const_iterator = iterator;
 
-  PointerList() noexcept {}
+  PointerList() noexcept : few_{} {}
   ~PointerList() {
     if (!is_inline()) delete[] many_;
   }

@@ -10,6 +10,8 @@ import { session } from './page/session';
 import { warnBeforeUnload } from './page/unload';
 
 async function start(): Promise<void> {
+  // Together with the language, which a slow network brings no sooner.
+  void import('./soon').catch(() => {});
   await setLanguage(locale.value);
   session.restore();
   startRouting((arrival, open) => void session.followLink(arrival, open));

@@ -22,7 +22,7 @@ for (const [what, options] of [
     await page.getByRole('button', { name: 'Use the token' }).click();
     await page.getByText('Not a valid token').waitFor();
     await accessible(page, 'an invalid token');
-    await page.getByRole('button', { name: 'I have a token' }).click();
+    await page.getByRole('button', { name: 'I have no token' }).click();
     await page.locator('#me').fill('alice');
     await page.keyboard.press('Enter');
     await loggedIn(page);
@@ -173,6 +173,28 @@ scene('the page fits a screen of 320 pixels', async (stage) => {
   await isThere(page);
   await say(bob, 'Short. And then a longer one that has to be broken into several lines on a small screen.');
   await message(page, 'Short. And then a longer one that has to be broken into several lines on a small screen.').waitFor();
+  // Code breaks at spaces and after separators, and no line begins with the sentence's period.
+  const code = 'Look at `tests/run.sh --quick --only something_long`, then in `/usr/share/waystation/www/assets/index.css`.';
+  await say(bob, code);
+  const lines = await page.locator('[data-test=message]', { hasText: 'something_long' }).evaluate((element) => {
+    const walker = document.createTreeWalker(element.querySelector('[data-test=text]'), NodeFilter.SHOW_TEXT);
+    const range = document.createRange();
+    const found = [];
+    let bottom = 0;
+    while (walker.nextNode()) {
+      for (let at = 0; at < walker.currentNode.data.length; at += 1) {
+        range.setStart(walker.currentNode, at);
+        range.setEnd(walker.currentNode, at + 1);
+        const box = range.getBoundingClientRect();
+        if (box.top >= bottom) found.push('');
+        bottom = Math.max(bottom, box.bottom - 4);
+        found[found.length - 1] += range.toString();
+      }
+    }
+    return found;
+  });
+  assert.ok(lines.length > 3, lines.join('|'));
+  assert.deepEqual(lines.filter((line) => /^[.,]|^\w*-|-$/.test(line.trim()) && !line.startsWith('--')), [], lines.join('|'));
   assert.equal(await sideways(page), 0);
   await stage.shot(page, 'smallest-conversation');
 

@@ -8,6 +8,7 @@ const extra = (pick: (extras: typeof import('../extras')) => Component): LazyCom
 
 /** Components that are loaded right after the first load. */
 export const confirmDialog = soon(({ ConfirmDialog }) => ConfirmDialog);
+export const homeView = soon(({ HomeView }) => HomeView);
 export const missedCard = soon(({ MissedCard }) => MissedCard);
 export const peopleList = soon(({ PeopleList }) => PeopleList);
 export const settingsBar = soon(({ SettingsBar }) => SettingsBar);

@@ -22,7 +22,7 @@ export const en = {
   'list.title': 'Conversations',
   'list.you': 'You are {user}',
   'list.new.label': 'New conversation',
-  'list.new.placeholder': 'User id, such as bob',
+  'list.new.placeholder': 'New conversation: user id',
   'list.new.go': 'Open',
   'list.empty.title': 'No conversation yet',
   'list.empty.text': 'Enter a user id above. Users who write to you appear here.',
@@ -35,10 +35,6 @@ export const en = {
   'list.remove.keep': 'Keep it',
   'list.remove.go': 'Remove',
   'list.back': 'Back to the conversations',
-
-  'home.title': 'Talk to somebody',
-  'home.text': 'Enter a user id on the left, or send somebody a link to you. The server passes your messages on and keeps no copy.',
-  'home.memory': 'The history is in this tab’s memory until you close or reload it.',
 
   'chat.with': 'Conversation with {user}',
   'chat.here': 'here',
@@ -121,7 +117,7 @@ export const en = {
   'link.connecting': 'Connecting…',
   'link.open': 'Connected',
   'link.off': 'Not connected',
-  'link.waiting': 'Next attempt in {n} s.',
+  'link.waiting': 'Next attempt in {n}\u00a0s.',
   'link.waiting.now': 'Connecting…',
   'link.offline': 'This device is offline. The page reconnects when it is online again.',
   'link.now': 'Retry now',

@@ -24,7 +24,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'list.title': '对话',
   'list.you': '您是 {user}',
   'list.new.label': '新建对话',
-  'list.new.placeholder': '用户 ID，例如 bob',
+  'list.new.placeholder': '新建对话：用户 ID',
   'list.new.go': '打开',
   'list.empty.title': '还没有对话',
   'list.empty.text': '在上方输入用户 ID。有人给您发消息时，也会显示在这里。',
@@ -37,10 +37,6 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'list.remove.keep': '保留',
   'list.remove.go': '移除',
   'list.back': '返回对话列表',
-
-  'home.title': '开始对话',
-  'home.text': '在左侧输入用户 ID，或把您的链接发给对方。服务器只转发消息，不留副本。',
-  'home.memory': '消息记录只在本标签页的内存中，关闭或刷新后即清除。',
 
   'chat.with': '与 {user} 的对话',
   'chat.here': '正在查看此对话',

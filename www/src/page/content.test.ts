@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { contentText, quoteOf, readContent, splitText } from './content';
+import { contentText, previewText, quoteOf, readContent, splitText } from './content';
 
 const links = (text: string): (string | undefined)[] => splitText(text).filter(({ kind }) => kind === 'link').map(({ href }) => href);
 
@@ -17,6 +17,12 @@ describe('content', () => {
       expect(readContent(value), JSON.stringify(value)).toEqual({ title: null, text: null, url: null, hasMore: true });
       expect(contentText(value)).toBe(JSON.stringify(value));
     }
+  });
+
+  it('has a preview without quotes and marks of code', () => {
+    expect(previewText('> Shall I?\n> Today?\nYes, with `run.sh`.')).toBe('Yes, with run.sh.');
+    expect(previewText({ text: 'The log:\n```\nok\n```' })).toBe('The log:\n\nok');
+    expect(['> only a quote', '5 > 4', ''].map(previewText)).toEqual(['> only a quote', '5 > 4', '']);
   });
 
   it('hides no other member', () => {

@@ -37,6 +37,12 @@ export function contentText(value: unknown): string {
   return title === null ? (text ?? JSON.stringify(value)) : text === null ? title : `${title} — ${text}`;
 }
 
+/** The content as one line of plain text: without quotes, unless it has nothing else, and without marks of code. */
+export function previewText(value: unknown): string {
+  const text = contentText(value).replace(/`/g, '');
+  return text.replace(/^(> .*\n?)+/, '').trim() || text;
+}
+
 /** A file as text, in previews and notifications. */
 export const fileLabel = (name: string): string => `📎 ${name}`;
 

@@ -2,7 +2,7 @@ import { computed, effectScope, onScopeDispose, watch, type EffectScope } from '
 import { useChat, type UseChatReturn } from '../composables';
 import { announce } from './announce';
 import { pageVisible } from './browser_state';
-import { contentText, fileLabel, isFileMessage, quoteOf } from './content';
+import { contentText, fileLabel, isFileMessage, previewText, quoteOf } from './content';
 import { append, conversationState, markSeen, moveToEnd, removeConversation, removeEntry, setTyping, type ConversationState, type Entry, type FileState } from './conversation_store';
 import { failureText } from './failure';
 import { afterFiles, receiveFile, sendFile } from './files';
@@ -61,7 +61,7 @@ function addMessage(state: ConversationState, { id, message, at }: Received, own
 function tellOf(state: ConversationState, entry: Entry): void {
   const { peer } = state;
   const { id, value: message } = entry;
-  const text = contentText(message);
+  const text = previewText(message);
   if (state.open) announce(t('chat.arrived', { user: peer, text }));
   else addToast(peer, text);
   if (isReading(state)) return;

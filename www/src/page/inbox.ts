@@ -1,7 +1,7 @@
 import { watch } from 'vue';
 import { usePush } from '../composables';
 import { pageVisible } from './browser_state';
-import { contentText } from './content';
+import { previewText } from './content';
 import { appendNotice } from './conversation_store';
 import { addToast, notifyDesktop } from './notifications';
 import { route } from './route';
@@ -15,7 +15,7 @@ export const inbox = usePush(session.me, {
   token: session.fetchToken,
   onEvent({ from, message, id, at }) {
     if (from !== null) return receiveMessage(from, { id, message, at });
-    const text = contentText(message);
+    const text = previewText(message);
     const isRead = route.value.page === 'notices' && pageVisible.value;
     appendNotice(message, at, isRead);
     if (!isRead) addToast(null, text);

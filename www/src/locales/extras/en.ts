@@ -20,6 +20,7 @@ export const en = {
   'signin.label': 'User id',
   'signin.go': 'Continue',
   'signin.token.toggle': 'I have a token',
+  'signin.token.without': 'I have no token',
   'toast.close': 'Dismiss',
   'toast.region': 'New messages',
   'signin.token.label': 'Token',
@@ -33,6 +34,10 @@ export const en = {
   'settings.notify': 'Turn on desktop notifications',
   'settings.notify.on': 'Desktop notifications are on',
   'settings.notify.denied': 'The browser blocks notifications of this page. Allow them in its site settings.',
+
+  'home.title': 'Talk to somebody',
+  'home.text': 'Enter a user id on the left, or send somebody a link to you. The server passes your messages on and keeps no copy.',
+  'home.memory': 'The history is in this tab’s memory until you close or reload it.',
 
   'qr.title': 'Write to {user}',
   'qr.text': 'Scan the code with a phone. It opens a conversation with you.',

@@ -21,6 +21,7 @@ export const zh: Readonly<Record<ExtraTextKey, string>> = {
   'signin.label': '用户 ID',
   'signin.go': '继续',
   'signin.token.toggle': '我有令牌',
+  'signin.token.without': '我没有令牌',
   'toast.close': '关闭',
   'toast.region': '新消息',
   'signin.token.label': '令牌',
@@ -34,6 +35,10 @@ export const zh: Readonly<Record<ExtraTextKey, string>> = {
   'settings.notify': '开启桌面通知',
   'settings.notify.on': '桌面通知已开启',
   'settings.notify.denied': '浏览器已禁止本页的桌面通知，可在网站设置中允许。',
+
+  'home.title': '开始对话',
+  'home.text': '在左侧输入用户 ID，或把您的链接发给对方。服务器只转发消息，不留副本。',
+  'home.memory': '消息记录只在本标签页的内存中，关闭或刷新后即清除。',
 
   'qr.title': '给 {user} 发消息',
   'qr.text': '用手机扫描二维码，即可打开与您的对话。',
