@@ -1,6 +1,7 @@
 #include "api/cluster.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "admission/keys.hpp"
@@ -68,6 +69,14 @@ Result<std::shared_ptr<const SealKeys>> read_keys(const waystation_options& opti
   return std::move(*keys);
 }
 
+/// For a relay in a cluster.
+std::optional<Error> check_message_size(const waystation_options& options) {
+  if (options.max_message_bytes <= kMaxMessageBytes) return std::nullopt;
+  return option_error("max_message_bytes", std::to_string(options.max_message_bytes),
+                      "too large together with cluster",
+                      "at most " + std::to_string(kMaxMessageBytes));
+}
+
 waystation_log_level to_public(ClusterLog level) noexcept {
   switch (level) {
     case ClusterLog::error:
@@ -93,6 +102,10 @@ class RedisCluster final : public Cluster {
       state_ = made->state();
       return made;
     };
+  }
+
+  void check_live(const waystation_options& options) const override {
+    if (auto error = check_message_size(options)) throw OptionError(std::move(*error));
   }
 
   bool can_join(std::string_view group) const noexcept override { return state_->can_join(group); }
@@ -164,11 +177,7 @@ std::vector<Error> check_cluster(const waystation_options& options) {
     errors.push_back(option_error("cluster_key_file", "\"\"", "missing, while cluster is set",
                                   allowed_for("cluster_key_file")));
   }
-  if (options.max_message_bytes > kMaxMessageBytes) {
-    errors.push_back(option_error("max_message_bytes", std::to_string(options.max_message_bytes),
-                                  "too large together with cluster",
-                                  "at most " + std::to_string(kMaxMessageBytes)));
-  }
+  if (auto error = check_message_size(options)) errors.push_back(std::move(*error));
   return errors;
 }
 

@@ -44,6 +44,8 @@ class Cluster {
 
   // The rest is for the time after the call of the maker.
 
+  /// Throws OptionError for live options that a relay in a cluster cannot have. Any thread.
+  virtual void check_live(const waystation_options& options) const = 0;
   /// Whether a socket that joins now is likely to be confirmed; `group` is empty for push. Any
   /// thread.
   virtual bool can_join(std::string_view group) const noexcept = 0;

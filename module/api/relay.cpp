@@ -224,12 +224,14 @@ void Relay::drain(std::uint32_t deadline_ms) {
   draining_ = true;
   const auto until = steady_clock::now() + milliseconds(deadline_ms);
   service_.drain(deadline_ms);
-  const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
+  const auto left = [until] {
+    return std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
+  };
   // The host application may exit or call waystation_free() now.
   std::future<void> has_left;
   if (cluster_) has_left = leave_cluster();
-  if (audit_) audit_->flush(std::max(left, kLastRows));
-  if (has_left.valid()) has_left.wait_for(std::clamp(left, kMinLeave, kMaxLeave));
+  if (audit_) audit_->flush(std::max(left(), kLastRows));
+  if (has_left.valid()) has_left.wait_for(std::clamp(left(), kMinLeave, kMaxLeave));
 }
 
 /// Ready once the engines know.
@@ -549,6 +551,8 @@ void Relay::reconfigure(const waystation_options& changed) {
   options.user_data = user_data_;
   options.identify = identify_;
   checked(options);
+  // The changed options may name no cluster.
+  if (cluster_) cluster_->check_live(options);
   auto rules = admission_options(options);
   rules.allow_anonymous = cluster_ == nullptr;  // not what the changed options say
   auto changed_rules = admission_.reconfigure(std::move(rules));

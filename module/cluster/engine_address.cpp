@@ -166,7 +166,7 @@ std::string EngineHost::describe() const {
 
 std::string same_server_clause(std::string_view other) {
   return "the same server as " + in_quotes(other) +
-         "; each entry of cluster needs a server of its own, another database does not suffice";
+         "; each entry of cluster needs its own server, another database does not suffice";
 }
 
 bool EngineAddress::has_server_of(const EngineAddress& other) const noexcept {

@@ -504,6 +504,12 @@ void RedisBackplane::on_down(Shard& shard) noexcept {
   });
 }
 
+void RedisBackplane::on_nodes_read() noexcept {
+  std::size_t most = 0;
+  for (const auto& engine : engines_) most = std::max(most, engine->shard.nodes().size());
+  stats_.nodes.store(most, std::memory_order_relaxed);
+}
+
 void RedisBackplane::on_fenced(Shard& shard) noexcept {
   directory_.for_each_member(
       [&](const Group& group) { return &engine_of(group.name()).shard == &shard; },

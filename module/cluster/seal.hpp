@@ -78,11 +78,11 @@ class Sealer {
 };
 
 /// Opens what the sealers of all nodes have sealed, each once. The engine keeps the order of a
-/// sealer, so a number that does not grow is a repetition. Remembers the last 1,024 incarnations,
-/// and their derived keys. One thread.
+/// sealer, so a number that does not grow is a repetition. Remembers the last kMaxPeers
+/// incarnations and their derived keys: a node has one for each engine. One thread.
 class Opener {
  public:
-  static constexpr std::size_t kMaxPeers = 1024;
+  static constexpr std::size_t kMaxPeers = 4096;
 
   /// A frame may arrive twice: for the receiver's side, and as an echo for the sender's.
   enum class Copy : std::uint8_t { receiver = 1, sender = 2 };

@@ -359,7 +359,7 @@ void Shard::on_report(const ReapReport* report) {
     return subscriptions_.reconnect("this node is not in the table of nodes any more");
   }
   nodes_ = report->nodes;
-  stats_.nodes.store(nodes_.size(), std::memory_order_relaxed);
+  listener_.on_nodes_read();
   for (const auto& name : report->paused) {
     log(ClusterLog::warning, "node \"" + name + "\" does not answer; it is disconnected");
   }

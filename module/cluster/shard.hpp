@@ -47,6 +47,8 @@ class Shard final : private Subscriptions::Listener, private Timer {
     virtual void on_down(Shard& shard) noexcept = 0;
     /// Nodes have come, gone or returned: what this node believes about presence may be wrong.
     virtual void on_nodes_changed(Shard& shard) noexcept = 0;
+    /// Shard::nodes() was read.
+    virtual void on_nodes_read() noexcept = 0;
     /// The other nodes had given this one up: to them, its users were absent.
     virtual void on_fenced(Shard& shard) noexcept = 0;
     /// Another shard that uses the server with that run id: Shard::run_id(). Null: none.

@@ -73,8 +73,10 @@ struct Missed {
   };
   std::vector<Sender> from;         // the latest first; at most kMaxMissedSenders
   std::uint64_t notifications = 0;  // of the host application
-  bool complete = false;            // nothing that belongs here can be missing
-  std::string next;                 // a MissedCursor, for the next question
+  // False: something that belongs here may be missing. Rows of a node that left before the first
+  // question are not counted as missing.
+  bool complete = false;
+  std::string next;  // a MissedCursor, for the next question
 };
 
 /// {"missed":{"from":[{"user":…,"count":N,"first":ms,"last":ms}…],"notifications":N,

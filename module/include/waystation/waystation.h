@@ -285,7 +285,7 @@ typedef enum waystation_option_type {
 typedef struct waystation_option_info {
   size_t size;              /* sizeof(waystation_option_info), set by the caller */
   const char *name;         /* of the field, the TOML key and the flag: "max_connections" */
-  const char *group;        /* "identity", "limits", "audit" or "operation" */
+  const char *group;        /* "identity", "limits", "audit", "cluster" or "operation" */
   const char *help;         /* what it does, in one or more sentences */
   const char *allowed;      /* the values that are allowed: "0 to 10000000" */
   const char *unit;         /* of a number: "bytes", "seconds", …; "": a count */
@@ -477,7 +477,8 @@ WAYSTATION_API uint64_t waystation_max_body_bytes(uint32_t relay_id);
 /* ---- notifications, presence, sessions ------------------------------------------------------ */
 
 /* The result of the calls below. Zero it and set `size`, or use WAYSTATION_CALL_RESULT_INIT. Numbers
- * that a call does not give are 0. */
+ * that a call does not give are 0. With `cluster`, use a deadline of 2000 ms: a node that does not
+ * answer makes a result partial after a second. With 1000 ms, the call ends before. */
 typedef struct waystation_call_result {
   size_t size;      /* sizeof(waystation_call_result), set by the caller */
   uint64_t sockets; /* push: whose queue took it; presence: push sockets; end_sessions: closed ones */
@@ -548,7 +549,8 @@ typedef struct waystation_node {
 
 /* Calls `visit` for each node of the cluster, by name, on the calling thread; for none without a
  * cluster. `visit` returns not 0 to continue. The strings are valid until it returns. In `result`
- * (may be NULL), `partial` is 1 if a server of `cluster` did not answer. Waits up to `deadline_ms`.
+ * (may be NULL), `partial` is 1 if a server of `cluster` did not answer, which takes two seconds at
+ * most. Waits up to `deadline_ms`.
  * Errors: WAYSTATION_INVALID (NULL, or `result` has no `size`), WAYSTATION_STOPPED,
  * WAYSTATION_TIMEOUT, WAYSTATION_EXHAUSTED. */
 WAYSTATION_API waystation_status waystation_node_list(

@@ -86,6 +86,22 @@ TEST_F(ClusterApiTest, AfterADrainTheOtherNodesDoNotWaitForThisOne) {
   EXPECT_EQ(waystation_drain(relay.get(), 10'000), WAYSTATION_OK) << "a further one is harmless";
 }
 
+TEST_F(ClusterApiTest, LiveOptionsKeepTheLimitsOfACluster) {
+  const RedisServer engine;
+  set_cluster("unix://" + engine.path());
+  const Embedded relay(options_);
+  auto changed = options_;
+  changed.cluster = nullptr;  // it is not live
+  changed.max_queue_bytes = 64 << 20;
+  changed.max_message_bytes = 8 << 20;
+  waystation_error error{};
+  error.size = sizeof error;
+  EXPECT_EQ(waystation_reconfigure(relay.get(), &changed, &error), WAYSTATION_INVALID);
+  EXPECT_STREQ(error.option, "max_message_bytes");
+  changed.max_message_bytes = 1 << 20;
+  EXPECT_EQ(waystation_reconfigure(relay.get(), &changed, &error), WAYSTATION_OK) << error.message;
+}
+
 /// The findings of waystation_cluster_check.
 struct Findings {
   std::string text;         // "<severity> <option>; " of each

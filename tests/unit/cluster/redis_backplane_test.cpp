@@ -525,6 +525,14 @@ TEST_F(RedisBackplaneTest, ANodeThatOnlyAnotherEngineKnowsIsMissed) {
     return missed && !missed->complete;
   }));
   EXPECT_EQ(missed->next, "5000-7-1-a~400-0-0-b~400");
+  // Whichever engine was read last.
+  const auto& nodes = first.backplane.state()->stats.nodes;
+  ASSERT_TRUE(loop.run_until([&] { return nodes == 2; }));
+  const auto until = loop.now_ms() + 1100;  // each engine is read twice
+  loop.run_until([&] {
+    EXPECT_EQ(nodes, 2U);
+    return loop.now_ms() > until;
+  });
   std::optional<SocketCount> closed;
   first.backplane.end_sessions("alice", [&](SocketCount count) { closed = count; });
   ASSERT_TRUE(loop.run_until([&] { return closed.has_value(); }));
