@@ -50,8 +50,7 @@ void MissedReader::ask(std::string user, MissedQuestion question, MissedSource::
     } else if (users_.size() >= options_.max_questions) {
       refusal = missed_failure(ErrorCode::audit_busy);
     } else if (const auto [own, is_new] = users_.insert(user); !is_new) {
-      refusal = MissedFailure{ErrorCode::audit_busy,
-                              "missed: another question of this user waits; send one at a time"};
+      refusal = second_question_failure();
     } else {
       try {
         waiting_.push_back({std::move(user), std::move(question), std::move(done), Clock::now()});

@@ -48,15 +48,14 @@ class Questions::PresenceGathering final : public Gathering {
 
 class Questions::MissedGathering final : public Gathering {
  public:
-  MissedGathering(Questions& questions, std::vector<std::string> nodes, MissedQuestion question,
-                  Answer<MissedAnswer> answer)
+  MissedGathering(Questions& questions, std::string user, std::vector<std::string> nodes,
+                  MissedQuestion question, Answer<MissedAnswer> answer)
       : questions_(questions),
         nodes_(std::move(nodes)),
         answers_(std::move(question), questions.options_.node_name),
-        answer_(std::move(answer)) {
-    ++questions_.missed_asked_;
-  }
-  ~MissedGathering() override { --questions_.missed_asked_; }
+        answer_(std::move(answer)),
+        user_(questions.missed_users_.insert(std::move(user)).first) {}
+  ~MissedGathering() override { questions_.missed_users_.erase(user_); }
   MissedGathering(const MissedGathering&) = delete;
   MissedGathering& operator=(const MissedGathering&) = delete;
 
@@ -79,6 +78,7 @@ class Questions::MissedGathering final : public Gathering {
   const std::vector<std::string> nodes_;
   MissedAnswers answers_;
   Answer<MissedAnswer> answer_;
+  const std::set<std::string>::iterator user_;
 };
 
 class Questions::UsersGathering final : public Gathering {
@@ -108,7 +108,7 @@ Questions::Questions(Loop& loop, Directory& directory, NodeCalls& node,
     : Timer(loop.timers()), loop_(loop), directory_(directory), node_(node), options_(options) {}
 
 Questions::~Questions() {
-  asked_.clear();  // while the counter that it changes is there
+  asked_.clear();  // while the set that it changes is there
 }
 
 // ---- asking
@@ -129,11 +129,12 @@ void Questions::end_sessions(const Audience& audience, std::string_view user,
 
 void Questions::missed(const Audience& audience, std::string_view user, MissedQuestion question,
                        Answer<MissedAnswer> answer) {
-  if (missed_asked_ == kMaxMissed) return answer(missed_failure(ErrorCode::audit_busy));
+  if (missed_users_.size() == kMaxMissed) return answer(missed_failure(ErrorCode::audit_busy));
+  if (missed_users_.contains(std::string(user))) return answer(second_question_failure());
   const auto arguments = missed_ask_text(user, question);
   ask(audience, QuestionKind::missed, arguments,
-      std::make_unique<MissedGathering>(*this, audience.nodes, std::move(question),
-                                        std::move(answer)));
+      std::make_unique<MissedGathering>(*this, std::string(user), audience.nodes,
+                                        std::move(question), std::move(answer)));
 }
 
 void Questions::list_users(const Audience& audience, std::string_view after, std::size_t limit,

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,7 +45,7 @@ class Questions final : private Timer {
   /// Each throws std::bad_alloc.
   void presence(const Audience& audience, std::string_view user, Answer<UserPresence> answer);
   void end_sessions(const Audience& audience, std::string_view user, Answer<SocketCount> answer);
-  /// Refused with audit_busy if kMaxMissed wait.
+  /// Refused with audit_busy if kMaxMissed wait, or one of this user.
   void missed(const Audience& audience, std::string_view user, MissedQuestion question,
               Answer<MissedAnswer> answer);
   void list_users(const Audience& audience, std::string_view after, std::size_t limit,
@@ -94,7 +95,7 @@ class Questions final : private Timer {
   NodeCalls& node_;
   const ClusterOptions& options_;
   std::map<std::uint32_t, Asked> asked_;  // by number
-  std::size_t missed_asked_ = 0;          // of them: what users missed
+  std::set<std::string> missed_users_;    // who ask what they missed, among asked_
   std::uint32_t next_ = 1;
 };
 

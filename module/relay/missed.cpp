@@ -148,6 +148,10 @@ MissedFailure missed_failure(ErrorCode code) noexcept {
   }
 }
 
+MissedFailure second_question_failure() noexcept {
+  return {ErrorCode::audit_busy, "missed: another question of this user waits; send one at a time"};
+}
+
 std::string missed_text(const Missed& missed) {
   // Users and cursors need no escaping.
   std::string text = R"({"missed":{"from":[)";

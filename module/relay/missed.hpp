@@ -90,6 +90,8 @@ struct MissedFailure {
 
 /// The failure with its usual text.
 MissedFailure missed_failure(ErrorCode code) noexcept;
+/// audit_busy, of a user whose last question still waits.
+MissedFailure second_question_failure() noexcept;
 
 using MissedAnswer = Result<Missed, MissedFailure>;
 

@@ -90,6 +90,23 @@ scene('an operator sees the nodes of a cluster', async (stage) => {
   await nodes.getByText('The list may be incomplete').waitFor();
   assert.deepEqual(await nodes.locator('tbody th').allInnerTexts(), ['n0\nanswers this page']);
   assert.equal(await nodes.locator('tbody td').first().innerText(), 'not ready');
+  await operator.getByText('Running; cannot reach the other nodes').waitFor();
+  assert.equal(await operator.locator('[data-test=overview] .good').count(), 0);
+  // So every answer may be incomplete.
+  const section = (field) => operator.locator('section', { has: operator.locator(`[data-test=${field}]`) });
+  const note = 'Some nodes did not answer. The answer may be incomplete.';
+  await operator.locator('[data-test=present]').getByText(note).waitFor();
+  await operator.locator('[data-test=push-user]').fill('alice');
+  await operator.getByRole('button', { name: 'Push', exact: true }).click();
+  await section('push-user').getByText(note).waitFor();
+  const sessions = section('presence-user');
+  await operator.locator('[data-test=presence-user]').fill('alice');
+  await operator.getByRole('button', { name: 'Look up', exact: true }).click();
+  await sessions.getByText(note).waitFor();
+  await sessions.getByRole('button', { name: 'End all sessions' }).click();
+  await operator.locator('[data-test=confirm]').getByRole('button', { name: 'End all sessions' }).click();
+  await sessions.getByText('Sockets closed: 0').waitFor();
+  await sessions.getByText(note).waitFor();
   await accessible(operator, 'the nodes');
   await operator.getByRole('button', { name: 'Language: 中文' }).click();
   await nodes.getByText('未就绪').waitFor();

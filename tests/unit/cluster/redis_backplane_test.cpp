@@ -531,6 +531,22 @@ TEST_F(RedisBackplaneTest, ANodeThatOnlyAnotherEngineKnowsIsMissed) {
   EXPECT_TRUE(closed->is_partial);
 }
 
+TEST_F(RedisBackplaneTest, TwoEnginesAreNotOneServer) {
+  TestNode made(loop, server, "a", std::string(kFirstKey), &server);
+  const auto& stats = made.backplane.state()->stats;
+  ASSERT_TRUE(loop.run_until([&] {
+    return stats.engines_ready != 0 && made.log.find("the same server") != std::string::npos;
+  }));
+  EXPECT_THAT(made.log, HasSubstr("each entry of cluster needs a server of its own"));
+  // As often as it is tried.
+  const auto until = loop.now_ms() + 200;
+  loop.run_until([&] {
+    EXPECT_EQ(stats.engines_ready, 1U);
+    return loop.now_ms() > until;
+  });
+  EXPECT_EQ(made.log.find("the same server"), made.log.rfind("the same server")) << made.log;
+}
+
 TEST_F(RedisBackplaneTest, WhatAUserMissedIsAskedOfAllNodes) {
   auto& first = node("a");
   auto& second = node("b");
@@ -595,7 +611,7 @@ TEST_F(RedisBackplaneTest, AThousandQuestionsWaitAtMost) {
   std::size_t busy = 0;
   std::size_t late = 0;
   for (std::size_t i = 0; i < Questions::kMaxMissed + 1; ++i) {
-    first.backplane.missed("alice", {}, [&](const MissedAnswer& found) {
+    first.backplane.missed("user" + std::to_string(i), {}, [&](const MissedAnswer& found) {
       EXPECT_FALSE(found);
       if (found.error().code == ErrorCode::audit_busy) ++busy;
       if (found.error().code == ErrorCode::timeout) ++late;
@@ -605,6 +621,31 @@ TEST_F(RedisBackplaneTest, AThousandQuestionsWaitAtMost) {
   ASSERT_TRUE(loop.run_until([&] { return late == Questions::kMaxMissed; }));
   first.backplane.missed("alice", {}, [&](const MissedAnswer&) { ++late; });
   EXPECT_EQ(busy, 1U) << "there is room again";
+}
+
+TEST_F(RedisBackplaneTest, OneQuestionOfAUserWaits) {
+  auto& first = node("a");
+  auto& second = node("b");
+  second.calls.is_silent = true;
+  std::string answers;
+  const auto ask = [&](const char* user) {
+    first.backplane.missed(user, {}, [&](const MissedAnswer& found) {
+      answers += found ? "found " : std::string(found.error().detail) + " ";
+    });
+  };
+  ask("alice");
+  ask("alice");
+  ask("bob");
+  EXPECT_EQ(answers, "missed: another question of this user waits; send one at a time ");
+  ASSERT_TRUE(loop.run_until([&] { return second.calls.asked.size() == 2; }));
+  EXPECT_THAT(second.calls.asked, ElementsAre("alice 0", "bob 0")) << "no node was asked in vain";
+  second.calls.is_silent = false;
+  answers.clear();
+  // Once the first one is answered.
+  ASSERT_TRUE(loop.run_until([&] {
+    ask("alice");
+    return second.calls.asked.size() == 3;
+  }));
 }
 
 TEST_F(RedisBackplaneTest, UsersOfAllNodesAreOneList) {

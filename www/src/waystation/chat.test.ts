@@ -72,7 +72,10 @@ describe('sending', () => {
     const ack = opened().send('hello', 'm1');
     expect(browser.socket.frames).toEqual([{ message: 'hello', to_user: 'bob', id: 'm1' }]);
     browser.socket.sendFrame({ ack: { id: 'm1', route: 'push', reached: 2, at: 5 } });
-    await expect(ack).resolves.toEqual({ id: 'm1', route: 'push', reached: 2, at: 5 });
+    await expect(ack).resolves.toEqual({ id: 'm1', route: 'push', reached: 2, at: 5, partial: false });
+    const partial = chat?.send('hello', 'm2');
+    browser.socket.sendFrame({ ack: { id: 'm2', route: 'chat', reached: 1, at: 6, partial: true } });
+    await expect(partial).resolves.toEqual({ id: 'm2', route: 'chat', reached: 1, at: 6, partial: true });
   });
 
   it('matches acknowledgements to messages by id', async () => {

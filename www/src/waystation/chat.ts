@@ -17,6 +17,8 @@ export interface Ack {
   readonly reached: number;
   /** Milliseconds since 1970, server time. */
   readonly at: number;
+  /** In a cluster: only sockets of one node could be reached, so the receiver's other sockets may lack the message. */
+  readonly partial: boolean;
 }
 
 export interface ChatMessage {
@@ -265,7 +267,7 @@ export class Chat {
     if (!this.link.send(outgoing.text)) return false;
     clearTimeout(outgoing.timer);
     if (this.protocol === 'plain') {
-      outgoing.resolve({ id: outgoing.id, route: 'unconfirmed', reached: 0, at: Date.now() });
+      outgoing.resolve({ id: outgoing.id, route: 'unconfirmed', reached: 0, at: Date.now(), partial: false });
       return true;
     }
     this.unacknowledged.set(outgoing.id, outgoing);
@@ -343,7 +345,7 @@ export class Chat {
       case 'ack': {
         const outgoing = frame.id === null ? undefined : this.unacknowledged.get(frame.id);
         if (outgoing === undefined) return;
-        return this.complete(outgoing, { id: outgoing.id, route: frame.route, reached: frame.reached, at: frame.at ?? Date.now() });
+        return this.complete(outgoing, { id: outgoing.id, route: frame.route, reached: frame.reached, at: frame.at ?? Date.now(), partial: frame.partial });
       }
       case 'error': {
         const { code, detail, id } = frame.error;

@@ -24,7 +24,7 @@ describe('parseFrame', () => {
 
   it('ignores members of the wrong type', () => {
     expect(parseFrame('{"message":1,"from":7,"id":{},"at":"x"}')).toEqual({ kind: 'message', message: 1, from: null, id: null, at: null });
-    expect(parseFrame('{"ack":{"id":1,"route":"moon","reached":"x"}}')).toEqual({ kind: 'ack', id: null, route: 'unconfirmed', reached: 0, at: null });
+    expect(parseFrame('{"ack":{"id":1,"route":"moon","reached":"x"}}')).toEqual({ kind: 'ack', id: null, route: 'unconfirmed', reached: 0, at: null, partial: false });
   });
 
   it('reads `reachable` if the server says it', () => {

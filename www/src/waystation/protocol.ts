@@ -40,7 +40,7 @@ export type MissedQuestion = { readonly since: number } | { readonly after: stri
 
 export type Frame =
   | { readonly kind: 'message'; readonly message: unknown; readonly from: string | null; readonly id: string | null; readonly at: number | null }
-  | { readonly kind: 'ack'; readonly id: string | null; readonly route: Route; readonly reached: number; readonly at: number | null }
+  | { readonly kind: 'ack'; readonly id: string | null; readonly route: Route; readonly reached: number; readonly at: number | null; readonly partial: boolean }
   /** `reachable`: undefined if the server does not say it. */
   | { readonly kind: 'presence'; readonly user: string; readonly present: boolean; readonly reachable: boolean | undefined }
   | { readonly kind: 'signal'; readonly signal: unknown; readonly from: string | null }
@@ -98,7 +98,7 @@ export function parseFrame(source: unknown): Frame {
     };
   }
   if (isObject(ack)) {
-    return { kind: 'ack', id: text(ack.id), route: route(ack.route), reached: number(ack.reached) ?? 0, at: number(ack.at) };
+    return { kind: 'ack', id: text(ack.id), route: route(ack.route), reached: number(ack.reached) ?? 0, at: number(ack.at), partial: ack.partial === true };
   }
   if (isObject(presence) && typeof presence.user === 'string') {
     const { user, present, reachable } = presence;

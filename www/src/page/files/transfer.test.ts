@@ -151,7 +151,7 @@ describe('hostile parts cost an error text', () => {
   });
 });
 
-const ack = (id: string, route: Route = 'chat'): Ack => ({ id, route, reached: 1, at: 1 });
+const ack = (id: string, route: Route = 'chat'): Ack => ({ id, route, reached: 1, at: 1, partial: false });
 
 function entryOf(size = log.size): Entry {
   const file = makeFile({ ...log, size });

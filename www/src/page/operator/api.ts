@@ -59,24 +59,37 @@ export async function requestJson(path: string, options: ApiRequest): Promise<Js
 }
 
 export const count = (value: unknown): number => (typeof value === 'number' ? value : 0);
+/** Whether a node of the cluster did not answer, so that the answer may be incomplete. */
+export const isPartial = (answer: JsonObject): boolean => answer.partial === true;
 const strings = (value: unknown): string[] => (Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : []);
 
 export interface UserPresence {
   readonly push: number;
   readonly groups: readonly string[];
+  /** A node did not answer. */
+  readonly partial: boolean;
+}
+
+/** The number of sockets that a push reached, or that were closed. */
+export interface SocketCount {
+  readonly sockets: number;
+  /** A node did not answer. */
+  readonly partial: boolean;
 }
 
 export async function fetchPresence(user: string, token: string): Promise<UserPresence> {
   const presence = await requestJson(`api/v1/presence/${user}`, { token });
-  return { push: count(presence.push), groups: strings(presence.groups) };
+  return { push: count(presence.push), groups: strings(presence.groups), partial: isPartial(presence) };
 }
 
-export async function sendPush(user: string, json: string, token: string): Promise<number> {
-  return count((await requestJson(`api/v1/push/${user}`, { method: 'POST', token, body: json })).reached);
+export async function sendPush(user: string, json: string, token: string): Promise<SocketCount> {
+  const answer = await requestJson(`api/v1/push/${user}`, { method: 'POST', token, body: json });
+  return { sockets: count(answer.reached), partial: isPartial(answer) };
 }
 
-export async function endSessions(user: string, token: string): Promise<number> {
-  return count((await requestJson(`api/v1/sessions/${user}`, { method: 'DELETE', token })).closed);
+export async function endSessions(user: string, token: string): Promise<SocketCount> {
+  const answer = await requestJson(`api/v1/sessions/${user}`, { method: 'DELETE', token });
+  return { sockets: count(answer.closed), partial: isPartial(answer) };
 }
 
 /** Whether the operator API requires a token that this browser does not have in its cookie. */

@@ -1,5 +1,5 @@
 import { shallowRef, watch, type Ref } from 'vue';
-import { count, isObject, requestJson } from './api';
+import { count, isObject, isPartial, requestJson } from './api';
 import { usePolling } from './polling';
 
 export interface ClusterNode {
@@ -32,7 +32,7 @@ export async function readNodes(token: string): Promise<NodeList> {
     self: one.self === true,
     lastSeen: count(one.last_seen),
   }));
-  return { nodes, partial: list.partial === true };
+  return { nodes, partial: isPartial(list) };
 }
 
 /** Reads the nodes every four seconds while the browser shows the page, until the scope ends. */

@@ -1,5 +1,5 @@
 import { computed, shallowRef, watch, type Ref } from 'vue';
-import { count, isObject, requestJson } from './api';
+import { count, isObject, isPartial, requestJson } from './api';
 import { errorText } from './errors';
 import { usePolling } from './polling';
 
@@ -13,6 +13,8 @@ export interface UserPage {
   readonly users: readonly PresentUser[];
   /** Where the next page begins; null: this is the last one. */
   readonly next: string | null;
+  /** A node did not answer. */
+  readonly partial: boolean;
 }
 
 const pageSize = 20;
@@ -26,7 +28,7 @@ export async function readUsers(after: string, token: string): Promise<UserPage>
   const users = (Array.isArray(page.users) ? page.users : [])
     .filter(isObject)
     .map((one) => ({ user: String(one.user), pushSockets: count(one.push_sockets), groups: count(one.groups) }));
-  return { users, next: typeof page.next === 'string' ? page.next : null };
+  return { users, next: typeof page.next === 'string' ? page.next : null, partial: isPartial(page) };
 }
 
 export interface PresentUsers {
