@@ -135,7 +135,8 @@ class Redis(Folder):
         wait_until("the end of a node", lambda: "\nwaystation_cluster_nodes 1\n" in get(ports[0], "/metrics"))
         # The nodes asked for one thing that they have no right to, and do without.
         refused = self.ask(path, "ACL", "LOG").splitlines()
-        self.assertEqual({refused[at + 1] for at, word in enumerate(refused) if word == "object"}, {"config|get"}, refused)
+        objects = {refused[at + 1] for at, word in enumerate(refused) if word == "object"}
+        self.assertEqual(objects, {"config|get"}, refused)
         for command in (("FLUSHALL",), ("CONFIG", "GET", "requirepass"), ("GET", "other"), ("SUBSCRIBE", "other"),
                         ("EVAL", "return 1", "0"), ("MONITOR",)):
             self.assertIn("NOPERM", self.ask(path, "--user", "waystation", "--pass", "secret", *command))
@@ -391,8 +392,8 @@ class TryIt(Folder):
         opener = self.folder / "xdg-open"
         opener.write_text("#!/bin/sh\nexit 3\n", encoding="utf-8")
         opener.chmod(0o755)
-        process = self.start("env", f"PATH={self.folder}:{os.environ['PATH']}", PACKAGING / "cluster" / "try.sh", "--open",
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = self.start("env", f"PATH={self.folder}:{os.environ['PATH']}", PACKAGING / "cluster" / "try.sh",
+                             "--open", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         lines = []
         for line in process.stdout:
             lines.append(line)
