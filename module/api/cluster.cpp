@@ -1,5 +1,6 @@
 #include "api/cluster.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "admission/keys.hpp"
@@ -144,10 +145,20 @@ std::vector<Error> check_cluster(const waystation_options& options) {
   }
   const auto entries = entries_of(options);
   if (entries.empty()) return errors;
+  std::vector<EngineAddress> earlier;
   for (const auto& entry : entries) {
-    if (auto address = parse_engine_address("cluster", entry); !address) {
+    auto address = parse_engine_address("cluster", entry);
+    if (!address) {
       errors.push_back(std::move(address.error()));
+      continue;
     }
+    const auto same = std::ranges::find_if(
+        earlier, [&](const auto& other) { return other.has_server_of(*address); });
+    if (same != earlier.end()) {
+      errors.push_back(option_error("cluster", in_quotes(address->describe()),
+                                    same_server_clause(same->describe())));
+    }
+    earlier.push_back(std::move(*address));
   }
   if (text_or_empty(options.cluster_key_file).empty()) {
     errors.push_back(option_error("cluster_key_file", "\"\"", "missing, while cluster is set",
@@ -191,6 +202,10 @@ std::vector<ClusterFinding> try_engines(const waystation_options& options,
       continue;
     }
     add(WAYSTATION_LOG_INFO, "connected, version " + result.version);
+    for (std::size_t other = 0; other < i; ++other) {
+      if (results[other].run_id != result.run_id) continue;
+      add(WAYSTATION_LOG_ERROR, same_server_clause(addresses[other].describe()));
+    }
     for (const auto& advice : result.advice) add(WAYSTATION_LOG_WARNING, advice);
   }
   return findings;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/ascii.hpp"
+#include "base/error.hpp"
 
 namespace waystation {
 namespace {
@@ -161,6 +162,18 @@ std::string EngineHost::describe() const {
   if (is_path()) return host;
   const bool is_v6 = host.find(':') != std::string::npos;
   return (is_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+std::string same_server_clause(std::string_view other) {
+  return "the same server as " + in_quotes(other) +
+         "; each entry of cluster needs a server of its own, another database does not suffice";
+}
+
+bool EngineAddress::has_server_of(const EngineAddress& other) const noexcept {
+  const auto is_in_other = [&other](const EngineHost& host) {
+    return std::ranges::find(other.hosts, host) != other.hosts.end();
+  };
+  return primary_name == other.primary_name && std::ranges::any_of(hosts, is_in_other);
 }
 
 std::string EngineAddress::describe() const {

@@ -30,9 +30,14 @@ struct EngineAddress {
   std::uint32_t database = 0;
 
   bool uses_sentinel() const noexcept { return !primary_name.empty(); }
+  /// Whether both name one server, in whatever database. Two names of one server are not noticed.
+  bool has_server_of(const EngineAddress& other) const noexcept;
   /// For a log line: the address without user and password.
   std::string describe() const;
 };
+
+/// What is wrong with two addresses that lead to one server, as a clause. `other` as describe().
+std::string same_server_clause(std::string_view other);
 
 /// What parse_engine_address() accepts, for the texts of the option and of its errors.
 inline constexpr char kEngineAddressAllowed[] =

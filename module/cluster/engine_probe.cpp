@@ -36,6 +36,7 @@ class Probe final : private RedisConnection::Listener {
   void on_ready() noexcept override {
     try {
       findings_.version = connection_.version();
+      findings_.run_id = connection_.run_id();
       check_engine_settings(connection_,
                             [this](const std::string& line) { findings_.advice.push_back(line); });
       // Its reply follows those.
@@ -97,7 +98,7 @@ std::vector<EngineFindings> probe_engines(const std::vector<EngineAddress>& addr
     if (result.wait_until(until) == std::future_status::ready) {
       findings.push_back(result.get());
     } else {
-      findings.push_back({"no answer in time", {}, {}});
+      findings.push_back({"no answer in time", {}, {}, {}});
     }
   }
   reactor.stop();

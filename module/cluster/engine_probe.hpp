@@ -13,6 +13,7 @@ namespace waystation {
 struct EngineFindings {
   std::string problem;              // it cannot be used; empty: it can
   std::string version;              // where it can
+  std::string run_id;               // where it can; of two addresses of one server, the same
   std::vector<std::string> advice;  // see check_engine_settings()
 };
 

@@ -510,6 +510,12 @@ void RedisBackplane::on_fenced(Shard& shard) noexcept {
       [](Member& member) { member.go_away(); });
 }
 
+const Shard* RedisBackplane::other_shard_at(std::string_view run_id) const noexcept {
+  const auto found = std::ranges::find_if(
+      engines_, [run_id](const auto& engine) { return engine->shard.run_id() == run_id; });
+  return found == engines_.end() ? nullptr : &(*found)->shard;
+}
+
 void RedisBackplane::on_log(ClusterLog level, std::string line) noexcept {
   if (options_.log) options_.log(level, line);
 }

@@ -163,6 +163,9 @@ void Shard::enter() {
     commands_.reconnect("the connections lead to different servers");
     return subscriptions_.reconnect("the connections lead to different servers");
   }
+  if (const auto* const other = listener_.other_shard_at(commands_.run_id())) {
+    return refuse_server(*other);
+  }
   const auto incarnation = sealer_ ? sealer_->incarnation().next() : Incarnation::random();
   sealer_.emplace(*options_.keys, options_.name, incarnation);
   inbox_ = names_.inbox(incarnation);
@@ -173,6 +176,16 @@ void Shard::enter() {
     return subscriptions_.reconnect("the buffer is full");
   }
   state_ = State::entering;
+}
+
+/// Databases of a server have tables of their own, but share all channels: subscribers of both
+/// shards would be counted together.
+void Shard::refuse_server(const Shard& other) {
+  if (std::exchange(refused_run_, commands_.run_id()) != commands_.run_id()) {
+    log(ClusterLog::error, same_server_clause(other.description_));
+  }
+  commands_.reconnect("another entry of cluster uses this server");
+  subscriptions_.reconnect("another entry of cluster uses this server");
 }
 
 void Shard::register_node() {

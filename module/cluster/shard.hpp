@@ -49,6 +49,8 @@ class Shard final : private Subscriptions::Listener, private Timer {
     virtual void on_nodes_changed(Shard& shard) noexcept = 0;
     /// The other nodes had given this one up: to them, its users were absent.
     virtual void on_fenced(Shard& shard) noexcept = 0;
+    /// Another shard that uses the server with that run id: Shard::run_id(). Null: none.
+    virtual const Shard* other_shard_at(std::string_view run_id) const noexcept = 0;
     virtual void on_log(ClusterLog level, std::string line) noexcept = 0;
 
    protected:
@@ -96,6 +98,10 @@ class Shard final : private Subscriptions::Listener, private Timer {
     return scripts_.list_nodes(commands_, entry_, std::move(done));
   }
   const std::string& describe() const noexcept { return description_; }
+  /// Of the server whose table of nodes it uses. Empty: none.
+  std::string_view run_id() const noexcept {
+    return state_ == State::connecting ? std::string_view() : entry_.run_id;
+  }
 
  private:
   // A command that has waited for so long is a sign that the engine hangs.
@@ -150,6 +156,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   void go_down() noexcept;
   void enter();
   void enter_again();
+  void refuse_server(const Shard& other);
   void register_node();
   void on_registered(const Registration* registration);
   void on_name_taken(const Registration& registration);
@@ -202,6 +209,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   std::array<std::string, 2> last_problems_;  // logged, of each connection
   EngineErrorLog error_log_;
   std::string advised_run_;  // the server's run whose settings were checked
+  std::string refused_run_;   // the server's run that another shard uses
 };
 
 }  // namespace waystation

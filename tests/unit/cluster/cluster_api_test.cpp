@@ -89,6 +89,7 @@ TEST_F(ClusterApiTest, AfterADrainTheOtherNodesDoNotWaitForThisOne) {
 /// The findings of waystation_cluster_check.
 struct Findings {
   std::string text;         // "<severity> <option>; " of each
+  std::string last;         // the message of the last one
   bool wants_more = false;  // after the first
 };
 
@@ -96,6 +97,7 @@ int note(void* data, waystation_log_level severity, const waystation_error* find
   auto& found = *static_cast<Findings*>(data);
   found.text += std::to_string(severity) + " " + finding->option + "; ";
   EXPECT_STRNE(finding->message, "");
+  found.last = finding->message;
   return found.wants_more ? 1 : 0;
 }
 
@@ -105,6 +107,23 @@ TEST_F(ClusterApiTest, TheStatusOfTheCheckCoversFindingsThatTheCallerDoesNotWant
   Findings found;
   EXPECT_EQ(waystation_cluster_check(&options_, 10'000, note, &found), WAYSTATION_FAILED);
   EXPECT_EQ(found.text, std::to_string(WAYSTATION_LOG_INFO) + " cluster; ");
+}
+
+TEST_F(ClusterApiTest, EachEntryNeedsAServerOfItsOwn) {
+  for (const auto* entries : {"redis://h,redis://:password@h:6379/1", "unix:///path,unix:///path",
+                              "redis+sentinel://a,b/main,redis+sentinel://b,c/main/1"}) {
+    set_cluster(entries);
+    Findings found;
+    EXPECT_EQ(waystation_cluster_check(&options_, 10'000, note, &found), WAYSTATION_INVALID);
+    EXPECT_NE(found.last.find(": the same server as \""), std::string::npos) << found.last;
+  }
+  const RedisServer engine({}, free_port());
+  set_cluster("unix://" + engine.path() + ",redis://127.0.0.1:" + std::to_string(engine.port()));
+  Findings found;
+  found.wants_more = true;
+  EXPECT_EQ(waystation_cluster_check(&options_, 10'000, note, &found), WAYSTATION_FAILED);
+  EXPECT_NE(found.text.find(std::to_string(WAYSTATION_LOG_ERROR) + " cluster; "), std::string::npos)
+      << found.text;
 }
 
 TEST_F(ClusterApiTest, TheCheckNamesEachWrongOption) {

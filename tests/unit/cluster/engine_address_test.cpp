@@ -46,6 +46,19 @@ TEST(EngineAddress, APrimary) {
   EXPECT_EQ(parse("redis://[fe80::1]").describe(), "redis://[fe80::1]:6379");
 }
 
+TEST(EngineAddress, OneServer) {
+  const auto is_same = [](std::string_view one, std::string_view other) {
+    return parse(one).has_server_of(parse(other));
+  };
+  EXPECT_TRUE(is_same("redis://h", "redis://:password@h:6379/1"));
+  EXPECT_FALSE(is_same("redis://h", "redis://h:6380"));
+  EXPECT_TRUE(is_same("unix:///a", "unix://:password@/a"));
+  EXPECT_FALSE(is_same("unix:///a", "unix:///b"));
+  EXPECT_TRUE(is_same("redis+sentinel://a,b/main", "redis+sentinel://b,c/main/1"));
+  EXPECT_FALSE(is_same("redis+sentinel://a,b/main", "redis+sentinel://a,b/other"));
+  EXPECT_FALSE(is_same("redis://h:26379", "redis+sentinel://h/main"));
+}
+
 TEST(EngineAddress, Sentinels) {
   const auto address = parse("redis+sentinel://:pw@a,b:7,[::1]:8/main/2");
   EXPECT_EQ(address.hosts, (Hosts{{"a", 26379}, {"b", 7}, {"::1", 8}}));

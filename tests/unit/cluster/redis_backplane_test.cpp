@@ -531,6 +531,22 @@ TEST_F(RedisBackplaneTest, ANodeThatOnlyAnotherEngineKnowsIsMissed) {
   EXPECT_TRUE(closed->is_partial);
 }
 
+TEST_F(RedisBackplaneTest, TwoEnginesAreNotOneServer) {
+  TestNode made(loop, server, "a", std::string(kFirstKey), &server);
+  const auto& stats = made.backplane.state()->stats;
+  ASSERT_TRUE(loop.run_until([&] {
+    return stats.engines_ready != 0 && made.log.find("the same server") != std::string::npos;
+  }));
+  EXPECT_THAT(made.log, HasSubstr("each entry of cluster needs a server of its own"));
+  // As often as it is tried.
+  const auto until = loop.now_ms() + 200;
+  loop.run_until([&] {
+    EXPECT_EQ(stats.engines_ready, 1U);
+    return loop.now_ms() > until;
+  });
+  EXPECT_EQ(made.log.find("the same server"), made.log.rfind("the same server")) << made.log;
+}
+
 TEST_F(RedisBackplaneTest, WhatAUserMissedIsAskedOfAllNodes) {
   auto& first = node("a");
   auto& second = node("b");
