@@ -198,10 +198,18 @@ end
 -- Returns `since`, and whether this call has noticed the run.
 local function note_run()
   local known = redis.call('HMGET', run, 'id', 'since', 'last')
-  local since = tonumber(known[2])
+  local since, last = tonumber(known[2]), tonumber(known[3])
   local is_new = known[1] ~= run_id or not since
+  if not is_new and last > time then
+    -- The clock was set back. All times count from now, so that none of them is in the future.
+    since = time
+    redis.call('DEL', seen)
+    if redis.call('HEXISTS', nodes, unknown) == 1 then
+      redis.call('HSET', nodes, unknown, time + reconnect)
+    end
+  end
   -- If nobody was served for long, it was not the nodes that were silent.
-  if is_new or time - tonumber(known[3]) > silence then since = time end
+  if is_new or time - last > silence then since = time end
   redis.call('HSET', run, 'id', run_id, 'since', since, 'last', time)
   if is_new then
     local until_time = whole_from()

@@ -27,7 +27,7 @@ namespace waystation {
 /// A node leaves by leave(). Otherwise reap() of another node removes it: when its inbox has no
 /// subscriber and it has not called reap() for `silence_ms`. A server may have started, been
 /// promoted, or answered nobody for longer than that. Nodes that are in the table then have
-/// `return_ms` to call reap() again.
+/// `return_ms` to call reap() again. The same holds when its clock was set back.
 ///
 /// A server that has started or was promoted may have lost a part of its table. So the table is not
 /// settled for `reconnect_ms`. A node must return within that time: see the deadlines in

@@ -726,6 +726,29 @@ TEST_F(ScriptsTest, AfterAPauseOfTheServerNodesHaveTimeToReturn) {
       << "but not for ever";
 }
 
+TEST_F(ScriptsTest, AClockThatIsSetBackKeepsNoNodeInTheTable) {
+  const Scripts quick(
+      names_, {.silence_ms = 50, .return_ms = 500, .pause_ms = 1'000'000, .reconnect_ms = kAtOnce});
+  const auto one = entry("node-1");
+  const auto dead = entry("node-2");
+  Subscriber watcher(server_, {names_.all(), names_.inbox(one.incarnation)});
+  enter(one);
+  enter(dead);
+  reap(quick, dead);
+  reap(quick, one);
+  // As if it had been an hour ahead until now.
+  const auto ahead = std::to_string(*client_->server_time_ms() + 3'600'000);
+  server_.ask({"HSET", names_.run_key(), "since", ahead, "last", ahead});
+  server_.ask({"HSET", names_.seen_key(), "node-1", ahead, "node-2", ahead});
+  server_.ask({"HSET", names_.nodes_key(), "?", ahead});
+  EXPECT_EQ(reap(quick, one).nodes.size(), 2U) << "it may return";
+  EXPECT_EQ(decide_from_alice(), "[4 0]") << "node-2 may have him";
+  ASSERT_TRUE(reap_until(quick, one, [](const auto& report) {
+    return report.nodes.size() == 1 && report.is_settled;
+  }));
+  EXPECT_EQ(decide_from_alice(), "[0 0]");
+}
+
 TEST_F(ScriptsTest, AServerThatHasLostItsTableAwaitsThoseThatWereThere) {
   const Scripts quick(
       names_, {.silence_ms = 50, .return_ms = 300, .pause_ms = 1'000'000, .reconnect_ms = kAtOnce});
