@@ -123,14 +123,14 @@ void Shard::on_connection_lost(bool is_commands, std::string_view reason, bool w
     // Verdicts may still arrive over the other connection.
     is_stale_ = state_ != State::connecting;
   }
-  auto& last = last_problems_[is_commands ? 1 : 0];
-  if (state_ == State::ready || last != reason) {
-    try {
-      last = reason;
-      log(ClusterLog::warning, (was_ready ? "connection lost: " : "not connected: ") + last);
-    } catch (const std::bad_alloc&) {
-      // The next attempt fails with a line.
+  try {
+    const auto problem =
+        (was_ready ? "connection lost: " : "not connected: ") + std::string(reason);
+    if (problem_logs_[is_commands ? 1 : 0].take(problem, loop_.now_ms())) {
+      log(ClusterLog::warning, problem);
     }
+  } catch (const std::bad_alloc&) {
+    // The next attempt fails with a line.
   }
   set_ready(false);
   if (!is_commands) {
@@ -282,7 +282,7 @@ void Shard::become_ready() {
   state_ = State::ready;
   was_ready_ = true;
   has_missed_report_ = false;  // all nodes recount now
-  for (auto& problem : last_problems_) problem.clear();
+  for (auto& problems : problem_logs_) problems.reset();
   update_ready();
   log(ClusterLog::info, "ready at " + commands_.server_name() + ", version " + commands_.version());
   if (std::exchange(advised_run_, commands_.run_id()) != commands_.run_id()) {

@@ -219,7 +219,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   NodeEntry entry_;
   std::string inbox_;
   std::vector<std::string> nodes_;
-  std::array<std::string, 2> last_problems_;  // logged, of each connection
+  std::array<ConnectionProblemLog, 2> problem_logs_;  // of each connection
   EngineErrorLog error_log_;
   std::string advised_run_;  // the server's run whose settings were checked
   std::string refused_run_;  // the server's run that another shard uses

@@ -281,6 +281,24 @@ TEST_F(RedisBackplaneTest, ANodeThatCannotSubscribeForAWhileIsNotGivenUp) {
   EXPECT_EQ(first.log.find("silent"), std::string::npos) << first.log;
 }
 
+TEST_F(RedisBackplaneTest, CommandsThatCannotBeSentFillNoLog) {
+  auto& first = node("a");
+  auto admin = server.client();
+  const auto connections = [&admin] {
+    const auto info = admin.ask({"INFO", "stats"});
+    constexpr std::string_view kField = "total_connections_received:";
+    return std::stoi(info.substr(info.find(kField) + kField.size()));
+  };
+  // The subscriptions stay.
+  ASSERT_EQ(admin.ask({"CONFIG", "SET", "requirepass", "secret"}), "OK");
+  const auto before = connections();
+  kill_connection(admin, "waystation:test:a:C");
+  ASSERT_TRUE(loop.run_until([&] { return connections() >= before + 5; }));
+  const auto line = first.log.find("NOAUTH");
+  ASSERT_NE(line, std::string::npos) << first.log;
+  EXPECT_EQ(line, first.log.rfind("NOAUTH")) << first.log;
+}
+
 TEST_F(RedisBackplaneTest, ANodeThatCannotSendCommandsForAWhileIsNotGivenUp) {
   auto& first = node("a");
   // It may miss the subscriptions of the node at any time.
