@@ -19,7 +19,7 @@ struct EngineFindings {
   std::vector<std::string> differences;
 };
 
-/// Connects to each engine of the options and logs in, on a thread of its own, and waits for it at
+/// Connects to each engine of the options and logs in, on a separate thread, and waits for it at
 /// most until `deadline`. Reads the table of nodes, and does not enter it. The result has one
 /// element for each engine. Throws std::system_error where no thread or descriptor can be had, and
 /// std::bad_alloc.

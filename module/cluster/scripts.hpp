@@ -157,8 +157,8 @@ class Scripts {
   bool recount(RedisConnection& connection, std::string_view inbox, std::uint32_t token,
                std::span<const std::string_view> channels, Handler handler) const;
 
-  /// Enters the table, if the settings of this node fit those of each node that is alive: the
-  /// engine has the same place in the same number of engines, and each node has the key that the
+  /// Enters the table, if the settings of this node fit those of each node that is alive. They fit
+  /// if the engine has the same place among as many engines, and each node has the key that the
   /// other one seals with. `is_returning`: this process has been ready before. `known_nodes`: the
   /// names that the last reap() returned. A server that has lost its table then waits for these
   /// nodes. `done` gets null where the connection was lost or the reply was an error.
