@@ -249,7 +249,7 @@ void drain(WebServer& server, RelayHandle& relay) {
 }
 
 /// Waits until this node has entered its cluster, or its servers are not reached in time. Throws
-/// std::runtime_error if another node that is alive has its name.
+/// std::runtime_error if another node that is alive has its name, or settings that do not fit.
 void await_cluster(const waystation_relay* relay) {
   constexpr auto kPatience = 3s;
   const auto until = std::chrono::steady_clock::now() + kPatience;
@@ -261,6 +261,11 @@ void await_cluster(const waystation_relay* relay) {
       throw std::runtime_error{
           "node_name: another node of the cluster that is connected has the same name; give each "
           "node a different name"};
+    }
+    if (stats.cluster_settings_differ != 0) {
+      throw std::runtime_error{
+          "cluster: the settings of this node do not fit those of another node; the error before "
+          "this one says which, and what to do"};
     }
     if (stats.cluster_engines_ready == stats.cluster_engines) return;
     if (std::chrono::steady_clock::now() > until) return;

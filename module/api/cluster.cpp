@@ -77,6 +77,19 @@ std::optional<Error> check_message_size(const waystation_options& options) {
                       "at most " + std::to_string(kMaxMessageBytes));
 }
 
+/// All but the keys and the log. Throws OptionError for options that were not checked.
+ClusterOptions read_options(const waystation_options& options) {
+  ClusterOptions read;
+  for (const auto& entry : entries_of(options)) {
+    auto address = parse_engine_address("cluster", entry);
+    if (!address) throw OptionError(std::move(address.error()));
+    read.engines.push_back(std::move(*address));
+  }
+  read.name = cluster_name(options);
+  read.node_name = resolve_node_name(text_or_empty(options.node_name));
+  return read;
+}
+
 waystation_log_level to_public(ClusterLog level) noexcept {
   switch (level) {
     case ClusterLog::error:
@@ -124,6 +137,7 @@ class RedisCluster final : public Cluster {
     stats.cluster_frames_rejected = read(from.frames_rejected);
     stats.cluster_name_taken = read(from.name_taken);
     stats.cluster_round_trip_us_total = read(from.round_trip_us_total);
+    stats.cluster_settings_differ = read(from.settings_differ);
   }
 
   LabelCounts round_trips() const override {
@@ -190,15 +204,12 @@ std::vector<Error> check_cluster_files(const waystation_options& options) {
 
 std::vector<ClusterFinding> try_engines(const waystation_options& options,
                                         std::chrono::milliseconds deadline) {
-  std::vector<EngineAddress> addresses;
-  for (const auto& entry : entries_of(options)) {
-    if (auto address = parse_engine_address("cluster", entry)) {
-      addresses.push_back(std::move(*address));
-    }
-  }
+  auto cluster = read_options(options);
+  const auto& addresses = cluster.engines;
   std::vector<ClusterFinding> findings;
   if (addresses.empty()) return findings;
-  const auto results = probe_engines(addresses, deadline);
+  if (auto keys = read_keys(options)) cluster.keys = std::move(*keys);
+  const auto results = probe_engines(cluster, deadline);
   for (std::size_t i = 0; i < results.size(); ++i) {
     const auto& result = results[i];
     // Without user and password.
@@ -215,24 +226,18 @@ std::vector<ClusterFinding> try_engines(const waystation_options& options,
       if (results[other].run_id != result.run_id) continue;
       add(WAYSTATION_LOG_ERROR, same_server_clause(addresses[other].describe()));
     }
+    for (const auto& difference : result.differences) add(WAYSTATION_LOG_ERROR, difference);
     for (const auto& advice : result.advice) add(WAYSTATION_LOG_WARNING, advice);
   }
   return findings;
 }
 
 std::unique_ptr<Cluster> Cluster::make(const waystation_options& options, Log log) {
-  ClusterOptions made;
-  for (const auto& entry : entries_of(options)) {
-    auto address = parse_engine_address("cluster", entry);
-    if (!address) throw OptionError(std::move(address.error()));
-    made.engines.push_back(std::move(*address));
-  }
+  auto made = read_options(options);
   if (made.engines.empty()) return nullptr;
   auto keys = read_keys(options);
   if (!keys) throw OptionError(std::move(keys.error()));
   made.keys = std::move(*keys);
-  made.name = cluster_name(options);
-  made.node_name = resolve_node_name(text_or_empty(options.node_name));
   made.log = [log = std::move(log)](ClusterLog level, const std::string& line) {
     log(to_public(level), line);
   };

@@ -71,6 +71,8 @@ constexpr std::array kStats = {
           "Servers where another node has the name of this one."),
     STAT(cluster_round_trip_us_total, 1, "waystation_cluster_round_trip_seconds_sum", "", "",
          1000000, "Sum of the round trips of all heartbeats."),
+    GAUGE(cluster_settings_differ, "waystation_cluster_settings_differ",
+          "Servers where the keys or the list of servers of this node do not fit another node."),
 };
 // clang-format on
 #undef STAT

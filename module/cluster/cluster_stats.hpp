@@ -43,6 +43,8 @@ struct ClusterStats {
   std::atomic<std::uint64_t> engines_ready = 0;  // of them
   std::atomic<std::uint64_t> nodes = 0;          // known, this one too; the largest of all engines
   std::atomic<std::uint64_t> name_taken = 0;     // engines where another node has the name
+  std::atomic<std::uint64_t> settings_differ =
+      0;                                         // engines where this node does not fit the others
   std::atomic<std::uint64_t> round_trip_us = 0;  // the last
   std::atomic<std::uint64_t> round_trip_us_total = 0;                                  // of all
   std::array<std::atomic<std::uint64_t>, kRoundTripBuckets.size() + 1> round_trips{};  // by bucket

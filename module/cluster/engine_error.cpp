@@ -66,4 +66,15 @@ bool EngineErrorLog::take(std::string_view error, std::int64_t now_ms) noexcept 
   return true;
 }
 
+bool ConnectionProblemLog::take(std::string_view problem, std::int64_t now_ms) {
+  if (now_ms >= interval_end_ms_) {
+    interval_end_ms_ = now_ms + kIntervalMs;
+    lines_ = 0;
+  }
+  if (lines_ == kMaxLines || (lines_ != 0 && last_ == problem)) return false;
+  last_ = problem;
+  ++lines_;
+  return true;
+}
+
 }  // namespace waystation

@@ -33,4 +33,23 @@ class EngineErrorLog {
   std::array<std::int64_t, kKinds> next_ms_;
 };
 
+/// Keeps a connection that fails again and again from filling the log.
+class ConnectionProblemLog {
+ public:
+  static constexpr std::int64_t kIntervalMs = EngineErrorLog::kIntervalMs;
+  /// The most lines in that time.
+  static constexpr unsigned kMaxLines = 5;
+
+  /// Whether a line about `problem` is due at `now_ms`: it is not the last one that was logged, or
+  /// that was long ago. Throws std::bad_alloc; no line is due then.
+  bool take(std::string_view problem, std::int64_t now_ms);
+  /// The connection works again.
+  void reset() noexcept { interval_end_ms_ = std::numeric_limits<std::int64_t>::min(); }
+
+ private:
+  std::int64_t interval_end_ms_ = std::numeric_limits<std::int64_t>::min();
+  unsigned lines_ = 0;  // in this interval
+  std::string last_;    // of them
+};
+
 }  // namespace waystation

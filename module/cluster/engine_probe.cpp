@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "cluster/engine_settings.hpp"
+#include "cluster/node_settings.hpp"
 #include "cluster/redis_connection.hpp"
+#include "cluster/scripts.hpp"
 #include "cluster/sentinel.hpp"
 #include "reactor/reactor.hpp"
 
@@ -15,9 +17,15 @@ namespace {
 /// One server. Everything but the future is for the reactor's thread.
 class Probe final : private RedisConnection::Listener {
  public:
-  Probe(Loop& loop, Resolver& resolver, const EngineAddress& address)
-      : locator_(make_locator(loop, resolver, address)),
-        connection_(loop, *locator_, options(address), *this) {
+  Probe(Loop& loop, Resolver& resolver, const ClusterOptions& cluster, std::size_t engine)
+      : scripts_(ChannelNames(cluster.name), cluster.times),
+        locator_(make_locator(loop, resolver, cluster.engines[engine])),
+        connection_(loop, *locator_, options(cluster.engines[engine]), *this) {
+    entry_.name = cluster.node_name;
+    if (cluster.keys) {
+      entry_.settings =
+          describe_settings(*cluster.keys, cluster.name, engine + 1, cluster.engines.size());
+    }
     connection_.start();
   }
 
@@ -39,13 +47,28 @@ class Probe final : private RedisConnection::Listener {
       findings_.run_id = connection_.run_id();
       check_engine_settings(connection_,
                             [this](const std::string& line) { findings_.advice.push_back(line); });
-      // Its reply follows those.
-      connection_.send({"PING"}, [this](const Reply* reply) {
-        if (reply != nullptr) finish();
+      // Its replies follow those.
+      scripts_.load(connection_, [this](const std::string& problem) {
+        if (problem.empty()) return compare_settings();
+        findings_.problem = problem;
+        finish();
       });
     } catch (const std::bad_alloc&) {
       finish();
     }
+  }
+
+  void compare_settings() {
+    entry_.run_id = connection_.run_id();
+    scripts_.list_nodes(connection_, entry_, [this](const std::vector<TableEntry>* nodes) {
+      if (!connection_.is_ready()) return;  // see on_lost()
+      for (const auto& node : nodes == nullptr ? std::vector<TableEntry>() : *nodes) {
+        if (node.difference.empty()) continue;
+        findings_.differences.push_back(
+            describe_difference(entry_.settings, node.name, node.difference));
+      }
+      finish();
+    });
   }
 
   void on_lost(std::string_view reason, bool) noexcept override {
@@ -57,6 +80,8 @@ class Probe final : private RedisConnection::Listener {
     if (!std::exchange(is_finished_, true)) result_.set_value(std::move(findings_));
   }
 
+  const Scripts scripts_;
+  NodeEntry entry_;
   std::unique_ptr<EngineLocator> locator_;
   RedisConnection connection_;
   EngineFindings findings_;
@@ -73,7 +98,7 @@ struct Probes {
 
 }  // namespace
 
-std::vector<EngineFindings> probe_engines(const std::vector<EngineAddress>& addresses,
+std::vector<EngineFindings> probe_engines(const ClusterOptions& cluster,
                                           std::chrono::milliseconds deadline) {
   Reactor reactor({});
   std::unique_ptr<Probes> probes;
@@ -82,8 +107,8 @@ std::vector<EngineFindings> probe_engines(const std::vector<EngineAddress>& addr
     try {
       probes = std::make_unique<Probes>(reactor);
       std::vector<std::future<EngineFindings>> results;
-      for (const auto& address : addresses) {
-        probes->probes.push_back(std::make_unique<Probe>(reactor, probes->resolver, address));
+      for (std::size_t i = 0; i < cluster.engines.size(); ++i) {
+        probes->probes.push_back(std::make_unique<Probe>(reactor, probes->resolver, cluster, i));
         results.push_back(probes->probes.back()->result());
       }
       started.set_value(std::move(results));
@@ -98,7 +123,7 @@ std::vector<EngineFindings> probe_engines(const std::vector<EngineAddress>& addr
     if (result.wait_until(until) == std::future_status::ready) {
       findings.push_back(result.get());
     } else {
-      findings.push_back({"no answer in time", {}, {}, {}});
+      findings.push_back({"no answer in time", {}, {}, {}, {}});
     }
   }
   reactor.stop();

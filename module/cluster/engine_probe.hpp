@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cluster/engine_address.hpp"
+#include "cluster/cluster_options.hpp"
 
 namespace waystation {
 
@@ -15,12 +15,15 @@ struct EngineFindings {
   std::string version;              // where it can
   std::string run_id;               // where it can; of two addresses of one server, the same
   std::vector<std::string> advice;  // see check_engine_settings()
+  // Nodes that are connected there and keep this one from entering: see describe_difference().
+  std::vector<std::string> differences;
 };
 
-/// Connects to each server and logs in, on a thread of its own, and waits for it at most until
-/// `deadline`. The result has one element for each address. Throws std::system_error where no
-/// thread or descriptor can be had, and std::bad_alloc.
-std::vector<EngineFindings> probe_engines(const std::vector<EngineAddress>& addresses,
+/// Connects to each engine of the options and logs in, on a separate thread, and waits for it at
+/// most until `deadline`. Reads the table of nodes, and does not enter it. The result has one
+/// element for each engine. Throws std::system_error where no thread or descriptor can be had, and
+/// std::bad_alloc.
+std::vector<EngineFindings> probe_engines(const ClusterOptions& cluster,
                                           std::chrono::milliseconds deadline);
 
 }  // namespace waystation

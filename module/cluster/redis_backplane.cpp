@@ -32,10 +32,10 @@ std::optional<std::pair<Verdict, std::size_t>> read_decision(const Reply& reply)
 
 }  // namespace
 
-RedisBackplane::Engine::Engine(RedisBackplane& owner, const EngineAddress& address,
+RedisBackplane::Engine::Engine(RedisBackplane& owner, std::size_t index,
                                std::atomic<bool>& is_ready)
     : backplane(owner),
-      shard(owner.loop_, owner.resolver_, owner.options_, address, owner.stats_, is_ready, owner),
+      shard(owner.loop_, owner.resolver_, owner.options_, index, owner.stats_, is_ready, owner),
       recount(shard, [&owner](const Channel& channel, Presence presence) {
         if (channel.kind == Channel::Kind::push) {
           owner.apply_reachable(channel.name, presence);
@@ -56,9 +56,8 @@ RedisBackplane::RedisBackplane(Loop& loop, Directory& directory, Fanout& fanout,
       opener_(options_.keys, options_.name),
       resolver_(loop),
       questions_(loop, directory, node, options_) {
-  for (const auto& address : options_.engines) {
-    auto& is_ready = state_->ready[engines_.size()];
-    engines_.push_back(std::make_unique<Engine>(*this, address, is_ready));
+  for (std::size_t i = 0; i < options_.engines.size(); ++i) {
+    engines_.push_back(std::make_unique<Engine>(*this, i, state_->ready[i]));
   }
   stats_.engines.store(engines_.size(), std::memory_order_relaxed);
   for (const auto& engine : engines_) engine->shard.start();
@@ -514,6 +513,13 @@ void RedisBackplane::on_fenced(Shard& shard) noexcept {
   directory_.for_each_member(
       [&](const Group& group) { return &engine_of(group.name()).shard == &shard; },
       [](Member& member) { member.go_away(); });
+}
+
+void RedisBackplane::on_settings_differ() noexcept {
+  for (const auto& engine : engines_) engine->shard.update_ready();
+  if (stats_.settings_differ.load(std::memory_order_relaxed) == 0) return;
+  directory_.for_each_member([](const Group&) { return true; },
+                             [](Member& member) { member.go_away(); });
 }
 
 const Shard* RedisBackplane::other_shard_at(std::string_view run_id) const noexcept {

@@ -76,7 +76,7 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
   };
 
   struct Engine {
-    Engine(RedisBackplane& owner, const EngineAddress& address, std::atomic<bool>& is_ready);
+    Engine(RedisBackplane& owner, std::size_t index, std::atomic<bool>& is_ready);
 
     RedisBackplane& backplane;
     InFlight in_flight;
@@ -102,6 +102,7 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
   void on_nodes_changed(Shard& shard) noexcept override;
   void on_nodes_read() noexcept override;
   void on_fenced(Shard& shard) noexcept override;
+  void on_settings_differ() noexcept override;
   const Shard* other_shard_at(std::string_view run_id) const noexcept override;
   void on_log(ClusterLog level, std::string line) noexcept override;
 

@@ -155,7 +155,9 @@ const Reply* ReplyReader::next() noexcept {
   if (reader_->reply == nullptr) begin_reply();
   void* object = nullptr;
   if (redisReaderGetReply(reader_.get(), &object) != REDIS_OK) {
-    fail(reader_->errstr);
+    fail(reader_->err == REDIS_ERR_PROTOCOL
+             ? "the server does not speak Redis' protocol; check host and port"
+             : reader_->errstr);
     return nullptr;
   }
   if (object == nullptr) {

@@ -122,8 +122,8 @@ return 1
 )lua";
 
 // What the scripts about the table have in common. An entry is "<incarnation> <run id of the
-// server> <id of S> <id of C>", where S and C are the connections for subscriptions and for
-// commands. The first half of an incarnation is the node's own, so long as its process lives.
+// server> <id of S> <id of C> <settings>", where S and C are the connections for subscriptions and
+// for commands. The first half of an incarnation is the node's own, so long as its process lives.
 // `since` is when this run of the server, or the end of its last pause, was noticed. Nodes that
 // were silent since then have time to return.
 //
@@ -134,15 +134,36 @@ constexpr std::string_view kTableLua = R"lua(
 local seen, run, inbox_prefix = ARGV[3], ARGV[4], ARGV[5]
 local name, incarnation, run_id = ARGV[6], ARGV[7], ARGV[8]
 local silence, return_time, reconnect = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local settings = ARGV[12]
 local time = now()
 local nobody = string.rep('-', 32)
 
 local function entry_of(text)
-  local incarnation, run_id, s, c = string.match(text, '^(%x+) (%S+) (%d+) (%d+)$')
-  return {incarnation = incarnation or nobody, run_id = run_id, s = s, c = c}
+  local incarnation, run_id, s, c, settings =
+      string.match(text, '^(%x+) (%S+) (%d+) (%d+) ?(%S*)$')
+  return {incarnation = incarnation or nobody, run_id = run_id, s = s, c = c,
+          settings = settings or ''}
 end
 local function is_subscribed(entry)
   return entry.incarnation ~= nobody and subscribers(inbox_prefix .. entry.incarnation) > 0
+end
+-- Settings are "<place of the engine>/<engines>:<ids of keys>". The first key seals. Returns what
+-- keeps this node from working with one that is alive: the other's place, 'own_keys' or
+-- 'other_keys', as the node that lacks a key; nil: nothing.
+local function difference(node, entry)
+  if node == name then return nil end
+  local own_place, own_keys = string.match(settings, '^(%d+/%d+):(%x+.*)$')
+  local place, keys = string.match(entry.settings, '^(%d+/%d+):(%x+.*)$')
+  if not own_place or not place then return nil end
+  local silent_for = time - tonumber(redis.call('HGET', seen, node) or 0)
+  if silent_for > silence and not is_subscribed(entry) then return nil end
+  if place ~= own_place then return place end
+  local function has_key_of(keys, others)
+    return string.find(keys, string.match(others, '^%x+'), 1, true)
+  end
+  if not has_key_of(own_keys, keys) then return 'own_keys' end
+  if not has_key_of(keys, own_keys) then return 'other_keys' end
+  return nil
 end
 local function report(kind, name, incarnation)
   publish(all, kind .. (is_settled() and '1' or '0') .. incarnation .. name)
@@ -177,10 +198,18 @@ end
 -- Returns `since`, and whether this call has noticed the run.
 local function note_run()
   local known = redis.call('HMGET', run, 'id', 'since', 'last')
-  local since = tonumber(known[2])
+  local since, last = tonumber(known[2]), tonumber(known[3])
   local is_new = known[1] ~= run_id or not since
+  if not is_new and last > time then
+    -- The clock was set back. All times count from now, so that none of them is in the future.
+    since = time
+    redis.call('DEL', seen)
+    if redis.call('HEXISTS', nodes, unknown) == 1 then
+      redis.call('HSET', nodes, unknown, time + reconnect)
+    end
+  end
   -- If nobody was served for long, it was not the nodes that were silent.
-  if is_new or time - tonumber(known[3]) > silence then since = time end
+  if is_new or time - last > silence then since = time end
   redis.call('HSET', run, 'id', run_id, 'since', since, 'last', time)
   if is_new then
     local until_time = whole_from()
@@ -191,7 +220,8 @@ end
 )lua";
 
 constexpr std::string_view kRegisterLua = R"lua(
-local pause, s, c, is_returning = tonumber(ARGV[12]), ARGV[13], ARGV[14], ARGV[15] == '1'
+local pause, s, c, is_returning = tonumber(ARGV[13]), ARGV[14], ARGV[15], ARGV[16] == '1'
+local did_differ = ARGV[17] == '1'
 local since, is_new_run = note_run()
 local text = redis.call('HGET', nodes, name)
 local old = text and entry_of(text)
@@ -201,15 +231,24 @@ if is_other and is_subscribed(old) then
   local heard = tonumber(redis.call('HGET', seen, name) or 0)
   if time - math.max(heard, since) <= pause then return {'name_taken', heard} end
 end
+-- A node that does not fit must not be the first on a server that has lost its table.
+if did_differ and tonumber(redis.call('HGET', nodes, unknown) or 0) > time then
+  return {'settings_differ', '', ''}
+end
+local known = redis.call('HGETALL', nodes)
+for i = 1, #known, 2 do
+  local differs = difference(known[i], entry_of(known[i + 1]))
+  if differs then return {'settings_differ', known[i], differs} end
+end
 -- A node that returns is in the table, unless it was removed, or the others never knew it.
 local was_removed = is_returning and (redis.call('EXISTS', removed_key(name)) == 1 or
     (is_other and old.incarnation ~= nobody) or
     (not old and not is_new_run and redis.call('HEXISTS', nodes, unknown) == 0))
-replicated('HSET', nodes, name, table.concat({incarnation, run_id, s, c}, ' '))
+replicated('HSET', nodes, name, table.concat({incarnation, run_id, s, c, settings}, ' '))
 redis.call('HSET', seen, name, time)
 -- Who else was there before the server lost its table.
 if time - since < return_time then
-  for i = 16, #ARGV do
+  for i = 18, #ARGV do
     if redis.call('HEXISTS', nodes, ARGV[i]) == 0 then replicated('HSET', nodes, ARGV[i], '-') end
   end
 end
@@ -226,7 +265,7 @@ return 1
 )lua";
 
 constexpr std::string_view kReapLua = R"lua(
-local pause = tonumber(ARGV[12])
+local pause = tonumber(ARGV[13])
 local own = redis.call('HGET', nodes, name)
 local stored = own and entry_of(own).incarnation
 if not stored or string.sub(stored, 1, 16) ~= string.sub(incarnation, 1, 16) then
@@ -270,7 +309,7 @@ if text and entry_of(text).incarnation == incarnation then remove(name, incarnat
 return 1
 )lua";
 
-// Each node as {name, incarnation, 1 if it is ready, ms of silence}.
+// Each node as {name, incarnation, 1 if it is ready, ms of silence, what differs}.
 constexpr std::string_view kListNodesLua = R"lua(
 local lines = {}
 local known = redis.call('HGETALL', nodes)
@@ -280,7 +319,8 @@ for i = 1, #known, 2 do
   local is_ready = redis.call('HGET', ready, node) == entry.incarnation and is_subscribed(entry)
   if node ~= unknown then
     lines[#lines + 1] = {node, entry.incarnation == nobody and '' or entry.incarnation,
-                         is_ready and 1 or 0, math.max(time - heard, 0)}
+                         is_ready and 1 or 0, math.max(time - heard, 0),
+                         difference(node, entry) or ''}
   end
 end
 return lines
@@ -329,6 +369,13 @@ std::optional<Registration> read_registration(const Reply& reply) {
     if (reply.elements.size() > 1) read.heard_ms = reply.elements[1].integer;
     return read;
   }
+  if (status == "settings_differ") {
+    if (reply.elements.size() != 3) return std::nullopt;
+    read.status = Status::settings_differ;
+    read.node = reply.elements[1].as_text();
+    read.difference = reply.elements[2].as_text();
+    return read;
+  }
   if (status == "was_removed") {
     read.status = Status::was_removed;
   } else if (status != "entered") {
@@ -355,10 +402,10 @@ std::optional<std::vector<TableEntry>> read_table(const Reply& reply) {
   if (reply.type != Reply::Type::array) return std::nullopt;
   std::vector<TableEntry> read;
   for (const auto& node : reply.elements) {
-    if (node.elements.size() != 4) return std::nullopt;
+    if (node.elements.size() != 5) return std::nullopt;
     read.push_back({std::string(node.elements[0].as_text()),
                     std::string(node.elements[1].as_text()), node.elements[2].integer == 1,
-                    node.elements[3].integer});
+                    node.elements[3].integer, std::string(node.elements[4].as_text())});
   }
   return read;
 }
@@ -488,9 +535,9 @@ bool Scripts::run_on_table(RedisConnection& connection, Name script, const NodeE
   const auto silence_ms = std::to_string(times_.silence_ms);
   const auto return_ms = std::to_string(times_.return_ms);
   const auto reconnect_ms = std::to_string(times_.reconnect_ms);
-  std::vector<std::string_view> arguments{seen_key_,  run_key_,    inbox_prefix_,
-                                          node.name,  incarnation, node.run_id,
-                                          silence_ms, return_ms,   reconnect_ms};
+  std::vector<std::string_view> arguments{seen_key_,    run_key_,     inbox_prefix_, node.name,
+                                          incarnation,  node.run_id,  silence_ms,    return_ms,
+                                          reconnect_ms, node.settings};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return run(connection, script, arguments, std::move(handler));
 }
@@ -500,7 +547,7 @@ bool Scripts::register_node(RedisConnection& connection, const NodeEntry& node, 
                             Done<const Registration*> done) const {
   const auto pause_ms = std::to_string(times_.pause_ms);
   std::vector<std::string_view> more{pause_ms, node.subscriptions_id, node.commands_id,
-                                     is_returning ? "1" : "0"};
+                                     is_returning ? "1" : "0", node.settings_differ ? "1" : "0"};
   more.insert(more.end(), known_nodes.begin(), known_nodes.end());
   return run_on_table(connection, kRegister, node, more,
                       reading<Registration>(std::move(done), read_registration));

@@ -27,7 +27,7 @@ namespace waystation {
 /// A node leaves by leave(). Otherwise reap() of another node removes it: when its inbox has no
 /// subscriber and it has not called reap() for `silence_ms`. A server may have started, been
 /// promoted, or answered nobody for longer than that. Nodes that are in the table then have
-/// `return_ms` to call reap() again.
+/// `return_ms` to call reap() again. The same holds when its clock was set back.
 ///
 /// A server that has started or was promoted may have lost a part of its table. So the table is not
 /// settled for `reconnect_ms`. A node must return within that time: see the deadlines in
@@ -48,7 +48,10 @@ struct NodeEntry {
   Incarnation incarnation;       // the next() one of the node's last
   std::string subscriptions_id;  // RedisConnection::client_id() of both connections
   std::string commands_id;
-  std::string run_id;  // of the server; both connections must have the same
+  std::string run_id;         // of the server; both connections must have the same
+  std::string settings = {};  // describe_settings(); empty: they are not compared
+  /// The last register_node() has returned settings_differ.
+  bool settings_differ = false;
 };
 
 /// The answer of ask().
@@ -64,13 +67,20 @@ struct Registration {
     was_removed,  // it is entered; but other nodes had removed this node: to them, its users were
                   // absent
     name_taken,   // another node of that name is subscribed, and not paused: nothing was changed
+    settings_differ,  // a node in the table is alive and has settings that do not fit: nothing was
+                      // changed
   };
   Status status = Status::entered;
   /// name_taken: when the other node was last heard of, by the server's clock in ms. If it is later
   /// in the next answer, the other node is alive.
   std::int64_t heard_ms = 0;
+  /// settings_differ: the name of a node that does not fit, and what differs: for
+  /// describe_difference(). Both empty: this node did not fit before, and the server may have lost
+  /// the nodes that it did not fit.
+  std::string node = {};
+  std::string difference = {};
   /// Connections of the entry that was replaced, for CLIENT KILL ID. Empty: none.
-  std::vector<std::string> old_connections;
+  std::vector<std::string> old_connections = {};
 };
 
 /// The answer of reap().
@@ -89,6 +99,8 @@ struct TableEntry {
   std::string incarnation;     // Incarnation::hex(); empty: it has not entered this server yet
   bool is_ready = false;       // announce_ready() was called for it, and its inbox is subscribed
   std::int64_t silent_ms = 0;  // since its last reap()
+  /// What keeps it from working with the node that asks: for describe_difference(). Empty: nothing.
+  std::string difference = {};
 };
 
 /// Sends the scripts of one cluster over a connection for commands. One object serves all
@@ -145,9 +157,11 @@ class Scripts {
   bool recount(RedisConnection& connection, std::string_view inbox, std::uint32_t token,
                std::span<const std::string_view> channels, Handler handler) const;
 
-  /// Enters the table. `is_returning`: this process has been ready before. `known_nodes`: the names
-  /// that the last reap() returned. A server that has lost its table then waits for these nodes.
-  /// `done` gets null where the connection was lost or the reply was an error.
+  /// Enters the table, if the settings of this node fit those of each node that is alive. They fit
+  /// if the engine has the same place among as many engines, and each node has the key that the
+  /// other one seals with. `is_returning`: this process has been ready before. `known_nodes`: the
+  /// names that the last reap() returned. A server that has lost its table then waits for these
+  /// nodes. `done` gets null where the connection was lost or the reply was an error.
   bool register_node(RedisConnection& connection, const NodeEntry& node, bool is_returning,
                      std::span<const std::string> known_nodes,
                      Done<const Registration*> done) const;
@@ -161,7 +175,7 @@ class Scripts {
   /// node, it only does the former. `done` as for register_node().
   bool reap(RedisConnection& connection, const NodeEntry& node, Done<const ReapReport*> done) const;
 
-  /// Reads the table. `done` as for register_node().
+  /// Reads the table. `node` need not be in it. `done` as for register_node().
   bool list_nodes(RedisConnection& connection, const NodeEntry& node,
                   Done<const std::vector<TableEntry>*> done) const;
 

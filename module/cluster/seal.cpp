@@ -18,6 +18,8 @@ namespace {
 
 constexpr std::size_t kNonceBytes = 12;
 constexpr std::string_view kInfo = "waystation cluster 1: ";
+constexpr std::string_view kIdInfo = "waystation cluster key id 1: ";
+constexpr std::size_t kIdBytes = 8;
 
 using Bytes = std::array<unsigned char, SealKeys::kKeyBytes>;
 
@@ -40,23 +42,27 @@ struct KdfFree {
   void operator()(EVP_PKEY_CTX* context) const noexcept { EVP_PKEY_CTX_free(context); }
 };
 
-/// A context for one direction, with the key of one incarnation.
-Cipher derive(const Bytes& key, std::string_view cluster, const Incarnation& incarnation,
-              bool seals) {
-  const std::string info = std::string(kInfo) + std::string(cluster);
+/// HKDF-SHA256. An empty salt is the default one of RFC 5869.
+Bytes hkdf(const Bytes& key, std::string_view salt, const std::string& info) {
   const std::unique_ptr<EVP_PKEY_CTX, KdfFree> kdf(EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, nullptr));
   require(kdf != nullptr);
   Bytes derived{};
   auto size = derived.size();
-  const auto salt = incarnation.view();
   require(EVP_PKEY_derive_init(kdf.get()) == 1);
   require(EVP_PKEY_CTX_set_hkdf_md(kdf.get(), EVP_sha256()) == 1);
-  require(EVP_PKEY_CTX_set1_hkdf_salt(kdf.get(), data_of(salt), static_cast<int>(salt.size())) ==
-          1);
+  require(salt.empty() || EVP_PKEY_CTX_set1_hkdf_salt(kdf.get(), data_of(salt),
+                                                      static_cast<int>(salt.size())) == 1);
   require(EVP_PKEY_CTX_set1_hkdf_key(kdf.get(), key.data(), static_cast<int>(key.size())) == 1);
   require(EVP_PKEY_CTX_add1_hkdf_info(kdf.get(), data_of(info), static_cast<int>(info.size())) ==
           1);
   require(EVP_PKEY_derive(kdf.get(), derived.data(), &size) == 1);
+  return derived;
+}
+
+/// A context for one direction, with the key of one incarnation.
+Cipher derive(const Bytes& key, std::string_view cluster, const Incarnation& incarnation,
+              bool seals) {
+  auto derived = hkdf(key, incarnation.view(), std::string(kInfo) + std::string(cluster));
   Cipher cipher(EVP_CIPHER_CTX_new());
   const bool is_made =
       cipher != nullptr && EVP_CipherInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr,
@@ -157,6 +163,21 @@ SealKeys::~SealKeys() {
 const SealKeys::Key* SealKeys::find(std::uint32_t id) const noexcept {
   const auto found = std::ranges::find(keys_, id, &Key::id);
   return found == keys_.end() ? nullptr : &*found;
+}
+
+std::string SealKeys::ids(std::string_view cluster) const {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string ids;
+  for (const auto& key : keys_) {
+    if (!ids.empty()) ids += ',';
+    auto derived = hkdf(key.bytes, {}, std::string(kIdInfo) + std::string(cluster));
+    for (std::size_t i = 0; i < kIdBytes; ++i) {
+      ids += kDigits[derived[i] >> 4U];
+      ids += kDigits[derived[i] & 0xFU];
+    }
+    OPENSSL_cleanse(derived.data(), derived.size());
+  }
+  return ids;
 }
 
 Sealer::Sealer(const SealKeys& keys, std::string_view cluster, const Incarnation& incarnation)

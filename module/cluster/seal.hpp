@@ -40,6 +40,10 @@ class SealKeys {
 
   const std::vector<Key>& keys() const noexcept { return keys_; }
   const Key* find(std::uint32_t id) const noexcept;
+  /// Tells keys apart without showing them: 8 bytes of each as hexadecimal digits, separated by
+  /// commas, in the order of the file. By HKDF-SHA256 (RFC 5869) with a separate label. The ids
+  /// differ between clusters. Throws std::bad_alloc, also where libcrypto fails.
+  std::string ids(std::string_view cluster) const;
 
  private:
   std::vector<Key> keys_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cluster/engine_settings.hpp"
+#include "cluster/node_settings.hpp"
 #include "cluster/sentinel.hpp"
 
 namespace waystation {
@@ -31,24 +32,25 @@ RedisConnectionOptions connection_options(const ClusterOptions& options,
 
 }  // namespace
 
-Shard::Shard(Loop& loop, Resolver& resolver, const ClusterOptions& options,
-             const EngineAddress& address, ClusterStats& stats, std::atomic<bool>& is_ready,
-             Listener& listener)
+Shard::Shard(Loop& loop, Resolver& resolver, const ClusterOptions& options, std::size_t engine,
+             ClusterStats& stats, std::atomic<bool>& is_ready, Listener& listener)
     : Timer(loop.timers()),
       loop_(loop),
       options_(options),
-      description_(address.describe()),
+      description_(options.engines[engine].describe()),
+      settings_(describe_settings(*options.keys, options.name, engine + 1, options.engines.size())),
       names_(options.name),
       scripts_(names_, options.times),
       all_(names_.all()),
       stats_(stats),
       is_ready_(is_ready),
       listener_(listener),
-      commands_locator_(make_locator(loop, resolver, address)),
-      subscriptions_locator_(make_locator(loop, resolver, address)),
-      commands_(loop, *commands_locator_, connection_options(options, address, true),
-                commands_link_),
-      subscriptions_(loop, *subscriptions_locator_, connection_options(options, address, false),
+      commands_locator_(make_locator(loop, resolver, options.engines[engine])),
+      subscriptions_locator_(make_locator(loop, resolver, options.engines[engine])),
+      commands_(loop, *commands_locator_,
+                connection_options(options, options.engines[engine], true), commands_link_),
+      subscriptions_(loop, *subscriptions_locator_,
+                     connection_options(options, options.engines[engine], false),
                      subscriptions_link_) {}
 
 Shard::~Shard() {
@@ -121,14 +123,14 @@ void Shard::on_connection_lost(bool is_commands, std::string_view reason, bool w
     // Verdicts may still arrive over the other connection.
     is_stale_ = state_ != State::connecting;
   }
-  auto& last = last_problems_[is_commands ? 1 : 0];
-  if (state_ == State::ready || last != reason) {
-    try {
-      last = reason;
-      log(ClusterLog::warning, (was_ready ? "connection lost: " : "not connected: ") + last);
-    } catch (const std::bad_alloc&) {
-      // The next attempt fails with a line.
+  try {
+    const auto problem =
+        (was_ready ? "connection lost: " : "not connected: ") + std::string(reason);
+    if (problem_logs_[is_commands ? 1 : 0].take(problem, loop_.now_ms())) {
+      log(ClusterLog::warning, problem);
     }
+  } catch (const std::bad_alloc&) {
+    // The next attempt fails with a line.
   }
   set_ready(false);
   if (!is_commands) {
@@ -170,7 +172,7 @@ void Shard::enter() {
   sealer_.emplace(*options_.keys, options_.name, incarnation);
   inbox_ = names_.inbox(incarnation);
   entry_ = {options_.node_name, incarnation, subscriptions_.client_id(), commands_.client_id(),
-            commands_.run_id()};
+            commands_.run_id(), settings_,   entry_.settings_differ};
   const std::string_view channels[] = {inbox_};
   if (!subscriptions_.subscribe(channels)) {
     return subscriptions_.reconnect("the buffer is full");
@@ -204,6 +206,10 @@ void Shard::on_registered(const Registration* registration) {
   }
   if (registration->status == Registration::Status::name_taken) return on_name_taken(*registration);
   set_name_taken(false);
+  if (registration->status == Registration::Status::settings_differ) {
+    return on_settings_differ(*registration);
+  }
+  set_settings_differ(false);
   kill(registration->old_connections);
   if (registration->status == Registration::Status::was_removed) {
     log(ClusterLog::warning,
@@ -236,6 +242,31 @@ void Shard::set_name_taken(bool is_taken) noexcept {
   count(stats_.name_taken, is_taken ? 1 : std::uint64_t(0) - 1);
 }
 
+/// Tries again, later and later: the other nodes may be restarted with other settings.
+void Shard::on_settings_differ(const Registration& registration) {
+  if (!registration.difference.empty()) {
+    auto difference = describe_difference(settings_, registration.node, registration.difference);
+    if (difference_ != difference) {
+      difference_ = std::move(difference);
+      log(ClusterLog::error, difference_);
+    }
+  }
+  set_settings_differ(true);
+  subscriptions_.reconnect("this node does not fit the others");
+}
+
+void Shard::set_settings_differ(bool differ) noexcept {
+  if (!differ) difference_.clear();
+  if (std::exchange(entry_.settings_differ, differ) == differ) return;
+  count(stats_.settings_differ, differ ? 1 : std::uint64_t(0) - 1);
+  listener_.on_settings_differ();
+}
+
+void Shard::update_ready() noexcept {
+  set_ready(state_ == State::ready && !is_stale_ && !is_leaving() &&
+            stats_.settings_differ.load(std::memory_order_relaxed) == 0);
+}
+
 void Shard::on_restored() noexcept {
   guard([this] {
     state_ = State::joining;
@@ -251,8 +282,8 @@ void Shard::become_ready() {
   state_ = State::ready;
   was_ready_ = true;
   has_missed_report_ = false;  // all nodes recount now
-  for (auto& problem : last_problems_) problem.clear();
-  set_ready(true);
+  for (auto& problems : problem_logs_) problems.reset();
+  update_ready();
   log(ClusterLog::info, "ready at " + commands_.server_name() + ", version " + commands_.version());
   if (std::exchange(advised_run_, commands_.run_id()) != commands_.run_id()) {
     check_engine_settings(commands_,

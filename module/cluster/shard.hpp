@@ -51,6 +51,10 @@ class Shard final : private Subscriptions::Listener, private Timer {
     virtual void on_nodes_read() noexcept = 0;
     /// The other nodes had given this one up: to them, its users were absent.
     virtual void on_fenced(Shard& shard) noexcept = 0;
+    /// This node began, or ceased, not to fit the others at an engine:
+    /// ClusterStats::settings_differ has changed. Sockets must not stay while it is not 0: see
+    /// update_ready().
+    virtual void on_settings_differ() noexcept = 0;
     /// Another shard that uses the server with that run id: Shard::run_id(). Null: none.
     virtual const Shard* other_shard_at(std::string_view run_id) const noexcept = 0;
     virtual void on_log(ClusterLog level, std::string line) noexcept = 0;
@@ -59,8 +63,9 @@ class Shard final : private Subscriptions::Listener, private Timer {
     ~Listener() = default;
   };
 
-  /// All must outlive the shard. `is_ready` is what is_ready() returns. Throws std::bad_alloc.
-  Shard(Loop& loop, Resolver& resolver, const ClusterOptions& options, const EngineAddress& address,
+  /// All must outlive the shard. `engine` is the index of its engine in the options. `is_ready` is
+  /// what is_ready() returns. Throws std::bad_alloc.
+  Shard(Loop& loop, Resolver& resolver, const ClusterOptions& options, std::size_t engine,
         ClusterStats& stats, std::atomic<bool>& is_ready, Listener& listener);
   ~Shard();
 
@@ -71,6 +76,10 @@ class Shard final : private Subscriptions::Listener, private Timer {
   /// the last socket is not subscribed any more. `until_left` is released when the server has
   /// removed this node, or cannot be told. May be called again.
   void leave(std::shared_ptr<void> until_left) noexcept;
+
+  /// Publishes nothing while this node does not fit the others, at whatever engine: a group would
+  /// be looked for at an engine where its members are not.
+  void update_ready() noexcept;
 
   /// Whether messages can be published. Any thread.
   bool is_ready() const noexcept { return is_ready_.load(std::memory_order_relaxed); }
@@ -163,6 +172,8 @@ class Shard final : private Subscriptions::Listener, private Timer {
   void on_registered(const Registration* registration);
   void on_name_taken(const Registration& registration);
   void set_name_taken(bool is_taken) noexcept;
+  void on_settings_differ(const Registration& registration);
+  void set_settings_differ(bool differ) noexcept;
   void on_confirmed(const RedisConnection::Push& push);
   void add_node(std::string_view name);
   void become_ready();
@@ -177,6 +188,7 @@ class Shard final : private Subscriptions::Listener, private Timer {
   Loop& loop_;
   const ClusterOptions& options_;
   const std::string description_;
+  const std::string settings_;
   const ChannelNames names_;
   const Scripts scripts_;
   const std::string all_;
@@ -203,12 +215,13 @@ class Shard final : private Subscriptions::Listener, private Timer {
   bool has_missed_report_ = false;              // about presence
   bool is_name_taken_ = false;                  // by another node that is alive
   std::optional<std::int64_t> other_heard_ms_;  // of the node that has the name: see Registration
+  std::string difference_;                      // to the other nodes, as logged
   std::uint64_t epoch_ = 0;                     // counts the attempts to become ready
   std::optional<Sealer> sealer_;
   NodeEntry entry_;
   std::string inbox_;
   std::vector<std::string> nodes_;
-  std::array<std::string, 2> last_problems_;  // logged, of each connection
+  std::array<ConnectionProblemLog, 2> problem_logs_;  // of each connection
   EngineErrorLog error_log_;
   std::string advised_run_;  // the server's run whose settings were checked
   std::string refused_run_;  // the server's run that another shard uses

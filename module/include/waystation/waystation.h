@@ -755,6 +755,9 @@ typedef struct waystation_stats {
   uint64_t cluster_name_taken;   /* servers where another live node has this node's name; sockets of
                                     theirs are refused with 503 `unavailable`, now */
   uint64_t cluster_round_trip_us_total; /* the sum of all heartbeats, microseconds */
+  uint64_t cluster_settings_differ; /* servers where `cluster` or `cluster_key_file` of this node
+                                       does not fit that of another one. While it is not 0, all
+                                       sockets are refused with 503 `unavailable` */
 } waystation_stats;
 
 /* Reads the statistics; never waits for the relay. Errors: WAYSTATION_INVALID. */

@@ -213,14 +213,20 @@ class ClusterCase(AsyncCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="waystation-cluster-")
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        with open(os.path.join(self.folder, "key"), "wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(base64.b64encode(os.urandom(32)) + b"\n")
+        self.new_key("key")
         self.stack = contextlib.ExitStack()
         self.addCleanup(self.stack.close)
 
         self.tabs = []
         self.engines = []
+
+    def new_key(self, name):
+        """The path of a new key file."""
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(base64.b64encode(os.urandom(32)) + b"\n")
+        return path
 
     async def asyncTearDown(self):
         # A node that ends waits for the clients to answer its Close.

@@ -4,7 +4,7 @@ import os
 import subprocess
 import unittest
 
-from support import PATIENCE, ClusterCase
+from support import PATIENCE, ClusterCase, Node, until
 
 from harness import SANITIZED
 
@@ -51,6 +51,20 @@ class Check(ClusterCase):
         gone = self.check("--cluster", engine.url)
         self.assertEqual(gone.returncode, 1)
         self.assertIn("refused", gone.stderr)
+
+    async def test_a_node_that_would_not_fit(self):
+        engine = self.engine()
+        n0 = self.stack.enter_context(Node(self.folder, "n0", engine.url))
+        await until(lambda: n0.is_ready(1), "the node is ready")
+        fits = self.check("--cluster", engine.url, "--node-name", "n1")
+        self.assertEqual(fits.returncode, 0, fits.stderr)
+        key = self.new_key("other")
+        differs = self.check("--cluster", engine.url, "--node-name", "n1", key=key)
+        self.assertEqual(differs.returncode, 1, differs.stderr)
+        self.assertIn(': node "n0" seals with a key that this node does not have; ', differs.stderr)
+        # It will replace itself.
+        itself = self.check("--cluster", engine.url, "--node-name", "n0", key=key)
+        self.assertEqual(itself.returncode, 0, itself.stderr)
 
     def test_without_cluster_it_says_that_no_server_was_tried(self):
         done = self.check()

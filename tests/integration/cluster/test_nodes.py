@@ -10,7 +10,7 @@ from support import CHAT, PATIENCE, ClusterCase, Node, connect, refusal, say_unt
 
 
 class Nodes(ClusterCase):
-    ENGINES = 15
+    ENGINES = 17
 
     async def test_a_conversation_over_two_nodes(self):
         n0, n1 = await self.nodes(2, self.engine().url)
@@ -91,6 +91,27 @@ class Nodes(ClusterCase):
         self.assertIn("node_name: another node of the cluster that is connected has the same name; "
                       "give each node a different name", double.stderr)
         self.assertIn('node_name = "n0": ', double.stderr)
+        self.assertTrue(n0.is_ready(1))
+
+    async def test_a_node_whose_settings_do_not_fit_is_refused(self):
+        engines = [self.engine(), self.engine()]
+        lists = [",".join(engine.url for engine in order) for order in (engines, engines[::-1])]
+        (n0,) = await self.nodes(1, lists[0])
+        other = os.path.join(self.folder, "other")
+        os.mkdir(other)
+        self.new_key("other/key")
+        for folder, engine_list, difference in (
+                (other, lists[0], 'node "n0" seals with a key that this node does not have; '),
+                (self.folder, lists[1],
+                 'this server is entry 1/2 of cluster here, and entry 2/2 at node "n0"; ')):
+            done = await asyncio.to_thread(
+                subprocess.run,
+                [os.environ["WAYSTATION_BIN"], "serve", "--listen", "127.0.0.1:0", "--www", "",
+                 *Node(folder, "n1", engine_list).options],
+                capture_output=True, check=False, timeout=PATIENCE, text=True)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+            self.assertIn(difference, done.stderr)
+            self.assertIn("do not fit those of another node", done.stderr)
         self.assertTrue(n0.is_ready(1))
 
     async def test_a_killed_node_gets_its_name_back_at_once(self):

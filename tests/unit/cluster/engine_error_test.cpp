@@ -31,6 +31,12 @@ TEST(EngineError, ShowsNoArgumentsOfTheCommand) {
             "give its user the rights that the shipped redis.conf names");
 }
 
+TEST(EngineError, ShowsWholeSentencesOfRedis) {
+  const std::string text =
+      "NOPERM this user has no permissions to access one of the channels used as arguments";
+  EXPECT_THAT(describe_engine_error(text), HasSubstr("\"" + text + "\"; "));
+}
+
 TEST(EngineError, IsOneLineOfBoundedLength) {
   const auto text = describe_engine_error("ERR a\r\nb\x1b[0m\"" + std::string(10'000, 'x'));
   EXPECT_LT(text.size(), 200U);
@@ -46,6 +52,27 @@ TEST(EngineError, EachKindIsDueOnceAMinute) {
   EXPECT_TRUE(log.take("ERR one", 1));
   EXPECT_FALSE(log.take("WRONGTYPE", 2)) << "all others are one kind";
   EXPECT_TRUE(log.take("OOM three", EngineErrorLog::kIntervalMs));
+}
+
+TEST(EngineError, AConnectionThatFailsAgainIsLoggedOnceAMinute) {
+  constexpr auto kInterval = ConnectionProblemLog::kIntervalMs;
+  ConnectionProblemLog log;
+  EXPECT_TRUE(log.take("refused", 10));
+  EXPECT_FALSE(log.take("refused", 20));
+  EXPECT_TRUE(log.take("timeout", 30)) << "it has changed";
+  EXPECT_FALSE(log.take("timeout", kInterval + 9));
+  EXPECT_TRUE(log.take("timeout", kInterval + 10)) << "a reminder";
+  log.reset();
+  EXPECT_TRUE(log.take("timeout", kInterval + 11)) << "it has worked in between";
+}
+
+TEST(EngineError, AConnectionThatFailsInManyWaysDoesNotFillTheLog) {
+  ConnectionProblemLog log;
+  unsigned lines = 0;
+  for (int i = 0; i < 1000; ++i) {
+    if (log.take("problem " + std::to_string(i), i)) ++lines;
+  }
+  EXPECT_EQ(lines, ConnectionProblemLog::kMaxLines);
 }
 
 }  // namespace

@@ -411,10 +411,11 @@ TEST_F(RedisConnectionTest, RepliesMayArriveByteByByte) {
 }
 
 TEST_F(RedisConnectionTest, GarbageAndUnaskedRepliesLoseTheConnection) {
-  for (const auto& [after, reason] : {std::pair<std::string_view, std::string_view>(
-                                          "HTTP/1.1 400 Bad Request\r\n", "Protocol error"),
-                                      {"+OK\r\n+OK\r\n+OK\r\n", "that nothing asked for"},
-                                      {"*100000000\r\n", "elements"}}) {
+  for (const auto& [after, reason] :
+       {std::pair<std::string_view, std::string_view>(
+            "HTTP/1.1 400 Bad Request\r\n", "does not speak Redis' protocol; check host and port"),
+        {"+OK\r\n+OK\r\n+OK\r\n", "that nothing asked for"},
+        {"*100000000\r\n", "elements"}}) {
     Listener server;
     Client client(loop_, {{"127.0.0.1", server.port()}});
     loop_.round();

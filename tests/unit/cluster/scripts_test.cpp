@@ -522,6 +522,87 @@ TEST_F(ScriptsTest, ANodeWhoseHostIsLostGivesUpItsName) {
   EXPECT_THAT(answer.old_connections, testing::ElementsAre("100001", "100002"));
 }
 
+TEST_F(ScriptsTest, ANodeEntersOnlyIfItsSettingsFitThoseOfTheOthers) {
+  const std::string a(16, 'a');
+  const std::string b(16, 'b');
+  const auto with = [this](const std::string& name, const std::string& settings) {
+    auto made = entry(name);
+    made.settings = settings;
+    return made;
+  };
+  const auto one = with("node-1", "1/2:" + a);
+  Subscriber inbox(server_, {names_.inbox(one.incarnation)});
+  enter(one);
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"1/2:" + a, ""},
+      {"1/2:" + a + "," + b, ""},
+      {"1/2:" + b + "," + a, "other_keys"},  // the second step before the first
+      {"1/2:" + b, "own_keys"},
+      {"1/1:" + a, "1/2"},
+      {"2/2:" + a, "1/2"},
+  };
+  for (const auto& [settings, difference] : cases) {
+    const auto node = with("node-2", settings);
+    const auto answer = enter(node);
+    std::vector<TableEntry> table;
+    bool is_done = false;
+    scripts_.list_nodes(*client_, node, [&](const std::vector<TableEntry>* found) {
+      is_done = true;
+      if (found != nullptr) table = *found;
+    });
+    EXPECT_TRUE(loop_.run_until([&] { return is_done; }));
+    for (const auto& other : table) {
+      EXPECT_EQ(other.difference, other.name == "node-1" ? difference : "") << settings;
+    }
+    EXPECT_EQ(answer.difference, difference) << settings;
+    if (difference.empty()) {
+      EXPECT_EQ(answer.status, Registration::Status::entered) << settings;
+      reply_of([&](auto handler) { return scripts_.leave(*client_, node, handler); });
+    } else {
+      EXPECT_EQ(answer.status, Registration::Status::settings_differ) << settings;
+      EXPECT_EQ(answer.node, "node-1");
+      EXPECT_EQ(table.size(), 1U) << "nothing was changed";
+    }
+  }
+  // Each step of a key change, on one node after the other.
+  EXPECT_EQ(enter(with("node-2", "1/2:" + a + "," + b)).difference, "");
+  EXPECT_EQ(enter(with("node-1", "1/2:" + a + "," + b)).difference, "");
+}
+
+TEST_F(ScriptsTest, ANodeThatIsGoneKeepsNoOtherFromEntering) {
+  const Scripts quick(names_, {.silence_ms = 50, .reconnect_ms = kAtOnce});
+  auto dead = entry("node-1");
+  dead.settings = "1/1:" + std::string(16, 'a');
+  enter(quick, dead);
+  auto fresh = entry("node-2");
+  fresh.settings = "1/2:" + std::string(16, 'b');
+  ASSERT_TRUE(
+      loop_.run_until([&] { return enter(quick, fresh).status == Registration::Status::entered; }));
+}
+
+TEST_F(ScriptsTest, ANodeThatDidNotFitIsNotTheFirstOnAServerThatLostItsTable) {
+  const Scripts usual(names_, {.reconnect_ms = 1000});
+  auto one = entry("node-1");
+  one.settings = "1/1:" + std::string(16, 'a');
+  enter(one);
+  auto other = entry("node-2");
+  other.settings = "1/1:" + std::string(16, 'b');
+  EXPECT_EQ(enter(other).status, Registration::Status::settings_differ);
+  other.settings_differ = true;
+  restart();
+  other = next(other);
+  auto answer = enter(usual, other);
+  EXPECT_EQ(answer.status, Registration::Status::settings_differ) << "node-1 is about to return";
+  EXPECT_EQ(answer.node, "");
+  one = next(one);
+  EXPECT_EQ(enter(usual, one, true).status, Registration::Status::entered);
+  restart();
+  // Nobody returns, and nobody removes the entry for unknown nodes.
+  other = next(other);
+  ASSERT_TRUE(
+      loop_.run_until([&] { return enter(usual, other).status == Registration::Status::entered; }));
+}
+
 TEST_F(ScriptsTest, ConnectionsOfAnEarlierRunAreNotClosed) {
   auto old = entry("node-1");
   old.run_id = "another-run";
@@ -643,6 +724,29 @@ TEST_F(ScriptsTest, AfterAPauseOfTheServerNodesHaveTimeToReturn) {
   EXPECT_EQ(reap(quick, one).nodes.size(), 2U) << "it has not been its own silence";
   ASSERT_TRUE(reap_until(quick, one, [](const auto& report) { return report.nodes.size() == 1; }))
       << "but not for ever";
+}
+
+TEST_F(ScriptsTest, AClockThatIsSetBackKeepsNoNodeInTheTable) {
+  const Scripts quick(
+      names_, {.silence_ms = 50, .return_ms = 500, .pause_ms = 1'000'000, .reconnect_ms = kAtOnce});
+  const auto one = entry("node-1");
+  const auto dead = entry("node-2");
+  Subscriber watcher(server_, {names_.all(), names_.inbox(one.incarnation)});
+  enter(one);
+  enter(dead);
+  reap(quick, dead);
+  reap(quick, one);
+  // As if it had been an hour ahead until now.
+  const auto ahead = std::to_string(*client_->server_time_ms() + 3'600'000);
+  server_.ask({"HSET", names_.run_key(), "since", ahead, "last", ahead});
+  server_.ask({"HSET", names_.seen_key(), "node-1", ahead, "node-2", ahead});
+  server_.ask({"HSET", names_.nodes_key(), "?", ahead});
+  EXPECT_EQ(reap(quick, one).nodes.size(), 2U) << "it may return";
+  EXPECT_EQ(decide_from_alice(), "[4 0]") << "node-2 may have him";
+  ASSERT_TRUE(reap_until(quick, one, [](const auto& report) {
+    return report.nodes.size() == 1 && report.is_settled;
+  }));
+  EXPECT_EQ(decide_from_alice(), "[0 0]");
 }
 
 TEST_F(ScriptsTest, AServerThatHasLostItsTableAwaitsThoseThatWereThere) {

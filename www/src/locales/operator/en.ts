@@ -71,6 +71,7 @@ export const en = {
   'op.health.cluster_frames_rejected': 'Cluster: frames rejected',
   'op.health.cluster_name_taken': 'Cluster: engines where the node name is taken',
   'op.health.cluster_round_trip_us_total': 'Cluster: all round trips in µs',
+  'op.health.cluster_settings_differ': 'Cluster: engines where settings of this node do not fit',
   'op.live.metric': 'Metric',
   'op.live.value': 'Value',
   'op.live.rate': 'Per second',

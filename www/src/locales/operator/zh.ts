@@ -72,6 +72,7 @@ export const zh: Readonly<Record<OperatorTextKey, string>> = {
   'op.health.cluster_frames_rejected': '集群：被拒绝的帧',
   'op.health.cluster_name_taken': '集群：节点名已被占用的引擎数',
   'op.health.cluster_round_trip_us_total': '集群：往返时间总和（微秒）',
+  'op.health.cluster_settings_differ': '集群：本节点设置与其他节点不符的引擎数',
   'op.live.metric': '指标',
   'op.live.value': '数值',
   'op.live.rate': '每秒',
