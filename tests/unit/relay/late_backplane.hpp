@@ -31,7 +31,8 @@ class LateBackplane final : public ClusterBackplane {
         is_prompt_(is_prompt) {}
 
   void join(ChatMember& member) override {
-    queues_[std::string(member.group()->name())].push_back({Event::Kind::join, &member, std::nullopt});
+    queues_[std::string(member.group()->name())].push_back(
+        {Event::Kind::join, &member, std::nullopt});
     on_call();
   }
   void leave(ChatMember& member) noexcept override {
@@ -55,11 +56,13 @@ class LateBackplane final : public ClusterBackplane {
   }
 
   void publish(ChatMember& sender, const Message& message) override {
-    queues_[std::string(sender.group()->name())].push_back({Event::Kind::message, &sender, OwnedMessage(message)});
+    queues_[std::string(sender.group()->name())].push_back(
+        {Event::Kind::message, &sender, OwnedMessage(message)});
     on_call();
   }
   void publish_signal(ChatMember& sender, const Message& signal) override {
-    queues_[std::string(sender.group()->name())].push_back({Event::Kind::signal, &sender, OwnedMessage(signal)});
+    queues_[std::string(sender.group()->name())].push_back(
+        {Event::Kind::signal, &sender, OwnedMessage(signal)});
     on_call();
   }
   void notify(const Message& notification, Answer<SocketCount> answer) override {
