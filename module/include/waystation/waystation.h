@@ -327,10 +327,10 @@ WAYSTATION_API waystation_status waystation_options_check_all(
     int (*visit)(void *user_data, waystation_log_level severity, const waystation_error *problem),
     void *user_data);
 
-/* Tries the servers of `cluster` without starting a relay: connects, logs in and looks at their
- * settings, for `deadline_ms` at most. Calls `visit` for each finding on the calling thread:
- *   - WAYSTATION_LOG_ERROR: the server cannot be used now, or an option is wrong. With a wrong option,
- *     no server is tried.
+/* Tries the servers of `cluster` without starting a relay: connects, logs in, looks at their settings
+ * and at the nodes that are connected there, for `deadline_ms` at most. Calls `visit` for each finding on the calling thread:
+ *   - WAYSTATION_LOG_ERROR: the server cannot be used now, another node there has keys or a list
+ *     `cluster` that do not fit, or an option is wrong. With a wrong option, no server is tried.
  *   - WAYSTATION_LOG_WARNING: a setting of the server should be changed.
  *   - WAYSTATION_LOG_INFO: the server can be used.
  * Without `cluster` there is no finding. `finding` is valid until `visit` returns. `visit` returns not
