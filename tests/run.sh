@@ -101,18 +101,21 @@ choose_launcher() {
 
 # Tests of running servers mostly wait. Meanwhile the next builds are compiled in the background, with
 # the scheduling class that gets only idle processors. Its errors are those of the build itself later.
+#
+# build_ahead PRESET…: these builds, and then the fuzzers. Not one whose tests run: CMake rewrites the
+# lists of tests.
 ahead=
 build_ahead() {
   if [ -n "$quick" ] || ! chrt --idle 0 true 2>/dev/null; then return; fi
   set -m # a process group of its own
-  build_all_ahead >"$results/ahead.log" 2>&1 &
+  build_all_ahead "$@" >"$results/ahead.log" 2>&1 </dev/null &
   ahead=$!
   set +m
 }
 
 build_all_ahead() {
   local preset launcher
-  for preset in asan tsan; do
+  for preset in "$@"; do
     choose_launcher "$preset"
     launcher+=(chrt --idle 0)
     with_tests=yes build "$preset"
@@ -126,9 +129,11 @@ stop_building_ahead() {
   ahead=
 }
 
-# run_ctest PRESET: runs the unit, transcript and integration tests of one build.
+# run_ctest PRESET LATER_PRESET…: runs the unit, transcript and integration tests of one build, while
+# later ones are built.
 run_ctest() {
   local preset="$1" status=0 limits=()
+  shift
   # 15,000 sockets find no more errors under a sanitizer than the other tests.
   if [ "$preset" != release ] && [ -z "$long" ]; then limits=(-LE '^long$'); fi
   stop_building_ahead
@@ -137,7 +142,7 @@ run_ctest() {
     count_failure "ctest $preset" "build/$preset: build failed, see above"
     return
   fi
-  build_ahead
+  build_ahead "$@"
   say "running the tests of build/$preset"
   # Two jobs per processor: tests of a running server mostly wait for it.
   UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS="suppressions='$root/tests/tsan.supp'" \
@@ -146,8 +151,8 @@ run_ctest() {
   count_junit "ctest $preset" "$results/$preset.xml" "$status"
 }
 
-suite_release() { run_ctest release; }
-suite_asan() { run_ctest asan; }
+suite_release() { run_ctest release asan tsan; }
+suite_asan() { run_ctest asan tsan; }
 suite_tsan() { run_ctest tsan; }
 
 suite_www() {
@@ -284,15 +289,22 @@ besides=
 suite_beside() {
   say "running beside the other suites: ${beside[*]}"
   set -m
-  run_suites "${beside[@]}" >"$results/beside.log" 2>&1 &
+  run_suites "${beside[@]}" >"$results/beside.log" 2>&1 </dev/null &
   besides=$!
   set +m
 }
 
-# end_group GROUP: ends a background job of this script, if it still runs.
+# end_group GROUP: ends a background job of this script, if it still runs, and waits for all its
+# processes: the compiler's own removal of objects must not meet the next build.
 end_group() {
-  if [ -z "$1" ]; then return; fi
+  local attempt
+  if [ -z "$1" ] || ! jobs -rp | grep -qx "$1"; then return; fi
   kill -- "-$1" 2>/dev/null || true
+  for attempt in {1..100}; do
+    if ! kill -0 -- "-$1" 2>/dev/null; then break; fi
+    if [ "$attempt" -eq 100 ]; then kill -KILL -- "-$1" 2>/dev/null || true; fi
+    sleep 0.1
+  done
   wait "$1" || true
 }
 trap 'end_group "$ahead"; end_group "$besides"' EXIT

@@ -62,7 +62,12 @@ class Probe final : private RedisConnection::Listener {
     entry_.run_id = connection_.run_id();
     scripts_.list_nodes(connection_, entry_, [this](const std::vector<TableEntry>* nodes) {
       if (!connection_.is_ready()) return;  // see on_lost()
-      for (const auto& node : nodes == nullptr ? std::vector<TableEntry>() : *nodes) {
+      if (nodes == nullptr) {
+        findings_.problem =
+            "the table of nodes cannot be read; give the user the rights that redis.conf names";
+        return finish();
+      }
+      for (const auto& node : *nodes) {
         if (node.difference.empty()) continue;
         findings_.differences.push_back(
             describe_difference(entry_.settings, node.name, node.difference));

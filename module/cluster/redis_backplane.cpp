@@ -169,10 +169,13 @@ void RedisBackplane::on_counted(Shard::Token token) noexcept {
   const auto found = joining_.find(token);
   if (found == joining_.end() || --found->second.engines != 0) return;
   const auto joining = found->second;
+  const bool must_leave = stats_.settings_differ.load(std::memory_order_relaxed) != 0;
   if (joining.push != nullptr) {
     forget_join(joining.push);
     fanout_.confirm(*joining.push);
-    return reachability_.set_has_push(*joining.push->user(), true);
+    reachability_.set_has_push(*joining.push->user(), true);
+    if (must_leave) joining.push->go_away();
+    return;
   }
   auto& member = *joining.chat;
   forget_join(&member);
@@ -191,6 +194,7 @@ void RedisBackplane::on_counted(Shard::Token token) noexcept {
   }
   group.is_known[side] = true;
   fanout_.set_presence(group, member.side(), true);
+  if (must_leave) member.go_away();
 }
 
 void RedisBackplane::leave(ChatMember& member) noexcept {

@@ -148,15 +148,15 @@ local function is_subscribed(entry)
   return entry.incarnation ~= nobody and subscribers(inbox_prefix .. entry.incarnation) > 0
 end
 -- Settings are "<place of the engine>/<engines>:<ids of keys>". The first key seals. Returns what
--- keeps this node from working with one that is alive: the other's place, 'own_keys' or
--- 'other_keys', as the node that lacks a key; nil: nothing.
-local function difference(node, entry)
+-- keeps this node from working with one that is alive, or has time to return: the other's place,
+-- 'own_keys' or 'other_keys', as the node that lacks a key; nil: nothing.
+local function difference(node, entry, since)
   if node == name then return nil end
   local own_place, own_keys = string.match(settings, '^(%d+/%d+):(%x+.*)$')
   local place, keys = string.match(entry.settings, '^(%d+/%d+):(%x+.*)$')
   if not own_place or not place then return nil end
-  local silent_for = time - tonumber(redis.call('HGET', seen, node) or 0)
-  if silent_for > silence and not is_subscribed(entry) then return nil end
+  local heard = tonumber(redis.call('HGET', seen, node) or 0)
+  if time - math.max(heard, since) > return_time and not is_subscribed(entry) then return nil end
   if place ~= own_place then return place end
   local function has_key_of(keys, others)
     return string.find(keys, string.match(others, '^%x+'), 1, true)
@@ -200,6 +200,8 @@ local function note_run()
   local known = redis.call('HMGET', run, 'id', 'since', 'last')
   local since, last = tonumber(known[2]), tonumber(known[3])
   local is_new = known[1] ~= run_id or not since
+  -- Times of another run are of no use, and the clock may have been set back meanwhile.
+  if is_new then redis.call('DEL', seen) end
   if not is_new and last > time then
     -- The clock was set back. All times count from now, so that none of them is in the future.
     since = time
@@ -231,13 +233,15 @@ if is_other and is_subscribed(old) then
   local heard = tonumber(redis.call('HGET', seen, name) or 0)
   if time - math.max(heard, since) <= pause then return {'name_taken', heard} end
 end
--- A node that does not fit must not be the first on a server that has lost its table.
-if did_differ and tonumber(redis.call('HGET', nodes, unknown) or 0) > time then
-  return {'settings_differ', '', ''}
+-- On a server that may have lost its table, those who return are first. A node that does not fit
+-- them would keep them out.
+if tonumber(redis.call('HGET', nodes, unknown) or 0) > time then
+  if did_differ then return {'settings_differ', '', ''} end
+  if not is_returning then return {'others_awaited'} end
 end
 local known = redis.call('HGETALL', nodes)
 for i = 1, #known, 2 do
-  local differs = difference(known[i], entry_of(known[i + 1]))
+  local differs = difference(known[i], entry_of(known[i + 1]), since)
   if differs then return {'settings_differ', known[i], differs} end
 end
 -- A node that returns is in the table, unless it was removed, or the others never knew it.
@@ -312,6 +316,7 @@ return 1
 // Each node as {name, incarnation, 1 if it is ready, ms of silence, what differs}.
 constexpr std::string_view kListNodesLua = R"lua(
 local lines = {}
+local since = tonumber(redis.call('HGET', run, 'since') or time)
 local known = redis.call('HGETALL', nodes)
 for i = 1, #known, 2 do
   local node, entry = known[i], entry_of(known[i + 1])
@@ -320,7 +325,7 @@ for i = 1, #known, 2 do
   if node ~= unknown then
     lines[#lines + 1] = {node, entry.incarnation == nobody and '' or entry.incarnation,
                          is_ready and 1 or 0, math.max(time - heard, 0),
-                         difference(node, entry) or ''}
+                         difference(node, entry, since) or ''}
   end
 end
 return lines
@@ -374,6 +379,10 @@ std::optional<Registration> read_registration(const Reply& reply) {
     read.status = Status::settings_differ;
     read.node = reply.elements[1].as_text();
     read.difference = reply.elements[2].as_text();
+    return read;
+  }
+  if (status == "others_awaited") {
+    read.status = Status::others_awaited;
     return read;
   }
   if (status == "was_removed") {

@@ -67,8 +67,10 @@ struct Registration {
     was_removed,  // it is entered; but other nodes had removed this node: to them, its users were
                   // absent
     name_taken,   // another node of that name is subscribed, and not paused: nothing was changed
-    settings_differ,  // a node in the table is alive and has settings that do not fit: nothing was
-                      // changed
+    settings_differ,  // a node in the table is alive, or has time to return, and has settings that
+                      // do not fit: nothing was changed
+    others_awaited,   // this node has not been ready before, and the server may have lost others,
+                      // which enter first: nothing was changed
   };
   Status status = Status::entered;
   /// name_taken: when the other node was last heard of, by the server's clock in ms. If it is later

@@ -209,6 +209,9 @@ void Shard::on_registered(const Registration* registration) {
   if (registration->status == Registration::Status::settings_differ) {
     return on_settings_differ(*registration);
   }
+  if (registration->status == Registration::Status::others_awaited) {
+    return subscriptions_.reconnect("nodes that were connected before may be about to return");
+  }
   set_settings_differ(false);
   kill(registration->old_connections);
   if (registration->status == Registration::Status::was_removed) {

@@ -45,6 +45,10 @@ fuzz() {
   echo "$code" >"$build/$target.code"
 }
 
+# Ends the targets that still run, where this script is ended.
+trap 'jobs -rp | xargs -r kill' EXIT
+trap 'exit 1' TERM INT
+
 targets=()
 for source in "$here"/fuzz_*.cpp; do targets+=("$(basename "$source" .cpp)"); done
 for target in "${targets[@]}"; do

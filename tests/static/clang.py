@@ -22,6 +22,8 @@ def sources(entry):
         return [entry]
     with open(entry["file"], encoding="utf-8") as file:
         files = re.findall(r'^#include "(.+\.cpp)"$', file.read(), re.MULTILINE)
+    if not files:
+        sys.exit(f"{entry['file']} includes no source")
     return [{**entry, "file": name, "command": entry["command"].replace(entry["file"], name)}
             for name in files]
 

@@ -476,7 +476,7 @@ WAYSTATION_API uint64_t waystation_max_body_bytes(uint32_t relay_id);
 
 /* ---- notifications, presence, sessions ------------------------------------------------------ */
 
-/* The result of the calls below. Zero it and set `size`, or use WAYSTATION_CALL_RESULT_INIT. Numbers
+/* The result of waystation_push, _presence, _presence_list and _end_sessions. Zero it and set `size`, or use WAYSTATION_CALL_RESULT_INIT. Numbers
  * that a call does not give are 0. With `cluster`, use a deadline of 2000 ms: a node that does not
  * answer makes a result partial after a second. With 1000 ms, the call ends before. */
 typedef struct waystation_call_result {
@@ -579,8 +579,9 @@ typedef struct waystation_missed_result {
  * them. See "While you were away" in module/PROTOCOL.md. `after` is `next` of an earlier answer; if it
  * is NULL, the question goes back to `since`, in ms since 1970, inclusive. Calls `visit` on the
  * calling thread for each sender, the latest first, 100 at most; it returns not 0 to continue. Waits
- * up to `deadline_ms`. It is not counted against the user's message rate, and one question of each
- * user is answered at a time.
+ * up to `deadline_ms`; with `cluster`, use 5000 ms, because the answer waits up to 4.75 s for a node that
+ * does not answer. It is not counted against the user's message rate, and one question of each user is
+ * answered at a time.
  *
  * Errors: WAYSTATION_INVALID (not a user id; `after` or `since` is not valid; the relay has no
  * audit), WAYSTATION_FAILED (the audit cannot be read), WAYSTATION_EXHAUSTED (too many questions
@@ -755,8 +756,8 @@ typedef struct waystation_stats {
   uint64_t cluster_name_taken;   /* servers where another live node has this node's name; sockets of
                                     theirs are refused with 503 `unavailable`, now */
   uint64_t cluster_round_trip_us_total; /* the sum of all heartbeats, microseconds */
-  uint64_t cluster_settings_differ; /* servers where `cluster` or `cluster_key_file` of this node
-                                       does not fit that of another one. While it is not 0, all
+  uint64_t cluster_settings_differ; /* servers where another node has other keys, or a list in
+                                       `cluster` of another length or order. While it is not 0, all
                                        sockets are refused with 503 `unavailable` */
 } waystation_stats;
 

@@ -404,7 +404,12 @@ class TryIt(Folder):
         self.assertEqual(set(pages), {"alice", "bob"}, text)
         ports = {user: int(re.search(r":(\d+)/", page)[1]) for user, page in pages.items()}
         self.assertNotEqual(ports["alice"], ports["bob"])
-        self.assertIn("warning: --open: no browser was opened", process.stdout.readline())
+        # Without the warning, readline() would wait for ever.
+        timer = threading.Timer(PATIENCE, process.kill)
+        timer.start()
+        warning = process.stdout.readline()
+        timer.cancel()
+        self.assertIn("warning: --open: no browser was opened", warning)
         asyncio.run(talk(ports))
         api = re.search(r"curl (http\S+)", text)[1]
         with urllib.request.urlopen(api, timeout=PATIENCE) as answer:

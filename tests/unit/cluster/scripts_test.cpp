@@ -570,7 +570,7 @@ TEST_F(ScriptsTest, ANodeEntersOnlyIfItsSettingsFitThoseOfTheOthers) {
 }
 
 TEST_F(ScriptsTest, ANodeThatIsGoneKeepsNoOtherFromEntering) {
-  const Scripts quick(names_, {.silence_ms = 50, .reconnect_ms = kAtOnce});
+  const Scripts quick(names_, {.silence_ms = 50, .return_ms = 100, .reconnect_ms = kAtOnce});
   auto dead = entry("node-1");
   dead.settings = "1/1:" + std::string(16, 'a');
   enter(quick, dead);
@@ -594,6 +594,9 @@ TEST_F(ScriptsTest, ANodeThatDidNotFitIsNotTheFirstOnAServerThatLostItsTable) {
   auto answer = enter(usual, other);
   EXPECT_EQ(answer.status, Registration::Status::settings_differ) << "node-1 is about to return";
   EXPECT_EQ(answer.node, "");
+  auto restarted = entry("node-3");
+  restarted.settings = other.settings;
+  EXPECT_EQ(enter(usual, restarted).status, Registration::Status::others_awaited);
   one = next(one);
   EXPECT_EQ(enter(usual, one, true).status, Registration::Status::entered);
   restart();
@@ -780,21 +783,21 @@ TEST_F(ScriptsTest, AServerThatHasJustStartedAwaitsNodesThatNobodyKnows) {
   restart();
   // The first one that comes has never heard of another.
   const auto fresh = entry("node-2");
-  EXPECT_EQ(enter(usual, fresh).status, Registration::Status::entered);
-  const auto fresh_ready = ready(fresh);
+  EXPECT_EQ(enter(usual, fresh).status, Registration::Status::others_awaited);
   EXPECT_EQ(decide_from_alice(), "[4 0]") << "node-1 may have him";
-  auto report = reap(usual, fresh);
-  EXPECT_FALSE(report.is_settled);
-  EXPECT_THAT(report.nodes, testing::ElementsAre("node-2"));
   old = next(old);
   EXPECT_EQ(enter(usual, old, true).status, Registration::Status::entered) << "it was awaited";
   const auto old_ready = ready(old);
   EXPECT_EQ(decide_from_alice(), "[4 0]") << "there may be others";
-  fresh_ready->read();
-  ASSERT_TRUE(reap_until(usual, fresh, [](const auto& now) { return now.is_settled; }));
+  const auto report = reap(usual, old);
+  EXPECT_FALSE(report.is_settled);
+  EXPECT_THAT(report.nodes, testing::ElementsAre("node-1"));
+  old_ready->read();
+  ASSERT_TRUE(reap_until(usual, old, [](const auto& now) { return now.is_settled; }));
   EXPECT_EQ(decide_from_alice(), "[0 0]");
-  EXPECT_EQ(fresh_ready->read().at(0), names_.all() + " G1" + std::string(32, '-') + "?")
+  EXPECT_EQ(old_ready->read().at(0), names_.all() + " G1" + std::string(32, '-') + "?")
       << "all are told";
+  EXPECT_EQ(enter(usual, fresh).status, Registration::Status::entered);
   EXPECT_EQ(enter(usual, entry("node-3"), true).status, Registration::Status::was_removed)
       << "too late";
   // Another cluster begins at once: the server has run for long.
@@ -814,10 +817,11 @@ TEST_F(ScriptsTest, ATableThatSomebodyDeletedIsNotWhole) {
   EXPECT_FALSE(reap(one).is_member);
   const Scripts usual(names_);
   const auto fresh = entry("node-2");
-  enter(usual, fresh);
-  Subscriber fresh_ready(server_, {names_.all(), names_.inbox(fresh.incarnation)});
-  EXPECT_FALSE(reap(usual, fresh).is_settled);
-  EXPECT_EQ(enter(usual, next(one), true).status, Registration::Status::entered);
+  EXPECT_EQ(enter(usual, fresh).status, Registration::Status::others_awaited);
+  const auto returned = next(one);
+  EXPECT_EQ(enter(usual, returned, true).status, Registration::Status::entered);
+  Subscriber returned_ready(server_, {names_.all(), names_.inbox(returned.incarnation)});
+  EXPECT_FALSE(reap(usual, returned).is_settled);
 }
 
 TEST_F(ScriptsTest, APromotedReplicaMayLackNodes) {
