@@ -1,11 +1,14 @@
 #include "audit/missed_reader.hpp"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
 
 #include <array>
 #include <atomic>
+#include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <future>
 #include <map>
@@ -151,8 +154,10 @@ TEST_F(MissedReaderTest, AFileThatCannotBeReadIsUnavailableAndSaidOnceInTheLog) 
   idle.idle_interval = std::chrono::hours(1);  // the writer does not look
   Audit audit(idle);
   ASSERT_TRUE(get(ask(audit)));
-  std::filesystem::remove(file_);
-  std::filesystem::create_directory(file_);
+  // In one step: the writer makes the file anew where there is none.
+  const auto folder = file_ + ".folder";
+  std::filesystem::create_directory(folder);
+  ASSERT_EQ(renameat2(AT_FDCWD, folder.c_str(), AT_FDCWD, file_.c_str(), RENAME_EXCHANGE), 0);
   for (int i = 0; i < 3; ++i) {
     const auto answer = get(ask(audit));
     ASSERT_FALSE(answer);
