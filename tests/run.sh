@@ -35,15 +35,15 @@ rm -rf "$results"
 mkdir -p "$results"
 # Suites in the background append to these files too.
 failures="$results/failures"
-counts="$results/counts"
-summary="$results/summary"
-touch "$failures" "$counts" "$summary"
+counts_file="$results/counts"
+summary_file="$results/summary"
+touch "$failures" "$counts_file" "$summary_file"
 began=0
 
 # count SUITE PASSED FAILED
 count() {
-  echo "$2 $3" >>"$counts"
-  printf '%-24s %5d passed, %d failed %6d s\n' "$1" "$2" "$3" $((SECONDS - began)) >>"$summary"
+  echo "$2 $3" >>"$counts_file"
+  printf '%-24s %5d passed, %d failed %6d s\n' "$1" "$2" "$3" $((SECONDS - began)) >>"$summary_file"
 }
 
 # count_failure SUITE REASON: counts a suite that failed as a whole.
@@ -62,7 +62,7 @@ not_run() {
     count_failure "$1" "not run: $2"
   else
     say "$1: not run: $2"
-    printf '%-24s not run\n' "$1" >>"$summary"
+    printf '%-24s not run\n' "$1" >>"$summary_file"
   fi
 }
 
@@ -265,14 +265,11 @@ suite_instructions() { run_script instructions "$root/tests/bench/instructions.s
 
 # All suites in the order of their runs. To add a suite, write a function and name it here.
 suites=(suite_release suite_instructions suite_www suite_e2e suite_root suite_consumer suite_docs suite_shipped suite_nginx suite_cluster_files suite_nginx_module)
-# These mostly wait, and have a Debian and a network of their own: they run beside the others, one
-# after the other, once the objects of build/release are cached.
-beside=()
-if [ -z "$quick" ]; then
-  suites+=(suite_beside suite_asan suite_tsan suite_static suite_fuzz)
-  beside=(suite_package suite_nginx_package)
+if [ -n "$quick" ]; then
+  suites+=(suite_tls)
+else
+  suites+=(beside_packages suite_asan suite_tsan beside_tls suite_static suite_fuzz)
 fi
-suites+=(suite_tls)
 if [ -n "$long" ]; then suites+=(suite_cluster); fi
 
 # run_suites SUITE…
@@ -284,15 +281,22 @@ run_suites() {
   done
 }
 
-# Starts the suites that run beside the others. Their output is shown at the end.
-besides=
-suite_beside() {
-  say "running beside the other suites: ${beside[*]}"
+# run_beside SUITE…: runs suites, one after the other, beside those that follow. Their output is shown
+# at the end.
+beside=()
+run_beside() {
+  say "running beside the other suites: $*"
   set -m
-  run_suites "${beside[@]}" >"$results/beside.log" 2>&1 </dev/null &
-  besides=$!
+  run_suites "$@" >"$results/beside.$1.log" 2>&1 </dev/null &
+  beside+=("$! $results/beside.$1.log")
   set +m
 }
+
+# These mostly wait, and have a Debian and a network of their own. The objects of build/release are
+# cached by then.
+beside_packages() { run_beside suite_package suite_nginx_package; }
+# It runs one test at a time, with all three builds.
+beside_tls() { run_beside suite_tls; }
 
 # end_group GROUP: ends a background job of this script, if it still runs, and waits for all its
 # processes: the compiler's own removal of objects must not meet the next build.
@@ -307,7 +311,12 @@ end_group() {
   done
   wait "$1" || true
 }
-trap 'end_group "$ahead"; end_group "$besides"' EXIT
+end_all() {
+  local job
+  end_group "$ahead"
+  for job in ${beside[@]+"${beside[@]}"}; do end_group "${job%% *}"; done
+}
+trap end_all EXIT
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 need_packages "${tls_packages[@]}"
@@ -328,18 +337,17 @@ if [ -n "${CI:-}" ] || [ -z "$(ccache --get-config base_dir 2>/dev/null)" ]; the
 fi
 need_node
 run_suites "${suites[@]}"
-if [ -n "$besides" ]; then
-  wait "$besides" || count_failure beside "exit code $?; see the lines below"
-  besides=
-  cat "$results/beside.log"
-fi
+for job in ${beside[@]+"${beside[@]}"}; do
+  wait "${job%% *}" || count_failure "${job##*/}" "exit code $?; see the lines below"
+  cat "${job#* }"
+done
 
 printf '\n'
 if [ -s "$failures" ]; then
   cat "$failures"
   printf '\n'
 fi
-cat "$summary"
-read -r passed failed < <(awk '{ passed += $1; failed += $2 } END { print passed + 0, failed + 0 }' "$counts")
+cat "$summary_file"
+read -r passed failed < <(awk '{ passed += $1; failed += $2 } END { print passed + 0, failed + 0 }' "$counts_file")
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]
