@@ -61,17 +61,19 @@ class EngineFailures(ClusterCase):
             starting = asyncio.create_task(asyncio.to_thread(self.stack.enter_context, fresh))
             engine.start()
             await starting
-            await until(lambda: fresh.is_ready(1), "it is the first one, and knows of no other")
-            alice = await self.tab(fresh, "alice")
-            outcome = await alice.say(0, "m0")
-            if engine.is_whole():
-                return False
-            self.assertEqual(outcome.get("code"), "unavailable")
+            try:
+                self.assertEqual(await refusal(fresh, CHAT, "alice"), (503, "unavailable"))
+            except AssertionError:
+                if engine.is_whole():
+                    return False
+                raise
         finally:
             n0.resume()
         await until(lambda: bob.closed.is_set() or n0.is_ready(2), "the other one returns")
         if bob.closed.is_set():
             return False
+        await until(lambda: fresh.is_ready(2), "the new one enters after it")
+        alice = await self.tab(fresh, "alice")
         outcomes = await say_until(alice, "chat", "again")
         self.assertFalse([o for o in outcomes if o.get("route") in ("push", "none")], outcomes)
         await bob.wait(lambda: len(bob.messages()) == 1, "the message")
