@@ -86,6 +86,11 @@ def client_hello(tls):
 class Crowds(unittest.TestCase):
     """Ten times as many connections from one address as there are workers."""
 
+    def assert_in_time(self, attempt):
+        """`attempt()` returns whether the answer came before a deadline of five seconds. A stalled
+        machine may need as long; a server that waits for strangers needs it in every attempt."""
+        self.assertTrue(any(attempt() for _ in range(3)), "after the deadline in three attempts")
+
     def answers_before_a_deadline(self, source, openings, options=(), tls=None):
         """Returns whether a client at `source` is answered before the deadline of an earlier silent
         connection. That connection comes from a proxy, and the server does not end a proxy's
@@ -116,7 +121,8 @@ class Crowds(unittest.TestCase):
         openings = [b"", b"GET / HTTP/1.1\r\nX-Slow: "] * 5 * WORKERS
         for source in ("127.0.0.1", "127.0.0.2"):
             with self.subTest(source=source):
-                self.assertTrue(self.answers_before_a_deadline(source, openings))
+                self.assert_in_time(lambda source=source: self.answers_before_a_deadline(
+                    source, openings))
 
     def test_do_not_occupy_all_workers_with_tls_handshakes(self):
         with Authority() as authority:
@@ -127,9 +133,15 @@ class Crowds(unittest.TestCase):
             options = ("--listen", "https://127.0.0.1:0", *authority.options("own"))
             for source in ("127.0.0.1", "127.0.0.2"):
                 with self.subTest(source=source):
-                    self.assertTrue(self.answers_before_a_deadline(source, openings, options, tls))
+                    self.assert_in_time(lambda source=source: self.answers_before_a_deadline(
+                        source, openings, options, tls))
 
     def test_that_read_no_answer_keep_nobody_from_a_worker(self):
+        self.assert_in_time(self.answers_beside_clients_that_do_not_read)
+
+    def answers_beside_clients_that_do_not_read(self):
+        """Like answers_before_a_deadline, beside as many strangers as workers, each of which is
+        sent a large file."""
         with tempfile.TemporaryDirectory() as www, contextlib.ExitStack() as opened:
             (pathlib.Path(www) / "large.bin").write_bytes(bytes(LARGE))
             server = opened.enter_context(Server("--www", www, "--trusted-proxies", "127.0.0.3"))
@@ -153,7 +165,7 @@ class Crowds(unittest.TestCase):
             newcomer = connect("127.0.0.1")
             newcomer.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             self.assertIn(b" 200 ", newcomer.makefile("rb").readline())
-            self.assertFalse(select.select([first], [], [], 0)[0], "not before the deadline")
+            return not select.select([first], [], [], 0)[0]
 
 
 class Silent(unittest.TestCase):
