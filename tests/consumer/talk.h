@@ -1,5 +1,5 @@
 /* A minimal WebSocket client for programs that test an installed library: loopback only, short
- * texts only, a timeout of five seconds. Every failure exits the program. */
+ * texts only, a timeout of one minute. Every failure exits the program. */
 #ifndef TALK_H
 #define TALK_H
 
@@ -28,7 +28,7 @@ static inline struct sockaddr_in talk_loopback(int port) {
 
 static inline int talk_connect(int port) {
   struct sockaddr_in address = talk_loopback(port);
-  struct timeval timeout = {5, 0};
+  struct timeval timeout = {60, 0};
   int fd = socket(AF_INET, SOCK_STREAM, 0);
   if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
     talk_fail("cannot connect");
@@ -43,7 +43,7 @@ static inline void talk_write(int fd, const void *bytes, size_t length) {
 
 static inline void talk_read(int fd, void *bytes, size_t length) {
   if (recv(fd, bytes, length, MSG_WAITALL) != (ssize_t)length) {
-    talk_fail("nothing arrived within five seconds, or the connection ended");
+    talk_fail("nothing arrived within one minute, or the connection ended");
   }
 }
 

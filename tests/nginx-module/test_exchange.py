@@ -195,11 +195,9 @@ class Http2(ModuleCase):
         self.assertEqual(self.door.heres, [])
 
 
-class Failures(ModuleCase):
-    location = """
-        waystation_timeout 300ms;
-        waystation_retry_after 3s;
-        """
+class FailureCase(ModuleCase):
+    """An exchange that fails."""
+
     server = """
         location /fallback/ {
           waystation_pass unix:/nonexistent/door.sock;
@@ -218,6 +216,13 @@ class Failures(ModuleCase):
         # The same connection, and the same worker, answer further requests.
         self.assertEqual(client.request("/")[2], b"elsewhere\n")
         self.assertIn(f"{status} [unavailable] [{code}] {target}", self.logged(2)[-2:])
+
+
+class Failures(FailureCase):
+    location = """
+        waystation_timeout 20s;
+        waystation_retry_after 3s;
+        """
 
     def test_no_relay(self):
         self.door.close()
@@ -276,15 +281,6 @@ class Failures(ModuleCase):
         self.assertEqual(client.read_to_end(), b"")
         self.assertEqual(self.client().request("/")[2], b"elsewhere\n")
 
-    def test_a_relay_that_hangs(self):
-        hanging = [self.client().upgrade(f"/push/alice/?door=hang&{i}") for i in range(20)]
-        # Meanwhile the worker has time for others.
-        self.assertEqual(self.client().request("/")[2], b"elsewhere\n")
-        for client in hanging:
-            self.assertEqual(client.answer()[0], 504)
-        wait_until("the end of the exchanges", lambda: len(self.door.gone) == 20)
-        self.fails("/push/alice/?door=hang", 504, "timeout")
-
     def test_a_relay_that_lies(self):
         sound = refuse(body=b"body")
         lies = [b"\x01", b"\x01\x02\x00", b"\x02\x02\x00\x00", b"\x01\x09\x00\x00",
@@ -303,6 +299,19 @@ class Failures(ModuleCase):
         self.assertEqual((status, body), (200, b"fallback\n"))
         self.assertNotIn("Retry-After", dict(fields))
         self.assertEqual(self.logged(), ["200 [unavailable] [no_relay] /fallback/"])
+
+
+class Timeout(FailureCase):
+    location = "waystation_timeout 300ms;"
+
+    def test_a_relay_that_hangs(self):
+        hanging = [self.client().upgrade(f"/push/alice/?door=hang&{i}") for i in range(20)]
+        # Meanwhile the worker has time for others.
+        self.assertEqual(self.client().request("/")[2], b"elsewhere\n")
+        for client in hanging:
+            self.assertEqual(client.answer()[0], 504)
+        wait_until("the end of the exchanges", lambda: len(self.door.gone) == 20)
+        self.fails("/push/alice/?door=hang", 504, "timeout")
 
 
 class WhileAsking(ModuleCase):

@@ -17,7 +17,12 @@ import urllib.request
 
 import websockets
 
-PATIENCE = 10
+# The timeout of every wait, in seconds.
+PATIENCE = 60
+
+
+def connect(url, **options):
+    return websockets.connect(url, open_timeout=PATIENCE, close_timeout=PATIENCE, **options)
 
 
 async def hear(socket):
@@ -50,14 +55,14 @@ async def converse(base):
     sockets = base.replace("http", "ws", 1)
     chat = sockets + "/ws/chat/alice_bob/?user="
 
-    async with websockets.connect(chat + "alice") as alice, websockets.connect(chat + "bob") as bob:
+    async with connect(chat + "alice") as alice, connect(chat + "bob") as bob:
         await alice.send('{"message": {"n": 12345678901234567890}, "to_user": "bob"}')
         frame = await asyncio.wait_for(bob.recv(), PATIENCE)
         expect("a message arrives byte for byte", '{"n": 12345678901234567890}' in frame)
         expect("the sender receives it too", "message" in await hear(alice))
 
-    async with websockets.connect(chat + "alice", subprotocols=["waystation.v1"]) as alice:
-        async with websockets.connect(sockets + "/push/bob/") as bob:
+    async with connect(chat + "alice", subprotocols=["waystation.v1"]) as alice:
+        async with connect(sockets + "/push/bob/") as bob:
             await alice.send('{"message": "are you there?", "id": "1"}')
             event = await hear_key(bob, "event")
             expect("an absent user gets a push fallback",

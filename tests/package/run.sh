@@ -269,9 +269,9 @@ boots() {
   unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child bash -c boot \
     </dev/null >"$scratch/console" 2>&1 &
   local parent=$!
-  wait_for 10 pgrep -P "$parent" || { cat "$scratch/console"; return 1; }
+  wait_for 60 pgrep -P "$parent" || { cat "$scratch/console"; return 1; }
   process="$(pgrep -P "$parent")"
-  wait_for 60 is_up || { cat "$scratch/console"; return 1; }
+  wait_for 180 is_up || { cat "$scratch/console"; return 1; }
 }
 
 is_up() { inside systemctl is-system-running | grep -E '^(running|degraded)$'; }
@@ -296,7 +296,7 @@ installs() { inside sh -c "cd /var/tmp && dpkg --force-confdef --force-confold -
 # Succeeds if the service restarted; otherwise prints its log.
 comes_up_again() { inside systemctl restart waystation || { log; return 1; } && starts; }
 log() { inside journalctl -u waystation --no-pager -n 20; }
-starts() { wait_for 20 is_active || { log; return 1; }; }
+starts() { wait_for 60 is_active || { log; return 1; }; }
 
 notifies_readiness() {
   [ "$(property Type) $(property NotifyAccess)" = "notify main" ] &&
@@ -328,7 +328,7 @@ reloads() {
   local pid
   pid="$(property MainPID)"
   inside systemctl reload waystation || { log; return 1; }
-  wait_for 10 log_has 'log_level: "info" becomes "debug"' &&
+  wait_for 60 log_has 'log_level: "info" becomes "debug"' &&
     [ "$(property MainPID)" = "$pid" ] && is_active
 }
 
@@ -336,10 +336,10 @@ reloads() {
 # not retry.
 configuration_error_is_logged() {
   configure 'max_message_bytes = "many"'
-  inside systemctl reload waystation && wait_for 10 log_has 'max_message_bytes = "many"' -p err &&
+  inside systemctl reload waystation && wait_for 60 log_has 'max_message_bytes = "many"' -p err &&
     is_active || return
   inside systemctl restart waystation
-  wait_for 10 log_has 'not a whole number' -p err || return
+  wait_for 60 log_has 'not a whole number' -p err || return
   [ "$(property ActiveState) $(property ExecMainStatus) $(property NRestarts)" = "failed 2 0" ] ||
     { inside systemctl status waystation --no-pager; return 1; }
 }
@@ -391,7 +391,7 @@ speaks_tls() {
 # A reload takes a new certificate for the same key.
 renews_certificate() {
   make_certificate second -key "$machine/etc/credstore/waystation.tls_key" &&
-    inside systemctl reload waystation && wait_for 10 has_name second
+    inside systemctl reload waystation && wait_for 60 has_name second
 }
 
 # Files as packaging/README.md installs them: root's, readable by the service's group.
@@ -414,14 +414,14 @@ writes_its_state() {
     [ "$(inside stat -c '%U %a' /var/lib/waystation)" = "waystation 750" ] || return
   [ ! -s "$machine/etc/waystation/waystation.toml" ] ||
     ! grep -q audit "$machine/etc/waystation/waystation.toml" ||
-    wait_for 10 inside test -f /var/lib/waystation/audit.sqlite
+    wait_for 60 inside test -f /var/lib/waystation/audit.sqlite
 }
 
 # systemd kills and restarts a relay that hangs.
 watchdog_kills_hanging_server() {
   configure
   inside mkdir -p /run/systemd/system/waystation.service.d
-  inside sh -c 'printf "[Service]\nWatchdogSec=2s\nTimeoutStopSec=2s\n" \
+  inside sh -c 'printf "[Service]\nWatchdogSec=6s\nTimeoutStopSec=2s\n" \
     >/run/systemd/system/waystation.service.d/test.conf'
   inside systemctl daemon-reload && inside systemctl restart waystation && starts || return
   local pid
@@ -430,10 +430,10 @@ watchdog_kills_hanging_server() {
   local start
   # shellcheck disable=SC2034 # eval reads it
   start="$(property WatchdogTimestampMonotonic)"
-  wait_for 30 eval '[ "$(property WatchdogTimestampMonotonic)" -gt $((start + 4000000)) ]' &&
+  wait_for 60 eval '[ "$(property WatchdogTimestampMonotonic)" -gt $((start + 12000000)) ]' &&
     [ "$(property MainPID)" = "$pid" ] && [ "$(property NRestarts)" = 0 ] || return
   inside kill -STOP "$pid"
-  wait_for 30 eval '[ "$(property NRestarts)" = 1 ]' && starts
+  wait_for 60 eval '[ "$(property NRestarts)" = 1 ]' && starts
   local result=$?
   inside rm -r /run/systemd/system/waystation.service.d
   inside systemctl daemon-reload && inside systemctl restart waystation && return "$result"

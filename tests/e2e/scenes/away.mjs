@@ -181,10 +181,10 @@ scene('a message waits across the expiry of the token', async (stage) => {
   const key = makeKey();
   stage.onClear(key.remove);
   const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
-  const alice = await stage.tab(await stage.browserContext(), `${url}/#/?token=${key.token('alice', 8)}&to=bob`);
+  const alice = await stage.tab(await stage.browserContext(), `${url}/#/?token=${key.token('alice', 15)}&to=bob`);
   await connected(alice);
   await sayHeld(alice, 'Still here');
-  await alice.locator('[data-test=connection-status][data-state=closed]').getByText('Your token has expired').waitFor();
+  await alice.locator('[data-test=connection-status][data-state=closed]').getByText('Your token has expired').waitFor({ timeout: 40_000 });
   const bob = await stage.tab(await stage.browserContext(), `${url}/#/?token=${key.token('bob', 3600)}`);
   await loggedIn(bob);
   await alice.getByRole('button', { name: 'Enter a token' }).click();
@@ -192,7 +192,7 @@ scene('a message waits across the expiry of the token', async (stage) => {
   await alice.getByRole('button', { name: 'Use the token' }).click();
   await bob.locator('[data-test=toast]').getByText('Still here').waitFor();
   await waitForStatus(alice, 'Still here', 'push');
-});
+}, { seconds: 90 });
 
 for (const [what, options] of [
   ['', { ...desktop, colorScheme: 'light' }],

@@ -315,11 +315,11 @@ scene('a new token reconnects after expiry', async (stage) => {
   const key = makeKey();
   stage.onClear(key.remove);
   const { url } = await stage.server(['--auth', 'jwt', '--jwt-key-file', key.file]);
-  const page = await stage.tab(await stage.browserContext(), `${url}/#/?token=${key.token('alice', 6)}&to=bob`);
+  const page = await stage.tab(await stage.browserContext(), `${url}/#/?token=${key.token('alice', 15)}&to=bob`);
   await connected(page);
   assert.equal(await page.locator('[data-test=me]').innerText(), 'You are alice');
   assert.ok(!page.url().includes('token'), 'the address keeps no token');
-  await page.locator('[data-test=connection-status][data-state=closed]').getByText('Your token has expired').waitFor();
+  await page.locator('[data-test=connection-status][data-state=closed]').getByText('Your token has expired').waitFor({ timeout: 40_000 });
   await stage.shot(page, 'token-expired');
   await page.getByRole('button', { name: 'Enter a token' }).click();
   await page.locator('#token').fill('not a token');

@@ -35,6 +35,23 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def stop(pid):
+    """Stops a process, and returns when all of its threads stand still. SIGSTOP reaches those that run
+    on another processor a moment later."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + PATIENCE
+    while not all(state == "T" for state in thread_states(pid)):
+        assert time.monotonic() < deadline, f"process {pid} does not stop"
+        time.sleep(0.001)
+
+
+def thread_states(pid):
+    """The state of each thread, see proc(5)."""
+    for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            yield stat.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+
+
 class Engine:
     """A running redis-server, or redis-sentinel with `sentinel`. Use it in a `with` statement. `within` is a
     command that starts it elsewhere, where it has the address `host`."""
@@ -96,7 +113,7 @@ class Engine:
         self._log.close()
 
     def pause(self):
-        self._process.send_signal(signal.SIGSTOP)
+        stop(self._process.pid)
 
     def resume(self):
         self._process.send_signal(signal.SIGCONT)
@@ -175,7 +192,7 @@ class Node(Server):
         self._process.wait()
 
     def pause(self):
-        self.signal(signal.SIGSTOP)
+        stop(self.pid)
 
     def resume(self):
         self.signal(signal.SIGCONT)

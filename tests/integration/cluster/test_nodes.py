@@ -60,7 +60,11 @@ class Nodes(ClusterCase):
             await tab.wait(lambda tab=tab: tab.events() == [[1]], "the notification")
         status, _, body = n1.http("DELETE", "/api/v1/sessions/alice")
         self.assertEqual(status, 200)
-        self.assertIn(json.loads(body), ({"closed": 5}, {"closed": 2, "partial": True}))
+        answer = json.loads(body)
+        # Partial: a node was slower than a second, and its sockets are not in the number.
+        self.assertTrue(answer == {"closed": 5} or
+                        answer == {"closed": answer["closed"], "partial": True}
+                        and answer["closed"] < 5, answer)
         for tab in tabs:
             await tab.wait(tab.closed.is_set, "the socket is closed")
             self.assertEqual(tab.ws.close_code, 4403)
@@ -91,7 +95,7 @@ class Nodes(ClusterCase):
         self.assertIn("node_name: another node of the cluster that is connected has the same name; "
                       "give each node a different name", double.stderr)
         self.assertIn('node_name = "n0": ', double.stderr)
-        self.assertTrue(n0.is_ready(1))
+        await until(lambda: n0.is_ready(1), "it is ready")
 
     async def test_a_node_whose_settings_do_not_fit_is_refused(self):
         engines = [self.engine(), self.engine()]
@@ -112,13 +116,13 @@ class Nodes(ClusterCase):
             self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
             self.assertIn(difference, done.stderr)
             self.assertIn("do not fit those of another node", done.stderr)
-        self.assertTrue(n0.is_ready(1))
+        await until(lambda: n0.is_ready(1), "it is ready")
 
     async def test_a_killed_node_gets_its_name_back_at_once(self):
         engine = self.engine()
         for _ in range(5):
             node = self.stack.enter_context(Node(self.folder, "n0", engine.url))
-            self.assertTrue(node.is_ready(1))
+            await until(lambda node=node: node.is_ready(1), "it is ready")
             node.kill()
 
     async def test_a_node_on_a_lost_host_keeps_its_name_for_seconds_only(self):
@@ -137,7 +141,7 @@ class Nodes(ClusterCase):
         self.assertEqual(alice.ws.close_code, 1001)
         await until(lambda: n0.stats()["cluster_name_taken"] == 1, "it says so")
         self.assertIn('node_name = "n0": another node of that name', n0.errors())
-        self.assertTrue(again.is_ready(1))
+        await until(lambda: again.is_ready(1), "it is ready")
         self.assertNotIn("node_name", again.errors())
 
     async def test_several_engines_share_the_groups(self):
@@ -169,7 +173,7 @@ class Nodes(ClusterCase):
         self.assertFalse([o for o in outcomes if o.get("route") in ("none", "chat")
                           and not o.get("reached")], outcomes)
         self.assertTrue(all(o.get("route") or o["code"] in ("unavailable",) for o in outcomes))
-        await alice.wait(lambda: alice.present["bob"] is False, "bob is absent")
+        await alice.wait(lambda: alice.present.get("bob") is False, "bob is absent")
         await push.wait(lambda: len(push.events()) == 1, "the fallback")
         self.assertFalse(bob.frames and "message" in bob.frames[-1] and push.events() == [])
         await until(lambda: n0.stats()["cluster_nodes"] == 2, "two nodes are left")
@@ -205,10 +209,11 @@ class Nodes(ClusterCase):
         alice = await self.tab(n0, "alice")
         await self.tab(n1, "bob")
         await alice.wait(lambda: alice.present.get("bob"), "bob is present")
-        n1.__exit__(None)
+        # In a thread: bob's client answers the Close, which the node waits for.
+        await asyncio.to_thread(n1.__exit__, None)
         n1.is_killed = True
         self.assertEqual(engine.cli("HEXISTS", "ws1:waystation:nodes", "n1"), "0")
-        await alice.wait(lambda: alice.present["bob"] is False, "bob is absent")
+        await alice.wait(lambda: alice.present.get("bob") is False, "bob is absent")
         await until(lambda: n0.stats()["cluster_nodes"] == 1, "the node has left")
         self.assertEqual((await alice.say(1, "a"))["route"], "none")
 
@@ -219,7 +224,7 @@ class Nodes(ClusterCase):
         await alice.wait(lambda: alice.present.get("bob"), "bob is present")
         n1.pause()
         try:
-            await alice.wait(lambda: alice.present["bob"] is False, "bob is absent")
+            await alice.wait(lambda: alice.present.get("bob") is False, "bob is absent")
             push = await self.push_tab(n0, "bob")
             self.assertEqual((await say_until(alice, "push", "fenced"))[-1]["reached"], 1)
         finally:
@@ -228,7 +233,7 @@ class Nodes(ClusterCase):
         self.assertEqual(bob.ws.close_code, 1001)
         await until(lambda: n1.is_ready(2), "the node has returned")
         again = await self.tab(n1, "bob")
-        await alice.wait(lambda: alice.present["bob"] is True, "bob is back")
+        await alice.wait(lambda: alice.present.get("bob") is True, "bob is back")
         self.assertEqual((await alice.say("back", "back"))["route"], "chat")
         await again.wait(lambda: again.messages() == ["back"], "the message")
         self.assertNotIn("back", push.events())
@@ -238,11 +243,11 @@ class Nodes(ClusterCase):
         alice = await self.tab(nodes[0], "alice")
         for round_ in range(10):
             tabs = await asyncio.gather(*(self.tab(node, "bob") for node in nodes for _ in "ab"))
-            await alice.wait(lambda: alice.present["bob"] is True, "bob is present")
+            await alice.wait(lambda: alice.present.get("bob") is True, "bob is present")
             ack = await alice.say(round_, f"r{round_}")
             self.assertEqual((ack["route"], ack["reached"]), ("chat", 6))
             await asyncio.gather(*(tab.close() for tab in tabs))
-            await alice.wait(lambda: alice.present["bob"] is False, "bob is absent")
+            await alice.wait(lambda: alice.present.get("bob") is False, "bob is absent")
             self.assertEqual((await alice.say(round_, f"n{round_}"))["route"], "none")
 
 

@@ -226,11 +226,22 @@ class Connections(Case):
     def test_a_flood_of_key_updates(self):
         """Each makes the server derive keys, and none is a byte of the client's. While the relay works
         on those of one client, it serves others again and again."""
+        updates = scaled(60_000, 20_000)
+        # Some 900 for 60,000. If the relay works on all that has arrived, some 20. The test's own
+        # threads get fewer turns on a busy machine, but seldom three times in a row.
+        served = 0
+        for _ in range(3):
+            served = max(served, self.served_beside_key_updates(updates))
+            if served > updates / 1000:
+                return
+        self.fail(f"{served} round trips beside {updates} key updates")
+
+    def served_beside_key_updates(self, updates):
+        """The number of another client's round trips while the relay works on the updates of one."""
         stop, served = threading.Event(), []
         with raw(self.server) as flooder, raw(self.server) as other:
             flooder.open("/push/flooder/")
             other.open("/push/other/")
-            updates = scaled(60_000, 20_000)
             for _ in range(updates):
                 flooder.socket.session.key_update(False)
             flooder.socket.session.write(frame(PING, b"the last"))
@@ -252,8 +263,7 @@ class Connections(Case):
             count = len(served)
             for thread in (flooding, conversing):
                 thread.join()
-        # Some 900 for 60,000. If the relay works on all that has arrived, some 20.
-        self.assertGreater(count, updates / 1000)
+        return count
 
     async def test_a_flood_of_empty_records(self):
         """TLS 1.2 records without content, where OpenSSL lets a client make them; pings of one byte

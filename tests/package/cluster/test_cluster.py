@@ -214,9 +214,11 @@ class Redis(Folder):
 
         wait_until("the node at the primary", lambda: entered(primary))
         servers[0].kill()
-        wait_until("the new primary", lambda: ask(replica, "-a", "main", "ROLE")[:1] == ["master"])
+        # After a split vote, the Sentinels try again 20 s later; after a stall of the machine, 30 s later.
+        wait_until("the new primary", lambda: ask(replica, "-a", "main", "ROLE")[:1] == ["master"], patience=90)
         wait_until("the node at the new primary", lambda: entered(replica) and
-                   any("name=waystation" in line for line in ask(replica, "-a", "main", "CLIENT", "LIST")))
+                   any("name=waystation" in line for line in ask(replica, "-a", "main", "CLIENT", "LIST")),
+                   patience=90)
 
 
 class Service(Folder):
