@@ -261,8 +261,8 @@ class Nesting(Tokens):
 class Expiry(Tokens):
     async def test_open_sockets_close_when_their_token_expires(self):
         with self.server() as server:
-            token = self.token(lifetime=SHORT_SECONDS)
             end = time.time() + SHORT_SECONDS
+            token = self.token(lifetime=SHORT_SECONDS)
             sockets = [await self.open(server, path, token, v1)
                        for path in (CHAT, "/push/alice/") for v1 in (True, False)]
             bob = await self.open(server, CHAT, self.token("bob"))

@@ -127,21 +127,20 @@ scene('an operator sees who is there, page by page, and ends a user', async (sta
   const names = Array.from({ length: 25 }, (_, n) => `user${String(n).padStart(2, '0')}`);
   const sockets = names.map((name) => new WebSocket(`${url.replace('http', 'ws')}/push/${name}/`));
   stage.onClear(() => sockets.forEach((socket) => socket.close()));
-  await until('the first page is full', async () => (await rows.count()) === 20);
-  const shown = () => rows.locator('th').allInnerTexts();
-  assert.deepEqual(await shown(), ['alice', ...names.slice(0, 19)]);
+  // While the sockets open, a page may be full of others.
+  const shows = (what, list) => until(what, async () => (await rows.locator('th').allInnerTexts()).join() === list.join());
+  await shows('the first page', ['alice', ...names.slice(0, 19)]);
   await stage.shot(operator, 'operator-users');
   await accessible(operator, 'the users who are there');
   await present.getByRole('button', { name: 'Next' }).click();
   await present.getByText('Page 2').waitFor();
-  await until('the second page', async () => (await rows.count()) === 6);
-  assert.deepEqual(await shown(), names.slice(19));
+  await shows('the second page', names.slice(19));
   assert.ok(await present.getByRole('button', { name: 'Next' }).isDisabled());
 
   // Without a further click, the page goes back when nobody is left on this one.
   for (const socket of sockets.slice(19)) socket.close();
   await present.getByRole('button', { name: 'Next' }).waitFor({ state: 'detached' });
-  assert.deepEqual(await shown(), ['alice', ...names.slice(0, 19)]);
+  await shows('the first page again', ['alice', ...names.slice(0, 19)]);
 
   await present.getByRole('button', { name: 'End all sessions of alice' }).click();
   const dialog = operator.locator('[data-test=confirm]');
