@@ -224,10 +224,10 @@ void AuditWriter::write_batch() {
     return;
   }
   const auto release = [&] {
+    status_.count_written(rows);  // first: flush() may return after the release
     queue.release(cursor);
     loss.mark_recorded(gap);
     update_waiting_since();
-    status_.count_written(rows);
   };
   // If only the WAL was deleted, the batch is in this connection alone until it is recovered.
   try {

@@ -123,6 +123,7 @@ TEST_F(AuditFaultsTest, WritesIntoTheFileThatReplacedItsFile) {
     there.file = other;
     Audit audit(there);
     audit.on_delivery(pushed(now - 5));
+    audit.stop(kPatience);
   }
   Audit audit(options());
   audit.on_delivery(pushed(now));
@@ -276,7 +277,10 @@ TEST_F(AuditFaultsTest, ARunThatNeverOpenedTheFileLeavesAGap) {
     EXPECT_TRUE(std::filesystem::exists(file_ + ".run-here"));
   }
   const auto later = now_ms();
-  { Audit audit(options()); }
+  {
+    Audit audit(options());
+    audit.stop(kPatience);
+  }
   EXPECT_EQ(
       count("outcome = 'gap' AND lost IS NULL AND at >= " + std::to_string(now - 1) +
             " AND at <= " + std::to_string(later) + " AND lost_until >= " + std::to_string(later)),
@@ -480,7 +484,7 @@ TEST_F(AuditFaultsTest, SetsAsideAFileWithDamageInPagesThatNobodyWrites) {
   {
     Audit audit(options());
     for (int i = 0; i < 5000; ++i) audit.on_delivery(pushed(now + i));
-    ASSERT_TRUE(audit.flush(kPatience));
+    audit.stop(kPatience);
   }
   {
     std::fstream file(file_, std::ios::in | std::ios::out | std::ios::binary);

@@ -59,7 +59,7 @@ class Peek {
         SQLITE_OK) {
       ADD_FAILURE() << path << ": " << sqlite3_errmsg(db_);
     }
-    sqlite3_busy_timeout(db_, 5000);
+    sqlite3_busy_timeout(db_, 20'000);
   }
   ~Peek() { sqlite3_close(db_); }
   Peek(const Peek&) = delete;

@@ -252,7 +252,10 @@ TEST_F(AuditTest, ARunWhoseThreadCannotStartLeavesNoGap) {
 }
 
 TEST_F(AuditTest, ARunThatEndedNormallyLeavesNoGap) {
-  { Audit audit(options()); }
+  {
+    Audit ended(options());
+    ended.stop(kPatience);
+  }
   Audit audit(options());
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries"), "0");
@@ -270,6 +273,7 @@ TEST_F(AuditTest, DeletesRowsOlderThanRetention) {
     Audit audit(for_ever);
     for (int i = 0; i < 3000; ++i) audit.on_delivery(pushed(now - 31 * day + i));
     for (int i = 0; i < 10; ++i) audit.on_delivery(pushed(now - 29 * day + i));
+    audit.stop(kPatience);
   }
   Audit audit(options());
   Peek peek(file_);

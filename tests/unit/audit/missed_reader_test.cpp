@@ -51,6 +51,15 @@ class MissedReaderTest : public AuditTest {
     }
     return answer.get();
   }
+  /// Asks until the answer is complete: one that waits for a slow disk is not.
+  static MissedAnswer complete_answer(Audit& audit, const MissedQuestion& question) {
+    MissedAnswer answer = MissedFailure{ErrorCode::bad_json, "never asked"};
+    EXPECT_TRUE(eventually([&] {
+      answer = get(ask(audit, "bob", question));
+      return !answer || answer->complete;
+    }));
+    return answer;
+  }
   static std::uint64_t count(const MissedAnswer& answer) {
     return answer && !answer->from.empty() ? answer->from.front().count : 0;
   }
@@ -63,10 +72,9 @@ TEST_F(MissedReaderTest, CoversEveryRowThatWasReportedBefore) {
   const auto start = now_ms();
   for (std::uint64_t rows = 1; rows <= 20; ++rows) {
     audit.on_delivery(undelivered(now_ms()));
-    const auto answer = get(ask(audit, "bob", {start, {}}));
+    const auto answer = complete_answer(audit, {start, {}});
     ASSERT_TRUE(answer);
     EXPECT_EQ(count(answer), rows);
-    EXPECT_TRUE(answer->complete);
   }
 }
 
@@ -125,10 +133,9 @@ TEST_F(MissedReaderTest, WithRowsThatCannotBeWrittenTheAnswerIsNotComplete) {
   EXPECT_FALSE(answer->complete);
   ASSERT_EQ(other.run("COMMIT"), SQLITE_OK);
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::ok; }));
-  answer = get(ask(audit, "bob", {start, {}}));
+  answer = complete_answer(audit, {start, {}});
   ASSERT_TRUE(answer);
   EXPECT_EQ(count(answer), 2U);
-  EXPECT_TRUE(answer->complete);
 }
 
 TEST_F(MissedReaderTest, RowsThatFoundTheQueueFullAreAGap) {
