@@ -484,12 +484,12 @@ TEST_F(ReactorTest, AnEndIsReportedToOthersInTheSameRound) {
 
 TEST_F(ReactorTest, TerminatesAPeerThatIsSilentForTwoPingIntervals) {
   auto brisk = options();
-  brisk.ping_interval_seconds = 1;
+  brisk.ping_interval_seconds = 3;  // the time that the other peer has to answer
   start(brisk);
   auto silent = open("silent");
   auto alive = open("alive");
   std::thread answers([&] {
-    for (int pings = 0; pings < 4;) {
+    for (int pings = 0; pings < 3;) {
       const auto next = alive.client.read();
       if (!next) return;
       if (next->opcode == Opcode::ping) {
@@ -1056,7 +1056,9 @@ TEST_F(ReactorTest, DrainTerminatesPeersThatDoNotAnswer) {
   start(options());
   auto peer = open();
   reactor_->drain(50);
-  EXPECT_EQ(reactor_->stats().connections, 0U);
+  // A busy machine may have let it return before the reactor drained; the close timeout is longer.
+  EXPECT_TRUE(
+      eventually([&] { return reactor_->stats().connections == 0; }, std::chrono::seconds(5)));
   expect_ended(peer);
   EXPECT_EQ(peer.client.hear(), "(closed 1001)");
 }
