@@ -46,12 +46,19 @@ struct ConnectionRecorder final : RedisConnection::Listener {
   std::function<void()> when_ready, when_lost;
 };
 
+/// Options with which no slow machine ends a connection.
+inline RedisConnection::Options patient() {
+  RedisConnection::Options options;
+  options.connect_timeout_ms = options.reply_timeout_ms = 60'000;
+  return options;
+}
+
 /// A connection to fixed hosts with what it needs.
 class Client {
  public:
   using Options = RedisConnection::Options;
 
-  Client(TestLoop& loop, std::vector<EngineHost> hosts, Options options = {})
+  Client(TestLoop& loop, std::vector<EngineHost> hosts, Options options = patient())
       : loop_(loop),
         resolver_(loop),
         locator_(resolver_, std::move(hosts)),

@@ -18,7 +18,7 @@ using Options = RedisConnection::Options;
 using Kind = Options::Kind;
 
 Options subscriptions() {
-  Options options;
+  auto options = patient();
   options.kind = Kind::subscriptions;
   return options;
 }
@@ -32,7 +32,7 @@ class RedisConnectionTest : public testing::Test {
 
 TEST_F(RedisConnectionTest, LogsInAndAsks) {
   RedisServer server;
-  Options options;
+  auto options = patient();
   options.client_name = "relay-1";
   options.database = 3;
   Client client(loop_, {server.host()}, options);
@@ -110,7 +110,7 @@ TEST_F(RedisConnectionTest, SubscriptionsBringMessagesInOrder) {
 TEST_F(RedisConnectionTest, PasswordsAndUsers) {
   RedisServer server(
       {"--requirepass", "secret", "--user", "relay", "on", ">pass", "~*", "&*", "+@all"});
-  Options options;
+  auto options = patient();
   options.password = "secret";
   Client by_password(loop_, {server.host()}, options);
   EXPECT_TRUE(by_password.run_until_ready());
@@ -220,7 +220,7 @@ TEST_F(RedisConnectionTest, AServerThatOnlyPausesIsWaitedFor) {
 
 TEST_F(RedisConnectionTest, TheBufferIsBounded) {
   RedisServer server;
-  Options options;
+  auto options = patient();
   options.max_out_bytes = 1'000'000;
   Client client(loop_, {server.host()}, options);
   ASSERT_TRUE(client.run_until_ready());
@@ -267,7 +267,7 @@ TEST_F(RedisConnectionTest, AHungServerIsLostWhenTheBufferIsFull) {
 
 TEST_F(RedisConnectionTest, TheServersClockIsNeverAhead) {
   RedisServer server;
-  Options options;
+  auto options = patient();
   options.heartbeat_ms = 5;
   Client client(loop_, {server.host()}, options);
   ASSERT_TRUE(client.run_until_ready());

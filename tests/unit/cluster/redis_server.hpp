@@ -147,12 +147,15 @@ class ServerProcess {
   pid_t pid_ = 0;
 };
 
-/// A port of 127.0.0.1 that nothing listens on now.
+/// A port of 127.0.0.1 that nothing listens on. A socket keeps it until this process ends, so that
+/// the system gives it to nobody else. A server that sets SO_REUSEADDR, as Redis does, may listen.
 inline std::uint16_t free_port() {
-  FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  static std::vector<FileDescriptor> keepers;
+  auto& keeper = keepers.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  reuse_address(keeper.get());
   const Endpoint any("127.0.0.1", 0);
-  if (bind(socket.get(), any.get(), any.size()) != 0) fail_with_errno("bind");
-  return Endpoint::local_of(socket.get()).port();
+  if (bind(keeper.get(), any.get(), any.size()) != 0) fail_with_errno("bind");
+  return Endpoint::local_of(keeper.get()).port();
 }
 
 /// A redis-server on a unix socket, and on a port if asked.
@@ -210,7 +213,8 @@ class RedisServer {
   ServerProcess process_;
 };
 
-/// A redis-sentinel that watches one primary, named "main", with a quorum of 1.
+/// A redis-sentinel that watches one primary, named "main", with a quorum of 1. To it, a server
+/// that is silent for a minute is down.
 class SentinelServer {
  public:
   explicit SentinelServer(std::uint16_t primary_port) : port_(free_port()) {
@@ -218,7 +222,7 @@ class SentinelServer {
     std::ofstream(file) << "port " << port_ << "\nbind 127.0.0.1\ndir " << folder_.path().string()
                         << "\nlogfile " << (folder_.path() / "log").string()
                         << "\nsentinel monitor main 127.0.0.1 " << primary_port
-                        << " 1\nsentinel down-after-milliseconds main 300"
+                        << " 1\nsentinel down-after-milliseconds main 60000"
                         << "\nsentinel failover-timeout main 3000\n";
     process_.start({WAYSTATION_REDIS_SENTINEL, file});
     const bool is_up = eventually([&] { return BlockingClient(port_).is_connected(); });

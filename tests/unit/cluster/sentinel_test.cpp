@@ -43,13 +43,13 @@ TEST_F(SentinelTest, FollowsAFailover) {
   const auto found = locator({{"127.0.0.1", free_port()}, sentinel.host()});
   ConnectionRecorder recorder;
   std::optional<RedisConnection> connection;
-  RedisConnection::Options options;
-  options.reply_timeout_ms = 60'000;  // only Sentinel's report ends the first connection
-  connection.emplace(loop_, *found, options, recorder);
+  // Only Sentinel's report ends the first connection.
+  connection.emplace(loop_, *found, patient(), recorder);
   connection->start();
   ASSERT_TRUE(loop_.run_until([&] { return connection->is_ready(); }));
   EXPECT_EQ(connection->server_name(), "127.0.0.1:" + std::to_string(first.port()));
 
+  ASSERT_EQ(sentinel.ask({"SENTINEL", "SET", "main", "down-after-milliseconds", "300"}), "OK");
   first.pause();
   ASSERT_TRUE(loop_.run_until([&] { return recorder.ready == 2; }))
       << testing::PrintToString(recorder.reasons);
