@@ -128,7 +128,8 @@ scene('an operator sees who is there, page by page, and ends a user', async (sta
   const sockets = names.map((name) => new WebSocket(`${url.replace('http', 'ws')}/push/${name}/`));
   stage.onClear(() => sockets.forEach((socket) => socket.close()));
   // While the sockets open, a page may be full of others.
-  const shows = (what, list) => until(what, async () => (await rows.locator('th').allInnerTexts()).join() === list.join());
+  const shown = () => rows.locator('th').allInnerTexts();
+  const shows = (what, list) => until(what, async () => (await shown()).join() === list.join());
   await shows('the first page', ['alice', ...names.slice(0, 19)]);
   await stage.shot(operator, 'operator-users');
   await accessible(operator, 'the users who are there');
