@@ -143,10 +143,10 @@ class Monitor(threading.Thread):
                 self._grown.notify_all()
 
     def read_to_end(self):
-        mark = os.urandom(8).hex()
+        mark, begin = os.urandom(8).hex().encode(), len(self.raw)
         self.engine.cli("ECHO", mark)
         with self._grown:
-            assert self._grown.wait_for(lambda: mark.encode() in self.raw[-1000:], PATIENCE)
+            assert self._grown.wait_for(lambda: self.raw.find(mark, begin) >= 0, PATIENCE)
 
     def close(self):
         self._socket.shutdown(socket.SHUT_RDWR)
