@@ -4,6 +4,8 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <limits>
+#include <memory>
 #include <system_error>
 #include <utility>
 
@@ -13,25 +15,53 @@ TaskQueue::TaskQueue() : event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!event_) throw std::system_error(errno, std::system_category(), "eventfd");
 }
 
-bool TaskQueue::post(Task task) {
-  bool first = false;
-  {
-    const MutexLock lock(mutex_);
-    if (closed_) return false;
-    tasks_.push_back(std::move(task));
-    first = tasks_.size() == 1;
-    is_posted_.store(true, std::memory_order_release);
+TaskQueue::~TaskQueue() {
+  take_posted();
+  const MutexLock lock(mutex_);
+  due_.append_reversed(before_close_);
+}
+
+TaskQueue::List::~List() {
+  while (pop()) {
   }
-  if (first) announce();
+}
+
+void TaskQueue::List::append_reversed(Posted* stack) noexcept {
+  if (stack == nullptr) return;
+  auto* const newest = stack;
+  Posted* oldest = nullptr;
+  while (stack != nullptr) {
+    auto* const below = std::exchange(stack->next, oldest);
+    oldest = std::exchange(stack, below);
+  }
+  (first == nullptr ? first : last->next) = oldest;
+  last = newest;
+}
+
+std::unique_ptr<TaskQueue::Posted> TaskQueue::List::pop() noexcept {
+  return std::unique_ptr<Posted>(first == nullptr ? nullptr : std::exchange(first, first->next));
+}
+
+bool TaskQueue::post(Task task) {
+  auto added = std::make_unique<Posted>();
+  added->task = std::move(task);
+  auto* below = posted_.load(std::memory_order_relaxed);
+  do {
+    if (is_closed(below)) return false;
+    added->next = below;
+  } while (!posted_.compare_exchange_weak(below, added.get(), std::memory_order_release,
+                                          std::memory_order_relaxed));
+  (void)added.release();
+  announce();
   return true;
 }
 
 bool TaskQueue::post_without_memory(Task task) noexcept {
   {
     const MutexLock lock(mutex_);
-    if (closed_) return false;
+    if (is_closed(posted_.load(std::memory_order_relaxed))) return false;
     reserved_ = std::move(task);
-    is_posted_.store(true, std::memory_order_release);
+    has_reserved_.store(true, std::memory_order_release);
   }
   announce();
   return true;
@@ -40,10 +70,10 @@ bool TaskQueue::post_without_memory(Task task) noexcept {
 void TaskQueue::close(Task last) noexcept {
   {
     const MutexLock lock(mutex_);
-    if (closed_) return;
-    closed_ = true;
+    if (is_closed(posted_.load(std::memory_order_relaxed))) return;
+    before_close_ = posted_.exchange(&closed_mark_, std::memory_order_acq_rel);
     reserved_ = std::move(last);
-    is_posted_.store(true, std::memory_order_release);
+    has_reserved_.store(true, std::memory_order_release);
   }
   announce();
 }
@@ -61,23 +91,37 @@ void TaskQueue::on_readable() noexcept {
   run();
 }
 
+void TaskQueue::take_posted() noexcept {
+  auto* stack = posted_.load(std::memory_order_acquire);
+  do {
+    if (stack == nullptr || is_closed(stack)) return;
+  } while (!posted_.compare_exchange_weak(stack, nullptr, std::memory_order_acquire));
+  due_.append_reversed(stack);
+}
+
 void TaskQueue::run() noexcept {
-  if (!is_posted_.load(std::memory_order_acquire)) return;
+  auto most = tasks_per_run_;
   Task reserved;
-  {
+  if (has_reserved_.load(std::memory_order_acquire)) {
     const MutexLock lock(mutex_);
-    running_.swap(tasks_);
     reserved = std::exchange(reserved_, nullptr);
-    is_posted_.store(false, std::memory_order_relaxed);
+    has_reserved_.store(false, std::memory_order_relaxed);
+    // All that were posted before it are here, and run before it.
+    take_posted();
+    due_.append_reversed(std::exchange(before_close_, nullptr));
+    most = std::numeric_limits<std::size_t>::max();
+  } else {
+    take_posted();
   }
-  for (auto& task : running_) {
+  for (; most != 0; --most) {
+    const auto due = due_.pop();
+    if (due == nullptr) break;
     try {
-      task();
+      due->task();
     } catch (...) {
       // Usually out of memory. The task itself reports it where somebody waits for its result.
     }
   }
-  running_.clear();
   if (reserved) reserved();
 }
 

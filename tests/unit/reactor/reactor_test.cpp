@@ -708,6 +708,29 @@ TEST_F(ReactorTest, AFloodOfSmallMessagesDoesNotDelayOthersUntilItsEnd) {
   EXPECT_TRUE(eventually([&] { return flooder.record->messages == 30'000; }));
 }
 
+// As in a storm of connects: each new socket is a task.
+TEST_F(ReactorTest, ManyTasksDoNotDelayMessagesUntilTheirEnd) {
+  constexpr int kTasks = 1000;
+  start(options());
+  auto peer = open();
+  std::atomic<int> ran = 0;
+  int ran_before = kTasks;
+  {
+    const Hold hold(*reactor_);
+    for (int i = 0; i < kTasks; ++i) {
+      reactor_->post([&] {
+        if (peer.record->messages == 0) ran_before = ran + 1;
+        ++ran;
+      });
+    }
+    peer.client.say("here");
+    expect_waiting(peer, 1);
+  }
+  EXPECT_EQ(peer.client.hear(), "here");
+  EXPECT_TRUE(eventually([&] { return ran == kTasks; })) << "without a further event";
+  EXPECT_LE(ran_before, 100);
+}
+
 TEST_F(ReactorTest, EachThrottledSocketHasOneFrameHandledPerRound) {
   constexpr int kFlooders = 40;
   start(options());

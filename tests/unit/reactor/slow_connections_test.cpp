@@ -46,8 +46,11 @@ class SlowConnectionsTest : public testing::Test {
   Connection connect(unsigned char last, std::uint16_t port = 0) {
     const Endpoint from("127.0.0." + std::to_string(last), port);
     Connection made;
-    made.client = connect_to({"127.0.0.1", listener_.port()}, &from);
-    made.server = listener_.accept();
+    do {
+      made.client = connect_to({"127.0.0.1", port_}, &from);
+      made.server = listener_.accept();
+      // With the listener's port, the client's socket would count as one of the server's.
+    } while (Endpoint::local_of(made.client.get()).port() == port_);
     return made;
   }
 

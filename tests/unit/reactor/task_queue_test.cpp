@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -89,6 +90,73 @@ TEST(TaskQueue, TheLastTaskRunsAfterAllOthersAndTheQueueIsClosed) {
   queue.run();
   queue.run();
   EXPECT_EQ(ran, (std::vector{1, 2}));
+}
+
+TEST(TaskQueue, ARunIsBoundedAndTheNextOneGoesOn) {
+  TaskQueue queue;
+  queue.set_tasks_per_run(2);
+  std::vector<int> ran;
+  for (int i = 0; i < 5; ++i) queue.post([&ran, i] { ran.push_back(i); });
+  queue.run();
+  EXPECT_EQ(ran, (std::vector{0, 1}));
+  EXPECT_TRUE(queue.has_more());
+  queue.post([&] { ran.push_back(5); });
+  queue.on_readable();
+  EXPECT_FALSE(is_readable(queue));
+  EXPECT_EQ(ran, (std::vector{0, 1, 2, 3}));
+  EXPECT_TRUE(queue.has_more());
+  queue.run();
+  EXPECT_EQ(ran, (std::vector{0, 1, 2, 3, 4, 5}));
+  EXPECT_FALSE(queue.has_more());
+}
+
+TEST(TaskQueue, TheLastTaskOfABoundedQueueRunsAtOnceAfterAllOthers) {
+  TaskQueue queue;
+  queue.set_tasks_per_run(2);
+  std::vector<int> ran;
+  for (int i = 0; i < 5; ++i) queue.post([&ran, i] { ran.push_back(i); });
+  queue.run();
+  queue.post_without_memory([&] { ran.push_back(5); });
+  queue.run();
+  EXPECT_EQ(ran, (std::vector{0, 1, 2, 3, 4, 5}));
+  for (int i = 6; i < 10; ++i) queue.post([&ran, i] { ran.push_back(i); });
+  queue.close([&] { ran.push_back(10); });
+  queue.run();
+  EXPECT_EQ(ran.size(), 11U);
+  EXPECT_EQ(ran.back(), 10);
+  EXPECT_FALSE(queue.has_more());
+}
+
+TEST(TaskQueue, EachTaskThatIsTakenRunsThoughTheQueueIsClosedMeanwhile) {
+  constexpr int kThreads = 4;
+  TaskQueue queue;
+  queue.set_tasks_per_run(3);
+  std::atomic<int> posted = 0;
+  int ran = 0;
+  int ran_before_last = -1;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      while (queue.post([&ran] { ++ran; })) ++posted;
+    });
+  }
+  std::thread closing([&] {
+    while (posted < 10'000) std::this_thread::yield();
+    EXPECT_TRUE(queue.post_without_memory([] {}));
+    queue.close([&] { ran_before_last = ran; });
+  });
+  while (ran_before_last < 0) {
+    pollfd ready{queue.descriptor(), POLLIN, 0};
+    if (!queue.has_more()) {
+      EXPECT_EQ(poll(&ready, 1, 20'000), 1) << "a task was not announced";
+    }
+    queue.on_readable();
+  }
+  closing.join();
+  for (auto& thread : threads) thread.join();
+  queue.run();
+  EXPECT_EQ(ran, posted);
+  EXPECT_EQ(ran_before_last, posted);
 }
 
 TEST(TaskQueue, ATaskWithoutMemoryRunsOnceAfterAllOthersUntilTheQueueIsClosed) {
