@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <waystation/civetweb.h>
@@ -62,6 +63,17 @@ constexpr unsigned kThreads = kWorkers + 1;
 
 // CivetWeb does not report a thread that it could not create, so check_threads() counts them.
 constexpr std::chrono::seconds kThreadsStartWithin{5};
+
+// A type of thread: see init_thread in civetweb.h.
+constexpr int kWorkerThread = 1;
+
+/// Lowers the priority of the calling worker: messages come before upgrades. After a restart
+/// thousands of clients connect at once. Workers still get about a tenth of a busy processor. On
+/// Linux a nice value belongs to one thread.
+void lower_priority() noexcept {
+  constexpr int kNice = 10;
+  if (getpriority(PRIO_PROCESS, 0) < kNice) (void)setpriority(PRIO_PROCESS, 0, kNice);
+}
 
 std::string too_few_threads(unsigned started) {
   return "cannot start CivetWeb's threads: only " + std::to_string(started) + " of " +
@@ -387,7 +399,8 @@ void WebServer::on_context(const mg_context* context) {
   static_cast<WebServer*>(mg_get_user_data(context))->has_context_ = true;
 }
 
-void* WebServer::on_thread_start(const mg_context* context, int) {
+void* WebServer::on_thread_start(const mg_context* context, int type) {
+  if (type == kWorkerThread) lower_priority();
   auto* self = static_cast<WebServer*>(mg_get_user_data(context));
   {
     const std::lock_guard lock{self->start_mutex_};

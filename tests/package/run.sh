@@ -417,6 +417,13 @@ writes_its_state() {
     wait_for 60 inside test -f /var/lib/waystation/audit.sqlite
 }
 
+# Messages come before upgrades, also within the unit's filter of system calls.
+lowers_the_priority_of_workers() {
+  # The 19th field of stat is the nice value; a name in parentheses has no spaces here.
+  inside sh -c 'grep -h "(civetweb-worker)" /proc/"$(systemctl show -P MainPID waystation)"/task/*/stat' |
+    awk '{ count++; if ($19 != 10) wrong++ } END { exit !(count > 0 && wrong == 0) }'
+}
+
 # systemd kills and restarts a relay that hangs.
 watchdog_kills_hanging_server() {
   configure
@@ -509,6 +516,7 @@ check "it speaks TLS with a key from systemd's credentials" speaks_tls
 check "a reload takes a renewed certificate" renews_certificate
 check "it reads a key that belongs to its group" reads_key_of_its_group
 check "it writes to its state folder" writes_its_state
+check "its workers have a lower priority" lowers_the_priority_of_workers
 check "the watchdog kills a hanging server" watchdog_kills_hanging_server
 check "removing keeps configuration and state" removes
 check "purging deletes them" purges

@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "storm.hpp"
 #include "token.hpp"
 
 namespace waystation::load {
@@ -28,7 +29,8 @@ constexpr std::uint32_t kThousand = 1000;
 constexpr std::int64_t kGivenUpNs = 5 * kSecond;
 constexpr unsigned kReceiverTooSlow = 4408;
 constexpr int kMostEvents = 512;
-// While sockets open beside measured messages.
+// Of a storm. Its connects are spread a little, so that no queue of the kernel overflows: a client
+// would try again only after a second.
 constexpr int kEventsPerRound = 64;
 constexpr std::uint32_t kOpensPerRound = 16;
 
@@ -111,8 +113,9 @@ double own_cpu_seconds() {
 
 }  // namespace
 
-Load::Load(const LoadOptions& options)
+Load::Load(const LoadOptions& options, StormProcess* storm)
     : options_(options),
+      storm_(storm),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       buffer_(1 << 20),
       pairs_(options.pairs + options.idle / 2 + options.stalled + options.storm / 2 + 1),
@@ -224,10 +227,9 @@ bool Load::is_standing(const Pair& pair) const noexcept {
   return 2 * pair.index < 2 * options_.pairs + options_.standing || &pair == &pairs_.back();
 }
 
-/// Opens some of the sockets that are due. While messages are measured, a round has only a few of
-/// them, so that the messages do not wait for the generator.
+/// Opens some of the sockets that are due: of a storm, a few in each round.
 void Load::open_due() {
-  const auto round = is_sending_ ? std::min(opens_due_, kOpensPerRound) : opens_due_;
+  const auto round = is_storm_ ? std::min(opens_due_, kOpensPerRound) : opens_due_;
   for (std::uint32_t i = 0; i < round; ++i) open_next();
   opens_due_ -= round;
 }
@@ -379,7 +381,8 @@ void Load::refill(Pair& pair) {
 
 void Load::pace(std::int64_t now) {
   if (!is_sending_ || options_.rate <= 0) return;
-  const auto due = static_cast<std::uint64_t>(seconds(now - pace_start_) * options_.rate);
+  // The first one is due at once.
+  const auto due = static_cast<std::uint64_t>(seconds(now - pace_start_) * options_.rate) + 1;
   for (; paced_ < due; ++paced_) {
     auto& pair = pairs_[paced_ % options_.pairs];
     if (pair.sent - completed(pair) >= options_.window) {
@@ -435,13 +438,14 @@ void Load::run_events(std::int64_t until_ns) {
   auto wait = std::clamp<std::int64_t>(until_ns - now_ns(), 0, kTickNs);
   if (opens_due_ != 0) wait = 0;
   if (is_sending_ && options_.rate > 0) {
-    const auto next = pace_start_ + static_cast<std::int64_t>(static_cast<double>(paced_ + 1) /
+    const auto next = pace_start_ + static_cast<std::int64_t>(static_cast<double>(paced_) /
                                                               options_.rate * kSecond);
     wait = std::clamp<std::int64_t>(next - now_ns(), 0, wait);
   }
   const timespec timeout{0, static_cast<long>(wait)};
-  const int count = epoll_pwait2(
-      epoll_, events.data(), opens_due_ != 0 ? kEventsPerRound : kMostEvents, &timeout, nullptr);
+  const int count =
+      epoll_pwait2(epoll_, events.data(),
+                   is_storm_ && opens_due_ != 0 ? kEventsPerRound : kMostEvents, &timeout, nullptr);
   for (int i = 0; i < count; ++i) {
     const auto& event = events[static_cast<std::size_t>(i)];
     auto& socket = *static_cast<Socket*>(event.data.ptr);
@@ -503,12 +507,11 @@ void Load::measure() {
   report_.late = 0;
   is_measuring_ = true;
   const auto from = now_ns();
-  if (options_.storm != 0) {
-    open_until(static_cast<std::uint32_t>(2 * (pairs_.size() - 1)));
-    const auto sockets = options_.storm / 2 * 2;
-    run_until(now_ns() + kPatienceNs, [&] { return stormed_ == sockets; });
-    if (stormed_ != sockets) throw std::runtime_error("not everyone was told of a presence");
-    report_.storm_seconds = seconds(now_ns() - from);
+  if (storm_ != nullptr) {
+    storm_->start();
+    run_until(now_ns() + 2 * kPatienceNs, [&] { return storm_->is_done(); });
+    if (!storm_->is_done()) throw std::runtime_error("the storm did not end in time");
+    report_.storm_seconds = storm_->seconds();
   } else {
     run_until(from + in_ns(options_.seconds),
               [&] { return report_.latency.count() >= options_.max_messages; });
@@ -526,6 +529,20 @@ void Load::measure() {
   report_.engine.user_seconds -= engine.user_seconds;
   report_.engine.system_seconds -= engine.system_seconds;
   report_.generator_cpu_seconds = own_cpu_seconds() - own;
+}
+
+double Load::storm(int start) {
+  is_storm_ = true;
+  const auto sockets = options_.storm / 2 * 2;
+  const auto end = static_cast<std::uint32_t>(2 * (pairs_.size() - 1));
+  opening_ = end - sockets;
+  char byte = 0;
+  if (::read(start, &byte, 1) != 1) throw std::runtime_error("it was not started");
+  const auto from = now_ns();
+  open_until(end);
+  run_until(now_ns() + kPatienceNs, [&] { return stormed_ == sockets; });
+  if (stormed_ != sockets) throw std::runtime_error("not everyone was told of a presence");
+  return seconds(now_ns() - from);
 }
 
 void Load::settle() {

@@ -47,8 +47,9 @@ struct LoadOptions {
   // So many of the idle sockets are open before the time of the others is taken, and are WebSockets
   // with a `request` too.
   std::uint32_t standing = 0;
-  // Additional sockets with the protocol v1, in separate pairs. All connect at once in the measured
-  // time, which ends when each has learnt whether its other user is present.
+  // Additional sockets with the protocol v1, in separate pairs, of a process of their own. All
+  // connect at once in the measured time, which ends when each has learnt whether its other user is
+  // present.
   std::uint32_t storm = 0;
   bool serve_idle = false;      // each idle socket sends a message once all are open
   std::uint32_t parallel = 64;  // simultaneous upgrades
@@ -89,14 +90,22 @@ struct LoadReport {
   std::uint64_t pings = 0;                // sent by the server
 };
 
+class StormProcess;
+
 class Load final : private SocketOwner {
  public:
-  explicit Load(const LoadOptions& options);
+  /// `storm`: of LoadOptions::storm; null without one.
+  explicit Load(const LoadOptions& options, StormProcess* storm = nullptr);
   ~Load();
 
   /// Throws std::runtime_error if a socket is refused or closed, or if a message is lost, changed,
   /// repeated, out of order or at the wrong socket.
   LoadReport run();
+
+  /// Only the storm, for a process of its own: waits for a byte from the pipe `start`, lets all its
+  /// sockets connect, and returns the seconds until each has learnt whether its other user is
+  /// present. They stay open. Throws as run() does.
+  double storm(int start);
 
  private:
   struct Pair {
@@ -149,6 +158,7 @@ class Load final : private SocketOwner {
   void wake_stalled(Pair& pair, std::int64_t now);
 
   LoadOptions options_;
+  StormProcess* storm_;
   LoadReport report_;
   int epoll_;
   std::vector<char> buffer_;
@@ -167,6 +177,7 @@ class Load final : private SocketOwner {
   std::size_t opened_end_ = 0;   // how many there are when all have opened
   std::uint32_t opens_due_ = 0;  // sockets that open in the next rounds
   std::uint32_t stormed_ = 0;    // sockets that have learnt of a presence
+  bool is_storm_ = false;        // this process has the storm's sockets
   bool is_sending_ = false;
   bool is_measuring_ = false;
   std::int64_t pace_start_ = 0;

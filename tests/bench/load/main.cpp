@@ -1,18 +1,23 @@
 // The load generator: loads one server with one scenario and prints the results as one JSON object.
 // If a reply is wrong, it prints the reason on standard error and exits with 1.
 
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <string>
+#include <system_error>
 
 #include "load.hpp"
+#include "storm.hpp"
 
 namespace {
 
@@ -60,6 +65,14 @@ void raise_descriptor_limit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/// From here on this process waits for no other one: it measures the server's delays, not its own.
+void set_realtime(int priority) {
+  const sched_param parameter{priority};
+  if (sched_setscheduler(0, SCHED_FIFO, &parameter) != 0) {
+    throw std::system_error(errno, std::system_category(), "--realtime, which needs root");
+  }
 }
 
 }  // namespace
@@ -116,6 +129,9 @@ int main(int argc, char** argv) {
   app.add_option("--stalled-rate", options.stalled_rate, "messages a second to each of them")
       ->check(CLI::Range(1U, 100000U));
   app.add_option("--token-key", key_file, "file with the key (HS256) to sign tokens with");
+  int realtime = 0;
+  app.add_option("--realtime", realtime, "priority: preempts everything else; needs root")
+      ->check(CLI::Range(1, 50));
   bool tls = false;
   app.add_flag("--tls", tls, "connect with TLS; the server is not verified");
   app.add_option(
@@ -135,7 +151,10 @@ int main(int argc, char** argv) {
     TlsSettings settings;
     if (tls) settings = tls_settings();
     options.server.tls = settings.get();
-    const auto report = Load(options).run();
+    std::optional<StormProcess> storm;
+    if (options.storm != 0) storm.emplace(options);
+    if (realtime != 0) set_realtime(realtime);
+    const auto report = Load(options, storm ? &*storm : nullptr).run();
     print(options, report);
     return 0;
   } catch (const std::exception& problem) {

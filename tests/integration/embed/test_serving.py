@@ -355,6 +355,16 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                 told(b"WATCHDOG=1")
                 self.assertEqual(server.end()[0], 0)
 
+    def test_messages_do_not_wait_for_upgrades(self):
+        with Server("--www=") as server:
+            nice = {}
+            for task in pathlib.Path(f"/proc/{server.process.pid}/task").iterdir():
+                name = (task / "comm").read_text().strip()
+                nice.setdefault(name, set()).add(os.getpriority(os.PRIO_PROCESS, int(task.name)))
+            own = os.getpriority(os.PRIO_PROCESS, 0)
+            self.assertEqual(nice["waystation-io"], {own})
+            self.assertEqual(nice["civetweb-worker"], {max(own, 10)})
+
     async def test_upgrades_only_to_websocket(self):
         with Server() as server:
             # curl offers HTTP/2 this way; the API must answer.
