@@ -302,7 +302,7 @@ beside_tls() { run_beside suite_tls; }
 # processes: the compiler's own removal of objects must not meet the next build.
 end_group() {
   local attempt
-  if [ -z "$1" ] || ! jobs -rp | grep -qx "$1"; then return; fi
+  if [ -z "$1" ] || ! grep -qx "$1" <<<"$(jobs -rp)"; then return; fi
   kill -- "-$1" 2>/dev/null || true
   for attempt in {1..100}; do
     if ! kill -0 -- "-$1" 2>/dev/null; then break; fi

@@ -27,8 +27,9 @@ class TaskQueue final : public EventSource {
   /// Drops the tasks that have not run.
   ~TaskQueue();
 
-  /// Any thread. False, and the task is not kept, once the queue is closed. Throws std::bad_alloc,
-  /// and the task is not kept.
+  /// Any thread. The queue must outlive the call, which may return after its task has run. False,
+  /// and the task is not kept, once the queue is closed. Throws std::bad_alloc, and the task is not
+  /// kept.
   bool post(Task task);
 
   /// As post, for a task that must be accepted without any memory left. It captures a pointer at

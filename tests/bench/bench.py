@@ -71,7 +71,7 @@ def validate(server, report):
     """The reason why a run is not valid although every reply was correct; empty if it is valid."""
     if report["pairs"] and not report["messages"]:
         return "no reply in the measured time"
-    if report["storm_seconds"] and report["late"]:
+    if report["realtime"] and report["late"]:
         return f"{report['late']} messages were not sent in time"
     if server.is_ours() and report["seconds"] > PING_SECONDS and not report["pings"]:
         return "no ping received"

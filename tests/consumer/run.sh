@@ -79,7 +79,7 @@ exports_no_other_symbols() {
   others="$(nm -D --defined-only "$library_dir/libwaystation.so" |
     awk '{ print $NF }' | grep -v '^waystation_')"
   printf '%s' "$others"
-  [ -z "$others" ] && nm -D --defined-only "$library_dir/libwaystation.so" | grep -q ' waystation_new$'
+  [ -z "$others" ] && grep -q ' waystation_new$' <<<"$(nm -D --defined-only "$library_dir/libwaystation.so")"
 }
 
 links_no_web_server() {
@@ -98,7 +98,7 @@ exports_what_it_declares() {
   local name missing=0
   for name in $(grep -hoE 'WAYSTATION_API [^;(]*\bwaystation_[a-z_]+\(' \
     "$prefix/include/waystation/waystation.h" | grep -oE 'waystation_[a-z_]+\($' | tr -d '('); do
-    nm -D --defined-only "$library_dir/libwaystation.so" | grep -q " $name$" && continue
+    grep -q " $name$" <<<"$(nm -D --defined-only "$library_dir/libwaystation.so")" && continue
     echo "$name is declared and not exported"
     missing=1
   done

@@ -23,7 +23,7 @@ faults_are_found() {
   blocks="$(grep -c '^<!-- fault -->$' "$here/broken.md")"
   /usr/bin/python3 "$here/blocks.py" --prefix "$scratch/prefix" tests/docs/broken.md >"$log" 2>&1
   cat "$log"
-  [ "$blocks" -ge 10 ] && tail -n 1 "$log" | grep -qx "0 passed, $blocks failed"
+  [ "$blocks" -ge 10 ] && grep -qx "0 passed, $blocks failed" <<<"$(tail -n 1 "$log")"
 }
 
 # Each test that SECURITY.md's table names is there: the path, and the names behind it in that file.

@@ -154,7 +154,7 @@ copyright_names_what_the_page_contains() {
     "(from|import) ['\"][^'\"./][^'\"]*['\"]" "$root/www/src" |
     sed -E "s/.*['\"]([^'\"]*)['\"]/\1/" | grep -vE '^(waystation-client|node:|@/)' | sort -u)"
   for name in $names; do
-    sed -n '/^Files: www/,/^$/p' "$root/packaging/debian/copyright" | grep -qwF -- "$name" && continue
+    grep -qwF -- "$name" <<<"$(sed -n '/^Files: www/,/^$/p' "$root/packaging/debian/copyright")" && continue
     echo "packaging/debian/copyright does not say whose $name is"
     missing=1
   done

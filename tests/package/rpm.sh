@@ -62,15 +62,15 @@ share_nothing() {
 
 keeps_configuration() {
   [ "$(rpm -qpc "$server")" = /etc/waystation/waystation.toml ] &&
-    rpm -qp --queryformat '[%{FILENAMES} %{FILEFLAGS:fflags}\n]' "$server" |
-    grep -qxE '/etc/waystation/waystation.toml cn'
+    grep -qxE '/etc/waystation/waystation.toml cn' \
+      <<<"$(rpm -qp --queryformat '[%{FILENAMES} %{FILEFLAGS:fflags}\n]' "$server")"
 }
 
 depends_on_its_library() {
   local version
   version="$(rpm -qp --queryformat '%{VERSION}-%{RELEASE}' "$server")"
-  rpm -qpR "$server" | grep -qxF "libwaystation0 = $version" &&
-    rpm -qpR "$devel" | grep -qxF "libwaystation0 = $version" &&
+  grep -qxF "libwaystation0 = $version" <<<"$(rpm -qpR "$server")" &&
+    grep -qxF "libwaystation0 = $version" <<<"$(rpm -qpR "$devel")" &&
     [ "$version" = "$(rpm -qp --queryformat '%{VERSION}-%{RELEASE}' "$library")" ]
 }
 

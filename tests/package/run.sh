@@ -300,7 +300,7 @@ starts() { wait_for 60 is_active || { log; return 1; }; }
 
 notifies_readiness() {
   [ "$(property Type) $(property NotifyAccess)" = "notify main" ] &&
-    inside systemctl is-enabled waystation | grep -qx enabled
+    grep -qx enabled <<<"$(inside systemctl is-enabled waystation)"
 }
 
 # Compares the unit's restrictions with the kernel's view.
@@ -312,8 +312,8 @@ is_confined() {
   grep -qxE 'NoNewPrivs:\s+1' <<<"$status" && grep -qxE 'Seccomp:\s+2' <<<"$status" &&
     grep -qxE 'CapEff:\s+0+' <<<"$status" && grep -qxE 'CapBnd:\s+0+' <<<"$status" &&
     grep -qE "^Uid:\s+$(inside id -u waystation)\s" <<<"$status" &&
-    inside cat "/proc/$pid/limits" | grep -qE '^Max core file size\s+0\s+0' &&
-    inside cat "/proc/$pid/limits" | grep -qE '^Max open files\s+16384\s+16384'
+    grep -qE '^Max core file size\s+0\s+0' <<<"$(inside cat "/proc/$pid/limits")" &&
+    grep -qE '^Max open files\s+16384\s+16384' <<<"$(inside cat "/proc/$pid/limits")"
 }
 
 converses() {
@@ -407,7 +407,7 @@ reads_key_of_its_group() {
 
 writes_its_state() {
   configure
-  if inside waystation config show | grep -q '^audit_file = '; then
+  if grep -q '^audit_file = ' <<<"$(inside waystation config show)"; then
     configure 'audit_file = "/var/lib/waystation/audit.sqlite"'
   fi
   comes_up_again &&

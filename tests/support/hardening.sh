@@ -42,6 +42,6 @@ has_landing_pads() {
   local file="$1" start
   [ "$(objdump -d --section=.text "$file" | grep -c '\bendbr64\b')" -ge 50 ] || return
   start="$(cc -print-file-name=crti.o 2>/dev/null)"
-  [ -f "$start" ] && readelf -nW "$start" | grep -q 'x86 feature: .*IBT' || return 0
-  readelf -nW "$file" | grep -qE 'x86 feature: IBT, SHSTK'
+  [ -f "$start" ] && grep -q 'x86 feature: .*IBT' <<<"$(readelf -nW "$start")" || return 0
+  grep -qE 'x86 feature: IBT, SHSTK' <<<"$(readelf -nW "$file")"
 }

@@ -23,7 +23,7 @@ namespace {
 
 using namespace waystation::load;
 
-void print(const LoadOptions& options, const LoadReport& report) {
+void print(const LoadOptions& options, const LoadReport& report, int realtime) {
   const auto micro = [&](double share) {
     return static_cast<double>(report.latency.quantile(share)) / 1000;
   };
@@ -57,7 +57,8 @@ void print(const LoadOptions& options, const LoadReport& report) {
               static_cast<unsigned long long>(report.resident_kib_before),
               static_cast<unsigned long long>(report.resident_kib_open),
               static_cast<unsigned long long>(report.resident_kib_after));
-  std::printf("\"stalled\":%u,\"stalled_ended\":%u}\n", options.stalled, report.stalled_ended);
+  std::printf("\"stalled\":%u,\"stalled_ended\":%u,\"realtime\":%d}\n", options.stalled,
+              report.stalled_ended, realtime);
 }
 
 void raise_descriptor_limit() {
@@ -155,7 +156,7 @@ int main(int argc, char** argv) {
     if (options.storm != 0) storm.emplace(options);
     if (realtime != 0) set_realtime(realtime);
     const auto report = Load(options, storm ? &*storm : nullptr).run();
-    print(options, report);
+    print(options, report, realtime);
     return 0;
   } catch (const std::exception& problem) {
     std::fprintf(stderr, "waystation-load: %s\n", problem.what());

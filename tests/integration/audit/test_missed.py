@@ -55,6 +55,7 @@ class Missed(Case):
 
     async def test_a_user_who_comes_back_learns_who_tried(self):
         with self.server() as server:
+            await wait_for_state(server, "ok")  # while it starts, no answer is complete
             async with alice(server) as ws:
                 acks = await send(ws, 1, 3)
             self.assertEqual({ack["route"] for ack in acks}, {"none"})
@@ -102,6 +103,7 @@ class Missed(Case):
         for devices, keep in ((1, 0), (2, 0), (2, 1)):
             with self.subTest(devices=devices, keep=keep), self.server() as server:
                 before = int(time.time() * 1000)
+                await wait_for_state(server, "ok")
                 await self.lose(server, devices, keep)
                 dropped = health(server)["deliveries_dropped"]
                 self.assertGreater(dropped, 0)
@@ -217,6 +219,7 @@ class Missed(Case):
                 await receive_json(ws)
                 await push.close()
                 start = (await send(ws, 1, 1))[0]["at"]
+                await wait_for_state(server, "ok")
                 async with bob(server) as push:
                     await complete_answer(lambda: question(push, since=start))
                 with held_by_another_process(self.file):

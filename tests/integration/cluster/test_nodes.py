@@ -64,7 +64,7 @@ class Nodes(ClusterCase):
         # Partial: a node was slower than a second, and its sockets are not in the number.
         self.assertTrue(answer == {"closed": 5} or
                         answer == {"closed": answer["closed"], "partial": True}
-                        and answer["closed"] < 5, answer)
+                        and answer["closed"] in (0, 2, 3), answer)
         for tab in tabs:
             await tab.wait(tab.closed.is_set, "the socket is closed")
             self.assertEqual(tab.ws.close_code, 4403)

@@ -185,7 +185,7 @@ class Oracle(ClusterCase):
         socket.is_until = time.monotonic()
         await socket.tab.close()
         # The node has left the engine's list a moment after it answered the Close.
-        socket.may_be_until = time.monotonic() + 5
+        socket.may_be_until = time.monotonic() + 1
 
     async def send(self, socket):
         id = f"m{next(self.numbers)}"

@@ -462,11 +462,14 @@ TEST_F(AuditReaderTest, PruningDoesNotDisturbAWriter) {
         [&] {
           std::uint64_t count = 0;
           bool is_busy = false;
+          const auto begun = std::chrono::steady_clock::now();
           try {
             prune_audit(file_, filter, &count);
           } catch (const SqliteError& error) {
             is_busy = error.primary_code() == SQLITE_BUSY;
             EXPECT_TRUE(is_busy) << error.what();
+            EXPECT_GE(std::chrono::steady_clock::now() - begun, std::chrono::seconds(5))
+                << "it waits for the lock";
           }
           pruned += count;
           return !is_busy;
