@@ -213,7 +213,7 @@ class Hostile(Conversation):
             self.assertEqual(client.recv(1), b"", "the relay closed every copy")
             self.assertEqual(os.read(reading, 1), b"")
             os.close(reading)
-            until(lambda: server.descriptors() == before, "the relay has its descriptors again")
+            until(lambda: server.descriptors() <= before, "the relay has its descriptors again")
             self.assertEqual(results(server),
                              {"handed": 0, "pumped": 0, "refused": 7, "unavailable": 8})
             log = server.await_log("warning handover")
@@ -226,6 +226,7 @@ class Hostile(Conversation):
                                              subprotocols=V1)
             await alice.recv()
             await self.speak(alice, bob, "hello")
+            # CivetWeb may still have to close its descriptors of these two.
             before = server.descriptors()
             for number in range(600):
                 flooding = stack.enter_context(Asker(door))
@@ -241,7 +242,7 @@ class Hostile(Conversation):
             with Asker(door) as last:
                 self.assertEqual(last.ask(), GIVE)
             await asyncio.to_thread(
-                until, lambda: server.descriptors() == before, "all of them are gone")
+                until, lambda: server.descriptors() <= before, "all of them are gone")
             await bob.close()
             await alice.close()
 

@@ -120,7 +120,8 @@ class ManySockets(unittest.TestCase):
 
             self.tell("open")
             self.assertEqual(health(server)["chat_sockets"], SOCKETS)
-            self.wait_for(lambda: server.descriptors() == descriptors + SOCKETS,
+            # CivetWeb may have had to close one when they were counted.
+            self.wait_for(lambda: abs(server.descriptors() - descriptors - SOCKETS) <= KEPT_DESCRIPTORS,
                           "each socket has one descriptor")
             # A socket has no thread; the web server may have started its own threads.
             self.assertLess(server.threads() - threads, 50)
