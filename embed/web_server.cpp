@@ -68,10 +68,11 @@ constexpr std::chrono::seconds kThreadsStartWithin{5};
 constexpr int kWorkerThread = 1;
 
 /// Lowers the priority of the calling worker: messages come before upgrades. After a restart
-/// thousands of clients connect at once. Workers still get about a tenth of a busy processor. On
-/// Linux a nice value belongs to one thread.
+/// thousands of clients connect at once. Workers still get a quarter of a busy processor: with
+/// less, clients would seem slow that only wait for a worker. On Linux a nice value belongs to one
+/// thread.
 void lower_priority() noexcept {
-  constexpr int kNice = 10;
+  constexpr int kNice = 5;
   if (getpriority(PRIO_PROCESS, 0) < kNice) (void)setpriority(PRIO_PROCESS, 0, kNice);
 }
 

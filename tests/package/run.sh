@@ -421,7 +421,7 @@ writes_its_state() {
 lowers_the_priority_of_workers() {
   # The 19th field of stat is the nice value; a name in parentheses has no spaces here.
   inside sh -c 'grep -h "(civetweb-worker)" /proc/"$(systemctl show -P MainPID waystation)"/task/*/stat' |
-    awk '{ count++; if ($19 != 10) wrong++ } END { exit !(count > 0 && wrong == 0) }'
+    awk '{ count++; if ($19 != 5) wrong++ } END { exit !(count > 0 && wrong == 0) }'
 }
 
 # systemd kills and restarts a relay that hangs.

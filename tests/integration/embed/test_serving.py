@@ -363,7 +363,7 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                 nice.setdefault(name, set()).add(os.getpriority(os.PRIO_PROCESS, int(task.name)))
             own = os.getpriority(os.PRIO_PROCESS, 0)
             self.assertEqual(nice["waystation-io"], {own})
-            self.assertEqual(nice["civetweb-worker"], {max(own, 10)})
+            self.assertEqual(nice["civetweb-worker"], {max(own, 5)})
 
     async def test_upgrades_only_to_websocket(self):
         with Server() as server:
