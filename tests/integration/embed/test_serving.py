@@ -104,6 +104,7 @@ class Serving(unittest.IsolatedAsyncioTestCase):
                 accepted = until(lambda: len(numbers() - idle) == 2 and numbers() - idle,
                                  "both are accepted")
                 self.assertEqual(upgraded(first, 1), 503)
+                first.close()  # CivetWeb waits for that, and the second client has five seconds
                 until(lambda: len(numbers() & accepted) == 1, "one is closed")
                 self.assertEqual(upgraded(second, 1), 101)
 
