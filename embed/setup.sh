@@ -72,6 +72,7 @@ package_packages=(
 static_packages=(
   clang
   clang-format-14
+  flake8
   shellcheck
 )
 

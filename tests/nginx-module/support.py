@@ -3,7 +3,6 @@ import contextlib
 import os
 import pathlib
 import re
-import socket
 import ssl
 import subprocess
 import sys
@@ -14,7 +13,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 for folder in ("support", "integration"):
     sys.path.insert(0, str(ROOT / "tests" / folder))
 
-import nginx  # noqa: E402
 from door import Door  # noqa: E402
 from harness import SANITIZED, RawSocket  # noqa: E402
 from nginx import PATIENCE, Nginx, free_port, wait_until  # noqa: E402,F401

@@ -9,7 +9,7 @@ import unittest
 
 import websockets
 
-from support import LONG, PATIENCE, Client, ModuleCase, certificate, descriptors
+from support import LONG, PATIENCE, Client, ModuleCase, certificate, descriptors, wait_until
 from harness import TEXT, Server, frame, raise_descriptor_limit
 
 

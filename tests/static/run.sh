@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Static checks: formatting, clang's warnings with its thread-safety analysis (which g++ lacks), the
-# dependency rule, and shellcheck.
+# dependency rule, shellcheck, and undefined or unused names in Python.
 #
 #     tests/static/run.sh             needs a configured build/release
 #     tests/static/run.sh --format    formats the sources
 #     tests/static/run.sh --tidy      also runs clang-tidy, which takes minutes
 #
-# Needs clang, clang-format 14 and shellcheck; --tidy needs clang-tidy. Ends with a line `N passed,
-# N failed`.
+# Needs clang, clang-format 14, flake8 and shellcheck; --tidy needs clang-tidy. Ends with a line
+# `N passed, N failed`.
 # shellcheck disable=SC2317 # check() calls the functions below
 set -uo pipefail
 
@@ -34,6 +34,20 @@ project_files | while read -r file; do
 }
 
 scripts_pass_shellcheck() { scripts | xargs shellcheck --external-sources --severity=warning; }
+
+# Errors of Python that would only show when the line runs: names above all.
+python_errors() { flake8 --isolated --select=E9,F "$@"; }
+python_has_no_errors() {
+  local files
+  mapfile -t files < <(project_files '*.py')
+  python_errors "${files[@]}"
+}
+
+python_errors_are_found() {
+  printf 'import os\n\n\ndef ends():\n    wait_until(1)\n' >"$scratch/names.py"
+  python_errors "$scratch/names.py" >"$scratch/errors" && return 1
+  grep -q "F401 'os'" "$scratch/errors" && grep -q "F821.*'wait_until'" "$scratch/errors"
+}
 
 # Each kind of violation, in a scratch tree.
 violations_are_found() {
@@ -63,6 +77,8 @@ check "the sources are formatted (tests/static/run.sh --format)" format --dry-ru
 check "clang reports no warnings (thread-safety analysis included)" \
   /usr/bin/python3 "$here/clang.py" "$root/build/release/compile_commands.json"
 check "shellcheck reports no warnings" scripts_pass_shellcheck
+check "flake8 finds no errors in Python" python_has_no_errors
+check "undefined and unused names in Python are found" python_errors_are_found
 check "includes follow the dependency rule" /usr/bin/python3 "$here/modules.py" "$root"
 check "violations of the dependency rule are found" violations_are_found
 if [ "${1:-}" = --tidy ]; then check "clang-tidy reports no warnings" tidy; fi

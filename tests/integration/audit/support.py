@@ -1,6 +1,5 @@
 """Shared by the audit's tests: a server with an audit, and queries of its file."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -10,8 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
-import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
@@ -67,9 +64,9 @@ async def send(ws, first, count):
         for n in range(begin, end):
             await ws.send(json.dumps({"message": n, "id": f"m{n}"}))
         while len(acks) < end - first:
-            frame = await receive_json(ws)
-            if "ack" in frame:
-                acks.append(frame["ack"])
+            answer = await receive_json(ws)
+            if "ack" in answer:
+                acks.append(answer["ack"])
     return acks
 
 

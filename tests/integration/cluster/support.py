@@ -18,7 +18,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 

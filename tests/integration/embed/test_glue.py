@@ -86,8 +86,8 @@ class Glue(unittest.IsolatedAsyncioTestCase):
             sockets = [await host.socket(f"/push/user{i}/") for i in range(10)]
             self.assertEqual(get(host.port, "/elsewhere").status, 200)
             await self.chat(host)
-            for socket in sockets:
-                await socket.close()
+            for client in sockets:
+                await client.close()
 
     async def test_lets_civetweb_close_its_part_at_once(self):
         with Host() as host:

@@ -13,7 +13,6 @@ import contextlib
 import json
 import pathlib
 import select
-import socket
 import subprocess
 import sys
 import threading
