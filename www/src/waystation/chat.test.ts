@@ -176,6 +176,69 @@ describe('the offline queue', () => {
     expect(sizes).toEqual([1, 2, 1, 0]);
   });
 
+  describe('after a lost connection', () => {
+    const sent = (): unknown[] => browser.socket.frames.map((frame) => frame.message);
+
+    /** The connection is back, and three messages wait. */
+    async function returned(options: Partial<ChatOptions> = {}): Promise<Chat> {
+      const made = opened(options);
+      browser.socket.drop();
+      void made.send('one');
+      void made.send('two');
+      await vi.advanceTimersByTimeAsync(1_000);
+      browser.socket.accept();
+      void made.send('three');
+      return made;
+    }
+
+    it('waits until the receiver is reachable', async () => {
+      await returned();
+      browser.socket.sendFrame({ presence: { user: 'bob', present: false, reachable: false } });
+      expect(sent()).toEqual([]);
+      browser.socket.sendFrame({ presence: { user: 'bob', present: false, reachable: true } });
+      expect(sent()).toEqual(['one', 'two', 'three']);
+    });
+
+    it('is sent after three seconds to a receiver who is not reachable', async () => {
+      await returned();
+      await vi.advanceTimersByTimeAsync(2_999);
+      expect(sent()).toEqual([]);
+      await vi.advanceTimersByTimeAsync(1);
+      expect(sent()).toEqual(['one', 'two', 'three']);
+    });
+
+    it('is sent at once in the plain protocol, which does not tell', async () => {
+      await returned({ protocol: 'plain' });
+      expect(sent()).toEqual(['one', 'two', 'three']);
+    });
+
+    it('is sent before a message with hold', async () => {
+      const made = await returned();
+      void made.send('four', { hold: true });
+      expect(sent()).toEqual([]);
+      browser.socket.sendFrame({ presence: { user: 'bob', present: true, reachable: true } });
+      expect(sent()).toEqual(['one', 'two', 'three', 'four']);
+    });
+
+    it('does not wait any more when the chat is closed', async () => {
+      (await returned()).close();
+      await vi.advanceTimersByTimeAsync(0);
+      expect(vi.getTimerCount()).toBe(0);
+    });
+
+    it('waits anew when the connection is lost again', async () => {
+      await returned();
+      await vi.advanceTimersByTimeAsync(2_000);
+      browser.socket.drop();
+      await vi.advanceTimersByTimeAsync(1_000);
+      browser.socket.accept();
+      await vi.advanceTimersByTimeAsync(2_000);
+      expect(sent()).toEqual([]);
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(sent()).toEqual(['one', 'two', 'three']);
+    });
+  });
+
   it('limits the number of messages', async () => {
     const made = open({ queueMessages: 1 });
     void made.send('one');

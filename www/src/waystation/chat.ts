@@ -87,6 +87,12 @@ interface Outgoing {
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
+/**
+ * After a lost connection, how long the offline queue waits until the receiver is reachable. A restart of the server
+ * disconnects both users, and one of them returns first.
+ */
+const returnMs = 3_000;
+
 const closedError = (): SendError => new SendError('closed', 'not_sent', 'message: not sent; the chat is closed');
 
 /** The chat socket of one conversation, open while the user looks at it. */
@@ -106,6 +112,8 @@ export class Chat {
   private readonly heldQueue: HeldQueue<Outgoing>;
   private peerPresent: boolean | null = null;
   private peerReachable: boolean | undefined;
+  private wasOpen = false;
+  private returnTimer: ReturnType<typeof setTimeout> | undefined;
   private closed = false;
 
   constructor(
@@ -125,7 +133,8 @@ export class Chat {
     const environment = options.environment ?? browserEnvironment();
     this.heldQueue = createHeldQueue(
       environment,
-      (outgoing) => this.transmit(outgoing),
+      // Messages in the offline queue are older.
+      (outgoing) => this.queue.length === 0 && this.transmit(outgoing),
       (ids) => this.events.emit('held', ids),
     );
     this.link = new Link(
@@ -302,9 +311,11 @@ export class Chat {
   }
 
   private onState(state: LinkState): void {
+    clearTimeout(this.returnTimer);
     if (state.name === 'open') {
-      for (let next = this.queue[0]; next !== undefined && this.transmit(next); next = this.queue[0]) this.dequeue(next);
-      this.heldQueue.onOpen();
+      if (this.wasOpen && this.protocol === 'v1' && this.queue.length > 0) this.returnTimer = setTimeout(() => this.sendQueue(), returnMs);
+      else this.sendQueue();
+      this.wasOpen = true;
     } else {
       if (state.name === 'waiting' && state.code === 1009) this.rejectLargest();
       for (const outgoing of [...this.unacknowledged.values()]) {
@@ -313,6 +324,11 @@ export class Chat {
       this.setPresence(null, undefined);
     }
     this.events.emit('state', state);
+  }
+
+  private sendQueue(): void {
+    for (let next = this.queue[0]; next !== undefined && this.transmit(next); next = this.queue[0]) this.dequeue(next);
+    this.heldQueue.onOpen();
   }
 
   /** The server's limit is below `maxMessageBytes`, and it closed the socket because of a longer frame. */
@@ -328,7 +344,9 @@ export class Chat {
     this.peerReachable = reachable;
     if (present !== before[0]) this.events.emit('presence', present);
     if (reachable !== before[1]) this.events.emit('reachable', reachable);
-    this.heldQueue.onReachable(reachable ?? present === true);
+    const canReceive = reachable ?? present === true;
+    if (canReceive) this.sendQueue();
+    this.heldQueue.onReachable(canReceive);
   }
 
   private onFrame(frame: Frame, source: string): void {
