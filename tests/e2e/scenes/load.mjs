@@ -71,6 +71,24 @@ scene('a new user loads no more than the limit until the first message', async (
   await until('the rest is loaded', async () => (await loaded(page)).parts.includes('extras'));
 });
 
+scene('the page shows itself before its scripts arrive, and says that it needs them', async (stage) => {
+  const { url } = await stage.server();
+  const page = await (await stage.browserContext()).newPage();
+  await page.route(/\/assets\/index-.*\.js$/, () => {});
+  // Chromium under automation shows no <noscript>.
+  await page.route(url + '/', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: (await response.text()).replaceAll('noscript', 'section') });
+  });
+  await page.goto(url, { waitUntil: 'commit' });
+  const shown = () => page.evaluate(() => getComputedStyle(document.querySelector('#app'), '::before').content);
+  await until('the name is shown', async () => (await shown()).includes('Waystation'));
+  for (const text of ['Waystation requires JavaScript.', '驿站需要启用 JavaScript。']) {
+    const box = await page.getByText(text).boundingBox();
+    assert.ok(box.y + box.height < desktop.viewport.height, `"${text}" is below the window`);
+  }
+});
+
 scene('the client is served as a module', async (stage) => {
   const { url } = await stage.server();
   const page = await stage.tab(await stage.browserContext(), url);
