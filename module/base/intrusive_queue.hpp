@@ -54,16 +54,6 @@ class IntrusiveQueue {
     return element;
   }
 
-  /// Removes every element for which `is_unwanted(const T&)`.
-  template <typename F>
-  void remove_if(F&& is_unwanted) noexcept {
-    IntrusiveQueue kept;
-    while (auto* const element = pop()) {
-      if (!is_unwanted(*element)) kept.push(*element);
-    }
-    *this = kept;
-  }
-
  private:
   T* first_ = nullptr;
   T* last_ = nullptr;

@@ -80,7 +80,9 @@ Connection::Connection(Loop& loop, std::uint64_t id, std::unique_ptr<Stream> str
   (void)setsockopt(stream_->descriptor(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-Connection::~Connection() = default;
+Connection::~Connection() {
+  stream_.reset();  // before the permit
+}
 
 Stream::Result Connection::read_stream(std::span<char> buffer) noexcept {
   if (plain_descriptor_ >= 0) return PlainStream::read_from(plain_descriptor_, buffer);
@@ -232,7 +234,7 @@ void Connection::set_expiry(std::int64_t steady_ms) noexcept {
 
 std::uint64_t Connection::acknowledged_offset() const noexcept {
   const auto sent = outbox_.sent_offset();
-  return stream_ ? sent - std::min(sent, stream_->unacknowledged_bytes()) : sent;
+  return sent - std::min(sent, stream_->unacknowledged_bytes());
 }
 
 void Connection::on_close_request() noexcept {
@@ -477,8 +479,6 @@ void Connection::terminate(EndReason reason) noexcept {
   loop_.remove(stream_->descriptor(), *this);
   Timer::set(TimerQueue::kNever);
   loop_.on_closed(*this);
-  stream_.reset();
-  permit_.reset();
 }
 
 void Connection::abort() noexcept {

@@ -91,7 +91,7 @@ class alignas(kCacheLine) Connection final : public EventSource,
   /// The code of the Close that the relay sent; no_status if it sent none.
   CloseCode close_code() const noexcept { return close_code_; }
 
-  /// The object that open() was given to keep until the connection is closed.
+  /// The object that the constructor was given to keep until the stream is closed.
   const void* permit() const noexcept { return permit_.get(); }
 
   /// The peer's kernel has acknowledged the bytes up to here, and perhaps more.
@@ -99,8 +99,7 @@ class alignas(kCacheLine) Connection final : public EventSource,
 
   // ---- for the reactor
 
-  /// -1 once closed.
-  int descriptor() const noexcept { return stream_ ? stream_->descriptor() : -1; }
+  int descriptor() const noexcept { return stream_->descriptor(); }
 
   /// Queues `response`, the 101, and opens the session that `make_session(*this)` returns. Neither
   /// sends nor reads before the session calls accept(). `early` are bytes of the peer that were
@@ -222,7 +221,7 @@ class alignas(kCacheLine) Connection final : public EventSource,
   QueueLink<Connection> touched_link;  // a place in the reactor's queue
 
  private:
-  std::unique_ptr<Stream> stream_;  // null once closed
+  std::unique_ptr<Stream> stream_;
   Outbox outbox_;
   std::unique_ptr<Session> session_;
   UnreadBytes unread_;  // their frames follow those that reader_ handled

@@ -48,7 +48,8 @@ class Loop {
   virtual void touch(Connection& connection) noexcept = 0;
   /// Calls the connection's on_revisit in a later round, without waiting for events.
   virtual void revisit(Connection& connection) noexcept = 0;
-  /// The connection has closed itself; it is destroyed at the end of the round.
+  /// The connection has ended. It is destroyed, and its stream closed, at the end of this round or
+  /// of a later one.
   virtual void on_closed(Connection& connection) noexcept = 0;
   /// Makes `size` more bytes fit the budget of all queues, at the cost of the connections that hold
   /// the most of it. False where no other connection holds more than `asking`.

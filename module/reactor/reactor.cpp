@@ -24,6 +24,13 @@ constexpr std::size_t kRevisitsPerRound = 64;
 // events takes longer, and runs a task for each four of them.
 constexpr std::size_t kTasksPerRun = 4;
 constexpr std::size_t kEventsPerTask = 4;
+// Connections that a round destroys, in one with as many events as there can be, and in others. The
+// kernel takes some microseconds to close a socket. When thousands of peers end at once, the
+// messages of the others wait for the closing of a few of them only.
+constexpr std::size_t kDestroyedPerFullRound = 4;
+constexpr std::size_t kDestroyedPerRound = 16;
+// And a part of those that wait, so that they cannot become more and more.
+constexpr std::size_t kWaitingPerDestroyed = 256;
 // How much longer than its deadline a drain may take to be answered.
 constexpr std::chrono::milliseconds kDrainSlack{250};
 
@@ -150,7 +157,7 @@ void Reactor::open(std::unique_ptr<Stream> stream, const std::string& response,
 
 Connection* Reactor::find(std::uint64_t id) noexcept {
   const auto found = connections_.find(id);
-  return found == connections_.end() ? nullptr : found->second.get();
+  return found == connections_.end() || found->second->is_closed() ? nullptr : found->second.get();
 }
 
 bool Reactor::reclaim(std::size_t size, const Connection& asking) noexcept {
@@ -196,7 +203,7 @@ void Reactor::run() {
 }
 
 int Reactor::sleep_ms() const {
-  if (!revisits_.empty() || tasks_.has_more()) return 0;
+  if (!revisits_.empty() || !closed_.empty() || tasks_.has_more()) return 0;
   constexpr std::int64_t kLongest = 60'000;
   auto next = timers_.next();
   if (phase_ == Phase::draining) {
@@ -220,11 +227,12 @@ void Reactor::round(int timeout_ms) {
   }
   if (count == 0) count = epoll_wait(epoll, events.data(), events.size(), timeout_ms);
   // epoll_wait can only fail with EINTR here: a round without events.
-  unreported_ = std::span(events).first(static_cast<std::size_t>(std::max(count, 0)));
+  const auto reported = static_cast<std::size_t>(std::max(count, 0));
+  unreported_ = std::span(events).first(reported);
   read_clock();
   const auto revisits = revisits_.empty() ? 0 : kRevisitsPerRound;
   tasks_.set_tasks_per_run(
-      std::max(kTasksPerRun, (unreported_.size() + revisits) / kEventsPerTask));
+      std::max(kTasksPerRun, (reported + revisits) / kEventsPerTask));
   // In each round, whether or not they are among the few events that the kernel reported this time.
   tasks_.run();
   if (!revisits_.empty() && !is_stop_requested()) run_revisits();
@@ -243,7 +251,7 @@ void Reactor::round(int timeout_ms) {
   unreported_ = {};
   timers_.run(now_.steady_ms);
   finish_touched();
-  destroy_closed();
+  destroy_closed(reported);
   if (!gates_.empty()) gates_.remove_if([](const ReleaseGate& gate) { return gate.is_done(); });
   stats_.connections.store(connections_.size(), std::memory_order_relaxed);
   stats_.queued_bytes.store(pool_.queued_bytes(), std::memory_order_relaxed);
@@ -265,10 +273,18 @@ void Reactor::run_revisits() noexcept {
   while (auto* const connection = due.pop()) connection->on_revisit();
 }
 
-void Reactor::destroy_closed() noexcept {
-  if (closed_.empty()) return;
-  revisits_.remove_if([](const Connection& connection) { return connection.is_closed(); });
-  while (const auto* const connection = closed_.pop()) connections_.erase(connection->id());
+void Reactor::destroy_closed(std::size_t events) noexcept {
+  const auto at_least = events < kEventsPerRound ? kDestroyedPerRound : kDestroyedPerFullRound;
+  const auto count = std::min(at_least + closed_count_ / kWaitingPerDestroyed, closed_count_);
+  for (std::size_t i = 0; i < count; ++i) {
+    auto& connection = *closed_.pop();
+    if (connection.revisit_link.is_queued()) {
+      closed_.push(connection);  // until the revisits have come to it
+    } else {
+      connections_.erase(connection.id());
+      --closed_count_;
+    }
+  }
 }
 
 void Reactor::end_drain() noexcept {
@@ -299,6 +315,7 @@ void Reactor::terminate_all() noexcept {
   touched_ = {};
   revisits_ = {};
   closed_ = {};
+  closed_count_ = 0;
   connections_.clear();
   gates_.clear();
   stats_.connections.store(0, std::memory_order_relaxed);

@@ -92,12 +92,15 @@ class Reactor final : public Loop {
   /// Applies every live option; not those of the thread itself.
   void apply(const ReactorOptions& options) noexcept;
 
-  /// Null where there is no such connection any more.
+  /// Null where there is no such connection any more, or it has ended.
   Connection* find(std::uint64_t id) noexcept;
 
   void touch(Connection& connection) noexcept override { touched_.push(connection); }
   void revisit(Connection& connection) noexcept override { revisits_.push(connection); }
-  void on_closed(Connection& connection) noexcept override { closed_.push(connection); }
+  void on_closed(Connection& connection) noexcept override {
+    closed_.push(connection);
+    ++closed_count_;
+  }
   bool reclaim(std::size_t size, const Connection& asking) noexcept override;
   void count_closed_slow() noexcept override;
   void count_closed_dead() noexcept override;
@@ -109,7 +112,7 @@ class Reactor final : public Loop {
   void open(std::unique_ptr<Stream> stream, const std::string& response,
             std::shared_ptr<void> permit, const SessionMaker& make_session, std::string_view early);
   void begin_drain() noexcept;
-  void destroy_closed() noexcept;
+  void destroy_closed(std::size_t events) noexcept;
   void run_revisits() noexcept;
   void finish_touched() noexcept;
   void terminate_all() noexcept;
@@ -129,7 +132,8 @@ class Reactor final : public Loop {
   std::uint64_t next_id_ = 1;
   IntrusiveQueue<Connection, &Connection::touched_link> touched_;
   IntrusiveQueue<Connection, &Connection::revisit_link> revisits_;
-  IntrusiveQueue<Connection, &Connection::closed_link> closed_;  // destroyed after the round
+  IntrusiveQueue<Connection, &Connection::closed_link> closed_;
+  std::size_t closed_count_ = 0;
   std::atomic<bool> accepting_ = true;                           // new sockets
   std::atomic<bool> stop_requested_ = false;                     // nothing more is read
   Mutex drain_mutex_;

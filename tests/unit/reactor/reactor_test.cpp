@@ -114,6 +114,8 @@ class EchoSession final : public Session {
       connection_.send(opcode, {payload});
     } else if (words[0] == "/messages") {
       send(connection_, std::to_string(all_messages));
+    } else if (words[0] == "/connections") {  // at the end of the last round
+      send(connection_, std::to_string(reactor_.stats().connections));
     } else if (words[0] == "/close") {
       connection_.close(static_cast<CloseCode>(std::stoi(words[1])));
     } else if (words[0] == "/throw") {
@@ -729,6 +731,26 @@ TEST_F(ReactorTest, ManyTasksDoNotDelayMessagesUntilTheirEnd) {
   EXPECT_EQ(peer.client.hear(), "here");
   EXPECT_TRUE(eventually([&] { return ran == kTasks; })) << "without a further event";
   EXPECT_LE(ran_before, 100);
+}
+
+// The kernel takes long to close many sockets.
+TEST_F(ReactorTest, ManyPeersThatEndDoNotDelayMessagesUntilAllAreClosed) {
+  constexpr int kLeaving = 400;
+  start(options());
+  std::vector<Peer> leaving;
+  for (int i = 0; i < kLeaving; ++i) leaving.push_back(open("leaving" + std::to_string(i)));
+  auto other = open("other");
+  {
+    const Hold hold(*reactor_);
+    for (auto& peer : leaving) peer.client.half_close();
+    other.client.say("/connections");
+    expect_waiting(other, 1);
+  }
+  EXPECT_GT(std::stoi(other.client.hear()), kLeaving * 3 / 4);
+  for (const auto& peer : leaving) expect_ended(peer);
+  expect_served(other);
+  other.client.say("/connections");
+  EXPECT_EQ(other.client.hear(), "1");
 }
 
 TEST_F(ReactorTest, EachThrottledSocketHasOneFrameHandledPerRound) {
