@@ -148,21 +148,19 @@ FrameReader::Step FrameReader::check_start() {
 }
 
 FrameReader::Step FrameReader::check_length() {
-  const auto length = header_[1] & 0x7F;
+  auto length = static_cast<std::uint64_t>(header_[1] & 0x7F);
   if (length == kLength16) {
-    remaining_ = big_endian(std::span(header_).subspan(2, 2));
-    if (remaining_ < kLength16) return fail(CloseCode::protocol_error);  // 5.2, minimal
+    length = big_endian(std::span(header_).subspan(2, 2));
+    if (length < kLength16) return fail(CloseCode::protocol_error);  // 5.2, minimal
   } else if (length == kLength64) {
-    remaining_ = big_endian(std::span(header_).subspan(2, 8));
-    if (remaining_ <= 0xFFFF || remaining_ >> 63 != 0) {
+    length = big_endian(std::span(header_).subspan(2, 8));
+    if (length <= 0xFFFF || length >> 63 != 0) {
       return fail(CloseCode::protocol_error);  // 5.2, minimal; the most significant bit is 0
     }
-  } else {
-    remaining_ = static_cast<std::uint64_t>(length);
   }
   if (!is_control(opcode_)) {
     const auto arrived = parts_ ? parts_->message.size() : 0;
-    if (remaining_ > limits_->max_message_bytes - std::min(arrived, limits_->max_message_bytes)) {
+    if (length > limits_->max_message_bytes - std::min(arrived, limits_->max_message_bytes)) {
       return fail(CloseCode::message_too_big);  // 7.4.1
     }
     if (opcode_ != Opcode::continuation) {
@@ -171,6 +169,7 @@ FrameReader::Step FrameReader::check_length() {
       utf8_.reset();
     }
   }
+  remaining_ = length;
   return Step::go_on;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 
 #include "base/ascii.hpp"
 
@@ -35,7 +36,9 @@ std::string accept_key(std::string_view key) {
   text += kGuid;
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int length = 0;
-  EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha1(), nullptr);
+  if (EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha1(), nullptr) != 1) {
+    throw std::bad_alloc();
+  }
   std::array<unsigned char, 2 * EVP_MAX_MD_SIZE> encoded{};
   const int size = EVP_EncodeBlock(encoded.data(), digest.data(), static_cast<int>(length));
   return {encoded.begin(), encoded.begin() + size};

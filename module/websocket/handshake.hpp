@@ -9,10 +9,11 @@ namespace waystation {
 /// Whether `key` can be a Sec-WebSocket-Key: 16 bytes in base64 (section 4.1, item 7).
 bool is_valid_key(std::string_view key) noexcept;
 
-/// The Sec-WebSocket-Accept for a key (section 4.2.2, item 5.4).
+/// The Sec-WebSocket-Accept for a key (section 4.2.2, item 5.4). Throws std::bad_alloc, also where
+/// OpenSSL has no SHA-1.
 std::string accept_key(std::string_view key);
 
-/// The 101 response. An empty `subprotocol` is omitted.
+/// The 101 response. An empty `subprotocol` is omitted. Throws as accept_key().
 std::string switching_protocols(std::string_view key, std::string_view subprotocol);
 
 /// Removes the first element from a comma-separated list (RFC 9110, section 5.6.1) and returns it

@@ -532,6 +532,17 @@ TEST(FrameReader, RefusesATooLargeLengthAtOnce) {
   }
 }
 
+TEST(FrameReader, WaitsForNoPayloadOfARefusedFrame) {
+  for (const std::uint64_t claimed : {std::uint64_t{65537}, ~std::uint64_t{0}}) {
+    FrameReader reader(kTextOnly);
+    auto bytes = Frame{.claimed = claimed}.bytes();
+    std::span<char> unread(bytes);
+    Recorder recorder;
+    EXPECT_TRUE(reader.feed(unread, recorder, kAllFrames));
+    EXPECT_EQ(reader.frame_rest(), 0U) << claimed;
+  }
+}
+
 TEST(FrameReader, RefusesInvalidFramesAtTheFirstTwoBytes) {
   EXPECT_EQ(feed({"\xff"}).refused, 0);
   EXPECT_EQ(feed({"\x81\x05"s}).refused, 1002) << "not masked";

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
 
+#include <new>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,6 +17,13 @@ using testing::IsEmpty;
 
 TEST(Handshake, AnswersTheKeyOfTheRfc) {
   // Section 1.3.
+  EXPECT_EQ(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+}
+
+TEST(Handshake, FailsWithoutADigest) {
+  ASSERT_EQ(EVP_set_default_properties(nullptr, "provider=none"), 1);
+  EXPECT_THROW(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), std::bad_alloc);
+  ASSERT_EQ(EVP_set_default_properties(nullptr, ""), 1);
   EXPECT_EQ(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
 
