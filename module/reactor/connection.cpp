@@ -281,14 +281,27 @@ void Connection::end_session() noexcept {
 }
 
 void Connection::on_events(std::uint32_t events) noexcept {
+  constexpr std::uint32_t kHungUp = EPOLLERR | EPOLLHUP;
+  if ((events & (kHungUp | EPOLLRDHUP)) != 0) {
+    if ((events & kHungUp) != 0) is_hung_up_ = true;
+    if (loop_.defer_end(*this)) return loop_.suspend(stream_->descriptor());
+  }
+  handle_events(events);
+}
+
+void Connection::on_deferred_end() noexcept {
+  handle_events(EPOLLIN);
+  if (state_ != State::closed) watch();
+}
+
+void Connection::handle_events(std::uint32_t events) noexcept {
   guard([this, events] {
     if ((events & EPOLLOUT) != 0) on_writable();
-    const bool has_ended = (events & (EPOLLERR | EPOLLHUP)) != 0;
-    if (has_ended || (events & EPOLLIN) != 0) on_readable(has_ended);
+    if (is_hung_up_ || (events & EPOLLIN) != 0) on_readable();
   });
 }
 
-void Connection::on_readable(bool has_ended) {
+void Connection::on_readable() {
   if (state_ == State::closed) return;
   if (blocked_ && write_wants_read_) {
     set_blocked(false);
@@ -296,7 +309,7 @@ void Connection::on_readable(bool has_ended) {
   }
   if (pause_.is_set() || state_ == State::opening) {
     // Epoll reports the end of a descriptor that it does not watch, too.
-    if (has_ended) terminate();
+    if (is_hung_up_) terminate();
     return;
   }
   // Bytes that were read before come first, when the reactor revisits this.

@@ -120,6 +120,8 @@ class alignas(kCacheLine) Connection final : public EventSource,
   /// Handles bytes that were read before, or reads bytes that the stream holds. The reactor calls
   /// it once after Loop::revisit.
   void on_revisit() noexcept;
+  /// Handles what Loop::defer_end put off.
+  void on_deferred_end() noexcept;
   /// Starts the closing that send() or close() asked for.
   void on_close_request() noexcept;
   /// Sends what is queued.
@@ -178,7 +180,8 @@ class alignas(kCacheLine) Connection final : public EventSource,
   void wait_for_accept();
   void read_on() noexcept;
   void refuse();
-  void on_readable(bool has_ended);
+  void handle_events(std::uint32_t events) noexcept;
+  void on_readable();
   void on_writable() noexcept;
   void handle_due_deadline();
   void read();
@@ -214,6 +217,7 @@ class alignas(kCacheLine) Connection final : public EventSource,
   bool write_unfinished_ : 1 = false;  // the stream may hold bytes that it took
   bool read_wants_write_ : 1 = false;  // reading waits for the descriptor to be writable
   bool read_again_ : 1 = false;        // the stream has bytes that epoll does not tell of
+  bool is_hung_up_ : 1 = false;        // epoll has reported EPOLLERR or EPOLLHUP
   const int plain_descriptor_;         // of stream_, which is then not needed to read and write
   Loop& loop_;
 
@@ -235,7 +239,7 @@ class alignas(kCacheLine) Connection final : public EventSource,
  public:
   // Places in the reactor's queues.
   QueueLink<Connection> revisit_link;
-  QueueLink<Connection> closed_link;
+  QueueLink<Connection> end_link;  // that of deferred ends, or that of ended connections
 };
 
 }  // namespace waystation

@@ -37,14 +37,14 @@ void Loop::read_clock() noexcept {
 }
 
 std::span<char> Loop::read_buffer(std::uint64_t frame_rest) noexcept {
-  const auto size = std::min<std::uint64_t>(frame_rest + kReadBytes, read_buffer_.size());
-  return std::span(read_buffer_).first(static_cast<std::size_t>(size));
+  const auto rest = std::min<std::uint64_t>(frame_rest, read_buffer_.size() - kReadBytes);
+  return std::span(read_buffer_).first(static_cast<std::size_t>(rest) + kReadBytes);
 }
 
 bool Loop::control(int operation, int descriptor, EventSource& source,
                    std::uint32_t events) noexcept {
   epoll_event event{};
-  event.events = events;
+  event.events = events | ((events & EPOLLIN) != 0 ? EPOLLRDHUP : 0U);
   event.data.ptr = &source;
   return epoll_ctl(epoll_.get(), operation, descriptor, &event) == 0;
 }
@@ -54,12 +54,17 @@ bool Loop::add(int descriptor, EventSource& source, std::uint32_t events) noexce
 }
 
 bool Loop::change(int descriptor, EventSource& source, std::uint32_t events) noexcept {
-  return control(EPOLL_CTL_MOD, descriptor, source, events);
+  if (control(EPOLL_CTL_MOD, descriptor, source, events)) return true;
+  return errno == ENOENT && add(descriptor, source, events);  // suspended
+}
+
+void Loop::suspend(int descriptor) noexcept {
+  // Fails only where that has happened.
+  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, descriptor, nullptr);
 }
 
 void Loop::remove(int descriptor, const EventSource& source) noexcept {
-  // Fails only where it was never added.
-  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, descriptor, nullptr);
+  suspend(descriptor);
   for (auto& event : unreported_) {
     if (event.data.ptr == &source) event.data.ptr = nullptr;
   }

@@ -36,9 +36,12 @@ class Loop {
   std::span<char> read_buffer(std::uint64_t frame_rest) noexcept;
 
   // Watches `descriptor` for `events` (EPOLLIN, EPOLLOUT, or 0), level-triggered. EPOLLERR and
-  // EPOLLHUP are always reported. False where epoll refuses; errno says why.
+  // EPOLLHUP are always reported, EPOLLRDHUP with EPOLLIN. False where epoll refuses; errno says
+  // why.
   bool add(int descriptor, EventSource& source, std::uint32_t events) noexcept;
   bool change(int descriptor, EventSource& source, std::uint32_t events) noexcept;
+  /// Stops that until change() is called.
+  void suspend(int descriptor) noexcept;
   /// Ends that, before the descriptor is closed. No event is reported to `source` after this call.
   void remove(int descriptor, const EventSource& source) noexcept;
 
@@ -48,6 +51,9 @@ class Loop {
   virtual void touch(Connection& connection) noexcept = 0;
   /// Calls the connection's on_revisit in a later round, without waiting for events.
   virtual void revisit(Connection& connection) noexcept = 0;
+  /// Asks whether to handle the end of the connection's peer later, as this round has handled
+  /// enough of them. Then calls the connection's on_deferred_end in a later round.
+  virtual bool defer_end(Connection& connection) noexcept = 0;
   /// The connection has ended. It is destroyed, and its stream closed, at the end of this round or
   /// of a later one.
   virtual void on_closed(Connection& connection) noexcept = 0;

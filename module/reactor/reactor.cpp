@@ -24,12 +24,12 @@ constexpr std::size_t kRevisitsPerRound = 64;
 // events takes longer, and runs a task for each four of them.
 constexpr std::size_t kTasksPerRun = 4;
 constexpr std::size_t kEventsPerTask = 4;
-// Connections that a round destroys, in one with as many events as there can be, and in others. The
-// kernel takes some microseconds to close a socket. When thousands of peers end at once, the
-// messages of the others wait for the closing of a few of them only.
-constexpr std::size_t kDestroyedPerFullRound = 4;
-constexpr std::size_t kDestroyedPerRound = 16;
-// And a part of those that wait, so that they cannot become more and more.
+// Ends of peers that a round handles. When thousands end at once, the messages of the others wait
+// for a few of them only.
+constexpr std::size_t kEndsPerRound = 4;
+// Connections that a round destroys, as the kernel takes some microseconds to close a socket. And a
+// part of those that wait, so that they cannot become more and more.
+constexpr std::size_t kDestroyedPerRound = 8;
 constexpr std::size_t kWaitingPerDestroyed = 256;
 // How much longer than its deadline a drain may take to be answered.
 constexpr std::chrono::milliseconds kDrainSlack{250};
@@ -203,7 +203,7 @@ void Reactor::run() {
 }
 
 int Reactor::sleep_ms() const {
-  if (!revisits_.empty() || !closed_.empty() || tasks_.has_more()) return 0;
+  if (!revisits_.empty() || !ends_.empty() || !closed_.empty() || tasks_.has_more()) return 0;
   constexpr std::int64_t kLongest = 60'000;
   auto next = timers_.next();
   if (phase_ == Phase::draining) {
@@ -227,15 +227,15 @@ void Reactor::round(int timeout_ms) {
   }
   if (count == 0) count = epoll_wait(epoll, events.data(), events.size(), timeout_ms);
   // epoll_wait can only fail with EINTR here: a round without events.
-  const auto reported = static_cast<std::size_t>(std::max(count, 0));
-  unreported_ = std::span(events).first(reported);
+  unreported_ = std::span(events).first(static_cast<std::size_t>(std::max(count, 0)));
   read_clock();
   const auto revisits = revisits_.empty() ? 0 : kRevisitsPerRound;
   tasks_.set_tasks_per_run(
-      std::max(kTasksPerRun, (reported + revisits) / kEventsPerTask));
+      std::max(kTasksPerRun, (unreported_.size() + revisits) / kEventsPerTask));
   // In each round, whether or not they are among the few events that the kernel reported this time.
   tasks_.run();
   if (!revisits_.empty() && !is_stop_requested()) run_revisits();
+  run_ends();
   while (!unreported_.empty()) {
     if (is_stop_requested()) {
       // Sockets that are all full of input could make this round a long one.
@@ -251,7 +251,7 @@ void Reactor::round(int timeout_ms) {
   unreported_ = {};
   timers_.run(now_.steady_ms);
   finish_touched();
-  destroy_closed(reported);
+  destroy_closed();
   if (!gates_.empty()) gates_.remove_if([](const ReleaseGate& gate) { return gate.is_done(); });
   stats_.connections.store(connections_.size(), std::memory_order_relaxed);
   stats_.queued_bytes.store(pool_.queued_bytes(), std::memory_order_relaxed);
@@ -273,9 +273,35 @@ void Reactor::run_revisits() noexcept {
   while (auto* const connection = due.pop()) connection->on_revisit();
 }
 
-void Reactor::destroy_closed(std::size_t events) noexcept {
-  const auto at_least = events < kEventsPerRound ? kDestroyedPerRound : kDestroyedPerFullRound;
-  const auto count = std::min(at_least + closed_count_ / kWaitingPerDestroyed, closed_count_);
+void Reactor::run_ends() noexcept {
+  for (ends_handled_ = 0; ends_handled_ < kEndsPerRound && !ends_.empty(); ++ends_handled_) {
+    auto& connection = *ends_.pop();
+    if (connection.is_closed()) {
+      on_closed(connection);
+    } else {
+      connection.on_deferred_end();
+    }
+  }
+}
+
+void Reactor::on_closed(Connection& connection) noexcept {
+  if (connection.end_link.is_queued()) return;  // until run_ends() comes to it
+  closed_.push(connection);
+  ++closed_count_;
+}
+
+bool Reactor::defer_end(Connection& connection) noexcept {
+  if (ends_handled_ < kEndsPerRound) {
+    ++ends_handled_;
+    return false;
+  }
+  ends_.push(connection);
+  return true;
+}
+
+void Reactor::destroy_closed() noexcept {
+  const auto wanted = kDestroyedPerRound + closed_count_ / kWaitingPerDestroyed;
+  const auto count = std::min(wanted, closed_count_);
   for (std::size_t i = 0; i < count; ++i) {
     auto& connection = *closed_.pop();
     if (connection.revisit_link.is_queued()) {
@@ -314,6 +340,7 @@ void Reactor::terminate_all() noexcept {
   for (const auto& [id, connection] : connections_) connection->terminate(EndReason::going_away);
   touched_ = {};
   revisits_ = {};
+  ends_ = {};
   closed_ = {};
   closed_count_ = 0;
   connections_.clear();

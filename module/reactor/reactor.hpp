@@ -97,10 +97,8 @@ class Reactor final : public Loop {
 
   void touch(Connection& connection) noexcept override { touched_.push(connection); }
   void revisit(Connection& connection) noexcept override { revisits_.push(connection); }
-  void on_closed(Connection& connection) noexcept override {
-    closed_.push(connection);
-    ++closed_count_;
-  }
+  void on_closed(Connection& connection) noexcept override;
+  bool defer_end(Connection& connection) noexcept override;
   bool reclaim(std::size_t size, const Connection& asking) noexcept override;
   void count_closed_slow() noexcept override;
   void count_closed_dead() noexcept override;
@@ -112,8 +110,9 @@ class Reactor final : public Loop {
   void open(std::unique_ptr<Stream> stream, const std::string& response,
             std::shared_ptr<void> permit, const SessionMaker& make_session, std::string_view early);
   void begin_drain() noexcept;
-  void destroy_closed(std::size_t events) noexcept;
+  void destroy_closed() noexcept;
   void run_revisits() noexcept;
+  void run_ends() noexcept;
   void finish_touched() noexcept;
   void terminate_all() noexcept;
   void end_drain() noexcept;
@@ -132,10 +131,12 @@ class Reactor final : public Loop {
   std::uint64_t next_id_ = 1;
   IntrusiveQueue<Connection, &Connection::touched_link> touched_;
   IntrusiveQueue<Connection, &Connection::revisit_link> revisits_;
-  IntrusiveQueue<Connection, &Connection::closed_link> closed_;
-  std::size_t closed_count_ = 0;
-  std::atomic<bool> accepting_ = true;                           // new sockets
-  std::atomic<bool> stop_requested_ = false;                     // nothing more is read
+  IntrusiveQueue<Connection, &Connection::end_link> ends_;    // deferred
+  std::size_t ends_handled_ = 0;                              // in this round
+  IntrusiveQueue<Connection, &Connection::end_link> closed_;  // not destroyed yet
+  std::size_t closed_count_ = 0;                              // of them
+  std::atomic<bool> accepting_ = true;                        // new sockets
+  std::atomic<bool> stop_requested_ = false;                  // nothing more is read
   Mutex drain_mutex_;
   Condition drain_ended_;
   std::int64_t wanted_drain_by_ms_ WAYSTATION_GUARDED_BY(drain_mutex_) =

@@ -407,6 +407,8 @@ TEST_F(ReactorTest, ClosesOnEachViolationWithItsCodeAndWithoutAReset) {
   auto limited = options();
   limited.frames.max_message_bytes = 1000;
   start(limited);
+  constexpr auto kAlmost64 = ~std::uint64_t{0} - 8191;
+  const std::string more(std::size_t{8} << 20, 'z');  // than the kernel keeps
   const Violation violations[] = {
       {"unmasked", frame(Opcode::text, "x", {.masked = false}), 1002},
       {"reserved bit", frame(Opcode::text, "x", {.reserved = 4}), 1002},
@@ -418,6 +420,7 @@ TEST_F(ReactorTest, ClosesOnEachViolationWithItsCodeAndWithoutAReset) {
       {"not UTF-8", frame(Opcode::text, "\xFF"), 1007},
       {"too long", frame(Opcode::text, std::string(1001, 'x')), 1009},
       {"2 GiB claimed", frame(Opcode::text, "x", {.claims = std::uint64_t{1} << 31}), 1009},
+      {"8 KiB less than 2^64 claimed", frame(Opcode::text, "x", {.claims = kAlmost64}), 1002},
   };
   for (const auto& violation : violations) {
     SCOPED_TRACE(violation.name);
@@ -427,6 +430,7 @@ TEST_F(ReactorTest, ClosesOnEachViolationWithItsCodeAndWithoutAReset) {
     peer.client.send(violation.bytes + frame(Opcode::text, std::string(500, 'y')));
     EXPECT_EQ(peer.client.hear(), "before");
     EXPECT_EQ(peer.client.hear(), "(closed " + std::to_string(violation.code) + ")");
+    EXPECT_TRUE(peer.client.send(more)) << "it is still read";
     EXPECT_TRUE(peer.client.is_at_end());
     EXPECT_FALSE(peer.client.is_reset());
     peer.client.vanish();
@@ -733,8 +737,7 @@ TEST_F(ReactorTest, ManyTasksDoNotDelayMessagesUntilTheirEnd) {
   EXPECT_LE(ran_before, 100);
 }
 
-// The kernel takes long to close many sockets.
-TEST_F(ReactorTest, ManyPeersThatEndDoNotDelayMessagesUntilAllAreClosed) {
+TEST_F(ReactorTest, ManyPeersThatEndDoNotDelayMessagesUntilTheLast) {
   constexpr int kLeaving = 400;
   start(options());
   std::vector<Peer> leaving;
@@ -751,6 +754,59 @@ TEST_F(ReactorTest, ManyPeersThatEndDoNotDelayMessagesUntilAllAreClosed) {
   expect_served(other);
   other.client.say("/connections");
   EXPECT_EQ(other.client.hear(), "1");
+}
+
+TEST_F(ReactorTest, ManyPeersThatEndAreHeardToTheirEnd) {
+  start(options());
+  std::vector<Peer> leaving;
+  for (int i = 0; i < 100; ++i) leaving.push_back(open("leaving" + std::to_string(i)));
+  // More than one read takes, and more than one frame for a throttled socket.
+  const std::string large(20'000, 'x');
+  {
+    const Hold hold(*reactor_);
+    for (auto& peer : leaving) {
+      for (const std::string_view text : {"one", "/throttle", large.c_str(), "last"}) {
+        peer.client.say(text);
+      }
+      peer.client.half_close();
+    }
+  }
+  for (auto& peer : leaving) {
+    for (const std::string_view text : {"one", "/throttle", large.c_str(), "last", "(eof)"}) {
+      ASSERT_EQ(peer.client.hear(), text);
+    }
+    expect_ended(peer);
+  }
+}
+
+TEST_F(ReactorTest, ManyPeersThatAreResetWhilePausedAreEnded) {
+  start(options());
+  std::vector<Peer> paused;
+  for (int i = 0; i < 100; ++i) {
+    paused.push_back(open("paused" + std::to_string(i)));
+    pause(paused.back());
+  }
+  {
+    const Hold hold(*reactor_);
+    for (auto& peer : paused) peer.client.reset();
+  }
+  for (const auto& peer : paused) expect_ended(peer);
+}
+
+// They are told of each other's end, and their sockets take no more.
+TEST_F(ReactorTest, PeersThatHaveEndedAreSentToUntilTheirTurn) {
+  start(options());
+  std::vector<Peer> leaving;
+  for (int i = 0; i < 100; ++i) leaving.push_back(open("watcher" + std::to_string(i)));
+  auto other = open("other");
+  {
+    const Hold hold(*reactor_);
+    for (auto& peer : leaving) peer.client.reset();
+    other.client.say("/send watcher99 100 1000");
+    expect_waiting(other, 1);
+  }
+  for (const auto& peer : leaving) expect_ended(peer);
+  expect_served(other);
 }
 
 TEST_F(ReactorTest, EachThrottledSocketHasOneFrameHandledPerRound) {
