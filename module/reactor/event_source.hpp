@@ -9,8 +9,8 @@ namespace waystation {
 /// eventfd of the tasks.
 class EventSource {
  public:
-  /// The reactor's thread. `events` are epoll's: EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR. Not called
-  /// after Loop::remove.
+  /// The reactor's thread. `events` are those of epoll, as Loop::add names them. Not called after
+  /// Loop::remove.
   virtual void on_events(std::uint32_t events) noexcept = 0;
 
  protected:
