@@ -10,6 +10,7 @@
 
 #include <array>
 #include <ctime>
+#include <optional>
 #include <utility>
 
 #include "embed/small_file.hpp"
@@ -53,10 +54,11 @@ BioHandle reader_of(const std::string& text) {
   return BioHandle{BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))};
 }
 
-Certificate::Time time_of(const ASN1_TIME* time) {
+/// Nothing if the certificate has another text in place of a time.
+std::optional<Certificate::Time> time_of(const ASN1_TIME* time) {
   std::tm parts{};
-  ASN1_TIME_to_tm(time, &parts);
-  return std::chrono::system_clock::from_time_t(timegm(&parts));
+  if (ASN1_TIME_to_tm(time, &parts) != 1) return std::nullopt;
+  return Certificate::Time{std::chrono::seconds{timegm(&parts)}};
 }
 
 /// As for the file of jwt_key_file: the group may read root's file, because a service reads root's
@@ -69,7 +71,7 @@ bool is_private(const SmallFile& file) {
 }  // namespace
 
 std::string to_text(Certificate::Time time) {
-  const auto seconds = std::chrono::system_clock::to_time_t(time);
+  const std::time_t seconds = time.time_since_epoch().count();
   std::tm parts{};
   gmtime_r(&seconds, &parts);
   std::array<char, 32> text{};
@@ -110,15 +112,18 @@ Certificate::read(const std::string& certificate_file, const std::string& key_fi
         add(kCertificate, "certificate " + std::to_string(number) + ": " + openssl_reason(),
             kCertificateAllowed);
       }
-      result->expires_ = time_of(X509_get0_notAfter(result->own_));
       const auto begins = time_of(X509_get0_notBefore(result->own_));
-      if (now >= result->expires_) {
-        add(kCertificate, "it expired on " + to_text(result->expires_),
+      const auto expires = time_of(X509_get0_notAfter(result->own_));
+      if (!begins || !expires) {
+        add(kCertificate, "its notBefore or its notAfter is not a valid time",
             "allowed: a valid certificate");
-      } else if (now < begins) {
-        add(kCertificate, "it is not valid before " + to_text(begins),
+      } else if (now >= *expires) {
+        add(kCertificate, "it expired on " + to_text(*expires), "allowed: a valid certificate");
+      } else if (now < *begins) {
+        add(kCertificate, "it is not valid before " + to_text(*begins),
             "allowed: a valid certificate; check the clock of this machine too");
       }
+      result->expires_ = expires.value_or(Time{});
     }
   }
   ERR_clear_error();

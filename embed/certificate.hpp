@@ -19,7 +19,9 @@ namespace waystation::server {
 /// Immutable; any thread.
 class Certificate {
  public:
-  using Time = std::chrono::system_clock::time_point;
+  /// In seconds: devices have certificates that end in the year 9999, and system_clock's own
+  /// nanoseconds end in 2262.
+  using Time = std::chrono::sys_seconds;
 
   /// What is wrong with one of the two files.
   struct Mistake {

@@ -253,7 +253,7 @@ std::string Metrics::text() const {
 }
 
 void Metrics::set_certificate_expiry(Certificate::Time expires) noexcept {
-  certificate_expiry_ = std::chrono::system_clock::to_time_t(expires);
+  certificate_expiry_ = expires.time_since_epoch().count();
 }
 
 void Metrics::attach(mg_context* context) {

@@ -79,6 +79,10 @@ std::vector<ListenAddress> listeners_of(const Settings& settings) {
   return listeners;
 }
 
+Certificate::Time now() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
 /// The result of all checks.
 struct Checked {
   std::vector<std::string> library_warnings;  // which a relay also logs when it starts
@@ -98,8 +102,7 @@ Checked check(Configuration& configuration) {
                                               "allowed: an IPv4 address, or nginx in front");
     }
   }
-  checked.certificate =
-      check_tls(configuration, std::chrono::system_clock::now(), checked.tls_warnings);
+  checked.certificate = check_tls(configuration, now(), checked.tls_warnings);
   configuration.throw_mistakes();
   return checked;
 }
@@ -114,12 +117,12 @@ std::string validity(const Settings& settings, const Certificate& certificate) {
 class ExpiryWatch {
  public:
   void look(const Settings& settings, const Certificate& certificate, Log& log) {
-    const auto now = std::chrono::steady_clock::now();
-    if (warned_at_ && now - *warned_at_ < 24h) return;
-    const auto warning = expiry_warning(settings, certificate, std::chrono::system_clock::now());
+    const auto time = std::chrono::steady_clock::now();
+    if (warned_at_ && time - *warned_at_ < 24h) return;
+    const auto warning = expiry_warning(settings, certificate, now());
     if (warning.empty()) return;
     log.warning(warning);
-    warned_at_ = now;
+    warned_at_ = time;
   }
 
  private:
@@ -312,9 +315,9 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
     if (certificate) expiry_watch.look(settings, *certificate, log);
     signal = signals.wait(server.end_slow_connections());
     if (signal == SIGTERM || signal == SIGINT) break;
-    const auto now = std::chrono::steady_clock::now();
-    if (signal == 0 && now < next_turn) continue;
-    next_turn = now + period;
+    const auto time = std::chrono::steady_clock::now();
+    if (signal == 0 && time < next_turn) continue;
+    next_turn = time + period;
     if (signal == SIGHUP) {
       notify_reloading();
       reload(sources, configuration, certificate, relay.get(), server, metrics, log);
@@ -395,8 +398,7 @@ int config_check(const ConfigurationSources& sources, bool is_online) {
   std::ranges::copy(checked.library_warnings, std::back_inserter(warnings));
   std::ranges::copy(checked.tls_warnings, std::back_inserter(warnings));
   if (checked.certificate) {
-    const auto expiry = expiry_warning(configuration.settings, *checked.certificate,
-                                       std::chrono::system_clock::now());
+    const auto expiry = expiry_warning(configuration.settings, *checked.certificate, now());
     if (!expiry.empty()) warnings.push_back(expiry);
   }
   for (const auto& warning : warnings) {

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -224,6 +225,16 @@ class Renewal(TlsCase):
         server.await_log("SIGHUP: tls_certificate = ")
         self.assertLess(expires(), first)
         self.assertEqual(float(figures(plain)[EXPIRY]), expires())
+
+    def test_a_certificate_may_end_in_the_year_9999(self):
+        left = datetime.datetime(9999, 12, 31) - datetime.datetime.now()
+        self.authority.issue("endless", ends=left.days)
+        server = self.serve(*self.authority.options("endless"))
+        (_, secure), (_, plain) = server.addresses
+        self.assertEqual(name_of(secure, self.tls), "endless")
+        self.assertGreater(float(figures(plain)[EXPIRY]),
+                           datetime.datetime(9999, 1, 1).timestamp())
+        self.assertNotIn("warning", server.log())
 
     def test_without_tls_there_is_no_such_metric(self):
         with Server("--www", "") as server:

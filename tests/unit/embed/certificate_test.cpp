@@ -22,12 +22,12 @@ class CertificateTest : public testing::Test {
   using Result =
       std::variant<std::shared_ptr<const Certificate>, std::vector<Certificate::Mistake>>;
 
-  Result read(Certificate::Time now = std::chrono::system_clock::now()) const {
+  Result read(Certificate::Time now = test::now()) const {
     return Certificate::read(certificate_file_, key_file_, now);
   }
 
   /// The mistakes as lines "option: text"; empty if the files are good.
-  std::string mistakes(Certificate::Time now = std::chrono::system_clock::now()) const {
+  std::string mistakes(Certificate::Time now = test::now()) const {
     const auto result = read(now);
     std::string lines;
     const auto* list = std::get_if<std::vector<Certificate::Mistake>>(&result);
@@ -36,6 +36,14 @@ class CertificateTest : public testing::Test {
       lines += std::string{mistake.option} + ": " + mistake.text + "\n";
     }
     return lines;
+  }
+
+  /// A certificate that is valid until `time`, in ASN.1's GeneralizedTime.
+  test::X509Handle ending(const char* time) const {
+    auto result = test::certificate("a", key_, 10);
+    EXPECT_EQ(ASN1_TIME_set_string(X509_getm_notAfter(result.get()), time), 1);
+    EXPECT_GT(X509_sign(result.get(), key_.get(), EVP_sha256()), 0);
+    return result;
   }
 
   test::Folder folder_;
@@ -51,7 +59,7 @@ TEST_F(CertificateTest, IsReadWithItsKey) {
   const auto result = read();
   const auto* certificate = std::get_if<std::shared_ptr<const Certificate>>(&result);
   ASSERT_NE(certificate, nullptr) << mistakes();
-  const auto left = (*certificate)->expires() - std::chrono::system_clock::now();
+  const auto left = (*certificate)->expires() - test::now();
   EXPECT_GT(left, 9 * 24h);
   EXPECT_LE(left, 10 * 24h);
   EXPECT_TRUE((*certificate)->is_same(**certificate));
@@ -96,11 +104,34 @@ TEST_F(CertificateTest, NamesABrokenCertificateOfTheChain) {
 }
 
 TEST_F(CertificateTest, IsRefusedOutsideOfItsValidity) {
-  const auto now = std::chrono::system_clock::now();
+  const auto now = test::now();
   const auto expires = std::get<0>(read())->expires();
   EXPECT_EQ(mistakes(expires - 1s), "");
   EXPECT_THAT(mistakes(expires), StartsWith("tls_certificate: it expired on " + to_text(expires)));
   EXPECT_THAT(mistakes(now - 25h), StartsWith("tls_certificate: it is not valid before "));
+}
+
+TEST_F(CertificateTest, MayEndInAnyYear) {
+  // RFC 5280, section 4.1.2.5: the end of a certificate without one, such as a device's.
+  folder_.write("certificate.pem", test::pem(ending("99991231235959Z")));
+  ASSERT_EQ(mistakes(), "");
+  const auto certificate = std::get<0>(read());
+  EXPECT_EQ(certificate->expires(), std::chrono::sys_days{9999y / 12 / 31} + 24h - 1s);
+  EXPECT_EQ(to_text(certificate->expires()), "9999-12-31 23:59 UTC");
+  folder_.write("certificate.pem", test::pem(ending("22630101000000Z")));
+  EXPECT_EQ(mistakes(), "");
+  folder_.write("certificate.pem", test::pem(ending("00010101000000Z")));
+  EXPECT_THAT(mistakes(), StartsWith("tls_certificate: it expired on "));
+}
+
+TEST_F(CertificateTest, NeedsValidTimes) {
+  const auto certificate = test::certificate("a", key_, 10);
+  auto* const end = X509_getm_notAfter(certificate.get());
+  ASSERT_EQ(ASN1_STRING_set(end, "261332000000Z", -1), 1);  // month 13
+  X509_sign(certificate.get(), key_.get(), EVP_sha256());
+  folder_.write("certificate.pem", test::pem(certificate));
+  EXPECT_THAT(mistakes(), StartsWith("tls_certificate: its notBefore or its notAfter is "
+                                     "not a valid time; allowed: "));
 }
 
 TEST_F(CertificateTest, NeedsItsOwnKey) {

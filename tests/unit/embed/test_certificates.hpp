@@ -19,6 +19,10 @@
 
 namespace waystation::server::test {
 
+inline std::chrono::sys_seconds now() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
 using Key = std::shared_ptr<EVP_PKEY>;
 using X509Handle = std::shared_ptr<X509>;
 

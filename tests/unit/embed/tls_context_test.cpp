@@ -65,8 +65,7 @@ class TlsContextTest : public testing::Test {
     const auto ca = test::certificate("the issuer of " + name, ca_key, 30);
     const auto own = test::certificate(name, key, 20, ca, ca_key);
     auto read = Certificate::read(folder_.write("certificate.pem", test::pem(own) + test::pem(ca)),
-                                  folder_.write("key.pem", test::pem(key)),
-                                  std::chrono::system_clock::now());
+                                  folder_.write("key.pem", test::pem(key)), test::now());
     return std::get<std::shared_ptr<const Certificate>>(std::move(read));
   }
 

@@ -43,7 +43,7 @@ class TlsOptions : public testing::Test {
   std::multimap<std::string, std::string> mistakes_;
   std::vector<std::string> warnings_;
   Settings settings_;
-  Certificate::Time now_ = std::chrono::system_clock::now();
+  Certificate::Time now_ = test::now();
   test::Folder folder_;
   test::Key key_ = test::ec_key();
   std::string certificate_file_ =
@@ -130,4 +130,14 @@ TEST_F(TlsOptions, WarnTwoWeeksBeforeTheCertificateExpires) {
                               HasSubstr("\": it expires on " + to_text(expires) + "; renew it")));
   const auto certificate = check();
   EXPECT_THAT(expiry_warning(settings_, *certificate, expires), HasSubstr(": it expired on "));
+}
+
+TEST_F(TlsOptions, WarnOfNoCertificateThatEndsInTheYear9999) {
+  const auto certificate = test::certificate("a", key_, 0);
+  ASSERT_EQ(ASN1_TIME_set_string(X509_getm_notAfter(certificate.get()), "99991231235959Z"), 1);
+  ASSERT_GT(X509_sign(certificate.get(), key_.get(), EVP_sha256()), 0);
+  folder_.write("certificate.pem", test::pem(certificate));
+  set_all();
+  ASSERT_NE(check(), nullptr) << mistakes_.begin()->second;
+  EXPECT_EQ(expiry(), "");
 }
