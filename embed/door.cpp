@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "embed/configuration.hpp"
 #include "embed/options.hpp"
 #include "embed/relay_options.hpp"
 
@@ -92,12 +93,15 @@ int passed_socket(const std::string& address) {
   return found;
 }
 
+std::string no_such_group(std::string_view group) {
+  return "handover_group = " + quoted(group) +
+         ": there is no such group; allowed: " + find_option("handover_group")->allowed;
+}
+
 gid_t group_id(const std::string& group) {
   const auto* const entry = getgrnam(group.c_str());
-  if (entry != nullptr) return entry->gr_gid;
-  throw ConfigurationError{"handover_group = " + quoted(std::string_view{group}) +
-                           ": there is no such group; allowed: the name of a group of this "
-                           "machine"};
+  if (entry == nullptr) throw ConfigurationError{no_such_group(group)};
+  return entry->gr_gid;
 }
 
 }  // namespace
@@ -109,6 +113,15 @@ std::string door_address_problem(std::string_view text) {
   if (!path.starts_with('/')) return "not an absolute path";
   if (path.size() >= sizeof sockaddr_un{}.sun_path) return "longer than a socket's path can be";
   return {};
+}
+
+void check_door(Configuration& configuration) {
+  const auto& address = configuration.settings.text("handover");
+  const auto& group = configuration.settings.text("handover_group");
+  const bool makes_file = !address.empty() && !address.starts_with(kFd);
+  if (makes_file && !group.empty() && getgrnam(group.c_str()) == nullptr) {
+    configuration.add_mistake("handover_group", no_such_group(group));
+  }
 }
 
 std::optional<Door> Door::open(const std::string& address, const std::string& group) {

@@ -12,6 +12,8 @@ struct waystation_relay;
 
 namespace waystation::server {
 
+struct Configuration;
+
 /// The values that the option `handover` allows.
 inline constexpr std::string_view kDoorAddresses =
     "an absolute path of at most 107 bytes, with or without unix: before it, or fd:NAME with the "
@@ -19,6 +21,9 @@ inline constexpr std::string_view kDoorAddresses =
 
 /// What is wrong with a value of the option. Empty if it is valid.
 std::string door_address_problem(std::string_view text);
+
+/// Adds a mistake if the group for the socket's file does not exist.
+void check_door(Configuration& configuration);
 
 /// A listening socket. Its file, if it made one, is removed when this is destroyed.
 class Door {

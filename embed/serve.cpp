@@ -103,6 +103,7 @@ Checked check(Configuration& configuration) {
     }
   }
   checked.certificate = check_tls(configuration, now(), checked.tls_warnings);
+  check_door(configuration);
   configuration.throw_mistakes();
   return checked;
 }

@@ -320,6 +320,17 @@ class Commands(CommandCase):
             self.assertIn("npm run build", server.log())
             self.assertEqual(get(server.port, "/healthz").status, 200)
 
+    def test_a_check_finds_a_group_that_does_not_exist(self):
+        door = str(self.folder / "door")
+        for command in (("config", "check"), ("serve", "--listen", "127.0.0.1:0")):
+            self.assert_mistake(
+                run(*command, "--handover", door, "--handover-group", "no such group"),
+                'handover_group = "no such group": there is no such group; allowed: ',
+                "(--handover-group)")
+        # A group that is not used: systemd makes the file of its socket.
+        result = run("config", "check", "--handover", "fd:door", "--handover-group", "no such group")
+        self.assertEqual(result.returncode, 0, result.stderr)
+
     def test_serves_no_page_if_www_is_empty(self):
         with Server("--www", "") as server:
             self.assertEqual(get(server.port, "/").status, 404)
