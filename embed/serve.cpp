@@ -130,26 +130,48 @@ class ExpiryWatch {
   std::optional<std::chrono::steady_clock::time_point> warned_at_;
 };
 
-/// Reads the site of `www`. Without a page, the chat still works.
-std::shared_ptr<const Site> read_site(const std::string& folder, Log& log) {
-  if (folder.empty()) {
-    log.info("www is empty: no page is served");
-    return std::make_shared<Site>();
-  }
+/// The folder of `www`, as it was read.
+struct Page {
+  std::shared_ptr<const Site> site;  // null if the folder cannot be served
+  std::string problem;               // then: the reason, and what to do
+  std::vector<std::string> remarks;  // about files that are skipped
+};
+
+/// Reads the folder of `www`. A folder that cannot be served is no mistake in the configuration:
+/// the chat works without a page, and the page may be about to be built again.
+Page read_page(const Settings& settings) {
+  Page page;
+  const auto& folder = settings.text("www");
   try {
-    std::vector<std::string> remarks;
-    auto site = std::make_shared<Site>(Site::read(folder, remarks));
-    for (const auto& remark : remarks) log.warning("www: " + remark);
-    log.info("www: " + std::to_string(site->file_count()) + " files, " +
-             std::to_string(site->byte_count()) + " bytes from " + folder);
-    return site;
+    page.site = std::make_shared<Site>(folder.empty() ? Site{} : Site::read(folder, page.remarks));
   } catch (const std::exception& error) {
-    log.error("www = " + quoted(folder) + " cannot be served: " + error.what() +
-              "; build the page (npm ci && npm run build in www/) or name another folder");
-    return std::make_shared<Site>(
-        "The page is missing, but the relay runs. Build the page with npm ci and npm run build in "
-        "www/, or start the server with --www and the path of a folder with a page.");
+    page.problem = "www = " + quoted(std::string_view{folder}) +
+                   " cannot be served: " + error.what() +
+                   "; build the page (npm ci && npm run build in www/) or name another folder";
   }
+  return page;
+}
+
+/// Logs which page is served from now on.
+void log_page(const Page& page, const Settings& settings, Log& log) {
+  const auto& folder = settings.text("www");
+  if (folder.empty()) return log.info("www is empty: no page is served");
+  for (const auto& remark : page.remarks) log.warning("www: " + remark);
+  log.info("www: " + std::to_string(page.site->file_count()) + " files, " +
+           std::to_string(page.site->byte_count()) + " bytes from " + folder);
+}
+
+/// The site of a start.
+std::shared_ptr<const Site> first_site(const Settings& settings, Log& log) {
+  const auto page = read_page(settings);
+  if (page.site) {
+    log_page(page, settings, log);
+    return page.site;
+  }
+  log.error(page.problem);
+  return std::make_shared<Site>(
+      "The page is missing, but the relay runs. Build the page with npm ci and npm run build in "
+      "www/, or start the server with --www and the path of a folder with a page.");
 }
 
 void warn_about_descriptor_limit(const Settings& settings, std::uint64_t limit, Log& log) {
@@ -174,19 +196,23 @@ void configure(Log& log, const Settings& settings) {
   log.configure(parse_log_level(settings.text("log_level")), settings.text("log_format") == "json");
 }
 
-/// Reads the configuration, its keys and the certificate again, and applies what can change at run
-/// time. Applies nothing if there is a mistake.
+/// Reads the configuration, its keys, the certificate and the page again, and applies what can
+/// change at run time. Applies nothing if there is a mistake. A page that cannot be served does not
+/// replace the one in use.
 void reload(const ConfigurationSources& sources, Configuration& current,
             std::shared_ptr<const Certificate>& certificate, waystation_relay* relay,
             WebServer& server, Metrics& metrics, Log& log) {
   Configuration next;
   Checked checked;
+  Page page;
   bool is_applying = false;
   std::vector<std::string> changes;
   std::vector<std::string> deferred;
   try {
     next = read_configuration(sources);
     const auto warnings = check(next).tls_warnings;
+    page = read_page(next.settings);
+    if (!page.site) next.settings.set(*find_option("www"), current.settings.text("www"));
     for (const auto& option : all_options()) {
       const auto before = current.settings.value(option);
       const auto after = next.settings.value(option);
@@ -231,7 +257,12 @@ void reload(const ConfigurationSources& sources, Configuration& current,
   current = std::move(next);
   configure(log, current.settings);
   server.set_hsts_seconds(current.settings.number("tls_hsts_seconds"));
-  server.replace_site(read_site(current.settings.text("www"), log));
+  if (page.site) {
+    log_page(page, current.settings, log);
+    server.replace_site(page.site);
+  } else {
+    log.error("SIGHUP: the page was not changed: " + page.problem);
+  }
 }
 
 /// Resets systemd's watchdog if the reactor thread answers.
@@ -289,7 +320,7 @@ void serve(const ConfigurationSources& sources, Configuration& configuration,
   auto relay = start_relay(options, log);
   await_cluster(relay.get());
   Metrics metrics{relay.get()};
-  WebServer server{listeners_of(settings), certificate, read_site(settings.text("www"), log), log};
+  WebServer server{listeners_of(settings), certificate, first_site(settings, log), log};
   server.set_hsts_seconds(settings.number("tls_hsts_seconds"));
   if (certificate) metrics.set_certificate_expiry(certificate->expires());
   waystation_civetweb_attach(relay.get(), server.context());
@@ -402,6 +433,9 @@ int config_check(const ConfigurationSources& sources, bool is_online) {
     const auto expiry = expiry_warning(configuration.settings, *checked.certificate, now());
     if (!expiry.empty()) warnings.push_back(expiry);
   }
+  const auto page = read_page(configuration.settings);
+  if (!page.site) warnings.push_back(page.problem);
+  for (const auto& remark : page.remarks) warnings.push_back("www: " + remark);
   for (const auto& warning : warnings) {
     std::fprintf(stderr, "waystation: warning: %s\n", warning.c_str());
   }

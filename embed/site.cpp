@@ -6,7 +6,6 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <stdexcept>
 
 #include "embed/responses.hpp"
@@ -48,10 +47,13 @@ std::string etag_of(std::string_view bytes) {
   return tag + '"';
 }
 
-std::string read_bytes(const fs::path& path) {
+/// The first `size` bytes of a file; fewer if it is shorter.
+std::string read_bytes(const fs::path& path, std::size_t size) {
   std::ifstream in{path, std::ios::binary};
-  std::string bytes{std::istreambuf_iterator<char>{in}, {}};
+  std::string bytes(size, '\0');
+  in.read(bytes.data(), static_cast<std::streamsize>(size));
   if (!in.is_open() || in.bad()) throw std::runtime_error{path.string() + " cannot be read"};
+  bytes.resize(static_cast<std::size_t>(in.gcount()));
   return bytes;
 }
 
@@ -177,11 +179,13 @@ Site Site::read(const std::string& folder, std::vector<std::string>& remarks) {
       }
     }
     if (!entry->is_regular_file()) continue;
-    auto bytes = read_bytes(entry->path());
-    total += bytes.size();
-    if (total > kMaxBytes) {
+    // Checked before the file is in memory. If it grows meanwhile, the rest is not read.
+    const auto size = entry->file_size();
+    if (size > kMaxBytes - total) {
       throw std::runtime_error{folder + " holds more than 256 MiB; is it the right folder?"};
     }
+    auto bytes = read_bytes(entry->path(), size);
+    total += bytes.size();
     auto etag = etag_of(bytes);
     site.files_[relative].plain = {std::move(bytes), std::move(etag)};
   }

@@ -186,7 +186,7 @@ class Commands(CommandCase):
                 self.assertTrue("; allowed: " in line or "is not an option" in line, line)
 
     def test_reports_a_valid_configuration(self):
-        result = run("config", "check")
+        result = run("config", "check", "--www", "")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertEqual(result.stdout, "waystation: the configuration is good\n")
 
@@ -319,6 +319,27 @@ class Commands(CommandCase):
             self.assertIn(b"npm run build", response.body)
             self.assertIn("npm run build", server.log())
             self.assertEqual(get(server.port, "/healthz").status, 200)
+
+    def test_a_check_warns_of_a_missing_page(self):
+        # The server starts without a page, so this is no mistake in the configuration.
+        missing = str(self.folder / "none")
+        result = run("config", "check", "--www", missing)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(f'waystation: warning: www = "{missing}" cannot be served: ', result.stderr)
+        self.assertEqual(run("config", "check", "--www", "").stderr, "")
+
+    def test_reads_no_file_that_is_too_large_for_a_page(self):
+        limit = 1 << 30
+        with open(self.folder / "image", "wb") as file:
+            file.truncate(3 * limit)
+        result = subprocess.run(
+            [os.environ["WAYSTATION_BIN"], "config", "check", "--www", str(self.folder)],
+            capture_output=True, text=True, env=environment(), timeout=PATIENCE,
+            # Sanitizers reserve terabytes of addresses.
+            preexec_fn=None if os.environ.get("WAYSTATION_SANITIZED") else
+            lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("holds more than 256 MiB", result.stderr)
 
     def test_a_check_finds_a_group_that_does_not_exist(self):
         door = str(self.folder / "door")

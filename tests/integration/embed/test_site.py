@@ -171,6 +171,33 @@ class Site(unittest.TestCase):
         self.server.send(signal.SIGHUP)
         until(lambda: get(self.port, "/late.txt").status == 200, "the new file")
 
+    def test_a_reload_without_the_folder_keeps_the_page(self):
+        with tempfile.TemporaryDirectory() as folder:
+            page, file = pathlib.Path(folder) / "page", pathlib.Path(folder) / "site.toml"
+            page.mkdir()
+            (page / "index.html").write_text("first")
+            file.write_text(f"www = '{page}'\nmax_connections_per_user = 2\n")
+            with Server("--config", str(file)) as server:
+                # A build replaces the folder.
+                page.rename(page.with_name("old"))
+                file.write_text(f"www = '{page}'\nmax_connections_per_user = 3\n")
+                server.send(signal.SIGHUP)
+                server.await_log(f'SIGHUP: the page was not changed: www = "{page}" cannot be served: ')
+                self.assertIn("max_connections_per_user: 2 becomes 3", server.log())
+                response = get(server.port, "/")
+                self.assertEqual((response.status, response.body), (200, b"first"))
+
+                # The option keeps its value too, so that a later reload shows the change.
+                file.write_text(f"www = '{page}-of-tomorrow'\n")
+                server.send(signal.SIGHUP)
+                server.await_log("-of-tomorrow\" cannot be served: ")
+                self.assertNotIn("www: ", server.log().split("SIGHUP", 1)[1])
+                page.with_name("old").rename(page.with_name("page-of-tomorrow"))
+                (page.with_name("page-of-tomorrow") / "index.html").write_text("second")
+                server.send(signal.SIGHUP)
+                server.await_log(f'www: "{page}" becomes "{page}-of-tomorrow"')
+                until(lambda: get(server.port, "/").body == b"second", "the new page")
+
 
 if __name__ == "__main__":
     unittest.main()
