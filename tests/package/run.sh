@@ -446,6 +446,70 @@ watchdog_kills_hanging_server() {
   inside systemctl daemon-reload && inside systemctl restart waystation && return "$result"
 }
 
+# commands FILE N: the Nth group of lines in FILE that calls systemctl for the socket for nginx.
+commands() {
+  awk -v wanted="$2" '
+    /^[# ]*(sudo )?systemctl / { sub(/^[# ]*(sudo )?/, ""); group = group $0 "\n"; next }
+    { end() }
+    END { end() }
+    function end() { if (group ~ /handover\.socket/ && ++count == wanted) printf "%s", group; group = "" }
+  ' "$1" >"$scratch/commands"
+  [ -s "$scratch/commands" ] && cat "$scratch/commands"
+}
+
+runs_commands() { commands "$@" && inside sh -ex <"$scratch/commands"; }
+
+socket_property() { inside systemctl show waystation-handover.socket --property="$1" --value; }
+
+# One connection to the socket for nginx, without a request.
+knocks() {
+  /usr/bin/python3 -c 'import socket, sys
+socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect(sys.argv[1])' \
+    "/proc/$process/root/run/waystation/handover.sock"
+}
+
+# A web server hands over a connection, and the service has it.
+takes_over() {
+  nsenter -t "$process" -n -- /usr/bin/python3 - "$root/embed/examples/handover.py" \
+    "/proc/$process/root/run/waystation/handover.sock" <<'PYTHON'
+import asyncio, subprocess, sys, websockets
+
+async def connect(url):
+    async with websockets.connect(url + "push/alice/", open_timeout=60, close_timeout=60) as socket:
+        await asyncio.wait_for(await socket.ping(), 60)
+
+with subprocess.Popen([sys.executable, *sys.argv[1:]], stdout=subprocess.PIPE, text=True) as server:
+    try:
+        asyncio.run(connect(server.stdout.readline().strip().replace("http", "ws")))
+    finally:
+        server.terminate()
+PYTHON
+}
+
+# opens_socket FILE: the commands of FILE open the socket of a running service, and a restart keeps it.
+opens_socket() {
+  inside systemctl disable --now waystation-handover.socket && configure && comes_up_again || return
+  configure 'handover = "fd:handover"'
+  runs_commands "$1" 1 && is_active && takes_over && comes_up_again && takes_over
+}
+
+# reopens_socket FILE: after a mistake in the configuration, which has made systemd close the socket,
+# the commands of FILE open it again.
+reopens_socket() {
+  local drop_in=/run/systemd/system/waystation-handover.socket.d
+  inside sh -c "mkdir -p $drop_in &&
+    printf '[Socket]\nTriggerLimitIntervalSec=1h\nTriggerLimitBurst=1\n' >$drop_in/test.conf &&
+    systemctl daemon-reload" || return
+  configure 'max_message_bytes = "many"'
+  inside systemctl restart waystation
+  knocks && wait_for 60 eval '[ "$(socket_property Result)" = trigger-limit-hit ]' || return
+  configure 'handover = "fd:handover"'
+  runs_commands "$1" 2 && is_active && takes_over
+  local result=$?
+  inside sh -c "rm -r $drop_in && systemctl daemon-reload"
+  return "$result"
+}
+
 configure_by_hand() { configure '# by hand' 'ping_interval_seconds = 20'; }
 
 keeps_changed_configuration() {
@@ -518,6 +582,12 @@ check "it reads a key that belongs to its group" reads_key_of_its_group
 check "it writes to its state folder" writes_its_state
 check "its workers have a lower priority" lowers_the_priority_of_workers
 check "the watchdog kills a hanging server" watchdog_kills_hanging_server
+for file in packaging/README.md packaging/nginx-module/README.md packaging/systemd/waystation-handover.socket.in; do
+  check "the commands of $file open the socket for nginx" opens_socket "$root/$file"
+done
+for file in packaging/nginx-module/README.md packaging/systemd/waystation-handover.socket.in; do
+  check "the commands of $file open it again after a mistake" reopens_socket "$root/$file"
+done
 check "removing keeps configuration and state" removes
 check "purging deletes them" purges
 check "no other file is left" leaves_nothing
