@@ -510,6 +510,16 @@ reopens_socket() {
   return "$result"
 }
 
+# The script before a removal, of the RPM package.
+rpm_script_stops_both() {
+  sed -n '/^%preun$/,/^%postun$/p' "$root/packaging/rpm/waystation.spec" | sed '1d; $d' >"$scratch/preun"
+  [ -s "$scratch/preun" ] && takes_over && inside sh -e -s 0 <"$scratch/preun" && ! knocks &&
+    ! inside systemctl is-active waystation waystation-handover.socket &&
+    ! inside systemctl is-enabled waystation waystation-handover.socket
+  local result=$?
+  inside systemctl enable waystation && runs_commands "$root/packaging/README.md" 1 && return "$result"
+}
+
 configure_by_hand() { configure '# by hand' 'ping_interval_seconds = 20'; }
 
 keeps_changed_configuration() {
@@ -521,8 +531,12 @@ keeps_changed_configuration() {
 
 restarted() { [ "$(property MainPID)" != "$1" ] && starts; }
 
+installs_with_socket() { installs "debs/waystation_*.deb" && starts && takes_over; }
+
+# With its socket open, as opens_socket left it.
 removes() {
-  inside dpkg -r waystation && ! inside systemctl is-active waystation &&
+  [ "$(socket_property ActiveState)" = active ] && inside dpkg -r waystation && ! knocks &&
+    ! inside systemctl is-active waystation waystation-handover.socket &&
     [ -f "$machine/etc/waystation/waystation.toml" ] &&
     [ -d "$machine/var/lib/waystation" ] && [ ! -e "$machine/usr/bin/waystation" ]
 }
@@ -588,7 +602,10 @@ done
 for file in packaging/nginx-module/README.md packaging/systemd/waystation-handover.socket.in; do
   check "the commands of $file open it again after a mistake" reopens_socket "$root/$file"
 done
-check "removing keeps configuration and state" removes
+check "the script of the RPM package stops the service and its socket" rpm_script_stops_both
+check "removing stops the socket, and keeps configuration and state" removes
+check "it installs again, with its socket" installs_with_socket
+check "removing works again" removes
 check "purging deletes them" purges
 check "no other file is left" leaves_nothing
 check "it installs again, with the dependencies of the packages' own tests" installs_for_tests
