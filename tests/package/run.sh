@@ -494,7 +494,7 @@ opens_socket() {
 }
 
 # reopens_socket FILE: after a mistake in the configuration, which has made systemd close the socket,
-# the commands of FILE open it again.
+# the commands of FILE open it again. They do so too if the service runs without the socket.
 reopens_socket() {
   local drop_in=/run/systemd/system/waystation-handover.socket.d
   inside sh -c "mkdir -p $drop_in &&
@@ -504,7 +504,9 @@ reopens_socket() {
   inside systemctl restart waystation
   knocks && wait_for 60 eval '[ "$(socket_property Result)" = trigger-limit-hit ]' || return
   configure 'handover = "fd:handover"'
-  runs_commands "$1" 2 && is_active && takes_over
+  runs_commands "$1" 2 && is_active && takes_over &&
+    inside systemctl stop waystation-handover.socket && is_active && ! knocks &&
+    runs_commands "$1" 2 && is_active && takes_over
   local result=$?
   inside sh -c "rm -r $drop_in && systemctl daemon-reload"
   return "$result"
