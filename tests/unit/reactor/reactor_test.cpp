@@ -675,16 +675,20 @@ TEST_F(ReactorTest, OnlyTheLargestQueueOfTheTotalBudgetIsClosed) {
 class Hold {
  public:
   explicit Hold(Reactor& reactor) {
-    reactor.post([this] {
-      entered_.set_value();
-      released_.get_future().wait();
+    reactor.post([promises = promises_] {
+      promises->entered.set_value();
+      promises->released.get_future().wait();
     });
-    entered_.get_future().wait();
+    promises_->entered.get_future().wait();
   }
-  ~Hold() { released_.set_value(); }
+  ~Hold() { promises_->released.set_value(); }
 
  private:
-  std::promise<void> entered_, released_;
+  struct Promises {
+    std::promise<void> entered, released;
+  };
+  // The reactor may come to its wait after the end of this.
+  const std::shared_ptr<Promises> promises_ = std::make_shared<Promises>();
 };
 
 /// Returns when so many bytes from a peer wait to be read, or are all that its kernel takes.
