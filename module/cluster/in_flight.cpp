@@ -22,9 +22,19 @@ bool InFlight::has_group(std::string_view group) const noexcept {
   });
 }
 
+bool InFlight::has_unshown(std::string_view group) const noexcept {
+  return std::ranges::any_of(entries_, [group](const Entry& entry) {
+    return entry.kind == Kind::message && !entry.is_shown && !entry.is_failed &&
+           entry.message.view().group == group;
+  });
+}
+
 void InFlight::forget_sender(const ChatMember& sender) noexcept {
   for (auto& entry : entries_) {
-    if (entry.sender == &sender) entry.sender = nullptr;
+    if (entry.sender != &sender) continue;
+    entry.sender = nullptr;
+    // Its channel may be unsubscribed before the signal is published: no event follows then.
+    if (entry.kind == Kind::signal) entry.is_shown = true;
   }
 }
 

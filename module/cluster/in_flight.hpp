@@ -52,7 +52,9 @@ class InFlight {
 
   /// Whether the engine may still decide a message of the group.
   bool has_group(std::string_view group) const noexcept;
-  /// The sender has left.
+  /// Whether the event of a message of the group has not arrived yet.
+  bool has_unshown(std::string_view group) const noexcept;
+  /// The sender has left. Nothing waits for its signals any more.
   void forget_sender(const ChatMember& sender) noexcept;
 
   /// Removes what is done at the front. Calls `expire(Entry&)` for each whose deadline has passed,

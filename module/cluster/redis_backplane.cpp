@@ -36,7 +36,7 @@ RedisBackplane::Engine::Engine(RedisBackplane& owner, std::size_t index,
                                std::atomic<bool>& is_ready)
     : backplane(owner),
       shard(owner.loop_, owner.resolver_, owner.options_, index, owner.stats_, is_ready, owner),
-      recount(shard, [&owner](const Channel& channel, Presence presence) {
+      recount(owner.loop_, shard, [&owner](const Channel& channel, Presence presence) {
         if (channel.kind == Channel::Kind::push) {
           owner.apply_reachable(channel.name, presence);
         } else {
@@ -255,7 +255,11 @@ void RedisBackplane::publish(ChatMember& sender, const Message& message) {
 /// While the engine is not reached.
 void RedisBackplane::publish_here(Engine& engine, ChatMember& sender, const Message& message) {
   const auto& group = *sender.group();
-  if (!group.has_socket(message.to_side) || engine.in_flight.has_group(message.group)) {
+  // An earlier one may still be decided, or is decided and on its way: this one must not overtake
+  // it.
+  const auto& in_flight = engine.in_flight;
+  if (!group.has_socket(message.to_side) || in_flight.has_group(message.group) ||
+      in_flight.has_unshown(message.group)) {
     return refuse(&sender, message, ErrorCode::unavailable);
   }
   MessageTexts texts(chat_text, message);

@@ -5,6 +5,17 @@
 #include "relay/outgoing.hpp"
 
 namespace waystation {
+namespace {
+
+/// Whether the entry is the message of this header, which anybody who can publish could have made
+/// up: it is not sealed where it comes alone.
+bool is_message_of(const InFlight::Entry& entry, const NodeHeader& header) noexcept {
+  const auto& message = entry.message.view();
+  return entry.kind == InFlight::Kind::message && message.group == header.group &&
+         message.to_side == header.to_side;
+}
+
+}  // namespace
 
 void RedisBackplane::on_event(Shard& shard, const Channel& channel, std::string_view name,
                               const ClusterEvent& event) noexcept {
@@ -124,6 +135,7 @@ void RedisBackplane::on_echo(Engine& engine, const Channel& channel, const Clust
   auto* const group = directory_.find_group(header.group);
   auto* const entry =
       engine.shard.is_own(header.origin) ? engine.in_flight.find(header.socket) : nullptr;
+  if (entry != nullptr && !is_message_of(*entry, header)) return count(stats_.frames_rejected);
   const auto route = event.verdict == Verdict::chat   ? Route::chat
                      : event.verdict == Verdict::push ? Route::push
                                                       : Route::none;
@@ -177,7 +189,8 @@ void RedisBackplane::on_inbox_event(Engine& engine, const ClusterEvent& event) {
       const auto frame = read_frame(event.frame);
       if (!frame || !engine.shard.is_own(frame->header.origin)) return;
       auto* const entry = engine.in_flight.find(frame->header.socket);
-      if (entry == nullptr || entry->kind != InFlight::Kind::message) return;
+      if (entry == nullptr) return;
+      if (!is_message_of(*entry, frame->header)) return count(stats_.frames_rejected);
       decide(*entry, event.verdict, event.reached);
       return settle(engine);
     }

@@ -102,6 +102,16 @@ void RedisConnection::reconnect(std::string_view reason) noexcept {
   deadline_.set(loop_.now_ms());
 }
 
+void RedisConnection::unsubscribe_and_reconnect(std::string_view reason) noexcept {
+  constexpr std::string_view kCommand = "UNSUBSCRIBE";
+  try {
+    unsubscribing_ = reason;
+    if (is_ready() && queue(std::span(&kCommand, 1), nullptr, options_.max_out_bytes)) return;
+  } catch (const std::bad_alloc&) {
+  }
+  reconnect(reason);
+}
+
 void RedisConnection::on_moved(std::string_view name) noexcept {
   if (server_name_ != name || state_ == State::waiting) reconnect("the primary has moved");
 }
@@ -261,6 +271,7 @@ void RedisConnection::close_socket() noexcept {
   sent_ = 0;
   has_refused_ = false;
   is_heartbeat_due_ = false;
+  unsubscribing_.clear();
   clock_offset_ms_.reset();
   round_trip_us_ = 0;
 }
@@ -297,7 +308,7 @@ bool RedisConnection::send(std::span<const std::string_view> arguments, ReplyHan
 
 bool RedisConnection::change_subscriptions(std::string_view command,
                                            std::span<const std::string_view> channels) {
-  if (!is_ready()) return false;
+  if (!is_ready() || !unsubscribing_.empty()) return false;
   std::vector<std::string_view> arguments;
   arguments.reserve(channels.size() + 1);
   arguments.push_back(command);
@@ -391,6 +402,11 @@ bool RedisConnection::dispatch_push(const Reply& reply) noexcept {
   const auto& elements = reply.elements;
   for (const auto& [name, type] : kTypes) {
     if (!elements[0].is(name)) continue;
+    const bool is_last = type == Push::Type::unsubscribed && elements[2].integer == 0;
+    if (is_last && !unsubscribing_.empty()) {
+      lose(std::exchange(unsubscribing_, {}));
+      return true;
+    }
     listener_.on_push({type, elements[1].as_text(), elements[2].as_text()});
     return true;
   }

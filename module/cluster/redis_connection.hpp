@@ -131,6 +131,10 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
   /// is confirmed by a Push. False and exceptions as send(). An error reply loses the connection.
   bool subscribe(std::span<const std::string_view> channels);
   bool unsubscribe(std::span<const std::string_view> channels);
+  /// Unsubscribes from everything, and loses the connection with this reason once that is
+  /// confirmed: what the server published before arrives first. Until then, channels cannot be
+  /// changed. Where this cannot be sent: reconnect().
+  void unsubscribe_and_reconnect(std::string_view reason) noexcept;
 
   // ---- about the server, while the connection is ready
 
@@ -221,6 +225,7 @@ class RedisConnection final : public EventSource, private EngineLocator::Client 
   std::size_t sent_ = 0;           // of out_
   bool has_refused_ = false;       // a command, since the buffer was empty
   bool is_heartbeat_due_ = false;  // a heartbeat has no answer yet
+  std::string unsubscribing_;      // from everything, for this reason
   std::deque<Outstanding> outstanding_;
   std::int64_t received_ms_ = 0;
   std::int64_t ready_ms_ = 0;  // since when it is ready

@@ -186,20 +186,22 @@ local function remove(name, incarnation)
 end
 -- From when on every node that was connected before has had time to return. A server that has run
 -- for long, was a primary all the time, and has no nodes yet, has never had any.
-local function whole_from()
+local function whole_from(replication)
   local uptime = tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)'))
-  local replication = redis.call('INFO', 'replication')
   local was_promoted = not string.find(replication, 'second_repl_offset:-1', 1, true)
   -- The table may be an earlier one, from a file. Or somebody has deleted it.
   local had_nodes = redis.call('HLEN', nodes) > 0 or subscribers(all) > 0
   if not uptime or was_promoted or had_nodes then return time + reconnect end
   return (math.floor(time / 1000) - uptime + 1) * 1000 + reconnect  -- the uptime is rounded down
 end
--- Returns `since`, and whether this call has noticed the run.
+-- A run ends with the process, and when the server becomes a replica. Returns `since`, and whether
+-- this call has noticed the run.
 local function note_run()
+  local replication = redis.call('INFO', 'replication')
+  local id = run_id .. (string.match(replication, 'master_replid:(%x+)') or '')
   local known = redis.call('HMGET', run, 'id', 'since', 'last')
   local since, last = tonumber(known[2]), tonumber(known[3])
-  local is_new = known[1] ~= run_id or not since
+  local is_new = known[1] ~= id or not since
   -- Times of another run are of no use, and the clock may have been set back meanwhile.
   if is_new then redis.call('DEL', seen) end
   if not is_new and last > time then
@@ -212,9 +214,9 @@ local function note_run()
   end
   -- If nobody was served for long, it was not the nodes that were silent.
   if is_new or time - last > silence then since = time end
-  redis.call('HSET', run, 'id', run_id, 'since', since, 'last', time)
+  redis.call('HSET', run, 'id', id, 'since', since, 'last', time)
   if is_new then
-    local until_time = whole_from()
+    local until_time = whole_from(replication)
     if until_time > time then redis.call('HSET', nodes, unknown, until_time) end
   end
   return since, is_new

@@ -84,8 +84,7 @@ void Shard::Link::on_lost(std::string_view reason, bool was_ready) noexcept {
 }
 
 void Shard::Link::on_drained() noexcept {
-  if (!is_commands_) return shard_.counts_.on_drained();
-  shard_.guard([this] { shard_.on_commands_drained(); });
+  if (!is_commands_) shard_.counts_.on_drained();
 }
 
 void Shard::Link::on_round_trip(std::int64_t us) noexcept {
@@ -105,8 +104,9 @@ void Shard::on_connected(bool is_commands) {
 /// The table of nodes has the numbers of present connections only. Without its subscriptions, a
 /// node that has been silent is removed: so it first says that it is alive.
 void Shard::enter_again() {
+  // What was decided and published before is still on its way.
   const auto enter_now = [this] {
-    subscriptions_.reconnect("the connection for commands was lost");
+    subscriptions_.unsubscribe_and_reconnect("the connection for commands was lost");
   };
   const bool is_sent =
       commands_.run_id() == entry_.run_id &&
@@ -114,7 +114,7 @@ void Shard::enter_again() {
         // If the commands are lost again, the next connection does it.
         if (epoch == epoch_ && commands_.is_ready()) enter_now();
       });
-  if (!is_sent) enter_now();
+  if (!is_sent) subscriptions_.reconnect("the connection for commands was lost");
 }
 
 void Shard::on_connection_lost(bool is_commands, std::string_view reason, bool was_ready) noexcept {
@@ -200,6 +200,7 @@ void Shard::register_node() {
 }
 
 void Shard::on_registered(const Registration* registration) {
+  if (is_leaving()) return;
   if (registration == nullptr) {
     if (!commands_.is_ready()) return;  // see enter_again()
     return subscriptions_.reconnect("this node cannot enter the table of nodes");
@@ -271,6 +272,7 @@ void Shard::update_ready() noexcept {
 }
 
 void Shard::on_restored() noexcept {
+  if (is_leaving()) return;
   guard([this] {
     state_ = State::joining;
     const std::string_view channels[] = {all_};
@@ -358,11 +360,6 @@ void Shard::on_presence_changed(std::string_view name) noexcept {
   }
 }
 
-void Shard::on_commands_drained() {
-  if (!has_missed_report_ || state_ != State::ready) return;
-  has_missed_report_ = !scripts_.announce_ready(commands_, entry_, {});
-}
-
 void Shard::on_script_error(std::string_view error) noexcept {
   if (!error_log_.take(error, loop_.now_ms())) return;
   try {
@@ -385,6 +382,10 @@ void Shard::reap() {
   scripts_.reap(commands_, entry_, [this, epoch = epoch_](const ReapReport* report) {
     if (epoch == epoch_) guard([&] { on_report(report); });
   });
+  // Here and not as soon as there is room: it makes all nodes recount.
+  if (has_missed_report_ && state_ == State::ready) {
+    has_missed_report_ = !scripts_.announce_ready(commands_, entry_, {});
+  }
 }
 
 void Shard::on_report(const ReapReport* report) {
@@ -424,7 +425,8 @@ void Shard::continue_leaving() {
   Timer::set(TimerQueue::kNever);
   // One that has left the table must not count for one that is about to return: see NodeTimes.
   const std::string_view channels[] = {all_};
-  if (state_ != State::ready || !subscriptions_.unsubscribe(channels)) finish_leaving();
+  const bool is_joined = state_ >= State::joining;
+  if (!is_joined || !subscriptions_.unsubscribe(channels)) finish_leaving();
 }
 
 /// A further call waits for the reply to a further command, which comes after the first one.

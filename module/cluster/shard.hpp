@@ -99,8 +99,8 @@ class Shard final : private Subscriptions::Listener, private Timer {
   bool is_own(const Incarnation& incarnation) const noexcept {
     return sealer_ && sealer_->incarnation() == incarnation;
   }
-  /// A report about presence could not be sent, since the buffer is full. All nodes recount once it
-  /// is empty.
+  /// A report about presence could not be sent, since the buffer is full. All nodes recount once
+  /// there is room.
   void note_missed_report() noexcept { has_missed_report_ = true; }
   /// The names in the table, as last reported; none: not known. Also while not ready.
   const std::vector<std::string>& nodes() const noexcept { return nodes_; }
@@ -160,7 +160,6 @@ class Shard final : private Subscriptions::Listener, private Timer {
   template <typename F>
   void guard(F&& step) noexcept;
   void on_connected(bool is_commands);
-  void on_commands_drained();
   void on_script_error(std::string_view error) noexcept;
   void on_connection_lost(bool is_commands, std::string_view reason, bool was_ready) noexcept;
   void set_ready(bool is_ready) noexcept;

@@ -161,6 +161,7 @@ bool Subscriptions::send_change(Entry& entry) {
 }
 
 void Subscriptions::on_confirmation() noexcept {
+  if (confirmed_ == asked_) return;  // the connection unsubscribes from everything
   ++confirmed_;
   while (!steps_.empty() && steps_.front().confirmations <= confirmed_) {
     const auto step = std::move(steps_.front());

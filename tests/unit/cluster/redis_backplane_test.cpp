@@ -572,6 +572,91 @@ TEST_F(RedisBackplaneTest, WhatIsPublishedByStrangersIsRejected) {
   EXPECT_THAT(push_socket->all(), IsEmpty());
 }
 
+TEST_F(RedisBackplaneTest, NothingWaitsForTheSignalOfASenderWhoHasLeft) {
+  auto alice = chat(node("a"), "alice");
+  InFlight in_flight;
+  Message message;
+  message.value = "1";
+  message.group = "alice_bob";
+  const auto deadline = loop.now_ms() + 3'600'000;
+  auto& signal = in_flight.add(InFlight::Kind::signal, alice.get(), message, deadline);
+  const auto number = signal.number;
+  signal.is_replied = true;
+  const auto settle = [&] {
+    in_flight.settle(loop.now_ms(), [](InFlight::Entry&) { ADD_FAILURE() << "expired"; });
+  };
+  settle();
+  EXPECT_FALSE(in_flight.is_settled(number));
+  in_flight.forget_sender(*alice);
+  settle();
+  EXPECT_TRUE(in_flight.is_settled(number));
+}
+
+// Headers are not sealed where they come alone, and the numbers of messages can be guessed.
+TEST_F(RedisBackplaneTest, AForgedVerdictShowsNoMessageOfAnotherGroup) {
+  auto& first = node("a");
+  auto alice = chat(first, "alice");
+  auto bob = chat(first, "bob");
+  const auto mallory = std::make_unique<FakeChat>(first.router, kV1, "mallory_zed", "mallory");
+  ASSERT_TRUE(loop.run_until([&] { return mallory->joins == 1; }));
+  auto listener = server.client();
+  ASSERT_THAT(listener.ask({"SUBSCRIBE", "ws1:test:c:alice_bob:hi"}), HasSubstr("subscribe"));
+  alice->say(R"({"message":"first","id":"m"})", {7, 7});
+  hear(*bob, "first");
+  auto frame = listener.receive();
+  frame = frame.substr(frame.find(" M") + 1);
+  frame.pop_back();
+  const auto known = read_node_message(frame);
+  ASSERT_TRUE(known);
+  mallory->all();
+  alice->all();
+
+  const auto forge = [&](std::string_view channel, Side to_side, std::uint32_t number) {
+    NodeHeader header;
+    header.to_side = to_side;
+    header.group = "mallory_zed";
+    header.from = "mallory";
+    header.to = "zed";
+    header.socket = number;
+    Sealer sealer(**SealKeys::parse(std::string(kSecondKey)), "test", known->header.origin);
+    std::string forged;
+    const auto header_bytes = write_node_message(forged, header, "", sealer);
+    server.ask({"PUBLISH", channel, std::string("V1\0\0\0\7", 6) + forged.substr(0, header_bytes)});
+  };
+  const auto rejected = first.backplane.state()->stats.frames_rejected.load();
+  const auto inbox = "ws1:test:n:" + known->header.origin.hex();
+  // The verdicts arrive before the message is sent to the engine.
+  alice->say(R"({"message":"secret","id":"n"})", {7, 7});
+  for (std::uint32_t number = 1; number < 8; ++number) {
+    forge("ws1:test:c:mallory_zed:lo", Side::hi, known->header.socket + number);
+    forge(inbox, Side::hi, known->header.socket + number);
+  }
+  EXPECT_THAT(hear(*alice, "ack"), HasSubstr(R"("route":"chat")"));
+  hear(*bob, "secret");
+  EXPECT_EQ(first.backplane.state()->stats.frames_rejected - rejected, 2U);
+  EXPECT_THAT(mallory->all(), IsEmpty());
+}
+
+TEST_F(RedisBackplaneTest, ManyNodesThatComeAtOnceCauseFewRecounts) {
+  auto& first = node("a");
+  auto alice = chat(first, "alice");
+  auto listener = server.client();
+  ASSERT_THAT(listener.ask({"SUBSCRIBE", "ws1:test:all"}), HasSubstr("subscribe"));
+  node("b");
+  auto ready = listener.receive();
+  ready = ready.substr(ready.find(" A") + 1);
+  ready.pop_back();
+  ASSERT_EQ(server.ask({"CONFIG", "RESETSTAT"}), "OK");
+  for (int i = 0; i < 300; ++i) server.ask({"PUBLISH", "ws1:test:all", ready});
+  const auto bob = chat(first, "bob");
+  hear(*alice, R"("present":true)");
+  // The scripts: of the joins, of the table's timers, and of the recounts.
+  const auto stats = server.ask({"INFO", "commandstats"});
+  const auto calls = stats.find("cmdstat_evalsha:calls=");
+  ASSERT_NE(calls, std::string::npos) << stats;
+  EXPECT_LT(std::stoi(stats.substr(calls + 22)), 150) << stats;
+}
+
 TEST_F(RedisBackplaneTest, CallsCountTheSocketsOfAllNodes) {
   auto& first = node("a");
   auto& second = node("b");

@@ -838,6 +838,14 @@ TEST_F(ScriptsTest, APromotedReplicaMayLackNodes) {
   load();
   enter(usual, entry("node-1"));
   EXPECT_EQ(server_.ask({"HEXISTS", names_.nodes_key(), "?"}), "1");
+  // Once more, and the same process has its own table of before.
+  server_.ask({"HDEL", names_.nodes_key(), "?"});
+  server_.ask({"REPLICAOF", "127.0.0.1", "1"});
+  server_.ask({"REPLICAOF", "NO", "ONE"});
+  ASSERT_TRUE(client_.run_until_ready());
+  load();
+  enter(usual, entry("node-1"));
+  EXPECT_EQ(server_.ask({"HEXISTS", names_.nodes_key(), "?"}), "1");
 }
 
 TEST_F(ScriptsTest, ATableFromAFileMayLackNodes) {

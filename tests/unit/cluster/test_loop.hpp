@@ -46,6 +46,7 @@ class TestLoop final : public Loop {
 
   void touch(Connection&) noexcept override {}
   void revisit(Connection&) noexcept override {}
+  bool defer_end(Connection&) noexcept override { return false; }
   void on_closed(Connection&) noexcept override {}
   bool reclaim(std::size_t, const Connection&) noexcept override { return false; }
   void count_closed_slow() noexcept override {}
