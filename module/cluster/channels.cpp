@@ -28,19 +28,34 @@ bool take_suffix(std::string_view& text, std::string_view suffix) noexcept {
 ChannelNames::ChannelNames(std::string_view cluster)
     : prefix_("ws1:" + std::string(cluster) + ":") {}
 
-std::string ChannelNames::chat(std::string_view group, Side side) const {
-  const std::string_view suffix = side == Side::lo ? ":lo" : ":hi";
-  std::string name;
-  name.reserve(prefix_.size() + 2 + group.size() + suffix.size());
-  return name.append(prefix_).append("c:").append(group).append(suffix);
+void ChannelName::append(std::string_view text) noexcept {
+  // Names of groups and users are never longer than the relay allows.
+  size_ += text.copy(bytes_.data() + size_, bytes_.size() - size_);
 }
 
-std::string ChannelNames::push(std::string_view user) const {
-  return prefix_ + "p:" + std::string(user);
+ChannelName ChannelNames::chat(std::string_view group, Side side) const noexcept {
+  ChannelName name;
+  for (const auto part : {std::string_view(prefix_), std::string_view("c:"), group,
+                          std::string_view(side == Side::lo ? ":lo" : ":hi")}) {
+    name.append(part);
+  }
+  return name;
 }
 
-std::string ChannelNames::reachable(std::string_view user) const {
-  return prefix_ + "r:" + std::string(user);
+ChannelName ChannelNames::push(std::string_view user) const noexcept {
+  ChannelName name;
+  for (const auto part : {std::string_view(prefix_), std::string_view("p:"), user}) {
+    name.append(part);
+  }
+  return name;
+}
+
+ChannelName ChannelNames::reachable(std::string_view user) const noexcept {
+  ChannelName name;
+  for (const auto part : {std::string_view(prefix_), std::string_view("r:"), user}) {
+    name.append(part);
+  }
+  return name;
 }
 
 std::string ChannelNames::inbox(const Incarnation& incarnation) const {

@@ -1,6 +1,7 @@
 // The names that the nodes of a cluster use in the engine.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -12,6 +13,21 @@
 
 namespace waystation {
 
+/// The name of a channel for a group or a user, which takes no memory of its own.
+class ChannelName {
+ public:
+  operator std::string_view() const noexcept { return {bytes_.data(), size_}; }
+
+ private:
+  friend class ChannelNames;
+  void append(std::string_view text) noexcept;
+
+  // "ws1:", a cluster's name of 64, ":c:", a group of 129 and ":lo"
+  static constexpr std::size_t kMaxBytes = 4 + 64 + 3 + 129 + 3;
+  std::array<char, kMaxBytes> bytes_;
+  std::size_t size_ = 0;
+};
+
 /// Channels and keys. All begin with "ws1:<cluster_name>:".
 class ChannelNames {
  public:
@@ -22,11 +38,11 @@ class ChannelNames {
   explicit ChannelNames(std::string_view cluster);
 
   /// The chat sockets of one user in a group. `side` is not Side::anonymous.
-  std::string chat(std::string_view group, Side side) const;  // c:<group>:lo, c:<group>:hi
-  std::string push(std::string_view user) const;              // p:<user>
-  std::string reachable(std::string_view user) const;         // r:<user>
-  std::string inbox(const Incarnation& incarnation) const;    // n:<hex>
-  std::string all() const;                                    // all
+  ChannelName chat(std::string_view group, Side side) const noexcept;  // c:<group>:lo, c:<group>:hi
+  ChannelName push(std::string_view user) const noexcept;              // p:<user>
+  ChannelName reachable(std::string_view user) const noexcept;         // r:<user>
+  std::string inbox(const Incarnation& incarnation) const;             // n:<hex>
+  std::string all() const;                                             // all
 
   /// The channel for one bit of the number of a node's sockets on the channel `base`.
   static std::string bit(std::string_view base, unsigned bit);  // <base>#0 … <base>#17

@@ -44,9 +44,10 @@ void Recount::begin() noexcept {
       const auto& names = shard_.names();
       const auto channel = names.parse(name);
       if (!channel || (channel->kind != Kind::chat && channel->kind != Kind::reachable)) return;
-      auto other = channel->kind == Kind::chat ? names.chat(channel->name, opposite(channel->side))
-                                               : names.push(channel->name);
-      if (counts.counted(other) == 0) asked_.push_back(std::move(other));
+      const auto other = channel->kind == Kind::chat
+                             ? names.chat(channel->name, opposite(channel->side))
+                             : names.push(channel->name);
+      if (counts.counted(other) == 0) asked_.emplace_back(other);
     });
   } catch (const std::bad_alloc&) {
     return asked_.clear();  // the last known presence stays

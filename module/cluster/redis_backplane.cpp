@@ -209,17 +209,16 @@ void RedisBackplane::leave(ChatMember& member) noexcept {
   auto& engine = engine_of(group.name());
   engine.in_flight.forget_sender(member);
   auto& counts = engine.shard.subscriptions();
-  try {
-    auto channel = engine.shard.names().chat(group.name(), member.side());
-    if (counts.wanted(channel) == 1 && engine.in_flight.has_group(group.name())) {
-      engine.leaving.push_back({std::move(channel), engine.in_flight.next() - 1});
-    } else {
-      counts.remove(channel);
+  const auto channel = engine.shard.names().chat(group.name(), member.side());
+  if (counts.wanted(channel) == 1 && engine.in_flight.has_group(group.name())) {
+    try {
+      engine.leaving.push_back({std::string(channel), engine.in_flight.next() - 1});
+      return;
+    } catch (const std::bad_alloc&) {
+      // Others may not be shown its last messages.
     }
-  } catch (const std::bad_alloc&) {
-    // The engine counts a socket too many: everything is subscribed anew.
-    engine.shard.restart("out of memory");
   }
+  counts.remove(channel);
 }
 
 void RedisBackplane::leave(PushMember& member) noexcept {
@@ -229,11 +228,7 @@ void RedisBackplane::leave(PushMember& member) noexcept {
   if (user.push.empty() && user.watchers == 0) reachability_.set_has_push(user, false);
   for (const auto& engine : engines_) {
     auto& shard = engine->shard;
-    try {
-      shard.subscriptions().remove(shard.names().push(member.user()->name()));
-    } catch (const std::bad_alloc&) {
-      shard.restart("out of memory");
-    }
+    shard.subscriptions().remove(shard.names().push(member.user()->name()));
   }
 }
 
@@ -329,10 +324,10 @@ bool RedisBackplane::hand_over(Engine& engine, InFlight::Kind kind, ChatMember* 
       is_sent = shard.scripts().publish(shard.commands(), channels, frame_, std::move(on_answer));
     } else {
       const bool is_chat = kind == InFlight::Kind::message;
-      const auto chat = is_chat ? names.chat(message.group, message.to_side) : std::string();
+      const auto chat = is_chat ? names.chat(message.group, message.to_side) : ChannelName();
       const auto push = names.push(message.to);
-      const auto echo =
-          is_chat ? names.chat(message.group, opposite(message.to_side)) : shard.inbox();
+      const auto senders = names.chat(message.group, opposite(message.to_side));
+      const auto echo = is_chat ? std::string_view(senders) : std::string_view(shard.inbox());
       is_sent = shard.scripts().decide(shard.commands(),
                                        {.chat_channel = chat,
                                         .push_channel = push,

@@ -220,11 +220,7 @@ void RedisBackplane::watch(User& user) {
 void RedisBackplane::unwatch(User& user) noexcept {
   if (--user.watchers != 0) return;
   auto& shard = engine_of(user.name()).shard;
-  try {
-    shard.subscriptions().remove(shard.names().reachable(user.name()));
-  } catch (const std::bad_alloc&) {
-    shard.restart("out of memory");
-  }
+  shard.subscriptions().remove(shard.names().reachable(user.name()));
 }
 
 void RedisBackplane::apply_reachable(std::string_view name, Presence presence) noexcept {

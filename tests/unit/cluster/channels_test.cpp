@@ -9,10 +9,18 @@ namespace {
 
 using Kind = ChannelNames::Channel::Kind;
 
+TEST(ChannelNames, HaveRoomForTheLongest) {
+  const std::string cluster(64, 'c'), user(64, 'u'), group = user + '_' + user;
+  const ChannelNames names(cluster);
+  EXPECT_EQ(std::string_view(names.chat(group, Side::hi)),
+            "ws1:" + cluster + ":c:" + group + ":hi");
+  EXPECT_EQ(std::string_view(names.reachable(user)), "ws1:" + cluster + ":r:" + user);
+}
+
 TEST(ChannelNames, AreReadAsTheyAreWritten) {
   const ChannelNames names("main");
   const auto incarnation = Incarnation::random();
-  EXPECT_EQ(names.chat("a_b", Side::lo), "ws1:main:c:a_b:lo");
+  EXPECT_EQ(std::string_view(names.chat("a_b", Side::lo)), "ws1:main:c:a_b:lo");
   EXPECT_EQ(names.nodes_key(), "ws1:main:nodes");
 
   const auto hi_name = names.chat("a_b", Side::hi);

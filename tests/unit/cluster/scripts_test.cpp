@@ -153,9 +153,9 @@ class ScriptsTest : public testing::Test {
   // The tests need not wait for a server that has just started.
   static constexpr std::int64_t kAtOnce = -2000;
   Scripts scripts_{names_, {.reconnect_ms = kAtOnce}};
-  const std::string alice_chat_ = names_.chat("alice_bob", Side::lo);
-  const std::string bob_chat_ = names_.chat("alice_bob", Side::hi);
-  const std::string bob_push_ = names_.push("bob");
+  const std::string alice_chat_{names_.chat("alice_bob", Side::lo)};
+  const std::string bob_chat_{names_.chat("alice_bob", Side::hi)};
+  const std::string bob_push_{names_.push("bob")};
   const std::string inbox_ = names_.inbox(Incarnation::random());
 };
 
@@ -371,16 +371,16 @@ TEST_F(ScriptsTest, SayTellsBothSides) {
   enter(entry("node-1"));  // it is not subscribed
   say(Side::hi);
   EXPECT_EQ(alice.read(), std::vector{alice_chat_ + " S11alice_bob"});
-  Subscriber carol(server_, {names_.chat("carol_dave", Side::hi)});
+  const std::string channel(names_.chat("carol_dave", Side::hi));
+  Subscriber carol(server_, {channel});
   reply_of([&](auto handler) {
     return scripts_.say(*client_, "carol_dave", Side::lo, inbox_, handler);
   });
-  EXPECT_EQ(carol.read(), std::vector{names_.chat("carol_dave", Side::hi) + " S20carol_dave"})
-      << "carol may be on node-1";
+  EXPECT_EQ(carol.read(), std::vector{channel + " S20carol_dave"}) << "carol may be on node-1";
 }
 
 TEST_F(ScriptsTest, ReachableIsWhoHasAPushSocket) {
-  const auto channel = names_.reachable("bob");
+  const std::string channel(names_.reachable("bob"));
   const auto say = [&] {
     reply_of([&](auto handler) { return scripts_.say_reachable(*client_, "bob", handler); });
   };
