@@ -18,6 +18,7 @@ import machine
 import micro
 import plots
 import profiles
+import quotes
 from scenarios import FIGURES, MOST_ROUNDS, SCENARIOS
 from servers import NAMES, PING_SECONDS, Server, add_peers, parse_peer, with_peers
 
@@ -314,14 +315,16 @@ def draw(out, table):
     gains.write_plots(out, table, SCENARIOS)
 
 
-def write_page(page=HERE / "RESULTS.md", results=RESULTS):
-    """Writes the page and the plots from the results of the last kept run."""
+def write_page(page=HERE / "RESULTS.md", results=RESULTS, root=HERE.parents[1]):
+    """Writes the page and the plots from the results of the last kept run, and its figures into the
+    documents below `root` that quote them."""
     kept = json.loads((results / "summary.json").read_text())
     raw = [json.loads(line) for line in (results / "raw.jsonl").read_text().splitlines()]
     table = tabulate(raw)
     draw(results, table)
     replace_between(page, "gains", gains.text(table))
     replace_between(page, "results", page_text(results, kept["facts"], table, kept["micro"]))
+    quotes.write(root, table, number)
 
 
 def arguments():
@@ -347,7 +350,7 @@ def arguments():
     parser.add_argument(
         "--profile", action="store_true", help="only print waystation's profile (perf)"
     )
-    parser.add_argument("--page", action="store_true", help="only write the page and its plots from results/")
+    parser.add_argument("--page", action="store_true", help="only write the page, its plots and the quoted figures from results/")
     parser.add_argument(
         "--peer",
         action="append",

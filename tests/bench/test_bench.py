@@ -10,10 +10,12 @@ from pathlib import Path
 import bench
 import gains
 import plots
+import quotes
 import servers
 from scenarios import CLUSTER, FIGURES, OURS, SCENARIOS
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 
 
 def report(**more):
@@ -40,15 +42,23 @@ def runs(scenario, **reports):
 
 class ThePage(unittest.TestCase):
     def test_is_what_the_stored_results_say(self):
-        """RESULTS.md and its plots are not edited by hand, and not older than the program."""
+        """RESULTS.md and its plots are not edited by hand, and not older than the program. Other
+        documents quote the same figures."""
         with tempfile.TemporaryDirectory() as folder:
-            page, results = Path(folder, "RESULTS.md"), Path(folder, "results")
+            page, results, root = Path(folder, "RESULTS.md"), Path(folder, "results"), Path(folder)
             shutil.copy(HERE / "RESULTS.md", page)
+            for document in quotes.DOCUMENTS:
+                (root / document).parent.mkdir(exist_ok=True)
+                shutil.copy(ROOT / document, root / document)
             shutil.copytree(HERE / "results", results)
             for plot in results.glob("*.svg"):
                 plot.unlink()
-            bench.write_page(page, results)
+            bench.write_page(page, results, root)
             self.assertEqual(page.read_text(), (HERE / "RESULTS.md").read_text(), "run tests/bench/run.sh --page")
+            for document in quotes.DOCUMENTS:
+                with self.subTest(document):
+                    written = (root / document).read_text()
+                    self.assertEqual(written, (ROOT / document).read_text(), "run tests/bench/run.sh --page")
             self.assertEqual(
                 {plot.name: plot.read_text() for plot in results.glob("*.svg")},
                 {plot.name: plot.read_text() for plot in (HERE / "results").glob("*.svg")},
