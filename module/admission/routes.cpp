@@ -49,4 +49,9 @@ std::variant<Declined, SocketRoute, Refusal> parse_socket_route(std::string_view
   return route;
 }
 
+bool is_socket_path(const Request& request) {
+  const auto target = split_target(request);
+  return target && !std::holds_alternative<Declined>(parse_socket_route(target->path));
+}
+
 }  // namespace waystation

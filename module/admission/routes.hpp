@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "admission/refusal.hpp"
+#include "admission/request.hpp"
 #include "relay/envelope.hpp"
 #include "relay/names.hpp"
 
@@ -27,5 +28,8 @@ struct SocketRoute {
 ///   - 404 not_found if the path has further segments, dot segments, '%', '\' or control
 ///   characters.
 std::variant<Declined, SocketRoute, Refusal> parse_socket_route(std::string_view path);
+
+/// Whether the path is the relay's: parse_socket_route() does not decline it.
+bool is_socket_path(const Request& request);
 
 }  // namespace waystation

@@ -112,22 +112,27 @@ class ServedRequest {
   const ws::BodySource body_source_;
 };
 
-/// The common part of all functions that respond to a request. `serve` calls the relay.
-template <typename F>
+/// The common part of all functions that respond to a request. `serve` calls the relay. Without a
+/// relay, paths that are `ours` are refused, and all others declined.
+template <typename Ours, typename F>
 waystation_status answer(std::uint32_t relay_id, const waystation_request* request,
-                         waystation_response* response, F&& serve) noexcept {
+                         waystation_response* response, Ours&& ours, F&& serve) noexcept {
   if (!is_usable(request) || response == nullptr || response->size < kMinResponseSize) {
     return WAYSTATION_INVALID;
   }
   // Not the caller's struct, which may be shorter.
   waystation_response whole_response{};
   const auto status = guarded([&] {
+    const auto whole = read_sized(*request);
+    const auto gone = [&] {
+      std::vector<ws::HeaderField> fields;
+      if (!ours(ws::to_request(whole, fields))) return WAYSTATION_OK;
+      return reply(whole_response, ws::Refusal{ws::RefusalCode::stopped});
+    };
     const auto relay = ws::registry::find(relay_id);
-    const auto gone = [&] { return reply(whole_response, ws::Refusal{ws::RefusalCode::stopped}); };
     if (relay == nullptr) return gone();
     const ws::Relay::Use use(*relay);
     if (!use) return gone();
-    const auto whole = read_sized(*request);
     const ServedRequest served(*relay, whole);
     return serve(*relay, served.get(), whole, whole_response);
   });
@@ -208,7 +213,7 @@ const char* waystation_status_text(waystation_status status) {
     case WAYSTATION_INTERNAL:
       return "an error in the library";
     case WAYSTATION_FAILED:
-      return "a file could not be read or written";
+      return "a file, or a server of the cluster, could not be used";
   }
   return "no such status";
 }
@@ -361,7 +366,7 @@ uint32_t waystation_id(const waystation_relay* relay) {
 
 waystation_status waystation_upgrade(uint32_t relay_id, const waystation_request* request,
                                      waystation_response* response) {
-  return answer(relay_id, request, response,
+  return answer(relay_id, request, response, ws::is_socket_path,
                 [](ws::Relay& relay, const ws::Request& asked, const waystation_request& whole,
                    waystation_response& answer) {
                   const auto result = relay.upgrade(asked, whole.descriptor, whole.stream);
@@ -378,7 +383,7 @@ waystation_status waystation_upgrade(uint32_t relay_id, const waystation_request
 
 waystation_status waystation_http(uint32_t relay_id, const waystation_request* request,
                                   waystation_response* response) {
-  return answer(relay_id, request, response,
+  return answer(relay_id, request, response, ws::is_api_path,
                 [](ws::Relay& relay, const ws::Request& asked, const waystation_request&,
                    waystation_response& answer) {
                   const auto result = relay.http(asked);
@@ -388,7 +393,8 @@ waystation_status waystation_http(uint32_t relay_id, const waystation_request* r
 
 waystation_status waystation_origin_check(uint32_t relay_id, const waystation_request* request,
                                           waystation_response* response) {
-  return answer(relay_id, request, response,
+  const auto none_is_ours = [](const ws::Request&) { return false; };
+  return answer(relay_id, request, response, none_is_ours,
                 [](ws::Relay& relay, const ws::Request& asked, const waystation_request&,
                    waystation_response& answer) {
                   const auto refused = relay.check_origin(asked);

@@ -354,10 +354,8 @@ HttpReply Relay::refuse_http(const Request& request, const Refusal& refusal) {
 }
 
 HttpReply Relay::refuse_unread(const Request& request, RefusalCode code) {
-  const auto target = split_target(request);
-  const bool is_upgrade =
-      target && !std::holds_alternative<Declined>(parse_socket_route(target->path));
-  return is_upgrade ? to_reply(refuse_upgrade(request, {code})) : refuse_http(request, {code});
+  return is_socket_path(request) ? to_reply(refuse_upgrade(request, {code}))
+                                 : refuse_http(request, {code});
 }
 
 std::optional<Refusal> Relay::refuse_asker(const HandedOver& client) {

@@ -211,6 +211,11 @@ Answer answer(const AdmissionSnapshot& admission, RelayCalls& relay, const Reque
 
 }  // namespace
 
+bool is_api_path(const Request& request) noexcept {
+  const auto target = split_target(request);
+  return target && is_ours(target->path);
+}
+
 Refusal refusal_of(CallFailure failure) {
   switch (failure.cause) {
     case CallFailure::Cause::not_json:

@@ -110,6 +110,9 @@ class HttpApi {
   RelayCalls& relay_;
 };
 
+/// Whether HttpApi::handle() answers the path: /healthz, /api and all paths under /api/.
+bool is_api_path(const Request& request) noexcept;
+
 /// The refusal of a request whose call has no result.
 Refusal refusal_of(CallFailure failure);
 

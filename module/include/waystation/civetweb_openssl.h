@@ -23,9 +23,9 @@
  *     connection_closed run on the worker before the client gets its 101: a slow one delays the 101.
  *   - Do not keep an SSL of CivetWeb's beyond its connection_close. In connection_close and
  *     end_request, read from it at most, such as the peer's certificate.
- *   - For an adopted session renegotiation is off, and its end is expected to be said with
- *     close_notify. Key updates and session tickets work as before. Sessions with kernel TLS are
- *     refused with 501.
+ *   - For an adopted session renegotiation is off. The relay expects a close_notify at the end of the
+ *     session. Key updates and session tickets work as before. Sessions with kernel TLS are refused
+ *     with 501.
  *   - A client must wait for the 101 before it sends frames (RFC 6455, section 4.1). Frames that share
  *     a TLS record with the request are lost, since CivetWeb has read them.
  *   - The check of mg_init_library is needed: a CivetWeb that loads OpenSSL at run time may fail to

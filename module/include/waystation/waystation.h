@@ -60,7 +60,8 @@ typedef enum waystation_status {
   /* An error in the library itself. The result is unknown. Please report it. */
   WAYSTATION_INTERNAL = 5,
   /* A file could not be read or written, or another process holds its lock. Nothing was done, or
-   * only a part; try again later. */
+   * only a part; try again later. From waystation_cluster_check: a server of `cluster` cannot be
+   * used. From waystation_stream_use: `watch` failed. */
   WAYSTATION_FAILED = 6
 } waystation_status;
 
@@ -127,7 +128,7 @@ typedef struct waystation_request {
 
 /* What the host application does with a request. */
 typedef enum waystation_action {
-  WAYSTATION_DECLINED = 0, /* the path is not the relay's: serve it yourself */
+  WAYSTATION_DECLINED = 0, /* not the relay's path, or nothing to check it: serve it yourself */
   WAYSTATION_REPLY = 1,    /* send `bytes` unchanged; the request is then served */
   WAYSTATION_ADOPTED = 2,  /* the relay owns the socket now: write nothing, end the request */
   WAYSTATION_ALLOWED = 3   /* waystation_origin_check only: serve the path yourself */
@@ -261,7 +262,8 @@ typedef struct waystation_options {
   uint32_t descriptor_reserve;
   int log_level;                  /* a waystation_log_level: on_log gets lines up to this level */
 
-  const char *handover_key_file;  /* path; NULL or "": who may connect to the door may ask */
+  const char *handover_key_file;  /* path; NULL or "": no key: every program that can
+                                     connect to the socket may hand over connections */
   int show_reachable;             /* 0 or 1 */
 
   /* Several nodes, see module/CLUSTER.md. NULL or "" in `cluster`: this relay is the only one. */
@@ -385,7 +387,8 @@ WAYSTATION_API waystation_status waystation_drain(waystation_relay *relay, uint3
  * without limit for a callback that is running.
  *
  * Must not be called from a callback of this relay, including `identify`: it would wait for itself.
- * It then only logs an error. Handlers that stay registered with a web server answer 503. */
+ * It then only logs an error. Handlers that stay registered with a web server answer 503 on the
+ * library's paths. */
 WAYSTATION_API void waystation_free(waystation_relay *relay);
 
 /* The relay's id: unique in this process, and never used again. A web server's handlers keep the id
@@ -399,7 +402,8 @@ WAYSTATION_API uint32_t waystation_id(const waystation_relay *relay);
  *   - WAYSTATION_ADOPTED: the relay owns the socket; the server's descriptor reads end-of-file now.
  *   - WAYSTATION_DECLINED: the path is no socket route.
  *
- * The relay is named by its id: a handler that outlives it answers 503.
+ * The relay is named by its id. Without such a relay, for example after waystation_free, a socket
+ * route gets 503 stopped, and any other path is declined as before.
  *
  * Errors: WAYSTATION_INVALID (request or response NULL or of no known size), WAYSTATION_EXHAUSTED,
  * WAYSTATION_INTERNAL. On an error `response` is WAYSTATION_REPLY with a 500 if there was memory for
@@ -410,7 +414,8 @@ WAYSTATION_API waystation_status waystation_upgrade(uint32_t relay_id,
 
 /* Answers a request for the HTTP API, /api/v1/… and /healthz: WAYSTATION_REPLY with the whole
  * response, or WAYSTATION_DECLINED for any other path. The response says `Connection: close`: end the
- * connection, since a rest of the body may be unread. Errors as waystation_upgrade. */
+ * connection, since a rest of the body may be unread. Without such a relay, these paths get 503
+ * stopped. Errors as waystation_upgrade. */
 WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
                                                  const waystation_request *request,
                                                  waystation_response *response);
@@ -445,8 +450,8 @@ WAYSTATION_API waystation_status waystation_http(uint32_t relay_id,
  * like slow ones. Servers that share a relay may each call it for their ports.
  *
  * Returns the number of ended connections. It is 0 too if `ports` is NULL, `workers` is 0, the relay
- * is gone or being freed, memory ran out, or /proc/self/fd cannot be read. Of the last, the log warns
- * once a minute at most. waystation_free waits for the call. */
+ * is gone or being freed, memory ran out, or /proc/self/fd cannot be read. If /proc/self/fd cannot be
+ * read, the log has a warning, at most one a minute. waystation_free waits for the call. */
 WAYSTATION_API size_t waystation_end_slow_connections(uint32_t relay_id, const uint16_t *ports,
                                                       size_t port_count, size_t workers);
 
@@ -454,6 +459,8 @@ WAYSTATION_API size_t waystation_end_slow_connections(uint32_t relay_id, const u
  * the chat, by the same rules as the relay's own routes.
  *   - WAYSTATION_ALLOWED: serve it.
  *   - WAYSTATION_REPLY: send the refusal, 403 bad_host or bad_origin.
+ *   - WAYSTATION_DECLINED: there is no such relay, so nothing was checked. Serve the page if it needs
+ *     no check, as when the chat is switched off.
  * Errors as waystation_upgrade; `action` is then never WAYSTATION_ALLOWED. */
 WAYSTATION_API waystation_status waystation_origin_check(uint32_t relay_id,
                                                          const waystation_request *request,
@@ -532,7 +539,9 @@ WAYSTATION_API waystation_status waystation_presence_list(
     int (*visit)(void *user_data, const waystation_user *user), void *user_data,
     waystation_call_result *result);
 
-/* Closes all sockets of `user` with Close 4403. `result` and errors as waystation_push. */
+/* Closes all sockets of `user` with Close 4403. It closes sockets only: the user can open new ones as
+ * long as they are identified. A token stays valid until its `exp`: use a short lifetime, or change
+ * the key. `result` and errors as waystation_push. */
 WAYSTATION_API waystation_status waystation_end_sessions(waystation_relay *relay, const char *user,
                                                          uint32_t deadline_ms,
                                                          waystation_call_result *result);

@@ -134,6 +134,46 @@ static void expect_refusal(uint32_t id, const waystation_request *request, int s
   waystation_response_clear(&response);
 }
 
+typedef waystation_status (*answering)(uint32_t id, const waystation_request *request,
+                                       waystation_response *response);
+
+static void expect_declined(answering answer, uint32_t id, const waystation_request *request) {
+  waystation_response response = empty_response();
+  CHECK(answer(id, request, &response) == WAYSTATION_OK);
+  CHECK(response.action == WAYSTATION_DECLINED && response.status == 0 && response.bytes == NULL);
+}
+
+/* Without a relay, its own paths get 503. All others stay the host application's. */
+static void expect_gone(uint32_t id, const waystation_request *of) {
+  static const char *const sockets[] = {"/push/alice/", "/ws/chat/alice_bob/?user=alice", "/push/A"};
+  static const char *const api[] = {"/healthz", "/api/v1/presence/bob", "/api/elsewhere"};
+  static const char *const others[] = {"/", "/index.html", "/pushover", "/healthzone", "/apiary", ""};
+  waystation_request request = *of;
+  waystation_response response = empty_response();
+  size_t i;
+  for (i = 0; i < sizeof sockets / sizeof sockets[0]; i++) {
+    request.target = sockets[i];
+    expect_refusal(id, &request, 503, "stopped");
+    expect_declined(waystation_http, id, &request);
+    expect_declined(waystation_origin_check, id, &request);
+  }
+  for (i = 0; i < sizeof api / sizeof api[0]; i++) {
+    request.target = api[i];
+    CHECK(waystation_http(id, &request, &response) == WAYSTATION_OK);
+    CHECK(response.action == WAYSTATION_REPLY && response.status == 503);
+    CHECK(strstr(response.bytes, "\"stopped\"") != NULL);
+    waystation_response_clear(&response);
+    expect_declined(waystation_upgrade, id, &request);
+    expect_declined(waystation_origin_check, id, &request);
+  }
+  for (i = 0; i < sizeof others / sizeof others[0]; i++) {
+    request.target = others[i];
+    expect_declined(waystation_upgrade, id, &request);
+    expect_declined(waystation_http, id, &request);
+    expect_declined(waystation_origin_check, id, &request);
+  }
+}
+
 static void expect_frame(int fd, const char *text) {
   char frame[256];
   size_t length = strlen(text);
@@ -507,9 +547,7 @@ static void null_arguments(void) {
   waystation_response_clear(&response);
   waystation_response_clear(&response);
   CHECK(response.bytes == NULL && response.length == 0);
-  CHECK(waystation_http(0xFFFFFFFF, &request, &response) == WAYSTATION_OK);
-  CHECK(response.status == 503);
-  waystation_response_clear(&response);
+  expect_gone(0xFFFFFFFF, &request);
 }
 
 static void wrong_requests(void) {
@@ -754,9 +792,7 @@ static void lifecycle(void) {
   CHECK(response.action == WAYSTATION_REPLY && response.status == 403);
   CHECK(strstr(response.bytes, "\"bad_host\"") != NULL);
   waystation_response_clear(&response);
-  CHECK(waystation_origin_check(0, &request, &response) == WAYSTATION_OK);
-  CHECK(response.action == WAYSTATION_REPLY && response.status == 503);
-  waystation_response_clear(&response);
+  expect_declined(waystation_origin_check, 0, &request);
 
   /* The relay refuses and counts a request that the web server could not parse. */
   request = plain_get_of(&push, "/push/alice/");
@@ -827,9 +863,7 @@ static void lifecycle(void) {
   disconnect(&chat);
   waystation_free(relay);
   CHECK(seen == 6);
-  CHECK(waystation_upgrade(id, &request, &response) == WAYSTATION_OK);
-  CHECK(response.status == 503);
-  waystation_response_clear(&response);
+  expect_gone(id, &request);
 }
 
 static int who(void *user_data, const waystation_request *request, waystation_identity *identity) {
