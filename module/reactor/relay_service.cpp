@@ -254,22 +254,22 @@ void RelayService::log_error_frame(const Connection& connection, std::string_vie
 }
 
 void RelayService::refresh(Connection& connection, Member& member, std::string user,
-                           std::string token) {
-  const auto refuse = [this](Member& to, const std::string& problem,
+                           std::string token, const ShortText& id) {
+  const auto refuse = [this, id](Member& to, const std::string& problem,
                              const std::string& log_detail = {}) {
     on_error_sent(ErrorCode::bad_token);
     to.on_error_sent(ErrorCode::bad_token,
                      log_detail.empty() ? problem : problem + "; " + log_detail);
-    to.send({error_text(ErrorCode::bad_token, problem, {}), {}, {}}, nullptr);
+    to.send({error_text(ErrorCode::bad_token, problem, id.view()), {}, {}}, nullptr);
   };
   if (refresher_ == nullptr) {
     return refuse(member, "token: not accepted; this server identifies callers in another way");
   }
   refresher_->refresh(std::move(user), std::move(token),
-                      [this, refuse, id = connection.id(), &member](RefreshAnswer token_) {
-                        reactor_->post([this, refuse, id, &member, answer = std::move(token_)] {
+                      [this, refuse, socket = connection.id(), &member](RefreshAnswer token_) {
+                        reactor_->post([this, refuse, socket, &member, answer = std::move(token_)] {
                           auto* const waiting =
-                              reactor_->find(id);  // with it, the member is still there too
+                              reactor_->find(socket);  // with it, the member is still there too
                           if (waiting == nullptr) return;
                           if (!answer.problem.empty()) {
                             return refuse(member, answer.problem, answer.log_detail);

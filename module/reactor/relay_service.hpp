@@ -181,7 +181,8 @@ class RelayService final : private Observer, private Scheduler, private NodeCall
   std::string on_refused(const Connection& connection, std::string_view user);
   void log_error_frame(const Connection& connection, std::string_view user, ErrorCode code,
                        std::string_view detail) noexcept;
-  void refresh(Connection& connection, Member& member, std::string user, std::string token);
+  void refresh(Connection& connection, Member& member, std::string user, std::string token,
+               const ShortText& id);
   /// Sends the answer, or an error with `id`, to `member` if it is still there then.
   void ask_missed(Connection& connection, Member& member, std::string user, MissedQuestion question,
                   const ShortText& id);

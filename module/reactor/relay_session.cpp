@@ -104,8 +104,8 @@ class RelaySession final : public Session, public Base {
     ledger_.set_taken(key, sockets);
   }
 
-  void refresh(std::string token) override {
-    service_.refresh(connection_, *this, std::string(user()), std::move(token));
+  void refresh(std::string token, const ShortText& id) override {
+    service_.refresh(connection_, *this, std::string(user()), std::move(token), id);
   }
 
   void ask_missed(MissedQuestion question, const ShortText& id) override {

@@ -85,7 +85,7 @@ void Router::receive(ChatMember& member, std::string_view text, const Now& now) 
           member, {envelope.value, group.name(), member.user()->name(), {}, {}, now.wall_ms});
     }
     case Envelope::Kind::token:
-      return member.refresh(std::move(envelope.token));
+      return member.refresh(std::move(envelope.token), envelope.id);
     case Envelope::Kind::ping:
       member.send(pong_text(envelope.value), nullptr);
       return;
@@ -105,7 +105,7 @@ void Router::receive(PushMember& member, std::string_view text, const Now& now) 
   if (envelope.kind == Envelope::Kind::ping) {
     member.send(pong_text(envelope.value), nullptr);
   } else if (envelope.kind == Envelope::Kind::token) {
-    member.refresh(std::move(envelope.token));
+    member.refresh(std::move(envelope.token), envelope.id);
   } else {
     auto question = read_missed(envelope.value);
     if (!question) {

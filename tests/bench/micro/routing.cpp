@@ -37,7 +37,7 @@ class NullMember final : public ChatMember {
     benchmark::DoNotOptimize(text.value.data());
     return true;
   }
-  void refresh(std::string) override {}
+  void refresh(std::string, const ShortText&) override {}
   void end_session() override {}
   void go_away() override {}
   void throttle(std::int64_t) override {}

@@ -640,13 +640,13 @@ TEST_F(RelayServiceTest, ARefusedTokenIsAnErrorAndTheOldExpiryStays) {
     ASSERT_LT(lifetime_ms, 60'000);
     const auto expires_at = wall_ms() + lifetime_ms;
     auto bob = open({SocketKind::push, Protocol::v1, "", "bob", expires_at});
-    bob.say(R"({"token":"bad"})");
+    bob.say(R"({"token":"bad","id":"t1"})");
     const auto asked = refresher_.next_before(expires_at);
     if (!asked) continue;
     asked->answer({0, "no good"});
     presence("bob");  // behind it
     if (wall_ms() >= expires_at) continue;
-    EXPECT_EQ(bob.hear(), R"({"error":{"code":"bad_token","detail":"no good"}})");
+    EXPECT_EQ(bob.hear(), R"({"error":{"code":"bad_token","detail":"no good","id":"t1"}})");
     EXPECT_EQ(bob.hear(), "(closed 4401)");
     return;
   }
@@ -675,8 +675,10 @@ TEST_F(RelayServiceTest, WithoutARefresherTokensAreRefused) {
   server_.emplace();
   service_.emplace(options(), nullptr, nullptr);
   auto bob = push("bob", Protocol::v1);
-  bob.say(R"({"token":"any"})");
-  EXPECT_NE(bob.hear().find("bad_token"), std::string::npos);
+  bob.say(R"({"token":"any","id":"t1"})");
+  const auto refused = bob.hear();
+  EXPECT_NE(refused.find("bad_token"), std::string::npos);
+  EXPECT_NE(refused.find(R"("id":"t1")"), std::string::npos);
 }
 
 TEST_F(RelayServiceTest, AnExpiryMayBeAnyNumber) {

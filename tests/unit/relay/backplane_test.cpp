@@ -37,7 +37,7 @@ class NullMember final : public Base {
     ++sent;
     return true;
   }
-  void refresh(std::string) override {}
+  void refresh(std::string, const ShortText&) override {}
   void end_session() override {}
   void go_away() override {}
   void throttle(std::int64_t) override {}

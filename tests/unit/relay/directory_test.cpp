@@ -16,7 +16,7 @@ class NullMember final : public Base {
   NullMember() : Base(Protocol::plain) {}
   void on_joined() noexcept override {}
   bool send(const OutgoingText&, const Message*) override { return true; }
-  void refresh(std::string) override {}
+  void refresh(std::string, const ShortText&) override {}
   void end_session() override {}
   void go_away() override {}
   void throttle(std::int64_t) override {}

@@ -47,6 +47,7 @@ class Inbox {
   std::vector<Side> delivery_sides;     // where that user stands in the group's name
   std::vector<std::uint32_t> taken;     // by how many sockets, for each text that is a delivery
   std::vector<std::string> tokens;
+  std::vector<ShortText> token_ids;
   std::vector<MissedQuestion> questions;
   int joins = 0;
   int ended = 0;
@@ -87,7 +88,10 @@ class FakeMember : public Base, public Inbox {
   bool send(const OutgoingText& text, const Message* delivery) override {
     return put(text, delivery, this->is_joined());
   }
-  void refresh(std::string token) override { tokens.push_back(std::move(token)); }
+  void refresh(std::string token, const ShortText& id) override {
+    tokens.push_back(std::move(token));
+    token_ids.push_back(id);
+  }
   void set_taken(std::uint64_t key, std::uint32_t sockets) noexcept override {
     if (key == last_key_) taken.back() = sockets;
   }

@@ -349,10 +349,14 @@ TEST_P(RouterTest, PassesTokensToTheMember) {
   auto alice = v1("alice");
   FakePush bob(router, kV1, "bob");
   alice.all();
-  alice.say(R"({"token":"abc"})");
-  bob.say(R"({"token":"def"})");
+  alice.say(R"({"token":"abc","id":"t1"})");
+  bob.say(R"({"token":"def","id":"t2"})");
+  bob.say(R"({"token":"ghi"})");
   EXPECT_THAT(alice.tokens, ElementsAre("abc"));
-  EXPECT_THAT(bob.tokens, ElementsAre("def"));
+  EXPECT_THAT(bob.tokens, ElementsAre("def", "ghi"));
+  EXPECT_EQ(alice.token_ids.at(0).view(), "t1");
+  EXPECT_EQ(bob.token_ids.at(0).view(), "t2");
+  EXPECT_TRUE(bob.token_ids.at(1).empty());
   EXPECT_THAT(alice.all(), IsEmpty());
 }
 
