@@ -2,7 +2,7 @@
 #
 #     library       libwaystation.so.0                       development   headers, CMake, pkg-config
 #     server        the program, its unit, configuration     www           the page, once it is built
-#     documentation manual pages, the nginx site, dashboards, examples
+#     documentation manual pages, operators' documents, the nginx site, dashboards, examples
 #
 #     cmake --install build/release --prefix /usr/local
 #     cmake --install build/release --prefix /opt/sdk --component development
@@ -135,6 +135,12 @@ install(FILES ${packaging_dir}/man/waystation.1
         DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT documentation)
 install(FILES ${packaging_dir}/man/waystation.toml.5
         DESTINATION ${CMAKE_INSTALL_MANDIR}/man5 COMPONENT documentation)
+# In folders as in the source tree, so that links between them work.
+foreach(document IN ITEMS SECURITY.md module/CLUSTER.md packaging/README.md sql/README.md)
+  get_filename_component(folder ${document} DIRECTORY)
+  install(FILES ${PROJECT_SOURCE_DIR}/${document}
+          DESTINATION ${CMAKE_INSTALL_DOCDIR}/${folder} COMPONENT documentation)
+endforeach()
 install(DIRECTORY ${packaging_dir}/nginx ${packaging_dir}/haproxy ${packaging_dir}/cluster ${packaging_dir}/monitoring
                   ${PROJECT_SOURCE_DIR}/embed/examples/django
                   ${PROJECT_SOURCE_DIR}/embed/examples/auth_request

@@ -119,8 +119,9 @@ constexpr std::array kOptions = {
          "cluster need different names. Empty: the host name."),
 
     LIST(cluster, "cluster", "", kEngineAddressAllowed, Applies::at_start,
-         "Redis or Valkey servers that connect the nodes of one relay; each group belongs to one "
-         "of them. The same on all nodes, in the same order. Empty: this node is the only one."),
+         "Redis or Valkey servers that connect the nodes of one relay, such as "
+         "redis://10.0.0.5:6379; each group belongs to one of them. The same on all nodes, in the "
+         "same order. Empty: this node is the only one."),
     TEXT(cluster_name, "cluster", "waystation", "1 to 64 of the characters 0-9, a-z, A-Z, - and _",
          Applies::at_start,
          "Name of the cluster. Several clusters can use one server under different names."),

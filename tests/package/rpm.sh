@@ -139,6 +139,8 @@ check "waystation contains its files" holds "$server" \
   usr/share/doc/waystation/examples/django/chat_site.py \
   usr/share/doc/waystation/examples/django/chat.js \
   usr/share/doc/waystation/examples/auth_request/nginx.conf \
+  'usr/share/doc/waystation/SECURITY.md(\.gz)?' 'usr/share/doc/waystation/module/CLUSTER.md(\.gz)?' \
+  'usr/share/doc/waystation/packaging/README.md(\.gz)?' 'usr/share/doc/waystation/sql/README.md(\.gz)?' \
   'usr/share/licenses/waystation(-[0-9.]+)?/LICENSE'
 check "libwaystation0 contains the library" holds "$library" 'usr/lib64/libwaystation\.so\.0'
 check "libwaystation-devel contains the development files" holds "$devel" \

@@ -138,6 +138,8 @@ check "waystation contains its files" holds "$server_deb" \
   usr/share/doc/waystation/examples/django/chat_site.py \
   usr/share/doc/waystation/examples/django/chat.js \
   usr/share/doc/waystation/examples/auth_request/nginx.conf \
+  'usr/share/doc/waystation/SECURITY.md(\.gz)?' 'usr/share/doc/waystation/module/CLUSTER.md(\.gz)?' \
+  'usr/share/doc/waystation/packaging/README.md(\.gz)?' 'usr/share/doc/waystation/sql/README.md(\.gz)?' \
   'usr/lib/[^/]*/waystation/libssl\.so' 'usr/lib/[^/]*/waystation/libcrypto\.so' \
   usr/share/doc/waystation/copyright
 check "libwaystation0 contains the library" holds "$library_deb" 'usr/lib/[^/]*/libwaystation\.so\.0'
