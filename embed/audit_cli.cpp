@@ -10,9 +10,9 @@ namespace {
 
 constexpr const char* kOutcomes =
     "Outcomes of a message:\n"
-    "  pushed       TO was not in the conversation; the message was queued for REACHED of\n"
-    "               their push sockets\n"
-    "  undelivered  TO had no open socket; the message is lost\n"
+    "  pushed       TO was not in the conversation, or the queues of their sockets there were\n"
+    "               full; the message was queued for REACHED of their push sockets\n"
+    "  undelivered  TO had no open socket, or all of their queues were full; the message is lost\n"
     "  dropped      the message was queued for a socket that closed before it arrived. After\n"
     "               a push this is a second row, after a delivery in the conversation the\n"
     "               only one\n"
