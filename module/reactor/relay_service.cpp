@@ -256,7 +256,7 @@ void RelayService::log_error_frame(const Connection& connection, std::string_vie
 void RelayService::refresh(Connection& connection, Member& member, std::string user,
                            std::string token, const ShortText& id) {
   const auto refuse = [this, id](Member& to, const std::string& problem,
-                             const std::string& log_detail = {}) {
+                                 const std::string& log_detail = {}) {
     on_error_sent(ErrorCode::bad_token);
     to.on_error_sent(ErrorCode::bad_token,
                      log_detail.empty() ? problem : problem + "; " + log_detail);

@@ -42,8 +42,8 @@ class Member {
   /// sockets than Message::taken said accepted it.
   virtual void set_taken(std::uint64_t /*key*/, std::uint32_t /*sockets*/) noexcept {}
 
-  /// The client sent a new token, in order to stay connected after the old one expires. An error has
-  /// the frame's id.
+  /// The client sent a new token, in order to stay connected after the old one expires. An error
+  /// has the frame's id.
   virtual void refresh(std::string token, const ShortText& id) = 0;
 
   /// The client of a push socket asked what its user missed. The answer is sent later; an error has
