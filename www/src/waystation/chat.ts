@@ -151,6 +151,7 @@ export class Chat {
         onFrame: (frame, source) => this.onFrame(frame, source),
       },
     );
+    this.link.start();
   }
 
   get state(): LinkState {

@@ -37,6 +37,7 @@ function start(options: Partial<LinkOptions> = {}): Link {
     },
     { onState: (state) => states.push(state), onFrame: (frame) => frames.push(frame) },
   );
+  link.start();
   return link;
 }
 
@@ -788,6 +789,7 @@ describe('Links of one page', () => {
     const options: LinkOptions = { url, user: 'alice', token: null, protocol: 'v1', tuning: defaultTuning, environment };
     const made = new Link(options, { onState: () => {}, onFrame: () => {} });
     others.push(made);
+    made.start();
     return made;
   };
   const newest = (path: string): FakeSocket => browser.sockets.filter(({ url }) => url.includes(path)).pop()!;

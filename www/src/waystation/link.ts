@@ -62,6 +62,8 @@ export class Link {
   private woken = false;
   private resumeOnShow = false;
   private disposed = false;
+  /** An attempt begins: a token that a listener of the state offers is used for it. */
+  private beginning = false;
   private readonly timers = createTimers<'retry' | 'connect' | 'stable'>();
   private readonly credentials;
   private readonly heartbeat;
@@ -69,11 +71,10 @@ export class Link {
   private readonly stopListening: () => void;
   private readonly unregister: () => void;
 
+  /** Call `start` next: its handlers may use the link. */
   constructor(
     readonly options: LinkOptions,
     private readonly handlers: LinkHandlers,
-    /** Starts closed, for this reason. Null: connects. */
-    closed: ClosedReason | null = null,
   ) {
     checkOptions(options);
     const { environment, tuning } = options;
@@ -114,6 +115,10 @@ export class Link {
       },
     });
     this.unregister = registerLink(this);
+  }
+
+  /** Connects, or starts closed for this reason. */
+  start(closed: ClosedReason | null = null): void {
     if (closed === null) this.connect();
     else this.setState({ name: 'closed', reason: closed });
   }
@@ -157,7 +162,7 @@ export class Link {
       this.credentials.refresh(token);
     } else if (current.name === 'connecting') {
       // An attempt without a socket is still fetching an older token.
-      if (this.socket === null) this.connect();
+      if (this.socket === null && !this.beginning) this.connect();
     } else if (current.name === 'waiting' || current.reason.cause !== 'left') {
       this.retry();
     }
@@ -178,8 +183,9 @@ export class Link {
 
   /** Closes for good, and stops listening to the page. */
   dispose(): void {
-    this.close();
+    // First, so that a listener of the state cannot open it again.
     this.disposed = true;
+    this.close();
     this.stopListening();
     this.unregister();
   }
@@ -206,7 +212,12 @@ export class Link {
   private connect(): void {
     this.release(null);
     this.credentials.use(null);
+    const { epoch } = this;
+    this.beginning = true;
     this.setState({ name: 'connecting', attempt: this.attempt });
+    this.beginning = false;
+    // A listener has closed the link.
+    if (epoch !== this.epoch) return;
     const token = this.nextToken;
     this.nextToken = null;
     if (token === null) this.fetchToken('connect', (fetched) => this.openSocket(fetched));
@@ -217,7 +228,6 @@ export class Link {
   private fetchToken(reason: TokenReason, use: (token: string | null) => void): void {
     const fetched = this.credentials.fetch(reason);
     if (fetched === null || typeof fetched === 'string') return use(fetched);
-    if (this.current.name !== 'connecting') this.setState({ name: 'connecting', attempt: this.attempt });
     const { epoch } = this;
     const onFailed = (): void => {
       if (epoch !== this.epoch) return;
@@ -231,6 +241,8 @@ export class Link {
       this.timers.stop('connect');
       use(token);
     }, onFailed);
+    // Last: a listener may close the link, or offer a token.
+    if (this.current.name !== 'connecting') this.setState({ name: 'connecting', attempt: this.attempt });
   }
 
   private openSocket(token: string | null): void {

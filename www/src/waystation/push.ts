@@ -43,6 +43,7 @@ export interface PushOptions {
 /** What Link and SharedLink have in common. */
 interface PushLink {
   readonly state: LinkState;
+  start(): void;
   ask(text: string): Promise<string>;
   retry(): void;
   setToken(token: string): void;
@@ -77,6 +78,7 @@ export class Push {
       options.shared !== false && SharedLink.supported(environment)
         ? new SharedLink(linkOptions, handlers)
         : new Link(linkOptions, handlers);
+    this.link.start();
   }
 
   get state(): LinkState {

@@ -64,11 +64,35 @@ export class SharedLink {
     this.channel.onmessage = (event) => this.onMessage(event.data as TabMessage);
     this.stopListening = listenToPage(options.environment, {
       pagehide: () => this.leave(),
-      // `join` has no effect when the page is shown for the first time.
-      pageshow: () => this.join(locks),
+      // No effect when the page is shown for the first time.
+      pageshow: () => this.start(),
     });
     this.unregister = registerLink(this);
-    this.join(locks);
+  }
+
+  /** Joins the other tabs. */
+  start(): void {
+    const { locks } = this.options.environment;
+    if (locks === null || this.lock !== null || this.disposed) return;
+    const lock: LockRequest = { abort: new AbortController(), release: null };
+    this.lock = lock;
+    locks
+      .request(this.name, { signal: lock.abort.signal }, () => {
+        if (lock !== this.lock) return;
+        // The browser holds the lock until this promise is settled: a listener of the state may close the link at once.
+        return new Promise<void>((resolve) => {
+          lock.release = resolve;
+          this.lead();
+        });
+      })
+      .catch(() => {
+        // This tab left while it waited. Otherwise the browser refuses locks,
+        // for example because the site may not store anything.
+        if (lock !== this.lock) return;
+        this.stopSharing();
+        this.lead();
+      });
+    this.broadcast({ kind: 'hello' });
   }
 
   get state(): LinkState {
@@ -131,29 +155,6 @@ export class SharedLink {
     this.channel = null;
   }
 
-  private join(locks: LockManager): void {
-    if (this.lock !== null || this.disposed) return;
-    const lock: LockRequest = { abort: new AbortController(), release: null };
-    this.lock = lock;
-    locks
-      .request(this.name, { signal: lock.abort.signal }, () => {
-        if (lock !== this.lock) return;
-        this.lead();
-        // The browser holds the lock until this promise is settled.
-        return new Promise<void>((resolve) => {
-          lock.release = resolve;
-        });
-      })
-      .catch(() => {
-        // This tab left while it waited. Otherwise the browser refuses locks,
-        // for example because the site may not store anything.
-        if (lock !== this.lock) return;
-        this.stopSharing();
-        this.lead();
-      });
-    this.broadcast({ kind: 'hello' });
-  }
-
   private leave(): void {
     const { lock, link } = this;
     this.lock = null;
@@ -169,16 +170,19 @@ export class SharedLink {
     const closed = current.name === 'closed' && current.reason.cause !== 'left' ? current.reason : null;
     const handlers: LinkHandlers = {
       onState: (state) => {
-        this.setState(state);
+        // First, since a listener may change the state again.
         this.broadcast({ kind: 'state', state });
+        this.setState(state);
       },
       onFrame: (frame, source) => {
         this.broadcast({ kind: 'frame', source });
         this.handlers.onFrame(frame, source);
       },
     };
-    this.link = new Link(this.options, handlers, closed);
-    if (this.newestToken !== null) this.link.setToken(this.newestToken);
+    const link = new Link(this.options, handlers);
+    this.link = link;
+    link.start(closed);
+    if (this.newestToken !== null) link.setToken(this.newestToken);
   }
 
   private onMessage(message: TabMessage): void {
@@ -212,7 +216,7 @@ export class SharedLink {
   private async offerToken({ cause, status }: ClosedReason): Promise<void> {
     const source = this.options.token;
     const reason = cause === 'expired' || (cause === 'refused' && (status === 401 || status === 403)) ? cause : null;
-    if (reason === null || source === null || this.tokenOffered) return;
+    if (reason === null || source === null || this.tokenOffered || this.disposed) return;
     this.tokenOffered = true;
     try {
       const token = typeof source === 'function' ? await source(reason) : source;
