@@ -212,6 +212,29 @@ describe('the offline queue', () => {
       expect(sent()).toEqual(['one', 'two', 'three']);
     });
 
+    it.each([2_000, 300_000])('is sent at the deadline of %d ms of its first message', async (queueDeadlineMs) => {
+      const made = opened({ queueDeadlineMs });
+      browser.socket.drop();
+      const results = ['one', 'two'].map((message) => made.send(message));
+      await vi.advanceTimersByTimeAsync(queueDeadlineMs - 1_000);
+      made.retry();
+      browser.socket.accept();
+      browser.socket.sendFrame({ presence: { user: 'bob', present: false, reachable: false } });
+      await vi.advanceTimersByTimeAsync(999);
+      expect(sent()).toEqual([]);
+      await vi.advanceTimersByTimeAsync(1);
+      expect(sent()).toEqual(['one', 'two']);
+      for (const { id } of browser.socket.frames) browser.socket.sendFrame({ ack: { id, route: 'push', reached: 1, at: 1 } });
+      expect(await Promise.all(results)).toMatchObject([{ route: 'push' }, { route: 'push' }]);
+    });
+
+    it.each([{ queueMessages: 3 }, { queueBytes: 250 }])('is sent when it is full: %j', async (limit) => {
+      const made = await returned(limit);
+      void made.send('four');
+      expect(sent()).toEqual(['one', 'two', 'three', 'four']);
+      expect(made.queued).toBe(0);
+    });
+
     it('is sent before a message with hold', async () => {
       const made = await returned();
       void made.send('four', { hold: true });

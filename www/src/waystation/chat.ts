@@ -258,13 +258,19 @@ export class Chat {
       if (this.heldQueue.add(outgoing)) return;
       return outgoing.reject(new SendError('hold_full', 'not_sent', 'message: not sent; this tab holds at most 100 messages or 1 MiB'));
     }
+    const isFull = (): boolean => this.queue.length >= messages || this.waitingBytes + outgoing.bytes > bytes;
+    // A full queue does not wait for the receiver.
+    if (isFull()) this.sendQueue();
     if (this.queue.length === 0 && this.transmit(outgoing)) return;
-    if (this.queue.length >= messages || this.waitingBytes + outgoing.bytes > bytes) {
+    if (isFull()) {
       return outgoing.reject(
         new SendError('queue_full', 'not_sent', `message: not sent; the offline queue is full with ${this.queue.length} messages`),
       );
     }
     outgoing.timer = setTimeout(() => {
+      // Nor does a message at its deadline.
+      this.sendQueue();
+      if (!this.queue.includes(outgoing)) return;
       this.dequeue(outgoing);
       outgoing.reject(new SendError('expired', 'not_sent', 'message: not sent; there was no connection before the deadline'));
     }, queueMs);
