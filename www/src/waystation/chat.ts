@@ -88,7 +88,7 @@ interface Outgoing {
 }
 
 /**
- * After a lost connection, how long the offline queue waits until the receiver is reachable. A restart of the server
+ * After a lost connection, how long the waiting messages wait until the receiver is reachable. A restart of the server
  * disconnects both users, and one of them returns first.
  */
 const returnMs = 3_000;
@@ -113,6 +113,7 @@ export class Chat {
   private peerPresent: boolean | null = null;
   private peerReachable: boolean | undefined;
   private wasOpen = false;
+  /** Waiting messages are not sent while it is set. */
   private returnTimer: ReturnType<typeof setTimeout> | undefined;
   private closed = false;
 
@@ -134,7 +135,7 @@ export class Chat {
     this.heldQueue = createHeldQueue(
       environment,
       // Messages in the offline queue are older.
-      (outgoing) => this.queue.length === 0 && this.transmit(outgoing),
+      (outgoing) => this.returnTimer === undefined && this.queue.length === 0 && this.transmit(outgoing),
       (ids) => this.events.emit('held', ids),
     );
     this.link = new Link(
@@ -320,7 +321,7 @@ export class Chat {
   private onState(state: LinkState): void {
     clearTimeout(this.returnTimer);
     if (state.name === 'open') {
-      if (this.wasOpen && this.protocol === 'v1' && this.queue.length > 0) this.returnTimer = setTimeout(() => this.sendQueue(), returnMs);
+      if (this.wasOpen && this.protocol === 'v1' && this.queue.length + this.heldQueue.size() > 0) this.returnTimer = setTimeout(() => this.sendQueue(), returnMs);
       else this.sendQueue();
       this.wasOpen = true;
     } else {
@@ -334,6 +335,8 @@ export class Chat {
   }
 
   private sendQueue(): void {
+    clearTimeout(this.returnTimer);
+    this.returnTimer = undefined;
     for (let next = this.queue[0]; next !== undefined && this.transmit(next); next = this.queue[0]) this.dequeue(next);
     this.heldQueue.onOpen();
   }

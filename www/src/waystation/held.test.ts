@@ -114,6 +114,7 @@ describe('a message with hold', () => {
     browser.socket.drop();
     await vi.advanceTimersByTimeAsync(120_000);
     browser.socket.accept();
+    presence(browser.socket, true);
     expect(ids(browser.socket)).toEqual(['m3']);
   });
 });
@@ -223,6 +224,42 @@ describe('a receiver who comes and goes', () => {
   });
 });
 
+describe('messages behind a held one, after a lost connection', () => {
+  /** The connection is back. The first message may have arrived; the second one, without hold, was not sent. */
+  async function returned(): Promise<{ chat: Chat; second: Promise<string> }> {
+    const { chat, socket } = opened();
+    presence(socket, true);
+    void chat.send(1, { id: 'm1', hold: true });
+    const second = outcome(chat.send(2, { id: 'm2' }));
+    socket.drop(1001);
+    await vi.advanceTimersByTimeAsync(0);
+    browser.socket.accept();
+    presence(browser.socket, false);
+    return { chat, second };
+  }
+
+  it('wait until the receiver is reachable', async () => {
+    const { chat, second } = await returned();
+    void chat.send(3, { id: 'm3' });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(ids(browser.socket)).toEqual([]);
+    presence(browser.socket, true);
+    ack(browser.socket, 'm2', 'push');
+    expect(await second).toBe('push');
+    expect(ids(browser.socket)).toEqual(['m2', 'm3']);
+  });
+
+  it('are sent after three seconds to a receiver who is not reachable', async () => {
+    const { second } = await returned();
+    await vi.advanceTimersByTimeAsync(2_999);
+    expect(ids(browser.socket)).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(ids(browser.socket)).toEqual(['m2']);
+    ack(browser.socket, 'm2', 'none');
+    expect(await second).toBe('none');
+  });
+});
+
 describe('a held message and failures', () => {
   it('survives the expiry of the token', async () => {
     const { chat, socket } = opened({ token: 'old.old.old' });
@@ -247,6 +284,7 @@ describe('a held message and failures', () => {
     expect(chat.held).toEqual(['m2']);
     await vi.advanceTimersByTimeAsync(1_000);
     browser.socket.accept();
+    presence(browser.socket, true);
     expect(ids(browser.socket)).toEqual(['m2']);
   });
 
