@@ -182,6 +182,36 @@ describe('Link, reconnecting', () => {
     expect(browser.sockets).toHaveLength(2);
   });
 
+  it('obeys Retry-After when the page returns, and not when the application retries', async () => {
+    browser.probeAnswer = { status: 502, headers: { 'Retry-After': '60' } };
+    const made = start();
+    browser.socket.drop();
+    await flushPromises();
+    tab.fire('pagehide');
+    await vi.advanceTimersByTimeAsync(20_000);
+    tab.fire('pageshow');
+    expect(made.state).toMatchObject({ name: 'waiting', cause: 'full', retryAt: Date.now() + 40_000 + 500 });
+    await vi.advanceTimersByTimeAsync(40_499);
+    expect(browser.sockets).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(browser.sockets).toHaveLength(2);
+    browser.socket.drop();
+    await flushPromises();
+    made.retry();
+    expect(browser.sockets).toHaveLength(3);
+  });
+
+  it('connects when the page returns after the time of Retry-After', async () => {
+    browser.probeAnswer = { status: 503, headers: { 'Retry-After': '60' } };
+    start();
+    browser.socket.drop();
+    await flushPromises();
+    tab.fire('pagehide');
+    await vi.advanceTimersByTimeAsync(60_000);
+    tab.fire('pageshow');
+    expect(browser.sockets).toHaveLength(2);
+  });
+
   it.each(['99999999999', '1e400', 'Wed, 21 Oct 2015 07:28:00 GMT', '-5'])('limits a Retry-After of %s to five minutes', async (after) => {
     browser.probeAnswer = { status: 503, headers: { 'Retry-After': after } };
     start();
@@ -329,6 +359,16 @@ describe('Link, closed', () => {
     tab.fire('pagehide');
     tab.fire('pageshow');
     expect(browser.sockets).toHaveLength(1);
+  });
+
+  it('does not reconnect with the page if the application has already done so', async () => {
+    const made = await openFor();
+    tab.fire('pagehide');
+    made.retry();
+    browser.socket.accept();
+    tab.fire('pageshow');
+    expect(browser.sockets).toHaveLength(2);
+    expect(made.state.name).toBe('open');
   });
 
   it('keeps its reason on a later close', async () => {

@@ -62,8 +62,8 @@ export class Link {
   private woken = false;
   private resumeOnShow = false;
   private disposed = false;
-  /** An attempt begins: a token that a listener of the state offers is used for it. */
-  private beginning = false;
+  /** An attempt is about to begin, and uses a token that is offered now. */
+  private beginning = true;
   private readonly timers = createTimers<'retry' | 'connect' | 'stable'>();
   private readonly credentials;
   private readonly heartbeat;
@@ -110,16 +110,17 @@ export class Link {
         this.resumeOnShow = resume;
       },
       pageshow: () => {
-        if (this.resumeOnShow) this.retry();
+        if (this.resumeOnShow && this.current.name === 'closed') this.begin();
         this.resumeOnShow = false;
       },
     });
     this.unregister = registerLink(this);
   }
 
-  /** Connects, or starts closed for this reason. */
-  start(closed: ClosedReason | null = null): void {
-    if (closed === null) this.connect();
+  /** Connects, but not before this time, in milliseconds since 1970. Or starts closed for this reason. */
+  start(closed: ClosedReason | null = null, notBefore = 0): void {
+    this.notBefore = notBefore;
+    if (closed === null) this.begin();
     else this.setState({ name: 'closed', reason: closed });
   }
 
@@ -139,13 +140,11 @@ export class Link {
     return this.questions.ask(text);
   }
 
-  /** Connects now. No effect on a link that is open, connecting or disposed. */
+  /** Connects now, also before the time that the server allows. No effect on a link that is open, connecting or disposed. */
   retry(): void {
     if (this.disposed || this.current.name === 'open' || this.current.name === 'connecting') return;
     this.notBefore = 0;
-    this.attempt = 0;
-    this.tokenReplaced = false;
-    this.connect();
+    this.begin();
   }
 
   /**
@@ -207,6 +206,15 @@ export class Link {
   private connectOrCheck(): void {
     if (this.isDelayed()) this.connect();
     else this.check();
+  }
+
+  /** Connects without the delay of earlier failures, but not before the server allows it. */
+  private begin(): void {
+    this.attempt = 0;
+    this.tokenReplaced = false;
+    const left = this.notBefore - Date.now();
+    if (left > 0) this.scheduleRetry('full', null, left);
+    else this.connect();
   }
 
   private connect(): void {

@@ -250,6 +250,49 @@ describe('one socket for all tabs', () => {
     expect(push.state.name).toBe('open');
   });
 
+  describe('of a server that sent Retry-After', () => {
+    /** Two tabs wait for 60 s. */
+    async function refused(): Promise<{ tab: FakeTab; first: Push; second: Push }> {
+      browser.probeAnswer = { status: 503, headers: { 'Retry-After': '60' } };
+      const tab = browser.tab();
+      const { push: first } = await connect(tab);
+      const { push: second } = await connect(browser.tab());
+      browser.socket.drop();
+      await flushPromises();
+      expect(second.state).toMatchObject({ name: 'waiting', cause: 'full' });
+      return { tab, first, second };
+    }
+
+    it('waits under the next leader too, and in a page that returns', async () => {
+      const { tab, first, second } = await refused();
+      // Only a token of the application that comes now would end the wait.
+      second.setToken('new.new.new');
+      browser.socket.drop();
+      await flushPromises();
+      const before = browser.sockets.length;
+      tab.fire('pagehide');
+      await flushPromises();
+      second.close();
+      tab.fire('pageshow');
+      await vi.advanceTimersByTimeAsync(59_000);
+      expect(browser.sockets).toHaveLength(before);
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(browser.sockets).toHaveLength(before + 1);
+      browser.socket.accept();
+      expect(first.state.name).toBe('open');
+    });
+
+    it('connects at once under the next leader if it was open since', async () => {
+      const { first, second } = await refused();
+      second.retry();
+      browser.socket.accept();
+      const before = browser.sockets.length;
+      first.close();
+      await flushPromises();
+      expect(browser.sockets).toHaveLength(before + 1);
+    });
+  });
+
   it('is retried from any tab', async () => {
     await connect(browser.tab());
     const { push } = await connect(browser.tab());

@@ -42,6 +42,8 @@ export class SharedLink {
   /** Null in tabs that are not the leader. */
   private link: Link | null = null;
   private newestToken: string | null = null;
+  /** When the server is at its limit, this tab does not connect earlier as the leader. */
+  private notBefore = 0;
   /** The questions of this tab to the leader, by id. Called with null if there is no answer. */
   private readonly questions = new Map<string, (source: string | null) => void>();
   /** This tab has offered a token since the link was last stable. */
@@ -165,9 +167,9 @@ export class SharedLink {
   }
 
   private lead(): void {
-    const { current } = this;
-    // A link that was closed for all tabs stays closed under the next leader.
-    const closed = current.name === 'closed' && current.reason.cause !== 'left' ? current.reason : null;
+    const { current, newestToken } = this;
+    // A link that was closed for all tabs stays closed under the next leader, unless that one has a token.
+    const closed = newestToken === null && current.name === 'closed' && current.reason.cause !== 'left' ? current.reason : null;
     const handlers: LinkHandlers = {
       onState: (state) => {
         // First, since a listener may change the state again.
@@ -181,8 +183,8 @@ export class SharedLink {
     };
     const link = new Link(this.options, handlers);
     this.link = link;
-    link.start(closed);
-    if (this.newestToken !== null) link.setToken(this.newestToken);
+    if (newestToken !== null) link.setToken(newestToken);
+    link.start(closed, this.notBefore);
   }
 
   private onMessage(message: TabMessage): void {
@@ -231,6 +233,7 @@ export class SharedLink {
     const shown: LinkState =
       this.link === null && state.name === 'closed' && state.reason.cause === 'left' ? { name: 'connecting', attempt: 0 } : state;
     this.current = shown;
+    if (shown.name === 'open' || shown.name === 'waiting') this.notBefore = 'cause' in shown && shown.cause === 'full' ? shown.retryAt : 0;
     if (shown.name !== 'open') for (const settle of [...this.questions.values()]) settle(null);
     this.handlers.onState(shown);
   }
