@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
-  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, entriesOf, markSeen, maxCharacters, maxConversations, maxMessages, moveToEnd, removeEntry, mergeHistory, readNotices, recentEntries, setTyping, unsentCount, unreadNotices, unreadTotal,
+  append, appendNotice, beginsDay, chunkSize, conversationState, conversationList, clearConversations, entriesOf, markSeen, maxCharacters, maxConversations, maxMessages, moveToEnd, removeEntry, readNotices, setTyping, unsentCount, unreadNotices, unreadTotal,
   type Entry, type Status,
 } from './conversation_store';
+import { mergeHistory, recentEntries } from './history_entries';
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_700_000_000_000 });
@@ -89,6 +90,18 @@ describe('a conversation', () => {
     expect(say('two', 2)).not.toBe(null);
     expect(say('two', 3)).toBe(null);
     expect(bob().count).toBe(2);
+  });
+
+  it('shows a removed message again only if its sender repeats it later', () => {
+    const removed = [theirs('m1'), append(bob(), { id: 'm2', own: true, value: 'm2', at: 1, status: 'other_tab' })];
+    for (const entry of [...removed, ...removed]) removeEntry(bob(), entry!);
+    expect(theirs('m1', 2)).toBe(null);
+    // Another tab of this user sends it again.
+    expect(append(bob(), { id: 'm2', own: true, value: 'm2', at: 2, status: 'other_tab' })).toBe(null);
+    expect([entriesOf(bob()), bob().count, bob().characters]).toEqual([[], 0, 0]);
+    const later = 1 + 10 * 60_000;
+    expect(theirs('m1', later)?.at).toBe(later);
+    expect([entriesOf(bob()).length, bob().count]).toEqual([1, 1]);
   });
 
   it('shows a message that its sender repeats later in place of the earlier one', () => {

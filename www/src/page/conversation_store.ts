@@ -150,7 +150,7 @@ export const unreadTotal = computed(() => {
   return total;
 });
 
-interface NewEntry {
+export interface NewEntry {
   readonly id: string | null;
   readonly own: boolean;
   readonly value: unknown;
@@ -159,18 +159,13 @@ interface NewEntry {
   readonly file?: FileState | null;
 }
 
-/** An entry as another tab of the same user hands it over. */
-export interface SharedEntry extends NewEntry {
-  readonly seen: boolean;
-}
-
-function makeEntry(entry: NewEntry, seen = false): Entry {
+export function makeEntry(entry: NewEntry, seen = false): Entry {
   return shallowReactive({ ...entry, file: entry.file ?? null, key: nextKey++, failure: null, seen });
 }
 
-const lengthOf = ({ value }: NewEntry): number => JSON.stringify(value).length;
-const idKeyOf = ({ id, own }: NewEntry): string | null => (id === null ? null : `${own ? '>' : '<'}${id}`);
-const sameValue = (one: NewEntry, other: NewEntry): boolean => JSON.stringify(one.value) === JSON.stringify(other.value);
+export const lengthOf = ({ value }: NewEntry): number => JSON.stringify(value).length;
+export const idKeyOf = ({ id, own }: NewEntry): string | null => (id === null ? null : `${own ? '>' : '<'}${id}`);
+export const sameValue = (one: NewEntry, other: NewEntry): boolean => JSON.stringify(one.value) === JSON.stringify(other.value);
 
 /** All entries, in order. */
 export const entriesOf = (state: ConversationState): Entry[] => state.chunks.flatMap(({ entries }) => entries);
@@ -188,10 +183,12 @@ export function append(into: ConversationState, entry: NewEntry): Entry | null {
   if (existing !== undefined && sameValue(existing, entry)) {
     const isLate = entry.at - existing.at >= repetitionMs;
     // Another tab of this user sends it again each time that the peer returns.
-    if (entry.own ? existing.status === 'other_tab' : isLate) moveToEnd(into, existing, entry.at);
+    const moved = (entry.own ? existing.status === 'other_tab' : isLate) && moveToEnd(into, existing, entry.at);
     if (entry.own || !isLate) return null;
-    received(into, entry);
-    return existing;
+    if (moved) {
+      received(into, entry);
+      return existing;
+    }
   }
   const created = makeEntry(entry);
   if (idKey !== null) into.ids.set(idKey, created);
@@ -207,7 +204,7 @@ export function append(into: ConversationState, entry: NewEntry): Entry | null {
 const isPending = ({ status }: Entry): boolean => status === 'queued' || status === 'sending' || status === 'held';
 
 /** Removes the oldest messages of a conversation that is too large. */
-function limit(within: ConversationState): void {
+export function limit(within: ConversationState): void {
   const { chunks, ids } = within;
   while (within.count > maxMessages || within.characters > maxCharacters) {
     const [first, second] = chunks;
@@ -230,7 +227,7 @@ function received(into: ConversationState, { id, file }: NewEntry): void {
   setTyping(into, false);
 }
 
-function insert(into: ConversationState, entry: Entry): void {
+export function insert(into: ConversationState, entry: Entry): void {
   let chunk = into.chunks[into.chunks.length - 1];
   if (chunk === undefined || chunk.entries.length >= chunkSize) {
     chunk = shallowReactive({ key: nextKey++, before: into.last, entries: shallowReactive([]) });
@@ -238,46 +235,6 @@ function insert(into: ConversationState, entry: Entry): void {
   }
   chunk.entries.push(entry);
   into.last = entry;
-}
-
-/** The newest entries, for another tab. Those that this tab has yet to send stay here. */
-export function recentEntries(state: ConversationState): SharedEntry[] {
-  const sharedEntries = 1_000;
-  return entriesOf(state)
-    .filter(({ status }) => status !== 'queued' && status !== 'failed')
-    .slice(-sharedEntries)
-    .map(({ id, own, value, at, status, seen, file }) => ({
-      id, own, value, at, seen,
-      status: status === 'sending' || status === 'held' ? 'other_tab' : status,
-      // The other tab gets whole files only.
-      file: file && { ...file, cancel: null, problem: file.content === null ? (file.problem ?? 'incomplete') : null },
-    }));
-}
-
-/** Adds the entries of another tab that this one does not have, in the order of time. */
-export function mergeHistory(into: ConversationState, shared: readonly SharedEntry[]): void {
-  const present = entriesOf(into);
-  const anonymous = present.filter(({ id }) => id === null);
-  const fresh: Entry[] = [];
-  for (const entry of shared) {
-    const idKey = idKeyOf(entry);
-    const existing = idKey === null ? anonymous.find((one) => one.own === entry.own && one.at === entry.at && sameValue(one, entry)) : into.ids.get(idKey);
-    if (existing !== undefined && sameValue(existing, entry)) {
-      existing.seen ||= entry.seen;
-      continue;
-    }
-    const made = makeEntry({ ...entry, file: entry.file ? shallowReactive(entry.file) : null }, entry.seen);
-    fresh.push(made);
-    if (idKey !== null && existing === undefined) into.ids.set(idKey, made);
-    if (!entry.own && into.lastReceived === null) into.lastReceived = entry.id;
-  }
-  if (fresh.length === 0) return;
-  into.chunks.splice(0);
-  into.last = null;
-  for (const entry of [...present, ...fresh].sort((a, b) => a.at - b.at)) insert(into, entry);
-  into.count += fresh.length;
-  for (const entry of fresh) into.characters += lengthOf(entry);
-  limit(into);
 }
 
 const hasDraft = ({ draft, attachments }: ConversationState): boolean => draft.trim() !== '' || attachments.length > 0;
@@ -302,7 +259,7 @@ export function unsentCount(): number {
 
 /** Removes an entry from this tab. */
 export function removeEntry(within: ConversationState, entry: Entry): void {
-  take(within, entry);
+  if (!take(within, entry)) return;
   within.count -= 1;
   within.characters -= lengthOf(entry);
 }
@@ -314,23 +271,26 @@ export function removeConversation(peer: string): void {
   byPeer.delete(peer);
 }
 
-function take(within: ConversationState, entry: Entry): void {
+/** False if the user has removed the entry. */
+function take(within: ConversationState, entry: Entry): boolean {
+  let found = false;
   let before: Entry | null = null;
   for (const chunk of within.chunks) {
     chunk.before = before;
     const index = chunk.entries.indexOf(entry);
-    if (index >= 0) chunk.entries.splice(index, 1);
+    if (index >= 0) found = chunk.entries.splice(index, 1).length > 0;
     before = chunk.entries[chunk.entries.length - 1] ?? before;
   }
   within.last = before;
+  return found;
 }
 
-/** Moves an entry that is sent again to the end. */
-export function moveToEnd(within: ConversationState, entry: Entry, at = Date.now()): void {
+/** Moves an entry that is sent again to the end. False, and no effect, if the user has removed it. */
+export function moveToEnd(within: ConversationState, entry: Entry, at = Date.now()): boolean {
   entry.at = at;
-  if (within.last === entry) return;
-  take(within, entry);
-  insert(within, entry);
+  const found = take(within, entry);
+  if (found) insert(within, entry);
+  return found;
 }
 
 const midnight = (at: number): number => new Date(at).setHours(0, 0, 0, 0);

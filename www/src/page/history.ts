@@ -1,5 +1,6 @@
 import { watch } from 'vue';
-import { appendNotice, conversationList, conversationState, mergeHistory, notices, recentEntries, type SharedEntry } from './conversation_store';
+import { appendNotice, conversationList, conversationState, notices } from './conversation_store';
+import { mergeHistory, recentEntries, type SharedEntry } from './history_entries';
 import { session } from './session';
 
 /** A tab asks for the messages with one user, or for all. The answers come from the other tabs of the same user. */
