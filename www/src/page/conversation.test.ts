@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { nextTick } from 'vue';
 import { FakeBrowser } from '../waystation/testing/fake_browser';
 import { closeConversations, openConversation, type Conversation } from './conversation';
 import { clearConversations, entriesOf, type Entry } from './conversation_store';
+import { recentEntries } from './history_entries';
 import { makeFile, setContent } from './files/store';
 
 const page = vi.hoisted(() => ({ environment: {} }));
@@ -82,5 +84,46 @@ describe('a message that the user removes or edits while it is under way', () =>
     conversation[act](entry);
     await answer(entry.id, 'push');
     expect([entries(), conversation.state.count, conversation.state.characters]).toEqual([[], 0, 0]);
+  });
+});
+
+describe('a message in the offline queue', () => {
+  /** The connection is back, and a message waits for the peer. */
+  async function returned(): Promise<Entry> {
+    browser.socket.drop();
+    await nextTick();
+    const entry = say('hello');
+    expect(entry.status).toBe('queued');
+    await vi.advanceTimersByTimeAsync(1_000);
+    browser.socket.accept();
+    presence(false);
+    await nextTick();
+    return entry;
+  }
+
+  it('is shown as such until it is sent, and stays in its tab until then', async () => {
+    const entry = await returned();
+    const later = say('later');
+    await nextTick();
+    expect([entry.status, later.status]).toEqual(['queued', 'queued']);
+    expect(recentEntries(conversation.state)).toEqual([]);
+    presence(true);
+    await nextTick();
+    expect([entry.status, later.status]).toEqual(['sending', 'sending']);
+    expect(recentEntries(conversation.state).map(({ status }) => status)).toEqual(['other_tab', 'other_tab']);
+    await answer(entry.id, 'push');
+    expect([entry.status, later.status]).toEqual(['push', 'sending']);
+  });
+
+  it('is not shown as such behind one that waits for the peer', async () => {
+    const entry = say('hello');
+    presence(false);
+    await answer(entry.id, 'none');
+    conversation.hold(entry);
+    await answer(entry.id, 'none');
+    const next = say('next');
+    browser.socket.drop();
+    await nextTick();
+    expect([entry.status, next.status]).toEqual(['held', 'held']);
   });
 });

@@ -148,8 +148,11 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
   const pending = new Set<Entry>();
   /** The number of those with `hold`. */
   let holding = 0;
-  watch(chat.isOpen, (open) => {
-    if (open) for (const entry of pending) if (entry.status === 'queued') entry.status = 'sending';
+  // On an open connection too, the offline queue may wait for the peer.
+  watch([chat.isOpen, chat.queued], ([open]) => {
+    for (const entry of pending) {
+      if (entry.status !== 'held') entry.status = open && !chat.isQueued(entry.id ?? '') ? 'sending' : 'queued';
+    }
   });
   watch(
     chat.held,

@@ -193,7 +193,7 @@ export class Chat {
   send(message: unknown, options: SendOptions | string = {}): Promise<Ack> {
     const { id = newMessageId(), hold = false } = typeof options === 'string' ? { id: options } : options;
     if (!isMessageId(id)) throw new TypeError(`message id "${id}": not a message id; use 1 to 64 characters of A-Z a-z 0-9 _ -`);
-    if (this.unacknowledged.has(id) || this.heldQueue.has(id) || this.queue.some((other) => other.id === id)) {
+    if (this.unacknowledged.has(id) || this.heldQueue.has(id) || this.isQueued(id)) {
       throw new TypeError(`message id "${id}": in use; use another`);
     }
     if (hold && this.protocol === 'plain') throw new TypeError('hold: the plain protocol has no acknowledgements; use protocol "v1"');
@@ -204,6 +204,11 @@ export class Chat {
     // No uncaught rejection for callers that ignore the result.
     promise.catch(() => {});
     return promise;
+  }
+
+  /** Whether the message waits in the offline queue. */
+  isQueued(id: string): boolean {
+    return this.queue.some((other) => other.id === id);
   }
 
   /**

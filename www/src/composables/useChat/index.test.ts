@@ -48,13 +48,14 @@ describe('useChat', () => {
 
   it('follows presence, queue and errors, and reports signals', () => {
     const signals: unknown[] = [];
-    const { present, reachable, queued, error, send } = use('alice_bob', { onSignal: (signal) => signals.push(signal) });
+    const { present, reachable, queued, isQueued, error, send } = use('alice_bob', { onSignal: (signal) => signals.push(signal) });
     void send('hello', 'm1');
-    expect(queued.value).toBe(1);
+    expect([queued.value, isQueued('m1'), isQueued('m2')]).toEqual([1, true, false]);
     browser.socket.accept();
     browser.socket.sendFrame({ presence: { user: 'bob', present: true, reachable: true } });
     browser.socket.sendFrame({ signal: { typing: true }, from: 'bob' });
     browser.socket.sendFrame({ error: { code: 'bad_json', detail: '' } });
+    expect(isQueued('m1')).toBe(false);
     expect([queued.value, present.value, reachable.value, error.value?.code]).toEqual([0, true, true, 'bad_json']);
     expect(signals).toEqual([{ typing: true }]);
   });

@@ -26,6 +26,8 @@ export interface UseChatReturn {
   readonly error: Readonly<Ref<ServerError | null>>;
   /** `options`: a string is the id. */
   readonly send: (message: unknown, options?: SendOptions | string) => Promise<Ack>;
+  /** Whether the message waits in the offline queue. Changes with `queued`. */
+  readonly isQueued: (id: string) => boolean;
   /** Removes a message that waits, held or in the offline queue. False if it does not wait. */
   readonly cancel: (id: string) => boolean;
   readonly signal: (signal: unknown) => boolean;
@@ -109,6 +111,7 @@ export function useChat(group: MaybeRefOrGetter<string | null>, options: UseChat
     error: readonly(error),
     send: (value, sendOptions) =>
       chat?.send(value, sendOptions) ?? Promise.reject(new SendError('closed', 'not_sent', 'message: not sent; no chat is open')),
+    isQueued: (id) => queued.value > 0 && (chat?.isQueued(id) ?? false),
     cancel: (id) => chat?.cancel(id) ?? false,
     signal: (value) => chat?.signal(value) ?? false,
     retry: () => chat?.retry(),
