@@ -43,10 +43,11 @@ for (const page of ['README.md', 'waystation/README.md', 'composables/useChat/in
   copyFileSync(join('src', page), join('lib', page));
 }
 
-// The service worker stores the page's own files. Its bytes change with any of them, so that browsers see a new version.
+// The service worker stores the page's own files. Its version changes with any of them and with its own code, so that browsers install it.
 const shell = [...files(dist)].map((path) => relative(dist, path)).filter((name) => !/^(404\.|waystation\.js|sw\.js)|\.(br|gz)$/.test(name)).sort();
-const shellVersion = shell.reduce((hash, name) => hash.update(readFileSync(join(dist, name))), createHash('sha256')).digest('hex').slice(0, 16);
-const worker = readFileSync('build/worker.js', 'utf8')
+const source = readFileSync('build/worker.js', 'utf8');
+const shellVersion = shell.reduce((hash, name) => hash.update(readFileSync(join(dist, name))), createHash('sha256').update(source)).digest('hex').slice(0, 16);
+const worker = source
   .replace('__VERSION__', shellVersion)
   .replace('__FILES__', JSON.stringify(['./', ...shell.filter((name) => name !== 'index.html').map((name) => `./${name}`)]));
 writeFileSync(join(dist, 'sw.js'), (await minify(worker, { ecma: 2020, compress: { passes: 2 } })).code);

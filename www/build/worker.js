@@ -13,9 +13,16 @@ const patienceMs = 4_000;
 self.addEventListener('install', (event) => {
   event.waitUntil(
     (async () => {
+      // The caches are in the order of their creation. After the return to an earlier version, this one has to be the last.
+      await caches.delete(cacheName);
       const cache = await caches.open(cacheName);
-      // Past the browser's HTTP cache, so that all files are of one version. A redirect leads to a login, not to the page.
-      await cache.addAll(files.map((file) => new Request(new URL(file, scope), { cache: 'reload', redirect: 'error' })));
+      try {
+        // Past the browser's HTTP cache, so that all files are of one version. A redirect leads to a login, not to the page.
+        await cache.addAll(files.map((file) => new Request(new URL(file, scope), { cache: 'reload', redirect: 'error' })));
+      } catch (error) {
+        await caches.delete(cacheName);
+        throw error;
+      }
       await self.skipWaiting();
     })(),
   );
@@ -24,9 +31,13 @@ self.addEventListener('install', (event) => {
 self.addEventListener('activate', (event) => {
   event.waitUntil(
     (async () => {
-      // Open tabs of the version before still load parts of it.
-      const old = (await caches.keys()).filter((name) => name.startsWith(prefix) && name !== cacheName);
-      await Promise.all(old.slice(0, -1).map((name) => caches.delete(name)));
+      // Open tabs of the version before still load parts of it. If the browser was closed during an install, its cache is empty.
+      let kept = false;
+      for (const name of (await caches.keys()).reverse()) {
+        if (!name.startsWith(prefix) || name === cacheName) continue;
+        if (!kept && (await (await caches.open(name)).match(scope)) !== undefined) kept = true;
+        else await caches.delete(name);
+      }
       await self.clients.claim();
     })(),
   );

@@ -88,7 +88,8 @@ scene('a new version of the page is shown, and a part of the old one still loads
   const names = [rename(/^index-.*\.js$/, /(?<=^index-)../), rename(/^OperatorPage-.*\.js$/, /(?<=^OperatorPage-)../)];
   const edit = (path) => {
     const text = names.reduce((all, [from, to]) => all.replaceAll(from, to), readFileSync(path, 'utf8'));
-    writeFileSync(path, text);
+    // The version in the name of the worker's cache.
+    writeFileSync(path, text.replace(/(?<=^const version=")[^"]*/, 'another version'));
     for (const coding of ['.br', '.gz']) rmSync(`${path}${coding}`, { force: true });
   };
   for (const name of readdirSync(join(folder, 'assets')).filter((one) => one.endsWith('.js'))) edit(join(folder, 'assets', name));
