@@ -24,8 +24,8 @@ export interface Holdable {
 }
 
 /**
- * The messages of one chat that wait in this tab until the receiver is reachable. One is unacknowledged at a time, and
- * the others wait, so that their order stays.
+ * The messages of one chat that wait in this tab until the receiver is reachable. Each one waits for the acknowledgement
+ * of the one before, so that their order stays.
  */
 export interface HeldQueue<Item extends Holdable> {
   /** The number of messages, with one that is sent and not acknowledged. */
