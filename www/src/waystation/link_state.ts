@@ -9,7 +9,7 @@ export type WaitCause =
    * not list it, or a proxy answers in the server's place.
    */
   | 'blocked'
-  /** The server, or a proxy before it, cannot take the connection now: 429, a status of 5xx other than 501, or close code 1013. */
+  /** The server is at a limit, or a proxy has no server: 429, every status of 5xx but 501, or close code 1013. */
   | 'full'
   /** The server is shutting down: close code 1001. */
   | 'going_away'

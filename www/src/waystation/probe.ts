@@ -8,7 +8,7 @@ export type Refusal =
   | { readonly kind: 'unreachable' }
   /** An answer that a page of this origin may not read. */
   | { readonly kind: 'hidden' }
-  /** The server, or a proxy before it, cannot take the connection now. `afterMs`: the value of Retry-After, 0 without one. */
+  /** The server is at a limit, or a proxy has no server. `afterMs`: the value of Retry-After, 0 without one. */
   | { readonly kind: 'later'; readonly afterMs: number }
   /** `identity`: another token may pass. `final`: the refusal does not pass. */
   | { readonly kind: 'final' | 'identity'; readonly status: number; readonly code: string | null; readonly detail: string };
