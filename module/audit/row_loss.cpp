@@ -3,32 +3,41 @@
 #include <algorithm>
 
 namespace waystation {
+namespace {
+
+void add_rows(AuditGap& gap, const AuditGap& rows) noexcept {
+  const bool is_first = gap.lost == 0;
+  gap.since = is_first ? rows.since : std::min(gap.since, rows.since);
+  gap.until = is_first ? rows.until : std::max(gap.until, rows.until);
+  gap.lost += rows.lost;
+}
+
+}  // namespace
 
 void RowLoss::add(std::int64_t at) noexcept {
-  const auto lost = lost_.load(std::memory_order_relaxed);
-  const bool is_first = lost == recorded();
-  const auto since = since_.load(std::memory_order_relaxed);
-  const auto until = until_.load(std::memory_order_relaxed);
-  since_.store(is_first ? at : std::min(since, at), std::memory_order_relaxed);
-  until_.store(is_first ? at : std::max(until, at), std::memory_order_relaxed);
-  lost_.store(lost + 1, std::memory_order_release);
+  // First: rows are counted before a gap can record them.
+  lost_.store(lost_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  auto* gap = waiting_.exchange(nullptr, std::memory_order_acquire);
+  if (gap == nullptr) {
+    // The consumer took the last gap. It read the one before that earlier, so that one is free.
+    gap = &gaps_[next_gap_];
+    next_gap_ = 1 - next_gap_;
+    *gap = {};
+  }
+  add_rows(*gap, {at, at, 1});
+  waiting_.store(gap, std::memory_order_release);
 }
 
 AuditGap RowLoss::unrecorded() noexcept {
-  // Read first: a row that is not in the count below came no earlier.
-  seen_until_ = until_.load(std::memory_order_acquire);
-  AuditGap gap;
-  gap.lost = count() - recorded_.load(std::memory_order_relaxed);
-  gap.since = since_.load(std::memory_order_relaxed);
-  gap.until = until_.load(std::memory_order_relaxed);
-  // Rows lost since the last gap are later than it, unless the clock was set back.
-  if (recorded_until_ <= gap.until) gap.since = std::max(gap.since, recorded_until_);
-  return gap;
+  // Acquire: the rows. Release: the reads of the gap before, which the producer will reuse.
+  const auto* gap = waiting_.exchange(nullptr, std::memory_order_acq_rel);
+  if (gap != nullptr) add_rows(taken_, *gap);
+  return taken_;
 }
 
 void RowLoss::mark_recorded(const AuditGap& gap) noexcept {
   if (gap.lost == 0) return;
-  recorded_until_ = seen_until_;
+  taken_ = {};
   recorded_.fetch_add(gap.lost, std::memory_order_release);
 }
 
