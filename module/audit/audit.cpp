@@ -31,7 +31,7 @@ std::string resolve_node_name(const std::string& configured) {
 void Audit::check(const std::string& file) {
   const auto path = resolve_audit_path(file);
   check_before_start(path);
-  refuse_foreign_audit(path);
+  refuse_foreign_file(path);
 }
 
 Audit::Audit(AuditOptions options)

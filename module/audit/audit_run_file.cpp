@@ -7,11 +7,13 @@
 
 #include <cerrno>
 #include <ctime>
+#include <filesystem>
 #include <system_error>
 
 namespace waystation {
 namespace {
 
+constexpr const char* kSuffix = ".run-";  // and the node
 constexpr std::int64_t kMs = 1000;
 constexpr std::int64_t kNsPerMs = 1'000'000;
 
@@ -21,8 +23,19 @@ std::int64_t changed_at(const struct stat& status) noexcept {
 
 }  // namespace
 
+bool AuditRunFile::exists_for(const std::string& audit) {
+  const std::filesystem::path path = audit + kSuffix;
+  const std::string prefix = path.filename();
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(path.parent_path(), error), end;
+       !error && entry != end; entry.increment(error)) {
+    if (entry->path().filename().native().starts_with(prefix)) return true;
+  }
+  return false;
+}
+
 AuditRunFile::AuditRunFile(const std::string& audit, const std::string& node)
-    : path_(audit + ".run-" + node), node_(node), audit_(audit) {}
+    : path_(audit + kSuffix + node), node_(node), audit_(audit) {}
 
 AuditRunFile::~AuditRunFile() {
   release();

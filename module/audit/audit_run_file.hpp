@@ -18,6 +18,10 @@ namespace waystation {
 /// thread at a time. A child that was forked without exec holds the lock too.
 class AuditRunFile {
  public:
+  /// Whether a run of any node writes `audit`, or did not end cleanly. False also if the folder
+  /// cannot be listed. `audit` is a result of resolve_audit_path().
+  static bool exists_for(const std::string& audit);
+
   /// Touches no file yet. `audit` is a result of resolve_audit_path().
   AuditRunFile(const std::string& audit, const std::string& node);
   /// Calls release().

@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "audit/audit_run_file.hpp"
 #include "audit/coverage.hpp"
 #include "audit/migrations.hpp"
 
@@ -68,6 +69,19 @@ bool refuse_foreign_audit(const std::string& path) {
   } catch (const SqliteError&) {
     return false;  // damaged, but not another program's
   }
+}
+
+void refuse_foreign_file(const std::string& path) {
+  if (refuse_foreign_audit(path) || size_of(path) == 0) return;
+  try {
+    if (Database(path, Database::Access::peek).has_header()) return;
+  } catch (const SqliteError&) {
+    return;  // it cannot be read, which may pass
+  }
+  if (identity_of(path + "-wal") != FileIdentity{} || AuditRunFile::exists_for(path)) return;
+  throw audit_file_refused(path,
+                           "it is not an SQLite database; name another file, or move this one away "
+                           "(it was not changed)");
 }
 
 int newest_audit_version() noexcept {

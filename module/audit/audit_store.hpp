@@ -29,6 +29,10 @@ int newest_audit_version() noexcept;
 /// false: it is empty, damaged or absent. Throws AuditRefused.
 bool refuse_foreign_audit(const std::string& path);
 
+/// The same at the start of a run, and refuses a file that is neither empty nor an SQLite database:
+/// another program's. With a WAL or the file of a run next to it, it is an audit that was damaged.
+void refuse_foreign_file(const std::string& path);
+
 /// The file is sound, but a long read of another process keeps its WAL from being emptied.
 class AuditBlocked : public std::runtime_error {
  public:

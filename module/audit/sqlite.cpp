@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <array>
 #include <new>
 
 namespace waystation {
@@ -185,6 +186,16 @@ std::int64_t Database::number(std::string_view sql) {
 std::string Database::text(std::string_view sql) {
   Statement statement(*this, sql);
   return statement.step() ? std::string(statement.text(0)) : std::string();
+}
+
+bool Database::has_header() {
+  constexpr std::string_view kHeader("SQLite format 3\0", 16);
+  std::array<char, kHeader.size()> begin{};
+  sqlite3_file* file = nullptr;
+  int code = sqlite3_file_control(get(), "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  if (code == SQLITE_OK) code = file->pMethods->xRead(file, begin.data(), begin.size(), 0);
+  if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) fail(code);
+  return std::string_view(begin.data(), begin.size()) == kHeader;
 }
 
 bool Database::is_read_only() const noexcept {

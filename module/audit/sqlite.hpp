@@ -93,6 +93,9 @@ class Database {
   std::int64_t number(std::string_view sql);
   std::string text(std::string_view sql);
 
+  /// Whether the file begins with SQLite's header; an empty one does not. Throws SqliteError if the
+  /// file cannot be read.
+  bool has_header();
   bool is_read_only() const noexcept;
   std::int64_t changes() const noexcept;
   /// Closing does not checkpoint the WAL.

@@ -188,7 +188,7 @@ class Canary(Case):
 
     async def test_full_disk_and_set_aside_file_store_no_content(self):
         with open(self.file, "wb") as file:
-            file.write(b"no database" * 1000)
+            file.write(b"SQLite format 3\0" + b"damaged" * 1000)
 
         def prepare():
             resource.setrlimit(resource.RLIMIT_FSIZE, (300 * 1024, resource.RLIM_INFINITY))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import signal
 import stat
@@ -147,15 +148,20 @@ class Rows(Case):
                 mode = stat.S_IMODE(os.stat(os.path.join(self.folder, name)).st_mode)
                 self.assertEqual(mode, 0o600, name)
 
-    def test_a_link_a_missing_folder_and_a_newer_file_are_refused_in_one_line(self):
+    def test_files_that_are_no_audit_are_refused_in_one_line_and_not_changed(self):
         link = os.path.join(self.folder, "link.db")
         os.symlink(self.file, link)
         newer = os.path.join(self.folder, "newer.db")
         self.query("PRAGMA user_version = 99", file=newer)
         self.query("CREATE TABLE deliveries (x)", file=newer)
-        with open(newer, "rb") as file:
-            before = file.read()
+        text = pathlib.Path(self.folder, "notes.txt")
+        text.write_text("another program's file\n")
+        text.chmod(0o640)
+        kept = [pathlib.Path(newer), text]
+        before = [(file.read_bytes(), file.stat().st_mode) for file in kept]
+        names = sorted(os.listdir(self.folder))
         for path, why in ((link, "a link, which"), (newer, "a newer program made it"),
+                          (str(text), "it is not an SQLite database"),
                           (os.path.join(self.folder, "none/audit.db"), "create the folder first"),
                           (self.folder, "not a file")):
             for command in (("serve", "--listen", "127.0.0.1:0", "--www", ""),
@@ -168,9 +174,8 @@ class Rows(Case):
                 self.assertEqual(len(line), 1, error)
                 self.assertIn(f'audit_file = "{path}"', line[0])
                 self.assertIn(why, line[0])
-        with open(newer, "rb") as file:
-            self.assertEqual(file.read(), before)
-        self.assertFalse(os.path.exists(self.file))
+        self.assertEqual([(file.read_bytes(), file.stat().st_mode) for file in kept], before)
+        self.assertEqual(sorted(os.listdir(self.folder)), names)
 
     def test_checking_the_configuration_makes_no_file(self):
         self.assertEqual(run("config", "check", "--audit-file", self.file)[0], 0)

@@ -392,6 +392,31 @@ TEST_F(AuditTest, RefusesADatabaseOfAnotherProgram) {
   EXPECT_EQ(Peek(file_).value("SELECT group_concat(name) FROM sqlite_schema"), "theirs");
 }
 
+TEST_F(AuditTest, RefusesAFileThatIsNoDatabaseAndLeavesItUntouched) {
+  // The second is shorter than a header, and the third than a page.
+  for (const auto& text : {std::string(5000, 'z'), std::string("z"), std::string(100, '\0')}) {
+    std::ofstream(file_) << text;
+    ASSERT_EQ(::chmod(file_.c_str(), 0640), 0);
+    try {
+      Audit audit(options());
+      ADD_FAILURE() << text.size();
+    } catch (const AuditRefused& refused) {
+      EXPECT_THAT(refused.what(), HasSubstr("it is not an SQLite database; name another file"));
+    }
+    std::ifstream in(file_, std::ios::binary);
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(in), {}), text);
+    struct stat status {};
+    ASSERT_EQ(::stat(file_.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777U, 0640U);
+    EXPECT_THAT(folder_.names(), ::testing::ElementsAre("audit.db"));
+  }
+}
+
+TEST_F(AuditTest, StartsWithAnEmptyFile) {
+  std::ofstream(file_).flush();
+  EXPECT_NO_THROW(Audit audit(options()));
+}
+
 TEST_F(AuditTest, KeepsTheModeOfADatabaseOfAnotherProgram) {
   // One file with its tables, and one whose tables are only in the WAL.
   for (const bool is_in_log : {false, true}) {
