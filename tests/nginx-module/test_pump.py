@@ -60,6 +60,33 @@ class PumpCase(ModuleCase):
     observer = None
 
 
+class PlainCase(PumpCase):
+    """Pumps without TLS: waystation_handover off."""
+
+    location = "waystation_handover off;"
+
+    def tls_client(self, **options):
+        return Client(self.port, **options)
+
+
+def fill(relay):
+    """Sends to a client that does not read until nginx takes no more. Returns the number of bytes."""
+    sent = stalled = 0
+    chunk = b"x" * (1 << 16)
+
+    def is_full():
+        nonlocal sent, stalled
+        try:
+            sent += relay.send(chunk, socket.MSG_DONTWAIT)
+            stalled = 0
+        except BlockingIOError:
+            stalled += 1
+        return stalled > 20  # nginx has taken nothing for a while
+
+    wait_until("a full path", is_full)
+    return sent
+
+
 def both_ways(client, size):
     """Sends `size` bytes to an echo while they are read again, on one thread: two must not use the
     state of one TLS connection."""
@@ -219,6 +246,15 @@ class Tls13(PumpCase):
         os.kill(int(worker), signal.SIGCONT)
         self.assertEqual(client.read_to_end(), words)
 
+    def test_last_words_arrive_although_the_client_reads_late(self):
+        before = self.settled()
+        client = self.open("/push/alice/?door=deaf")
+        relay = self.only_pump()
+        sent = fill(relay)
+        relay.close()
+        self.assertEqual(len(client.read_to_end()), sent)
+        self.assertEqual(self.settled(), before)
+
     def test_a_relay_that_leaves_bytes_unread_is_no_regular_end(self):
         client = self.open("/push/alice/?door=deaf")
         client.send(b"unread")
@@ -234,19 +270,7 @@ class Tls13(PumpCase):
         client.echo(b"warm")
         relay = self.only_pump()
         memory = resident_kib(worker)
-        sent = stalled = 0
-        chunk = b"x" * (1 << 16)
-
-        def fills():
-            nonlocal sent, stalled
-            try:
-                sent += relay.send(chunk, socket.MSG_DONTWAIT)
-                stalled = 0
-            except BlockingIOError:
-                stalled += 1
-            return stalled > 20  # nginx has taken nothing for a while
-
-        wait_until("a full path", fills)
+        sent = fill(relay)
         # One read at most is kept; the kernel's buffers have the rest.
         self.assertLess(resident_kib(worker) - memory, 128)
         received = 0
@@ -337,6 +361,19 @@ class Lingering(PumpCase):
         # The client keeps its own side open.
         wait_until("the relay's echo to see the end", lambda: relay.fileno() == -1)
 
+    def test_a_client_that_does_not_read_is_ended(self):
+        before = self.settled()
+        self.client().upgrade("/push/alice/?door=deaf").opened()
+        relay = self.only_pump()
+        fill(relay)
+        relay.close()
+        self.assertEqual(self.settled(), before)
+
+
+class PlainLingering(Lingering):
+    location = Lingering.location + PlainCase.location
+    tls_client = PlainCase.tls_client
+
 
 class TlsShutdownTimeout(PumpCase):
     main = "worker_shutdown_timeout 100ms;"
@@ -353,11 +390,7 @@ class TlsShutdownTimeout(PumpCase):
                    lambda: all(relay.fileno() == -1 for _, _, relay in self.door.heres))
 
 
-class AlwaysPumped(ModuleCase):
-    """waystation_handover off, without TLS."""
-
-    location = "waystation_handover off;"
-
+class AlwaysPumped(PlainCase):
     def test_echo(self):
         client = self.open(early=b"early")
         self.assertEqual(client.read(5), b"early")

@@ -19,6 +19,9 @@
 /* Reads for one direction before the worker's other connections have their turn. */
 #define NGX_HTTP_WAYSTATION_READS      8
 
+/* While the relay is not read, event methods that report a state do not tell that it hangs up. */
+#define NGX_HTTP_WAYSTATION_CHECK      1000
+
 /* A timer that keeps an exiting worker alive. It has no other effect. */
 #define NGX_HTTP_WAYSTATION_KEEP_WORKER  (60 * 60 * 1000)
 
@@ -42,6 +45,7 @@ struct ngx_http_waystation_pump_s {
     ngx_http_waystation_flow_t  up;         /* from the client to the relay */
     ngx_http_waystation_flow_t  down;
     ngx_msec_t                  linger;     /* for the client, after the relay's end */
+    unsigned                    lingering:1;
 };
 
 
@@ -132,6 +136,10 @@ ngx_http_waystation_pump_start(ngx_http_waystation_pump_t *pump, ngx_http_reques
     relay->read->handler = ngx_http_waystation_pump_handler;
     relay->write->handler = ngx_http_waystation_pump_handler;
 
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
     if (c->write->timer_set) {
         ngx_del_timer(c->write);
     }
@@ -143,7 +151,12 @@ ngx_http_waystation_pump_start(ngx_http_waystation_pump_t *pump, ngx_http_reques
     }
 #endif
 
-    ngx_add_timer(c->read, NGX_HTTP_WAYSTATION_KEEP_WORKER);
+    /*
+     * The pump's timers are those of the relay's events. While TLS waits for the other direction, nginx
+     * replaces the handlers of the client's.
+     */
+
+    ngx_add_timer(relay->write, NGX_HTTP_WAYSTATION_KEEP_WORKER);
 
     ngx_http_waystation_pump_run(pump);
 }
@@ -211,13 +224,16 @@ ngx_http_waystation_pump_handler(ngx_event_t *ev)
     if (ev->timedout) {
         ev->timedout = 0;
 
-        if (c == pump->relay) {
-            ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT, "the client did not end its connection");
+        if (ev->write) {
+            ngx_add_timer(ev, NGX_HTTP_WAYSTATION_KEEP_WORKER);
+
+        } else if (pump->lingering) {
+            ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
+                          pump->down.ended ? "the client did not end its connection"
+                                           : "the client did not read the last bytes");
             ngx_http_waystation_pump_close(pump);
             return;
         }
-
-        ngx_add_timer(ev, NGX_HTTP_WAYSTATION_KEEP_WORKER);
     }
 
     ngx_http_waystation_pump_run(pump);
@@ -227,6 +243,7 @@ ngx_http_waystation_pump_handler(ngx_event_t *ev)
 static void
 ngx_http_waystation_pump_run(ngx_http_waystation_pump_t *pump)
 {
+    ngx_uint_t    hung_up;
     ngx_event_t  *rev;
 
     /*
@@ -255,28 +272,28 @@ ngx_http_waystation_pump_run(ngx_http_waystation_pump_t *pump)
         }
     }
 
-    if (!pump->down.ended) {
+    rev = pump->relay->read;
+    hung_up = (pump->down.kept || pump->down.ended) && ngx_http_waystation_has_hung_up(pump->relay);
 
-        rev = pump->relay->read;
+    if (pump->down.ended && (pump->up.ended || pump->up.broken || hung_up)) {
+        ngx_http_waystation_pump_close(pump);
+        return;
+    }
 
-        /* A slow client has the same time for the last bytes of a relay that is gone. */
+    if (rev->eof || pump->up.broken || hung_up) {
 
-        if (pump->up.broken && !rev->timer_set) {
+        /* The client's time to read the last bytes, and to end its own side. */
+
+        if (!pump->lingering) {
+            pump->lingering = 1;
             ngx_add_timer(rev, pump->linger);
         }
 
         return;
     }
 
-    if (pump->up.ended || pump->up.broken || ngx_http_waystation_has_hung_up(pump->relay)) {
-        ngx_http_waystation_pump_close(pump);
-        return;
-    }
-
-    rev = pump->relay->read;
-
-    if (!rev->timer_set) {
-        ngx_add_timer(rev, pump->linger);
+    if (pump->down.kept && !rev->timer_set && !(ngx_event_flags & NGX_USE_CLEAR_EVENT)) {
+        ngx_add_timer(rev, NGX_HTTP_WAYSTATION_CHECK);
     }
 }
 
