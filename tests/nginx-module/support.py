@@ -16,6 +16,8 @@ for folder in ("support", "integration"):
 from door import Door  # noqa: E402
 from harness import SANITIZED, RawSocket  # noqa: E402
 from nginx import PATIENCE, Nginx, free_port, wait_until  # noqa: E402,F401
+from openssl_client import OpenSSLClient  # noqa: E402,F401
+from tls_socket import TlsSocket  # noqa: E402
 
 MODULE = os.environ.get("WAYSTATION_NGINX_MODULE",
                         ROOT / "build" / "nginx-module" / "ngx_http_waystation_module.so")
@@ -26,12 +28,14 @@ LOG = 'log_format module "$status [$waystation_result] [$waystation_code] $reque
 
 
 class Client(RawSocket):
-    """A client of nginx's `port`, plain or with TLS."""
+    """A client of nginx's `port`, plain or with TLS: of Python's ssl module, or an OpenSSLClient."""
 
-    def __init__(self, port, context=None, **options):
+    def __init__(self, port, context=None, session=None, **options):
         self.port = port
         super().__init__(self, **options)
-        if context is not None:
+        if session is not None:
+            self.socket = TlsSocket(self.socket, session)
+        elif context is not None:
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
             self.socket.settimeout(PATIENCE)
 
@@ -94,6 +98,11 @@ def resident_kib(pid):
         return 0
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
         return sum(int(size) for size in re.findall(r"Private_\w+:\s+(\d+) kB", rollup.read()))
+
+
+def is_asleep(pid):
+    """Whether a process waits, rather than runs."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "S"
 
 
 def descriptors(pid):

@@ -9,11 +9,12 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import unittest
 
 from door import PUMPED
-from support import (LONG, PATIENCE, Client, ModuleCase, certificate, descriptors, resident_kib,
-                     wait_until)
+from support import (LONG, PATIENCE, Client, ModuleCase, OpenSSLClient, certificate, descriptors,
+                     is_asleep, resident_kib, wait_until)
 
 LARGE = 200_000_000 if LONG else 20_000_000
 
@@ -30,7 +31,7 @@ class PumpCase(ModuleCase):
             ssl_certificate {self.folder}/cert.pem;
             ssl_certificate_key {self.folder}/key.pem;
             {self.tls}
-            server {{ listen 127.0.0.1:{self.tls_port} ssl;""", 1)
+            server {{ listen 127.0.0.1:{self.tls_port} ssl {self.listen};""", 1)
 
     def client(self, **options):
         client = self.tls_client(**options)
@@ -205,7 +206,10 @@ class Tls13(PumpCase):
         client.close()
         wait_until("the relay's echo to see the end", lambda: relay.fileno() == -1)
 
-    def test_the_end_comes_in_the_middle_of_a_key_update(self):
+    @contextlib.contextmanager
+    def in_the_middle_of_a_key_update(self):
+        """A client whose last message lacks its last byte: yields the client, its TCP connection, and a
+        record with that byte."""
         self.context.keylog_filename = str(self.folder / "keys")
         client = self.open()
         self.assertEqual(client.socket.cipher()[0], "TLS_AES_256_GCM_SHA384")
@@ -213,9 +217,24 @@ class Tls13(PumpCase):
                       if line.startswith("CLIENT_TRAFFIC_SECRET_0 "))
         with socket.socket(fileno=os.dup(client.socket.fileno())) as below_tls:
             below_tls.settimeout(PATIENCE)
-            # A handshake message (22) without its last byte. Record 0 was the request.
+            # A handshake message (22). Record 0 was the request.
             below_tls.sendall(sealed(bytes.fromhex(secret), 1, b"\x18\0\0\1" + b"\x16"))
             self.assertEqual(self.client().request("/")[0], 200)  # nginx has read it
+            yield client, below_tls, sealed(bytes.fromhex(secret), 2, b"\0" + b"\x16")
+
+    def test_bytes_come_in_the_middle_of_a_key_update(self):
+        (worker,) = self.nginx.workers()
+        words = os.urandom(300_000)
+        with self.in_the_middle_of_a_key_update() as (client, below_tls, last_byte):
+            self.only_pump().sendall(words[:1000])
+            self.assertEqual(self.client().request("/")[0], 200)  # nginx has read them
+            wait_until("the worker to sleep", lambda: is_asleep(worker))
+            below_tls.sendall(last_byte)
+            self.only_pump().sendall(words[1000:])
+            self.assertEqual(client.read(len(words)), words)
+
+    def test_the_end_comes_in_the_middle_of_a_key_update(self):
+        with self.in_the_middle_of_a_key_update() as (_, below_tls, _):
             self.only_pump().shutdown(socket.SHUT_WR)
             while below_tls.recv(1 << 16):
                 pass
@@ -335,6 +354,51 @@ class Tls12(PumpCase):
 
     def test_large_in_both_directions_at_once(self):
         both_ways(self.open(), LARGE)
+
+
+class KeyUpdates(PumpCase):
+    tls = "ssl_protocols TLSv1.3;"
+    listen = "sndbuf=8k rcvbuf=8k"
+
+    def test_a_client_reads_no_answers(self):
+        (worker,) = self.nginx.workers()
+        session = OpenSSLClient(ssl.TLSVersion.TLSv1_3)
+        client = Client(self.tls_port, session=session, receive_buffer=4096)
+        self.addCleanup(client.close)
+        client.upgrade("/push/alice/?door=deaf").opened()
+        relay = self.only_pump()
+        tls = client.socket
+        tls.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        tls.settimeout(0)
+        tls.hold = True
+        stalled = 0
+
+        def is_full():
+            nonlocal stalled
+            stalled += 1
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    if not tls.waiting:
+                        session.key_update(ask_for_theirs=True)
+                        tls.flush()
+                    tls.waiting = tls.waiting[tls.plain.send(tls.waiting):]
+                    stalled = 0
+            return stalled > 20  # nginx has taken nothing for a while
+
+        wait_until("nginx to read no more", is_full)
+        wait_until("the worker to sleep", lambda: is_asleep(worker))
+        tls.settimeout(PATIENCE)
+        tls.hold = False
+        words = os.urandom(100_000)
+
+        def ask_and_answer():
+            # Behind the rest of the updates. While it has bytes to send, OpenSSL takes no second one.
+            client.send(b"question")
+            if relay.recv(8, socket.MSG_WAITALL) == b"question":
+                relay.sendall(words)
+
+        threading.Thread(target=ask_and_answer, daemon=True).start()
+        self.assertEqual(client.read(len(words)), words)
 
 
 class TlsRestarts(PumpCase):

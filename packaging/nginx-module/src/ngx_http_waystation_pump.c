@@ -374,7 +374,12 @@ ngx_http_waystation_flow(ngx_http_waystation_flow_t *flow)
 
         n = flow->from->recv(flow->from, ngx_http_waystation_buffer, NGX_HTTP_WAYSTATION_READ_SIZE);
 
-        if (n == NGX_AGAIN || n == 0) {
+        if (n == NGX_AGAIN) {
+            /* rev->ready stays set if TLS has to write first. nginx then calls again when it can. */
+            return ngx_handle_read_event(rev, 0);
+        }
+
+        if (n == 0) {
             continue;
         }
 
