@@ -1,5 +1,6 @@
 """Connections whose TLS ends in nginx: the relay gets one end of a socket pair, nginx copies bytes."""
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import os
@@ -9,6 +10,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import termios
 import threading
 import unittest
 
@@ -59,6 +61,16 @@ class PumpCase(ModuleCase):
         return descriptors(worker)
 
     observer = None
+
+
+def data_segments(connection):
+    """How many segments with data a TCP connection has received: tcpi_data_segs_in."""
+    return struct.unpack_from("=I", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 156), 152)[0]
+
+
+def queued(connection):
+    """Memory of a unix socket that the other side has not read yet: SIOCOUTQ."""
+    return struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]
 
 
 class PlainCase(PumpCase):
@@ -455,6 +467,12 @@ class TlsShutdownTimeout(PumpCase):
 
 
 class AlwaysPumped(PlainCase):
+    http = "sendfile on; tcp_nopush on;"
+
+    def configuration(self):
+        return super().configuration().replace(
+            "location = /status", f"location = /file {{ root {self.folder}; }} location = /status")
+
     def test_echo(self):
         client = self.open(early=b"early")
         self.assertEqual(client.read(5), b"early")
@@ -470,6 +488,30 @@ class AlwaysPumped(PlainCase):
         client.send(b"last words")
         client.socket.shutdown(socket.SHUT_WR)
         self.assertEqual(client.read_to_end(), b"last words")
+
+    def send_separately(self, client):
+        """Sends five messages, each once nginx has read the one before, to a client that does not
+        acknowledge them early. Returns the number of segments, with those that are sent again."""
+        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        relay = self.only_pump()
+        before = data_segments(client.socket)
+        for _ in range(5):
+            relay.sendall(b"message")
+            while queued(relay):
+                pass
+        self.assertEqual(client.read(35), b"message" * 5)
+        return data_segments(client.socket) - before
+
+    def test_messages_do_not_wait_for_each_other(self):
+        self.assertGreaterEqual(self.send_separately(self.open()), 5)
+
+    def test_messages_behind_a_pipelined_file_do_not_wait(self):
+        (self.folder / "file").write_bytes(b"x" * 10_000)
+        client = self.client()
+        client.send(b"GET /file HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.upgrade("/push/alice/")
+        self.assertEqual(client.answer()[2], b"x" * 10_000)
+        self.assertGreaterEqual(self.send_separately(client.opened()), 5)
 
     def test_a_bound_on_the_workers_connections(self):
         clients = []

@@ -38,6 +38,7 @@ static ngx_int_t ngx_http_waystation_write_ask(ngx_http_waystation_ctx_t *ctx, s
 static void ngx_http_waystation_answer_handler(ngx_event_t *ev);
 static void ngx_http_waystation_answer(ngx_http_waystation_ctx_t *ctx);
 static void ngx_http_waystation_give(ngx_http_waystation_ctx_t *ctx);
+static ngx_int_t ngx_http_waystation_push(ngx_connection_t *c);
 static ngx_int_t ngx_http_waystation_detach(ngx_connection_t *c, ngx_socket_t *dead);
 static ngx_int_t ngx_http_waystation_send_here(ngx_http_waystation_ctx_t *ctx, ngx_socket_t given,
     ngx_uint_t flags);
@@ -457,7 +458,10 @@ ngx_http_waystation_give(ngx_http_waystation_ctx_t *ctx)
     }
 #endif
 
-    if (pumped) {
+    if (ngx_http_waystation_push(c) != NGX_OK) {
+        rc = NGX_ERROR;
+
+    } else if (pumped) {
         pump = ngx_http_waystation_pump_create(c, &given);
         rc = pump ? NGX_OK : NGX_ERROR;
 
@@ -516,6 +520,26 @@ ngx_http_waystation_give(ngx_http_waystation_ctx_t *ctx)
 }
 
 
+/* Ends tcp_nopush, which a response before a pipelined request leaves behind. */
+
+static ngx_int_t
+ngx_http_waystation_push(ngx_connection_t *c)
+{
+    if (c->tcp_nopush != NGX_TCP_NOPUSH_SET) {
+        return NGX_OK;
+    }
+
+    if (ngx_tcp_push(c->fd) == -1) {
+        ngx_connection_error(c, ngx_socket_errno, ngx_tcp_push_n " failed");
+        return NGX_ERROR;
+    }
+
+    c->tcp_nopush = NGX_TCP_NOPUSH_UNSET;
+
+    return NGX_OK;
+}
+
+
 /*
  * Prepares a client's connection for leaving nginx. The connection stays usable: nginx watches it
  * again when it next waits for it.
@@ -537,15 +561,6 @@ ngx_http_waystation_detach(ngx_connection_t *c, ngx_socket_t *dead)
     }
 
     *dead = ngx_http_waystation_dead;
-
-    if (c->tcp_nopush == NGX_TCP_NOPUSH_SET) {
-        if (ngx_tcp_push(c->fd) == -1) {
-            ngx_connection_error(c, ngx_socket_errno, ngx_tcp_push_n " failed");
-            return NGX_ERROR;
-        }
-
-        c->tcp_nopush = NGX_TCP_NOPUSH_UNSET;
-    }
 
     /*
      * The registration belongs to the open socket, which outlives nginx's descriptor. Closing that

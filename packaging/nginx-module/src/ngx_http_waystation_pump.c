@@ -124,6 +124,12 @@ ngx_http_waystation_pump_start(ngx_http_waystation_pump_t *pump, ngx_http_reques
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
     pump->linger = clcf->lingering_time;
 
+    /* As for other connections that nginx upgrades. An error is in the log, and costs speed only. */
+
+    if (clcf->tcp_nodelay) {
+        (void) ngx_tcp_nodelay(c);
+    }
+
     ngx_http_waystation_pump_free_request(c, r);
 
     c->data = pump;
