@@ -21,6 +21,7 @@ from tls_socket import TlsSocket  # noqa: E402
 
 MODULE = os.environ.get("WAYSTATION_NGINX_MODULE",
                         ROOT / "build" / "nginx-module" / "ngx_http_waystation_module.so")
+METHOD = os.environ.get("WAYSTATION_NGINX_METHOD", "epoll")  # nginx's event method
 LONG = bool(os.environ.get("WAYSTATION_LONG"))
 
 # Every request of a conversation is logged with what the module says about it.
@@ -110,7 +111,7 @@ def descriptors(pid):
 
 
 class ModuleCase(unittest.TestCase):
-    """A folder, and nginx in it. Each test ends with a look at nginx's log."""
+    """A folder, and nginx in it. Each test ends with a look at nginx's workers and its log."""
 
     # The module is loaded and configured; a subclass replaces these.
     main = ""
@@ -120,7 +121,7 @@ class ModuleCase(unittest.TestCase):
     listen = ""
     workers = 1
     daemon = False
-    events = "worker_connections 512;"
+    worker_connections = 512
     expected = ()  # serious lines of the log that a test provokes, as regular expressions
 
     def setUp(self):
@@ -134,6 +135,13 @@ class ModuleCase(unittest.TestCase):
         self.tls_port = free_port()
         self.nginx = None
         self.start_nginx()
+
+    def tearDown(self):
+        self.expect_sleep()
+
+    def expect_sleep(self):
+        """Expects that no worker is busy with the connections that are open now."""
+        wait_until("the workers to sleep", lambda: all(is_asleep(worker) for worker in self.nginx.workers()))
 
     def open_door(self):
         door = Door(self.path)
@@ -157,7 +165,8 @@ class ModuleCase(unittest.TestCase):
 
     def start_nginx(self):
         self.nginx = Nginx(self.folder, self.configuration(), self.port, workers=self.workers,
-                           daemon=self.daemon, main=f"load_module {MODULE}; {self.main}", events=self.events)
+                           daemon=self.daemon, main=f"load_module {MODULE}; {self.main}",
+                           events=f"use {METHOD}; worker_connections {self.worker_connections};")
         self.stack.callback(self.end_nginx)
 
     def end_nginx(self):

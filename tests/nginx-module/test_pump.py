@@ -16,7 +16,7 @@ import unittest
 
 from door import PUMPED
 from support import (LONG, PATIENCE, Client, ModuleCase, OpenSSLClient, certificate, descriptors,
-                     is_asleep, resident_kib, wait_until)
+                     resident_kib, wait_until)
 
 LARGE = 200_000_000 if LONG else 20_000_000
 
@@ -202,6 +202,17 @@ class Tls13(PumpCase):
             below_tls.shutdown(socket.SHUT_WR)
         self.assertEqual(client.read_to_end(), data)
 
+    def test_the_client_ends_only_its_writing_and_the_relay_goes_on(self):
+        client = self.open("/push/alice/?door=deaf")
+        with socket.socket(fileno=os.dup(client.socket.fileno())) as below_tls:
+            below_tls.shutdown(socket.SHUT_WR)
+        relay = self.only_pump()
+        self.assertEqual(relay.recv(1), b"")
+        self.expect_sleep()
+        words = os.urandom(300_000)
+        relay.sendall(words)
+        self.assertEqual(client.read(len(words)), words)
+
     def test_the_client_resets(self):
         before = self.settled()
         self.open().reset()
@@ -214,6 +225,7 @@ class Tls13(PumpCase):
         relay.shutdown(socket.SHUT_WR)
         self.assertEqual(client.read_to_end(), b"last words")
         # The other direction is still open, until the client ends it.
+        self.expect_sleep()
         client.send(b"answer")
         client.close()
         wait_until("the relay's echo to see the end", lambda: relay.fileno() == -1)
@@ -235,12 +247,11 @@ class Tls13(PumpCase):
             yield client, below_tls, sealed(bytes.fromhex(secret), 2, b"\0" + b"\x16")
 
     def test_bytes_come_in_the_middle_of_a_key_update(self):
-        (worker,) = self.nginx.workers()
         words = os.urandom(300_000)
         with self.in_the_middle_of_a_key_update() as (client, below_tls, last_byte):
             self.only_pump().sendall(words[:1000])
             self.assertEqual(self.client().request("/")[0], 200)  # nginx has read them
-            wait_until("the worker to sleep", lambda: is_asleep(worker))
+            self.expect_sleep()
             below_tls.sendall(last_byte)
             self.only_pump().sendall(words[1000:])
             self.assertEqual(client.read(len(words)), words)
@@ -373,7 +384,6 @@ class KeyUpdates(PumpCase):
     listen = "sndbuf=8k rcvbuf=8k"
 
     def test_a_client_reads_no_answers(self):
-        (worker,) = self.nginx.workers()
         session = OpenSSLClient(ssl.TLSVersion.TLSv1_3)
         client = Client(self.tls_port, session=session, receive_buffer=4096)
         self.addCleanup(client.close)
@@ -398,7 +408,7 @@ class KeyUpdates(PumpCase):
             return stalled > 20  # nginx has taken nothing for a while
 
         wait_until("nginx to read no more", is_full)
-        wait_until("the worker to sleep", lambda: is_asleep(worker))
+        self.expect_sleep()
         tls.settimeout(PATIENCE)
         tls.hold = False
         words = os.urandom(100_000)
@@ -526,7 +536,7 @@ class AlwaysPumped(PlainCase):
         for client in clients:
             client.echo(b"untouched")
 
-    events = "worker_connections 24;"
+    worker_connections = 24
 
 
 if __name__ == "__main__":

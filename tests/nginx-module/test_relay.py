@@ -217,7 +217,6 @@ class Many(RelayCase):
     """5,000 sockets through two workers."""
 
     workers = 2
-    events = "worker_connections 512;"
     options = ("--max-connections", "6000", "--max-connections-per-address", "6000")
     count = 5000
 

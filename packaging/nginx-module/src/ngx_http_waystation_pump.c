@@ -55,6 +55,7 @@ static void ngx_http_waystation_pump_run(ngx_http_waystation_pump_t *pump);
 static void ngx_http_waystation_pump_close(ngx_http_waystation_pump_t *pump);
 static ngx_int_t ngx_http_waystation_flow(ngx_http_waystation_flow_t *flow);
 static ngx_int_t ngx_http_waystation_flow_kept(ngx_http_waystation_flow_t *flow);
+static ngx_int_t ngx_http_waystation_flow_sent(ngx_http_waystation_flow_t *flow);
 static ngx_int_t ngx_http_waystation_flow_end(ngx_http_waystation_flow_t *flow);
 static ngx_int_t ngx_http_waystation_flow_pause(ngx_http_waystation_flow_t *flow);
 static void ngx_http_waystation_flow_free(ngx_http_waystation_flow_t *flow);
@@ -444,11 +445,23 @@ ngx_http_waystation_flow_kept(ngx_http_waystation_flow_t *flow)
 
     ngx_http_waystation_flow_free(flow);
 
-    return ngx_handle_write_event(flow->to->write, 0);
+    return ngx_http_waystation_flow_sent(flow);
 }
 
 
 /* Event methods that report a state, rather than its change, would do so all the time. */
+
+static ngx_int_t
+ngx_http_waystation_flow_sent(ngx_http_waystation_flow_t *flow)
+{
+    ngx_event_t  *wev;
+
+    wev = flow->to->write;
+    wev->ready = 1;
+
+    return ngx_handle_write_event(wev, 0);
+}
+
 
 static ngx_int_t
 ngx_http_waystation_flow_pause(ngx_http_waystation_flow_t *flow)
@@ -490,7 +503,12 @@ ngx_http_waystation_flow_end(ngx_http_waystation_flow_t *flow)
 
         if (err == SSL_ERROR_WANT_WRITE) {
             to->write->ready = 0;
-            return ngx_handle_write_event(to->write, 0);
+
+            if (ngx_handle_write_event(to->write, 0) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            return ngx_http_waystation_flow_pause(flow);
         }
     }
 #endif
@@ -501,6 +519,10 @@ ngx_http_waystation_flow_end(ngx_http_waystation_flow_t *flow)
     }
 
     flow->ended = 1;
+
+    if (ngx_http_waystation_flow_sent(flow) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     return ngx_http_waystation_flow_pause(flow);
 }
