@@ -102,8 +102,11 @@ def resident_kib(pid):
 
 
 def is_asleep(pid):
-    """Whether a process waits, rather than runs."""
-    return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "S"
+    """Whether a process waits, rather than runs. True if it has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        status = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+        return status.rpartition(")")[2].split()[0] == "S"
+    return True
 
 
 def descriptors(pid):
