@@ -45,8 +45,9 @@ export interface Entry {
   readonly id: string | null;
   readonly own: boolean;
   /** With a file: its name, as a text. */
-  readonly value: unknown;
-  readonly file: FileState | null;
+  value: unknown;
+  /** Another one after the sender has begun the file again. */
+  file: FileState | null;
   at: number;
   status: Status | null;
   failure: Failure | null;
@@ -67,7 +68,7 @@ export interface Chunk {
 export interface ConversationState {
   readonly peer: string;
   readonly chunks: Chunk[];
-  /** The newest entry for each id. */
+  /** The newest entry for each id. A removed one is without its file. */
   readonly ids: Map<string, Entry>;
   last: Entry | null;
   count: number;
@@ -164,7 +165,7 @@ export function makeEntry(entry: NewEntry, seen = false): Entry {
 }
 
 export const lengthOf = ({ value }: NewEntry): number => JSON.stringify(value).length;
-export const idKeyOf = ({ id, own }: NewEntry): string | null => (id === null ? null : `${own ? '>' : '<'}${id}`);
+export const idKeyOf = ({ id, own }: Pick<NewEntry, 'id' | 'own'>): string | null => (id === null ? null : `${own ? '>' : '<'}${id}`);
 export const sameValue = (one: NewEntry, other: NewEntry): boolean => JSON.stringify(one.value) === JSON.stringify(other.value);
 
 /** All entries, in order. */
@@ -262,6 +263,9 @@ export function removeEntry(within: ConversationState, entry: Entry): void {
   if (!take(within, entry)) return;
   within.count -= 1;
   within.characters -= lengthOf(entry);
+  const idKey = idKeyOf(entry);
+  // A repetition stays away. A file that did not arrive may begin again.
+  if (idKey !== null && within.ids.get(idKey) === entry) within.ids.set(idKey, { ...entry, at: entry.file?.content === null ? 0 : entry.at, file: null });
 }
 
 /** Removes a conversation with its messages from this tab. */

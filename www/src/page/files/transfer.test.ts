@@ -1,5 +1,8 @@
+import v8 from 'node:v8';
+import vm from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { append, clearConversations, conversationState, entriesOf, unsentCount, type Entry, type FileState } from '../conversation_store';
+import { append, clearConversations, conversationList, conversationState, entriesOf, maxMessages, removeConversation, removeEntry, unsentCount, type Entry, type FileState } from '../conversation_store';
+import { mergeHistory, recentEntries } from '../history_entries';
 import { SendError, type Ack, type Route } from '../../waystation';
 import { maxFileBytes, partBytes, readFileMessage, writeCanceled, writePart } from './format';
 import { maxIncomplete, maxPerConversation, partTimeoutMs, receiveFile, type AddMessage } from './receive';
@@ -29,6 +32,12 @@ const receive = (message: unknown, from = 'bob', own = false): void => receiveFi
 const part = (from: number, to: number, id = 'f1', description = log): unknown => writePart(id, description, bytes, from, to);
 const entries = (from = 'bob'): Entry[] => entriesOf(conversationState(from));
 const files = (from = 'bob'): (FileState | null)[] => entries(from).map(({ file }) => file);
+/** The history of this tab in a new one. */
+function openNewTab(): void {
+  const shared = recentEntries(conversationState('bob')).map((entry) => ({ ...entry, file: entry.file && { ...entry.file } }));
+  clearConversations();
+  mergeHistory(conversationState('bob'), shared);
+}
 /** Whether exactly the bytes that were sent have arrived. */
 const isWhole = async (file: FileState | null | undefined): Promise<boolean> => Buffer.from(await file!.content!.arrayBuffer()).equals(bytes);
 
@@ -66,6 +75,81 @@ describe('a file arrives', () => {
     receive(part(60_000, log.size));
     expect(files()[0]?.problem).toBe(null);
     expect(await isWhole(files()[0])).toBe(true);
+  });
+
+  it.each([
+    ['this tab was opened in the middle of it', () => receive(part(60_000, 70_000))],
+    ['another tab of the user received its beginning', () => {
+      receive(part(0, 60_000));
+      openNewTab();
+    }],
+    ['its sender canceled it', () => {
+      receive(part(0, 60_000));
+      receive(writeCanceled('f1'));
+    }],
+    ['it was damaged', () => {
+      receive(part(0, 60_000));
+      receive(part(70_000, 80_000));
+    }],
+    ['the user removed the part that arrived', () => {
+      receive(part(0, 60_000));
+      removeEntry(conversationState('bob'), entries()[0]!);
+    }],
+  ])('from the beginning again, after %s', async (_, fail) => {
+    fail();
+    append(conversationState('bob'), { id: 'm1', own: false, value: 'meanwhile', at: (now += 1), status: null });
+    // The rest of the first attempt.
+    receive(part(90_000, log.size));
+    receive(part(0, 60_000));
+    receive(part(60_000, log.size));
+    // As for its sender, it is the last one now.
+    expect(entries().map(({ value }) => value)).toEqual(['meanwhile', '📎 disk.log']);
+    expect(files()[1]?.problem).toBe(null);
+    expect(await isWhole(files()[1])).toBe(true);
+    const state = conversationState('bob');
+    expect([state.count, state.characters, state.lastReceived]).toEqual([2, '"meanwhile""📎 disk.log"'.length, 'f1']);
+  });
+
+  it('from the beginning again, and the user is told if it is late', () => {
+    const told = vi.fn();
+    const receiveAt = (at: number, message: unknown): void => receiveFile((...to) => {
+      const entry = add(...to);
+      if (entry !== null) told(entry.value);
+      return entry;
+    }, conversationState('bob'), { id: null, message, at }, false);
+    receiveAt(now, part(0, 60_000));
+    receiveAt(now, writeCanceled('f1'));
+    receiveAt(now + 1_000, part(0, 60_000));
+    receiveAt(now, writeCanceled('f1'));
+    expect(told).toHaveBeenCalledTimes(1);
+    receiveAt(now + 3_600_000, part(0, 60_000));
+    expect(told.mock.calls).toEqual([['📎 disk.log'], ['📎 disk.log']]);
+    expect(entries().length).toBe(1);
+  });
+
+  it('and a repetition of one that the user has removed stays away', () => {
+    receive(part(0, 60_000));
+    receive(part(60_000, log.size));
+    removeEntry(conversationState('bob'), entries()[0]!);
+    receive(part(0, 60_000));
+    receive(part(60_000, log.size));
+    expect(entries()).toEqual([]);
+  });
+
+  it('and the rest of one that the user has removed stays away', () => {
+    receive(part(0, 60_000));
+    removeEntry(conversationState('bob'), entries()[0]!);
+    receive(part(60_000, log.size));
+    receive(writeCanceled('f1'));
+    expect(entries()).toEqual([]);
+  });
+
+  it('with the id of an earlier one', async () => {
+    receive(part(0, 3, 'f1', { ...log, size: 3 }));
+    receive(part(0, 60_000));
+    receive(part(60_000, log.size));
+    expect(files().map((file) => file?.size)).toEqual([3, log.size]);
+    expect(await isWhole(files()[1])).toBe(true);
   });
 
   it('from two users with the same id, and from another tab of this user', async () => {
@@ -142,6 +226,39 @@ describe('hostile parts cost an error text', () => {
     receive(part(0, 3, 'last', { ...log, size: 3 }));
     expect(files().map((file) => file?.problem)).toEqual(['released', ...Array.from({ length: count }, () => null)]);
     expect(files()[0]?.content).toBe(null);
+  });
+
+  describe('files that leave the tab leave its memory', () => {
+    v8.setFlagsFromString('--expose-gc');
+    const collectGarbage = vm.runInNewContext('gc') as () => void;
+    const large = { ...log, size: maxFileBytes };
+    const whole = new Uint8Array(maxFileBytes);
+    const state = () => conversationState('bob');
+    const weakly = (): WeakRef<FileState> => new WeakRef(files()[0]!);
+    /** Removes all earlier messages. */
+    const flood = (): void => {
+      for (let n = 0; n <= maxMessages; n += 1) append(state(), { id: null, own: false, value: '', at: (now += 1), status: null });
+    };
+
+    it.each([
+      ['whole files, through the limit of a conversation', () => receive(writePart('f1', large, whole, 0, maxFileBytes)), flood],
+      ['incomplete files, through the limit of a conversation', () => receive(part(0, 10, 'f1', large)), flood],
+      ['whole files, by the user', () => receive(writePart('f1', large, whole, 0, maxFileBytes)), () => removeEntry(state(), entries()[0]!)],
+      ['incomplete files, by the user', () => receive(part(0, 10, 'f1', large)), () => removeEntry(state(), entries()[0]!)],
+      ['with the conversation', () => receive(part(0, 10, 'f1', large)), () => removeConversation('bob')],
+    ])('%s', async (_, arrive, leave) => {
+      arrive();
+      const file = weakly();
+      leave();
+      expect(conversationList.value.flatMap(entriesOf).some((one) => one.file !== null)).toBe(false);
+      vi.useRealTimers();
+      for (let tries = 0; file.deref() !== undefined && tries < 10; tries += 1) {
+        // A reference that was read is kept until the end of the task.
+        await new Promise((resolve) => setTimeout(resolve));
+        collectGarbage();
+      }
+      expect(file.deref() === undefined).toBe(true);
+    });
   });
 
   it('a file that its sender cancels', () => {
