@@ -185,6 +185,7 @@ function startConversation(me: string, peer: string, end: () => void): Conversat
         ack = await (entry.file === null
           ? chat.send(entry.value, { id, hold })
           : sendFile(
+              state,
               async (part, partId) => {
                 const isFirst = partId === id;
                 const partAck = await chat.send(part, { id: partId, hold: hold && isFirst });

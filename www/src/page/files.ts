@@ -32,11 +32,11 @@ export function afterFiles(run: () => void): void {
 
 let sender: SendFile | null = null;
 
-export const sendFile: SendFile = async (send, entry, onBegin) => {
+export const sendFile: SendFile = async (...file) => {
   const module = await extras();
   sender ??= module?.createFileSender() ?? null;
   if (sender === null) throw new SendError('closed', 'not_sent', 'file: not sent; a part of the page could not be loaded');
-  return sender(send, entry, onBegin);
+  return sender(...file);
 };
 
 /** Adds files to the draft of a conversation. */

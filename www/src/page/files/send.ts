@@ -1,9 +1,9 @@
-import type { Entry } from '../conversation_store';
+import type { ConversationState, Entry } from '../conversation_store';
 import { newMessageId, SendError, type Ack } from '../../waystation';
 import { partBytes, writeCanceled, writePart } from './format';
 import { releaseOldFiles } from './store';
 
-/** Between two parts, in milliseconds: less than half of the default of `messages_per_second`, so that messages still pass. */
+/** Between two parts of the tab, in milliseconds: less than half of the default of `messages_per_second`, so that messages still pass. */
 const pauseMs = 50;
 const minPartBytes = 300;
 const maxTries = 8;
@@ -13,30 +13,33 @@ const maxTries = 8;
  * acknowledgement of the last part, or of the first one that reached nobody. Rejects with a SendError. `onBegin` runs
  * before the first part is sent, and before it is sent again.
  */
-export type SendFile = (send: Send, entry: Entry, onBegin: () => void) => Promise<Ack>;
+export type SendFile = (state: ConversationState, send: Send, entry: Entry, onBegin: () => void) => Promise<Ack>;
 
 export type Send = (message: unknown, id: string) => Promise<Ack>;
 
 const canceled = (): SendError => new SendError('canceled', 'not_sent', 'file: canceled');
 
-/** Sends the files of a tab, one after the other, so that no receiver has to store many incomplete ones. */
+/**
+ * Sends the files of a tab: those of a conversation one after the other, so that no receiver has to store many incomplete
+ * ones. A file that waits for its receiver delays no other conversation.
+ */
 export function createFileSender(): SendFile {
-  let previous: Promise<unknown> = Promise.resolve();
-  /** The parts get smaller when the server refuses one. It closes the connection each time. */
-  const limit = { bytes: partBytes };
-  return async (send, entry, onBegin) => {
+  const turns = new WeakMap<ConversationState, Promise<unknown>>();
+  const shared: Shared = { partBytes, nextPart: Promise.resolve() };
+  return async (state, send, entry, onBegin) => {
     const { file } = entry;
-    if (file === null || file.content === null) throw new SendError('closed', 'not_sent', 'file: not sent; this tab has it no longer');
+    const content = file?.content;
+    if (!file || !content) throw new SendError('closed', 'not_sent', 'file: not sent; this tab has it no longer');
     const stop = makeStop();
     file.problem = null;
     file.done = 0;
     file.cancel = stop.request;
-    const turn = previous;
+    const turn = turns.get(state);
     const done = (async () => {
       await Promise.race([turn, stop.requested]);
-      return sendParts(send, onBegin, entry, new Uint8Array(await file.content!.arrayBuffer()), stop, limit);
+      return sendParts(send, onBegin, entry, new Uint8Array(await content.arrayBuffer()), stop, shared);
     })();
-    previous = Promise.allSettled([turn, done]);
+    turns.set(state, Promise.allSettled([turn, done]).then(() => {}));
     try {
       return await done;
     } finally {
@@ -44,6 +47,14 @@ export function createFileSender(): SendFile {
       releaseOldFiles();
     }
   };
+}
+
+/** What the files of a tab share. */
+interface Shared {
+  /** The parts get smaller when the server refuses one. It closes the connection each time. */
+  partBytes: number;
+  /** The server's rate is that of a user: the conversations take turns. */
+  nextPart: Promise<void>;
 }
 
 interface Stop {
@@ -72,7 +83,7 @@ async function pause(ms: number, stop: Stop): Promise<void> {
   clearTimeout(timer);
 }
 
-async function sendParts(send: Send, onBegin: () => void, entry: Entry, bytes: Uint8Array, stop: Stop, limit: { bytes: number }): Promise<Ack> {
+async function sendParts(send: Send, onBegin: () => void, entry: Entry, bytes: Uint8Array, stop: Stop, shared: Shared): Promise<Ack> {
   const file = entry.file!;
   const id = entry.id ?? newMessageId();
   let tries = 0;
@@ -81,7 +92,7 @@ async function sendParts(send: Send, onBegin: () => void, entry: Entry, bytes: U
       if (offset > 0 || tries > 0) send(writeCanceled(id), `${id}-end`).catch(() => {});
       throw canceled();
     }
-    const end = Math.min(offset + limit.bytes, file.size);
+    const end = Math.min(offset + shared.partBytes, file.size);
     if (offset === 0) onBegin();
     try {
       const part = send(writePart(id, file, bytes, offset, end), offset === 0 ? id : `${id}-${offset}`);
@@ -97,13 +108,14 @@ async function sendParts(send: Send, onBegin: () => void, entry: Entry, bytes: U
       file.done = end;
       if (end === file.size) return ack;
       tries = 0;
-      await pause(pauseMs, stop);
+      shared.nextPart = shared.nextPart.then(() => pause(pauseMs, stop));
+      await Promise.race([shared.nextPart, stop.requested]);
     } catch (error) {
       tries += 1;
       if (!(error instanceof SendError) || tries > maxTries) throw error;
-      if (error.code === 'too_large' && limit.bytes > minPartBytes) {
+      if (error.code === 'too_large' && shared.partBytes > minPartBytes) {
         // The server's limit is below its default. Base64 encodes three bytes at a time.
-        limit.bytes = Math.floor(limit.bytes / 12) * 3;
+        shared.partBytes = Math.floor(shared.partBytes / 12) * 3;
         tries = 1;
       } else if (error.code === 'rate_limited' || error.code === 'unavailable') {
         await pause(500 * 2 ** tries, stop);

@@ -277,6 +277,7 @@ function entryOf(size = log.size): Entry {
 }
 
 describe('a file is sent', () => {
+  const bob = () => conversationState('bob');
   const begin = vi.fn();
   beforeEach(() => begin.mockClear());
   /** The receiver of everything that `answer` lets pass. */
@@ -312,7 +313,7 @@ describe('a file is sent', () => {
       return ack(id, 'push');
     });
     const entry = entryOf();
-    expect((await run(sendFile(relay.send, entry, begin))).route).toBe('push');
+    expect((await run(sendFile(bob(), relay.send, entry, begin))).route).toBe('push');
     expect(relay.sent).toEqual(['f1', `f1-${partBytes}`, `f1-${2 * partBytes}`]);
     expect(most).toBe(1);
     expect(begin).toHaveBeenCalledTimes(1);
@@ -323,39 +324,39 @@ describe('a file is sent', () => {
   it('again where the server was too busy, or the acknowledgement was lost', async () => {
     const errors = [new SendError('rate_limited', 'refused', ''), null, new SendError('link_lost', 'unknown', ''), new SendError('unavailable', 'refused', '')];
     const relay = server((n, id) => errors[n - 1] ?? ack(id));
-    await run(sendFile(relay.send, entryOf(), begin));
+    await run(sendFile(bob(), relay.send, entryOf(), begin));
     expect(relay.sent.length).toBe(6);
     expect(await isWhole(files()[0])).toBe(true);
   });
 
   it('in smaller parts if the server allows no larger ones', async () => {
     const relay = server((n, id) => (n <= 2 ? new SendError('too_large', 'refused', '') : ack(id)));
-    await run(sendFile(relay.send, entryOf(), begin));
+    await run(sendFile(bob(), relay.send, entryOf(), begin));
     expect(relay.sent.slice(2, 4)).toEqual(['f1', 'f1-2811']);
     expect(await isWhole(files()[0])).toBe(true);
     // The limit is the server's, and holds for the next file.
-    await run(sendFile(relay.send, { ...entryOf(3_000), id: 'f2' }, begin));
+    await run(sendFile(bob(), relay.send, { ...entryOf(3_000), id: 'f2' }, begin));
     expect(relay.sent.slice(-2)).toEqual(['f2', 'f2-2811']);
   });
 
   it('until the receiver is gone', async () => {
     const relay = server((n, id) => ack(id, n === 2 ? 'none' : 'chat'));
-    expect((await run(sendFile(relay.send, entryOf(), begin))).route).toBe('none');
+    expect((await run(sendFile(bob(), relay.send, entryOf(), begin))).route).toBe('none');
     expect(relay.sent.length).toBe(2);
   });
 
   it('until the server refuses a part, or is too busy for long', async () => {
     const refused = server((n, id) => (n === 2 ? new SendError('not_a_member', 'refused', 'no') : ack(id)));
-    await expect(run(sendFile(refused.send, entryOf(), begin))).rejects.toMatchObject({ code: 'not_a_member' });
+    await expect(run(sendFile(bob(), refused.send, entryOf(), begin))).rejects.toMatchObject({ code: 'not_a_member' });
     const busy = server(() => new SendError('rate_limited', 'refused', ''));
-    await expect(run(sendFile(busy.send, entryOf(), begin))).rejects.toMatchObject({ code: 'rate_limited' });
+    await expect(run(sendFile(bob(), busy.send, entryOf(), begin))).rejects.toMatchObject({ code: 'rate_limited' });
     expect(busy.sent.length).toBe(9);
   });
 
   it('until it is canceled, also while a part waits for the connection', async () => {
     const relay = server((n, id) => (n === 2 ? new Promise(() => {}) : ack(id)));
     const entry = entryOf();
-    const sending = sendFile(relay.send, entry, begin);
+    const sending = sendFile(bob(), relay.send, entry, begin);
     await vi.advanceTimersByTimeAsync(1_000);
     expect(relay.sent.length).toBe(2);
     entry.file?.cancel?.();
@@ -363,9 +364,41 @@ describe('a file is sent', () => {
     expect(files()).toMatchObject([{ problem: 'canceled' }]);
   });
 
-  it('one after the other', async () => {
+  it('while one to another user waits for that user', async () => {
+    // Held: it is acknowledged when its receiver is back.
+    const held = sendFile(conversationState('carol'), () => new Promise(() => {}), { ...entryOf(), id: 'held' }, begin);
+    held.catch(() => {});
+    const next = sendFile(conversationState('carol'), () => new Promise(() => {}), { ...entryOf(), id: 'next' }, begin);
+    next.catch(() => {});
     const relay = server((_, id) => ack(id));
-    await run(Promise.all([sendFile(relay.send, entryOf(), begin), sendFile(relay.send, { ...entryOf(3), id: 'f2' }, begin)]));
+    await run(sendFile(bob(), relay.send, entryOf(), begin));
+    expect(await isWhole(files()[0])).toBe(true);
+    // The next one to that user has not begun.
+    expect(begin).toHaveBeenCalledTimes(2);
+  });
+
+  it('with files to other users, at the rate of one file', async () => {
+    const sent: string[] = [];
+    const send = async (_: unknown, id: string): Promise<Ack> => {
+      sent.push(id);
+      return ack(id);
+    };
+    const users = ['bob', 'carol', 'dave'];
+    void users.map((user) => sendFile(conversationState(user), send, { ...entryOf(), id: user }, begin));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(sent).toEqual(users);
+    const counts: number[] = [];
+    for (let n = 0; n < 6; n += 1) {
+      await vi.advanceTimersByTimeAsync(50);
+      counts.push(sent.length);
+    }
+    expect(counts).toEqual([4, 5, 6, 7, 8, 9]);
+    expect(sent.slice(3)).toEqual([partBytes, 2 * partBytes].flatMap((offset) => users.map((user) => `${user}-${offset}`)));
+  });
+
+  it('one after the other to the same user', async () => {
+    const relay = server((_, id) => ack(id));
+    await run(Promise.all([sendFile(bob(), relay.send, entryOf(), begin), sendFile(bob(), relay.send, { ...entryOf(3), id: 'f2' }, begin)]));
     expect(relay.sent).toEqual(['f1', `f1-${partBytes}`, `f1-${2 * partBytes}`, 'f2']);
   });
 });
