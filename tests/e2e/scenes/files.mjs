@@ -48,8 +48,13 @@ scene('an image is sent small, without its location, and shown', async (stage) =
   const bob = await stage.chat(url, 'bob', 'alice', phone);
   await isThere(alice);
   const original = await photo(alice, 3_000, 2_000);
-  await pick(alice, { name: 'sunset.jpeg', type: 'image/jpeg', buffer: original });
-  await attached(alice, 1);
+  // The type does not matter. The browser decodes no TIFF.
+  await pick(alice, { name: 'sunset.jpeg', type: 'application/octet-stream', buffer: original }, { name: 'scan.tif', buffer: Buffer.from('II*\0 LOCATION') });
+  await attached(alice, 2);
+  await alice.getByText('13 B, sent unchanged: its metadata, such as the location, stays in it.').waitFor();
+  await accessible(alice, 'a file that keeps its metadata');
+  await stage.shot(alice, 'files-unchanged');
+  await alice.getByRole('button', { name: 'Remove scan.tif' }).click();
   await alice.locator('[data-test=composer]').fill('From the roof');
   await stage.shot(alice, 'files-attached');
   await accessible(alice, 'an attached file');

@@ -63,7 +63,7 @@ describe('a conversation', () => {
     const [draft, unsent, file, unread, view] = all;
     draft!.draft = 'not finished';
     append(unsent!, { id: 'm', own: true, value: 'not sent', at: 1, status: 'failed' });
-    append(file!, { id: 'f', own: false, value: 'f', at: 2, status: null, file: { name: 'f', type: '', size: 9, done: 0, content: null, picture: null, problem: null, cancel: null } });
+    append(file!, { id: 'f', own: false, value: 'f', at: 2, status: null, file: { name: 'f', type: '', size: 9, done: 0, content: null, picture: null, keepsMetadata: false, problem: null, cancel: null } });
     unread!.unread = 1;
     view!.open = true;
 

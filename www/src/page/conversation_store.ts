@@ -34,6 +34,8 @@ export interface FileState {
   content: Blob | null;
   /** The size of an image that can be shown; null for other files. */
   picture: { readonly width: number; readonly height: number } | null;
+  /** Whether an attached image or video is sent unchanged: what it says about its place and its camera stays in it. */
+  keepsMetadata: boolean;
   /** `released`: this tab removed it, since its files were too large together. The last four: it cannot be sent. */
   problem: 'canceled' | 'incomplete' | 'invalid' | 'released' | 'large' | 'empty' | 'unreadable' | 'many' | null;
   /** Stops sending the file; null if it is not being sent. */

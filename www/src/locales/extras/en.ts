@@ -62,6 +62,7 @@ export const en = {
   'files.preparing': 'Preparing…',
   'files.image': 'Image: {name}',
   'files.attached': 'Attached files',
+  'files.unchanged': '{size}, sent unchanged: its metadata, such as the location, stays in it.',
   'files.canceled': 'This file was canceled.',
   'files.incomplete': 'This file did not arrive completely. Ask for it again.',
   'files.invalid': 'This file is damaged. Ask for it again.',

@@ -63,6 +63,7 @@ export const zh: Readonly<Record<ExtraTextKey, string>> = {
   'files.preparing': '正在处理…',
   'files.image': '图片：{name}',
   'files.attached': '待发送的文件',
+  'files.unchanged': '{size}，原样发送：位置等元数据会保留在文件中。',
   'files.canceled': '这个文件已取消发送。',
   'files.incomplete': '文件未能完整送达，请让对方重新发送。',
   'files.invalid': '文件已损坏，请让对方重新发送。',

@@ -1,7 +1,7 @@
 import { shallowReactive } from 'vue';
 import type { ConversationState, FileState } from '../conversation_store';
 import { fileName, maxFileBytes, mediaType } from './format';
-import { readPicture, type Picture } from './picture';
+import { imageType, readPicture, type ImageType, type Picture } from './picture';
 import { makeFile, setContent } from './store';
 
 /** The longest edge of an image that is sent, in pixels. */
@@ -11,7 +11,7 @@ const maxPngBytes = 600_000;
 
 export const maxAttachments = 10;
 
-/** Adds files to the draft. An image is made smaller first, without the camera's data and the location. */
+/** Adds files to the draft. An image is made smaller first, without the camera's data and the location, if the browser can decode it. */
 export async function attachFiles(state: ConversationState, files: readonly File[]): Promise<void> {
   const added = files.slice(0, Math.max(0, maxAttachments + 1 - state.attachments.length)).map((source) => ({ source, file: makeFile({ name: fileName(source.name), type: mediaType(source.type), size: source.size }) }));
   state.attachments.push(...added.map(({ file }) => file));
@@ -29,14 +29,22 @@ async function prepare(source: File, file: FileState): Promise<FileState> {
   const fail = (problem: FileState['problem']): FileState => shallowReactive({ ...file, problem });
   try {
     if (source.size === 0) return fail('empty');
-    const image = /^image\/(png|jpeg|webp)$/.test(file.type) ? await shrink(source) : null;
+    // The bytes decide: a file may have any name and type.
+    const type = imageType(await head(source, 16));
+    // A GIF may be an animation.
+    const image = type === null || type === 'image/gif' ? null : await shrink(source, type);
     if (image !== null) return whole({ name: withEnding(file.name, image.type), type: image.type, size: image.size }, image);
-    return source.size > maxFileBytes ? fail('large') : await whole(file, source);
+    if (source.size > maxFileBytes) return fail('large');
+    const unchanged = await whole(file, source);
+    unchanged.keepsMetadata = type !== null || /^(image|video)\//.test(file.type);
+    return unchanged;
   } catch {
     // A folder, or a file that was removed meanwhile.
     return fail('unreadable');
   }
 }
+
+const head = async (file: Blob, bytes: number): Promise<Uint8Array> => new Uint8Array(await file.slice(0, bytes).arrayBuffer());
 
 async function whole(description: { readonly name: string; readonly type: string; readonly size: number }, content: Blob): Promise<FileState> {
   const file = makeFile(description);
@@ -46,7 +54,7 @@ async function whole(description: { readonly name: string; readonly type: string
 
 function withEnding(name: string, type: string): string {
   const ending = type === 'image/jpeg' ? 'jpg' : type.slice('image/'.length);
-  return fileName(`${name.replace(/\.(png|jpe?g|webp)$/i, '')}.${ending}`);
+  return fileName(`${name.replace(/\.(png|jpe?g|webp|avif|hei[cf]|tiff?)$/i, '')}.${ending}`);
 }
 
 /** The size at which both edges are short enough. */
@@ -56,12 +64,11 @@ export function fit({ width, height }: Pick<Picture, 'width' | 'height'>, edge: 
 }
 
 /** The image, drawn anew so that nothing but its pixels is left. Null if the browser cannot decode it, as with an animation. */
-async function shrink(source: File): Promise<Blob | null> {
-  const bytes = new Uint8Array(await source.arrayBuffer());
-  if (isAnimated(bytes)) return null;
+async function shrink(source: File, type: ImageType): Promise<Blob | null> {
+  if (isAnimated(await head(source, 64))) return null;
   let bitmap: ImageBitmap;
   try {
-    bitmap = await createImageBitmap(source);
+    bitmap = await createImageBitmap(source.slice(0, source.size, type === 'image/heif' ? source.type : type));
   } catch {
     return null;
   }
@@ -74,7 +81,7 @@ async function shrink(source: File): Promise<Blob | null> {
       const context = canvas.getContext('2d');
       if (context === null) return null;
       context.imageSmoothingQuality = 'high';
-      const png = source.type === 'image/png' ? await draw(canvas, context, bitmap, 'image/png') : null;
+      const png = type === 'image/png' ? await draw(canvas, context, bitmap, 'image/png') : null;
       if (png !== null && png.size <= maxPngBytes) return png;
       const jpeg = await draw(canvas, context, bitmap, 'image/jpeg');
       if (jpeg !== null && jpeg.size <= maxFileBytes && readPicture(new Uint8Array(await jpeg.arrayBuffer())) !== null) return jpeg;

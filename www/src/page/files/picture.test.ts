@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readPicture } from './picture';
+import { imageType, readPicture } from './picture';
 
 const of = (...parts: readonly (string | readonly number[])[]): Uint8Array<ArrayBuffer> =>
   Uint8Array.from(parts.flatMap((part) => (typeof part === 'string' ? [...part].map((character) => character.charCodeAt(0)) : part)));
@@ -36,6 +36,20 @@ describe('an image is recognized by its bytes', () => {
     ['nothing', of()],
   ])('%s is no image', (_, bytes) => {
     expect(readPicture(bytes)).toBe(null);
+  });
+
+  it.each([
+    ['HEIF', of(big32(24), 'ftypheic'), 'image/heif'],
+    ['AVIF', of(big32(24), 'ftypavif'), 'image/heif'],
+    ['TIFF of a PC', of('II*\0', big32(0)), 'image/tiff'],
+    ['TIFF of a Mac', of('MM\0*', big32(0)), 'image/tiff'],
+    // 48 million pixels of a phone.
+    ['JPEG that is too large to be shown', jpeg(8_064, 6_048), 'image/jpeg'],
+    ['video', of(big32(24), 'ftypisom'), null],
+    ['text', of('II, a text'), null],
+    ['nothing', of(), null],
+  ])('but never shown: %s', (_, bytes, type) => {
+    expect([imageType(bytes), readPicture(bytes)]).toEqual([type, null]);
   });
 
   it('is no image if its header is cut off at any byte', () => {

@@ -7,7 +7,7 @@ import { readPicture } from './picture';
 export const maxKeptBytes = 64 * 1024 * 1024;
 
 export function makeFile({ name, type, size }: FileDescription): FileState {
-  return shallowReactive({ name, type, size, done: 0, content: null, picture: null, problem: null, cancel: null });
+  return shallowReactive({ name, type, size, done: 0, content: null, picture: null, keepsMetadata: false, problem: null, cancel: null });
 }
 
 export const allEntries = (): readonly Entry[] => conversationList.value.flatMap(entriesOf);
