@@ -10,6 +10,7 @@ vi.mock('../extras', async () => {
   return { receiveFile: (_add: unknown, _state: unknown, { message }: { readonly message: unknown }) => void received.push(message) };
 });
 vi.mock('./lazy', () => ({ lazyModule: (fetch: () => Promise<unknown>) => fetch }));
+vi.mock('./i18n', () => ({ t: (key: string) => key }));
 
 afterEach(() => {
   received.length = 0;

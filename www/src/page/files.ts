@@ -1,6 +1,8 @@
+import { fileLabel } from './content';
 import type { ConversationState } from './conversation_store';
 import type { AddMessage, Received } from './files/receive';
 import type { SendFile } from './files/send';
+import { t } from './i18n';
 import { lazyModule } from './lazy';
 import { SendError } from '../waystation';
 
@@ -12,9 +14,13 @@ let loaded: Awaited<ReturnType<typeof extras>> = null;
 /** Messages that wait for the code, in the order of their arrival. */
 const waiting: (() => void)[] = [];
 
-/** Handles one message of a file, with `receiveFile` of `files/receive`. */
+/** Handles one message of a file, with `receiveFile` of `files/receive`. Without that code, a text stands for the file. */
 export function receiveFile(add: AddMessage, state: ConversationState, received: Received, own: boolean): void {
-  const receive = (): void => loaded?.receiveFile(add, state, received, own);
+  const receive = (): void => {
+    if (loaded !== null) loaded.receiveFile(add, state, received, own);
+    // The first part stands for the others.
+    else if (!(received.message as { readonly file: { readonly offset?: unknown } | null }).file?.offset) add(state, { ...received, message: fileLabel(t('app.loadFailed')) }, own);
+  };
   if (loaded !== null) return receive();
   waiting.push(receive);
   if (waiting.length > 1) return;
