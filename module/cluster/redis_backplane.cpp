@@ -254,7 +254,7 @@ void RedisBackplane::publish_here(Engine& engine, ChatMember& sender, const Mess
   // it.
   const auto& in_flight = engine.in_flight;
   if (!group.has_socket(message.to_side) || in_flight.has_group(message.group) ||
-      in_flight.has_unshown(message.group)) {
+      in_flight.has_unshown(message.group) || engine.unshown) {
     return refuse(&sender, message, ErrorCode::unavailable);
   }
   MessageTexts texts(chat_text, message);
@@ -440,11 +440,21 @@ void RedisBackplane::refuse(ChatMember* sender, const Message& message, ErrorCod
 
 void RedisBackplane::settle(Engine& engine) noexcept {
   auto& in_flight = engine.in_flight;
-  in_flight.settle(loop_.now_ms(), [this](InFlight::Entry& entry) { expire(entry); });
+  in_flight.settle(loop_.now_ms(), [&](InFlight::Entry& entry) {
+    const bool is_message = entry.kind == InFlight::Kind::message;
+    if (is_message && entry.is_decided && !entry.is_shown) engine.unshown = entry.number;
+    expire(entry);
+  });
   while (!engine.leaving.empty() && in_flight.is_settled(engine.leaving.front().last)) {
     engine.shard.subscriptions().remove(engine.leaving.front().channel);
     engine.leaving.pop_front();
   }
+}
+
+/// The echo of a message of this node has arrived, and so has what was decided before it.
+void RedisBackplane::note_shown(Engine& engine, std::uint32_t number) noexcept {
+  const auto later = engine.unshown ? static_cast<std::int32_t>(number - *engine.unshown) : 0;
+  if (later >= 0) engine.unshown.reset();
 }
 
 void RedisBackplane::on_timer() noexcept {
@@ -501,6 +511,7 @@ void RedisBackplane::on_nodes_changed(Shard& shard) noexcept {
 void RedisBackplane::on_down(Shard& shard) noexcept {
   auto& engine = engine_of(shard);
   engine.recount.stop();
+  engine.unshown.reset();
   engine.in_flight.for_each([this](InFlight::Entry& entry) {
     if (entry.is_decided || entry.is_lost) expire(entry);
   });

@@ -81,6 +81,8 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
     RedisBackplane& backplane;
     InFlight in_flight;
     std::int64_t lost_until_ms = 0;  // messages that have no reply may be decided until then
+    // The last message that was given up although it is decided, and may still be shown.
+    std::optional<std::uint32_t> unshown;
     std::deque<Leaving> leaving;
     Shard shard;
     Recount recount;
@@ -124,6 +126,7 @@ class RedisBackplane final : public ClusterBackplane, private Shard::Listener, p
   void on_reply(Engine& engine, std::uint32_t number, const Reply* reply) noexcept;
   void decide(InFlight::Entry& entry, Verdict verdict, std::size_t reached) noexcept;
   void settle(Engine& engine) noexcept;
+  void note_shown(Engine& engine, std::uint32_t number) noexcept;
   void expire(InFlight::Entry& entry) noexcept;
   void refuse(ChatMember* sender, const Message& message, ErrorCode code) noexcept;
 

@@ -139,6 +139,7 @@ void RedisBackplane::on_echo(Engine& engine, const Channel& channel, const Clust
   const auto route = event.verdict == Verdict::chat   ? Route::chat
                      : event.verdict == Verdict::push ? Route::push
                                                       : Route::none;
+  if (engine.shard.is_own(header.origin)) note_shown(engine, header.socket);
   if (entry != nullptr) {
     decide(*entry, event.verdict, event.reached);
     if (group != nullptr) {
@@ -189,7 +190,7 @@ void RedisBackplane::on_inbox_event(Engine& engine, const ClusterEvent& event) {
       const auto frame = read_frame(event.frame);
       if (!frame || !engine.shard.is_own(frame->header.origin)) return;
       auto* const entry = engine.in_flight.find(frame->header.socket);
-      if (entry == nullptr) return;
+      if (entry == nullptr || entry->kind != InFlight::Kind::message) return;
       if (!is_message_of(*entry, frame->header)) return count(stats_.frames_rejected);
       decide(*entry, event.verdict, event.reached);
       return settle(engine);

@@ -186,22 +186,26 @@ local function remove(name, incarnation)
 end
 -- From when on every node that was connected before has had time to return. A server that has run
 -- for long, was a primary all the time, and has no nodes yet, has never had any.
-local function whole_from(replication)
+local function whole_from(was_promoted)
   local uptime = tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)'))
-  local was_promoted = not string.find(replication, 'second_repl_offset:-1', 1, true)
   -- The table may be an earlier one, from a file. Or somebody has deleted it.
   local had_nodes = redis.call('HLEN', nodes) > 0 or subscribers(all) > 0
   if not uptime or was_promoted or had_nodes then return time + reconnect end
   return (math.floor(time / 1000) - uptime + 1) * 1000 + reconnect  -- the uptime is rounded down
 end
--- A run ends with the process, and when the server becomes a replica. Returns `since`, and whether
--- this call has noticed the run.
-local function note_run()
+-- The id of a server's last promotion. Nothing: it was not promoted, or has forgotten it.
+local function promotion_id()
   local replication = redis.call('INFO', 'replication')
-  local id = run_id .. (string.match(replication, 'master_replid:(%x+)') or '')
-  local known = redis.call('HMGET', run, 'id', 'since', 'last')
+  if string.find(replication, 'second_repl_offset:-1', 1, true) then return nil end
+  return string.match(replication, 'master_replid2:(%x+)')
+end
+-- A run begins with the process, or with a promotion. Returns `since`, and whether this call has
+-- noticed the run.
+local function note_run()
+  local promotion = promotion_id()
+  local known = redis.call('HMGET', run, 'id', 'since', 'last', 'promotion')
   local since, last = tonumber(known[2]), tonumber(known[3])
-  local is_new = known[1] ~= id or not since
+  local is_new = known[1] ~= run_id or not since or (promotion and promotion ~= known[4])
   -- Times of another run are of no use, and the clock may have been set back meanwhile.
   if is_new then redis.call('DEL', seen) end
   if not is_new and last > time then
@@ -214,9 +218,10 @@ local function note_run()
   end
   -- If nobody was served for long, it was not the nodes that were silent.
   if is_new or time - last > silence then since = time end
-  redis.call('HSET', run, 'id', id, 'since', since, 'last', time)
+  redis.call('HSET', run, 'id', run_id, 'since', since, 'last', time)
+  if is_new then redis.call('HSET', run, 'promotion', promotion or '') end
   if is_new then
-    local until_time = whole_from(replication)
+    local until_time = whole_from(promotion)
     if until_time > time then redis.call('HSET', nodes, unknown, until_time) end
   end
   return since, is_new

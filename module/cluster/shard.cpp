@@ -330,7 +330,8 @@ void Shard::add_node(std::string_view name) {
 void Shard::on_confirmed(const RedisConnection::Push& push) {
   const bool is_subscribed = push.type == RedisConnection::Push::Type::subscribed;
   if (push.channel == inbox_) {
-    if (is_subscribed && state_ == State::entering && !is_stale_) register_node();
+    const bool is_entering = state_ == State::entering && !is_stale_ && !is_leaving();
+    if (is_subscribed && is_entering) register_node();
   } else if (push.channel == all_) {
     if (is_subscribed && state_ == State::joining && !is_stale_ && !is_leaving()) become_ready();
     if (!is_subscribed && is_leaving()) finish_leaving();

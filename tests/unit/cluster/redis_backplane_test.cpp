@@ -657,6 +657,20 @@ TEST_F(RedisBackplaneTest, ManyNodesThatComeAtOnceCauseFewRecounts) {
   EXPECT_LT(std::stoi(stats.substr(calls + 22)), 150) << stats;
 }
 
+TEST_F(RedisBackplaneTest, NotificationsOfThisNodeAreNoStrangers) {
+  auto& first = node("a");
+  const auto push_socket = push(first, "alice");
+  int answered = 0;
+  for (int i = 0; i < 200; ++i) {
+    first.backplane.notify({.value = "1", .group = {}, .from = {}, .to = "alice", .id = {}},
+                           [&](const SocketCount&) { ++answered; });
+    if (i % 10 == 0) loop.round();
+  }
+  ASSERT_TRUE(loop.run_until([&] { return answered == 200; }));
+  ASSERT_TRUE(loop.run_until([&] { return push_socket->texts.size() == 200; }));
+  EXPECT_EQ(first.backplane.state()->stats.frames_rejected, 0U);
+}
+
 TEST_F(RedisBackplaneTest, CallsCountTheSocketsOfAllNodes) {
   auto& first = node("a");
   auto& second = node("b");

@@ -848,6 +848,32 @@ TEST_F(ScriptsTest, APromotedReplicaMayLackNodes) {
   EXPECT_EQ(server_.ask({"HEXISTS", names_.nodes_key(), "?"}), "1");
 }
 
+// Its replication id changes with both.
+TEST_F(ScriptsTest, AServerThatGetsOrLosesAReplicaHasItsTable) {
+  await_uptime();
+  const Scripts usual(names_, {.reconnect_ms = 1});
+  const auto one = entry("node-1");
+  enter(usual, one);
+  const auto port = std::to_string(free_port());
+  ASSERT_EQ(server_.ask({"CONFIG", "SET", "repl-backlog-ttl", "1", "port", port}), "OK");
+  const auto replication_id = [&] {
+    const auto info = server_.ask({"INFO", "replication"});
+    return info.substr(info.find("master_replid:"), 54);
+  };
+  const auto at_first = replication_id();
+  std::string with_replica;
+  {
+    const RedisServer replica({"--replicaof", "127.0.0.1 " + port});
+    ASSERT_TRUE(eventually([&] { return replication_id() != at_first; }));
+    with_replica = replication_id();
+    reap(usual, one);
+    EXPECT_EQ(server_.ask({"HEXISTS", names_.nodes_key(), "?"}), "0");
+  }
+  ASSERT_TRUE(eventually([&] { return replication_id() != with_replica; }));
+  reap(usual, one);
+  EXPECT_EQ(server_.ask({"HEXISTS", names_.nodes_key(), "?"}), "0");
+}
+
 TEST_F(ScriptsTest, ATableFromAFileMayLackNodes) {
   await_uptime();
   server_.ask({"HSET", names_.nodes_key(), "node-1", "-"});
