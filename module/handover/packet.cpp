@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "reactor/adopted_socket.hpp"
+
 namespace waystation {
 namespace {
 
@@ -42,6 +44,8 @@ Packet Packet::receive(int socket, std::span<char> buffer) {
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
       packet.descriptors.emplace_back(fd);
+      // Also where it is closed again, so that no thread of the relay waits for its client.
+      close_without_waiting(fd);
     }
   }
   return packet;

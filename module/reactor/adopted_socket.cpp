@@ -373,7 +373,9 @@ class Adopter {
       return search_failure(failed);
     }
     auto taken = take(descriptor.get(), limit);
-    if (taken) descriptor.reset();
+    if (!taken) return taken;
+    descriptor.reset();
+    close_without_waiting(taken->get());
     return taken;
   }
 
@@ -480,11 +482,19 @@ class Adopter {
       if (auto opened = open_dead_socket(); !opened) return std::move(opened.error());
     }
     if (is_ended_here(fd)) return ended_here();
+    return take_and_leave(fd, dead_.get(), limit);
+  }
+
+  /// Takes the connection, and leaves `replacement` under the server's number.
+  Result<AdoptedSocket, AdoptionFailure> take_and_leave(int fd, int replacement, int limit)
+      WAYSTATION_REQUIRES(search_) {
     auto taken = take(fd, limit);
-    if (taken && dup3(dead_.get(), fd, O_CLOEXEC) < 0) {
+    if (!taken) return taken;
+    if (dup3(replacement, fd, O_CLOEXEC) < 0) {
       // Nothing was taken: the duplicate closes, the server keeps its own.
-      return not_replaced();
+      return system_failure("the server's descriptor cannot be replaced");
     }
+    close_without_waiting(taken->get());
     return taken;
   }
 
@@ -506,14 +516,9 @@ class Adopter {
     }
     FileDescriptor gate(pair[0]);
     const FileDescriptor servers(pair[1]);
-    auto taken = take(fd, limit);
+    auto taken = take_and_leave(fd, servers.get(), limit);
     if (!taken) return std::move(taken.error());
-    if (dup3(servers.get(), fd, O_CLOEXEC) < 0) return not_replaced();
     return GatedSocket{std::move(*taken), std::move(gate)};
-  }
-
-  static AdoptionFailure not_replaced() {
-    return system_failure("the server's descriptor cannot be replaced");
   }
 
   // The client would get a 101, and then the end of the stream.
@@ -757,6 +762,12 @@ Result<AdoptedSocket, AdoptionFailure> AdoptedSocket::from(FileDescriptor& descr
 
 bool has_descriptors(std::uint32_t reserve) {
   return Adopter::instance().has_descriptors(reserve);
+}
+
+void close_without_waiting(int socket) noexcept {
+  const linger off{0, 0};
+  // Fails only for descriptors that are no sockets.
+  (void)setsockopt(socket, SOL_SOCKET, SO_LINGER, &off, sizeof off);
 }
 
 Result<AdoptedSocket, AdoptionFailure> adopt_socket(const AdoptionTarget& target) {

@@ -24,7 +24,7 @@ namespace waystation {
 struct AdoptionFailure;
 
 /// An adopted socket. The process keeps a record of it, so that no later search takes it for a
-/// socket of the web server. Closed with its owner.
+/// socket of the web server. Closed with its owner; closing never waits for the client.
 class AdoptedSocket {
  public:
   AdoptedSocket() = default;
@@ -83,6 +83,11 @@ struct AdoptionFailure {
 /// that, and at most 64. Any thread, as below.
 bool has_descriptors(std::uint32_t reserve);
 
+/// Turns SO_LINGER off, which belongs to the socket and not to its owner. With it, close() waits
+/// for the client: up to a time that the former owner chose. Does nothing to a descriptor that is
+/// no socket. Any thread.
+void close_without_waiting(int socket) noexcept;
+
 /// Adopts the one socket that `target` describes, and leaves a dead socket under the server's
 /// number. On failure nothing was changed. A given descriptor is not searched for. Any thread; the
 /// searches of a process run one after the other.
@@ -99,8 +104,8 @@ struct GatedSocket {
 /// was changed. Any thread.
 Result<GatedSocket, AdoptionFailure> adopt_gated(const AdoptionTarget& target);
 
-/// Undoes adopt_gated() before the server goes on: `descriptor` is the connection again. False, and
-/// nothing was changed, where a system call fails.
+/// Undoes adopt_gated() before the server goes on: `descriptor` is the connection again, without
+/// SO_LINGER. False, and nothing was changed, where a system call fails.
 bool give_back(GatedSocket& socket, int descriptor) noexcept;
 
 /// An address as 16 bytes in network order. IPv4 addresses are mapped to IPv6, so that both

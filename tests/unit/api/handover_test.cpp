@@ -280,6 +280,33 @@ TEST_F(HandoverTest, AGivenSocketLeavesTheReserve) {
   EXPECT_TRUE(eventually([&] { return count("unavailable") == 1; }));
 }
 
+TEST_F(HandoverTest, ASocketThatLingeredDoesNotHoldUpOthersWhenItCloses) {
+  // Longer than any deadline below.
+  const linger former{1, 10'000};
+  ASSERT_EQ(setsockopt(listener_.get(), SOL_SOCKET, SO_LINGER, &former, sizeof former), 0);
+  start();
+  const auto asker = socket_.connect();
+  send_message(asker, upgrade_of("/push/slow/").bytes());
+  ASSERT_EQ(receive_message(asker), kGive);
+  WebSocketClient slow(connect_to({"127.0.0.1", listener_.port()}, nullptr, 4096));
+  {
+    const auto server = listener_.accept();
+    send_message(asker, here_message(), {server.get()});
+  }
+  EXPECT_THAT(slow.read_head(), testing::StartsWith("HTTP/1.1 101 "));
+  const auto open_before = open_descriptors();
+  // The client reads nothing of this, so that the kernel still has most of it when the socket
+  // closes.
+  const auto text = '"' + std::string(60'000, 'x') + '"';
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(waystation_push(relay_->get(), "slow", text.c_str(), text.size(), 20'000, nullptr),
+              WAYSTATION_OK);
+  }
+  slow.half_close();
+  ASSERT_TRUE(eventually([&] { return open_descriptors() < open_before; })) << "not closed";
+  EXPECT_EQ(waystation_presence(relay_->get(), "bob", 20'000, nullptr), WAYSTATION_OK);
+}
+
 TEST_F(HandoverTest, IdentifyGetsTheRequestOnAThreadOfItsOwn) {
   options_.auth = WAYSTATION_AUTH_CALLBACK;
   std::atomic<int> calls = 0;

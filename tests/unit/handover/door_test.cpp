@@ -330,6 +330,22 @@ TEST_F(DoorTest, ClosesAllDescriptorsOfAMalformedHere) {
   EXPECT_THAT(owner_.faults, SizeIs(7));
 }
 
+TEST_F(DoorTest, NoReceivedSocketWaitsForItsClientWhenItCloses) {
+  const linger former{1, 1000};
+  const Listener listener;
+  ASSERT_EQ(setsockopt(listener.get(), SOL_SOCKET, SO_LINGER, &former, sizeof former), 0);
+  const auto client = connect_to({"127.0.0.1", listener.port()});
+  const auto server = listener.accept();
+  const auto asker = given();
+  send_message(asker, here_message() + "x", {server.get()});
+  loop_.round();
+  EXPECT_THAT(owner_.faults, SizeIs(1)) << "the door closed it";
+  linger now{};
+  socklen_t size = sizeof now;
+  ASSERT_EQ(getsockopt(server.get(), SOL_SOCKET, SO_LINGER, &now, &size), 0);
+  EXPECT_EQ(now.l_onoff, 0);
+}
+
 TEST_F(DoorTest, ASecondHereIsClosedUnread) {
   auto client = pair();
   auto other = pair();

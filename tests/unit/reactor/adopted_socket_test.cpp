@@ -479,6 +479,50 @@ TEST(AdoptedSocket, AnOwnDescriptorMustBeAConnectedStreamAndStaysWithItsOwnerOth
   again.release();
 }
 
+TEST(AdoptedSocket, ClosingNeverWaitsForTheClient) {
+  const linger former{1, 1000};
+  const Listener listener;
+  // Connections get the option of the socket that accepts them.
+  ASSERT_EQ(setsockopt(listener.get(), SOL_SOCKET, SO_LINGER, &former, sizeof former), 0);
+  std::vector<FileDescriptor> clients;
+  const auto accepted = [&] {
+    clients.push_back(connect_to({"127.0.0.1", listener.port()}));
+    return listener.accept();
+  };
+  const auto is_lingering = [](int fd) {
+    linger option{};
+    socklen_t size = sizeof option;
+    EXPECT_EQ(getsockopt(fd, SOL_SOCKET, SO_LINGER, &option, &size), 0);
+    return option.l_onoff != 0;
+  };
+  auto own = accepted();
+  ASSERT_TRUE(is_lingering(own.get()));
+  const auto moved = AdoptedSocket::from(own, 0);
+  ASSERT_EQ(cause_of(moved), std::nullopt);
+  EXPECT_FALSE(is_lingering(moved->get()));
+
+  const auto known = accepted();
+  const auto given = adopt_socket({known.get(), "", 0, 0});
+  ASSERT_EQ(cause_of(given), std::nullopt);
+  EXPECT_FALSE(is_lingering(given->get()));
+
+  const auto unknown = accepted();
+  const auto found = adopt_accepted(unknown.get());
+  ASSERT_EQ(cause_of(found), std::nullopt);
+  EXPECT_FALSE(is_lingering(found->get()));
+
+  const auto tls = accepted();
+  const auto peer = Endpoint::peer_of(tls.get());
+  const auto address = peer.address();
+  const auto gated = adopt_gated({tls.get(), address, peer.port(), listener.port()});
+  ASSERT_TRUE(gated) << gated.error().detail;
+  EXPECT_FALSE(is_lingering(gated->socket.get()));
+
+  const auto refused = accepted();
+  ASSERT_EQ(cause_of(adopt_socket({refused.get(), "", 0, 0, UINT32_MAX})), Cause::exhausted);
+  EXPECT_TRUE(is_lingering(refused.get())) << "what was not adopted is unchanged";
+}
+
 TEST(AdoptedSocket, GivenDescriptorsAreAdoptedWithoutASearch) {
   // Larger than any other test's, so that the first adoption counts all descriptors.
   constexpr std::uint32_t kReserve = 100;
