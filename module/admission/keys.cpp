@@ -137,6 +137,11 @@ Result<Key, std::string> parse_secret(std::string_view id, std::string_view secr
   return key;
 }
 
+bool names_file(const std::string& path) noexcept {
+  struct stat status {};
+  return stat(path.c_str(), &status) == 0;
+}
+
 void wipe(Key& key) noexcept {
   OPENSSL_cleanse(key.verify.data(), key.verify.size());
   OPENSSL_cleanse(key.sign.data(), key.sign.size());
@@ -256,13 +261,22 @@ bool is_private_key_file(mode_t mode, uid_t owner) noexcept {
 }
 
 bool is_pasted_key(const std::string& path) {
-  struct stat status {};
-  if (stat(path.c_str(), &status) == 0) return false;
+  if (names_file(path)) return false;
   if (path.find('\n') != std::string::npos || path.find("BEGIN ") != std::string::npos) return true;
   const std::string_view text = path;
   // A key id may stand in front.
   const auto secret = decode_base64(without_blanks(text.substr(text.rfind(':') + 1)));
   return secret && secret->size() >= kMinSecretBytes;
+}
+
+bool is_pasted_text(const std::string& path) {
+  if (path.starts_with('/')) return is_pasted_key(path);
+  return !names_file(path);
+}
+
+Error withheld_path(std::string_view option, std::string_view allowed) {
+  return option_error(option, "(withheld: it may be a key)",
+                      "no such file, or a key instead of the path of its file", allowed);
 }
 
 KeyRing::~KeyRing() {

@@ -27,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.hpp"
 #include "base/result.hpp"
 
 namespace waystation {
@@ -65,6 +66,13 @@ std::string read_private_file(const std::string& path, SecretString& file);
 /// and it has several lines, a line "BEGIN …" of PEM, or a secret of the size that a key file
 /// needs. Such a text must not be shown.
 bool is_pasted_key(const std::string& path);
+
+/// The same for a file whose key may be any text: whether a text names no file, and is not an
+/// absolute path that does not look like a key.
+bool is_pasted_text(const std::string& path);
+
+/// The error for such a text, which is not shown. A missing path can look like a key, too.
+Error withheld_path(std::string_view option, std::string_view allowed);
 
 /// The keys of one file. Immutable; any thread. The destructor overwrites the secrets.
 class KeyRing {

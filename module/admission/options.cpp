@@ -37,17 +37,11 @@ constexpr std::string_view kHandoverKeyAllowed =
 constexpr std::size_t kMinHandoverKey = 16;
 constexpr std::size_t kMaxHandoverKey = 256;
 
-/// For a key where the path of its file belongs, which happens with `$(cat file)`.
-Error pasted_key(std::string_view option, std::string_view allowed) {
-  return option_error(option, "(withheld: it looks like a key)",
-                      "a key instead of the path of its file", allowed);
-}
-
 /// The key of the door's askers; null where there is none, or a mistake.
 std::shared_ptr<const SecretString> read_handover_key(const std::string& path, Errors& errors) {
   if (path.empty()) return nullptr;
-  if (is_pasted_key(path)) {
-    errors.push_back(pasted_key("handover_key_file", kHandoverKeyAllowed));
+  if (is_pasted_text(path)) {
+    errors.push_back(withheld_path("handover_key_file", kHandoverKeyAllowed));
     return nullptr;
   }
   auto key = std::make_shared<SecretString>();
@@ -114,7 +108,7 @@ Result<std::shared_ptr<const KeyRing>> load_keys(const std::string& jwt_key_file
   if (jwt_key_file.empty()) {
     return option_error("jwt_key_file", "\"\"", "tokens need a file of keys", kKeyFileAllowed);
   }
-  if (is_pasted_key(jwt_key_file)) return pasted_key("jwt_key_file", kKeyFileAllowed);
+  if (is_pasted_key(jwt_key_file)) return withheld_path("jwt_key_file", kKeyFileAllowed);
   auto keys = KeyRing::load(jwt_key_file);
   if (!keys) {
     return option_error("jwt_key_file", waystation::in_quotes(jwt_key_file), keys.error(),
@@ -187,7 +181,7 @@ Result<AdmissionRules, std::vector<Error>> read_rules(AdmissionOptions options) 
     }
   } else {
     if (is_pasted_key(options.jwt_key_file))
-      errors.push_back(pasted_key("jwt_key_file", kKeyFileAllowed));
+      errors.push_back(withheld_path("jwt_key_file", kKeyFileAllowed));
     rules.keys = std::make_shared<const KeyRing>();
   }
   rules.handover_key = read_handover_key(options.handover_key_file, errors);

@@ -54,9 +54,7 @@ Result<std::shared_ptr<const SealKeys>> read_keys(const waystation_options& opti
   const auto path = text_or_empty(options.cluster_key_file);
   // Such a text must not be shown.
   if (is_pasted_key(path)) {
-    return Error{"cluster_key_file",
-                 "cluster_key_file: it is a key, not the path of a file; allowed: " +
-                     std::string(allowed_for("cluster_key_file"))};
+    return withheld_path("cluster_key_file", allowed_for("cluster_key_file"));
   }
   const auto wrong = [&path](std::string_view problem) {
     return option_error("cluster_key_file", in_quotes(path), problem,

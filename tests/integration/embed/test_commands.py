@@ -238,7 +238,7 @@ class Commands(CommandCase):
     def test_shows_no_key_that_stands_for_its_path(self):
         secret = base64.b64encode(bytes(range(32))).decode()
         pem = f"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----"
-        withheld = "jwt_key_file = (withheld: it looks like a key)"
+        withheld = "jwt_key_file = (withheld: it may be a key)"
         token = ["token", "issue", "--user", "alice"]
         for key in (secret, f"2024-05:{secret}", f"# mine\n{secret}\n", pem):
             file = self.file(f"jwt_key_file = {json.dumps(key)}\n")
@@ -254,6 +254,21 @@ class Commands(CommandCase):
                         for line in (secret, secret[:16], "BEGIN"):
                             self.assertNotIn(line, shown)
                         self.assertEqual(result.returncode, 0 if "show" in command else 2, shown)
+
+    def test_shows_no_key_of_the_door_that_stands_for_its_path(self):
+        for key in ("00112233445566778899aabbccddeeff", base64.b64encode(b"k" * 18).decode(),
+                    "correct horse battery staple"):
+            file = self.file(f"handover_key_file = {json.dumps(key)}\n")
+            for command in (["config", "check"], ["serve"], ["config", "show"]):
+                for arguments, variables in ((["--handover-key-file", key], {}),
+                                             (["--config", file], {}),
+                                             ([], {"WAYSTATION_HANDOVER_KEY_FILE": key})):
+                    result = run(*command, *arguments, env=environment(**variables))
+                    shown = (result.stdout + result.stderr).replace("\n# ", " ")
+                    self.assertIn("handover_key_file = (withheld: it may be a key): no such file, "
+                                  "or a key", shown)
+                    self.assertNotIn(key[:8], shown)
+                    self.assertEqual(result.returncode, 0 if "show" in command else 2, shown)
 
     def test_names_a_port_in_use(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:

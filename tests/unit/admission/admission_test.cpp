@@ -1061,7 +1061,7 @@ TEST(AdmissionOptions, AreRefusedWithALineThatNamesTheKey) {
            Case{[](auto&o, auto&) { o.auth = Auth::jwt; },
                 "jwt_key_file = \"\": tokens need a file of keys", ""},
            Case{[](auto&o, auto&) { o.jwt_key_file = test::base64(kSecret); },
-                "jwt_key_file = (withheld: it looks like a key): a key instead of", ""},
+                "jwt_key_file = (withheld: it may be a key): no such file, or a key", ""},
            Case{[](auto&o, auto&path) {
                   o.auth = Auth::jwt;
                   o.jwt_key_file = path;
@@ -1098,7 +1098,9 @@ TEST(AdmissionOptions, AreRefusedWithALineThatNamesTheKey) {
            Case{[](auto&o, auto&path) { o.handover_key_file = path; }, "chmod 600", shared},
            Case{[](auto&o, auto&) { o.handover_key_file = "/no/such"; }, "it cannot be opened", ""},
            Case{[](auto&o, auto&) { o.handover_key_file = test::base64(kSecret); },
-                "handover_key_file = (withheld: it looks like a key): a key instead of", ""},
+                "handover_key_file = (withheld: it may be a key): no such file, or a key", ""},
+           Case{[](auto&o, auto&) { o.handover_key_file = "correct horse battery staple"; },
+                "handover_key_file = (withheld: it may be a key): no such file, or a key", ""},
            Case{[](auto&o, auto&) { o.auth = Auth::callback; }, "needs the function identify", ""},
        }) {
     AdmissionOptions options;

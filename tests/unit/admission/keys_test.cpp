@@ -159,6 +159,23 @@ TEST(KeyFile, HasAPathThatIsNoKey) {
   EXPECT_FALSE(is_pasted_key(path));
 }
 
+TEST(KeyFile, HasAPathThatIsNoTextWhereAKeyMayBeAnyText) {
+  test::Folder folder;
+  for (const std::string& key :
+       {std::string("00112233445566778899aabbccddeeff"), test::base64(std::string(18, 's')),
+        std::string("correct horse battery staple"), test::base64(std::string(32, '\xff'))}) {
+    EXPECT_TRUE(is_pasted_text(key)) << key;
+  }
+  EXPECT_FALSE(is_pasted_text(folder.path() + "/none.key"));
+  EXPECT_FALSE(is_pasted_text(folder.file("00112233445566778899aabbccddeeff", "")));
+  const auto error = withheld_path("handover_key_file", "a file");
+  EXPECT_EQ(error.option, "handover_key_file");
+  EXPECT_EQ(
+      error.message,
+      "handover_key_file = (withheld: it may be a key): no such file, or a key instead of the "
+      "path of its file; allowed: a file");
+}
+
 TEST(KeyFile, IsPrivateIfOnlyItsOwnerOrTheGroupOfRootCanReadIt) {
   struct Case {
     mode_t mode;
