@@ -87,7 +87,7 @@ int TokenCommand::run() const {
   request.scopes = scopes.c_str();
   request.lifetime_seconds = lifetime_seconds_;
   request.key_id = key_id_.c_str();
-  std::array<char, 8192> token{};
+  std::array<char, 8193> token{};  // waystation_token_issue says so
   LibraryError error;
   const auto status =
       waystation_token_issue(options.get(), &request, token.data(), token.size(), error);

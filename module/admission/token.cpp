@@ -295,7 +295,12 @@ Result<IssuedToken, std::string> issue_token(const KeyRing& keys, const TokenReq
   const JwtText token(is_done ? jwt_encode_str(raw) : nullptr);
   ERR_clear_error();
   if (!token) return "the token cannot be signed with this key";
-  return IssuedToken{token.get()};
+  IssuedToken issued{token.get()};
+  if (issued.token.size() > kMaxTokenBytes) {
+    return "the token has " + std::to_string(issued.token.size()) + " bytes, and at most " +
+           std::to_string(kMaxTokenBytes) + " are allowed; shorten jwt_audience or jwt_issuer";
+  }
+  return issued;
 }
 
 }  // namespace waystation

@@ -852,10 +852,10 @@ typedef struct waystation_token_request {
  * `jwt_key_file`, for `jwt_issuer` and every entry of `jwt_audience`. It is meant for trying a
  * configuration, and for host applications that have logins and no JWT library. It needs no relay,
  * and `auth` may have any value. The token and a NUL are written to `token`, a buffer of `token_size`
- * bytes; 8192 are always enough.
+ * bytes; 8193 are always enough.
  *
  * Errors: WAYSTATION_INVALID (an option or a field of `request`; no key of the file can sign; the
- * buffer is too small), WAYSTATION_EXHAUSTED. On any error *token is an empty string. */
+ * token would have more than 8192 bytes; the buffer is too small), WAYSTATION_EXHAUSTED. On any error *token is an empty string. */
 WAYSTATION_API waystation_status waystation_token_issue(const waystation_options *options,
                                                         const waystation_token_request *request,
                                                         char *token, size_t token_size,

@@ -9,6 +9,7 @@ namespace waystation::test {
 namespace {
 
 using test::base64url;
+using testing::AllOf;
 using testing::HasSubstr;
 
 constexpr std::int64_t kNow = 1'700'000'000'000;
@@ -404,6 +405,29 @@ TEST(IssuedToken, IsSignedWithTheRequestedKey) {
   const auto issued = issue_token(*keys, request);
   ASSERT_TRUE(issued);
   EXPECT_EQ(problem(verify_token(*secret_ring(), {}, issued->token, kNow)), "good");
+}
+
+TEST(IssuedToken, IsShortEnoughToBeAccepted) {
+  const auto keys = secret_ring();
+  TokenRequest request;
+  request.user = "alice";
+  request.issued_at_ms = kNow;
+  request.lifetime_seconds = 60;
+  std::size_t longest = 0;  // of the audiences for which a token is issued
+  for (std::size_t size = 5500; size < 6500; ++size) {
+    request.audiences = {std::string(size, 'a')};
+    const auto issued = issue_token(*keys, request);
+    if (!issued) {
+      EXPECT_THAT(issued.error(), AllOf(HasSubstr(" bytes, and at most 8192 are allowed"),
+                                        HasSubstr("jwt_audience"), HasSubstr("jwt_issuer")));
+      break;
+    }
+    ASSERT_EQ(problem(verify_token(*keys, {{}, request.audiences}, issued->token, kNow)), "good")
+        << size;
+    longest = issued->token.size();
+  }
+  EXPECT_GT(longest, 8188U);
+  EXPECT_LE(longest, 8192U);
 }
 
 TEST(IssuedToken, NeedsAUserALifetimeAndAKey) {
