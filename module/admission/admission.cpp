@@ -178,6 +178,17 @@ struct AdmissionSnapshot::Settings : AdmissionRules {
     return refusal;
   }
 
+  /// `refusal` of a caller that check_user() has not checked.
+  static Refusal name_caller(Refusal refusal, const Identity& identity) {
+    if (!identity.user) return refusal;
+    if (is_user_id(*identity.user)) {
+      refusal.user = *identity.user;
+    } else {
+      refusal.log_detail = "the caller is " + in_quotes(*identity.user);
+    }
+    return refusal;
+  }
+
   /// Whether the caller may open the route.
   static Result<void, Refusal> check_membership(const SocketRoute& route,
                                                 const std::optional<std::string>& caller) {
@@ -312,10 +323,9 @@ Result<void, Refusal> AdmissionSnapshot::authorize(const Request& request, Scope
   auto identity = settings_->identify(request, client, nullptr, now_ms);
   if (!identity) return std::move(identity.error());
   if (identity->scopes.has(scope)) return {};
-  Refusal refusal{RefusalCode::missing_scope,
-                  "this needs the scope " + std::string(scope_name(scope))};
-  refusal.user = std::move(identity->user).value_or("");
-  return refusal;
+  return Settings::name_caller(
+      {RefusalCode::missing_scope, "this needs the scope " + std::string(scope_name(scope))},
+      *identity);
 }
 
 Result<std::optional<std::string>, Refusal> AdmissionSnapshot::authorize_user(

@@ -755,6 +755,36 @@ TEST_F(DebugLogTest, ExplainsEachRefusalErrorFrameAndClose) {
   EXPECT_FALSE(callbacks_.logged("secret"));
 }
 
+TEST_F(DebugLogTest, ShowsNoLinesThatTheNameOfACallerForges) {
+  options_.log_level = WAYSTATION_LOG_DEBUG;
+  options_.auth = WAYSTATION_AUTH_CALLBACK;
+  callbacks_.identify = [](const waystation_request&, waystation_identity& identity) {
+    std::string("mallory)\nforged line").copy(identity.user, sizeof identity.user - 1);
+    return 1;
+  };
+  Embedded relay(options_);
+  const waystation_header host{"Host", "localhost"};
+  waystation_request request{};
+  request.size = sizeof request;
+  request.method = "GET";
+  request.target = "/api/v1/nodes";
+  request.version = "1.1";
+  request.headers = &host;
+  request.header_count = 1;
+  request.remote_address = "127.0.0.1";
+  request.descriptor = -1;
+  waystation_response response{};
+  response.size = sizeof response;
+  EXPECT_EQ(waystation_http(relay.id(), &request, &response), WAYSTATION_OK);
+  EXPECT_EQ(response.status, 403);
+  waystation_response_clear(&response);
+  relay.free();
+  EXPECT_THAT(lines("HTTP request refused"),
+              testing::ElementsAre("HTTP request refused with 403 missing_scope: this needs the "
+                                   "scope admin; the caller is \"mallory)?forged line\" (client "
+                                   "127.0.0.1)"));
+}
+
 TEST_F(DebugLogTest, LogsNothingThatAClientCanCauseAtInfo) {
   cause_refusals();
   EXPECT_THAT(lines("upgrade"), testing::IsEmpty());
