@@ -1,5 +1,6 @@
 // The C functions that read an audit.
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -77,10 +78,14 @@ ws::AuditFilter filter_of(const waystation_audit_filter* given) {
   filter.user = user_of("user", whole.user);
   filter.from = user_of("from", whole.from);
   filter.to = user_of("to", whole.to);
+  std::uint32_t known = 0;
   for (const auto outcome : ws::kAuditOutcomes) {
-    if ((whole.outcomes & (1U << to_public(outcome))) != 0) filter.add(outcome);
+    const auto bit = 1U << to_public(outcome);
+    known |= bit;
+    if ((whole.outcomes & bit) != 0) filter.add(outcome);
   }
-  ws::require(filter.outcomes != 0 || whole.outcomes == 0,
+  // A condition that is ignored would select rows that the caller did not mean.
+  ws::require((whole.outcomes & ~known) == 0,
               "outcomes: unknown bits; allowed: 1u << WAYSTATION_PUSHED and the like");
   return filter;
 }

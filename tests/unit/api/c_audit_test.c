@@ -283,9 +283,12 @@ static void invalid_arguments(void) {
         WAYSTATION_INVALID);
   CHECK(strstr(error.message, "user") != NULL);
   filter = everything();
-  filter.outcomes = 1u << 30;
+  filter.outcomes = 1u << WAYSTATION_PUSHED | 1u << 30;
   CHECK(waystation_audit_read(audit, &filter, 0, on_row, &rows, &error) ==
         WAYSTATION_INVALID);
+  filter.outcomes = WAYSTATION_PUSHED | WAYSTATION_DROPPED; /* a mistake: not the bits of these */
+  CHECK(waystation_audit_prune(file, &filter, NULL, &error) == WAYSTATION_INVALID);
+  CHECK(strstr(error.message, "outcomes: unknown bits") != NULL);
   filter = everything();
   CHECK(waystation_audit_read(audit, NULL, 0, on_row, &rows, NULL) == WAYSTATION_INVALID);
   CHECK(waystation_audit_read(audit, &filter, 0, NULL, &rows, NULL) == WAYSTATION_INVALID);
