@@ -76,7 +76,7 @@ std::unique_ptr<Audit> make_audit(const waystation_options& options, LogLine log
   }
 }
 
-void add_audit_stats(const Audit* audit, waystation_stats& stats) {
+void add_audit_stats(const Audit* audit, waystation_stats& stats) noexcept {
   if (audit == nullptr) return;
   const auto found = audit->stats();
   stats.audit_state = to_public(found.state);
@@ -89,9 +89,9 @@ void add_audit_stats(const Audit* audit, waystation_stats& stats) {
 
 void add_audit_state(const Audit* audit, RelayCalls::Health& health) {
   if (audit == nullptr) return;
-  const auto found = audit->stats();
+  auto found = audit->health();
   health.audit = audit_state_text(found.state);
-  health.audit_fault = found.fault;
+  health.audit_fault = std::move(found.fault);
 }
 
 Result<std::vector<AuditRow>, CallFailure> audit_page(const Audit* audit, const AuditFilter& filter,

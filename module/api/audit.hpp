@@ -27,7 +27,7 @@ std::unique_ptr<Audit> make_audit(const waystation_options& options, LogLine log
 Result<void> check_audit_file(const waystation_options& options);
 
 /// Writes an audit's statistics into the public struct. Does nothing if `audit` is null.
-void add_audit_stats(const Audit* audit, waystation_stats& stats);
+void add_audit_stats(const Audit* audit, waystation_stats& stats) noexcept;
 
 /// Adds an audit's state to /healthz. Does nothing if `audit` is null.
 void add_audit_state(const Audit* audit, RelayCalls::Health& health);

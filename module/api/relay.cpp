@@ -698,7 +698,7 @@ Result<Missed, CallFailure> Relay::missed(const std::string& user, MissedQuestio
   return failure_of(answer.error());
 }
 
-waystation_stats Relay::stats() const {
+waystation_stats Relay::stats() const noexcept {
   waystation_stats stats{};
   stats.size = sizeof stats;
   copy_stats<RelayStats>(kRelayStats, service_.stats(), stats);

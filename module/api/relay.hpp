@@ -106,7 +106,7 @@ class Relay final : private Observer,
 
   RelayService& service() noexcept { return service_; }
   std::size_t max_message_bytes() const override;
-  waystation_stats stats() const;
+  waystation_stats stats() const noexcept;
   /// Returns nothing if `counter` is not a waystation_counter. Throws std::bad_alloc.
   std::optional<LabelCounts> counts(int counter) const;
 

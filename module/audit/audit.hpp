@@ -53,7 +53,9 @@ class Audit final : public Observer, public MissedSource {
   /// 0 switches a limit off.
   void set_retention(std::uint32_t days, std::uint64_t max_bytes) noexcept;
 
-  AuditStats stats() const { return status_.read(inbox_); }
+  AuditStats stats() const noexcept { return status_.read(inbox_); }
+  /// Throws std::bad_alloc.
+  AuditHealth health() const { return status_.health(); }
 
   /// The file's path, with links in its folder resolved.
   const std::string& path() const noexcept { return path_; }

@@ -39,13 +39,14 @@ std::uint64_t AuditStatus::rows_lost(const AuditInbox& inbox) const noexcept {
          rows_abandoned_.load(std::memory_order_relaxed);
 }
 
-AuditStats AuditStatus::read(const AuditInbox& inbox) const {
+AuditHealth AuditStatus::health() const {
+  const MutexLock lock(mutex_);
+  return {state_, fault_};
+}
+
+AuditStats AuditStatus::read(const AuditInbox& inbox) const noexcept {
   AuditStats stats;
-  {
-    const MutexLock lock(mutex_);
-    stats.state = state_;
-    stats.fault = fault_;
-  }
+  stats.state = state();
   stats.rows_written = rows_written_.load(std::memory_order_relaxed);
   stats.rows_lost = rows_lost(inbox);
   stats.rows_waiting = inbox.queue().size();

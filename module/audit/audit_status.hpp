@@ -13,12 +13,16 @@ namespace waystation {
 
 struct AuditStats {
   AuditState state = AuditState::starting;
-  std::string fault;               // a sentence; empty if there is none
   std::uint64_t rows_written = 0;  // committed
   std::uint64_t rows_lost = 0;  // the queue was full, or they could not be written before the end
   std::uint64_t rows_waiting = 0;
   std::uint64_t lag_ms = 0;      // age of the oldest waiting row
   std::uint64_t file_bytes = 0;  // on the disk, with the WAL
+};
+
+struct AuditHealth {
+  AuditState state = AuditState::starting;
+  std::string fault;  // a sentence; empty if there is none
 };
 
 class AuditStatus {
@@ -38,7 +42,9 @@ class AuditStatus {
 
   AuditState state() const noexcept;
   std::uint64_t rows_lost(const AuditInbox& inbox) const noexcept;
-  AuditStats read(const AuditInbox& inbox) const;
+  AuditStats read(const AuditInbox& inbox) const noexcept;
+  /// Throws std::bad_alloc.
+  AuditHealth health() const;
 
  private:
   mutable Mutex mutex_;  // held for a move or a copy only

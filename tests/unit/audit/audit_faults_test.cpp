@@ -13,8 +13,8 @@
 
 #include "audit/audit.hpp"
 #include "audit/audit_prune.hpp"
+#include "support/memory.hpp"
 #include "unit/audit/audit_files.hpp"
-#include "unit/audit/memory.hpp"
 #include "unit/audit/sqlite_hook.hpp"
 
 namespace waystation::test {
@@ -89,7 +89,7 @@ TEST_F(AuditFaultsTest, DoesNotBlockOnAPipeInPlaceOfItsFile) {
   ASSERT_EQ(::mkfifo(file_.c_str(), 0600), 0);
   audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::failed; }));
-  EXPECT_THAT(audit.stats().fault, HasSubstr("not a file"));
+  EXPECT_THAT(audit.health().fault, HasSubstr("not a file"));
   std::filesystem::remove(file_);
   ASSERT_TRUE(audit.flush(kPatience));
   EXPECT_EQ(count(), "1");
@@ -403,13 +403,13 @@ TEST_F(AuditFaultsTest, NeverFollowsALinkThatReplacedItsFile) {
   std::filesystem::create_symlink(folder_.file("trap"), file_);
   audit.on_delivery(pushed(now_ms()));
   ASSERT_TRUE(eventually([&] { return audit.stats().state == AuditState::failed; }));
-  EXPECT_THAT(audit.stats().fault, HasSubstr("a link"));
+  EXPECT_THAT(audit.health().fault, HasSubstr("a link"));
   EXPECT_FALSE(std::filesystem::exists(folder_.file("trap")));
   // The stats show the current fault, not the first one.
   std::filesystem::remove(file_);
   std::filesystem::create_directory(file_);
   EXPECT_TRUE(
-      eventually([&] { return audit.stats().fault.find("not a file") != std::string::npos; }));
+      eventually([&] { return audit.health().fault.find("not a file") != std::string::npos; }));
   std::filesystem::remove(file_);
   ASSERT_TRUE(audit.flush(kPatience));
   EXPECT_EQ(Peek(file_).value("SELECT count(*) FROM deliveries WHERE outcome = 'pushed'"), "1");
@@ -459,7 +459,7 @@ TEST_F(AuditFaultsTest, SetsAsideNoSecondFileIfTheDiskDamagesEachNewOne) {
   damaged();
   audit.on_delivery(pushed(now_ms()));
   EXPECT_TRUE(eventually([&] { return audit.stats().state == AuditState::failed; }));
-  EXPECT_THAT(audit.stats().fault, HasSubstr("not a database"));
+  EXPECT_THAT(audit.health().fault, HasSubstr("not a database"));
   EXPECT_EQ(aside(), 1);
   EXPECT_EQ(audit.stats().rows_waiting, 1U);
 }

@@ -12,4 +12,13 @@ class NoMemoryForOthers {
   NoMemoryForOthers& operator=(const NoMemoryForOthers&) = delete;
 };
 
+/// While it exists, operator new fails on the thread that created it.
+class NoMemoryHere {
+ public:
+  NoMemoryHere() noexcept;
+  ~NoMemoryHere();
+  NoMemoryHere(const NoMemoryHere&) = delete;
+  NoMemoryHere& operator=(const NoMemoryHere&) = delete;
+};
+
 }  // namespace waystation::test

@@ -1,4 +1,4 @@
-#include "unit/audit/memory.hpp"
+#include "support/memory.hpp"
 
 #include <atomic>
 #include <cstdlib>
@@ -9,6 +9,7 @@ namespace {
 
 std::atomic<bool> g_is_short = false;
 thread_local bool g_is_spared = false;
+thread_local bool g_is_short_here = false;
 
 }  // namespace
 
@@ -22,9 +23,17 @@ NoMemoryForOthers::~NoMemoryForOthers() {
   g_is_spared = false;
 }
 
+NoMemoryHere::NoMemoryHere() noexcept {
+  g_is_short_here = true;
+}
+
+NoMemoryHere::~NoMemoryHere() {
+  g_is_short_here = false;
+}
+
 /// For operator new below, which is outside all namespaces.
 bool is_memory_left() noexcept {
-  return !g_is_short || g_is_spared;
+  return !g_is_short_here && (!g_is_short || g_is_spared);
 }
 
 }  // namespace waystation::test
