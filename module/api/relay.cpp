@@ -229,7 +229,11 @@ void Relay::drain(std::uint32_t deadline_ms) {
   };
   // The host application may exit or call waystation_free() now.
   std::future<void> has_left;
-  if (cluster_) has_left = leave_cluster();
+  try {
+    if (cluster_) has_left = leave_cluster();
+  } catch (const std::bad_alloc&) {
+    // The other nodes remove this one after a second of silence.
+  }
   if (audit_) audit_->flush(std::max(left(), kLastRows));
   if (has_left.valid()) has_left.wait_for(std::clamp(left(), kMinLeave, kMaxLeave));
 }

@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "support/memory.hpp"
 #include "unit/api/embedder.hpp"
 #include "unit/cluster/redis_server.hpp"
 
@@ -84,6 +85,34 @@ TEST_F(ClusterApiTest, AfterADrainTheOtherNodesDoNotWaitForThisOne) {
   EXPECT_EQ(waystation_drain(relay.get(), 10'000), WAYSTATION_OK);
   EXPECT_FALSE(is_in_table());
   EXPECT_EQ(waystation_drain(relay.get(), 10'000), WAYSTATION_OK) << "a further one is harmless";
+}
+
+TEST_F(ClusterApiTest, ADrainWithoutMemoryWritesTheRowsOfTheAudit) {
+  const RedisServer engine;
+  set_cluster("unix://" + engine.path());
+  const std::string file = folder_.path() / "audit.db";
+  options_.audit_file = file.c_str();
+  const Embedded relay(options_);
+  ASSERT_TRUE(eventually([&] {
+    const auto stats = relay.stats();
+    return stats.cluster_engines_ready == 1 && stats.audit_state == WAYSTATION_AUDIT_OK;
+  }));
+  relay.push("nobody");
+  auto status = WAYSTATION_INTERNAL;
+  {
+    const NoMemoryHere none_left;
+    status = waystation_drain(relay.get(), 10'000);
+  }
+  EXPECT_EQ(status, WAYSTATION_OK);
+  waystation_audit* audit = nullptr;
+  ASSERT_EQ(waystation_audit_open(file.c_str(), &audit, nullptr), WAYSTATION_OK);
+  waystation_audit_filter everything{};
+  everything.size = sizeof everything;
+  waystation_audit_counts counts{};
+  counts.size = sizeof counts;
+  EXPECT_EQ(waystation_audit_count(audit, &everything, &counts, nullptr), WAYSTATION_OK);
+  EXPECT_EQ(counts.undelivered, 1U);
+  waystation_audit_close(audit);
 }
 
 TEST_F(ClusterApiTest, LiveOptionsKeepTheLimitsOfACluster) {
