@@ -232,7 +232,7 @@ HandoverDecision Handover::decision(std::shared_ptr<const Ask> ask) {
 }
 
 HandoverDecision Handover::refused(const Request& request, const Refusal& refusal) {
-  if (refusal.code == RefusalCode::bad_handover && may_warn(warned_at_)) {
+  if (refusal.code == RefusalCode::bad_handover && warnings_.is_due()) {
     relay_.log(WAYSTATION_LOG_WARNING,
                "handover: an asker was refused: " + refusal.log_detail +
                    "; module/HANDOVER.md describes the messages, and the next warning is a minute "
@@ -248,8 +248,7 @@ std::string Handover::refuse(const Refusal& refusal) {
 
 void Handover::on_unavailable(std::string_view why, bool is_fault) noexcept {
   count(HandoverResult::unavailable);
-  const auto level =
-      is_fault && may_warn(warned_at_) ? WAYSTATION_LOG_WARNING : WAYSTATION_LOG_DEBUG;
+  const auto level = is_fault && warnings_.is_due() ? WAYSTATION_LOG_WARNING : WAYSTATION_LOG_DEBUG;
   if (!relay_.logs(level)) return;
   try {
     std::string line = "handover: no connection was taken: ";

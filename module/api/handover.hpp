@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "api/dispatcher.hpp"
+#include "api/warning_interval.hpp"
 #include "base/file_descriptor.hpp"
 #include "base/mutex.hpp"
 #include "handover/door.hpp"
@@ -81,7 +82,7 @@ class Handover final : private DoorOwner {
 
   Relay& relay_;
   Results results_{};
-  std::atomic<std::int64_t> warned_at_ = 0;  // ms since 1970
+  WarningInterval warnings_;
   Mutex start_mutex_;
   // Runs work() when woken; set before the first door, then constant.
   std::unique_ptr<Dispatcher> worker_;

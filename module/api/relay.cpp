@@ -88,9 +88,6 @@ void copy_stats(std::span<const StatSource<Source>> table, const Source& source,
   }
 }
 
-// Minimum time between two warnings whose cause clients can repeat.
-constexpr std::int64_t kWarningMs = 60'000;
-
 /// " (client 192.0.2.7, user alice)".
 std::string caller(std::string_view client, std::string_view user) {
   std::string text = " (client ";
@@ -107,13 +104,6 @@ std::string client_of(const void* opaque) {
 }
 
 }  // namespace
-
-bool may_warn(std::atomic<std::int64_t>& last) noexcept {
-  const auto now = wall_clock_ms();
-  auto before = last.load(std::memory_order_relaxed);
-  return now - before >= kWarningMs &&
-         last.compare_exchange_strong(before, now, std::memory_order_relaxed);
-}
 
 HttpReply to_reply(const Answered& answered) {
   return {answered.response.status, render(answered.response)};
@@ -286,7 +276,7 @@ void Relay::log_refusal(const char* what, const Refusal& refusal,
 void Relay::log_adoption_failure(const AdoptionFailure& failure) noexcept {
   // A client that disconnected is normal.
   if (failure.cause == AdoptionFailure::Cause::not_found) return;
-  if (!may_warn(warned_of_adoption_at_)) return;
+  if (!adoption_warnings_.is_due()) return;
   try {
     log(WAYSTATION_LOG_WARNING, "sockets cannot be adopted: " + failure.detail +
                                     "; clients get 503, and the next warning is a minute away");
@@ -495,7 +485,7 @@ void Relay::on_not_released(const char* problem, const void* permit,
                             std::string_view user) noexcept {
   upgrades_refused_.fetch_add(1, std::memory_order_relaxed);
   upgrade_refusals_.add(RefusalCode::not_adoptable);
-  const bool warns = may_warn(warned_of_adoption_at_);
+  const bool warns = adoption_warnings_.is_due();
   if (!warns && !logs(WAYSTATION_LOG_DEBUG)) return;
   try {
     const std::string line = std::string("TLS session not adopted: ") + problem;
@@ -540,7 +530,7 @@ std::size_t Relay::end_slow_connections(std::span<const std::uint16_t> ports, st
                              .is_whole = is_server_next},
                             std::chrono::steady_clock::now());
   if (ended) return *ended;
-  if (may_warn(warned_of_slow_at_)) {
+  if (slow_warnings_.is_due()) {
     log(WAYSTATION_LOG_WARNING,
         "slow connections: cannot be found in /proc/self/fd: " + ended.error().message() +
             "; mount /proc and leave descriptors free, or they block other clients");

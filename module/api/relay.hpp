@@ -18,6 +18,7 @@
 #include "api/handover.hpp"
 #include "api/log_lines.hpp"
 #include "api/stats.hpp"
+#include "api/warning_interval.hpp"
 #include "base/mutex.hpp"
 #include "http/http_api.hpp"
 #include "reactor/relay_service.hpp"
@@ -199,9 +200,9 @@ class Relay final : private Observer,
   LogLines log_lines_;
   std::atomic<std::size_t> max_message_bytes_;
   std::atomic<std::uint32_t> descriptor_reserve_;
-  std::atomic<int> log_level_;                           // a waystation_log_level
-  std::atomic<std::int64_t> warned_of_adoption_at_ = 0;  // ms since 1970
-  std::atomic<std::int64_t> warned_of_slow_at_ = 0;      // as above
+  std::atomic<int> log_level_;  // a waystation_log_level
+  WarningInterval adoption_warnings_;
+  WarningInterval slow_warnings_;
   std::atomic<std::uint64_t> upgrades_refused_ = 0;
   RefusalCounts upgrade_refusals_;
   RefusalCounts http_refusals_;
@@ -231,10 +232,6 @@ HttpReply to_reply(const Answered& answered);
 
 /// Sends a response on a socket that the web server has given away.
 void send_reply(int socket, const HttpReply& reply) noexcept;
-
-/// Whether the next warning whose cause others can repeat is due, a minute after the last; if so,
-/// records its time in `last` (ms since 1970).
-bool may_warn(std::atomic<std::int64_t>& last) noexcept;
 
 /// What is wrong with a JSON text, or empty.
 std::string problem_with_json(std::string_view json);
