@@ -196,7 +196,8 @@ void Handover::take(Arrival& arrival) {
     return on_unavailable(problem, true);
   }
   const auto refuse_stopping = [&](int descriptor) {
-    send_reply(descriptor, to_reply(relay_.refuse_admitted(request, {RefusalCode::stopping})));
+    send_reply(descriptor,
+               to_reply(request, relay_.refuse_admitted(request, {RefusalCode::stopping})));
     on_unavailable("the relay stops", false);
   };
   const Relay::Use use(relay_);
@@ -207,7 +208,7 @@ void Handover::take(Arrival& arrival) {
     const auto& failure = adopted.error();
     const auto answered = relay_.refuse_adoption(request, failure, std::move(entry.session.user));
     const bool is_full = failure.cause == AdoptionFailure::Cause::exhausted;
-    if (is_full) send_reply(socket.get(), to_reply(answered));
+    if (is_full) send_reply(socket.get(), to_reply(request, answered));
     return on_unavailable(failure.detail, failure.cause == AdoptionFailure::Cause::unsupported);
   }
   if (!relay_.open(*adopted, std::move(entry), std::move(arrival.early))) {

@@ -105,8 +105,8 @@ std::string client_of(const void* opaque) {
 
 }  // namespace
 
-HttpReply to_reply(const Answered& answered) {
-  return {answered.response.status, render(answered.response)};
+HttpReply to_reply(const Request& request, const Answered& answered) {
+  return {answered.response.status, render_for(request, answered.response)};
 }
 
 void send_reply(int socket, const HttpReply& reply) noexcept {
@@ -348,7 +348,7 @@ HttpReply Relay::refuse_http(const Request& request, const Refusal& refusal) {
 }
 
 HttpReply Relay::refuse_unread(const Request& request, RefusalCode code) {
-  return is_socket_path(request) ? to_reply(refuse_upgrade(request, {code}))
+  return is_socket_path(request) ? to_reply(request, refuse_upgrade(request, {code}))
                                  : refuse_http(request, {code});
 }
 
@@ -413,17 +413,18 @@ std::variant<Declined, HttpReply, Adopted> Relay::upgrade(const Request& request
                                                           const waystation_stream* stream) {
   auto verdict = admit(request);
   if (std::holds_alternative<Declined>(verdict)) return Declined{};
-  if (const auto* answered = std::get_if<Answered>(&verdict)) return to_reply(*answered);
+  if (const auto* answered = std::get_if<Answered>(&verdict)) return to_reply(request, *answered);
   auto& entry = std::get<Entry>(verdict);
   if (request.is_tls && stream != nullptr) return adopt_tls(request, *stream, std::move(entry));
   auto adopted = adopt_socket({descriptor, request.remote_address, request.remote_port,
                                request.local_port, descriptor_reserve_});
   if (!adopted) {
-    return to_reply(refuse_adoption(request, adopted.error(), std::move(entry.session.user)));
+    return to_reply(request,
+                    refuse_adoption(request, adopted.error(), std::move(entry.session.user)));
   }
   if (open(*adopted, std::move(entry), {})) return Adopted{};
   // The web server no longer has the socket.
-  const auto reply = to_reply(refuse_admitted(request, {RefusalCode::stopping}));
+  const auto reply = to_reply(request, refuse_admitted(request, {RefusalCode::stopping}));
   send_reply(adopted->get(), reply);
   return Adopted{reply.status};
 }
@@ -446,7 +447,7 @@ std::variant<Declined, HttpReply, Adopted> Relay::adopt_tls(const Request& reque
                     std::string("the web server's TLS session cannot be adopted: ") + problem +
                         "; put a TLS proxy in front"};
     refusal.user = std::move(user);
-    return to_reply(refuse_admitted(request, std::move(refusal)));
+    return to_reply(request, refuse_admitted(request, std::move(refusal)));
   }
   auto adopted = [&] {
     try {
@@ -459,7 +460,7 @@ std::variant<Declined, HttpReply, Adopted> Relay::adopt_tls(const Request& reque
   }();
   if (!adopted) {
     tls->session().give_back();
-    return to_reply(refuse_adoption(request, adopted.error(), std::move(user)));
+    return to_reply(request, refuse_adoption(request, adopted.error(), std::move(user)));
   }
   auto& [socket, gate] = *adopted;
   tls->swap(socket);
@@ -474,7 +475,7 @@ std::variant<Declined, HttpReply, Adopted> Relay::adopt_tls(const Request& reque
   tls->swap(socket);
   const bool is_given_back = give_back(*adopted, stream.descriptor);
   if (is_given_back) tls->session().give_back();
-  auto reply = to_reply(refuse_admitted(request, {RefusalCode::stopping}));
+  auto reply = to_reply(request, refuse_admitted(request, {RefusalCode::stopping}));
   if (!is_given_back) return Adopted{reply.status};  // the connection closes
   return reply;
 }

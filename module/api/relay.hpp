@@ -227,8 +227,8 @@ class Relay final : private Observer,
   Handover handover_;
 };
 
-/// The bytes of a response.
-HttpReply to_reply(const Answered& answered);
+/// The bytes of the response to `request`.
+HttpReply to_reply(const Request& request, const Answered& answered);
 
 /// Sends a response on a socket that the web server has given away.
 void send_reply(int socket, const HttpReply& reply) noexcept;

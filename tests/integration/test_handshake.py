@@ -80,6 +80,18 @@ class Handshake(Case):
             self.assertRegex(line, rb"^HTTP/1\.1 \d{3} ")
             return int(line.split()[1])
 
+    async def test_head_gets_the_refusal_without_its_body(self):
+        """RFC 9110, section 9.3.2."""
+        for path in (f"{CHAT}?user=alice", "/push/alice/", "/push/Alice/"):
+            for fields in ("", "x: y\r\n" * 100):
+                with self.subTest(path=path, fields=len(fields)), RawSocket(self.server) as raw:
+                    raw.send(f"HEAD {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.server.port}\r\n"
+                             f"{fields}\r\n".encode())
+                    head, _, body = raw.read_to_end().partition(b"\r\n\r\n")
+                    self.assertRegex(head, rb"^HTTP/1\.1 4\d\d ")
+                    self.assertRegex(head, rb"\r\nContent-Length: [1-9]")
+                    self.assertEqual(body, b"")
+
     # ---- identity and membership
 
     async def test_only_the_two_users_are_admitted(self):

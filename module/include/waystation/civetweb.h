@@ -188,7 +188,8 @@ static inline void waystation_civetweb_request(struct mg_connection *conn,
 }
 
 /* Sends a refusal without the library: it had no memory, or declined the path. 400, 404, 431, or 500
- * for any other `status`. Returns the status that was sent. */
+ * for any other `status`. HEAD gets no body (RFC 9110, section 9.3.2). Returns the status that was
+ * sent. */
 static inline int waystation_civetweb_refuse(struct mg_connection *conn, int status) {
   const char *reason = "Internal Server Error";
   const char *code = "internal";
@@ -217,7 +218,9 @@ static inline int waystation_civetweb_refuse(struct mg_connection *conn, int sta
                  "Connection: close\r\n\r\n",
                  status, reason, (unsigned)strlen(body));
   (void)mg_write(conn, head, strlen(head));
-  (void)mg_write(conn, body, strlen(body));
+  if (strcmp(mg_get_request_info(conn)->request_method, "HEAD") != 0) {
+    (void)mg_write(conn, body, strlen(body));
+  }
   mg_disable_connection_keep_alive(conn);
   return status;
 }
