@@ -72,8 +72,12 @@ waystation_status reply(waystation_response& response, const ws::HttpReply& repl
   return reply(response, reply_to_send.status, reply_to_send.bytes);
 }
 
-waystation_status reply(waystation_response& response, const ws::Refusal& refusal) {
-  return reply(response, refusal.status(), ws::render(refusal));
+/// Refuses a request without its relay.
+waystation_status reply(waystation_response& response, const waystation_request& request,
+                        const ws::Refusal& refusal) {
+  const char* const method = read_sized(request).method;
+  const bool is_head = method != nullptr && std::string_view(method) == "HEAD";
+  return reply(response, refusal.status(), ws::render(ws::to_response(refusal), is_head));
 }
 
 /// The size of a response in the first version of the header. A smaller struct is invalid.
@@ -127,7 +131,7 @@ waystation_status answer(std::uint32_t relay_id, const waystation_request* reque
     const auto gone = [&] {
       std::vector<ws::HeaderField> fields;
       if (!ours(ws::to_request(whole, fields))) return WAYSTATION_OK;
-      return reply(whole_response, ws::Refusal{ws::RefusalCode::stopped});
+      return reply(whole_response, whole, ws::Refusal{ws::RefusalCode::stopped});
     };
     const auto relay = ws::registry::find(relay_id);
     if (relay == nullptr) return gone();
@@ -137,7 +141,8 @@ waystation_status answer(std::uint32_t relay_id, const waystation_request* reque
     return serve(*relay, served.get(), whole, whole_response);
   });
   if (status != WAYSTATION_OK && whole_response.action == WAYSTATION_DECLINED) {
-    guarded([&] { return reply(whole_response, ws::Refusal{ws::RefusalCode::internal}); });
+    guarded(
+        [&] { return reply(whole_response, *request, ws::Refusal{ws::RefusalCode::internal}); });
   }
   ws::write_sized(*response, whole_response);
   return status;
@@ -421,7 +426,7 @@ waystation_status waystation_refuse(uint32_t relay_id, int status,
         return reply(whole_response, relay->refuse_unread(asked, *code));
       }
     }
-    return reply(whole_response, ws::Refusal{*code});
+    return reply(whole_response, whole, ws::Refusal{*code});
   });
   ws::write_sized(*response, whole_response);
   return result;

@@ -1,6 +1,7 @@
 // The CivetWeb glue in a host application with its own CivetWeb.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <thread>
@@ -63,6 +64,15 @@ class Host {
     WebSocketClient client(connect_to({"127.0.0.1", port_}));
     client.send("GET " + target + " HTTP/1.1\r\nHost: localhost\r\n" + fields + "\r\n");
     return status_in(std::move(client));
+  }
+
+  /// For HEAD: the status, and whether a body follows.
+  std::string head_of(const std::string& target) const {
+    WebSocketClient client(connect_to({"127.0.0.1", port_}));
+    client.send("HEAD " + target + " HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    const auto head = client.read_head();
+    return head.substr(std::min<std::size_t>(head.size(), 9), 3) +
+           (client.is_at_end() ? " without a body" : " with a body");
   }
 
  private:
@@ -160,6 +170,18 @@ TEST(Civetweb, HandlersOfAFreedRelayReply503) {
   EXPECT_EQ(host.status_of("/ws/chat/alice_bob/"), 503);
   EXPECT_EQ(host.plain_status_of("/healthz"), 503);
   EXPECT_EQ(host.plain_status_of("/api/v1/presence/bob"), 503);
+  EXPECT_EQ(host.head_of("/push/bob/"), "503 without a body");
+  EXPECT_EQ(host.head_of("/healthz"), "503 without a body");
+}
+
+TEST(Civetweb, HeadGetsNoBodyFromTheGlue) {
+  const Host host;
+  mg_set_request_handler(
+      host.get(), "/elsewhere",
+      [](mg_connection* connection, void*) { return waystation_civetweb_refuse(connection, 404); },
+      nullptr);
+  EXPECT_EQ(host.plain_status_of("/elsewhere"), 404);
+  EXPECT_EQ(host.head_of("/elsewhere"), "404 without a body");
 }
 
 TEST(Civetweb, AttachesAndDetachesRepeatedly) {
