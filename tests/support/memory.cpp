@@ -38,8 +38,12 @@ bool is_memory_left() noexcept {
 
 }  // namespace waystation::test
 
+// All forms for single objects: AddressSanitizer accepts no memory of its own form in these.
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return waystation::test::is_memory_left() ? std::malloc(size) : nullptr;
+}
 void* operator new(std::size_t size) {
-  void* const memory = waystation::test::is_memory_left() ? std::malloc(size) : nullptr;
+  void* const memory = operator new(size, std::nothrow);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
@@ -47,5 +51,8 @@ void operator delete(void* memory) noexcept {
   std::free(memory);
 }
 void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, const std::nothrow_t&) noexcept {
   std::free(memory);
 }
