@@ -297,8 +297,9 @@ Result<IssuedToken, std::string> issue_token(const KeyRing& keys, const TokenReq
   if (!token) return "the token cannot be signed with this key";
   IssuedToken issued{token.get()};
   if (issued.token.size() > kMaxTokenBytes) {
-    return "the token has " + std::to_string(issued.token.size()) + " bytes, and at most " +
-           std::to_string(kMaxTokenBytes) + " are allowed; shorten jwt_audience or jwt_issuer";
+    return "token: " + std::to_string(issued.token.size()) +
+           " bytes with jwt_audience and jwt_issuer; at most " + std::to_string(kMaxTokenBytes) +
+           " are allowed";
   }
   return issued;
 }
