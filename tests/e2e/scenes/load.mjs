@@ -81,7 +81,10 @@ scene('the page shows itself before its scripts arrive, and says that it needs t
     await route.fulfill({ response, body: (await response.text()).replaceAll('noscript', 'section') });
   });
   await page.goto(url, { waitUntil: 'commit' });
-  const shown = () => page.evaluate(() => getComputedStyle(document.querySelector('#app'), '::before').content);
+  const shown = () => page.evaluate(() => {
+    const app = document.querySelector('#app');
+    return app === null ? '' : getComputedStyle(app, '::before').content;
+  });
   await until('the name is shown', async () => (await shown()).includes('Waystation'));
   for (const text of ['Waystation requires JavaScript.', '驿站需要启用 JavaScript。']) {
     const box = await page.getByText(text).boundingBox();

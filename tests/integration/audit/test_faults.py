@@ -227,9 +227,11 @@ class Faults(Case):
                      if ".corrupt-" in name and not name.endswith(("-wal", "-shm"))]
             self.assertEqual(len(aside), 1)
             self.assertEqual(os.path.getsize(os.path.join(self.folder, aside[0])), size)
-            self.assertEqual(server.errors().count(aside[0] + " and a new file replaces it"), 1)
+            replaced = aside[0] + " and a new file replaces it"
+            await until(lambda: replaced in server.errors(), "the line of the log")
             await wait_for_state(server, "ok")
             await self.assert_chat_goes_on(server)
+            self.assertEqual(server.errors().count(replaced), 1)
         self.assert_old_rows_are_missing()
         self.assertEqual(self.count(), 10)
         self.assert_sound()

@@ -81,7 +81,7 @@ export const en = {
   'compose.large': 'Too long by {n} bytes; at most {max} are allowed.',
 
   'status.sending': 'Sending',
-  'status.queued': 'Waiting for connection',
+  'status.queued': 'Waiting to be sent',
   'status.held': 'Waiting in this tab',
   'status.chat': 'Delivered',
   'status.push': 'Pushed',

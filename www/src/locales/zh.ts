@@ -83,7 +83,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   'compose.large': '超出 {n} 字节，最多 {max} 字节。',
 
   'status.sending': '发送中',
-  'status.queued': '等待连接',
+  'status.queued': '等待发送',
   'status.held': '在本标签页等待',
   'status.chat': '已送达',
   'status.push': '已推送',

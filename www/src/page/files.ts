@@ -17,9 +17,10 @@ const waiting: (() => void)[] = [];
 /** Handles one message of a file, with `receiveFile` of `files/receive`. Without that code, a text stands for the file. */
 export function receiveFile(add: AddMessage, state: ConversationState, received: Received, own: boolean): void {
   const receive = (): void => {
-    if (loaded !== null) loaded.receiveFile(add, state, received, own);
-    // The first part stands for the others.
-    else if (!(received.message as { readonly file: { readonly offset?: unknown } | null }).file?.offset) add(state, { ...received, message: fileLabel(t('app.loadFailed')) }, own);
+    if (loaded !== null) return loaded.receiveFile(add, state, received, own);
+    const { file } = received.message as { readonly file: { readonly offset?: unknown; readonly canceled?: unknown } | null };
+    // The first part stands for the others, and for their end.
+    if (!file?.offset && !file?.canceled) add(state, { ...received, message: fileLabel(t('app.loadFailed')) }, own);
   };
   if (loaded !== null) return receive();
   waiting.push(receive);

@@ -20,6 +20,7 @@ const shown = (): unknown[] => entriesOf(state()).map(({ value }) => value);
 it('a file is shown as a text while its code cannot be loaded', async () => {
   arrive('f1', { id: 'f1', name: 'disk.log', type: 'text/plain', size: 6, offset: 0, data: 'AAAA' });
   arrive('f1-3', { id: 'f1', offset: 3, data: 'AAAA' });
+  arrive('f1-end', { id: 'f1', canceled: true });
   afterFiles(() => void add(state(), { id: 'm1', message: 'text', at: 2 }, false));
   await vi.waitFor(() => expect(shown()).toEqual(['📎 app.loadFailed', 'text']));
   clearConversations();

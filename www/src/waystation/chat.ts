@@ -225,7 +225,7 @@ export class Chat {
   }
 
   /**
-   * Sends a signal, such as typing, to the other user's chat sockets. Signals are never queued, pushed or acknowledged.
+   * Sends a signal, such as typing, to all other chat sockets of the group. Signals are never queued, pushed or acknowledged.
    * False if it was not sent.
    */
   signal(signal: unknown): boolean {

@@ -201,6 +201,17 @@ describe('Link, reconnecting', () => {
     expect(browser.sockets).toHaveLength(3);
   });
 
+  it('connects when the page returns although the clock went back', async () => {
+    await openFor();
+    browser.socket.drop();
+    await vi.advanceTimersByTimeAsync(1_000);
+    browser.socket.accept();
+    tab.fire('pagehide');
+    vi.setSystemTime(Date.now() - 3_600_000);
+    tab.fire('pageshow');
+    expect(browser.sockets).toHaveLength(3);
+  });
+
   it('connects when the page returns after the time of Retry-After', async () => {
     browser.probeAnswer = { status: 503, headers: { 'Retry-After': '60' } };
     start();

@@ -51,7 +51,7 @@ export class Link {
   private epoch = 0;
   private attempt = 0;
   /** The earliest time for the next attempt that the server allows. */
-  private notBefore = 0;
+  notBefore = 0;
   /** When the upgrade was sent. Infinity while the token function runs. */
   private upgradeSentAt = 0;
   /** The token for the next attempt, instead of a fetched one. */
@@ -234,22 +234,24 @@ export class Link {
 
   /** Fetches the newest token, and drops it if something else has begun meanwhile. */
   private fetchToken(reason: TokenReason, use: (token: string | null) => void): void {
+    const { epoch } = this;
     const fetched = this.credentials.fetch(reason);
     if (fetched === null || typeof fetched === 'string') return use(fetched);
-    const { epoch } = this;
     const onFailed = (): void => {
       if (epoch !== this.epoch) return;
       this.release(null);
       this.scheduleRetry('token_failed', null);
     };
-    this.upgradeSentAt = Infinity;
-    this.timers.start('connect', this.options.tuning.connectDeadlineMs, onFailed);
     fetched.then((token) => {
       if (epoch !== this.epoch) return;
       this.timers.stop('connect');
       use(token);
     }, onFailed);
-    // Last: a listener may close the link, or offer a token.
+    // The token function has closed the link, or offered a token.
+    if (epoch !== this.epoch) return;
+    this.upgradeSentAt = Infinity;
+    this.timers.start('connect', this.options.tuning.connectDeadlineMs, onFailed);
+    // Last: a listener may do so too.
     if (this.current.name !== 'connecting') this.setState({ name: 'connecting', attempt: this.attempt });
   }
 
@@ -372,7 +374,7 @@ export class Link {
     // The jitter comes on top of the server's delay, which other clients got too.
     const delay = atLeastMs + backoffDelay(this.attempt, this.options.tuning.backoff, this.options.environment.random);
     this.attempt += 1;
-    this.notBefore = Date.now() + atLeastMs;
+    this.notBefore = atLeastMs && Date.now() + atLeastMs;
     this.timers.start('retry', delay, () => this.connect());
     this.setState({ name: 'waiting', attempt: this.attempt, retryAt: Date.now() + delay, cause, code });
   }

@@ -250,6 +250,24 @@ describe('one socket for all tabs', () => {
     expect(push.state.name).toBe('open');
   });
 
+  it('connects at once under the next leader after a refusal without Retry-After', async () => {
+    browser.probeAnswer = { status: 502 };
+    const { push: first } = await connect(browser.tab());
+    const { push: second } = await connect(browser.tab());
+    for (let attempts = 0; attempts < 8; attempts += 1) {
+      browser.socket.drop();
+      await flushPromises();
+      await vi.advanceTimersToNextTimerAsync();
+    }
+    browser.socket.drop();
+    await flushPromises();
+    expect(second.state).toMatchObject({ name: 'waiting', cause: 'full' });
+    const before = browser.sockets.length;
+    first.close();
+    await flushPromises();
+    expect(browser.sockets).toHaveLength(before + 1);
+  });
+
   describe('of a server that sent Retry-After', () => {
     /** Two tabs wait for 60 s. */
     async function refused(): Promise<{ tab: FakeTab; first: Push; second: Push }> {

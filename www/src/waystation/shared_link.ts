@@ -10,7 +10,7 @@ import { registerLink, wakeOthers } from './wake';
 type TabMessage =
   /** A new tab asks for the state. */
   | { readonly kind: 'hello' }
-  | { readonly kind: 'state'; readonly state: LinkState }
+  | { readonly kind: 'state'; readonly state: LinkState; readonly notBefore: number }
   | { readonly kind: 'frame'; readonly source: string }
   | { readonly kind: 'retry' }
   /** A link of the sender's tab has opened. */
@@ -173,8 +173,9 @@ export class SharedLink {
     const handlers: LinkHandlers = {
       onState: (state) => {
         // First, since a listener may change the state again.
-        this.broadcast({ kind: 'state', state });
-        this.setState(state);
+        const { notBefore } = link;
+        this.broadcast({ kind: 'state', state, notBefore });
+        this.setState(state, notBefore);
       },
       onFrame: (frame, source) => {
         this.broadcast({ kind: 'frame', source });
@@ -190,7 +191,7 @@ export class SharedLink {
   private onMessage(message: TabMessage): void {
     const { link } = this;
     if (link !== null) {
-      if (message.kind === 'hello') this.broadcast({ kind: 'state', state: link.state });
+      if (message.kind === 'hello') this.broadcast({ kind: 'state', state: link.state, notBefore: link.notBefore });
       else if (message.kind === 'retry') link.retry();
       else if (message.kind === 'token') link.setToken(message.token);
       else if (message.kind === 'wake') link.wake();
@@ -201,7 +202,7 @@ export class SharedLink {
     } else if (message.kind === 'state') {
       const before = this.current;
       if (before.name === 'open' && Date.now() - before.since >= this.options.tuning.stableMs) this.tokenOffered = false;
-      this.setState(message.state);
+      this.setState(message.state, message.notBefore);
       if (message.state.name === 'open' && before.name !== 'open') wakeOthers(this);
       if (message.state.name === 'closed') void this.offerToken(message.state.reason);
     } else if (message.kind === 'frame') {
@@ -228,12 +229,12 @@ export class SharedLink {
     }
   }
 
-  private setState(state: LinkState): void {
+  private setState(state: LinkState, notBefore: number): void {
     // The leader reports `left` when it closes. For the other tabs, a takeover follows.
     const shown: LinkState =
       this.link === null && state.name === 'closed' && state.reason.cause === 'left' ? { name: 'connecting', attempt: 0 } : state;
     this.current = shown;
-    if (shown.name === 'open' || shown.name === 'waiting') this.notBefore = 'cause' in shown && shown.cause === 'full' ? shown.retryAt : 0;
+    this.notBefore = notBefore;
     if (shown.name !== 'open') for (const settle of [...this.questions.values()]) settle(null);
     this.handlers.onState(shown);
   }

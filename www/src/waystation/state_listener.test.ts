@@ -199,3 +199,33 @@ describe('A listener of the state of a shared push socket', () => {
     expect(token).not.toHaveBeenCalled();
   });
 });
+
+describe.each(kinds)('The token function of $kind', ({ make }) => {
+  /** Opens one, and calls `act` in the next call of its token function. */
+  async function openedOnce(act: (one: Connection) => void): Promise<Connection> {
+    let calls = 0;
+    const one = make(browser.tab(), () => {
+      calls += 1;
+      if (calls > 1) act(one);
+      return Promise.resolve(fakeToken({ sub: 'alice' }));
+    });
+    opened.push(one);
+    await flushPromises();
+    browser.socket.accept();
+    browser.socket.drop();
+    return one;
+  }
+
+  it('closes it for good', async () => {
+    const one = await openedOnce(() => one.close());
+    await vi.advanceTimersByTimeAsync(100_000);
+    expect(browser.sockets).toHaveLength(1);
+    expect(one.state.name).toBe('closed');
+  });
+
+  it('offers the token that it returns, and one socket is opened', async () => {
+    await openedOnce((one) => one.setToken(fakeToken({ sub: 'alice' })));
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(notClosed()).toHaveLength(1);
+  });
+});

@@ -1,7 +1,7 @@
 import { shallowReactive } from 'vue';
 import type { ConversationState, FileState } from '../conversation_store';
 import { fileName, maxFileBytes, mediaType } from './format';
-import { imageType, readPicture, type ImageType, type Picture } from './picture';
+import { imageType, readPicture, startsWith, type ImageType, type Picture } from './picture';
 import { makeFile, setContent } from './store';
 
 /** The longest edge of an image that is sent, in pixels. */
@@ -30,13 +30,14 @@ async function prepare(source: File, file: FileState): Promise<FileState> {
   try {
     if (source.size === 0) return fail('empty');
     // The bytes decide: a file may have any name and type.
-    const type = imageType(await head(source, 16));
-    // A GIF may be an animation.
-    const image = type === null || type === 'image/gif' ? null : await shrink(source, type);
+    const start = await head(source, 16);
+    const type = imageType(start);
+    // A GIF may be an animation; a TIFF may have several pages, or be the raw data of a camera.
+    const image = type === null || type === 'image/gif' || type === 'image/tiff' ? null : await shrink(source, type);
     if (image !== null) return whole({ name: withEnding(file.name, image.type), type: image.type, size: image.size }, image);
     if (source.size > maxFileBytes) return fail('large');
     const unchanged = await whole(file, source);
-    unchanged.keepsMetadata = type !== null || /^(image|video)\//.test(file.type);
+    unchanged.keepsMetadata = type !== null || startsWith(start, 'ftyp', 4) || /^(image|video)\//.test(file.type);
     return unchanged;
   } catch {
     // A folder, or a file that was removed meanwhile.

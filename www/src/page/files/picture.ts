@@ -9,7 +9,7 @@ export interface Picture {
 const maxPixels = 24_000_000;
 const maxEdge = 8_192;
 
-/** The page sends the last two as JPEG if the browser can decode them, and never shows them. */
+/** The page never shows the last two. It sends the first of them as JPEG if the browser can decode it. */
 export type ImageType = Picture['type'] | 'image/heif' | 'image/tiff';
 
 /**
@@ -45,7 +45,7 @@ type Size = Pick<Picture, 'width' | 'height'>;
 
 const view = (bytes: Uint8Array<ArrayBuffer>): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-function startsWith(bytes: Uint8Array, text: string, at = 0): boolean {
+export function startsWith(bytes: Uint8Array, text: string, at = 0): boolean {
   return [...text].every((character, n) => bytes[at + n] === character.charCodeAt(0));
 }
 
