@@ -831,21 +831,19 @@ TEST_F(ScriptsTest, APromotedReplicaMayLackNodes) {
   const Scripts usual(names_, {.reconnect_ms = 1});
   enter(usual, entry("node-1"));
   EXPECT_EQ(server_.ask({"HEXISTS", names_.nodes_key(), "?"}), "0");
+  const auto awaits_after_promotion = [&] {
+    server_.ask({"REPLICAOF", "127.0.0.1", "1"});
+    server_.ask({"REPLICAOF", "NO", "ONE"});
+    EXPECT_TRUE(client_.run_until_ready());
+    load();
+    enter(usual, entry("node-1"));
+    return server_.ask({"HEXISTS", names_.nodes_key(), "?"});
+  };
   server_.ask({"FLUSHALL"});
-  server_.ask({"REPLICAOF", "127.0.0.1", "1"});
-  server_.ask({"REPLICAOF", "NO", "ONE"});
-  ASSERT_TRUE(client_.run_until_ready());
-  load();
-  enter(usual, entry("node-1"));
-  EXPECT_EQ(server_.ask({"HEXISTS", names_.nodes_key(), "?"}), "1");
+  EXPECT_EQ(awaits_after_promotion(), "1");
   // Once more, and the same process has its own table of before.
   server_.ask({"HDEL", names_.nodes_key(), "?"});
-  server_.ask({"REPLICAOF", "127.0.0.1", "1"});
-  server_.ask({"REPLICAOF", "NO", "ONE"});
-  ASSERT_TRUE(client_.run_until_ready());
-  load();
-  enter(usual, entry("node-1"));
-  EXPECT_EQ(server_.ask({"HEXISTS", names_.nodes_key(), "?"}), "1");
+  EXPECT_EQ(awaits_after_promotion(), "1");
 }
 
 // Its replication id changes with both.
